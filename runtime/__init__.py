@@ -1,0 +1,28 @@
+"""The torch-free runtime: score files and matrices with a proven bundle, through onnxruntime."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runtime.predictor import Prediction, Predictor
+    from runtime.schema import Feature, Schema
+    from runtime.scoring import score_file
+
+__all__ = ["Feature", "Prediction", "Predictor", "Schema", "score_file"]
+
+_HOME = {
+    "Feature": "runtime.schema",
+    "Prediction": "runtime.predictor",
+    "Predictor": "runtime.predictor",
+    "Schema": "runtime.schema",
+    "score_file": "runtime.scoring",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used, so that ``import runtime`` costs nothing."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

@@ -1,0 +1,187 @@
+"""Outputs that appear whole or not at all.
+
+A file or folder is written under a temporary name beside its destination, flushed to the
+disk and then renamed, so that an interruption at any moment leaves the destination as it was.
+Raises ``UsageError`` for a destination that cannot be one and ``DataError`` when writing fails.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+import stat
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from runtime.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2  # linux/fs.h
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open ``path`` for writing; it appears, complete, when the block ends without an error.
+
+    A device or pipe given as ``path`` is written in place: renaming over it would replace it.
+
+    Args:
+        path: destination; its folder must exist.
+
+    Yields:
+        A binary file to write to.
+
+    Raises:
+        UsageError: when the destination is a folder, or its folder is missing or not writable.
+        DataError: when writing fails, for example on a full disk.
+    """
+    if _is_special(path):
+        with _writing(path), path.open("wb") as stream:
+            yield stream
+        return
+    path = path.resolve()  # through a link: the file it names is replaced, the link stays
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; give the name of a file to write")
+    partial = _partial_name(path)
+    try:
+        stream = partial.open("xb")
+    except OSError as exc:
+        raise UsageError(f"cannot write into {path.parent}: {exc.strerror}") from exc
+    try:
+        with _writing(path), stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        _keep_mode(path, partial)
+        partial.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path, *, marker: str) -> Iterator[Path]:
+    """Fill a folder that takes the place of ``path`` when the block ends without an error.
+
+    Args:
+        path: destination; missing parents are made.
+        marker: name of the file that every folder of this kind contains. An existing
+            destination without it is not ours and is never replaced.
+
+    Yields:
+        The temporary folder to fill.
+
+    Raises:
+        UsageError: when ``path`` exists and is not a folder with ``marker`` (or empty), or
+            cannot be written.
+        DataError: when writing fails, for example on a full disk.
+    """
+    path = path.resolve()
+    _check_replaceable(path, marker)
+    partial = _partial_name(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.mkdir()
+    except OSError as exc:
+        raise UsageError(f"cannot write {path}: {exc.strerror}") from exc
+    try:
+        with _writing(path):
+            yield partial
+            _sync_tree(partial)
+            _replace_folder(partial, path)
+            _sync_folder(path.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _partial_name(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+
+def _is_special(path: Path) -> bool:
+    """Whether ``path`` exists and is neither a regular file nor a folder."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _keep_mode(path: Path, partial: Path) -> None:
+    """Give the new file the permissions of the one it replaces."""
+    with suppress(FileNotFoundError):
+        partial.chmod(stat.S_IMODE(path.stat().st_mode))
+
+
+def _check_replaceable(path: Path, marker: str) -> None:
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise UsageError(f"{path} is a file; give the name of a folder to write")
+    if not (path / marker).exists() and any(path.iterdir()):
+        raise UsageError(
+            f"{path} holds other files and no {marker}: it is not replaced; "
+            "choose another folder or empty this one"
+        )
+
+
+def _replace_folder(new: Path, old: Path) -> None:
+    """Put ``new`` at ``old``; afterwards ``new`` names what was there before, if anything."""
+    if not old.exists():
+        new.rename(old)
+    elif not _exchange(new, old):
+        # Two renames where the system cannot exchange: a reader may miss the folder between.
+        aside = old.with_name(f".{old.name}.{os.getpid()}.replaced")
+        old.rename(aside)
+        new.rename(old)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Swap two names in one step with Linux's renameat2; False where it is missing."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    done: int = renameat2(
+        _AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), ctypes.c_uint(_RENAME_EXCHANGE)
+    )
+    return done == 0
+
+
+def _sync_tree(folder: Path) -> None:
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable; file systems that cannot sync a folder are left to themselves."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn the system's errors while writing ``path`` into one clear message."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # the reader has gone: the command stops quietly
+    except OSError as exc:
+        if exc.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG}:
+            raise
+        raise DataError(
+            f"cannot write {path}: {exc.strerror}; nothing was left behind, make room and run again"
+        ) from exc

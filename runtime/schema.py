@@ -1,0 +1,146 @@
+"""The schema: which columns a model reads, by name, and which classes it answers.
+
+It is made by the trainer, travels in the run, the bundle and the ONNX metadata, and is what
+serving binds a table by. In: column names. Out: positions, or a ``SchemaError``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from runtime.errors import SchemaError
+
+Float32Matrix = npt.NDArray[np.float32]
+
+
+class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One numeric input column.
+
+    Attributes:
+        name: the column's name, matched exactly.
+        minimum: smallest value seen in training, in the column's own unit.
+        maximum: largest value seen in training, in the column's own unit.
+        dtype: what the model receives.
+        missing: what an empty cell means; ``refused`` makes it a bad cell.
+    """
+
+    name: str
+    minimum: float
+    maximum: float
+    dtype: Literal["float32"] = "float32"
+    missing: Literal["refused"] = "refused"
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ValueError("a feature needs a name")
+        if not self.minimum <= self.maximum:
+            raise ValueError(f"feature {self.name!r}: minimum {self.minimum} > {self.maximum}")
+
+
+class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The columns a model reads, in order, and the classes it answers.
+
+    Attributes:
+        target: name of the column the model was trained to predict.
+        features: the input columns, in the order of the model's input.
+        classes: class names, in the order of the model's outputs.
+    """
+
+    target: str
+    features: tuple[Feature, ...]
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.features:
+            raise ValueError("a schema needs at least one feature")
+        if len(self.classes) < 2:  # noqa: PLR2004 - a classifier tells at least two apart
+            raise ValueError("a schema needs at least two classes")
+        for kind, names in (("feature", self.feature_names), ("class", self.classes)):
+            if doubled := _doubled(names):
+                raise ValueError(f"{kind} names appear twice: {', '.join(doubled)}")
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the input columns, in the order of the model's input."""
+        return tuple(feature.name for feature in self.features)
+
+    @property
+    def n_features(self) -> int:
+        """Number of input columns."""
+        return len(self.features)
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
+
+    def bind(self, columns: Sequence[str]) -> tuple[int, ...]:
+        """Find each feature in a table's columns, by name and never by position.
+
+        Args:
+            columns: the table's column names, in its order.
+
+        Returns:
+            For each feature its position in ``columns``.
+
+        Raises:
+            SchemaError: when a feature's column is missing, with the nearest names, or when
+                one stands there twice.
+        """
+        missing = [name for name in self.feature_names if name not in columns]
+        if missing:
+            raise SchemaError("\n".join(_describe_missing(name, columns) for name in missing))
+        doubled = _doubled([name for name in columns if name in self.feature_names])
+        if doubled:
+            raise SchemaError(
+                f"column {doubled[0]!r} appears {columns.count(doubled[0])} times; "
+                "rename or drop all but one"
+            )
+        return tuple(columns.index(name) for name in self.feature_names)
+
+    def to_json(self) -> str:
+        """Write the schema as one line of JSON with a fixed key order."""
+        return msgspec.json.encode(self).decode()
+
+
+def to_float32(columns: Sequence[npt.NDArray[np.float64]]) -> Float32Matrix:
+    """Round columns of float64 once to the float32 matrix that the model reads.
+
+    This is the only place where a feature's value is rounded. Values beyond float32's range
+    become infinite; the caller has to look for them.
+
+    Args:
+        columns: one ``(rows,)`` float64 array a feature, in the schema's order.
+
+    Returns:
+        ``(rows, n_features)`` float32, C-contiguous.
+    """
+    matrix = np.empty((len(columns[0]), len(columns)), dtype=np.float32)
+    with np.errstate(over="ignore"):
+        for position, column in enumerate(columns):
+            matrix[:, position] = column
+    return matrix
+
+
+def _doubled(names: Sequence[str]) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1]
+
+
+def _describe_missing(name: str, columns: Sequence[str]) -> str:
+    """Say that a column is missing and which names come nearest."""
+    folded = {column.strip().casefold(): column for column in columns}
+    near = folded.get(name.strip().casefold())
+    if near is not None:
+        return f"column {name!r} is missing; the table has {near!r}: rename it, names match exactly"
+    nearest = difflib.get_close_matches(name, columns, n=3, cutoff=0.6)
+    hint = f"did you mean {' or '.join(map(repr, nearest))}?" if nearest else "it has " + (
+        ", ".join(map(repr, columns[:10])) + (" …" if len(columns) > 10 else "")  # noqa: PLR2004
+    )
+    return f"column {name!r} is missing; {hint}"
