@@ -26,10 +26,10 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A value that is stored as JSON: immutable, and strict about unknown keys."""
+    """A value that is stored as JSON: strict about unknown keys; subclasses say ``frozen``."""
 
 
-class File(Record):
+class File(Record, frozen=True):
     """Digest and size of one file of the bundle.
 
     Attributes:
@@ -41,7 +41,7 @@ class File(Record):
     size: int
 
 
-class Tensor(Record):
+class Tensor(Record, frozen=True):
     """Name, datatype and shape of a model's input or output.
 
     Attributes:
@@ -55,21 +55,21 @@ class Tensor(Record):
     shape: tuple[int, ...]
 
 
-class Signature(Record):
+class Signature(Record, frozen=True):
     """The model's inputs and outputs in Open Inference Protocol v2 terms."""
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
 
 
-class Model(Record):
+class Model(Record, frozen=True):
     """Name of the model and its version, a digest of the model's content."""
 
     name: str
     version: str
 
 
-class Provenance(Record):
+class Provenance(Record, frozen=True):
     """Where the model comes from.
 
     Attributes:
@@ -85,7 +85,7 @@ class Provenance(Record):
     versions: dict[str, str]
 
 
-class Requirements(Record):
+class Requirements(Record, frozen=True):
     """What an onnxruntime must offer to run ``model.onnx``."""
 
     onnxruntime: str
@@ -93,7 +93,7 @@ class Requirements(Record):
     ir: int
 
 
-class Manifest(Record):
+class Manifest(Record, frozen=True):
     """Everything a bundle says of itself.
 
     Attributes:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import SchemaError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Float32Matrix = npt.NDArray[np.float32]
 
@@ -140,7 +142,12 @@ def _describe_missing(name: str, columns: Sequence[str]) -> str:
     if near is not None:
         return f"column {name!r} is missing; the table has {near!r}: rename it, names match exactly"
     nearest = difflib.get_close_matches(name, columns, n=3, cutoff=0.6)
-    hint = f"did you mean {' or '.join(map(repr, nearest))}?" if nearest else "it has " + (
-        ", ".join(map(repr, columns[:10])) + (" …" if len(columns) > 10 else "")  # noqa: PLR2004
+    hint = (
+        f"did you mean {' or '.join(map(repr, nearest))}?"
+        if nearest
+        else "it has "
+        + (
+            ", ".join(map(repr, columns[:10])) + (" …" if len(columns) > 10 else "")  # noqa: PLR2004
+        )
     )
     return f"column {name!r} is missing; {hint}"

@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from runtime.errors import ArtifactError, UnavailableError
 
 if TYPE_CHECKING:
     from types import ModuleType
 
+    import numpy as np
+    import numpy.typing as npt
+
+    from runtime.choices import ProviderChoice
     from runtime.schema import Float32Matrix
 
 Provider = Literal["cpu", "cuda"]
-ProviderChoice = Literal["auto", "cpu", "cuda"]
 OptimizationLevel = Literal["all", "extended", "basic", "disabled"]
 
 _PROVIDER_NAMES: dict[Provider, str] = {
@@ -125,7 +125,10 @@ class Session:
 
 
 def engine_version() -> str:
-    """Version of the installed onnxruntime.
+    """Look up the version of the installed onnxruntime.
+
+    Returns:
+        For example ``1.31.1``.
 
     Raises:
         UnavailableError: when it is missing or doubled.

@@ -1,0 +1,43 @@
+"""A bundle's manifest in words, for ``runtime inspect``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runtime.manifest import Manifest, Tensor
+
+
+def describe(manifest: Manifest) -> str:
+    """Write what a bundle holds and promises, in lines of text."""
+    schema, provenance, requires = manifest.schema, manifest.provenance, manifest.requires
+    facts = {
+        "model": f"{manifest.model.name}, version {manifest.model.version}, "
+        f"bundle format {manifest.format}",
+        "predicts": f"{schema.target}: {', '.join(schema.classes)}",
+        "from": ", ".join(
+            f"{feature.name} ({feature.minimum:g} to {feature.maximum:g})"
+            for feature in schema.features
+        ),
+        "input": ", ".join(map(_describe_tensor, manifest.signature.inputs)),
+        "output": ", ".join(map(_describe_tensor, manifest.signature.outputs)),
+        "measured": ", ".join(f"{name} {value:g}" for name, value in manifest.training.items()),
+        "trained": f"seed {provenance.seed}, data {provenance.data_digest[:12]}…, "
+        + ", ".join(f"{name} {value}" for name, value in provenance.configuration.items()),
+        "made with": ", ".join(f"{name} {value}" for name, value in provenance.versions.items()),
+        "needs": f"onnxruntime {requires.onnxruntime} or newer "
+        f"(opset {requires.opset}, IR {requires.ir})",
+        "files": "sha256 checked",
+    }
+    lines = [f"{name:10} {fact}" for name, fact in facts.items()]
+    width = max(map(len, manifest.files))
+    lines += [
+        f"  {name:{width}}  {file.size:>9,} bytes  {file.sha256[:16]}…"
+        for name, file in sorted(manifest.files.items())
+    ]
+    return "\n".join(lines)
+
+
+def _describe_tensor(tensor: Tensor) -> str:
+    shape = ", ".join("batch" if size < 0 else str(size) for size in tensor.shape)
+    return f"{tensor.name} {tensor.datatype} [{shape}]"

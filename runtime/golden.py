@@ -1,0 +1,144 @@
+"""Golden rows: inputs with the float64 oracle's answers and the bound a correct engine keeps.
+
+They travel in the bundle as ``golden.npz`` and are run when a bundle is opened, so that what
+serves on this machine is what was proven on the exporter's.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.errors import ArtifactError, ParityError
+
+if TYPE_CHECKING:
+    from runtime.schema import Float32Matrix, Schema
+    from runtime.session import Outputs, Session
+
+_DTYPES: dict[str, type[np.generic]] = {
+    "features": np.float32,
+    "label": np.int64,
+    "probabilities": np.float64,
+    "logits": np.float64,
+    "probabilities_bound": np.float64,
+    "logits_bound": np.float64,
+    "decidable": np.bool_,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """Rows with their exact answers and error bounds.
+
+    Attributes:
+        features: ``(rows, n_features)`` float32, finite.
+        label: ``(rows,)`` int64, the oracle's answer.
+        probabilities: ``(rows, classes)`` float64, the oracle's.
+        logits: ``(rows, classes)`` float64, the oracle's.
+        probabilities_bound: ``(rows, classes)`` float64, largest error of a correct engine.
+        logits_bound: ``(rows, classes)`` float64, likewise.
+        decidable: ``(rows,)`` bool; where false, a correct engine may answer another label.
+    """
+
+    features: Float32Matrix
+    label: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float64]
+    logits: npt.NDArray[np.float64]
+    probabilities_bound: npt.NDArray[np.float64]
+    logits_bound: npt.NDArray[np.float64]
+    decidable: npt.NDArray[np.bool_]
+
+
+def save_golden(golden: Golden) -> bytes:
+    """Write golden rows as an uncompressed NumPy archive, the same bytes for the same rows."""
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = {name: getattr(golden, name) for name in _DTYPES}
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def load_golden(content: bytes, schema: Schema, *, where: str) -> Golden:
+    """Read golden rows.
+
+    Args:
+        content: of ``golden.npz``.
+        schema: of the model, which gives the widths.
+        where: path for messages.
+
+    Returns:
+        The rows, every array's dtype and shape checked.
+
+    Raises:
+        ArtifactError: when the archive is damaged or an array does not fit.
+    """
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            golden = Golden(**{field.name: archive[field.name] for field in fields(Golden)})
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as exc:
+        raise ArtifactError(f"{where} is damaged: {exc}; export the model again") from exc
+    _check_arrays(golden, schema, where)
+    return golden
+
+
+def check_golden(session: Session, golden: Golden, *, where: str) -> None:
+    """Run the golden rows and compare them with the oracle's answers.
+
+    Args:
+        session: the model, loaded.
+        golden: rows, answers and bounds.
+        where: name of the bundle for messages.
+
+    Raises:
+        ParityError: when an answer leaves its bound; names the first such row.
+    """
+    got = session.run(golden.features)
+    for name in ("logits", "probabilities"):
+        expected, bound = getattr(golden, name), getattr(golden, f"{name}_bound")
+        # Written so that NaN counts as outside.
+        outside = ~(np.abs(getattr(got, name) - expected) <= bound)
+        if outside.any():
+            row, column = (int(at) for at in np.argwhere(outside)[0])
+            raise ParityError(
+                f"{where}: on {session.provider} golden row {row} "
+                f"(features {golden.features[row].tolist()}) gives {name}[{column}] = "
+                f"{getattr(got, name)[row, column]!r}, expected {expected[row, column]!r} "
+                f"± {bound[row, column]:.3g}; do not serve this bundle here"
+            )
+    _check_labels(session, golden, got, where)
+
+
+def _check_labels(session: Session, golden: Golden, got: Outputs, where: str) -> None:
+    wrong = np.flatnonzero(golden.decidable & (got.label != golden.label))
+    if wrong.size:
+        row = int(wrong[0])
+        raise ParityError(
+            f"{where}: on {session.provider} golden row {row} "
+            f"(features {golden.features[row].tolist()}) gives label {got.label[row]}, "
+            f"expected {golden.label[row]}; do not serve this bundle here"
+        )
+
+
+def _check_arrays(golden: Golden, schema: Schema, where: str) -> None:
+    rows = len(golden.features)
+    wide = (rows, schema.n_classes)
+    shapes = {
+        "features": (rows, schema.n_features),
+        "label": (rows,),
+        "probabilities": wide,
+        "logits": wide,
+        "probabilities_bound": wide,
+        "logits_bound": wide,
+        "decidable": (rows,),
+    }
+    for name, dtype in _DTYPES.items():
+        array = getattr(golden, name)
+        if array.dtype != dtype or array.shape != shapes[name] or rows == 0:
+            raise ArtifactError(
+                f"{where} is damaged: {name} is {array.dtype} {array.shape}, "
+                f"expected {np.dtype(dtype)} {shapes[name]}; export the model again"
+            )

@@ -1,0 +1,205 @@
+"""Open a bundle, prove it on this machine, and predict.
+
+In: a bundle's folder; then matrices, or columns by name. Out: a ``Prediction``. Raises
+``ArtifactError`` for a damaged bundle, ``ParityError`` when it does not compute here what it
+computed at export, ``UnavailableError`` for a provider that is not there and ``SchemaError`` or
+``DataError`` for rows that do not fit.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.bundle import read_bundle
+from runtime.errors import ArtifactError, DataError, UnavailableError
+from runtime.golden import check_golden, load_golden
+from runtime.manifest import GOLDEN, ONNX_MODEL, Manifest
+from runtime.schema import Float32Matrix, Schema, to_float32
+from runtime.session import Outputs, Session, engine_version
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runtime.bundle import Bundle
+    from runtime.choices import ProviderChoice
+
+SCHEMA_KEY = "onnxferry.schema"
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Answers for a batch of rows.
+
+    Attributes:
+        label: ``(rows,)`` str, the class name.
+        probability: ``(rows,)`` float32, of that label, 0 to 1.
+        probabilities: ``(rows, classes)`` float32, in the order of the schema's classes.
+    """
+
+    label: npt.NDArray[np.str_]
+    probability: npt.NDArray[np.float32]
+    probabilities: npt.NDArray[np.float32]
+
+
+class Predictor:
+    """A proven bundle, ready to answer; safe to use from several threads."""
+
+    def __init__(self, manifest: Manifest, session: Session) -> None:
+        self.manifest = manifest
+        self.session = session
+        self._classes = np.array(manifest.schema.classes)
+
+    @classmethod
+    def open(
+        cls,
+        path: Path | str,
+        *,
+        provider: ProviderChoice = "auto",
+        check: bool = True,
+    ) -> Self:
+        """Open a bundle.
+
+        Args:
+            path: the bundle's folder.
+            provider: ``cuda`` and ``cpu`` mean just that; ``auto`` takes CUDA where it works.
+            check: run the golden rows first.
+
+        Returns:
+            A predictor whose model computes here what it computed at export.
+
+        Raises:
+            ArtifactError: when the bundle is damaged or of an unknown format.
+            UnavailableError: when the engine or the provider is not there.
+            ParityError: when a golden row leaves its bound.
+        """
+        bundle = read_bundle(Path(path))
+        _check_engine(bundle)
+        session = Session(
+            bundle.files[ONNX_MODEL], provider=provider, where=str(bundle.path / ONNX_MODEL)
+        )
+        _check_contract(bundle, session)
+        if check:
+            where = str(bundle.path / GOLDEN)
+            golden = load_golden(bundle.files[GOLDEN], bundle.manifest.schema, where=where)
+            check_golden(session, golden, where=str(bundle.path))
+        return cls(bundle.manifest, session)
+
+    @property
+    def schema(self) -> Schema:
+        """The columns the model reads and the classes it answers."""
+        return self.manifest.schema
+
+    @property
+    def provider(self) -> str:
+        """What the model runs on: ``cpu`` or ``cuda``."""
+        return self.session.provider
+
+    def run(self, features: Float32Matrix) -> Outputs:
+        """Compute the model's raw outputs.
+
+        Args:
+            features: ``(rows, n_features)`` float32, finite, columns in the schema's order.
+
+        Returns:
+            Labels as positions, probabilities and logits.
+        """
+        return self.session.run(features)
+
+    def predict(self, features: npt.ArrayLike) -> Prediction:
+        """Predict a matrix whose columns are in the schema's order.
+
+        Args:
+            features: ``(rows, n_features)`` numbers; float32 is used as it is, anything else is
+                read as float64 and rounded once.
+
+        Returns:
+            Labels and probabilities of the rows.
+
+        Raises:
+            SchemaError: when the matrix has another width.
+            DataError: when a value is NaN, infinite or beyond float32.
+        """
+        matrix = np.asarray(features)
+        if matrix.ndim != 2 or matrix.shape[1] != self.schema.n_features:  # noqa: PLR2004 - rows and columns
+            raise DataError(
+                f"expected rows of {self.schema.n_features} features "
+                f"({', '.join(self.schema.feature_names)}), got shape {matrix.shape}"
+            )
+        if matrix.dtype != np.float32:
+            try:
+                wide = matrix.astype(np.float64)
+            except (TypeError, ValueError) as exc:
+                raise DataError(f"the features are no numbers: {exc}") from exc
+            matrix = to_float32(list(wide.T))
+        return self._answer(np.ascontiguousarray(matrix))
+
+    def predict_columns(self, columns: Mapping[str, npt.ArrayLike]) -> Prediction:
+        """Predict named columns; order does not matter, further columns are ignored.
+
+        Args:
+            columns: ``(rows,)`` numbers by column name: a dict, or a table that gives its
+                columns by name.
+
+        Returns:
+            Labels and probabilities of the rows.
+
+        Raises:
+            SchemaError: when a column is missing.
+            DataError: when columns differ in length or a value is NaN, infinite or beyond
+                float32.
+        """
+        self.schema.bind(list(columns))
+        wanted = [np.asarray(columns[name]) for name in self.schema.feature_names]
+        if len({column.shape for column in wanted}) != 1 or wanted[0].ndim != 1:
+            shapes = {name: np.shape(columns[name]) for name in self.schema.feature_names}
+            raise DataError(f"columns must be one-dimensional and equally long, got {shapes}")
+        return self.predict(np.column_stack(wanted))
+
+    def _answer(self, features: Float32Matrix) -> Prediction:
+        finite = np.isfinite(features)
+        if not finite.all():
+            row, column = (int(at) for at in np.argwhere(~finite)[0])
+            raise DataError(
+                f"row {row}, column {self.schema.feature_names[column]!r}: "
+                f"{features[row, column]} cannot be scored; remove or fill such rows first"
+            )
+        outputs = self.run(features)
+        chosen = np.take_along_axis(outputs.probabilities, outputs.label[:, None], axis=1)
+        return Prediction(self._classes[outputs.label], chosen[:, 0], outputs.probabilities)
+
+
+def _check_engine(bundle: Bundle) -> None:
+    needed, found = bundle.manifest.requires.onnxruntime, engine_version()
+    if _release(found) < _release(needed):
+        raise UnavailableError(
+            f"{bundle.path} needs onnxruntime {needed} or newer, {found} is installed: upgrade it"
+        )
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+
+def _check_contract(bundle: Bundle, session: Session) -> None:
+    """Compare what the model says of itself with what the manifest says of it."""
+    signature = bundle.manifest.signature
+    promised = (
+        tuple(tensor.name for tensor in signature.inputs),
+        tuple(tensor.name for tensor in signature.outputs),
+    )
+    where = bundle.path / ONNX_MODEL
+    if (session.input_names, session.output_names) != promised:
+        raise ArtifactError(
+            f"{where} has inputs {session.input_names} and outputs {session.output_names}, "
+            f"the manifest promises {promised[0]} and {promised[1]}; export the model again"
+        )
+    if session.metadata.get(SCHEMA_KEY) != bundle.manifest.schema.to_json():
+        raise ArtifactError(
+            f"{where} carries another schema than the manifest; export the model again"
+        )

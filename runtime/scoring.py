@@ -1,0 +1,253 @@
+"""Score a file: read blocks of records, predict, append the answers, write.
+
+In: a predictor and a table. Out: the table with its answers, and a ``Summary``. Raises
+``DataError`` for a file that is no table, ``SchemaError`` for columns that do not fit and
+``BadRowsError`` for rows that cannot be scored, unless told what to do with them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from runtime.answers import Answers
+from runtime.errors import BadRowsError, DataError, UsageError
+from runtime.files import atomic_file
+from runtime.ordered import map_ordered
+from runtime.tables.csv_reader import BadRow, Block, CsvReader, parse_features
+from runtime.tables.csv_writer import REJECTS_HEADER, encode_record, encode_rejects
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from runtime.choices import BadRows
+    from runtime.predictor import Predictor
+
+STANDARD_STREAM = Path("-")
+_SHOWN_BAD_ROWS = 10
+_MOST_THREADS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to score.
+
+    Attributes:
+        bad_rows: ``fail`` refuses the file, ``reject`` leaves bad rows out and lists them in a
+            file of their own, ``null`` keeps them in place with empty answers and a reason.
+        proba: add one column a class with its probability.
+        prefix: put before each new column's name.
+        rejects: where bad rows are listed; by default the output's name and ``.rejects.csv``.
+        threads: how many blocks are scored at once; by default one a processor, at most 8.
+    """
+
+    bad_rows: BadRows = "fail"
+    proba: bool = False
+    prefix: str = ""
+    rejects: Path | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What was done.
+
+    Attributes:
+        rows: records read.
+        scored: records with an answer.
+        rejected: records without one.
+        reasons: how many records were rejected, by reason.
+        provider: what the model ran on.
+        seconds: wall time.
+        rejects: where rejected records are listed, if they are.
+    """
+
+    rows: int
+    scored: int
+    rejected: int
+    reasons: dict[str, int]
+    provider: str
+    seconds: float
+    rejects: Path | None = None
+
+    @property
+    def rows_per_second(self) -> float:
+        """Records read a second."""
+        return self.rows / self.seconds
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Counts while scoring, and the bad rows to show."""
+
+    rows: int = 0
+    rejected: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    first: list[BadRow] = field(default_factory=list)
+
+    def add(self, rows: int, bad: Sequence[BadRow]) -> None:
+        self.rows += rows
+        self.rejected += len(bad)
+        self.reasons.update(row.reason.partition(" (")[0] for row in bad)
+        self.first += bad[: _SHOWN_BAD_ROWS - len(self.first)]
+
+
+def score_file(
+    predictor: Predictor,
+    source: Path,
+    out: Path,
+    options: Options = Options(),
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Summary:
+    """Score a CSV file into another.
+
+    Args:
+        predictor: the model.
+        source: the table; ``-`` is standard input.
+        out: appears only when complete; ``-`` is standard output.
+        options: what to do with bad rows, which columns to add.
+        on_progress: told after each block how many bytes were read and records written.
+
+    Returns:
+        How many records were read, scored and rejected.
+
+    Raises:
+        UsageError: when the output cannot be written or is the input.
+        DataError: when the source cannot be read or is no table.
+        SchemaError: when a feature's column is missing, or a new column's name is taken.
+        BadRowsError: when rows cannot be scored and ``bad_rows`` is ``fail``.
+    """
+    started = time.perf_counter()
+    rejects = _rejects_path(out, options)
+    _refuse_same(source, out, rejects)
+    tally = _Tally()
+    with ExitStack() as stack:
+        reader = CsvReader(stack.enter_context(_open_source(source)), where=_name(source))
+        features = predictor.schema.bind(reader.header.columns)
+        answers = Answers(
+            predictor.schema,
+            reader.header,
+            prefix=options.prefix,
+            proba=options.proba,
+            keep_bad=options.bad_rows == "null",
+        )
+        score = _scorer(predictor, reader, features, answers, tally, options)
+        sink = stack.enter_context(_open_sink(out))
+        reject_sink = stack.enter_context(atomic_file(rejects)) if rejects else None
+        sink.write(answers.header(reader.header))
+        if reject_sink:
+            reject_sink.write(encode_record(REJECTS_HEADER))
+        threads = options.threads or _available_processors()
+        for block, rows, bad in map_ordered(score, reader.blocks(), threads=threads):
+            tally.add(len(block), bad)
+            sink.write(rows)
+            if reject_sink:
+                reject_sink.write(encode_rejects(bad))
+            if on_progress:
+                on_progress(reader.bytes_read, tally.rows)
+        sink.write(reader.tail or reader.header.terminator)
+        if tally.rejected and options.bad_rows == "fail":
+            raise BadRowsError(_describe_bad(_name(source), out, tally))
+    return Summary(
+        rows=tally.rows,
+        scored=tally.rows - tally.rejected,
+        rejected=tally.rejected,
+        reasons=dict(tally.reasons),
+        provider=predictor.provider,
+        seconds=time.perf_counter() - started,
+        rejects=rejects,
+    )
+
+
+def _scorer(
+    predictor: Predictor,
+    reader: CsvReader,
+    features: Sequence[int],
+    answers: Answers,
+    tally: _Tally,
+    options: Options,
+) -> Callable[[Block], tuple[Block, memoryview, tuple[BadRow, ...]]]:
+    """Make the function that the threads apply to each block."""
+
+    def score(block: Block) -> tuple[Block, memoryview, tuple[BadRow, ...]]:
+        parsed = parse_features(block, reader.header.columns, features)
+        if options.bad_rows == "fail" and (parsed.bad or tally.rejected):
+            return block, memoryview(b""), parsed.bad  # refused already: only count what is bad
+        outputs = predictor.run(parsed.features)
+        return block, answers.rows(block, parsed, outputs), parsed.bad
+
+    return score
+
+
+def _describe_bad(where: str, out: Path, tally: _Tally) -> str:
+    """List the first bad rows and say which options would go on."""
+    outcome = "the output is incomplete" if out == STANDARD_STREAM else f"{out} was not written"
+    lines = [f"{where}: {tally.rejected} of {tally.rows} rows cannot be scored; {outcome}"]
+    for row in tally.first:
+        place = f"  record {row.record} (line {row.line})"
+        cell = f", column {row.column!r}: {row.value!r}" if row.column else ""
+        lines.append(f"{place}{cell}: {row.reason}")
+    if tally.rejected > len(tally.first):
+        lines.append(f"  … and {tally.rejected - len(tally.first)} more")
+    lines.append("mend them, or go on with --bad-rows reject or --bad-rows null")
+    return "\n".join(lines)
+
+
+def _rejects_path(out: Path, options: Options) -> Path | None:
+    if options.bad_rows != "reject":
+        return None
+    if options.rejects is None and out == STANDARD_STREAM:
+        raise UsageError(
+            "--bad-rows reject lists bad rows beside the output: give --out FILE or --rejects FILE"
+        )
+    return options.rejects or out.with_name(f"{out.name}.rejects.csv")
+
+
+def _refuse_same(source: Path, out: Path, rejects: Path | None) -> None:
+    """Refuse to write over what is being read, or two outputs into one file."""
+    if source != STANDARD_STREAM and source.is_file():
+        for target in (out, rejects):
+            if target and target.exists() and target.is_file() and target.samefile(source):
+                raise UsageError(f"{target} is the input; give another name to write to")
+    if rejects and rejects.resolve() == out.resolve():
+        raise UsageError(f"{rejects} is both the output and the list of bad rows")
+
+
+def _name(source: Path) -> str:
+    return "standard input" if source == STANDARD_STREAM else str(source)
+
+
+@contextmanager
+def _open_source(source: Path) -> Iterator[IO[bytes]]:
+    if source == STANDARD_STREAM:
+        yield sys.stdin.buffer
+        return
+    try:
+        stream = source.open("rb", buffering=0)
+    except OSError as exc:
+        raise DataError(f"cannot read {source}: {exc.strerror}; see --file") from exc
+    with stream:
+        yield stream
+
+
+@contextmanager
+def _open_sink(out: Path) -> Iterator[IO[bytes]]:
+    if out == STANDARD_STREAM:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    with atomic_file(out) as stream:
+        yield stream
+
+
+def _available_processors() -> int:
+    """Processors this process may use, as far as more threads pay."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return min(len(os.sched_getaffinity(0)), _MOST_THREADS)
+    return min(os.cpu_count() or 1, _MOST_THREADS)

@@ -1,0 +1,62 @@
+"""What counts as a number in a cell, and why a cell is not one.
+
+A number is: blanks (space, tab) around it allowed; an optional sign; digits with an optional
+decimal point; an optional exponent (``e`` or ``E``). No thousands separators, decimal commas,
+hexadecimal, underscores or digits of other scripts. NaN and infinity written out are bad cells,
+and so is a number beyond float32's range, because the model would answer NaN for it.
+In: the content of cells. Out: float64, or the reason why not.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_NUMBER = r"[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t]*"
+_NOT_FINITE = r"[ \t]*[+-]?(nan(\([a-z0-9_]*\))?|inf(inity)?)[ \t]*"
+
+MISSING: Final = "missing value"
+NOT_A_NUMBER: Final = "not a number"
+NOT_FINITE: Final = "NaN or infinity"
+OUT_OF_RANGE: Final = "out of float32's range"
+UNDECODABLE: Final = "undecodable bytes"
+
+
+def parse_numbers(cells: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+    """Read cells as float64, correctly rounded.
+
+    Args:
+        cells: ``(rows,)`` binary, quotes removed.
+
+    Returns:
+        ``(rows,)`` float64; NaN for every cell that is not a number.
+    """
+    is_number = pc.match_substring_regex(cells, rf"\A{_NUMBER}\z")
+    text = pc.if_else(is_number, cells, pa.scalar(None, pa.binary())).cast(pa.string())
+    values = pc.cast(pc.ascii_trim(text, " \t"), pa.float64())
+    return np.asarray(pc.fill_null(values, float("nan")).to_numpy(), dtype=np.float64)
+
+
+def why_bad(cell: bytes) -> str:
+    """Say why a cell is not a number the model can read.
+
+    Args:
+        cell: the content of a bad cell, quotes removed.
+
+    Returns:
+        The reason.
+    """
+    if not cell.strip(b" \t"):
+        return MISSING
+    try:
+        text = cell.decode()
+    except UnicodeDecodeError:
+        return UNDECODABLE
+    if re.fullmatch(_NUMBER, text):
+        return OUT_OF_RANGE
+    return NOT_FINITE if re.fullmatch(_NOT_FINITE, text, re.IGNORECASE) else NOT_A_NUMBER

@@ -1,0 +1,361 @@
+"""Read delimited text as blocks of whole records, and the feature cells of a block.
+
+In: a binary stream. Out: ``Block`` s in order, each the very bytes that were read; from a block,
+a float32 matrix of its good records and a ``BadRow`` for every other. Raises ``DataError`` for
+a file that is no table.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
+
+from runtime.errors import DataError
+from runtime.schema import Float32Matrix, to_float32
+from runtime.tables.cells import parse_numbers, why_bad
+from runtime.tables.records import Positions, count_lines, find_breaks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+BLOCK_SIZE = 4 * 1024 * 1024  # bytes a read: large enough for the engine, small for memory
+_LONGEST_RECORD = 64 * 1024 * 1024  # bytes; longer means a quote that never closes
+_DELIMITER = b","
+_BOM = b"\xef\xbb\xbf"
+
+TOO_FEW = "too few fields"
+TOO_MANY = "too many fields"
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The first record of a table.
+
+    Attributes:
+        columns: the names, quotes removed.
+        text: the record as it was read, byte order mark included, terminator excluded.
+        terminator: what ends the record.
+    """
+
+    columns: tuple[str, ...]
+    text: bytes
+    terminator: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Consecutive records as they were read.
+
+    ``data`` begins with the terminator of the record before and ends before the terminator of
+    its last record, so that ``data[bounds[i]:bounds[i + 1]]`` is a line break and record ``i``:
+    appending to each such piece appends a field to each record.
+
+    Attributes:
+        data: the bytes.
+        bounds: ``(records + 1,)`` int64.
+        first_record: number of the first record, counted from 1 after the header.
+        first_line: number of the line that ends where ``data`` begins, counted from 1.
+    """
+
+    data: bytes
+    bounds: Positions
+    first_record: int
+    first_line: int
+
+    def __len__(self) -> int:
+        return len(self.bounds) - 1
+
+    def text(self, index: int) -> bytes:
+        """Return record ``index`` of the block without its line break."""
+        return self.data[self.bounds[index] : self.bounds[index + 1]].lstrip(b"\r\n")
+
+    def line(self, index: int) -> int:
+        """Return the number of the physical line on which record ``index`` starts."""
+        start = self.bounds[index + 1] - len(self.text(index))
+        return self.first_line + count_lines(self.data[:start])
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A record that cannot be scored.
+
+    Attributes:
+        record: its number, counted from 1 after the header.
+        line: number of the physical line on which it starts.
+        column: of the first bad cell; empty when the record as a whole is at fault.
+        value: of that cell.
+        reason: why.
+        text: the record as it was read.
+    """
+
+    record: int
+    line: int
+    column: str
+    value: str
+    reason: str
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The feature cells of a block.
+
+    Attributes:
+        features: ``(good records, n_features)`` float32, finite.
+        good: ``(records,)`` bool, or None when every record is good.
+        bad: one entry for every other record, in order.
+    """
+
+    features: Float32Matrix
+    good: npt.NDArray[np.bool_] | None
+    bad: tuple[BadRow, ...]
+
+
+class CsvReader:
+    """A table read as a stream of blocks."""
+
+    def __init__(self, stream: IO[bytes], *, where: str, block_size: int = BLOCK_SIZE) -> None:
+        """Read the header.
+
+        Args:
+            stream: delimited text in UTF-8, with or without a byte order mark.
+            where: name of the table for messages.
+            block_size: bytes asked for in one read.
+
+        Raises:
+            DataError: when there is no header, or it is no text.
+        """
+        self._stream = stream
+        self._where = where
+        self._block_size = block_size
+        self.bytes_read = 0
+        self.tail = b""
+        self.header, self._rest = self._read_header()
+
+    def blocks(self) -> Iterator[Block]:
+        """Read the records.
+
+        Yields:
+            Blocks in order; afterwards ``tail`` is what follows the last record.
+
+        Raises:
+            DataError: when a record is longer than 64 MiB, as after a quote that never closes.
+        """
+        record, line = 1, count_lines(self.header.text) + 1
+        keep_blank = len(self.header.columns) == 1
+        rest, at_end = self._rest, False
+        while not at_end:
+            chunk = self._read()
+            at_end = not chunk
+            rest += chunk
+            bounds = self._bounds(rest, line, keep_blank=keep_blank, at_end=at_end)
+            if len(bounds) > 1:
+                block = Block(rest[: bounds[-1]], bounds, record, line)
+                yield block
+                record += len(block)
+                line += count_lines(block.data)
+                rest = rest[bounds[-1] :]
+            if len(rest) > _LONGEST_RECORD:
+                raise DataError(
+                    f"{self._where}: record {record} is longer than 64 MiB; "
+                    "a quoted field probably never closes"
+                )
+        self.tail = rest
+
+    def _bounds(self, data: bytes, first_line: int, *, keep_blank: bool, at_end: bool) -> Positions:
+        """Find the pieces of line break and record that ``data`` begins with.
+
+        A record counts only when its terminator is there too, or the table ends.
+        """
+        breaks = find_breaks(data, _DELIMITER[0])
+        starts, ends = breaks.starts, breaks.ends
+        if at_end and breaks.in_quotes:
+            line = first_line + count_lines(data[: starts[-1]]) + 1
+            raise DataError(
+                f"{self._where}: a quote in the record on line {line} never closes; "
+                "every record after it would be lost"
+            )
+        if not at_end and data.endswith(b"\r"):  # half of a CRLF, perhaps
+            starts, ends = starts[:-1], ends[:-1]
+        if at_end and len(ends) and ends[-1] < len(data):
+            starts = np.append(starts, len(data))
+            ends = np.append(ends, len(data))
+        if not keep_blank:  # a blank line is no record: it stays with the record after it
+            follows_record = np.append(True, starts[1:] > ends[:-1])
+            starts = starts[follows_record[: len(starts)]]
+        return starts
+
+    def _read(self) -> bytes:
+        try:
+            chunk = self._stream.read(self._block_size)
+        except OSError as exc:
+            raise DataError(f"cannot read {self._where}: {exc.strerror}") from exc
+        self.bytes_read += len(chunk)
+        return chunk
+
+    def _read_header(self) -> tuple[Header, bytes]:
+        data = self._read()
+        if not data:
+            raise DataError(f"{self._where} is empty; a table begins with a line of column names")
+        while True:
+            breaks = find_breaks(data.removeprefix(_BOM), _DELIMITER[0])
+            if len(breaks.starts) and not data.endswith(b"\r"):
+                break
+            chunk = self._read()
+            if not chunk:
+                break
+            data += chunk
+            if len(data) > _LONGEST_RECORD:
+                raise DataError(f"{self._where} has no line end in its first 64 MiB: no CSV table")
+        skip = len(data) - len(data.removeprefix(_BOM))
+        start, end = (
+            (int(breaks.starts[0]) + skip, int(breaks.ends[0]) + skip)
+            if len(breaks.starts)
+            else (len(data), len(data))
+        )
+        text = data[:start]
+        header = Header(self._names(text[skip:]), text, data[start:end] or b"\n")
+        return header, data[start:]
+
+    def _names(self, text: bytes) -> tuple[str, ...]:
+        try:
+            decoded = text.decode()
+        except UnicodeDecodeError as exc:
+            raise DataError(
+                f"{self._where}: the header is no UTF-8 text (byte {exc.start + 1}); "
+                "is this a CSV table?"
+            ) from exc
+        if "\0" in decoded:
+            raise DataError(f"{self._where}: the header has NUL bytes; is this a CSV table?")
+        try:
+            names = next(csv.reader(io.StringIO(decoded, newline="")), [])
+        except csv.Error as exc:
+            raise DataError(f"{self._where}: the header is no CSV record: {exc}") from exc
+        if not any(names):
+            raise DataError(f"{self._where} has no column names in its first line")
+        return tuple(names)
+
+
+def parse_features(block: Block, columns: Sequence[str], features: Sequence[int]) -> Parsed:
+    """Read the feature cells of a block's records.
+
+    Args:
+        block: the records.
+        columns: names of the table's columns.
+        features: positions of the feature columns, in the schema's order.
+
+    Returns:
+        The good records as a matrix, and the others with their reasons.
+    """
+    matrix = _parse_clean(block, len(columns), features)
+    if matrix is not None:
+        return Parsed(matrix, None, ())
+    return _parse_dirty(block, columns, features)
+
+
+def _parse_clean(block: Block, n_columns: int, features: Sequence[int]) -> Float32Matrix | None:
+    """Parse a block in which every record is good; None when one is not."""
+    try:
+        table = _arrow_read(block, n_columns, features, pa.float64())
+    except pa.ArrowInvalid:
+        return None
+    if table.num_rows != len(block) or any(column.null_count for column in table.columns):
+        return None
+    matrix = to_float32([table.column(str(position)).to_numpy() for position in features])
+    return matrix if np.isfinite(matrix).all() else None
+
+
+def _parse_dirty(block: Block, columns: Sequence[str], features: Sequence[int]) -> Parsed:
+    """Parse a block with bad records in it, each cell looked at."""
+    misfits: dict[int, int] = {}  # position of a short or long record -> its number of fields
+
+    def note(row: arrow_csv.InvalidRow) -> str:
+        misfits[row.number - 1] = row.actual_columns
+        return "skip"
+
+    table = _arrow_read(block, len(columns), features, pa.binary(), note)
+    if table.num_rows + len(misfits) != len(block):
+        raise RuntimeError(
+            f"found {len(block)} records from {block.first_record} on, "
+            f"parsed {table.num_rows} and {len(misfits)} misfits"
+        )
+    whole = np.delete(np.arange(len(block)), list(misfits))  # the record of each parsed row
+    cells = [table.column(str(position)) for position in features]
+    numbers = [parse_numbers(column) for column in cells]
+    matrix = to_float32(numbers)
+    usable = np.isfinite(matrix)
+    bad = {index: _misfit(block, index, found, len(columns)) for index, found in misfits.items()}
+    for row in np.flatnonzero(~usable.all(axis=1)).tolist():
+        first = int(np.argmin(usable[row]))
+        index = int(whole[row])
+        bad[index] = _bad_cell(block, index, columns[features[first]], cells[first][row].as_py())
+    good = np.ones(len(block), dtype=np.bool_)
+    good[list(bad)] = False
+    return Parsed(matrix[good[whole]], good, tuple(bad[index] for index in sorted(bad)))
+
+
+def _arrow_read(
+    block: Block,
+    n_columns: int,
+    features: Sequence[int],
+    kind: pa.DataType,
+    invalid_row_handler: object = None,
+) -> pa.Table:
+    """Let pyarrow split the block into fields and convert those of the feature columns."""
+    data = block.data
+    if n_columns == 1:  # here an empty line is a record, also as the first or last one
+        data = _without_first_break(data) + b"\n"
+    wanted = [str(position) for position in features]
+    return arrow_csv.read_csv(
+        pa.BufferReader(data),
+        read_options=arrow_csv.ReadOptions(
+            use_threads=False,
+            block_size=len(data) + 1,
+            column_names=[str(position) for position in range(n_columns)],
+        ),
+        parse_options=arrow_csv.ParseOptions(
+            newlines_in_values=True,
+            ignore_empty_lines=n_columns > 1,
+            invalid_row_handler=invalid_row_handler,
+        ),
+        convert_options=arrow_csv.ConvertOptions(
+            include_columns=wanted,
+            column_types=dict.fromkeys(wanted, kind),
+            null_values=[""],
+            strings_can_be_null=False,
+        ),
+    )
+
+
+def _without_first_break(data: bytes) -> bytes:
+    return data[2:] if data.startswith(b"\r\n") else data[1:]
+
+
+def _misfit(block: Block, index: int, found: int, expected: int) -> BadRow:
+    reason = TOO_FEW if found < expected else TOO_MANY
+    return BadRow(
+        record=block.first_record + index,
+        line=block.line(index),
+        column="",
+        value="",
+        reason=f"{reason} ({found} instead of {expected})",
+        text=block.text(index),
+    )
+
+
+def _bad_cell(block: Block, index: int, column: str, cell: bytes) -> BadRow:
+    return BadRow(
+        record=block.first_record + index,
+        line=block.line(index),
+        column=column,
+        value=cell.decode(errors="backslashreplace"),
+        reason=why_bad(cell),
+        text=block.text(index),
+    )
