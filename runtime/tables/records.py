@@ -56,6 +56,8 @@ def find_breaks(data: bytes, delimiter: int) -> Breaks:
 
 def count_lines(data: bytes) -> int:
     """Count line ends (LF, CRLF or CR), inside quotes and outside."""
+    if b"\r" not in data:
+        return data.count(b"\n")
     return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
 
 
