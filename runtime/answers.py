@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from runtime.errors import SchemaError
+from runtime.tables.arrow import binary_array, bool_array, number_array
 from runtime.tables.csv_writer import (
     choose_text,
     encode_cell,
@@ -77,11 +78,11 @@ class Answers:
         records = pieces(block)
         if parsed.good is None:
             return join_fields([records, *self._cells(outputs)])
-        good = records.filter(pa.array(parsed.good))
+        good = records.filter(bool_array(parsed.good))
         if not self._keep_bad:
             return join_fields([good, *self._cells(outputs)])
-        bad = pa.array([self._bad_cells(block, row) for row in parsed.bad], pa.binary())
-        empty = pa.array([b""] * len(bad), pa.binary())
+        bad = binary_array([self._bad_cells(block, row) for row in parsed.bad])
+        empty = binary_array([b""] * len(bad))
         fields = [
             pa.concat_arrays([of_good, of_bad])
             for of_good, of_bad in zip(
@@ -91,7 +92,7 @@ class Answers:
             )
         ]
         order = np.argsort(np.argsort(~parsed.good, kind="stable"))
-        return join_fields([field.take(pa.array(order)) for field in fields])
+        return join_fields([field.take(number_array(order)) for field in fields])
 
     def _cells(self, outputs: Outputs) -> list[pa.Array]:
         """Write the answers of good rows, delimiters included."""

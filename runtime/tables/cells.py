@@ -10,12 +10,16 @@ In: the content of cells. Out: float64, or the reason why not.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from runtime.tables.arrow import float64_values
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 _NUMBER = r"[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t]*"
 _NOT_FINITE = r"[ \t]*[+-]?(nan(\([a-z0-9_]*\))?|inf(inity)?)[ \t]*"
@@ -39,7 +43,7 @@ def parse_numbers(cells: pa.ChunkedArray) -> npt.NDArray[np.float64]:
     is_number = pc.match_substring_regex(cells, rf"\A{_NUMBER}\z")
     text = pc.if_else(is_number, cells, pa.scalar(None, pa.binary())).cast(pa.string())
     values = pc.cast(pc.ascii_trim(text, " \t"), pa.float64())
-    return np.asarray(pc.fill_null(values, float("nan")).to_numpy(), dtype=np.float64)
+    return float64_values(pc.fill_null(values, float("nan")))
 
 
 def why_bad(cell: bytes) -> str:

@@ -19,13 +19,14 @@ import pyarrow.csv as arrow_csv
 
 from runtime.errors import DataError
 from runtime.schema import Float32Matrix, to_float32
+from runtime.tables.arrow import float64_values
 from runtime.tables.cells import parse_numbers, why_bad
 from runtime.tables.records import Positions, count_lines, find_breaks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-BLOCK_SIZE = 4 * 1024 * 1024  # bytes a read: large enough for the engine, small for memory
+BLOCK_SIZE = 512 * 1024  # bytes a read: enough to fill the engine, little memory
 _LONGEST_RECORD = 64 * 1024 * 1024  # bytes; longer means a quote that never closes
 _DELIMITER = b","
 _BOM = b"\xef\xbb\xbf"
@@ -268,7 +269,7 @@ def _parse_clean(block: Block, n_columns: int, features: Sequence[int]) -> Float
         return None
     if table.num_rows != len(block) or any(column.null_count for column in table.columns):
         return None
-    matrix = to_float32([table.column(str(position)).to_numpy() for position in features])
+    matrix = to_float32([float64_values(table.column(str(position))) for position in features])
     return matrix if np.isfinite(matrix).all() else None
 
 

@@ -14,6 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from runtime.tables.arrow import binary_array, number_array, split_bytes, whole_bytes
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -43,10 +45,7 @@ def pieces(block: Block) -> pa.Array:
     Returns:
         ``(records,)`` binary.
     """
-    bounds = block.bounds.astype(np.int32)
-    return pa.Array.from_buffers(
-        pa.binary(), len(block), [None, pa.py_buffer(bounds), pa.py_buffer(block.data)]
-    )
+    return split_bytes(block.data, block.bounds.astype(np.int32))
 
 
 def choose_text(choices: Sequence[bytes], index: npt.NDArray[np.int64]) -> pa.Array:
@@ -59,7 +58,7 @@ def choose_text(choices: Sequence[bytes], index: npt.NDArray[np.int64]) -> pa.Ar
     Returns:
         ``(rows,)`` binary.
     """
-    return pa.array(choices, pa.binary()).take(pa.array(index))
+    return binary_array(choices).take(number_array(index))
 
 
 def format_floats(values: npt.NDArray[np.float32]) -> pa.Array:
@@ -71,7 +70,7 @@ def format_floats(values: npt.NDArray[np.float32]) -> pa.Array:
     Returns:
         ``(rows,)`` binary.
     """
-    return pc.cast(pa.array(values), pa.string()).cast(pa.binary())
+    return pc.cast(number_array(values), pa.string()).cast(pa.binary())
 
 
 def join_fields(fields: Sequence[pa.Array]) -> memoryview:
@@ -83,8 +82,7 @@ def join_fields(fields: Sequence[pa.Array]) -> memoryview:
     Returns:
         The bytes.
     """
-    joined = pc.binary_join_element_wise(*fields, b"")
-    return memoryview(joined.buffers()[2])[: _total_bytes(joined)]
+    return whole_bytes(pc.binary_join_element_wise(*fields, b""))
 
 
 def encode_rejects(bad: Iterable[BadRow]) -> bytes:
@@ -105,8 +103,3 @@ def encode_rejects(bad: Iterable[BadRow]) -> bytes:
         )
         for row in bad
     )
-
-
-def _total_bytes(array: pa.Array) -> int:
-    offsets = np.frombuffer(array.buffers()[1], dtype=np.int32)
-    return int(offsets[len(array)])

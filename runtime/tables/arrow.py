@@ -1,0 +1,78 @@
+"""Cross between numpy and Arrow memory without copying.
+
+pyarrow's own conversions import pandas where it is installed, which costs a third of a second
+and 60 MB; these look at the buffers directly.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def number_array(values: npt.NDArray[Any]) -> pa.Array:
+    """View numbers as an Arrow array.
+
+    Args:
+        values: ``(rows,)`` of a numeric dtype, C-contiguous.
+
+    Returns:
+        ``(rows,)`` of the same type, no nulls.
+    """
+    kind = pa.from_numpy_dtype(values.dtype)
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
+
+
+def bool_array(values: npt.NDArray[np.bool_]) -> pa.Array:
+    """Pack ``(rows,)`` bool into an Arrow array of bits."""
+    bits = np.packbits(values, bitorder="little")
+    return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(bits)])
+
+
+def binary_array(values: Sequence[bytes]) -> pa.Array:
+    """Lay values end to end as a binary Arrow array."""
+    bounds = np.zeros(len(values) + 1, dtype=np.int32)
+    np.cumsum([len(value) for value in values], out=bounds[1:])
+    return split_bytes(b"".join(values), bounds)
+
+
+def split_bytes(data: bytes, bounds: npt.NDArray[np.int32]) -> pa.Array:
+    """View pieces of ``data`` as a binary Arrow array.
+
+    Args:
+        data: the bytes; not copied.
+        bounds: ``(pieces + 1,)`` int32, where each piece begins and the last one ends.
+
+    Returns:
+        ``(pieces,)`` binary.
+    """
+    return pa.Array.from_buffers(
+        pa.binary(), len(bounds) - 1, [None, pa.py_buffer(bounds), pa.py_buffer(data)]
+    )
+
+
+def float64_values(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+    """View a column as numbers.
+
+    Args:
+        column: ``(rows,)`` float64, no nulls.
+
+    Returns:
+        ``(rows,)`` float64.
+    """
+    array = column.combine_chunks()
+    values = np.frombuffer(array.buffers()[1] or b"", dtype=np.float64)
+    return values[array.offset : array.offset + len(array)]
+
+
+def whole_bytes(array: pa.Array) -> memoryview:
+    """View the values of a binary array end to end."""
+    bounds = np.frombuffer(array.buffers()[1], dtype=np.int32)
+    data = memoryview(array.buffers()[2] or b"")
+    return data[bounds[array.offset] : bounds[array.offset + len(array)]]
