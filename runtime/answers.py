@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from runtime.errors import SchemaError
-from runtime.tables.arrow import binary_array, bool_array, number_array
+from runtime.tables.arrow import binary_array, binary_scalar, bool_array, number_array
 from runtime.tables.csv_writer import (
     choose_text,
     encode_cell,
@@ -99,7 +99,7 @@ class Answers:
         rows = len(outputs.label)
         chosen = np.take_along_axis(outputs.probabilities, outputs.label[:, None], axis=1)[:, 0]
         cells = [choose_text(self._labels, outputs.label), format_floats(chosen)]
-        comma = pa.repeat(pa.scalar(b",", pa.binary()), rows)
+        comma = pa.repeat(binary_scalar(b","), rows)
         if self._proba:
             for column in outputs.probabilities.T:
                 cells += [comma, format_floats(np.ascontiguousarray(column))]

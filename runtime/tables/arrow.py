@@ -42,6 +42,11 @@ def binary_array(values: Sequence[bytes]) -> pa.Array:
     return split_bytes(b"".join(values), bounds)
 
 
+def binary_scalar(value: bytes) -> pa.Scalar:
+    """Wrap one value for the compute functions."""
+    return binary_array([value])[0]
+
+
 def split_bytes(data: bytes, bounds: npt.NDArray[np.int32]) -> pa.Array:
     """View pieces of ``data`` as a binary Arrow array.
 

@@ -12,13 +12,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from runtime.tables.arrow import float64_values
+from runtime.tables.arrow import float64_values, number_array
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
 _NUMBER = r"[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t]*"
@@ -41,9 +41,9 @@ def parse_numbers(cells: pa.ChunkedArray) -> npt.NDArray[np.float64]:
         ``(rows,)`` float64; NaN for every cell that is not a number.
     """
     is_number = pc.match_substring_regex(cells, rf"\A{_NUMBER}\z")
-    text = pc.if_else(is_number, cells, pa.scalar(None, pa.binary())).cast(pa.string())
+    text = pc.if_else(is_number, cells, pa.nulls(1, pa.binary())[0]).cast(pa.string())
     values = pc.cast(pc.ascii_trim(text, " \t"), pa.float64())
-    return float64_values(pc.fill_null(values, float("nan")))
+    return float64_values(pc.fill_null(values, number_array(np.array([np.nan]))[0]))
 
 
 def why_bad(cell: bytes) -> str:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from runtime.tables.arrow import binary_array, number_array, split_bytes, whole_bytes
+from runtime.tables.arrow import binary_array, binary_scalar, number_array, split_bytes, whole_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -82,7 +82,7 @@ def join_fields(fields: Sequence[pa.Array]) -> memoryview:
     Returns:
         The bytes.
     """
-    return whole_bytes(pc.binary_join_element_wise(*fields, b""))
+    return whole_bytes(pc.binary_join_element_wise(*fields, binary_scalar(b"")))
 
 
 def encode_rejects(bad: Iterable[BadRow]) -> bytes:
