@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from runtime.errors import UsageError
+from trainer.config import Configuration, configure
+
+
+def test_options_not_given_come_from_the_preset() -> None:
+    """A given option replaces the preset's value and leaves the others."""
+    assert configure("tutorial") == Configuration(
+        preset="tutorial", standardise=False, learning_rate=0.01
+    )
+    assert configure("tutorial", epochs=3, seed=5) == Configuration(
+        preset="tutorial", standardise=False, learning_rate=0.01, epochs=3, seed=5
+    )
+
+
+def test_the_default_preset_is_the_default_configuration() -> None:
+    """There is one place where a default stands."""
+    assert configure() == Configuration()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"learning_rate": 0.0},
+        {"learning_rate": -0.1},
+        {"learning_rate": math.nan},
+        {"learning_rate": math.inf},
+        {"learning_rate": 1e39},
+        {"seed": -1},
+        {"seed": 2**63},
+    ],
+    ids=lambda options: " ".join(f"{name}={value}" for name, value in options.items()),
+)
+def test_an_option_out_of_its_range_is_refused_by_name(options: dict[str, float]) -> None:
+    """The message names the option and the value."""
+    ((name, value),) = options.items()
+    with pytest.raises(UsageError) as refused:
+        configure(**options)  # type: ignore[arg-type]  # a table of floats and integers
+    assert name.replace("_", " ") in str(refused.value)
+    assert str(value) in str(refused.value)
+
+
+def test_hidden_layers_need_units() -> None:
+    """A layer of width 0 would cut the network in two."""
+    with pytest.raises(UsageError, match="hidden"):
+        Configuration(hidden=(32, 0))
+
+
+def test_the_record_of_a_configuration_holds_every_option() -> None:
+    """What a run stores, together with its seed and hidden widths, is the whole configuration."""
+    record = configure("tutorial", batch_size=7).to_record("cuda")
+    assert record == {
+        "preset": "tutorial",
+        "standardise": False,
+        "learning_rate": 0.01,
+        "epochs": 10,
+        "batch_size": 7,
+        "device": "cuda",
+    }

@@ -1,0 +1,161 @@
+"""The command ``trainer``: parse, call the library, say what happened.
+
+Torch is imported by the command that needs it, so that help and ``sample`` start at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from runtime import console
+from runtime.files import atomic_file
+from trainer.config import DeviceChoice, Preset, configure
+from trainer.seeds import DEFAULT_SEED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from trainer.pipeline import Outcome
+
+app = typer.Typer(
+    name="trainer",
+    help="Fit a classifier and leave a run that the exporter starts from.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+DEFAULT_RUN = Path("artifacts/run")
+_STDOUT = Path("-")
+
+
+def _version(value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        console.show(f"onnxferry {version('onnxferry')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Fit a classifier and leave a run that the exporter starts from."""
+
+
+@app.command()
+def sample(
+    rows: Annotated[int, typer.Option(help="How many products.")],
+    out: Annotated[Path, typer.Option(help="The CSV file to write; - is standard output.")],
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = DEFAULT_SEED,
+) -> None:
+    """Write synthetic products: price, rating, popular."""
+    from trainer.sample import write_sample
+
+    with _open_output(out) as stream:
+        write_sample(stream, rows, seed=seed)
+    console.say(f"{rows:,} products written to {'standard output' if out == _STDOUT else out}")
+
+
+@app.command()
+def fit(
+    out: Annotated[Path, typer.Option(help="The run's folder; an older run is replaced.")] = (
+        DEFAULT_RUN
+    ),
+    preset: Annotated[
+        Preset,
+        typer.Option(
+            help="default standardises the features inside the network; "
+            "tutorial fits the raw features slowly, as the tutorial does."
+        ),
+    ] = "default",
+    device: Annotated[
+        DeviceChoice, typer.Option(help="Where to fit; auto takes CUDA where it is and says so.")
+    ] = "auto",
+    seed: Annotated[int, typer.Option(help="Same seed, same weights.")] = DEFAULT_SEED,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the training rows (default: the preset's).")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Rows a step (default: the preset's).")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Of gradient descent (default: the preset's).")
+    ] = None,
+    logdir: Annotated[
+        Path | None,
+        typer.Option(help="Where TensorBoard's files go, live (default: into the run)."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object for machines.")
+    ] = False,
+) -> None:
+    """Fit SimpleNet to synthetic products.
+
+    800 to learn from, 200 to judge by; popular is price + rating > 10.
+    """
+    configuration = configure(
+        preset, learning_rate=learning_rate, epochs=epochs, batch_size=batch_size, seed=seed
+    )
+    from trainer.example import answer_example
+    from trainer.pipeline import make_run
+    from trainer.progress import show_epochs
+
+    with show_epochs(configuration.epochs) as watch:
+        outcome = make_run(out, configuration, device=device, logdir=logdir, watch=watch)
+    if as_json:
+        console.show(console.as_json(_values(outcome, out)))
+    else:
+        console.show(answer_example(outcome.run.model))
+        console.say(_describe(outcome, out))
+
+
+@contextmanager
+def _open_output(out: Path) -> Iterator[IO[bytes]]:
+    """Standard output for ``-``, else a file that appears when it is complete."""
+    if out == _STDOUT:
+        with console.until_reader_leaves():
+            yield sys.stdout.buffer
+    else:
+        with atomic_file(out) as stream:
+            yield stream
+
+
+def _values(outcome: Outcome, out: Path) -> dict[str, object]:
+    metrics = outcome.run.record.metrics
+    return {
+        "accuracy": metrics["accuracy"],
+        "loss": metrics["loss"],
+        "test_loss": metrics["test_loss"],
+        "rows": int(metrics["train_rows"]),
+        "test_rows": int(metrics["test_rows"]),
+        "epochs": outcome.last.epochs,
+        "seconds": round(outcome.seconds, 6),
+        "device": outcome.device.name,
+        "run": str(out),
+    }
+
+
+def _describe(outcome: Outcome, out: Path) -> str:
+    metrics, last, device = outcome.run.record.metrics, outcome.last, outcome.device
+    next_command = "exporter export" if out == DEFAULT_RUN else f"exporter export --run {out}"
+    return (
+        f"{metrics['train_rows']:,.0f} rows, {last.epochs} epochs: loss {last.loss:.4f}, "
+        f"accuracy {last.accuracy:.1%} of {metrics['test_rows']:,.0f} test rows, "
+        f"{outcome.seconds:.2f} s on {device.name} ({device.reason})\n"
+        f"run: {out}; next: {next_command}"
+    )
+
+
+def main() -> NoReturn:
+    """Run the command line."""
+    console.run(app, "trainer")

@@ -1,0 +1,71 @@
+"""SimpleNet, and folding a standardisation into its first layer.
+
+In: float32 features. Out: logits. Nothing here reads or writes files or raises errors of ours.
+"""
+
+from __future__ import annotations
+
+import copy
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+
+class SimpleNet(nn.Module):
+    """A chain of Linear layers with ReLU between them."""
+
+    def __init__(self, n_features: int, n_classes: int, hidden: tuple[int, ...] = (32,)) -> None:
+        """Draw the initial weights from torch's global random state, as ``nn.Linear`` does.
+
+        Args:
+            n_features: width of the input.
+            n_classes: width of the output.
+            hidden: widths of the layers between them.
+        """
+        super().__init__()
+        widths = (n_features, *hidden, n_classes)
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in pairwise(widths):
+            layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
+        self.layers = nn.Sequential(*layers[:-1])  # no ReLU after the last layer
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Compute the class scores before softmax.
+
+        Args:
+            features: ``(batch, n_features)`` float32.
+
+        Returns:
+            Logits, ``(batch, n_classes)`` float32.
+        """
+        logits: torch.Tensor = self.layers(features)  # (batch, n_classes)
+        return logits
+
+    def linear_layers(self) -> list[nn.Linear]:
+        """The Linear layers, from input to output."""
+        return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
+
+
+def fold_standardisation(model: SimpleNet, mean: torch.Tensor, std: torch.Tensor) -> SimpleNet:
+    """Make a model of raw features out of one that was trained on standardised features.
+
+    ``W (x - mean) / std + b`` is ``V x + (b - V mean)`` with ``V = W / std``: computed in
+    float64, rounded once.
+
+    Args:
+        model: trained on ``(x - mean) / std``; left as it is.
+        mean: ``(n_features,)`` float64.
+        std: ``(n_features,)`` float64, no zeros.
+
+    Returns:
+        A new model of the same shape and dtype.
+    """
+    folded = copy.deepcopy(model)
+    first = folded.linear_layers()[0]
+    with torch.no_grad():
+        weight = first.weight.double() / std.to(first.weight.device)  # (out, n_features)
+        bias = first.bias.double() - weight @ mean.to(first.weight.device)  # (out,)
+        first.weight.copy_(weight)
+        first.bias.copy_(bias)
+    return folded

@@ -1,0 +1,45 @@
+"""What a person sees of a fit: a bar on a terminal, one line per epoch elsewhere; on stderr."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from runtime.console import say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from trainer.fit import Epoch, Watch
+
+
+@contextmanager
+def show_epochs(epochs: int) -> Iterator[Watch]:
+    """Show epochs as they finish.
+
+    Args:
+        epochs: how many there will be.
+
+    Yields:
+        What to call with every epoch.
+    """
+    if not sys.stderr.isatty():
+        yield lambda epoch: say(f"epoch {epoch.index + 1}/{epochs}  {_figures(epoch)}")
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (
+        TextColumn("epoch"),
+        MofNCompleteColumn(),
+        BarColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("fit", total=epochs, figures="")
+        yield lambda epoch: bar.update(task, completed=epoch.index + 1, figures=_figures(epoch))
+
+
+def _figures(epoch: Epoch) -> str:
+    return f"loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.1%}"

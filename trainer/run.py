@@ -1,0 +1,243 @@
+"""The run folder, format 1: what ``trainer fit`` leaves behind and the exporter starts from.
+
+    run.json             the RunRecord; the folder's marker
+    weights.safetensors  the model's parameters, under the names of its state dict
+    rows.safetensors     the first training and test rows, at most MAX_STORED_ROWS of each
+    tensorboard/         event files (not listed in the record: they carry clock readings)
+
+The same run gives the same bytes of the three files, in any folder on any day. Reading proves
+every byte before it is used and never unpickles; whatever is wrong is an ``ArtifactError``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from runtime.errors import ArtifactError
+from runtime.manifest import File, Record, Scalar, parse_record, to_json
+from runtime.schema import Schema
+from trainer.model import SimpleNet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FORMAT: Final = 1
+RECORD = "run.json"
+WEIGHTS = "weights.safetensors"
+ROWS = "rows.safetensors"
+MAX_STORED_ROWS = 10_000
+_MAX_RECORD_SIZE = 16 * 2**20  # bytes; a record of thousands of columns stays far below
+
+_Shapes = dict[str, tuple[int, ...]]
+
+
+class RunRecord(Record, frozen=True):
+    """Everything a run says of itself.
+
+    Attributes:
+        format: version of the run format.
+        model: the kind of network.
+        hidden: widths of its hidden layers.
+        schema: the columns and classes it was trained on.
+        configuration: every option of the fit, resolved; no paths.
+        seed: of the data, the initial weights and the order of rows.
+        data_digest: SHA-256 of all training and test tensors, stored here or not.
+        metrics: by name; ``accuracy``, ``loss``, ``test_loss``, ``train_rows``, ``test_rows``.
+        versions: of the packages that trained it.
+        files: the other files of the run, by name relative to it.
+    """
+
+    format: Literal[1]
+    model: Literal["simplenet"]
+    hidden: tuple[int, ...]
+    schema: Schema
+    configuration: dict[str, Scalar]
+    seed: int
+    data_digest: str
+    metrics: dict[str, float]
+    versions: dict[str, str]
+    files: dict[str, File]
+
+    def __post_init__(self) -> None:
+        if any(width < 1 for width in self.hidden):
+            raise ValueError(f"hidden layers need at least one unit, got {self.hidden}")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Training and test rows, on the CPU.
+
+    Attributes:
+        train_features: ``(train_rows, n_features)`` float32, raw.
+        train_labels: ``(train_rows,)`` int64, positions in the schema's classes.
+        test_features: ``(test_rows, n_features)`` float32, raw.
+        test_labels: ``(test_rows,)`` int64.
+    """
+
+    train_features: torch.Tensor
+    train_labels: torch.Tensor
+    test_features: torch.Tensor
+    test_labels: torch.Tensor
+
+    def by_name(self) -> dict[str, torch.Tensor]:
+        """The four tensors in a fixed order."""
+        return dict(vars(self))
+
+    def first(self, limit: int) -> Rows:
+        """The first rows of each part, copied."""
+        return Rows(**{name: part[:limit].clone() for name, part in self.by_name().items()})
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model with what is known of it.
+
+    Attributes:
+        record: as stored in ``run.json``.
+        model: on the CPU, in evaluation mode.
+        rows: the stored rows.
+    """
+
+    record: RunRecord
+    model: SimpleNet
+    rows: Rows
+
+
+def save_run(folder: Path, run: Run) -> Run:
+    """Write a run's files into an existing folder, the record last.
+
+    Args:
+        folder: to write into; use ``runtime.files.atomic_folder`` with ``marker=RECORD``.
+        run: its rows may be more than are stored; its record's ``files`` are not looked at.
+
+    Returns:
+        The run as ``load_run`` will read it: rows cut, ``files`` filled in.
+    """
+    rows = run.rows.first(MAX_STORED_ROWS)
+    contents = {
+        WEIGHTS: save(
+            {name: weight.contiguous() for name, weight in run.model.state_dict().items()}
+        ),
+        ROWS: save(rows.by_name()),
+    }
+    files = {name: _describe(content) for name, content in contents.items()}
+    record = msgspec.structs.replace(run.record, files=files)
+    for name, content in (*contents.items(), (RECORD, to_json(record))):
+        (folder / name).write_bytes(content)
+    return Run(record, run.model, rows)
+
+
+def load_run(path: Path) -> Run:
+    """Read a run, every byte of it checked.
+
+    Args:
+        path: the run folder.
+
+    Returns:
+        The run; its model draws nothing from torch's random state.
+
+    Raises:
+        ArtifactError: when a file is missing, altered, of another format, or does not hold
+            what the record says; the message names the file.
+    """
+    content = _read(path / RECORD, limit=_MAX_RECORD_SIZE)
+    record = parse_record(content, RunRecord, known_format=FORMAT, where=str(path / RECORD))
+    if unknown := sorted(record.files.keys() ^ {WEIGHTS, ROWS}):
+        raise _damaged(path / RECORD, f"files missing from its list or foreign: {unknown}")
+    weights = _read_tensors(path / WEIGHTS, record.files[WEIGHTS])
+    rows = _read_tensors(path / ROWS, record.files[ROWS])
+    return Run(
+        record,
+        _build_model(record, weights, where=path / WEIGHTS),
+        _build_rows(record.schema, rows, where=path / ROWS),
+    )
+
+
+def _describe(content: bytes) -> File:
+    return File(sha256=hashlib.sha256(content).hexdigest(), size=len(content))
+
+
+def _read(path: Path, *, limit: int) -> bytes:
+    """Read a regular file of at most ``limit`` bytes; links are not followed."""
+    try:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            raise _damaged(path, "it is not a regular file")
+        if status.st_size > limit:
+            raise _damaged(path, f"it has {status.st_size} bytes, at most {limit} expected")
+        return path.read_bytes()
+    except FileNotFoundError as exc:
+        raise ArtifactError(f"{path} is missing: make the run with `trainer fit`") from exc
+    except OSError as exc:
+        raise ArtifactError(f"cannot read {path}: {exc.strerror}") from exc
+
+
+def _read_tensors(path: Path, expected: File) -> dict[str, torch.Tensor]:
+    content = _read(path, limit=expected.size)
+    if _describe(content) != expected:
+        raise _damaged(path, "its size or SHA-256 differs from the record's")
+    try:
+        return load(content)
+    except (SafetensorError, KeyError, ValueError) as exc:  # KeyError: a dtype torch lacks
+        raise _damaged(path, f"no readable safetensors ({exc})") from exc
+
+
+def _build_model(record: RunRecord, weights: dict[str, torch.Tensor], *, where: Path) -> SimpleNet:
+    widths = (record.schema.n_features, *record.hidden, record.schema.n_classes)
+    shapes: _Shapes = {}
+    for position, (fan_in, fan_out) in enumerate(pairwise(widths)):
+        shapes[f"layers.{2 * position}.weight"] = (fan_out, fan_in)
+        shapes[f"layers.{2 * position}.bias"] = (fan_out,)
+    _check_tensors(weights, shapes, dict.fromkeys(shapes, torch.float32), where)
+    with torch.device("meta"):  # no memory and no random draws for weights that are replaced
+        model = SimpleNet(widths[0], widths[-1], record.hidden)
+    model.load_state_dict(weights, assign=True)
+    return model.eval()
+
+
+def _build_rows(schema: Schema, tensors: dict[str, torch.Tensor], *, where: Path) -> Rows:
+    shapes: _Shapes = {}
+    for part in ("train", "test"):
+        labels = tensors.get(f"{part}_labels")
+        rows = len(labels) if labels is not None and labels.dim() else 0
+        shapes[f"{part}_features"] = (rows, schema.n_features)
+        shapes[f"{part}_labels"] = (rows,)
+    dtypes = {name: torch.int64 if "labels" in name else torch.float32 for name in shapes}
+    _check_tensors(tensors, shapes, dtypes, where)
+    rows_read = Rows(**tensors)
+    for labels in (rows_read.train_labels, rows_read.test_labels):
+        if ((labels < 0) | (labels >= schema.n_classes)).any():
+            raise _damaged(where, f"it has labels outside 0..{schema.n_classes - 1}")
+    return rows_read
+
+
+def _check_tensors(
+    found: dict[str, torch.Tensor],
+    shapes: _Shapes,
+    dtypes: dict[str, torch.dtype],
+    where: Path,
+) -> None:
+    """Compare names, shapes and dtypes with what the record calls for."""
+    wrong = [f"{name} is unexpected" for name in sorted(found.keys() - shapes.keys())]
+    wrong += [f"{name} is missing" for name in sorted(shapes.keys() - found.keys())]
+    for name in sorted(found.keys() & shapes.keys()):
+        got = (tuple(found[name].shape), found[name].dtype)
+        if got != (shapes[name], dtypes[name]):
+            wrong.append(
+                f"{name} is {got[1]} {got[0]}, the record calls for {dtypes[name]} {shapes[name]}"
+            )
+    if wrong:
+        raise _damaged(where, "; ".join(wrong))
+
+
+def _damaged(path: Path, reason: str) -> ArtifactError:
+    return ArtifactError(f"{path} is damaged: {reason}; run `trainer fit` again")
