@@ -1,0 +1,234 @@
+"""How far a correct evaluation of a Linear-ReLU network can be from the exact one.
+
+In: the float32 layers and float32 rows. Out: float64 logits of an oracle and, for each of them,
+a bound on ``|computed - oracle|`` that every evaluation in the given arithmetic keeps, whatever
+the order of its sums, with or without fused multiply-adds, with or without denormals. Nothing
+here reads files or knows torch; layers that no bound exists for are a ``ParityError``.
+
+For one layer, ``n`` inputs, exact inputs ``x`` and computed inputs within ``e`` of them:
+
+    |computed - exact| <= gamma(n + 1) (|W| (|x| + e) + |b|) + |W| e + underflow
+
+The first term is Higham, *Accuracy and Stability of Numerical Algorithms* (2nd edition), section
+3.1: each of the n products and the bias passes through at most n + 1 roundings in any order of
+summation. The second is what the layers before carried in. ReLU moves two numbers no further
+apart, and sets both to 0 where the upper end of the interval is not positive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.errors import ParityError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runtime.schema import Float32Matrix
+
+Float64Matrix = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+FLOAT64_ROUNDOFF = 2.0**-53  # of the oracle itself
+# The bound is computed in float64 too, from non-negative terms: this covers its own roundings.
+_OWN_ROUNDING = 1 + 2.0**-30
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One Linear layer, ``y = W x + b``.
+
+    Attributes:
+        weight: ``(outputs, inputs)`` float32.
+        bias: ``(outputs,)`` float32.
+    """
+
+    weight: Float32Matrix
+    bias: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """What is known of the numbers that an evaluation computes with.
+
+    Attributes:
+        name: for reports.
+        unit_roundoff: largest relative error of one operation, rounded to nearest.
+        largest: largest finite number; beyond it a result may be infinite or NaN.
+        tiny: smallest normal number; results below it may be flushed to 0, and inputs below it
+            read as 0.
+    """
+
+    name: str
+    unit_roundoff: float
+    largest: float
+    tiny: float
+
+    def gamma(self, roundings: int) -> float:
+        """Bound on the relative error of a term that is rounded so many times (Higham, 3.1)."""
+        return _gamma(self.unit_roundoff, roundings)
+
+
+FLOAT32 = Arithmetic(
+    name="float32",
+    unit_roundoff=2.0**-24,
+    largest=float(np.finfo(np.float32).max),
+    tiny=float(np.finfo(np.float32).tiny),
+)
+
+
+@dataclass(frozen=True)
+class Enclosure:
+    """Oracle values and how far a correct evaluation may be from each.
+
+    Attributes:
+        value: ``(rows, columns)`` float64; NaN and infinities where the inputs bring them.
+        error: ``(rows, columns)`` float64, never NaN. 0 where the value is not finite: such a
+            value must be met exactly. Infinite where nothing is promised, because the
+            evaluation may overflow on the way.
+    """
+
+    value: Float64Matrix
+    error: Float64Matrix
+
+
+def rows_with_all(mask: Mask) -> Mask:
+    """Find the rows of ``(rows, columns)`` that are true in every column, ``(rows,)``."""
+    return np.asarray(mask.all(axis=1))
+
+
+def check_layers(layers: Sequence[Layer]) -> None:
+    """Make sure that layers form a chain for which a bound exists.
+
+    Args:
+        layers: from input to output.
+
+    Raises:
+        ParityError: when there are none, they do not fit one another, or a weight is not finite.
+    """
+    if not layers:
+        raise ParityError("the model has no Linear layer: nothing can be proven about it")
+    for position, layer in enumerate(layers):
+        values = np.concatenate([layer.weight.ravel(), layer.bias])
+        if bad := int((~np.isfinite(values)).sum()):
+            raise ParityError(
+                f"layer {position} of the model has {bad} weights that are NaN or infinite: "
+                "training diverged; fit it again with a lower learning rate"
+            )
+    for position, (first, second) in enumerate(pairwise(layers)):
+        if first.weight.shape[0] != second.weight.shape[1]:
+            raise ParityError(
+                f"layer {position} of the model has {first.weight.shape[0]} outputs, the next "
+                f"reads {second.weight.shape[1]}: they are no chain of layers"
+            )
+
+
+def enclose_logits(
+    layers: Sequence[Layer], features: Float32Matrix, arithmetic: Arithmetic = FLOAT32
+) -> Enclosure:
+    """Evaluate a Linear-ReLU network in float64 and bound the error of every other evaluation.
+
+    Args:
+        layers: from input to output, with ReLU between them.
+        features: ``(rows, inputs)`` float32, any values.
+        arithmetic: of the evaluations to bound.
+
+    Returns:
+        The logits, ``(rows, outputs)``.
+    """
+    value = features.astype(np.float64)  # (rows, inputs)
+    current = Enclosure(value, np.zeros_like(value))
+    for position, layer in enumerate(layers):
+        if position:
+            current = _relu(current)
+        current = _linear(layer, current, arithmetic)
+    return current
+
+
+def _linear(layer: Layer, inputs: Enclosure, arithmetic: Arithmetic) -> Enclosure:
+    weight = layer.weight.astype(np.float64)  # (outputs, inputs)
+    bias = layer.bias.astype(np.float64)  # (outputs,)
+    finite = np.isfinite(inputs.value)
+    known = np.isfinite(inputs.error).all(axis=1, keepdims=True)  # (rows, 1)
+    value = np.where(finite, inputs.value, 0.0)  # (rows, inputs)
+    carried = np.where(finite & known, inputs.error, 0.0)  # (rows, inputs)
+
+    size = np.abs(value) + carried  # (rows, inputs), as large as the computed inputs can be
+    magnitude = size @ np.abs(weight).T + np.abs(bias)  # (rows, outputs)
+    terms = weight.shape[1] + 1
+    rounding = arithmetic.gamma(terms) + _gamma(FLOAT64_ROUNDOFF, terms)
+    error = rounding * magnitude + carried @ np.abs(weight).T
+    error += _underflow(np.abs(weight), size, arithmetic)
+    error *= _OWN_ROUNDING
+
+    may_overflow = ~(magnitude + error < arithmetic.largest)
+    error[may_overflow | ~known] = np.inf
+    exact = value @ weight.T + bias  # (rows, outputs)
+    return _with_specials(Enclosure(exact, error), weight, inputs.value)
+
+
+def _underflow(weight: Float64Matrix, size: Float64Matrix, arithmetic: Arithmetic) -> Float64Matrix:
+    """Bound what flushing loses: a tiny factor read as 0, or a tiny result set to 0.
+
+    Args:
+        weight: ``(outputs, inputs)``, absolute values.
+        size: ``(rows, inputs)``, absolute values.
+        arithmetic: of the evaluation.
+
+    Returns:
+        ``(rows, outputs)`` float64.
+    """
+    results = 2 * weight.shape[1] + 2  # n products, n sums, the bias read and added
+    lost = weight.sum(axis=1) + size.sum(axis=1, keepdims=True) + results  # (rows, outputs)
+    # Doubled: what was lost early passes through the later roundings too.
+    flushed: Float64Matrix = 2 * arithmetic.tiny * lost
+    return flushed
+
+
+def _with_specials(outputs: Enclosure, weight: Float64Matrix, inputs: Float64Matrix) -> Enclosure:
+    """Put in the NaN and infinities that infinite and NaN inputs bring, as IEEE 754 says.
+
+    A sum is NaN when it meets a NaN, an infinity times 0, or infinities of both signs; with
+    infinities of one sign it is infinite. No order of summation changes that, so the error is 0.
+
+    Args:
+        outputs: from the finite inputs alone.
+        weight: ``(outputs, inputs)``.
+        inputs: ``(rows, inputs)``.
+
+    Returns:
+        The same with the special values, except where nothing is promised.
+    """
+    rows = np.flatnonzero(~rows_with_all(np.isfinite(inputs)))
+    if not rows.size:
+        return outputs
+    met = inputs[rows, None, :]  # (special rows, 1, inputs)
+    with np.errstate(invalid="ignore"):
+        # Written out, as matrix products may take short cuts around zeros.
+        sums = np.where(np.isfinite(met), 0.0, met * weight).sum(axis=2)  # (special rows, outputs)
+    bring = ~np.isfinite(sums) & np.isfinite(outputs.error[rows])
+    outputs.value[rows] = np.where(bring, sums, outputs.value[rows])
+    outputs.error[rows] = np.where(bring, 0.0, outputs.error[rows])
+    return outputs
+
+
+def _relu(inputs: Enclosure) -> Enclosure:
+    # np.maximum keeps NaN, as torch and the ONNX specification do.
+    value = np.maximum(inputs.value, 0.0)
+    reach = np.where(np.isfinite(inputs.value), np.maximum(inputs.value + inputs.error, 0.0), 0.0)
+    error = np.where(np.isinf(inputs.error), np.inf, np.minimum(inputs.error, reach))
+    return Enclosure(value, error)
+
+
+def _gamma(unit_roundoff: float, roundings: int) -> float:
+    product = roundings * unit_roundoff
+    if product >= 1:
+        raise ParityError(
+            f"sums of {roundings} terms at unit roundoff {unit_roundoff:g} have no error bound"
+        )
+    return product / (1 - product)

@@ -1,0 +1,156 @@
+"""From a run to a bundle that carries its proof.
+
+In: a run folder. Out: a bundle folder, which appears only when every contender kept its bounds on
+the very files in it. Raises ``ParityError`` when one did not, ``ArtifactError`` for a damaged
+run, ``UsageError`` for a destination that is not replaced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from exporter.bounds import rows_with_all
+from exporter.golden_rows import choose_golden
+from exporter.layers import layers_of
+from exporter.model_files import ModelFiles, convert_run, prove_files
+from exporter.onnx_model import check_contract
+from exporter.oracle import ask_oracle
+from exporter.parity import require
+from exporter.rows import draw_rows
+from runtime.bundle import digest
+from runtime.errors import ArtifactError, ParityError
+from runtime.files import atomic_folder
+from runtime.golden import save_golden
+from runtime.manifest import (
+    GOLDEN,
+    MANIFEST,
+    ONNX_MODEL,
+    PARITY,
+    Manifest,
+    Model,
+    Provenance,
+    signature_of,
+    to_json,
+)
+from runtime.session import engine_version
+from trainer.run import load_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from exporter.oracle import Oracle
+    from exporter.parity import Report
+    from exporter.rows import ProofRows
+    from runtime.manifest import Requirements
+    from runtime.schema import Float32Matrix
+    from trainer.run import Run
+
+Convert = Callable[["Run"], ModelFiles]
+_PACKAGES = ("onnx", "onnxscript")
+_VERSION_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A bundle that was published.
+
+    Attributes:
+        path: its folder.
+        manifest: as stored.
+        report: the proof.
+    """
+
+    path: Path
+    manifest: Manifest
+    report: Report
+
+
+@dataclass(frozen=True)
+class _Proof:
+    """What the proof of a run's files was made with, and what came of it."""
+
+    rows: ProofRows
+    oracle: Oracle
+    report: Report
+    requires: Requirements
+
+
+def export_run(source: Path, out: Path, *, convert: Convert = convert_run) -> Exported:
+    """Make a bundle from a run.
+
+    Args:
+        source: the run's folder.
+        out: the bundle's folder; an older bundle there is replaced, whole or not at all.
+        convert: makes the model files. Whatever it makes has to pass the proof.
+
+    Returns:
+        The bundle.
+
+    Raises:
+        ArtifactError: when the run is damaged.
+        UsageError: when ``out`` holds something else or cannot be written.
+        UnavailableError: when onnxruntime is missing.
+        ParityError: when a file does not compute what the trained model computes.
+    """
+    run = load_run(source)
+    with atomic_folder(out, marker=MANIFEST) as folder:
+        convert(run).write(folder)
+        # What lies in the folder is proven, not what was meant to be written there.
+        proof = _prove(run, ModelFiles.read(folder))
+        (folder / PARITY).write_bytes(to_json(proof.report))
+        golden = choose_golden(proof.rows, proof.oracle)
+        (folder / GOLDEN).write_bytes(save_golden(golden))
+        manifest = _describe(run, proof, folder)
+        (folder / MANIFEST).write_bytes(manifest.to_json())
+    return Exported(out, manifest, proof.report)
+
+
+def _prove(run: Run, files: ModelFiles) -> _Proof:
+    """Prove the files of a run.
+
+    Raises:
+        ParityError: when there is no proof.
+    """
+    schema, layers = run.record.schema, layers_of(run.model)
+    rows = draw_rows(schema, _finite_rows(run.rows.test_features.numpy()))
+    oracle = ask_oracle(layers, rows.features)
+    try:
+        requires = check_contract(files.onnx, schema, name=run.record.model, where=ONNX_MODEL)
+        report = prove_files(files, layers, rows, oracle)
+    except ArtifactError as exc:  # unreadable though just written: the export is at fault
+        raise ParityError(f"{exc}; nothing was published") from exc
+    require(report, consequence="nothing was published")
+    return _Proof(rows, oracle, report, requires)
+
+
+def _finite_rows(features: Float32Matrix) -> Float32Matrix:
+    return features[rows_with_all(np.isfinite(features))]
+
+
+def _describe(run: Run, proof: _Proof, folder: Path) -> Manifest:
+    """Write the manifest of the files that lie in a folder."""
+    record = run.record
+    contents = {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
+    version = hashlib.sha256(contents[ONNX_MODEL]).hexdigest()[:_VERSION_DIGITS]
+    exporters = {name: metadata.version(name) for name in _PACKAGES}
+    return Manifest(
+        format=1,
+        model=Model(record.model, version),
+        schema=record.schema,
+        signature=signature_of(record.schema),
+        files={name: digest(content) for name, content in contents.items()},
+        training=record.metrics,
+        provenance=Provenance(
+            seed=record.seed,
+            data_digest=record.data_digest,
+            configuration=record.configuration,
+            versions={**record.versions, **exporters, "onnxruntime": engine_version()},
+        ),
+        requires=proof.requires,
+    )

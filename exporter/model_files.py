@@ -1,0 +1,98 @@
+"""The two model files of a bundle: made from a run, and proven.
+
+In: a run, or layers and the files' content. Out: the files, or the report of their proof. A file
+that breaks the model contract is a ``ParityError``, one that cannot be loaded an
+``ArtifactError``.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from exporter import contenders
+from exporter.deployed import Deployed
+from exporter.layers import model_of
+from exporter.onnx_model import write_onnx
+from exporter.parity import prove
+from exporter.torchscript import write_torchscript
+from runtime.manifest import ONNX_MODEL, TORCHSCRIPT_MODEL
+from trainer.device import reproducible
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from exporter.bounds import Layer
+    from exporter.oracle import Oracle
+    from exporter.parity import Report
+    from exporter.rows import ProofRows
+    from trainer.run import Run
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """The model files' content.
+
+    Attributes:
+        onnx: of ``model.onnx``.
+        torchscript: of ``model.torchscript.pt``.
+    """
+
+    onnx: bytes
+    torchscript: bytes
+
+    def write(self, folder: Path) -> None:
+        """Write both files into a folder."""
+        (folder / ONNX_MODEL).write_bytes(self.onnx)
+        (folder / TORCHSCRIPT_MODEL).write_bytes(self.torchscript)
+
+    @classmethod
+    def read(cls, folder: Path) -> ModelFiles:
+        """Read both files from a folder."""
+        return cls((folder / ONNX_MODEL).read_bytes(), (folder / TORCHSCRIPT_MODEL).read_bytes())
+
+
+def convert_run(run: Run) -> ModelFiles:
+    """Write a run's model in both forms; nothing is proven yet."""
+    # A copy without gradients: what is served should not record how to differentiate it.
+    deployed = Deployed(copy.deepcopy(run.model)).eval().requires_grad_(requires_grad=False)
+    return ModelFiles(
+        onnx=write_onnx(deployed, run.record.schema, name=run.record.model),
+        torchscript=write_torchscript(deployed, run.record.schema),
+    )
+
+
+def prove_files(
+    files: ModelFiles,
+    layers: Sequence[Layer],
+    rows: ProofRows,
+    oracle: Oracle,
+    *,
+    where: Path = Path(),
+) -> Report:
+    """Run PyTorch and both files, ONNX on every provider of this machine, on all rows.
+
+    Args:
+        files: to prove.
+        layers: of the model that they must compute.
+        rows: to run.
+        oracle: its answers for them.
+        where: the bundle's folder, for messages.
+
+    Returns:
+        The report.
+
+    Raises:
+        ArtifactError: when a file cannot be loaded.
+        UnavailableError: when onnxruntime is missing or a provider does not really run.
+        ParityError: when nothing can be proven of the model.
+    """
+    matrix = [
+        contenders.eager(model_of(layers)),
+        contenders.torchscript(files.torchscript, where=str(where / TORCHSCRIPT_MODEL)),
+        *contenders.onnx_everywhere(files.onnx, where=str(where / ONNX_MODEL)),
+    ]
+    with reproducible("cpu"):  # a second thread helps no batch here and can cost a hundredfold
+        return prove(matrix, rows, oracle)

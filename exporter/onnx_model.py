@@ -1,0 +1,184 @@
+"""Write ``model.onnx`` and check that a file keeps the model contract.
+
+In: a deployed module and its schema. Out: bytes, the same for the same weights in any folder.
+An exporter's model that breaks the contract (a frozen batch, other names, foreign metadata) is a
+``ParityError``; bytes that are no ONNX model are an ``ArtifactError``.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+import onnx
+import torch
+from google.protobuf.message import (  # type: ignore[import-untyped]  # publishes no types
+    DecodeError,
+    Message,
+)
+
+from runtime.errors import ArtifactError, ParityError
+from runtime.manifest import FORMAT, Requirements, signature_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from exporter.deployed import Deployed
+    from runtime.manifest import Tensor
+    from runtime.schema import Schema
+
+OPSET = 20  # fixed, so that a new torch does not change what the bundle asks of its engine
+_BATCH = "batch"
+_DATATYPES: dict[int, str] = {onnx.TensorProto.FLOAT: "FP32", onnx.TensorProto.INT64: "INT64"}
+# onnxruntime releases with the newest opset and IR version that each loads, oldest first. Measured:
+# the exported graph, stamped with each opset and IR version, loaded by each release.
+_ENGINES = (
+    ("1.17", 20, 9),
+    ("1.18", 21, 10),
+    ("1.22", 22, 10),
+    ("1.23", 23, 11),
+    ("1.31", 26, 13),
+)
+
+
+def write_onnx(model: Deployed, schema: Schema, *, name: str) -> bytes:
+    """Export a module to ONNX, with a symbolic batch and the schema as metadata.
+
+    Args:
+        model: on the CPU, in evaluation mode.
+        schema: written into the metadata, so that the file alone is usable anywhere.
+        name: of the model.
+
+    Returns:
+        The file's bytes.
+    """
+    exported = _export(model, schema)
+    _strip(exported)
+    del exported.graph.value_info[:]  # shapes that every reader infers, and quantisers trip over
+    exported.producer_name, exported.producer_version = "onnxferry", str(FORMAT)
+    for key, value in sorted(_metadata(schema, name).items()):
+        exported.metadata_props.add(key=key, value=value)
+    onnx.checker.check_model(exported, full_check=True)
+    content: bytes = exported.SerializeToString(deterministic=True)
+    return content
+
+
+def check_contract(content: bytes, schema: Schema, *, name: str, where: str) -> Requirements:
+    """Check that an ONNX file has the contract's inputs, outputs and metadata.
+
+    Args:
+        content: of the file.
+        schema: that the file must carry.
+        name: of the model.
+        where: path for messages.
+
+    Returns:
+        What an engine must offer to run it.
+
+    Raises:
+        ArtifactError: when the bytes are no ONNX model.
+        ParityError: when the model breaks the contract.
+    """
+    try:
+        model = onnx.load_from_string(content)
+    except DecodeError as exc:
+        raise ArtifactError(f"{where} is no ONNX model ({exc}); export the run again") from exc
+    signature = signature_of(schema)
+    for kind, found, promised in (
+        ("input", model.graph.input, signature.inputs),
+        ("output", model.graph.output, signature.outputs),
+    ):
+        got = [_describe(value) for value in found]
+        expected = [_describe_promised(tensor) for tensor in promised]
+        if got != expected:
+            raise ParityError(f"{where} has the {kind}s {got}, the contract asks for {expected}")
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    for key, value in _metadata(schema, name).items():
+        if metadata.get(key) != value:
+            raise ParityError(
+                f"{where} says {key} = {metadata.get(key)!r}, the model has {value!r}"
+            )
+    return _requirements(model, where)
+
+
+def _export(model: Deployed, schema: Schema) -> onnx.ModelProto:
+    example = torch.zeros(2, schema.n_features)  # a batch of 1 would be taken for a constant
+    with _quiet():
+        program = torch.onnx.export(
+            model,
+            (example,),
+            dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim(_BATCH)},),
+            input_names=["features"],
+            output_names=["label", "probabilities", "logits"],
+            opset_version=OPSET,
+            external_data=False,
+            verbose=False,
+        )
+    if program is None:
+        raise ParityError("torch.onnx.export returned no model; use the torch of constraints.txt")
+    exported: onnx.ModelProto = program.model_proto
+    return exported
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Expect what torch's exporter says of itself on every run, and nothing else."""
+    registration = logging.getLogger("torch.onnx._internal.exporter._registration")
+    registration.addFilter(_is_news)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", category=FutureWarning)
+            yield
+    finally:
+        registration.removeFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return "torchvision is not installed" not in record.getMessage()
+
+
+def _strip(message: Message) -> None:
+    """Clear doc strings and metadata at every level: they name source files of this machine."""
+    for name in ("doc_string", "metadata_props"):
+        if name in message.DESCRIPTOR.fields_by_name:
+            message.ClearField(name)
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in value if field.is_repeated else (value,):
+                _strip(part)
+
+
+def _metadata(schema: Schema, name: str) -> dict[str, str]:
+    return {
+        "onnxferry.classes": msgspec.json.encode(schema.classes).decode(),
+        "onnxferry.features": msgspec.json.encode(schema.feature_names).decode(),
+        "onnxferry.format": str(FORMAT),
+        "onnxferry.model": name,
+        "onnxferry.schema": schema.to_json(),
+    }
+
+
+def _describe(value: onnx.ValueInfoProto) -> str:
+    tensor = value.type.tensor_type
+    sizes = [dimension.dim_param or dimension.dim_value for dimension in tensor.shape.dim]
+    return f"{value.name}: {_DATATYPES.get(tensor.elem_type, 'other')} {sizes}"
+
+
+def _describe_promised(tensor: Tensor) -> str:
+    sizes = [_BATCH if size < 0 else size for size in tensor.shape]
+    return f"{tensor.name}: {tensor.datatype} {sizes}"
+
+
+def _requirements(model: onnx.ModelProto, where: str) -> Requirements:
+    opset = max(entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"})
+    for release, newest_opset, newest_ir in _ENGINES:
+        if opset <= newest_opset and model.ir_version <= newest_ir:
+            return Requirements(onnxruntime=release, opset=opset, ir=model.ir_version)
+    raise ParityError(
+        f"{where} needs opset {opset} and IR version {model.ir_version}: "
+        f"no onnxruntime up to {_ENGINES[-1][0]} is known to run it"
+    )

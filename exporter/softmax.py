@@ -1,0 +1,127 @@
+"""Softmax of logits that are known up to an error: oracle probabilities and their bound.
+
+In: logits with their error. Out: probabilities with theirs, kept by every evaluation of the form
+
+    p_i = exp(z_i - max z) / sum_j exp(z_j - max z)
+
+The bound adds what the logits' errors can change to what the evaluation itself rounds. The
+second part follows Blanchard, Higham and Higham, *Accurately computing the log-sum-exp and
+softmax functions* (IMA Journal of Numerical Analysis 41, 2021): the rounded subtraction changes
+an exponential by a factor of at most exp(u |z_j - max z|), the sum costs gamma(classes - 1), the
+division one rounding, or two where it multiplies by a reciprocal.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from exporter.bounds import (
+    FLOAT32,
+    FLOAT64_ROUNDOFF,
+    Arithmetic,
+    Enclosure,
+    Float64Matrix,
+    rows_with_all,
+)
+
+# Units in the last place allowed to an exponential. Vendors promise 1 (glibc, SLEEF as in torch)
+# or 2 (CUDA's expf); onnxruntime's polynomial promises nothing.
+EXP_ULPS = 4
+# Logits less certain than this say nothing about probabilities but that they lie in [0, 1].
+_LARGEST_SHIFT = 30.0
+_LARGEST_DISTANCE = 1e4  # exp(-1e4) is 0 in every arithmetic here
+_OWN_ROUNDING = 1 + 2.0**-30  # the bound is computed in float64 itself
+
+
+def enclose_probabilities(logits: Enclosure, arithmetic: Arithmetic = FLOAT32) -> Enclosure:
+    """Evaluate softmax in float64 and bound the error of every other evaluation.
+
+    Args:
+        logits: ``(rows, classes)``.
+        arithmetic: of the evaluations to bound.
+
+    Returns:
+        ``(rows, classes)``. A row is NaN as a whole where a logit is NaN, the largest is infinite
+        or all are negative infinities; nothing is promised of a row where nothing is promised of
+        a logit.
+    """
+    with np.errstate(invalid="ignore"):  # inf - inf makes NaN: the answer of such rows
+        distance = logits.value.max(axis=1, keepdims=True) - logits.value  # (rows, classes), >= 0
+    terms = np.exp(-distance)  # (rows, classes), the largest is 1
+    value = terms / terms.sum(axis=1, keepdims=True)
+    known = rows_with_all(np.isfinite(logits.error))  # (rows,)
+    ordinary = known & rows_with_all(~np.isnan(value))  # (rows,)
+    error = np.where(known[:, None], 0.0, np.full_like(value, np.inf))
+    error[ordinary] = _bound(
+        value[ordinary],
+        np.minimum(distance[ordinary], _LARGEST_DISTANCE),
+        logits.error[ordinary],
+        arithmetic,
+    )
+    return Enclosure(value, error)
+
+
+def _bound(
+    value: Float64Matrix, distance: Float64Matrix, error: Float64Matrix, arithmetic: Arithmetic
+) -> Float64Matrix:
+    """Bound the error of ordinary rows.
+
+    Args:
+        value: ``(rows, classes)`` probabilities.
+        distance: ``(rows, classes)`` from the largest logit, finite.
+        error: ``(rows, classes)`` of the logits.
+        arithmetic: of the evaluations to bound.
+
+    Returns:
+        ``(rows, classes)`` float64.
+    """
+    final = arithmetic.gamma(value.shape[1] + 1)  # sum and division
+    anything = 1 + 2 * final  # a quotient of non-negative terms by their sum
+    shift = np.minimum(error, _LARGEST_SHIFT)  # (rows, classes)
+    carried = _carried(value, shift)
+    lost = _lost_exponentials(distance, shift, arithmetic)
+    sum_lost = lost.sum(axis=1, keepdims=True)  # (rows, 1)
+    high = value + carried
+    # t_i / s changes by ((1 - p_i) dt_i - p_i sum of the other dt_j) / s, and s is at least 1.
+    rounded = (_others(value) + carried) * lost + high * _others(lost)
+    rounded /= 1 - np.minimum(sum_lost, 0.5)
+    bound = carried + rounded + final * (high + rounded) + arithmetic.tiny
+    hopeless = (error.max(axis=1) > _LARGEST_SHIFT) | (sum_lost[:, 0] >= 0.5)  # noqa: PLR2004 - see above
+    bound[hopeless] = anything
+    return np.minimum(bound * _OWN_ROUNDING, anything)
+
+
+def _carried(value: Float64Matrix, shift: Float64Matrix) -> Float64Matrix:
+    """Bound what the logits' errors change: the extremes lie in the corners of their intervals.
+
+    ``p_i`` is largest with ``z_i`` at its upper and all others at their lower end, and the other
+    way round. Written with expm1 and sums of non-negative terms, so that nothing cancels.
+    """
+    others = _others(value)  # (rows, classes)
+    up, down = np.expm1(shift), -np.expm1(-shift)  # e^s - 1 and 1 - e^-s
+    others_up, others_down = _others(value * up), _others(value * down)
+    above = (up * others + others_down) / (1 + up * value - others_down)
+    below = (down * others + others_up) / (1 - down * value + others_up)
+    carried: Float64Matrix = value * np.maximum(above, below)
+    return carried
+
+
+def _lost_exponentials(
+    distance: Float64Matrix, shift: Float64Matrix, arithmetic: Arithmetic
+) -> Float64Matrix:
+    """Bound the error of each ``exp(z_j - max z)``, for logits anywhere in their bounds."""
+    moved = shift + shift.max(axis=1, keepdims=True)  # (rows, classes)
+    largest = np.exp(np.minimum(moved - distance, 0.0))
+    roundoff = arithmetic.unit_roundoff + FLOAT64_ROUNDOFF
+    relative = np.expm1(roundoff * (distance + moved) + 2 * EXP_ULPS * roundoff)
+    # Two tiny ones: the exponential may be flushed to 0, and so may a sum it enters.
+    lost: Float64Matrix = largest * relative + 2 * arithmetic.tiny
+    return lost
+
+
+def _others(terms: Float64Matrix) -> Float64Matrix:
+    """Sum each row's other terms, ``(rows, classes)``, without subtracting."""
+    sums = np.zeros_like(terms)
+    sums[:, 1:] += np.cumsum(terms[:, :-1], axis=1)
+    sums[:, :-1] += np.cumsum(terms[:, :0:-1], axis=1)[:, ::-1]
+    return sums

@@ -1,0 +1,125 @@
+"""Write and load TorchScript files.
+
+In: a deployed module. Out: the bytes of an archive that plain ``torch.jit.load`` opens; the same
+module gives the same bytes in any folder and process. A file that cannot be loaded is an
+``ArtifactError``.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+import zipfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+
+from runtime.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from exporter.deployed import Deployed
+    from runtime.schema import Schema
+
+# What differs from one writing to the next, or names source files of this machine. None of it is
+# needed to load the model.
+_VOLATILE = re.compile(r"\.debug_pkl$|/\.data/serialization_id$|/traced_inputs(\.pkl$|/)")
+_SERIAL = re.compile(rb"___torch_mangle_(\d+)")
+_ALIGNMENT = 64  # bytes, as torch aligns tensors in its archives
+_LOCAL_HEADER = 30  # bytes of a zip entry's header without name and extra field
+_PADDING_ID = b"FB"  # as torch names its padding
+
+
+def write_torchscript(model: Deployed, schema: Schema) -> bytes:
+    """Write a module as a TorchScript archive.
+
+    It is traced, not scripted: tracing needs no source code and works for any module without
+    branches on data. What it got is proven afterwards, like every other file.
+
+    Args:
+        model: on the CPU, in evaluation mode.
+        schema: gives the number of features.
+
+    Returns:
+        The archive's bytes.
+    """
+    example = torch.zeros(2, schema.n_features)  # (batch, n_features)
+    buffer = io.BytesIO()
+    with _deprecated(), torch.no_grad():
+        # Classes get a serial number unless they are the first of their name in the process:
+        # the second trace has a number for every class, so that they can be counted anew.
+        for _ in range(2):
+            traced = torch.jit.trace(  # type: ignore[no-untyped-call]  # torch leaves it untyped
+                model, (example,), check_trace=False
+            )
+        torch.jit.save(traced, buffer)
+    return _normalise(buffer.getvalue())
+
+
+def load_torchscript(content: bytes, *, where: str) -> torch.jit.ScriptModule:
+    """Load a TorchScript archive onto the CPU.
+
+    Args:
+        content: of the file.
+        where: path for messages.
+
+    Returns:
+        The module, in evaluation mode.
+
+    Raises:
+        ArtifactError: when torch cannot load it.
+    """
+    with _deprecated():
+        try:
+            module: torch.jit.ScriptModule = torch.jit.load(  # type: ignore[no-untyped-call]  # as above
+                io.BytesIO(content), "cpu"
+            )
+        except (RuntimeError, ValueError) as exc:
+            reason = str(exc).strip().splitlines()[0]
+            raise ArtifactError(f"torch cannot load {where}: {reason}; export again") from exc
+    return module.eval()
+
+
+@contextmanager
+def _deprecated() -> Iterator[None]:
+    """Expect what torch says of TorchScript since 2.13: it works, and it will go some day."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", r"`torch\.jit\.\w+` is deprecated", category=DeprecationWarning
+        )
+        yield
+
+
+def _normalise(archive: bytes) -> bytes:
+    """Write an archive anew: volatile entries dropped, serial numbers counted from 0."""
+    serials: dict[bytes, bytes] = {}
+
+    def count_anew(match: re.Match[bytes]) -> bytes:
+        return serials.setdefault(match[1], b"___torch_mangle_%d" % len(serials))
+
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(buffer, "w") as new:
+        for name in old.namelist():
+            if _VOLATILE.search(name):
+                continue
+            content = old.read(name)
+            if name.endswith((".py", ".pkl")):
+                # Safe in the pickles: they write class names as lines, without a length.
+                content = _SERIAL.sub(count_anew, content)
+            renamed = _SERIAL.sub(count_anew, name.encode()).decode()
+            _write_aligned(new, renamed, content)
+    return buffer.getvalue()
+
+
+def _write_aligned(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    """Add an entry, stored, without a date, its content at a multiple of the alignment."""
+    entry = zipfile.ZipInfo(name)  # dated 1980-01-01
+    if archive.fp is None:
+        raise ValueError("the archive is closed")
+    start = archive.fp.tell() + _LOCAL_HEADER + len(name.encode()) + len(_PADDING_ID) + 2
+    missing = -start % _ALIGNMENT
+    entry.extra = _PADDING_ID + missing.to_bytes(2, "little") + b"Z" * missing
+    archive.writestr(entry, content)
