@@ -6,8 +6,6 @@ text, each the record as it was read followed by the new cells.
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,11 +16,10 @@ from runtime.tables.arrow import binary_array, binary_scalar, bool_array, number
 from runtime.tables.csv_writer import (
     choose_text,
     encode_cell,
-    encode_record,
     format_floats,
     join_fields,
-    pieces,
 )
+from runtime.tables.records import find_delimiters
 
 if TYPE_CHECKING:
     from runtime.schema import Schema
@@ -75,7 +72,7 @@ class Answers:
         Returns:
             The rows, each led by its line break.
         """
-        records = pieces(block)
+        records = block.pieces()
         if parsed.good is None:
             return join_fields([records, *self._cells(outputs)])
         good = records.filter(bool_array(parsed.good))
@@ -123,11 +120,8 @@ class Answers:
 
     def _fit(self, text: bytes) -> tuple[bytes, str]:
         """Give a short or long record as many fields as the header; return what is left over."""
-        decoded = io.StringIO(text.decode(errors="surrogateescape"), newline="")
-        fields = next(csv.reader(decoded), [])
-        if len(fields) <= self._width:
-            return text + b"," * (self._width - len(fields)), ""
-        kept, rest = fields[: self._width], fields[self._width :]
-        return encode_record(kept).rstrip(b"\n"), encode_record(rest).decode(
-            errors="surrogateescape"
-        ).rstrip("\n")
+        commas = find_delimiters(text, b","[0])
+        if len(commas) < self._width:
+            return text + b"," * (self._width - 1 - len(commas)), ""
+        end = int(commas[self._width - 1])
+        return text[:end], text[end + 1 :].decode(errors="surrogateescape")

@@ -19,12 +19,12 @@ import pyarrow.csv as arrow_csv
 
 from runtime.errors import DataError
 from runtime.schema import Float32Matrix, to_float32
-from runtime.tables.arrow import float64_values
+from runtime.tables.arrow import bool_array, float64_values, split_bytes, whole_bytes
 from runtime.tables.cells import parse_numbers, why_bad
-from runtime.tables.records import Positions, count_lines, find_breaks
+from runtime.tables.records import Positions, count_lines, find_breaks, find_delimiters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 BLOCK_SIZE = 512 * 1024  # bytes a read: enough to fill the engine, little memory
 _LONGEST_RECORD = 64 * 1024 * 1024  # bytes; longer means a quote that never closes
@@ -77,10 +77,9 @@ class Block:
         """Return record ``index`` of the block without its line break."""
         return self.data[self.bounds[index] : self.bounds[index + 1]].lstrip(b"\r\n")
 
-    def line(self, index: int) -> int:
-        """Return the number of the physical line on which record ``index`` starts."""
-        start = self.bounds[index + 1] - len(self.text(index))
-        return self.first_line + count_lines(self.data[:start])
+    def pieces(self) -> pa.Array:
+        """View the records as ``(records,)`` binary, each led by its line break; not copied."""
+        return split_bytes(self.data, self.bounds.astype(np.int32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +101,15 @@ class BadRow:
     value: str
     reason: str
     text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """Why a record cannot be scored; ``column`` and ``value`` as in ``BadRow``."""
+
+    reason: str
+    column: str = ""
+    value: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +223,8 @@ class CsvReader:
             data += chunk
             if len(data) > _LONGEST_RECORD:
                 raise DataError(f"{self._where} has no line end in its first 64 MiB: no CSV table")
+        if breaks.in_quotes and not len(breaks.starts):
+            raise DataError(f"{self._where}: a quote in the header never closes")
         skip = len(data) - len(data.removeprefix(_BOM))
         start, end = (
             (int(breaks.starts[0]) + skip, int(breaks.ends[0]) + skip)
@@ -264,7 +274,7 @@ def parse_features(block: Block, columns: Sequence[str], features: Sequence[int]
 def _parse_clean(block: Block, n_columns: int, features: Sequence[int]) -> Float32Matrix | None:
     """Parse a block in which every record is good; None when one is not."""
     try:
-        table = _arrow_read(block, n_columns, features, pa.float64())
+        table = _arrow_read(block.data, n_columns, features, pa.float64())
     except pa.ArrowInvalid:
         return None
     if table.num_rows != len(block) or any(column.null_count for column in table.columns):
@@ -275,44 +285,47 @@ def _parse_clean(block: Block, n_columns: int, features: Sequence[int]) -> Float
 
 def _parse_dirty(block: Block, columns: Sequence[str], features: Sequence[int]) -> Parsed:
     """Parse a block with bad records in it, each cell looked at."""
-    misfits: dict[int, int] = {}  # position of a short or long record -> its number of fields
-
-    def note(row: arrow_csv.InvalidRow) -> str:
-        misfits[row.number - 1] = row.actual_columns
-        return "skip"
-
-    table = _arrow_read(block, len(columns), features, pa.binary(), note)
-    if table.num_rows + len(misfits) != len(block):
-        raise RuntimeError(
-            f"found {len(block)} records from {block.first_record} on, "
-            f"parsed {table.num_rows} and {len(misfits)} misfits"
-        )
-    whole = np.delete(np.arange(len(block)), list(misfits))  # the record of each parsed row
-    cells = [table.column(str(position)) for position in features]
-    numbers = [parse_numbers(column) for column in cells]
-    matrix = to_float32(numbers)
+    delimiters = np.searchsorted(find_delimiters(block.data, _DELIMITER[0]), block.bounds)
+    n_fields = np.diff(delimiters) + 1
+    fits = n_fields == len(columns)
+    faults = {
+        index: _misfit(int(n_fields[index]), len(columns))
+        for index in np.flatnonzero(~fits).tolist()
+    }
+    whole = np.flatnonzero(fits)  # the record of each parsed row
+    cells = _read_cells(block, fits, len(columns), features)
+    matrix = to_float32([parse_numbers(column) for column in cells])
     usable = np.isfinite(matrix)
-    bad = {index: _misfit(block, index, found, len(columns)) for index, found in misfits.items()}
     for row in np.flatnonzero(~usable.all(axis=1)).tolist():
         first = int(np.argmin(usable[row]))
-        index = int(whole[row])
-        bad[index] = _bad_cell(block, index, columns[features[first]], cells[first][row].as_py())
+        faults[int(whole[row])] = _bad_cell(columns[features[first]], cells[first][row].as_py())
     good = np.ones(len(block), dtype=np.bool_)
-    good[list(bad)] = False
-    return Parsed(matrix[good[whole]], good, tuple(bad[index] for index in sorted(bad)))
+    good[list(faults)] = False
+    return Parsed(matrix[good[whole]], good, tuple(_bad_rows(block, faults)))
+
+
+def _read_cells(
+    block: Block, fits: npt.NDArray[np.bool_], n_columns: int, features: Sequence[int]
+) -> list[pa.ChunkedArray]:
+    """Read the feature cells of the records that ``fits`` marks, as they are written."""
+    if not fits.any():
+        return [pa.chunked_array([], pa.binary())] * len(features)
+    records = bytes(whole_bytes(block.pieces().filter(bool_array(fits))))
+    table = _arrow_read(records, n_columns, features, pa.binary())
+    if table.num_rows != np.count_nonzero(fits):
+        raise RuntimeError(
+            f"found {np.count_nonzero(fits)} whole records from {block.first_record} on, "
+            f"parsed {table.num_rows}"
+        )
+    return [table.column(str(position)) for position in features]
 
 
 def _arrow_read(
-    block: Block,
-    n_columns: int,
-    features: Sequence[int],
-    kind: pa.DataType,
-    invalid_row_handler: object = None,
+    data: bytes, n_columns: int, features: Sequence[int], kind: pa.DataType
 ) -> pa.Table:
-    """Let pyarrow split the block into fields and convert those of the feature columns."""
-    data = block.data
+    """Let pyarrow split a block's bytes into fields and convert those of the feature columns."""
     if n_columns == 1:  # here an empty line is a record, also as the first or last one
-        data = _without_first_break(data) + b"\n"
+        data = _without_first_break(data) + b"\r"  # which joins no line break before it
     wanted = [str(position) for position in features]
     return arrow_csv.read_csv(
         pa.BufferReader(data),
@@ -322,9 +335,7 @@ def _arrow_read(
             column_names=[str(position) for position in range(n_columns)],
         ),
         parse_options=arrow_csv.ParseOptions(
-            newlines_in_values=True,
-            ignore_empty_lines=n_columns > 1,
-            invalid_row_handler=invalid_row_handler,
+            newlines_in_values=True, ignore_empty_lines=n_columns > 1
         ),
         convert_options=arrow_csv.ConvertOptions(
             include_columns=wanted,
@@ -339,24 +350,28 @@ def _without_first_break(data: bytes) -> bytes:
     return data[2:] if data.startswith(b"\r\n") else data[1:]
 
 
-def _misfit(block: Block, index: int, found: int, expected: int) -> BadRow:
+def _misfit(found: int, expected: int) -> _Fault:
     reason = TOO_FEW if found < expected else TOO_MANY
-    return BadRow(
-        record=block.first_record + index,
-        line=block.line(index),
-        column="",
-        value="",
-        reason=f"{reason} ({found} instead of {expected})",
-        text=block.text(index),
-    )
+    return _Fault(f"{reason} ({found} instead of {expected})")
 
 
-def _bad_cell(block: Block, index: int, column: str, cell: bytes) -> BadRow:
-    return BadRow(
-        record=block.first_record + index,
-        line=block.line(index),
-        column=column,
-        value=cell.decode(errors="backslashreplace"),
-        reason=why_bad(cell),
-        text=block.text(index),
-    )
+def _bad_cell(column: str, cell: bytes) -> _Fault:
+    return _Fault(why_bad(cell), column, cell.decode(errors="backslashreplace"))
+
+
+def _bad_rows(block: Block, faults: Mapping[int, _Fault]) -> Iterator[BadRow]:
+    """Report faults by record, in order; lines are counted once over the whole block."""
+    line, counted = block.first_line, 0
+    for index, fault in sorted(faults.items()):
+        text = block.text(index)
+        start = int(block.bounds[index + 1]) - len(text)
+        line += count_lines(block.data[counted:start])
+        counted = start
+        yield BadRow(
+            record=block.first_record + index,
+            line=line,
+            column=fault.column,
+            value=fault.value,
+            reason=fault.reason,
+            text=text,
+        )

@@ -9,43 +9,32 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from runtime.tables.arrow import binary_array, binary_scalar, number_array, split_bytes, whole_bytes
+from runtime.tables.arrow import binary_array, binary_scalar, number_array, whole_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from runtime.tables.csv_reader import BadRow, Block
+    import numpy as np
+    import numpy.typing as npt
+
+    from runtime.tables.csv_reader import BadRow
 
 REJECTS_HEADER = ("record", "line", "column", "value", "reason", "text")
 
 
 def encode_cell(text: str) -> bytes:
     """Write one cell, quoted where it has to be."""
-    return encode_record([text]).rstrip(b"\n") if text else b""
+    return encode_record([text]).removesuffix(b"\n") if text else b""
 
 
 def encode_record(cells: Sequence[str]) -> bytes:
     """Write one record of text cells, quoted where they have to be, with a line end."""
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerow(cells)
-    return buffer.getvalue().encode(errors="surrogateescape")
-
-
-def pieces(block: Block) -> pa.Array:
-    """View a block as one binary value a record, each led by its line break; nothing is copied.
-
-    Args:
-        block: the records.
-
-    Returns:
-        ``(records,)`` binary.
-    """
-    return split_bytes(block.data, block.bounds.astype(np.int32))
+    csv.writer(buffer, lineterminator="\r\n").writerow(cells)  # what it ends with, it quotes
+    return buffer.getvalue().removesuffix("\r\n").encode(errors="surrogateescape") + b"\n"
 
 
 def choose_text(choices: Sequence[bytes], index: npt.NDArray[np.int64]) -> pa.Array:

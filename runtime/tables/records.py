@@ -54,6 +54,24 @@ def find_breaks(data: bytes, delimiter: int) -> Breaks:
     return Breaks(starts[outside], ends[outside], in_quotes=len(quotes) % 2 == 1)
 
 
+def find_delimiters(data: bytes, delimiter: int) -> Positions:
+    """Find the delimiters between fields, leaving out those inside quotes.
+
+    Args:
+        data: text that begins outside quotes, at a terminator or at the start of a record.
+        delimiter: the byte between fields.
+
+    Returns:
+        ``(n,)`` int64, the position of each in order.
+    """
+    text = np.frombuffer(data, dtype=np.uint8)
+    found: Positions = np.flatnonzero(text == delimiter)
+    if b'"' not in data:
+        return found
+    outside: npt.NDArray[np.bool_] = np.searchsorted(_real_quotes(text, delimiter), found) % 2 == 0
+    return found[outside]
+
+
 def count_lines(data: bytes) -> int:
     """Count line ends (LF, CRLF or CR), inside quotes and outside."""
     if b"\r" not in data:

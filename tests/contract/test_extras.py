@@ -1,0 +1,116 @@
+"""A command whose extra is missing, or doubled, says how to mend it.
+
+What is absent is made so where it is installed: an import hook in the started interpreter
+refuses it, as the import system itself would. In the torch-free environment of ``make check``
+the training packages are absent anyway.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_TRAINING = ("onnx", "onnxscript", "safetensors", "tensorboard", "torch")
+_HOOK = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {names!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Absent())
+"""
+
+
+def _without(
+    names: Sequence[str], folder: Path, environment: Mapping[str, str]
+) -> Mapping[str, str]:
+    """Environment variables in which an interpreter cannot import ``names``."""
+    (folder / "sitecustomize.py").write_text(_HOOK.format(names=names))
+    return _with_path(folder, environment)
+
+
+def _with_path(folder: Path, environment: Mapping[str, str]) -> Mapping[str, str]:
+    inherited = environment.get("PYTHONPATH")
+    path = os.pathsep.join([str(folder), *([inherited] if inherited else [])])
+    return {**environment, "PYTHONPATH": path}
+
+
+def _run(
+    command: str, *arguments: str | Path, folder: Path, environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run an installed command in ``folder``."""
+    program = Path(sys.executable).with_name(command)
+    return subprocess.run(
+        [program, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("trainer", "fit"), ("exporter", "export"), ("exporter", "verify", "artifacts/bundle")],
+    ids=" ".join,
+)
+def test_missing_train_extra_names_the_pip_line(
+    command: tuple[str, ...], tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    """Without torch the command ends with 6 and the line that installs it, no traceback."""
+    bare = _without(_TRAINING, tmp_path, environment)
+    done = _run(*command, folder=tmp_path, environment=bare)
+    assert done.returncode == 6, done.stderr
+    assert done.stderr.startswith(f"{command[0]}: error: ")
+    assert 'pip install "onnxferry[train,gpu]"' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_sample_needs_no_extra(tmp_path: Path, environment: Mapping[str, str]) -> None:
+    """Synthetic products can be had from the base installation alone."""
+    bare = _without((*_TRAINING, "onnxruntime"), tmp_path, environment)
+    done = _run(
+        "trainer", "sample", "--rows", "3", "--out", "p.csv", folder=tmp_path, environment=bare
+    )
+    assert done.returncode == 0, done.stderr
+    assert len((tmp_path / "p.csv").read_text().splitlines()) == 4
+
+
+def test_missing_onnxruntime_names_both_builds(
+    checkout: Path, tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    """Without an engine the runtime ends with 6 and says which extras bring one."""
+    bare = _without(("onnxruntime",), tmp_path, environment)
+    bundle = checkout / "tests" / "data" / "bundle"
+    done = _run("runtime", "verify", bundle, folder=tmp_path, environment=bare)
+    assert done.returncode == 6, done.stderr
+    assert 'pip install "onnxferry[gpu]"' in done.stderr
+    assert '"onnxferry[cpu]"' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_both_builds_of_onnxruntime_are_refused(
+    checkout: Path, tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    """Two builds overwrite each other's files: the runtime says how to get rid of both."""
+    for name in ("onnxruntime", "onnxruntime-gpu"):
+        folder = tmp_path / f"{name.replace('-', '_')}-9.9.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 9.9\n")
+    bundle = checkout / "tests" / "data" / "bundle"
+    both = _with_path(tmp_path, environment)
+    done = _run("runtime", "verify", bundle, folder=tmp_path, environment=both)
+    assert done.returncode == 6, done.stderr
+    assert "pip uninstall -y onnxruntime onnxruntime-gpu" in done.stderr
+    assert "Traceback" not in done.stderr

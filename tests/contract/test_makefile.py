@@ -1,0 +1,167 @@
+"""Make's goals: what each runs, in which order, and what it doesn't repeat.
+
+The three commands are stood in for by scripts that note how they were called and make the
+file that marks their result; the real ones run in ``tests/pipeline``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from itertools import permutations
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    Make = Callable[..., subprocess.CompletedProcess[str]]
+
+
+_GOALS = {"train", "export", "predict", "test", "check", "bench", "clean"}
+_ALL = ["trainer fit", "trainer sample", "exporter export", "runtime predict"]
+_COMMAND = """#!/bin/sh
+echo "$(basename "$0")" "$@" >> calls
+mark() { mkdir -p "$(dirname "$1")" && touch "$1"; }
+case "$(basename "$0") $1" in
+"trainer fit") mark artifacts/run/run.json ;;
+"exporter export") mark artifacts/bundle/manifest.json ;;
+esac
+while [ $# -gt 0 ]; do
+    [ "$1" = --out ] && mark "$2"
+    shift
+done
+"""
+
+
+@pytest.fixture
+def clone(project: Path) -> Path:
+    """A project folder whose environment ``env`` holds stand-ins for the commands."""
+    commands = project / "env" / "bin"
+    commands.mkdir(parents=True)
+    for name in ("trainer", "exporter", "runtime"):
+        script = commands / name
+        script.write_text(_COMMAND)
+        script.chmod(0o755)
+    return project
+
+
+def _calls(clone: Path) -> list[str]:
+    """What was called since the last look, each command with its arguments."""
+    log = clone / "calls"
+    lines = log.read_text().splitlines() if log.exists() else []
+    log.unlink(missing_ok=True)
+    return lines
+
+
+def _verbs(calls: list[str]) -> list[str]:
+    return [" ".join(call.split()[:2]) for call in calls]
+
+
+def test_help_fits_a_screen_and_names_every_goal(make: Make, project: Path) -> None:
+    """``make`` alone prints at most 24 lines of 80 characters, and does nothing."""
+    before = sorted(project.iterdir())
+    done = make(folder=project)
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
+    assert set(re.findall(r"^ +make (\w+)", done.stdout, re.MULTILINE)) == _GOALS
+    assert sorted(project.iterdir()) == before
+
+
+@pytest.mark.parametrize("goals", list(permutations(["train", "export", "predict"])), ids=" ".join)
+@pytest.mark.parametrize("jobs", ["-j1", "-j4"])
+def test_goals_run_once_and_in_order(
+    make: Make, clone: Path, jobs: str, goals: tuple[str, ...]
+) -> None:
+    """Named in any order, in parallel or not, each step runs once and after what it needs."""
+    done = make("VENV=env", jobs, *goals, folder=clone)
+    assert done.returncode == 0, done.stderr
+    verbs = _verbs(_calls(clone))
+    assert sorted(verbs) == sorted(_ALL)
+    assert verbs.index("trainer fit") < verbs.index("exporter export")
+    assert verbs[-1] == "runtime predict"
+
+
+def test_named_goals_run_again(make: Make, clone: Path) -> None:
+    """Who asks for training gets it, also where a run exists; the made-up table stays."""
+    make("VENV=env", "train", "export", "predict", folder=clone)
+    _calls(clone)
+    make("VENV=env", "train", "export", "predict", folder=clone)
+    assert _verbs(_calls(clone)) == ["trainer fit", "exporter export", "runtime predict"]
+
+
+def test_predict_makes_what_it_lacks(make: Make, clone: Path) -> None:
+    """``make predict`` alone works in a fresh clone, and the second time only predicts."""
+    assert make("VENV=env", "predict", folder=clone).returncode == 0
+    assert sorted(_verbs(_calls(clone))) == sorted(_ALL)
+    assert make("VENV=env", "predict", folder=clone).returncode == 0
+    assert _verbs(_calls(clone)) == ["runtime predict"]
+
+
+def test_predict_follows_a_newer_run(make: Make, clone: Path) -> None:
+    """After another training the bundle is outdated and is exported anew."""
+    make("VENV=env", "predict", folder=clone)
+    os.utime(clone / "artifacts" / "bundle" / "manifest.json", (1, 1))
+    _calls(clone)
+    make("VENV=env", "predict", folder=clone)
+    assert _verbs(_calls(clone)) == ["exporter export", "runtime predict"]
+
+
+def test_own_table_is_scored_as_named(make: Make, clone: Path) -> None:
+    """FILE and OUT reach the runtime whole, blanks and quotes too, and no table is made up."""
+    make("VENV=env", "predict", "FILE=shop's own list.csv", "OUT=my answers.csv", folder=clone)
+    assert _calls(clone)[-1] == "runtime predict --file shop's own list.csv --out my answers.csv"
+    assert not (clone / "products.csv").exists()
+
+
+def test_settings_reach_the_commands(make: Make, clone: Path) -> None:
+    """DEVICE and SEED go to the training, PROVIDER to the prediction."""
+    settings = ("DEVICE=cpu", "SEED=7", "PROVIDER=cuda")
+    make("VENV=env", "train", "export", "predict", *settings, folder=clone)
+    calls = _calls(clone)
+    assert "trainer fit --device cpu --seed 7" in calls
+    assert calls[-1] == "runtime predict --file products.csv --out scored.csv --provider cuda"
+
+
+def test_settings_are_not_taken_from_the_shell(clone: Path, environment: Mapping[str, str]) -> None:
+    """Names as common as FILE and OUT mean something else in somebody's environment."""
+    shell = {**environment, "FILE": "other", "OUT": "/", "DEVICE": "tpu", "SEED": "x"}
+    subprocess.run(
+        ["make", "VENV=env", "predict"], cwd=clone, env=shell, capture_output=True, check=True
+    )
+    calls = _calls(clone)
+    assert "trainer fit" in calls
+    assert calls[-1] == "runtime predict --file products.csv --out scored.csv"
+
+
+def test_recipes_read_as_a_person_would_type_them(make: Make, clone: Path) -> None:
+    """Make shows the commands themselves, so that they can be repeated without it."""
+    done = make("VENV=env", "train", "export", folder=clone)
+    assert done.stdout.splitlines() == ["trainer fit", "exporter export"]
+
+
+def test_clean_keeps_tables_and_environment(make: Make, clone: Path) -> None:
+    """``make clean`` removes what can be made again; tables may be the user's own."""
+    make("VENV=env", "train", "export", "predict", folder=clone)
+    for package in ("runtime", "trainer", "exporter", "tests", "benchmarks"):
+        (clone / package / "__pycache__").mkdir(parents=True)
+    assert make("clean", folder=clone).returncode == 0
+    left = {path.name for path in clone.iterdir()}
+    assert {"products.csv", "scored.csv", "env", "Makefile"} <= left
+    assert "artifacts" not in left
+    assert not list(clone.rglob("__pycache__"))
+
+
+def test_failing_command_stops_make(make: Make, clone: Path) -> None:
+    """A step that fails is the last, and make fails with it."""
+    (clone / "env" / "bin" / "exporter").write_text("#!/bin/sh\necho no parity >&2\nexit 5\n")
+    done = make("VENV=env", "train", "export", "predict", folder=clone)
+    assert done.returncode == 2
+    assert "no parity" in done.stderr
+    assert "Error 5" in done.stderr
+    assert "runtime predict" not in _verbs(_calls(clone))
