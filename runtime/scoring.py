@@ -100,8 +100,8 @@ class _Tally:
 
 def score_file(
     predictor: Predictor,
-    source: Path,
-    out: Path,
+    source: Path | str,
+    out: Path | str,
     options: Options = Options(),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
@@ -124,6 +124,7 @@ def score_file(
         BadRowsError: when rows cannot be scored and ``bad_rows`` is ``fail``.
     """
     started = time.perf_counter()
+    source, out = Path(source), Path(out)
     rejects = _rejects_path(out, options)
     _refuse_same(source, out, rejects)
     tally = _Tally()

@@ -175,22 +175,32 @@ def _choose(ort: ModuleType, choice: ProviderChoice) -> tuple[Provider, str]:
     if choice == "cpu":
         return "cpu", "asked for"
     obstacle = _why_no_cuda(ort)
-    if choice == "cuda":
-        if obstacle:
-            raise UnavailableError(f"CUDA was asked for, but {obstacle}; or use --provider cpu")
-        return "cuda", "asked for"
-    return ("cpu", obstacle) if obstacle else ("cuda", "a CUDA device is present")
+    if choice == "auto":
+        return ("cpu", obstacle.what) if obstacle else ("cuda", "a CUDA device is present")
+    if obstacle:
+        raise UnavailableError(
+            f"CUDA was asked for, but {obstacle.what}: {obstacle.mend}, or use --provider cpu"
+        )
+    return "cuda", "asked for"
 
 
-def _why_no_cuda(ort: ModuleType) -> str | None:
-    """Say why CUDA cannot run here, or None when nothing speaks against it."""
+@dataclass(frozen=True, slots=True)
+class _Obstacle:
+    """Why a provider cannot run, and what to do about it."""
+
+    what: str
+    mend: str
+
+
+def _why_no_cuda(ort: ModuleType) -> _Obstacle | None:
+    """Say what keeps CUDA from running here, or None when nothing speaks against it."""
     if _PROVIDER_NAMES["cuda"] not in ort.get_available_providers():
-        return (
-            "this onnxruntime is built without CUDA: pip uninstall -y onnxruntime, "
-            'then pip install "onnxferry[gpu]"'
+        return _Obstacle(
+            "this onnxruntime is built without CUDA",
+            'pip uninstall -y onnxruntime, then pip install "onnxferry[gpu]"',
         )
     if not _count_cuda_devices():
-        return "no CUDA device is visible to the NVIDIA driver (see nvidia-smi)"
+        return _Obstacle("no CUDA device is present", "look at nvidia-smi")
     return None
 
 

@@ -15,11 +15,18 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
 from runtime.errors import DataError
 from runtime.schema import Float32Matrix, to_float32
-from runtime.tables.arrow import bool_array, float64_values, split_bytes, whole_bytes
+from runtime.tables.arrow import (
+    binary_scalar,
+    bool_array,
+    float64_values,
+    split_bytes,
+    whole_bytes,
+)
 from runtime.tables.cells import parse_numbers, why_bad
 from runtime.tables.records import Positions, count_lines, find_breaks, find_delimiters
 
@@ -285,37 +292,36 @@ def _parse_clean(block: Block, n_columns: int, features: Sequence[int]) -> Float
 
 def _parse_dirty(block: Block, columns: Sequence[str], features: Sequence[int]) -> Parsed:
     """Parse a block with bad records in it, each cell looked at."""
-    delimiters = np.searchsorted(find_delimiters(block.data, _DELIMITER[0]), block.bounds)
-    n_fields = np.diff(delimiters) + 1
+    delimiters = find_delimiters(block.data, _DELIMITER[0])
+    n_fields = np.diff(np.searchsorted(delimiters, block.bounds)) + 1
     fits = n_fields == len(columns)
-    faults = {
-        index: _misfit(int(n_fields[index]), len(columns))
-        for index in np.flatnonzero(~fits).tolist()
-    }
-    whole = np.flatnonzero(fits)  # the record of each parsed row
     cells = _read_cells(block, fits, len(columns), features)
     matrix = to_float32([parse_numbers(column) for column in cells])
     usable = np.isfinite(matrix)
-    for row in np.flatnonzero(~usable.all(axis=1)).tolist():
-        first = int(np.argmin(usable[row]))
-        faults[int(whole[row])] = _bad_cell(columns[features[first]], cells[first][row].as_py())
-    good = np.ones(len(block), dtype=np.bool_)
-    good[list(faults)] = False
-    return Parsed(matrix[good[whole]], good, tuple(_bad_rows(block, faults)))
+    good = fits & usable.all(axis=1)
+    faults: dict[int, _Fault] = {}
+    for index in np.flatnonzero(~good).tolist():
+        if fits[index]:
+            first = int(np.argmin(usable[index]))
+            faults[index] = _bad_cell(columns[features[first]], cells[first][index].as_py())
+        else:
+            faults[index] = _misfit(int(n_fields[index]), len(columns))
+    return Parsed(matrix[good], good, tuple(_bad_rows(block, faults)))
 
 
 def _read_cells(
     block: Block, fits: npt.NDArray[np.bool_], n_columns: int, features: Sequence[int]
 ) -> list[pa.ChunkedArray]:
-    """Read the feature cells of the records that ``fits`` marks, as they are written."""
-    if not fits.any():
-        return [pa.chunked_array([], pa.binary())] * len(features)
-    records = bytes(whole_bytes(block.pieces().filter(bool_array(fits))))
-    table = _arrow_read(records, n_columns, features, pa.binary())
-    if table.num_rows != np.count_nonzero(fits):
+    """Read the feature cells as they are written; those of misfits mean nothing."""
+    data = block.data
+    if not fits.all():
+        # Something that fits stands in; its line break joins none before or after it.
+        stand_in = binary_scalar(b"\r" + _DELIMITER * (n_columns - 1) + b"0")
+        data = bytes(whole_bytes(pc.if_else(bool_array(fits), block.pieces(), stand_in)))
+    table = _arrow_read(data, n_columns, features, pa.binary())
+    if table.num_rows != len(block):
         raise RuntimeError(
-            f"found {np.count_nonzero(fits)} whole records from {block.first_record} on, "
-            f"parsed {table.num_rows}"
+            f"found {len(block)} records from {block.first_record} on, parsed {table.num_rows}"
         )
     return [table.column(str(position)) for position in features]
 
@@ -362,7 +368,7 @@ def _bad_cell(column: str, cell: bytes) -> _Fault:
 def _bad_rows(block: Block, faults: Mapping[int, _Fault]) -> Iterator[BadRow]:
     """Report faults by record, in order; lines are counted once over the whole block."""
     line, counted = block.first_line, 0
-    for index, fault in sorted(faults.items()):
+    for index, fault in faults.items():
         text = block.text(index)
         start = int(block.bounds[index + 1]) - len(text)
         line += count_lines(block.data[counted:start])
