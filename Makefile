@@ -38,10 +38,9 @@ PYTHON ?= python3
 SAMPLE_ROWS := 1000
 RUN := artifacts/run/run.json
 BUNDLE := artifacts/bundle/manifest.json
-BENCHMARKS := accuracy predict startup
 # What of the test suite needs neither torch nor the developers' tools.
 TORCH_FREE_TESTS := tests/runtime tests/contract/test_errors.py tests/contract/test_extras.py \
-	tests/contract/test_imports.py
+	tests/contract/test_imports.py tests/contract/test_startup.py
 
 # There is no onnxruntime-gpu for macOS.
 BUILD := $(if $(filter Darwin,$(shell uname -s)),cpu,gpu)
@@ -96,8 +95,10 @@ check: | $(READY) .venv-runtime/.ready
 	env PATH="$(CURDIR)/.venv-runtime/bin:$$PATH" pytest $(TORCH_FREE_TESTS)
 	pytest --cov
 
-bench: | $(BENCH_READY)
-	$(foreach name,$(BENCHMARKS),python benchmarks/$(name).py &&) true
+bench: $(BUNDLE) | $(BENCH_READY)
+	python benchmarks/accuracy.py
+	python benchmarks/predict.py
+	python benchmarks/startup.py
 
 clean:
 	rm -rf artifacts build dist .coverage .coverage.* .hypothesis .import_linter_cache \

@@ -104,6 +104,7 @@ def _values(report: Report, bundle: Path, seconds: float) -> dict[str, object]:
         "bundle": str(bundle),
         "worst_error_over_bound": report.worst_error_over_bound,
         "undecidable": report.undecidable,
+        "undecidable_on_boundaries": report.undecidable_on_boundaries,
         "contenders": report.contenders,
         "batches": report.batches,
         "rows": report.rows,
@@ -116,7 +117,7 @@ def _describe(report: Report) -> str:
         f"proven: {', '.join(report.contenders)} in batches of "
         f"{', '.join(map(str, report.batches))}, {report.rows:,} rows each; "
         f"worst error {report.worst_error_over_bound:.3f} of its bound, "
-        f"{report.undecidable} rows undecidable"
+        f"{report.undecidable} rows undecidable (and {report.undecidable_on_boundaries} by design)"
     )
 
 

@@ -46,6 +46,13 @@ def eager(model: SimpleNet) -> Contender:
 def torchscript(content: bytes, *, where: str) -> Contender:
     """The TorchScript file, loaded as anyone would.
 
+    Args:
+        content: of the file.
+        where: path for messages.
+
+    Returns:
+        The contender ``torchscript``.
+
     Raises:
         ArtifactError: when torch cannot load it.
     """
@@ -57,6 +64,14 @@ def onnx(content: bytes, provider: Provider, *, where: str) -> Contender:
 
     CUDA's Relu turns NaN into a number (onnxruntime issue 11010), so nothing is asked of that
     provider on rows without a finite answer; the runtime refuses such inputs before the model.
+
+    Args:
+        content: of the file.
+        provider: to run it on.
+        where: path for messages.
+
+    Returns:
+        The contender ``onnx-cpu`` or ``onnx-cuda``.
 
     Raises:
         ArtifactError: when onnxruntime cannot load it.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exporter.bounds import rows_with_all
+from exporter.bounds import check_layers, rows_with_all
 from exporter.golden_rows import choose_golden
 from exporter.layers import layers_of
 from exporter.model_files import ModelFiles, convert_run, prove_files
@@ -99,6 +99,7 @@ def export_run(source: Path, out: Path, *, convert: Convert = convert_run) -> Ex
         ParityError: when a file does not compute what the trained model computes.
     """
     run = load_run(source)
+    check_layers(layers_of(run.model))  # before the work, not after it
     with atomic_folder(out, marker=MANIFEST) as folder:
         convert(run).write(folder)
         # What lies in the folder is proven, not what was meant to be written there.
@@ -112,18 +113,14 @@ def export_run(source: Path, out: Path, *, convert: Convert = convert_run) -> Ex
 
 
 def _prove(run: Run, files: ModelFiles) -> _Proof:
-    """Prove the files of a run.
-
-    Raises:
-        ParityError: when there is no proof.
-    """
+    """Prove the files of a run, or raise ``ParityError``."""
     schema, layers = run.record.schema, layers_of(run.model)
-    rows = draw_rows(schema, _finite_rows(run.rows.test_features.numpy()))
+    rows = draw_rows(schema, layers, _finite_rows(run.rows.test_features.numpy()))
     oracle = ask_oracle(layers, rows.features)
     try:
         requires = check_contract(files.onnx, schema, name=run.record.model, where=ONNX_MODEL)
         report = prove_files(files, layers, rows, oracle)
-    except ArtifactError as exc:  # unreadable though just written: the export is at fault
+    except (ArtifactError, ParityError) as exc:  # unreadable though just written: our fault
         raise ParityError(f"{exc}; nothing was published") from exc
     require(report, consequence="nothing was published")
     return _Proof(rows, oracle, report, requires)

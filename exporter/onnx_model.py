@@ -26,7 +26,6 @@ from runtime.manifest import FORMAT, Requirements, signature_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from exporter.deployed import Deployed
     from runtime.manifest import Tensor
     from runtime.schema import Schema
 
@@ -44,11 +43,11 @@ _ENGINES = (
 )
 
 
-def write_onnx(model: Deployed, schema: Schema, *, name: str) -> bytes:
+def write_onnx(model: torch.nn.Module, schema: Schema, *, name: str) -> bytes:
     """Export a module to ONNX, with a symbolic batch and the schema as metadata.
 
     Args:
-        model: on the CPU, in evaluation mode.
+        model: with the contract's outputs, on the CPU, in evaluation mode.
         schema: written into the metadata, so that the file alone is usable anywhere.
         name: of the model.
 
@@ -95,6 +94,7 @@ def check_contract(content: bytes, schema: Schema, *, name: str, where: str) -> 
         expected = [_describe_promised(tensor) for tensor in promised]
         if got != expected:
             raise ParityError(f"{where} has the {kind}s {got}, the contract asks for {expected}")
+    _check_label(model, where)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     for key, value in _metadata(schema, name).items():
         if metadata.get(key) != value:
@@ -104,7 +104,7 @@ def check_contract(content: bytes, schema: Schema, *, name: str, where: str) -> 
     return _requirements(model, where)
 
 
-def _export(model: Deployed, schema: Schema) -> onnx.ModelProto:
+def _export(model: torch.nn.Module, schema: Schema) -> onnx.ModelProto:
     example = torch.zeros(2, schema.n_features)  # a batch of 1 would be taken for a constant
     with _quiet():
         program = torch.onnx.export(
@@ -171,6 +171,16 @@ def _describe(value: onnx.ValueInfoProto) -> str:
 def _describe_promised(tensor: Tensor) -> str:
     sizes = [_BATCH if size < 0 else size for size in tensor.shape]
     return f"{tensor.name}: {tensor.datatype} {sizes}"
+
+
+def _check_label(model: onnx.ModelProto, where: str) -> None:
+    """Look at how ties are decided: exact ties are too rare to count on when it is run."""
+    makers = [node for node in model.graph.node if "label" in node.output]
+    if [node.op_type for node in makers] != ["ArgMax"] or list(makers[0].input) != ["logits"]:
+        raise ParityError(f"{where} does not take its label from the logits by ArgMax")
+    for attribute in makers[0].attribute:
+        if attribute.name == "select_last_index" and attribute.i:
+            raise ParityError(f"{where} answers the last of equal classes, the contract the first")
 
 
 def _requirements(model: onnx.ModelProto, where: str) -> Requirements:

@@ -6,6 +6,7 @@ the first failure when something did not; ``require`` turns that into a ``Parity
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from exporter.rows import ProofRows
     from runtime.schema import Float32Matrix
 
+_LONGEST_REASON = 300
 # The ends, one vector register and its neighbours, and about what the runtime reads at once.
 BATCHES = (0, 1, 2, 31, 32, 33, 4096)
 
@@ -77,7 +79,9 @@ class Report(Record, frozen=True):
         arithmetic: what the bounds were derived for.
         unit_roundoff: of that arithmetic.
         blocks: the rows that each contender ran at each batch size.
-        undecidable: of these, rows whose nearest classes lie closer together than their bounds.
+        undecidable: of these, rows whose nearest classes lie closer together than their bounds,
+            so that correct engines may give different labels.
+        undecidable_on_boundaries: likewise, among the rows placed on class boundaries.
         worst_error_over_bound: over all cells.
         cells: a contender at a batch size each.
         failure: the first; None when everything held.
@@ -89,6 +93,7 @@ class Report(Record, frozen=True):
     unit_roundoff: float
     blocks: tuple[Block, ...]
     undecidable: int
+    undecidable_on_boundaries: int
     worst_error_over_bound: float
     cells: tuple[Cell, ...]
     failure: Failure | None
@@ -136,6 +141,7 @@ def prove(
         ParityError: when nothing can be proven, because float32 may overflow inside the ranges.
     """
     _check_provable(rows, oracle)
+    on_boundaries = int(oracle.undecidable[rows.block("boundary")].sum())
     results = [
         _run_cell(contender, batch, rows, oracle) for contender in contenders for batch in batches
     ]
@@ -146,7 +152,8 @@ def prove(
         arithmetic=arithmetic.name,
         unit_roundoff=arithmetic.unit_roundoff,
         blocks=rows.blocks,
-        undecidable=int(oracle.undecidable.sum()),
+        undecidable=int(oracle.undecidable.sum()) - on_boundaries,
+        undecidable_on_boundaries=on_boundaries,
         worst_error_over_bound=max(cell.worst_error_over_bound for cell in cells),
         cells=cells,
         failure=next((failure for _, failure in results if failure), None),
@@ -191,9 +198,11 @@ def _run_cell(
     try:
         outputs = _answer(contender, run, batch, oracle.logits.value.shape[1])
     except Exception as exc:  # noqa: BLE001 - whatever a contender raises, it did not answer
-        reason = str(exc) if isinstance(exc, ParityError) else f"{type(exc).__name__}: {exc}"
+        reason = (
+            str(exc) if isinstance(exc, ParityError) else f"it raised {type(exc).__name__}: {exc}"
+        )
         failed = Cell(contender.name, batch, rows=len(run), passed=False)
-        return failed, Failure(contender.name, batch, " ".join(reason.split()))
+        return failed, Failure(contender.name, batch, _shorten(reason))
     if not batch:
         return Cell(contender.name, batch), None
     verdict = judge(outputs, rows, oracle, keeps_specials=contender.keeps_specials)
@@ -208,6 +217,11 @@ def _run_cell(
         passed=verdict.reason is None,
     )
     return cell, Failure(contender.name, batch, verdict.reason) if verdict.reason else None
+
+
+def _shorten(reason: str) -> str:
+    """Put a foreign message on one line, without its traceback."""
+    return textwrap.shorten(reason, width=_LONGEST_REASON, placeholder=" …")
 
 
 def _answer(contender: Contender, features: Float32Matrix, batch: int, classes: int) -> Outputs:

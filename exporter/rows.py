@@ -1,6 +1,7 @@
-"""The rows that a model is proven on: drawn from its schema, the same on every machine.
+"""The rows that a model is proven on, the same on every machine.
 
-In: a schema and the rows that are known. Out: named blocks of float32 rows. No errors.
+In: a schema, a model's layers and the rows that are known. Out: named blocks of float32 rows. No
+errors.
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from exporter.boundary import bisect_boundaries
 from runtime.manifest import Record
 from runtime.schema import to_float32
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from exporter.bounds import Layer
     from runtime.schema import Float32Matrix, Schema
 
 KNOWN_ROWS = 2048  # the first of them; more would prove no more
@@ -47,7 +52,8 @@ class Block(Record, frozen=True):
     Attributes:
         name: what they have in common.
         rows: how many.
-        inside: whether every value lies in the ranges seen in training.
+        inside: whether the values are such as were seen in training, so that float32 must not
+            overflow on them.
     """
 
     name: str
@@ -90,16 +96,17 @@ class ProofRows:
         raise KeyError(name)
 
 
-def draw_rows(schema: Schema, known: Float32Matrix) -> ProofRows:
+def draw_rows(schema: Schema, layers: Sequence[Layer], known: Float32Matrix) -> ProofRows:
     """Draw the rows of a proof.
 
     Args:
         schema: gives the ranges.
+        layers: of the model, for its class boundaries.
         known: ``(rows, n_features)`` float32, finite, such as the test rows of the run.
 
     Returns:
-        Rows inside the ranges (known, uniform, at corners and edges), then some far outside and
-        some with special values.
+        Rows inside the ranges (known, uniform, at corners, edges and class boundaries), then
+        some far outside and some with special values.
     """
     generator = np.random.default_rng(_SEED)
     low, high = _ranges(schema)
@@ -109,6 +116,7 @@ def draw_rows(schema: Schema, known: Float32Matrix) -> ProofRows:
         ("uniform", uniform, True),
         ("corners", _corners(low, high, generator), True),
         ("edges", _edges(low, high, generator), True),
+        ("boundary", bisect_boundaries(layers, uniform), True),
         ("outside", _outside(low, high, generator), False),
         ("special", _specials(uniform[0]), False),
     )
@@ -174,6 +182,9 @@ def _specials(ordinary: Float32Matrix) -> Float32Matrix:
 
     Args:
         ordinary: ``(n_features,)`` float32, a row to put one special value into.
+
+    Returns:
+        ``(rows, n_features)`` float32.
     """
     width = len(ordinary)
     rows = [np.full(width, value) for value in _SPECIAL_VALUES]

@@ -21,7 +21,6 @@ from runtime.errors import ArtifactError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from exporter.deployed import Deployed
     from runtime.schema import Schema
 
 # What differs from one writing to the next, or names source files of this machine. None of it is
@@ -33,14 +32,14 @@ _LOCAL_HEADER = 30  # bytes of a zip entry's header without name and extra field
 _PADDING_ID = b"FB"  # as torch names its padding
 
 
-def write_torchscript(model: Deployed, schema: Schema) -> bytes:
+def write_torchscript(model: torch.nn.Module, schema: Schema) -> bytes:
     """Write a module as a TorchScript archive.
 
     It is traced, not scripted: tracing needs no source code and works for any module without
     branches on data. What it got is proven afterwards, like every other file.
 
     Args:
-        model: on the CPU, in evaluation mode.
+        model: with the contract's outputs, on the CPU, in evaluation mode.
         schema: gives the number of features.
 
     Returns:

@@ -82,6 +82,12 @@ def judge(outputs: Outputs, rows: ProofRows, oracle: Oracle, *, keeps_specials: 
 class _Comparison:
     """One output beside the oracle's.
 
+    Args:
+        name: of the output.
+        got: ``(rows, classes)`` float32.
+        oracle: ``(rows, classes)``.
+        judged: ``(rows,)`` bool, the rows that count.
+
     Attributes:
         error: ``(rows, classes)`` float64, infinite where an answer is NaN and should not be.
     """

@@ -54,7 +54,7 @@ def verify_bundle(path: Path) -> Report:
     layers = layers_from_state(module.state_dict(), manifest.schema, where=where)
     golden = load_golden(bundle.files[GOLDEN], manifest.schema, where=str(path / GOLDEN))
     _check_promises(bundle)
-    rows = draw_rows(manifest.schema, golden.features)
+    rows = draw_rows(manifest.schema, layers, golden.features)
     files = ModelFiles(bundle.files[ONNX_MODEL], bundle.files[TORCHSCRIPT_MODEL])
     report = prove_files(files, layers, rows, ask_oracle(layers, rows.features), where=path)
     if report:

@@ -7,6 +7,7 @@ between the check and the use. Raises ``ArtifactError`` for anything that is not
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import stat
 from dataclasses import dataclass
@@ -51,12 +52,16 @@ def read_bundle(path: Path) -> Bundle:
         ArtifactError: when the folder is no bundle, of an unknown format, or a file is missing,
             is no plain file of the folder, or differs from what the manifest says.
     """
-    if not path.is_dir():
+    where = path / MANIFEST
+    try:
+        is_folder, has_manifest = path.is_dir(), where.exists()
+    except OSError as exc:
+        raise ArtifactError(f"cannot read {path}: {exc.strerror}; see --bundle") from exc
+    if not is_folder:
         raise ArtifactError(
             f"no bundle at {path}: make one with 'exporter export', or name one with --bundle"
         )
-    where = path / MANIFEST
-    if not where.exists():
+    if not has_manifest:
         raise ArtifactError(f"{path} is no bundle: it has no {MANIFEST}")
     manifest = parse_manifest(_read_plain(where, limit=_LARGEST_MANIFEST), where=str(where))
     for name in _REQUIRED:
@@ -88,16 +93,20 @@ def _read_checked(folder: Path, name: str, promised: File) -> bytes:
 def _read_plain(file: Path, *, limit: int) -> bytes:
     """Read a regular file of at most ``limit`` bytes, following no link."""
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with io.BufferedReader(io.FileIO(file, opener=_open_itself)) as stream:
+            state = os.fstat(stream.fileno())
+            if not stat.S_ISREG(state.st_mode):
+                raise ArtifactError(f"{file} is no plain file; copy the bundle again")
+            if state.st_size > limit:
+                raise ArtifactError(
+                    f"{file} has {state.st_size} bytes, more than the {limit} allowed here; "
+                    "copy the bundle again or export it again"
+                )
+            return stream.read(state.st_size + 1)
     except OSError as exc:
         raise ArtifactError(f"cannot read {file}: {exc.strerror}; copy the bundle again") from exc
-    with os.fdopen(descriptor, "rb") as stream:
-        state = os.fstat(stream.fileno())
-        if not stat.S_ISREG(state.st_mode):
-            raise ArtifactError(f"{file} is no plain file; copy the bundle again")
-        if state.st_size > limit:
-            raise ArtifactError(
-                f"{file} has {state.st_size} bytes, more than the {limit} allowed here; "
-                "copy the bundle again or export it again"
-            )
-        return stream.read(limit + 1)
+
+
+def _open_itself(path: str, flags: int) -> int:
+    """Open what stands there, not what a link points to, and wait for no pipe's writer."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -89,7 +89,7 @@ def predict(
     options = Options(
         bad_rows=bad_rows, proba=proba, prefix=prefix, rejects=rejects, threads=threads
     )
-    with console.until_reader_leaves(), scoring_progress(file) as on_progress:
+    with console.until_reader_leaves(), scoring_progress(file, out) as on_progress:
         summary = score_file(predictor, file, out, options, on_progress)
     if as_json:
         answer = console.as_json(_summary_values(summary))

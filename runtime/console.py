@@ -10,11 +10,13 @@ import os
 import signal
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
 from runtime.errors import EXIT_INTERRUPTED, OnnxferryError, UnavailableError
+from runtime.files import writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,6 +40,7 @@ def run(app: typer.Typer, name: str) -> NoReturn:
         SystemExit: always.
     """
     signal.signal(signal.SIGTERM, _end_on_sigterm)
+    _fill_closed_streams()
     try:
         app(prog_name=name)
     except OnnxferryError as exc:
@@ -58,7 +61,8 @@ def say(text: str = "") -> None:
 
 def show(text: str) -> None:
     """Print a result, on stdout."""
-    print(text)  # noqa: T201 - this is where the commands answer
+    with until_reader_leaves(), writing("standard output"):
+        print(text, flush=True)  # noqa: T201 - this is where the commands answer
 
 
 def as_json(values: Mapping[str, object]) -> str:
@@ -73,8 +77,7 @@ def until_reader_leaves() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        # Nothing more can be flushed: keep the interpreter from trying at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _settle_stdout()
         sys.exit(_EXIT_SIGPIPE)
 
 
@@ -83,7 +86,23 @@ def _fail(name: str, error: OnnxferryError) -> NoReturn:
     if sys.stderr.isatty() and "NO_COLOR" not in os.environ:
         prefix = f"\033[1;31m{prefix}\033[0m"
     say(f"{prefix} {error}")
+    _settle_stdout()
     sys.exit(error.exit_code)
+
+
+def _settle_stdout() -> None:
+    """Drop what cannot be flushed: the interpreter would try at its exit, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fill_closed_streams() -> None:
+    """Open what the caller closed (``>&-``), lest an output file take its number and its text."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - for good
 
 
 def _missing_extra(name: str, module: str) -> UnavailableError:

@@ -13,7 +13,7 @@ import os
 import shutil
 import stat
 from contextlib import contextmanager, suppress
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Literal
 
 from runtime.errors import DataError, UsageError
 
@@ -41,20 +41,17 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
         UsageError: when the destination is a folder, or its folder is missing or not writable.
         DataError: when writing fails, for example on a full disk.
     """
-    if _is_special(path):
-        with _writing(path), path.open("wb") as stream:
+    if is_special(path):
+        with writing(path), _open_new(path, path, "wb") as stream:
             yield stream
         return
     path = path.resolve()  # through a link: the file it names is replaced, the link stays
     if path.is_dir():
         raise UsageError(f"{path} is a folder; give the name of a file to write")
     partial = _partial_name(path)
+    stream = _open_new(partial, path.parent, "xb")
     try:
-        stream = partial.open("xb")
-    except OSError as exc:
-        raise UsageError(f"cannot write into {path.parent}: {exc.strerror}") from exc
-    try:
-        with _writing(path), stream:
+        with writing(path), stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -82,8 +79,8 @@ def atomic_folder(path: Path, *, marker: str) -> Iterator[Path]:
             cannot be written.
         DataError: when writing fails, for example on a full disk.
     """
-    path = path.resolve()
     _check_replaceable(path, marker)
+    path = path.resolve()
     partial = _partial_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +88,7 @@ def atomic_folder(path: Path, *, marker: str) -> Iterator[Path]:
     except OSError as exc:
         raise UsageError(f"cannot write {path}: {exc.strerror}") from exc
     try:
-        with _writing(path):
+        with writing(path):
             yield partial
             _sync_tree(partial)
             _replace_folder(partial, path)
@@ -100,17 +97,62 @@ def atomic_folder(path: Path, *, marker: str) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _partial_name(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+def is_special(path: Path) -> bool:
+    """Tell whether ``path`` is something to write into, not to replace.
+
+    Args:
+        path: a destination.
+
+    Returns:
+        True for a device, pipe or socket.
+
+    Raises:
+        UsageError: when nobody can look at ``path``, let alone write there.
+    """
+    return _file_type(path) not in {None, stat.S_IFREG, stat.S_IFDIR}
 
 
-def _is_special(path: Path) -> bool:
-    """Whether ``path`` exists and is neither a regular file nor a folder."""
+@contextmanager
+def writing(where: object) -> Iterator[None]:
+    """Turn the system's errors while writing into one clear message.
+
+    Args:
+        where: name of the destination for messages.
+
+    Raises:
+        DataError: when the disk is full or fails.
+    """
     try:
-        mode = path.stat().st_mode
-    except OSError:
-        return False
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+        yield
+    except BrokenPipeError:
+        raise  # the reader has gone: the command stops quietly
+    except OSError as exc:
+        if exc.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG}:
+            raise
+        raise DataError(f"cannot write {where}: {exc.strerror}; make room and run again") from exc
+
+
+def _partial_name(path: Path) -> Path:
+    # Random: a process id comes again, in a container at once, and the file of a run that was
+    # killed would stand in the way. Shortened: any name that the system takes will do.
+    return path.with_name(f".{path.name[:40]}.{os.urandom(4).hex()}.partial")
+
+
+def _file_type(path: Path) -> int | None:
+    """Ask what ``path`` is, as the ``S_IF`` constants of ``stat`` say; None where nothing is."""
+    try:
+        return stat.S_IFMT(path.stat().st_mode)
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise UsageError(f"cannot write {path}: {exc.strerror}") from exc
+
+
+def _open_new(path: Path, where: Path, mode: Literal["wb", "xb"]) -> IO[bytes]:
+    try:
+        return path.open(mode)
+    except OSError as exc:
+        raise UsageError(f"cannot write into {where}: {exc.strerror}") from exc
 
 
 def _keep_mode(path: Path, partial: Path) -> None:
@@ -120,9 +162,10 @@ def _keep_mode(path: Path, partial: Path) -> None:
 
 
 def _check_replaceable(path: Path, marker: str) -> None:
-    if not path.exists():
+    kind = _file_type(path)
+    if kind is None:
         return
-    if not path.is_dir():
+    if kind != stat.S_IFDIR:
         raise UsageError(f"{path} is a file; give the name of a folder to write")
     if not (path / marker).exists() and any(path.iterdir()):
         raise UsageError(
@@ -137,7 +180,7 @@ def _replace_folder(new: Path, old: Path) -> None:
         new.rename(old)
     elif not _exchange(new, old):
         # Two renames where the system cannot exchange: a reader may miss the folder between.
-        aside = old.with_name(f".{old.name}.{os.getpid()}.replaced")
+        aside = _partial_name(old)
         old.rename(aside)
         new.rename(old)
         shutil.rmtree(aside, ignore_errors=True)
@@ -170,18 +213,3 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Turn the system's errors while writing ``path`` into one clear message."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise  # the reader has gone: the command stops quietly
-    except OSError as exc:
-        if exc.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG}:
-            raise
-        raise DataError(
-            f"cannot write {path}: {exc.strerror}; nothing was left behind, make room and run again"
-        ) from exc

@@ -11,15 +11,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from runtime.bundle import read_bundle
-from runtime.errors import ArtifactError, DataError, UnavailableError
+from runtime.errors import ArtifactError, DataError, SchemaError, UnavailableError
 from runtime.golden import check_golden, load_golden
-from runtime.manifest import GOLDEN, ONNX_MODEL, Manifest
+from runtime.manifest import GOLDEN, MANIFEST, ONNX_MODEL, Manifest, signature_of
 from runtime.schema import Float32Matrix, Schema, to_float32
 from runtime.session import Outputs, Session, engine_version
 
@@ -123,20 +123,16 @@ class Predictor:
 
         Raises:
             SchemaError: when the matrix has another width.
-            DataError: when a value is NaN, infinite or beyond float32.
+            DataError: when a value is no number, NaN, infinite or beyond float32.
         """
-        matrix = np.asarray(features)
+        matrix = _as_numbers(features)
         if matrix.ndim != 2 or matrix.shape[1] != self.schema.n_features:  # noqa: PLR2004 - rows and columns
-            raise DataError(
+            raise SchemaError(
                 f"expected rows of {self.schema.n_features} features "
                 f"({', '.join(self.schema.feature_names)}), got shape {matrix.shape}"
             )
         if matrix.dtype != np.float32:
-            try:
-                wide = matrix.astype(np.float64)
-            except (TypeError, ValueError) as exc:
-                raise DataError(f"the features are no numbers: {exc}") from exc
-            matrix = to_float32(list(wide.T))
+            matrix = to_float32(list(matrix.astype(np.float64).T))
         return self._answer(np.ascontiguousarray(matrix))
 
     def predict_columns(self, columns: Mapping[str, npt.ArrayLike]) -> Prediction:
@@ -151,8 +147,8 @@ class Predictor:
 
         Raises:
             SchemaError: when a column is missing.
-            DataError: when columns differ in length or a value is NaN, infinite or beyond
-                float32.
+            DataError: when columns differ in length, or a value is no number, NaN, infinite or
+                beyond float32.
         """
         self.schema.bind(list(columns))
         wanted = [np.asarray(columns[name]) for name in self.schema.feature_names]
@@ -170,8 +166,28 @@ class Predictor:
                 f"{features[row, column]} cannot be scored; remove or fill such rows first"
             )
         outputs = self.run(features)
+        answered = outputs.finite_rows()
+        if not answered.all():
+            row = int(np.argmin(answered))
+            raise DataError(
+                f"row {row}: the model has no finite answer for {features[row].tolist()}; "
+                "remove such rows first"
+            )
         chosen = np.take_along_axis(outputs.probabilities, outputs.label[:, None], axis=1)
         return Prediction(self._classes[outputs.label], chosen[:, 0], outputs.probabilities)
+
+
+def _as_numbers(values: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Take what numpy understands as real numbers; text is for tables, with rules of their own."""
+    try:
+        array = np.asarray(values)
+        if array.dtype == np.object_:
+            array = np.asarray(array.tolist())
+    except ValueError as exc:
+        raise DataError(f"the features are no matrix: {exc}") from exc
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"the features are no numbers (dtype {array.dtype})")
+    return array
 
 
 def _check_engine(bundle: Bundle) -> None:
@@ -198,6 +214,11 @@ def _check_contract(bundle: Bundle, session: Session) -> None:
         raise ArtifactError(
             f"{where} has inputs {session.input_names} and outputs {session.output_names}, "
             f"the manifest promises {promised[0]} and {promised[1]}; export the model again"
+        )
+    if signature != signature_of(bundle.manifest.schema):
+        raise ArtifactError(
+            f"{bundle.path / MANIFEST} promises another signature than its schema's; "
+            "export the model again"
         )
     if session.metadata.get(SCHEMA_KEY) != bundle.manifest.schema.to_json():
         raise ArtifactError(

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 
 @contextmanager
-def scoring_progress(source: Path) -> Iterator[Callable[[int, int], None] | None]:
+def scoring_progress(source: Path, out: Path) -> Iterator[Callable[[int, int], None] | None]:
     """Show bytes read, rows and the time left while a file is scored.
 
     Args:
         source: the table; its size, where it has one, gives the time left.
+        out: where the rows go.
 
     Yields:
         What to call with the bytes read and the rows written, or None off a terminal.
     """
-    if not sys.stderr.isatty() or sys.stdout.isatty():  # rows on the same screen say enough
+    on_screen = out == Path("-") and sys.stdout.isatty()  # there the rows themselves say enough
+    if on_screen or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console

@@ -44,6 +44,9 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("a feature needs a name")
         if not self.minimum <= self.maximum:
             raise ValueError(f"feature {self.name!r}: minimum {self.minimum} > {self.maximum}")
+        # A whole number given from Python is written as it is read back.
+        msgspec.structs.force_setattr(self, "minimum", float(self.minimum))
+        msgspec.structs.force_setattr(self, "maximum", float(self.maximum))
 
 
 class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,6 +8,7 @@ In: a predictor and a table. Out: the table with its answers, and a ``Summary``.
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import time
 from collections import Counter
@@ -18,9 +19,9 @@ from typing import IO, TYPE_CHECKING
 
 from runtime.answers import Answers
 from runtime.errors import BadRowsError, DataError, UsageError
-from runtime.files import atomic_file
+from runtime.files import atomic_file, is_special, writing
 from runtime.ordered import map_ordered
-from runtime.tables.csv_reader import BadRow, Block, CsvReader, parse_features
+from runtime.tables.csv_reader import BadRow, Block, CsvReader, parse_features, without_answer
 from runtime.tables.csv_writer import REJECTS_HEADER, encode_record, encode_rejects
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 STANDARD_STREAM = Path("-")
 _SHOWN_BAD_ROWS = 10
+_SHOWN_CHARACTERS = 60  # of a bad cell
 _MOST_THREADS = 8
 
 
@@ -86,10 +88,16 @@ class Summary:
 class _Tally:
     """Counts while scoring, and the bad rows to show."""
 
+    refuses_bad: bool
     rows: int = 0
     rejected: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     first: list[BadRow] = field(default_factory=list)
+
+    @property
+    def refused(self) -> bool:
+        """Whether nothing more is written: bad rows are only counted."""
+        return self.refuses_bad and self.rejected > 0
 
     def add(self, rows: int, bad: Sequence[BadRow]) -> None:
         self.rows += rows
@@ -127,7 +135,7 @@ def score_file(
     source, out = Path(source), Path(out)
     rejects = _rejects_path(out, options)
     _refuse_same(source, out, rejects)
-    tally = _Tally()
+    tally = _Tally(refuses_bad=options.bad_rows == "fail")
     with ExitStack() as stack:
         reader = CsvReader(stack.enter_context(_open_source(source)), where=_name(source))
         features = predictor.schema.bind(reader.header.columns)
@@ -138,7 +146,7 @@ def score_file(
             proba=options.proba,
             keep_bad=options.bad_rows == "null",
         )
-        score = _scorer(predictor, reader, features, answers, tally, options)
+        score = _scorer(predictor, reader, features, answers, tally)
         sink = stack.enter_context(_open_sink(out))
         reject_sink = stack.enter_context(atomic_file(rejects)) if rejects else None
         sink.write(answers.header(reader.header))
@@ -147,14 +155,15 @@ def score_file(
         threads = options.threads or _available_processors()
         for block, rows, bad in map_ordered(score, reader.blocks(), threads=threads):
             tally.add(len(block), bad)
-            sink.write(rows)
+            if not tally.refused:
+                sink.write(rows)
             if reject_sink:
                 reject_sink.write(encode_rejects(bad))
             if on_progress:
                 on_progress(reader.bytes_read, tally.rows)
-        sink.write(reader.tail or reader.header.terminator)
-        if tally.rejected and options.bad_rows == "fail":
+        if tally.refused:
             raise BadRowsError(_describe_bad(_name(source), out, tally))
+        sink.write(reader.tail or reader.header.terminator)
     return Summary(
         rows=tally.rows,
         scored=tally.rows - tally.rejected,
@@ -172,15 +181,17 @@ def _scorer(
     features: Sequence[int],
     answers: Answers,
     tally: _Tally,
-    options: Options,
 ) -> Callable[[Block], tuple[Block, memoryview, tuple[BadRow, ...]]]:
     """Make the function that the threads apply to each block."""
 
     def score(block: Block) -> tuple[Block, memoryview, tuple[BadRow, ...]]:
         parsed = parse_features(block, reader.header.columns, features)
-        if options.bad_rows == "fail" and (parsed.bad or tally.rejected):
-            return block, memoryview(b""), parsed.bad  # refused already: only count what is bad
         outputs = predictor.run(parsed.features)
+        answered = outputs.finite_rows()
+        if not answered.all():  # finite features can still overflow inside the model
+            parsed, outputs = without_answer(block, parsed, answered), outputs.take(answered)
+        if tally.refused or (tally.refuses_bad and parsed.bad):
+            return block, memoryview(b""), parsed.bad
         return block, answers.rows(block, parsed, outputs), parsed.bad
 
     return score
@@ -192,7 +203,7 @@ def _describe_bad(where: str, out: Path, tally: _Tally) -> str:
     lines = [f"{where}: {tally.rejected} of {tally.rows} rows cannot be scored; {outcome}"]
     for row in tally.first:
         place = f"  record {row.record} (line {row.line})"
-        cell = f", column {row.column!r}: {row.value!r}" if row.column else ""
+        cell = f", column {row.column!r}: {_shorten(row.value)!r}" if row.column else ""
         lines.append(f"{place}{cell}: {row.reason}")
     if tally.rejected > len(tally.first):
         lines.append(f"  … and {tally.rejected - len(tally.first)} more")
@@ -200,24 +211,45 @@ def _describe_bad(where: str, out: Path, tally: _Tally) -> str:
     return "\n".join(lines)
 
 
+def _shorten(value: str) -> str:
+    return value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…"
+
+
 def _rejects_path(out: Path, options: Options) -> Path | None:
     if options.bad_rows != "reject":
         return None
-    if options.rejects is None and out == STANDARD_STREAM:
+    beside = options.rejects is None
+    if options.rejects == STANDARD_STREAM or (
+        beside and (out == STANDARD_STREAM or is_special(out))
+    ):
         raise UsageError(
-            "--bad-rows reject lists bad rows beside the output: give --out FILE or --rejects FILE"
+            "--bad-rows reject lists bad rows in a file beside the output: "
+            "give --out FILE or --rejects FILE"
         )
-    return options.rejects or out.with_name(f"{out.name}.rejects.csv")
+    return options.rejects or out.parent / f"{out.name}.rejects.csv"
 
 
 def _refuse_same(source: Path, out: Path, rejects: Path | None) -> None:
     """Refuse to write over what is being read, or two outputs into one file."""
-    if source != STANDARD_STREAM and source.is_file():
-        for target in (out, rejects):
-            if target and target.exists() and target.is_file() and target.samefile(source):
-                raise UsageError(f"{target} is the input; give another name to write to")
-    if rejects and rejects.resolve() == out.resolve():
+    read = _identity(source, Path("/dev/stdin"))
+    written = _identity(out, Path("/dev/stdout"))
+    listed = _identity(rejects, rejects) if rejects else None
+    for target, identity in ((out, written), (rejects, listed)):
+        if read is not None and identity == read:
+            raise UsageError(f"{target} is the input; give another name to write to")
+    if rejects and (
+        os.path.realpath(rejects) == os.path.realpath(out) or (listed and listed == written)
+    ):
         raise UsageError(f"{rejects} is both the output and the list of bad rows")
+
+
+def _identity(path: Path, standard: Path) -> tuple[int, int] | None:
+    """Device and inode of a regular file, ``standard`` for ``-``; None for anything else."""
+    try:
+        state = (standard if path == STANDARD_STREAM else path).stat()
+    except OSError:
+        return None
+    return (state.st_dev, state.st_ino) if stat.S_ISREG(state.st_mode) else None
 
 
 def _name(source: Path) -> str:
@@ -240,8 +272,9 @@ def _open_source(source: Path) -> Iterator[IO[bytes]]:
 @contextmanager
 def _open_sink(out: Path) -> Iterator[IO[bytes]]:
     if out == STANDARD_STREAM:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        with writing("standard output"):
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
         return
     with atomic_file(out) as stream:
         yield stream

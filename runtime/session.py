@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from runtime.errors import ArtifactError, UnavailableError
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    import numpy as np
     import numpy.typing as npt
 
     from runtime.choices import ProviderChoice
@@ -53,6 +54,14 @@ class Outputs:
     label: npt.NDArray[np.int64]
     probabilities: npt.NDArray[np.float32]
     logits: npt.NDArray[np.float32]
+
+    def finite_rows(self) -> npt.NDArray[np.bool_]:
+        """Tell for each row whether its answer is one: ``(rows,)`` bool."""
+        return np.asarray(np.isfinite(self.probabilities).all(axis=1))
+
+    def take(self, rows: npt.NDArray[np.bool_]) -> Outputs:
+        """Keep the rows that ``(rows,)`` bool marks."""
+        return Outputs(self.label[rows], self.probabilities[rows], self.logits[rows])
 
 
 class Session:
@@ -93,6 +102,7 @@ class Session:
         options.log_severity_level = _LOG_FATAL
         self._session = _open(ort, model, options, self.provider, where)
         _confirm(self._session, self.provider)
+        self._where = where
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -117,10 +127,18 @@ class Session:
 
         Returns:
             The three outputs of the model contract.
+
+        Raises:
+            ArtifactError: when onnxruntime cannot compute it.
         """
-        label, probabilities, logits = self._session.run(
-            ("label", "probabilities", "logits"), {"features": features}
-        )
+        try:
+            label, probabilities, logits = self._session.run(
+                ("label", "probabilities", "logits"), {"features": features}
+            )
+        except Exception as exc:  # onnxruntime's errors share no base but Exception
+            raise ArtifactError(
+                f"onnxruntime cannot run {self._where} on {features.shape}: {_reason(exc)}"
+            ) from exc
         return Outputs(label, probabilities, logits)
 
 
@@ -227,8 +245,11 @@ def _open(ort: ModuleType, model: bytes, options: object, provider: Provider, wh
     try:
         return ort.InferenceSession(model, sess_options=options, providers=chosen)
     except Exception as exc:  # onnxruntime's errors share no base but Exception
-        reason = str(exc).splitlines()[0]
-        raise ArtifactError(f"onnxruntime cannot load {where}: {reason}") from exc
+        raise ArtifactError(f"onnxruntime cannot load {where}: {_reason(exc)}") from exc
+
+
+def _reason(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _confirm(session: Any, provider: Provider) -> None:  # noqa: ANN401 - as above

@@ -1,4 +1,7 @@
-"""The trainer: fit a small classifier to a table of numbers and leave a run behind."""
+"""The trainer: fit a small classifier to a table of numbers and leave a run behind.
+
+``trainer.fit`` is the module; its function is ``from trainer.fit import fit``.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trainer.config import Configuration
-    from trainer.fit import fit
+    from trainer.config import Configuration, configure
     from trainer.model import SimpleNet
+    from trainer.pipeline import Outcome, make_run
     from trainer.run import Run, load_run
     from trainer.sample import write_sample
 
-__all__ = ["Configuration", "Run", "SimpleNet", "fit", "load_run", "write_sample"]
+__all__ = [
+    "Configuration",
+    "Outcome",
+    "Run",
+    "SimpleNet",
+    "configure",
+    "load_run",
+    "make_run",
+    "write_sample",
+]
 
 _HOME = {
     "Configuration": "trainer.config",
+    "Outcome": "trainer.pipeline",
     "Run": "trainer.run",
     "SimpleNet": "trainer.model",
-    "fit": "trainer.fit",
+    "configure": "trainer.config",
     "load_run": "trainer.run",
+    "make_run": "trainer.pipeline",
     "write_sample": "trainer.sample",
 }
 

@@ -40,6 +40,7 @@ _BOM = b"\xef\xbb\xbf"
 
 TOO_FEW = "too few fields"
 TOO_MANY = "too many fields"
+NO_ANSWER = "no finite answer from the model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +277,24 @@ def parse_features(block: Block, columns: Sequence[str], features: Sequence[int]
     if matrix is not None:
         return Parsed(matrix, None, ())
     return _parse_dirty(block, columns, features)
+
+
+def without_answer(block: Block, parsed: Parsed, answered: npt.NDArray[np.bool_]) -> Parsed:
+    """Count good records that the model has no answer for among the bad ones.
+
+    Args:
+        block: the records.
+        parsed: what was read from them.
+        answered: ``(good records,)`` bool.
+
+    Returns:
+        The records that are both good and answered, and all others with their reasons.
+    """
+    good = np.ones(len(block), dtype=np.bool_) if parsed.good is None else parsed.good.copy()
+    lost = np.flatnonzero(good)[~answered]
+    good[lost] = False
+    bad = [*parsed.bad, *_bad_rows(block, dict.fromkeys(lost.tolist(), _Fault(NO_ANSWER)))]
+    return Parsed(parsed.features[answered], good, tuple(sorted(bad, key=lambda row: row.record)))
 
 
 def _parse_clean(block: Block, n_columns: int, features: Sequence[int]) -> Float32Matrix | None:

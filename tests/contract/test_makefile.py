@@ -145,6 +145,18 @@ def test_recipes_read_as_a_person_would_type_them(make: Make, clone: Path) -> No
     assert done.stdout.splitlines() == ["trainer fit", "exporter export"]
 
 
+def test_benchmarks_named_by_make_are_there(make: Make, clone: Path, checkout: Path) -> None:
+    """``make bench`` runs every command in ``benchmarks/``, on an exported bundle."""
+    done = make("VENV=env", "-n", "bench", folder=clone)
+    commands = re.findall(r"^python (benchmarks/\S+\.py)$", done.stdout, re.MULTILINE)
+    assert commands == [
+        path.relative_to(checkout).as_posix()
+        for path in sorted((checkout / "benchmarks").glob("*.py"))
+        if "__main__" in path.read_text(encoding="utf-8")
+    ]
+    assert "exporter export" in done.stdout
+
+
 def test_clean_keeps_tables_and_environment(make: Make, clone: Path) -> None:
     """``make clean`` removes what can be made again; tables may be the user's own."""
     make("VENV=env", "train", "export", "predict", folder=clone)

@@ -43,10 +43,11 @@ def test_another_seed_gives_other_products() -> None:
 
 def test_popular_is_exact_on_the_written_values() -> None:
     """The label follows from the decimal text of price and rating, also at a sum of 10.00."""
-    rows = list(csv.DictReader(io.StringIO(sample(100_000, seed=3).decode())))
-    sums = [Fraction(row["price"]) + Fraction(row["rating"]) for row in rows]
-    assert 10 in sums
-    assert [row["popular"] == "yes" for row in rows] == [total > 10 for total in sums]
+    rows = list(csv.DictReader(io.StringIO(sample(50_000, seed=3).decode())))
+    products = [(Fraction(row["price"]) + Fraction(row["rating"]), row) for row in rows]
+    assert any(total == 10 for total, _ in products)
+    wrong = [row for total, row in products if (row["popular"] == "yes") != (total > 10)]
+    assert wrong[:3] == []
 
 
 def test_columns_are_uniform_over_their_ranges() -> None:

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from exporter.cli import app
+from exporter.verify import verify_bundle
+from trainer.run import load_run, save_run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+KEYS = {
+    "passed",
+    "bundle",
+    "worst_error_over_bound",
+    "undecidable",
+    "undecidable_on_boundaries",
+    "contenders",
+    "batches",
+    "rows",
+    "seconds",
+}
+VERSION = re.compile(r"simplenet [0-9a-f]{12}: golden\.npz, model\.onnx, .*, parity\.json")
+PROVEN = re.compile(
+    r"proven: eager, torchscript, onnx-cpu(, onnx-cuda)? in batches of 0, 1, 2, 31, 32, 33, 4096, "
+    r"[\d,]+ rows each; worst error 0\.\d+ of its bound, "
+    r"\d+ rows undecidable \(and \d+ by design\), \d+\.\d s"
+)
+
+
+def exporter(
+    *arguments: str, folder: Path, environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """The command, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "exporter", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_two_users_in_two_folders_get_the_same_bytes(
+    run_folder: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """Two processes, folders, homes, users and thread counts: one bundle, byte for byte."""
+    results = []
+    for user, threads, options in (("ada", "1", []), ("grace", "2", ["--json"])):
+        folder = tmp_path / user / "here"
+        folder.mkdir(parents=True)
+        theirs = {
+            "HOME": str(tmp_path / user),
+            "USER": user,
+            "LOGNAME": user,
+            "OMP_NUM_THREADS": threads,
+            "OPENBLAS_NUM_THREADS": threads,
+            "PYTHONHASHSEED": threads,
+        }
+        done = exporter(
+            *("export", "--run", str(run_folder), *options),
+            folder=folder,
+            environment={**environment, **theirs},
+        )
+        assert done.returncode == 0, done.stderr
+        results.append((done, folder / "artifacts" / "bundle"))
+    (spoken, ours), (counted, other) = results
+    names = sorted(file.name for file in ours.iterdir())
+    assert names == sorted(file.name for file in other.iterdir())
+    for name in names:
+        assert (ours / name).read_bytes() == (other / name).read_bytes(), name
+        for word in (b"grace", str(tmp_path).encode()):
+            assert word not in (other / name).read_bytes()
+    check_talk(spoken)
+    check_json(counted)
+
+
+def check_talk(done: subprocess.CompletedProcess[str]) -> None:
+    """The bundle stands on stdout; what was made, proven and comes next on stderr."""
+    assert done.stdout == "artifacts/bundle\n"
+    made, proven, following = done.stderr.splitlines()
+    assert VERSION.fullmatch(made)
+    assert PROVEN.fullmatch(proven)
+    assert following == "next: runtime predict --file products.csv"
+
+
+def check_json(done: subprocess.CompletedProcess[str]) -> None:
+    """Stdout is one JSON object with the documented keys, stderr is silent."""
+    answer = json.loads(done.stdout)
+    assert answer.keys() == KEYS
+    assert (answer["passed"], answer["bundle"]) == (True, "artifacts/bundle")
+    assert answer["contenders"][:3] == ["eager", "torchscript", "onnx-cpu"]
+    assert done.stderr == ""
+
+
+def test_verify_speaks_and_counts(bundle: Path) -> None:
+    """One line for people, one object for machines."""
+    spoken = CliRunner().invoke(app, ["verify", str(bundle)])
+    assert spoken.exit_code == 0
+    assert re.fullmatch(re.escape(f"{bundle}: ") + PROVEN.pattern + "\n", spoken.stdout)
+    counted = CliRunner().invoke(app, ["verify", str(bundle), "--json"])
+    assert json.loads(counted.stdout).keys() == KEYS
+    assert json.loads(counted.stdout)["rows"] == verify_bundle(bundle).rows
+
+
+def test_another_folder_is_named_in_the_next_step(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What to type next can be copied as it stands."""
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["export", "--run", str(run_folder), "--out", "mine"])
+    assert done.stdout == "mine\n"
+    assert done.stderr.endswith("next: runtime predict --file products.csv --bundle mine\n")
+
+
+def test_failures_end_with_their_exit_codes(
+    run_folder: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """No run 4, a model of NaN 5, a folder that is not ours 2: one line each, no traceback."""
+    run = load_run(run_folder)
+    with torch.no_grad():
+        run.model.linear_layers()[0].bias[0] = float("nan")
+    (tmp_path / "diverged").mkdir()
+    save_run(tmp_path / "diverged", run)
+    (tmp_path / "thesis.tex").write_text("years")
+    for arguments, code, words in (
+        (["export", "--run", "nowhere"], 4, "run.json"),
+        (["export", "--run", "diverged"], 5, "NaN or infinite"),
+        (["export", "--run", str(run_folder), "--out", "."], 2, "is not replaced"),
+        (["verify", "diverged"], 4, "is no bundle"),
+    ):
+        done = exporter(*arguments, folder=tmp_path, environment=environment)
+        assert done.returncode == code, done.stderr
+        assert done.stderr.startswith("exporter: error: ")
+        assert words in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+        assert done.stdout == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["diverged", "thesis.tex"]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["export", "--help"], ["verify", "--help"], []])
+def test_help_needs_no_torch(
+    arguments: list[str], tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """Help comes at once, also where the training extra is missing."""
+    code = (
+        "import sys; sys.modules.update(torch=None, onnx=None, onnxruntime=None); "
+        f"sys.argv = ['exporter', *{arguments!r}]; from exporter.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Usage: exporter" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_version_is_the_distributions() -> None:
+    """All three commands are of one distribution."""
+    done = CliRunner().invoke(app, ["--version"])
+    assert re.fullmatch(r"onnxferry \d+\.\d+\.\d+\S*\n", done.stdout)

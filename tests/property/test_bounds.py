@@ -1,0 +1,334 @@
+"""The bounds hold for every order of summation, and say something."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from exporter.boundary import bisect_boundaries
+from exporter.bounds import FLOAT32, Arithmetic, Enclosure, Layer, enclose_logits
+from exporter.oracle import ask_oracle
+from exporter.softmax import enclose_probabilities
+
+Matrix = npt.NDArray[Any]  # float16 or float32, as the rows are
+Linear = Callable[[Matrix, Matrix, Matrix], Matrix]  # inputs, weight, bias -> outputs
+
+FLOAT16 = Arithmetic("float16", 2.0**-11, 65504.0, 2.0**-14)
+TINY = np.finfo(np.float32).tiny
+TIGHT = 100  # a bound is at most about so many times the worst error seen
+
+
+def by_library(inputs: Matrix, weight: Matrix, bias: Matrix) -> Matrix:
+    """Whatever order numpy's BLAS sums in."""
+    return inputs @ weight.T + bias
+
+
+def one_by_one(inputs: Matrix, weight: Matrix, bias: Matrix) -> Matrix:
+    """From the first product to the last, then the bias."""
+    total = np.zeros((len(inputs), len(bias)), inputs.dtype)
+    for column in range(weight.shape[1]):
+        total = total + inputs[:, column, None] * weight[:, column]
+    return total + bias
+
+
+def backwards_from_bias(inputs: Matrix, weight: Matrix, bias: Matrix) -> Matrix:
+    """The bias first, then from the last product to the first."""
+    total = np.broadcast_to(bias, (len(inputs), len(bias)))
+    for column in reversed(range(weight.shape[1])):
+        total = total + inputs[:, column, None] * weight[:, column]
+    return total
+
+
+def permuted(inputs: Matrix, weight: Matrix, bias: Matrix) -> Matrix:
+    """In an arbitrary order."""
+    order = np.random.default_rng(weight.shape[1]).permutation(weight.shape[1])
+    return one_by_one(inputs[:, order], weight[:, order], bias)
+
+
+def fused(inputs: Matrix, weight: Matrix, bias: Matrix) -> Matrix:
+    """With fused multiply-adds: a product is not rounded before it is added."""
+    total: Matrix = np.broadcast_to(bias, (len(inputs), len(bias)))
+    for column in range(weight.shape[1]):
+        product = inputs[:, column, None].astype(np.float64) * weight[:, column]
+        total = np.asarray((total + product).astype(inputs.dtype))
+    return total
+
+
+def in_blocks(inputs: Matrix, weight: Matrix, bias: Matrix) -> Matrix:
+    """Blocks of four, each summed alone, as vector units do."""
+    none = np.zeros_like(bias)
+    total: Matrix = bias
+    for start in range(0, weight.shape[1], 4):
+        part = slice(start, start + 4)
+        total = np.asarray(total + one_by_one(inputs[:, part], weight[:, part], none))
+    return total
+
+
+def pairwise_sums(inputs: Matrix, weight: Matrix, bias: Matrix) -> Matrix:
+    """Neighbours first, then sums of neighbours, like a tree."""
+    terms = inputs[:, None, :] * weight  # (rows, outputs, inputs)
+    while terms.shape[2] > 1:
+        if terms.shape[2] % 2:
+            terms = np.concatenate([terms, np.zeros_like(terms[:, :, :1])], axis=2)
+        terms = terms[:, :, 0::2] + terms[:, :, 1::2]
+    total: Matrix = terms[:, :, 0] + bias
+    return total
+
+
+def flush(values: Matrix) -> Matrix:
+    """Denormals become 0, as in engines that save the time they take."""
+    return np.where(np.abs(values) < TINY, np.zeros_like(values), values)
+
+
+def flushing(inputs: Matrix, weight: Matrix, bias: Matrix) -> Matrix:
+    """One by one, with denormals flushed wherever they are read or written."""
+    inputs, weight, bias = flush(inputs), flush(weight), flush(bias)
+    total = np.zeros((len(inputs), len(bias)), inputs.dtype)
+    for column in range(weight.shape[1]):
+        total = flush(total + flush(inputs[:, column, None] * weight[:, column]))
+    return flush(total + bias)
+
+
+ORDERS: tuple[Linear, ...] = (
+    by_library,
+    one_by_one,
+    backwards_from_bias,
+    permuted,
+    fused,
+    in_blocks,
+    pairwise_sums,
+    flushing,
+)
+
+
+def evaluate(layers: tuple[Layer, ...], features: Matrix, linear: Linear) -> Matrix:
+    """Logits in the dtype of ``features``."""
+    values = features
+    for position, layer in enumerate(layers):
+        if position:
+            values = np.maximum(values, 0)
+        weight, bias = layer.weight.astype(features.dtype), layer.bias.astype(features.dtype)
+        values = linear(values, weight, bias)
+    return values
+
+
+def softmax(logits: Matrix) -> Matrix:
+    """In the dtype of ``logits``."""
+    terms: Matrix = np.exp(logits - logits.max(axis=1, keepdims=True))
+    total: Matrix = terms.sum(axis=1, keepdims=True)
+    return terms / total
+
+
+def softmax_by_reciprocal(logits: Matrix) -> Matrix:
+    """Summed backwards, and multiplied by the sum's reciprocal."""
+    terms: Matrix = np.exp(logits - logits.max(axis=1, keepdims=True))
+    total: Matrix = np.zeros((len(logits), 1), logits.dtype)
+    for column in reversed(range(logits.shape[1])):
+        total = total + terms[:, column, None]
+    return terms * (1 / total)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network and rows for it."""
+
+    layers: tuple[Layer, ...]
+    features: Matrix
+
+
+@st.composite
+def cases(draw: st.DrawFn, *, largest_scale: float = 3.0, rows: int = 64, widest: int = 40) -> Case:
+    """Networks of 1 to 4 layers and 2 to 6 classes, small and large, and rows likewise."""
+    scale = st.floats(-largest_scale, largest_scale).map(lambda power: 10.0**power)
+    depth = draw(st.integers(1, 4))
+    width = st.integers(1, widest)
+    widths = [draw(st.integers(1, 8)), *(draw(width) for _ in range(depth - 1))]
+    widths.append(draw(st.integers(2, 6)))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    layers = []
+    for inputs, outputs in pairwise(widths):
+        weight = random.normal(size=(outputs, inputs)) * draw(scale) / np.sqrt(inputs)
+        bias = random.normal(size=outputs) * draw(scale)
+        layers.append(Layer(weight.astype(np.float32), bias.astype(np.float32)))
+    features = random.normal(size=(rows, widths[0])) * draw(scale)
+    return Case(tuple(layers), features.astype(np.float32))
+
+
+@given(cases())
+def test_no_order_of_summation_leaves_the_bound(case: Case) -> None:
+    """Logits and probabilities in float32 stay within the bound of the float64 oracle."""
+    oracle = ask_oracle(case.layers, case.features)
+    for linear in ORDERS:
+        logits = evaluate(case.layers, case.features, linear)
+        assert (np.abs(logits - oracle.logits.value) <= oracle.logits.error).all(), linear
+        for finish in (softmax, softmax_by_reciprocal):
+            error = np.abs(finish(logits) - oracle.probabilities.value)
+            assert (error <= oracle.probabilities.error).all(), (linear, finish)
+
+
+@given(cases())
+def test_decidable_labels_are_the_same_in_every_order(case: Case) -> None:
+    """Where the oracle calls a label decidable, no evaluation answers another; elsewhere, too."""
+    near = bisect_boundaries(case.layers, case.features)
+    # From the boundary itself to where the label is plain, in steps of about one rounding.
+    steps = [near * np.float32(1 + power * 2.0**-23) for power in range(0, 64, 8)]
+    features = np.concatenate([case.features, *steps])
+    oracle = ask_oracle(case.layers, features)
+    for linear in ORDERS:
+        label = evaluate(case.layers, features, linear).argmax(axis=1)
+        assert (label == oracle.label)[oracle.decidable].all()
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 12))
+def test_units_at_the_edge_of_switching_on_stay_within_the_bound(seed: int, width: int) -> None:
+    """Where a unit's sum is 0 but for rounding, ReLU may pass it or not: the bound knows both."""
+    random = np.random.default_rng(seed)
+    weight = random.normal(size=(1, width)).astype(np.float32)
+    features = random.normal(size=(256, width)).astype(np.float32)
+    others = features[:, :-1].astype(np.float64) @ weight[0, :-1].astype(np.float64)
+    features[:, -1] = -others / weight[0, -1]
+    outputs = np.array([[1], [-1]], np.float32)
+    zeros = np.zeros(2, np.float32)
+    layers = (Layer(weight, zeros[:1]), Layer(outputs, zeros))
+    logits = enclose_logits(layers, features)
+    for linear in ORDERS:
+        error = np.abs(evaluate(layers, features, linear) - logits.value)
+        assert (error <= logits.error).all()
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 6), st.floats(-2, 2.2))
+def test_softmax_of_exact_logits_stays_within_its_bound(
+    seed: int, classes: int, power: float
+) -> None:
+    """What softmax rounds by itself is bounded, also far from the largest logit."""
+    random = np.random.default_rng(seed)
+    exact = (random.normal(size=(256, classes)) * 10.0**power).astype(np.float32)
+    logits = Enclosure(exact.astype(np.float64), np.zeros(exact.shape))
+    probabilities = enclose_probabilities(logits)
+    for finish in (softmax, softmax_by_reciprocal):
+        error = np.abs(finish(exact) - probabilities.value)
+        assert (error <= probabilities.error).all()
+    assert probabilities.error.max() < 1e-4
+
+
+@given(cases(), st.floats(-44, -30))
+def test_flushed_denormals_stay_within_the_bound(case: Case, power: float) -> None:
+    """Values around the smallest normal number may be kept or flushed to 0."""
+    shrink = np.float32(10.0**power)
+    layers = tuple(Layer(layer.weight, layer.bias * shrink) for layer in case.layers)
+    features = case.features * shrink
+    logits = enclose_logits(layers, features)
+    for linear in (one_by_one, flushing):
+        got = evaluate(layers, features, linear)
+        assert (np.abs(got - logits.value) <= logits.error).all()
+
+
+@given(cases(largest_scale=0.5))
+def test_the_bound_knows_other_arithmetics(case: Case) -> None:
+    """With float16's unit roundoff and range, evaluations in float16 stay within the bound."""
+    rounded = tuple(
+        Layer(*(part.astype(np.float16).astype(np.float32) for part in (layer.weight, layer.bias)))
+        for layer in case.layers
+    )
+    features = case.features.astype(np.float16)
+    logits = enclose_logits(rounded, features.astype(np.float32), FLOAT16)
+    probabilities = enclose_probabilities(logits, FLOAT16)
+    for linear in (one_by_one, backwards_from_bias, in_blocks, pairwise_sums):
+        got = evaluate(rounded, features, linear)
+        assert got.dtype == np.float16
+        assert (np.abs(got - logits.value) <= logits.error).all()
+        assert (np.abs(softmax(got) - probabilities.value) <= probabilities.error).all()
+
+
+@settings(max_examples=50)
+@given(cases(largest_scale=0.5, rows=2048, widest=16))
+def test_the_bound_is_tight(case: Case) -> None:
+    """Over some thousand rows the worst error comes near its bound: it is no blanket."""
+    oracle = ask_oracle(case.layers, case.features)
+    # Units that never switch on, and probabilities that are 0 or 1, bring no error to compare.
+    assume(len(np.unique(oracle.logits.value[:, 0])) > len(case.features) / 2)
+    assume(np.median(oracle.probabilities.value.max(axis=1)) < 0.999)
+    worst_logit = worst_probability = 0.0
+    for linear in ORDERS:
+        logits = evaluate(case.layers, case.features, linear)
+        error = np.abs(logits - oracle.logits.value)
+        worst_logit = max(worst_logit, float((error / oracle.logits.error).max()))
+        error = np.abs(softmax(logits) - oracle.probabilities.value)
+        ratio = float((error / oracle.probabilities.error).max())
+        worst_probability = max(worst_probability, ratio)
+    assert worst_logit >= 1 / TIGHT
+    assert worst_probability >= 1 / TIGHT
+
+
+SPECIALS = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -2.5)
+
+
+@given(cases(largest_scale=1.0), st.integers(0, 2**32 - 1))
+def test_nan_and_infinities_come_out_where_the_oracle_has_them(case: Case, seed: int) -> None:
+    """Whatever the order, special inputs give the same special outputs; zero weights included."""
+    random = np.random.default_rng(seed)
+    layers = tuple(
+        Layer(np.where(random.random(layer.weight.shape) < 0.1, 0, layer.weight), layer.bias)
+        for layer in case.layers
+    )
+    special = random.choice(SPECIALS, size=case.features.shape).astype(np.float32)
+    features = np.where(random.random(case.features.shape) < 0.5, special, case.features)
+    oracle = ask_oracle(layers, features)
+    assert np.isfinite(oracle.logits.error).all()
+    with np.errstate(invalid="ignore"):
+        for linear in (one_by_one, backwards_from_bias, in_blocks):
+            logits = evaluate(layers, features, linear)
+            for got, expected in (
+                (logits, oracle.logits),
+                (softmax(logits), oracle.probabilities),
+            ):
+                ordinary = np.isfinite(expected.value)
+                assert np.array_equal(got[~ordinary], expected.value[~ordinary], equal_nan=True)
+                error = np.abs(got[ordinary] - expected.value[ordinary])
+                assert (error <= expected.error[ordinary]).all()
+
+
+@given(cases(largest_scale=1.0), st.floats(30, 38.5))
+def test_nothing_is_promised_where_float32_may_overflow(case: Case, power: float) -> None:
+    """Near float32's largest number the bound holds or is infinite, and labels stay decidable."""
+    largest = np.finfo(np.float32).max
+    features = np.clip(case.features.astype(np.float64) * 10.0**power, -largest, largest)
+    oracle = ask_oracle(case.layers, features.astype(np.float32))
+    with np.errstate(over="ignore", invalid="ignore"):
+        logits = evaluate(case.layers, features.astype(np.float32), one_by_one)
+        error = np.abs(logits - oracle.logits.value)
+    promised = np.isfinite(oracle.logits.error)
+    assert (error[promised] <= oracle.logits.error[promised]).all()
+    assert (promised.all(axis=1) | np.isinf(oracle.probabilities.error).all(axis=1)).all()
+    assert (logits.argmax(axis=1) == oracle.label)[oracle.decidable].all()
+
+
+def test_overflow_is_seen() -> None:
+    """Two large terms that cancel exactly may still overflow on the way: nothing is promised."""
+    layers = (Layer(np.array([[1, 1], [0, 1]], np.float32), np.zeros(2, np.float32)),)
+    features = np.array([[3e38, -3e38], [3e38, 3e38], [1, 2]], np.float32)
+    error = enclose_logits(layers, features).error
+    assert np.isinf(error).tolist() == [[True, False], [True, False], [False, False]]
+
+
+@pytest.mark.parametrize("terms", [1, 2, 33, 1025])
+def test_gamma_is_highams(terms: int) -> None:
+    """gamma(n) = n u / (1 - n u) with u = 2^-24."""
+    assert FLOAT32.gamma(terms) == terms * 2.0**-24 / (1 - terms * 2.0**-24)
+
+
+def test_logits_that_may_be_anything_leave_probabilities_open() -> None:
+    """A far logit that its error may bring to the top may also bring its probability to 1."""
+    logits = Enclosure(np.array([[0.0, -1000.0]]), np.array([[600.0, 600.0]]))
+    probabilities = enclose_probabilities(logits)
+    assert probabilities.value.tolist() == [[1.0, 0.0]]
+    assert (probabilities.error >= 1).all()
+    assert (probabilities.error < 1.001).all()

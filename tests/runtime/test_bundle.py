@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from runtime.bundle import digest, read_bundle
+from runtime.errors import ArtifactError
+from runtime.manifest import GOLDEN, MANIFEST, ONNX_MODEL, parse_manifest
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+
+    Damage = Callable[[Path], object]
+
+
+def test_a_sound_bundle_is_read_whole(bundle: Path) -> None:
+    """What is returned are the bytes that were checked, and every file the manifest lists."""
+    found = read_bundle(bundle)
+    assert found.path == bundle
+    assert set(found.files) == set(found.manifest.files) >= {ONNX_MODEL, GOLDEN}
+    for name, content in found.files.items():
+        assert content == (bundle / name).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == found.manifest.files[name].sha256
+
+
+def test_a_bundle_is_read_through_a_link_to_its_folder(bundle: Path, tmp_path: Path) -> None:
+    """Only the bundle's own files may be no links: a folder ``current`` may point to a version."""
+    (tmp_path / "current").symlink_to(bundle)
+    assert read_bundle(tmp_path / "current").manifest == read_bundle(bundle).manifest
+
+
+def test_files_beside_the_listed_ones_do_not_matter(bundle_copy: Path) -> None:
+    """What the manifest does not list is not read."""
+    os.mkfifo(bundle_copy / "notes")
+    assert "notes" not in read_bundle(bundle_copy).files
+
+
+def edit(change: Callable[[dict[str, Any]], object]) -> Damage:
+    """Damage by changing the manifest's JSON."""
+
+    def damage(folder: Path) -> None:
+        values = json.loads((folder / MANIFEST).read_bytes())
+        change(values)
+        (folder / MANIFEST).write_text(json.dumps(values))
+
+    return damage
+
+
+def put(key: str, value: object) -> Damage:
+    """Damage by setting one key of the manifest."""
+    return edit(lambda values: values.update({key: value}))
+
+
+def rename_entry(name: str) -> Damage:
+    """Damage by listing the golden rows' description under another name too."""
+    return edit(lambda values: values["files"].update({name: values["files"][GOLDEN]}))
+
+
+def promise(name: str, **values: object) -> Damage:
+    """Damage by promising something else of a file."""
+    return edit(lambda manifest: manifest["files"][name].update(values))
+
+
+def write(name: str, content: bytes) -> Damage:
+    """Damage by other content."""
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def flip(name: str, position: int) -> Damage:
+    """Damage by one altered bit."""
+
+    def damage(folder: Path) -> None:
+        content = bytearray((folder / name).read_bytes())
+        content[position] ^= 1
+        (folder / name).write_bytes(content)
+
+    return damage
+
+
+def cut(name: str, size: int) -> Damage:
+    """Damage by truncation."""
+    return lambda folder: os.truncate(folder / name, size)
+
+
+def instead(name: str, make: Damage) -> Damage:
+    """Damage by something else in a file's place."""
+
+    def damage(folder: Path) -> None:
+        (folder / name).rename(folder.parent / "moved")
+        make(folder / name)
+
+    return damage
+
+
+def link(path: Path) -> None:
+    """Put a link to the very file that was there."""
+    path.symlink_to(path.parent.parent / "moved")
+
+
+def grow(path: Path) -> None:
+    """Append a byte."""
+    with path.open("ab") as stream:
+        stream.write(b"\n")
+
+
+DAMAGES = [
+    pytest.param(shutil.rmtree, "no bundle at", id="no folder"),
+    pytest.param(lambda folder: (folder / MANIFEST).unlink(), "has no manifest", id="no manifest"),
+    pytest.param(lambda folder: (folder / ONNX_MODEL).unlink(), ONNX_MODEL, id="no model"),
+    pytest.param(lambda folder: (folder / GOLDEN).unlink(), GOLDEN, id="no golden rows"),
+    pytest.param(write(MANIFEST, b""), MANIFEST, id="empty manifest"),
+    pytest.param(cut(MANIFEST, 700), MANIFEST, id="truncated manifest"),
+    pytest.param(write(MANIFEST, b"\x00\xff binary"), MANIFEST, id="manifest no JSON"),
+    pytest.param(write(MANIFEST, b'{"format": 1}'), MANIFEST, id="manifest lacks keys"),
+    pytest.param(write(MANIFEST, b"[1]"), MANIFEST, id="manifest a list"),
+    pytest.param(write(MANIFEST, b"[" * 500_000), MANIFEST, id="nested lists"),
+    pytest.param(
+        write(MANIFEST, b'{"a":' * 200_000 + b"1" + b"}" * 200_000), MANIFEST, id="nested objects"
+    ),
+    pytest.param(
+        write(MANIFEST, b'{"format": 1, "x": "' + b"x" * 17_000_000 + b'"}'), "allowed", id="huge"
+    ),
+    pytest.param(write(MANIFEST, b'{"format": 1, "\xff": 0}'), MANIFEST, id="manifest no UTF-8"),
+    pytest.param(put("format", 2), "is of format 2", id="newer format"),
+    pytest.param(put("format", 0), "is of format 0", id="older format"),
+    pytest.param(put("format", -(2**70)), MANIFEST, id="negative format"),
+    pytest.param(put("format", "1"), MANIFEST, id="format as text"),
+    pytest.param(put("format", 1.5), MANIFEST, id="format as fraction"),
+    pytest.param(put("format", None), MANIFEST, id="format null"),
+    pytest.param(put("format", [1]), MANIFEST, id="format a list"),
+    pytest.param(put("format", True), MANIFEST, id="format true"),
+    pytest.param(edit(lambda values: values.pop("format")), MANIFEST, id="no format"),
+    pytest.param(put("surprise", 1), "surprise", id="unknown key"),
+    pytest.param(
+        edit(lambda values: values["model"].update(surprise=1)), "surprise", id="unknown inner key"
+    ),
+    pytest.param(put("files", {}), f"does not list {ONNX_MODEL}", id="no files"),
+    pytest.param(
+        edit(lambda values: values["files"].pop(GOLDEN)), f"not list {GOLDEN}", id="no golden entry"
+    ),
+    pytest.param(put("files", []), MANIFEST, id="files a list"),
+    pytest.param(rename_entry("../moved"), "'../moved'", id="path above the bundle"),
+    pytest.param(rename_entry("/etc/hostname"), "'/etc/hostname'", id="absolute path"),
+    pytest.param(rename_entry("sub/model.onnx"), "'sub/model.onnx'", id="path in a folder"),
+    pytest.param(rename_entry("..\\moved"), "moved", id="path of Windows"),
+    pytest.param(rename_entry(".."), "'..'", id="parent folder"),
+    pytest.param(rename_entry("."), "'.'", id="own folder"),
+    pytest.param(rename_entry(""), "''", id="empty name"),
+    pytest.param(rename_entry("a\0b"), "no file of the bundle", id="NUL in a name"),
+    pytest.param(rename_entry("\udc80\ud800"), "", id="lone surrogates in a name"),
+    pytest.param(rename_entry("x" * 5000), "File name too long", id="endless name"),
+    pytest.param(rename_entry(MANIFEST), "no file of the bundle", id="manifest lists itself"),
+    pytest.param(rename_entry("more.bin"), "more.bin", id="lists a file that is not there"),
+    pytest.param(promise(GOLDEN, sha256="0" * 64), GOLDEN, id="other hash"),
+    pytest.param(promise(GOLDEN, sha256=""), GOLDEN, id="empty hash"),
+    pytest.param(promise(GOLDEN, sha256="ab"), GOLDEN, id="short hash"),
+    pytest.param(promise(GOLDEN, sha256=5), MANIFEST, id="hash a number"),
+    pytest.param(promise(GOLDEN, size=1), GOLDEN, id="smaller size"),
+    pytest.param(promise(GOLDEN, size=-1), GOLDEN, id="negative size"),
+    pytest.param(promise(GOLDEN, size=2**62), GOLDEN, id="immense size"),
+    pytest.param(promise(GOLDEN, size=2**70), "", id="size beyond 64 bits"),
+    pytest.param(promise(GOLDEN, size="4382"), MANIFEST, id="size as text"),
+    pytest.param(lambda folder: grow(folder / ONNX_MODEL), ONNX_MODEL, id="longer model"),
+    pytest.param(cut(ONNX_MODEL, 100), ONNX_MODEL, id="truncated model"),
+    pytest.param(cut(ONNX_MODEL, 0), ONNX_MODEL, id="empty model"),
+    pytest.param(flip(ONNX_MODEL, 600), ONNX_MODEL, id="altered model"),
+    pytest.param(flip(GOLDEN, 200), GOLDEN, id="altered golden rows"),
+    pytest.param(instead(ONNX_MODEL, link), ONNX_MODEL, id="link for the model"),
+    pytest.param(instead(MANIFEST, link), MANIFEST, id="link for the manifest"),
+    pytest.param(instead(ONNX_MODEL, Path.mkdir), ONNX_MODEL, id="folder for the model"),
+    pytest.param(instead(MANIFEST, Path.mkdir), MANIFEST, id="folder for the manifest"),
+    pytest.param(instead(ONNX_MODEL, os.mkfifo), ONNX_MODEL, id="pipe for the model"),
+    pytest.param(instead(MANIFEST, os.mkfifo), MANIFEST, id="pipe for the manifest"),
+    pytest.param(
+        instead(GOLDEN, lambda path: path.symlink_to("/dev/zero")), GOLDEN, id="link to a device"
+    ),
+]
+
+
+@pytest.mark.parametrize(("damage", "said"), DAMAGES)
+def test_a_damaged_bundle_is_refused(bundle_copy: Path, damage: Damage, said: str) -> None:
+    """Whatever is wrong with a bundle, it is an ``ArtifactError`` that names the place."""
+    damage(bundle_copy)
+    with pytest.raises(ArtifactError) as caught:
+        read_bundle(bundle_copy)
+    assert said in str(caught.value)
+    assert str(bundle_copy) in str(caught.value)
+    assert len(str(caught.value)) < 6000, "a message, not a dump"
+
+
+@pytest.mark.parametrize(
+    "name", sorted(read_bundle(Path(__file__).parents[1] / "data/bundle").files)
+)
+def test_every_listed_file_is_checked(bundle_copy: Path, name: str) -> None:
+    """The first and last byte of each file count, whatever reads it later."""
+    for position in (0, -1):
+        flip(name, position)(bundle_copy)
+        with pytest.raises(ArtifactError, match="is not the file that was exported"):
+            read_bundle(bundle_copy)
+        flip(name, position)(bundle_copy)
+    read_bundle(bundle_copy)
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "a/b/c"], ids=["endless name", "no such folder"])
+def test_a_path_that_is_no_folder_is_no_bundle(path: str) -> None:
+    """A mistyped path is said to be one."""
+    with pytest.raises(ArtifactError, match="--bundle"):
+        read_bundle(Path(path))
+
+
+def test_a_file_is_no_bundle(bundle: Path) -> None:
+    """The model alone is not taken for a bundle."""
+    with pytest.raises(ArtifactError, match="no bundle at"):
+        read_bundle(bundle / ONNX_MODEL)
+
+
+def test_a_manifest_is_written_as_it_is_read(bundle: Path) -> None:
+    """Reading and writing a manifest gives the same bytes: a bundle can be made again."""
+    content = (bundle / MANIFEST).read_bytes()
+    assert parse_manifest(content, where="here").to_json() == content
+
+
+def test_a_digest_is_what_sha256sum_says() -> None:
+    """Hashes are those that a person can check by hand."""
+    empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert (digest(b"").sha256, digest(b"").size) == (empty, 0)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(cut(MANIFEST, 700), id="truncated manifest"),
+        pytest.param(write(MANIFEST, b"[" * 500_000), id="nested lists"),
+        pytest.param(put("format", 2), id="newer format"),
+        pytest.param(flip(ONNX_MODEL, 600), id="altered model"),
+        pytest.param(instead(ONNX_MODEL, os.mkfifo), id="pipe for the model"),
+        pytest.param(shutil.rmtree, id="no folder"),
+    ],
+)
+def test_a_damaged_bundle_ends_the_command_with_one_message(
+    bundle_copy: Path,
+    damage: Damage,
+    run_command: Callable[..., subprocess.CompletedProcess[bytes]],
+) -> None:
+    """Exit code 4, one message, no traceback, nothing on standard output."""
+    damage(bundle_copy)
+    done = run_command("verify", bundle_copy)
+    assert done.returncode == 4
+    assert done.stdout == b""
+    assert done.stderr.startswith(b"runtime: error: ")
+    assert done.stderr.count(b"\n") == 1

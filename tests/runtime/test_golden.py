@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from runtime.errors import ArtifactError, ParityError
+from runtime.golden import Golden, check_golden, load_golden, save_golden
+from runtime.manifest import GOLDEN, ONNX_MODEL
+from runtime.predictor import Predictor
+from runtime.session import Outputs, Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+
+@pytest.fixture
+def session(bundle: Path) -> Session:
+    """The bundle's model on the CPU."""
+    return Session((bundle / ONNX_MODEL).read_bytes(), provider="cpu")
+
+
+@pytest.fixture
+def golden(bundle: Path, predictor: Predictor) -> Golden:
+    """The bundle's golden rows."""
+    return load_golden((bundle / GOLDEN).read_bytes(), predictor.schema, where="here")
+
+
+def test_golden_rows_are_stored_byte_for_byte(golden: Golden, predictor: Predictor) -> None:
+    """The same rows give the same bytes, also after being read."""
+    content = save_golden(golden)
+    assert content == save_golden(golden)
+    again = load_golden(content, predictor.schema, where="here")
+    assert save_golden(again) == content
+    np.testing.assert_array_equal(again.logits, golden.logits)
+
+
+def test_stored_rows_tell_no_time(golden: Golden) -> None:
+    """Nothing of the day or machine of the export is in the archive."""
+    with zipfile.ZipFile(io.BytesIO(save_golden(golden))) as archive:
+        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
+
+
+def test_the_bundle_computes_its_golden_rows(session: Session, golden: Golden) -> None:
+    """A sound bundle passes, for every row and also when rows come one by one."""
+    check_golden(session, golden, where="here")
+    for row in range(len(golden.label)):
+        one = {name: getattr(golden, name)[row : row + 1] for name in Golden.__slots__}
+        check_golden(session, Golden(**one), where="here")
+
+
+def shift(values: npt.NDArray[np.float64], row: int, by: float) -> npt.NDArray[np.float64]:
+    """A copy with one value moved."""
+    moved = values.copy()
+    moved[row, 1] += by
+    return moved
+
+
+@pytest.mark.parametrize("name", ["logits", "probabilities"])
+def test_an_answer_outside_its_bound_is_found(session: Session, golden: Golden, name: str) -> None:
+    """One value of one row beyond twice its bound is enough; the message names the row."""
+    by = 2.5 * float(getattr(golden, f"{name}_bound")[3, 1])
+    moved: dict[str, Any] = {name: shift(getattr(golden, name), 3, by)}
+    altered = replace(golden, **moved)
+    with pytest.raises(ParityError, match=rf"golden row 3 .* gives {name}\[1\].*do not serve"):
+        check_golden(session, altered, where="here")
+
+
+def test_another_label_is_found(session: Session, golden: Golden) -> None:
+    """A decidable row with another label fails; one that is not decidable may differ."""
+    row = int(np.flatnonzero(golden.decidable)[-1])
+    label = golden.label.copy()
+    label[row] = 1 - label[row]
+    with pytest.raises(ParityError, match=f"golden row {row} .* gives label"):
+        check_golden(session, replace(golden, label=label), where="here")
+    undecided = golden.decidable.copy()
+    undecided[row] = False
+    check_golden(session, replace(golden, label=label, decidable=undecided), where="here")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["logits", "probabilities"])
+def test_an_answer_that_is_not_finite_is_found(golden: Golden, name: str, value: float) -> None:
+    """An engine that answers NaN or infinity is outside every bound."""
+    answers: dict[str, npt.NDArray[Any]] = {
+        "label": golden.label,
+        "probabilities": golden.probabilities.astype(np.float32),
+        "logits": golden.logits.astype(np.float32),
+    }
+    answers[name][-1, 0] = value
+
+    class Engine(Session):
+        """Answers what it was given."""
+
+        def __init__(self) -> None:
+            self.provider = "cpu"
+
+        def run(self, features: npt.NDArray[np.float32]) -> Outputs:
+            assert features is golden.features
+            return Outputs(**answers)
+
+    with pytest.raises(ParityError, match=f"gives {name}"):
+        check_golden(Engine(), golden, where="here")
+
+
+def test_a_model_whose_output_is_nan_is_not_opened(make_bundle: Callable[..., Path]) -> None:
+    """A bundle whose hashes are right but whose model answers NaN is refused when opened."""
+    with pytest.raises(ParityError, match="gives logits"):
+        Predictor.open(make_bundle(bias=float("nan")))
+
+
+def test_a_model_that_computes_something_else_is_not_opened(
+    make_bundle: Callable[..., Path],
+) -> None:
+    """A small shift is found too; without the check the bundle opens."""
+    folder = make_bundle(bias=0.01)
+    with pytest.raises(ParityError, match="do not serve this bundle here"):
+        Predictor.open(folder)
+    assert Predictor.open(folder, check=False).schema.n_features == 2
+
+
+def archive_of(golden: Golden, **changes: object) -> bytes:
+    """An archive with some of its arrays replaced, None leaves one out."""
+    buffer = io.BytesIO()
+    arrays = {name: getattr(golden, name) for name in Golden.__slots__} | changes
+    kept: dict[str, Any] = {
+        name: np.asarray(array) for name, array in arrays.items() if array is not None
+    }
+    np.savez(buffer, allow_pickle=True, **kept)
+    return buffer.getvalue()
+
+
+def with_member(golden: Golden, name: str, content: bytes) -> bytes:
+    """An archive in which one array's file has other content."""
+    source = zipfile.ZipFile(io.BytesIO(save_golden(golden)))
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for member in source.namelist():
+            archive.writestr(member, content if member == f"{name}.npy" else source.read(member))
+    return buffer.getvalue()
+
+
+def npy(header: str, content: bytes = b"") -> bytes:
+    """An array's file with a header of one's own."""
+    text = header.encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + content
+
+
+class Trap:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return pytest.fail, ("a pickle was loaded",)
+
+
+HOSTILE = [
+    pytest.param(lambda _: b"", id="empty"),
+    pytest.param(lambda _: b"PK\x03\x04", id="four bytes"),
+    pytest.param(lambda golden: save_golden(golden)[:-30], id="truncated"),
+    pytest.param(lambda golden: save_golden(golden)[:200], id="mostly missing"),
+    pytest.param(lambda golden: save_golden(golden).replace(b"f4", b"i4"), id="wrong checksum"),
+    pytest.param(lambda _: pickle.dumps(Trap()), id="a pickle"),
+    pytest.param(lambda _: npy("{'descr': '<f8', 'fortran_order': False, 'shape': ()}"), id="npy"),
+    pytest.param(lambda golden: archive_of(golden, label=None), id="no label"),
+    pytest.param(lambda golden: archive_of(golden, logits=[Trap()]), id="pickled objects"),
+    pytest.param(lambda golden: archive_of(golden, features=1.0), id="features a number"),
+    pytest.param(lambda golden: archive_of(golden, label=0), id="label a number"),
+    pytest.param(
+        lambda golden: archive_of(golden, features=golden.features.astype(np.float64)),
+        id="features float64",
+    ),
+    pytest.param(
+        lambda golden: archive_of(golden, features=golden.features.astype(">f4")),
+        id="features big-endian",
+    ),
+    pytest.param(
+        lambda golden: archive_of(golden, label=golden.label.astype(np.int32)), id="label int32"
+    ),
+    pytest.param(
+        lambda golden: archive_of(golden, decidable=golden.decidable.astype(np.int8)),
+        id="decidable int8",
+    ),
+    pytest.param(
+        lambda golden: archive_of(golden, features=golden.features[:, :1]), id="too narrow"
+    ),
+    pytest.param(lambda golden: archive_of(golden, label=golden.label[:-1]), id="too short"),
+    pytest.param(
+        lambda golden: archive_of(
+            golden, **{name: getattr(golden, name)[:0] for name in Golden.__slots__}
+        ),
+        id="no rows",
+    ),
+    pytest.param(
+        lambda golden: archive_of(golden, logits_bound=np.full_like(golden.logits_bound, np.inf)),
+        id="bounds that nothing leaves",
+    ),
+    pytest.param(
+        lambda golden: archive_of(golden, features=np.full_like(golden.features, np.nan)),
+        id="features NaN",
+    ),
+    pytest.param(lambda golden: with_member(golden, "label", b"text"), id="text for an array"),
+    pytest.param(lambda golden: with_member(golden, "label", b""), id="nothing for an array"),
+    pytest.param(lambda golden: with_member(golden, "label", npy("{" * 5000)), id="nested header"),
+    pytest.param(lambda golden: with_member(golden, "label", npy("(1,")), id="open header"),
+    pytest.param(
+        lambda golden: with_member(
+            golden, "label", npy("{'descr': '<i8', 'fortran_order': False, 'shape': (10**18,)}")
+        ),
+        id="computed shape",
+    ),
+    *[
+        pytest.param(
+            lambda golden, shape=shape: with_member(
+                golden,
+                "label",
+                npy(f"{{'descr': '<i8', 'fortran_order': False, 'shape': ({shape},)}}"),
+            ),
+            id=f"shape {shape}",
+        )
+        for shape in (10**15, 10**18, 10**30, -1, 1.5)
+    ],
+]
+
+
+@pytest.mark.parametrize("make", HOSTILE)
+def test_an_archive_that_does_not_fit_is_refused(
+    golden: Golden, predictor: Predictor, make: Callable[[Golden], bytes]
+) -> None:
+    """Damaged or hostile golden rows are an ``ArtifactError``; no pickle is ever loaded."""
+    with pytest.raises(ArtifactError, match=r"^golden rows here is damaged: .*export the model"):
+        load_golden(make(golden), predictor.schema, where="golden rows here")

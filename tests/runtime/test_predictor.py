@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from runtime.bundle import digest
+from runtime.errors import ArtifactError, DataError, SchemaError, UnavailableError
+from runtime.manifest import MANIFEST, ONNX_MODEL
+from runtime.predictor import Prediction, Predictor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+MATRIX = np.array([[7.5, 3.0], [1.0, 1.0], [9.99, 4.99]])
+
+
+def assert_same(got: Prediction, expected: Prediction) -> None:
+    """Two predictions agree to the bit."""
+    assert got.label.tolist() == expected.label.tolist()
+    assert got.probability.tobytes() == expected.probability.tobytes()
+    assert got.probabilities.tobytes() == expected.probabilities.tobytes()
+
+
+def test_a_prediction_names_classes_and_their_probabilities(predictor: Predictor) -> None:
+    """Labels are class names, the probability is that of the label."""
+    found = predictor.predict(MATRIX)
+    assert found.label.shape == found.probability.shape == (3,)
+    assert found.probabilities.shape == (3, 2)
+    assert found.probability.dtype == found.probabilities.dtype == np.float32
+    for row in range(3):
+        position = predictor.schema.classes.index(found.label[row])
+        assert found.probability[row] == found.probabilities[row, position]
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        pytest.param(MATRIX.tolist(), id="lists"),
+        pytest.param(MATRIX.astype(np.float32), id="float32"),
+        pytest.param(np.asfortranarray(MATRIX), id="columns first"),
+        pytest.param(MATRIX.astype(object), id="objects"),
+        pytest.param(np.repeat(MATRIX, 2, axis=0)[::2], id="not contiguous"),
+        pytest.param(MATRIX.astype(">f8"), id="big-endian"),
+    ],
+)
+def test_any_matrix_of_the_same_numbers_gives_the_same_bits(
+    predictor: Predictor, features: npt.ArrayLike
+) -> None:
+    """How numbers are held in memory changes nothing."""
+    assert_same(predictor.predict(features), predictor.predict(MATRIX))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint16, np.int64, np.float16, np.bool_])
+def test_other_numbers_are_read_exactly(predictor: Predictor, dtype: type) -> None:
+    """Whole numbers and half floats are taken for what they are."""
+    matrix = np.array([[1, 0], [1, 1]])
+    assert_same(predictor.predict(matrix.astype(dtype)), predictor.predict(matrix.astype(float)))
+
+
+def test_a_value_is_rounded_once(predictor: Predictor) -> None:
+    """A float64 matrix is rounded to float32 as the reader of tables rounds it."""
+    value = 7.500000238418579  # between two float32
+    rounded = np.float32(value)
+    assert_same(predictor.predict([[value, 3]]), predictor.predict([[float(rounded), 3]]))
+
+
+def test_no_rows_give_no_answers(predictor: Predictor) -> None:
+    """An empty matrix of the right width is answered with nothing."""
+    found = predictor.predict(np.zeros((0, 2)))
+    assert found.label.shape == (0,)
+    assert found.probabilities.shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "features", [[1.0, 2.0], [[1.0]], [[1.0, 2.0, 3.0]], [], 5.0, [[[1.0, 2.0]]]]
+)
+def test_another_shape_is_refused(predictor: Predictor, features: npt.ArrayLike) -> None:
+    """A matrix of another width is a ``SchemaError`` that names the features."""
+    with pytest.raises(SchemaError, match=r"expected rows of 2 features \(price, rating\)"):
+        predictor.predict(features)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39, -1e300])
+def test_a_value_that_is_not_finite_is_refused(predictor: Predictor, value: float) -> None:
+    """NaN, infinity and what float32 cannot hold are refused with row and column."""
+    with pytest.raises(DataError, match="row 1, column 'rating'"):
+        predictor.predict(np.array([[1, 2], [3, value]]))
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        pytest.param([["1", "2"]], id="text"),
+        pytest.param(np.array([["1_0", 2]], dtype=object), id="text among objects"),
+        pytest.param([[None, 2]], id="None"),
+        pytest.param([[1, 2], [3]], id="ragged"),
+        pytest.param([[1j, 2]], id="complex"),
+        pytest.param(np.array([["2020-01-01", "2020-01-02"]], dtype="M8[D]"), id="dates"),
+        pytest.param([[b"1", b"2"]], id="bytes"),
+    ],
+)
+def test_what_is_no_number_is_refused(predictor: Predictor, features: npt.ArrayLike) -> None:
+    """Text is not guessed at: what counts as a number in a table is decided in one place."""
+    with pytest.raises(DataError, match=r"no numbers|no matrix"):
+        predictor.predict(features)
+
+
+def test_an_answer_that_is_not_finite_is_refused(make_bundle: Callable[..., Path]) -> None:
+    """A model that overflows on finite features has no answer, and says so."""
+    predictor = Predictor.open(make_bundle(scale=1e6), provider="cpu", check=False)
+    with pytest.raises(DataError, match="row 1: the model has no finite answer"):
+        predictor.predict(np.array([[1, 2], [3e38, 3e38]]))
+
+
+def test_columns_are_taken_by_name(predictor: Predictor) -> None:
+    """Order and further columns do not matter."""
+    columns = {"name": ["a", "b", "c"], "rating": MATRIX[:, 1].tolist(), "price": MATRIX[:, 0]}
+    assert_same(predictor.predict_columns(columns), predictor.predict(MATRIX))
+
+
+@pytest.mark.parametrize(
+    ("columns", "error", "said"),
+    [
+        ({"Price": [1.0], "rating": [1.0]}, SchemaError, "the table has 'Price'"),
+        ({"price": [1.0]}, SchemaError, "'rating' is missing"),
+        ({"price": [1.0, 2.0], "rating": [1.0]}, DataError, "equally long"),
+        ({"price": 1.0, "rating": 1.0}, DataError, "one-dimensional"),
+        ({"price": [[1.0]], "rating": [[1.0]]}, DataError, "one-dimensional"),
+        ({"price": ["1"], "rating": [1.0]}, DataError, "no numbers"),
+        ({"price": [1.0], "rating": [np.nan]}, DataError, "row 0, column 'rating'"),
+    ],
+)
+def test_columns_that_do_not_fit_are_refused(
+    predictor: Predictor, columns: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    """A missing, uneven or unreadable column is named."""
+    with pytest.raises(error, match=said):
+        predictor.predict_columns(columns)
+
+
+def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a bundle's manifest."""
+    values = json.loads((folder / MANIFEST).read_bytes())
+    change(values)
+    (folder / MANIFEST).write_text(json.dumps(values))
+
+
+@pytest.mark.parametrize("needed", ["99.0", "99", "1.999.0", "2.0.0rc1"])
+def test_an_engine_that_is_too_old_is_said(bundle_copy: Path, needed: str) -> None:
+    """A bundle that needs a newer onnxruntime is not opened."""
+    rewrite(bundle_copy, lambda values: values["requires"].update(onnxruntime=needed))
+    with pytest.raises(UnavailableError, match=rf"needs onnxruntime {needed} or newer"):
+        Predictor.open(bundle_copy)
+
+
+def test_versions_are_compared_as_numbers(bundle_copy: Path) -> None:
+    """1.9 is older than 1.20."""
+    rewrite(bundle_copy, lambda values: values["requires"].update(onnxruntime="1.9"))
+    Predictor.open(bundle_copy, provider="cpu")
+
+
+def other_schema(values: dict[str, Any]) -> None:
+    """Name another column than the model does."""
+    values["schema"]["features"][0]["name"] = "cost"
+
+
+def other_range(values: dict[str, Any]) -> None:
+    """Claim another range than the model does."""
+    values["schema"]["features"][0]["maximum"] = 1e6
+
+
+def swapped_classes(values: dict[str, Any]) -> None:
+    """Name the classes the other way round."""
+    values["schema"]["classes"].reverse()
+
+
+def other_input(values: dict[str, Any]) -> None:
+    """Promise an input of another name."""
+    values["signature"]["inputs"][0]["name"] = "x"
+
+
+def swapped_outputs(values: dict[str, Any]) -> None:
+    """Promise the outputs in another order."""
+    values["signature"]["outputs"].reverse()
+
+
+def other_width(values: dict[str, Any]) -> None:
+    """Promise another width than the schema's."""
+    values["signature"]["inputs"][0]["shape"] = [-1, 5]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (other_schema, "another schema"),
+        (other_range, "another schema"),
+        (swapped_classes, "another schema"),
+        (other_input, "the manifest promises"),
+        (swapped_outputs, "the manifest promises"),
+        (other_width, "another signature than its schema's"),
+    ],
+)
+def test_a_manifest_that_the_model_contradicts_is_refused(
+    bundle_copy: Path, change: Callable[[dict[str, Any]], None], said: str
+) -> None:
+    """The model says of itself what it is; a manifest cannot tell another story."""
+    rewrite(bundle_copy, change)
+    with pytest.raises(ArtifactError, match=said):
+        Predictor.open(bundle_copy)
+
+
+def test_a_model_of_another_bundle_is_refused(
+    bundle_copy: Path, make_bundle: Callable[..., Path]
+) -> None:
+    """Exchanging the model and mending the hash in the manifest is not enough."""
+    model = (make_bundle(features=("a", "b"), classes=("x", "y")) / ONNX_MODEL).read_bytes()
+    (bundle_copy / ONNX_MODEL).write_bytes(model)
+    entry = {"sha256": digest(model).sha256, "size": len(model)}
+    rewrite(bundle_copy, lambda values: values["files"].update({ONNX_MODEL: entry}))
+    with pytest.raises(ArtifactError, match="another schema"):
+        Predictor.open(bundle_copy)
+
+
+def test_a_model_that_cannot_take_its_features_is_refused(
+    make_bundle: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A model of another width than its schema fails when the bundle is opened, in one line."""
+    with pytest.raises(ArtifactError, match=r"onnxruntime cannot run .*model\.onnx on \(3, 2\)"):
+        Predictor.open(make_bundle(model_inputs=5), provider="cpu")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_bundle_stays_open_when_its_folder_is_gone(bundle_copy: Path) -> None:
+    """What was checked is what runs: nothing is read again later."""
+    predictor = Predictor.open(bundle_copy, provider="cpu")
+    expected = predictor.predict(MATRIX)
+    for path in bundle_copy.iterdir():
+        os.truncate(path, 0)
+    assert_same(predictor.predict(MATRIX), expected)
+
+
+def test_a_path_may_be_text(bundle: Path) -> None:
+    """``Predictor.open`` takes what people have at hand."""
+    assert Predictor.open(str(bundle), provider="cpu").provider == "cpu"

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import itertools
+import json
+
+import msgspec
+import numpy as np
+import pytest
+
+from runtime.errors import SchemaError
+from runtime.schema import Feature, Schema, to_float32
+
+SCHEMA = Schema(
+    "popular",
+    (Feature("price", 1, 10), Feature("rating", 1, 5), Feature("Größe", 0, 1)),
+    ("a", "b"),
+)
+
+
+@pytest.mark.parametrize("columns", list(itertools.permutations(["price", "x", "rating", "Größe"])))
+def test_features_are_bound_by_name(columns: tuple[str, ...]) -> None:
+    """Whatever the order of a table's columns, each feature finds its own."""
+    positions = SCHEMA.bind(columns)
+    assert [columns[position] for position in positions] == ["price", "rating", "Größe"]
+
+
+def test_a_missing_column_is_named_with_the_nearest_names() -> None:
+    """The message says which column is missing and which names come near."""
+    with pytest.raises(SchemaError) as caught:
+        SCHEMA.bind(["id", "pricee", "rating", "Größe", "prices"])
+    assert str(caught.value) == "column 'price' is missing; did you mean 'prices' or 'pricee'?"
+
+
+def test_a_missing_column_with_nothing_near_shows_what_is_there() -> None:
+    """Where no name comes near, the message lists the table's columns, ten at most."""
+    with pytest.raises(SchemaError) as caught:
+        SCHEMA.bind([f"q{n}" for n in range(12)])
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3, "every missing column is reported, not only the first"
+    assert lines[0].startswith("column 'price' is missing; it has 'q0', 'q1'")
+    assert lines[0].endswith("'q9' …")
+
+
+@pytest.mark.parametrize("name", ["Price", "PRICE", " price", "price ", "\tPrice "])
+def test_a_name_that_differs_in_case_or_blanks_is_offered_and_not_taken(name: str) -> None:
+    """A column that is nearly the feature's is named in the message, never bound."""
+    with pytest.raises(SchemaError, match="the table has") as caught:
+        SCHEMA.bind([name, "rating", "Größe"])
+    assert repr(name) in str(caught.value)
+
+
+def test_another_unicode_form_of_a_name_is_another_name() -> None:
+    """Names match exactly: a decomposed letter is not the composed one."""
+    with pytest.raises(SchemaError, match="'Größe' is missing"):
+        SCHEMA.bind(["price", "rating", "Gro\u0308ße"])
+
+
+def test_a_feature_that_stands_there_twice_is_refused() -> None:
+    """Two columns of a feature's name are ambiguous, wherever they stand."""
+    with pytest.raises(SchemaError, match="column 'rating' appears 3 times"):
+        SCHEMA.bind(["rating", "price", "rating", "Größe", "rating"])
+
+
+def test_other_columns_may_be_doubled() -> None:
+    """Columns that the model does not read may carry any names."""
+    assert SCHEMA.bind(["", "price", "", "rating", "x", "x", "Größe"]) == (1, 3, 6)
+
+
+FEATURE = {"name": "price", "minimum": 1, "maximum": 2}
+GOOD = {"target": "t", "features": [FEATURE], "classes": ["a", "b"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        pytest.param({"features": []}, "at least one feature", id="no feature"),
+        pytest.param({"features": [FEATURE, FEATURE]}, "appear twice: price", id="doubled feature"),
+        pytest.param({"features": [{**FEATURE, "name": ""}]}, "needs a name", id="no name"),
+        pytest.param({"features": [{**FEATURE, "minimum": 3}]}, "minimum", id="range upside down"),
+        pytest.param({"features": [{**FEATURE, "minimum": "1"}]}, "float", id="range as text"),
+        pytest.param({"features": [{**FEATURE, "minimum": None}]}, "float", id="no range"),
+        pytest.param({"features": [{**FEATURE, "dtype": "int8"}]}, "dtype", id="other dtype"),
+        pytest.param({"features": [{**FEATURE, "missing": "mean"}]}, "missing", id="other policy"),
+        pytest.param({"features": [{**FEATURE, "scale": 2}]}, "scale", id="unknown key"),
+        pytest.param({"features": ["price"]}, "object", id="feature as text"),
+        pytest.param({"features": {"price": 1}}, "array", id="features as object"),
+        pytest.param({"classes": ["a"]}, "at least two classes", id="one class"),
+        pytest.param({"classes": ["a", "b", "a"]}, "appear twice: a", id="doubled class"),
+        pytest.param({"classes": "ab"}, "array", id="classes as text"),
+        pytest.param({"classes": [0, 1]}, "str", id="classes as numbers"),
+        pytest.param({"target": 1}, "str", id="target as number"),
+        pytest.param({"extra": 1}, "extra", id="unknown key of the schema"),
+    ],
+)
+def test_a_schema_that_cannot_be_one_is_refused(change: dict[str, object], complaint: str) -> None:
+    """Every field of a stored schema is checked when it is read."""
+    with pytest.raises(msgspec.ValidationError, match=complaint):
+        msgspec.json.decode(json.dumps({**GOOD, **change}), type=Schema)
+
+
+def test_a_schema_survives_being_stored() -> None:
+    """What is written as JSON reads back as the same schema, and as the same text."""
+    again = msgspec.json.decode(SCHEMA.to_json(), type=Schema)
+    assert again == SCHEMA
+    assert again.to_json() == SCHEMA.to_json()
+
+
+def test_a_value_is_rounded_once_from_float64() -> None:
+    """A value between two float32 goes by way of float64, as DESIGN says: half to even there."""
+    # The text lies just above the middle of 1 and its successor. As float64 it is the middle,
+    # which rounds to even, 1; read as float32 at once it would round up.
+    text = "1.00000005960464477539062500000000000000000000000001"
+    assert to_float32([np.array([float(text)])])[0, 0] == np.float32(1)
+
+
+def test_values_beyond_float32_become_infinite_without_a_warning() -> None:
+    """The caller finds what float32 cannot hold as infinities of the right sign."""
+    largest, middle = 3.4028234663852886e38, 3.4028235677973366e38
+    column = np.array([largest, np.nextafter(middle, 0), middle, -1e39, 1e308, np.nan])
+    with np.errstate(all="raise"):
+        rounded = to_float32([column])[:, 0]
+    expected = np.array([largest, largest, np.inf, -np.inf, np.inf, np.nan], dtype=np.float32)
+    np.testing.assert_array_equal(rounded, expected)
+
+
+def test_small_values_keep_their_sign_and_underflow_quietly() -> None:
+    """Denormals are kept, smaller values become a zero of their sign."""
+    with np.errstate(all="raise", under="ignore"):
+        rounded = to_float32([np.array([-0.0, 1e-45, 1e-46, -1e-300])])[:, 0]
+    assert rounded.tolist() == [0.0, float(np.float32(1e-45)), 0.0, 0.0]
+    assert np.signbit(rounded).tolist() == [True, False, False, True]
+
+
+def test_the_matrix_is_laid_out_for_the_engine() -> None:
+    """Columns become the columns of a C-contiguous float32 matrix, in their order."""
+    matrix = to_float32([np.array([1.0, 2.0]), np.array([3.0, 4.0])])
+    assert matrix.dtype == np.float32
+    assert matrix.flags.c_contiguous
+    assert matrix.tolist() == [[1, 3], [2, 4]]
+    assert to_float32([np.array([])] * 3).shape == (0, 3)

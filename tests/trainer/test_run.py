@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+from runtime.errors import ArtifactError
+from runtime.manifest import File
+from runtime.schema import Feature, Schema
+from trainer.model import SimpleNet
+from trainer.run import MAX_STORED_ROWS, Rows, Run, RunRecord, load_run, save_run
+
+Damage = Callable[[Path], object]
+Tensors = dict[str, torch.Tensor]
+
+
+def make_run(rows: int, hidden: tuple[int, ...] = (4, 3)) -> Run:
+    """A run of three features and classes that nothing was trained for."""
+    generator = torch.Generator().manual_seed(1)
+    features = torch.rand(rows, 3, generator=generator)
+    labels = torch.arange(rows) % 3
+    schema = Schema(
+        target="kind",
+        features=tuple(Feature(name, 0.0, 1.0) for name in ("a", "b", "größe")),
+        classes=("x", "y", "z"),
+    )
+    record = RunRecord(
+        format=1,
+        model="simplenet",
+        hidden=hidden,
+        schema=schema,
+        configuration={"preset": "default", "learning_rate": 0.1, "epochs": 3, "standardise": True},
+        seed=2**63 - 1,
+        data_digest="0" * 64,
+        metrics={"accuracy": 1 / 3},
+        versions={"torch": "2"},
+        files={},
+    )
+    with torch.random.fork_rng(devices=[]):
+        model = SimpleNet(3, 3, hidden).eval()
+    return Run(record, model, Rows(features, labels, features[:5], labels[:5]))
+
+
+def describe(path: Path) -> dict[str, object]:
+    content = path.read_bytes()
+    return {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+
+
+def edit_record(run: Path, edit: Callable[[dict[str, Any]], object]) -> None:
+    """Change the record as someone would who keeps it valid JSON."""
+    record = json.loads((run / "run.json").read_bytes())
+    edit(record)
+    (run / "run.json").write_text(json.dumps(record))
+
+
+def edit_tensors(run: Path, name: str, edit: Callable[[Tensors], object]) -> None:
+    """Change a file of tensors and put its new digest into the record."""
+    tensors = load_file(run / name)
+    edit(tensors)
+    save_file(tensors, run / name)
+    edit_record(run, lambda record: record["files"].update({name: describe(run / name)}))
+
+
+@pytest.mark.parametrize("hidden", [(), (32,), (4, 3)], ids=str)
+def test_what_is_saved_is_what_is_loaded(tmp_path: Path, hidden: tuple[int, ...]) -> None:
+    """Record, weights and rows come back bit for bit."""
+    made = make_run(20, hidden)
+    saved = save_run(tmp_path, made)
+    loaded = load_run(tmp_path)
+    assert loaded.record == saved.record
+    assert set(loaded.record.files) == {"weights.safetensors", "rows.safetensors"}
+    weights = loaded.model.state_dict()
+    assert list(weights) == list(made.model.state_dict())
+    assert all(map(torch.equal, weights.values(), made.model.state_dict().values()))
+    assert all(map(torch.equal, vars(loaded.rows).values(), vars(made.rows).values()))
+    features = made.rows.train_features
+    assert torch.equal(loaded.model(features), made.model(features))
+    assert not loaded.model.training
+
+
+def test_the_record_names_every_byte_of_the_files(tmp_path: Path) -> None:
+    """Size and SHA-256 are those of the files beside it."""
+    record = save_run(tmp_path, make_run(20)).record
+    for name, file in record.files.items():
+        assert file == File(**describe(tmp_path / name))  # type: ignore[arg-type]  # str and int
+
+
+def test_at_most_ten_thousand_rows_of_each_part_are_stored(tmp_path: Path) -> None:
+    """The first rows stay, so that a run of any table stays small."""
+    made = make_run(MAX_STORED_ROWS + 1)
+    saved = save_run(tmp_path, made)
+    rows = load_run(tmp_path).rows
+    assert MAX_STORED_ROWS == 10_000
+    assert torch.equal(rows.train_features, made.rows.train_features[:MAX_STORED_ROWS])
+    assert torch.equal(rows.train_labels, made.rows.train_labels[:MAX_STORED_ROWS])
+    assert len(rows.test_labels) == 5
+    assert len(saved.rows.train_labels) == MAX_STORED_ROWS
+
+
+def test_loading_leaves_the_global_random_state(finished_run: Path) -> None:
+    """A caller's own random numbers stay what they were."""
+    before = torch.get_rng_state()
+    load_run(finished_run)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("name", ["run.json", "weights.safetensors", "rows.safetensors"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        Path.unlink,
+        lambda file: file.write_bytes(b""),
+        lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]),
+        lambda file: file.write_bytes(file.read_bytes() + b"\0"),
+        lambda file: (file.unlink(), file.mkdir()),
+        lambda file: (file.rename(file.with_name("aside")), file.symlink_to("aside")),
+    ],
+    ids=["missing", "empty", "cut in half", "one byte more", "a folder", "a link"],
+)
+def test_a_damaged_file_is_refused_by_name(run_copy: Path, name: str, damage: Damage) -> None:
+    """Exit 4 with the path of the file that is wrong."""
+    damage(run_copy / name)
+    with pytest.raises(ArtifactError, match=name):
+        load_run(run_copy)
+
+
+@given(data=st.data())
+def test_any_flipped_bit_of_the_tensors_is_noticed(
+    finished_run: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Digests catch what the safetensors format itself would take."""
+    name = data.draw(st.sampled_from(["weights.safetensors", "rows.safetensors"]))
+    content = bytearray((finished_run / name).read_bytes())
+    content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    folder = Path(shutil.copytree(finished_run, tmp_path_factory.mktemp("flipped") / "run"))
+    (folder / name).write_bytes(content)
+    with pytest.raises(ArtifactError, match=name):
+        load_run(folder)
+
+
+@given(data=st.data())
+def test_an_altered_record_is_refused_or_read_and_never_crashes(
+    finished_run: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Whatever stands in run.json, reading it ends with a run or the documented error."""
+    content = bytearray((finished_run / "run.json").read_bytes())
+    content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    folder = Path(shutil.copytree(finished_run, tmp_path_factory.mktemp("altered") / "run"))
+    (folder / "run.json").write_bytes(content)
+    try:
+        load_run(folder)
+    except ArtifactError as exc:
+        assert str(folder) in str(exc)  # noqa: PT017 - both ends are right
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda record: record.update(format=2), "format 2.*reads format 1"),
+        (lambda record: record.pop("format"), "format"),
+        (lambda record: record.update(surprise=1), "surprise"),
+        (lambda record: record.update(model="transformer"), "model"),
+        (lambda record: record.update(hidden=[0]), "hidden"),
+        (lambda record: record.update(hidden=[10**12]), "layers.0.weight"),
+        (lambda record: record.update(hidden=[16, 16]), "layers.4.weight is missing"),
+        (lambda record: record["schema"]["features"].pop(), "calls for"),
+        (lambda record: record["schema"].update(classes=["no", "yes", "maybe"]), "calls for"),
+        (lambda record: record["files"].pop("rows.safetensors"), "rows.safetensors"),
+        (lambda record: record["files"].update({"../x": describe(Path(__file__))}), r"\.\./x"),
+        (
+            lambda record: record["files"]["rows.safetensors"].update(size=10**30),
+            "rows.safetensors",
+        ),
+        (lambda record: record["files"]["rows.safetensors"].update(size=-1), "rows.safetensors"),
+    ],
+    ids=[
+        "a newer format",
+        "no format",
+        "an unknown key",
+        "an unknown model",
+        "an empty layer",
+        "a layer too large for memory",
+        "a layer more",
+        "a feature less",
+        "a class more",
+        "a file less",
+        "a file outside the run",
+        "a huge size",
+        "a negative size",
+    ],
+)
+def test_a_record_that_does_not_fit_is_refused(
+    run_copy: Path, edit: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    """The message says what of the record does not fit."""
+    edit_record(run_copy, edit)
+    with pytest.raises(ArtifactError, match=message):
+        load_run(run_copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "edit", "message"),
+    [
+        ("weights", lambda t: t.pop("layers.2.bias"), "layers.2.bias is missing"),
+        ("weights", lambda t: t.update(extra=torch.zeros(1)), "extra is unexpected"),
+        ("weights", lambda t: t.update({"layers.2.bias": torch.zeros(3)}), "layers.2.bias"),
+        ("weights", lambda t: t.update({"layers.2.bias": torch.zeros(2).half()}), "float16"),
+        ("rows", lambda t: t.update(test_labels=t["test_labels"][1:].clone()), "test_features"),
+        ("rows", lambda t: t.update(train_labels=torch.tensor(1)), "train_labels"),
+        ("rows", lambda t: t.pop("train_features"), "train_features is missing"),
+        ("rows", lambda t: t["test_labels"].fill_(2), r"labels outside 0\.\.1"),
+        ("rows", lambda t: t["test_labels"].fill_(-1), r"labels outside 0\.\.1"),
+    ],
+    ids=[
+        "a bias less",
+        "a tensor more",
+        "another shape",
+        "another type",
+        "a label less",
+        "a single label",
+        "no features",
+        "a class too high",
+        "a class too low",
+    ],
+)
+def test_tensors_that_the_record_does_not_call_for_are_refused(
+    run_copy: Path, name: str, edit: Callable[[Tensors], object], message: str
+) -> None:
+    """A right digest is not enough: names, shapes, types and labels must fit the schema."""
+    edit_tensors(run_copy, f"{name}.safetensors", edit)
+    with pytest.raises(ArtifactError, match=message):
+        load_run(run_copy)
+
+
+def test_a_pickle_is_no_run(run_copy: Path) -> None:
+    """Weights saved by torch.save are refused unread, even with their right digest."""
+    torch.save(SimpleNet(2, 2).state_dict(), run_copy / "weights.safetensors")
+    edit_record(
+        run_copy,
+        lambda record: record["files"].update(
+            {"weights.safetensors": describe(run_copy / "weights.safetensors")}
+        ),
+    )
+    with pytest.raises(ArtifactError, match="no readable safetensors"):
+        load_run(run_copy)
+
+
+def test_a_file_in_the_place_of_a_run_is_refused(tmp_path: Path) -> None:
+    """A path that names a file is an error of the same kind."""
+    (tmp_path / "run").write_text("no folder")
+    with pytest.raises(ArtifactError, match=r"cannot read .*run\.json: Not a directory"):
+        load_run(tmp_path / "run")
+
+
+def test_a_folder_that_is_no_run_says_how_to_make_one(tmp_path: Path) -> None:
+    """The message names the file that is missing and the command that writes it."""
+    with pytest.raises(ArtifactError, match=r"nowhere/run\.json is missing.*`trainer fit`"):
+        load_run(tmp_path / "nowhere")
