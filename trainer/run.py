@@ -11,21 +11,18 @@ every byte before it is used and never unpickles; whatever is wrong is an ``Arti
 
 from __future__ import annotations
 
-import hashlib
-import stat
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 
-from runtime.errors import ArtifactError
 from runtime.manifest import File, Record, Scalar, parse_record, to_json
 from runtime.schema import Schema
 from trainer.model import SimpleNet
+from trainer.stored import Shapes, check_tensors, damaged, describe, read_file, read_tensors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,8 +33,6 @@ WEIGHTS = "weights.safetensors"
 ROWS = "rows.safetensors"
 MAX_STORED_ROWS = 10_000
 _MAX_RECORD_SIZE = 16 * 2**20  # bytes; a record of thousands of columns stays far below
-
-_Shapes = dict[str, tuple[int, ...]]
 
 
 class RunRecord(Record, frozen=True):
@@ -129,7 +124,7 @@ def save_run(folder: Path, run: Run) -> Run:
         ),
         ROWS: save(rows.by_name()),
     }
-    files = {name: _describe(content) for name, content in contents.items()}
+    files = {name: describe(content) for name, content in contents.items()}
     record = msgspec.structs.replace(run.record, files=files)
     for name, content in (*contents.items(), (RECORD, to_json(record))):
         (folder / name).write_bytes(content)
@@ -149,12 +144,12 @@ def load_run(path: Path) -> Run:
         ArtifactError: when a file is missing, altered, of another format, or does not hold
             what the record says; the message names the file.
     """
-    content = _read(path / RECORD, limit=_MAX_RECORD_SIZE)
+    content = read_file(path / RECORD, limit=_MAX_RECORD_SIZE)
     record = parse_record(content, RunRecord, known_format=FORMAT, where=str(path / RECORD))
     if unknown := sorted(record.files.keys() ^ {WEIGHTS, ROWS}):
-        raise _damaged(path / RECORD, f"files missing from its list or foreign: {unknown}")
-    weights = _read_tensors(path / WEIGHTS, record.files[WEIGHTS])
-    rows = _read_tensors(path / ROWS, record.files[ROWS])
+        raise damaged(path / RECORD, f"files missing from its list or foreign: {unknown}")
+    weights = read_tensors(path / WEIGHTS, record.files[WEIGHTS])
+    rows = read_tensors(path / ROWS, record.files[ROWS])
     return Run(
         record,
         _build_model(record, weights, where=path / WEIGHTS),
@@ -162,42 +157,13 @@ def load_run(path: Path) -> Run:
     )
 
 
-def _describe(content: bytes) -> File:
-    return File(sha256=hashlib.sha256(content).hexdigest(), size=len(content))
-
-
-def _read(path: Path, *, limit: int) -> bytes:
-    """Read a regular file of at most ``limit`` bytes; links are not followed."""
-    try:
-        status = path.lstat()
-        if not stat.S_ISREG(status.st_mode):
-            raise _damaged(path, "it is not a regular file")
-        if status.st_size > limit:
-            raise _damaged(path, f"it has {status.st_size} bytes, at most {limit} expected")
-        return path.read_bytes()
-    except FileNotFoundError as exc:
-        raise ArtifactError(f"{path} is missing: make the run with `trainer fit`") from exc
-    except OSError as exc:
-        raise ArtifactError(f"cannot read {path}: {exc.strerror}") from exc
-
-
-def _read_tensors(path: Path, expected: File) -> dict[str, torch.Tensor]:
-    content = _read(path, limit=expected.size)
-    if _describe(content) != expected:
-        raise _damaged(path, "its size or SHA-256 differs from the record's")
-    try:
-        return load(content)
-    except (SafetensorError, KeyError, ValueError) as exc:  # KeyError: a dtype torch lacks
-        raise _damaged(path, f"no readable safetensors ({exc})") from exc
-
-
 def _build_model(record: RunRecord, weights: dict[str, torch.Tensor], *, where: Path) -> SimpleNet:
     widths = (record.schema.n_features, *record.hidden, record.schema.n_classes)
-    shapes: _Shapes = {}
+    shapes: Shapes = {}
     for position, (fan_in, fan_out) in enumerate(pairwise(widths)):
         shapes[f"layers.{2 * position}.weight"] = (fan_out, fan_in)
         shapes[f"layers.{2 * position}.bias"] = (fan_out,)
-    _check_tensors(weights, shapes, dict.fromkeys(shapes, torch.float32), where)
+    check_tensors(weights, shapes, dict.fromkeys(shapes, torch.float32), where)
     with torch.device("meta"):  # no memory and no random draws for weights that are replaced
         model = SimpleNet(widths[0], widths[-1], record.hidden)
     model.load_state_dict(weights, assign=True)
@@ -205,39 +171,16 @@ def _build_model(record: RunRecord, weights: dict[str, torch.Tensor], *, where: 
 
 
 def _build_rows(schema: Schema, tensors: dict[str, torch.Tensor], *, where: Path) -> Rows:
-    shapes: _Shapes = {}
+    shapes: Shapes = {}
     for part in ("train", "test"):
         labels = tensors.get(f"{part}_labels")
         rows = len(labels) if labels is not None and labels.dim() else 0
         shapes[f"{part}_features"] = (rows, schema.n_features)
         shapes[f"{part}_labels"] = (rows,)
     dtypes = {name: torch.int64 if "labels" in name else torch.float32 for name in shapes}
-    _check_tensors(tensors, shapes, dtypes, where)
+    check_tensors(tensors, shapes, dtypes, where)
     rows_read = Rows(**tensors)
     for labels in (rows_read.train_labels, rows_read.test_labels):
         if ((labels < 0) | (labels >= schema.n_classes)).any():
-            raise _damaged(where, f"it has labels outside 0..{schema.n_classes - 1}")
+            raise damaged(where, f"it has labels outside 0..{schema.n_classes - 1}")
     return rows_read
-
-
-def _check_tensors(
-    found: dict[str, torch.Tensor],
-    shapes: _Shapes,
-    dtypes: dict[str, torch.dtype],
-    where: Path,
-) -> None:
-    """Compare names, shapes and dtypes with what the record calls for."""
-    wrong = [f"{name} is unexpected" for name in sorted(found.keys() - shapes.keys())]
-    wrong += [f"{name} is missing" for name in sorted(shapes.keys() - found.keys())]
-    for name in sorted(found.keys() & shapes.keys()):
-        got = (tuple(found[name].shape), found[name].dtype)
-        if got != (shapes[name], dtypes[name]):
-            wrong.append(
-                f"{name} is {got[1]} {got[0]}, the record calls for {dtypes[name]} {shapes[name]}"
-            )
-    if wrong:
-        raise _damaged(where, "; ".join(wrong))
-
-
-def _damaged(path: Path, reason: str) -> ArtifactError:
-    return ArtifactError(f"{path} is damaged: {reason}; run `trainer fit` again")
