@@ -16,7 +16,7 @@
 ##   OUT=scored.csv      where the answers go
 ##   DEVICE=auto         train on: auto, cuda or cpu
 ##   PROVIDER=auto       predict on: auto, cuda or cpu
-##   SEED=0              where the training's random numbers start
+##   SEED=1              where the training's random numbers start
 ##   PYTHON=python3      Python 3.11 or newer, to build .venv with
 ##   VENV=DIR            use this environment as it is and install nothing
 

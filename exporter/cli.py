@@ -13,40 +13,15 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from runtime import console
+from runtime.command_line import JsonOption, new_app
 
 if TYPE_CHECKING:
     from exporter.parity import Report
 
-app = typer.Typer(
-    name="exporter",
-    help="Make bundles that carry a proof of what they compute.",
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+app = new_app("exporter", "Make bundles that carry a proof of what they compute.")
 
 DEFAULT_RUN = Path("artifacts/run")
 DEFAULT_BUNDLE = Path("artifacts/bundle")
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
-
-
-def _version(value: bool) -> None:
-    if value:
-        from importlib.metadata import version
-
-        console.show(f"onnxferry {version('onnxferry')}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    """Make bundles that carry a proof of what they compute."""
 
 
 @app.command()

@@ -9,18 +9,12 @@ import typer
 
 from runtime import console
 from runtime.choices import BadRows, ProviderChoice
+from runtime.command_line import JsonOption, new_app
 
 if TYPE_CHECKING:
     from runtime.scoring import Summary
 
-app = typer.Typer(
-    name="runtime",
-    help="Score files with a proven bundle, without torch.",
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+app = new_app("runtime", "Score files with a proven bundle, without torch.")
 
 DEFAULT_BUNDLE = Path("artifacts/bundle")
 
@@ -29,27 +23,9 @@ ProviderOption = Annotated[
     ProviderChoice,
     typer.Option(help="What runs the model; auto takes CUDA where it works and says so."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 BundleArgument = Annotated[
     Path, typer.Argument(envvar="ONNXFERRY_BUNDLE", help="The bundle's folder.")
 ]
-
-
-def _version(value: bool) -> None:
-    if value:
-        from importlib.metadata import version
-
-        console.show(f"onnxferry {version('onnxferry')}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    """Score files with a proven bundle, without torch."""
 
 
 @app.command()

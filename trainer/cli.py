@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from runtime import console
+from runtime.command_line import JsonOption, new_app
 from runtime.files import atomic_file
 from trainer.config import DeviceChoice, Preset, configure
 from trainer.seeds import DEFAULT_SEED
@@ -22,34 +23,10 @@ if TYPE_CHECKING:
 
     from trainer.pipeline import Outcome
 
-app = typer.Typer(
-    name="trainer",
-    help="Fit a classifier and leave a run that the exporter starts from.",
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+app = new_app("trainer", "Fit a classifier and leave a run that the exporter starts from.")
 
 DEFAULT_RUN = Path("artifacts/run")
 _STDOUT = Path("-")
-
-
-def _version(value: bool) -> None:
-    if value:
-        from importlib.metadata import version
-
-        console.show(f"onnxferry {version('onnxferry')}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    """Fit a classifier and leave a run that the exporter starts from."""
 
 
 @app.command()
@@ -95,9 +72,7 @@ def fit(
         Path | None,
         typer.Option(help="Where TensorBoard's files go, live (default: into the run)."),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object for machines.")
-    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Fit SimpleNet to synthetic products.
 

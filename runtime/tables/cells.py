@@ -21,7 +21,8 @@ from runtime.tables.arrow import float64_values, number_array
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-_NUMBER = r"[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t]*"
+# Each text matches in one way at most: a cell of endless digits is refused in no time.
+_NUMBER = r"[ \t]*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t]*"
 _NOT_FINITE = r"[ \t]*[+-]?(nan(\([a-z0-9_]*\))?|inf(inity)?)[ \t]*"
 
 MISSING: Final = "missing value"

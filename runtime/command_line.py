@@ -1,0 +1,52 @@
+"""What the command lines of all three packages have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from runtime import console
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
+
+
+def new_app(name: str, purpose: str) -> typer.Typer:
+    """Make an empty command line with ``--version``; plain text, quick to start.
+
+    Args:
+        name: what the user types.
+        purpose: one sentence for the help.
+
+    Returns:
+        An app to hang commands on.
+    """
+    app = typer.Typer(
+        name=name,
+        help=purpose,
+        add_completion=False,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback(help=purpose)(_common_options)
+    return app
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        console.show(f"onnxferry {version('onnxferry')}")
+        raise typer.Exit
+
+
+def _common_options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Options before the command."""
