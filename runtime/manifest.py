@@ -7,14 +7,14 @@ In: JSON bytes. Out: a ``Manifest``, or an ``ArtifactError`` that names the plac
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 import msgspec
 
 from runtime.errors import ArtifactError
 from runtime.schema import Schema
 
-FORMAT = 1
+FORMAT: Final = 1
 MANIFEST = "manifest.json"
 ONNX_MODEL = "model.onnx"
 TORCHSCRIPT_MODEL = "model.torchscript.pt"

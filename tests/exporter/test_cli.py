@@ -11,12 +11,17 @@ import torch
 from typer.testing import CliRunner
 
 from exporter.cli import app
+from exporter.model_files import convert_run
 from exporter.verify import verify_bundle
+from runtime.manifest import ONNX_MODEL, TORCHSCRIPT_MODEL
 from trainer.run import load_run, save_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from exporter.model_files import ModelFiles
+    from trainer.run import Run
 
 KEYS = {
     "passed",
@@ -52,7 +57,7 @@ def exporter(
 
 
 def test_two_users_in_two_folders_get_the_same_bytes(
-    run_folder: Path, tmp_path: Path, environment: dict[str, str]
+    run_folder: Path, run: Run, files: ModelFiles, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     """Two processes, folders, homes, users and thread counts: one bundle, byte for byte."""
     results = []
@@ -75,12 +80,15 @@ def test_two_users_in_two_folders_get_the_same_bytes(
         assert done.returncode == 0, done.stderr
         results.append((done, folder / "artifacts" / "bundle"))
     (spoken, ours), (counted, other) = results
+    assert (ours / ONNX_MODEL).read_bytes() == files.onnx
     names = sorted(file.name for file in ours.iterdir())
     assert names == sorted(file.name for file in other.iterdir())
     for name in names:
         assert (ours / name).read_bytes() == (other / name).read_bytes(), name
         for word in (b"grace", str(tmp_path).encode()):
             assert word not in (other / name).read_bytes()
+    # This process has traced other modules before; a fresh one has not.
+    assert (ours / TORCHSCRIPT_MODEL).read_bytes() == convert_run(run).torchscript
     check_talk(spoken)
     check_json(counted)
 

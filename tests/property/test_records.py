@@ -1,0 +1,213 @@
+"""The reader finds the records that a plain, slow machine finds, and that pyarrow finds."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from runtime.errors import DataError
+from runtime.tables.csv_reader import Block, CsvReader, parse_features
+from runtime.tables.records import count_lines, find_breaks, find_delimiters
+
+LF, CR, QUOTE, COMMA = b'\n\r",'
+
+texts = st.lists(
+    st.sampled_from(
+        [b"a", b"1", b",", b'"', b"\n", b"\r", b"\r\n", b" ", b"\0", "é".encode(), b"\xff"]
+    ),
+    max_size=40,
+).map(b"".join)
+headers = st.tuples(st.sampled_from([1, 2, 3]), st.sampled_from([b"\n", b"\r\n", b"\r"]))
+block_sizes = st.one_of(st.integers(1, 8), st.just(1 << 20))
+
+
+@dataclass
+class Walk:
+    """What one pass over a text, byte by byte, finds in it."""
+
+    breaks: list[tuple[int, int]] = field(default_factory=list)
+    delimiters: list[int] = field(default_factory=list)
+    in_quotes: bool = False
+
+
+def walk(text: bytes) -> Walk:
+    """Read RFC 4180 as slowly as can be: one byte, one decision."""
+    found = Walk()
+    field_start, after_quote = True, False
+    at = 0
+    while at < len(text):
+        byte = text[at]
+        if found.in_quotes:
+            found.in_quotes = byte != QUOTE
+            after_quote = byte == QUOTE
+        elif byte == QUOTE and (field_start or after_quote):
+            found.in_quotes, field_start = True, False
+        elif byte == COMMA:
+            found.delimiters.append(at)
+            field_start, after_quote = True, False
+        elif byte in {LF, CR}:
+            end = at + 2 if text[at : at + 2] == b"\r\n" else at + 1
+            found.breaks.append((at, end))
+            field_start, after_quote = True, False
+            at = end - 1
+        else:
+            field_start = after_quote = False
+        at += 1
+    return found
+
+
+@dataclass
+class Record:
+    """A record as the slow machine finds it."""
+
+    text: bytes
+    fields: int
+    line: int
+
+
+def split(text: bytes, *, keep_blank: bool) -> list[Record] | None:
+    """Find a table's records after its header; None when a quote never closes."""
+    found = walk(text)
+    if found.in_quotes:
+        return None
+    records = []
+    bounds = [*found.breaks, (len(text), len(text))]
+    for (_, start), (end, _) in pairwise(bounds):
+        blank = start == end
+        if blank and (not keep_blank or end == len(text)):
+            continue
+        fields = 1 + sum(start <= at < end for at in found.delimiters)
+        records.append(Record(text[start:end], fields, 1 + count_lines(text[:start])))
+    return records
+
+
+def table(header: tuple[int, bytes], text: bytes) -> bytes:
+    """A table with a header of so many columns."""
+    columns, end = header
+    return b",".join([b"x", b"y", b"z"][:columns]) + end + text
+
+
+def read(data: bytes, block_size: int) -> tuple[CsvReader, list[Block]]:
+    """Read a whole table."""
+    reader = CsvReader(io.BytesIO(data), where="t.csv", block_size=block_size)
+    return reader, list(reader.blocks())
+
+
+@given(texts)
+@example(b'"""')
+@example(b'"a""b"",c\n')
+@example(b'""a"b\n"')
+@example(b'a"b,"c"d",e\r\n')
+@example(b'"\r\n"\r"')
+def test_breaks_and_delimiters_are_those_of_the_slow_machine(text: bytes) -> None:
+    """Quick search and slow walk agree on every text, regular or not."""
+    expected = walk(text)
+    found = find_breaks(text, COMMA)
+    assert list(zip(found.starts.tolist(), found.ends.tolist(), strict=True)) == expected.breaks
+    assert found.in_quotes == expected.in_quotes
+    assert find_delimiters(text, COMMA).tolist() == expected.delimiters
+
+
+@given(headers, texts, block_sizes)
+@example((1, b"\n"), b"\r\n1\r\r2,3\n\n", 1)
+@example((2, b"\r"), b'\n"\r\n",1\r', 1)
+def test_blocks_are_the_text_and_hold_its_records(
+    header: tuple[int, bytes], text: bytes, block_size: int
+) -> None:
+    """However a text is cut into reads, blocks join to its bytes and hold the same records."""
+    data = table(header, text)
+    records = split(data, keep_blank=header[0] == 1)
+    if records is None:
+        with pytest.raises(DataError, match="never closes"):
+            read(data, block_size)
+        return
+    reader, blocks = read(data, block_size)
+    assert b"".join([reader.header.text, *(block.data for block in blocks), reader.tail]) == data
+    found = [block.text(at) for block in blocks for at in range(len(block))]
+    assert found == [record.text for record in records]
+    numbers = [block.first_record for block in blocks]
+    assert numbers == [1 + sum(map(len, blocks[:at])) for at in range(len(blocks))]
+
+
+@given(headers, texts, block_sizes)
+@example((1, b"\n"), b"\r,\xff\n\r", 1 << 20)
+@example((2, b"\n"), b"\xff\n1,1\n", 1 << 20)
+def test_every_record_is_good_or_bad_for_a_reason(
+    header: tuple[int, bytes], text: bytes, block_size: int
+) -> None:
+    """Good and bad rows add up to the records; misfits and their lines are the slow machine's."""
+    columns, _ = header
+    data = table(header, text)
+    records = split(data, keep_blank=columns == 1)
+    if records is None:
+        return
+    reader, blocks = read(data, block_size)
+    features = tuple(range(columns))[::-1]
+    parsed = [parse_features(block, reader.header.columns, features) for block in blocks]
+    bad = [row for part in parsed for row in part.bad]
+    assert sum(len(part.features) for part in parsed) + len(bad) == len(records)
+    assert all(np.isfinite(part.features).all() for part in parsed)
+    assert [row.record for row in bad] == sorted({row.record for row in bad})
+    for row in bad:
+        record = records[row.record - 1]
+        assert (row.text, row.line) == (record.text, record.line)
+    expected = [
+        (number, f"too {'few' if record.fields < columns else 'many'} fields")
+        for number, record in enumerate(records, 1)
+        if record.fields != columns
+    ]
+    misfits = [row for row in bad if not row.column]
+    assert [(row.record, row.reason.partition(" (")[0]) for row in misfits] == expected
+
+
+@given(headers.filter(lambda header: header[0] > 1), texts.filter(lambda text: b"\xff" not in text))
+def test_records_and_cells_are_those_of_pyarrow(header: tuple[int, bytes], text: bytes) -> None:
+    """pyarrow, given the whole text at once, finds as many records, misfits and good numbers."""
+    columns, _ = header
+    data = table(header, text)
+    if split(data, keep_blank=False) is None:
+        return
+    misfits, cells = parse_with_pyarrow(data, columns)
+    reader, blocks = read(data, 1 << 20)
+    parsed = [parse_features(block, reader.header.columns, (0, 1)) for block in blocks]
+    bad = [row for part in parsed for row in part.bad]
+    assert sum(map(len, blocks)) == len(cells[0]) + misfits
+    assert sum(not row.column for row in bad) == misfits
+    numbers = [
+        [float(one), float(other)]
+        for one, other in zip(cells[0], cells[1], strict=True)
+        if one.strip(b" ").isdigit() and other.strip(b" ").isdigit()
+    ]
+    found = [row for part in parsed for row in part.features.tolist()]
+    assert found == np.asarray(numbers, dtype=np.float32).tolist()
+
+
+def parse_with_pyarrow(data: bytes, columns: int) -> tuple[int, list[list[bytes]]]:
+    """Parse a whole table: how many records do not fit, and the cells of the others by column."""
+    names = [str(position) for position in range(columns)]
+    misfits: list[int] = []
+
+    def skip(row: arrow_csv.InvalidRow) -> str:
+        misfits.append(row.actual_columns)
+        return "skip"
+
+    # A record of our own at the end: pyarrow refuses a table without any.
+    whole = arrow_csv.read_csv(
+        pa.BufferReader(data + b"\r" + b"," * (columns - 1) + b"0"),
+        read_options=arrow_csv.ReadOptions(
+            use_threads=False, block_size=len(data) + 10, column_names=names, skip_rows=1
+        ),
+        parse_options=arrow_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
+        convert_options=arrow_csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.binary()), strings_can_be_null=False
+        ),
+    )
+    return len(misfits), [whole.column(name).to_pylist()[:-1] for name in names]

@@ -1,0 +1,184 @@
+"""Scoring loses no row, shifts none and alters no byte, however the work is cut up."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import io
+import tempfile
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from runtime import scoring
+from runtime.errors import BadRowsError, DataError
+from runtime.predictor import Predictor
+from runtime.scoring import Options, Summary, score_file
+from runtime.tables.csv_reader import CsvReader
+
+PREDICTOR = functools.cache(
+    lambda: Predictor.open(Path(__file__).parents[1] / "data" / "bundle", provider="cpu")
+)
+
+numbers = st.floats(-100, 100, width=32).map(repr)
+good_cells = st.one_of(numbers, numbers.map('"{}"'.format), numbers.map(" {} ".format))
+bad_cells = st.sampled_from(["", " ", "x", "nan", "-inf", "1e39", "1,5", "\udcff", '"1\n"', "1_0"])
+carried = st.one_of(
+    st.text(alphabet="aé 0.,\"\n\r'\udcff;", max_size=8).map(
+        lambda text: '"' + text.replace('"', '""') + '"'
+    ),
+    st.text(alphabet="aé 0.\udcff;'\0", max_size=8),
+)
+good_rows = st.tuples(carried, good_cells, good_cells).map(",".join)
+rows = st.one_of(
+    good_rows,
+    st.tuples(carried, bad_cells, good_cells).map(",".join),
+    st.lists(st.one_of(carried, good_cells), min_size=1, max_size=5).map(",".join),
+)
+ends = st.sampled_from(["\n", "\r\n", "\r"])
+
+
+@st.composite
+def tables(draw: st.DrawFn, records: st.SearchStrategy[str] = rows) -> bytes:
+    """A table with features price and rating, often damaged."""
+    end = draw(ends)
+    lines = ["name,price,rating", *draw(st.lists(records, max_size=12))]
+    text = end.join(lines) + draw(st.sampled_from(["", end, end * 3]))
+    bom = draw(st.sampled_from(["", "\ufeff"]))
+    return (bom + text).encode(errors="surrogateescape")
+
+
+def score(
+    data: bytes, options: Options, block_size: int = 1 << 20
+) -> tuple[bytes, bytes | None, Summary]:
+    """Score a table read in blocks of a size: output, rejects, summary."""
+    reader = functools.partial(CsvReader, block_size=block_size)
+    with (
+        tempfile.TemporaryDirectory() as name,
+        mock.patch.object(scoring, "CsvReader", reader),
+    ):
+        source, out = Path(name, "in.csv"), Path(name, "out.csv")
+        source.write_bytes(data)
+        summary = score_file(PREDICTOR(), source, out, options)
+        rejects = summary.rejects.read_bytes() if summary.rejects else None
+        return out.read_bytes(), rejects, summary
+
+
+def records(content: bytes) -> list[list[str]]:
+    """Parse CSV with Python's own parser, blank lines left out."""
+    text = content.decode(errors="surrogateescape")
+    return [record for record in csv.reader(io.StringIO(text, newline="")) if record]
+
+
+@given(tables(), st.sampled_from(["reject", "null"]), st.integers(1, 30), st.integers(1, 4))
+@example(b"name,price,rating\r\na,1,2\r\nb,x,2\r\nc,3,4", "null", 1, 3)
+def test_the_work_may_be_cut_up_in_any_way(
+    data: bytes, bad_rows: str, block_size: int, threads: int
+) -> None:
+    """Block size and thread count change no byte of output and rejects, and no count."""
+    outcomes: list[object] = []
+    for options, size in (
+        (Options(bad_rows=bad_rows, proba=True, threads=1), 1 << 20),  # type: ignore[arg-type]  # sampled
+        (Options(bad_rows=bad_rows, proba=True, threads=threads), block_size),  # type: ignore[arg-type]  # sampled
+    ):
+        try:
+            out, rejects, summary = score(data, options, size)
+        except DataError as exc:
+            outcomes.append((str(exc).partition("in.csv")[2], None, None, None))
+        else:
+            outcomes.append((out, rejects, summary.rows, summary.reasons))
+    assert outcomes[0] == outcomes[1]
+
+
+@given(tables(good_rows), st.integers(1, 30))
+def test_carried_bytes_are_not_altered(data: bytes, block_size: int) -> None:
+    """Taking the two new cells off each record gives back the input, to the byte."""
+    out, _, summary = score(data, Options(), block_size)
+    answers = [record[3:] for record in records(out)]
+    assert answers[0] == ["label", "probability"]
+    assert len(answers) == summary.rows + 1
+    rest, back = out, b""
+    for label, probability in answers:
+        cells = f",{label},{probability}".encode()
+        before, found, rest = rest.partition(cells)
+        assert found
+        back += before
+    back += rest
+    assert back.rstrip(b"\r\n") == data.rstrip(b"\r\n")
+    assert back.startswith(data)
+    assert len(back) - len(data) <= 2, "at most a line end is added"
+
+
+@given(tables())
+def test_no_row_is_lost_or_shifted(data: bytes) -> None:
+    """Read = scored + rejected; what is scored is what the predictor says of those numbers."""
+    try:
+        out, rejects, summary = score(data, Options(bad_rows="reject"))
+    except DataError:
+        assume(False)
+    assert rejects is not None
+    scored, rejected = records(out)[1:], records(rejects)[1:]
+    assert summary.rows == len(scored) + len(rejected)
+    assert (summary.scored, summary.rejected) == (len(scored), len(rejected))
+    assert sum(summary.reasons.values()) == summary.rejected
+    if scored:
+        features = np.array([[float(record[1]), float(record[2])] for record in scored])
+        expected = PREDICTOR().predict(features)
+        assert [record[3] for record in scored] == expected.label.tolist()
+        found = np.array([record[4] for record in scored], dtype=np.float32)
+        assert found.tobytes() == expected.probability.tobytes()
+
+
+@given(tables())
+def test_keeping_bad_rows_gives_a_table(data: bytes) -> None:
+    """With ``null`` every row stays in its place, every record has as many fields as the header."""
+    try:
+        out, _, summary = score(data, Options(bad_rows="null"))
+    except DataError:
+        assume(False)
+    found = records(out)
+    assert len(found) == summary.rows + 1
+    assert {len(record) for record in found} == {6}
+    without = [record for record in found[1:] if record[5]]
+    assert len(without) == summary.rejected
+    assert all(record[3:5] == ["", ""] for record in without)
+    assert all(record[3] and record[4] for record in found[1:] if not record[5])
+    kept, _, _ = score(data, Options(bad_rows="reject"))
+    assert [record[:5] for record in found[1:] if not record[5]] == records(kept)[1:]
+
+
+@given(tables())
+def test_rejects_hold_the_record_as_it_was(data: bytes) -> None:
+    """Each rejected record is listed once, in order, with its own text."""
+    try:
+        _, rejects, summary = score(data, Options(bad_rows="reject"))
+    except DataError:
+        assume(False)
+    assert rejects is not None
+    header, *found = records(rejects)
+    assert header == ["record", "line", "column", "value", "reason", "text"]
+    numbers = [int(record[0]) for record in found]
+    assert numbers == sorted(set(numbers))
+    assert all(1 <= number <= summary.rows for number in numbers)
+    for record in found:
+        assert record[5].encode(errors="surrogateescape") in data
+
+
+@given(tables())
+def test_refusing_counts_what_rejecting_counts(data: bytes) -> None:
+    """The default refuses exactly the tables in which ``reject`` would leave rows out."""
+    try:
+        _, _, summary = score(data, Options(bad_rows="reject"))
+    except DataError:
+        assume(False)
+    if not summary.rejected:
+        score(data, Options())
+        return
+    with pytest.raises(BadRowsError) as caught:
+        score(data, Options(threads=3), 5)
+    assert f": {summary.rejected} of {summary.rows} rows cannot be scored" in str(caught.value)
+    assert len(str(caught.value).splitlines()) <= 13
