@@ -21,6 +21,8 @@ from runtime.tables.csv_reader import CsvReader
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Score = Callable[..., tuple[bytes, Summary]]
+
 BOM = b"\xef\xbb\xbf"
 
 
@@ -28,22 +30,20 @@ BOM = b"\xef\xbb\xbf"
 def score(predictor: Predictor, tmp_path: Path) -> Callable[..., tuple[bytes, Summary]]:
     """Score bytes into bytes."""
 
-    def run(data: bytes, options: Options = Options()) -> tuple[bytes, Summary]:
+    def run(data: bytes, options: Options | None = None) -> tuple[bytes, Summary]:
         source, out = tmp_path / "in.csv", tmp_path / "out.csv"
         source.write_bytes(data)
-        summary = score_file(predictor, source, out, options)
+        summary = score_file(predictor, source, out, options or Options())
         return out.read_bytes(), summary
 
     return run
 
 
-Score = "Callable[..., tuple[bytes, Summary]]"
-
-
-def answer(predictor: Predictor, price: float, rating: float) -> bytes:
-    """The two new cells of a row, each led by a comma."""
-    found = predictor.predict([[price, rating]])
-    return f",{found.label[0]},{found.probability[0]!s}".encode()
+def answer(predictor: Predictor, *features: float) -> bytes:
+    """The two new cells of a row, each led by a comma; the probability in the fewest digits."""
+    found = predictor.predict([features])
+    number = np.format_float_positional(found.probability[0], trim="-")
+    return f",{found.label[0]},{number}".encode()
 
 
 def names(folder: Path) -> list[str]:
@@ -214,29 +214,23 @@ def test_dirty_rows_are_listed_beside_the_output(
 
 def test_dirty_rows_are_kept_in_place(score: Score, predictor: Predictor) -> None:
     """``null`` keeps every row where it was, bad ones with empty answers and their reason."""
-    out, summary = score(DIRTY, Options(bad_rows="null", proba=True, prefix="m_"))
-    found = predictor.predict([[7.5, 3], [1, 2]])
-    good, last = (
-        f",{label},{probability},{no},{yes},".encode()
-        for label, probability, (no, yes) in zip(
-            found.label, found.probability, found.probabilities, strict=True
-        )
-    )
+    out, summary = score(DIRTY, Options(bad_rows="null", prefix="m_"))
+    good, last = answer(predictor, 7.5, 3) + b",", answer(predictor, 1, 2) + b","
     assert out == (
-        b"name,price,rating,m_label,m_probability,m_probability_no,m_probability_yes,m_reason\n"
+        b"name,price,rating,m_label,m_probability,m_reason\n"
         b"good,7.5,3" + good + b"\n"
-        b"short,7.5,,,,,,too few fields (2 instead of 3)\n"
-        b'long,7.5,3,,,,,"too many fields (4 instead of 3), left over: 4"\n'
-        b",,3,,,,,price: missing value\n"
-        b"blank, ,3,,,,,price: missing value\n"
-        b"text,7.5,many,,,,,rating: not a number\n"
-        b'"quoted\ntext","x""y",3,,,,,price: not a number\n'
-        b'comma,"7,5",3,,,,,price: not a number\n'
-        b"nan,nan,3,,,,,price: NaN or infinity\n"
-        b"inf,7.5,-Infinity,,,,,rating: NaN or infinity\n"
-        b"huge,1e39,3,,,,,price: out of float32's range\n"
-        b"bytes,7.5,\xff3,,,,,rating: undecodable bytes\n"
-        b'"short\nand \xff",,,,,,,too few fields (1 instead of 3)\n'
+        b"short,7.5,,,,too few fields (2 instead of 3)\n"
+        b'long,7.5,3,,,"too many fields (4 instead of 3), left over: 4"\n'
+        b",,3,,,price: missing value\n"
+        b"blank, ,3,,,price: missing value\n"
+        b"text,7.5,many,,,rating: not a number\n"
+        b'"quoted\ntext","x""y",3,,,price: not a number\n'
+        b'comma,"7,5",3,,,price: not a number\n'
+        b"nan,nan,3,,,price: NaN or infinity\n"
+        b"inf,7.5,-Infinity,,,rating: NaN or infinity\n"
+        b"huge,1e39,3,,,price: out of float32's range\n"
+        b"bytes,7.5,\xff3,,,rating: undecodable bytes\n"
+        b'"short\nand \xff",,,,,too few fields (1 instead of 3)\n'
         b"last,1,2" + last + b"\n"
     )
     assert (summary.rows, summary.scored, summary.rejected) == (14, 2, 12)
@@ -307,20 +301,13 @@ def test_one_column_is_a_table(make_bundle: Callable[..., Path], tmp_path: Path)
     source, out = tmp_path / "in.csv", tmp_path / "out.csv"
     source.write_bytes(b"only\r\n1\r\n\r\n2,3\r\n\n4\r\n\r\n")
     summary = score_file(predictor, source, out, Options(bad_rows="null"))
-    one, four = (
-        (answer(predictor, number) for number in (1, 4))
-        if False
-        else (
-            b",%s,%s" % (found.label[0].encode(), str(found.probability[0]).encode())
-            for found in (predictor.predict([[1.0]]), predictor.predict([[4.0]]))
-        )
-    )
+    one, four = answer(predictor, 1), answer(predictor, 4)
     assert out.read_bytes() == (
         b"only,label,probability,reason\r\n1" + one + b",\r\n,,,only: missing value\r\n"
         b'2,,,"too many fields (2 instead of 1), left over: 3"\r\n,,,only: missing value\n4'
         + four + b",\r\n,,,only: missing value\r\n"
     )  # fmt: skip
-    assert (summary.rows, summary.scored) == (5, 2)
+    assert (summary.rows, summary.scored) == (6, 2)
 
 
 def test_many_columns_are_a_table(make_bundle: Callable[..., Path], tmp_path: Path) -> None:
@@ -329,21 +316,16 @@ def test_many_columns_are_a_table(make_bundle: Callable[..., Path], tmp_path: Pa
     predictor = Predictor.open(make_bundle(features=features), provider="cpu")
     columns = [name for n in range(300) for name in (f"x{n}", f"f{299 - n}")]
     matrix = np.random.default_rng(0).normal(size=(20, 300)).astype(np.float32)
-    lines = [",".join(columns)]
-    for row in matrix:
-        lines.append(",".join(f"x,{row[299 - n]!s}" for n in range(300)))
+    rows = [",".join(f"x,{row[299 - n]!s}" for n in range(300)) for row in matrix]
     source, out = tmp_path / "in.csv", tmp_path / "out.csv"
-    source.write_text("\n".join(lines))
+    source.write_text("\n".join([",".join(columns), *rows]))
     assert score_file(predictor, source, out).scored == 20
+    found = [line.rsplit(",", 2) for line in out.read_text().splitlines()[1:]]
     expected = predictor.predict(matrix)
-    for line, before, label, probability in zip(
-        out.read_text().splitlines()[1:],
-        lines[1:],
-        expected.label,
-        expected.probability,
-        strict=True,
-    ):
-        assert line == f"{before},{label},{probability!s}"
+    assert [record for record, _, _ in found] == rows
+    assert [label for _, label, _ in found] == expected.label.tolist()
+    numbers = np.array([number for _, _, number in found], dtype=np.float32)
+    assert numbers.tobytes() == expected.probability.tobytes()
 
 
 @pytest.mark.parametrize(
