@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from exporter.deployed import Deployed
+from exporter.program import load_program
 from exporter.torchscript import load_torchscript
 from runtime.session import Outputs, Session, present_providers
 
@@ -57,6 +58,22 @@ def torchscript(content: bytes, *, where: str) -> Contender:
         ArtifactError: when torch cannot load it.
     """
     return Contender("torchscript", _torch_answer(load_torchscript(content, where=where)))
+
+
+def program(content: bytes, *, where: str) -> Contender:
+    """The exported program, loaded as anyone would.
+
+    Args:
+        content: of the file.
+        where: path for messages.
+
+    Returns:
+        The contender ``program``.
+
+    Raises:
+        ArtifactError: when torch cannot load it.
+    """
+    return Contender("program", _torch_answer(load_program(content, where=where)))
 
 
 def onnx(content: bytes, provider: Provider, *, where: str) -> Contender:

@@ -1,4 +1,4 @@
-"""The two model files of a bundle: made from a run, and proven.
+"""The model files of a bundle: made from a run, and proven.
 
 In: a run, or layers and the files' content. Out: the files, or the report of their proof. A file
 that breaks the model contract is a ``ParityError``, one that cannot be loaded an
@@ -17,8 +17,9 @@ from exporter.deployed import Deployed
 from exporter.layers import model_of
 from exporter.onnx_model import write_onnx
 from exporter.parity import prove
+from exporter.program import capture_program, write_program
 from exporter.torchscript import write_torchscript
-from runtime.manifest import ONNX_MODEL, TORCHSCRIPT_MODEL
+from runtime.manifest import ONNX_MODEL, PROGRAM_MODEL, TORCHSCRIPT_MODEL
 from trainer.device import reproducible
 
 if TYPE_CHECKING:
@@ -38,29 +39,38 @@ class ModelFiles:
     Attributes:
         onnx: of ``model.onnx``.
         torchscript: of ``model.torchscript.pt``.
+        program: of ``model.pt2``.
     """
 
     onnx: bytes
     torchscript: bytes
+    program: bytes
 
     def write(self, folder: Path) -> None:
-        """Write both files into a folder."""
+        """Write the files into a folder."""
         (folder / ONNX_MODEL).write_bytes(self.onnx)
         (folder / TORCHSCRIPT_MODEL).write_bytes(self.torchscript)
+        (folder / PROGRAM_MODEL).write_bytes(self.program)
 
     @classmethod
     def read(cls, folder: Path) -> ModelFiles:
-        """Read both files from a folder."""
-        return cls((folder / ONNX_MODEL).read_bytes(), (folder / TORCHSCRIPT_MODEL).read_bytes())
+        """Read the files from a folder."""
+        return cls(
+            onnx=(folder / ONNX_MODEL).read_bytes(),
+            torchscript=(folder / TORCHSCRIPT_MODEL).read_bytes(),
+            program=(folder / PROGRAM_MODEL).read_bytes(),
+        )
 
 
 def convert_run(run: Run) -> ModelFiles:
-    """Write a run's model in both forms; nothing is proven yet."""
+    """Write a run's model in every form; nothing is proven yet."""
     # A copy without gradients: what is served should not record how to differentiate it.
     deployed = Deployed(copy.deepcopy(run.model)).eval().requires_grad_(requires_grad=False)
+    program = capture_program(deployed, run.record.schema)
     return ModelFiles(
-        onnx=write_onnx(deployed, run.record.schema, name=run.record.model),
+        onnx=write_onnx(program, run.record.schema, name=run.record.model),
         torchscript=write_torchscript(deployed, run.record.schema),
+        program=write_program(program),
     )
 
 
@@ -72,7 +82,7 @@ def prove_files(
     *,
     where: Path = Path(),
 ) -> Report:
-    """Run PyTorch and both files, ONNX on every provider of this machine, on all rows.
+    """Run PyTorch and every file, ONNX on every provider of this machine, on all rows.
 
     Args:
         files: to prove.
@@ -92,6 +102,7 @@ def prove_files(
     matrix = [
         contenders.eager(model_of(layers)),
         contenders.torchscript(files.torchscript, where=str(where / TORCHSCRIPT_MODEL)),
+        contenders.program(files.program, where=str(where / PROGRAM_MODEL)),
         *contenders.onnx_everywhere(files.onnx, where=str(where / ONNX_MODEL)),
     ]
     with reproducible("cpu"):  # a second thread helps no batch here and can cost a hundredfold

@@ -1,6 +1,6 @@
 """Write ``model.onnx`` and check that a file keeps the model contract.
 
-In: a deployed module and its schema. Out: bytes, the same for the same weights in any folder.
+In: an exported program and its schema. Out: bytes, the same for the same weights in any folder.
 An exporter's model that breaks the contract (a frozen batch, other names, foreign metadata) is a
 ``ParityError``; bytes that are no ONNX model are an ``ArtifactError``.
 """
@@ -20,17 +20,19 @@ from google.protobuf.message import (  # type: ignore[import-untyped]  # publish
     Message,
 )
 
+from exporter.program import BATCH
 from runtime.errors import ArtifactError, ParityError
 from runtime.manifest import FORMAT, Requirements, signature_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from torch.export import ExportedProgram
+
     from runtime.manifest import Tensor
     from runtime.schema import Schema
 
 OPSET = 20  # fixed, so that a new torch does not change what the bundle asks of its engine
-_BATCH = "batch"
 _DATATYPES: dict[int, str] = {onnx.TensorProto.FLOAT: "FP32", onnx.TensorProto.INT64: "INT64"}
 # onnxruntime releases with the newest opset and IR version that each loads, oldest first. Measured:
 # the exported graph, stamped with each opset and IR version, loaded by each release.
@@ -43,18 +45,19 @@ _ENGINES = (
 )
 
 
-def write_onnx(model: torch.nn.Module, schema: Schema, *, name: str) -> bytes:
-    """Export a module to ONNX, with a symbolic batch and the schema as metadata.
+def write_onnx(program: ExportedProgram, schema: Schema, *, name: str) -> bytes:
+    """Convert a program to ONNX, with a symbolic batch and the schema as metadata.
 
     Args:
-        model: with the contract's outputs, on the CPU, in evaluation mode.
+        program: with the contract's outputs.
         schema: written into the metadata, so that the file alone is usable anywhere.
         name: of the model.
 
     Returns:
         The file's bytes.
     """
-    exported = _export(model, schema)
+    exported = _export(program)
+    _name_batch(exported)
     _strip(exported)
     del exported.graph.value_info[:]  # shapes that every reader infers, and quantisers trip over
     exported.producer_name, exported.producer_version = "onnxferry", str(FORMAT)
@@ -104,24 +107,31 @@ def check_contract(content: bytes, schema: Schema, *, name: str, where: str) -> 
     return _requirements(model, where)
 
 
-def _export(model: torch.nn.Module, schema: Schema) -> onnx.ModelProto:
-    example = torch.zeros(2, schema.n_features)  # a batch of 1 would be taken for a constant
+def _export(program: ExportedProgram) -> onnx.ModelProto:
     with _quiet():
-        program = torch.onnx.export(
-            model,
-            (example,),
+        converted = torch.onnx.export(
+            program,
+            (),
             dynamo=True,
-            dynamic_shapes=({0: torch.export.Dim(_BATCH)},),
             input_names=["features"],
             output_names=["label", "probabilities", "logits"],
             opset_version=OPSET,
             external_data=False,
             verbose=False,
         )
-    if program is None:
+    if converted is None:
         raise ParityError("torch.onnx.export returned no model; use the torch of constraints.txt")
-    exported: onnx.ModelProto = program.model_proto
+    exported: onnx.ModelProto = converted.model_proto
     return exported
+
+
+def _name_batch(exported: onnx.ModelProto) -> None:
+    """Call the symbolic batch ``batch``, which torch names by a counter; a frozen one stays."""
+    given = exported.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    for value in (*exported.graph.input, *exported.graph.output):
+        for dimension in value.type.tensor_type.shape.dim:
+            if given and dimension.dim_param == given:
+                dimension.dim_param = BATCH
 
 
 @contextmanager
@@ -169,7 +179,7 @@ def _describe(value: onnx.ValueInfoProto) -> str:
 
 
 def _describe_promised(tensor: Tensor) -> str:
-    sizes = [_BATCH if size < 0 else size for size in tensor.shape]
+    sizes = [BATCH if size < 0 else size for size in tensor.shape]
     return f"{tensor.name}: {tensor.datatype} {sizes}"
 
 

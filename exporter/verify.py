@@ -17,7 +17,7 @@ from exporter.torchscript import load_torchscript
 from runtime.bundle import read_bundle
 from runtime.errors import ArtifactError, ParityError
 from runtime.golden import check_golden, load_golden
-from runtime.manifest import GOLDEN, MANIFEST, ONNX_MODEL, TORCHSCRIPT_MODEL
+from runtime.manifest import GOLDEN, MANIFEST, ONNX_MODEL, PROGRAM_MODEL, TORCHSCRIPT_MODEL
 from runtime.session import Session, present_providers
 
 if TYPE_CHECKING:
@@ -47,15 +47,20 @@ def verify_bundle(path: Path) -> Report:
     """
     bundle = read_bundle(path)
     manifest = bundle.manifest
-    if TORCHSCRIPT_MODEL not in bundle.files:
-        raise ArtifactError(f"{path} has no {TORCHSCRIPT_MODEL} to prove it by; export it again")
+    for name in (TORCHSCRIPT_MODEL, PROGRAM_MODEL):
+        if name not in bundle.files:
+            raise ArtifactError(f"{path} has no {name} to prove; export it again")
     where = str(path / TORCHSCRIPT_MODEL)
     module = load_torchscript(bundle.files[TORCHSCRIPT_MODEL], where=where)
     layers = layers_from_state(module.state_dict(), manifest.schema, where=where)
     golden = load_golden(bundle.files[GOLDEN], manifest.schema, where=str(path / GOLDEN))
     _check_promises(bundle)
     rows = draw_rows(manifest.schema, layers, golden.features)
-    files = ModelFiles(bundle.files[ONNX_MODEL], bundle.files[TORCHSCRIPT_MODEL])
+    files = ModelFiles(
+        onnx=bundle.files[ONNX_MODEL],
+        torchscript=bundle.files[TORCHSCRIPT_MODEL],
+        program=bundle.files[PROGRAM_MODEL],
+    )
     report = prove_files(files, layers, rows, ask_oracle(layers, rows.features), where=path)
     if report:
         _check_golden_rows(bundle, golden)

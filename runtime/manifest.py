@@ -18,6 +18,7 @@ FORMAT: Final = 1
 MANIFEST = "manifest.json"
 ONNX_MODEL = "model.onnx"
 TORCHSCRIPT_MODEL = "model.torchscript.pt"
+PROGRAM_MODEL = "model.pt2"
 GOLDEN = "golden.npz"
 PARITY = "parity.json"
 

@@ -36,7 +36,8 @@ KEYS = {
 }
 VERSION = re.compile(r"simplenet [0-9a-f]{12}: golden\.npz, model\.onnx, .*, parity\.json")
 PROVEN = re.compile(
-    r"proven: eager, torchscript, onnx-cpu(, onnx-cuda)? in batches of 0, 1, 2, 31, 32, 33, 4096, "
+    r"proven: eager, torchscript, program, onnx-cpu(, onnx-cuda)? "
+    r"in batches of 0, 1, 2, 31, 32, 33, 4096, "
     r"[\d,]+ rows each; worst error 0\.\d+ of its bound, "
     r"\d+ rows undecidable \(and \d+ by design\), \d+\.\d s"
 )

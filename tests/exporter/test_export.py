@@ -17,7 +17,14 @@ from exporter.torchscript import write_torchscript
 from runtime.bundle import read_bundle
 from runtime.errors import ArtifactError, ParityError, UsageError
 from runtime.golden import check_golden, load_golden
-from runtime.manifest import GOLDEN, MANIFEST, ONNX_MODEL, PARITY, TORCHSCRIPT_MODEL
+from runtime.manifest import (
+    GOLDEN,
+    MANIFEST,
+    ONNX_MODEL,
+    PARITY,
+    PROGRAM_MODEL,
+    TORCHSCRIPT_MODEL,
+)
 from runtime.session import Session
 from trainer.model import SimpleNet
 from trainer.run import Run, load_run, save_run
@@ -242,7 +249,7 @@ def test_the_message_names_contender_batch_and_row(
     """Whoever reads it knows what to run again: input, got, expected and bound."""
     wrong = edited(files, ONNX_FAULTS["a weight a thousandth too large"])
     message = check_refused(run_folder, tmp_path / "bundle", wrong)
-    assert message.startswith("parity failed in 6 of 21 runs, first in onnx-cpu at batch 1: ")
+    assert message.startswith("parity failed in 6 of 28 runs, first in onnx-cpu at batch 1: ")
     assert "known row 0, features [" in message
     assert "got logits[0] = " in message
     assert ", expected " in message
@@ -315,7 +322,7 @@ def test_a_bundle_is_complete_and_says_what_it_is(bundle: Path, run: Run) -> Non
     """Manifest, hashes, signature, provenance, requirements and proof are in it."""
     opened = read_bundle(bundle)
     manifest, record = opened.manifest, run.record
-    assert set(opened.files) == {ONNX_MODEL, TORCHSCRIPT_MODEL, GOLDEN, PARITY}
+    assert set(opened.files) == {ONNX_MODEL, TORCHSCRIPT_MODEL, PROGRAM_MODEL, GOLDEN, PARITY}
     assert manifest.schema == record.schema
     assert manifest.training == record.metrics
     assert manifest.model.name == "simplenet"
@@ -355,4 +362,5 @@ def test_golden_rows_pass_through_the_session_that_serves(bundle: Path) -> None:
 def test_cuda_takes_part_in_the_proof(run_folder: Path, files: ModelFiles, tmp_path: Path) -> None:
     """Where a GPU is, the bundle is proven on it too."""
     exported = export_run(run_folder, tmp_path / "bundle", convert=lambda _: files)
-    assert exported.report.contenders == ("eager", "torchscript", "onnx-cpu", "onnx-cuda")
+    names = ("eager", "torchscript", "program", "onnx-cpu", "onnx-cuda")
+    assert exported.report.contenders == names

@@ -10,6 +10,7 @@ import pytest
 
 from exporter.deployed import Deployed
 from exporter.onnx_model import check_contract, write_onnx
+from exporter.program import capture_program
 from runtime.errors import ArtifactError, ParityError
 from runtime.schema import Feature, Schema
 from runtime.session import Session
@@ -25,7 +26,9 @@ NAME = "simplenet"
 def test_exporting_is_quiet(capfd: pytest.CaptureFixture[str]) -> None:
     """What torch says of missing packages and old interfaces does not reach the user."""
     schema = Schema("kind", (Feature("größe (cm)", 0, 1),), ("a", "b", "c"))
-    content = write_onnx(Deployed(SimpleNet(1, 3, (4, 5))).eval(), schema, name=NAME)
+    content = write_onnx(
+        capture_program(Deployed(SimpleNet(1, 3, (4, 5))).eval(), schema), schema, name=NAME
+    )
     spoken = capfd.readouterr()
     assert (spoken.out, spoken.err) == ("", "")
     assert check_contract(content, schema, name=NAME, where="it").opset == 20

@@ -58,7 +58,7 @@ def test_a_bundle_is_proven_again_from_itself_alone(bundle: Path) -> None:
     report = verify_bundle(bundle)
     assert report
     assert report.failure is None
-    assert report.contenders[:3] == ("eager", "torchscript", "onnx-cpu")
+    assert report.contenders[:4] == ("eager", "torchscript", "program", "onnx-cpu")
     assert report.batches == (0, 1, 2, 31, 32, 33, 4096)
     assert report.rows > 4096
     assert 0 < report.worst_error_over_bound < 1
@@ -73,7 +73,7 @@ def test_a_torchscript_model_of_another_seed_fails(copied: Path) -> None:
     report = verify_bundle(copied)
     assert not report
     assert report.failure is not None
-    assert (report.failure.contender, report.failure.batch) == ("onnx-cpu", 1)
+    assert (report.failure.contender, report.failure.batch) == ("program", 1)
 
 
 def test_altered_golden_rows_fail(copied: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_bundle_without_torchscript_cannot_be_proven(copied: Path) -> None:
     manifest = read_manifest(copied)
     files = {name: file for name, file in manifest.files.items() if name != TORCHSCRIPT_MODEL}
     write_manifest(copied, msgspec.structs.replace(manifest, files=files))
-    with pytest.raises(ArtifactError, match="to prove it by"):
+    with pytest.raises(ArtifactError, match=r"no model\.torchscript\.pt to prove"):
         verify_bundle(copied)
 
 
