@@ -108,7 +108,7 @@ def check_json(done: subprocess.CompletedProcess[str]) -> None:
     answer = json.loads(done.stdout)
     assert answer.keys() == KEYS
     assert (answer["passed"], answer["bundle"]) == (True, "artifacts/bundle")
-    assert answer["contenders"][:3] == ["eager", "torchscript", "program", "onnx-cpu"]
+    assert answer["contenders"][:4] == ["eager", "torchscript", "program", "onnx-cpu"]
     assert done.stderr == ""
 
 
