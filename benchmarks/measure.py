@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 RESULTS = Path(__file__).parent / "results"
+_SAMPLING_S = 0.003
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,14 @@ class Run:
         wall: seconds.
         cpu: seconds of user and system time.
         peak: largest resident set of the process, in MiB.
+        anonymous: of that, the most that was not mapped from files such as libraries, in MiB;
+            sampled every few milliseconds, on Linux only.
     """
 
     wall: float
     cpu: float
     peak: float
+    anonymous: float
 
 
 def run(command: Sequence[str]) -> Run:
@@ -48,14 +54,15 @@ def run(command: Sequence[str]) -> Run:
     """
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    with process:
+    with process, _Sampler(process.pid) as sampler:
         message = process.stderr.read() if process.stderr else b""
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     wall = time.perf_counter() - started
     if process.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{message.decode()}")
-    return Run(wall, usage.ru_utime + usage.ru_stime, _mebibytes(usage.ru_maxrss))
+    cpu = usage.ru_utime + usage.ru_stime
+    return Run(wall, cpu, _mebibytes(usage.ru_maxrss), sampler.most)
 
 
 def race(contenders: Mapping[str, Sequence[str]], runs: int) -> dict[str, list[Run]]:
@@ -78,21 +85,22 @@ def race(contenders: Mapping[str, Sequence[str]], runs: int) -> dict[str, list[R
 
 
 def table(measured: Mapping[str, Sequence[Run]]) -> str:
-    """Write medians, and the ratio of each contender's wall time and memory to the first's."""
+    """Write medians, and each contender's wall time and memory (MiB) over the first's."""
     ours = next(iter(measured.values()))
     lines = [
-        "| contender | wall s | CPU s | peak MiB | wall ÷ ours | memory ÷ ours |",
-        "|---|---|---|---|---|---|",
+        "| contender | wall s | CPU s | peak MiB | anonymous | wall ÷ ours | peak | anonymous |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, results in measured.items():
-        wall, cpu, peak = (
+        wall, cpu, peak, anonymous = (
             statistics.median(getattr(result, unit) for result in results)
-            for unit in ("wall", "cpu", "peak")
+            for unit in ("wall", "cpu", "peak", "anonymous")
         )
-        slower = statistics.median(b.wall / a.wall for a, b in zip(ours, results, strict=True))
-        larger = statistics.median(b.peak / a.peak for a, b in zip(ours, results, strict=True))
+        ratios = " | ".join(
+            f"{_ratio(results, ours, unit):.2f}" for unit in ("wall", "peak", "anonymous")
+        )
         lines.append(
-            f"| {name} | {wall:.2f} | {cpu:.2f} | {peak:.0f} | {slower:.2f} | {larger:.2f} |"
+            f"| {name} | {wall:.2f} | {cpu:.2f} | {peak:.0f} | {anonymous:.0f} | {ratios} |"
         )
     return "\n".join(lines)
 
@@ -118,6 +126,43 @@ def report(name: str, title: str, body: str, packages: Sequence[str], *, write: 
     print(text)
     if write:
         (RESULTS / f"{name}.md").write_text(text, encoding="utf-8")
+
+
+class _Sampler:
+    """Watches a process's anonymous memory from a thread.
+
+    Attributes:
+        most: the largest seen, in MiB; NaN where the system does not tell.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.most = float("nan")
+        self._status = Path(f"/proc/{pid}/status")
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._done.wait(_SAMPLING_S):
+            try:
+                found = re.search(r"RssAnon:\s+(\d+) kB", self._status.read_text())
+            except OSError:
+                return
+            if found:
+                self.most = max(int(found[1]) / 1024, self.most if self.most > 0 else 0.0)
+
+
+def _ratio(results: Sequence[Run], ours: Sequence[Run], unit: str) -> float:
+    """Median over the pairs of runs."""
+    ratios = [getattr(b, unit) / getattr(a, unit) for a, b in zip(ours, results, strict=True)]
+    return float(statistics.median(ratios))
 
 
 def _mebibytes(maxrss: int) -> float:
