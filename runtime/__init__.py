@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from runtime.predictor import Prediction, Predictor
     from runtime.schema import Feature, Schema
-    from runtime.scoring import score_file
+    from runtime.scoring import Options, Summary, score_file
 
-__all__ = ["Feature", "Prediction", "Predictor", "Schema", "score_file"]
+__all__ = ["Feature", "Options", "Prediction", "Predictor", "Schema", "Summary", "score_file"]
 
 _HOME = {
     "Feature": "runtime.schema",
+    "Options": "runtime.scoring",
     "Prediction": "runtime.predictor",
     "Predictor": "runtime.predictor",
     "Schema": "runtime.schema",
+    "Summary": "runtime.scoring",
     "score_file": "runtime.scoring",
 }
 

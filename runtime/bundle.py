@@ -68,12 +68,22 @@ def read_bundle(path: Path) -> Bundle:
         if name not in manifest.files:
             raise ArtifactError(f"{where} does not list {name}; export the model again")
     files = {name: _read_checked(path, name, file) for name, file in manifest.files.items()}
+    if manifest.model.version != model_version(manifest.files[ONNX_MODEL]):
+        raise ArtifactError(
+            f"{where} calls the model {manifest.model.version}, which is not the digest of its "
+            f"{ONNX_MODEL}; export the model again"
+        )
     return Bundle(path, manifest, files)
 
 
 def digest(content: bytes) -> File:
     """Describe a file's content as the manifest does."""
     return File(sha256=hashlib.sha256(content).hexdigest(), size=len(content))
+
+
+def model_version(model: File) -> str:
+    """Name a model's version: the first twelve digits of the SHA-256 of ``model.onnx``."""
+    return model.sha256[:12]
 
 
 def _read_checked(folder: Path, name: str, promised: File) -> bytes:

@@ -9,32 +9,39 @@ import typer
 
 from runtime import console
 from runtime.choices import BadRows, ProviderChoice
-from runtime.command_line import JsonOption, new_app
+from runtime.command_line import DEFAULT_BUNDLE, JsonOption, new_app
+from runtime.errors import ParityError
+from runtime.files import STANDARD_STREAM
 
 if TYPE_CHECKING:
     from runtime.scoring import Summary
 
 app = new_app("runtime", "Score files with a proven bundle, without torch.")
 
-DEFAULT_BUNDLE = Path("artifacts/bundle")
-
 
 ProviderOption = Annotated[
     ProviderChoice,
     typer.Option(help="What runs the model; auto takes CUDA where it works and says so."),
 ]
+# typer's own look at a path would give other messages and exit codes than ours: readable=False.
+FileOption = Annotated[
+    Path, typer.Option(help="The table to score (CSV); - is standard input.", readable=False)
+]
+OutOption = Annotated[
+    Path, typer.Option(help="Where to write; - is standard output.", readable=False)
+]
 BundleArgument = Annotated[
-    Path, typer.Argument(envvar="ONNXFERRY_BUNDLE", help="The bundle's folder.")
+    Path, typer.Argument(envvar="ONNXFERRY_BUNDLE", help="The bundle's folder.", readable=False)
 ]
 
 
 @app.command()
 def predict(
-    file: Annotated[Path, typer.Option(help="The table to score (CSV); - is standard input.")],
+    file: FileOption,
     bundle: Annotated[
-        Path, typer.Option(envvar="ONNXFERRY_BUNDLE", help="The bundle's folder.")
+        Path, typer.Option(envvar="ONNXFERRY_BUNDLE", help="The bundle's folder.", readable=False)
     ] = DEFAULT_BUNDLE,
-    out: Annotated[Path, typer.Option(help="Where to write; - is standard output.")] = Path("-"),
+    out: OutOption = STANDARD_STREAM,
     provider: ProviderOption = "auto",
     bad_rows: Annotated[
         BadRows,
@@ -44,7 +51,7 @@ def predict(
         ),
     ] = "fail",
     rejects: Annotated[
-        Path | None, typer.Option(help="Where --bad-rows reject lists them.")
+        Path | None, typer.Option(help="Where --bad-rows reject lists them.", readable=False)
     ] = None,
     proba: Annotated[
         bool, typer.Option("--proba", help="Add one column a class with its probability.")
@@ -69,7 +76,7 @@ def predict(
         summary = score_file(predictor, file, out, options, on_progress)
     if as_json:
         answer = console.as_json(_summary_values(summary))
-        console.say(answer) if out == Path("-") else console.show(answer)
+        console.say(answer) if out == STANDARD_STREAM else console.show(answer)
     else:
         console.say(_describe(summary, out, predictor.session.reason))
 
@@ -83,8 +90,13 @@ def verify(
     """Check a bundle's hashes and run its golden rows on this machine."""
     from runtime.predictor import Predictor
 
-    predictor = Predictor.open(bundle, provider=provider)
-    manifest = predictor.manifest
+    try:
+        predictor = Predictor.open(bundle, provider=provider)
+    except ParityError:
+        if as_json:
+            console.show(console.as_json({"passed": False, "bundle": str(bundle)}))
+        raise
+    manifest, check = predictor.manifest, predictor.check
     if as_json:
         console.show(
             console.as_json(
@@ -94,6 +106,8 @@ def verify(
                     "version": manifest.model.version,
                     "provider": predictor.provider,
                     "files": len(manifest.files),
+                    "worst_error_over_bound": check.worst_error_over_bound if check else None,
+                    "undecidable": check.undecidable if check else None,
                 }
             )
         )
@@ -132,7 +146,7 @@ def _summary_values(summary: Summary) -> dict[str, object]:
 
 
 def _describe(summary: Summary, out: Path, reason: str) -> str:
-    where = "standard output" if out == Path("-") else str(out)
+    where = "standard output" if out == STANDARD_STREAM else str(out)
     text = (
         f"{summary.scored:,} of {summary.rows:,} rows scored to {where} "
         f"in {summary.seconds:.2f} s ({summary.rows_per_second:,.0f} rows/s) "

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from runtime import console
+
+DEFAULT_RUN = Path("artifacts/run")
+DEFAULT_BUNDLE = Path("artifacts/bundle")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 

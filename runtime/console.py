@@ -6,14 +6,13 @@ message and the documented exit code; anything else is a bug of ours and keeps i
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import signal
 import sys
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
-
-import msgspec
 
 from runtime.errors import EXIT_INTERRUPTED, OnnxferryError, UnavailableError
 from runtime.files import writing
@@ -39,24 +38,29 @@ def run(app: typer.Typer, name: str) -> NoReturn:
     Raises:
         SystemExit: always.
     """
-    signal.signal(signal.SIGTERM, _end_on_sigterm)
-    _fill_closed_streams()
+    interrupts = _watch_signals()
+    _prepare_streams()
     try:
         app(prog_name=name)
     except OnnxferryError as exc:
         _fail(name, exc)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
     except ModuleNotFoundError as exc:
         if exc.name is None or exc.name.partition(".")[0] not in _TRAIN_EXTRA:
             raise
         _fail(name, _missing_extra(name, exc.name))
-    except KeyboardInterrupt:
-        sys.exit(EXIT_INTERRUPTED)
+    except Exception:
+        if interrupts:  # libraries turn an interruption into errors of their own
+            sys.exit(EXIT_INTERRUPTED)
+        raise
     sys.exit(0)
 
 
 def say(text: str = "") -> None:
-    """Tell a person something, on stderr."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is where the commands speak
+    """Tell a person something, on stderr; nobody listening is no failure."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is where the commands speak
 
 
 def show(text: str) -> None:
@@ -66,8 +70,8 @@ def show(text: str) -> None:
 
 
 def as_json(values: Mapping[str, object]) -> str:
-    """Write one JSON object on one line, for machines."""
-    return msgspec.json.encode(values).decode()
+    """Write one JSON object on one line, for machines; plain ASCII, whatever a path contains."""
+    return json.dumps(values, separators=(",", ":"))
 
 
 @contextmanager
@@ -98,18 +102,53 @@ def _settle_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _fill_closed_streams() -> None:
-    """Open what the caller closed (``>&-``), lest an output file take its number and its text."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+def _prepare_streams() -> None:
+    """Make the standard streams fit to be written, whatever the caller did to them."""
+    # Closed by the caller (``>&-``): taken, lest an output file take the number and the text.
+    # Stdout is opened for reading, so that writing an answer fails as for any other program.
+    for name, mode, flags in (
+        ("stdin", "r", os.O_RDONLY),
+        ("stdout", "w", os.O_RDONLY),
+        ("stderr", "w", os.O_WRONLY),
+    ):
         if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - for good
+            setattr(sys, name, os.fdopen(os.open(os.devnull, flags), mode))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a sign shows its number
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _missing_extra(name: str, module: str) -> UnavailableError:
+    build = "cpu" if _is_installed("onnxruntime") else "gpu"  # never both
     return UnavailableError(
-        f'{name} needs {module}, which is not installed: pip install "onnxferry[train,gpu]" '
-        '(or "onnxferry[train,cpu]" where there is no onnxruntime-gpu)'
+        f'{name} needs {module}, which is not installed: pip install "onnxferry[train,{build}]"'
     )
+
+
+def _is_installed(distribution: str) -> bool:
+    from importlib import metadata
+
+    with suppress(metadata.PackageNotFoundError):
+        return bool(metadata.distribution(distribution))
+    return False
+
+
+def _watch_signals() -> list[int]:
+    """Leave by an exception on SIGTERM and SIGINT, so that temporary outputs are removed.
+
+    Returns:
+        The interruptions so far, a list that grows.
+    """
+    interrupts: list[int] = []
+
+    def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+        interrupts.append(number)
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
+        signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, _end_on_sigterm)
+    return interrupts
 
 
 def _end_on_sigterm(_signal: int, _frame: FrameType | None) -> NoReturn:

@@ -12,15 +12,19 @@ import errno
 import os
 import shutil
 import stat
+import sys
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
 from runtime.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+STANDARD_STREAM = Path("-")
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_FAULTS = _FULL | {errno.EIO, errno.EROFS, errno.EBADF}
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2  # linux/fs.h
 
@@ -45,7 +49,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
         with writing(path), _open_new(path, path, "wb") as stream:
             yield stream
         return
-    path = path.resolve()  # through a link: the file it names is replaced, the link stays
+    path = _resolve(path)  # through a link: the file it names is replaced, the link stays
     if path.is_dir():
         raise UsageError(f"{path} is a folder; give the name of a file to write")
     partial = _partial_name(path)
@@ -60,6 +64,29 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
         _sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def output(path: Path) -> Iterator[IO[bytes]]:
+    """Open standard output for ``-``, anything else as ``atomic_file`` does.
+
+    Args:
+        path: destination.
+
+    Yields:
+        A binary file to write to.
+
+    Raises:
+        UsageError: as ``atomic_file``.
+        DataError: as ``atomic_file``.
+    """
+    if path == STANDARD_STREAM:
+        with writing("standard output"):
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        return
+    with atomic_file(path) as stream:
+        yield stream
 
 
 @contextmanager
@@ -80,7 +107,9 @@ def atomic_folder(path: Path, *, marker: str) -> Iterator[Path]:
         DataError: when writing fails, for example on a full disk.
     """
     _check_replaceable(path, marker)
-    path = path.resolve()
+    path = _resolve(path)
+    if Path.cwd().is_relative_to(path):
+        raise UsageError(f"{path} is the folder you are in, or above it; name another to write")
     partial = _partial_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -127,9 +156,17 @@ def writing(where: object) -> Iterator[None]:
     except BrokenPipeError:
         raise  # the reader has gone: the command stops quietly
     except OSError as exc:
-        if exc.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG}:
+        if exc.errno not in _FAULTS:
             raise
-        raise DataError(f"cannot write {where}: {exc.strerror}; make room and run again") from exc
+        advice = "; make room and run again" if exc.errno in _FULL else ""
+        raise DataError(f"cannot write {where}: {exc.strerror}{advice}") from exc
+
+
+def _resolve(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except OSError as exc:  # the current folder is gone, or links lead in a circle
+        raise UsageError(f"cannot write {path}: {exc.strerror}") from exc
 
 
 def _partial_name(path: Path) -> Path:
@@ -177,7 +214,12 @@ def _check_replaceable(path: Path, marker: str) -> None:
 def _replace_folder(new: Path, old: Path) -> None:
     """Put ``new`` at ``old``; afterwards ``new`` names what was there before, if anything."""
     if not old.exists():
-        new.rename(old)
+        try:
+            new.rename(old)
+        except OSError as exc:  # another process was first
+            if exc.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                raise
+            _replace_folder(new, old)
     elif not _exchange(new, old):
         # Two renames where the system cannot exchange: a reader may miss the folder between.
         aside = _partial_name(old)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from runtime.schema import Float32Matrix, Schema
     from runtime.session import Outputs, Session
 
+_SMALLEST = np.finfo(np.float64).tiny  # a bound of 0 is kept by an error of 0 alone
 _DTYPES: dict[str, type[np.generic]] = {
     "features": np.float32,
     "label": np.int64,
@@ -85,7 +86,22 @@ def load_golden(content: bytes, schema: Schema, *, where: str) -> Golden:
     return golden
 
 
-def check_golden(session: Session, golden: Golden, *, where: str) -> None:
+@dataclass(frozen=True, slots=True)
+class GoldenCheck:
+    """How the golden rows came out; all of them within their bounds.
+
+    Attributes:
+        rows: that were run.
+        worst_error_over_bound: largest error of a logit or probability over its bound.
+        undecidable: rows on which a correct engine may answer another label.
+    """
+
+    rows: int
+    worst_error_over_bound: float
+    undecidable: int
+
+
+def check_golden(session: Session, golden: Golden, *, where: str) -> GoldenCheck:
     """Run the golden rows and compare them with the oracle's answers.
 
     Args:
@@ -93,23 +109,30 @@ def check_golden(session: Session, golden: Golden, *, where: str) -> None:
         golden: rows, answers and bounds.
         where: name of the bundle for messages.
 
+    Returns:
+        How near the answers came to their bounds.
+
     Raises:
         ParityError: when an answer leaves its bound; names the first such row.
     """
     got = session.run(golden.features)
+    worst = 0.0
     for name in ("logits", "probabilities"):
         expected, bound = getattr(golden, name), getattr(golden, f"{name}_bound")
         # Written so that NaN counts as outside.
-        outside = ~(np.abs(getattr(got, name) - expected) <= bound)
+        error = np.abs(getattr(got, name) - expected)
+        outside = ~(error <= bound)
         if outside.any():
             row, column = (int(at) for at in np.argwhere(outside)[0])
             raise ParityError(
                 f"{where}: on {session.provider} golden row {row} "
                 f"(features {golden.features[row].tolist()}) gives {name}[{column}] = "
-                f"{getattr(got, name)[row, column]!r}, expected {expected[row, column]!r} "
+                f"{getattr(got, name)[row, column]:.9g}, expected {expected[row, column]:.9g} "
                 f"± {bound[row, column]:.3g}; do not serve this bundle here"
             )
+        worst = max(worst, float((error / np.maximum(bound, _SMALLEST)).max()))
     _check_labels(session, golden, got, where)
+    return GoldenCheck(len(golden.label), worst, int((~golden.decidable).sum()))
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:

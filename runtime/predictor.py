@@ -11,14 +11,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from runtime.bundle import read_bundle
 from runtime.errors import ArtifactError, DataError, SchemaError, UnavailableError
-from runtime.golden import check_golden, load_golden
+from runtime.golden import GoldenCheck, check_golden, load_golden
 from runtime.manifest import GOLDEN, MANIFEST, ONNX_MODEL, Manifest, signature_of
 from runtime.schema import Float32Matrix, Schema, to_float32
 from runtime.session import Outputs, Session, engine_version
@@ -48,11 +48,20 @@ class Prediction:
 
 
 class Predictor:
-    """A proven bundle, ready to answer; safe to use from several threads."""
+    """A proven bundle, ready to answer; safe to use from several threads.
 
-    def __init__(self, manifest: Manifest, session: Session) -> None:
+    Attributes:
+        manifest: what the bundle says of itself.
+        session: the model, loaded.
+        check: how the golden rows came out; None when they were not run.
+    """
+
+    def __init__(
+        self, manifest: Manifest, session: Session, check: GoldenCheck | None = None
+    ) -> None:
         self.manifest = manifest
         self.session = session
+        self.check = check
         self._classes = np.array(manifest.schema.classes)
 
     @classmethod
@@ -84,11 +93,8 @@ class Predictor:
             bundle.files[ONNX_MODEL], provider=provider, where=str(bundle.path / ONNX_MODEL)
         )
         _check_contract(bundle, session)
-        if check:
-            where = str(bundle.path / GOLDEN)
-            golden = load_golden(bundle.files[GOLDEN], bundle.manifest.schema, where=where)
-            check_golden(session, golden, where=str(bundle.path))
-        return cls(bundle.manifest, session)
+        checked = _check_golden_rows(bundle, session) if check else None
+        return cls(bundle.manifest, session, checked)
 
     @property
     def schema(self) -> Schema:
@@ -112,19 +118,22 @@ class Predictor:
         return self.session.run(features)
 
     def predict(self, features: npt.ArrayLike) -> Prediction:
-        """Predict a matrix whose columns are in the schema's order.
+        """Predict a matrix whose columns are in the schema's order, or a table by its names.
 
         Args:
             features: ``(rows, n_features)`` numbers; float32 is used as it is, anything else is
-                read as float64 and rounded once.
+                read as float64 and rounded once. A table that names its columns (pyarrow, pandas,
+                polars) is bound by these names, as in ``predict_columns``.
 
         Returns:
             Labels and probabilities of the rows.
 
         Raises:
-            SchemaError: when the matrix has another width.
+            SchemaError: when the matrix has another width, or the table lacks a column.
             DataError: when a value is no number, NaN, infinite or beyond float32.
         """
+        if _column_names(features) is not None:
+            return self.predict_columns(cast("Mapping[str, npt.ArrayLike]", features))
         matrix = _as_numbers(features)
         if matrix.ndim != 2 or matrix.shape[1] != self.schema.n_features:  # noqa: PLR2004 - rows and columns
             raise SchemaError(
@@ -139,8 +148,8 @@ class Predictor:
         """Predict named columns; order does not matter, further columns are ignored.
 
         Args:
-            columns: ``(rows,)`` numbers by column name: a dict, or a table that gives its
-                columns by name.
+            columns: ``(rows,)`` numbers by column name: a dict, or a table of pyarrow, pandas or
+                polars.
 
         Returns:
             Labels and probabilities of the rows.
@@ -150,7 +159,8 @@ class Predictor:
             DataError: when columns differ in length, or a value is no number, NaN, infinite or
                 beyond float32.
         """
-        self.schema.bind(list(columns))
+        names = _column_names(columns)
+        self.schema.bind(list(columns) if names is None else names)
         wanted = [np.asarray(columns[name]) for name in self.schema.feature_names]
         if len({column.shape for column in wanted}) != 1 or wanted[0].ndim != 1:
             shapes = {name: np.shape(columns[name]) for name in self.schema.feature_names}
@@ -177,6 +187,15 @@ class Predictor:
         return Prediction(self._classes[outputs.label], chosen[:, 0], outputs.probabilities)
 
 
+def _column_names(table: object) -> list[str] | None:
+    """Ask a table for the names of its columns; None for what has none, as a matrix or a dict."""
+    for attribute in ("column_names", "columns"):  # pyarrow; pandas and polars
+        names = getattr(table, attribute, None)
+        if names is not None:
+            return [str(name) for name in names]
+    return None
+
+
 def _as_numbers(values: npt.ArrayLike) -> npt.NDArray[Any]:
     """Take what numpy understands as real numbers; text is for tables, with rules of their own."""
     try:
@@ -188,6 +207,12 @@ def _as_numbers(values: npt.ArrayLike) -> npt.NDArray[Any]:
     if array.dtype.kind not in "biuf":
         raise DataError(f"the features are no numbers (dtype {array.dtype})")
     return array
+
+
+def _check_golden_rows(bundle: Bundle, session: Session) -> GoldenCheck:
+    where = str(bundle.path / GOLDEN)
+    golden = load_golden(bundle.files[GOLDEN], bundle.manifest.schema, where=where)
+    return check_golden(session, golden, where=str(bundle.path))
 
 
 def _check_engine(bundle: Bundle) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from runtime.files import STANDARD_STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 @contextmanager
@@ -22,7 +24,9 @@ def scoring_progress(source: Path, out: Path) -> Iterator[Callable[[int, int], N
     Yields:
         What to call with the bytes read and the rows written, or None off a terminal.
     """
-    on_screen = out == Path("-") and sys.stdout.isatty()  # there the rows themselves say enough
+    on_screen = (
+        out == STANDARD_STREAM and sys.stdout.isatty()
+    )  # there the rows themselves say enough
     if on_screen or not sys.stderr.isatty():
         yield None
         return

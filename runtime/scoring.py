@@ -7,6 +7,7 @@ In: a predictor and a table. Out: the table with its answers, and a ``Summary``.
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import sys
@@ -15,11 +16,12 @@ from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, get_args
 
 from runtime.answers import Answers
+from runtime.choices import BadRows
 from runtime.errors import BadRowsError, DataError, UsageError
-from runtime.files import atomic_file, is_special, writing
+from runtime.files import STANDARD_STREAM, atomic_file, is_special, writing
 from runtime.ordered import map_ordered
 from runtime.tables.csv_reader import BadRow, Block, CsvReader, parse_features, without_answer
 from runtime.tables.csv_writer import REJECTS_HEADER, encode_record, encode_rejects
@@ -27,10 +29,9 @@ from runtime.tables.csv_writer import REJECTS_HEADER, encode_record, encode_reje
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from runtime.choices import BadRows
     from runtime.predictor import Predictor
+    from runtime.tables.csv_reader import Source
 
-STANDARD_STREAM = Path("-")
 _SHOWN_BAD_ROWS = 10
 _SHOWN_CHARACTERS = 60  # of a bad cell
 _MOST_THREADS = 8
@@ -54,6 +55,13 @@ class Options:
     prefix: str = ""
     rejects: Path | None = None
     threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.bad_rows not in get_args(BadRows):
+            choices = ", ".join(get_args(BadRows))
+            raise UsageError(f"no policy {self.bad_rows!r} for bad rows: choose {choices}")
+        if self.rejects and self.bad_rows != "reject":
+            raise UsageError("--rejects lists what --bad-rows reject leaves out: give both")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +114,22 @@ class _Tally:
         self.first += bad[: _SHOWN_BAD_ROWS - len(self.first)]
 
 
+@dataclass(frozen=True, slots=True)
+class _Sink:
+    """An output and its name: with two of them open, it must be clear which one fails."""
+
+    name: str
+    stream: IO[bytes]
+
+    def write(self, data: bytes | memoryview) -> None:
+        with writing(self.name):
+            self.stream.write(data)
+
+    def flush(self) -> None:
+        with writing(self.name):
+            self.stream.flush()
+
+
 def score_file(
     predictor: Predictor,
     source: Path | str,
@@ -148,7 +172,7 @@ def score_file(
         )
         score = _scorer(predictor, reader, features, answers, tally)
         sink = stack.enter_context(_open_sink(out))
-        reject_sink = stack.enter_context(atomic_file(rejects)) if rejects else None
+        reject_sink = stack.enter_context(_open_sink(rejects)) if rejects else None
         sink.write(answers.header(reader.header))
         if reject_sink:
             reject_sink.write(encode_record(REJECTS_HEADER))
@@ -164,6 +188,9 @@ def score_file(
         if tally.refused:
             raise BadRowsError(_describe_bad(_name(source), out, tally))
         sink.write(reader.tail or reader.header.terminator)
+        for written in (sink, reject_sink):  # a full disk must show before either takes its place
+            if written:
+                written.flush()
     return Summary(
         rows=tally.rows,
         scored=tally.rows - tally.rejected,
@@ -257,9 +284,9 @@ def _name(source: Path) -> str:
 
 
 @contextmanager
-def _open_source(source: Path) -> Iterator[IO[bytes]]:
+def _open_source(source: Path) -> Iterator[Source]:
     if source == STANDARD_STREAM:
-        yield sys.stdin.buffer
+        yield io.FileIO(sys.stdin.fileno(), closefd=False)
         return
     try:
         stream = source.open("rb", buffering=0)
@@ -270,14 +297,12 @@ def _open_source(source: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _open_sink(out: Path) -> Iterator[IO[bytes]]:
+def _open_sink(out: Path) -> Iterator[_Sink]:
     if out == STANDARD_STREAM:
-        with writing("standard output"):
-            yield sys.stdout.buffer
-            sys.stdout.buffer.flush()
+        yield _Sink("standard output", sys.stdout.buffer)
         return
     with atomic_file(out) as stream:
-        yield stream
+        yield _Sink(str(out), stream)
 
 
 def _available_processors() -> int:

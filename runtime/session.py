@@ -10,18 +10,18 @@ from __future__ import annotations
 import ctypes
 from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from runtime.errors import ArtifactError, UnavailableError
+from runtime.choices import ProviderChoice
+from runtime.errors import ArtifactError, UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     import numpy.typing as npt
 
-    from runtime.choices import ProviderChoice
     from runtime.schema import Float32Matrix
 
 Provider = Literal["cpu", "cuda"]
@@ -190,6 +190,8 @@ def _is_installed(distribution: str) -> bool:
 
 def _choose(ort: ModuleType, choice: ProviderChoice) -> tuple[Provider, str]:
     """Settle on a provider and the reason for it."""
+    if choice not in get_args(ProviderChoice):
+        raise UsageError(f"no provider {choice!r}: choose {', '.join(get_args(ProviderChoice))}")
     if choice == "cpu":
         return "cpu", "asked for"
     obstacle = _why_no_cuda(ort)

@@ -5,42 +5,41 @@ Torch is imported by the command that needs it, so that help and ``sample`` star
 
 from __future__ import annotations
 
-import sys
-from contextlib import contextmanager
+import shlex
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from runtime import console
-from runtime.command_line import JsonOption, new_app
-from runtime.files import atomic_file
+from runtime.command_line import DEFAULT_RUN, JsonOption, new_app
+from runtime.files import STANDARD_STREAM, output
 from trainer.config import DeviceChoice, Preset, configure
 from trainer.seeds import DEFAULT_SEED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from trainer.pipeline import Outcome
 
-app = new_app("trainer", "Fit a classifier and leave a run that the exporter starts from.")
+SampleOption = Annotated[
+    Path, typer.Option(help="The CSV file to write; - is standard output.", readable=False)
+]
 
-DEFAULT_RUN = Path("artifacts/run")
-_STDOUT = Path("-")
+app = new_app("trainer", "Fit a classifier and leave a run that the exporter starts from.")
 
 
 @app.command()
 def sample(
     rows: Annotated[int, typer.Option(help="How many products.")],
-    out: Annotated[Path, typer.Option(help="The CSV file to write; - is standard output.")],
+    out: SampleOption,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = DEFAULT_SEED,
 ) -> None:
     """Write synthetic products: price, rating, popular."""
     from trainer.sample import write_sample
 
-    with _open_output(out) as stream:
+    with console.until_reader_leaves(), output(out) as stream:
         write_sample(stream, rows, seed=seed)
-    console.say(f"{rows:,} products written to {'standard output' if out == _STDOUT else out}")
+    where = "standard output" if out == STANDARD_STREAM else str(out)
+    console.say(f"{rows:,} products written to {where}")
 
 
 @app.command()
@@ -94,17 +93,6 @@ def fit(
         console.say(_describe(outcome, out))
 
 
-@contextmanager
-def _open_output(out: Path) -> Iterator[IO[bytes]]:
-    """Standard output for ``-``, else a file that appears when it is complete."""
-    if out == _STDOUT:
-        with console.until_reader_leaves():
-            yield sys.stdout.buffer
-    else:
-        with atomic_file(out) as stream:
-            yield stream
-
-
 def _values(outcome: Outcome, out: Path) -> dict[str, object]:
     metrics = outcome.run.record.metrics
     return {
@@ -122,12 +110,12 @@ def _values(outcome: Outcome, out: Path) -> dict[str, object]:
 
 def _describe(outcome: Outcome, out: Path) -> str:
     metrics, last, device = outcome.run.record.metrics, outcome.last, outcome.device
-    next_command = "exporter export" if out == DEFAULT_RUN else f"exporter export --run {out}"
+    option = "" if out == DEFAULT_RUN else f" --run {shlex.quote(str(out))}"
     return (
         f"{metrics['train_rows']:,.0f} rows, {last.epochs} epochs: loss {last.loss:.4f}, "
         f"accuracy {last.accuracy:.1%} of {metrics['test_rows']:,.0f} test rows, "
         f"{outcome.seconds:.2f} s on {device.name} ({device.reason})\n"
-        f"run: {out}; next: {next_command}"
+        f"run: {out}; next: exporter export{option}"
     )
 
 

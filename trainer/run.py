@@ -19,10 +19,11 @@ import msgspec
 import torch
 from safetensors.torch import save
 
+from runtime.bundle import digest
 from runtime.manifest import File, Record, Scalar, parse_record, to_json
 from runtime.schema import Schema
 from trainer.model import SimpleNet
-from trainer.stored import Shapes, check_tensors, damaged, describe, read_file, read_tensors
+from trainer.stored import Shapes, check_tensors, damaged, read_file, read_tensors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,7 +125,7 @@ def save_run(folder: Path, run: Run) -> Run:
         ),
         ROWS: save(rows.by_name()),
     }
-    files = {name: describe(content) for name, content in contents.items()}
+    files = {name: digest(content) for name, content in contents.items()}
     record = msgspec.structs.replace(run.record, files=files)
     for name, content in (*contents.items(), (RECORD, to_json(record))):
         (folder / name).write_bytes(content)

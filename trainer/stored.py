@@ -6,27 +6,23 @@ names the file. Links are not followed and nothing is unpickled.
 
 from __future__ import annotations
 
-import hashlib
 import stat
 from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 from safetensors.torch import load
 
+from runtime.bundle import digest
 from runtime.errors import ArtifactError
-from runtime.manifest import File
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
 
+    from runtime.manifest import File
+
 Shapes = dict[str, tuple[int, ...]]
-
-
-def describe(content: bytes) -> File:
-    """Digest and size of a file with this content."""
-    return File(sha256=hashlib.sha256(content).hexdigest(), size=len(content))
 
 
 def read_file(path: Path, *, limit: int) -> bytes:
@@ -69,7 +65,7 @@ def read_tensors(path: Path, expected: File) -> dict[str, torch.Tensor]:
         ArtifactError: when the content differs or is no safetensors.
     """
     content = read_file(path, limit=expected.size)
-    if describe(content) != expected:
+    if digest(content) != expected:
         raise damaged(path, "its size or SHA-256 differs from the record's")
     try:
         return load(content)

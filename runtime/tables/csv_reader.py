@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,13 @@ _BOM = b"\xef\xbb\xbf"
 TOO_FEW = "too few fields"
 TOO_MANY = "too many fields"
 NO_ANSWER = "no finite answer from the model"
+
+
+class Source(Protocol):
+    """Where bytes come from: an unbuffered file or pipe."""
+
+    def read(self, size: int, /) -> bytes | None:
+        """Give at most ``size`` bytes, none at the end, None where there are none for now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +145,7 @@ class Parsed:
 class CsvReader:
     """A table read as a stream of blocks."""
 
-    def __init__(self, stream: IO[bytes], *, where: str, block_size: int = BLOCK_SIZE) -> None:
+    def __init__(self, stream: Source, *, where: str, block_size: int = BLOCK_SIZE) -> None:
         """Read the header.
 
         Args:
@@ -210,10 +217,21 @@ class CsvReader:
         return starts
 
     def _read(self) -> bytes:
-        try:
-            chunk = self._stream.read(self._block_size)
-        except OSError as exc:
-            raise DataError(f"cannot read {self._where}: {exc.strerror}") from exc
+        """Read a block; a pipe gives it in pieces, and between them a signal can be heard."""
+        pieces: list[bytes] = []
+        missing = self._block_size
+        while missing > 0:
+            try:
+                piece = self._stream.read(missing)
+            except OSError as exc:
+                raise DataError(f"cannot read {self._where}: {exc.strerror}") from exc
+            if piece is None:  # neither data nor the end: half a table would pass for a whole one
+                raise DataError(f"{self._where} does not wait for its writer (it is non-blocking)")
+            if not piece:
+                break
+            pieces.append(piece)
+            missing -= len(piece)
+        chunk = b"".join(pieces)
         self.bytes_read += len(chunk)
         return chunk
 

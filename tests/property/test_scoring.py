@@ -11,7 +11,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from runtime import scoring
@@ -23,6 +23,8 @@ from runtime.tables.csv_reader import CsvReader
 PREDICTOR = functools.cache(
     lambda: Predictor.open(Path(__file__).parents[1] / "data" / "bundle", provider="cpu")
 )
+
+few = settings(max_examples=40)  # each scores several files
 
 numbers = st.floats(-100, 100, width=32).map(repr)
 good_cells = st.one_of(numbers, numbers.map('"{}"'.format), numbers.map(" {} ".format))
@@ -74,6 +76,7 @@ def records(content: bytes) -> list[list[str]]:
     return [record for record in csv.reader(io.StringIO(text, newline="")) if record]
 
 
+@few
 @given(tables(), st.sampled_from(["reject", "null"]), st.integers(1, 30), st.integers(1, 4))
 @example(b"name,price,rating\r\na,1,2\r\nb,x,2\r\nc,3,4", "null", 1, 3)
 def test_the_work_may_be_cut_up_in_any_way(
@@ -94,6 +97,7 @@ def test_the_work_may_be_cut_up_in_any_way(
     assert outcomes[0] == outcomes[1]
 
 
+@few
 @given(tables(good_rows), st.integers(1, 30))
 def test_carried_bytes_are_not_altered(data: bytes, block_size: int) -> None:
     """Taking the two new cells off each record gives back the input, to the byte."""
@@ -113,6 +117,7 @@ def test_carried_bytes_are_not_altered(data: bytes, block_size: int) -> None:
     assert len(back) - len(data) <= 2, "at most a line end is added"
 
 
+@few
 @given(tables())
 def test_no_row_is_lost_or_shifted(data: bytes) -> None:
     """Read = scored + rejected; what is scored is what the predictor says of those numbers."""
@@ -133,6 +138,7 @@ def test_no_row_is_lost_or_shifted(data: bytes) -> None:
         assert found.tobytes() == expected.probability.tobytes()
 
 
+@few
 @given(tables())
 def test_keeping_bad_rows_gives_a_table(data: bytes) -> None:
     """With ``null`` every row stays in its place, every record has as many fields as the header."""
@@ -151,6 +157,7 @@ def test_keeping_bad_rows_gives_a_table(data: bytes) -> None:
     assert [record[:5] for record in found[1:] if not record[5]] == records(kept)[1:]
 
 
+@few
 @given(tables())
 def test_rejects_hold_the_record_as_it_was(data: bytes) -> None:
     """Each rejected record is listed once, in order, with its own text."""
@@ -168,6 +175,7 @@ def test_rejects_hold_the_record_as_it_was(data: bytes) -> None:
         assert record[5].encode(errors="surrogateescape") in data
 
 
+@few
 @given(tables())
 def test_refusing_counts_what_rejecting_counts(data: bytes) -> None:
     """The default refuses exactly the tables in which ``reject`` would leave rows out."""

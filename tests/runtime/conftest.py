@@ -6,7 +6,9 @@ these tests have to run: a dozen protobuf fields are enough for Gemm, Softmax an
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +83,33 @@ def run_command(
         )
 
     return run
+
+
+@pytest.fixture
+def null_device(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A device that swallows everything, and that a faulty test may destroy."""
+    return _device(tmp_path_factory, Path("/dev/null"))
+
+
+@pytest.fixture
+def full_device(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A device with no room left."""
+    return _device(tmp_path_factory, Path("/dev/full"))
+
+
+def _device(tmp_path_factory: pytest.TempPathFactory, path: Path) -> Path:
+    """The system's device, or for someone who could replace it, root, a node of one's own."""
+    if not path.exists():
+        pytest.skip(f"needs {path} of Linux")
+    if not os.access(path.parent, os.W_OK):
+        return path
+    own = tmp_path_factory.mktemp("devices") / path.name
+    try:
+        os.mknod(own, 0o666 | stat.S_IFCHR, path.stat().st_rdev)
+        own.open("wb").close()
+    except OSError as exc:
+        pytest.skip(f"cannot make a device like {path} here: {exc.strerror}")
+    return own
 
 
 @pytest.fixture

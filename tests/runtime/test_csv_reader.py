@@ -202,6 +202,40 @@ def test_a_source_that_fails_is_an_error_of_the_data() -> None:
                 return chunk
             raise OSError(5, "Input/output error")
 
-    reader = CsvReader(Broken(b"a,b\n1,2\n"), where="t.csv", block_size=100)
+    reader = CsvReader(Broken(b"a,b\n1,2\n"), where="t.csv", block_size=8)
     with pytest.raises(DataError, match=r"cannot read t\.csv: Input/output error"):
         list(reader.blocks())
+
+
+def test_pieces_of_a_pipe_make_whole_blocks() -> None:
+    """A pipe gives a little at a time; blocks are as large as from a file all the same."""
+
+    class Pipe(io.BytesIO):
+        """Gives seven bytes at most."""
+
+        def read(self, size: int | None = -1) -> bytes:
+            return super().read(min(size or 0, 7))
+
+    data = b"a,b\n" + b"1,2\n" * 1000
+    reader = CsvReader(Pipe(data), where="t.csv", block_size=1000)
+    blocks = list(reader.blocks())
+    assert [len(block) for block in blocks] == [len(block) for block in read(data, 1000)[1]]
+    assert reader.bytes_read == len(data)
+
+
+def test_a_pipe_that_does_not_wait_is_refused() -> None:
+    """No data for now is not the end of a table: half of it must not pass for the whole."""
+
+    class Impatient:
+        """Gives a record, then says that there is nothing for now."""
+
+        given = False
+
+        def read(self, size: int, /) -> bytes | None:
+            if self.given:
+                return None
+            self.given = True
+            return b"a,b\n1,2\n"[:size]
+
+    with pytest.raises(DataError, match=r"t\.csv does not wait for its writer"):
+        CsvReader(Impatient(), where="t.csv")

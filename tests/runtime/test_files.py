@@ -250,25 +250,24 @@ def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
     assert path.read_bytes() == b"first too"
 
 
-def test_devices_are_written_in_place() -> None:
+def test_devices_are_written_in_place(null_device: Path) -> None:
     """``/dev/null`` as output stays the device it is, also for root."""
-    before = Path("/dev/null").stat()
-    with atomic_file(Path("/dev/null")) as stream:
+    before = null_device.stat()
+    with atomic_file(null_device) as stream:
         stream.write(b"gone")
-    after = Path("/dev/null").stat()
+    after = null_device.stat()
     assert stat.S_ISCHR(after.st_mode)
     assert (before.st_ino, before.st_rdev) == (after.st_ino, after.st_rdev)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full of Linux")
-def test_a_full_disk_is_an_error_of_the_data() -> None:
+def test_a_full_disk_is_an_error_of_the_data(full_device: Path) -> None:
     """No room left is said in one sentence, and the device stays what it is."""
     with (
-        pytest.raises(DataError, match="cannot write /dev/full: No space left on device"),
-        atomic_file(Path("/dev/full")) as stream,
+        pytest.raises(DataError, match=f"cannot write {full_device}: No space left on device"),
+        atomic_file(full_device) as stream,
     ):
         stream.write(b"x" * 1_000_000)
-    assert stat.S_ISCHR(Path("/dev/full").stat().st_mode)
+    assert stat.S_ISCHR(full_device.stat().st_mode)
 
 
 def test_a_pipe_is_written_in_place(tmp_path: Path) -> None:
@@ -338,6 +337,7 @@ import signal, sys
 from pathlib import Path
 from runtime.files import atomic_file, atomic_folder
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also as a job in the background
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 kind, path = sys.argv[1], Path(sys.argv[2])
 if kind == "file":

@@ -222,8 +222,13 @@ def test_a_model_of_another_bundle_is_refused(
     """Exchanging the model and mending the hash in the manifest is not enough."""
     model = (make_bundle(features=("a", "b"), classes=("x", "y")) / ONNX_MODEL).read_bytes()
     (bundle_copy / ONNX_MODEL).write_bytes(model)
-    entry = {"sha256": digest(model).sha256, "size": len(model)}
+    sha256 = digest(model).sha256
+    entry = {"sha256": sha256, "size": len(model)}
     rewrite(bundle_copy, lambda values: values["files"].update({ONNX_MODEL: entry}))
+    with pytest.raises(ArtifactError, match="not the digest"):
+        Predictor.open(bundle_copy, provider="cpu")
+    version = {"version": sha256[:12]}
+    rewrite(bundle_copy, lambda values: values["model"].update(version))
     with pytest.raises(ArtifactError, match="another schema"):
         Predictor.open(bundle_copy)
 
