@@ -177,3 +177,23 @@ def test_failing_command_stops_make(make: Make, clone: Path) -> None:
     assert "no parity" in done.stderr
     assert "Error 5" in done.stderr
     assert "runtime predict" not in _verbs(_calls(clone))
+
+
+def test_a_published_folder_survives_a_failing_goal(make: Make, clone: Path) -> None:
+    """A command that publishes and then fails, as before ``| head -1``, keeps what it made."""
+    script = clone / "env" / "bin" / "exporter"
+    script.write_text(script.read_text() + "exit 141\n")
+    done = make("VENV=env", "export", folder=clone)
+    assert done.returncode != 0
+    assert (clone / "artifacts/bundle/manifest.json").exists()
+
+
+def test_a_bundle_from_elsewhere_is_used_not_replaced(make: Make, clone: Path) -> None:
+    """``make predict`` scores with a bundle that came without its run."""
+    manifest = clone / "artifacts/bundle/manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.touch()
+    assert make("VENV=env", "predict", folder=clone).returncode == 0
+    assert _verbs(_calls(clone)) == ["trainer sample", "runtime predict"]
+    assert make("VENV=env", "export", folder=clone).returncode == 0
+    assert _verbs(_calls(clone)) == ["trainer fit", "exporter export"]

@@ -176,7 +176,7 @@ def test_every_fault_has_its_reason(record: bytes, column: str, value: str, reas
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
 def test_in_a_table_of_one_column_a_blank_line_is_a_missing_value(end: bytes) -> None:
     """A blank line is a record there, first and last ones too, beside records that do not fit."""
-    text = end.join([b"a", b"", b"", b"1", b"2,3", b"", b"4", b"", b""])
+    text = end.join([b"a", b"", b"", b"1", b"2,3", b"", b"5,6", b"4", b"", b""])
     reader, blocks = read(text)
     (block,) = blocks
     parsed = parse_features(block, reader.header.columns, (0,))
@@ -187,7 +187,8 @@ def test_in_a_table_of_one_column_a_blank_line_is_a_missing_value(end: bytes) ->
         (2, 3, missing),
         (4, 5, too_many),
         (5, 6, missing),
-        (7, 8, missing),
+        (6, 7, too_many),
+        (8, 9, missing),
     ]
 
 

@@ -379,3 +379,35 @@ def test_a_signal_while_writing_leaves_the_destination_as_it_was(
     assert kept.read_text() == "old"
     if name != "SIGKILL":
         assert names(tmp_path) == ["out"]
+
+
+def test_two_processes_make_the_same_new_folder(tmp_path: Path) -> None:
+    """Whoever comes second replaces the first; neither fails, and one of them is there whole."""
+    program = """
+import sys
+from pathlib import Path
+from runtime.files import atomic_folder
+for turn in range(40):
+    with atomic_folder(Path(sys.argv[1]) / str(turn), marker="mark") as folder:
+        (folder / "mark").write_text(sys.argv[2])
+"""
+    racers = [
+        subprocess.Popen([sys.executable, "-c", program, str(tmp_path), name], stderr=-1)
+        for name in ("a", "b")
+    ]
+    for racer in racers:
+        _, spoken = racer.communicate(timeout=60)
+        assert racer.returncode == 0, spoken.decode()
+    assert {file.name for file in tmp_path.iterdir()} == {str(turn) for turn in range(40)}
+    assert {(tmp_path / str(turn) / "mark").read_text() for turn in range(40)} <= {"a", "b"}
+
+
+def test_the_folder_one_stands_in_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replacing it would leave the shell in a folder that is gone."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for path in (Path(), Path("..") / "here"):
+        with pytest.raises(UsageError, match="folder you are in"), atomic_folder(path, marker="m"):
+            pass

@@ -5,10 +5,11 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from runtime.bundle import digest
-from runtime.errors import ArtifactError, DataError, SchemaError, UnavailableError
+from runtime.errors import ArtifactError, DataError, SchemaError, UnavailableError, UsageError
 from runtime.manifest import MANIFEST, ONNX_MODEL
 from runtime.predictor import Prediction, Predictor
 
@@ -254,3 +255,20 @@ def test_a_bundle_stays_open_when_its_folder_is_gone(bundle_copy: Path) -> None:
 def test_a_path_may_be_text(bundle: Path) -> None:
     """``Predictor.open`` takes what people have at hand."""
     assert Predictor.open(str(bundle), provider="cpu").provider == "cpu"
+
+
+def test_a_table_is_bound_by_its_names(predictor: Predictor) -> None:
+    """A table that names its columns is never read by position, by whichever call."""
+    table = pa.table({"rating": [3.0, 1.5], "other": [0.0, 0.0], "price": [7.5, 2.0]})
+    expected = predictor.predict([[7.5, 3.0], [2.0, 1.5]])
+    for answer in (predictor.predict(table), predictor.predict_columns(table)):
+        assert answer.label.tolist() == expected.label.tolist()
+        assert answer.probability.tolist() == expected.probability.tolist()
+    with pytest.raises(SchemaError, match="'price' is missing"):
+        predictor.predict(table.select(["rating", "other"]))
+
+
+def test_an_unknown_provider_is_refused(bundle: Path) -> None:
+    """A slip of the pen is no other provider."""
+    with pytest.raises(UsageError, match="cud"):
+        Predictor.open(bundle, provider="cud")  # type: ignore[arg-type]  # the slip

@@ -547,3 +547,15 @@ def test_progress_is_told_in_bytes_and_rows(
     assert told == sorted(told)
     assert len(told) > 3
     assert told[-1] == (len(products), 200)
+
+
+def test_an_unknown_policy_is_refused() -> None:
+    """A slip of the pen loses no row."""
+    with pytest.raises(UsageError, match="rejct"):
+        Options(bad_rows="rejct")  # type: ignore[arg-type]  # the slip
+
+
+def test_a_list_of_rejects_needs_its_policy() -> None:
+    """``--rejects`` without ``--bad-rows reject`` would be ignored."""
+    with pytest.raises(UsageError, match="--bad-rows reject"):
+        Options(rejects=Path("bad.csv"))

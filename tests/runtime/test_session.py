@@ -180,12 +180,17 @@ def distribution(folder: Path, name: str) -> Path:
     return folder
 
 
+def ahead(folder: Path) -> dict[str, str]:
+    """An environment in which packages of that folder are found first."""
+    return {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
+
+
 def test_both_builds_installed_is_said(bundle: Path, tmp_path: Path, run_command: Run) -> None:
     """Two builds overwrite each other: the command says so and how to mend it."""
     folder = tmp_path / "packages"
     for name in ("onnxruntime", "onnxruntime-gpu"):
         distribution(folder, name)
-    done = run_command("verify", bundle, env={"PYTHONPATH": str(folder)})
+    done = run_command("verify", bundle, env=ahead(folder))
     assert done.returncode == 6
     assert b"onnxruntime and onnxruntime-gpu are both installed" in done.stderr
     assert b"pip uninstall -y onnxruntime onnxruntime-gpu" in done.stderr
@@ -197,7 +202,7 @@ def test_a_broken_engine_is_said(bundle: Path, tmp_path: Path, run_command: Run)
     package = tmp_path / "packages" / "onnxruntime"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("raise ImportError('libfoo.so is missing')")
-    done = run_command("verify", bundle, env={"PYTHONPATH": str(package.parent)})
+    done = run_command("verify", bundle, env=ahead(package.parent))
     assert done.returncode == 6
     assert b"no working onnxruntime (libfoo.so is missing): pip install" in done.stderr
 
