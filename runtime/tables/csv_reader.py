@@ -176,7 +176,7 @@ class CsvReader:
         keep_blank = len(self.header.columns) == 1
         rest, at_end = self._rest, False
         while not at_end:
-            chunk = self._read()
+            chunk = self._read(at_least=len(rest))  # doubling: a long record is not scanned again
             at_end = not chunk
             rest += chunk
             bounds = self._bounds(rest, line, keep_blank=keep_blank, at_end=at_end)
@@ -206,8 +206,6 @@ class CsvReader:
                 f"{self._where}: a quote in the record on line {line} never closes; "
                 "every record after it would be lost"
             )
-        if not at_end and data.endswith(b"\r"):  # half of a CRLF, perhaps
-            starts, ends = starts[:-1], ends[:-1]
         if at_end and len(ends) and ends[-1] < len(data):
             starts = np.append(starts, len(data))
             ends = np.append(ends, len(data))
@@ -216,10 +214,10 @@ class CsvReader:
             starts = starts[follows_record[: len(starts)]]
         return starts
 
-    def _read(self) -> bytes:
+    def _read(self, at_least: int = 0) -> bytes:
         """Read a block; a pipe gives it in pieces, and between them a signal can be heard."""
         pieces: list[bytes] = []
-        missing = self._block_size
+        missing = max(self._block_size, at_least)
         while missing > 0:
             try:
                 piece = self._stream.read(missing)
