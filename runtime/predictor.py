@@ -48,17 +48,18 @@ class Prediction:
 
 
 class Predictor:
-    """A proven bundle, ready to answer; safe to use from several threads.
-
-    Attributes:
-        manifest: what the bundle says of itself.
-        session: the model, loaded.
-        check: how the golden rows came out; None when they were not run.
-    """
+    """A proven bundle, ready to answer; safe to use from several threads."""
 
     def __init__(
         self, manifest: Manifest, session: Session, check: GoldenCheck | None = None
     ) -> None:
+        """Put together what ``open`` has read.
+
+        Args:
+            manifest: what the bundle says of itself.
+            session: the model, loaded.
+            check: how the golden rows came out; None when they were not run.
+        """
         self.manifest = manifest
         self.session = session
         self.check = check

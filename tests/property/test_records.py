@@ -19,12 +19,21 @@ from runtime.tables.records import count_lines, find_breaks, find_delimiters
 
 LF, CR, QUOTE, COMMA = b'\n\r",'
 
-texts = st.lists(
-    st.sampled_from(
-        [b"a", b"1", b",", b'"', b"\n", b"\r", b"\r\n", b" ", b"\0", "é".encode(), b"\xff"]
-    ),
-    max_size=40,
-).map(b"".join)
+bytes_of_interest = [
+    b"a",
+    b"1",
+    b",",
+    b'"',
+    b"\n",
+    b"\r",
+    b"\r\n",
+    b" ",
+    b"\0",
+    b"\xc3\xa9",
+    b"\xff",
+]
+around_quotes = [b'""', b',"', b'",', b'\n"', b'"\n']
+texts = st.lists(st.sampled_from(bytes_of_interest + around_quotes), max_size=40).map(b"".join)
 headers = st.tuples(st.sampled_from([1, 2, 3]), st.sampled_from([b"\n", b"\r\n", b"\r"]))
 block_sizes = st.one_of(st.integers(1, 8), st.just(1 << 20))
 
@@ -107,6 +116,8 @@ def read(data: bytes, block_size: int) -> tuple[CsvReader, list[Block]]:
 @example(b'""a"b\n"')
 @example(b'a"b,"c"d",e\r\n')
 @example(b'"\r\n"\r"')
+@example(b'a"b,"c"",d",e\n')
+@example(b'a"b,"c"""\n",d"\n')
 def test_breaks_and_delimiters_are_those_of_the_slow_machine(text: bytes) -> None:
     """Quick search and slow walk agree on every text, regular or not."""
     expected = walk(text)
@@ -139,6 +150,7 @@ def test_blocks_are_the_text_and_hold_its_records(
 
 @given(headers, texts, block_sizes)
 @example((1, b"\n"), b"\r,\xff\n\r", 1 << 20)
+@example((1, b"\n"), b"a\r\r1,1\n\n1,1\r", 1 << 20)
 @example((2, b"\n"), b"\xff\n1,1\n", 1 << 20)
 def test_every_record_is_good_or_bad_for_a_reason(
     header: tuple[int, bytes], text: bytes, block_size: int

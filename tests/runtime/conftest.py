@@ -39,6 +39,12 @@ _FLOAT, _INT64 = 1, 7  # TensorProto.DataType
 
 
 @pytest.fixture(scope="session")
+def environment(environment: dict[str, str]) -> dict[str, str]:
+    """As everywhere, and standard output buffered, as users have it: errors show late there."""
+    return {name: value for name, value in environment.items() if name != "PYTHONUNBUFFERED"}
+
+
+@pytest.fixture(scope="session")
 def bundle() -> Path:
     """The bundle kept with the tests: features price and rating, classes no and yes."""
     return Path(__file__).parents[1] / "data" / "bundle"

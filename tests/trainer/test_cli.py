@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from trainer.cli import DEFAULT_RUN
+from runtime.command_line import DEFAULT_RUN
 from trainer.run import load_run
 
 if TYPE_CHECKING:
