@@ -24,7 +24,8 @@ from runtime.tables.records import find_delimiters
 if TYPE_CHECKING:
     from runtime.schema import Schema
     from runtime.session import Outputs
-    from runtime.tables.csv_reader import BadRow, Block, Header, Parsed
+    from runtime.tables.csv_reader import Block, Header
+    from runtime.tables.feature_cells import BadRow, Parsed
 
 
 class Answers:

@@ -7,30 +7,28 @@ In: a predictor and a table. Out: the table with its answers, and a ``Summary``.
 
 from __future__ import annotations
 
-import io
 import os
-import stat
-import sys
 import time
 from collections import Counter
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, get_args
 
 from runtime.answers import Answers
 from runtime.choices import BadRows
-from runtime.errors import BadRowsError, DataError, UsageError
-from runtime.files import STANDARD_STREAM, atomic_file, is_special, writing
+from runtime.endpoints import open_sink, open_source, refuse_same, source_name
+from runtime.errors import BadRowsError, UsageError
+from runtime.files import STANDARD_STREAM, is_special
 from runtime.ordered import map_ordered
-from runtime.tables.csv_reader import BadRow, Block, CsvReader, parse_features, without_answer
+from runtime.tables.csv_reader import Block, CsvReader
 from runtime.tables.csv_writer import REJECTS_HEADER, encode_record, encode_rejects
+from runtime.tables.feature_cells import BadRow, parse_features, without_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from runtime.predictor import Predictor
-    from runtime.tables.csv_reader import Source
 
 _SHOWN_BAD_ROWS = 10
 _SHOWN_CHARACTERS = 60  # of a bad cell
@@ -114,22 +112,6 @@ class _Tally:
         self.first += bad[: _SHOWN_BAD_ROWS - len(self.first)]
 
 
-@dataclass(frozen=True, slots=True)
-class _Sink:
-    """An output and its name: with two of them open, it must be clear which one fails."""
-
-    name: str
-    stream: IO[bytes]
-
-    def write(self, data: bytes | memoryview) -> None:
-        with writing(self.name):
-            self.stream.write(data)
-
-    def flush(self) -> None:
-        with writing(self.name):
-            self.stream.flush()
-
-
 def score_file(
     predictor: Predictor,
     source: Path | str,
@@ -158,10 +140,10 @@ def score_file(
     started = time.perf_counter()
     source, out = Path(source), Path(out)
     rejects = _rejects_path(out, options)
-    _refuse_same(source, out, rejects)
+    refuse_same(source, out, rejects)
     tally = _Tally(refuses_bad=options.bad_rows == "fail")
     with ExitStack() as stack:
-        reader = CsvReader(stack.enter_context(_open_source(source)), where=_name(source))
+        reader = CsvReader(stack.enter_context(open_source(source)), where=source_name(source))
         features = predictor.schema.bind(reader.header.columns)
         answers = Answers(
             predictor.schema,
@@ -171,8 +153,8 @@ def score_file(
             keep_bad=options.bad_rows == "null",
         )
         score = _scorer(predictor, reader, features, answers, tally)
-        sink = stack.enter_context(_open_sink(out))
-        reject_sink = stack.enter_context(_open_sink(rejects)) if rejects else None
+        sink = stack.enter_context(open_sink(out))
+        reject_sink = stack.enter_context(open_sink(rejects)) if rejects else None
         sink.write(answers.header(reader.header))
         if reject_sink:
             reject_sink.write(encode_record(REJECTS_HEADER))
@@ -186,7 +168,7 @@ def score_file(
             if on_progress:
                 on_progress(reader.bytes_read, tally.rows)
         if tally.refused:
-            raise BadRowsError(_describe_bad(_name(source), out, tally))
+            raise BadRowsError(_describe_bad(source_name(source), out, tally))
         sink.write(reader.tail or reader.header.terminator)
         for written in (sink, reject_sink):  # a full disk must show before either takes its place
             if written:
@@ -254,55 +236,6 @@ def _rejects_path(out: Path, options: Options) -> Path | None:
             "give --out FILE or --rejects FILE"
         )
     return options.rejects or out.parent / f"{out.name}.rejects.csv"
-
-
-def _refuse_same(source: Path, out: Path, rejects: Path | None) -> None:
-    """Refuse to write over what is being read, or two outputs into one file."""
-    read = _identity(source, Path("/dev/stdin"))
-    written = _identity(out, Path("/dev/stdout"))
-    listed = _identity(rejects, rejects) if rejects else None
-    for target, identity in ((out, written), (rejects, listed)):
-        if read is not None and identity == read:
-            raise UsageError(f"{target} is the input; give another name to write to")
-    if rejects and (
-        os.path.realpath(rejects) == os.path.realpath(out) or (listed and listed == written)
-    ):
-        raise UsageError(f"{rejects} is both the output and the list of bad rows")
-
-
-def _identity(path: Path, standard: Path) -> tuple[int, int] | None:
-    """Device and inode of a regular file, ``standard`` for ``-``; None for anything else."""
-    try:
-        state = (standard if path == STANDARD_STREAM else path).stat()
-    except OSError:
-        return None
-    return (state.st_dev, state.st_ino) if stat.S_ISREG(state.st_mode) else None
-
-
-def _name(source: Path) -> str:
-    return "standard input" if source == STANDARD_STREAM else str(source)
-
-
-@contextmanager
-def _open_source(source: Path) -> Iterator[Source]:
-    if source == STANDARD_STREAM:
-        yield io.FileIO(sys.stdin.fileno(), closefd=False)
-        return
-    try:
-        stream = source.open("rb", buffering=0)
-    except OSError as exc:
-        raise DataError(f"cannot read {source}: {exc.strerror}; see --file") from exc
-    with stream:
-        yield stream
-
-
-@contextmanager
-def _open_sink(out: Path) -> Iterator[_Sink]:
-    if out == STANDARD_STREAM:
-        yield _Sink("standard output", sys.stdout.buffer)
-        return
-    with atomic_file(out) as stream:
-        yield _Sink(str(out), stream)
 
 
 def _available_processors() -> int:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from runtime.tables.csv_reader import BadRow
+    from runtime.tables.feature_cells import BadRow
 
 REJECTS_HEADER = ("record", "line", "column", "value", "reason", "text")
 

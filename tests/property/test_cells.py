@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from runtime.tables.csv_reader import Block, Parsed, parse_features
+from runtime.tables.csv_reader import Block
+from runtime.tables.feature_cells import Parsed, parse_features
 
 # Written down a second time, on purpose: what counts as a number.
 NUMBER = re.compile(rb"[ \t]*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?[ \t]*")

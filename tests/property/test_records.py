@@ -14,7 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runtime.errors import DataError
-from runtime.tables.csv_reader import Block, CsvReader, parse_features
+from runtime.tables.csv_reader import Block, CsvReader
+from runtime.tables.feature_cells import parse_features
 from runtime.tables.records import count_lines, find_breaks, find_delimiters
 
 LF, CR, QUOTE, COMMA = b'\n\r",'

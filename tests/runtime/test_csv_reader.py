@@ -5,7 +5,8 @@ import io
 import pytest
 
 from runtime.errors import DataError
-from runtime.tables.csv_reader import BadRow, Block, CsvReader, parse_features
+from runtime.tables.csv_reader import Block, CsvReader
+from runtime.tables.feature_cells import BadRow, parse_features
 
 BOM = b"\xef\xbb\xbf"
 

@@ -1,0 +1,128 @@
+"""Where a table comes from and where its answers go.
+
+In: paths, ``-`` for the standard streams. Out: streams. Raises ``UsageError`` for places that do
+not fit together and ``DataError`` for a table that cannot be opened.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from runtime.errors import DataError, UsageError
+from runtime.files import STANDARD_STREAM, atomic_file, writing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from runtime.tables.csv_reader import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """An output and its name: with two of them open, it must be clear which one fails.
+
+    Attributes:
+        name: for messages.
+        stream: what is written to.
+    """
+
+    name: str
+    stream: IO[bytes]
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Write; a full disk is a ``DataError`` that names this output."""
+        with writing(self.name):
+            self.stream.write(data)
+
+    def flush(self) -> None:
+        """Hand everything to the system; errors as in ``write``."""
+        with writing(self.name):
+            self.stream.flush()
+
+
+def refuse_same(source: Path, out: Path, rejects: Path | None) -> None:
+    """Refuse to write over what is being read, or two outputs into one file.
+
+    Args:
+        source: what is read.
+        out: where the rows go.
+        rejects: where bad rows are listed, if anywhere.
+
+    Raises:
+        UsageError: when two of them are one file, by whatever name.
+    """
+    read = _identity(source, Path("/dev/stdin"))
+    written = _identity(out, Path("/dev/stdout"))
+    listed = _identity(rejects, rejects) if rejects else None
+    for target, identity in ((out, written), (rejects, listed)):
+        if read is not None and identity == read:
+            raise UsageError(f"{target} is the input; give another name to write to")
+    if rejects and (
+        os.path.realpath(rejects) == os.path.realpath(out) or (listed and listed == written)
+    ):
+        raise UsageError(f"{rejects} is both the output and the list of bad rows")
+
+
+def _identity(path: Path, standard: Path) -> tuple[int, int] | None:
+    """Device and inode of a regular file, ``standard`` for ``-``; None for anything else."""
+    try:
+        state = (standard if path == STANDARD_STREAM else path).stat()
+    except OSError:
+        return None
+    return (state.st_dev, state.st_ino) if stat.S_ISREG(state.st_mode) else None
+
+
+def source_name(source: Path) -> str:
+    """Name a source for messages."""
+    return "standard input" if source == STANDARD_STREAM else str(source)
+
+
+@contextmanager
+def open_source(source: Path) -> Iterator[Source]:
+    """Open a table for reading, unbuffered; ``-`` is standard input.
+
+    Args:
+        source: the table.
+
+    Yields:
+        Where its bytes come from.
+
+    Raises:
+        DataError: when it cannot be opened.
+    """
+    if source == STANDARD_STREAM:
+        yield io.FileIO(sys.stdin.fileno(), closefd=False)
+        return
+    try:
+        stream = source.open("rb", buffering=0)
+    except OSError as exc:
+        raise DataError(f"cannot read {source}: {exc.strerror}; see --file") from exc
+    with stream:
+        yield stream
+
+
+@contextmanager
+def open_sink(out: Path) -> Iterator[Sink]:
+    """Open an output; a file appears when it is complete, ``-`` is standard output.
+
+    Args:
+        out: destination.
+
+    Yields:
+        Where to write.
+
+    Raises:
+        UsageError: when nothing can be written there.
+    """
+    if out == STANDARD_STREAM:
+        yield Sink("standard output", sys.stdout.buffer)
+        return
+    with atomic_file(out) as stream:
+        yield Sink(str(out), stream)
