@@ -9,6 +9,11 @@ For one layer, ``n`` inputs, exact inputs ``x`` and computed inputs within ``e``
 
     |computed - exact| <= gamma(n + 1) (|W| (|x| + e) + |b|) + |W| e + underflow
 
+and, where both factors of a product are rounded before they are multiplied, each by at most v,
+
+    |computed - exact| <= gamma(n + 1) ((1 + v)^2 |W| (|x| + e) + |b|)
+                          + (2 v + v^2) |W| (|x| + e) + |W| e + underflow
+
 The first term is Higham, *Accuracy and Stability of Numerical Algorithms* (2nd edition), section
 3.1: each of the n products and the bias passes through at most n + 1 roundings in any order of
 summation. The second is what the layers before carried in. ReLU moves two numbers no further
@@ -18,6 +23,7 @@ apart, and sets both to 0 where the upper end of the interval is not positive.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -37,6 +43,9 @@ Mask = npt.NDArray[np.bool_]
 FLOAT64_ROUNDOFF = 2.0**-53  # of the oracle itself
 # The bound is computed in float64 too, from non-negative terms: this covers its own roundings.
 _OWN_ROUNDING = 1 + 2.0**-30
+# Up to here a loop over columns is several times faster than a reduction of short rows.
+FEW_COLUMNS = 16
+_FAR = 2.0**-4  # of the largest number
 
 
 @dataclass(frozen=True)
@@ -62,12 +71,20 @@ class Arithmetic:
         largest: largest finite number; beyond it a result may be infinite or NaN.
         tiny: smallest normal number; results below it may be flushed to 0, and inputs below it
             read as 0.
+        factor_roundoff: largest relative error of the rounding of a product's factors; 0 where
+            they are multiplied as they are.
     """
 
     name: str
     unit_roundoff: float
     largest: float
     tiny: float
+    factor_roundoff: float = 0.0
+
+    @property
+    def product_roundoff(self) -> float:
+        """Bound on the relative error of an exact product of rounded factors."""
+        return 2 * self.factor_roundoff + self.factor_roundoff**2
 
     def gamma(self, roundings: int) -> float:
         """Bound on the relative error of a term that is rounded so many times (Higham, 3.1)."""
@@ -79,6 +96,25 @@ FLOAT32 = Arithmetic(
     unit_roundoff=2.0**-24,
     largest=float(np.finfo(np.float32).max),
     tiny=float(np.finfo(np.float32).tiny),
+)
+# Tensor cores round the factors to 11 significant bits and add in float32, but may cut off there
+# instead of rounding to nearest: Fasi, Higham, Mikaitis and Pranesh, Numerical behavior of NVIDIA
+# tensor cores (PeerJ Computer Science 7, 2021).
+TF32 = Arithmetic(
+    name="tf32",
+    unit_roundoff=2.0**-23,
+    largest=FLOAT32.largest,
+    tiny=FLOAT32.tiny,
+    factor_roundoff=2.0**-11,
+)
+# A float32 model whose weights, biases and features are rounded to float16 first. The bias needs
+# no term of its own: gamma(n + 1) has one rounding to spare for it.
+FLOAT16 = Arithmetic(
+    name="float16",
+    unit_roundoff=2.0**-11,
+    largest=float(np.finfo(np.float16).max),
+    tiny=float(np.finfo(np.float16).tiny),
+    factor_roundoff=2.0**-11,
 )
 
 
@@ -99,7 +135,19 @@ class Enclosure:
 
 def rows_with_all(mask: Mask) -> Mask:
     """Find the rows of ``(rows, columns)`` that are true in every column, ``(rows,)``."""
-    return np.asarray(mask.all(axis=1))
+    if mask.shape[1] > FEW_COLUMNS:
+        return np.asarray(mask.all(axis=1))
+    every = np.ones(len(mask), np.bool_)  # (rows,)
+    for column in mask.T:
+        every &= column
+    return every
+
+
+def row_sums(terms: Float64Matrix) -> Float64Matrix:
+    """Sum each row of ``(rows, columns)``, ``(rows, 1)``."""
+    if terms.shape[1] > FEW_COLUMNS:
+        return np.asarray(terms.sum(axis=1, keepdims=True))
+    return np.asarray(reduce(np.add, terms.T)[:, None])
 
 
 def check_layers(layers: Sequence[Layer]) -> None:
@@ -145,49 +193,87 @@ def enclose_logits(
     current = Enclosure(value, np.zeros_like(value))
     for position, layer in enumerate(layers):
         if position:
-            current = _relu(current)
-        current = _linear(layer, current, arithmetic)
+            current = enclose_relu(current)
+        current = enclose_linear(layer, current, arithmetic)
     return current
 
 
-def _linear(layer: Layer, inputs: Enclosure, arithmetic: Arithmetic) -> Enclosure:
+def enclose_linear(layer: Layer, inputs: Enclosure, arithmetic: Arithmetic = FLOAT32) -> Enclosure:
+    """Evaluate one layer in float64 and bound the error of every other evaluation.
+
+    Args:
+        layer: with its bias.
+        inputs: ``(rows, inputs)``, with the error they bring.
+        arithmetic: of the evaluations to bound.
+
+    Returns:
+        ``(rows, outputs)``.
+    """
     weight = layer.weight.astype(np.float64)  # (outputs, inputs)
     bias = layer.bias.astype(np.float64)  # (outputs,)
+    size = np.abs(inputs.value) + inputs.error  # (rows, inputs), what the inputs can be at most
+    if _is_far_from_overflow(layer, size, arithmetic):  # the common case, several times faster
+        error = _round(layer, size, inputs.error, arithmetic)
+        if error.max(initial=0.0) < arithmetic.largest / 2:
+            return Enclosure(inputs.value @ weight.T + bias, error)
+
     finite = np.isfinite(inputs.value)
-    known = np.isfinite(inputs.error).all(axis=1, keepdims=True)  # (rows, 1)
+    known = rows_with_all(np.isfinite(inputs.error))[:, None]  # (rows, 1)
     value = np.where(finite, inputs.value, 0.0)  # (rows, inputs)
     carried = np.where(finite & known, inputs.error, 0.0)  # (rows, inputs)
-
-    size = np.abs(value) + carried  # (rows, inputs), as large as the computed inputs can be
+    size = np.abs(value) + carried
+    error = _round(layer, size, carried, arithmetic)  # (rows, outputs)
     magnitude = size @ np.abs(weight).T + np.abs(bias)  # (rows, outputs)
-    terms = weight.shape[1] + 1
-    rounding = arithmetic.gamma(terms) + _gamma(FLOAT64_ROUNDOFF, terms)
-    error = rounding * magnitude + carried @ np.abs(weight).T
-    error += _underflow(np.abs(weight), size, arithmetic)
-    error *= _OWN_ROUNDING
-
-    may_overflow = ~(magnitude + error < arithmetic.largest)
+    # A factor beyond the largest number becomes infinite, whatever it is multiplied by.
+    readable = (np.abs(weight) <= arithmetic.largest).all(axis=1)  # (outputs,)
+    known &= rows_with_all(size <= arithmetic.largest)[:, None]
+    may_overflow = ~(magnitude + error < arithmetic.largest) | ~readable
     error[may_overflow | ~known] = np.inf
     exact = value @ weight.T + bias  # (rows, outputs)
     return _with_specials(Enclosure(exact, error), weight, inputs.value)
 
 
-def _underflow(weight: Float64Matrix, size: Float64Matrix, arithmetic: Arithmetic) -> Float64Matrix:
-    """Bound what flushing loses: a tiny factor read as 0, or a tiny result set to 0.
+def _is_far_from_overflow(layer: Layer, size: Float64Matrix, arithmetic: Arithmetic) -> bool:
+    """Tell whether no input is special and nothing on the way comes near the largest number."""
+    limit = _FAR * arithmetic.largest
+    largest = float(size.max(initial=0.0))  # NaN where there is one
+    weight = np.abs(layer.weight.astype(np.float64))  # (outputs, inputs)
+    if not (largest < limit and weight.max() < limit):
+        return False
+    sums = largest * weight.sum(axis=1) + np.abs(layer.bias)  # (outputs,)
+    return bool(sums.max() < limit)
+
+
+def _round(
+    layer: Layer, size: Float64Matrix, carried: Float64Matrix, arithmetic: Arithmetic
+) -> Float64Matrix:
+    """Bound what an evaluation of a layer rounds, what it flushes and what its inputs bring.
+
+    Flushing loses a tiny factor that is read as 0, or a tiny result that is set to 0.
 
     Args:
-        weight: ``(outputs, inputs)``, absolute values.
-        size: ``(rows, inputs)``, absolute values.
+        layer: with its bias.
+        size: ``(rows, inputs)``, what the computed inputs can be at most.
+        carried: ``(rows, inputs)``, their error.
         arithmetic: of the evaluation.
 
     Returns:
         ``(rows, outputs)`` float64.
     """
+    weight = np.abs(layer.weight.astype(np.float64))  # (outputs, inputs)
+    bias = np.abs(layer.bias.astype(np.float64))  # (outputs,)
+    terms = weight.shape[1] + 1
+    rounding = arithmetic.gamma(terms) + _gamma(FLOAT64_ROUNDOFF, terms)
+    rounded = arithmetic.product_roundoff  # of the factors
     results = 2 * weight.shape[1] + 2  # n products, n sums, the bias read and added
-    lost = weight.sum(axis=1) + size.sum(axis=1, keepdims=True) + results  # (rows, outputs)
     # Doubled: what was lost early passes through the later roundings too.
-    flushed: Float64Matrix = 2 * arithmetic.tiny * lost
-    return flushed
+    flushed = 2 * arithmetic.tiny
+    share = (rounding * (1 + rounded) + rounded) * size + carried  # (rows, inputs)
+    error: Float64Matrix = share @ weight.T  # (rows, outputs)
+    error += rounding * bias + flushed * (weight.sum(axis=1) + results)
+    error += flushed * row_sums(size)
+    error *= _OWN_ROUNDING
+    return error
 
 
 def _with_specials(outputs: Enclosure, weight: Float64Matrix, inputs: Float64Matrix) -> Enclosure:
@@ -217,10 +303,14 @@ def _with_specials(outputs: Enclosure, weight: Float64Matrix, inputs: Float64Mat
     return outputs
 
 
-def _relu(inputs: Enclosure) -> Enclosure:
+def enclose_relu(inputs: Enclosure) -> Enclosure:
+    """Set negative values to 0, and their errors where no evaluation can be positive."""
     # np.maximum keeps NaN, as torch and the ONNX specification do.
     value = np.maximum(inputs.value, 0.0)
-    reach = np.where(np.isfinite(inputs.value), np.maximum(inputs.value + inputs.error, 0.0), 0.0)
+    reach = np.maximum(inputs.value + inputs.error, 0.0)
+    if np.isfinite(reach).all():  # the common case
+        return Enclosure(value, np.minimum(inputs.error, reach))
+    reach = np.where(np.isfinite(inputs.value), reach, 0.0)
     error = np.where(np.isinf(inputs.error), np.inf, np.minimum(inputs.error, reach))
     return Enclosure(value, error)
 

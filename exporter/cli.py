@@ -6,7 +6,9 @@ Torch is imported by the command that needs it, so that help starts at once.
 from __future__ import annotations
 
 import gc
+import shlex
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -20,6 +22,14 @@ if TYPE_CHECKING:
 
 app = new_app("exporter", "Make bundles that carry a proof of what they compute.")
 
+ContenderOption = Annotated[
+    str | None, typer.Option(help="Run this contender alone, such as onnx-cpu-all-1.")
+]
+BatchOption = Annotated[int | None, typer.Option(help="Run this batch size alone.")]
+RowOption = Annotated[
+    int | None, typer.Option(help="Run the batch that holds this row alone; needs --batch.")
+]
+
 DEFAULT_RUN = Path("artifacts/run")
 DEFAULT_BUNDLE = Path("artifacts/bundle")
 
@@ -30,16 +40,27 @@ def export(
     out: Annotated[
         Path, typer.Option(help="The bundle's folder; an older bundle is replaced.")
     ] = DEFAULT_BUNDLE,
+    contender: ContenderOption = None,
+    batch: BatchOption = None,
+    row: RowOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a bundle from a run: TorchScript, ONNX and the proof that both are right.
 
-    Nothing is published when the proof fails (exit 5).
+    Nothing is published when the proof fails (exit 5), or when only a part of it is run.
     """
     start = time.perf_counter()
-    from exporter.export import export_run
+    from exporter.export import export_run, try_run
+    from exporter.plan import FULL
+    from exporter.progress import proof_progress
 
-    exported = export_run(run, out)
+    plan = FULL.only(contender, batch, row)
+    if not plan.is_whole:
+        with proof_progress() as watch:
+            _tell_part(try_run(run, plan, watch=watch), start, as_json=as_json)
+        return
+    with proof_progress() as watch:
+        exported = export_run(run, out, plan=plan, watch=watch)
     seconds = time.perf_counter() - start
     if as_json:
         console.show(console.as_json(_values(exported.report, out, seconds)))
@@ -57,26 +78,43 @@ def export(
 @app.command()
 def verify(
     bundle: Annotated[Path, typer.Argument(help="The bundle's folder.")] = DEFAULT_BUNDLE,
+    contender: ContenderOption = None,
+    batch: BatchOption = None,
+    row: RowOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Repeat a bundle's whole proof on this machine."""
+    """Repeat a bundle's whole proof on this machine, or a part of it."""
     start = time.perf_counter()
     from exporter.parity import require
+    from exporter.plan import FULL
+    from exporter.progress import proof_progress
     from exporter.verify import verify_bundle
 
-    report = verify_bundle(bundle)
+    plan = FULL.only(contender, batch, row)
+    with proof_progress() as watch:
+        report = verify_bundle(bundle, plan=plan, watch=watch)
     seconds = time.perf_counter() - start
     if as_json:
         console.show(console.as_json(_values(report, bundle, seconds)))
-    require(report, consequence=f"do not serve {bundle} on this machine")
+    command = f"exporter verify {shlex.quote(str(bundle))}"
+    require(report, command=command, consequence=f"do not serve {bundle} on this machine")
     if not as_json:
         console.show(f"{bundle}: {_describe(report)}, {seconds:.1f} s")
 
 
-def _values(report: Report, bundle: Path, seconds: float) -> dict[str, object]:
+def _tell_part(report: Report, start: float, *, as_json: bool) -> None:
+    """Say how a part of the proof went; there is no bundle then."""
+    seconds = time.perf_counter() - start
+    if as_json:
+        console.show(console.as_json(_values(report, None, seconds)))
+    else:
+        console.say(f"{_describe(report)}, {seconds:.1f} s; a part: nothing was published")
+
+
+def _values(report: Report, bundle: Path | None, seconds: float) -> dict[str, object]:
     return {
         "passed": report.passed,
-        "bundle": str(bundle),
+        "bundle": bundle and str(bundle),
         "worst_error_over_bound": report.worst_error_over_bound,
         "undecidable": report.undecidable,
         "undecidable_on_boundaries": report.undecidable_on_boundaries,
@@ -88,9 +126,11 @@ def _values(report: Report, bundle: Path, seconds: float) -> dict[str, object]:
 
 
 def _describe(report: Report) -> str:
+    kinds = Counter("-".join(name.split("-")[:2]) for name in report.contenders)
+    names = [f"{kind} ({many} settings)" if many > 1 else kind for kind, many in kinds.items()]
     return (
-        f"proven: {', '.join(report.contenders)} in batches of "
-        f"{', '.join(map(str, report.batches))}, {report.rows:,} rows each; "
+        f"proven: {', '.join(names)} in batches of "
+        f"{', '.join(map(str, report.batches))}, up to {report.rows:,} rows each; "
         f"worst error {report.worst_error_over_bound:.3f} of its bound, "
         f"{report.undecidable} rows undecidable (and {report.undecidable_on_boundaries} by design)"
     )

@@ -7,21 +7,66 @@ In: a model or the content of a file. Out: a ``Contender``. Files that cannot be
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING
 
 import torch
 
 from exporter.deployed import Deployed
+from exporter.graphs import onnx_graph, program_graph, torchscript_graph
 from exporter.program import load_program
+from exporter.reference import answer_by_numpy
 from exporter.torchscript import load_torchscript
+from runtime.errors import UsageError
 from runtime.session import Outputs, Session, present_providers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from exporter.bounds import Layer
+    from exporter.graphs import Graph
     from runtime.schema import Float32Matrix
-    from runtime.session import Provider
+    from runtime.session import OptimizationLevel, Provider
     from trainer.model import SimpleNet
+
+
+_LEVELS: tuple[OptimizationLevel, ...] = ("all", "extended", "basic", "disabled")
+_THREADS = (1, 2)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How onnxruntime is set.
+
+    Attributes:
+        provider: that runs the model.
+        level: of graph optimisation.
+        threads: for one batch.
+    """
+
+    provider: Provider
+    level: OptimizationLevel
+    threads: int
+
+    @property
+    def name(self) -> str:
+        """Name of the contender, such as ``onnx-cpu-all-1``."""
+        return f"onnx-{self.provider}-{self.level}-{self.threads}"
+
+    def open(self, content: bytes, *, where: str) -> Session:
+        """Load a model with this setting; raises as ``Session`` does."""
+        return Session(
+            content, provider=self.provider, threads=self.threads, level=self.level, where=where
+        )
+
+
+def settings() -> list[Setting]:
+    """Every optimisation level, each with one thread and two, on every provider present."""
+    return [
+        Setting(provider, level, threads)
+        for provider, level, threads in product(present_providers(), _LEVELS, _THREADS)
+    ]
 
 
 @dataclass(frozen=True)
@@ -32,11 +77,19 @@ class Contender:
         name: for reports.
         answer: from features ``(rows, n_features)`` float32 to the outputs.
         keeps_specials: whether NaN and infinities must come out where the oracle has them.
+        kind: what contenders that differ in their settings alone have in common; its name for
+            one without settings.
+        graph: looks into the graph of its file; None where there is none.
     """
 
     name: str
     answer: Callable[[Float32Matrix], Outputs]
     keeps_specials: bool = True
+    kind: str = ""
+    graph: Callable[[], Graph] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", self.kind or self.name)
 
 
 def eager(model: SimpleNet) -> Contender:
@@ -57,7 +110,9 @@ def torchscript(content: bytes, *, where: str) -> Contender:
     Raises:
         ArtifactError: when torch cannot load it.
     """
-    return Contender("torchscript", _torch_answer(load_torchscript(content, where=where)))
+    module = load_torchscript(content, where=where)
+    graph = partial(torchscript_graph, module)
+    return Contender("torchscript", _torch_answer(module), graph=graph)
 
 
 def program(content: bytes, *, where: str) -> Contender:
@@ -73,10 +128,16 @@ def program(content: bytes, *, where: str) -> Contender:
     Raises:
         ArtifactError: when torch cannot load it.
     """
-    return Contender("program", _torch_answer(load_program(content, where=where)))
+    module = load_program(content, where=where)
+    return Contender("program", _torch_answer(module), graph=partial(program_graph, module))
 
 
-def onnx(content: bytes, provider: Provider, *, where: str) -> Contender:
+def numpy(layers: Sequence[Layer]) -> Contender:
+    """Plain numpy, from the weights."""
+    return Contender("numpy", answer_by_numpy(layers))
+
+
+def onnx(content: bytes, setting: Setting, *, where: str) -> Contender:
     """The ONNX file through the session that serves it.
 
     CUDA's Relu turns NaN into a number (onnxruntime issue 11010), so nothing is asked of that
@@ -84,23 +145,47 @@ def onnx(content: bytes, provider: Provider, *, where: str) -> Contender:
 
     Args:
         content: of the file.
-        provider: to run it on.
+        setting: of onnxruntime.
         where: path for messages.
 
     Returns:
-        The contender ``onnx-cpu`` or ``onnx-cuda``.
+        A contender such as ``onnx-cpu-all-1``.
 
     Raises:
         ArtifactError: when onnxruntime cannot load it.
         UnavailableError: when the provider does not really run.
     """
-    session = Session(content, provider=provider, where=where)
-    return Contender(f"onnx-{provider}", session.run, keeps_specials=provider != "cuda")
+    return Contender(
+        setting.name,
+        setting.open(content, where=where).run,
+        keeps_specials=setting.provider != "cuda",
+        kind=f"onnx-{setting.provider}",
+        graph=partial(onnx_graph, content, setting),
+    )
 
 
 def onnx_everywhere(content: bytes, *, where: str) -> list[Contender]:
-    """The ONNX file on each provider of this machine; raises as ``onnx`` does."""
-    return [onnx(content, provider, where=where) for provider in present_providers()]
+    """The ONNX file in every setting of this machine; raises as ``onnx`` does."""
+    return [onnx(content, setting, where=where) for setting in settings()]
+
+
+def choose(contenders: Sequence[Contender], name: str | None) -> Sequence[Contender]:
+    """Take the contender of a name.
+
+    Args:
+        contenders: all of them.
+        name: of the one to take; None takes all.
+
+    Returns:
+        Those to run.
+
+    Raises:
+        UsageError: when none has this name.
+    """
+    names = [contender.name for contender in contenders]
+    if name is not None and name not in names:
+        raise UsageError(f"no contender is called {name!r} here; there are {', '.join(names)}")
+    return [contender for contender in contenders if name in {None, contender.name}]
 
 
 def _torch_answer(module: torch.nn.Module) -> Callable[[Float32Matrix], Outputs]:

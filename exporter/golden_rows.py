@@ -1,6 +1,6 @@
 """Choose the golden rows that travel in a bundle.
 
-In: the rows of a proof with the oracle's answers. Out: ``runtime.golden.Golden``. No errors.
+In: the rows of a proof and what asks the oracle. Out: ``runtime.golden.Golden``. No errors.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import numpy as np
 from runtime.golden import Golden
 
 if TYPE_CHECKING:
-    from exporter.oracle import Oracle
+    from exporter.oracle import Ask
     from exporter.rows import ProofRows
 
 _CHOICE = {"known": 16, "corners": 8, "edges": 4, "uniform": 8}
 
 
-def choose_golden(rows: ProofRows, oracle: Oracle) -> Golden:
+def choose_golden(rows: ProofRows, ask: Ask) -> Golden:
     """Take a few dozen rows inside the ranges, with exact answers and bounds.
 
     Args:
         rows: of the proof.
-        oracle: its answers for them.
+        ask: gives the oracle's answers for rows.
 
     Returns:
         The first rows of each block; all of them finite and bounded once the proof has passed.
@@ -35,12 +35,14 @@ def choose_golden(rows: ProofRows, oracle: Oracle) -> Golden:
             for block, count in zip(blocks, _CHOICE.values(), strict=True)
         ]
     )
+    features = rows.features[chosen]
+    oracle = ask(features)
     return Golden(
-        features=rows.features[chosen],
-        label=oracle.label[chosen],
-        probabilities=oracle.probabilities.value[chosen],
-        logits=oracle.logits.value[chosen],
-        probabilities_bound=oracle.probabilities.error[chosen],
-        logits_bound=oracle.logits.error[chosen],
-        decidable=oracle.decidable[chosen],
+        features=features,
+        label=oracle.label,
+        probabilities=oracle.probabilities.value,
+        logits=oracle.logits.value,
+        probabilities_bound=oracle.probabilities.error,
+        logits_bound=oracle.logits.error,
+        decidable=oracle.decidable,
     )

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporter import contenders
 from exporter.deployed import Deployed
+from exporter.explain import explain
 from exporter.layers import model_of
 from exporter.onnx_model import write_onnx
+from exporter.oracle import ask_oracle
 from exporter.parity import prove
 from exporter.program import capture_program, write_program
 from exporter.torchscript import write_torchscript
@@ -26,8 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from exporter.bounds import Layer
-    from exporter.oracle import Oracle
+    from exporter.matrix import Watch
     from exporter.parity import Report
+    from exporter.plan import Plan
     from exporter.rows import ProofRows
     from trainer.run import Run
 
@@ -78,17 +82,19 @@ def prove_files(
     files: ModelFiles,
     layers: Sequence[Layer],
     rows: ProofRows,
-    oracle: Oracle,
     *,
+    plan: Plan,
+    watch: Watch | None = None,
     where: Path = Path(),
 ) -> Report:
-    """Run PyTorch and every file, ONNX on every provider of this machine, on all rows.
+    """Run PyTorch, numpy and every file, ONNX in every setting of this machine.
 
     Args:
         files: to prove.
         layers: of the model that they must compute.
         rows: to run.
-        oracle: its answers for them.
+        plan: which batch sizes run how many of them.
+        watch: told after every step.
         where: the bundle's folder, for messages.
 
     Returns:
@@ -98,12 +104,16 @@ def prove_files(
         ArtifactError: when a file cannot be loaded.
         UnavailableError: when onnxruntime is missing or a provider does not really run.
         ParityError: when nothing can be proven of the model.
+        UsageError: when the plan asks for a contender or row that is not there.
     """
     matrix = [
         contenders.eager(model_of(layers)),
         contenders.torchscript(files.torchscript, where=str(where / TORCHSCRIPT_MODEL)),
         contenders.program(files.program, where=str(where / PROGRAM_MODEL)),
+        contenders.numpy(layers),
         *contenders.onnx_everywhere(files.onnx, where=str(where / ONNX_MODEL)),
     ]
+    chosen = contenders.choose(matrix, plan.contender)
     with reproducible("cpu"):  # a second thread helps no batch here and can cost a hundredfold
-        return prove(matrix, rows, oracle)
+        report = prove(chosen, rows, partial(ask_oracle, layers), plan=plan, watch=watch)
+        return explain(report, chosen, layers, rows, plan)

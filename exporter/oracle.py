@@ -5,6 +5,7 @@ In: layers and rows. Out: an ``Oracle``. Layers without a bound are a ``ParityEr
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
     from exporter.bounds import Layer, Mask
     from runtime.schema import Float32Matrix
+
+
+_PIECE = 1024  # rows evaluated at a time: their values stay in the cache, and memory is bounded
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,10 @@ class Oracle:
         return self.bounded & ~self.special & ~self.decidable
 
 
+# Gives the oracle's answers for rows ``(rows, n_features)`` float32.
+Ask = Callable[["Float32Matrix"], Oracle]
+
+
 def ask_oracle(
     layers: Sequence[Layer], features: Float32Matrix, arithmetic: Arithmetic = FLOAT32
 ) -> Oracle:
@@ -78,10 +86,28 @@ def ask_oracle(
         ParityError: when the layers are no chain or hold NaN or infinities.
     """
     check_layers(layers)
+    starts = range(0, max(len(features), 1), _PIECE)
+    pieces = [_ask(layers, features[start : start + _PIECE], arithmetic) for start in starts]
+    return Oracle(
+        np.concatenate([piece.label for piece in pieces]),
+        _join([piece.probabilities for piece in pieces]),
+        _join([piece.logits for piece in pieces]),
+        np.concatenate([piece.decidable for piece in pieces]),
+    )
+
+
+def _ask(layers: Sequence[Layer], features: Float32Matrix, arithmetic: Arithmetic) -> Oracle:
     logits = enclose_logits(layers, features, arithmetic)
     probabilities = enclose_probabilities(logits, arithmetic)
     label = logits.value.argmax(axis=1).astype(np.int64)  # (rows,)
     return Oracle(label, probabilities, logits, _decide(logits, label))
+
+
+def _join(pieces: Sequence[Enclosure]) -> Enclosure:
+    return Enclosure(
+        np.concatenate([piece.value for piece in pieces]),
+        np.concatenate([piece.error for piece in pieces]),
+    )
 
 
 def _decide(logits: Enclosure, label: npt.NDArray[np.int64]) -> Mask:

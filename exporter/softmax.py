@@ -13,14 +13,18 @@ division one rounding, or two where it multiplies by a reciprocal.
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 
 from exporter.bounds import (
+    FEW_COLUMNS,
     FLOAT32,
     FLOAT64_ROUNDOFF,
     Arithmetic,
     Enclosure,
     Float64Matrix,
+    row_sums,
     rows_with_all,
 )
 
@@ -46,9 +50,9 @@ def enclose_probabilities(logits: Enclosure, arithmetic: Arithmetic = FLOAT32) -
         a logit.
     """
     with np.errstate(invalid="ignore"):  # inf - inf makes NaN: the answer of such rows
-        distance = logits.value.max(axis=1, keepdims=True) - logits.value  # (rows, classes), >= 0
+        distance = _largest(logits.value) - logits.value  # (rows, classes), >= 0
     terms = np.exp(-distance)  # (rows, classes), the largest is 1
-    value = terms / terms.sum(axis=1, keepdims=True)
+    value = terms / row_sums(terms)
     known = rows_with_all(np.isfinite(logits.error))  # (rows,)
     ordinary = known & rows_with_all(~np.isnan(value))  # (rows,)
     error = np.where(known[:, None], 0.0, np.full_like(value, np.inf))
@@ -80,13 +84,13 @@ def _bound(
     shift = np.minimum(error, _LARGEST_SHIFT)  # (rows, classes)
     carried = _carried(value, shift)
     lost = _lost_exponentials(distance, shift, arithmetic)
-    sum_lost = lost.sum(axis=1, keepdims=True)  # (rows, 1)
+    sum_lost = row_sums(lost)  # (rows, 1)
     high = value + carried
     # t_i / s changes by ((1 - p_i) dt_i - p_i sum of the other dt_j) / s, and s is at least 1.
     rounded = (_others(value) + carried) * lost + high * _others(lost)
     rounded /= 1 - np.minimum(sum_lost, 0.5)
     bound = carried + rounded + final * (high + rounded) + arithmetic.tiny
-    hopeless = (error.max(axis=1) > _LARGEST_SHIFT) | (sum_lost[:, 0] >= 0.5)  # noqa: PLR2004 - see above
+    hopeless = (_largest(error)[:, 0] > _LARGEST_SHIFT) | (sum_lost[:, 0] >= 0.5)  # noqa: PLR2004 - see above
     bound[hopeless] = anything
     return np.minimum(bound * _OWN_ROUNDING, anything)
 
@@ -110,13 +114,20 @@ def _lost_exponentials(
     distance: Float64Matrix, shift: Float64Matrix, arithmetic: Arithmetic
 ) -> Float64Matrix:
     """Bound the error of each ``exp(z_j - max z)``, for logits anywhere in their bounds."""
-    moved = shift + shift.max(axis=1, keepdims=True)  # (rows, classes)
+    moved = shift + _largest(shift)  # (rows, classes)
     largest = np.exp(np.minimum(moved - distance, 0.0))
     roundoff = arithmetic.unit_roundoff + FLOAT64_ROUNDOFF
     relative = np.expm1(roundoff * (distance + moved) + 2 * EXP_ULPS * roundoff)
     # Two tiny ones: the exponential may be flushed to 0, and so may a sum it enters.
     lost: Float64Matrix = largest * relative + 2 * arithmetic.tiny
     return lost
+
+
+def _largest(terms: Float64Matrix) -> Float64Matrix:
+    """Each row's largest term, ``(rows, 1)``; NaN where there is one."""
+    if terms.shape[1] > FEW_COLUMNS:
+        return np.asarray(terms.max(axis=1, keepdims=True))
+    return np.asarray(reduce(np.maximum, terms.T)[:, None])
 
 
 def _others(terms: Float64Matrix) -> Float64Matrix:

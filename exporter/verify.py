@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from exporter.boundary import label_by
 from exporter.layers import layers_from_state
 from exporter.model_files import ModelFiles, prove_files
 from exporter.onnx_model import check_contract
-from exporter.oracle import ask_oracle
+from exporter.plan import FULL
 from exporter.rows import draw_rows
 from exporter.torchscript import load_torchscript
 from runtime.bundle import read_bundle
@@ -23,12 +24,14 @@ from runtime.session import Session, present_providers
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from exporter.matrix import Watch
     from exporter.parity import Report
+    from exporter.plan import Plan
     from runtime.bundle import Bundle
     from runtime.golden import Golden
 
 
-def verify_bundle(path: Path) -> Report:
+def verify_bundle(path: Path, *, plan: Plan = FULL, watch: Watch | None = None) -> Report:
     """Repeat the proof of a bundle.
 
     The oracle and PyTorch's own answers come from the parameters in the TorchScript file, the
@@ -36,12 +39,15 @@ def verify_bundle(path: Path) -> Report:
 
     Args:
         path: the bundle's folder.
+        plan: how much is run.
+        watch: told after every step.
 
     Returns:
         The report, passed or not.
 
     Raises:
         ArtifactError: when the bundle is damaged, incomplete or of an unknown format.
+        UsageError: when the plan asks for a contender or row that is not there.
         UnavailableError: when onnxruntime is missing or a provider does not really run.
         ParityError: when a file breaks the contract or the golden rows are not met.
     """
@@ -55,14 +61,15 @@ def verify_bundle(path: Path) -> Report:
     layers = layers_from_state(module.state_dict(), manifest.schema, where=where)
     golden = load_golden(bundle.files[GOLDEN], manifest.schema, where=str(path / GOLDEN))
     _check_promises(bundle)
-    rows = draw_rows(manifest.schema, layers, golden.features)
+    plan = plan.for_layers(layers)
+    rows = draw_rows(manifest.schema, label_by(layers), golden.features, plan)
     files = ModelFiles(
         onnx=bundle.files[ONNX_MODEL],
         torchscript=bundle.files[TORCHSCRIPT_MODEL],
         program=bundle.files[PROGRAM_MODEL],
     )
-    report = prove_files(files, layers, rows, ask_oracle(layers, rows.features), where=path)
-    if report:
+    report = prove_files(files, layers, rows, plan=plan, watch=watch, where=path)
+    if report and plan.is_whole:
         _check_golden_rows(bundle, golden)
     return report
 

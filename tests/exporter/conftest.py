@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
+from exporter.boundary import label_by
 from exporter.export import export_run
 from exporter.layers import layers_of
 from exporter.model_files import convert_run
 from exporter.oracle import ask_oracle
+from exporter.parity import Report
+from exporter.plan import Plan
 from exporter.rows import draw_rows
+from runtime.manifest import PARITY
 from trainer.config import configure
 from trainer.pipeline import make_run
 from trainer.run import load_run
@@ -20,7 +26,7 @@ if TYPE_CHECKING:
 
     from exporter.bounds import Layer
     from exporter.model_files import ModelFiles
-    from exporter.oracle import Oracle
+    from exporter.oracle import Ask
     from exporter.rows import ProofRows
     from trainer.run import Run
 
@@ -46,10 +52,18 @@ def files(run: Run) -> ModelFiles:
 
 
 @pytest.fixture(scope="session")
-def bundle(run_folder: Path, files: ModelFiles, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def quick() -> Plan:
+    """A proof at all batch sizes, of fewer rows than a user's."""
+    return Plan(uniform=4096, boundary=512, small=128, medium=2048)
+
+
+@pytest.fixture(scope="session")
+def bundle(
+    run_folder: Path, files: ModelFiles, quick: Plan, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """Its bundle; not to be written to."""
     folder = tmp_path_factory.mktemp("exported") / "bundle"
-    return export_run(run_folder, folder, convert=lambda _: files).path
+    return export_run(run_folder, folder, convert=lambda _: files, plan=quick).path
 
 
 @pytest.fixture(scope="session")
@@ -59,12 +73,19 @@ def layers(run: Run) -> tuple[Layer, ...]:
 
 
 @pytest.fixture(scope="session")
-def rows(run: Run, layers: tuple[Layer, ...]) -> ProofRows:
+def rows(run: Run, layers: tuple[Layer, ...], quick: Plan) -> ProofRows:
     """The rows it is proven on."""
-    return draw_rows(run.record.schema, layers, run.rows.test_features.numpy())
+    known = run.rows.test_features.numpy()
+    return draw_rows(run.record.schema, label_by(layers), known, quick)
 
 
 @pytest.fixture(scope="session")
-def oracle(layers: tuple[Layer, ...], rows: ProofRows) -> Oracle:
-    """The oracle's answers for these rows."""
-    return ask_oracle(layers, rows.features)
+def ask(layers: tuple[Layer, ...]) -> Ask:
+    """Gives the oracle's answers for rows."""
+    return partial(ask_oracle, layers)
+
+
+@pytest.fixture(scope="session")
+def report(bundle: Path) -> Report:
+    """The proof that is stored in its bundle."""
+    return msgspec.json.decode((bundle / PARITY).read_bytes(), type=Report)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 import pytest
 
+from exporter.boundary import label_by
 from exporter.bounds import Layer
 from exporter.contenders import Contender
+from exporter.matrix import find_batch
 from exporter.oracle import ask_oracle
-from exporter.parity import BATCHES, Report, prove, require
-from exporter.rows import draw_rows
+from exporter.parity import Report, prove, require
+from exporter.plan import BATCHES, CHUNK, FULL, Plan
+from exporter.reference import answer_by_numpy
+from exporter.rows import Block, Part, ProofRows, draw_rows
 from exporter.verdict import judge
 from runtime.errors import ParityError
 from runtime.manifest import to_json
@@ -22,31 +27,20 @@ from runtime.schema import Feature, Float32Matrix, Schema
 from runtime.session import Outputs
 
 if TYPE_CHECKING:
-    from exporter.oracle import Oracle
-    from exporter.rows import ProofRows
+    from exporter.matrix import Step
+    from exporter.oracle import Ask, Oracle
 
 Change = Callable[[Outputs], Outputs]
 
 
-def by_numpy(layers: tuple[Layer, ...]) -> Callable[[Float32Matrix], Outputs]:
-    """A correct contender: the network in numpy's float32."""
-
-    def answer(features: Float32Matrix) -> Outputs:
-        values = features
-        with np.errstate(all="ignore"):
-            for position, layer in enumerate(layers):
-                values = np.maximum(values, 0) if position else values
-                values = values @ layer.weight.T + layer.bias
-            terms = np.exp(values - values.max(axis=1, keepdims=True))
-            probabilities = terms / terms.sum(axis=1, keepdims=True)
-        return Outputs(values.argmax(axis=1).astype(np.int64), probabilities, values)
-
-    return answer
+def only(*batches: int) -> Plan:
+    """All rows at some batch sizes."""
+    return Plan(batches=batches, small=10**6, medium=10**6)
 
 
 def changed(layers: tuple[Layer, ...], change: Change, name: str = "changed") -> Contender:
     """A contender whose right answers are changed before they are given."""
-    answer = by_numpy(layers)
+    answer = answer_by_numpy(layers)
     return Contender(name, lambda features: change(answer(features)))
 
 
@@ -75,33 +69,39 @@ def first_failure(report: Report) -> str:
     return f"{report.failure.contender} {report.failure.batch}: {report.failure.reason}"
 
 
-def test_correct_contenders_pass(
-    layers: tuple[Layer, ...], rows: ProofRows, oracle: Oracle
-) -> None:
+def test_correct_contenders_pass(layers: tuple[Layer, ...], rows: ProofRows, ask: Ask) -> None:
     """Every cell is there, every row was run, and the error came near its bound."""
-    matrix = [Contender("one", by_numpy(layers)), Contender("two", by_numpy(layers))]
-    report = prove(matrix, rows, oracle)
+    matrix = [Contender("one", answer_by_numpy(layers)), Contender("two", answer_by_numpy(layers))]
+    report = prove(matrix, rows, ask)
     assert report
-    require(report, consequence="never")
+    require(report, command="again", consequence="never")
     assert report.contenders == ("one", "two")
     assert report.batches == BATCHES
     assert len(report.cells) == 2 * len(BATCHES)
-    assert {cell.rows for cell in report.cells} == {0, report.rows}
     assert report.rows == len(rows.features)
+    sizes = {batch: report.cell("one", batch).rows for batch in BATCHES}
+    assert sizes[0] == 0
+    few, more = len(rows.first_of_each_block(FULL.small)), report.rows
+    assert {sizes[batch] for batch in BATCHES[1:]} == {few, more}
+    assert sizes[33] == few < more == sizes[1024]
     assert 0.01 < report.worst_error_over_bound <= 1
     assert 0 < report.cells[-1].worst_error < 1e-5
+    assert report.cells[-1].worst_ulps > 0
     assert report.undecidable_on_boundaries > 400
     assert report.undecidable < 5
+    last = report.cells[-1]
+    assert last.undecidable == report.undecidable + report.undecidable_on_boundaries
+    assert last.special_mismatches == 0
 
 
 def test_a_report_is_stored_and_read_as_it_is(
-    layers: tuple[Layer, ...], rows: ProofRows, oracle: Oracle
+    layers: tuple[Layer, ...], rows: ProofRows, ask: Ask
 ) -> None:
     """parity.json holds all of it, the same bytes for the same proof."""
-    report = prove([Contender("one", by_numpy(layers))], rows, oracle, batches=(0, 4096))
+    report = prove([Contender("one", answer_by_numpy(layers))], rows, ask, plan=only(0, 4096))
     content = to_json(report)
     assert msgspec.json.decode(content, type=Report) == report
-    again = prove([Contender("one", by_numpy(layers))], rows, oracle, batches=(0, 4096))
+    again = prove([Contender("one", answer_by_numpy(layers))], rows, ask, plan=only(0, 4096))
     assert to_json(again) == content
 
 
@@ -123,7 +123,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     ),
     "label below the classes": (replace("label", put(0, -1)), "got label -1, but"),
     "NaN rows answered": (
-        replace("logits", lambda z: np.nan_to_num(z, nan=1.0)),
+        replace("logits", lambda z: np.nan_to_num(z, nan=1.0, posinf=np.inf, neginf=-np.inf)),
         "special row 0, features [nan, nan]: got logits[0] = 1, expected nan ± 0",
     ),
     "label too wide": (replace("label", lambda label: label[:, None]), "give label int64 (0, 1)"),
@@ -148,18 +148,18 @@ WRONG: dict[str, tuple[Change, str]] = {
 
 @pytest.mark.parametrize("fault", WRONG)
 def test_a_wrong_answer_fails_and_is_named(
-    fault: str, layers: tuple[Layer, ...], rows: ProofRows, oracle: Oracle
+    fault: str, layers: tuple[Layer, ...], rows: ProofRows, ask: Ask
 ) -> None:
     """One wrong number in any output, shape or dtype is found and described."""
     change, reason = WRONG[fault]
-    report = prove([changed(layers, change)], rows, oracle, batches=(0, 4096))
+    report = prove([changed(layers, change)], rows, ask, plan=only(0, 4096))
     assert reason in first_failure(report)
     with pytest.raises(ParityError, match=r"first in changed at batch .*; stop here$"):
-        require(report, consequence="stop here")
+        require(report, command="again", consequence="stop here")
 
 
 def test_a_label_may_not_point_beyond_the_classes_on_nan_rows(
-    layers: tuple[Layer, ...], rows: ProofRows, oracle: Oracle
+    layers: tuple[Layer, ...], rows: ProofRows, ask: Ask
 ) -> None:
     """Where the logits are NaN any class may be answered, but a class it must be."""
 
@@ -167,7 +167,14 @@ def test_a_label_may_not_point_beyond_the_classes_on_nan_rows(
         lost = np.isnan(outputs.logits).any(axis=1)
         return dataclasses.replace(outputs, label=np.where(lost, 2, outputs.label))
 
-    report = prove([changed(layers, beyond)], rows, oracle, batches=(4096,))
+    report = prove(
+        [changed(layers, beyond)],
+        rows,
+        ask,
+        plan=only(
+            4096,
+        ),
+    )
     assert "got label 2" in first_failure(report)
 
 
@@ -175,7 +182,7 @@ def test_a_label_that_fits_its_logits_must_still_be_the_oracles(
     layers: tuple[Layer, ...], rows: ProofRows
 ) -> None:
     """Where the bounds would let wrong logits pass, the label is what is left to judge."""
-    known = dataclasses.replace(rows, features=rows.features[rows.block("known")])
+    known = rows.part(np.arange(rows.block("known").stop))
     small = ask_oracle(layers, known.features)
     blind = dataclasses.replace(
         small,
@@ -184,28 +191,28 @@ def test_a_label_that_fits_its_logits_must_still_be_the_oracles(
             small.probabilities, error=np.full_like(small.probabilities.error, 2.0)
         ),
     )
-    right = by_numpy(layers)(known.features)
+    right = answer_by_numpy(layers)(known.features)
     wrong = Outputs(1 - right.label, right.probabilities[:, ::-1], right.logits[:, ::-1])
-    assert judge(right, known, blind, keeps_specials=True).reason is None
+    assert judge(right, known, blind, keeps_specials=True).violation is None
     verdict = judge(wrong, known, blind, keeps_specials=True)
-    assert verdict.reason is not None
-    assert f"known row 0, features [{known.features[0, 0]:.9g}, " in verdict.reason
-    assert f"expected {small.label[0]} from logits [" in verdict.reason
+    assert verdict.violation is not None
+    assert verdict.violation.row == 0
+    assert f"expected {small.label[0]} from logits [" in verdict.violation.reason
     assert verdict.label_disagreements == len(known.features)
 
 
 def test_what_a_contender_raises_is_a_failure_of_the_contender(
-    layers: tuple[Layer, ...], rows: ProofRows, oracle: Oracle
+    layers: tuple[Layer, ...], rows: ProofRows, ask: Ask
 ) -> None:
     """A batch that it cannot run is a failed cell; the others are run and judged."""
-    answer = by_numpy(layers)
+    answer = answer_by_numpy(layers)
 
     def only_large(features: Float32Matrix) -> Outputs:
         if len(features) < 32:
             raise RuntimeError("batch\nfrozen" + " at 32" * 100)
         return answer(features)
 
-    report = prove([Contender("frozen", only_large)], rows, oracle, batches=(1, 4096))
+    report = prove([Contender("frozen", only_large)], rows, ask, plan=only(1, 4096))
     reason = first_failure(report)
     assert reason.startswith("frozen 1: it raised RuntimeError: batch frozen at 32")
     assert len(reason) < 350
@@ -213,25 +220,25 @@ def test_what_a_contender_raises_is_a_failure_of_the_contender(
 
 
 def test_the_first_failure_is_of_the_first_contender_and_batch(
-    layers: tuple[Layer, ...], rows: ProofRows, oracle: Oracle
+    layers: tuple[Layer, ...], rows: ProofRows, ask: Ask
 ) -> None:
     """Later failures are counted."""
     wrong = replace("logits", put(0, 9.0))
     matrix = [
-        Contender("good", by_numpy(layers)),
+        Contender("good", answer_by_numpy(layers)),
         changed(layers, wrong, "bad"),
         changed(layers, wrong, "worse"),
     ]
-    report = prove(matrix, rows, oracle, batches=(32, 4096))
+    report = prove(matrix, rows, ask, plan=only(32, 4096))
     assert first_failure(report).startswith("bad 32: known row 0")
     with pytest.raises(
         ParityError, match=r"^parity failed in 4 of 6 runs, first in bad at batch 32"
     ):
-        require(report, consequence="stop")
+        require(report, command="again", consequence="stop")
 
 
 def test_a_provider_known_to_lose_nan_is_not_asked_for_it(
-    layers: tuple[Layer, ...], rows: ProofRows, oracle: Oracle
+    layers: tuple[Layer, ...], rows: ProofRows, ask: Ask
 ) -> None:
     """Such rows are counted as unjudged; all others are judged as everywhere."""
 
@@ -245,17 +252,35 @@ def test_a_provider_known_to_lose_nan_is_not_asked_for_it(
 
     strict = changed(layers, lose_nan)
     lenient = dataclasses.replace(strict, keeps_specials=False)
-    assert "special row 0" in first_failure(prove([strict], rows, oracle, batches=(4096,)))
-    report = prove([lenient], rows, oracle, batches=(4096,))
+    assert "special row 0" in first_failure(
+        prove(
+            [strict],
+            rows,
+            ask,
+            plan=only(
+                4096,
+            ),
+        )
+    )
+    report = prove(
+        [lenient],
+        rows,
+        ask,
+        plan=only(
+            4096,
+        ),
+    )
     assert report
+    oracle = ask(rows.features)
     assert report.cells[0].unjudged == int((oracle.special | ~oracle.bounded).sum())
+    assert report.cells[0].special_mismatches > 0
 
 
 def test_rows_are_run_in_batches_of_the_size_asked(
-    layers: tuple[Layer, ...], rows: ProofRows, oracle: Oracle
+    layers: tuple[Layer, ...], rows: ProofRows, ask: Ask
 ) -> None:
     """All rows, in order, the last batch short; 0 is one empty batch."""
-    answer = by_numpy(layers)
+    answer = answer_by_numpy(layers)
     sizes: list[int] = []
 
     def counting(features: Float32Matrix) -> Outputs:
@@ -263,7 +288,7 @@ def test_rows_are_run_in_batches_of_the_size_asked(
         return answer(features)
 
     total = len(rows.features)
-    assert prove([Contender("counting", counting)], rows, oracle, batches=(0, 1000))
+    assert prove([Contender("counting", counting)], rows, ask, plan=only(0, 1000))
     assert sizes == [0, *[1000] * (total // 1000), total % 1000]
 
 
@@ -271,19 +296,173 @@ def test_a_model_that_overflows_inside_the_ranges_is_not_provable() -> None:
     """Where nothing is promised of ordinary rows, there is no proof to give."""
     schema = Schema("kind", (Feature("f", 0.0, 1e30),), ("x", "y"))
     layers = (Layer(np.array([[1e10], [-1e10]], np.float32), np.zeros(2, np.float32)),)
-    rows = draw_rows(schema, layers, np.ones((1, 1), np.float32))
+    known = np.ones((1, 1), np.float32)
+    rows = draw_rows(schema, label_by(layers), known, Plan(uniform=4096))
     with pytest.raises(ParityError, match="may overflow float32"):
-        prove([Contender("one", by_numpy(layers))], rows, ask_oracle(layers, rows.features))
+        prove([Contender("one", answer_by_numpy(layers))], rows, partial(ask_oracle, layers))
 
 
 def test_ties_go_to_the_first_class() -> None:
     """A model of equal logits is undecidable everywhere, and its label is the first class."""
     schema = Schema("kind", (Feature("f", 0.0, 1.0),), ("x", "y"))
     layers = (Layer(np.ones((2, 1), np.float32), np.zeros(2, np.float32)),)
-    rows = draw_rows(schema, layers, np.ones((1, 1), np.float32))
-    oracle = ask_oracle(layers, rows.features)
-    good = prove([Contender("first", by_numpy(layers))], rows, oracle, batches=(32,))
+    known = np.ones((1, 1), np.float32)
+    rows = draw_rows(schema, label_by(layers), known, Plan(uniform=4097))
+    ask = partial(ask_oracle, layers)
+    good = prove(
+        [Contender("first", answer_by_numpy(layers))],
+        rows,
+        ask,
+        plan=only(
+            32,
+        ),
+    )
     assert good
     assert good.undecidable > 4096
     last = changed(layers, replace("label", lambda label: label + 1), "last")
-    assert "own logits" in first_failure(prove([last], rows, oracle, batches=(32,)))
+    assert "own logits" in first_failure(
+        prove(
+            [last],
+            rows,
+            ask,
+            plan=only(
+                32,
+            ),
+        )
+    )
+
+
+def test_the_oracle_is_asked_once_for_each_part(
+    layers: tuple[Layer, ...], rows: ProofRows, ask: Ask
+) -> None:
+    """However many contenders and batch sizes there are; no part is larger than the chunk."""
+    asked: list[int] = []
+
+    def counting(features: Float32Matrix) -> Oracle:
+        asked.append(len(features))
+        return ask(features)
+
+    many = ProofRows(
+        np.concatenate([np.tile(rows.features[:1000], (100, 1)), rows.features]),
+        (Block("first", 100_000, inside=True), *rows.blocks),
+    )
+    matrix = [Contender(name, answer_by_numpy(layers)) for name in ("one", "two", "three")]
+    report = prove(matrix, many, counting, plan=Plan(batches=(1, 33, 65_537), small=5))
+    assert report
+    assert report.rows == len(many.features)
+    few = len(many.first_of_each_block(5))
+    assert asked == [few, CHUNK, len(many.features) - CHUNK]
+
+
+def test_a_wrong_row_in_a_late_part_is_named_by_its_number(
+    layers: tuple[Layer, ...], rows: ProofRows, ask: Ask
+) -> None:
+    """Row numbers count over all parts."""
+    many = ProofRows(
+        np.concatenate([np.tile(rows.features[:1000], (100, 1)), rows.features]),
+        (Block("first", 100_000, inside=True), *rows.blocks),
+    )
+    marked = many.features[100_003]
+    answer = answer_by_numpy(layers)
+
+    def late(features: Float32Matrix) -> Outputs:
+        outputs = answer(features)
+        if len(features) + CHUNK == len(many.features):
+            outputs.logits[100_003 - CHUNK] += 1
+        return outputs
+
+    report = prove([Contender("late", late)], many, ask, plan=only(CHUNK))
+    assert first_failure(report).startswith(f"late 65537: known row 3, features [{marked[0]:.9g}, ")
+    assert report.failure is not None
+    assert report.failure.row == 100_003
+
+
+def test_bits_are_compared_with_the_first_of_each_kind(
+    layers: tuple[Layer, ...], rows: ProofRows, ask: Ask
+) -> None:
+    """A cell names the contenders before it whose bits it has: logits alone, or everything."""
+    answer = answer_by_numpy(layers)
+
+    def rounded(outputs: Outputs) -> Outputs:
+        return dataclasses.replace(
+            outputs, probabilities=np.nextafter(outputs.probabilities, np.float32(0.5))
+        )
+
+    def uneven(features: Float32Matrix) -> Outputs:
+        outputs = answer(features)
+        return outputs if len(features) == 1 else rounded(outputs)
+
+    matrix = [
+        Contender("first", answer, kind="numpy"),
+        Contender("second", answer, kind="numpy"),
+        Contender("rounded", lambda features: rounded(answer(features))),
+        Contender("uneven", uneven),
+    ]
+    report = prove(matrix, rows, ask, plan=Plan(batches=(0, 1, 32), small=2000))
+    assert report
+    said = {
+        (cell.contender, cell.batch): (cell.logits_bit_equal_to, cell.bit_equal_to)
+        for cell in report.cells
+    }
+    assert said["first", 1] == ((), ())
+    assert said["second", 1] == said["second", 32] == (("first",), ("first",))
+    assert said["rounded", 32] == (("first",), ())
+    assert said["uneven", 1] == (("first", "rounded"), ("first",))
+    assert said["uneven", 32] == (("first", "rounded"), ("rounded",))
+    assert said["uneven", 0] == ((), ())
+    assert not report.cell("uneven", 1).batch_invariant
+    assert report.cell("uneven", 32).batch_invariant
+
+
+def test_ulps_count_float32_steps_across_zero() -> None:
+    """From the largest negative to the smallest positive number it is two steps."""
+    layers = (Layer(np.ones((2, 1), np.float32), np.zeros(2, np.float32)),)
+    tiny = np.finfo(np.float32).smallest_subnormal
+    features = np.array([[tiny]], np.float32)
+    part = Part(features, np.arange(1), 1)
+    outputs = Outputs(
+        np.zeros(1, np.int64),
+        np.full((1, 2), 0.5, np.float32),
+        np.array([[-tiny, tiny]], np.float32),
+    )
+    verdict = judge(outputs, part, ask_oracle(layers, features), keeps_specials=True)
+    assert verdict.worst_ulps == 2
+
+
+def test_the_matrix_tells_how_far_it_is(
+    layers: tuple[Layer, ...], rows: ProofRows, ask: Ask
+) -> None:
+    """Every step is told, up to the last."""
+    steps: list[Step] = []
+    matrix = [Contender(name, answer_by_numpy(layers)) for name in ("one", "two")]
+    prove(matrix, rows, ask, plan=Plan(batches=(0, 1, 4096)), watch=steps.append)
+    assert [step.done for step in steps] == list(range(1, 7))
+    assert {step.total for step in steps} == {6}
+    assert (steps[-1].contender, steps[-1].batch) == ("two", 4096)
+
+
+@pytest.mark.parametrize("batch", [33, 1024, CHUNK])
+def test_the_batch_of_a_row_is_the_one_that_the_matrix_runs(
+    batch: int, layers: tuple[Layer, ...], rows: ProofRows, ask: Ask
+) -> None:
+    """The same rows at the same places, as torch's answers depend on both."""
+    many = ProofRows(
+        np.concatenate([np.tile(rows.features[:1000], (100, 1)), rows.features]),
+        (Block("first", 100_000, inside=True), *rows.blocks),
+    )
+    answer, ran = answer_by_numpy(layers), []
+
+    def noting(features: Float32Matrix) -> Outputs:
+        ran.append(features)
+        return answer(features)
+
+    prove([Contender("noting", noting)], many, ask, plan=only(batch))
+    starts = np.cumsum([0, *map(len, ran)])
+    for row in (0, 40, 65_536, 65_537, 65_600, 100_001):
+        which = int(np.searchsorted(starts, row, side="right")) - 1
+        index = find_batch(many, only(batch), batch, row)
+        assert np.array_equal(index, np.arange(starts[which], starts[which + 1]))
+        narrowed = only(batch).only(None, batch, row)
+        (cell,) = prove([Contender("noting", noting)], many, ask, plan=narrowed).cells
+        assert cell.rows == len(index)
+        assert np.array_equal(ran[-1], many.features[index], equal_nan=True)

@@ -18,6 +18,7 @@ from trainer.model import SimpleNet
 
 if TYPE_CHECKING:
     from exporter.model_files import ModelFiles
+    from exporter.plan import Plan
     from exporter.rows import ProofRows
     from trainer.run import Run
 
@@ -63,14 +64,14 @@ def test_nothing_of_this_machine_is_in_the_archive(files: ModelFiles) -> None:
 
 
 def test_a_program_of_another_seed_is_not_published(
-    run_folder: Path, run: Run, files: ModelFiles, tmp_path: Path
+    run_folder: Path, run: Run, files: ModelFiles, quick: Plan, tmp_path: Path
 ) -> None:
     """A stale model.pt2 stops the export, and names itself."""
     torch.manual_seed(12)
     stale = write_program(capture_program(Deployed(SimpleNet(2, 2)).eval(), run.record.schema))
     wrong = dataclasses.replace(files, program=stale)
     with pytest.raises(ParityError, match="program at batch"):
-        export_run(run_folder, tmp_path / "bundle", convert=lambda _: wrong)
+        export_run(run_folder, tmp_path / "bundle", convert=lambda _: wrong, plan=quick)
     assert not list(tmp_path.iterdir())
 
 

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from exporter.boundary import bisect_boundaries
+from exporter.boundary import bisect_boundaries, label_by
 from exporter.bounds import Layer, enclose_logits
-from exporter.rows import KNOWN_ROWS, UNIFORM_ROWS, ProofRows, draw_rows
+from exporter.plan import BATCHES, CHUNK, FULL, Plan
+from exporter.rows import KNOWN_ROWS, ProofRows, draw_rows
 from runtime.schema import Feature, Schema
+
+PLAN = Plan(uniform=4096, boundary=512)
 
 
 def schema_of(*ranges: tuple[float, float]) -> Schema:
@@ -29,7 +34,8 @@ def network(inputs: int, seed: int = 0) -> tuple[Layer, ...]:
 
 def draw(*ranges: tuple[float, float], known: int = 5) -> ProofRows:
     middle = np.array([low / 2 + high / 2 for low, high in ranges], np.float32)
-    return draw_rows(schema_of(*ranges), network(len(ranges)), np.tile(middle, (known, 1)))
+    label_of = label_by(network(len(ranges)))
+    return draw_rows(schema_of(*ranges), label_of, np.tile(middle, (known, 1)), PLAN)
 
 
 def test_rows_are_the_same_every_time() -> None:
@@ -81,7 +87,7 @@ def test_any_number_of_features_gives_a_bounded_number_of_rows(features: int) ->
     rows = draw(*[(0.0, 1.0)] * features)
     assert rows.features.shape[1] == features
     assert rows.features.dtype == np.float32
-    assert UNIFORM_ROWS < len(rows.features) < UNIFORM_ROWS + 1700
+    assert PLAN.uniform < len(rows.features) < PLAN.uniform + 1700
     assert len(rows.features) == sum(block.rows for block in rows.blocks)
 
 
@@ -112,19 +118,81 @@ def test_a_row_is_located_in_its_block() -> None:
         rows.block("none")
 
 
+def test_a_whole_proof_has_a_million_rows_and_twenty_thousand_on_boundaries() -> None:
+    """Drawn within a second or so; the 4,096 of a small proof are the first of the million."""
+    few, limits = draw((-1.0, 1.0), (-1.0, 1.0)), schema_of((-1.0, 1.0), (-1.0, 1.0))
+    rows = draw_rows(limits, label_by(network(2)), few.features[:5])
+    counts = {block.name: block.rows for block in rows.blocks}
+    assert (counts["uniform"], counts["boundary"]) == (1_000_000, 20_000)
+    uniform = rows.features[rows.block("uniform")]
+    assert np.array_equal(uniform[:4096], few.features[few.block("uniform")])
+    assert len(np.unique(rows.features[rows.block("boundary")], axis=0)) > 15_000
+
+
+def test_small_batches_run_the_first_rows_of_every_block() -> None:
+    """The subsets are nested, and every block has its share in each."""
+    rows = draw((-1.0, 1.0), (-1.0, 1.0))
+    plan = Plan(small=10, medium=100)
+    indices = [rows.first_of_each_block(plan.rows_of_a_block(batch)) for batch in (33, 4096, CHUNK)]
+    for few, more in pairwise(indices):
+        assert set(few) < set(more)
+    assert len(indices[2]) == len(rows.features)
+    named = [rows.locate(int(row)) for row in indices[0]]
+    assert max(position for _, position in named) == 9
+    assert {block for block, _ in named} == {block.name for block in rows.blocks}
+
+
+def test_a_part_knows_its_rows() -> None:
+    """Features, numbers and how many lie inside the ranges."""
+    rows = draw((1.0, 10.0), (1.0, 5.0))
+    index = np.array([0, 7, rows.inside - 1, rows.inside, rows.inside + 1])
+    part = rows.part(index)
+    assert part.inside == 3
+    assert np.array_equal(part.features, rows.features[index])
+
+
+def test_the_full_plan_is_the_documented_one() -> None:
+    """The batch sizes and row counts that the README speaks of."""
+    assert BATCHES == (0, 1, 2, 3, 7, 31, 32, 33, 1024, 4095, 4096, 65_537)
+    assert (FULL.batches, FULL.uniform, FULL.boundary) == (BATCHES, 1_000_000, 20_000)
+
+
+def test_a_large_network_runs_fewer_rows() -> None:
+    """The work stays about the same, and never falls below a few thousand rows."""
+    assert FULL.for_layers(network(2)) == FULL
+    wide = Layer(np.zeros((512, 512), np.float32), np.zeros(512, np.float32))
+    smaller = FULL.for_layers([wide])
+    assert (smaller.uniform, smaller.boundary) == (8192, 512)
+    assert FULL.for_layers([wide] * 100).uniform == 4096
+    assert smaller.batches == BATCHES
+
+
 def test_boundary_rows_are_neighbours_with_different_labels() -> None:
     """Two by two, they differ in label and by no more than a rounding or so."""
     layers = network(4)
     rows = np.random.default_rng(1).normal(size=(2000, 4)).astype(np.float32)
-    pairs = bisect_boundaries(layers, rows).reshape(-1, 2, 4)
-    assert len(pairs) == 256
+    pairs = bisect_boundaries(label_by(layers), rows, most=600).reshape(-1, 2, 4)
+    assert len(pairs) == 300
     label = enclose_logits(layers, pairs.reshape(-1, 4)).value.argmax(axis=1).reshape(-1, 2)
     assert (label[:, 0] != label[:, 1]).all()
     assert (np.abs(pairs[:, 0] - pairs[:, 1]) <= 2 * np.spacing(np.abs(pairs).max(axis=1))).all()
-    assert len({tuple(sorted(pair)) for pair in label.tolist()}) == 3
+
+
+def test_every_pair_of_classes_has_its_boundary_rows() -> None:
+    """A class that few rows have is not drowned by two that nearly all rows have."""
+    weight = np.array([[1, 0], [-1, 0], [0, 1]], np.float32)
+    layers = (Layer(weight, np.array([0, 0, -2.5], np.float32)),)
+    rows = np.random.default_rng(1).normal(size=(2000, 2)).astype(np.float32)
+    label_of = label_by(layers)
+    assert 0 < (label_of(rows) == 2).mean() < 0.05
+    found = label_of(bisect_boundaries(label_of, rows, most=600)).reshape(-1, 2)
+    met = Counter(tuple(sorted(pair)) for pair in found.tolist())
+    assert met.keys() == {(0, 1), (0, 2), (1, 2)}
+    assert min(met.values()) > 40
 
 
 def test_a_model_with_one_answer_has_no_boundary() -> None:
     """No rows then, of the right width."""
     constant = (Layer(np.zeros((2, 4), np.float32), np.array([1, 0], np.float32)),)
-    assert bisect_boundaries(constant, np.ones((50, 4), np.float32)).shape == (0, 4)
+    rows = np.ones((50, 4), np.float32)
+    assert bisect_boundaries(label_by(constant), rows, most=100).shape == (0, 4)

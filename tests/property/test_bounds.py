@@ -13,15 +13,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from exporter.boundary import bisect_boundaries
-from exporter.bounds import FLOAT32, Arithmetic, Enclosure, Layer, enclose_logits
+from exporter.boundary import bisect_boundaries, label_by
+from exporter.bounds import FLOAT16, FLOAT32, TF32, Enclosure, Layer, enclose_logits
 from exporter.oracle import ask_oracle
 from exporter.softmax import enclose_probabilities
 
 Matrix = npt.NDArray[Any]  # float16 or float32, as the rows are
 Linear = Callable[[Matrix, Matrix, Matrix], Matrix]  # inputs, weight, bias -> outputs
 
-FLOAT16 = Arithmetic("float16", 2.0**-11, 65504.0, 2.0**-14)
 TINY = np.finfo(np.float32).tiny
 TIGHT = 100  # a bound is at most about so many times the worst error seen
 
@@ -177,7 +176,7 @@ def test_no_order_of_summation_leaves_the_bound(case: Case) -> None:
 @given(cases())
 def test_decidable_labels_are_the_same_in_every_order(case: Case) -> None:
     """Where the oracle calls a label decidable, no evaluation answers another; elsewhere, too."""
-    near = bisect_boundaries(case.layers, case.features)
+    near = bisect_boundaries(label_by(case.layers), case.features, most=512)
     # From the boundary itself to where the label is plain, in steps of about one rounding.
     steps = [near * np.float32(1 + power * 2.0**-23) for power in range(0, 64, 8)]
     features = np.concatenate([case.features, *steps])
@@ -231,18 +230,80 @@ def test_flushed_denormals_stay_within_the_bound(case: Case, power: float) -> No
         assert (np.abs(got - logits.value) <= logits.error).all()
 
 
+def to_nearest_even(values: Matrix) -> Matrix:
+    """Round float32 to TF32's 11 significant bits, ties to even."""
+    bits = np.ascontiguousarray(values).view(np.uint32)
+    kept = (bits + np.uint32(0xFFF) + (bits >> 13 & 1)) & np.uint32(0xFFFFE000)
+    return np.asarray(kept.view(np.float32))
+
+
+def to_nearest_away(values: Matrix) -> Matrix:
+    """The same, ties away from 0, as the instruction of the GPU does."""
+    bits = np.ascontiguousarray(values).view(np.uint32)
+    return np.asarray(((bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32))
+
+
+def chop(values: Matrix) -> Matrix:
+    """Cut float64 off to float32, towards 0."""
+    nearest = values.astype(np.float32)
+    return np.where(np.abs(nearest) > np.abs(values), np.nextafter(nearest, np.float32(0)), nearest)
+
+
+def chopping(inputs: Matrix, weight: Matrix, bias: Matrix) -> Matrix:
+    """One by one in float32, every sum cut off instead of rounded."""
+    total = np.zeros((len(inputs), len(bias)), np.float32)
+    for column in range(weight.shape[1]):
+        product = inputs[:, column, None].astype(np.float64) * weight[:, column]
+        total = chop(total + product)
+    return chop(total.astype(np.float64) + bias)
+
+
+def in_tf32(linear: Linear, rounded: Callable[[Matrix], Matrix]) -> Linear:
+    """Round the factors, and sum in float32 in some order."""
+    return lambda inputs, weight, bias: linear(rounded(inputs), rounded(weight), bias)
+
+
+@given(cases())
+def test_tf32_stays_within_its_bound(case: Case) -> None:
+    """Factors of 11 bits, sums in float32: rounded or cut off, in any order."""
+    logits = enclose_logits(case.layers, case.features, TF32)
+    probabilities = enclose_probabilities(logits, TF32)
+    for linear in (*ORDERS, chopping):
+        for rounded in (to_nearest_even, to_nearest_away):
+            got = evaluate(case.layers, case.features, in_tf32(linear, rounded))
+            assert (np.abs(got - logits.value) <= logits.error).all(), linear
+            error = np.abs(softmax(got) - probabilities.value)
+            assert (error <= probabilities.error).all(), linear
+
+
+def test_tf32_is_outside_the_bound_of_float32() -> None:
+    """A proof for float32 notices products that were rounded to TF32."""
+    random = np.random.default_rng(3)
+    layer = Layer(*(random.normal(size=size).astype(np.float32) for size in ((4, 16), 4)))
+    features = random.normal(size=(256, 16)).astype(np.float32)
+    logits = enclose_logits([layer], features)
+    got = evaluate((layer,), features, in_tf32(one_by_one, to_nearest_even))
+    assert ((np.abs(got - logits.value) > logits.error).mean(axis=0) > 0.9).all()
+
+
+@settings(max_examples=30)
+@given(cases(largest_scale=0.5, rows=2048, widest=16))
+def test_the_bound_of_tf32_is_tight(case: Case) -> None:
+    """It is no blanket either."""
+    logits = enclose_logits(case.layers, case.features, TF32)
+    assume(len(np.unique(logits.value[:, 0])) > len(case.features) / 2)
+    got = evaluate(case.layers, case.features, in_tf32(one_by_one, to_nearest_even))
+    assert (np.abs(got - logits.value) / logits.error).max() >= 1 / TIGHT
+
+
 @given(cases(largest_scale=0.5))
-def test_the_bound_knows_other_arithmetics(case: Case) -> None:
-    """With float16's unit roundoff and range, evaluations in float16 stay within the bound."""
-    rounded = tuple(
-        Layer(*(part.astype(np.float16).astype(np.float32) for part in (layer.weight, layer.bias)))
-        for layer in case.layers
-    )
+def test_float16_stays_within_its_bound(case: Case) -> None:
+    """A float32 model whose parameters and features are rounded to float16, and run in it."""
     features = case.features.astype(np.float16)
-    logits = enclose_logits(rounded, features.astype(np.float32), FLOAT16)
+    logits = enclose_logits(case.layers, case.features, FLOAT16)
     probabilities = enclose_probabilities(logits, FLOAT16)
-    for linear in (one_by_one, backwards_from_bias, in_blocks, pairwise_sums):
-        got = evaluate(rounded, features, linear)
+    for linear in (one_by_one, backwards_from_bias, in_blocks, pairwise_sums, by_library):
+        got = evaluate(case.layers, features, linear)
         assert got.dtype == np.float16
         assert (np.abs(got - logits.value) <= logits.error).all()
         assert (np.abs(softmax(got) - probabilities.value) <= probabilities.error).all()
@@ -317,6 +378,24 @@ def test_overflow_is_seen() -> None:
     features = np.array([[3e38, -3e38], [3e38, 3e38], [1, 2]], np.float32)
     error = enclose_logits(layers, features).error
     assert np.isinf(error).tolist() == [[True, False], [True, False], [False, False]]
+
+
+def test_what_float16_cannot_hold_is_promised_nothing() -> None:
+    """A feature or weight beyond 65,504 is infinite in float16, however small its product is."""
+    weight = np.array([[1e-4, 1], [1e5, 1e-6]], np.float32)
+    layers = (Layer(weight, np.zeros(2, np.float32)),)
+    features = np.array([[1e5, 1], [0, 1]], np.float32)
+    error = enclose_logits(layers, features, FLOAT16).error
+    assert np.isinf(error).tolist() == [[True, True], [False, True]]
+    assert np.isfinite(enclose_logits(layers, features).error).all()
+
+
+def test_sums_as_long_as_the_arithmetic_bears_may_overflow() -> None:
+    """2,000 terms in float16 may be off by many times their size, and so beyond the largest."""
+    layers = (Layer(np.full((1, 2000), 2, np.float32), np.zeros(1, np.float32)),)
+    features = np.ones((1, 2000), np.float32)
+    assert np.isinf(enclose_logits(layers, features, FLOAT16).error).all()
+    assert np.isfinite(enclose_logits(layers, features / np.float32(8), FLOAT16).error).all()
 
 
 @pytest.mark.parametrize("terms", [1, 2, 33, 1025])

@@ -1,0 +1,121 @@
+"""Draw rows for a proof: inside the ranges of the features, at their ends, and far outside.
+
+In: the ranges and a random generator. Out: float32 rows, the same on every machine. No errors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from runtime.schema import to_float32
+
+if TYPE_CHECKING:
+    from runtime.schema import Float32Matrix, Schema
+
+_PIECE = 65_536  # rows drawn at a time, so that their float64 values take little memory
+_MOST_CORNERS = 256
+_MOST_EDGES = 512
+_OUTSIDE_ROWS = 64
+_MOST_SPECIAL_FEATURES = 16
+_FLOAT32 = np.finfo(np.float32)
+_SPECIAL_VALUES = (
+    float("nan"),
+    float("inf"),
+    float("-inf"),
+    0.0,
+    -0.0,
+    float(_FLOAT32.smallest_subnormal),
+    -float(_FLOAT32.smallest_subnormal),
+    float(_FLOAT32.tiny) / 2,
+    float(_FLOAT32.tiny),
+    1e19,  # its square is infinite in float32
+    float(_FLOAT32.max),
+    -float(_FLOAT32.max),
+)
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Smallest and largest value of each feature.
+
+    Attributes:
+        low: ``(n_features,)`` float32, finite.
+        high: ``(n_features,)`` float32, finite.
+    """
+
+    low: Float32Matrix
+    high: Float32Matrix
+
+
+def ranges_of(schema: Schema) -> Ranges:
+    """Read the ranges seen in training, as the model would read such values."""
+    columns = [np.array([feature.minimum, feature.maximum]) for feature in schema.features]
+    return Ranges(*np.clip(to_float32(columns), _FLOAT32.min, _FLOAT32.max))
+
+
+def draw_uniform(ranges: Ranges, generator: np.random.Generator, rows: int) -> Float32Matrix:
+    """Draw rows evenly, each value rounded once and inside its range."""
+    low, high = ranges.low, ranges.high
+    wide_low, wide_high = low.astype(np.float64), high.astype(np.float64)
+    drawn = np.empty((rows, len(low)), np.float32)
+    for start in range(0, rows, _PIECE):
+        part = drawn[start : start + _PIECE]
+        part[:] = wide_low + generator.random(part.shape) * (wide_high - wide_low)
+    return np.clip(drawn, low, high, out=drawn)
+
+
+def draw_corners(ranges: Ranges, generator: np.random.Generator) -> Float32Matrix:
+    """All corners of the ranges, or as many at random where there are too many."""
+    width = len(ranges.low)
+    if 2**width <= _MOST_CORNERS:
+        choice = np.array(list(product((False, True), repeat=width)))
+    else:
+        choice = generator.random((_MOST_CORNERS, width)) < 0.5  # noqa: PLR2004 - a fair coin
+        choice[0], choice[1] = False, True
+    return np.where(choice, ranges.high, ranges.low)
+
+
+def draw_edges(ranges: Ranges, generator: np.random.Generator) -> Float32Matrix:
+    """Rows with one feature at an end of its range, each feature and end in turn."""
+    width = len(ranges.low)
+    rows = min(max(64, 2 * width), _MOST_EDGES)
+    edges = draw_uniform(ranges, generator, rows)
+    for row in range(rows):
+        feature = row // 2 % width
+        edges[row, feature] = (ranges.low, ranges.high)[row % 2][feature]
+    return edges
+
+
+def draw_outside(ranges: Ranges, generator: np.random.Generator) -> Float32Matrix:
+    """Rows ever farther outside the ranges, up to float32's largest."""
+    inside = draw_uniform(ranges, generator, _OUTSIDE_ROWS).astype(np.float64)
+    largest = np.maximum(np.abs(ranges.low), np.abs(ranges.high)).astype(np.float64)
+    span = np.maximum(largest, 1.0)
+    signs = np.where(generator.random(inside.shape) < 0.5, -1.0, 1.0)  # noqa: PLR2004 - a fair coin
+    far = 10.0 ** np.linspace(0, 38, _OUTSIDE_ROWS)[:, None] * signs * span  # (rows, n_features)
+    return np.clip(inside + far, _FLOAT32.min, _FLOAT32.max).astype(np.float32)
+
+
+def make_specials(ordinary: Float32Matrix) -> Float32Matrix:
+    """Rows with NaN, infinities, zeros, denormals and the largest numbers.
+
+    Args:
+        ordinary: ``(n_features,)`` float32, a row to put one special value into.
+
+    Returns:
+        ``(rows, n_features)`` float32.
+    """
+    width = len(ordinary)
+    rows = [np.full(width, value) for value in _SPECIAL_VALUES]
+    for value in _SPECIAL_VALUES:
+        for feature in range(min(width, _MOST_SPECIAL_FEATURES)):
+            row = ordinary.copy()
+            row[feature] = value
+            rows.append(row)
+    signs = np.where(np.arange(width) % 2, -1.0, 1.0)
+    rows += [signs * np.inf, -signs * np.inf, signs * float(_FLOAT32.max)]
+    return np.stack(rows).astype(np.float32)

@@ -1,0 +1,58 @@
+"""Say more of a failed proof: where in the graph the first failure comes from.
+
+In: a report and what it was made with. Out: the same report, its failure explained. No errors.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from exporter.divergence import find_divergence
+from exporter.matrix import find_batch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from exporter.bounds import Layer
+    from exporter.contenders import Contender
+    from exporter.parity import Report
+    from exporter.plan import Plan
+    from exporter.rows import ProofRows
+
+
+def explain(
+    report: Report,
+    contenders: Sequence[Contender],
+    layers: Sequence[Layer],
+    rows: ProofRows,
+    plan: Plan,
+) -> Report:
+    """Find the first diverging node of the first failure.
+
+    Args:
+        report: of the matrix.
+        contenders: that it was made with.
+        layers: of the model that they must compute.
+        rows: that were run.
+        plan: which batch sizes ran how many of them.
+
+    Returns:
+        The report, with the node where the contender has a graph to look into.
+    """
+    failure = report.failure
+    if failure is None:
+        return report
+    failed = next(each for each in contenders if each.name == failure.contender)
+    if failed.graph is None:
+        return report
+    index = find_batch(rows, plan, failure.batch, failure.row)
+    node = find_divergence(
+        failed.graph(),
+        layers,
+        rows.features[index],
+        index,
+        keeps_specials=failed.keeps_specials,
+    )
+    return msgspec.structs.replace(report, failure=msgspec.structs.replace(failure, node=node))

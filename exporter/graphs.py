@@ -1,0 +1,186 @@
+"""Look into the graph of a model file: its nodes in order, and the value of each.
+
+In: the content of an ONNX file, or a loaded module of torch. Out: a ``Graph``. Whatever the
+engine raises when a value is asked for is passed on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from torch import fx
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exporter.contenders import Setting
+    from runtime.schema import Float32Matrix
+
+Value = npt.NDArray[np.generic]
+OUTPUTS = ("label", "probabilities", "logits")
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation of a graph.
+
+    Attributes:
+        name: in the graph.
+        op: kind of the operation, as the graph spells it.
+        inputs: names of the values it reads.
+        output: name of the (first) value it makes.
+        value: from features ``(rows, n_features)`` float32 to that value.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    output: str
+    value: Callable[[Float32Matrix], Value]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The operations of a model, each after those that it reads from.
+
+    Attributes:
+        features: name of the input.
+        nodes: in order.
+        roles: which values are the outputs ``label``, ``probabilities`` and ``logits``.
+    """
+
+    features: str
+    nodes: tuple[Node, ...]
+    roles: dict[str, str]
+
+
+def onnx_graph(content: bytes, setting: Setting) -> Graph:
+    """Look into an ONNX model, run as a setting of onnxruntime runs it.
+
+    The value of a node is read from a copy of the model that ends there.
+
+    Args:
+        content: of the file.
+        setting: of onnxruntime.
+
+    Returns:
+        The graph.
+    """
+    graph = onnx.load_from_string(content).graph
+
+    def value_of(position: int) -> Callable[[Float32Matrix], Value]:
+        return lambda features: _run_to(content, position, setting, features)
+
+    nodes = (
+        Node(node.name, node.op_type, tuple(node.input), node.output[0], value_of(position))
+        for position, node in enumerate(graph.node)
+    )
+    return Graph(graph.input[0].name, tuple(nodes), {name: name for name in OUTPUTS})
+
+
+def torchscript_graph(module: torch.jit.ScriptModule) -> Graph:
+    """Look into a TorchScript module; values come from copies of its graph that end there."""
+    graph: Any = module.inlined_graph  # torch publishes no types for its graphs
+
+    def value_of(position: int) -> Callable[[Float32Matrix], Value]:
+        copied = graph.copy()
+        while list(copied.outputs()):
+            copied.eraseOutput(0)
+        copied.registerOutput(list(copied.nodes())[position].output())
+        run = torch._C._create_function_from_graph("forward", copied)  # noqa: SLF001 - no public way in
+        return lambda features: _to_numpy(run(module._c, torch.from_numpy(features)))  # noqa: SLF001
+
+    nodes = [
+        Node(
+            node.kind(),
+            node.kind(),
+            tuple(value.debugName() for value in node.inputs()),
+            node.output().debugName(),
+            value_of(position),
+        )
+        for position, node in enumerate(graph.nodes())
+        if node.kind().startswith("aten::")
+    ]
+    (answer,) = graph.outputs()
+    answers = [value.debugName() for value in answer.node().inputs()]
+    _, features = (value.debugName() for value in graph.inputs())
+    return Graph(features, tuple(nodes), dict(zip(answers, OUTPUTS, strict=False)))
+
+
+def program_graph(module: torch.nn.Module) -> Graph:
+    """Look into the module of an exported program, by interpreting it."""
+    if not isinstance(module, fx.GraphModule):
+        raise TypeError(f"{type(module).__name__} has no graph of torch.fx")
+    # What nobody reads is an assertion, not a value.
+    nodes = [node for node in module.graph.nodes if node.op == "call_function" and node.users]
+    (features,) = (node for node in module.graph.nodes if node.op == "placeholder")
+    (answer,) = (node for node in module.graph.nodes if node.op == "output")
+    answers = [node.name for node in answer.all_input_nodes]
+    return Graph(
+        features.name,
+        tuple(
+            Node(
+                node.name,
+                str(node.target),
+                tuple(other.name for other in node.all_input_nodes),
+                node.name,
+                _Tap(module, node).read,
+            )
+            for node in nodes
+        ),
+        dict(zip(answers, OUTPUTS, strict=False)),
+    )
+
+
+class _Tap(fx.Interpreter):
+    """Runs a graph and keeps the value of one node."""
+
+    def __init__(self, module: fx.GraphModule, node: fx.Node) -> None:
+        super().__init__(module)
+        self._node = node
+        self._kept: torch.Tensor | None = None
+
+    def run_node(self, n: fx.Node) -> Any:  # noqa: ANN401 - as torch has it
+        result = super().run_node(n)
+        if n is self._node:
+            self._kept = result
+        return result
+
+    def read(self, features: Float32Matrix) -> Value:
+        """Run the graph and give the node's value."""
+        with torch.inference_mode():
+            self.run(torch.from_numpy(features))
+        if self._kept is None:
+            raise ValueError(f"{self._node.name} was not run")
+        return self._kept.numpy()
+
+
+def _to_numpy(value: torch.Tensor) -> Value:
+    return value.detach().numpy()
+
+
+def _run_to(content: bytes, position: int, setting: Setting, features: Float32Matrix) -> Value:
+    """Run the first nodes of a model and give the value of the last of them."""
+    model = onnx.load_from_string(content)
+    graph = model.graph
+    target = graph.node[position].output[0]
+    del graph.node[position + 1 :]
+    del graph.output[:]
+    for node in graph.node:  # the outputs' names are taken for the value that is asked for
+        for names in (node.input, node.output):
+            names[:] = [_inner(name) for name in names]
+    for name in OUTPUTS:
+        graph.node.append(onnx.helper.make_node("Identity", [_inner(target)], [name]))
+        graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+    session = setting.open(model.SerializeToString(), where=f"the model up to {target}")
+    value: Value = session.run(features).logits
+    return value
+
+
+def _inner(name: str) -> str:
+    return f"{name}/inner" if name in OUTPUTS else name
