@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from runtime import console
-from runtime.command_line import JsonOption, new_app
+from runtime.command_line import DEFAULT_BUNDLE, DEFAULT_RUN, BundleArgument, JsonOption, new_app
 
 if TYPE_CHECKING:
     from exporter.parity import Report
 
 app = new_app("exporter", "Make bundles that carry a proof of what they compute.")
 
+RunOption = Annotated[Path, typer.Option(help="The run's folder.")]
 ContenderOption = Annotated[
     str | None, typer.Option(help="Run this contender alone, such as onnx-cpu-all-1.")
 ]
@@ -30,13 +31,10 @@ RowOption = Annotated[
     int | None, typer.Option(help="Run the batch that holds this row alone; needs --batch.")
 ]
 
-DEFAULT_RUN = Path("artifacts/run")
-DEFAULT_BUNDLE = Path("artifacts/bundle")
-
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Option(help="The run's folder.")] = DEFAULT_RUN,
+    run: RunOption = DEFAULT_RUN,
     out: Annotated[
         Path, typer.Option(help="The bundle's folder; an older bundle is replaced.")
     ] = DEFAULT_BUNDLE,
@@ -66,7 +64,7 @@ def export(
         console.show(console.as_json(_values(exported.report, out, seconds)))
         return
     model = exported.manifest.model
-    option = "" if out == DEFAULT_BUNDLE else f" --bundle {out}"
+    option = "" if out == DEFAULT_BUNDLE else f" --bundle {shlex.quote(str(out))}"
     console.say(
         f"{model.name} {model.version}: {', '.join(exported.manifest.files)}\n"
         f"{_describe(exported.report)}, {seconds:.1f} s\n"
@@ -77,7 +75,7 @@ def export(
 
 @app.command()
 def verify(
-    bundle: Annotated[Path, typer.Argument(help="The bundle's folder.")] = DEFAULT_BUNDLE,
+    bundle: BundleArgument = DEFAULT_BUNDLE,
     contender: ContenderOption = None,
     batch: BatchOption = None,
     row: RowOption = None,

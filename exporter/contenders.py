@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,56 +16,19 @@ from exporter.deployed import Deployed
 from exporter.graphs import onnx_graph, program_graph, torchscript_graph
 from exporter.program import load_program
 from exporter.reference import answer_by_numpy
+from exporter.settings import settings
 from exporter.torchscript import load_torchscript
 from runtime.errors import UsageError
-from runtime.session import Outputs, Session, present_providers
+from runtime.session import Outputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from exporter.bounds import Layer
     from exporter.graphs import Graph
+    from exporter.settings import Setting
     from runtime.schema import Float32Matrix
-    from runtime.session import OptimizationLevel, Provider
     from trainer.model import SimpleNet
-
-
-_LEVELS: tuple[OptimizationLevel, ...] = ("all", "extended", "basic", "disabled")
-_THREADS = (1, 2)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """How onnxruntime is set.
-
-    Attributes:
-        provider: that runs the model.
-        level: of graph optimisation.
-        threads: for one batch.
-    """
-
-    provider: Provider
-    level: OptimizationLevel
-    threads: int
-
-    @property
-    def name(self) -> str:
-        """Name of the contender, such as ``onnx-cpu-all-1``."""
-        return f"onnx-{self.provider}-{self.level}-{self.threads}"
-
-    def open(self, content: bytes, *, where: str) -> Session:
-        """Load a model with this setting; raises as ``Session`` does."""
-        return Session(
-            content, provider=self.provider, threads=self.threads, level=self.level, where=where
-        )
-
-
-def settings() -> list[Setting]:
-    """Every optimisation level, each with one thread and two, on every provider present."""
-    return [
-        Setting(provider, level, threads)
-        for provider, level, threads in product(present_providers(), _LEVELS, _THREADS)
-    ]
 
 
 @dataclass(frozen=True)

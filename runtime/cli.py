@@ -9,7 +9,7 @@ import typer
 
 from runtime import console
 from runtime.choices import BadRows, ProviderChoice
-from runtime.command_line import DEFAULT_BUNDLE, JsonOption, new_app
+from runtime.command_line import DEFAULT_BUNDLE, BundleArgument, JsonOption, new_app
 from runtime.errors import ParityError
 from runtime.files import STANDARD_STREAM
 
@@ -29,9 +29,6 @@ FileOption = Annotated[
 ]
 OutOption = Annotated[
     Path, typer.Option(help="Where to write; - is standard output.", readable=False)
-]
-BundleArgument = Annotated[
-    Path, typer.Argument(envvar="ONNXFERRY_BUNDLE", help="The bundle's folder.", readable=False)
 ]
 
 

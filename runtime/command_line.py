@@ -12,6 +12,11 @@ from runtime import console
 DEFAULT_RUN = Path("artifacts/run")
 DEFAULT_BUNDLE = Path("artifacts/bundle")
 
+BundleArgument = Annotated[
+    Path,
+    # typer's own look at a path would give other messages and exit codes than ours.
+    typer.Argument(envvar="ONNXFERRY_BUNDLE", help="The bundle's folder.", readable=False),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 
 

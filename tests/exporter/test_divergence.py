@@ -17,12 +17,12 @@ from torch import nn
 from typer.testing import CliRunner
 
 from exporter.cli import app
-from exporter.contenders import settings
 from exporter.deployed import Deployed
 from exporter.divergence import find_divergence
 from exporter.export import export_run, try_run
 from exporter.graphs import onnx_graph, program_graph, torchscript_graph
 from exporter.program import capture_program, load_program, write_program
+from exporter.settings import settings
 from exporter.torchscript import load_torchscript, write_torchscript
 from exporter.verify import verify_bundle
 from runtime.bundle import digest
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from exporter.bounds import Layer
-    from exporter.contenders import Setting
     from exporter.graphs import Graph
     from exporter.model_files import ModelFiles
     from exporter.plan import Plan
     from exporter.rows import ProofRows
+    from exporter.settings import Setting
     from runtime.schema import Float32Matrix
     from trainer.run import Run
 

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from exporter.contenders import settings
 from exporter.plan import BATCHES
 from exporter.reference import answer_by_numpy
 from exporter.running import are_same, have_same_logits, run_in_batches
+from exporter.settings import settings
 from runtime.session import Session
 
 if TYPE_CHECKING:
     from exporter.bounds import Layer
-    from exporter.contenders import Setting
     from exporter.model_files import ModelFiles
     from exporter.parity import Report
     from exporter.rows import ProofRows
+    from exporter.settings import Setting
     from runtime.schema import Float32Matrix
     from runtime.session import Outputs
 
