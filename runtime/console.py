@@ -119,18 +119,12 @@ def _prepare_streams() -> None:
 
 
 def _missing_extra(name: str, module: str) -> UnavailableError:
-    build = "cpu" if _is_installed("onnxruntime") else "gpu"  # never both
+    from runtime.session import is_installed
+
+    build = "cpu" if is_installed("onnxruntime") else "gpu"  # never both
     return UnavailableError(
         f'{name} needs {module}, which is not installed: pip install "onnxferry[train,{build}]"'
     )
-
-
-def _is_installed(distribution: str) -> bool:
-    from importlib import metadata
-
-    with suppress(metadata.PackageNotFoundError):
-        return bool(metadata.distribution(distribution))
-    return False
 
 
 def _watch_signals() -> list[int]:

@@ -12,7 +12,6 @@ import errno
 import os
 import shutil
 import stat
-import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
@@ -64,29 +63,6 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
         _sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
-
-
-@contextmanager
-def output(path: Path) -> Iterator[IO[bytes]]:
-    """Open standard output for ``-``, anything else as ``atomic_file`` does.
-
-    Args:
-        path: destination.
-
-    Yields:
-        A binary file to write to.
-
-    Raises:
-        UsageError: as ``atomic_file``.
-        DataError: as ``atomic_file``.
-    """
-    if path == STANDARD_STREAM:
-        with writing("standard output"):
-            yield sys.stdout.buffer
-            sys.stdout.buffer.flush()
-        return
-    with atomic_file(path) as stream:
-        yield stream
 
 
 @contextmanager

@@ -163,7 +163,7 @@ def present_providers() -> tuple[Provider, ...]:
 
 def _load_onnxruntime() -> ModuleType:
     """Import onnxruntime, or say what is wrong with its installation and how to mend it."""
-    installed = [name for name in _BUILDS if _is_installed(name)]
+    installed = [name for name in _BUILDS if is_installed(name)]
     if len(installed) == len(_BUILDS):
         raise UnavailableError(
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: "
@@ -181,8 +181,15 @@ def _load_onnxruntime() -> ModuleType:
     return module
 
 
-def _is_installed(distribution: str) -> bool:
-    """Look for a distribution's folder; importlib.metadata takes 40 ms to load, at every start."""
+def is_installed(distribution: str) -> bool:
+    """Tell whether a distribution is installed.
+
+    Args:
+        distribution: its name, such as ``onnxruntime-gpu``.
+
+    Returns:
+        Whether its folder is there; importlib.metadata takes 40 ms to load, at every start.
+    """
     prefix = distribution.replace("-", "_") + "-"
     return any(any(Path(folder).glob(f"{prefix}*.dist-info")) for folder in sys.path)
 

@@ -13,7 +13,8 @@ import typer
 
 from runtime import console
 from runtime.command_line import DEFAULT_RUN, JsonOption, new_app
-from runtime.files import STANDARD_STREAM, output
+from runtime.endpoints import open_sink
+from runtime.files import STANDARD_STREAM
 from trainer.config import DeviceChoice, Preset, configure
 from trainer.seeds import DEFAULT_SEED
 
@@ -36,8 +37,9 @@ def sample(
     """Write synthetic products: price, rating, popular."""
     from trainer.sample import write_sample
 
-    with console.until_reader_leaves(), output(out) as stream:
-        write_sample(stream, rows, seed=seed)
+    with console.until_reader_leaves(), open_sink(out) as sink:
+        write_sample(sink, rows, seed=seed)
+        sink.flush()
     where = "standard output" if out == STANDARD_STREAM else str(out)
     console.say(f"{rows:,} products written to {where}")
 

@@ -7,7 +7,7 @@ written values sum to more than 10. No torch, and memory for one chunk of rows.
 
 from __future__ import annotations
 
-from typing import IO
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -25,13 +25,20 @@ _RATING_FROM, _RATING_TO = 100, 500
 _POPULAR_ABOVE = 1000
 
 
+class Writable(Protocol):
+    """Where bytes go."""
+
+    def write(self, data: bytes | memoryview, /) -> object:
+        """Take them all."""
+
+
 def write_sample(
-    stream: IO[bytes], rows: int, *, seed: int = DEFAULT_SEED, chunk_rows: int = _CHUNK_ROWS
+    stream: Writable, rows: int, *, seed: int = DEFAULT_SEED, chunk_rows: int = _CHUNK_ROWS
 ) -> None:
     """Write synthetic products; the bytes depend on rows and seed alone.
 
     Args:
-        stream: binary file to write to.
+        stream: takes the bytes.
         rows: number of products, at least 1.
         seed: from 0 to 2**63 - 1.
         chunk_rows: products made at a time.
