@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from exporter.export import Exported, export_run
-    from exporter.parity import Report
+    from exporter.proof.parity import Report
     from exporter.verify import verify_bundle
 
 __all__ = ["Exported", "Report", "export_run", "verify_bundle"]
 
 _HOME = {
     "Exported": "exporter.export",
-    "Report": "exporter.parity",
+    "Report": "exporter.proof.parity",
     "export_run": "exporter.export",
     "verify_bundle": "exporter.verify",
 }

@@ -18,7 +18,7 @@ from runtime import console
 from runtime.command_line import DEFAULT_BUNDLE, DEFAULT_RUN, BundleArgument, JsonOption, new_app
 
 if TYPE_CHECKING:
-    from exporter.parity import Report
+    from exporter.proof.parity import Report
 
 app = new_app("exporter", "Make bundles that carry a proof of what they compute.")
 
@@ -49,8 +49,8 @@ def export(
     """
     start = time.perf_counter()
     from exporter.export import export_run, try_run
-    from exporter.plan import FULL
     from exporter.progress import proof_progress
+    from exporter.rows.plan import FULL
 
     plan = FULL.only(contender, batch, row)
     if not plan.is_whole:
@@ -83,9 +83,9 @@ def verify(
 ) -> None:
     """Repeat a bundle's whole proof on this machine, or a part of it."""
     start = time.perf_counter()
-    from exporter.parity import require
-    from exporter.plan import FULL
     from exporter.progress import proof_progress
+    from exporter.proof.parity import require
+    from exporter.rows.plan import FULL
     from exporter.verify import verify_bundle
 
     plan = FULL.only(contender, batch, row)

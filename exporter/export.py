@@ -17,16 +17,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exporter.boundary import label_by
-from exporter.bounds import check_layers, rows_with_all
+from exporter.formats.model_files import ModelFiles, convert_run, prove_files
+from exporter.formats.onnx_model import check_contract
 from exporter.golden_rows import choose_golden
-from exporter.layers import layers_of
-from exporter.model_files import ModelFiles, convert_run, prove_files
-from exporter.onnx_model import check_contract
-from exporter.oracle import ask_oracle
-from exporter.parity import require
-from exporter.plan import FULL
-from exporter.rows import draw_rows
+from exporter.proof.parity import require
+from exporter.rows.blocks import draw_rows
+from exporter.rows.boundary import label_by
+from exporter.rows.plan import FULL
+from exporter.truth.enclosure import rows_with_all
+from exporter.truth.layer import check_layers
+from exporter.truth.layers import layers_of
+from exporter.truth.oracle import ask_oracle
 from runtime.bundle import digest
 from runtime.errors import ArtifactError, ParityError, UsageError
 from runtime.files import atomic_folder
@@ -48,10 +49,10 @@ from trainer.run import load_run
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from exporter.matrix import Watch
-    from exporter.parity import Report
-    from exporter.plan import Plan
-    from exporter.rows import ProofRows
+    from exporter.proof.matrix import Watch
+    from exporter.proof.parity import Report
+    from exporter.rows.blocks import ProofRows
+    from exporter.rows.plan import Plan
     from runtime.manifest import Requirements
     from runtime.schema import Float32Matrix
     from trainer.run import Run

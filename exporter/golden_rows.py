@@ -12,8 +12,8 @@ import numpy as np
 from runtime.golden import Golden
 
 if TYPE_CHECKING:
-    from exporter.oracle import Ask
-    from exporter.rows import ProofRows
+    from exporter.rows.blocks import ProofRows
+    from exporter.truth.oracle import Ask
 
 _CHOICE = {"known": 16, "corners": 8, "edges": 4, "uniform": 8}
 

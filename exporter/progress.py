@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from exporter.matrix import Step, Watch
+    from exporter.proof.matrix import Step, Watch
 
 
 @contextmanager

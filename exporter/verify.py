@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter.boundary import label_by
-from exporter.layers import layers_from_state
-from exporter.model_files import ModelFiles, prove_files
-from exporter.onnx_model import check_contract
-from exporter.plan import FULL
-from exporter.rows import draw_rows
-from exporter.torchscript import load_torchscript
+from exporter.formats.model_files import ModelFiles, prove_files
+from exporter.formats.onnx_model import check_contract
+from exporter.formats.torchscript import load_torchscript
+from exporter.rows.blocks import draw_rows
+from exporter.rows.boundary import label_by
+from exporter.rows.plan import FULL
+from exporter.truth.layers import layers_from_state
 from runtime.bundle import read_bundle
 from runtime.errors import ArtifactError, ParityError
 from runtime.golden import check_golden, load_golden
@@ -24,9 +24,9 @@ from runtime.session import Session, present_providers
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from exporter.matrix import Watch
-    from exporter.parity import Report
-    from exporter.plan import Plan
+    from exporter.proof.matrix import Watch
+    from exporter.proof.parity import Report
+    from exporter.rows.plan import Plan
     from runtime.bundle import Bundle
     from runtime.golden import Golden
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from exporter.boundary import label_by
 from exporter.export import export_run
-from exporter.layers import layers_of
-from exporter.model_files import convert_run
-from exporter.oracle import ask_oracle
-from exporter.parity import Report
-from exporter.plan import Plan
-from exporter.rows import draw_rows
+from exporter.formats.model_files import convert_run
+from exporter.proof.parity import Report
+from exporter.rows.blocks import draw_rows
+from exporter.rows.boundary import label_by
+from exporter.rows.plan import Plan
+from exporter.truth.layers import layers_of
+from exporter.truth.oracle import ask_oracle
 from runtime.manifest import PARITY
 from trainer.config import configure
 from trainer.pipeline import make_run
@@ -24,10 +24,10 @@ from trainer.run import load_run
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from exporter.bounds import Layer
-    from exporter.model_files import ModelFiles
-    from exporter.oracle import Ask
-    from exporter.rows import ProofRows
+    from exporter.formats.model_files import ModelFiles
+    from exporter.rows.blocks import ProofRows
+    from exporter.truth.layer import Layer
+    from exporter.truth.oracle import Ask
     from trainer.run import Run
 
 

@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from exporter.cli import app
-from exporter.model_files import convert_run
+from exporter.formats.model_files import convert_run
 from runtime.manifest import ONNX_MODEL, TORCHSCRIPT_MODEL
 from trainer.run import load_run, save_run
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from exporter.model_files import ModelFiles
+    from exporter.formats.model_files import ModelFiles
     from trainer.run import Run
 
 KEYS = {

@@ -17,13 +17,13 @@ from torch import nn
 from typer.testing import CliRunner
 
 from exporter.cli import app
-from exporter.deployed import Deployed
-from exporter.divergence import find_divergence
 from exporter.export import export_run, try_run
-from exporter.graphs import onnx_graph, program_graph, torchscript_graph
-from exporter.program import capture_program, load_program, write_program
-from exporter.settings import settings
-from exporter.torchscript import load_torchscript, write_torchscript
+from exporter.failure.divergence import find_divergence
+from exporter.failure.graphs import onnx_graph, program_graph, torchscript_graph
+from exporter.formats.deployed import Deployed
+from exporter.formats.program import capture_program, load_program, write_program
+from exporter.formats.torchscript import load_torchscript, write_torchscript
+from exporter.proof.settings import settings
 from exporter.verify import verify_bundle
 from runtime.bundle import digest
 from runtime.errors import ParityError, UsageError
@@ -32,12 +32,12 @@ from runtime.manifest import MANIFEST, ONNX_MODEL, parse_manifest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from exporter.bounds import Layer
-    from exporter.graphs import Graph
-    from exporter.model_files import ModelFiles
-    from exporter.plan import Plan
-    from exporter.rows import ProofRows
-    from exporter.settings import Setting
+    from exporter.failure.graphs import Graph
+    from exporter.formats.model_files import ModelFiles
+    from exporter.proof.settings import Setting
+    from exporter.rows.blocks import ProofRows
+    from exporter.rows.plan import Plan
+    from exporter.truth.layer import Layer
     from runtime.schema import Float32Matrix
     from trainer.run import Run
 
@@ -238,7 +238,7 @@ def test_the_command_of_a_failed_export_shows_the_failure_again(
         export_run(run_folder, tmp_path / "bundle", convert=lambda _: wrong, plan=quick)
     said = AGAIN.search(str(first.value))
     assert said is not None
-    monkeypatch.setattr("exporter.plan.FULL", quick)
+    monkeypatch.setattr("exporter.rows.plan.FULL", quick)
     monkeypatch.chdir(tmp_path)
     defaults: dict[str, object] = try_run.__kwdefaults__ or {}
     monkeypatch.setitem(defaults, "convert", lambda _: wrong)
@@ -249,7 +249,7 @@ def test_the_command_of_a_failed_export_shows_the_failure_again(
     assert not list(tmp_path.iterdir())
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("exporter.plan.FULL", quick)
+    monkeypatch.setattr("exporter.rows.plan.FULL", quick)
     mended = CliRunner().invoke(app, shlex.split(said[1]))
     assert mended.exit_code == 0
     assert mended.stderr.endswith("a part: nothing was published\n")
@@ -261,7 +261,7 @@ def test_the_command_of_a_failed_verification_shows_the_failure_again(
 ) -> None:
     """A bundle whose model differs on a few rows alone, in a folder with a blank."""
     folder = spoil(bundle, tmp_path / "my bundle")
-    monkeypatch.setattr("exporter.plan.FULL", quick)
+    monkeypatch.setattr("exporter.rows.plan.FULL", quick)
     first = CliRunner().invoke(app, ["verify", str(folder)])
     assert isinstance(first.exception, ParityError)
     message = str(first.exception)
@@ -298,7 +298,7 @@ def test_a_part_of_the_proof_can_be_asked_for(
     bundle: Path, quick: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One contender, one batch size, also one that is not among the usual ones."""
-    monkeypatch.setattr("exporter.plan.FULL", quick)
+    monkeypatch.setattr("exporter.rows.plan.FULL", quick)
     alone = verify_bundle(bundle, plan=quick.only("onnx-cpu-basic-2", None, None))
     assert alone.contenders == ("onnx-cpu-basic-2",)
     assert len(alone.cells) == 12
@@ -325,7 +325,7 @@ def test_a_part_that_is_not_there_is_a_usage_error(
     options: list[str], said: str, bundle: Path, quick: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit code 2, with what there is."""
-    monkeypatch.setattr("exporter.plan.FULL", quick)
+    monkeypatch.setattr("exporter.rows.plan.FULL", quick)
     done = CliRunner().invoke(app, ["verify", str(bundle), *options])
     assert isinstance(done.exception, UsageError)
     assert said in str(done.exception)

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from exporter.plan import BATCHES
-from exporter.reference import answer_by_numpy
-from exporter.running import are_same, have_same_logits, run_in_batches
-from exporter.settings import settings
+from exporter.proof.reference import answer_by_numpy
+from exporter.proof.running import are_same, have_same_logits, run_in_batches
+from exporter.proof.settings import settings
+from exporter.rows.plan import BATCHES
 from runtime.session import Session
 
 if TYPE_CHECKING:
-    from exporter.bounds import Layer
-    from exporter.model_files import ModelFiles
-    from exporter.parity import Report
-    from exporter.rows import ProofRows
-    from exporter.settings import Setting
+    from exporter.formats.model_files import ModelFiles
+    from exporter.proof.parity import Report
+    from exporter.proof.settings import Setting
+    from exporter.rows.blocks import ProofRows
+    from exporter.truth.layer import Layer
     from runtime.schema import Float32Matrix
     from runtime.session import Outputs
 

@@ -11,10 +11,10 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from exporter.deployed import Deployed
 from exporter.export import export_run
-from exporter.plan import Plan
-from exporter.torchscript import write_torchscript
+from exporter.formats.deployed import Deployed
+from exporter.formats.torchscript import write_torchscript
+from exporter.rows.plan import Plan
 from runtime.bundle import read_bundle
 from runtime.errors import ArtifactError, ParityError, UsageError
 from runtime.golden import check_golden, load_golden
@@ -33,7 +33,7 @@ from trainer.run import Run, load_run, save_run
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from exporter.model_files import ModelFiles
+    from exporter.formats.model_files import ModelFiles
 
 QUICK = Plan(uniform=4096, boundary=512, small=128, medium=2048)
 Edit = Callable[[onnx.ModelProto], None]

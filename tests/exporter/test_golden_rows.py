@@ -10,8 +10,8 @@ from runtime.golden import load_golden, save_golden
 if TYPE_CHECKING:
     import pytest
 
-    from exporter.oracle import Ask
-    from exporter.rows import ProofRows
+    from exporter.rows.blocks import ProofRows
+    from exporter.truth.oracle import Ask
     from trainer.run import Run
 
 

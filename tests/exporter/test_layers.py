@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from exporter.bounds import Layer, check_layers
-from exporter.layers import layers_from_state, layers_of, model_of
+from exporter.truth.layer import Layer, check_layers
+from exporter.truth.layers import layers_from_state, layers_of, model_of
 from runtime.errors import ArtifactError, ParityError
 from runtime.schema import Feature, Schema
 from trainer.model import SimpleNet

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import onnx
 import pytest
 
-from exporter.deployed import Deployed
-from exporter.onnx_model import check_contract, write_onnx
-from exporter.program import capture_program
+from exporter.formats.deployed import Deployed
+from exporter.formats.onnx_model import check_contract, write_onnx
+from exporter.formats.program import capture_program
 from runtime.errors import ArtifactError, ParityError
 from runtime.schema import Feature, Schema
 from runtime.session import Session
 from trainer.model import SimpleNet
 
 if TYPE_CHECKING:
-    from exporter.model_files import ModelFiles
+    from exporter.formats.model_files import ModelFiles
     from trainer.run import Run
 
 NAME = "simplenet"

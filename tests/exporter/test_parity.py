@@ -11,24 +11,24 @@ import msgspec
 import numpy as np
 import pytest
 
-from exporter.boundary import label_by
-from exporter.bounds import Layer
-from exporter.contenders import Contender
-from exporter.matrix import find_batch
-from exporter.oracle import ask_oracle
-from exporter.parity import Report, prove, require
-from exporter.plan import BATCHES, CHUNK, FULL, Plan
-from exporter.reference import answer_by_numpy
-from exporter.rows import Block, Part, ProofRows, draw_rows
-from exporter.verdict import judge
+from exporter.proof.contenders import Contender
+from exporter.proof.matrix import find_batch
+from exporter.proof.parity import Report, prove, require
+from exporter.proof.reference import answer_by_numpy
+from exporter.proof.verdict import judge
+from exporter.rows.blocks import Block, Part, ProofRows, draw_rows
+from exporter.rows.boundary import label_by
+from exporter.rows.plan import BATCHES, CHUNK, FULL, Plan
+from exporter.truth.layer import Layer
+from exporter.truth.oracle import ask_oracle
 from runtime.errors import ParityError
 from runtime.manifest import to_json
 from runtime.schema import Feature, Float32Matrix, Schema
 from runtime.session import Outputs
 
 if TYPE_CHECKING:
-    from exporter.matrix import Step
-    from exporter.oracle import Ask, Oracle
+    from exporter.proof.matrix import Step
+    from exporter.truth.oracle import Ask, Oracle
 
 Change = Callable[[Outputs], Outputs]
 

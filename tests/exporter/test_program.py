@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from exporter.deployed import Deployed
 from exporter.export import export_run
-from exporter.program import capture_program, load_program, write_program
+from exporter.formats.deployed import Deployed
+from exporter.formats.program import capture_program, load_program, write_program
 from runtime.errors import ArtifactError, ParityError
 from trainer.model import SimpleNet
 
 if TYPE_CHECKING:
-    from exporter.model_files import ModelFiles
-    from exporter.plan import Plan
-    from exporter.rows import ProofRows
+    from exporter.formats.model_files import ModelFiles
+    from exporter.rows.blocks import ProofRows
+    from exporter.rows.plan import Plan
     from trainer.run import Run
 
 

@@ -7,10 +7,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from exporter.boundary import bisect_boundaries, label_by
-from exporter.bounds import Layer, enclose_logits
-from exporter.plan import BATCHES, CHUNK, FULL, Plan
-from exporter.rows import KNOWN_ROWS, ProofRows, draw_rows
+from exporter.rows.blocks import KNOWN_ROWS, ProofRows, draw_rows
+from exporter.rows.boundary import bisect_boundaries, label_by
+from exporter.rows.plan import BATCHES, CHUNK, FULL, Plan
+from exporter.truth.bounds import enclose_logits
+from exporter.truth.layer import Layer
 from runtime.schema import Feature, Schema
 
 PLAN = Plan(uniform=4096, boundary=512)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from exporter.deployed import Deployed
-from exporter.torchscript import load_torchscript, write_torchscript
+from exporter.formats.deployed import Deployed
+from exporter.formats.torchscript import load_torchscript, write_torchscript
 from runtime.errors import ArtifactError
 from runtime.schema import Feature, Schema
 from trainer.model import SimpleNet
 
 if TYPE_CHECKING:
-    from exporter.model_files import ModelFiles
-    from exporter.rows import ProofRows
+    from exporter.formats.model_files import ModelFiles
+    from exporter.rows.blocks import ProofRows
     from trainer.run import Run
 
 SCHEMA = Schema("kind", tuple(Feature(name, 0, 1) for name in "abc"), ("x", "y", "z"))

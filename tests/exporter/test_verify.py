@@ -10,9 +10,9 @@ import onnx
 import pytest
 import torch
 
-from exporter.deployed import Deployed
-from exporter.plan import BATCHES, Plan
-from exporter.torchscript import write_torchscript
+from exporter.formats.deployed import Deployed
+from exporter.formats.torchscript import write_torchscript
+from exporter.rows.plan import BATCHES, Plan
 from exporter.verify import verify_bundle
 from runtime.bundle import digest, model_version, read_bundle
 from runtime.errors import ArtifactError, ParityError

@@ -13,10 +13,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from exporter.boundary import bisect_boundaries, label_by
-from exporter.bounds import FLOAT16, FLOAT32, TF32, Enclosure, Layer, enclose_logits
-from exporter.oracle import ask_oracle
-from exporter.softmax import enclose_probabilities
+from exporter.rows.boundary import bisect_boundaries, label_by
+from exporter.truth.arithmetic import FLOAT16, FLOAT32, TF32
+from exporter.truth.bounds import enclose_logits
+from exporter.truth.enclosure import Enclosure
+from exporter.truth.layer import Layer
+from exporter.truth.oracle import ask_oracle
+from exporter.truth.softmax import enclose_probabilities
 
 Matrix = npt.NDArray[Any]  # float16 or float32, as the rows are
 Linear = Callable[[Matrix, Matrix, Matrix], Matrix]  # inputs, weight, bias -> outputs

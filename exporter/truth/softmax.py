@@ -17,16 +17,8 @@ from functools import reduce
 
 import numpy as np
 
-from exporter.bounds import (
-    FEW_COLUMNS,
-    FLOAT32,
-    FLOAT64_ROUNDOFF,
-    Arithmetic,
-    Enclosure,
-    Float64Matrix,
-    row_sums,
-    rows_with_all,
-)
+from exporter.truth.arithmetic import FLOAT32, FLOAT64_ROUNDOFF, Arithmetic
+from exporter.truth.enclosure import FEW_COLUMNS, Enclosure, Float64Matrix, row_sums, rows_with_all
 
 # Units in the last place allowed to an exponential. Vendors promise 1 (glibc, SLEEF as in torch)
 # or 2 (CUDA's expf); onnxruntime's polynomial promises nothing.

@@ -2,8 +2,8 @@
 
 In: the float32 layers and float32 rows. Out: float64 logits of an oracle and, for each of them,
 a bound on ``|computed - oracle|`` that every evaluation in the given arithmetic keeps, whatever
-the order of its sums, with or without fused multiply-adds, with or without denormals. Nothing
-here reads files or knows torch; layers that no bound exists for are a ``ParityError``.
+the order of its sums, with or without fused multiply-adds, with or without denormals. Sums
+too long for any bound are a ``ParityError``.
 
 For one layer, ``n`` inputs, exact inputs ``x`` and computed inputs within ``e`` of them:
 
@@ -22,158 +22,24 @@ apart, and sets both to 0 where the upper end of the interval is not positive.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import reduce
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from runtime.errors import ParityError
+from exporter.truth.arithmetic import FLOAT32, FLOAT64_ROUNDOFF, gamma
+from exporter.truth.enclosure import Enclosure, row_sums, rows_with_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from exporter.truth.arithmetic import Arithmetic
+    from exporter.truth.enclosure import Float64Matrix
+    from exporter.truth.layer import Layer
     from runtime.schema import Float32Matrix
 
-Float64Matrix = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
-
-FLOAT64_ROUNDOFF = 2.0**-53  # of the oracle itself
 # The bound is computed in float64 too, from non-negative terms: this covers its own roundings.
 _OWN_ROUNDING = 1 + 2.0**-30
-# Up to here a loop over columns is several times faster than a reduction of short rows.
-FEW_COLUMNS = 16
 _FAR = 2.0**-4  # of the largest number
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One Linear layer, ``y = W x + b``.
-
-    Attributes:
-        weight: ``(outputs, inputs)`` float32.
-        bias: ``(outputs,)`` float32.
-    """
-
-    weight: Float32Matrix
-    bias: npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Arithmetic:
-    """What is known of the numbers that an evaluation computes with.
-
-    Attributes:
-        name: for reports.
-        unit_roundoff: largest relative error of one operation, rounded to nearest.
-        largest: largest finite number; beyond it a result may be infinite or NaN.
-        tiny: smallest normal number; results below it may be flushed to 0, and inputs below it
-            read as 0.
-        factor_roundoff: largest relative error of the rounding of a product's factors; 0 where
-            they are multiplied as they are.
-    """
-
-    name: str
-    unit_roundoff: float
-    largest: float
-    tiny: float
-    factor_roundoff: float = 0.0
-
-    @property
-    def product_roundoff(self) -> float:
-        """Bound on the relative error of an exact product of rounded factors."""
-        return 2 * self.factor_roundoff + self.factor_roundoff**2
-
-    def gamma(self, roundings: int) -> float:
-        """Bound on the relative error of a term that is rounded so many times (Higham, 3.1)."""
-        return _gamma(self.unit_roundoff, roundings)
-
-
-FLOAT32 = Arithmetic(
-    name="float32",
-    unit_roundoff=2.0**-24,
-    largest=float(np.finfo(np.float32).max),
-    tiny=float(np.finfo(np.float32).tiny),
-)
-# Tensor cores round the factors to 11 significant bits and add in float32, but may cut off there
-# instead of rounding to nearest: Fasi, Higham, Mikaitis and Pranesh, Numerical behavior of NVIDIA
-# tensor cores (PeerJ Computer Science 7, 2021).
-TF32 = Arithmetic(
-    name="tf32",
-    unit_roundoff=2.0**-23,
-    largest=FLOAT32.largest,
-    tiny=FLOAT32.tiny,
-    factor_roundoff=2.0**-11,
-)
-# A float32 model whose weights, biases and features are rounded to float16 first. The bias needs
-# no term of its own: gamma(n + 1) has one rounding to spare for it.
-FLOAT16 = Arithmetic(
-    name="float16",
-    unit_roundoff=2.0**-11,
-    largest=float(np.finfo(np.float16).max),
-    tiny=float(np.finfo(np.float16).tiny),
-    factor_roundoff=2.0**-11,
-)
-
-
-@dataclass(frozen=True)
-class Enclosure:
-    """Oracle values and how far a correct evaluation may be from each.
-
-    Attributes:
-        value: ``(rows, columns)`` float64; NaN and infinities where the inputs bring them.
-        error: ``(rows, columns)`` float64, never NaN. 0 where the value is not finite: such a
-            value must be met exactly. Infinite where nothing is promised, because the
-            evaluation may overflow on the way.
-    """
-
-    value: Float64Matrix
-    error: Float64Matrix
-
-
-def rows_with_all(mask: Mask) -> Mask:
-    """Find the rows of ``(rows, columns)`` that are true in every column, ``(rows,)``."""
-    if mask.shape[1] > FEW_COLUMNS:
-        return np.asarray(mask.all(axis=1))
-    every = np.ones(len(mask), np.bool_)  # (rows,)
-    for column in mask.T:
-        every &= column
-    return every
-
-
-def row_sums(terms: Float64Matrix) -> Float64Matrix:
-    """Sum each row of ``(rows, columns)``, ``(rows, 1)``."""
-    if terms.shape[1] > FEW_COLUMNS:
-        return np.asarray(terms.sum(axis=1, keepdims=True))
-    return np.asarray(reduce(np.add, terms.T)[:, None])
-
-
-def check_layers(layers: Sequence[Layer]) -> None:
-    """Make sure that layers form a chain for which a bound exists.
-
-    Args:
-        layers: from input to output.
-
-    Raises:
-        ParityError: when there are none, they do not fit one another, or a weight is not finite.
-    """
-    if not layers:
-        raise ParityError("the model has no Linear layer: nothing can be proven about it")
-    for position, layer in enumerate(layers):
-        values = np.concatenate([layer.weight.ravel(), layer.bias])
-        if bad := int((~np.isfinite(values)).sum()):
-            raise ParityError(
-                f"layer {position} of the model has {bad} weights that are NaN or infinite: "
-                "training diverged; fit it again with a lower learning rate"
-            )
-    for position, (first, second) in enumerate(pairwise(layers)):
-        if first.weight.shape[0] != second.weight.shape[1]:
-            raise ParityError(
-                f"layer {position} of the model has {first.weight.shape[0]} outputs, the next "
-                f"reads {second.weight.shape[1]}: they are no chain of layers"
-            )
 
 
 def enclose_logits(
@@ -263,7 +129,7 @@ def _round(
     weight = np.abs(layer.weight.astype(np.float64))  # (outputs, inputs)
     bias = np.abs(layer.bias.astype(np.float64))  # (outputs,)
     terms = weight.shape[1] + 1
-    rounding = arithmetic.gamma(terms) + _gamma(FLOAT64_ROUNDOFF, terms)
+    rounding = arithmetic.gamma(terms) + gamma(FLOAT64_ROUNDOFF, terms)
     rounded = arithmetic.product_roundoff  # of the factors
     results = 2 * weight.shape[1] + 2  # n products, n sums, the bias read and added
     # Doubled: what was lost early passes through the later roundings too.
@@ -313,12 +179,3 @@ def enclose_relu(inputs: Enclosure) -> Enclosure:
     reach = np.where(np.isfinite(inputs.value), reach, 0.0)
     error = np.where(np.isinf(inputs.error), np.inf, np.minimum(inputs.error, reach))
     return Enclosure(value, error)
-
-
-def _gamma(unit_roundoff: float, roundings: int) -> float:
-    product = roundings * unit_roundoff
-    if product >= 1:
-        raise ParityError(
-            f"sums of {roundings} terms at unit roundoff {unit_roundoff:g} have no error bound"
-        )
-    return product / (1 - product)

@@ -18,7 +18,7 @@ from torch import fx
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from exporter.settings import Setting
+    from exporter.proof.settings import Setting
     from runtime.schema import Float32Matrix
 
 Value = npt.NDArray[np.generic]

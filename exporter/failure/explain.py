@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from exporter.divergence import find_divergence
-from exporter.matrix import find_batch
+from exporter.failure.divergence import find_divergence
+from exporter.proof.matrix import find_batch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from exporter.bounds import Layer
-    from exporter.contenders import Contender
-    from exporter.parity import Report
-    from exporter.plan import Plan
-    from exporter.rows import ProofRows
+    from exporter.proof.contenders import Contender
+    from exporter.proof.parity import Report
+    from exporter.rows.blocks import ProofRows
+    from exporter.rows.plan import Plan
+    from exporter.truth.layer import Layer
 
 
 def explain(

@@ -16,24 +16,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exporter.bounds import (
-    FLOAT32,
-    Enclosure,
-    Layer,
-    enclose_linear,
-    enclose_relu,
-    rows_with_all,
-)
-from exporter.softmax import enclose_probabilities
-from exporter.verdict import Comparison
+from exporter.proof.verdict import Comparison
+from exporter.truth.arithmetic import FLOAT32
+from exporter.truth.bounds import enclose_linear, enclose_relu
+from exporter.truth.enclosure import Enclosure, rows_with_all
+from exporter.truth.layer import Layer
+from exporter.truth.softmax import enclose_probabilities
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
-    from exporter.bounds import Arithmetic
-    from exporter.graphs import Graph, Node, Value
+    from exporter.failure.graphs import Graph, Node, Value
+    from exporter.truth.arithmetic import Arithmetic
     from runtime.schema import Float32Matrix
 
 _LINEAR = ("gemm", "linear", "addmm")

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exporter.bounds import rows_with_all
+from exporter.truth.enclosure import rows_with_all
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from exporter.bounds import Enclosure, Float64Matrix, Mask
-    from exporter.oracle import Oracle
-    from exporter.rows import Part
+    from exporter.rows.blocks import Part
+    from exporter.truth.enclosure import Enclosure, Float64Matrix, Mask
+    from exporter.truth.oracle import Oracle
     from runtime.schema import Float32Matrix
     from runtime.session import Outputs
 

@@ -8,23 +8,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from exporter.bounds import FLOAT32
-from exporter.cells import Cell, Failure
-from exporter.matrix import run_matrix
-from exporter.plan import FULL
-from exporter.rows import Block
+from exporter.proof.cells import Cell, Failure
+from exporter.proof.matrix import run_matrix
+from exporter.rows.blocks import Block
+from exporter.rows.plan import FULL
+from exporter.truth.arithmetic import FLOAT32
 from runtime.errors import ParityError
 from runtime.manifest import Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from exporter.bounds import Arithmetic
-    from exporter.contenders import Contender
-    from exporter.matrix import Watch
-    from exporter.oracle import Ask
-    from exporter.plan import Plan
-    from exporter.rows import ProofRows
+    from exporter.proof.contenders import Contender
+    from exporter.proof.matrix import Watch
+    from exporter.rows.blocks import ProofRows
+    from exporter.rows.plan import Plan
+    from exporter.truth.arithmetic import Arithmetic
+    from exporter.truth.oracle import Ask
 
 
 class Report(Record, frozen=True):

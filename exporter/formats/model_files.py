@@ -13,26 +13,26 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporter import contenders
-from exporter.deployed import Deployed
-from exporter.explain import explain
-from exporter.layers import model_of
-from exporter.onnx_model import write_onnx
-from exporter.oracle import ask_oracle
-from exporter.parity import prove
-from exporter.program import capture_program, write_program
-from exporter.torchscript import write_torchscript
+from exporter.failure.explain import explain
+from exporter.formats.deployed import Deployed
+from exporter.formats.onnx_model import write_onnx
+from exporter.formats.program import capture_program, write_program
+from exporter.formats.torchscript import write_torchscript
+from exporter.proof import contenders
+from exporter.proof.parity import prove
+from exporter.truth.layers import model_of
+from exporter.truth.oracle import ask_oracle
 from runtime.manifest import ONNX_MODEL, PROGRAM_MODEL, TORCHSCRIPT_MODEL
 from trainer.device import reproducible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from exporter.bounds import Layer
-    from exporter.matrix import Watch
-    from exporter.parity import Report
-    from exporter.plan import Plan
-    from exporter.rows import ProofRows
+    from exporter.proof.matrix import Watch
+    from exporter.proof.parity import Report
+    from exporter.rows.blocks import ProofRows
+    from exporter.rows.plan import Plan
+    from exporter.truth.layer import Layer
     from trainer.run import Run
 
 

@@ -13,7 +13,7 @@ from runtime.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from exporter.bounds import Layer
+    from exporter.truth.layer import Layer
 
 # The ends, one vector register and its neighbours, about what the runtime reads at once and its
 # neighbour, and one more than 2**16.

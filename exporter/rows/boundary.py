@@ -16,7 +16,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from exporter.bounds import Layer
+    from exporter.truth.layer import Layer
     from runtime.schema import Float32Matrix
 
 Labels = npt.NDArray[np.intp]

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from exporter.boundary import bisect_boundaries
-from exporter.draws import (
+from exporter.rows.boundary import bisect_boundaries
+from exporter.rows.draws import (
     draw_corners,
     draw_edges,
     draw_outside,
@@ -21,12 +21,12 @@ from exporter.draws import (
     make_specials,
     ranges_of,
 )
-from exporter.plan import FULL
+from exporter.rows.plan import FULL
 from runtime.manifest import Record
 
 if TYPE_CHECKING:
-    from exporter.boundary import LabelOf
-    from exporter.plan import Plan
+    from exporter.rows.boundary import LabelOf
+    from exporter.rows.plan import Plan
     from runtime.schema import Float32Matrix, Schema
 
 KNOWN_ROWS = 100_000  # the first of them; more would prove no more

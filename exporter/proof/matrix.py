@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exporter.cells import Failure, Tally
-from exporter.plan import CHUNK
-from exporter.running import are_same, join, run_in_batches
-from exporter.verdict import judge, show
+from exporter.proof.cells import Failure, Tally
+from exporter.proof.running import are_same, join, run_in_batches
+from exporter.proof.verdict import judge, show
+from exporter.rows.plan import CHUNK
 from runtime.errors import ParityError, UsageError
 
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from exporter.cells import Cell
-    from exporter.contenders import Contender
-    from exporter.oracle import Ask, Oracle
-    from exporter.plan import Plan
-    from exporter.rows import Part, ProofRows
-    from exporter.verdict import Verdict
+    from exporter.proof.cells import Cell
+    from exporter.proof.contenders import Contender
+    from exporter.proof.verdict import Verdict
+    from exporter.rows.blocks import Part, ProofRows
+    from exporter.rows.plan import Plan
+    from exporter.truth.oracle import Ask, Oracle
     from runtime.session import Outputs
 
 _LONGEST_REASON = 300

@@ -12,20 +12,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from exporter.bounds import (
-    FLOAT32,
-    Arithmetic,
-    Enclosure,
-    check_layers,
-    enclose_logits,
-    rows_with_all,
-)
-from exporter.softmax import enclose_probabilities
+from exporter.truth.arithmetic import FLOAT32, Arithmetic
+from exporter.truth.bounds import enclose_logits
+from exporter.truth.enclosure import Enclosure, rows_with_all
+from exporter.truth.layer import check_layers
+from exporter.truth.softmax import enclose_probabilities
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from exporter.bounds import Layer, Mask
+    from exporter.truth.enclosure import Mask
+    from exporter.truth.layer import Layer
     from runtime.schema import Float32Matrix
 
 

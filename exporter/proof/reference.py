@@ -14,7 +14,7 @@ from runtime.session import Outputs
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from exporter.bounds import Layer
+    from exporter.truth.layer import Layer
     from runtime.schema import Float32Matrix
 
 

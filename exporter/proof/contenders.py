@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from exporter.deployed import Deployed
-from exporter.graphs import onnx_graph, program_graph, torchscript_graph
-from exporter.program import load_program
-from exporter.reference import answer_by_numpy
-from exporter.settings import settings
-from exporter.torchscript import load_torchscript
+from exporter.failure.graphs import onnx_graph, program_graph, torchscript_graph
+from exporter.formats.deployed import Deployed
+from exporter.formats.program import load_program
+from exporter.formats.torchscript import load_torchscript
+from exporter.proof.reference import answer_by_numpy
+from exporter.proof.settings import settings
 from runtime.errors import UsageError
 from runtime.session import Outputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from exporter.bounds import Layer
-    from exporter.graphs import Graph
-    from exporter.settings import Setting
+    from exporter.failure.graphs import Graph
+    from exporter.proof.settings import Setting
+    from exporter.truth.layer import Layer
     from runtime.schema import Float32Matrix
     from trainer.model import SimpleNet
 

@@ -20,7 +20,7 @@ from google.protobuf.message import (  # type: ignore[import-untyped]  # publish
     Message,
 )
 
-from exporter.program import BATCH
+from exporter.formats.program import BATCH
 from runtime.errors import ArtifactError, ParityError
 from runtime.manifest import FORMAT, Requirements, signature_of
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from exporter.running import are_same, have_same_logits
+from exporter.proof.running import are_same, have_same_logits
 from runtime.manifest import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from exporter.verdict import Verdict
+    from exporter.proof.verdict import Verdict
     from runtime.session import Outputs
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from exporter.bounds import Layer
+from exporter.truth.layer import Layer
 from runtime.errors import ArtifactError
 from trainer.model import SimpleNet
 

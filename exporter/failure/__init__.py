@@ -1,0 +1,1 @@
+"""Where in a model file a failed proof comes from."""

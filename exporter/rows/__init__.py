@@ -1,0 +1,1 @@
+"""The rows of a proof: how many, which, and where the classes meet."""
