@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 app = new_app("exporter", "Make bundles that carry a proof of what they compute.")
 
-RunOption = Annotated[Path, typer.Option(help="The run's folder.")]
+_PROVEN = {"derived": "proven", "measured": "measured, not derived"}
+_LIMIT = {"derived": "bound", "measured": "tolerance"}
+
+RunOption = Annotated[
+    Path | None, typer.Option(help="The run's folder.", show_default=str(DEFAULT_RUN))
+]
 ContenderOption = Annotated[
     str | None, typer.Option(help="Run this contender alone, such as onnx-cpu-all-1.")
 ]
@@ -34,7 +39,21 @@ RowOption = Annotated[
 
 @app.command()
 def export(
-    run: RunOption = DEFAULT_RUN,
+    run: RunOption = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PACKAGE.MODULE:FACTORY",
+            help="Export a torch module of your own instead of a run; needs --weights, --schema.",
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Its state dict: .safetensors, or saved by torch.")
+    ] = None,
+    schema: Annotated[
+        Path | None, typer.Option(help="Its columns, their ranges and its classes, as JSON.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Its name in the bundle.")] = None,
     out: Annotated[
         Path, typer.Option(help="The bundle's folder; an older bundle is replaced.")
     ] = DEFAULT_BUNDLE,
@@ -43,30 +62,37 @@ def export(
     row: RowOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a bundle from a run: TorchScript, ONNX and the proof that both are right.
+    """Make a bundle from a run, or a model of your own: ONNX, TorchScript and their proof.
 
     Nothing is published when the proof fails (exit 5), or when only a part of it is run.
     """
     start = time.perf_counter()
-    from exporter.export import export_run, try_run
+    from exporter.export import export_candidate, try_candidate
     from exporter.progress import proof_progress
     from exporter.rows.plan import FULL
+    from exporter.source.options import Source
 
     plan = FULL.only(contender, batch, row)
-    if not plan.is_whole:
-        with proof_progress() as watch:
-            _tell_part(try_run(run, plan, watch=watch), start, as_json=as_json)
-        return
+    source = Source(run, model, weights, schema, name)
+    candidate = source.candidate()
     with proof_progress() as watch:
-        exported = export_run(run, out, plan=plan, watch=watch)
+        if not plan.is_whole:
+            report = try_candidate(candidate, plan, again=source.command, watch=watch)
+        else:
+            exported = export_candidate(
+                candidate, out, again=source.command, plan=plan, watch=watch
+            )
+    if not plan.is_whole:
+        _tell_part(report, start, as_json=as_json)
+        return
     seconds = time.perf_counter() - start
     if as_json:
         console.show(console.as_json(_values(exported.report, out, seconds)))
         return
-    model = exported.manifest.model
+    made = exported.manifest.model
     option = "" if out == DEFAULT_BUNDLE else f" --bundle {shlex.quote(str(out))}"
     console.say(
-        f"{model.name} {model.version}: {', '.join(exported.manifest.files)}\n"
+        f"{made.name} {made.version}: {', '.join(exported.manifest.files)}\n"
         f"{_describe(exported.report)}, {seconds:.1f} s\n"
         f"next: runtime predict --file products.csv{option}"
     )
@@ -94,8 +120,8 @@ def verify(
     seconds = time.perf_counter() - start
     if as_json:
         console.show(console.as_json(_values(report, bundle, seconds)))
-    command = f"exporter verify {shlex.quote(str(bundle))}"
-    require(report, command=command, consequence=f"do not serve {bundle} on this machine")
+    again = f"exporter verify {shlex.quote(str(bundle))}"
+    require(report, again=again, consequence=f"do not serve {bundle} on this machine")
     if not as_json:
         console.show(f"{bundle}: {_describe(report)}, {seconds:.1f} s")
 
@@ -112,6 +138,7 @@ def _tell_part(report: Report, start: float, *, as_json: bool) -> None:
 def _values(report: Report, bundle: Path | None, seconds: float) -> dict[str, object]:
     return {
         "passed": report.passed,
+        "tolerance": report.tolerance,
         "bundle": bundle and str(bundle),
         "worst_error_over_bound": report.worst_error_over_bound,
         "undecidable": report.undecidable,
@@ -127,9 +154,9 @@ def _describe(report: Report) -> str:
     kinds = Counter("-".join(name.split("-")[:2]) for name in report.contenders)
     names = [f"{kind} ({many} settings)" if many > 1 else kind for kind, many in kinds.items()]
     return (
-        f"proven: {', '.join(names)} in batches of "
+        f"{_PROVEN[report.tolerance]}: {', '.join(names)} in batches of "
         f"{', '.join(map(str, report.batches))}, up to {report.rows:,} rows each; "
-        f"worst error {report.worst_error_over_bound:.3f} of its bound, "
+        f"worst error {report.worst_error_over_bound:.3f} of its {_LIMIT[report.tolerance]}, "
         f"{report.undecidable} rows undecidable (and {report.undecidable_on_boundaries} by design)"
     )
 

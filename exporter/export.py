@@ -1,8 +1,8 @@
-"""From a run to a bundle that carries its proof.
+"""From a run, or a model of one's own, to a bundle that carries its proof.
 
-In: a run folder. Out: a bundle folder, which appears only when every contender kept its bounds on
-the very files in it. Raises ``ParityError`` when one did not, ``ArtifactError`` for a damaged
-run, ``UsageError`` for a destination that is not replaced.
+In: a run folder or a module. Out: a bundle folder, which appears only when every contender kept
+its bounds on the very files in it. Raises ``ParityError`` when one did not, ``ArtifactError`` for
+a damaged run, ``UsageError`` for a destination that is not replaced.
 """
 
 from __future__ import annotations
@@ -11,23 +11,21 @@ import hashlib
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
+import msgspec
 
-from exporter.formats.model_files import ModelFiles, convert_run, prove_files
+from exporter.formats.model_files import ModelFiles, convert_model
 from exporter.formats.onnx_model import check_contract
 from exporter.golden_rows import choose_golden
+from exporter.proof.contenders import every_contender
 from exporter.proof.parity import require
+from exporter.proof.proving import prove_model
 from exporter.rows.blocks import draw_rows
-from exporter.rows.boundary import label_by
 from exporter.rows.plan import FULL
-from exporter.truth.enclosure import rows_with_all
-from exporter.truth.layer import check_layers
-from exporter.truth.layers import layers_of
-from exporter.truth.oracle import ask_oracle
+from exporter.source.candidate import candidate_of_module, candidate_of_run
 from runtime.bundle import digest
 from runtime.errors import ArtifactError, ParityError, UsageError
 from runtime.files import atomic_folder
@@ -39,7 +37,6 @@ from runtime.manifest import (
     PARITY,
     Manifest,
     Model,
-    Provenance,
     signature_of,
     to_json,
 )
@@ -47,19 +44,24 @@ from runtime.session import engine_version
 from trainer.run import load_run
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from torch import nn
 
     from exporter.proof.matrix import Watch
     from exporter.proof.parity import Report
     from exporter.rows.blocks import ProofRows
     from exporter.rows.plan import Plan
+    from exporter.source.candidate import Candidate, Labelled
     from runtime.manifest import Requirements
-    from runtime.schema import Float32Matrix
-    from trainer.run import Run
+    from runtime.schema import Schema
 
-Convert = Callable[["Run"], ModelFiles]
+Convert = Callable[["Candidate"], ModelFiles]
 _PACKAGES = ("onnx", "onnxscript")
 _VERSION_DIGITS = 12
+
+
+def convert_candidate(candidate: Candidate) -> ModelFiles:
+    """Write a candidate's model in every form; raises as ``convert_model`` does."""
+    return convert_model(candidate.model, candidate.schema, name=candidate.name)
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Exported:
 
 @dataclass(frozen=True)
 class _Proof:
-    """What the proof of a run's files was made with, and what came of it."""
+    """What the proof of a model's files was made with, and what came of it."""
 
     rows: ProofRows
     report: Report
@@ -90,7 +92,7 @@ def export_run(
     source: Path,
     out: Path,
     *,
-    convert: Convert = convert_run,
+    convert: Convert = convert_candidate,
     plan: Plan = FULL,
     watch: Watch | None = None,
 ) -> Exported:
@@ -113,91 +115,153 @@ def export_run(
         UnavailableError: when onnxruntime is missing.
         ParityError: when a file does not compute what the trained model computes.
     """
-    if not plan.is_whole:
-        raise UsageError("a part of the proof is no proof: nothing is published; see try_run")
-    run = load_run(source)
-    check_layers(layers_of(run.model))  # before the work, not after it
+    _require_whole(plan)
+    candidate = candidate_of_run(load_run(source))
+    again = f"exporter export --run {shlex.quote(str(source))}"
+    return export_candidate(candidate, out, again=again, convert=convert, plan=plan, watch=watch)
+
+
+def export_model(
+    model: nn.Module,
+    schema: Schema,
+    out: Path,
+    *,
+    name: str = "model",
+    test: Labelled | None = None,
+    plan: Plan = FULL,
+) -> Exported:
+    """Make a bundle from a model that was trained elsewhere.
+
+    A chain of Linear layers with ReLU between them gets derived bounds. For any other module the
+    tolerance is measured in float64, and the proof says so.
+
+    Args:
+        model: maps ``(batch, n_features)`` float32 to class scores ``(batch, classes)`` float32,
+            each row for itself; in evaluation mode.
+        schema: its columns, with the ranges seen in training, and its classes.
+        out: the bundle's folder; an older bundle there is replaced, whole or not at all.
+        name: of the model.
+        test: rows with their classes, for the proof and the report.
+        plan: how much the proof runs; the bundle says so.
+
+    Returns:
+        The bundle.
+
+    Raises:
+        UsageError: when the model is in training mode, cannot be captured or does not answer each
+            row for itself, or ``out`` cannot be written.
+        SchemaError: when the model or the test rows do not fit the schema.
+        UnavailableError: when onnxruntime is missing.
+        ParityError: when a file does not compute what the model computes.
+    """
+    _require_whole(plan)
+    candidate = candidate_of_module(model, schema, name=name, test=test)
+    return export_candidate(candidate, out, plan=plan)
+
+
+def export_candidate(
+    candidate: Candidate,
+    out: Path,
+    *,
+    again: str | None = None,
+    convert: Convert = convert_candidate,
+    plan: Plan = FULL,
+    watch: Watch | None = None,
+) -> Exported:
+    """Make a bundle from a model with all that is known of it; see ``export_run``.
+
+    Args:
+        candidate: to export.
+        out: the bundle's folder.
+        again: the command that takes ``--contender``, ``--batch`` and ``--row``, for messages.
+        convert: makes the model files.
+        plan: how much the proof runs.
+        watch: told after every step of the proof.
+
+    Returns:
+        The bundle.
+    """
+    _require_whole(plan)
     with atomic_folder(out, marker=MANIFEST) as folder:
-        convert(run).write(folder)
+        convert(candidate).write(folder)
         # What lies in the folder is proven, not what was meant to be written there.
-        proof = _prove(run, ModelFiles.read(folder), plan, watch)
-        _require(proof.report, source)
+        proof = _prove(candidate, ModelFiles.read(folder), plan, watch)
+        _require(proof.report, again)
         (folder / PARITY).write_bytes(to_json(proof.report))
-        golden = choose_golden(proof.rows, partial(ask_oracle, layers_of(run.model)))
+        golden = choose_golden(proof.rows, candidate.truth.ask)
         (folder / GOLDEN).write_bytes(save_golden(golden))
-        manifest = _describe(run, proof, folder)
+        manifest = _describe(candidate, proof, folder)
         (folder / MANIFEST).write_bytes(manifest.to_json())
     return Exported(out, manifest, proof.report)
 
 
-def try_run(
-    source: Path, plan: Plan, *, convert: Convert = convert_run, watch: Watch | None = None
+def try_candidate(
+    candidate: Candidate,
+    plan: Plan,
+    *,
+    again: str | None = None,
+    convert: Convert = convert_candidate,
+    watch: Watch | None = None,
 ) -> Report:
-    """Convert a run and prove a part of what came of it; nothing is published.
+    """Convert a model and prove a part of what came of it; nothing is published.
 
     Args:
-        source: the run's folder.
+        candidate: to export.
         plan: what to run.
+        again: the command that takes ``--contender``, ``--batch`` and ``--row``, for messages.
         convert: makes the model files.
-        watch: told after every step of the proof.
+        watch: told after every step.
 
     Returns:
         The report of a part that held.
 
     Raises:
-        ArtifactError: when the run is damaged.
         UsageError: when the plan asks for a contender or row that is not there.
         UnavailableError: when onnxruntime is missing.
         ParityError: when a file does not compute what the trained model computes.
     """
-    run = load_run(source)
-    check_layers(layers_of(run.model))
-    report = _prove(run, convert(run), plan, watch).report
-    _require(report, source)
+    report = _prove(candidate, convert(candidate), plan, watch).report
+    _require(report, again)
     return report
 
 
-def _require(report: Report, source: Path) -> None:
-    command = f"exporter export --run {shlex.quote(str(source))}"
-    require(report, command=command, consequence="nothing was published")
+def _require_whole(plan: Plan) -> None:
+    if not plan.is_whole:
+        raise UsageError("a part of the proof is no proof: nothing is published; see try_candidate")
 
 
-def _prove(run: Run, files: ModelFiles, plan: Plan, watch: Watch | None) -> _Proof:
-    """Run the proof of a run's files; ``ParityError`` where they do not even keep the contract."""
-    schema, layers = run.record.schema, layers_of(run.model)
-    plan = plan.for_layers(layers)
-    known = _finite_rows(run.rows.test_features.numpy())
-    rows = draw_rows(schema, label_by(layers), known, plan)
+def _require(report: Report, again: str | None) -> None:
+    require(report, again=again, consequence="nothing was published")
+
+
+def _prove(candidate: Candidate, files: ModelFiles, plan: Plan, watch: Watch | None) -> _Proof:
+    """Run the proof of a model's files; ``ParityError`` where they do not keep the contract."""
+    schema, truth = candidate.schema, candidate.truth
+    plan = plan.for_cost(truth.products)
+    rows = draw_rows(schema, truth.label_of, candidate.known, plan)
     try:
-        requires = check_contract(files.onnx, schema, name=run.record.model, where=ONNX_MODEL)
-        report = prove_files(files, layers, rows, plan=plan, watch=watch)
+        requires = check_contract(files.onnx, schema, name=candidate.name, where=ONNX_MODEL)
+        contenders = every_contender(files, candidate.model, truth.layers, where=Path())
+        report = prove_model(contenders, truth, rows, plan=plan, watch=watch)
     except (ArtifactError, ParityError) as exc:  # unreadable though just written: our fault
         raise ParityError(f"{exc}; nothing was published") from exc
     return _Proof(rows, report, requires)
 
 
-def _finite_rows(features: Float32Matrix) -> Float32Matrix:
-    return features[rows_with_all(np.isfinite(features))]
-
-
-def _describe(run: Run, proof: _Proof, folder: Path) -> Manifest:
+def _describe(candidate: Candidate, proof: _Proof, folder: Path) -> Manifest:
     """Write the manifest of the files that lie in a folder."""
-    record = run.record
     contents = {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
     version = hashlib.sha256(contents[ONNX_MODEL]).hexdigest()[:_VERSION_DIGITS]
     exporters = {name: metadata.version(name) for name in _PACKAGES}
+    provenance = candidate.provenance
+    versions = {**provenance.versions, **exporters, "onnxruntime": engine_version()}
     return Manifest(
         format=1,
-        model=Model(record.model, version),
-        schema=record.schema,
-        signature=signature_of(record.schema),
+        model=Model(candidate.name, version),
+        schema=candidate.schema,
+        signature=signature_of(candidate.schema),
         files={name: digest(content) for name, content in contents.items()},
-        training=record.metrics,
-        provenance=Provenance(
-            seed=record.seed,
-            data_digest=record.data_digest,
-            configuration=record.configuration,
-            versions={**record.versions, **exporters, "onnxruntime": engine_version()},
-        ),
+        training=candidate.metrics,
+        provenance=msgspec.structs.replace(provenance, versions=versions),
         requires=proof.requires,
     )

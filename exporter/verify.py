@@ -8,25 +8,43 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter.formats.model_files import ModelFiles, prove_files
+import torch
+
+from exporter.formats.model_files import ModelFiles
 from exporter.formats.onnx_model import check_contract
-from exporter.formats.torchscript import load_torchscript
+from exporter.formats.program import load_program
+from exporter.proof.contenders import every_contender
+from exporter.proof.parity import Report
+from exporter.proof.proving import prove_model
 from exporter.rows.blocks import draw_rows
-from exporter.rows.boundary import label_by
+from exporter.rows.draws import ranges_of
 from exporter.rows.plan import FULL
-from exporter.truth.layers import layers_from_state
+from exporter.rows.sample import sample_inside
+from exporter.truth.chain import find_layers
+from exporter.truth.derived import derive
+from exporter.truth.layers import model_of
+from exporter.truth.measured import measure
 from runtime.bundle import read_bundle
 from runtime.errors import ArtifactError, ParityError
 from runtime.golden import check_golden, load_golden
-from runtime.manifest import GOLDEN, MANIFEST, ONNX_MODEL, PROGRAM_MODEL, TORCHSCRIPT_MODEL
+from runtime.manifest import (
+    FORMAT,
+    GOLDEN,
+    MANIFEST,
+    ONNX_MODEL,
+    PARITY,
+    PROGRAM_MODEL,
+    TORCHSCRIPT_MODEL,
+    parse_record,
+)
 from runtime.session import Session, present_providers
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from exporter.proof.matrix import Watch
-    from exporter.proof.parity import Report
     from exporter.rows.plan import Plan
+    from exporter.truth.truth import Truth
     from runtime.bundle import Bundle
     from runtime.golden import Golden
 
@@ -34,8 +52,8 @@ if TYPE_CHECKING:
 def verify_bundle(path: Path, *, plan: Plan = FULL, watch: Watch | None = None) -> Report:
     """Repeat the proof of a bundle.
 
-    The oracle and PyTorch's own answers come from the parameters in the TorchScript file, the
-    known rows from the golden rows.
+    The oracle comes from the graph and the weights in ``model.pt2``, and so do PyTorch's own
+    answers; the known rows are the golden rows.
 
     Args:
         path: the bundle's folder.
@@ -52,26 +70,64 @@ def verify_bundle(path: Path, *, plan: Plan = FULL, watch: Watch | None = None) 
         ParityError: when a file breaks the contract or the golden rows are not met.
     """
     bundle = read_bundle(path)
-    manifest = bundle.manifest
-    for name in (TORCHSCRIPT_MODEL, PROGRAM_MODEL):
+    schema = bundle.manifest.schema
+    for name in (TORCHSCRIPT_MODEL, PROGRAM_MODEL, PARITY):
         if name not in bundle.files:
             raise ArtifactError(f"{path} has no {name} to prove; export it again")
-    where = str(path / TORCHSCRIPT_MODEL)
-    module = load_torchscript(bundle.files[TORCHSCRIPT_MODEL], where=where)
-    layers = layers_from_state(module.state_dict(), manifest.schema, where=where)
-    golden = load_golden(bundle.files[GOLDEN], manifest.schema, where=str(path / GOLDEN))
+    truth = _truth_of(bundle)
+    golden = load_golden(bundle.files[GOLDEN], schema, where=str(path / GOLDEN))
     _check_promises(bundle)
-    plan = plan.for_layers(layers)
-    rows = draw_rows(manifest.schema, label_by(layers), golden.features, plan)
+    plan = plan.for_cost(truth.products)
+    rows = draw_rows(schema, truth.label_of, golden.features, plan)
     files = ModelFiles(
         onnx=bundle.files[ONNX_MODEL],
         torchscript=bundle.files[TORCHSCRIPT_MODEL],
         program=bundle.files[PROGRAM_MODEL],
     )
-    report = prove_files(files, layers, rows, plan=plan, watch=watch, where=path)
+    model = model_of(truth.layers) if truth.layers else None
+    contenders = every_contender(files, model, truth.layers, where=path)
+    report = prove_model(contenders, truth, rows, plan=plan, watch=watch)
     if report and plan.is_whole:
         _check_golden_rows(bundle, golden)
     return report
+
+
+def _truth_of(bundle: Bundle) -> Truth:
+    """Read from ``model.pt2`` what must be computed, as exactly as the proof says it is known."""
+    where = bundle.path / PROGRAM_MODEL
+    schema = bundle.manifest.schema
+    program = load_program(bundle.files[PROGRAM_MODEL], where=str(where))
+    proof = parse_record(
+        bundle.files[PARITY], Report, known_format=FORMAT, where=str(bundle.path / PARITY)
+    )
+    if proof.tolerance == "measured":
+        ranges = ranges_of(schema)
+        return measure(_Logits(program.module()), sample_inside(ranges), ranges)
+    layers = find_layers(program)
+    if layers is None:
+        raise ParityError(
+            f"{where} is no chain of Linear layers with ReLU between them, though {PARITY} has "
+            "bounds that were derived from one; export the model again"
+        )
+    widths = (layers[0].weight.shape[1], layers[-1].weight.shape[0])
+    if widths != (schema.n_features, schema.n_classes):
+        raise ParityError(
+            f"{where} leads from {widths[0]} features to {widths[1]} classes, the schema has "
+            f"{schema.n_features} and {schema.n_classes}; export the model again"
+        )
+    return derive(layers)
+
+
+class _Logits(torch.nn.Module):
+    """The logits of a program, without its other outputs."""
+
+    def __init__(self, program: torch.nn.Module) -> None:
+        super().__init__()
+        self.program = program
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.program(features)[2]
+        return logits
 
 
 def _check_promises(bundle: Bundle) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runtime.manifest import Manifest, Tensor
+    from runtime.manifest import Manifest, Provenance, Tensor
 
 
 def describe(manifest: Manifest) -> str:
@@ -22,8 +22,7 @@ def describe(manifest: Manifest) -> str:
         "input": ", ".join(map(_describe_tensor, manifest.signature.inputs)),
         "output": ", ".join(map(_describe_tensor, manifest.signature.outputs)),
         "measured": ", ".join(f"{name} {value:g}" for name, value in manifest.training.items()),
-        "trained": f"seed {provenance.seed}, data {provenance.data_digest[:12]}…, "
-        + ", ".join(f"{name} {value}" for name, value in provenance.configuration.items()),
+        "trained": _describe_training(provenance),
         "made with": ", ".join(f"{name} {value}" for name, value in provenance.versions.items()),
         "needs": f"onnxruntime {requires.onnxruntime} or newer "
         f"(opset {requires.opset}, IR {requires.ir})",
@@ -36,6 +35,15 @@ def describe(manifest: Manifest) -> str:
         for name, file in sorted(manifest.files.items())
     ]
     return "\n".join(lines)
+
+
+def _describe_training(provenance: Provenance) -> str:
+    if provenance.seed is None or provenance.data_digest is None:
+        return "elsewhere"
+    configuration = (f"{name} {value}" for name, value in provenance.configuration.items())
+    return ", ".join(
+        [f"seed {provenance.seed}, data {provenance.data_digest[:12]}…", *configuration]
+    )
 
 
 def _describe_tensor(tensor: Tensor) -> str:

@@ -74,14 +74,14 @@ class Provenance(Record, frozen=True):
     """Where the model comes from.
 
     Attributes:
-        seed: of the training run.
-        data_digest: SHA-256 of the training and test tensors.
+        seed: of the training run; None for a model that was trained elsewhere.
+        data_digest: SHA-256 of the training and test tensors; None likewise.
         configuration: every option of the training run.
         versions: of the packages that trained and exported it.
     """
 
-    seed: int
-    data_digest: str
+    seed: int | None
+    data_digest: str | None
     configuration: dict[str, Scalar]
     versions: dict[str, str]
 

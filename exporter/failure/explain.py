@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from exporter.proof.parity import Report
     from exporter.rows.blocks import ProofRows
     from exporter.rows.plan import Plan
-    from exporter.truth.layer import Layer
+    from exporter.truth.truth import Truth
 
 
 def explain(
     report: Report,
     contenders: Sequence[Contender],
-    layers: Sequence[Layer],
+    truth: Truth,
     rows: ProofRows,
     plan: Plan,
 ) -> Report:
@@ -34,23 +34,23 @@ def explain(
     Args:
         report: of the matrix.
         contenders: that it was made with.
-        layers: of the model that they must compute.
+        truth: what they must compute.
         rows: that were run.
         plan: which batch sizes ran how many of them.
 
     Returns:
-        The report, with the node where the contender has a graph to look into.
+        The report, with the node where the contender has a graph and the truth has layers.
     """
     failure = report.failure
     if failure is None:
         return report
     failed = next(each for each in contenders if each.name == failure.contender)
-    if failed.graph is None:
+    if failed.graph is None or not truth.layers:
         return report
     index = find_batch(rows, plan, failure.batch, failure.row)
     node = find_divergence(
         failed.graph(),
-        layers,
+        truth.layers,
         rows.features[index],
         index,
         keeps_specials=failed.keeps_specials,

@@ -1,39 +1,27 @@
-"""The model files of a bundle: made from a run, and proven.
+"""The model files of a bundle.
 
-In: a run, or layers and the files' content. Out: the files, or the report of their proof. A file
-that breaks the model contract is a ``ParityError``, one that cannot be loaded an
-``ArtifactError``.
+In: a model and its schema. Out: the content of the files; nothing is proven of it. A model that
+torch cannot capture is a ``UsageError``.
 """
 
 from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporter.failure.explain import explain
 from exporter.formats.deployed import Deployed
 from exporter.formats.onnx_model import write_onnx
 from exporter.formats.program import capture_program, write_program
 from exporter.formats.torchscript import write_torchscript
-from exporter.proof import contenders
-from exporter.proof.parity import prove
-from exporter.truth.layers import model_of
-from exporter.truth.oracle import ask_oracle
 from runtime.manifest import ONNX_MODEL, PROGRAM_MODEL, TORCHSCRIPT_MODEL
-from trainer.device import reproducible
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from pathlib import Path
 
-    from exporter.proof.matrix import Watch
-    from exporter.proof.parity import Report
-    from exporter.rows.blocks import ProofRows
-    from exporter.rows.plan import Plan
-    from exporter.truth.layer import Layer
-    from trainer.run import Run
+    from torch import nn
+
+    from runtime.schema import Schema
 
 
 @dataclass(frozen=True)
@@ -66,54 +54,25 @@ class ModelFiles:
         )
 
 
-def convert_run(run: Run) -> ModelFiles:
-    """Write a run's model in every form; nothing is proven yet."""
-    # A copy without gradients: what is served should not record how to differentiate it.
-    deployed = Deployed(copy.deepcopy(run.model)).eval().requires_grad_(requires_grad=False)
-    program = capture_program(deployed, run.record.schema)
-    return ModelFiles(
-        onnx=write_onnx(program, run.record.schema, name=run.record.model),
-        torchscript=write_torchscript(deployed, run.record.schema),
-        program=write_program(program),
-    )
-
-
-def prove_files(
-    files: ModelFiles,
-    layers: Sequence[Layer],
-    rows: ProofRows,
-    *,
-    plan: Plan,
-    watch: Watch | None = None,
-    where: Path = Path(),
-) -> Report:
-    """Run PyTorch, numpy and every file, ONNX in every setting of this machine.
+def convert_model(model: nn.Module, schema: Schema, *, name: str) -> ModelFiles:
+    """Write a model in every form; nothing is proven yet.
 
     Args:
-        files: to prove.
-        layers: of the model that they must compute.
-        rows: to run.
-        plan: which batch sizes run how many of them.
-        watch: told after every step.
-        where: the bundle's folder, for messages.
+        model: maps ``(batch, n_features)`` float32 to logits ``(batch, classes)``; on the CPU.
+        schema: of its columns and classes.
+        name: of the model.
 
     Returns:
-        The report.
+        The files.
 
     Raises:
-        ArtifactError: when a file cannot be loaded.
-        UnavailableError: when onnxruntime is missing or a provider does not really run.
-        ParityError: when nothing can be proven of the model.
-        UsageError: when the plan asks for a contender or row that is not there.
+        UsageError: when torch cannot capture the model's graph.
     """
-    matrix = [
-        contenders.eager(model_of(layers)),
-        contenders.torchscript(files.torchscript, where=str(where / TORCHSCRIPT_MODEL)),
-        contenders.program(files.program, where=str(where / PROGRAM_MODEL)),
-        contenders.numpy(layers),
-        *contenders.onnx_everywhere(files.onnx, where=str(where / ONNX_MODEL)),
-    ]
-    chosen = contenders.choose(matrix, plan.contender)
-    with reproducible("cpu"):  # a second thread helps no batch here and can cost a hundredfold
-        report = prove(chosen, rows, partial(ask_oracle, layers), plan=plan, watch=watch)
-        return explain(report, chosen, layers, rows, plan)
+    # A copy without gradients: what is served should not record how to differentiate it.
+    deployed = Deployed(copy.deepcopy(model)).eval().requires_grad_(requires_grad=False)
+    program = capture_program(deployed, schema)
+    return ModelFiles(
+        onnx=write_onnx(program, schema, name=name),
+        torchscript=write_torchscript(deployed, schema),
+        program=write_program(program),
+    )

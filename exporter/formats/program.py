@@ -1,20 +1,24 @@
-"""Write and load ``model.pt2``, the exported program that is TorchScript's successor.
+"""Capture, write and load ``model.pt2``, the exported program that is TorchScript's successor.
 
 In: a deployed module. Out: the graph that ``torch.export`` captured, and the bytes of its archive,
 the same for the same module in any folder; ``torch.export.load`` opens it. A file that cannot be
-loaded is an ``ArtifactError``.
+loaded is an ``ArtifactError``, a module that cannot be captured a ``UsageError``.
 """
 
 from __future__ import annotations
 
 import io
+import logging
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING
 
 import torch
 
-from runtime.errors import ArtifactError
+from runtime.errors import ArtifactError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch.export import ExportedProgram
 
     from runtime.schema import Schema
@@ -31,14 +35,38 @@ def capture_program(model: torch.nn.Module, schema: Schema) -> ExportedProgram:
 
     Returns:
         The program, without the places in our source files that it came from.
+
+    Raises:
+        UsageError: when torch cannot capture it.
     """
     example = torch.zeros(2, schema.n_features)  # a batch of 1 would be taken for a constant
-    program = torch.export.export(
-        model, (example,), dynamic_shapes=({0: torch.export.Dim(BATCH)},), strict=False
-    )
+    try:
+        with _silent():
+            program = torch.export.export(
+                model, (example,), dynamic_shapes=({0: torch.export.Dim(BATCH)},), strict=False
+            )
+    except Exception as exc:  # torch raises almost anything, and so may the model
+        reason = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
+        raise UsageError(
+            f"torch.export cannot capture the model: {reason}; it has to map rows of "
+            f"{schema.n_features} features to class scores, any number of rows, without branches "
+            "on their values"
+        ) from exc
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # absolute paths of this machine
     return program
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep torch from printing the graphs that it gives up on: its error says what is wrong."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(previous)
 
 
 def write_program(program: ExportedProgram) -> bytes:
@@ -55,7 +83,7 @@ def write_program(program: ExportedProgram) -> bytes:
     return buffer.getvalue()
 
 
-def load_program(content: bytes, *, where: str) -> torch.nn.Module:
+def load_program(content: bytes, *, where: str) -> ExportedProgram:
     """Load an exported program onto the CPU.
 
     Args:
@@ -63,13 +91,13 @@ def load_program(content: bytes, *, where: str) -> torch.nn.Module:
         where: path for messages.
 
     Returns:
-        A module that runs the program.
+        The program.
 
     Raises:
         ArtifactError: when torch cannot load it.
     """
     try:
-        return torch.export.load(io.BytesIO(content)).module()
+        return torch.export.load(io.BytesIO(content))
     except Exception as exc:  # torch's reader of archives raises almost anything
         reason = str(exc).strip().splitlines()[0]
         raise ArtifactError(f"torch cannot load {where}: {reason}; export again") from exc

@@ -19,16 +19,18 @@ from exporter.formats.torchscript import load_torchscript
 from exporter.proof.reference import answer_by_numpy
 from exporter.proof.settings import settings
 from runtime.errors import UsageError
+from runtime.manifest import ONNX_MODEL, PROGRAM_MODEL, TORCHSCRIPT_MODEL
 from runtime.session import Outputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from exporter.failure.graphs import Graph
+    from exporter.formats.model_files import ModelFiles
     from exporter.proof.settings import Setting
     from exporter.truth.layer import Layer
     from runtime.schema import Float32Matrix
-    from trainer.model import SimpleNet
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,8 @@ class Contender:
         object.__setattr__(self, "kind", self.kind or self.name)
 
 
-def eager(model: SimpleNet) -> Contender:
-    """PyTorch itself, operation by operation."""
+def eager(model: torch.nn.Module) -> Contender:
+    """PyTorch itself, operation by operation; ``model`` gives logits."""
     return Contender("eager", _torch_answer(Deployed(model).eval()))
 
 
@@ -90,7 +92,7 @@ def program(content: bytes, *, where: str) -> Contender:
     Raises:
         ArtifactError: when torch cannot load it.
     """
-    module = load_program(content, where=where)
+    module = load_program(content, where=where).module()
     return Contender("program", _torch_answer(module), graph=partial(program_graph, module))
 
 
@@ -129,6 +131,33 @@ def onnx(content: bytes, setting: Setting, *, where: str) -> Contender:
 def onnx_everywhere(content: bytes, *, where: str) -> list[Contender]:
     """The ONNX file in every setting of this machine; raises as ``onnx`` does."""
     return [onnx(content, setting, where=where) for setting in settings()]
+
+
+def every_contender(
+    files: ModelFiles, model: torch.nn.Module | None, layers: Sequence[Layer], *, where: Path
+) -> list[Contender]:
+    """Every way of running a model here: PyTorch, its files, and numpy.
+
+    Args:
+        files: of the model.
+        model: in PyTorch, giving logits; None where there are only files of it.
+        layers: of the model; empty where it is no chain of Linear layers, and numpy has no say.
+        where: the bundle's folder, for messages.
+
+    Returns:
+        The contenders.
+
+    Raises:
+        ArtifactError: when a file cannot be loaded.
+        UnavailableError: when onnxruntime is missing or a provider does not really run.
+    """
+    return [
+        *([eager(model)] if model else []),
+        torchscript(files.torchscript, where=str(where / TORCHSCRIPT_MODEL)),
+        program(files.program, where=str(where / PROGRAM_MODEL)),
+        *([numpy(layers)] if layers else []),
+        *onnx_everywhere(files.onnx, where=str(where / ONNX_MODEL)),
+    ]
 
 
 def choose(contenders: Sequence[Contender], name: str | None) -> Sequence[Contender]:

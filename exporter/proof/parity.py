@@ -1,6 +1,6 @@
 """The proof of parity: run every contender at every batch size and judge each answer.
 
-In: contenders, rows and what asks the oracle. Out: a ``Report``, true when everything held, with
+In: contenders, rows and what they must compute. Out: a ``Report``, true when everything held, with
 the first failure when something did not; ``require`` turns that into a ``ParityError``.
 """
 
@@ -13,6 +13,7 @@ from exporter.proof.matrix import run_matrix
 from exporter.rows.blocks import Block
 from exporter.rows.plan import FULL
 from exporter.truth.arithmetic import FLOAT32
+from exporter.truth.truth import Tolerance
 from runtime.errors import ParityError
 from runtime.manifest import Record
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from exporter.rows.blocks import ProofRows
     from exporter.rows.plan import Plan
     from exporter.truth.arithmetic import Arithmetic
-    from exporter.truth.oracle import Ask
+    from exporter.truth.truth import Truth
 
 
 class Report(Record, frozen=True):
@@ -33,7 +34,8 @@ class Report(Record, frozen=True):
     Attributes:
         format: version of this report.
         passed: whether everything held.
-        arithmetic: what the bounds were derived for.
+        tolerance: ``derived`` from the weights, or ``measured`` on the model itself.
+        arithmetic: what the tolerances are for.
         unit_roundoff: of that arithmetic.
         blocks: the rows that were drawn; the largest batches run all of them, small ones the
             first of each block.
@@ -47,6 +49,7 @@ class Report(Record, frozen=True):
 
     format: Literal[1]
     passed: bool
+    tolerance: Tolerance
     arithmetic: str
     unit_roundoff: float
     blocks: tuple[Block, ...]
@@ -85,7 +88,7 @@ class Report(Record, frozen=True):
 def prove(
     contenders: Sequence[Contender],
     rows: ProofRows,
-    ask: Ask,
+    truth: Truth,
     *,
     plan: Plan = FULL,
     arithmetic: Arithmetic = FLOAT32,
@@ -96,9 +99,9 @@ def prove(
     Args:
         contenders: in the order of the report.
         rows: to run.
-        ask: gives the oracle's answers for rows.
+        truth: what the contenders must compute.
         plan: which batch sizes run how many of the rows.
-        arithmetic: that the oracle's bounds are derived for.
+        arithmetic: that the tolerances are for.
         watch: told after every step.
 
     Returns:
@@ -107,10 +110,11 @@ def prove(
     Raises:
         ParityError: when nothing can be proven, because float32 may overflow inside the ranges.
     """
-    found = run_matrix(contenders, rows, ask, plan, watch)
+    found = run_matrix(contenders, rows, truth.ask, plan, watch)
     return Report(
         format=1,
         passed=all(cell.passed for cell in found.cells),
+        tolerance=truth.tolerance,
         arithmetic=arithmetic.name,
         unit_roundoff=arithmetic.unit_roundoff,
         blocks=rows.blocks,
@@ -122,12 +126,13 @@ def prove(
     )
 
 
-def require(report: Report, *, command: str, consequence: str) -> None:
+def require(report: Report, *, again: str | None, consequence: str) -> None:
     """Insist on a proof.
 
     Args:
         report: of the matrix.
-        command: that takes ``--contender``, ``--batch`` and ``--row``, to see the failure again.
+        again: the command that takes ``--contender``, ``--batch`` and ``--row``, to see the failure
+            again; None where there is none.
         consequence: what follows from a failure, for the message.
 
     Raises:
@@ -139,8 +144,9 @@ def require(report: Report, *, command: str, consequence: str) -> None:
     bad = sum(not cell.passed for cell in report.cells)
     node = f"; {failure.node}" if failure.node else ""
     row = "" if failure.row is None else f" --row {failure.row}"
+    place = f" --contender {failure.contender} --batch {failure.batch}{row}"
+    see = f"see it again with `{again}{place}`; " if again else ""
     raise ParityError(
         f"parity failed in {bad} of {len(report.cells)} runs, first in {failure.contender} at "
-        f"batch {failure.batch}: {failure.reason}{node}; see it again with `{command} "
-        f"--contender {failure.contender} --batch {failure.batch}{row}`; {consequence}"
+        f"batch {failure.batch}: {failure.reason}{node}; {see}{consequence}"
     )

@@ -25,8 +25,8 @@ from exporter.rows.plan import FULL
 from runtime.manifest import Record
 
 if TYPE_CHECKING:
-    from exporter.rows.boundary import LabelOf
     from exporter.rows.plan import Plan
+    from exporter.truth.truth import LabelOf
     from runtime.schema import Float32Matrix, Schema
 
 KNOWN_ROWS = 100_000  # the first of them; more would prove no more

@@ -6,45 +6,17 @@ errors.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from exporter.truth.layer import Layer
+    from exporter.truth.truth import LabelOf, Labels
     from runtime.schema import Float32Matrix
 
-Labels = npt.NDArray[np.intp]
-LabelOf = Callable[["Float32Matrix"], Labels]
 _SEED = 20_240_301
 _HALVINGS = 64  # more than the bits of a float32, so that the two sides become neighbours
-
-
-def label_by(layers: Sequence[Layer]) -> LabelOf:
-    """Make the oracle's labels, without the bounds that they would come with.
-
-    Args:
-        layers: of the model, from input to output.
-
-    Returns:
-        From ``(rows, n_features)`` float32 to labels ``(rows,)``.
-    """
-    weights = [layer.weight.astype(np.float64).T for layer in layers]
-    biases = [layer.bias.astype(np.float64) for layer in layers]
-
-    def label(rows: Float32Matrix) -> Labels:
-        values = rows.astype(np.float64)  # (rows, width)
-        for position, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-            values = np.maximum(values, 0) if position else values
-            values = values @ weight + bias
-        return np.asarray(values.argmax(axis=1))
-
-    return label
 
 
 def bisect_boundaries(label_of: LabelOf, rows: Float32Matrix, *, most: int) -> Float32Matrix:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from exporter.truth.enclosure import rows_with_all
 from runtime.schema import to_float32
 
 if TYPE_CHECKING:
+    from exporter.truth.enclosure import Mask
     from runtime.schema import Float32Matrix, Schema
 
 _PIECE = 65_536  # rows drawn at a time, so that their float64 values take little memory
@@ -49,6 +51,10 @@ class Ranges:
 
     low: Float32Matrix
     high: Float32Matrix
+
+    def hold(self, features: Float32Matrix) -> Mask:
+        """Tell which rows ``(rows, n_features)`` lie inside, ``(rows,)``; NaN does not."""
+        return rows_with_all((features >= self.low) & (features <= self.high))
 
 
 def ranges_of(schema: Schema) -> Ranges:

@@ -6,14 +6,8 @@ In: nothing. Out: a ``Plan``. Wishes that do not fit together are a ``UsageError
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from runtime.errors import UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from exporter.truth.layer import Layer
 
 # The ends, one vector register and its neighbours, about what the runtime reads at once and its
 # neighbour, and one more than 2**16.
@@ -83,9 +77,15 @@ class Plan:
             return self.small
         return self.medium if batch < _LARGE else None
 
-    def for_layers(self, layers: Sequence[Layer]) -> Plan:
-        """Run fewer rows of a network so large that all of them would take minutes."""
-        products = sum(layer.weight.size for layer in layers)  # for one row
+    def for_cost(self, products: int) -> Plan:
+        """Run fewer rows of a network so large that all of them would take minutes.
+
+        Args:
+            products: multiplications that one row costs.
+
+        Returns:
+            The plan for it.
+        """
         uniform = max(_MOST_PRODUCTS // products, _LEAST_UNIFORM)
         boundary = max(_MOST_PRODUCTS // (products * _HALVINGS) // 2 * 2, _LEAST_BOUNDARY)
         return replace(

@@ -95,7 +95,19 @@ def ask_oracle(
 
 def _ask(layers: Sequence[Layer], features: Float32Matrix, arithmetic: Arithmetic) -> Oracle:
     logits = enclose_logits(layers, features, arithmetic)
-    probabilities = enclose_probabilities(logits, arithmetic)
+    return answer_from(logits, enclose_probabilities(logits, arithmetic))
+
+
+def answer_from(logits: Enclosure, probabilities: Enclosure) -> Oracle:
+    """Put the oracle's answers together.
+
+    Args:
+        logits: ``(rows, classes)``.
+        probabilities: ``(rows, classes)``.
+
+    Returns:
+        The same with label, and where that is sure.
+    """
     label = logits.value.argmax(axis=1).astype(np.int64)  # (rows,)
     return Oracle(label, probabilities, logits, _decide(logits, label))
 

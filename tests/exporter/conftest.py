@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 
-from exporter.export import export_run
-from exporter.formats.model_files import convert_run
+from exporter.source.candidate import candidate_of_run
+from exporter.export import convert_candidate, export_run
 from exporter.proof.parity import Report
 from exporter.rows.blocks import draw_rows
-from exporter.rows.boundary import label_by
 from exporter.rows.plan import Plan
+from exporter.truth.derived import derive, label_by
 from exporter.truth.layers import layers_of
-from exporter.truth.oracle import ask_oracle
 from runtime.manifest import PARITY
 from trainer.config import configure
 from trainer.pipeline import make_run
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from exporter.rows.blocks import ProofRows
     from exporter.truth.layer import Layer
     from exporter.truth.oracle import Ask
+    from exporter.truth.truth import Truth
     from trainer.run import Run
 
 
@@ -48,7 +47,7 @@ def run(run_folder: Path) -> Run:
 @pytest.fixture(scope="session")
 def files(run: Run) -> ModelFiles:
     """Its model files."""
-    return convert_run(run)
+    return convert_candidate(candidate_of_run(run))
 
 
 @pytest.fixture(scope="session")
@@ -80,9 +79,15 @@ def rows(run: Run, layers: tuple[Layer, ...], quick: Plan) -> ProofRows:
 
 
 @pytest.fixture(scope="session")
-def ask(layers: tuple[Layer, ...]) -> Ask:
+def truth(layers: tuple[Layer, ...]) -> Truth:
+    """What the model must compute."""
+    return derive(layers)
+
+
+@pytest.fixture(scope="session")
+def ask(truth: Truth) -> Ask:
     """Gives the oracle's answers for rows."""
-    return partial(ask_oracle, layers)
+    return truth.ask
 
 
 @pytest.fixture(scope="session")

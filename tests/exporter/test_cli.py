@@ -10,8 +10,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from exporter.source.candidate import candidate_of_run
 from exporter.cli import app
-from exporter.formats.model_files import convert_run
+from exporter.export import convert_candidate
 from runtime.manifest import ONNX_MODEL, TORCHSCRIPT_MODEL
 from trainer.run import load_run, save_run
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from trainer.run import Run
 
 KEYS = {
+    "tolerance",
     "passed",
     "bundle",
     "worst_error_over_bound",
@@ -89,7 +91,9 @@ def test_two_users_in_two_folders_get_the_same_bytes(
         for word in (b"grace", str(tmp_path).encode()):
             assert word not in (other / name).read_bytes()
     # This process has traced other modules before; a fresh one has not.
-    assert (ours / TORCHSCRIPT_MODEL).read_bytes() == convert_run(run).torchscript
+    assert (ours / TORCHSCRIPT_MODEL).read_bytes() == convert_candidate(
+        candidate_of_run(run)
+    ).torchscript
     check_talk(spoken)
     check_json(counted)
 

@@ -17,7 +17,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from exporter.cli import app
-from exporter.export import export_run, try_run
+from exporter.export import export_run, try_candidate
 from exporter.failure.divergence import find_divergence
 from exporter.failure.graphs import onnx_graph, program_graph, torchscript_graph
 from exporter.formats.deployed import Deployed
@@ -186,7 +186,7 @@ def test_the_first_wrong_node_of_a_torch_file_is_named(
         graph = torchscript_graph(load_torchscript(content, where="it"))
     else:
         content = write_program(capture_program(faulty, run.record.schema))
-        graph = program_graph(load_program(content, where="it"))
+        graph = program_graph(load_program(content, where="it").module())
     features = rows.features[rows.block("special")]  # NaN first
     reason = diverging(graph, layers, features)
     assert reason.startswith("first diverging node: ")
@@ -201,7 +201,7 @@ def test_a_right_graph_has_no_diverging_node(
     graphs = [
         *(onnx_graph(files.onnx, setting) for setting in settings() if setting.provider == "cpu"),
         torchscript_graph(load_torchscript(files.torchscript, where="it")),
-        program_graph(load_program(files.program, where="it")),
+        program_graph(load_program(files.program, where="it").module()),
     ]
     for graph in graphs:
         assert len(graph.nodes) >= 5
@@ -240,7 +240,7 @@ def test_the_command_of_a_failed_export_shows_the_failure_again(
     assert said is not None
     monkeypatch.setattr("exporter.rows.plan.FULL", quick)
     monkeypatch.chdir(tmp_path)
-    defaults: dict[str, object] = try_run.__kwdefaults__ or {}
+    defaults: dict[str, object] = try_candidate.__kwdefaults__ or {}
     monkeypatch.setitem(defaults, "convert", lambda _: wrong)
     again = CliRunner().invoke(app, shlex.split(said[1]))
     assert isinstance(again.exception, ParityError)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,8 +16,8 @@ from exporter.proof.parity import Report, prove, require
 from exporter.proof.reference import answer_by_numpy
 from exporter.proof.verdict import judge
 from exporter.rows.blocks import Block, Part, ProofRows, draw_rows
-from exporter.rows.boundary import label_by
 from exporter.rows.plan import BATCHES, CHUNK, FULL, Plan
+from exporter.truth.derived import derive, label_by
 from exporter.truth.layer import Layer
 from exporter.truth.oracle import ask_oracle
 from runtime.errors import ParityError
@@ -28,7 +27,8 @@ from runtime.session import Outputs
 
 if TYPE_CHECKING:
     from exporter.proof.matrix import Step
-    from exporter.truth.oracle import Ask, Oracle
+    from exporter.truth.oracle import Oracle
+    from exporter.truth.truth import Truth
 
 Change = Callable[[Outputs], Outputs]
 
@@ -69,12 +69,12 @@ def first_failure(report: Report) -> str:
     return f"{report.failure.contender} {report.failure.batch}: {report.failure.reason}"
 
 
-def test_correct_contenders_pass(layers: tuple[Layer, ...], rows: ProofRows, ask: Ask) -> None:
+def test_correct_contenders_pass(layers: tuple[Layer, ...], rows: ProofRows, truth: Truth) -> None:
     """Every cell is there, every row was run, and the error came near its bound."""
     matrix = [Contender("one", answer_by_numpy(layers)), Contender("two", answer_by_numpy(layers))]
-    report = prove(matrix, rows, ask)
+    report = prove(matrix, rows, truth)
     assert report
-    require(report, command="again", consequence="never")
+    require(report, again="again", consequence="never")
     assert report.contenders == ("one", "two")
     assert report.batches == BATCHES
     assert len(report.cells) == 2 * len(BATCHES)
@@ -95,13 +95,13 @@ def test_correct_contenders_pass(layers: tuple[Layer, ...], rows: ProofRows, ask
 
 
 def test_a_report_is_stored_and_read_as_it_is(
-    layers: tuple[Layer, ...], rows: ProofRows, ask: Ask
+    layers: tuple[Layer, ...], rows: ProofRows, truth: Truth
 ) -> None:
     """parity.json holds all of it, the same bytes for the same proof."""
-    report = prove([Contender("one", answer_by_numpy(layers))], rows, ask, plan=only(0, 4096))
+    report = prove([Contender("one", answer_by_numpy(layers))], rows, truth, plan=only(0, 4096))
     content = to_json(report)
     assert msgspec.json.decode(content, type=Report) == report
-    again = prove([Contender("one", answer_by_numpy(layers))], rows, ask, plan=only(0, 4096))
+    again = prove([Contender("one", answer_by_numpy(layers))], rows, truth, plan=only(0, 4096))
     assert to_json(again) == content
 
 
@@ -148,18 +148,18 @@ WRONG: dict[str, tuple[Change, str]] = {
 
 @pytest.mark.parametrize("fault", WRONG)
 def test_a_wrong_answer_fails_and_is_named(
-    fault: str, layers: tuple[Layer, ...], rows: ProofRows, ask: Ask
+    fault: str, layers: tuple[Layer, ...], rows: ProofRows, truth: Truth
 ) -> None:
     """One wrong number in any output, shape or dtype is found and described."""
     change, reason = WRONG[fault]
-    report = prove([changed(layers, change)], rows, ask, plan=only(0, 4096))
+    report = prove([changed(layers, change)], rows, truth, plan=only(0, 4096))
     assert reason in first_failure(report)
     with pytest.raises(ParityError, match=r"first in changed at batch .*; stop here$"):
-        require(report, command="again", consequence="stop here")
+        require(report, again="again", consequence="stop here")
 
 
 def test_a_label_may_not_point_beyond_the_classes_on_nan_rows(
-    layers: tuple[Layer, ...], rows: ProofRows, ask: Ask
+    layers: tuple[Layer, ...], rows: ProofRows, truth: Truth
 ) -> None:
     """Where the logits are NaN any class may be answered, but a class it must be."""
 
@@ -170,7 +170,7 @@ def test_a_label_may_not_point_beyond_the_classes_on_nan_rows(
     report = prove(
         [changed(layers, beyond)],
         rows,
-        ask,
+        truth,
         plan=only(
             4096,
         ),
@@ -202,7 +202,7 @@ def test_a_label_that_fits_its_logits_must_still_be_the_oracles(
 
 
 def test_what_a_contender_raises_is_a_failure_of_the_contender(
-    layers: tuple[Layer, ...], rows: ProofRows, ask: Ask
+    layers: tuple[Layer, ...], rows: ProofRows, truth: Truth
 ) -> None:
     """A batch that it cannot run is a failed cell; the others are run and judged."""
     answer = answer_by_numpy(layers)
@@ -212,7 +212,7 @@ def test_what_a_contender_raises_is_a_failure_of_the_contender(
             raise RuntimeError("batch\nfrozen" + " at 32" * 100)
         return answer(features)
 
-    report = prove([Contender("frozen", only_large)], rows, ask, plan=only(1, 4096))
+    report = prove([Contender("frozen", only_large)], rows, truth, plan=only(1, 4096))
     reason = first_failure(report)
     assert reason.startswith("frozen 1: it raised RuntimeError: batch frozen at 32")
     assert len(reason) < 350
@@ -220,7 +220,7 @@ def test_what_a_contender_raises_is_a_failure_of_the_contender(
 
 
 def test_the_first_failure_is_of_the_first_contender_and_batch(
-    layers: tuple[Layer, ...], rows: ProofRows, ask: Ask
+    layers: tuple[Layer, ...], rows: ProofRows, truth: Truth
 ) -> None:
     """Later failures are counted."""
     wrong = replace("logits", put(0, 9.0))
@@ -229,16 +229,16 @@ def test_the_first_failure_is_of_the_first_contender_and_batch(
         changed(layers, wrong, "bad"),
         changed(layers, wrong, "worse"),
     ]
-    report = prove(matrix, rows, ask, plan=only(32, 4096))
+    report = prove(matrix, rows, truth, plan=only(32, 4096))
     assert first_failure(report).startswith("bad 32: known row 0")
     with pytest.raises(
         ParityError, match=r"^parity failed in 4 of 6 runs, first in bad at batch 32"
     ):
-        require(report, command="again", consequence="stop")
+        require(report, again="again", consequence="stop")
 
 
 def test_a_provider_known_to_lose_nan_is_not_asked_for_it(
-    layers: tuple[Layer, ...], rows: ProofRows, ask: Ask
+    layers: tuple[Layer, ...], rows: ProofRows, truth: Truth
 ) -> None:
     """Such rows are counted as unjudged; all others are judged as everywhere."""
 
@@ -256,7 +256,7 @@ def test_a_provider_known_to_lose_nan_is_not_asked_for_it(
         prove(
             [strict],
             rows,
-            ask,
+            truth,
             plan=only(
                 4096,
             ),
@@ -265,19 +265,19 @@ def test_a_provider_known_to_lose_nan_is_not_asked_for_it(
     report = prove(
         [lenient],
         rows,
-        ask,
+        truth,
         plan=only(
             4096,
         ),
     )
     assert report
-    oracle = ask(rows.features)
+    oracle = truth.ask(rows.features)
     assert report.cells[0].unjudged == int((oracle.special | ~oracle.bounded).sum())
     assert report.cells[0].special_mismatches > 0
 
 
 def test_rows_are_run_in_batches_of_the_size_asked(
-    layers: tuple[Layer, ...], rows: ProofRows, ask: Ask
+    layers: tuple[Layer, ...], rows: ProofRows, truth: Truth
 ) -> None:
     """All rows, in order, the last batch short; 0 is one empty batch."""
     answer = answer_by_numpy(layers)
@@ -288,7 +288,7 @@ def test_rows_are_run_in_batches_of_the_size_asked(
         return answer(features)
 
     total = len(rows.features)
-    assert prove([Contender("counting", counting)], rows, ask, plan=only(0, 1000))
+    assert prove([Contender("counting", counting)], rows, truth, plan=only(0, 1000))
     assert sizes == [0, *[1000] * (total // 1000), total % 1000]
 
 
@@ -299,7 +299,7 @@ def test_a_model_that_overflows_inside_the_ranges_is_not_provable() -> None:
     known = np.ones((1, 1), np.float32)
     rows = draw_rows(schema, label_by(layers), known, Plan(uniform=4096))
     with pytest.raises(ParityError, match="may overflow float32"):
-        prove([Contender("one", answer_by_numpy(layers))], rows, partial(ask_oracle, layers))
+        prove([Contender("one", answer_by_numpy(layers))], rows, derive(layers))
 
 
 def test_ties_go_to_the_first_class() -> None:
@@ -308,11 +308,11 @@ def test_ties_go_to_the_first_class() -> None:
     layers = (Layer(np.ones((2, 1), np.float32), np.zeros(2, np.float32)),)
     known = np.ones((1, 1), np.float32)
     rows = draw_rows(schema, label_by(layers), known, Plan(uniform=4097))
-    ask = partial(ask_oracle, layers)
+    truth = derive(layers)
     good = prove(
         [Contender("first", answer_by_numpy(layers))],
         rows,
-        ask,
+        truth,
         plan=only(
             32,
         ),
@@ -324,7 +324,7 @@ def test_ties_go_to_the_first_class() -> None:
         prove(
             [last],
             rows,
-            ask,
+            truth,
             plan=only(
                 32,
             ),
@@ -333,21 +333,22 @@ def test_ties_go_to_the_first_class() -> None:
 
 
 def test_the_oracle_is_asked_once_for_each_part(
-    layers: tuple[Layer, ...], rows: ProofRows, ask: Ask
+    layers: tuple[Layer, ...], rows: ProofRows, truth: Truth
 ) -> None:
     """However many contenders and batch sizes there are; no part is larger than the chunk."""
     asked: list[int] = []
 
     def counting(features: Float32Matrix) -> Oracle:
         asked.append(len(features))
-        return ask(features)
+        return truth.ask(features)
 
     many = ProofRows(
         np.concatenate([np.tile(rows.features[:1000], (100, 1)), rows.features]),
         (Block("first", 100_000, inside=True), *rows.blocks),
     )
     matrix = [Contender(name, answer_by_numpy(layers)) for name in ("one", "two", "three")]
-    report = prove(matrix, many, counting, plan=Plan(batches=(1, 33, 65_537), small=5))
+    counted = dataclasses.replace(truth, ask=counting)
+    report = prove(matrix, many, counted, plan=Plan(batches=(1, 33, 65_537), small=5))
     assert report
     assert report.rows == len(many.features)
     few = len(many.first_of_each_block(5))
@@ -355,7 +356,7 @@ def test_the_oracle_is_asked_once_for_each_part(
 
 
 def test_a_wrong_row_in_a_late_part_is_named_by_its_number(
-    layers: tuple[Layer, ...], rows: ProofRows, ask: Ask
+    layers: tuple[Layer, ...], rows: ProofRows, truth: Truth
 ) -> None:
     """Row numbers count over all parts."""
     many = ProofRows(
@@ -371,14 +372,14 @@ def test_a_wrong_row_in_a_late_part_is_named_by_its_number(
             outputs.logits[100_003 - CHUNK] += 1
         return outputs
 
-    report = prove([Contender("late", late)], many, ask, plan=only(CHUNK))
+    report = prove([Contender("late", late)], many, truth, plan=only(CHUNK))
     assert first_failure(report).startswith(f"late 65537: known row 3, features [{marked[0]:.9g}, ")
     assert report.failure is not None
     assert report.failure.row == 100_003
 
 
 def test_bits_are_compared_with_the_first_of_each_kind(
-    layers: tuple[Layer, ...], rows: ProofRows, ask: Ask
+    layers: tuple[Layer, ...], rows: ProofRows, truth: Truth
 ) -> None:
     """A cell names the contenders before it whose bits it has: logits alone, or everything."""
     answer = answer_by_numpy(layers)
@@ -398,7 +399,7 @@ def test_bits_are_compared_with_the_first_of_each_kind(
         Contender("rounded", lambda features: rounded(answer(features))),
         Contender("uneven", uneven),
     ]
-    report = prove(matrix, rows, ask, plan=Plan(batches=(0, 1, 32), small=2000))
+    report = prove(matrix, rows, truth, plan=Plan(batches=(0, 1, 32), small=2000))
     assert report
     said = {
         (cell.contender, cell.batch): (cell.logits_bit_equal_to, cell.bit_equal_to)
@@ -430,12 +431,12 @@ def test_ulps_count_float32_steps_across_zero() -> None:
 
 
 def test_the_matrix_tells_how_far_it_is(
-    layers: tuple[Layer, ...], rows: ProofRows, ask: Ask
+    layers: tuple[Layer, ...], rows: ProofRows, truth: Truth
 ) -> None:
     """Every step is told, up to the last."""
     steps: list[Step] = []
     matrix = [Contender(name, answer_by_numpy(layers)) for name in ("one", "two")]
-    prove(matrix, rows, ask, plan=Plan(batches=(0, 1, 4096)), watch=steps.append)
+    prove(matrix, rows, truth, plan=Plan(batches=(0, 1, 4096)), watch=steps.append)
     assert [step.done for step in steps] == list(range(1, 7))
     assert {step.total for step in steps} == {6}
     assert (steps[-1].contender, steps[-1].batch) == ("two", 4096)
@@ -443,7 +444,7 @@ def test_the_matrix_tells_how_far_it_is(
 
 @pytest.mark.parametrize("batch", [33, 1024, CHUNK])
 def test_the_batch_of_a_row_is_the_one_that_the_matrix_runs(
-    batch: int, layers: tuple[Layer, ...], rows: ProofRows, ask: Ask
+    batch: int, layers: tuple[Layer, ...], rows: ProofRows, truth: Truth
 ) -> None:
     """The same rows at the same places, as torch's answers depend on both."""
     many = ProofRows(
@@ -456,13 +457,13 @@ def test_the_batch_of_a_row_is_the_one_that_the_matrix_runs(
         ran.append(features)
         return answer(features)
 
-    prove([Contender("noting", noting)], many, ask, plan=only(batch))
+    prove([Contender("noting", noting)], many, truth, plan=only(batch))
     starts = np.cumsum([0, *map(len, ran)])
     for row in (0, 40, 65_536, 65_537, 65_600, 100_001):
         which = int(np.searchsorted(starts, row, side="right")) - 1
         index = find_batch(many, only(batch), batch, row)
         assert np.array_equal(index, np.arange(starts[which], starts[which + 1]))
         narrowed = only(batch).only(None, batch, row)
-        (cell,) = prove([Contender("noting", noting)], many, ask, plan=narrowed).cells
+        (cell,) = prove([Contender("noting", noting)], many, truth, plan=narrowed).cells
         assert cell.rows == len(index)
         assert np.array_equal(ran[-1], many.features[index], equal_nan=True)

@@ -29,7 +29,7 @@ def test_it_is_bit_equal_to_eager_at_the_same_batch(
 ) -> None:
     """Capturing changes no bit, for any number of rows, the special ones among them."""
     features = torch.from_numpy(rows.features[-batch:] if batch else rows.features[:0])
-    module = load_program(files.program, where="it")
+    module = load_program(files.program, where="it").module()
     with torch.inference_mode():
         expected = Deployed(run.model)(features)
         for got, answer in zip(module(features), expected, strict=True):

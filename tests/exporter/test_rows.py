@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from exporter.rows.blocks import KNOWN_ROWS, ProofRows, draw_rows
-from exporter.rows.boundary import bisect_boundaries, label_by
+from exporter.rows.boundary import bisect_boundaries
 from exporter.rows.plan import BATCHES, CHUNK, FULL, Plan
 from exporter.truth.bounds import enclose_logits
+from exporter.truth.derived import label_by
 from exporter.truth.layer import Layer
 from runtime.schema import Feature, Schema
 
@@ -160,11 +161,11 @@ def test_the_full_plan_is_the_documented_one() -> None:
 
 def test_a_large_network_runs_fewer_rows() -> None:
     """The work stays about the same, and never falls below a few thousand rows."""
-    assert FULL.for_layers(network(2)) == FULL
-    wide = Layer(np.zeros((512, 512), np.float32), np.zeros(512, np.float32))
-    smaller = FULL.for_layers([wide])
+    assert FULL.for_cost(sum(layer.weight.size for layer in network(2))) == FULL
+    wide = 512 * 512
+    smaller = FULL.for_cost(wide)
     assert (smaller.uniform, smaller.boundary) == (8192, 512)
-    assert FULL.for_layers([wide] * 100).uniform == 4096
+    assert FULL.for_cost(100 * wide).uniform == 4096
     assert smaller.batches == BATCHES
 
 

@@ -9,8 +9,10 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from torch import nn
 
 from exporter.formats.deployed import Deployed
+from exporter.formats.program import capture_program, write_program
 from exporter.formats.torchscript import write_torchscript
 from exporter.rows.plan import BATCHES, Plan
 from exporter.verify import verify_bundle
@@ -21,6 +23,7 @@ from runtime.manifest import (
     GOLDEN,
     MANIFEST,
     ONNX_MODEL,
+    PROGRAM_MODEL,
     TORCHSCRIPT_MODEL,
     Manifest,
     Requirements,
@@ -79,7 +82,7 @@ def test_a_torchscript_model_of_another_seed_fails(copied: Path) -> None:
     report = verify_bundle(copied, plan=QUICK)
     assert not report
     assert report.failure is not None
-    assert (report.failure.contender, report.failure.batch) == ("program", 1)
+    assert (report.failure.contender, report.failure.batch) == ("torchscript", 1)
 
 
 def test_altered_golden_rows_fail(copied: Path) -> None:
@@ -133,15 +136,20 @@ def test_a_bundle_without_torchscript_cannot_be_proven(copied: Path) -> None:
         verify_bundle(copied, plan=QUICK)
 
 
-def test_foreign_parameters_are_damage(copied: Path) -> None:
-    """A TorchScript file for other columns is no file of this bundle."""
-    manifest = read_manifest(copied)
-    wide = msgspec.structs.replace(
-        manifest.schema, features=(*manifest.schema.features, manifest.schema.features[0])[:2]
-    )
-    other = write_torchscript(Deployed(SimpleNet(2, 3)).eval(), wide)
-    replace(copied, TORCHSCRIPT_MODEL, other)
-    with pytest.raises(ArtifactError, match="no chain of Linear layers"):
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (SimpleNet(2, 3), "leads from 2 features to 3 classes, the schema has 2 and 2"),
+        (nn.Sequential(nn.Linear(2, 4), nn.ReLU6(), nn.Linear(4, 2)), "no chain of Linear layers"),
+    ],
+    ids=["three classes", "relu6"],
+)
+def test_a_program_of_another_kind_fails(copied: Path, model: nn.Module, reason: str) -> None:
+    """Bounds that were derived from one network prove nothing of another."""
+    schema = read_manifest(copied).schema
+    program = capture_program(Deployed(model).eval().requires_grad_(requires_grad=False), schema)
+    replace(copied, PROGRAM_MODEL, write_program(program))
+    with pytest.raises(ParityError, match=reason):
         verify_bundle(copied, plan=QUICK)
 
 

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from exporter.rows.boundary import bisect_boundaries, label_by
+from exporter.rows.boundary import bisect_boundaries
 from exporter.truth.arithmetic import FLOAT16, FLOAT32, TF32
 from exporter.truth.bounds import enclose_logits
+from exporter.truth.derived import label_by
 from exporter.truth.enclosure import Enclosure
 from exporter.truth.layer import Layer
 from exporter.truth.oracle import ask_oracle

@@ -1,0 +1,162 @@
+"""The truth of a network that no bound is derived for: the module itself, run in float64.
+
+In: a module of class scores and rows inside the ranges. Out: a ``Truth`` that is marked as
+*measured*. Modules that cannot be measured are a ``UsageError``.
+
+The exact logits are those of the module in float64. What a correct float32 evaluation may be off
+was measured on the module itself: ``SPARE`` times the largest error of PyTorch's own float32
+evaluation over rows inside the ranges, in proportion to the logits where those are larger than
+any seen there. That is evidence, not a bound: a row that is harder than all that were measured
+may leave it.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from exporter.truth.arithmetic import FLOAT32
+from exporter.truth.enclosure import Enclosure, rows_with_all
+from exporter.truth.oracle import answer_from
+from exporter.truth.softmax import enclose_probabilities
+from exporter.truth.truth import Truth
+from runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from exporter.rows.draws import Ranges
+    from exporter.truth.enclosure import Float64Matrix
+    from exporter.truth.oracle import Oracle
+    from exporter.truth.truth import Labels
+    from runtime.schema import Float32Matrix
+
+# Another order of summation may round more often than PyTorch's, by the square root of the terms
+# and more; weights in half precision are off by thousands of times.
+SPARE = 16
+_PIECE = 1024  # rows evaluated at a time
+_SAME = 2.0**-30  # float64 answers of a row differ less than this from batch to batch, relatively
+_COMPARED = 64  # rows asked one by one
+
+
+def measure(model: torch.nn.Module, sample: Float32Matrix, ranges: Ranges) -> Truth:
+    """Measure what a module computes and how exactly.
+
+    Args:
+        model: maps ``(batch, n_features)`` to logits ``(batch, classes)``; on the CPU, in
+            evaluation mode, float32.
+        sample: ``(rows, n_features)`` float32 inside the ranges, to measure the tolerance on.
+        ranges: seen in training.
+
+    Returns:
+        Its truth, marked as measured.
+
+    Raises:
+        UsageError: when it does not compute in float64, or not each row for itself.
+    """
+    exact = _in_float64(model, sample)
+    got, expected = _answer(model, sample), _answer(exact, sample)
+    error = np.abs(got - expected)
+    largest = float(np.abs(expected).max(initial=0.0, where=np.isfinite(expected)))
+    worst = float(error.max(initial=0.0, where=np.isfinite(error)))
+    worst = max(worst, FLOAT32.unit_roundoff * largest, FLOAT32.tiny)
+    measured = _Measured(model, exact, ranges, SPARE * worst, max(largest, FLOAT32.tiny))
+    weights = sum(weight.numel() for weight in model.parameters())
+    return Truth(
+        tolerance="measured",
+        ask=measured.ask,
+        label_of=measured.label_of,
+        products=4 * max(weights, 1),  # what runs twice, once of it at half speed
+    )
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A module with what was measured of it.
+
+    Attributes:
+        model: in float32.
+        exact: the same in float64.
+        ranges: seen in training.
+        tolerance: of a logit, as long as no logit of the row exceeds ``largest``.
+        largest: logit that was seen while measuring.
+    """
+
+    model: torch.nn.Module
+    exact: torch.nn.Module
+    ranges: Ranges
+    tolerance: float
+    largest: float
+
+    def label_of(self, features: Float32Matrix) -> Labels:
+        """Tell the exact label of rows, ``(rows,)``."""
+        return np.asarray(_answer(self.exact, features).argmax(axis=1))
+
+    def ask(self, features: Float32Matrix) -> Oracle:
+        """Give exact answers with their tolerances."""
+        value, got = _answer(self.exact, features), _answer(self.model, features)
+        logits = Enclosure(value, self._tolerate(features, value, got))
+        return answer_from(logits, enclose_probabilities(logits))
+
+    def _tolerate(
+        self, features: Float32Matrix, value: Float64Matrix, got: Float64Matrix
+    ) -> Float64Matrix:
+        """Tolerance of each logit; infinite where nothing can be said."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            size = np.abs(value).max(axis=1, keepdims=True)  # (rows, 1)
+            off = np.abs(got - value).max(axis=1, keepdims=True)  # (rows, 1)
+            usual = self.tolerance * np.maximum(size / self.largest, 1.0)  # (rows, 1)
+        # Inside the ranges every row is promised something; outside, float32 may lose its way.
+        inside = self.ranges.hold(features)[:, None]  # (rows, 1)
+        allowed = np.where(inside, np.fmax(usual, SPARE * off), usual)
+        error = np.where(off <= allowed, allowed, np.inf)
+        special = (got == value) | (np.isnan(got) & np.isnan(value))  # where it is not finite
+        met = rows_with_all(special & ~np.isfinite(value))[:, None]  # (rows, 1)
+        return np.array(np.broadcast_to(np.where(met, 0.0, error), value.shape))
+
+
+def _answer(model: torch.nn.Module, features: Float32Matrix) -> Float64Matrix:
+    """Run a module in its own precision, ``(rows, classes)``."""
+    dtype = next((each.dtype for each in model.parameters()), torch.float32)
+    pieces = []
+    with torch.inference_mode():
+        for start in range(0, max(len(features), 1), _PIECE):
+            rows = torch.from_numpy(features[start : start + _PIECE]).to(dtype)
+            pieces.append(model(rows).double().numpy())
+    return np.concatenate(pieces)
+
+
+def _in_float64(model: torch.nn.Module, sample: Float32Matrix) -> torch.nn.Module:
+    """Copy a module to float64 and make sure that it computes there, each row for itself."""
+    with warnings.catch_warnings():  # what torch says of itself when it copies a program
+        warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", category=FutureWarning)
+        exact = copy.deepcopy(model).double()
+    rows = torch.from_numpy(sample[:_COMPARED]).double()
+    try:
+        with torch.inference_mode():
+            together = exact(rows)
+            single = torch.cat([exact(row[None]) for row in rows])
+    except Exception as exc:  # whatever a module raises
+        reason = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
+        raise UsageError(
+            f"the model cannot be run in float64, which its tolerance is measured with: {reason}; "
+            "take dtypes from the input"
+        ) from exc
+    if together.dtype != torch.float64:
+        raise UsageError(
+            f"the model answers {together.dtype} for float64 rows, so that its tolerance cannot "
+            "be measured: take dtypes from the input"
+        )
+    scale = float(together.abs().nan_to_num().max()) if together.numel() else 0.0
+    differs = (together - single).abs() > _SAME * max(scale, FLOAT32.tiny)
+    if differs.any():
+        row = int(differs.any(dim=1).nonzero()[0, 0])
+        raise UsageError(
+            f"the model answers row {row} of a batch otherwise than the row alone: it is in "
+            "training mode, draws random numbers, or mixes rows; only models that answer each "
+            "row for itself can be deployed"
+        )
+    return exact

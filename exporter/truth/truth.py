@@ -1,0 +1,42 @@
+"""What a proof has to know of a model: exact answers, tolerances, and how they came about.
+
+In: layers, or a module that was measured. Out: a ``Truth``. No errors of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from exporter.truth.layer import Layer
+    from exporter.truth.oracle import Ask
+    from runtime.schema import Float32Matrix
+
+Tolerance = Literal["derived", "measured"]
+Labels = npt.NDArray[np.intp]
+LabelOf = Callable[["Float32Matrix"], Labels]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a model must compute.
+
+    Attributes:
+        tolerance: ``derived`` from the weights, so that every correct engine keeps it; or
+            ``measured`` on the model itself, which is evidence and no proof.
+        ask: gives exact answers and tolerances for rows.
+        label_of: the exact label of rows alone, which is cheaper.
+        products: multiplications that one row costs, about.
+        layers: of a Linear-ReLU network, from input to output; none for any other.
+    """
+
+    tolerance: Tolerance
+    ask: Ask
+    label_of: LabelOf
+    products: int
+    layers: tuple[Layer, ...] = ()
