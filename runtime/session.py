@@ -17,6 +17,7 @@ import numpy as np
 
 from runtime.choices import ProviderChoice
 from runtime.errors import ArtifactError, UnavailableError, UsageError
+from runtime.onnx_file import refuse_external_data
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -92,8 +93,10 @@ class Session:
         Raises:
             UnavailableError: when onnxruntime is missing or doubled, or the provider asked for
                 does not really run.
-            ArtifactError: when onnxruntime cannot load the model.
+            ArtifactError: when onnxruntime cannot load the model, or a part of it lies in
+                another file.
         """
+        refuse_external_data(model, where=where)
         ort = _load_onnxruntime()
         self.provider, self.reason = _choose(ort, provider)
         options = ort.SessionOptions()

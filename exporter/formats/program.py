@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from exporter.formats.archive import check_program_archive
 from runtime.errors import ArtifactError, UsageError
 
 if TYPE_CHECKING:
@@ -94,10 +95,15 @@ def load_program(content: bytes, *, where: str) -> ExportedProgram:
         The program.
 
     Raises:
-        ArtifactError: when torch cannot load it.
+        ArtifactError: when torch cannot load it, would unpickle a part of it, or it opens files.
     """
+    check_program_archive(content, where=where)
     try:
-        return torch.export.load(io.BytesIO(content))
+        with _silent():
+            program = torch.export.load(io.BytesIO(content))
     except Exception as exc:  # torch's reader of archives raises almost anything
         reason = str(exc).strip().splitlines()[0]
         raise ArtifactError(f"torch cannot load {where}: {reason}; export again") from exc
+    if any(str(node.target).startswith("aten.from_file") for node in program.graph.nodes):
+        raise ArtifactError(f"{where} opens a file when it is run; export again")
+    return program

@@ -12,10 +12,11 @@ import re
 import warnings
 import zipfile
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from exporter.formats.archive import check_archive
 from runtime.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 # needed to load the model.
 _VOLATILE = re.compile(r"\.debug_pkl$|/\.data/serialization_id$|/traced_inputs(\.pkl$|/)")
 _SERIAL = re.compile(rb"___torch_mangle_(\d+)")
+_OPEN_FILES = ("aten::from_file", "aten::save")
 _ALIGNMENT = 64  # bytes, as torch aligns tensors in its archives
 _LOCAL_HEADER = 30  # bytes of a zip entry's header without name and extra field
 _PADDING_ID = b"FB"  # as torch names its padding
@@ -69,8 +71,9 @@ def load_torchscript(content: bytes, *, where: str) -> torch.jit.ScriptModule:
         The module, in evaluation mode.
 
     Raises:
-        ArtifactError: when torch cannot load it.
+        ArtifactError: when torch cannot load it, or it opens files.
     """
+    check_archive(content, where=where)
     with _deprecated():
         try:
             module: torch.jit.ScriptModule = torch.jit.load(  # type: ignore[no-untyped-call]  # as above
@@ -79,7 +82,17 @@ def load_torchscript(content: bytes, *, where: str) -> torch.jit.ScriptModule:
         except (RuntimeError, ValueError) as exc:
             reason = str(exc).strip().splitlines()[0]
             raise ArtifactError(f"torch cannot load {where}: {reason}; export again") from exc
+    if any(node.kind() in _OPEN_FILES for node in _nodes(module.inlined_graph)):
+        raise ArtifactError(f"{where} opens a file when it is run; export again")
     return module.eval()
+
+
+def _nodes(block: Any) -> Iterator[Any]:  # noqa: ANN401 - torch publishes no types for its graphs
+    """The nodes of a graph, those of branches and loops too."""
+    for node in block.nodes():
+        yield node
+        for inner in node.blocks():
+            yield from _nodes(inner)
 
 
 @contextmanager

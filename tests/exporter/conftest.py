@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from exporter.source.candidate import candidate_of_run
 from exporter.export import convert_candidate, export_run
 from exporter.proof.parity import Report
 from exporter.rows.blocks import draw_rows
 from exporter.rows.plan import Plan
+from exporter.source.candidate import candidate_of_run
 from exporter.truth.derived import derive, label_by
 from exporter.truth.layers import layers_of
 from runtime.manifest import PARITY

@@ -10,9 +10,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from exporter.source.candidate import candidate_of_run
 from exporter.cli import app
 from exporter.export import convert_candidate
+from exporter.source.candidate import candidate_of_run
 from runtime.manifest import ONNX_MODEL, TORCHSCRIPT_MODEL
 from trainer.run import load_run, save_run
 

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import onnx
+
+from runtime.onnx_file import DATA_LOCATION, EXTERNAL_DATA, FIELDS
+
+HOLDERS = set(FIELDS)
+
+
+def test_every_place_that_a_tensor_can_lie_in_is_known() -> None:
+    """The runtime looks into ONNX files without onnx: its map of them is onnx's own."""
+    for name, fields in FIELDS.items():
+        descriptor = getattr(onnx, name).DESCRIPTOR
+        expected = {
+            field.number: field.message_type.name
+            for field in descriptor.fields
+            if field.message_type is not None and field.message_type.name in HOLDERS
+        }
+        assert fields == expected, name
+
+
+def test_no_other_message_holds_tensors() -> None:
+    """Whatever leads to a tensor is in the map."""
+    leading = {"TensorProto"}
+    messages = dict(onnx.onnx_ml_pb2.DESCRIPTOR.message_types_by_name)
+    while True:
+        more = {
+            name
+            for name, message in messages.items()
+            if any(
+                field.message_type and field.message_type.name in leading
+                for field in message.fields
+            )
+        }
+        if more <= leading:
+            break
+        leading |= more
+    assert leading == HOLDERS
+
+
+def test_the_fields_that_say_where_a_tensor_lies_are_onnx_own() -> None:
+    """Numbers of external_data and data_location."""
+    fields = onnx.TensorProto.DESCRIPTOR.fields_by_name
+    assert fields["external_data"].number == EXTERNAL_DATA
+    assert fields["data_location"].number == DATA_LOCATION
