@@ -105,7 +105,18 @@ def table(measured: Mapping[str, Sequence[Run]]) -> str:
     return "\n".join(lines)
 
 
-def report(name: str, title: str, body: str, packages: Sequence[str], *, write: bool) -> None:
+TIMES = "Medians; ratios are medians over the pairs of runs taken in turn."
+
+
+def report(
+    name: str,
+    title: str,
+    body: str,
+    packages: Sequence[str],
+    *,
+    note: str = TIMES,
+    write: bool,
+) -> None:
     """Print a result with machine, versions and command, and keep it where asked.
 
     Args:
@@ -113,6 +124,7 @@ def report(name: str, title: str, body: str, packages: Sequence[str], *, write: 
         title: first line.
         body: tables and text.
         packages: whose versions matter.
+        note: what the figures are.
         write: keep the result.
     """
     versions = ", ".join(f"{package} {_version(package)}" for package in packages)
@@ -121,7 +133,7 @@ def report(name: str, title: str, body: str, packages: Sequence[str], *, write: 
         f"# {title}\n\n{body}\n\n"
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors; "
         f"Python {platform.python_version()}, {versions}. Command: `{command}`. "
-        "Medians; ratios are medians over the pairs of runs taken in turn.\n"
+        f"{note}\n"
     )
     print(text)
     if write:

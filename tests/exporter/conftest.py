@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+import torch.onnx._internal.exporter._registration
 
 from exporter.export import convert_candidate, export_run
 from exporter.proof.parity import Report
@@ -20,6 +22,7 @@ from trainer.pipeline import make_run
 from trainer.run import load_run
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from exporter.formats.model_files import ModelFiles
@@ -28,6 +31,16 @@ if TYPE_CHECKING:
     from exporter.truth.oracle import Ask
     from exporter.truth.truth import Truth
     from trainer.run import Run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _registry_once() -> Iterator[None]:
+    """Torch reads its table of ONNX operators anew for every export, which takes a second."""
+    home = torch.onnx._internal.exporter._registration.ONNXRegistry  # noqa: SLF001 - no public name
+    read = functools.lru_cache(home.from_torchlib)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(home, "from_torchlib", staticmethod(read))
+        yield
 
 
 @pytest.fixture(scope="session")

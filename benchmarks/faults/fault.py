@@ -1,0 +1,129 @@
+"""What a fault is: something wrong with a good export, always in the same way.
+
+In: a good export. Out: wrong model files, or a wrong bundle.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from exporter.export import convert_candidate
+from exporter.formats.onnx_model import write_onnx
+from exporter.formats.program import capture_program, write_program
+from exporter.formats.torchscript import write_torchscript
+from exporter.source.candidate import candidate_of_run
+from trainer.model import SimpleNet, fold_standardisation
+from trainer.standardise import Standardisation, measure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from torch import nn
+
+    from exporter.formats.model_files import ModelFiles
+    from exporter.source.candidate import Candidate
+    from trainer.run import Run
+
+Place = Literal["all files", "ONNX", "TorchScript", "program", "bundle"]
+
+
+@dataclass(frozen=True)
+class Good:
+    """A good export, and one of another seed to mix it up with.
+
+    Attributes:
+        candidate: what is exported.
+        files: its right model files.
+        other: model files of a run with another seed.
+        bundle: its published bundle.
+        other_bundle: the bundle of the other run.
+        standardisation: that was folded into its first layer.
+    """
+
+    candidate: Candidate
+    files: ModelFiles
+    other: ModelFiles
+    bundle: Path
+    other_bundle: Path
+    standardisation: Standardisation
+
+    def copy_model(self) -> SimpleNet:
+        """The model, to be changed."""
+        model = copy.deepcopy(self.candidate.model)
+        if not isinstance(model, SimpleNet):
+            raise TypeError("the faults are made for SimpleNet")
+        return model
+
+    def unfolded(self) -> SimpleNet:
+        """The model as it was trained, on standardised features."""
+        mean, std = self.standardisation.mean, self.standardisation.std
+        return fold_standardisation(self.copy_model(), -mean / std, 1 / std)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing done wrong.
+
+    Attributes:
+        name: for reports.
+        place: what is wrong.
+        files: makes the wrong model files; None for a fault of the published bundle.
+        bundle: changes a copy of the published bundle; None for a fault of the model files.
+    """
+
+    name: str
+    place: Place
+    files: Callable[[Good], ModelFiles] | None = None
+    bundle: Callable[[Path, Good], None] | None = None
+
+
+def good_export(run: Run, other: Run, bundle: Path, other_bundle: Path) -> Good:
+    """Put together what the faults are injected into.
+
+    Args:
+        run: to export.
+        other: of another seed.
+        bundle: exported from ``run``.
+        other_bundle: exported from ``other``.
+
+    Returns:
+        The good export.
+    """
+    candidate = candidate_of_run(run)
+    return Good(
+        candidate=candidate,
+        files=convert_candidate(candidate),
+        other=convert_candidate(candidate_of_run(other)),
+        bundle=bundle,
+        other_bundle=other_bundle,
+        standardisation=measure(run.rows.train_features),
+    )
+
+
+def of_model(change: Callable[[Good], nn.Module]) -> Callable[[Good], ModelFiles]:
+    """Convert another model than the one that was trained."""
+
+    def files(good: Good) -> ModelFiles:
+        return convert_candidate(replace(good.candidate, model=change(good).eval()))
+
+    return files
+
+
+def of_deployed(change: Callable[[Good], nn.Module]) -> Callable[[Good], ModelFiles]:
+    """Convert a module with its own idea of label and probabilities, or of the batch."""
+
+    def files(good: Good) -> ModelFiles:
+        schema = good.candidate.schema
+        deployed = change(good).eval().requires_grad_(requires_grad=False)
+        program = capture_program(deployed, schema)
+        return replace(
+            good.files,
+            onnx=write_onnx(program, schema, name=good.candidate.name),
+            torchscript=write_torchscript(deployed, schema),
+            program=write_program(program),
+        )
+
+    return files

@@ -1,0 +1,51 @@
+"""Ask our own gate about a fault: does anything wrong get published, or opened again?
+
+In: a fault and a good export. Out: the error that stopped it, or None.
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from exporter.export import export_candidate
+from exporter.rows.plan import Plan
+from exporter.verify import verify_bundle
+from runtime.errors import ArtifactError, OnnxferryError, ParityError
+from runtime.predictor import Predictor
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from faults.fault import Fault, Good
+
+# Every contender and batch size, on few rows: what a fault changes, it changes nearly everywhere.
+QUICK = Plan(uniform=4096, boundary=512, small=16, medium=256)
+
+
+def stop(fault: Fault, good: Good, scratch: Path) -> OnnxferryError | None:
+    """Try to get a fault through.
+
+    Args:
+        fault: to inject.
+        good: export.
+        scratch: an empty folder.
+
+    Returns:
+        The error that stopped it; None when it got through.
+    """
+    out = scratch / "bundle"
+    try:
+        if fault.files:
+            wrong = fault.files(good)
+            export_candidate(good.candidate, out, convert=lambda _: wrong, plan=QUICK)
+        elif fault.bundle:
+            shutil.copytree(good.bundle, out)
+            fault.bundle(out, good)
+            Predictor.open(out, provider="cpu")
+            report = verify_bundle(out, plan=QUICK)
+            if not report and report.failure:
+                return ParityError(f"{report.failure.contender}: {report.failure.reason}")
+    except (ParityError, ArtifactError) as exc:
+        return exc
+    return None

@@ -1,0 +1,202 @@
+"""Faults of an export, and who notices them: our gate beside what people use today, in one run.
+
+    python benchmarks/gate.py [--write]
+
+The others see one file, model.onnx, on one batch of rows of the test set, as their users run them:
+
+- torch: what ``torch.onnx.export(verify=True)`` reports as too far off, an absolute difference of
+  5e-3 or a relative one of 1e-1 in some output; it is a line in a report, not an error;
+- allclose: ``numpy.allclose`` of the probabilities and the labels with its defaults, rtol 1e-5 and
+  atol 1e-8, and once more with atol 1e-5;
+- Polygraphy: ``SimpleCompareFunc`` with its defaults on all outputs, as ``polygraphy run`` does.
+
+A model that cannot be loaded or run at all is noticed by everyone. The last line says what they say
+of the right export.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import measure
+import numpy as np
+import onnxruntime as ort
+import torch
+from faults import CATALOGUE
+from faults.fault import Fault, Good, Place, good_export
+from faults.gate import QUICK, stop
+from polygraphy.comparator import IterationResult, SimpleCompareFunc
+from polygraphy.logger import G_LOGGER
+from torch.onnx._internal.exporter._verification import VerificationInfo
+
+from exporter.export import export_run
+from exporter.formats.deployed import Deployed
+from trainer.config import configure
+from trainer.pipeline import make_run
+from trainer.run import load_run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Values = dict[str, np.ndarray]
+NAMES = ("label", "probabilities", "logits")
+BATCH = 32
+ABSOLUTE, RELATIVE = 5e-3, 1e-1  # torch.onnx.export(verify=True)
+NOTE = (
+    "Every fault is injected with the same seed in every run. A fault counts as noticed by a peer "
+    "when its comparison fails or the model cannot be run."
+)
+
+
+def main() -> int:
+    """Inject every fault, print the table, and fail when one got through our gate."""
+    parser = argparse.ArgumentParser(description="Who notices a wrong export.")
+    parser.add_argument("--write", action="store_true", help="keep the result")
+    args = parser.parse_args()
+    G_LOGGER.module_severity = G_LOGGER.CRITICAL
+    with tempfile.TemporaryDirectory() as folder:
+        good = make_good(Path(folder))
+        found = {fault: judge(fault, good, Path(folder) / "scratch") for fault in CATALOGUE}
+        right = judge(
+            Fault("none", "ONNX", files=lambda good: good.files), good, Path(folder) / "x"
+        )
+    measure.report(
+        "gate",
+        "Wrong exports, and who notices",
+        describe(found, right),
+        ("onnxferry", "torch", "onnx", "onnxruntime-gpu", "numpy", "polygraphy"),
+        note=NOTE,
+        write=args.write,
+    )
+    return 0 if all(noticed["onnxferry"] for noticed in found.values()) else 1
+
+
+def make_good(folder: Path) -> Good:
+    """Train and export two runs; the second is there to be mixed up with the first."""
+    for seed in (11, 12):
+        make_run(folder / f"run{seed}", configure(epochs=2, seed=seed), device="cpu")
+        export_run(folder / f"run{seed}", folder / f"bundle{seed}", plan=QUICK)
+    run, other = (load_run(folder / f"run{seed}") for seed in (11, 12))
+    return good_export(run, other, folder / "bundle11", folder / "bundle12")
+
+
+def judge(fault: Fault, good: Good, scratch: Path) -> dict[str, bool | None]:
+    """Ask everyone about a fault: noticed, not noticed, or None for what they never look at."""
+    with tempfile.TemporaryDirectory(dir=scratch.parent) as folder:
+        noticed: dict[str, bool | None] = {"onnxferry": stop(fault, good, Path(folder)) is not None}
+    content = fault.files(good).onnx if fault.files else None
+    looked_at = content is not None and fault.place in {"ONNX", "all files"}
+    for name, differs in PEERS.items():
+        noticed[name] = notices(differs, content, good) if content and looked_at else None
+        if looked_at and not content:
+            noticed[name] = True  # an empty file
+    return noticed
+
+
+def notices(differs: Callable[[Values, Values], bool], content: bytes, good: Good) -> bool:
+    """Run a batch of test rows through eager and through the ONNX file, and compare."""
+    test = good.candidate.test
+    if test is None:
+        raise RuntimeError("the run has test rows")
+    features = test.features[:BATCH]
+    with torch.inference_mode():
+        answers = Deployed(good.candidate.model).eval()(torch.from_numpy(features))
+    expected = dict(zip(NAMES, (answer.numpy() for answer in answers), strict=True))
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        input_name = session.get_inputs()[0].name
+        got = dict(zip(NAMES, session.run(None, {input_name: features})[:3], strict=True))
+        return differs(expected, got)
+    except Exception:  # noqa: BLE001 - it cannot be loaded, run or compared: that is noticed
+        return True
+
+
+def torch_differs(expected: Values, got: Values) -> bool:
+    """What the report of ``torch.onnx.export(verify=True)`` would flag."""
+    compared = [
+        VerificationInfo.from_tensors(
+            name, torch.from_numpy(expected[name]), torch.from_numpy(value)
+        )
+        for name, value in got.items()
+    ]
+    return any(each.max_abs_diff >= ABSOLUTE or each.max_rel_diff >= RELATIVE for each in compared)
+
+
+def allclose_differs(atol: float) -> Callable[[Values, Values], bool]:
+    """``numpy.allclose`` of what people look at."""
+
+    def differs(expected: Values, got: Values) -> bool:
+        return not all(
+            np.allclose(got[name], expected[name], atol=atol) for name in ("label", "probabilities")
+        )
+
+    return differs
+
+
+def polygraphy_differs(expected: Values, got: Values) -> bool:
+    """Polygraphy's comparison of all outputs, with its defaults."""
+    with np.errstate(all="ignore"):  # its statistics divide by differences of 0
+        result = SimpleCompareFunc()(
+            IterationResult(expected, runner_name="eager"), IterationResult(got, runner_name="onnx")
+        )
+    return not all(bool(each) for each in result.values())
+
+
+PEERS: dict[str, Callable[[Values, Values], bool]] = {
+    "torch verify=True": torch_differs,
+    "np.allclose": allclose_differs(1e-8),
+    "np.allclose atol 1e-5": allclose_differs(1e-5),
+    "Polygraphy": polygraphy_differs,
+}
+
+
+def describe(found: dict[Fault, dict[str, bool | None]], right: dict[str, bool | None]) -> str:
+    """The totals, then every fault."""
+    checkers = ("onnxferry", *PEERS)
+    places = Counter(fault.place for fault in found)
+    inside: tuple[Place, ...] = ("all files", "ONNX")
+    outside = tuple(place for place in places if place not in inside)
+    seen = sum(places[place] for place in inside)
+    refused = " | ".join("yes" if right[checker] else "no" for checker in checkers)
+    rows = {
+        f"{seen} faults in model.onnx": _count(found, checkers, inside),
+        f"{len(found) - seen} faults elsewhere": _count(found, checkers, outside),
+        f"all {len(found)}": _count(found, checkers, tuple(places)),
+        "the right export, refused": refused,
+    }
+    lines = [
+        f"| noticed of | {' | '.join(checkers)} |",
+        "|---|" + "---|" * len(checkers),
+        *(f"| {what} | {figures} |" for what, figures in rows.items()),
+        "",
+        f"| fault | in | {' | '.join(checkers)} |",
+        "|---|---|" + "---|" * len(checkers),
+    ]
+    words = {True: "noticed", False: "**passed**", None: "not looked at"}
+    lines += [
+        f"| {fault.name} | {fault.place} | {' | '.join(words[noticed[c]] for c in checkers)} |"
+        for fault, noticed in found.items()
+    ]
+    return "\n".join(lines)
+
+
+def _count(
+    found: dict[Fault, dict[str, bool | None]],
+    checkers: tuple[str, ...],
+    places: tuple[Place, ...],
+) -> str:
+    return " | ".join(
+        str(sum(noticed[c] is True for fault, noticed in found.items() if fault.place in places))
+        for c in checkers
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

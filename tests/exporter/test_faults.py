@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+from faults import CATALOGUE
+from faults.fault import Fault, Good, good_export
+from faults.gate import QUICK, stop
+
+from exporter.export import export_run
+from runtime.errors import OnnxferryError
+from trainer.config import configure
+from trainer.pipeline import make_run
+from trainer.run import load_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from trainer.run import Run
+
+
+@pytest.fixture(scope="module")
+def good(
+    run: Run, run_folder: Path, bundle: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Good:
+    """A good export, with another run's beside it to mix it up with."""
+    folder = tmp_path_factory.mktemp("other")
+    make_run(folder / "run", configure(epochs=2, seed=12), device="cpu")
+    other = export_run(folder / "run", folder / "bundle", plan=QUICK).path
+    assert run_folder.is_dir()
+    return good_export(run, load_run(folder / "run"), bundle, other)
+
+
+def test_the_catalogue_holds_different_faults() -> None:
+    """At least sixty, each with a name of its own, in every file."""
+    assert len({fault.name for fault in CATALOGUE}) == len(CATALOGUE) >= 60
+    places = Counter(fault.place for fault in CATALOGUE)
+    assert set(places) == {"all files", "ONNX", "TorchScript", "program", "bundle"}
+
+
+@pytest.mark.parametrize("fault", CATALOGUE, ids=lambda fault: fault.name)
+def test_nothing_wrong_gets_through(fault: Fault, good: Good, tmp_path: Path) -> None:
+    """Exit 5 or 4, and nothing is published or opened."""
+    stopped = stop(fault, good, tmp_path)
+    assert isinstance(stopped, OnnxferryError)
+    assert stopped.exit_code in {4, 5}
+    if fault.files:
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_the_right_files_pass(good: Good, tmp_path: Path) -> None:
+    """The same gate lets the same export through when nothing is injected."""
+    assert stop(Fault("none", "ONNX", files=lambda good: good.files), good, tmp_path) is None
