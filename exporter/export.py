@@ -23,6 +23,8 @@ from exporter.golden_rows import choose_golden
 from exporter.proof.contenders import every_contender
 from exporter.proof.parity import require
 from exporter.proof.proving import prove_model
+from exporter.report.evidence import Evidence
+from exporter.report.page import REPORT, render_report
 from exporter.rows.blocks import draw_rows
 from exporter.rows.plan import FULL
 from exporter.source.candidate import candidate_of_module, candidate_of_run
@@ -40,7 +42,7 @@ from runtime.manifest import (
     signature_of,
     to_json,
 )
-from runtime.session import engine_version
+from runtime.session import Session, engine_version
 from trainer.run import load_run
 
 if TYPE_CHECKING:
@@ -190,6 +192,10 @@ def export_candidate(
         (folder / PARITY).write_bytes(to_json(proof.report))
         golden = choose_golden(proof.rows, candidate.truth.ask)
         (folder / GOLDEN).write_bytes(save_golden(golden))
+        shown = _describe(candidate, proof, folder)
+        (folder / REPORT).write_bytes(
+            render_report(_evidence(candidate, proof.report, shown, folder))
+        )
         manifest = _describe(candidate, proof, folder)
         (folder / MANIFEST).write_bytes(manifest.to_json())
     return Exported(out, manifest, proof.report)
@@ -246,6 +252,12 @@ def _prove(candidate: Candidate, files: ModelFiles, plan: Plan, watch: Watch | N
     except (ArtifactError, ParityError) as exc:  # unreadable though just written: our fault
         raise ParityError(f"{exc}; nothing was published") from exc
     return _Proof(rows, report, requires)
+
+
+def _evidence(candidate: Candidate, report: Report, manifest: Manifest, folder: Path) -> Evidence:
+    """Gather what the page shows, answered by the file and the session that serve."""
+    session = Session((folder / ONNX_MODEL).read_bytes(), provider="cpu", where=ONNX_MODEL)
+    return Evidence(manifest, report, session.run, candidate.train, candidate.test)
 
 
 def _describe(candidate: Candidate, proof: _Proof, folder: Path) -> Manifest:

@@ -1,0 +1,1 @@
+"""``report.html``: what a bundle is and how it was proven, as a page for people."""

@@ -1,0 +1,308 @@
+from __future__ import annotations
+
+import math
+import re
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from exporter.report import metrics
+from exporter.report.drawing import Scale, percent, short, widen
+from exporter.report.evidence import Evidence
+from exporter.report.page import render_report
+from exporter.report.regions import CELLS, draw_regions
+from exporter.report.tested import judge_test_rows
+from exporter.source.candidate import Labelled
+from runtime.bundle import read_bundle
+from runtime.manifest import ONNX_MODEL
+from runtime.schema import Feature, Schema
+from runtime.session import Outputs, Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from exporter.proof.parity import Report
+    from runtime.manifest import Manifest
+    from runtime.schema import Float32Matrix
+    from trainer.run import Run
+
+VOID = {"meta", "link", "br", "rect", "path", "img", "hr"}
+
+
+class Page(HTMLParser):
+    """Reads a page as a browser would: its tags have to close, in order."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self.feed(content.decode())
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, _: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] != ["style"]:
+            self.text += data
+
+
+@pytest.fixture(scope="module")
+def evidence(bundle: Path, run: Run, report: Report) -> Evidence:
+    """What the page of a real bundle is made from."""
+    opened = read_bundle(bundle)
+    rows = run.rows
+    return Evidence(
+        manifest=opened.manifest,
+        report=report,
+        answer=Session(opened.files[ONNX_MODEL], provider="cpu").run,
+        train=Labelled(rows.train_features.numpy(), rows.train_labels.numpy()),
+        test=Labelled(rows.test_features.numpy(), rows.test_labels.numpy()),
+    )
+
+
+def with_schema(manifest: Manifest, schema: Schema) -> Manifest:
+    return msgspec.structs.replace(manifest, schema=schema)
+
+
+def imagined(features: int, classes: int) -> tuple[Schema, Callable[[Float32Matrix], Outputs]]:
+    """A schema, and something that answers its rows."""
+    schema = Schema(
+        "kind",
+        tuple(Feature(f"column {number}", -1, number) for number in range(features)),
+        tuple(f"class {number}" for number in range(classes)),
+    )
+
+    def answer(rows: Float32Matrix) -> Outputs:
+        logits = np.cos(rows.sum(axis=1, keepdims=True) * np.arange(1, classes + 1))
+        terms = np.exp(logits)
+        probabilities = (terms / terms.sum(axis=1, keepdims=True)).astype(np.float32)
+        return Outputs(logits.argmax(axis=1), probabilities, logits.astype(np.float32))
+
+    return schema, answer
+
+
+def drawn(evidence: Evidence, features: int, classes: int, rows: int) -> Evidence:
+    """Evidence of an imagined model, with rows drawn for it."""
+    schema, answer = imagined(features, classes)
+    generator = np.random.default_rng(1)
+    labelled = Labelled(
+        generator.normal(size=(rows, features)).astype(np.float32),
+        generator.integers(0, classes, rows),
+    )
+    manifest = with_schema(evidence.manifest, schema)
+    return Evidence(manifest, evidence.report, answer, labelled, labelled)
+
+
+# ---- The page -------------------------------------------------------------------------------
+
+
+def test_the_page_is_in_the_bundle(bundle: Path, evidence: Evidence) -> None:
+    """It is a file like the others, hashed, and the same whenever it is made."""
+    stored = read_bundle(bundle).files["report.html"]
+    files = {name: file for name, file in evidence.manifest.files.items() if name != "report.html"}
+    manifest = msgspec.structs.replace(evidence.manifest, files=files)
+    again = Evidence(manifest, evidence.report, evidence.answer, evidence.train, evidence.test)
+    assert render_report(again) == stored
+
+
+def test_the_page_loads_nothing(evidence: Evidence) -> None:
+    """No script, no address, nothing from elsewhere; the browser is told so too."""
+    content = render_report(evidence).decode()
+    assert "<script" not in content
+    assert not re.search(r"https?:|//[a-z]|url\(|@import|<link|<img|<iframe", content)
+    assert "default-src 'none'; style-src 'unsafe-inline'" in content
+    assert not [name for name, _ in Page(content.encode()).attributes if name.startswith("on")]
+    assert len(content) < 400_000
+
+
+def test_the_page_says_what_was_found(evidence: Evidence) -> None:
+    """Verdict, figures of the proof, ranges, classes, hashes: all from the bundle itself."""
+    text = " ".join(Page(render_report(evidence)).text.split())
+    manifest, report = evidence.manifest, evidence.report
+    for words in (
+        f"{manifest.model.name} {manifest.model.version}",
+        "✓ proven",
+        f"{report.worst_error_over_bound:.3f} of its bound",
+        f"{len(report.contenders)} contenders",
+        f"{len(report.batches)} batch sizes",
+        f"{report.rows:,}",
+        "800 training rows and 200 test rows, drawn with seed 11",
+        f"SHA-256 of all of them: {manifest.provenance.data_digest}",
+        "Decision regions",
+        "Confusion matrix",
+        "Calibration",
+        *(name for name in report.contenders),
+        *(file.sha256 for file in manifest.files.values()),
+    ):
+        assert words in text, words
+
+
+def test_a_measured_tolerance_is_said_plainly(evidence: Evidence) -> None:
+    """Nobody takes evidence for a proof."""
+    report = msgspec.structs.replace(evidence.report, tolerance="measured")
+    measured = Evidence(evidence.manifest, report, evidence.answer, None, None)
+    text = " ".join(Page(render_report(measured)).text.split())
+    assert "≈ measured, not derived" in text
+    assert "✓ proven" not in text
+    assert "No error bound is known for this kind of network" in text
+    assert "No test rows are known here" in text
+    assert "none, as no training rows are known" in text
+
+
+@pytest.mark.parametrize(
+    ("features", "classes", "rows"),
+    [(2, 2, 1), (2, 9, 300), (1, 3, 50), (3, 5, 80), (200, 100, 300), (2, 2, 0)],
+    ids=["one row", "nine classes", "one column", "three columns", "wide", "no rows"],
+)
+def test_every_shape_of_model_has_a_page(
+    features: int, classes: int, rows: int, evidence: Evidence
+) -> None:
+    """Two features have a picture of their regions, others the reason why not."""
+    page = render_report(drawn(evidence, features, classes, rows))
+    text = " ".join(Page(page).text.split())
+    assert ("a picture of its regions needs exactly two" in text) == (features != 2)
+    assert ("Confusion matrix" in text) == (classes <= 12 and rows > 0)
+    assert len(page) < 600_000
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.text(min_size=1, max_size=60), min_size=4, max_size=4, unique=True))
+def test_names_are_text_whatever_is_in_them(evidence: Evidence, names: list[str]) -> None:
+    """Column and class names never become markup."""
+    names[0] = f"<script>alert(1)</script>{names[0]}"
+    names[2] = f"\"'><b onload=x>{names[2]}"
+    schema = Schema(
+        "ki<nd", (Feature(names[0], 0, 1), Feature(names[1], 0, 1)), (names[2], names[3])
+    )
+    manifest = with_schema(evidence.manifest, schema)
+    page = render_report(
+        Evidence(manifest, evidence.report, evidence.answer, evidence.train, evidence.test)
+    )
+    read = Page(page)
+    assert b"<script" not in page
+    assert b"<b onload" not in page
+    assert not [name for name, _ in read.attributes if name.startswith("on")]
+
+
+# ---- The figures ----------------------------------------------------------------------------
+
+
+def test_wilson_interval() -> None:
+    """The textbook's example, and shares of nothing and of all keep an interval."""
+    found = metrics.wilson(81, 263)
+    assert (round(found.low, 4), round(found.high, 4)) == (0.2553, 0.3662)
+    assert metrics.wilson(0, 10).low == 0.0
+    assert 0.25 < metrics.wilson(0, 10).high < 0.31
+    assert metrics.wilson(10, 10).high == pytest.approx(1.0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=60))
+def test_scores_are_those_of_a_plain_count(pairs: list[tuple[int, int]]) -> None:
+    """Confusion matrix, precision, recall and F1 against loops over the rows."""
+    truth = np.array([true for true, _ in pairs])
+    answers = np.array([answer for _, answer in pairs])
+    counts = metrics.confusion(truth, answers, 3)
+    for at, score in enumerate(metrics.class_scores(counts, ("a", "b", "c"))):
+        hits = sum(true == answer == at for true, answer in pairs)
+        of_class = sum(true == at for true, _ in pairs)
+        answered = sum(answer == at for _, answer in pairs)
+        assert score.rows == of_class
+        for found, part, whole in (
+            (score.precision, hits, answered),
+            (score.recall, hits, of_class),
+            (score.f1, 2 * hits, of_class + answered),
+        ):
+            assert math.isnan(found) if whole == 0 else found == pytest.approx(part / whole)
+
+
+def test_calibration_by_hand() -> None:
+    """Four rows in two bins: 0.9 sure and half right, 0.6 sure and all right."""
+    probabilities = np.array([[0.9, 0.1], [0.1, 0.9], [0.6, 0.4], [0.4, 0.6]])
+    truth = np.array([0, 0, 0, 1])
+    bins = metrics.reliability(truth, probabilities)
+    held = {round(each.high, 1): (each.rows, each.accuracy) for each in bins if each.rows}
+    assert held == {0.9: (2, 0.5), 0.6: (2, 1.0)}
+    assert metrics.calibration_error(bins) == pytest.approx((2 * 0.4 + 2 * 0.4) / 4)
+    assert metrics.brier(truth, probabilities) == pytest.approx(
+        (2 * 0.01 + 2 * 0.81 + 2 * 0.16 + 2 * 0.16) / 4
+    )
+    expected = -(math.log(0.9) + math.log(0.1) + 2 * math.log(0.6)) / 4
+    assert metrics.log_loss(truth, probabilities) == pytest.approx(expected)
+
+
+@given(st.lists(st.floats(0.5, 1.0), min_size=1, max_size=50))
+def test_every_row_is_in_one_bin(tops: list[float]) -> None:
+    """The bins count all rows, each between its ends."""
+    probabilities = np.array([[top, 1 - top] for top in tops])
+    bins = metrics.reliability(np.zeros(len(tops), np.int64), probabilities)
+    assert sum(each.rows for each in bins) == len(tops)
+    for each in bins:
+        if each.rows:
+            assert each.low - 1e-9 <= each.confidence <= each.high + 1e-9
+
+
+def test_rows_without_an_answer_are_counted_apart(evidence: Evidence) -> None:
+    """A NaN is neither right nor wrong."""
+    given_rows = drawn(evidence, 2, 2, 10)
+
+    def answer(features: Float32Matrix) -> Outputs:
+        outputs = given_rows.answer(features)
+        if len(features) == 10:
+            outputs.probabilities[:3] = np.nan
+        return outputs
+
+    partly = Evidence(given_rows.manifest, given_rows.report, answer, None, given_rows.test)
+    tested = judge_test_rows(partly)
+    assert tested is not None
+    assert (tested.rows, tested.unanswered) == (7, 3)
+    assert "3 rows have no finite answer" in render_report(partly).decode()
+
+
+def test_regions_are_where_the_model_answers_them(evidence: Evidence) -> None:
+    """The areas of all classes fill the plane once, each where its class is answered."""
+    plane = draw_regions(drawn(evidence, 2, 3, 40))
+    assert plane is not None
+    filled = 0.0
+    for _, _, path in plane.areas:
+        for wide, tall in re.findall(r"h([\d.]+)v([\d.]+)", path):
+            filled += float(wide) * float(tall)
+    whole = (460 - 10 - 52) * (460 - 44 - 10)
+    assert filled == pytest.approx(whole, rel=0.02)
+    assert plane.shown == plane.of == 40
+    assert CELLS == 150
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
+def test_ticks_lie_on_the_axis(low: float, width: float) -> None:
+    """A few round values, inside the ends."""
+    scale = Scale(low, low + width, 0.0, 100.0)
+    ticks = scale.ticks()
+    assert 1 <= len(ticks) <= 7
+    assert all(low - 1e-6 * width <= tick <= low + width * (1 + 1e-6) for tick in ticks)
+
+
+def test_numbers_as_text() -> None:
+    """Four digits, a percentage of one, a dash for what has no value; a point gets a range."""
+    texts = [short(0.123456), short(1234567.0), short(-0.0), short(float("nan"))]
+    assert texts == ["0.1235", "1.235e+06", "0", "\N{EM DASH}"]
+    assert (percent(0.12345), percent(float("nan"))) == ("12.3 %", "\N{EM DASH}")
+    low, high = widen(3.0, 3.0, 0.05)
+    assert low < 3.0 < high
