@@ -6,15 +6,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from exporter.export import Exported, export_run
+    from exporter.export import Exported, export_model, export_run
     from exporter.proof.parity import Report
     from exporter.verify import verify_bundle
 
-__all__ = ["Exported", "Report", "export_run", "verify_bundle"]
+__all__ = ["Exported", "Report", "export_model", "export_run", "verify_bundle"]
 
 _HOME = {
     "Exported": "exporter.export",
     "Report": "exporter.proof.parity",
+    "export_model": "exporter.export",
     "export_run": "exporter.export",
     "verify_bundle": "exporter.verify",
 }

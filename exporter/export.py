@@ -24,7 +24,7 @@ from exporter.proof.contenders import every_contender
 from exporter.proof.parity import require
 from exporter.proof.proving import prove_model
 from exporter.report.evidence import Evidence
-from exporter.report.page import REPORT, render_report
+from exporter.report.page import render_report
 from exporter.rows.blocks import draw_rows
 from exporter.rows.plan import FULL
 from exporter.source.candidate import candidate_of_module, candidate_of_run
@@ -37,6 +37,7 @@ from runtime.manifest import (
     MANIFEST,
     ONNX_MODEL,
     PARITY,
+    REPORT,
     Manifest,
     Model,
     signature_of,

@@ -21,6 +21,7 @@ TORCHSCRIPT_MODEL = "model.torchscript.pt"
 PROGRAM_MODEL = "model.pt2"
 GOLDEN = "golden.npz"
 PARITY = "parity.json"
+REPORT = "report.html"
 
 Scalar = str | int | float | bool | None
 T = TypeVar("T", bound=msgspec.Struct)

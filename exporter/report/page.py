@@ -17,11 +17,11 @@ from exporter.report.proven import draw_lines
 from exporter.report.regions import draw_regions
 from exporter.report.reliability import draw_reliability
 from exporter.report.tested import judge_test_rows
+from runtime.manifest import REPORT
 
 if TYPE_CHECKING:
     from exporter.report.evidence import Evidence
 
-REPORT = "report.html"
 LISTED = 12  # names before a list is folded
 
 
@@ -43,7 +43,7 @@ def render_report(evidence: Evidence) -> bytes:
     )
     environment.filters.update(short=short, percent=percent)
     tested = judge_test_rows(evidence)
-    page = environment.get_template("report.html").render(
+    page = environment.get_template(REPORT).render(
         manifest=evidence.manifest,
         report=evidence.report,
         lines=draw_lines(evidence.report),

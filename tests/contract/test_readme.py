@@ -70,6 +70,26 @@ def test_python_block_runs(session: list[tuple[str, str, str]], session_folder: 
     assert printed.endswith("5 5 0\n")
 
 
+def test_a_model_of_ones_own_is_exported(tmp_path: Path) -> None:
+    """The README's command exports a model that fits the README's schema."""
+    (command,), (schema,) = blocks("bash"), blocks("json")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "network.py").write_text(
+        "from torch import nn\n"
+        "class Classifier(nn.Sequential):\n"
+        "    def __init__(self):\n"
+        "        super().__init__(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 2))\n"
+    )
+    (tmp_path / "schema.json").write_text(schema)
+    save = (
+        "from mine.network import Classifier; from safetensors.torch import save_file; "
+        "save_file(Classifier().state_dict(), 'mine.safetensors')"
+    )
+    run([sys.executable, "-c", save], tmp_path)
+    assert "proven: " in run(command, tmp_path)
+    assert run("runtime verify artifacts/bundle", tmp_path).startswith("artifacts/bundle: classif")
+
+
 def test_every_command_and_option_exists() -> None:
     """Each command of the table answers --help and has the options that the table names."""
     rows = re.findall(

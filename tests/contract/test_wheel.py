@@ -63,11 +63,11 @@ def distribution(unpacked: Path) -> Distribution:
 def test_wheel_holds_the_packages_and_nothing_else(
     checkout: Path, unpacked: Path, version: str
 ) -> None:
-    """Modules, type markers and metadata: no tests, data, caches or build files."""
+    """Modules, templates, type markers and metadata: no tests, data, caches or build files."""
     modules = {
         file.relative_to(checkout).as_posix()
         for package in _PACKAGES
-        for pattern in ("*.py", "py.typed")
+        for pattern in ("*.py", "py.typed", "templates/*")
         for file in (checkout / package).rglob(pattern)
     }
     metadata = {
@@ -111,7 +111,14 @@ def test_base_is_torch_free_and_leaves_the_engine_to_an_extra(distribution: Dist
     assert wanted[""] == {"msgspec", "numpy", "pyarrow", "rich", "typer"}
     assert wanted["gpu"] == {"onnxruntime-gpu"}
     assert wanted["cpu"] == {"onnxruntime"}
-    assert wanted["train"] == {"onnx", "onnxscript", "safetensors", "tensorboard", "torch"}
+    assert wanted["train"] == {
+        "jinja2",
+        "onnx",
+        "onnxscript",
+        "safetensors",
+        "tensorboard",
+        "torch",
+    }
     assert not {"onnxruntime", "onnxruntime-gpu", "torch"} & (wanted["test"] | wanted["dev"])
 
 

@@ -35,7 +35,9 @@ KEYS = {
     "rows",
     "seconds",
 }
-VERSION = re.compile(r"simplenet [0-9a-f]{12}: golden\.npz, model\.onnx, .*, parity\.json")
+VERSION = re.compile(
+    r"simplenet [0-9a-f]{12}: golden\.npz, model\.onnx, .*, parity\.json, report\.html"
+)
 PROVEN = re.compile(
     r"proven: eager, torchscript, program, numpy, onnx-cpu \(8 settings\)"
     r"(, onnx-cuda \(8 settings\))? "

@@ -20,6 +20,7 @@ from runtime.manifest import (
     ONNX_MODEL,
     PARITY,
     PROGRAM_MODEL,
+    REPORT,
     TORCHSCRIPT_MODEL,
 )
 from runtime.session import Session
@@ -150,7 +151,8 @@ def test_a_bundle_is_complete_and_says_what_it_is(bundle: Path, run: Run) -> Non
     """Manifest, hashes, signature, provenance, requirements and proof are in it."""
     opened = read_bundle(bundle)
     manifest, record = opened.manifest, run.record
-    assert set(opened.files) == {ONNX_MODEL, TORCHSCRIPT_MODEL, PROGRAM_MODEL, GOLDEN, PARITY}
+    models = {ONNX_MODEL, TORCHSCRIPT_MODEL, PROGRAM_MODEL}
+    assert set(opened.files) == models | {GOLDEN, PARITY, REPORT}
     assert manifest.schema == record.schema
     assert manifest.training == record.metrics
     assert manifest.model.name == "simplenet"
