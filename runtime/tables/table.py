@@ -1,0 +1,122 @@
+"""What a table of any format is to scoring: a stream of blocks of records.
+
+A reader (``Table``) gives ``Block`` s in order. A block reads its own feature cells, which is the
+expensive part and runs in threads, and gives the cells of its other columns where they are needed
+in another format than they were read in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    from runtime.schema import Float32Matrix
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A record that cannot be scored.
+
+    Attributes:
+        record: its number, counted from 1; a header is none.
+        line: number of the physical line on which it starts; None where there are no lines.
+        column: of the first bad cell; empty when the record as a whole is at fault.
+        value: of that cell.
+        reason: why.
+        text: the record as it was read.
+    """
+
+    record: int
+    line: int | None
+    column: str
+    value: str
+    reason: str
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a record cannot be scored; ``column`` and ``value`` as in ``BadRow``."""
+
+    reason: str
+    column: str = ""
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The feature cells of a block.
+
+    Attributes:
+        features: ``(good records, n_features)`` float32, finite.
+        good: ``(records,)`` bool, or None when every record is good.
+        bad: one entry for every other record, in order.
+    """
+
+    features: Float32Matrix
+    good: npt.NDArray[np.bool_] | None
+    bad: tuple[BadRow, ...]
+
+
+class Block(Protocol):
+    """Consecutive records; what it does is safe in any thread."""
+
+    @property
+    def first_record(self) -> int:
+        """Number of its first record, counted from 1."""
+
+    def __len__(self) -> int:
+        """Count its records."""
+
+    def parse(self, features: Sequence[int]) -> Parsed:
+        """Read the feature cells.
+
+        Args:
+            features: positions in the table's columns, in the schema's order.
+
+        Returns:
+            The good records as a matrix, and the others with their reasons.
+        """
+
+    def report(self, faults: Mapping[int, Fault]) -> tuple[BadRow, ...]:
+        """Describe records that cannot be scored.
+
+        Args:
+            faults: by position in the block, counted from 0, in order.
+
+        Returns:
+            One entry a fault.
+        """
+
+    def select(self, columns: Sequence[int]) -> pa.RecordBatch:
+        """Give cells to be written in another format.
+
+        Args:
+            columns: positions in the table's columns.
+
+        Returns:
+            One column each, ``(records,)``: text where the format knows only text, typed where it
+            has types; null for a cell that is not there.
+        """
+
+
+class Table(Protocol):
+    """A table opened for reading."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of its columns, in order."""
+
+    @property
+    def bytes_read(self) -> int:
+        """How far reading has come, in the unit of the source's size."""
+
+    def blocks(self) -> Iterator[Block]:
+        """Read the records; raises ``DataError`` where the table is damaged."""
