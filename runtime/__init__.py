@@ -6,19 +6,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from runtime.options import Options
     from runtime.predictor import Prediction, Predictor
     from runtime.schema import Feature, Schema
-    from runtime.scoring import Options, Summary, score_file
+    from runtime.scoring import score_file
+    from runtime.tally import Summary
 
 __all__ = ["Feature", "Options", "Prediction", "Predictor", "Schema", "Summary", "score_file"]
 
 _HOME = {
     "Feature": "runtime.schema",
-    "Options": "runtime.scoring",
+    "Options": "runtime.options",
     "Prediction": "runtime.predictor",
     "Predictor": "runtime.predictor",
     "Schema": "runtime.schema",
-    "Summary": "runtime.scoring",
+    "Summary": "runtime.tally",
     "score_file": "runtime.scoring",
 }
 

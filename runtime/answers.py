@@ -1,44 +1,64 @@
-"""The columns that scoring appends to a table: names, and the cells of each row.
+"""The columns that scoring adds to a table: their names, and their cells for a block.
 
-In: the model's outputs for a block's good records, and its bad ones. Out: the block's rows as
-text, each the record as it was read followed by the new cells.
+In: what was read of a block, and the model's outputs for its good records. Out: one array a new
+column, for the records that stay. Raises ``SchemaError`` for a name that is taken.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from runtime.errors import SchemaError
-from runtime.tables.arrow import binary_array, binary_scalar, bool_array, number_array
-from runtime.tables.csv_writer import (
-    choose_text,
-    encode_cell,
-    format_floats,
-    join_fields,
-)
-from runtime.tables.records import find_delimiters
+from runtime.tables.arrow import binary_array, bool_array, number_array
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
     from runtime.schema import Schema
     from runtime.session import Outputs
-    from runtime.tables.csv_reader import Block, Header
-    from runtime.tables.feature_cells import BadRow, Parsed
+    from runtime.tables.table import BadRow, Parsed
+
+LABEL = pa.dictionary(pa.int32(), pa.string())
+REASON = pa.dictionary(pa.int32(), pa.binary())  # it can hold bytes of the table
+PROBABILITY = pa.float32()
 
 
+@dataclass(frozen=True, slots=True)
 class Answers:
-    """New columns: ``label``, ``probability``, and on request more."""
+    """What is added to a block.
+
+    Attributes:
+        kept: ``(records,)`` bool, which records stay; None when all do.
+        columns: one array a new column, ``(records that stay,)``.
+        bad: records that stay without an answer.
+    """
+
+    kept: npt.NDArray[np.bool_] | None
+    columns: tuple[pa.Array, ...]
+    bad: tuple[BadRow, ...] = ()
+
+
+class NewColumns:
+    """``label``, ``probability``, and on request more.
+
+    Attributes:
+        fields: name and type of each, in order.
+    """
 
     def __init__(
-        self, schema: Schema, header: Header, *, prefix: str, proba: bool, keep_bad: bool
+        self, schema: Schema, taken: Sequence[str], *, prefix: str, proba: bool, keep_bad: bool
     ) -> None:
         """Name the new columns.
 
         Args:
             schema: of the model.
-            header: of the table that is scored.
+            taken: names of the columns that they are added to.
             prefix: put before each new column's name.
             proba: add one column a class with its probability.
             keep_bad: bad rows stay, with empty cells and their reason in a last column.
@@ -46,83 +66,74 @@ class Answers:
         Raises:
             SchemaError: when the table already has a column of such a name.
         """
-        self._proba, self._keep_bad, self._width = proba, keep_bad, len(header.columns)
-        names = ["label", "probability"]
-        names += [f"probability_{name}" for name in schema.classes] if proba else []
-        names += ["reason"] if keep_bad else []
-        self.names = tuple(prefix + name for name in names)
-        if taken := [name for name in self.names if name in header.columns]:
+        self._proba, self._keep_bad = proba, keep_bad
+        self._classes = pa.array(schema.classes, pa.string())
+        kinds = {"label": LABEL, "probability": PROBABILITY}
+        if proba:
+            kinds |= {f"probability_{name}": PROBABILITY for name in schema.classes}
+        if keep_bad:
+            kinds["reason"] = REASON
+        self.fields = tuple(pa.field(prefix + name, kind) for name, kind in kinds.items())
+        if again := [name for name in self.names if name in taken]:
             raise SchemaError(
-                f"the table already has a column {taken[0]!r}; "
+                f"the table already has a column {again[0]!r}; "
                 "give the new columns another name with --prefix TEXT"
             )
-        self._labels = [b"," + encode_cell(name) + b"," for name in schema.classes]
 
-    def header(self, header: Header) -> bytes:
-        """Write the header record with the new names appended."""
-        return header.text + b"".join(b"," + encode_cell(name) for name in self.names)
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the new columns."""
+        return tuple(field.name for field in self.fields)
 
-    def rows(self, block: Block, parsed: Parsed, outputs: Outputs) -> memoryview:
-        """Write the records of a block with their answers appended.
+    def answer(self, parsed: Parsed, outputs: Outputs) -> Answers:
+        """Make a block's new columns.
 
         Args:
-            block: the records as they were read.
-            parsed: which of them are good.
-            outputs: ``(good records, …)``, the model's answers for those.
+            parsed: what was read of the block.
+            outputs: ``(good records, …)``, the model's.
 
         Returns:
-            The rows, each led by its line break.
+            The columns, and which records stay.
         """
-        records = block.pieces()
-        if parsed.good is None:
-            return join_fields([records, *self._cells(outputs)])
-        good = records.filter(bool_array(parsed.good))
-        if not self._keep_bad:
-            return join_fields([good, *self._cells(outputs)])
-        bad = binary_array([self._bad_cells(block, row) for row in parsed.bad])
-        empty = binary_array([b""] * len(bad))
-        fields = [
-            pa.concat_arrays([of_good, of_bad])
-            for of_good, of_bad in zip(
-                [good, *self._cells(outputs)],
-                [bad, *[empty] * (self._n_fields())],
-                strict=True,
-            )
+        stays = parsed.good if self._keep_bad else None
+        index = _spread(outputs.label.astype(np.int32), stays)
+        columns = [
+            pa.DictionaryArray.from_arrays(index, self._classes, safe=False),
+            _spread(chosen_probability(outputs), stays),
         ]
-        order = np.argsort(np.argsort(~parsed.good, kind="stable"))
-        return join_fields([field.take(number_array(order)) for field in fields])
-
-    def _cells(self, outputs: Outputs) -> list[pa.Array]:
-        """Write the answers of good rows, delimiters included."""
-        rows = len(outputs.label)
-        chosen = np.take_along_axis(outputs.probabilities, outputs.label[:, None], axis=1)[:, 0]
-        cells = [choose_text(self._labels, outputs.label), format_floats(chosen)]
-        comma = pa.repeat(binary_scalar(b","), rows)
         if self._proba:
-            for column in outputs.probabilities.T:
-                cells += [comma, format_floats(np.ascontiguousarray(column))]
-        return [*cells, comma] if self._keep_bad else cells
+            columns += [_spread(column, stays) for column in outputs.probabilities.T]
+        if self._keep_bad:
+            columns.append(_reasons(parsed, len(index)))
+        bad = parsed.bad if self._keep_bad else ()
+        return Answers(None if self._keep_bad else parsed.good, tuple(columns), bad)
 
-    def _n_fields(self) -> int:
-        classes = len(self._labels) if self._proba else 0
-        return 2 + 2 * classes + 1
 
-    def _bad_cells(self, block: Block, row: BadRow) -> bytes:
-        """Write a bad row: its own cells, made to fit the header, empty answers, the reason."""
-        index = row.record - block.first_record
-        line_break = block.data[block.bounds[index] : block.bounds[index + 1] - len(row.text)]
-        reason = f"{row.column}: {row.reason}" if row.column else row.reason
-        text = row.text
-        if not row.column:
-            text, rest = self._fit(row.text)
-            reason += f", left over: {rest}" if rest else ""
-        blanks = b"," * len(self.names)
-        return line_break + text + blanks + encode_cell(reason)
+def chosen_probability(outputs: Outputs) -> npt.NDArray[np.float32]:
+    """Look up the probability of each row's label: ``(rows,)`` float32."""
+    rows, classes = outputs.probabilities.shape
+    chosen: npt.NDArray[np.float32] = outputs.probabilities.reshape(-1)[
+        np.arange(0, rows * classes, classes) + outputs.label
+    ]
+    return chosen
 
-    def _fit(self, text: bytes) -> tuple[bytes, str]:
-        """Give a short or long record as many fields as the header; return what is left over."""
-        commas = find_delimiters(text, b","[0])
-        if len(commas) < self._width:
-            return text + b"," * (self._width - 1 - len(commas)), ""
-        end = int(commas[self._width - 1])
-        return text[:end], text[end + 1 :].decode(errors="surrogateescape")
+
+def _spread(values: npt.NDArray[Any], good: npt.NDArray[np.bool_] | None) -> pa.Array:
+    """Put the values of good records in their places, null in the others."""
+    if good is None:
+        return number_array(np.ascontiguousarray(values))
+    whole = np.zeros(len(good), dtype=values.dtype)
+    whole[good] = values
+    kind = pa.from_numpy_dtype(values.dtype)
+    validity = bool_array(good).buffers()[1]
+    return pa.Array.from_buffers(kind, len(good), [validity, pa.py_buffer(whole)])
+
+
+def _reasons(parsed: Parsed, rows: int) -> pa.Array:
+    """Say of each record why it has no answer, null where it has one."""
+    sentences = binary_array([row.sentence.encode(errors="surrogateescape") for row in parsed.bad])
+    if parsed.good is None:
+        index = pa.nulls(rows, pa.int32())
+    else:
+        index = _spread(np.arange(len(sentences), dtype=np.int32), ~parsed.good)
+    return pa.DictionaryArray.from_arrays(index, sentences)

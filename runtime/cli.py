@@ -14,7 +14,7 @@ from runtime.errors import ParityError
 from runtime.files import STANDARD_STREAM
 
 if TYPE_CHECKING:
-    from runtime.scoring import Summary
+    from runtime.tally import Summary
 
 app = new_app("runtime", "Score files with a proven bundle, without torch.")
 
@@ -61,9 +61,10 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Score a table: its columns unchanged, then label and probability."""
+    from runtime.options import Options
     from runtime.predictor import Predictor
     from runtime.progress import scoring_progress
-    from runtime.scoring import Options, score_file
+    from runtime.scoring import score_file
 
     predictor = Predictor.open(bundle, provider=provider, check=check)
     options = Options(

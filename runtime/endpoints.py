@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from runtime.errors import DataError, UsageError
-from runtime.files import STANDARD_STREAM, atomic_file, writing
+from runtime.files import STANDARD_STREAM, atomic_file, is_special, writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from runtime.options import Options
     from runtime.tables.csv_reader import Source
 
 
@@ -68,6 +69,32 @@ def refuse_same(source: Path, out: Path, rejects: Path | None) -> None:
         os.path.realpath(rejects) == os.path.realpath(out) or (listed and listed == written)
     ):
         raise UsageError(f"{rejects} is both the output and the list of bad rows")
+
+
+def rejects_path(out: Path, options: Options) -> Path | None:
+    """Settle where rejected rows are listed.
+
+    Args:
+        out: where the rows go.
+        options: of the scoring.
+
+    Returns:
+        The file; None when bad rows are not rejected.
+
+    Raises:
+        UsageError: when no file can stand beside the output.
+    """
+    if options.bad_rows != "reject":
+        return None
+    beside = options.rejects is None
+    if options.rejects == STANDARD_STREAM or (
+        beside and (out == STANDARD_STREAM or is_special(out))
+    ):
+        raise UsageError(
+            "--bad-rows reject lists bad rows in a file beside the output: "
+            "give --out FILE or --rejects FILE"
+        )
+    return options.rejects or out.parent / f"{out.name}.rejects.csv"
 
 
 def _identity(path: Path, standard: Path) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""Score a file: read blocks of records, predict, append the answers, write.
+"""Score a file: read blocks of records, predict, add the answers, write.
 
 In: a predictor and a table. Out: the table with its answers, and a ``Summary``. Raises
 ``DataError`` for a file that is no table, ``SchemaError`` for columns that do not fit and
@@ -9,117 +9,43 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any
 
-from runtime.answers import Answers
-from runtime.choices import BadRows
-from runtime.endpoints import open_sink, open_source, refuse_same, source_name
-from runtime.errors import BadRowsError, UsageError
-from runtime.files import STANDARD_STREAM, is_special
+from runtime.answers import NewColumns
+from runtime.endpoints import open_sink, refuse_same, rejects_path, source_name
+from runtime.options import DEFAULTS, Options
 from runtime.ordered import map_ordered
-from runtime.tables.csv_reader import Block, CsvReader
 from runtime.tables.csv_writer import REJECTS_HEADER, encode_record, encode_rejects
-from runtime.tables.feature_cells import BadRow, parse_features, without_answer
+from runtime.tables.opening import open_output, open_table
+from runtime.tables.table import Fault
+from runtime.tally import Clock, Summary, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from runtime.endpoints import Sink
     from runtime.predictor import Predictor
+    from runtime.session import Outputs
+    from runtime.tables.output import Output
+    from runtime.tables.table import BadRow, Block, Parsed, Table
 
-_SHOWN_BAD_ROWS = 10
-_SHOWN_CHARACTERS = 60  # of a bad cell
+    Watch = Callable[[int, int], None]
+
+NO_ANSWER = "no finite answer from the model"
 _MOST_THREADS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to score.
-
-    Attributes:
-        bad_rows: ``fail`` refuses the file, ``reject`` leaves bad rows out and lists them in a
-            file of their own, ``null`` keeps them in place with empty answers and a reason.
-        proba: add one column a class with its probability.
-        prefix: put before each new column's name.
-        rejects: where bad rows are listed; by default the output's name and ``.rejects.csv``.
-        threads: how many blocks are scored at once; by default one a processor, at most 8.
-    """
-
-    bad_rows: BadRows = "fail"
-    proba: bool = False
-    prefix: str = ""
-    rejects: Path | None = None
-    threads: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.bad_rows not in get_args(BadRows):
-            choices = ", ".join(get_args(BadRows))
-            raise UsageError(f"no policy {self.bad_rows!r} for bad rows: choose {choices}")
-        if self.rejects and self.bad_rows != "reject":
-            raise UsageError("--rejects lists what --bad-rows reject leaves out: give both")
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What was done.
-
-    Attributes:
-        rows: records read.
-        scored: records with an answer.
-        rejected: records without one.
-        reasons: how many records were rejected, by reason.
-        provider: what the model ran on.
-        seconds: wall time.
-        rejects: where rejected records are listed, if they are.
-    """
-
-    rows: int
-    scored: int
-    rejected: int
-    reasons: dict[str, int]
-    provider: str
-    seconds: float
-    rejects: Path | None = None
-
-    @property
-    def rows_per_second(self) -> float:
-        """Records read a second."""
-        return self.rows / self.seconds
-
-
-@dataclass(slots=True)
-class _Tally:
-    """Counts while scoring, and the bad rows to show."""
-
-    refuses_bad: bool
-    rows: int = 0
-    rejected: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-    first: list[BadRow] = field(default_factory=list)
-
-    @property
-    def refused(self) -> bool:
-        """Whether nothing more is written: bad rows are only counted."""
-        return self.refuses_bad and self.rejected > 0
-
-    def add(self, rows: int, bad: Sequence[BadRow]) -> None:
-        self.rows += rows
-        self.rejected += len(bad)
-        self.reasons.update(row.reason.partition(" (")[0] for row in bad)
-        self.first += bad[: _SHOWN_BAD_ROWS - len(self.first)]
 
 
 def score_file(
     predictor: Predictor,
     source: Path | str,
     out: Path | str,
-    options: Options = Options(),
-    on_progress: Callable[[int, int], None] | None = None,
+    options: Options = DEFAULTS,
+    on_progress: Watch | None = None,
 ) -> Summary:
-    """Score a CSV file into another.
+    """Score a table into another.
 
     Args:
         predictor: the model.
@@ -139,103 +65,103 @@ def score_file(
     """
     started = time.perf_counter()
     source, out = Path(source), Path(out)
-    rejects = _rejects_path(out, options)
+    rejects = rejects_path(out, options)
     refuse_same(source, out, rejects)
-    tally = _Tally(refuses_bad=options.bad_rows == "fail")
+    tally = Tally(source_name(source), out, refuses_bad=options.bad_rows == "fail")
     with ExitStack() as stack:
-        reader = CsvReader(stack.enter_context(open_source(source)), where=source_name(source))
-        features = predictor.schema.bind(reader.header.columns)
-        answers = Answers(
+        table = stack.enter_context(open_table(source))
+        features = predictor.schema.bind(table.columns)
+        carried = _carried(table.columns, options)
+        columns = NewColumns(
             predictor.schema,
-            reader.header,
+            [table.columns[at] for at in carried],
             prefix=options.prefix,
             proba=options.proba,
             keep_bad=options.bad_rows == "null",
         )
-        score = _scorer(predictor, reader, features, answers, tally)
-        sink = stack.enter_context(open_sink(out))
-        reject_sink = stack.enter_context(open_sink(rejects)) if rejects else None
-        sink.write(answers.header(reader.header))
-        if reject_sink:
-            reject_sink.write(encode_record(REJECTS_HEADER))
+        output = stack.enter_context(open_output(out, table, carried, columns))
+        listed = stack.enter_context(open_sink(rejects)) if rejects else None
+        scorer = _Scorer(predictor, features, columns, output, tally)
+        blocks = table.blocks(sorted({*features, *carried}))
         threads = options.threads or _available_processors()
-        for block, rows, bad in map_ordered(score, reader.blocks(), threads=threads):
-            tally.add(len(block), bad)
-            if not tally.refused:
-                sink.write(rows)
-            if reject_sink:
-                reject_sink.write(encode_rejects(bad))
-            if on_progress:
-                on_progress(reader.bytes_read, tally.rows)
-        if tally.refused:
-            raise BadRowsError(_describe_bad(source_name(source), out, tally))
-        sink.write(reader.tail or reader.header.terminator)
-        for written in (sink, reject_sink):  # a full disk must show before either takes its place
-            if written:
-                written.flush()
-    return Summary(
-        rows=tally.rows,
-        scored=tally.rows - tally.rejected,
-        rejected=tally.rejected,
-        reasons=dict(tally.reasons),
-        provider=predictor.provider,
-        seconds=time.perf_counter() - started,
-        rejects=rejects,
-    )
+        _run(scorer, map_ordered(scorer, blocks, threads=threads), table, listed, on_progress)
+        tally.settle(keeps_bad=options.bad_rows == "null")
+        output.finish()  # a full disk must show before either output takes its place
+        if listed:
+            listed.flush()
+    return tally.sum_up(predictor.provider, time.perf_counter() - started, rejects)
 
 
-def _scorer(
-    predictor: Predictor,
-    reader: CsvReader,
-    features: Sequence[int],
-    answers: Answers,
-    tally: _Tally,
-) -> Callable[[Block], tuple[Block, memoryview, tuple[BadRow, ...]]]:
-    """Make the function that the threads apply to each block."""
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """A block that was scored: ``piece`` is what to write, None where nothing is."""
 
-    def score(block: Block) -> tuple[Block, memoryview, tuple[BadRow, ...]]:
-        parsed = parse_features(block, reader.header.columns, features)
-        outputs = predictor.run(parsed.features)
-        answered = outputs.finite_rows()
-        if not answered.all():  # finite features can still overflow inside the model
-            parsed, outputs = without_answer(block, parsed, answered), outputs.take(answered)
-        if tally.refused or (tally.refuses_bad and parsed.bad):
-            return block, memoryview(b""), parsed.bad
-        return block, answers.rows(block, parsed, outputs), parsed.bad
-
-    return score
+    records: int
+    written: int
+    bad: tuple[BadRow, ...]
+    piece: Any
+    clock: Clock
 
 
-def _describe_bad(where: str, out: Path, tally: _Tally) -> str:
-    """List the first bad rows and say which options would go on."""
-    outcome = "the output is incomplete" if out == STANDARD_STREAM else f"{out} was not written"
-    lines = [f"{where}: {tally.rejected} of {tally.rows} rows cannot be scored; {outcome}"]
-    for row in tally.first:
-        place = f"  record {row.record} (line {row.line})"
-        cell = f", column {row.column!r}: {_shorten(row.value)!r}" if row.column else ""
-        lines.append(f"{place}{cell}: {row.reason}")
-    if tally.rejected > len(tally.first):
-        lines.append(f"  … and {tally.rejected - len(tally.first)} more")
-    lines.append("mend them, or go on with --bad-rows reject or --bad-rows null")
-    return "\n".join(lines)
+@dataclass(frozen=True, slots=True)
+class _Scorer:
+    """Scores a block, in any thread."""
+
+    predictor: Predictor
+    features: Sequence[int]
+    columns: NewColumns
+    output: Output[Any]
+    tally: Tally
+
+    def __call__(self, block: Block) -> _Scored:
+        clock = Clock()
+        parsed = block.parse(self.features)
+        clock.lap("parse")
+        outputs = self.predictor.run(parsed.features)
+        if not outputs.is_finite:  # finite features can still overflow inside the model
+            parsed, outputs = _without_answer(block, parsed, outputs)
+        clock.lap("model")
+        if self.tally.refused or (self.tally.refuses_bad and parsed.bad):
+            return _Scored(len(block), 0, parsed.bad, None, clock)
+        answers = self.columns.answer(parsed, outputs)
+        piece = self.output.encode(block, answers)
+        clock.lap("format")
+        return _Scored(len(block), len(answers.columns[0]), parsed.bad, piece, clock)
 
 
-def _shorten(value: str) -> str:
-    return value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…"
+def _run(
+    scorer: _Scorer,
+    scored: Iterable[_Scored],
+    table: Table,
+    listed: Sink | None,
+    on_progress: Watch | None,
+) -> None:
+    """Write the blocks in order and count their records."""
+    tally, output = scorer.tally, scorer.output
+    if listed:
+        listed.write(encode_record(REJECTS_HEADER))
+    clock = Clock()
+    for block in scored:
+        clock.lap("wait")
+        tally.add(block.records, block.written, block.bad, block.clock)
+        if block.piece is not None and not tally.refused:
+            output.write(block.piece)
+        if listed:
+            listed.write(encode_rejects(block.bad))
+        clock.lap("write")
+        if on_progress:
+            on_progress(table.bytes_read, tally.rows)
+    tally.clock.add(clock)
 
 
-def _rejects_path(out: Path, options: Options) -> Path | None:
-    if options.bad_rows != "reject":
-        return None
-    beside = options.rejects is None
-    if options.rejects == STANDARD_STREAM or (
-        beside and (out == STANDARD_STREAM or is_special(out))
-    ):
-        raise UsageError(
-            "--bad-rows reject lists bad rows in a file beside the output: "
-            "give --out FILE or --rejects FILE"
-        )
-    return options.rejects or out.parent / f"{out.name}.rejects.csv"
+def _without_answer(block: Block, parsed: Parsed, outputs: Outputs) -> tuple[Parsed, Outputs]:
+    """Count good records that the model has no answer for among the bad ones."""
+    answered = outputs.finite_rows()
+    return parsed.without(block, answered, Fault(NO_ANSWER)), outputs.take(answered)
+
+
+def _carried(columns: Sequence[str], options: Options) -> tuple[int, ...]:
+    return tuple(range(len(columns)))
 
 
 def _available_processors() -> int:

@@ -57,6 +57,11 @@ class Outputs:
     probabilities: npt.NDArray[np.float32]
     logits: npt.NDArray[np.float32]
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether every row's answer is one."""
+        return bool(np.isfinite(self.probabilities).all())
+
     def finite_rows(self) -> npt.NDArray[np.bool_]:
         """Tell for each row whether its answer is one: ``(rows,)`` bool."""
         return np.asarray(np.isfinite(self.probabilities).all(axis=1))

@@ -9,18 +9,16 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
-from runtime.tables.arrow import binary_array, binary_scalar, number_array, whole_bytes
+from runtime.tables.arrow import binary_scalar, whole_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    import numpy as np
-    import numpy.typing as npt
+    import pyarrow as pa
 
-    from runtime.tables.feature_cells import BadRow
+    from runtime.tables.table import BadRow
 
 REJECTS_HEADER = ("record", "line", "column", "value", "reason", "text")
 
@@ -37,41 +35,20 @@ def encode_record(cells: Sequence[str]) -> bytes:
     return buffer.getvalue().removesuffix("\r\n").encode(errors="surrogateescape") + b"\n"
 
 
-def choose_text(choices: Sequence[bytes], index: npt.NDArray[np.int64]) -> pa.Array:
-    """Look up one of a few texts for each row.
-
-    Args:
-        choices: the texts.
-        index: ``(rows,)`` int64, positions in ``choices``.
-
-    Returns:
-        ``(rows,)`` binary.
-    """
-    return binary_array(choices).take(number_array(index))
-
-
-def format_floats(values: npt.NDArray[np.float32]) -> pa.Array:
-    """Write float32 numbers in the fewest digits that read back as the same number.
-
-    Args:
-        values: ``(rows,)`` float32.
-
-    Returns:
-        ``(rows,)`` binary.
-    """
-    return pc.cast(number_array(values), pa.string()).cast(pa.binary())
-
-
 def join_fields(fields: Sequence[pa.Array]) -> memoryview:
     """Put the fields of each row side by side and the rows one after another.
 
     Args:
-        fields: ``(rows,)`` binary each, delimiters and line breaks included.
+        fields: ``(rows,)`` binary each, delimiters and line breaks included; null is nothing.
 
     Returns:
         The bytes.
     """
-    return whole_bytes(pc.binary_join_element_wise(*fields, binary_scalar(b"")))
+    nothing = binary_scalar(b"")
+    joined = pc.binary_join_element_wise(
+        *fields, nothing, null_handling="replace", null_replacement=b""
+    )
+    return whole_bytes(joined)
 
 
 def encode_rejects(bad: Iterable[BadRow]) -> bytes:
@@ -83,7 +60,7 @@ def encode_rejects(bad: Iterable[BadRow]) -> bytes:
         encode_record(
             [
                 str(row.record),
-                str(row.line),
+                "" if row.line is None else str(row.line),
                 row.column,
                 row.value,
                 row.reason,

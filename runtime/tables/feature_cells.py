@@ -5,7 +5,6 @@ In: a ``Block``. Out: a float32 matrix of its good records, and a ``BadRow`` for
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +15,7 @@ import pyarrow.csv as arrow_csv
 
 from runtime.schema import Float32Matrix, to_float32
 from runtime.tables.arrow import (
+    binary_array,
     binary_scalar,
     bool_array,
     float64_values,
@@ -23,6 +23,7 @@ from runtime.tables.arrow import (
 )
 from runtime.tables.cells import parse_numbers, why_bad
 from runtime.tables.records import DELIMITER, count_lines, find_delimiters
+from runtime.tables.table import BadRow, Fault, Parsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,52 +32,6 @@ if TYPE_CHECKING:
 
 TOO_FEW = "too few fields"
 TOO_MANY = "too many fields"
-NO_ANSWER = "no finite answer from the model"
-
-
-@dataclass(frozen=True, slots=True)
-class BadRow:
-    """A record that cannot be scored.
-
-    Attributes:
-        record: its number, counted from 1 after the header.
-        line: number of the physical line on which it starts.
-        column: of the first bad cell; empty when the record as a whole is at fault.
-        value: of that cell.
-        reason: why.
-        text: the record as it was read.
-    """
-
-    record: int
-    line: int
-    column: str
-    value: str
-    reason: str
-    text: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _Fault:
-    """Why a record cannot be scored; ``column`` and ``value`` as in ``BadRow``."""
-
-    reason: str
-    column: str = ""
-    value: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Parsed:
-    """The feature cells of a block.
-
-    Attributes:
-        features: ``(good records, n_features)`` float32, finite.
-        good: ``(records,)`` bool, or None when every record is good.
-        bad: one entry for every other record, in order.
-    """
-
-    features: Float32Matrix
-    good: npt.NDArray[np.bool_] | None
-    bad: tuple[BadRow, ...]
 
 
 def parse_features(block: Block, columns: Sequence[str], features: Sequence[int]) -> Parsed:
@@ -96,22 +51,59 @@ def parse_features(block: Block, columns: Sequence[str], features: Sequence[int]
     return _parse_dirty(block, columns, features)
 
 
-def without_answer(block: Block, parsed: Parsed, answered: npt.NDArray[np.bool_]) -> Parsed:
-    """Count good records that the model has no answer for among the bad ones.
+def describe(block: Block, n_columns: int, faults: Mapping[int, Fault]) -> tuple[BadRow, ...]:
+    """Report faults by record; lines are counted once over the whole block.
 
     Args:
         block: the records.
-        parsed: what was read from them.
-        answered: ``(good records,)`` bool.
+        n_columns: of the table.
+        faults: by position in the block, in order.
 
     Returns:
-        The records that are both good and answered, and all others with their reasons.
+        One entry a fault.
     """
-    good = np.ones(len(block), dtype=np.bool_) if parsed.good is None else parsed.good.copy()
-    lost = np.flatnonzero(good)[~answered]
-    good[lost] = False
-    bad = [*parsed.bad, *_bad_rows(block, dict.fromkeys(lost.tolist(), _Fault(NO_ANSWER)))]
-    return Parsed(parsed.features[answered], good, tuple(sorted(bad, key=lambda row: row.record)))
+    return tuple(_bad_rows(block, n_columns, faults))
+
+
+def fit(block: Block, n_columns: int, misfits: Sequence[int]) -> pa.Array:
+    """View a block's records with the short and long ones made to fit the header.
+
+    Args:
+        block: the records.
+        n_columns: of the table.
+        misfits: positions of the records that have another number of fields.
+
+    Returns:
+        ``(records,)`` binary, each led by its line break.
+    """
+    pieces = block.pieces()
+    if not misfits:
+        return pieces
+    fitted = []
+    for index in misfits:
+        text = block.text(index)
+        line_break = block.data[block.bounds[index] : block.bounds[index + 1] - len(text)]
+        fitted.append(line_break + _fit(text, n_columns)[0])
+    mask = np.zeros(len(block), dtype=np.bool_)
+    mask[list(misfits)] = True
+    return pc.replace_with_mask(pieces, bool_array(mask), binary_array(fitted))
+
+
+def read_text(block: Block, n_columns: int, columns: Sequence[int]) -> list[pa.Array]:
+    """Read cells as text, quotes removed.
+
+    Args:
+        block: the records.
+        n_columns: of the table.
+        columns: positions of the columns wanted.
+
+    Returns:
+        For each of them ``(records,)`` binary; records that are too short end in empty cells.
+    """
+    found = _count_fields(block)
+    pieces = fit(block, n_columns, np.flatnonzero(found != n_columns).tolist())
+    table = _arrow_read(bytes(whole_bytes(pieces)), n_columns, columns, pa.binary())
+    return [table.column(str(position)).combine_chunks() for position in columns]
 
 
 def _parse_clean(block: Block, n_columns: int, features: Sequence[int]) -> Float32Matrix | None:
@@ -128,21 +120,20 @@ def _parse_clean(block: Block, n_columns: int, features: Sequence[int]) -> Float
 
 def _parse_dirty(block: Block, columns: Sequence[str], features: Sequence[int]) -> Parsed:
     """Parse a block with bad records in it, each cell looked at."""
-    delimiters = find_delimiters(block.data, DELIMITER[0])
-    n_fields = np.diff(np.searchsorted(delimiters, block.bounds)) + 1
+    n_fields = _count_fields(block)
     fits = n_fields == len(columns)
     cells = _read_cells(block, fits, len(columns), features)
     matrix = to_float32([parse_numbers(column) for column in cells])
     usable = np.isfinite(matrix)
     good = fits & usable.all(axis=1)
-    faults: dict[int, _Fault] = {}
+    faults: dict[int, Fault] = {}
     for index in np.flatnonzero(~good).tolist():
         if fits[index]:
             first = int(np.argmin(usable[index]))
             faults[index] = _bad_cell(columns[features[first]], cells[first][index].as_py())
         else:
             faults[index] = _misfit(int(n_fields[index]), len(columns))
-    return Parsed(matrix[good], good, tuple(_bad_rows(block, faults)))
+    return Parsed(matrix[good], good, describe(block, len(columns), faults))
 
 
 def _read_cells(
@@ -192,23 +183,38 @@ def _without_first_break(data: bytes) -> bytes:
     return data[2:] if data.startswith(b"\r\n") else data[1:]
 
 
-def _misfit(found: int, expected: int) -> _Fault:
+def _misfit(found: int, expected: int) -> Fault:
     reason = TOO_FEW if found < expected else TOO_MANY
-    return _Fault(f"{reason} ({found} instead of {expected})")
+    return Fault(f"{reason} ({found} instead of {expected})")
 
 
-def _bad_cell(column: str, cell: bytes) -> _Fault:
-    return _Fault(why_bad(cell), column, cell.decode(errors="backslashreplace"))
+def _bad_cell(column: str, cell: bytes) -> Fault:
+    return Fault(why_bad(cell), column, cell.decode(errors="backslashreplace"))
 
 
-def _bad_rows(block: Block, faults: Mapping[int, _Fault]) -> Iterator[BadRow]:
-    """Report faults by record, in order; lines are counted once over the whole block."""
+def _fit(text: bytes, n_columns: int) -> tuple[bytes, bytes]:
+    """Give a record as many fields as the header; return it and what is left over."""
+    found = find_delimiters(text, DELIMITER[0])
+    if len(found) < n_columns:
+        return text + DELIMITER * (n_columns - 1 - len(found)), b""
+    end = int(found[n_columns - 1])
+    return text[:end], text[end + 1 :]
+
+
+def _count_fields(block: Block) -> npt.NDArray[np.int64]:
+    """Count the fields of each record: ``(records,)``."""
+    delimiters = find_delimiters(block.data, DELIMITER[0])
+    return np.diff(np.searchsorted(delimiters, block.bounds)) + 1
+
+
+def _bad_rows(block: Block, n_columns: int, faults: Mapping[int, Fault]) -> Iterator[BadRow]:
     line, counted = block.first_line, 0
     for index, fault in faults.items():
         text = block.text(index)
         start = int(block.bounds[index + 1]) - len(text)
         line += count_lines(block.data[counted:start])
         counted = start
+        left_over = b"" if fault.column else _fit(text, n_columns)[1]
         yield BadRow(
             record=block.first_record + index,
             line=line,
@@ -216,4 +222,5 @@ def _bad_rows(block: Block, faults: Mapping[int, _Fault]) -> Iterator[BadRow]:
             value=fault.value,
             reason=fault.reason,
             text=text,
+            left_over=left_over.decode(errors="surrogateescape"),
         )

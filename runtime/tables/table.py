@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    import numpy as np
     import numpy.typing as npt
     import pyarrow as pa
 
@@ -31,6 +32,7 @@ class BadRow:
         value: of that cell.
         reason: why.
         text: the record as it was read.
+        left_over: fields beyond the header's, as they were written.
     """
 
     record: int
@@ -39,6 +41,13 @@ class BadRow:
     value: str
     reason: str
     text: bytes
+    left_over: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """Column and reason in one, for a cell of a table."""
+        told = f"{self.column}: {self.reason}" if self.column else self.reason
+        return f"{told}, left over: {self.left_over}" if self.left_over else told
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,23 @@ class Parsed:
     features: Float32Matrix
     good: npt.NDArray[np.bool_] | None
     bad: tuple[BadRow, ...]
+
+    def without(self, block: Block, answered: npt.NDArray[np.bool_], fault: Fault) -> Parsed:
+        """Count some good records among the bad ones.
+
+        Args:
+            block: that this was read of.
+            answered: ``(good records,)`` bool, those that stay good.
+            fault: of the others.
+
+        Returns:
+            The records that are both good and answered, and all others with their reasons.
+        """
+        good = np.ones(len(block), dtype=np.bool_) if self.good is None else self.good.copy()
+        lost = np.flatnonzero(good)[~answered]
+        good[lost] = False
+        bad = [*self.bad, *block.report(dict.fromkeys(lost.tolist(), fault))]
+        return Parsed(self.features[answered], good, tuple(sorted(bad, key=_by_record)))
 
 
 class Block(Protocol):
@@ -118,5 +144,19 @@ class Table(Protocol):
     def bytes_read(self) -> int:
         """How far reading has come, in the unit of the source's size."""
 
-    def blocks(self) -> Iterator[Block]:
-        """Read the records; raises ``DataError`` where the table is damaged."""
+    def blocks(self, columns: Sequence[int]) -> Iterator[Block]:
+        """Read the records.
+
+        Args:
+            columns: positions of those that will be asked for; others need not be read.
+
+        Yields:
+            Blocks in order.
+
+        Raises:
+            DataError: where the table is damaged.
+        """
+
+
+def _by_record(row: BadRow) -> int:
+    return row.record

@@ -7,6 +7,7 @@ import functools
 import io
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unittest import mock
 
 import numpy as np
@@ -14,11 +15,15 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from runtime import scoring
 from runtime.errors import BadRowsError, DataError
+from runtime.options import Options
 from runtime.predictor import Predictor
-from runtime.scoring import Options, Summary, score_file
+from runtime.scoring import score_file
+from runtime.tables import opening
 from runtime.tables.csv_reader import CsvReader
+
+if TYPE_CHECKING:
+    from runtime.tally import Summary
 
 PREDICTOR = functools.cache(
     lambda: Predictor.open(Path(__file__).parents[1] / "data" / "bundle", provider="cpu")
@@ -61,7 +66,7 @@ def score(
     reader = functools.partial(CsvReader, block_size=block_size)
     with (
         tempfile.TemporaryDirectory() as name,
-        mock.patch.object(scoring, "CsvReader", reader),
+        mock.patch.object(opening, "CsvReader", reader),
     ):
         source, out = Path(name, "in.csv"), Path(name, "out.csv")
         source.write_bytes(data)

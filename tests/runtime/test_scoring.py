@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from runtime import scoring
 from runtime.errors import BadRowsError, DataError, SchemaError, UsageError
+from runtime.options import Options
 from runtime.predictor import Predictor
-from runtime.scoring import Options, Summary, score_file
+from runtime.scoring import score_file
+from runtime.tables import opening
 from runtime.tables.csv_reader import CsvReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from runtime.tally import Summary
 
     Score = Callable[..., tuple[bytes, Summary]]
 
@@ -280,7 +283,7 @@ def test_refused_rows_stop_the_output(
     predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is written in place ends before the first bad block: no later row hides the gap."""
-    monkeypatch.setattr(scoring, "CsvReader", partial(CsvReader, block_size=16))
+    monkeypatch.setattr(opening, "CsvReader", partial(CsvReader, block_size=16))
     source, pipe = tmp_path / "in.csv", tmp_path / "pipe"
     source.write_bytes(b"price,rating\n" + b"1,2\n" * 20 + b"x,2\n" + b"3,4\n" * 2000)
     os.mkfifo(pipe)
@@ -535,7 +538,7 @@ def test_progress_is_told_in_bytes_and_rows(
     predictor: Predictor, products: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After each block the numbers grow, and the last ones are the whole."""
-    monkeypatch.setattr(scoring, "CsvReader", partial(CsvReader, block_size=1000))
+    monkeypatch.setattr(opening, "CsvReader", partial(CsvReader, block_size=1000))
     (tmp_path / "in.csv").write_bytes(products)
     told: list[tuple[int, int]] = []
     score_file(

@@ -1,0 +1,44 @@
+"""How a table is scored: what a user can choose, with the defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, get_args
+
+from runtime.choices import BadRows
+from runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to score.
+
+    Attributes:
+        bad_rows: ``fail`` refuses the file, ``reject`` leaves bad rows out and lists them in a
+            file of their own, ``null`` keeps them in place with empty answers and a reason.
+        columns: names of the columns that are carried along; None carries all.
+        proba: add one column a class with its probability.
+        prefix: put before each new column's name.
+        rejects: where bad rows are listed; by default the output's name and ``.rejects.csv``.
+        threads: how many blocks are scored at once; by default one a processor, at most 8.
+    """
+
+    bad_rows: BadRows = "fail"
+    columns: tuple[str, ...] | None = None
+    proba: bool = False
+    prefix: str = ""
+    rejects: Path | None = None
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.bad_rows not in get_args(BadRows):
+            choices = ", ".join(get_args(BadRows))
+            raise UsageError(f"no policy {self.bad_rows!r} for bad rows: choose {choices}")
+        if self.rejects and self.bad_rows != "reject":
+            raise UsageError("--rejects lists what --bad-rows reject leaves out: give both")
+
+
+DEFAULTS = Options()

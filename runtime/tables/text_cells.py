@@ -1,0 +1,44 @@
+"""Values of any Arrow type as text, the same text wherever they are written."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+def as_text(column: pa.Array) -> pa.Array:
+    """Write each value as text.
+
+    Numbers in the fewest digits that read back as the same number, booleans as ``true`` and
+    ``false``, dates and times in ISO 8601, nested values as JSON.
+
+    Args:
+        column: ``(rows,)`` of any type but dictionaries.
+
+    Returns:
+        ``(rows,)`` binary, null for null. Text is UTF-8; binary values stay as they are.
+    """
+    kind = column.type
+    if pa.types.is_binary(kind):
+        return column
+    if pa.types.is_nested(kind):
+        column = pa.array([_as_json(value) for value in column.to_pylist()], pa.string())
+    elif not pa.types.is_string(kind):
+        column = pc.cast(column, pa.string() if not _is_bytes(kind) else pa.binary())
+    return column.cast(pa.binary())
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_large_binary(kind)
+        or pa.types.is_fixed_size_binary(kind)
+        or pa.types.is_binary_view(kind)
+    )
+
+
+def _as_json(value: object) -> str | None:
+    if value is None:
+        return None
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)

@@ -1,0 +1,176 @@
+"""Count while scoring, and sum up.
+
+In: what came of each block, in order. Out: a ``Summary``; a ``BadRowsError`` where bad rows are
+refused, with the first of them and what would go on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from runtime.errors import BadRowsError
+from runtime.files import STANDARD_STREAM
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from runtime.tables.table import BadRow
+
+_SHOWN_BAD_ROWS = 10
+_SHOWN_CHARACTERS = 60  # of a bad cell
+
+
+class Clock:
+    """Splits time between stages.
+
+    Attributes:
+        seconds: by stage.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        """Count the time since the last call for a stage."""
+        now = time.perf_counter()
+        self.seconds[stage] += now - self._last  # type: ignore[assignment]  # Counter is typed for int
+        self._last = now
+
+    def add(self, other: Clock) -> None:
+        """Count another clock's time too."""
+        self.seconds.update(other.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What was done.
+
+    Attributes:
+        rows: records read.
+        scored: records with an answer.
+        rejected: records without one.
+        reasons: how many records were rejected, by reason.
+        provider: what the model ran on.
+        seconds: wall time.
+        stages: seconds by stage, over all threads.
+        rejects: where rejected records are listed, if they are.
+    """
+
+    rows: int
+    scored: int
+    rejected: int
+    reasons: dict[str, int]
+    provider: str
+    seconds: float
+    stages: dict[str, float] = field(default_factory=dict)
+    rejects: Path | None = None
+
+    @property
+    def rows_per_second(self) -> float:
+        """Records read a second."""
+        return self.rows / self.seconds
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts, and the bad rows to show.
+
+    Attributes:
+        where: name of the table for messages.
+        out: where its rows go.
+        refuses_bad: whether a bad row refuses the table.
+    """
+
+    where: str
+    out: Path
+    refuses_bad: bool
+    rows: int = 0
+    written: int = 0
+    rejected: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    first: list[BadRow] = field(default_factory=list)
+    clock: Clock = field(default_factory=Clock)
+
+    @property
+    def refused(self) -> bool:
+        """Whether nothing more is written: bad rows are only counted."""
+        return self.refuses_bad and self.rejected > 0
+
+    def add(self, records: int, written: int, bad: Sequence[BadRow], clock: Clock) -> None:
+        """Count a block.
+
+        Args:
+            records: that it has.
+            written: of them.
+            bad: those that cannot be scored.
+            clock: time spent on it.
+        """
+        self.rows += records
+        self.written += written
+        self.rejected += len(bad)
+        self.reasons.update(row.reason.partition(" (")[0] for row in bad)
+        self.first += bad[: _SHOWN_BAD_ROWS - len(self.first)]
+        self.clock.add(clock)
+
+    def settle(self, *, keeps_bad: bool) -> None:
+        """Look at the counts before an output takes its place.
+
+        Args:
+            keeps_bad: whether bad rows were written too.
+
+        Raises:
+            BadRowsError: when there were bad rows and they are refused.
+        """
+        if self.refused:
+            raise BadRowsError(self._describe_bad())
+        left_out = 0 if keeps_bad else self.rejected
+        if self.written + left_out != self.rows:
+            raise RuntimeError(
+                f"{self.where}: {self.rows} records were read, {self.written} written and "
+                f"{left_out} left out: a bug of onnxferry, and nothing was published"
+            )
+
+    def sum_up(self, provider: str, seconds: float, rejects: Path | None) -> Summary:
+        """Make the summary.
+
+        Args:
+            provider: what the model ran on.
+            seconds: wall time.
+            rejects: where rejected records are listed, if they are.
+
+        Returns:
+            The summary.
+        """
+        return Summary(
+            rows=self.rows,
+            scored=self.rows - self.rejected,
+            rejected=self.rejected,
+            reasons=dict(self.reasons),
+            provider=provider,
+            seconds=seconds,
+            stages=dict(self.clock.seconds),
+            rejects=rejects,
+        )
+
+    def _describe_bad(self) -> str:
+        """List the first bad rows and say which options would go on."""
+        to_stdout = self.out == STANDARD_STREAM
+        outcome = "the output is incomplete" if to_stdout else f"{self.out} was not written"
+        lines = [f"{self.where}: {self.rejected} of {self.rows} rows cannot be scored; {outcome}"]
+        for row in self.first:
+            line = "" if row.line is None else f" (line {row.line})"
+            cell = f", column {row.column!r}: {_shorten(row.value)!r}" if row.column else ""
+            lines.append(f"  record {row.record}{line}{cell}: {row.reason}")
+        if self.rejected > len(self.first):
+            lines.append(f"  … and {self.rejected - len(self.first)} more")
+        lines.append("mend them, or go on with --bad-rows reject or --bad-rows null")
+        return "\n".join(lines)
+
+
+def _shorten(value: str) -> str:
+    return value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…"
