@@ -50,6 +50,10 @@ def predict(
     rejects: Annotated[
         Path | None, typer.Option(help="Where --bad-rows reject lists them.", readable=False)
     ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(help="Columns to carry along, separated by commas (default: all)."),
+    ] = None,
     proba: Annotated[
         bool, typer.Option("--proba", help="Add one column a class with its probability.")
     ] = False,
@@ -68,7 +72,12 @@ def predict(
 
     predictor = Predictor.open(bundle, provider=provider, check=check)
     options = Options(
-        bad_rows=bad_rows, proba=proba, prefix=prefix, rejects=rejects, threads=threads
+        bad_rows=bad_rows,
+        columns=_names(columns),
+        proba=proba,
+        prefix=prefix,
+        rejects=rejects,
+        threads=threads,
     )
     with console.until_reader_leaves(), scoring_progress(file, out) as on_progress:
         summary = score_file(predictor, file, out, options, on_progress)
@@ -128,6 +137,15 @@ def inspect(
 
     manifest = read_bundle(bundle).manifest
     console.show(manifest.to_json().decode().rstrip() if as_json else describe(manifest))
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    """Split a list of column names; names with commas are quoted as in CSV."""
+    if text is None:
+        return None
+    import csv
+
+    return tuple(next(csv.reader([text]), []))
 
 
 def _summary_values(summary: Summary) -> dict[str, object]:

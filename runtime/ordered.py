@@ -39,3 +39,21 @@ def map_ordered(
         finally:
             for future in pending:
                 future.cancel()
+
+
+def read_ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """Let the next item come in a thread of its own while the consumer works on the last one.
+
+    Args:
+        items: what takes time to come, outside the interpreter's lock, but never blocks for long:
+            the thread is waited for when the consumer leaves.
+
+    Yields:
+        The items; an exception of theirs is raised in its place.
+    """
+    iterator = iter(items)
+    with ThreadPoolExecutor(1, thread_name_prefix="read") as pool:
+        coming = pool.submit(next, iterator, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, iterator, None)
+            yield item

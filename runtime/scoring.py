@@ -19,7 +19,7 @@ from runtime.endpoints import open_sink, refuse_same, rejects_path, source_name
 from runtime.options import DEFAULTS, Options
 from runtime.ordered import map_ordered
 from runtime.tables.csv_writer import REJECTS_HEADER, encode_record, encode_rejects
-from runtime.tables.opening import open_output, open_table
+from runtime.tables.opening import choose_columns, open_output, open_table
 from runtime.tables.table import Fault
 from runtime.tally import Clock, Summary, Tally
 
@@ -71,7 +71,7 @@ def score_file(
     with ExitStack() as stack:
         table = stack.enter_context(open_table(source))
         features = predictor.schema.bind(table.columns)
-        carried = _carried(table.columns, options)
+        carried = choose_columns(table.columns, options.columns)
         columns = NewColumns(
             predictor.schema,
             [table.columns[at] for at in carried],
@@ -84,7 +84,13 @@ def score_file(
         scorer = _Scorer(predictor, features, columns, output, tally)
         blocks = table.blocks(sorted({*features, *carried}))
         threads = options.threads or _available_processors()
-        _run(scorer, map_ordered(scorer, blocks, threads=threads), table, listed, on_progress)
+        _run(
+            scorer,
+            map_ordered(scorer, blocks, threads=threads),
+            table,
+            listed,
+            on_progress,
+        )
         tally.settle(keeps_bad=options.bad_rows == "null")
         output.finish()  # a full disk must show before either output takes its place
         if listed:
@@ -158,10 +164,6 @@ def _without_answer(block: Block, parsed: Parsed, outputs: Outputs) -> tuple[Par
     """Count good records that the model has no answer for among the bad ones."""
     answered = outputs.finite_rows()
     return parsed.without(block, answered, Fault(NO_ANSWER)), outputs.take(answered)
-
-
-def _carried(columns: Sequence[str], options: Options) -> tuple[int, ...]:
-    return tuple(range(len(columns)))
 
 
 def _available_processors() -> int:

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from runtime.endpoints import open_sink, open_source, source_name
-from runtime.tables.csv_output import CsvAppend
+from runtime.errors import SchemaError
+from runtime.tables.csv_output import CsvAppend, CsvOutput
 from runtime.tables.csv_reader import CsvReader
 from runtime.tables.csv_table import CsvTable
 
@@ -15,8 +16,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runtime.answers import NewColumns
+    from runtime.endpoints import Sink
     from runtime.tables.output import Output
     from runtime.tables.table import Table
+
+
+def _kind(path: Path) -> str:
+    return {".parquet": "parquet", ".arrow": "arrow"}.get(path.suffix, "csv")
 
 
 @contextmanager
@@ -32,8 +38,21 @@ def open_table(source: Path) -> Iterator[Table]:
     Raises:
         DataError: when it cannot be opened or is no table.
     """
+    where = source_name(source)
     with open_source(source) as stream:
-        yield CsvTable(CsvReader(stream, where=source_name(source)))
+        if _kind(source) == "csv":
+            yield CsvTable(CsvReader(stream, where=where))
+            return
+        import pyarrow as pa
+
+        from runtime.tables.arrow_files import IpcBatches, ParquetBatches
+        from runtime.tables.arrow_table import ArrowTable
+
+        with pa.OSFile(str(source)) as file:
+            batches = (ParquetBatches if _kind(source) == "parquet" else IpcBatches)(
+                file, where=where
+            )
+            yield ArrowTable(batches, where=where)
 
 
 @contextmanager
@@ -51,5 +70,55 @@ def open_output(
     Yields:
         What the blocks are written to.
     """
+    names = [table.columns[at] for at in carried]
     with open_sink(out) as sink:
-        yield CsvAppend(sink, columns.names, table)
+        if _kind(out) != "csv":
+            yield _arrow_output(sink, _kind(out), table, carried, columns)
+        elif isinstance(table, CsvTable) and len(carried) == len(table.columns):
+            yield CsvAppend(sink, columns.names, table)
+        else:
+            yield CsvOutput(sink, columns.names, columns=carried, carried=names)
+
+
+def choose_columns(columns: Sequence[str], wanted: Sequence[str] | None) -> tuple[int, ...]:
+    """Find the columns that are carried along.
+
+    Args:
+        columns: of the table.
+        wanted: their names, in the order of the output; None for all.
+
+    Returns:
+        Their positions.
+
+    Raises:
+        SchemaError: when there is no such column, or more than one.
+    """
+    if wanted is None:
+        return tuple(range(len(columns)))
+    for name in wanted:
+        if columns.count(name) != 1:
+            found = "no column" if name not in columns else f"{columns.count(name)} columns"
+            raise SchemaError(
+                f"--columns: the table has {found} {name!r}; it has {', '.join(map(repr, columns))}"
+            )
+    return tuple(columns.index(name) for name in wanted)
+
+
+def _arrow_output(
+    sink: Sink, kind: str, table: Table, carried: Sequence[int], columns: NewColumns
+) -> Output[Any]:
+    import pyarrow as pa
+
+    from runtime.tables.arrow_output import ArrowOutput, IpcWriter, ParquetWriter, output_schema
+    from runtime.tables.arrow_table import ArrowTable
+
+    typed = table if isinstance(table, ArrowTable) else None
+    fields = [
+        typed.schema.field(at) if typed else pa.field(table.columns[at], pa.string())
+        for at in carried
+    ]
+    schema = output_schema(fields, columns.fields)
+    if kind == "parquet":
+        metadata = typed.parquet_metadata if typed else None
+        return ArrowOutput(sink, ParquetWriter(sink, schema, metadata), schema, carried)
+    return ArrowOutput(sink, IpcWriter(sink, schema), schema, carried)

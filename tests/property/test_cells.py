@@ -9,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runtime.tables.csv_reader import Block
-from runtime.tables.feature_cells import Parsed, parse_features
+from runtime.tables.feature_cells import parse_features
+from runtime.tables.table import Parsed
 
 # Written down a second time, on purpose: what counts as a number.
 NUMBER = re.compile(rb"[ \t]*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?[ \t]*")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from runtime.tables.csv_reader import Block
-from runtime.tables.feature_cells import Parsed, parse_features
+from runtime.tables.feature_cells import parse_features
+from runtime.tables.table import Parsed
 
 NUMBERS = [
     "0", "1", "-1", "+1", "007", "1.", ".5", "-.5", "+0.5", "1e5", "1E5", "1e+5", "1e-5", "1.e2",

@@ -6,7 +6,8 @@ import pytest
 
 from runtime.errors import DataError
 from runtime.tables.csv_reader import Block, CsvReader
-from runtime.tables.feature_cells import BadRow, parse_features
+from runtime.tables.feature_cells import parse_features
+from runtime.tables.table import BadRow
 
 BOM = b"\xef\xbb\xbf"
 

@@ -1,0 +1,125 @@
+"""Read features from typed columns: Parquet, Arrow, and tables of Python's data frame libraries.
+
+In: Arrow arrays. Out: a float32 matrix and the faults of rows that have no place in it. Columns of
+text are read by the rules of ``runtime.tables.cells``. Raises ``SchemaError`` for a column whose
+type cannot be a number.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from runtime.errors import SchemaError
+from runtime.schema import Float32Matrix, to_float32
+from runtime.tables.arrow import number_array
+from runtime.tables.cells import MISSING, NOT_FINITE, OUT_OF_RANGE, parse_numbers, why_bad
+from runtime.tables.table import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_NAN = number_array(np.array([np.nan]))[0]
+
+
+def check_types(fields: Sequence[pa.Field], *, where: str) -> None:
+    """Make sure that feature columns have types that can be numbers.
+
+    Args:
+        fields: of the feature columns.
+        where: name of the table for messages.
+
+    Raises:
+        SchemaError: when a column is a date, a list or the like.
+    """
+    for field in fields:
+        if not (_is_number(field.type) or _is_text(field.type)):
+            raise SchemaError(
+                f"{where}: column {field.name!r} is of type {field.type}, which is no number; "
+                "convert it before it is scored"
+            )
+
+
+def read_matrix(columns: Sequence[pa.Array]) -> Float32Matrix:
+    """Read feature columns.
+
+    Args:
+        columns: one array a feature, ``(rows,)``.
+
+    Returns:
+        ``(rows, n_features)`` float32; NaN for a missing value and for what is not a number,
+        infinite beyond float32's range.
+    """
+    return to_float32([_as_float64(column) for column in columns])
+
+
+def find_faults(
+    columns: Sequence[pa.Array], names: Sequence[str], usable: npt.NDArray[np.bool_]
+) -> dict[int, Fault]:
+    """Say why rows cannot be scored.
+
+    Args:
+        columns: as given to ``read_matrix``.
+        names: of the columns.
+        usable: ``(rows, n_features)`` bool, whether a value is finite.
+
+    Returns:
+        The first fault of each row that has one, by row, in order.
+    """
+    faults: dict[int, Fault] = {}
+    for row in np.flatnonzero(~usable.all(axis=1)).tolist():
+        at = int(np.argmin(usable[row]))
+        faults[row] = _explain(columns[at][row].as_py(), names[at])
+    return faults
+
+
+def _as_float64(column: pa.Array) -> npt.NDArray[np.float64]:
+    """Read one column: NaN where there is no number."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if _is_text(column.type):
+        return parse_numbers(pa.chunked_array([column.cast(pa.binary())]))
+    numbers = column.cast(pa.float64(), safe=False)
+    if numbers.null_count:
+        numbers = pc.fill_null(numbers, _NAN)
+    values = np.frombuffer(numbers.buffers()[1] or b"", dtype=np.float64)
+    return values[numbers.offset : numbers.offset + len(numbers)]
+
+
+def _explain(value: object, name: str) -> Fault:
+    if value is None:
+        return Fault(MISSING, name)
+    if isinstance(value, str | bytes):
+        cell = value.encode(errors="surrogateescape") if isinstance(value, str) else value
+        return Fault(why_bad(cell), name, cell.decode(errors="backslashreplace"))
+    number = float(value)  # type: ignore[arg-type]  # a column of numbers
+    return Fault(OUT_OF_RANGE if np.isfinite(number) else NOT_FINITE, name, str(value))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    types = pa.types
+    return bool(
+        types.is_integer(kind)
+        or types.is_floating(kind)
+        or types.is_boolean(kind)
+        or types.is_decimal(kind)
+        or types.is_null(kind)
+    )
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    types = pa.types
+    if types.is_dictionary(kind):
+        return _is_text(kind.value_type) or _is_number(kind.value_type)
+    return bool(
+        types.is_string(kind)
+        or types.is_large_string(kind)
+        or types.is_string_view(kind)
+        or types.is_binary(kind)
+        or types.is_large_binary(kind)
+        or types.is_binary_view(kind)
+    )
