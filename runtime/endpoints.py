@@ -111,6 +111,13 @@ def source_name(source: Path) -> str:
     return "standard input" if source == STANDARD_STREAM else str(source)
 
 
+def describe_loss(out: Path) -> str:
+    """Say what becomes of an output when scoring fails."""
+    if out == STANDARD_STREAM:
+        return "the output is incomplete"
+    return f"{out} was not written"
+
+
 @contextmanager
 def open_source(source: Path) -> Iterator[Source]:
     """Open a table for reading, unbuffered; ``-`` is standard input.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from runtime.bundle import read_bundle
 from runtime.errors import ArtifactError, DataError, SchemaError, UnavailableError
 from runtime.golden import GoldenCheck, check_golden, load_golden
 from runtime.manifest import GOLDEN, MANIFEST, ONNX_MODEL, Manifest, signature_of
+from runtime.options import DEFAULTS
 from runtime.schema import Float32Matrix, Schema, to_float32
 from runtime.session import Outputs, Session, engine_version
 
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
     from runtime.bundle import Bundle
     from runtime.choices import ProviderChoice
+    from runtime.options import Options
+    from runtime.tally import Summary
+
+Frame = TypeVar("Frame")
 
 SCHEMA_KEY = "onnxferry.schema"
 
@@ -167,6 +172,37 @@ class Predictor:
             shapes = {name: np.shape(columns[name]) for name in self.schema.feature_names}
             raise DataError(f"columns must be one-dimensional and equally long, got {shapes}")
         return self.predict(np.column_stack(wanted))
+
+    def predict_table(self, table: Frame, options: Options | None = None) -> Frame:
+        """Score a table in memory; see ``runtime.frames.score_table``.
+
+        Args:
+            table: of pyarrow, polars, pandas or numpy with named columns, or a dict of columns.
+            options: what to do with bad rows, which columns to add.
+
+        Returns:
+            The same kind of table with ``label`` and ``probability`` as new columns.
+        """
+        from runtime.frames import score_table
+
+        return score_table(self, table, options or DEFAULTS)
+
+    def score_file(
+        self, source: Path | str, out: Path | str, options: Options | None = None
+    ) -> Summary:
+        """Score a file into another; see ``runtime.scoring.score_file``.
+
+        Args:
+            source: the table; ``-`` is standard input.
+            out: appears only when complete; ``-`` is standard output.
+            options: what to do with bad rows, which columns to add.
+
+        Returns:
+            How many records were read, scored and rejected.
+        """
+        from runtime.scoring import score_file
+
+        return score_file(self, source, out, options or DEFAULTS)
 
     def _answer(self, features: Float32Matrix) -> Prediction:
         finite = np.isfinite(features)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runtime.answers import NewColumns
-from runtime.endpoints import open_sink, refuse_same, rejects_path, source_name
+from runtime.endpoints import describe_loss, open_sink, refuse_same, rejects_path, source_name
 from runtime.options import DEFAULTS, Options
 from runtime.ordered import map_ordered
 from runtime.tables.csv_writer import REJECTS_HEADER, encode_record, encode_rejects
@@ -67,10 +67,16 @@ def score_file(
     source, out = Path(source), Path(out)
     rejects = rejects_path(out, options)
     refuse_same(source, out, rejects)
-    tally = Tally(source_name(source), out, refuses_bad=options.bad_rows == "fail")
+    tally = Tally(
+        source_name(source),
+        refuses_bad=options.bad_rows == "fail",
+        consequence=describe_loss(out),
+        advice="--bad-rows reject or --bad-rows null",
+    )
     with ExitStack() as stack:
         table = stack.enter_context(open_table(source))
         features = predictor.schema.bind(table.columns)
+        table.expect_numbers(features)
         carried = choose_columns(table.columns, options.columns)
         columns = NewColumns(
             predictor.schema,
@@ -123,9 +129,7 @@ class _Scorer:
         clock = Clock()
         parsed = block.parse(self.features)
         clock.lap("parse")
-        outputs = self.predictor.run(parsed.features)
-        if not outputs.is_finite:  # finite features can still overflow inside the model
-            parsed, outputs = _without_answer(block, parsed, outputs)
+        parsed, outputs = answer_block(self.predictor, block, parsed)
         clock.lap("model")
         if self.tally.refused or (self.tally.refuses_bad and parsed.bad):
             return _Scored(len(block), 0, parsed.bad, None, clock)
@@ -160,9 +164,21 @@ def _run(
     tally.clock.add(clock)
 
 
-def _without_answer(block: Block, parsed: Parsed, outputs: Outputs) -> tuple[Parsed, Outputs]:
-    """Count good records that the model has no answer for among the bad ones."""
-    answered = outputs.finite_rows()
+def answer_block(predictor: Predictor, block: Block, parsed: Parsed) -> tuple[Parsed, Outputs]:
+    """Run the model on what was read of a block.
+
+    Args:
+        predictor: the model.
+        block: the records.
+        parsed: their features.
+
+    Returns:
+        What was read, records without a finite answer now among the bad, and the model's outputs.
+    """
+    outputs = predictor.run(parsed.features)
+    if outputs.is_finite:
+        return parsed, outputs
+    answered = outputs.finite_rows()  # finite features can still overflow inside the model
     return parsed.without(block, answered, Fault(NO_ANSWER)), outputs.take(answered)
 
 

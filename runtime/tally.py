@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from runtime.errors import BadRowsError
-from runtime.files import STANDARD_STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,13 +81,15 @@ class Tally:
 
     Attributes:
         where: name of the table for messages.
-        out: where its rows go.
         refuses_bad: whether a bad row refuses the table.
+        consequence: what becomes of the output then, for the message.
+        advice: what would go on, for the message.
     """
 
     where: str
-    out: Path
     refuses_bad: bool
+    consequence: str
+    advice: str
     rows: int = 0
     written: int = 0
     rejected: int = 0
@@ -159,16 +160,15 @@ class Tally:
 
     def _describe_bad(self) -> str:
         """List the first bad rows and say which options would go on."""
-        to_stdout = self.out == STANDARD_STREAM
-        outcome = "the output is incomplete" if to_stdout else f"{self.out} was not written"
-        lines = [f"{self.where}: {self.rejected} of {self.rows} rows cannot be scored; {outcome}"]
+        counts = f"{self.rejected} of {self.rows} rows cannot be scored"
+        lines = [f"{self.where}: {counts}; {self.consequence}"]
         for row in self.first:
             line = "" if row.line is None else f" (line {row.line})"
             cell = f", column {row.column!r}: {_shorten(row.value)!r}" if row.column else ""
             lines.append(f"  record {row.record}{line}{cell}: {row.reason}")
         if self.rejected > len(self.first):
             lines.append(f"  … and {self.rejected - len(self.first)} more")
-        lines.append("mend them, or go on with --bad-rows reject or --bad-rows null")
+        lines.append(f"mend them, or go on with {self.advice}")
         return "\n".join(lines)
 
 

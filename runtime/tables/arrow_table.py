@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from runtime.errors import DataError
@@ -51,7 +50,7 @@ class ArrowBlock:
             return Parsed(matrix, None, ())
         usable = np.isfinite(matrix)
         names = [self.batch.schema.names[self.places[at]] for at in features]
-        good: npt.NDArray[np.bool_] = usable.all(axis=1)
+        good = np.asarray(usable.all(axis=1))
         return Parsed(matrix[good], good, self.report(find_faults(columns, names, usable)))
 
     def report(self, faults: Mapping[int, Fault]) -> tuple[BadRow, ...]:

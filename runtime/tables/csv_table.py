@@ -87,6 +87,9 @@ class CsvTable:
         """What follows the last record, once all blocks were read."""
         return self._reader.tail
 
+    def expect_numbers(self, features: Sequence[int]) -> None:
+        """Refuse nothing: text can be a number."""
+
     def blocks(self, columns: Sequence[int]) -> Iterator[CsvBlock]:  # noqa: ARG002 - all are read
         """Read the records."""
         for block in self._reader.blocks():

@@ -144,13 +144,16 @@ class Table(Protocol):
     def bytes_read(self) -> int:
         """How far reading has come, in the unit of the source's size."""
 
+    def expect_numbers(self, features: Sequence[int]) -> None:
+        """Refuse columns whose type cannot be a number; raises ``SchemaError``."""
+
     def blocks(self, columns: Sequence[int]) -> Iterator[Block]:
         """Read the records.
 
         Args:
             columns: positions of those that will be asked for; others need not be read.
 
-        Yields:
+        Returns:
             Blocks in order.
 
         Raises:

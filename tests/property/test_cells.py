@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 from hypothesis import example, given
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 
 from runtime.tables.csv_reader import Block
 from runtime.tables.feature_cells import parse_features
-from runtime.tables.table import Parsed
+
+if TYPE_CHECKING:
+    from runtime.tables.table import Parsed
 
 # Written down a second time, on purpose: what counts as a number.
 NUMBER = re.compile(rb"[ \t]*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?[ \t]*")

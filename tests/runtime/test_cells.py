@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import struct
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from runtime.tables.csv_reader import Block
 from runtime.tables.feature_cells import parse_features
-from runtime.tables.table import Parsed
+
+if TYPE_CHECKING:
+    from runtime.tables.table import Parsed
 
 NUMBERS = [
     "0", "1", "-1", "+1", "007", "1.", ".5", "-.5", "+0.5", "1e5", "1E5", "1e+5", "1e-5", "1.e2",

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
 import pytest
 
 from runtime.errors import DataError
 from runtime.tables.csv_reader import Block, CsvReader
 from runtime.tables.feature_cells import parse_features
-from runtime.tables.table import BadRow
+
+if TYPE_CHECKING:
+    from runtime.tables.table import BadRow
 
 BOM = b"\xef\xbb\xbf"
 
