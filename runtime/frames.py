@@ -8,7 +8,7 @@ scored, unless they are kept.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,7 @@ from runtime.answers import NewColumns
 from runtime.errors import DataError, UsageError
 from runtime.options import DEFAULTS, Options
 from runtime.scoring import answer_block
+from runtime.tables.arrow_output import as_batch, output_schema
 from runtime.tables.arrow_table import ArrowTable
 from runtime.tally import Clock, Tally
 
@@ -88,20 +89,16 @@ def _answer(
         consequence="nothing was scored",
         advice='bad_rows="null"',
     )
-    fields = [
-        field.with_type(pa.string()) if pa.types.is_dictionary(field.type) else field
-        for field in columns.fields
-    ]
+    schema = output_schema([], columns.fields)
     batches = []
     for block in source.blocks(features):
         parsed, outputs = answer_block(predictor, block, block.parse(features))
         tally.add(len(block), len(block), parsed.bad, Clock())
         if not tally.refused:
             arrays = columns.answer(parsed, outputs).columns
-            plain = [array.cast(field.type) for array, field in zip(arrays, fields, strict=True)]
-            batches.append(pa.RecordBatch.from_arrays(plain, schema=pa.schema(fields)))
+            batches.append(as_batch(arrays, schema, block.first_record))
     tally.settle(keeps_bad=True)
-    return pa.Table.from_batches(batches, pa.schema(fields))
+    return pa.Table.from_batches(batches, schema)
 
 
 def _column_names(table: object) -> list[str]:
@@ -132,8 +129,12 @@ def _to_arrow(table: Any, names: Sequence[str]) -> pa.Table:  # noqa: ANN401 - t
         raise DataError(f"the columns {', '.join(names)} cannot be read: {exc}") from exc
 
 
-def _append(table: Any, added: pa.Table) -> Any:  # noqa: ANN401 - as above
+def _append(table: Frame, added: pa.Table) -> Frame:
     """Put new columns beside those of a table of any kind."""
+    return cast("Frame", _append_to(table, added))
+
+
+def _append_to(table: Any, added: pa.Table) -> object:  # noqa: ANN401 - as above
     if isinstance(table, pa.Table | pa.RecordBatch):
         for field, column in zip(added.schema, added.columns, strict=True):
             whole = column if isinstance(table, pa.Table) else column.combine_chunks()
@@ -141,10 +142,7 @@ def _append(table: Any, added: pa.Table) -> Any:  # noqa: ANN401 - as above
         return table
     if hasattr(table, "hstack"):  # polars
         return table.hstack(type(table)(added))
-    arrays = {
-        name: column.to_numpy()
-        for name, column in zip(added.column_names, added.columns, strict=True)
-    }
+    arrays = {name: added.column(name).to_numpy() for name in added.column_names}
     if isinstance(table, np.ndarray):
         return _append_fields(table, arrays)
     if isinstance(table, Mapping):

@@ -59,13 +59,8 @@ class ArrowOutput:
         carried = block.select(self._columns)
         if answers.kept is not None:
             carried = carried.filter(bool_array(answers.kept))
-        arrays = [
-            _cast(column, field, block.first_record)
-            for column, field in zip(
-                [*carried.columns, *answers.columns], self._schema, strict=True
-            )
-        ]
-        return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+        arrays = [*carried.columns, *answers.columns]
+        return as_batch(arrays, self._schema, block.first_record)
 
     def write(self, piece: pa.RecordBatch) -> None:
         """Gather rows, and write them when they are enough for a row group."""
@@ -150,6 +145,26 @@ def output_schema(carried: Sequence[pa.Field], added: Sequence[pa.Field]) -> pa.
         for field in added
     ]
     return pa.schema([*carried, *plain])
+
+
+def as_batch(arrays: Sequence[pa.Array], schema: pa.Schema, first_record: int) -> pa.RecordBatch:
+    """Bring columns to the output's types.
+
+    Args:
+        arrays: the columns, ``(rows,)`` each.
+        schema: of the output.
+        first_record: number of the first row, for messages.
+
+    Returns:
+        The rows.
+
+    Raises:
+        DataError: when bytes that are to be text are no UTF-8.
+    """
+    columns = [
+        _cast(array, field, first_record) for array, field in zip(arrays, schema, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _cast(column: pa.Array, field: pa.Field, first_record: int) -> pa.Array:
