@@ -2,30 +2,44 @@
 
 A file or folder is written under a temporary name beside its destination, flushed to the
 disk and then renamed, so that an interruption at any moment leaves the destination as it was.
-Raises ``UsageError`` for a destination that cannot be one and ``DataError`` when writing fails.
+What a killed run left is removed by the next run to the same destination. Raises ``UsageError``
+for a destination that cannot be one and ``DataError`` when writing fails.
 """
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import os
-import shutil
-import stat
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
 
-from runtime.errors import DataError, UsageError
+from runtime.destinations import (
+    STANDARD_STREAM,
+    close_quietly,
+    is_special,
+    own_descriptor,
+    refuse_unwritable,
+    resolve,
+    writing,
+)
+from runtime.errors import UsageError
+from runtime.folders import atomic_folder, staged_files
+from runtime.partials import partial_file
+from runtime.renames import publish
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-STANDARD_STREAM = Path("-")
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_FAULTS = _FULL | {errno.EIO, errno.EROFS, errno.EBADF}
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2  # linux/fs.h
+__all__ = [
+    "STANDARD_STREAM",
+    "atomic_file",
+    "atomic_files",
+    "atomic_folder",
+    "is_special",
+    "staged_files",
+    "writing",
+]
 
 
 @contextmanager
@@ -44,190 +58,91 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
         UsageError: when the destination is a folder, or its folder is missing or not writable.
         DataError: when writing fails, for example on a full disk.
     """
-    if is_special(path):
-        with writing(path), _open_new(path, path, "wb") as stream:
-            yield stream
-        return
-    path = _resolve(path)  # through a link: the file it names is replaced, the link stays
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder; give the name of a file to write")
-    partial = _partial_name(path)
-    stream = _open_new(partial, path.parent, "xb")
-    try:
-        with writing(path), stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        _keep_mode(path, partial)
-        partial.replace(path)
-        _sync_folder(path.parent)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_files() as open_output:
+        yield open_output(path)
 
 
 @contextmanager
-def atomic_folder(path: Path, *, marker: str) -> Iterator[Path]:
-    """Fill a folder that takes the place of ``path`` when the block ends without an error.
+def atomic_files() -> Iterator[Callable[[Path], IO[bytes]]]:
+    """Open files that appear together, complete, when the block ends without an error.
 
-    Args:
-        path: destination; missing parents are made.
-        marker: name of the file that every folder of this kind contains. An existing
-            destination without it is not ours and is never replaced.
+    All are on the disk before the first is renamed. The one opened first is renamed last: who
+    sees it finds the others beside it. When one cannot take its place, none does.
 
     Yields:
-        The temporary folder to fill.
+        What opens one more destination, with the arguments, result and errors of ``atomic_file``.
+        The block need not close what it opens.
 
     Raises:
-        UsageError: when ``path`` exists and is not a folder with ``marker`` (or empty), or
-            cannot be written.
         DataError: when writing fails, for example on a full disk.
     """
-    _check_replaceable(path, marker)
-    path = _resolve(path)
-    if Path.cwd().is_relative_to(path):
-        raise UsageError(f"{path} is the folder you are in, or above it; name another to write")
-    partial = _partial_name(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.mkdir()
-    except OSError as exc:
-        raise UsageError(f"cannot write {path}: {exc.strerror}") from exc
-    try:
-        with writing(path):
-            yield partial
-            _sync_tree(partial)
-            _replace_folder(partial, path)
-            _sync_folder(path.parent)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    outputs: list[_Output] = []
+    with ExitStack() as stack:
 
+        def open_output(path: Path) -> IO[bytes]:
+            output = _open_output(path, stack)
+            if output.partial and output.target in {other.target for other in outputs}:
+                raise UsageError(f"{path} is written twice; give each output its own name")
+            outputs.append(output)
+            return output.stream
 
-def is_special(path: Path) -> bool:
-    """Tell whether ``path`` is something to write into, not to replace.
-
-    Args:
-        path: a destination.
-
-    Returns:
-        True for a device, pipe or socket.
-
-    Raises:
-        UsageError: when nobody can look at ``path``, let alone write there.
-    """
-    return _file_type(path) not in {None, stat.S_IFREG, stat.S_IFDIR}
-
-
-@contextmanager
-def writing(where: object) -> Iterator[None]:
-    """Turn the system's errors while writing into one clear message.
-
-    Args:
-        where: name of the destination for messages.
-
-    Raises:
-        DataError: when the disk is full or fails.
-    """
-    try:
-        yield
-    except BrokenPipeError:
-        raise  # the reader has gone: the command stops quietly
-    except OSError as exc:
-        if exc.errno not in _FAULTS:
-            raise
-        advice = "; make room and run again" if exc.errno in _FULL else ""
-        raise DataError(f"cannot write {where}: {exc.strerror}{advice}") from exc
-
-
-def _resolve(path: Path) -> Path:
-    try:
-        return path.resolve()
-    except OSError as exc:  # the current folder is gone, or links lead in a circle
-        raise UsageError(f"cannot write {path}: {exc.strerror}") from exc
-
-
-def _partial_name(path: Path) -> Path:
-    # Random: a process id comes again, in a container at once, and the file of a run that was
-    # killed would stand in the way. Shortened: any name that the system takes will do.
-    return path.with_name(f".{path.name[:40]}.{os.urandom(4).hex()}.partial")
-
-
-def _file_type(path: Path) -> int | None:
-    """Ask what ``path`` is, as the ``S_IF`` constants of ``stat`` say; None where nothing is."""
-    try:
-        return stat.S_IFMT(path.stat().st_mode)
-    except FileNotFoundError:
-        return None
-    except OSError as exc:
-        raise UsageError(f"cannot write {path}: {exc.strerror}") from exc
-
-
-def _open_new(path: Path, where: Path, mode: Literal["wb", "xb"]) -> IO[bytes]:
-    try:
-        return path.open(mode)
-    except OSError as exc:
-        raise UsageError(f"cannot write into {where}: {exc.strerror}") from exc
-
-
-def _keep_mode(path: Path, partial: Path) -> None:
-    """Give the new file the permissions of the one it replaces."""
-    with suppress(FileNotFoundError):
-        partial.chmod(stat.S_IMODE(path.stat().st_mode))
-
-
-def _check_replaceable(path: Path, marker: str) -> None:
-    kind = _file_type(path)
-    if kind is None:
-        return
-    if kind != stat.S_IFDIR:
-        raise UsageError(f"{path} is a file; give the name of a folder to write")
-    if not (path / marker).exists() and any(path.iterdir()):
-        raise UsageError(
-            f"{path} holds other files and no {marker}: it is not replaced; "
-            "choose another folder or empty this one"
-        )
-
-
-def _replace_folder(new: Path, old: Path) -> None:
-    """Put ``new`` at ``old``; afterwards ``new`` names what was there before, if anything."""
-    if not old.exists():
         try:
-            new.rename(old)
-        except OSError as exc:  # another process was first
-            if exc.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+            yield open_output
+        except OSError:
+            with writing(" or ".join(str(output.given) for output in outputs)):
                 raise
-            _replace_folder(new, old)
-    elif not _exchange(new, old):
-        # Two renames where the system cannot exchange: a reader may miss the folder between.
-        aside = _partial_name(old)
-        old.rename(aside)
-        new.rename(old)
-        shutil.rmtree(aside, ignore_errors=True)
+        for output in outputs:
+            output.finish()
+        publish([(output.partial, output.target) for output in reversed(outputs) if output.partial])
 
 
-def _exchange(a: Path, b: Path) -> bool:
-    """Swap two names in one step with Linux's renameat2; False where it is missing."""
-    try:
-        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
-    except (OSError, AttributeError):
-        return False
-    done: int = renameat2(
-        _AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), ctypes.c_uint(_RENAME_EXCHANGE)
-    )
-    return done == 0
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """An open destination.
+
+    Attributes:
+        given: its name for messages.
+        target: what it names, links followed.
+        stream: what is written to.
+        partial: what is renamed to ``target``; None for what is written in place.
+        descriptor: of ``partial``, with its lock; not that of ``stream``, which may be closed.
+    """
+
+    given: Path
+    target: Path
+    stream: IO[bytes]
+    partial: Path | None = None
+    descriptor: int | None = None
+
+    def finish(self) -> None:
+        """Bring what was written to the disk."""
+        with writing(self.given):
+            self.stream.close()
+            if self.descriptor is not None:
+                os.fsync(self.descriptor)
 
 
-def _sync_tree(folder: Path) -> None:
-    for file in folder.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as stream:
-                os.fsync(stream.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename durable; file systems that cannot sync a folder are left to themselves."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
+def _open_output(path: Path, stack: ExitStack) -> _Output:
+    """Open a destination for as long as ``stack`` lasts."""
+    if is_special(path):
+        output = _Output(path, path, _open_in_place(path))
+    else:
+        target = resolve(path)  # through a link: the file it names is replaced, the link stays
+        refuse_unwritable(target)
         try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            partial, descriptor = stack.enter_context(partial_file(target))
+        except OSError as exc:
+            raise UsageError(f"cannot write into {target.parent}: {exc.strerror}") from exc
+        stream = os.fdopen(os.dup(descriptor), "wb")
+        output = _Output(path, target, stream, partial, descriptor)
+    stack.callback(close_quietly, output.stream)
+    return output
+
+
+def _open_in_place(path: Path) -> IO[bytes]:
+    descriptor = own_descriptor(path)
+    try:
+        # Opened anew, a file behind /dev/stdout would be emptied, and written from its start.
+        return path.open("wb") if descriptor is None else os.fdopen(os.dup(descriptor), "wb")
+    except OSError as exc:
+        raise UsageError(f"cannot write into {path}: {exc.strerror}") from exc

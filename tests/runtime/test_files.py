@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runtime import files
+from runtime import renames
 from runtime.errors import DataError, UsageError
-from runtime.files import atomic_file, atomic_folder, is_special
+from runtime.files import atomic_file, atomic_files, atomic_folder, is_special
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,7 +126,7 @@ def test_a_folder_is_replaced_where_names_cannot_be_exchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without Linux's renameat2 the outcome is the same, and nothing is left over."""
-    monkeypatch.setattr(files, "_exchange", lambda *_: False)
+    monkeypatch.setattr(renames, "exchange", lambda *_: False)
     path = tmp_path / "bundle"
     path.mkdir()
     (path / MARKER).write_text("old")
@@ -250,6 +250,165 @@ def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
     assert path.read_bytes() == b"first too"
 
 
+def test_files_appear_together(tmp_path: Path) -> None:
+    """Until the block ends none of them is there; then all are, whole."""
+    first, second = tmp_path / "out.csv", tmp_path / "sub" / "bad.csv"
+    second.parent.mkdir()
+    second.write_bytes(b"old")
+    with atomic_files() as open_output:
+        open_output(first).write(b"rows")
+        with open_output(second) as stream:
+            stream.write(b"bad rows")
+        assert not first.exists()
+        assert second.read_bytes() == b"old", "closed, and yet not in its place"
+    assert (first.read_bytes(), second.read_bytes()) == (b"rows", b"bad rows")
+    assert names(tmp_path) == ["out.csv", "sub"]
+    assert names(second.parent) == ["bad.csv"]
+
+
+def write_pair(folder: Path, before_end: Callable[[], None] = lambda: None) -> None:
+    """Two files, and something that happens before they take their places."""
+    with atomic_files() as open_output:
+        open_output(folder / "out.csv").write(b"new")
+        open_output(folder / "bad.csv").write(b"new")
+        before_end()
+
+
+def fail() -> None:
+    """A bug."""
+    raise RuntimeError
+
+
+@pytest.fixture(params=["exchange", "links", "neither"])
+def ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What the file system can do: Linux's, any of Unix, and one of a memory card."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    if request.param != "exchange":
+        monkeypatch.setattr(renames, "exchange", lambda *_: False)
+    if request.param == "neither":
+        monkeypatch.setattr(os, "link", refuse)
+    return str(request.param)
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    """Files and what is in them, hidden ones too; None for folders."""
+    return {path.name: None if path.is_dir() else path.read_bytes() for path in folder.iterdir()}
+
+
+def put_pair(folder: Path) -> None:
+    """Outputs from before, which not everybody may read."""
+    for name in ("out.csv", "bad.csv"):
+        (folder / name).write_bytes(b"old")
+        (folder / name).chmod(0o640)
+
+
+@pytest.mark.parametrize("exists", [False, True], ids=["new", "existing"])
+def test_a_bug_leaves_all_files_as_they_were(tmp_path: Path, ways: str, *, exists: bool) -> None:
+    """Before the end of the block nothing has happened, whatever the file system can do."""
+    if exists:
+        put_pair(tmp_path)
+    with pytest.raises(RuntimeError):
+        write_pair(tmp_path, fail)
+    assert contents(tmp_path) == ({"out.csv": b"old", "bad.csv": b"old"} if exists else {}), ways
+
+
+@pytest.mark.parametrize("exists", [False, True], ids=["new", "existing"])
+@pytest.mark.parametrize(("obstacle", "other"), [("out.csv", "bad.csv"), ("bad.csv", "out.csv")])
+def test_when_one_file_cannot_appear_none_does(
+    tmp_path: Path, ways: str, obstacle: str, other: str, *, exists: bool
+) -> None:
+    """A name became a folder meanwhile: what was there before is there again."""
+    if exists:
+        put_pair(tmp_path)
+        (tmp_path / obstacle).unlink()
+    with pytest.raises(DataError, match=f"cannot write .*{obstacle}: Is a directory"):
+        write_pair(tmp_path, (tmp_path / obstacle).mkdir)
+    old = b"new" if ways == "neither" and other == "bad.csv" else b"old"  # as documented
+    assert contents(tmp_path) == {obstacle: None} | ({other: old} if exists else {})
+    if exists:
+        assert stat.S_IMODE((tmp_path / other).stat().st_mode) == 0o640
+
+
+def test_files_are_replaced_together(tmp_path: Path, ways: str) -> None:
+    """Whatever the file system can do, the outcome is the same and nothing is left over."""
+    put_pair(tmp_path)
+    write_pair(tmp_path)
+    assert contents(tmp_path) == {"out.csv": b"new", "bad.csv": b"new"}, ways
+    for path in tmp_path.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_a_file_of_a_group_is_written_once(tmp_path: Path) -> None:
+    """Two outputs under one name would lose one of them."""
+    (tmp_path / "link.csv").symlink_to("out.csv")
+    with atomic_files() as open_output:
+        open_output(tmp_path / "out.csv").write(b"new")
+        with pytest.raises(UsageError, match="is written twice"):
+            open_output(tmp_path / "link.csv")
+    assert (tmp_path / "out.csv").read_bytes() == b"new"
+    assert names(tmp_path) == ["link.csv", "out.csv"]
+
+
+def test_a_full_disk_under_one_file_leaves_none(tmp_path: Path, full_device: Path) -> None:
+    """What shows only when the last bytes are handed over shows before any file appears."""
+
+    def write() -> None:
+        with atomic_files() as open_output:
+            open_output(tmp_path / "out.csv").write(b"rows")
+            open_output(full_device).write(b"little, and so still in memory")
+
+    with pytest.raises(DataError, match=f"cannot write {full_device}: No space left"):
+        write()
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_stream_may_be_closed_by_the_block(tmp_path: Path, *, closed: bool) -> None:
+    """Libraries close what they are given; that is no end before the end."""
+    with atomic_file(tmp_path / "out.csv") as stream:
+        stream.write(b"whole")
+        if closed:
+            stream.close()
+        assert not (tmp_path / "out.csv").exists()
+    assert (tmp_path / "out.csv").read_bytes() == b"whole"
+
+
+OWN_STREAM = """
+import sys
+from pathlib import Path
+from runtime.files import atomic_file
+with atomic_file(Path(sys.argv[1])) as stream:
+    stream.write(b"rows\\n")
+"""
+
+
+@pytest.mark.skipif(not Path("/dev/fd/1").exists(), reason="needs /dev/fd")
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link"])
+@pytest.mark.parametrize("redirection", [">", ">>", "| cat >"])
+def test_an_open_file_is_written_where_it_stands(
+    tmp_path: Path, name: str, redirection: str
+) -> None:
+    """``--out /dev/stdout > file`` neither replaces nor empties it: what else is there stays."""
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    (tmp_path / "file").write_bytes(b"old\n")
+    inode = (tmp_path / "file").stat().st_ino
+    command = f'(echo before; "$0" -c "$1" {name}; echo after) {redirection} file'
+    subprocess.run(["bash", "-c", command, sys.executable, OWN_STREAM], cwd=tmp_path, check=True)
+    kept = b"old\n" if redirection == ">>" else b""
+    assert (tmp_path / "file").read_bytes() == kept + b"before\nrows\nafter\n"
+    assert (tmp_path / "file").stat().st_ino == inode
+    assert names(tmp_path) == ["file", "link"]
+
+
+def test_a_descriptor_that_is_not_open_is_refused() -> None:
+    """A slip in the number is an error of usage."""
+    with pytest.raises(UsageError, match=r"cannot write"), atomic_file(Path("/dev/fd/987")):
+        pytest.fail("the block must not run")
+
+
 def test_devices_are_written_in_place(null_device: Path) -> None:
     """``/dev/null`` as output stays the device it is, also for root."""
     before = null_device.stat()
@@ -335,13 +494,20 @@ def test_special_files_are_told_from_others(path: str, *, special: bool) -> None
 WRITER = """
 import signal, sys
 from pathlib import Path
-from runtime.files import atomic_file, atomic_folder
+from runtime.files import atomic_file, atomic_files, atomic_folder, staged_files
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # also as a job in the background
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 kind, path = sys.argv[1], Path(sys.argv[2])
 if kind == "file":
     with atomic_file(path) as stream:
+        stream.write(b"half")
+        stream.flush()
+        print("writing", flush=True)
+        sys.stdin.read()
+elif kind in {"files", "staged"}:
+    with atomic_files() if kind == "files" else staged_files(path.parent) as open_output:
+        stream = open_output(path if kind == "files" else path.name)
         stream.write(b"half")
         stream.flush()
         print("writing", flush=True)
@@ -354,7 +520,7 @@ else:
 """
 
 
-@pytest.mark.parametrize("kind", ["file", "folder"])
+@pytest.mark.parametrize("kind", ["file", "files", "folder", "staged"])
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
 def test_a_signal_while_writing_leaves_the_destination_as_it_was(
     tmp_path: Path, kind: str, name: str
