@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from runtime.distribution import why_no_distribution
 from runtime.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         maximum: largest value seen in training, in the column's own unit.
         dtype: what the model receives.
         missing: what an empty cell means; ``refused`` makes it a bad cell.
+        quantiles: deciles of the training rows, 0 to 100 %; empty where nobody knows them.
+        shares: of the training rows in each bin of ``distribution.cuts_of(quantiles)``, 0 to 1;
+            empty likewise.
     """
 
     name: str
@@ -38,6 +42,8 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     maximum: float
     dtype: Literal["float32"] = "float32"
     missing: Literal["refused"] = "refused"
+    quantiles: tuple[float, ...] = ()
+    shares: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -47,6 +53,17 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         # A whole number given from Python is written as it is read back.
         msgspec.structs.force_setattr(self, "minimum", float(self.minimum))
         msgspec.structs.force_setattr(self, "maximum", float(self.maximum))
+        msgspec.structs.force_setattr(self, "quantiles", tuple(map(float, self.quantiles)))
+        msgspec.structs.force_setattr(self, "shares", tuple(map(float, self.shares)))
+        if self.quantiles or self.shares:
+            self._check_distribution()
+
+    def _check_distribution(self) -> None:
+        wrong = why_no_distribution(
+            self.quantiles, self.shares, minimum=self.minimum, maximum=self.maximum
+        )
+        if wrong:
+            raise ValueError(f"feature {self.name!r}: {wrong}")
 
 
 class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

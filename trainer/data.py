@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from runtime.distribution import describe_values
 from runtime.errors import UsageError
 from runtime.schema import Feature, Schema
 from trainer.run import Rows
@@ -25,7 +26,7 @@ class Dataset:
     """Rows to learn from and rows to judge by.
 
     Attributes:
-        schema: columns and classes, ranges as seen in the training rows.
+        schema: columns and classes, ranges and deciles as seen in the training rows.
         rows: training and test rows.
     """
 
@@ -75,7 +76,18 @@ def synthetic_products(
 
 
 def _describe(names: tuple[str, ...], features: torch.Tensor) -> Schema:
-    """The products' schema, with the ranges of ``features``, ``(rows, n_features)``."""
-    low, high = features.amin(0).tolist(), features.amax(0).tolist()
-    columns = (Feature(name, *seen) for name, *seen in zip(names, low, high, strict=True))
-    return Schema(target="popular", features=tuple(columns), classes=("no", "yes"))
+    """The products' schema, with the distribution of ``features``, ``(rows, n_features)``."""
+    columns = tuple(map(_describe_column, names, features.T.contiguous()))
+    return Schema(target="popular", features=columns, classes=("no", "yes"))
+
+
+def _describe_column(name: str, values: torch.Tensor) -> Feature:
+    """A feature as the training rows show it; ``values`` is ``(rows,)`` float32."""
+    seen = describe_values(values.numpy())
+    return Feature(
+        name,
+        minimum=seen.quantiles[0],
+        maximum=seen.quantiles[-1],
+        quantiles=seen.quantiles,
+        shares=seen.shares,
+    )

@@ -106,7 +106,11 @@ def _other_order(schema: Schema) -> Schema:
 
 def _wider(schema: Schema) -> Schema:
     features: tuple[Feature, ...] = tuple(
-        msgspec.structs.replace(feature, maximum=10 * feature.maximum)
+        msgspec.structs.replace(
+            feature,
+            maximum=10 * feature.maximum,
+            quantiles=feature.quantiles and (*feature.quantiles[:-1], 10 * feature.maximum),
+        )
         for feature in schema.features
     )
     return msgspec.structs.replace(schema, features=features)

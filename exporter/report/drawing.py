@@ -58,6 +58,6 @@ def short(value: float) -> str:
     return "0" if text == "-0" else text
 
 
-def percent(share: float) -> str:
+def percent(share: float | None) -> str:
     """Write a share as a percentage with one digit after the point."""
-    return NOTHING if math.isnan(share) else f"{100 * share:.1f} %"
+    return NOTHING if share is None or math.isnan(share) else f"{100 * share:.1f} %"

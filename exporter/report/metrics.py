@@ -1,7 +1,7 @@
-"""How good a classifier's answers are, on rows whose class is known.
+"""How good a classifier's probabilities are, on rows whose class is known.
 
-In: labels and probabilities. Out: frozen figures. No errors; what has no value, as the precision
-of a class that was never answered, is NaN.
+In: labels and probabilities. Out: frozen figures. No errors; what has no value, as the accuracy
+in an empty bin, is NaN. ``runtime.confusion`` judges the labels.
 """
 
 from __future__ import annotations
@@ -15,20 +15,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Labels = npt.NDArray[np.int64]
-    Counts = npt.NDArray[np.int64]
     Probabilities = npt.NDArray[np.float64]
 
 BINS = 10
-_NORMAL_95 = 1.959963984540054  # quantile 0.975 of the standard normal distribution
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A share with its 95 % interval, all from 0 to 1."""
-
-    share: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -48,61 +37,6 @@ class Bin:
     rows: int
     confidence: float
     accuracy: float
-
-
-@dataclass(frozen=True)
-class ClassScore:
-    """How well one class is told: ``precision``, ``recall`` and ``f1``, 0 to 1, and its rows."""
-
-    name: str
-    rows: int
-    precision: float
-    recall: float
-    f1: float
-
-
-def wilson(hits: int, rows: int) -> Interval:
-    """Bound a share by Wilson's score interval (Wilson, JASA 22, 1927), 95 %.
-
-    Args:
-        hits: rows that count.
-        rows: all, at least 1.
-
-    Returns:
-        The share and its interval.
-    """
-    share, square = hits / rows, _NORMAL_95**2
-    centre = (share + square / (2 * rows)) / (1 + square / rows)
-    half = (
-        _NORMAL_95
-        * (share * (1 - share) / rows + square / (4 * rows**2)) ** 0.5
-        / (1 + square / rows)
-    )
-    return Interval(share, max(centre - half, 0.0), min(centre + half, 1.0))
-
-
-def confusion(truth: Labels, answers: Labels, classes: int) -> Counts:
-    """Count rows by true class and answered class, ``(classes, classes)`` int64."""
-    counts = np.bincount(truth * classes + answers, minlength=classes * classes)
-    return counts.reshape(classes, classes).astype(np.int64)
-
-
-def class_scores(counts: Counts, names: tuple[str, ...]) -> tuple[ClassScore, ...]:
-    """Precision, recall and F1 of each class from a confusion matrix."""
-    scores = []
-    for at, name in enumerate(names):
-        hits = float(counts[at, at])
-        of_class, answered = int(counts[at].sum()), int(counts[:, at].sum())
-        scores.append(
-            ClassScore(
-                name,
-                of_class,
-                _share(hits, answered),
-                _share(hits, of_class),
-                _share(2 * hits, of_class + answered),
-            )
-        )
-    return tuple(scores)
 
 
 def reliability(truth: Labels, probabilities: Probabilities) -> tuple[Bin, ...]:

@@ -12,11 +12,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from exporter.report import regions, reliability
 from exporter.report.drawing import percent, short
-from exporter.report.metrics import Interval, wilson
 from exporter.report.proven import draw_lines
 from exporter.report.regions import draw_regions
 from exporter.report.reliability import draw_reliability
 from exporter.report.tested import judge_test_rows
+from runtime.confusion import Interval, wilson
 from runtime.manifest import REPORT
 
 if TYPE_CHECKING:

@@ -12,20 +12,16 @@ import numpy as np
 
 from exporter.report.metrics import (
     Bin,
-    ClassScore,
-    Interval,
     brier,
     calibration_error,
-    class_scores,
-    confusion,
     log_loss,
     reliability,
-    wilson,
 )
+from runtime.confusion import ClassScore, Interval, class_scores, confusion, wilson
 
 if TYPE_CHECKING:
     from exporter.report.evidence import Evidence
-    from exporter.report.metrics import Counts
+    from runtime.confusion import Counts
 
 MOST_CLASSES = 12  # a larger matrix says less than its largest mistakes
 _MISTAKES = 20

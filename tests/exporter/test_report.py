@@ -205,34 +205,6 @@ def test_names_are_text_whatever_is_in_them(evidence: Evidence, names: list[str]
 # ---- The figures ----------------------------------------------------------------------------
 
 
-def test_wilson_interval() -> None:
-    """The textbook's example, and shares of nothing and of all keep an interval."""
-    found = metrics.wilson(81, 263)
-    assert (round(found.low, 4), round(found.high, 4)) == (0.2553, 0.3662)
-    assert metrics.wilson(0, 10).low == 0.0
-    assert 0.25 < metrics.wilson(0, 10).high < 0.31
-    assert metrics.wilson(10, 10).high == pytest.approx(1.0)
-
-
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=60))
-def test_scores_are_those_of_a_plain_count(pairs: list[tuple[int, int]]) -> None:
-    """Confusion matrix, precision, recall and F1 against loops over the rows."""
-    truth = np.array([true for true, _ in pairs])
-    answers = np.array([answer for _, answer in pairs])
-    counts = metrics.confusion(truth, answers, 3)
-    for at, score in enumerate(metrics.class_scores(counts, ("a", "b", "c"))):
-        hits = sum(true == answer == at for true, answer in pairs)
-        of_class = sum(true == at for true, _ in pairs)
-        answered = sum(answer == at for _, answer in pairs)
-        assert score.rows == of_class
-        for found, part, whole in (
-            (score.precision, hits, answered),
-            (score.recall, hits, of_class),
-            (score.f1, 2 * hits, of_class + answered),
-        ):
-            assert math.isnan(found) if whole == 0 else found == pytest.approx(part / whole)
-
-
 def test_calibration_by_hand() -> None:
     """Four rows in two bins: 0.9 sure and half right, 0.6 sure and all right."""
     probabilities = np.array([[0.9, 0.1], [0.1, 0.9], [0.6, 0.4], [0.4, 0.6]])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -67,6 +68,13 @@ def test_other_columns_may_be_doubled() -> None:
 
 
 FEATURE = {"name": "price", "minimum": 1, "maximum": 2}
+SEEN: dict[str, Any] = {
+    "name": "price",
+    "minimum": 1,
+    "maximum": 11,
+    "quantiles": [*range(1, 12)],
+    "shares": [0.1] * 10,
+}
 GOOD = {"target": "t", "features": [FEATURE], "classes": ["a", "b"]}
 
 
@@ -82,6 +90,30 @@ GOOD = {"target": "t", "features": [FEATURE], "classes": ["a", "b"]}
         pytest.param({"features": [{**FEATURE, "dtype": "int8"}]}, "dtype", id="other dtype"),
         pytest.param({"features": [{**FEATURE, "missing": "mean"}]}, "missing", id="other policy"),
         pytest.param({"features": [{**FEATURE, "scale": 2}]}, "scale", id="unknown key"),
+        pytest.param(
+            {"features": [{**SEEN, "shares": []}]}, "0 shares for the 10", id="quantiles alone"
+        ),
+        pytest.param({"features": [{**SEEN, "quantiles": []}]}, "0 quant", id="shares alone"),
+        pytest.param(
+            {"features": [{**SEEN, "quantiles": [1, 2]}]}, "2 quantiles instead", id="too few"
+        ),
+        pytest.param(
+            {"features": [{**SEEN, "quantiles": [1, 3, 2, *SEEN["quantiles"][3:]]}]},
+            "ascending",
+            id="quantiles in disorder",
+        ),
+        pytest.param({"features": [{**SEEN, "maximum": 12}]}, "maximum 12", id="other range"),
+        pytest.param(
+            {"features": [{**SEEN, "shares": [0.1] * 9}]}, "9 shares for the 10", id="shares lack"
+        ),
+        pytest.param(
+            {"features": [{**SEEN, "shares": [0.2] * 10}]}, "with the sum 1", id="shares sum to 2"
+        ),
+        pytest.param(
+            {"features": [{**SEEN, "shares": [0.2, -0.2, *[0.125] * 8]}]},
+            "from 0 to 1",
+            id="negative share",
+        ),
         pytest.param({"features": ["price"]}, "object", id="feature as text"),
         pytest.param({"features": {"price": 1}}, "array", id="features as object"),
         pytest.param({"classes": ["a"]}, "at least two classes", id="one class"),
@@ -103,6 +135,15 @@ def test_a_schema_survives_being_stored() -> None:
     again = msgspec.json.decode(SCHEMA.to_json(), type=Schema)
     assert again == SCHEMA
     assert again.to_json() == SCHEMA.to_json()
+
+
+def test_a_feature_may_say_how_training_was_distributed() -> None:
+    """Whole numbers in it are stored as they are read back; without it a feature is one too."""
+    feature = msgspec.json.decode(json.dumps(SEEN), type=Feature)
+    assert feature == Feature(**SEEN)
+    assert feature.quantiles == tuple(map(float, range(1, 12)))
+    assert msgspec.json.decode(msgspec.json.encode(Feature(**SEEN)), type=Feature) == feature
+    assert Feature("price", 1, 11).quantiles == Feature("price", 1, 11).shares == ()
 
 
 def test_a_value_is_rounded_once_from_float64() -> None:

@@ -41,6 +41,15 @@ def test_labels_and_ranges_follow_from_the_features() -> None:
     assert seen == [(float(low), float(high)) for low, high in expected]
 
 
+def test_the_schema_says_how_the_training_rows_are_distributed() -> None:
+    """Deciles are values of the training rows, and a tenth of these rows lies in each bin."""
+    dataset = synthetic_products(5, train_rows=1000)
+    for feature, values in zip(dataset.schema.features, dataset.rows.train_features.T, strict=True):
+        ordered = sorted(values.tolist())
+        assert feature.quantiles == (ordered[0], *ordered[99::100])
+        assert feature.shares == (0.1,) * 10
+
+
 def test_the_same_seed_draws_the_same_products() -> None:
     """A digest stands for the data, and seeds equal in their low 32 bits differ."""
     digests = [synthetic_products(seed).digest() for seed in (4, 4, 5, 4 + 2**32)]

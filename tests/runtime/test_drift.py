@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime import drift as module
+from runtime.distribution import describe_values
+from runtime.drift import Drift, DriftReport, stability_index
+from runtime.errors import UsageError
+from runtime.manifest import to_json
+from runtime.schema import Feature, Schema
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runtime.schema import Float32Matrix
+
+RANDOM = np.random.default_rng(7)
+TRAINING = np.column_stack(
+    [RANDOM.normal(size=1000), RANDOM.integers(1, 6, 1000), np.full(1000, 3.0)]
+).astype(np.float32)
+NAMES = ("height", "stars", "constant")
+
+
+def schema_of(rows: Float32Matrix, names: Sequence[str] = NAMES) -> Schema:
+    """A schema as the trainer makes it from these rows."""
+    features = []
+    for name, values in zip(names, rows.T, strict=True):
+        seen = describe_values(values)
+        features.append(
+            Feature(
+                name,
+                seen.quantiles[0],
+                seen.quantiles[-1],
+                quantiles=seen.quantiles,
+                shares=seen.shares,
+            )
+        )
+    return Schema("kind", tuple(features), ("no", "yes"))
+
+
+SCHEMA = schema_of(TRAINING)
+
+
+def report_of(rows: Float32Matrix, schema: Schema = SCHEMA) -> DriftReport:
+    """All rows in one block."""
+    drift = Drift(schema)
+    drift.add(rows, 1)
+    return drift.report()
+
+
+def test_the_rows_of_training_have_not_drifted() -> None:
+    """The same rows give an index of exactly 0, the same deciles and nothing out of range."""
+    report = report_of(TRAINING[::-1])
+    assert report.rows == report.sampled_rows == 1000
+    for feature, seen in zip(report.features, SCHEMA.features, strict=True):
+        assert (feature.psi, feature.reading) == (0, "stable")
+        assert feature.quantiles == feature.training_quantiles == seen.quantiles
+        assert (feature.below, feature.above) == (0, 0)
+        assert (feature.minimum, feature.maximum) == (seen.minimum, seen.maximum)
+        assert [each.training for each in feature.bins] == [each.scored for each in feature.bins]
+
+
+BLOCKS = st.lists(st.integers(0, 40), min_size=1, max_size=8)
+
+
+@given(cuts=BLOCKS, other=BLOCKS, seed=st.integers(0, 2**32), capacity=st.integers(1, 60))
+def test_blocks_and_their_order_do_not_show(
+    cuts: list[int], other: list[int], seed: int, capacity: int
+) -> None:
+    """The report is the same bytes however rows are cut, also where only some are sampled."""
+    random = np.random.default_rng(seed)
+    rows = random.normal(size=(120, 3)).astype(np.float32).round(1)
+    good = random.random(120) < 0.8
+    reports = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_SAMPLE_VALUES", 3 * capacity)
+        patch.setattr(module, "_FEWEST_SAMPLED", 1)
+        for ends in (cuts, other, [120]):
+            drift = Drift(SCHEMA)
+            bounds = [0, *np.minimum(np.cumsum(ends), 120).tolist(), 120]
+            pairs = list(pairwise(bounds))
+            for start, end in random.permutation(np.array(pairs)).tolist():
+                chosen = good[start:end]
+                drift.add(rows[start:end][chosen], start + 1, None if chosen.all() else chosen)
+            reports.append(to_json(drift.report()))
+    assert reports[0] == reports[1] == reports[2]
+
+
+@given(
+    st.lists(st.floats(-4, 8, width=32), min_size=1, max_size=50),
+    st.lists(st.floats(-4, 8, width=32) | st.integers(1, 5), min_size=1, max_size=50),
+)
+def test_counts_are_those_of_a_plain_count(training: list[float], scored: list[float]) -> None:
+    """Bins, out-of-range counts and extremes against loops over the rows."""
+    schema = schema_of(np.array(training, dtype=np.float32)[:, None], ("f",))
+    (feature,) = report_of(np.array(scored, dtype=np.float32)[:, None], schema).features
+    assert feature.below == sum(value < min(training) for value in scored)
+    assert feature.above == sum(value > max(training) for value in scored)
+    assert (feature.minimum, feature.maximum) == (min(scored), max(scored))
+    low, index = -math.inf, 0.0
+    for each in feature.bins:
+        high = math.inf if each.upper is None else each.upper
+        e = sum(low < value <= high for value in training) / len(training)
+        a = sum(low < value <= high for value in scored) / len(scored)
+        assert [each.training, each.scored] == pytest.approx([e, a])
+        assert each.training > 0
+        a, e = max(a, 1e-4), max(e, 1e-4)
+        index += (a - e) * math.log(a / e)
+        low = high
+    assert feature.psi == pytest.approx(index, abs=1e-12)
+
+
+def test_the_index_of_equal_shares_is_nothing_and_of_an_empty_bin_finite() -> None:
+    """As in the formula; an empty bin counts as a ten-thousandth."""
+    assert stability_index([0.1] * 10, [0.1] * 10) == 0
+    assert stability_index([0.5, 0.5], [0.4, 0.6]) == pytest.approx(
+        -0.1 * math.log(0.8) + 0.1 * math.log(1.2)
+    )
+    assert stability_index([0.5, 0.5], [1.0, 0.0]) == pytest.approx(
+        0.5 * math.log(2) - 0.4999 * math.log(0.0001 / 0.5)
+    )
+
+
+@pytest.mark.parametrize(
+    ("shift", "reading"), [(0, "stable"), (0.4, "shifted"), (1, "drifted"), (-1, "drifted")]
+)
+def test_a_shift_is_read_as_usual(shift: float, reading: str) -> None:
+    """Rows of training's distribution are stable; moved by a standard deviation they are not."""
+    training = RANDOM.normal(size=(20_000, 1)).astype(np.float32)
+    scored = (RANDOM.normal(size=(20_000, 1)) + shift).astype(np.float32)
+    (feature,) = report_of(scored, schema_of(training, ("f",))).features
+    assert feature.reading == reading
+
+
+def test_a_shift_among_few_values_shows() -> None:
+    """Ones that become more frequent are drift, wherever the deciles lie."""
+    few = np.repeat(np.array([[0.0], [1.0]], dtype=np.float32), [950, 50], axis=0)
+    more = np.repeat(np.array([[0.0], [1.0]], dtype=np.float32), [500, 500], axis=0)
+    for training, scored in ((few, more), (1 - few, 1 - more), (more, few)):
+        (feature,) = report_of(scored, schema_of(training, ("f",))).features
+        assert feature.reading == "drifted"
+
+
+@pytest.mark.parametrize("rows", [0, 1, 199])
+def test_few_rows_are_not_read(rows: int) -> None:
+    """So few rows differ by chance; their figures stand there, without a reading."""
+    report = report_of(TRAINING[:rows])
+    assert report.rows == rows
+    assert {feature.reading for feature in report.features} == {"too few rows"}
+    assert {feature.psi is None for feature in report.features} == {rows == 0}
+    assert {len(feature.quantiles) for feature in report.features} == {11 if rows else 0}
+
+
+def test_quantiles_of_many_rows_are_near_the_exact_ones() -> None:
+    """Beyond the sample's size ranks are off by less than 1.1 %; memory stays constant."""
+    rows = RANDOM.random((300_000, 1)).astype(np.float32)
+    schema = schema_of(rows[:1000], ("f",))
+    drift = Drift(schema)
+    for start in range(0, len(rows), 50_000):
+        drift.add(rows[start : start + 50_000], start + 1)
+    report = drift.report()
+    assert 2**15 < report.sampled_rows <= 2**16
+    for tenth, value in enumerate(report.features[0].quantiles):
+        assert abs((rows <= value).mean() - tenth / 10) < 0.011
+
+
+@pytest.mark.parametrize("period", [2, 8, 10, 64, 1000, 2**14])
+def test_a_period_in_the_data_does_not_fool_the_sample(period: int) -> None:
+    """Rows that repeat are sampled as evenly as others, and so are sorted ones."""
+    count = 200_000
+    schema = schema_of(TRAINING[:, :2], ("f", "sorted"))
+    drift = Drift(schema)
+    numbers = np.arange(count)
+    drift.add(np.column_stack([numbers % period, numbers]).astype(np.float32), 1)
+    repeated, ordered = drift.report().features
+    for tenth in range(1, 10):
+        assert abs(ordered.quantiles[tenth] / count - tenth / 10) < 0.001
+        below = (numbers % period < repeated.quantiles[tenth]).mean()
+        upto = (numbers % period <= repeated.quantiles[tenth]).mean()
+        assert below - 0.011 <= tenth / 10 <= upto + 0.011
+
+
+def test_a_bundle_without_quantiles_says_what_to_do() -> None:
+    """The features without are named, five at most, and both ways out."""
+    features = [Feature(f"f{number}", 0, 1) for number in range(7)]
+    with pytest.raises(UsageError, match=r"no quantiles for 'f0', 'f1', .*, 'f4', …: fit and") as e:
+        Drift(Schema("kind", (*SCHEMA.features, *features), ("a", "b")))
+    assert "leave out --drift" in str(e.value)
+
+
+def test_a_report_survives_being_stored() -> None:
+    """It is plain JSON, with null where a figure does not exist."""
+    for rows in (0, 500):
+        report = report_of(TRAINING[:rows])
+        assert msgspec.json.decode(to_json(report), type=DriftReport) == report
