@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from runtime.predictor import Prediction, Predictor
     from runtime.schema import Feature, Schema
     from runtime.scoring import score_file
-    from runtime.tally import Summary
+    from runtime.summary import Summary
 
 __all__ = ["Feature", "Options", "Prediction", "Predictor", "Schema", "Summary", "score_file"]
 
@@ -20,7 +20,7 @@ _HOME = {
     "Prediction": "runtime.predictor",
     "Predictor": "runtime.predictor",
     "Schema": "runtime.schema",
-    "Summary": "runtime.tally",
+    "Summary": "runtime.summary",
     "score_file": "runtime.scoring",
 }
 

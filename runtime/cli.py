@@ -14,7 +14,7 @@ from runtime.errors import ParityError
 from runtime.files import STANDARD_STREAM
 
 if TYPE_CHECKING:
-    from runtime.tally import Summary
+    from runtime.summary import Summary
 
 app = new_app("runtime", "Score files with a proven bundle, without torch.")
 

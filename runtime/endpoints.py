@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from runtime.errors import DataError, UsageError
-from runtime.files import STANDARD_STREAM, atomic_file, is_special, writing
+from runtime.files import STANDARD_STREAM, atomic_files, is_special, writing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from runtime.options import Options
     from runtime.tables.csv_reader import Source
@@ -48,27 +48,27 @@ class Sink:
             self.stream.flush()
 
 
-def refuse_same(source: Path, out: Path, rejects: Path | None) -> None:
+def refuse_same(source: Path, out: Path, *beside: Path | None) -> None:
     """Refuse to write over what is being read, or two outputs into one file.
 
     Args:
         source: what is read.
         out: where the rows go.
-        rejects: where bad rows are listed, if anywhere.
+        *beside: other outputs.
 
     Raises:
         UsageError: when two of them are one file, by whatever name.
     """
     read = _identity(source, Path("/dev/stdin"))
-    written = _identity(out, Path("/dev/stdout"))
-    listed = _identity(rejects, rejects) if rejects else None
-    for target, identity in ((out, written), (rejects, listed)):
+    outputs = [out, *(path for path in beside if path)]
+    seen: dict[object, Path] = {}
+    for path in outputs:
+        identity = _identity(path, Path("/dev/stdout"))
         if read is not None and identity == read:
-            raise UsageError(f"{target} is the input; give another name to write to")
-    if rejects and (
-        os.path.realpath(rejects) == os.path.realpath(out) or (listed and listed == written)
-    ):
-        raise UsageError(f"{rejects} is both the output and the list of bad rows")
+            raise UsageError(f"{path} is the input; give another name to write to")
+        for key in {identity, os.path.realpath(path)} - {None}:
+            if seen.setdefault(key, path) is not path and not is_special(path):
+                raise UsageError(f"{path} is written twice; give each output a name of its own")
 
 
 def rejects_path(out: Path, options: Options) -> Path | None:
@@ -143,20 +143,17 @@ def open_source(source: Path) -> Iterator[Source]:
 
 
 @contextmanager
-def open_sink(out: Path) -> Iterator[Sink]:
-    """Open an output; a file appears when it is complete, ``-`` is standard output.
-
-    Args:
-        out: destination.
+def open_sinks() -> Iterator[Callable[[Path], Sink]]:
+    """Open outputs that appear together when the block ends without an error.
 
     Yields:
-        Where to write.
-
-    Raises:
-        UsageError: when nothing can be written there.
+        What opens one more; ``-`` is standard output. The output opened first appears last.
     """
-    if out == STANDARD_STREAM:
-        yield Sink("standard output", sys.stdout.buffer)
-        return
-    with atomic_file(out) as stream:
-        yield Sink(str(out), stream)
+    with atomic_files() as open_file:
+
+        def open_sink(path: Path) -> Sink:
+            if path == STANDARD_STREAM:
+                return Sink("standard output", sys.stdout.buffer)
+            return Sink(str(path), open_file(path))
+
+        yield open_sink

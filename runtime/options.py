@@ -23,6 +23,8 @@ class Options:
         proba: add one column a class with its probability.
         prefix: put before each new column's name.
         rejects: where bad rows are listed; by default the output's name and ``.rejects.csv``.
+        truth: name of the column that holds the true class, to judge the answers by.
+        drift: where to write how the rows differ from training's, as JSON.
         threads: how many blocks are scored at once; by default one a processor, at most 8.
     """
 
@@ -31,6 +33,8 @@ class Options:
     proba: bool = False
     prefix: str = ""
     rejects: Path | None = None
+    truth: str | None = None
+    drift: Path | None = None
     threads: int | None = None
 
     def __post_init__(self) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from runtime.bundle import Bundle
     from runtime.choices import ProviderChoice
     from runtime.options import Options
-    from runtime.tally import Summary
+    from runtime.summary import Summary
 
 Frame = TypeVar("Frame")
 

@@ -1,7 +1,7 @@
-"""Count while scoring, and sum up.
+"""Count while scoring.
 
-In: what came of each block, in order. Out: a ``Summary``; a ``BadRowsError`` where bad rows are
-refused, with the first of them and what would go on.
+In: what came of each block, in order. Out: counts; a ``BadRowsError`` where bad rows are refused,
+with the first of them and what would go on.
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
+from runtime.endpoints import describe_loss, source_name
 from runtime.errors import BadRowsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from runtime.options import Options
     from runtime.tables.table import BadRow
 
 _SHOWN_BAD_ROWS = 10
@@ -45,36 +47,6 @@ class Clock:
         self.seconds.update(other.seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What was done.
-
-    Attributes:
-        rows: records read.
-        scored: records with an answer.
-        rejected: records without one.
-        reasons: how many records were rejected, by reason.
-        provider: what the model ran on.
-        seconds: wall time.
-        stages: seconds by stage, over all threads.
-        rejects: where rejected records are listed, if they are.
-    """
-
-    rows: int
-    scored: int
-    rejected: int
-    reasons: dict[str, int]
-    provider: str
-    seconds: float
-    stages: dict[str, float] = field(default_factory=dict)
-    rejects: Path | None = None
-
-    @property
-    def rows_per_second(self) -> float:
-        """Records read a second."""
-        return self.rows / self.seconds
-
-
 @dataclass(slots=True)
 class Tally:
     """Counts, and the bad rows to show.
@@ -96,6 +68,25 @@ class Tally:
     reasons: Counter[str] = field(default_factory=Counter)
     first: list[BadRow] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
+
+    @classmethod
+    def of(cls, source: Path, out: Path, options: Options) -> Self:
+        """Start counting a file's records.
+
+        Args:
+            source: the table.
+            out: where its rows go.
+            options: how it is scored.
+
+        Returns:
+            A tally without records.
+        """
+        return cls(
+            source_name(source),
+            refuses_bad=options.bad_rows == "fail",
+            consequence=describe_loss(out),
+            advice="--bad-rows reject or --bad-rows null",
+        )
 
     @property
     def refused(self) -> bool:
@@ -135,28 +126,6 @@ class Tally:
                 f"{self.where}: {self.rows} records were read, {self.written} written and "
                 f"{left_out} left out: a bug of onnxferry, and nothing was published"
             )
-
-    def sum_up(self, provider: str, seconds: float, rejects: Path | None) -> Summary:
-        """Make the summary.
-
-        Args:
-            provider: what the model ran on.
-            seconds: wall time.
-            rejects: where rejected records are listed, if they are.
-
-        Returns:
-            The summary.
-        """
-        return Summary(
-            rows=self.rows,
-            scored=self.rows - self.rejected,
-            rejected=self.rejected,
-            reasons=dict(self.reasons),
-            provider=provider,
-            seconds=seconds,
-            stages=dict(self.clock.seconds),
-            rejects=rejects,
-        )
 
     def _describe_bad(self) -> str:
         """List the first bad rows and say which options would go on."""

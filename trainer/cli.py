@@ -13,7 +13,7 @@ import typer
 
 from runtime import console
 from runtime.command_line import DEFAULT_RUN, JsonOption, new_app
-from runtime.endpoints import open_sink
+from runtime.endpoints import open_sinks
 from runtime.files import STANDARD_STREAM
 from trainer.config import DeviceChoice, Preset, configure
 from trainer.seeds import DEFAULT_SEED
@@ -37,7 +37,8 @@ def sample(
     """Write synthetic products: price, rating, popular."""
     from trainer.sample import write_sample
 
-    with console.until_reader_leaves(), open_sink(out) as sink:
+    with console.until_reader_leaves(), open_sinks() as open_sink:
+        sink = open_sink(out)
         write_sample(sink, rows, seed=seed)
         sink.flush()
     where = "standard output" if out == STANDARD_STREAM else str(out)

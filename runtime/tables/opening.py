@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from runtime.endpoints import open_sink, open_source, source_name
+from runtime.endpoints import open_source, source_name
 from runtime.errors import SchemaError
 from runtime.tables.csv_output import CsvAppend, CsvOutput
 from runtime.tables.csv_reader import CsvReader
@@ -55,37 +55,38 @@ def open_table(source: Path) -> Iterator[Table]:
             yield ArrowTable(batches, where=where)
 
 
-@contextmanager
 def open_output(
-    out: Path, table: Table, carried: Sequence[int], columns: NewColumns
-) -> Iterator[Output[Any]]:
+    sink: Sink, out: Path, table: Table, carried: Sequence[int], columns: NewColumns
+) -> Output[Any]:
     """Begin a scored table.
 
     Args:
-        out: a file, or ``-``.
+        sink: what is written to.
+        out: its path, which tells the format.
         table: that is scored.
         carried: positions of its columns that are carried along.
         columns: that are added.
 
-    Yields:
+    Returns:
         What the blocks are written to.
     """
     names = [table.columns[at] for at in carried]
-    with open_sink(out) as sink:
-        if _kind(out) != "csv":
-            yield _arrow_output(sink, _kind(out), table, carried, columns)
-        elif isinstance(table, CsvTable) and len(carried) == len(table.columns):
-            yield CsvAppend(sink, columns.names, table)
-        else:
-            yield CsvOutput(sink, columns.names, columns=carried, carried=names)
+    if _kind(out) != "csv":
+        return _arrow_output(sink, _kind(out), table, carried, columns)
+    if isinstance(table, CsvTable) and len(carried) == len(table.columns):
+        return CsvAppend(sink, columns.names, table)
+    return CsvOutput(sink, columns.names, columns=carried, carried=names)
 
 
-def choose_columns(columns: Sequence[str], wanted: Sequence[str] | None) -> tuple[int, ...]:
-    """Find the columns that are carried along.
+def choose_columns(
+    columns: Sequence[str], wanted: Sequence[str] | None, option: str
+) -> tuple[int, ...]:
+    """Find columns by their names.
 
     Args:
         columns: of the table.
         wanted: their names, in the order of the output; None for all.
+        option: that names them, for messages.
 
     Returns:
         Their positions.
@@ -99,7 +100,7 @@ def choose_columns(columns: Sequence[str], wanted: Sequence[str] | None) -> tupl
         if columns.count(name) != 1:
             found = "no column" if name not in columns else f"{columns.count(name)} columns"
             raise SchemaError(
-                f"--columns: the table has {found} {name!r}; it has {', '.join(map(repr, columns))}"
+                f"{option}: the table has {found} {name!r}; it has {', '.join(map(repr, columns))}"
             )
     return tuple(columns.index(name) for name in wanted)
 

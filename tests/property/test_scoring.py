@@ -23,7 +23,7 @@ from runtime.tables import opening
 from runtime.tables.csv_reader import CsvReader
 
 if TYPE_CHECKING:
-    from runtime.tally import Summary
+    from runtime.summary import Summary
 
 PREDICTOR = functools.cache(
     lambda: Predictor.open(Path(__file__).parents[1] / "data" / "bundle", provider="cpu")

@@ -22,7 +22,7 @@ from runtime.tables.csv_reader import CsvReader
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runtime.tally import Summary
+    from runtime.summary import Summary
 
     Score = Callable[..., tuple[bytes, Summary]]
 
@@ -433,7 +433,7 @@ def test_two_outputs_need_two_files(
     source.write_bytes(b"price,rating\n1,2\n")
     if exists or other is hard_linked:
         out.write_bytes(b"old")
-    with pytest.raises(UsageError, match="is both the output and the list of bad rows"):
+    with pytest.raises(UsageError, match="is written twice"):
         score_file(predictor, source, out, Options(bad_rows="reject", rejects=other(out)))
 
 
