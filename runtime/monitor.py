@@ -28,7 +28,11 @@ if TYPE_CHECKING:
 
 
 class Monitor:
-    """What has been seen so far; ``count`` may be called in any thread, ``add`` in one."""
+    """What has been seen so far; ``count`` may be called in any thread, ``add`` in one.
+
+    Attributes:
+        records_before: how many records the tables before this one had.
+    """
 
     def __init__(self, schema: Schema, *, truth: bool, drift: bool) -> None:
         """Start with no rows.
@@ -42,6 +46,7 @@ class Monitor:
             UsageError: when the schema does not say how training's rows were distributed, or has
                 too many classes for a matrix of them.
         """
+        self.records_before = 0
         self._ranges = Ranges(schema)
         self._truth = Truth(schema.classes) if truth else None
         self._drift = Drift(schema) if drift else None
@@ -70,7 +75,7 @@ class Monitor:
         """
         self._ranges.counts += outside
         if self._drift:
-            self._drift.add(parsed.features, first_record, parsed.good)
+            self._drift.add(parsed.features, self.records_before + first_record, parsed.good)
         if self._truth and truth is not None:
             self._truth.add(truth, outputs.label)
 
