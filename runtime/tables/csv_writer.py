@@ -5,14 +5,13 @@ In: blocks as they were read and arrays of the new columns' cells. Out: bytes.
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from runtime.tables.arrow import binary_array, binary_scalar, number_array, whole_bytes
+from runtime.tables.dialect import COMMA, Dialect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,16 +24,55 @@ if TYPE_CHECKING:
 REJECTS_HEADER = ("record", "line", "column", "value", "reason", "text")
 
 
-def encode_cell(text: str) -> bytes:
-    """Write one cell, quoted where it has to be."""
-    return encode_record([text]).removesuffix(b"\n") if text else b""
+def encode_cell(text: str, dialect: Dialect = COMMA) -> bytes:
+    """Write one cell, quoted where it has to be.
+
+    Args:
+        text: what was decoded with surrogateescape comes out as it was read.
+        dialect: of the table.
+
+    Returns:
+        The cell.
+
+    Raises:
+        DataError: when the table's encoding has no such character.
+    """
+    return quote(dialect.encoding.encode(text), dialect)
 
 
-def encode_record(cells: Sequence[str]) -> bytes:
-    """Write one record of text cells, quoted where they have to be, with a line end."""
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\r\n").writerow(cells)  # what it ends with, it quotes
-    return buffer.getvalue().removesuffix("\r\n").encode(errors="surrogateescape") + b"\n"
+def encode_record(cells: Sequence[str | bytes], dialect: Dialect = COMMA) -> bytes:
+    """Write one record, its cells quoted where they have to be, with a line end.
+
+    Args:
+        cells: text, or bytes in the dialect's encoding.
+        dialect: of the table.
+
+    Returns:
+        The record.
+
+    Raises:
+        DataError: when the table's encoding has not all of the characters.
+    """
+    encoded = [
+        quote(cell, dialect) if isinstance(cell, bytes) else encode_cell(cell, dialect)
+        for cell in cells
+    ]
+    return (dialect.delimiter.join(encoded) or b'""') + b"\n"  # a blank line is no record
+
+
+def quote(cell: bytes, dialect: Dialect) -> bytes:
+    """Put quotes around a cell that needs them.
+
+    Args:
+        cell: its content, in the dialect's encoding.
+        dialect: of the table.
+
+    Returns:
+        The cell as it is written.
+    """
+    if not any(sign in cell for sign in (dialect.delimiter, b'"', b"\n", b"\r")):
+        return cell
+    return b'"' + cell.replace(b'"', b'""') + b'"'
 
 
 def choose_text(choices: Sequence[bytes], index: npt.NDArray[np.int64]) -> pa.Array:
@@ -50,16 +88,22 @@ def choose_text(choices: Sequence[bytes], index: npt.NDArray[np.int64]) -> pa.Ar
     return binary_array(choices).take(number_array(index))
 
 
-def format_floats(values: npt.NDArray[np.float32]) -> pa.Array:
+def format_floats(values: npt.NDArray[np.float32], dialect: Dialect = COMMA) -> pa.Array:
     """Write float32 numbers in the fewest digits that read back as the same number.
 
     Args:
         values: ``(rows,)`` float32.
+        dialect: of the table; its decimal sign is used, in quotes where it is the delimiter too.
 
     Returns:
         ``(rows,)`` binary.
     """
-    return pc.cast(number_array(values), pa.string()).cast(pa.binary())
+    text = pc.cast(number_array(values), pa.string())
+    if dialect.decimal != ".":
+        text = pc.replace_substring(text, ".", dialect.decimal)
+        if dialect.decimal.encode() == dialect.delimiter:
+            text = pc.replace_substring_regex(text, "^.*,.*$", r'"\0"')
+    return text.cast(pa.binary())
 
 
 def join_fields(fields: Sequence[pa.Array]) -> memoryview:
@@ -74,21 +118,19 @@ def join_fields(fields: Sequence[pa.Array]) -> memoryview:
     return whole_bytes(pc.binary_join_element_wise(*fields, binary_scalar(b"")))
 
 
-def encode_rejects(bad: Iterable[BadRow]) -> bytes:
+def encode_rejects(bad: Iterable[BadRow], dialect: Dialect = COMMA) -> bytes:
     """Write bad rows as records of the rejects file.
 
-    Bytes that are no UTF-8 come out as they were read.
+    Args:
+        bad: the rows.
+        dialect: of the table, and of this file: the rows' text comes out as it was read.
+
+    Returns:
+        The records.
     """
     return b"".join(
         encode_record(
-            [
-                str(row.record),
-                str(row.line),
-                row.column,
-                row.value,
-                row.reason,
-                row.text.decode(errors="surrogateescape"),
-            ]
+            [str(row.record), str(row.line), row.column, row.value, row.reason, row.text], dialect
         )
         for row in bad
     )

@@ -22,12 +22,13 @@ from runtime.tables.arrow import (
     whole_bytes,
 )
 from runtime.tables.cells import parse_numbers, why_bad
-from runtime.tables.records import DELIMITER, count_lines, find_delimiters
+from runtime.tables.records import count_lines, find_delimiters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from runtime.tables.csv_reader import Block
+    from runtime.tables.dialect import Dialect
 
 TOO_FEW = "too few fields"
 TOO_MANY = "too many fields"
@@ -117,7 +118,7 @@ def without_answer(block: Block, parsed: Parsed, answered: npt.NDArray[np.bool_]
 def _parse_clean(block: Block, n_columns: int, features: Sequence[int]) -> Float32Matrix | None:
     """Parse a block in which every record is good; None when one is not."""
     try:
-        table = _arrow_read(block.data, n_columns, features, pa.float64())
+        table = _arrow_read(block.data, n_columns, features, block.dialect, pa.float64())
     except pa.ArrowInvalid:
         return None
     if table.num_rows != len(block) or any(column.null_count for column in table.columns):
@@ -128,18 +129,20 @@ def _parse_clean(block: Block, n_columns: int, features: Sequence[int]) -> Float
 
 def _parse_dirty(block: Block, columns: Sequence[str], features: Sequence[int]) -> Parsed:
     """Parse a block with bad records in it, each cell looked at."""
-    delimiters = find_delimiters(block.data, DELIMITER[0])
+    delimiters = find_delimiters(block.data, block.dialect.delimiter[0])
     n_fields = np.diff(np.searchsorted(delimiters, block.bounds)) + 1
     fits = n_fields == len(columns)
     cells = _read_cells(block, fits, len(columns), features)
-    matrix = to_float32([parse_numbers(column) for column in cells])
+    matrix = to_float32([parse_numbers(column, block.dialect.decimal) for column in cells])
     usable = np.isfinite(matrix)
     good = fits & usable.all(axis=1)
     faults: dict[int, _Fault] = {}
     for index in np.flatnonzero(~good).tolist():
         if fits[index]:
             first = int(np.argmin(usable[index]))
-            faults[index] = _bad_cell(columns[features[first]], cells[first][index].as_py())
+            faults[index] = _bad_cell(
+                columns[features[first]], cells[first][index].as_py(), block.dialect
+            )
         else:
             faults[index] = _misfit(int(n_fields[index]), len(columns))
     return Parsed(matrix[good], good, tuple(_bad_rows(block, faults)))
@@ -152,9 +155,9 @@ def _read_cells(
     data = block.data
     if not fits.all():
         # Something that fits stands in; its line break joins none before or after it.
-        stand_in = binary_scalar(b"\r" + DELIMITER * (n_columns - 1) + b"0")
+        stand_in = binary_scalar(b"\r" + block.dialect.delimiter * (n_columns - 1) + b"0")
         data = bytes(whole_bytes(pc.if_else(bool_array(fits), block.pieces(), stand_in)))
-    table = _arrow_read(data, n_columns, features, pa.binary())
+    table = _arrow_read(data, n_columns, features, block.dialect, pa.binary())
     if table.num_rows != len(block):
         raise RuntimeError(
             f"found {len(block)} records from {block.first_record} on, parsed {table.num_rows}"
@@ -163,7 +166,7 @@ def _read_cells(
 
 
 def _arrow_read(
-    data: bytes, n_columns: int, features: Sequence[int], kind: pa.DataType
+    data: bytes, n_columns: int, features: Sequence[int], dialect: Dialect, kind: pa.DataType
 ) -> pa.Table:
     """Let pyarrow split a block's bytes into fields and convert those of the feature columns."""
     if n_columns == 1:  # here an empty line is a record, also as the first or last one
@@ -177,13 +180,16 @@ def _arrow_read(
             column_names=[str(position) for position in range(n_columns)],
         ),
         parse_options=arrow_csv.ParseOptions(
-            newlines_in_values=True, ignore_empty_lines=n_columns > 1
+            delimiter=dialect.delimiter.decode(),
+            newlines_in_values=True,
+            ignore_empty_lines=n_columns > 1,
         ),
         convert_options=arrow_csv.ConvertOptions(
             include_columns=wanted,
             column_types=dict.fromkeys(wanted, kind),
             null_values=[""],
             strings_can_be_null=False,
+            decimal_point=dialect.decimal,
         ),
     )
 
@@ -197,8 +203,9 @@ def _misfit(found: int, expected: int) -> _Fault:
     return _Fault(f"{reason} ({found} instead of {expected})")
 
 
-def _bad_cell(column: str, cell: bytes) -> _Fault:
-    return _Fault(why_bad(cell), column, cell.decode(errors="backslashreplace"))
+def _bad_cell(column: str, cell: bytes, dialect: Dialect) -> _Fault:
+    value = dialect.encoding.decode(cell, "backslashreplace")
+    return _Fault(why_bad(cell, dialect), column, value)
 
 
 def _bad_rows(block: Block, faults: Mapping[int, _Fault]) -> Iterator[BadRow]:
