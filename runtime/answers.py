@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from runtime.errors import SchemaError
 from runtime.tables.arrow import binary_array, bool_array, number_array
+from runtime.tables.text_cells import pack_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from runtime.tables.table import BadRow, Parsed
 
 LABEL = pa.dictionary(pa.int32(), pa.string())
-REASON = pa.dictionary(pa.int32(), pa.binary())  # it can hold bytes of the table
+REASON = pa.dictionary(pa.int32(), pa.binary())  # see ``pack_text``
 PROBABILITY = pa.float32()
 
 
@@ -131,7 +132,7 @@ def _spread(values: npt.NDArray[Any], good: npt.NDArray[np.bool_] | None) -> pa.
 
 def _reasons(parsed: Parsed, rows: int) -> pa.Array:
     """Say of each record why it has no answer, null where it has one."""
-    sentences = binary_array([row.sentence.encode(errors="surrogateescape") for row in parsed.bad])
+    sentences = binary_array([pack_text(row.sentence) for row in parsed.bad])
     if parsed.good is None:
         index = pa.nulls(rows, pa.int32())
     else:

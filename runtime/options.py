@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, get_args
 
 from runtime.choices import BadRows
@@ -11,12 +11,37 @@ from runtime.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from runtime.tables.dialect import Decimal
+    from runtime.tables.encodings import Encoding
+    from runtime.tables.formats import Format
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a table is read; what is None is told by the table's name and content.
+
+    Attributes:
+        format: of the table.
+        delimiter: the byte between fields of delimited text.
+        encoding: of text.
+        decimal: the sign before a number's fraction, in text.
+        loose_header: take columns whose names differ only in case or surrounding blanks.
+    """
+
+    format: Format | None = None
+    delimiter: bytes | None = None
+    encoding: Encoding | None = None
+    decimal: Decimal = "."
+    loose_header: bool = False
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """How to score.
 
     Attributes:
+        reading: how the table is read.
+        out_format: of the output; None follows its name, and without a name the table.
         bad_rows: ``fail`` refuses the file, ``reject`` leaves bad rows out and lists them in a
             file of their own, ``null`` keeps them in place with empty answers and a reason.
         columns: names of the columns that are carried along; None carries all.
@@ -28,6 +53,8 @@ class Options:
         threads: how many blocks are scored at once; by default one a processor, at most 8.
     """
 
+    reading: Reading = field(default_factory=Reading)
+    out_format: Format | None = None
     bad_rows: BadRows = "fail"
     columns: tuple[str, ...] | None = None
     proba: bool = False

@@ -103,29 +103,54 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Number of classes."""
         return len(self.classes)
 
-    def bind(self, columns: Sequence[str]) -> tuple[int, ...]:
+    def bind(self, columns: Sequence[str], *, loose: bool = False) -> tuple[int, ...]:
         """Find each feature in a table's columns, by name and never by position.
 
         Args:
             columns: the table's column names, in its order.
+            loose: where no name matches exactly, take the one that differs only in case or in
+                blanks around it.
 
         Returns:
             For each feature its position in ``columns``.
 
         Raises:
-            SchemaError: when a feature's column is missing, with the nearest names, or when
-                one stands there twice.
+            SchemaError: when a feature's column is missing, with the nearest names, when one
+                stands there twice, or when a loose match is not the only one.
         """
-        missing = [name for name in self.feature_names if name not in columns]
-        if missing:
-            raise SchemaError("\n".join(_describe_missing(name, columns) for name in missing))
         doubled = _doubled([name for name in columns if name in self.feature_names])
+        near = self._near(columns)
+        missing = [
+            name
+            for name in self.feature_names
+            if name not in columns and not (loose and len(near[name]) == 1)
+        ]
+        if missing:
+            raise SchemaError(
+                "\n".join(_describe_missing(name, columns, near[name]) for name in missing)
+            )
         if doubled:
             raise SchemaError(
                 f"column {doubled[0]!r} appears {columns.count(doubled[0])} times; "
                 "rename or drop all but one"
             )
-        return tuple(columns.index(name) for name in self.feature_names)
+        bound = tuple(
+            columns.index(name) if name in columns else near[name][0] for name in self.feature_names
+        )
+        if shared := _doubled([columns[at] for at in bound]):
+            raise SchemaError(
+                f"column {shared[0]!r} matches more than one feature when case and blanks are set "
+                "aside; rename the columns to the features' exact names"
+            )
+        return bound
+
+    def _near(self, columns: Sequence[str]) -> dict[str, list[int]]:
+        """Positions of the columns that match each feature loosely and none exactly."""
+        places: dict[str, list[int]] = {}
+        for at, column in enumerate(columns):
+            if column not in self.feature_names:
+                places.setdefault(fold_name(column), []).append(at)
+        return {name: places.get(fold_name(name), []) for name in self.feature_names}
 
     def to_json(self) -> str:
         """Write the schema as one line of JSON with a fixed key order."""
@@ -151,16 +176,25 @@ def to_float32(columns: Sequence[npt.NDArray[np.float64]]) -> Float32Matrix:
     return matrix
 
 
+def fold_name(name: str) -> str:
+    """Set aside what a loose match sets aside: case, and blanks around a name."""
+    return name.strip().casefold()
+
+
 def _doubled(names: Sequence[str]) -> list[str]:
     return [name for name, count in Counter(names).items() if count > 1]
 
 
-def _describe_missing(name: str, columns: Sequence[str]) -> str:
+def _describe_missing(name: str, columns: Sequence[str], near: Sequence[int]) -> str:
     """Say that a column is missing and which names come nearest."""
-    folded = {column.strip().casefold(): column for column in columns}
-    near = folded.get(name.strip().casefold())
-    if near is not None:
-        return f"column {name!r} is missing; the table has {near!r}: rename it, names match exactly"
+    if len(near) == 1:
+        return (
+            f"column {name!r} is missing; the table has {columns[near[0]]!r}: rename it, or take "
+            "it with --loose-header, since names match exactly"
+        )
+    if near:
+        found = " and ".join(repr(columns[at]) for at in near)
+        return f"column {name!r} is missing; the table has {found}: rename the one that is meant"
     nearest = difflib.get_close_matches(name, columns, n=3, cutoff=0.6)
     hint = (
         f"did you mean {' or '.join(map(repr, nearest))}?"

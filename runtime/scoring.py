@@ -23,8 +23,9 @@ from runtime.ordered import map_ordered
 from runtime.summary import Summary
 from runtime.tables.arrow import bool_array
 from runtime.tables.csv_writer import REJECTS_HEADER, encode_record, encode_rejects
-from runtime.tables.opening import choose_columns, open_output, open_table
+from runtime.tables.opening import choose_columns, open_table
 from runtime.tables.table import Fault
+from runtime.tables.writing import choose_format, open_output
 from runtime.tally import Clock, Tally
 
 if TYPE_CHECKING:
@@ -125,8 +126,9 @@ def score_into(
     options, schema = job.options, predictor.schema
     tally = Tally.of(job.source, job.out, options)
     with ExitStack() as stack:
-        table = stack.enter_context(open_table(job.source))
-        features = schema.bind(table.columns)
+        reading = options.reading
+        table = stack.enter_context(open_table(job.source, reading, schema.feature_names))
+        features = schema.bind(table.columns, loose=reading.loose_header)
         table.expect_numbers(features)
         carried = choose_columns(table.columns, options.columns, "--columns")
         judged_by = () if options.truth is None else (options.truth,)
@@ -138,7 +140,10 @@ def score_into(
             proba=options.proba,
             keep_bad=options.bad_rows == "null",
         )
-        output = open_output(open_sink(job.out), job.out, table, carried, columns)
+        stored = choose_format(job.out, table, options)
+        output = stack.enter_context(
+            open_output(open_sink(job.out), stored, table, carried, columns, reading.delimiter)
+        )
         listed = open_sink(job.rejects) if job.rejects else None
         scorer = _Scorer(predictor, features, truth, columns, output, tally, job.monitor)
         blocks = table.blocks(sorted({*features, *carried, *truth}))

@@ -14,6 +14,7 @@ import pyarrow as pa
 from runtime.errors import DataError
 from runtime.files import writing
 from runtime.tables.arrow import bool_array
+from runtime.tables.text_cells import unpack_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -176,7 +177,7 @@ def _cast(column: pa.Array, field: pa.Field, first_record: int) -> pa.Array:
             return column.cast(field.type)
         values = column.dictionary
         if pa.types.is_binary(values.type):  # reasons, which show bytes of the table
-            texts = [value.decode(errors="backslashreplace") for value in values.to_pylist()]
+            texts = [_printable(value) for value in values.to_pylist()]
             values = pa.array(texts, pa.string())
         return values.take(column.indices)
     except pa.ArrowInvalid as exc:
@@ -231,3 +232,9 @@ def _dictionary_pays(column: Any) -> bool:  # noqa: ANN401 - as above
     if not column.has_dictionary_page or width is None:
         return bool(column.has_dictionary_page)
     return bool(column.total_uncompressed_size < 0.75 * width * column.num_values)
+
+
+def _printable(packed: bytes) -> str:
+    r"""Show undecodable bytes in a reason as ``\\xff``."""
+    raw = unpack_text(packed).encode("utf-8", "surrogateescape")
+    return raw.decode("utf-8", "backslashreplace")

@@ -21,6 +21,8 @@ from runtime.tables.table import BadRow, Fault, Parsed
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from runtime.tables.formats import Kind
+
 BATCH = 65_536  # rows: enough to fill the engine, and every batch of the proof fits
 
 
@@ -90,17 +92,19 @@ class Batches(Protocol):
 class ArrowTable:
     """Typed columns, opened for reading; see ``runtime.tables.table.Table``."""
 
-    def __init__(self, batches: Batches, *, where: str) -> None:
+    def __init__(self, batches: Batches, *, kind: Kind = "arrow", where: str) -> None:
         """Look at the columns.
 
         Args:
             batches: where the rows come from.
+            kind: of the file that holds them.
             where: name of the table for messages.
 
         Raises:
             DataError: when there are no columns, or two of one name.
         """
         self._batches, self._where = batches, where
+        self.kind = kind
         self.schema: pa.Schema = batches.schema
         doubled = [name for name, count in Counter(self.schema.names).items() if count > 1]
         if doubled:

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from runtime.tables.arrow import binary_array
+from runtime.tables.encodings import UTF_8, Encoding
 from runtime.tables.feature_cells import describe, fit, parse_features, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from runtime.tables.csv_reader import Block, CsvReader, Header
+    from runtime.tables.formats import Kind
     from runtime.tables.table import BadRow, Fault, Parsed
 
 
@@ -48,9 +51,16 @@ class CsvBlock:
         return describe(self.records, len(self.header.columns), faults)
 
     def select(self, columns: Sequence[int]) -> pa.RecordBatch:
-        """Give cells as text, quotes removed."""
-        cells = read_text(self.records, len(self.header.columns), columns)
+        """Give cells as text in UTF-8, quotes removed; bytes that do not decode stay."""
+        cells = self.cells(columns)
+        encoding = self.header.dialect.encoding
+        if encoding != UTF_8 and not encoding.is_wide:
+            cells = [_as_utf8(column, encoding) for column in cells]
         return pa.RecordBatch.from_arrays(cells, [self.header.columns[at] for at in columns])
+
+    def cells(self, columns: Sequence[int]) -> list[pa.Array]:
+        """Give cells as they were read, quotes removed: ``(records,)`` binary a column."""
+        return read_text(self.records, len(self.header.columns), columns)
 
     def pieces(self, misfits: Sequence[int]) -> pa.Array:
         """View the records as they were read, each led by its line break.
@@ -64,11 +74,18 @@ class CsvBlock:
         return fit(self.records, len(self.header.columns), misfits)
 
 
+def _as_utf8(column: pa.Array, encoding: Encoding) -> pa.Array:
+    """Write text of another encoding in UTF-8."""
+    texts = (encoding.decode(cell, "surrogateescape") for cell in column.to_pylist())
+    return binary_array([text.encode("utf-8", "surrogateescape") for text in texts])
+
+
 class CsvTable:
     """Delimited text, opened for reading; see ``runtime.tables.table.Table``."""
 
-    def __init__(self, reader: CsvReader) -> None:
-        """Take a reader that has read its header."""
+    def __init__(self, reader: CsvReader, kind: Kind = "csv") -> None:
+        """Take a reader that has read its header, and the table's format."""
+        self.kind = kind
         self._reader = reader
         self.header = reader.header
 

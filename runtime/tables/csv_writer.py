@@ -5,13 +5,12 @@ In: blocks as they were read and arrays of the new columns' cells. Out: bytes.
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
 from runtime.tables.arrow import binary_scalar, whole_bytes
+from runtime.tables.dialect import COMMA, Dialect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,16 +22,55 @@ if TYPE_CHECKING:
 REJECTS_HEADER = ("record", "line", "column", "value", "reason", "text")
 
 
-def encode_cell(text: str) -> bytes:
-    """Write one cell, quoted where it has to be."""
-    return encode_record([text]).removesuffix(b"\n") if text else b""
+def encode_cell(text: str, dialect: Dialect = COMMA) -> bytes:
+    """Write one cell, quoted where it has to be.
+
+    Args:
+        text: what was decoded with surrogateescape comes out as it was read.
+        dialect: of the table.
+
+    Returns:
+        The cell.
+
+    Raises:
+        DataError: when the table's encoding has no such character.
+    """
+    return quote(dialect.encoding.encode(text), dialect)
 
 
-def encode_record(cells: Sequence[str]) -> bytes:
-    """Write one record of text cells, quoted where they have to be, with a line end."""
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\r\n").writerow(cells)  # what it ends with, it quotes
-    return buffer.getvalue().removesuffix("\r\n").encode(errors="surrogateescape") + b"\n"
+def encode_record(cells: Sequence[str | bytes], dialect: Dialect = COMMA) -> bytes:
+    """Write one record, its cells quoted where they have to be, with a line end.
+
+    Args:
+        cells: text, or bytes in the dialect's encoding.
+        dialect: of the table.
+
+    Returns:
+        The record.
+
+    Raises:
+        DataError: when the table's encoding has not all of the characters.
+    """
+    encoded = [
+        quote(cell, dialect) if isinstance(cell, bytes) else encode_cell(cell, dialect)
+        for cell in cells
+    ]
+    return (dialect.delimiter.join(encoded) or b'""') + b"\n"  # a blank line is no record
+
+
+def quote(cell: bytes, dialect: Dialect) -> bytes:
+    """Put quotes around a cell that needs them.
+
+    Args:
+        cell: its content, in the dialect's encoding.
+        dialect: of the table.
+
+    Returns:
+        The cell as it is written.
+    """
+    if not any(sign in cell for sign in (dialect.delimiter, b'"', b"\n", b"\r")):
+        return cell
+    return b'"' + cell.replace(b'"', b'""') + b'"'
 
 
 def join_fields(fields: Sequence[pa.Array]) -> memoryview:
@@ -51,10 +89,15 @@ def join_fields(fields: Sequence[pa.Array]) -> memoryview:
     return whole_bytes(joined)
 
 
-def encode_rejects(bad: Iterable[BadRow]) -> bytes:
+def encode_rejects(bad: Iterable[BadRow], dialect: Dialect = COMMA) -> bytes:
     """Write bad rows as records of the rejects file.
 
-    Bytes that are no UTF-8 come out as they were read.
+    Args:
+        bad: the rows.
+        dialect: of the table, and of this file: the rows' text comes out as it was read.
+
+    Returns:
+        The records.
     """
     return b"".join(
         encode_record(
@@ -64,8 +107,9 @@ def encode_rejects(bad: Iterable[BadRow]) -> bytes:
                 row.column,
                 row.value,
                 row.reason,
-                row.text.decode(errors="surrogateescape"),
-            ]
+                row.text,
+            ],
+            dialect,
         )
         for row in bad
     )

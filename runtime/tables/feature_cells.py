@@ -22,13 +22,14 @@ from runtime.tables.arrow import (
     whole_bytes,
 )
 from runtime.tables.cells import parse_numbers, why_bad
-from runtime.tables.records import DELIMITER, count_lines, find_delimiters
+from runtime.tables.records import count_lines, find_delimiters
 from runtime.tables.table import BadRow, Fault, Parsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from runtime.tables.csv_reader import Block
+    from runtime.tables.dialect import Dialect
 
 TOO_FEW = "too few fields"
 TOO_MANY = "too many fields"
@@ -83,7 +84,7 @@ def fit(block: Block, n_columns: int, misfits: Sequence[int]) -> pa.Array:
     for index in misfits:
         text = block.text(index)
         line_break = block.data[block.bounds[index] : block.bounds[index + 1] - len(text)]
-        fitted.append(line_break + _fit(text, n_columns)[0])
+        fitted.append(line_break + _fit(text, n_columns, block.dialect.delimiter)[0])
     mask = np.zeros(len(block), dtype=np.bool_)
     mask[list(misfits)] = True
     return pc.replace_with_mask(pieces, bool_array(mask), binary_array(fitted))
@@ -102,14 +103,14 @@ def read_text(block: Block, n_columns: int, columns: Sequence[int]) -> list[pa.A
     """
     found = _count_fields(block)
     pieces = fit(block, n_columns, np.flatnonzero(found != n_columns).tolist())
-    table = _arrow_read(bytes(whole_bytes(pieces)), n_columns, columns, pa.binary())
+    table = _arrow_read(bytes(whole_bytes(pieces)), n_columns, columns, block.dialect, pa.binary())
     return [table.column(str(position)).combine_chunks() for position in columns]
 
 
 def _parse_clean(block: Block, n_columns: int, features: Sequence[int]) -> Float32Matrix | None:
     """Parse a block in which every record is good; None when one is not."""
     try:
-        table = _arrow_read(block.data, n_columns, features, pa.float64())
+        table = _arrow_read(block.data, n_columns, features, block.dialect, pa.float64())
     except pa.ArrowInvalid:
         return None
     if table.num_rows != len(block) or any(column.null_count for column in table.columns):
@@ -123,14 +124,16 @@ def _parse_dirty(block: Block, columns: Sequence[str], features: Sequence[int]) 
     n_fields = _count_fields(block)
     fits = n_fields == len(columns)
     cells = _read_cells(block, fits, len(columns), features)
-    matrix = to_float32([parse_numbers(column) for column in cells])
+    matrix = to_float32([parse_numbers(column, block.dialect.decimal) for column in cells])
     usable = np.isfinite(matrix)
     good = fits & usable.all(axis=1)
     faults: dict[int, Fault] = {}
     for index in np.flatnonzero(~good).tolist():
         if fits[index]:
             first = int(np.argmin(usable[index]))
-            faults[index] = _bad_cell(columns[features[first]], cells[first][index].as_py())
+            faults[index] = _bad_cell(
+                columns[features[first]], cells[first][index].as_py(), block.dialect
+            )
         else:
             faults[index] = _misfit(int(n_fields[index]), len(columns))
     return Parsed(matrix[good], good, describe(block, len(columns), faults))
@@ -143,9 +146,9 @@ def _read_cells(
     data = block.data
     if not fits.all():
         # Something that fits stands in; its line break joins none before or after it.
-        stand_in = binary_scalar(b"\r" + DELIMITER * (n_columns - 1) + b"0")
+        stand_in = binary_scalar(b"\r" + block.dialect.delimiter * (n_columns - 1) + b"0")
         data = bytes(whole_bytes(pc.if_else(bool_array(fits), block.pieces(), stand_in)))
-    table = _arrow_read(data, n_columns, features, pa.binary())
+    table = _arrow_read(data, n_columns, features, block.dialect, pa.binary())
     if table.num_rows != len(block):
         raise RuntimeError(
             f"found {len(block)} records from {block.first_record} on, parsed {table.num_rows}"
@@ -154,7 +157,7 @@ def _read_cells(
 
 
 def _arrow_read(
-    data: bytes, n_columns: int, features: Sequence[int], kind: pa.DataType
+    data: bytes, n_columns: int, features: Sequence[int], dialect: Dialect, kind: pa.DataType
 ) -> pa.Table:
     """Let pyarrow split a block's bytes into fields and convert those of the feature columns."""
     if n_columns == 1:  # here an empty line is a record, also as the first or last one
@@ -168,13 +171,16 @@ def _arrow_read(
             column_names=[str(position) for position in range(n_columns)],
         ),
         parse_options=arrow_csv.ParseOptions(
-            newlines_in_values=True, ignore_empty_lines=n_columns > 1
+            delimiter=dialect.delimiter.decode(),
+            newlines_in_values=True,
+            ignore_empty_lines=n_columns > 1,
         ),
         convert_options=arrow_csv.ConvertOptions(
             include_columns=wanted,
             column_types=dict.fromkeys(wanted, kind),
             null_values=[""],
             strings_can_be_null=False,
+            decimal_point=dialect.decimal,
         ),
     )
 
@@ -188,22 +194,23 @@ def _misfit(found: int, expected: int) -> Fault:
     return Fault(f"{reason} ({found} instead of {expected})")
 
 
-def _bad_cell(column: str, cell: bytes) -> Fault:
-    return Fault(why_bad(cell), column, cell.decode(errors="backslashreplace"))
+def _bad_cell(column: str, cell: bytes, dialect: Dialect) -> Fault:
+    value = dialect.encoding.decode(cell, "backslashreplace")
+    return Fault(why_bad(cell, dialect), column, value)
 
 
-def _fit(text: bytes, n_columns: int) -> tuple[bytes, bytes]:
+def _fit(text: bytes, n_columns: int, delimiter: bytes) -> tuple[bytes, bytes]:
     """Give a record as many fields as the header; return it and what is left over."""
-    found = find_delimiters(text, DELIMITER[0])
+    found = find_delimiters(text, delimiter[0])
     if len(found) < n_columns:
-        return text + DELIMITER * (n_columns - 1 - len(found)), b""
+        return text + delimiter * (n_columns - 1 - len(found)), b""
     end = int(found[n_columns - 1])
     return text[:end], text[end + 1 :]
 
 
 def _count_fields(block: Block) -> npt.NDArray[np.int64]:
     """Count the fields of each record: ``(records,)``."""
-    delimiters = find_delimiters(block.data, DELIMITER[0])
+    delimiters = find_delimiters(block.data, block.dialect.delimiter[0])
     return np.diff(np.searchsorted(delimiters, block.bounds)) + 1
 
 
@@ -214,7 +221,7 @@ def _bad_rows(block: Block, n_columns: int, faults: Mapping[int, Fault]) -> Iter
         start = int(block.bounds[index + 1]) - len(text)
         line += count_lines(block.data[counted:start])
         counted = start
-        left_over = b"" if fault.column else _fit(text, n_columns)[1]
+        left_over = b"" if fault.column else _fit(text, n_columns, block.dialect.delimiter)[1]
         yield BadRow(
             record=block.first_record + index,
             line=line,
@@ -222,5 +229,5 @@ def _bad_rows(block: Block, n_columns: int, faults: Mapping[int, Fault]) -> Iter
             value=fault.value,
             reason=fault.reason,
             text=text,
-            left_over=left_over.decode(errors="surrogateescape"),
+            left_over=block.dialect.encoding.decode(left_over, "surrogateescape"),
         )

@@ -1,81 +1,65 @@
-"""Open a table of any format for reading, and one for writing."""
+"""Open a table of any format for reading."""
 
 from __future__ import annotations
 
+import tempfile
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from runtime.endpoints import open_source, source_name
 from runtime.errors import SchemaError
-from runtime.tables.csv_output import CsvAppend, CsvOutput
+from runtime.files import STANDARD_STREAM
 from runtime.tables.csv_reader import CsvReader
 from runtime.tables.csv_table import CsvTable
+from runtime.tables.dialect import COMMA
+from runtime.tables.formats import format_of_name
+from runtime.tables.opened import open_table as open_stored
+from runtime.tables.sources import not_waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from runtime.answers import NewColumns
-    from runtime.endpoints import Sink
-    from runtime.tables.output import Output
+    import pyarrow as pa
+
+    from runtime.options import Reading
+    from runtime.tables.formats import Kind
+    from runtime.tables.opened import Opened
     from runtime.tables.table import Table
 
-
-def _kind(path: Path) -> str:
-    return {".parquet": "parquet", ".arrow": "arrow"}.get(path.suffix, "csv")
+_TAB = b"\t"
+_SPOOL = 1024 * 1024  # bytes at a time
 
 
 @contextmanager
-def open_table(source: Path) -> Iterator[Table]:
+def open_table(source: Path, reading: Reading, wanted: Sequence[str]) -> Iterator[Table]:
     """Open a table for reading.
 
     Args:
         source: a file, or ``-``.
+        reading: what is known of it.
+        wanted: names of columns, by which the delimiter of text is told.
 
     Yields:
         The table.
 
     Raises:
+        UsageError: when the name's ending is no format.
         DataError: when it cannot be opened or is no table.
     """
     where = source_name(source)
+    named = None if source == STANDARD_STREAM else format_of_name(source)
     with open_source(source) as stream:
-        if _kind(source) == "csv":
-            yield CsvTable(CsvReader(stream, where=where))
-            return
-        import pyarrow as pa
-
-        from runtime.tables.arrow_files import IpcBatches, ParquetBatches
-        from runtime.tables.arrow_table import ArrowTable
-
-        with pa.OSFile(str(source)) as file:
-            batches = (ParquetBatches if _kind(source) == "parquet" else IpcBatches)(
-                file, where=where
-            )
-            yield ArrowTable(batches, where=where)
-
-
-def open_output(
-    sink: Sink, out: Path, table: Table, carried: Sequence[int], columns: NewColumns
-) -> Output[Any]:
-    """Begin a scored table.
-
-    Args:
-        sink: what is written to.
-        out: its path, which tells the format.
-        table: that is scored.
-        carried: positions of its columns that are carried along.
-        columns: that are added.
-
-    Returns:
-        What the blocks are written to.
-    """
-    names = [table.columns[at] for at in carried]
-    if _kind(out) != "csv":
-        return _arrow_output(sink, _kind(out), table, carried, columns)
-    if isinstance(table, CsvTable) and len(carried) == len(table.columns):
-        return CsvAppend(sink, columns.names, table)
-    return CsvOutput(sink, columns.names, columns=carried, carried=names)
+        opened = open_stored(
+            stream, reading.format or named, where=where, encoding=reading.encoding
+        )
+        kind = opened.format.kind
+        if kind in {"csv", "tsv"}:
+            yield _csv_table(opened, reading, wanted, where)
+        else:
+            with _seekable(source, opened, where) as file:
+                yield _arrow_table(file, kind, where)
 
 
 def choose_columns(
@@ -105,21 +89,38 @@ def choose_columns(
     return tuple(columns.index(name) for name in wanted)
 
 
-def _arrow_output(
-    sink: Sink, kind: str, table: Table, carried: Sequence[int], columns: NewColumns
-) -> Output[Any]:
-    import pyarrow as pa
+def _csv_table(opened: Opened, reading: Reading, wanted: Sequence[str], where: str) -> CsvTable:
+    dialect = replace(COMMA, encoding=opened.encoding, decimal=reading.decimal)
+    delimiter = reading.delimiter or (_TAB if opened.format.kind == "tsv" else None)
+    if delimiter:
+        dialect = replace(dialect, delimiter=delimiter)
+    told = None if delimiter else wanted
+    reader = CsvReader(opened.source, where=where, dialect=dialect, wanted=told)
+    return CsvTable(reader, opened.format.kind)
 
-    from runtime.tables.arrow_output import ArrowOutput, IpcWriter, ParquetWriter, output_schema
+
+def _arrow_table(file: pa.NativeFile, kind: Kind, where: str) -> Table:
+    from runtime.tables.arrow_files import IpcBatches, ParquetBatches
     from runtime.tables.arrow_table import ArrowTable
 
-    typed = table if isinstance(table, ArrowTable) else None
-    fields = [
-        typed.schema.field(at) if typed else pa.field(table.columns[at], pa.string())
-        for at in carried
-    ]
-    schema = output_schema(fields, columns.fields)
-    if kind == "parquet":
-        metadata = typed.parquet_metadata if typed else None
-        return ArrowOutput(sink, ParquetWriter(sink, schema, metadata), schema, carried)
-    return ArrowOutput(sink, IpcWriter(sink, schema), schema, carried)
+    batches = ParquetBatches if kind == "parquet" else IpcBatches
+    return ArrowTable(batches(file, where=where), kind=kind, where=where)
+
+
+@contextmanager
+def _seekable(source: Path, opened: Opened, where: str) -> Iterator[pa.NativeFile]:
+    """Give a file that can be read anywhere; what comes through a pipe is put on the disk."""
+    import pyarrow as pa
+
+    if source != STANDARD_STREAM and source.is_file():
+        with pa.OSFile(str(source)) as file:
+            yield file
+        return
+    with tempfile.TemporaryFile(prefix="onnxferry-") as stored:
+        while (piece := opened.source.read(_SPOOL)) != b"":
+            if piece is None:
+                raise not_waiting(where)
+            stored.write(piece)
+        stored.seek(0)
+        with pa.PythonFile(stored, "r") as file:
+            yield file

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-DELIMITER = b","
 _LF, _CR, _QUOTE = b'\n\r"'
 Positions = npt.NDArray[np.int64]
 

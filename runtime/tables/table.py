@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from runtime.schema import Float32Matrix
+    from runtime.tables.formats import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,10 @@ class Block(Protocol):
 
 class Table(Protocol):
     """A table opened for reading."""
+
+    @property
+    def kind(self) -> Kind:
+        """Its format."""
 
     @property
     def columns(self) -> tuple[str, ...]:

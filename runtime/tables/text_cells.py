@@ -42,3 +42,13 @@ def _as_json(value: object) -> str | None:
     if value is None:
         return None
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
+
+
+def pack_text(text: str) -> bytes:
+    """Pack text that may hold undecodable bytes of a table, as surrogates, into binary."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def unpack_text(packed: bytes) -> str:
+    """Undo ``pack_text``."""
+    return packed.decode("utf-8", "surrogatepass")

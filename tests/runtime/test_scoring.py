@@ -470,10 +470,10 @@ def test_a_device_may_be_written_with_a_list_beside_it(
     ("data", "error"),
     [
         pytest.param(b"", DataError, id="empty"),
-        pytest.param(b"price;rating\n1;2\n", SchemaError, id="other delimiter"),
+        pytest.param(b"price:rating\n1:2\n", SchemaError, id="other delimiter"),
         pytest.param(b"price,rating\nx,2\n", BadRowsError, id="bad row"),
         pytest.param(b'price,rating\n1,"2\n', DataError, id="open quote"),
-        pytest.param("price,rating\n1,2\n".encode("utf-16"), DataError, id="UTF-16"),
+        pytest.param("price,rating\n1,2\n".encode("utf-16-le"), DataError, id="UTF-16 unmarked"),
         pytest.param(bytes(range(256)) * 20, DataError, id="binary"),
     ],
 )

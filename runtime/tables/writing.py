@@ -1,0 +1,120 @@
+"""Begin a scored table of any format."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from runtime.endpoints import Sink
+from runtime.files import STANDARD_STREAM, writing
+from runtime.tables.compressing import compressing
+from runtime.tables.csv_output import CsvAppend, CsvOutput
+from runtime.tables.csv_table import CsvTable
+from runtime.tables.dialect import COMMA, Dialect
+from runtime.tables.formats import Format, format_of_name
+from runtime.tables.transcoding import transcoding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from runtime.answers import NewColumns
+    from runtime.options import Options
+    from runtime.tables.output import Output
+    from runtime.tables.table import Table
+
+
+def choose_format(out: Path, table: Table, options: Options) -> Format:
+    """Choose the format of the output.
+
+    Args:
+        out: where it goes.
+        table: that is scored.
+        options: of the scoring.
+
+    Returns:
+        The format asked for, else that of the name; without a name, text as the table is text,
+        and CSV for a table of another kind.
+
+    Raises:
+        UsageError: when the name's ending is no format.
+    """
+    named = None if out == STANDARD_STREAM else format_of_name(out)
+    chosen = options.out_format or named
+    if chosen:
+        return chosen
+    return Format(table.kind if table.kind in {"csv", "tsv", "jsonl"} else "csv")
+
+
+@contextmanager
+def open_output(
+    sink: Sink,
+    stored: Format,
+    table: Table,
+    carried: Sequence[int],
+    columns: NewColumns,
+    delimiter: bytes | None,
+) -> Iterator[Output[Any]]:
+    """Begin a scored table.
+
+    Args:
+        sink: what is written to.
+        stored: its format.
+        table: that is scored.
+        carried: positions of its columns that are carried along.
+        columns: that are added.
+        delimiter: between the fields of text, where it was given.
+
+    Yields:
+        What the blocks are written to.
+    """
+    if stored.kind in {"parquet", "arrow"}:
+        yield _arrow_output(sink, stored.kind, table, carried, columns)
+        return
+    with ExitStack() as stack:
+        stack.enter_context(writing(sink.name))
+        if stored.compression:
+            packed = stack.enter_context(compressing(sink.stream, stored.compression))
+            sink = Sink(sink.name, packed)
+        source = table.header.dialect if isinstance(table, CsvTable) else COMMA
+        if source.encoding.is_wide:
+            wide = stack.enter_context(transcoding(sink.stream, source.encoding))
+            sink = Sink(sink.name, wide)
+        dialect = _choose_dialect(stored, table, source, delimiter)
+        if isinstance(table, CsvTable) and dialect == source and len(carried) == len(table.columns):
+            yield CsvAppend(sink, columns.names, table)
+        else:
+            names = [table.columns[at] for at in carried]
+            yield CsvOutput(sink, columns.names, columns=carried, carried=names, dialect=dialect)
+
+
+def _choose_dialect(
+    stored: Format, table: Table, source: Dialect, delimiter: bytes | None
+) -> Dialect:
+    """Write text as the table's, but for the delimiter that the format asks for."""
+    if stored.kind == "tsv":
+        return replace(source, delimiter=b"\t")
+    if table.kind == "csv":
+        return source
+    return replace(source, delimiter=delimiter or b",")
+
+
+def _arrow_output(
+    sink: Sink, kind: str, table: Table, carried: Sequence[int], columns: NewColumns
+) -> Output[Any]:
+    import pyarrow as pa
+
+    from runtime.tables.arrow_output import ArrowOutput, IpcWriter, ParquetWriter, output_schema
+    from runtime.tables.arrow_table import ArrowTable
+
+    typed = table if isinstance(table, ArrowTable) else None
+    fields = [
+        typed.schema.field(at) if typed else pa.field(table.columns[at], pa.string())
+        for at in carried
+    ]
+    schema = output_schema(fields, columns.fields)
+    if kind == "parquet":
+        metadata = typed.parquet_metadata if typed else None
+        return ArrowOutput(sink, ParquetWriter(sink, schema, metadata), schema, carried)
+    return ArrowOutput(sink, IpcWriter(sink, schema), schema, carried)
