@@ -59,7 +59,8 @@ def measure(model: torch.nn.Module, sample: Float32Matrix, ranges: Ranges) -> Tr
     """
     exact = _in_float64(model, sample)
     got, expected = _answer(model, sample), _answer(exact, sample)
-    error = np.abs(got - expected)
+    with np.errstate(invalid="ignore"):  # inf - inf: not finite, and not counted
+        error = np.abs(got - expected)
     largest = float(np.abs(expected).max(initial=0.0, where=np.isfinite(expected)))
     worst = float(error.max(initial=0.0, where=np.isfinite(error)))
     worst = max(worst, FLOAT32.unit_roundoff * largest, FLOAT32.tiny)

@@ -236,6 +236,23 @@ def test_the_measured_tolerance_is_a_few_float32_steps() -> None:
     assert oracle.logits.error.max() < 20 * SPARE * 2**-24 * largest
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda linear, x: linear(x) * float("nan"), id="all NaN"),
+        pytest.param(lambda linear, x: linear(x) + torch.log(x[:, :1]), id="some NaN"),
+        pytest.param(lambda linear, x: torch.log(torch.relu(linear(x))), id="some infinite"),
+    ],
+)
+def test_a_model_without_a_finite_answer_inside_the_ranges_is_refused(
+    change: Callable[[nn.Module, torch.Tensor], torch.Tensor], tmp_path: Path
+) -> None:
+    """All contenders may well agree on NaN; it is no answer, and no golden row either."""
+    with pytest.raises(ParityError, match=r"answers NaN or an infinity on \d+ of \d+ rows inside"):
+        export_model(Scored(change).eval(), SCHEMA, tmp_path / "out", plan=QUICK)
+    assert not (tmp_path / "out").exists()
+
+
 def test_rows_where_float32_loses_its_way_are_not_judged() -> None:
     """Outside the ranges nothing is promised where float32 overflows; inside, everything is."""
     truth = measured().truth
