@@ -127,6 +127,40 @@ def test_a_brought_model_becomes_a_proven_bundle(
     assert "elsewhere" in describe(exported.manifest)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda linear, x: linear((x > 0).to(x.dtype)), id="a cast"),
+        pytest.param(
+            lambda linear, x: linear(x + torch.zeros(x.shape[0], 3, dtype=x.dtype)), id="zeros"
+        ),
+        pytest.param(
+            lambda linear, x: linear(x @ torch.tensor([[0.1] * 3] * 3, dtype=x.dtype)),
+            id="a constant",
+        ),
+    ],
+)
+def test_a_model_that_takes_dtypes_from_its_input_is_proven_again(
+    change: Callable[[nn.Module, torch.Tensor], torch.Tensor], tmp_path: Path
+) -> None:
+    """Its file holds the dtypes of its capture, and is measured in float64 all the same."""
+    exported = export_model(Scored(change).eval(), SCHEMA, tmp_path / "bundle", plan=QUICK)
+    assert exported.report.tolerance == "measured"
+    again = verify_bundle(exported.path, plan=QUICK)
+    assert again
+    assert again.tolerance == "measured"
+
+
+def test_a_model_whose_weights_are_no_parameters_is_measured(tmp_path: Path) -> None:
+    """Weights may be buffers alone; what is exact is float64 then, too."""
+    model = Scored(lambda linear, x: nn.functional.gelu(linear(x)))
+    weight = model.linear.weight.detach()
+    del model.linear.weight, model.linear.bias
+    model.linear.register_buffer("weight", weight)
+    model.linear.register_buffer("bias", torch.zeros(4))
+    assert export_model(model.eval(), SCHEMA, tmp_path / "bundle", plan=QUICK).report
+
+
 def test_a_measured_tolerance_is_marked_in_the_stored_proof(tmp_path: Path) -> None:
     """Whoever reads the bundle sees that nothing was derived."""
     exported = export_model(gelu(), SCHEMA, tmp_path / "bundle", plan=QUICK)
@@ -306,6 +340,11 @@ REFUSED: dict[str, tuple[nn.Module, type[OnnxferryError], str]] = {
         "answers torch.float32 for float64 rows",
     ),
     "float64 weights": (nn.Linear(3, 4).double(), UsageError, r"torch.float64 weights"),
+    "rows that cannot be looked up": (
+        Scored(lambda linear, x: linear(x) + torch.eye(7, 4, dtype=x.dtype)[x[:, 0].long() + 3]),
+        UsageError,
+        "cannot answer some rows: index .* out of .*; it has to answer any numbers",
+    ),
     "other features": (nn.Linear(2, 4), UsageError, "rows of 3 features"),
     "other classes": (nn.Linear(3, 5), SchemaError, r"shape \(2, 5\); the schema has 4 classes"),
     "a tuple": (
