@@ -296,12 +296,64 @@ def test_rows_where_float32_loses_its_way_are_not_judged() -> None:
     assert oracle.special.tolist() == [False, False, True]
 
 
+class Recurrent(nn.Module):
+    """Reads the features one after another."""
+
+    def __init__(self, layer: nn.RNNBase) -> None:
+        super().__init__()
+        self.layer = layer
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.linear(self.layer(features.unsqueeze(2))[0][:, -1])
+        return scores
+
+
+class Attending(nn.Module):
+    """Lets the features attend to one another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(1, 1, dropout=0.5, batch_first=True)
+        self.linear = nn.Linear(3, 4)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        each = features.unsqueeze(2)
+        scores: torch.Tensor = self.linear(self.attention(each, each, each)[0].flatten(1))
+        return scores
+
+
+@pytest.mark.filterwarnings("ignore:The tensor attributes .* were assigned during export")
+def test_a_recurrent_model_is_proven(tmp_path: Path) -> None:
+    """It draws no random numbers, though torch marks its operation so."""
+    model = Recurrent(nn.RNN(1, 4, batch_first=True)).eval()
+    exported = export_model(model, SCHEMA, tmp_path / "bundle", plan=QUICK)
+    assert exported.report.tolerance == "measured"
+    assert verify_bundle(exported.path, plan=QUICK)
+
+
+@pytest.mark.filterwarnings("ignore:The tensor attributes .* were assigned during export")
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_layers_that_end_the_process_are_refused(
+    kind: Callable[..., nn.RNNBase], tmp_path: Path
+) -> None:
+    """Onnxruntime aborts on them where there are no rows, which no message could tell later."""
+    model = Recurrent(kind(1, 4, batch_first=True)).eval()
+    with pytest.raises(UsageError, match=r"at layer \(aten\.\w+\) on which onnxruntime aborts"):
+        export_model(model, SCHEMA, tmp_path / "out", plan=QUICK)
+
+
 TRAINING = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
 REFUSED: dict[str, tuple[nn.Module, type[OnnxferryError], str]] = {
     "dropout in training mode": (
         nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5)),
         UsageError,
         r"training mode: 1 \(Dropout\); call eval\(\)",
+    ),
+    "dropout inside a layer in training mode": (
+        Attending(),
+        UsageError,
+        r"training mode: attention \(MultiheadAttention\); call eval\(\)",
     ),
     "batch norm in training mode": (TRAINING, UsageError, r"training mode: 1 \(BatchNorm1d\)"),
     "dropout as a function": (
