@@ -127,7 +127,8 @@ def _answer(model: torch.nn.Module, features: Float32Matrix, dtype: torch.dtype)
     pieces = []
     with torch.inference_mode():
         for start in range(0, max(len(features), 1), _PIECE):
-            rows = torch.from_numpy(features[start : start + _PIECE]).to(dtype)
+            part = torch.from_numpy(features[start : start + _PIECE])
+            rows = part.to(dtype, copy=True)  # the model may change its input
             try:
                 pieces.append(model(rows).double().numpy())
             except Exception as exc:  # whatever a module raises
@@ -169,8 +170,8 @@ def _in_float64(model: torch.nn.Module, sample: Float32Matrix) -> torch.nn.Modul
     rows = torch.from_numpy(sample[:_COMPARED]).double()
     try:
         with torch.inference_mode():
-            together = exact(rows)
-            single = torch.cat([exact(row[None]) for row in rows])
+            together = exact(rows.clone())
+            single = torch.cat([exact(row[None].clone()) for row in rows])
     except Exception as exc:  # whatever a module raises
         raise UsageError(
             "the model cannot be run in float64, which its tolerance is measured with: "

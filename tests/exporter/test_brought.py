@@ -270,6 +270,19 @@ def test_the_measured_tolerance_is_a_few_float32_steps() -> None:
     assert oracle.logits.error.max() < 20 * SPARE * 2**-24 * largest
 
 
+def test_a_model_that_changes_its_input_hides_no_fault(tmp_path: Path) -> None:
+    """Each contender gets rows of its own, not those that the one before has clipped."""
+    model = Scored(lambda linear, x: linear(x.clamp_(-1, 1))).eval()
+    candidate = candidate_of_module(model, SCHEMA, name="mine")
+    right = convert_candidate(candidate)
+    export_candidate(candidate, tmp_path / "right", convert=lambda _: right, plan=QUICK)
+    model.change = lambda linear, x: linear(x)
+    unclipped = convert_candidate(candidate_of_module(model, SCHEMA, name="mine"))
+    wrong = with_files(right, onnx=unclipped.onnx)
+    with pytest.raises(ParityError, match="onnx-cpu-all-1 at batch 1: "):
+        export_candidate(candidate, tmp_path / "out", convert=lambda _: wrong, plan=QUICK)
+
+
 @pytest.mark.parametrize(
     "change",
     [
