@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _REQUIRED = (ONNX_MODEL, GOLDEN)
 _LARGEST_MANIFEST = 16 * 1024 * 1024  # bytes; a thousand features take about 100 kB
+_LARGEST_BUNDLE = 8 * 1024**3  # bytes; an ONNX file has no more than 2 GiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,8 @@ def read_bundle(path: Path) -> Bundle:
     for name in _REQUIRED:
         if name not in manifest.files:
             raise ArtifactError(f"{where} does not list {name}; export the model again")
+    if sum(file.size for file in manifest.files.values()) > _LARGEST_BUNDLE:
+        raise ArtifactError(f"{where} promises more than {_LARGEST_BUNDLE} bytes; export it again")
     files = {name: _read_checked(path, name, file) for name, file in manifest.files.items()}
     if manifest.model.version != model_version(manifest.files[ONNX_MODEL]):
         raise ArtifactError(
@@ -115,6 +118,8 @@ def _read_plain(file: Path, *, limit: int) -> bytes:
             return stream.read(state.st_size + 1)
     except OSError as exc:
         raise ArtifactError(f"cannot read {file}: {exc.strerror}; copy the bundle again") from exc
+    except MemoryError as exc:
+        raise ArtifactError(f"cannot read {file}: it is larger than the memory here") from exc
 
 
 def _open_itself(path: str, flags: int) -> int:

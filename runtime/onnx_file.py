@@ -41,6 +41,7 @@ DATA_LOCATION: Final = 14  # of TensorProto: 1 means elsewhere
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _WIDTHS = {_FIXED64: 8, _FIXED32: 4}
 _LONGEST_VARINT = 10  # bytes
+_LARGEST_KEY = 2**32 - 1
 
 
 def refuse_external_data(content: bytes, *, where: str) -> None:
@@ -79,6 +80,8 @@ def _fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
     at = 0
     while at < len(data):
         key, at = _read_varint(data, at)
+        if key > _LARGEST_KEY:  # others drop the upper bits, and read another field than we do
+            raise ValueError(f"a field's key is {key}")
         field, kind = key >> 3, key & 7
         if kind == _VARINT:
             value, at = _read_varint(data, at)

@@ -97,11 +97,13 @@ def _nodes(block: Any) -> Iterator[Any]:  # noqa: ANN401 - torch publishes no ty
 
 @contextmanager
 def _deprecated() -> Iterator[None]:
-    """Expect what torch says of TorchScript since 2.13: it works, and it will go some day."""
+    """Expect what torch says of TorchScript since 2.13, and of every trace."""
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", r"`torch\.jit\.\w+` is deprecated", category=DeprecationWarning
         )
+        # Of values that a trace takes for constants: the proof shows whether they are.
+        warnings.filterwarnings("ignore", category=torch.jit._trace.TracerWarning)  # noqa: SLF001 - not exported
         yield
 
 

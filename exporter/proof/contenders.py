@@ -181,8 +181,9 @@ def choose(contenders: Sequence[Contender], name: str | None) -> Sequence[Conten
 
 def _torch_answer(module: torch.nn.Module) -> Callable[[Float32Matrix], Outputs]:
     def answer(features: Float32Matrix) -> Outputs:
+        # A copy: a model that changes its input would change the rows of those who come after.
         with torch.inference_mode():
-            label, probabilities, logits = module(torch.from_numpy(features))
+            label, probabilities, logits = module(torch.from_numpy(features).clone())
         return Outputs(label.numpy(), probabilities.numpy(), logits.numpy())
 
     return answer

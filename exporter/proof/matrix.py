@@ -1,8 +1,8 @@
 """Walk the matrix: rows in parts, for each part every contender at every batch size.
 
 In: contenders, rows and what asks the oracle. Out: the cells. The oracle is asked once for each
-part, and answers with the same bits are judged once. A model that may overflow inside the ranges
-is a ``ParityError``; whatever a contender raises is a failed cell.
+part, and answers with the same bits are judged once. A model without a finite answer inside the
+ranges is a ``ParityError``; whatever a contender raises is a failed cell.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def run_matrix(
         The cells.
 
     Raises:
-        ParityError: when float32 may overflow inside the ranges, so that nothing can be proven.
+        ParityError: when an answer inside the ranges is not finite, or may not be in float32.
         UsageError: when the plan's row is not run by its batch size.
     """
     matrix = _Matrix(contenders, rows, plan)
@@ -264,15 +264,19 @@ def _judge_once(
 
 
 def _check_provable(rows: ProofRows, part: Part, oracle: Oracle) -> None:
-    unbounded = np.flatnonzero(~oracle.bounded[: part.inside])
-    if unbounded.size:
-        first = int(unbounded[0])
-        block, position = rows.locate(int(part.index[first]))
-        raise ParityError(
-            f"the model may overflow float32 on {unbounded.size} of {part.inside} rows inside the "
-            f"ranges seen in training, first on {block} row {position}, features "
-            f"{part.features[first].tolist()}: fit it again on scaled features"
-        )
+    for bad, problem, advice in (
+        (oracle.special, "answers NaN or an infinity", "such a model cannot be served"),
+        (~oracle.bounded, "may overflow float32", "fit it again on scaled features"),
+    ):
+        found = np.flatnonzero(bad[: part.inside])
+        if found.size:
+            first = int(found[0])
+            block, position = rows.locate(int(part.index[first]))
+            raise ParityError(
+                f"the model {problem} on {found.size} of {part.inside} rows inside the ranges "
+                f"seen in training, first on {block} row {position}, features "
+                f"{part.features[first].tolist()}: {advice}"
+            )
 
 
 def _shorten(reason: str) -> str:

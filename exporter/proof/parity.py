@@ -108,7 +108,7 @@ def prove(
         The report.
 
     Raises:
-        ParityError: when nothing can be proven, because float32 may overflow inside the ranges.
+        ParityError: when an answer inside the ranges is not finite, or may not be in float32.
     """
     found = run_matrix(contenders, rows, truth.ask, plan, watch)
     return Report(

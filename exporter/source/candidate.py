@@ -18,7 +18,7 @@ from exporter.formats.deployed import Deployed
 from exporter.formats.program import capture_program
 from exporter.rows.draws import ranges_of
 from exporter.rows.sample import sample_inside
-from exporter.truth.chain import find_layers, refuse_training
+from exporter.truth.chain import find_layers, refuse_aborting, refuse_training
 from exporter.truth.derived import derive
 from exporter.truth.enclosure import rows_with_all
 from exporter.truth.layers import layers_of
@@ -141,6 +141,7 @@ def candidate_of_module(
     model.eval()
     _check_dtypes(model)
     program = capture_program(Deployed(model), schema)
+    refuse_aborting(program)
     refuse_training(program)
     _check_shapes(model, schema, test)
     layers = find_layers(program)
@@ -161,10 +162,12 @@ def candidate_of_module(
 def _refuse_training(model: nn.Module) -> None:
     """Refuse layers that would do something else once they are in evaluation mode."""
     kinds = (torch.nn.modules.dropout._DropoutNd, torch.nn.modules.batchnorm._BatchNorm)  # noqa: SLF001 - torch has no public name for all of them
+    dropping = (torch.nn.RNNBase, torch.nn.MultiheadAttention)  # where they are told to
     training = [
         f"{name or 'the model'} ({type(module).__name__})"
         for name, module in model.named_modules()
-        if module.training and isinstance(module, kinds)
+        if module.training
+        and (isinstance(module, kinds) or (isinstance(module, dropping) and module.dropout))
     ]
     if training:
         raise UsageError(

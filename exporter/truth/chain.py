@@ -36,7 +36,11 @@ _TRAINS = {
     "aten.scaled_dot_product_attention": (4, "dropout_p"),
     "aten.batch_norm": (5, "training"),
     "aten.native_batch_norm": (5, "training"),
+    "aten.rnn_tanh": (6, "train"),
+    "aten.rnn_relu": (6, "train"),
 }
+# Operations on which onnxruntime (1.31) aborts the whole process when there are no rows.
+_ABORTS = ("aten.lstm", "aten.gru")
 
 
 def find_layers(program: ExportedProgram) -> tuple[Layer, ...] | None:
@@ -92,6 +96,23 @@ def refuse_training(program: ExportedProgram) -> None:
             raise UsageError(
                 f"the model draws random numbers at {_where(node)} ({name}): "
                 "its answers cannot be proven"
+            )
+
+
+def refuse_aborting(program: ExportedProgram) -> None:
+    """Refuse a program that onnxruntime cannot run on an empty batch, not even to say so.
+
+    Args:
+        program: as captured.
+
+    Raises:
+        UsageError: when it has LSTM or GRU layers.
+    """
+    for node in program.graph.nodes:
+        if node.op == "call_function" and _name(node) in _ABORTS:
+            raise UsageError(
+                f"the model has a layer at {_where(node)} ({_name(node)}) on which onnxruntime "
+                "aborts for an empty batch: it cannot be deployed"
             )
 
 

@@ -15,10 +15,11 @@ from __future__ import annotations
 import copy
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import fx
 
 from exporter.truth.arithmetic import FLOAT32
 from exporter.truth.enclosure import Enclosure, rows_with_all
@@ -55,11 +56,13 @@ def measure(model: torch.nn.Module, sample: Float32Matrix, ranges: Ranges) -> Tr
         Its truth, marked as measured.
 
     Raises:
-        UsageError: when it does not compute in float64, or not each row for itself.
+        UsageError: when it does not compute in float64, not each row for itself, or not all rows.
     """
     exact = _in_float64(model, sample)
-    got, expected = _answer(model, sample), _answer(exact, sample)
-    error = np.abs(got - expected)
+    got = _answer(model, sample, torch.float32)
+    expected = _answer(exact, sample, torch.float64)
+    with np.errstate(invalid="ignore"):  # inf - inf: not finite, and not counted
+        error = np.abs(got - expected)
     largest = float(np.abs(expected).max(initial=0.0, where=np.isfinite(expected)))
     worst = float(error.max(initial=0.0, where=np.isfinite(error)))
     worst = max(worst, FLOAT32.unit_roundoff * largest, FLOAT32.tiny)
@@ -93,11 +96,12 @@ class _Measured:
 
     def label_of(self, features: Float32Matrix) -> Labels:
         """Tell the exact label of rows, ``(rows,)``."""
-        return np.asarray(_answer(self.exact, features).argmax(axis=1))
+        return np.asarray(_answer(self.exact, features, torch.float64).argmax(axis=1))
 
     def ask(self, features: Float32Matrix) -> Oracle:
         """Give exact answers with their tolerances."""
-        value, got = _answer(self.exact, features), _answer(self.model, features)
+        value = _answer(self.exact, features, torch.float64)
+        got = _answer(self.model, features, torch.float32)
         logits = Enclosure(value, self._tolerate(features, value, got))
         return answer_from(logits, enclose_probabilities(logits))
 
@@ -118,15 +122,43 @@ class _Measured:
         return np.array(np.broadcast_to(np.where(met, 0.0, error), value.shape))
 
 
-def _answer(model: torch.nn.Module, features: Float32Matrix) -> Float64Matrix:
-    """Run a module in its own precision, ``(rows, classes)``."""
-    dtype = next((each.dtype for each in model.parameters()), torch.float32)
+def _answer(model: torch.nn.Module, features: Float32Matrix, dtype: torch.dtype) -> Float64Matrix:
+    """Run a module in its precision, ``(rows, classes)``."""
     pieces = []
     with torch.inference_mode():
         for start in range(0, max(len(features), 1), _PIECE):
-            rows = torch.from_numpy(features[start : start + _PIECE]).to(dtype)
-            pieces.append(model(rows).double().numpy())
+            part = torch.from_numpy(features[start : start + _PIECE])
+            rows = part.to(dtype, copy=True)  # the model may change its input
+            try:
+                pieces.append(model(rows).double().numpy())
+            except Exception as exc:  # whatever a module raises
+                raise UsageError(
+                    f"the model cannot answer some rows: {_reason(exc)}; it has to answer any "
+                    "numbers, those outside the ranges too"
+                ) from exc
     return np.concatenate(pieces)
+
+
+def _widen(model: torch.nn.Module) -> None:
+    """Let graphs compute in float64, which hold the dtypes and constants of their capture."""
+
+    def widen(value: Any) -> Any:  # noqa: ANN401 - whatever an operation takes
+        return torch.float64 if value is torch.float32 else value
+
+    for module in model.modules():
+        if isinstance(module, fx.GraphModule):
+            for node in module.graph.nodes:
+                node.args = fx.node.map_aggregate(node.args, widen)
+                node.kwargs = fx.node.map_aggregate(node.kwargs, widen)
+            module.recompile()
+            for part in module.modules():
+                for name, value in tuple(vars(part).items()):
+                    if isinstance(value, torch.Tensor) and value.dtype == torch.float32:
+                        setattr(part, name, value.double())
+
+
+def _reason(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _in_float64(model: torch.nn.Module, sample: Float32Matrix) -> torch.nn.Module:
@@ -134,16 +166,16 @@ def _in_float64(model: torch.nn.Module, sample: Float32Matrix) -> torch.nn.Modul
     with warnings.catch_warnings():  # what torch says of itself when it copies a program
         warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", category=FutureWarning)
         exact = copy.deepcopy(model).double()
+    _widen(exact)
     rows = torch.from_numpy(sample[:_COMPARED]).double()
     try:
         with torch.inference_mode():
-            together = exact(rows)
-            single = torch.cat([exact(row[None]) for row in rows])
+            together = exact(rows.clone())
+            single = torch.cat([exact(row[None].clone()) for row in rows])
     except Exception as exc:  # whatever a module raises
-        reason = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
         raise UsageError(
-            f"the model cannot be run in float64, which its tolerance is measured with: {reason}; "
-            "take dtypes from the input"
+            "the model cannot be run in float64, which its tolerance is measured with: "
+            f"{_reason(exc)}; take dtypes from the input"
         ) from exc
     if together.dtype != torch.float64:
         raise UsageError(

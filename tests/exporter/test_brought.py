@@ -127,6 +127,40 @@ def test_a_brought_model_becomes_a_proven_bundle(
     assert "elsewhere" in describe(exported.manifest)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda linear, x: linear((x > 0).to(x.dtype)), id="a cast"),
+        pytest.param(
+            lambda linear, x: linear(x + torch.zeros(x.shape[0], 3, dtype=x.dtype)), id="zeros"
+        ),
+        pytest.param(
+            lambda linear, x: linear(x @ torch.tensor([[0.1] * 3] * 3, dtype=x.dtype)),
+            id="a constant",
+        ),
+    ],
+)
+def test_a_model_that_takes_dtypes_from_its_input_is_proven_again(
+    change: Callable[[nn.Module, torch.Tensor], torch.Tensor], tmp_path: Path
+) -> None:
+    """Its file holds the dtypes of its capture, and is measured in float64 all the same."""
+    exported = export_model(Scored(change).eval(), SCHEMA, tmp_path / "bundle", plan=QUICK)
+    assert exported.report.tolerance == "measured"
+    again = verify_bundle(exported.path, plan=QUICK)
+    assert again
+    assert again.tolerance == "measured"
+
+
+def test_a_model_whose_weights_are_no_parameters_is_measured(tmp_path: Path) -> None:
+    """Weights may be buffers alone; what is exact is float64 then, too."""
+    model = Scored(lambda linear, x: nn.functional.gelu(linear(x)))
+    weight = model.linear.weight.detach()
+    del model.linear.weight, model.linear.bias
+    model.linear.register_buffer("weight", weight)
+    model.linear.register_buffer("bias", torch.zeros(4))
+    assert export_model(model.eval(), SCHEMA, tmp_path / "bundle", plan=QUICK).report
+
+
 def test_a_measured_tolerance_is_marked_in_the_stored_proof(tmp_path: Path) -> None:
     """Whoever reads the bundle sees that nothing was derived."""
     exported = export_model(gelu(), SCHEMA, tmp_path / "bundle", plan=QUICK)
@@ -236,6 +270,36 @@ def test_the_measured_tolerance_is_a_few_float32_steps() -> None:
     assert oracle.logits.error.max() < 20 * SPARE * 2**-24 * largest
 
 
+def test_a_model_that_changes_its_input_hides_no_fault(tmp_path: Path) -> None:
+    """Each contender gets rows of its own, not those that the one before has clipped."""
+    model = Scored(lambda linear, x: linear(x.clamp_(-1, 1))).eval()
+    candidate = candidate_of_module(model, SCHEMA, name="mine")
+    right = convert_candidate(candidate)
+    export_candidate(candidate, tmp_path / "right", convert=lambda _: right, plan=QUICK)
+    model.change = lambda linear, x: linear(x)
+    unclipped = convert_candidate(candidate_of_module(model, SCHEMA, name="mine"))
+    wrong = with_files(right, onnx=unclipped.onnx)
+    with pytest.raises(ParityError, match="onnx-cpu-all-1 at batch 1: "):
+        export_candidate(candidate, tmp_path / "out", convert=lambda _: wrong, plan=QUICK)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda linear, x: linear(x) * float("nan"), id="all NaN"),
+        pytest.param(lambda linear, x: linear(x) + torch.log(x[:, :1]), id="some NaN"),
+        pytest.param(lambda linear, x: torch.log(torch.relu(linear(x))), id="some infinite"),
+    ],
+)
+def test_a_model_without_a_finite_answer_inside_the_ranges_is_refused(
+    change: Callable[[nn.Module, torch.Tensor], torch.Tensor], tmp_path: Path
+) -> None:
+    """All contenders may well agree on NaN; it is no answer, and no golden row either."""
+    with pytest.raises(ParityError, match=r"answers NaN or an infinity on \d+ of \d+ rows inside"):
+        export_model(Scored(change).eval(), SCHEMA, tmp_path / "out", plan=QUICK)
+    assert not (tmp_path / "out").exists()
+
+
 def test_rows_where_float32_loses_its_way_are_not_judged() -> None:
     """Outside the ranges nothing is promised where float32 overflows; inside, everything is."""
     truth = measured().truth
@@ -245,12 +309,64 @@ def test_rows_where_float32_loses_its_way_are_not_judged() -> None:
     assert oracle.special.tolist() == [False, False, True]
 
 
+class Recurrent(nn.Module):
+    """Reads the features one after another."""
+
+    def __init__(self, layer: nn.RNNBase) -> None:
+        super().__init__()
+        self.layer = layer
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.linear(self.layer(features.unsqueeze(2))[0][:, -1])
+        return scores
+
+
+class Attending(nn.Module):
+    """Lets the features attend to one another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(1, 1, dropout=0.5, batch_first=True)
+        self.linear = nn.Linear(3, 4)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        each = features.unsqueeze(2)
+        scores: torch.Tensor = self.linear(self.attention(each, each, each)[0].flatten(1))
+        return scores
+
+
+@pytest.mark.filterwarnings("ignore:The tensor attributes .* were assigned during export")
+def test_a_recurrent_model_is_proven(tmp_path: Path) -> None:
+    """It draws no random numbers, though torch marks its operation so."""
+    model = Recurrent(nn.RNN(1, 4, batch_first=True)).eval()
+    exported = export_model(model, SCHEMA, tmp_path / "bundle", plan=QUICK)
+    assert exported.report.tolerance == "measured"
+    assert verify_bundle(exported.path, plan=QUICK)
+
+
+@pytest.mark.filterwarnings("ignore:The tensor attributes .* were assigned during export")
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_layers_that_end_the_process_are_refused(
+    kind: Callable[..., nn.RNNBase], tmp_path: Path
+) -> None:
+    """Onnxruntime aborts on them where there are no rows, which no message could tell later."""
+    model = Recurrent(kind(1, 4, batch_first=True)).eval()
+    with pytest.raises(UsageError, match=r"at layer \(aten\.\w+\) on which onnxruntime aborts"):
+        export_model(model, SCHEMA, tmp_path / "out", plan=QUICK)
+
+
 TRAINING = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
 REFUSED: dict[str, tuple[nn.Module, type[OnnxferryError], str]] = {
     "dropout in training mode": (
         nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5)),
         UsageError,
         r"training mode: 1 \(Dropout\); call eval\(\)",
+    ),
+    "dropout inside a layer in training mode": (
+        Attending(),
+        UsageError,
+        r"training mode: attention \(MultiheadAttention\); call eval\(\)",
     ),
     "batch norm in training mode": (TRAINING, UsageError, r"training mode: 1 \(BatchNorm1d\)"),
     "dropout as a function": (
@@ -289,6 +405,11 @@ REFUSED: dict[str, tuple[nn.Module, type[OnnxferryError], str]] = {
         "answers torch.float32 for float64 rows",
     ),
     "float64 weights": (nn.Linear(3, 4).double(), UsageError, r"torch.float64 weights"),
+    "rows that cannot be looked up": (
+        Scored(lambda linear, x: linear(x) + torch.eye(7, 4, dtype=x.dtype)[x[:, 0].long() + 3]),
+        UsageError,
+        "cannot answer some rows: index .* out of .*; it has to answer any numbers",
+    ),
     "other features": (nn.Linear(2, 4), UsageError, "rows of 3 features"),
     "other classes": (nn.Linear(3, 5), SchemaError, r"shape \(2, 5\); the schema has 4 classes"),
     "a tuple": (

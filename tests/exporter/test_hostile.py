@@ -158,6 +158,14 @@ def test_bytes_that_are_no_model_are_an_artifact_error(content: bytes) -> None:
         refuse_external_data(content, where="it")
 
 
+def test_a_key_that_others_read_as_another_is_refused() -> None:
+    """Readers drop what exceeds 32 bits of a key: weights elsewhere could hide behind it."""
+    hidden = b"\xea\x80\x80\x80\x10" + b"\x00"  # 2**32 more than the key of external_data
+    tensor = b"\x2a" + bytes([len(hidden)]) + hidden
+    with pytest.raises(ArtifactError, match="it is no ONNX model"):
+        refuse_external_data(b"\x3a" + bytes([len(tensor)]) + tensor, where="it")
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(content: bytes) -> None:
     """Whatever the bytes, the look into them ends, in nothing or in one error."""

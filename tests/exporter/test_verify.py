@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
+import json
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -15,9 +17,12 @@ from exporter.rows.plan import BATCHES, Plan
 from exporter.verify import verify_bundle
 from runtime.bundle import digest, model_version
 from runtime.errors import ArtifactError, ParityError
+from runtime.golden import Golden, load_golden, save_golden
 from runtime.manifest import (
+    GOLDEN,
     MANIFEST,
     ONNX_MODEL,
+    PARITY,
     PROGRAM_MODEL,
     TORCHSCRIPT_MODEL,
     Manifest,
@@ -26,6 +31,7 @@ from runtime.manifest import (
 from trainer.model import SimpleNet
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -102,6 +108,46 @@ def test_a_program_of_another_kind_fails(copied: Path, model: nn.Module, reason:
     schema = read_manifest(copied).schema
     program = capture_program(Deployed(model).eval().requires_grad_(requires_grad=False), schema)
     replace(copied, PROGRAM_MODEL, write_program(program))
+    with pytest.raises(ParityError, match=reason):
+        verify_bundle(copied, plan=QUICK)
+
+
+@pytest.mark.parametrize(
+    ("altered", "reason"),
+    [
+        ({"passed": False}, "tells of a failed proof"),
+        ({"tolerance": "measured"}, "has a measured tolerance, though bounds can be derived"),
+    ],
+    ids=["failed", "measured"],
+)
+def test_another_proof_than_the_models_fails(
+    copied: Path, altered: dict[str, object], reason: str
+) -> None:
+    """What the stored proof says of itself cannot make the next one easier."""
+    stored = json.loads((copied / PARITY).read_bytes())
+    replace(copied, PARITY, json.dumps({**stored, **altered}).encode())
+    with pytest.raises(ParityError, match=reason):
+        verify_bundle(copied, plan=QUICK)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda golden: {"logits_bound": golden.logits_bound + 1e3}, "errors of logits up to 1e"),
+        (
+            lambda golden: {"probabilities_bound": golden.probabilities_bound * 2},
+            "errors of probabilities up to",
+        ),
+        (lambda golden: {"decidable": golden.decidable & False}, "rows without a sure label"),
+    ],
+    ids=["wide", "twice as wide", "no label sure"],
+)
+def test_golden_rows_that_allow_more_fail(
+    copied: Path, change: Callable[[Golden], dict[str, Any]], reason: str
+) -> None:
+    """Bounds are derived again: those in the file could let a wrong answer pass."""
+    golden = load_golden((copied / GOLDEN).read_bytes(), read_manifest(copied).schema, where=GOLDEN)
+    replace(copied, GOLDEN, save_golden(dataclasses.replace(golden, **change(golden))))
     with pytest.raises(ParityError, match=reason):
         verify_bundle(copied, plan=QUICK)
 

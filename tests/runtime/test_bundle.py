@@ -104,6 +104,16 @@ def link(path: Path) -> None:
     path.symlink_to(path.parent.parent / "moved")
 
 
+def swell(name: str, size: int) -> Damage:
+    """Damage by a file with a hole, which takes no room on the disk, and a promise that agrees."""
+
+    def damage(folder: Path) -> None:
+        os.truncate(folder / name, size)
+        promise(name, size=size)(folder)
+
+    return damage
+
+
 def grow(path: Path) -> None:
     """Append a byte."""
     with path.open("ab") as stream:
@@ -164,7 +174,9 @@ DAMAGES = [
     pytest.param(promise(GOLDEN, sha256=5), MANIFEST, id="hash a number"),
     pytest.param(promise(GOLDEN, size=1), GOLDEN, id="smaller size"),
     pytest.param(promise(GOLDEN, size=-1), GOLDEN, id="negative size"),
-    pytest.param(promise(GOLDEN, size=2**62), GOLDEN, id="immense size"),
+    pytest.param(promise(GOLDEN, size=2**33 - 2**20), GOLDEN, id="large size"),
+    pytest.param(promise(GOLDEN, size=2**62), "promises more than", id="immense size"),
+    pytest.param(swell(GOLDEN, 2**42), "promises more than", id="immense file"),
     pytest.param(promise(GOLDEN, size=2**70), "", id="size beyond 64 bits"),
     pytest.param(promise(GOLDEN, size="4382"), MANIFEST, id="size as text"),
     pytest.param(lambda folder: grow(folder / ONNX_MODEL), ONNX_MODEL, id="longer model"),
@@ -193,6 +205,16 @@ def test_a_damaged_bundle_is_refused(bundle_copy: Path, damage: Damage, said: st
     assert said in str(caught.value)
     assert str(bundle_copy) in str(caught.value)
     assert len(str(caught.value)) < 6000, "a message, not a dump"
+
+
+def test_a_file_larger_than_the_memory_is_refused(
+    bundle_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file with a hole is as long as it likes; the message names it."""
+    monkeypatch.setattr("runtime.bundle._LARGEST_BUNDLE", 2**62)
+    swell(GOLDEN, 2**43)(bundle_copy)
+    with pytest.raises(ArtifactError, match=r"golden\.npz: it is larger than the memory here"):
+        read_bundle(bundle_copy)
 
 
 @pytest.mark.parametrize(
