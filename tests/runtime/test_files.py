@@ -341,6 +341,23 @@ def test_files_are_replaced_together(tmp_path: Path, ways: str) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
+def test_the_last_rename_is_the_moment_that_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C right after it finds everything done and takes nothing back."""
+    put_pair(tmp_path)
+
+    def interrupt(new: Path, target: Path) -> None:
+        rename(new, target)
+        raise KeyboardInterrupt
+
+    rename = Path.replace
+    monkeypatch.setattr(Path, "replace", interrupt)  # the last one: before it, names are exchanged
+    with pytest.raises(KeyboardInterrupt):
+        write_pair(tmp_path)
+    assert contents(tmp_path) == {"out.csv": b"new", "bad.csv": b"new"}
+
+
 @pytest.mark.parametrize("kind", ["files", "staged"])
 def test_all_files_are_on_the_disk_before_one_appears(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str

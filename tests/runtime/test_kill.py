@@ -88,6 +88,8 @@ def test_a_kill_at_any_moment_leaves_no_half_output(
         after = contents(tmp_path)
         for name in complete:
             assert after.get(name) in {before.get(name), complete[name]}, f"{name} is half"
+        if after.get("out.csv") == complete["out.csv"]:
+            assert after == complete, "the output is there without its list of bad rows"
         if ended or after == complete:
             seen["after the end" if ended else "after the rename"] += 1
         else:
