@@ -40,7 +40,7 @@ def publish(moves: Sequence[tuple[Path, Path]]) -> None:
     """
     if not moves:
         return
-    steps = [_Step(new, target, _identity(new), target.exists()) for new, target in moves]
+    steps = [_Step(new, target, _identity(new), _kept(new, target)) for new, target in moves]
     last = steps[-1]
     try:
         for step in steps[:-1]:
@@ -51,6 +51,9 @@ def publish(moves: Sequence[tuple[Path, Path]]) -> None:
             for step in reversed(steps[:-1]):
                 step.undo()
         raise
+    finally:
+        for step in steps:
+            step.forget()
     for folder in {target.parent for _, target in moves}:
         sync_folder(folder)
 
@@ -144,25 +147,30 @@ class _Step:
     """A rename that can be undone; whether it is done is asked of the disk, not remembered.
 
     An interruption can come between a rename and a note of it.
+
+    Attributes:
+        new: file on its way.
+        target: where it goes.
+        identity: device and inode of ``new``.
+        kept: a second name for what was at ``target``; None when nothing was.
     """
 
     new: Path
     target: Path
     identity: tuple[int, int] | None
-    replaces: bool
+    kept: Path | None
 
     @property
     def done(self) -> bool:
         return self.identity is not None and _identity(self.target) == self.identity
 
     def do(self) -> None:
-        """Put the file in its place; what was there takes the name that the file had."""
+        """Put the file in its place; what was there is kept as ``new`` or ``kept``."""
         self._prepare()
         with _naming(self.target):
-            if not self.replaces:
-                self.new.rename(self.target)
-            elif not exchange(self.new, self.target):
-                _exchange_by_links(self.new, self.target)
+            if self.kept is None or not exchange(self.new, self.target):
+                self._keep()
+                self.new.replace(self.target)
 
     def do_for_good(self) -> None:
         """Put the file in its place."""
@@ -171,13 +179,27 @@ class _Step:
             self.new.replace(self.target)
 
     def undo(self) -> None:
+        """Put back what was there; ``new`` is no more."""
         if not self.done:
             return
         with suppress(OSError):
-            if not self.replaces:
-                self.target.rename(self.new)
-            elif self.new.exists() and not exchange(self.new, self.target):
-                _exchange_by_links(self.new, self.target)
+            if self.kept is None:
+                self.target.unlink()
+            elif self.kept.exists():
+                self.kept.replace(self.target)
+            elif self.new.exists():
+                self.new.replace(self.target)
+
+    def forget(self) -> None:
+        """Remove the second name; ``new`` is its maker's to remove."""
+        if self.kept is not None:
+            with suppress(OSError):
+                self.kept.unlink(missing_ok=True)
+
+    def _keep(self) -> None:
+        if self.kept is not None:
+            with suppress(OSError):  # a file system without second names: there is no way back
+                os.link(self.target, self.kept)
 
     def _prepare(self) -> None:
         with _naming(self.target):
@@ -195,22 +217,9 @@ def _naming(target: Path) -> Iterator[None]:
         raise DataError(f"cannot write {target}: {exc.strerror}") from exc
 
 
-def _exchange_by_links(new: Path, target: Path) -> None:
-    """Swap two files where one call cannot; ``target`` is there at every moment."""
-    kept = new.with_name(partial_name(target).name)
-    try:
-        os.link(target, kept)
-    except OSError:  # a file system without second names: there is no way back
-        new.replace(target)
-        return
-    try:
-        new.replace(target)
-    finally:
-        with suppress(OSError):
-            if new.exists():
-                kept.unlink()
-            else:
-                kept.replace(new)
+def _kept(new: Path, target: Path) -> Path | None:
+    """Choose a second name, one that is swept, on the file system of both."""
+    return new.with_name(partial_name(target).name) if target.exists() else None
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -13,7 +13,7 @@ import pytest
 
 from runtime import renames
 from runtime.errors import DataError, UsageError
-from runtime.files import atomic_file, atomic_files, atomic_folder, is_special
+from runtime.files import atomic_file, atomic_files, atomic_folder, is_special, staged_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -339,6 +339,47 @@ def test_files_are_replaced_together(tmp_path: Path, ways: str) -> None:
     assert contents(tmp_path) == {"out.csv": b"new", "bad.csv": b"new"}, ways
     for path in tmp_path.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_the_last_rename_is_the_moment_that_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C right after it finds everything done and takes nothing back."""
+    put_pair(tmp_path)
+
+    def interrupt(new: Path, target: Path) -> None:
+        rename(new, target)
+        raise KeyboardInterrupt
+
+    rename = Path.replace
+    monkeypatch.setattr(Path, "replace", interrupt)  # the last one: before it, names are exchanged
+    with pytest.raises(KeyboardInterrupt):
+        write_pair(tmp_path)
+    assert contents(tmp_path) == {"out.csv": b"new", "bad.csv": b"new"}
+
+
+@pytest.mark.parametrize("kind", ["files", "staged"])
+def test_all_files_are_on_the_disk_before_one_appears(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A loss of power cannot leave one of two outputs in its place and the other half written."""
+    synced: list[list[str]] = []
+
+    def look(descriptor: int) -> None:
+        sync(descriptor)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            synced.append([name for name in names(tmp_path) if not name.startswith(".")])
+
+    sync = os.fsync
+    monkeypatch.setattr(os, "fsync", look)
+    if kind == "files":
+        write_pair(tmp_path)
+    else:
+        with staged_files(tmp_path) as open_output:
+            open_output("out.csv").write(b"new")
+            open_output("bad.csv").write(b"new")
+    assert synced == [[], []]
+    assert names(tmp_path) == ["bad.csv", "out.csv"]
 
 
 def test_a_file_of_a_group_is_written_once(tmp_path: Path) -> None:
