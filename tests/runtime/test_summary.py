@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from runtime.confusion_table import percent
+from runtime.drift import Drift
+from runtime.ranges import Outside
+from runtime.summary import Summary
+from runtime.summary_table import describe_summary
+from runtime.truth import Judged, Truth
+
+if TYPE_CHECKING:
+    from runtime.predictor import Predictor
+
+PLAIN = Summary(
+    rows=1200, scored=1200, rejected=0, reasons={}, provider="cpu", seconds=0.5, model="net 12ab"
+)
+OUT = Path("scored.csv")
+
+
+def judged(classes: int) -> Judged:
+    """A hundred rows, every class answered as itself, each but the last once as the next."""
+    names = [f"class {number}" for number in range(classes)]
+    truth = Truth(names)
+    cells = [names[number % classes] for number in range(100)]
+    truth.add(pa.array(cells), np.arange(100) % classes)
+    truth.add(pa.array(names[:-1]), np.arange(1, classes))
+    return truth.result()
+
+
+@pytest.fixture
+def full(predictor: Predictor) -> Summary:
+    """A summary of everything there is."""
+    drift = Drift(predictor.schema)
+    drift.add(np.full((1000, 2), 20, dtype=np.float32), 1)
+    return replace(
+        PLAIN,
+        scored=1197,
+        rejected=3,
+        reasons={"missing value": 1, "not a number": 2},
+        rejects=Path("scored.csv.rejects.csv"),
+        provider_reason="no CUDA device is present",
+        out_of_range={"price": Outside(0, 1000), "rating": Outside(0, 0)},
+        truth=judged(2),
+        drift=drift.report(),
+        stages={"read": 0.1, "model": 0.3},
+    )
+
+
+def describe(summary: Summary, width: int = 80) -> list[str]:
+    """The lines as they are on something of so many columns that is no terminal."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", str(width))
+        return describe_summary(summary, OUT, io.StringIO()).splitlines()
+
+
+def test_json_holds_all_that_is_known(full: Summary) -> None:
+    """Figures as figures; drift by its index, as its report has a file of its own."""
+    values = json.loads(full.to_json())
+    assert (values["rows"], values["scored"], values["rejected"]) == (1200, 1197, 3)
+    assert values["reasons"] == {"missing value": 1, "not a number": 2}
+    assert values["rejects"] == "scored.csv.rejects.csv"
+    assert (values["provider"], values["provider_reason"]) == ("cpu", "no CUDA device is present")
+    assert (values["seconds"], values["rows_per_second"]) == (0.5, 2400)
+    assert values["out_of_range"]["price"] == {"below": 0, "above": 1000}
+    assert values["truth"]["confusion"] == [[50, 1], [0, 50]]
+    assert values["truth"]["accuracy"]["share"] == pytest.approx(100 / 101)
+    assert values["drift"]["price"]["reading"] == "drifted"
+    assert values["stages"] == {"read": 0.1, "model": 0.3}
+
+
+def test_json_leaves_out_what_was_not_asked_for() -> None:
+    """Without --truth, --drift and --profile their keys are not there; paths may be any bytes."""
+    values = json.loads(replace(PLAIN, rejects=Path("a\udcff.csv"), seconds=0.0).to_json())
+    assert not {"truth", "drift", "stages"} & set(values)
+    assert values["rejects"] == "a\udcff.csv"
+    assert values["rows_per_second"] == 0
+
+
+def test_a_person_sees_what_there_is_to_say() -> None:
+    """A clean run says how many rows, how fast, where to and on what: nothing else."""
+    assert [line.split() for line in describe(PLAIN)] == [
+        ["rows", "1,200", "0.50", "s,", "2,400", "rows/s"],
+        ["scored", "1,200", "to", "scored.csv"],
+        ["provider", "cpu"],
+        ["model", "net", "12ab"],
+    ]
+
+
+def test_a_person_sees_everything_asked_for(full: Summary) -> None:
+    """Rejects by reason, the most frequent first, features by their names, matrix and stages."""
+    lines = describe(full)
+    names = [line.split("  ")[0] for line in lines if line[:1].strip()]
+    assert names[:9] == [
+        "rows",
+        "scored",
+        "rejected",
+        "out of range",
+        "drift",
+        "accuracy",
+        "provider",
+        "model",
+        "true \\ answer",
+    ]
+    text = "\n".join(lines)
+    assert text.index("not a number") < text.index("missing value")
+    assert "listed in scored.csv.rejects.csv" in text
+    assert "1,000 above" in text
+    assert "drifted" in text
+    assert "of 101 rows; 95 % interval 94.6 % to 99.8 %" in text
+    assert ["class", "0", "50", "1", "98.0", "%", "100.0", "%"] in [each.split() for each in lines]
+    assert ["model", "0.300", "75.0", "%"] in [each.split() for each in lines]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_no_line_is_wider_than_the_terminal(full: Summary, width: int) -> None:
+    """What does not fit is folded; a matrix that does not fit becomes its worst mistakes."""
+    for truth in (judged(2), judged(3), judged(30)):
+        lines = describe(replace(full, truth=truth), width)
+        assert max(map(len, lines)) <= width
+    assert any(line.startswith("true \\ answer") for line in describe(full, width)) == (width > 40)
+
+
+def test_of_many_classes_the_worst_mistakes_are_shown(full: Summary) -> None:
+    """Ten pairs, and how many more there are."""
+    lines = describe(replace(full, truth=judged(30)))
+    start = next(at for at, line in enumerate(lines) if line.startswith("true  "))
+    assert lines[start + 2].split() == ["class", "0", "class", "1", "1"]
+    assert "19 more pairs" in lines[start + 12]
+
+
+def test_many_features_are_cut_to_ten() -> None:
+    """The rest is counted; features without a value out of range are not named."""
+    outside = {f"f{number}": Outside(number % 2, 0) for number in range(40)}
+    lines = describe(replace(PLAIN, out_of_range=outside))
+    assert sum(line.startswith("  f") for line in lines) == 10
+    assert any("and 10 more" in line for line in lines)
+
+
+def test_a_column_that_is_no_truth_is_explained() -> None:
+    """No matrix without rows; the hint says what to look at."""
+    truth = Truth(("0", "1"))
+    truth.add(pa.array(["1.0", "0.0"]), np.array([1, 0]))
+    lines = describe(replace(PLAIN, truth=truth.result()), 120)
+    assert any("'1.0' is not '1'" in line for line in lines)
+    assert not any(line.startswith(("true", "accuracy")) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(1, "100.0 %"), (0.99999, "99.9 %"), (0.5, "50.0 %"), (0, "0.0 %"), (None, "-")],
+)
+def test_only_all_is_a_hundred_percent(share: float | None, text: str) -> None:
+    """A single mistake among millions stays visible."""
+    assert percent(share) == text

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import io
+import os
+import pty
+from contextlib import closing
+
+import pytest
+
+from runtime.terminal import cut, harmless, new_table, render, width_of
+
+
+def draw(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Draw a table for a real terminal."""
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "w", encoding="utf-8") as stream, closing(os.fdopen(ours, "rb")):
+        table = new_table()
+        table.add_column("name", style="bold cyan")
+        table.add_row("value")
+        return render(table, "a line", stream=stream)
+
+
+def test_a_terminal_gets_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The header is bold and cells have the colour of their column."""
+    text = draw({"TERM": "xterm-256color"}, monkeypatch)
+    assert "\x1b[1;36mvalue" in text
+    assert text.endswith("a line")
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"TERM": "xterm", "NO_COLOR": "1"}, {"TERM": "dumb"}, {"TERM": "xterm", "NO_COLOR": ""}],
+    ids=["NO_COLOR", "dumb", "empty NO_COLOR"],
+)
+def test_colours_can_be_refused(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then a terminal gets the same text as a file, without a code in it."""
+    assert draw(environment, monkeypatch).splitlines() == ["name", "─────", "value", "a line"]
+
+
+def test_a_file_gets_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where somebody's shell forces colours."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "\x1b" not in render("a line", stream=io.StringIO())
+
+
+def test_an_encoding_without_lines_gets_others() -> None:
+    """A table for an ASCII terminal is drawn in ASCII."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    table = new_table()
+    table.add_column("name")
+    table.add_row("value")
+    assert render(table, stream=stream).isascii()
+
+
+@pytest.mark.parametrize(
+    ("told", "width"), [("40", 40), ("0", 80), ("wide", 80), ("-5", 80), ("", 80)]
+)
+def test_the_width_is_columns_or_eighty(
+    told: str, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Off a terminal, when the shell does not say either."""
+    monkeypatch.setenv("COLUMNS", told)
+    assert width_of(io.StringIO()) == width
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "shown"),
+    [
+        ("short", 5, "short"),
+        ("longer", 5, "long…"),
+        ("two words", 5, "two…"),
+        ("日本語", 6, "日本語"),
+        ("日本語", 5, "日本…"),
+        ("日本語", 4, "日…"),
+        ("a\tb", 4, r"a\tb"),
+        ("x" * 10**6, 5, "xxxx…"),
+        ("", 5, ""),
+    ],
+)
+def test_text_is_cut_by_the_columns_it_takes(text: str, width: int, shown: str) -> None:
+    """Wide signs take two columns; the ellipsis takes one."""
+    assert cut(text, width) == shown
+
+
+def test_what_is_not_printable_is_shown_by_its_number() -> None:
+    """Nothing that a terminal would act on is left."""
+    assert harmless("a\x00\x1b\x9b\r\n\u2028\udc80é") == r"a\x00\x1b\x9b\r\n\u2028\udc80é"
