@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import statistics
 import subprocess
 import sys
@@ -93,16 +92,32 @@ def table(measured: Mapping[str, Sequence[Run]]) -> str:
     ]
     for name, results in measured.items():
         wall, cpu, peak, anonymous = (
-            statistics.median(getattr(result, unit) for result in results)
-            for unit in ("wall", "cpu", "peak", "anonymous")
+            middle(results, unit) for unit in ("wall", "cpu", "peak", "anonymous")
         )
         ratios = " | ".join(
-            f"{_ratio(results, ours, unit):.2f}" for unit in ("wall", "peak", "anonymous")
+            f"{ratio(results, ours, unit):.2f}" for unit in ("wall", "peak", "anonymous")
         )
         lines.append(
             f"| {name} | {wall:.2f} | {cpu:.2f} | {peak:.0f} | {anonymous:.0f} | {ratios} |"
         )
     return "\n".join(lines)
+
+
+def middle(results: Sequence[Run], unit: str) -> float:
+    """Take the median of a unit of ``Run``."""
+    return float(statistics.median(getattr(result, unit) for result in results))
+
+
+def ratio(results: Sequence[Run], others: Sequence[Run], unit: str) -> float:
+    """Divide a unit of ``Run`` by that of others: the median over the pairs of runs."""
+    pairs = zip(results, others, strict=True)
+    return float(statistics.median(getattr(a, unit) / getattr(b, unit) for a, b in pairs))
+
+
+def targets(rows: Sequence[tuple[str, float, str]]) -> str:
+    """Write a table of what was measured and what was asked for: name, figure, target."""
+    lines = [f"| {what} | {value:.2f} | {asked} |" for what, value, asked in rows]
+    return "\n".join(["| | measured | asked for |", "|---|---|---|", *lines])
 
 
 TIMES = "Medians; ratios are medians over the pairs of runs taken in turn."
@@ -141,7 +156,9 @@ def report(
 
 
 class _Sampler:
-    """Watches a process's anonymous memory from a thread.
+    """Watches a process's anonymous memory, that of all its threads, from a thread.
+
+    ``/proc/PID/statm`` takes microseconds to read, so that watching costs the process nothing.
 
     Attributes:
         most: the largest seen, in MiB; NaN where the system does not tell.
@@ -149,7 +166,7 @@ class _Sampler:
 
     def __init__(self, pid: int) -> None:
         self.most = float("nan")
-        self._status = Path(f"/proc/{pid}/status")
+        self._statm = Path(f"/proc/{pid}/statm")
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -162,19 +179,15 @@ class _Sampler:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._done.wait(_SAMPLING_S):
-            try:
-                found = re.search(r"RssAnon:\s+(\d+) kB", self._status.read_text())
-            except OSError:
-                return
-            if found:
-                self.most = max(int(found[1]) / 1024, self.most if self.most > 0 else 0.0)
-
-
-def _ratio(results: Sequence[Run], ours: Sequence[Run], unit: str) -> float:
-    """Median over the pairs of runs."""
-    ratios = [getattr(b, unit) / getattr(a, unit) for a, b in zip(ours, results, strict=True)]
-    return float(statistics.median(ratios))
+        try:
+            with self._statm.open("rb", buffering=0) as stream:
+                while not self._done.wait(_SAMPLING_S):
+                    stream.seek(0)
+                    _, resident, shared, *_ = map(int, stream.read().split())
+                    mebibytes = (resident - shared) * os.sysconf("SC_PAGE_SIZE") / 2**20
+                    self.most = max(mebibytes, self.most if self.most > 0 else 0.0)
+        except OSError:  # not on Linux, or the process has gone
+            return
 
 
 def _mebibytes(maxrss: int) -> float:

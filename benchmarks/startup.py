@@ -1,44 +1,71 @@
-"""Start-up: `runtime predict` on ten rows beside the bare import of torch, in one run.
+"""Start-up: `runtime predict` on ten rows, the imports it cannot do without, and torch.
 
-python benchmarks/startup.py [--runs 7] [--write]
+python benchmarks/startup.py [--runs 15] [--write]
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import sys
 import tempfile
 from pathlib import Path
 
 import measure
 
+TORCHSCRIPT = Path(__file__).parent / "peers" / "torchscript.py"
+OURS = "runtime predict, ten rows"
+IMPORTS = "import onnxruntime, pyarrow.csv, numpy"
+TORCH = "torch script, ten rows"
+ROWS = 10
+
 
 def main() -> None:
-    """Race the contenders and report."""
+    """Race the contenders, compare what they wrote, report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--runs", type=int, default=15)
     parser.add_argument("--bundle", default="artifacts/bundle")
     parser.add_argument("--write", action="store_true", help="keep the result")
     args = parser.parse_args()
+    python = sys.executable
     with tempfile.TemporaryDirectory() as folder:
-        source, out = (str(Path(folder) / name) for name in ("in.csv", "out.csv"))
-        python = sys.executable
-        measure.run([python, "-m", "trainer", "sample", "--rows", "10", "--out", source])
-        predict = ["predict", "--file", source, "--bundle", args.bundle, "--out", out]
-        engine = "import onnxruntime, pyarrow.csv, pyarrow.compute"
+        source, ours, theirs = (str(Path(folder) / name) for name in ("in.csv", "a.csv", "b.csv"))
+        measure.run([python, "-m", "trainer", "sample", "--rows", str(ROWS), "--out", source])
+        predict = ["predict", "--file", source, "--bundle", args.bundle, "--out", ours]
         contenders = {
-            "runtime predict, ten rows": [python, "-m", "runtime", *predict],
-            f'python -c "{engine}"': [python, "-c", engine],
+            OURS: [python, "-m", "runtime", *predict, "--provider", "cpu"],
+            f'python -c "{IMPORTS}"': [python, "-c", IMPORTS],
+            TORCH: [python, str(TORCHSCRIPT), source, args.bundle, theirs],
             'python -c "import torch"': [python, "-c", "import torch"],
         }
         measured = measure.race(contenders, args.runs)
+        check_same_labels(Path(ours), Path(theirs))
+    _, imports, torch, _ = measured.values()
+    asked = [
+        ("ours ÷ the imports, wall", measure.ratio(measured[OURS], imports, "wall"), "at most 1.3"),
+        ("torch script ÷ ours, wall", measure.ratio(torch, measured[OURS], "wall"), "at least 4"),
+    ]
     measure.report(
         "startup",
         "Start-up of runtime predict",
-        measure.table(measured),
+        f"{measure.table(measured)}\n\n{measure.targets(asked)}",
         ("onnxferry", "onnxruntime-gpu", "pyarrow", "torch"),
         write=args.write,
     )
+
+
+def check_same_labels(ours: Path, theirs: Path) -> None:
+    """Stop when the two did not do the same work.
+
+    Raises:
+        SystemExit: when rows are missing or a label differs.
+    """
+    a, b = (
+        [row["label"] for row in csv.DictReader(path.open(encoding="utf-8"))]
+        for path in (ours, theirs)
+    )
+    if a != b or len(a) != ROWS:
+        sys.exit(f"ours answers {a}, the torch script {b}")
 
 
 if __name__ == "__main__":

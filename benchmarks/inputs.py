@@ -1,0 +1,91 @@
+"""Tables to score, and a place for them that is faster than a disk where there is one.
+
+``products`` is what ``trainer sample`` writes, 13 bytes a row: ``7.29,2.90,yes``. ``wide`` is
+nearer to what people have, 33 bytes a row: ``1234567,7.290112,2.900345,pen,yes``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from trainer.sample import write_sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TableName = Literal["products", "wide"]
+BYTES_A_ROW: dict[TableName, int] = {"products": 14, "wide": 34}
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a temporary folder inside it, of a random name
+_CHUNK_ROWS = 2**18
+_NAMES = ["pen", "mug", "cup", "bag", "hat", "tie", "jar", "fan", "map", "key"]
+
+
+@contextmanager
+def work_folder(needed: int) -> Iterator[Path]:
+    """Make a folder for tables: in memory where there is room, else where temporary files go.
+
+    Args:
+        needed: bytes of all tables together.
+
+    Yields:
+        The folder; it is gone afterwards.
+    """
+    roomy = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > 2 * needed
+    with tempfile.TemporaryDirectory(dir=_MEMORY if roomy else None) as folder:
+        yield Path(folder)
+
+
+def describe_folder(folder: Path) -> str:
+    """Say where the files of a measurement were."""
+    return "Files in memory (/dev/shm)." if folder.parent == _MEMORY else "Files on disk."
+
+
+def write_table(path: Path, name: TableName, rows: int) -> None:
+    """Write a table; the bytes depend on name and rows alone."""
+    with path.open("wb") as stream:
+        if name == "products":
+            write_sample(stream, rows)
+            return
+        stream.write(b"id,price,rating,name,popular\n")
+        generator = np.random.default_rng(1)
+        for start in range(0, rows, _CHUNK_ROWS):
+            stream.write(_wide_rows(generator, start, min(_CHUNK_ROWS, rows - start)))
+
+
+def products(rows: int) -> pa.Table:
+    """Make products with an identifier, as columns of numbers and text, for typed formats."""
+    generator = np.random.default_rng(1)
+    columns = _draw(generator, 0, rows)
+    return pa.table({name: pa.array(column) for name, column in columns.items()})
+
+
+def _wide_rows(generator: np.random.Generator, start: int, count: int) -> memoryview:
+    """Write ``count`` rows as text, the first with the identifier ``start``."""
+    columns = _draw(generator, start, count)
+    cells = [pc.cast(pa.array(column), pa.string()) for column in columns.values()]
+    lines = pc.binary_join_element_wise(*cells, ",")
+    lines = pc.binary_join_element_wise(lines, "", "\n")
+    return memoryview(
+        pc.binary_join(pa.ListArray.from_arrays([0, count], lines), "")[0].as_buffer()
+    )
+
+
+def _draw(generator: np.random.Generator, start: int, count: int) -> dict[str, object]:
+    """Draw products: ``(count,)`` each, price and rating float32 of seven digits."""
+    price = generator.uniform(1, 10, count).round(6).astype(np.float32)
+    rating = generator.uniform(1, 5, count).round(6).astype(np.float32)
+    return {
+        "id": np.arange(start, start + count),
+        "price": price,
+        "rating": rating,
+        "name": pa.array(_NAMES).take(pa.array(generator.integers(0, len(_NAMES), count))),
+        "popular": pa.array(["no", "yes"]).take(pa.array((price + rating > 10).astype(np.int8))),
+    }
