@@ -115,7 +115,7 @@ def _truth_of(bundle: Bundle) -> Truth:
                 f"from {where}; export the model again"
             )
         ranges = ranges_of(schema)
-        return measure(_Logits(program.module()), sample_inside(ranges), ranges)
+        return measure(_Logits(program.module()), program, sample_inside(ranges), ranges)
     if layers is None:
         raise ParityError(
             f"{where} is no chain of Linear layers with ReLU between them, though {PARITY} has "

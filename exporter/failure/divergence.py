@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from exporter.failure.graphs import kind_of
 from exporter.proof.verdict import Comparison
 from exporter.truth.arithmetic import FLOAT32
 from exporter.truth.bounds import enclose_linear, enclose_relu
@@ -94,7 +95,7 @@ def find_divergence(
 
 def _expect(node: Node, source: _Stage, graph: Graph, layers: int) -> _Stage:
     """Say what a node's output stands for, from what its input stands for and what it does."""
-    kind = _kind(node.op)
+    kind = kind_of(node.op)
     role = graph.roles.get(node.output, _ANSWERS.get(kind))
     if role:
         return _Stage("sum" if role == "logits" else role, layers - 1)
@@ -108,14 +109,8 @@ def _expect(node: Node, source: _Stage, graph: Graph, layers: int) -> _Stage:
     return source  # whatever else is done must change nothing
 
 
-def _kind(op: str) -> str:
-    """The bare name of an operation: ``aten.linear.default`` and ``aten::linear`` are linear."""
-    name = op.replace("::", ".").lower().split(".")
-    return name[1] if len(name) > 1 else name[0]
-
-
 def _is_added_to(node: Node, graph: Graph) -> bool:
-    return any(node.output in other.inputs and _kind(other.op) in _SUM for other in graph.nodes)
+    return any(node.output in other.inputs and kind_of(other.op) in _SUM for other in graph.nodes)
 
 
 class _Expected:

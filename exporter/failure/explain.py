@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from exporter.failure.alignment import Failed, find_measured_divergence
 from exporter.failure.divergence import find_divergence
 from exporter.proof.matrix import find_batch
 
@@ -39,20 +40,23 @@ def explain(
         plan: which batch sizes ran how many of them.
 
     Returns:
-        The report, with the node where the contender has a graph and the truth has layers.
+        The report, with the node where the contender has a graph.
     """
     failure = report.failure
     if failure is None:
         return report
     failed = next(each for each in contenders if each.name == failure.contender)
-    if failed.graph is None or not truth.layers:
+    if failed.graph is None:
         return report
     index = find_batch(rows, plan, failure.batch, failure.row)
-    node = find_divergence(
-        failed.graph(),
-        truth.layers,
-        rows.features[index],
-        index,
-        keeps_specials=failed.keeps_specials,
-    )
+    features = rows.features[index]
+    if truth.layers:
+        node = find_divergence(
+            failed.graph(), truth.layers, features, index, keeps_specials=failed.keeps_specials
+        )
+    elif truth.captured:
+        batch = Failed(features, index, failure.row, failed.keeps_specials)
+        node = find_measured_divergence(failed.graph, truth.captured, batch)
+    else:
+        return report
     return msgspec.structs.replace(report, failure=msgspec.structs.replace(failure, node=node))

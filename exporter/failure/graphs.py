@@ -7,7 +7,7 @@ engine raises when a value is asked for is passed on.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from exporter.proof.settings import Setting
     from runtime.schema import Float32Matrix
 
+Language = Literal["ONNX", "ATen"]
 Value = npt.NDArray[np.generic]
 OUTPUTS = ("label", "probabilities", "logits")
 
@@ -49,11 +50,13 @@ class Graph:
     """The operations of a model, each after those that it reads from.
 
     Attributes:
+        language: that it is written in; it decides what operations are called.
         features: name of the input.
         nodes: in order.
         roles: which values are the outputs ``label``, ``probabilities`` and ``logits``.
     """
 
+    language: Language
     features: str
     nodes: tuple[Node, ...]
     roles: dict[str, str]
@@ -80,7 +83,8 @@ def onnx_graph(content: bytes, setting: Setting) -> Graph:
         Node(node.name, node.op_type, tuple(node.input), node.output[0], value_of(position))
         for position, node in enumerate(graph.node)
     )
-    return Graph(graph.input[0].name, tuple(nodes), {name: name for name in OUTPUTS})
+    roles = {name: name for name in OUTPUTS}
+    return Graph("ONNX", graph.input[0].name, tuple(nodes), roles)
 
 
 def torchscript_graph(module: torch.jit.ScriptModule) -> Graph:
@@ -91,37 +95,39 @@ def torchscript_graph(module: torch.jit.ScriptModule) -> Graph:
         copied = graph.copy()
         while list(copied.outputs()):
             copied.eraseOutput(0)
-        copied.registerOutput(list(copied.nodes())[position].output())
+        copied.registerOutput(_first_output(list(copied.nodes())[position]))
+        for node in reversed(list(copied.nodes())[position + 1 :]):
+            node.destroy()  # it may change in place what was made before
         run = torch._C._create_function_from_graph("forward", copied)  # noqa: SLF001 - no public way in
-        return lambda features: _to_numpy(run(module._c, torch.from_numpy(features)))  # noqa: SLF001
+        return lambda features: _to_numpy(run(module._c, _to_torch(features)))  # noqa: SLF001
 
     nodes = [
         Node(
             node.kind(),
             node.kind(),
             tuple(value.debugName() for value in node.inputs()),
-            node.output().debugName(),
+            _first_output(node).debugName(),
             value_of(position),
         )
         for position, node in enumerate(graph.nodes())
-        if node.kind().startswith("aten::")
+        if node.kind().startswith("aten::") and _makes_tensor(node)
     ]
     (answer,) = graph.outputs()
     answers = [value.debugName() for value in answer.node().inputs()]
     _, features = (value.debugName() for value in graph.inputs())
-    return Graph(features, tuple(nodes), dict(zip(answers, OUTPUTS, strict=False)))
+    return Graph("ATen", features, tuple(nodes), dict(zip(answers, OUTPUTS, strict=False)))
 
 
 def program_graph(module: torch.nn.Module) -> Graph:
     """Look into the module of an exported program, by interpreting it."""
     if not isinstance(module, fx.GraphModule):
         raise TypeError(f"{type(module).__name__} has no graph of torch.fx")
-    # What nobody reads is an assertion, not a value.
-    nodes = [node for node in module.graph.nodes if node.op == "call_function" and node.users]
+    nodes = [node for node in module.graph.nodes if is_value(node)]
     (features,) = (node for node in module.graph.nodes if node.op == "placeholder")
     (answer,) = (node for node in module.graph.nodes if node.op == "output")
     answers = [node.name for node in answer.all_input_nodes]
     return Graph(
+        "ATen",
         features.name,
         tuple(
             Node(
@@ -137,6 +143,18 @@ def program_graph(module: torch.nn.Module) -> Graph:
     )
 
 
+def kind_of(op: str) -> str:
+    """The bare name of an operation: ``aten.linear.default`` and ``aten::linear`` are linear."""
+    name = op.replace("::", ".").lower().split(".")
+    return name[1] if len(name) > 1 else name[0]
+
+
+def is_value(node: fx.Node) -> bool:
+    """Tell whether a node makes a tensor that is read: what nobody reads is an assertion."""
+    is_tensor = isinstance(node.meta.get("val"), torch.Tensor)
+    return node.op == "call_function" and bool(node.users) and is_tensor
+
+
 class _Tap(fx.Interpreter):
     """Runs a graph and keeps the value of one node."""
 
@@ -148,16 +166,29 @@ class _Tap(fx.Interpreter):
     def run_node(self, n: fx.Node) -> Any:  # noqa: ANN401 - as torch has it
         result = super().run_node(n)
         if n is self._node:
-            self._kept = result
+            self._kept = result.clone()  # what comes later may change it in place
         return result
 
     def read(self, features: Float32Matrix) -> Value:
         """Run the graph and give the node's value."""
         with torch.inference_mode():
-            self.run(torch.from_numpy(features))
+            self.run(_to_torch(features))
         if self._kept is None:
             raise ValueError(f"{self._node.name} was not run")
         return self._kept.numpy()
+
+
+def _first_output(node: Any) -> Any:  # noqa: ANN401 - torch publishes no types for its graphs
+    return next(iter(node.outputs()))
+
+
+def _makes_tensor(node: Any) -> bool:  # noqa: ANN401 - as above
+    outputs = list(node.outputs())
+    return bool(outputs) and outputs[0].type().kind() == "TensorType"
+
+
+def _to_torch(features: Float32Matrix) -> torch.Tensor:
+    return torch.from_numpy(features).clone()  # the model may change its input
 
 
 def _to_numpy(value: torch.Tensor) -> Value:

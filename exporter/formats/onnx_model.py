@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch.export import ExportedProgram
+    from torch.onnx import ONNXProgram
 
     from runtime.manifest import Tensor
     from runtime.schema import Schema
@@ -56,7 +57,7 @@ def write_onnx(program: ExportedProgram, schema: Schema, *, name: str) -> bytes:
     Returns:
         The file's bytes.
     """
-    exported = _export(program)
+    exported: onnx.ModelProto = convert(program).model_proto
     _name_batch(exported)
     _strip(exported)
     del exported.graph.value_info[:]  # shapes that every reader infers, and quantisers trip over
@@ -107,7 +108,18 @@ def check_contract(content: bytes, schema: Schema, *, name: str, where: str) -> 
     return _requirements(model, where)
 
 
-def _export(program: ExportedProgram) -> onnx.ModelProto:
+def convert(program: ExportedProgram) -> ONNXProgram:
+    """Convert a program to ONNX as torch does, without the contract's names and metadata.
+
+    Args:
+        program: with the contract's outputs.
+
+    Returns:
+        What torch made: the ONNX model, and the program whose values have the model's names.
+
+    Raises:
+        ParityError: when torch made nothing.
+    """
     with _quiet():
         converted = torch.onnx.export(
             program,
@@ -121,8 +133,7 @@ def _export(program: ExportedProgram) -> onnx.ModelProto:
         )
     if converted is None:
         raise ParityError("torch.onnx.export returned no model; use the torch of constraints.txt")
-    exported: onnx.ModelProto = converted.model_proto
-    return exported
+    return converted
 
 
 def _name_batch(exported: onnx.ModelProto) -> None:

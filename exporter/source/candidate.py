@@ -146,7 +146,7 @@ def candidate_of_module(
     _check_shapes(model, schema, test)
     layers = find_layers(program)
     ranges = ranges_of(schema)
-    truth = derive(layers) if layers else measure(model, sample_inside(ranges), ranges)
+    truth = derive(layers) if layers else measure(model, program, sample_inside(ranges), ranges)
     versions = {package: metadata.version(package) for package in ("torch", "numpy")}
     return Candidate(
         name=name,

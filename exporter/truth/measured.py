@@ -12,23 +12,23 @@ may leave it.
 
 from __future__ import annotations
 
-import copy
-import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import fx
 
 from exporter.truth.arithmetic import FLOAT32
 from exporter.truth.enclosure import Enclosure, rows_with_all
 from exporter.truth.oracle import answer_from
 from exporter.truth.softmax import enclose_probabilities
-from exporter.truth.truth import Truth
+from exporter.truth.truth import Captured, Truth
+from exporter.truth.widening import widen
 from runtime.errors import UsageError
 
 if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
     from exporter.rows.draws import Ranges
     from exporter.truth.enclosure import Float64Matrix
     from exporter.truth.oracle import Oracle
@@ -43,12 +43,16 @@ _SAME = 2.0**-30  # float64 answers of a row differ less than this from batch to
 _COMPARED = 64  # rows asked one by one
 
 
-def measure(model: torch.nn.Module, sample: Float32Matrix, ranges: Ranges) -> Truth:
+def measure(
+    model: torch.nn.Module, program: ExportedProgram, sample: Float32Matrix, ranges: Ranges
+) -> Truth:
     """Measure what a module computes and how exactly.
 
     Args:
         model: maps ``(batch, n_features)`` to logits ``(batch, classes)``; on the CPU, in
             evaluation mode, float32.
+        program: as the module was captured, with the contract's outputs, to tell of a failure
+            where in the graph it comes from.
         sample: ``(rows, n_features)`` float32 inside the ranges, to measure the tolerance on.
         ranges: seen in training.
 
@@ -73,6 +77,7 @@ def measure(model: torch.nn.Module, sample: Float32Matrix, ranges: Ranges) -> Tr
         ask=measured.ask,
         label_of=measured.label_of,
         products=4 * max(weights, 1),  # what runs twice, once of it at half speed
+        captured=Captured(program, sample[:_COMPARED]),
     )
 
 
@@ -139,34 +144,13 @@ def _answer(model: torch.nn.Module, features: Float32Matrix, dtype: torch.dtype)
     return np.concatenate(pieces)
 
 
-def _widen(model: torch.nn.Module) -> None:
-    """Let graphs compute in float64, which hold the dtypes and constants of their capture."""
-
-    def widen(value: Any) -> Any:  # noqa: ANN401 - whatever an operation takes
-        return torch.float64 if value is torch.float32 else value
-
-    for module in model.modules():
-        if isinstance(module, fx.GraphModule):
-            for node in module.graph.nodes:
-                node.args = fx.node.map_aggregate(node.args, widen)
-                node.kwargs = fx.node.map_aggregate(node.kwargs, widen)
-            module.recompile()
-            for part in module.modules():
-                for name, value in tuple(vars(part).items()):
-                    if isinstance(value, torch.Tensor) and value.dtype == torch.float32:
-                        setattr(part, name, value.double())
-
-
 def _reason(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _in_float64(model: torch.nn.Module, sample: Float32Matrix) -> torch.nn.Module:
     """Copy a module to float64 and make sure that it computes there, each row for itself."""
-    with warnings.catch_warnings():  # what torch says of itself when it copies a program
-        warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", category=FutureWarning)
-        exact = copy.deepcopy(model).double()
-    _widen(exact)
+    exact = widen(model)
     rows = torch.from_numpy(sample[:_COMPARED]).double()
     try:
         with torch.inference_mode():

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
     from exporter.truth.layer import Layer
     from exporter.truth.oracle import Ask
     from runtime.schema import Float32Matrix
@@ -20,6 +22,19 @@ if TYPE_CHECKING:
 Tolerance = Literal["derived", "measured"]
 Labels = npt.NDArray[np.intp]
 LabelOf = Callable[["Float32Matrix"], Labels]
+
+
+@dataclass(frozen=True)
+class Captured:
+    """The graph of a module that was measured.
+
+    Attributes:
+        program: as captured, with the contract's outputs.
+        sample: ``(rows, n_features)`` float32 inside the ranges, to measure its values on.
+    """
+
+    program: ExportedProgram
+    sample: Float32Matrix
 
 
 @dataclass(frozen=True)
@@ -33,6 +48,7 @@ class Truth:
         label_of: the exact label of rows alone, which is cheaper.
         products: multiplications that one row costs, about.
         layers: of a Linear-ReLU network, from input to output; none for any other.
+        captured: the graph of a model that was measured; None for any other.
     """
 
     tolerance: Tolerance
@@ -40,3 +56,4 @@ class Truth:
     label_of: LabelOf
     products: int
     layers: tuple[Layer, ...] = ()
+    captured: Captured | None = None

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import copy
+import dataclasses
+import re
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from torch import nn
+
+from exporter.export import convert_candidate, export_candidate
+from exporter.failure.alignment import Failed, find_measured_divergence
+from exporter.proof.contenders import Contender, every_contender
+from exporter.rows.draws import make_specials, ranges_of
+from exporter.rows.plan import Plan
+from exporter.rows.sample import sample_inside
+from exporter.source.candidate import Candidate, candidate_of_module
+from runtime.errors import ParityError
+from runtime.schema import Feature, Schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exporter.formats.model_files import ModelFiles
+    from exporter.truth.truth import Captured
+
+SCHEMA = Schema("kind", tuple(Feature(name, -3.0, 3.0) for name in "abc"), ("w", "x", "y", "z"))
+QUICK = Plan(uniform=512, boundary=64, small=16, medium=64)
+
+
+class Brought(nn.Module):
+    """Standardisation, an activation changed in place, a normalised branch with a gate."""
+
+    std: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("std", torch.tensor([1.0, 2.0, 0.5]))
+        self.first, self.gate, self.last = nn.Linear(3, 8), nn.Linear(8, 8), nn.Linear(8, 4)
+        self.norm = nn.LayerNorm(8)
+        self.activate: Callable[[torch.Tensor], torch.Tensor] = nn.functional.gelu
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        values = self.activate(self.first(features / self.std).relu_())
+        values = values + self.norm(values) * torch.sigmoid(self.gate(values))
+        scores: torch.Tensor = self.last(values)
+        return scores
+
+
+@pytest.fixture(scope="module")
+def candidate() -> Candidate:
+    """A model that no bound is derived for."""
+    torch.manual_seed(3)
+    return candidate_of_module(Brought().eval(), SCHEMA, name="mine")
+
+
+@pytest.fixture(scope="module")
+def right(candidate: Candidate) -> ModelFiles:
+    """Its right files."""
+    return convert_candidate(candidate)
+
+
+@pytest.fixture(scope="module")
+def captured(candidate: Candidate) -> Captured:
+    """Its graph."""
+    assert candidate.truth.captured is not None
+    return candidate.truth.captured
+
+
+def of(files: ModelFiles) -> dict[str, Contender]:
+    """Contenders that have a graph, by name."""
+    found = every_contender(files, None, (), where=Path())
+    return {each.name: each for each in found if each.graph}
+
+
+def seek(contender: Contender, captured: Captured, features: np.ndarray | None = None) -> str:
+    """Seek among five rows, numbered from 17."""
+    assert contender.graph is not None
+    if features is None:
+        features = sample_inside(ranges_of(SCHEMA))[:5]
+    index = np.arange(17, 17 + len(features))
+    return find_measured_divergence(contender.graph, captured, Failed(features, index, 19))
+
+
+def of_another(candidate: Candidate, change: Callable[[Brought], object]) -> ModelFiles:
+    """Files of a model with one thing changed."""
+    model = copy.deepcopy(candidate.model)
+    assert isinstance(model, Brought)
+    with torch.no_grad():
+        change(model)
+    return convert_candidate(dataclasses.replace(candidate, model=model))
+
+
+MODEL_FAULTS: dict[str, tuple[Callable[[Brought], object], dict[str, str]]] = {
+    "standard deviation": (
+        lambda model: model.std.mul_(1.001),
+        {"ONNX": r"node_div \(Div\), output div", "torch": r"\S+ \(aten\S+div"},
+    ),
+    "first bias": (
+        lambda model: model.first.bias.zero_(),
+        {"ONNX": r"\S+ \(Gemm\), output linear", "torch": r"\S+ \(aten\S+linear"},
+    ),
+    "tanh for GELU": (
+        lambda model: setattr(model, "activate", torch.tanh),
+        {"ONNX": r"node_tanh \(Tanh\)", "torch": r"\S+ \(aten\S+tanh"},
+    ),
+    "epsilon": (
+        lambda model: setattr(model.norm, "eps", 1e-3),
+        {"ONNX": r"node_layer_norm \(LayerNorm\w+\)", "torch": r"\S+ \(aten\S+layer_norm"},
+    ),
+    "last weight": (
+        lambda model: model.last.weight.mul_(1.001),
+        {"ONNX": r"\S+ \(Gemm\), output logits", "torch": r"\S+ \(aten\S+linear"},
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", MODEL_FAULTS)
+def test_the_first_wrong_node_of_a_measured_model_is_named(
+    fault: str, candidate: Candidate, captured: Captured
+) -> None:
+    """In every kind of file, though no layers say what it must compute."""
+    change, said = MODEL_FAULTS[fault]
+    contenders = of(of_another(candidate, change))
+    for name in ("torchscript", "program", "onnx-cpu-all-1", "onnx-cpu-disabled-2"):
+        expected = said["ONNX" if name.startswith("onnx") else "torch"]
+        reason = seek(contenders[name], captured)
+        assert re.match(rf"first diverging node: {expected}.*: row 1\d: got .* ± ", reason), reason
+
+
+def test_an_operation_of_its_own_is_named_beside_the_node_that_shows_it(
+    right: ModelFiles, captured: Captured
+) -> None:
+    """What has no counterpart cannot be compared; the next node is, and both are named."""
+    model = onnx.load_from_string(right.onnx)
+    model.graph.initializer.append(numpy_helper.from_array(np.array(2, np.float32), "two"))
+    model.graph.node[0].input[0] = "scaled"
+    model.graph.node.insert(0, onnx.helper.make_node("Mul", ["features", "two"], ["scaled"], "by"))
+    wrong = dataclasses.replace(right, onnx=model.SerializeToString())
+    reason = seek(of(wrong)["onnx-cpu-all-1"], captured)
+    assert "first diverging node: node_div (Div), output div: row 17" in reason
+    assert reason.endswith("; just before it, without a counterpart in the model: by (Mul)")
+
+
+def test_a_node_that_raises_is_named(right: ModelFiles, captured: Captured) -> None:
+    """A batch that is frozen inside."""
+    model = onnx.load_from_string(right.onnx)
+    model.graph.initializer.append(numpy_helper.from_array(np.array([2, 8]), "two_rows"))
+    node = next(node for node in model.graph.node if node.op_type == "Relu")
+    node.input.append("two_rows")
+    node.op_type = "Reshape"
+    wrong = dataclasses.replace(right, onnx=model.SerializeToString())
+    reason = seek(of(wrong)["onnx-cpu-all-1"], captured)
+    assert "node_relu (Reshape), output relu: it raised ArtifactError: onnxruntime" in reason
+
+
+def test_a_right_graph_of_a_measured_model_has_no_diverging_node(
+    right: ModelFiles, captured: Captured
+) -> None:
+    """Special rows and rows far outside included."""
+    inside = sample_inside(ranges_of(SCHEMA))[:300]
+    features = np.concatenate([inside, make_specials(inside[0]), inside[:3] * np.float32(1e30)])
+    for contender in of(right).values():
+        for rows in (inside[:1], inside[:63], inside[:64], features[-60:], features):
+            reason = seek(contender, captured, rows)
+            assert reason.startswith("no node diverges when its value is read, of the "), reason
+
+
+def test_a_graph_that_cannot_be_compared_is_said_to_be_so(captured: Captured) -> None:
+    """No counterpart at all, or no graph that can be opened: the reason, in words."""
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Exp", ["features"], ["logits"])],
+        "other",
+        [onnx.helper.make_tensor_value_info("features", 1, ["batch", 3])],
+        [onnx.helper.make_tensor_value_info("logits", 1, ["batch", 3])],
+    )
+    from exporter.failure.graphs import onnx_graph
+    from exporter.proof.settings import settings
+
+    content = onnx.helper.make_model(graph).SerializeToString()
+    other = Contender("other", lambda _: None, graph=partial(onnx_graph, content, settings()[0]))  # type: ignore[arg-type, return-value]
+    assert seek(other, captured) == (
+        "the graph cannot be compared node by node: none of its 1 nodes has a counterpart in the "
+        "model"
+    )
+    noise = Contender("noise", lambda _: None, graph=partial(onnx_graph, b"noise", settings()[0]))  # type: ignore[arg-type, return-value]
+    assert seek(noise, captured).startswith("the graph cannot be compared node by node: ")
+
+
+def test_a_failed_export_of_a_measured_model_names_the_node(
+    candidate: Candidate, right: ModelFiles, tmp_path: Path
+) -> None:
+    """The message that a user sees says where the failure comes from."""
+    other = of_another(candidate, lambda model: model.gate.weight.mul_(1.01))
+    wrong = dataclasses.replace(right, onnx=other.onnx)
+    with pytest.raises(ParityError, match=r"; first diverging node: node_linear_1 \(Gemm\), out"):
+        export_candidate(candidate, tmp_path / "out", convert=lambda _: wrong, plan=QUICK)
+    wrong = dataclasses.replace(right, torchscript=other.torchscript)
+    with pytest.raises(ParityError, match=r"torchscript .*; first diverging node: aten::linear "):
+        export_candidate(candidate, tmp_path / "out", convert=lambda _: wrong, plan=QUICK)
+
+
+def test_a_value_is_read_before_it_is_changed_in_place(candidate: Candidate) -> None:
+    """The graphs of torch have operations that overwrite what came before."""
+    features = sample_inside(ranges_of(SCHEMA))[:5]
+    contenders = of(convert_candidate(candidate))
+    with torch.inference_mode():
+        model = candidate.model
+        assert isinstance(model, Brought)
+        expected = model.first(torch.from_numpy(features) / model.std).numpy()
+    assert (expected < 0).any()
+    for name in ("torchscript", "program"):
+        make = contenders[name].graph
+        assert make is not None
+        node = next(node for node in make().nodes if "linear" in node.op)
+        got = np.asarray(node.value(features), np.float32)
+        np.testing.assert_allclose(got, expected, atol=1e-6)
