@@ -63,12 +63,14 @@ class Found:
     Attributes:
         cells: contender by contender, each at all batch sizes.
         failure: of the first cell that failed, or None.
-        undecidable: rows inside the ranges, boundaries apart, whose label is not sure.
+        ordinary: rows inside the ranges, boundaries apart, that the largest batches run.
+        undecidable: those of them whose label is not sure.
         undecidable_on_boundaries: likewise, among the rows placed on class boundaries.
     """
 
     cells: tuple[Cell, ...]
     failure: Failure | None
+    ordinary: int
     undecidable: int
     undecidable_on_boundaries: int
 
@@ -100,7 +102,7 @@ def run_matrix(
     total = sum(len(indices) * len(batches) for batches, indices in matrix.groups())
     done = 0
     for batches, indices in matrix.groups():
-        matrix.undecidable = np.zeros(2, np.int64)  # of the last group, which has all the rows
+        matrix.counts = np.zeros(3, np.int64)  # of the last group, which has all the rows
         for index in indices:
             part = rows.part(index)
             oracle = ask(part.features)
@@ -152,7 +154,7 @@ class _Matrix:
             (contender.name, batch): Tally() for contender in contenders for batch in plan.batches
         }
         self._references = _first_of_each_kind(contenders)
-        self.undecidable = np.zeros(2, np.int64)  # elsewhere, on boundaries
+        self.counts = np.zeros(3, np.int64)  # ordinary, undecidable of them, and on boundaries
 
     def groups(self) -> list[tuple[list[int], list[npt.NDArray[np.int64]]]]:
         """Batch sizes that run the same rows, with the numbers of these rows, part by part."""
@@ -173,8 +175,12 @@ class _Matrix:
         """Run all contenders on a part; yields contender and batch of each step."""
         boundary = self._rows.block("boundary")
         on_boundary = (part.index >= boundary.start) & (part.index < boundary.stop)
-        counts = [int((oracle.undecidable & which).sum()) for which in (~on_boundary, on_boundary)]
-        self.undecidable += counts
+        ordinary = ~on_boundary & (part.index < self._rows.inside)
+        undecidable = oracle.undecidable
+        self.counts += [
+            int(each.sum())
+            for each in (ordinary, undecidable & ordinary, undecidable & on_boundary)
+        ]
         judged: list[tuple[bool, Outputs, Verdict]] = []
         for batch in batches:
             answers: dict[str, Outputs] = {}
@@ -195,8 +201,7 @@ class _Matrix:
             for (contender, batch), tally in self._tallies.items()
         ]
         failures = (tally.failure for tally in self._tallies.values() if tally.failure)
-        elsewhere, on_boundaries = (int(count) for count in self.undecidable)
-        return Found(tuple(cells), next(failures, None), elsewhere, on_boundaries)
+        return Found(tuple(cells), next(failures, None), *map(int, self.counts))
 
     def _run(self, contender: Contender, batch: int, part: Part, oracle: Oracle) -> Outputs | None:
         """Run one contender, unless it has failed to answer before."""

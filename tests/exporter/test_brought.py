@@ -300,6 +300,25 @@ def test_a_model_without_a_finite_answer_inside_the_ranges_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_measured_tolerance_that_leaves_labels_open_is_refused(tmp_path: Path) -> None:
+    """Where float32 loses the digits that decide, agreement proves nothing."""
+    model = Scored(lambda linear, x: torch.sin(linear(x) * 1e6)).eval()
+    said = (
+        r"measured tolerances are so wide that \S+ of \S+ rows inside .*%, at most 1% are allowed"
+    )
+    with pytest.raises(ParityError, match=said):
+        export_model(model, SCHEMA, tmp_path / "out", plan=QUICK)
+    assert not (tmp_path / "out").exists()
+
+
+def test_derived_bounds_that_leave_labels_open_are_refused(tmp_path: Path) -> None:
+    """Bounds grow with every layer; those of a deep network without training decide nothing."""
+    layers = [layer for _ in range(12) for layer in (nn.ReLU(), nn.Linear(32, 32))]
+    model = nn.Sequential(nn.Linear(3, 32), *layers, nn.ReLU(), nn.Linear(32, 4)).eval()
+    with pytest.raises(ParityError, match=r"derived tolerances are so wide that .*at most 25% are"):
+        export_model(model, SCHEMA, tmp_path / "out", plan=QUICK)
+
+
 def test_rows_where_float32_loses_its_way_are_not_judged() -> None:
     """Outside the ranges nothing is promised where float32 overflows; inside, everything is."""
     truth = measured().truth
