@@ -7,6 +7,7 @@ serves on this machine is what was proven on the exporter's.
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from runtime.schema import Float32Matrix, Schema
     from runtime.session import Outputs, Session
 
+_NPY_VERSION = (1, 0)
 _SMALLEST = np.finfo(np.float64).tiny  # a bound of 0 is kept by an error of 0 alone
 _DTYPES: dict[str, type[np.generic]] = {
     "features": np.float32,
@@ -136,9 +138,20 @@ def check_golden(session: Session, golden: Golden, *, where: str) -> GoldenCheck
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
-    with archive.open(f"{name}.npy") as stream:
-        array: npt.NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
-    return array
+    """Read one array, whose size is that of its bytes in the archive: none is packed."""
+    entry = archive.getinfo(f"{name}.npy")
+    if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
+        raise ValueError(f"{entry.filename} is packed, which the exporter does not do")
+    with archive.open(entry) as stream:
+        version = np.lib.format.read_magic(stream)
+        if version != _NPY_VERSION:
+            raise ValueError(f"{entry.filename} is of version {version}")
+        shape, by_columns, dtype = np.lib.format.read_array_header_1_0(stream)
+        declared, left = math.prod(shape) * dtype.itemsize, entry.file_size - stream.tell()
+        if declared != left:
+            raise ValueError(f"{entry.filename} declares {declared} bytes and has {left}")
+        array: npt.NDArray[Any] = np.frombuffer(stream.read(), dtype).copy()
+    return array.reshape(shape, order="F" if by_columns else "C")
 
 
 def _check_labels(session: Session, golden: Golden, got: Outputs, where: str) -> None:

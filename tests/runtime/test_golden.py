@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import tracemalloc
 import zipfile
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -155,6 +156,27 @@ def npy(header: str, content: bytes = b"") -> bytes:
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + content
 
 
+def packed(golden: Golden) -> bytes:
+    """The archive as ``np.savez_compressed`` writes it."""
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = {name: getattr(golden, name) for name in Golden.__slots__}
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def inflating(golden: Golden, size: int) -> bytes:
+    """A small archive whose features are so many bytes once they are unpacked."""
+    source = zipfile.ZipFile(io.BytesIO(save_golden(golden)))
+    rows = size // golden.features[0].nbytes
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, 2), }}"
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member in source.namelist():
+            bomb = member == "features.npy"
+            archive.writestr(member, npy(header, bytes(size)) if bomb else source.read(member))
+    return buffer.getvalue()
+
+
 class Trap:
     """Runs code when it is unpickled."""
 
@@ -207,6 +229,15 @@ HOSTILE = [
         lambda golden: archive_of(golden, features=np.full_like(golden.features, np.nan)),
         id="features NaN",
     ),
+    pytest.param(packed, id="packed"),
+    pytest.param(
+        lambda golden: with_member(
+            golden,
+            "label",
+            npy("{'descr': '<i8', 'fortran_order': False, 'shape': (1,), }", bytes(16)),
+        ),
+        id="more bytes than its shape says",
+    ),
     pytest.param(lambda golden: with_member(golden, "label", b"text"), id="text for an array"),
     pytest.param(lambda golden: with_member(golden, "label", b""), id="nothing for an array"),
     pytest.param(lambda golden: with_member(golden, "label", npy("{" * 5000)), id="nested header"),
@@ -229,6 +260,20 @@ HOSTILE = [
         for shape in (10**15, 10**18, 10**30, -1, 1.5)
     ],
 ]
+
+
+def test_a_small_archive_does_not_grow_when_it_is_read(
+    golden: Golden, predictor: Predictor
+) -> None:
+    """64 MB of zeros in 64 kB: refused before they are unpacked."""
+    content = inflating(golden, 64 * 2**20)
+    assert len(content) < 2**20
+    tracemalloc.start()
+    with pytest.raises(ArtifactError, match=r"features\.npy is packed"):
+        load_golden(content, predictor.schema, where="golden rows here")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * 2**20
 
 
 @pytest.mark.parametrize("make", HOSTILE)
