@@ -186,7 +186,7 @@ def test_a_wide_table_is_read_like_any_other(name: str, end: str) -> None:
     [
         ("latin-1", "Größe,prix é\n1,ß\nx é,2\n"),
         ("cp1252", "Preis €,b\n1,„“\n€,2\n"),
-        ("koi8-r", "цена,имя\n1,Цена\nцена,2\n"),
+        ("koi8-r", "цена,имя\n1,Жизнь\nжизнь,2\n"),
         ("gbk", "价格,名\n1,丂|乗\n丂,2\n"),
         ("shift_jis", "価格,ソ表\n1,ソ\n表ソ,2\n"),
         ("euc-jp", "価格,名\n1,表\n表,2\n"),
