@@ -12,7 +12,7 @@ from __future__ import annotations
 import bz2
 import zlib
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from runtime.tables.compression import GZIP_WINDOW
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from runtime.tables.compression import Compression
+    from runtime.tables.stored import ByteSink
 
 _GZIP_LEVEL = 1
 _PIECE = 1024 * 1024  # bytes handed to a compressor at once, however they were written
@@ -67,7 +68,7 @@ class CompressedSink:
 
 
 @contextmanager
-def compressing(stream: IO[bytes], compression: Compression) -> Iterator[CompressedSink]:
+def compressing(stream: ByteSink, compression: Compression) -> Iterator[CompressedSink]:
     """Compress what is written; the stream is ended when the block ends without an error.
 
     The same bytes are stored whenever the same are written: no time, no file name.
@@ -99,8 +100,8 @@ class _OpenFile:
 
     closed = False
 
-    def __init__(self, stream: IO[bytes]) -> None:
-        self.stream: IO[bytes] | None = stream
+    def __init__(self, stream: ByteSink) -> None:
+        self.stream: ByteSink | None = stream
 
     def write(self, data: bytes) -> int:
         if self.stream:
@@ -115,7 +116,7 @@ class _OpenFile:
 
 
 @contextmanager
-def _zstd(stream: IO[bytes]) -> Iterator[CompressedSink]:
+def _zstd(stream: ByteSink) -> Iterator[CompressedSink]:
     import pyarrow as pa
 
     raw = _OpenFile(stream)

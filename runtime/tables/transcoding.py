@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import codecs
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from runtime.errors import DataError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from runtime.tables.encodings import Encoding
     from runtime.tables.sources import CountedSource
+    from runtime.tables.stored import ByteSink
 
 _LONGEST = 4  # bytes of a character, stored in either way
 
@@ -82,7 +83,7 @@ class TranscodedSource:
 class TranscodedSink:
     """Takes UTF-8, stores UTF-16 or UTF-32."""
 
-    def __init__(self, stream: IO[bytes], name: str) -> None:
+    def __init__(self, stream: ByteSink, name: str) -> None:
         """Write onto a stream.
 
         Args:
@@ -107,7 +108,7 @@ class TranscodedSink:
 
 
 @contextmanager
-def transcoding(stream: IO[bytes], encoding: Encoding) -> Iterator[TranscodedSink]:
+def transcoding(stream: ByteSink, encoding: Encoding) -> Iterator[TranscodedSink]:
     """Store what is written in UTF-16 or UTF-32.
 
     Args:

@@ -227,7 +227,7 @@ def test_what_writing_fails_with_comes_through(compression: Compression, failure
     """A full disk and a reader that has gone keep their names; nothing is written afterwards."""
     with (
         pytest.raises(type(failure)) as caught,
-        compressing(Failing(b"", failure), compression) as sink,  # type: ignore[arg-type]  # enough
+        compressing(Failing(b"", failure), compression) as sink,
     ):
         sink.write(NOISE)
     assert caught.value.errno == failure.errno
