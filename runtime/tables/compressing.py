@@ -19,8 +19,8 @@ from runtime.tables.compression import GZIP_WINDOW
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from runtime.endpoints import Writable
     from runtime.tables.compression import Compression
+    from runtime.tables.stored import ByteSink
 
 _GZIP_LEVEL = 1
 _PIECE = 1024 * 1024  # bytes handed to a compressor at once, however they were written
@@ -68,7 +68,7 @@ class CompressedSink:
 
 
 @contextmanager
-def compressing(stream: Writable, compression: Compression) -> Iterator[CompressedSink]:
+def compressing(stream: ByteSink, compression: Compression) -> Iterator[CompressedSink]:
     """Compress what is written; the stream is ended when the block ends without an error.
 
     The same bytes are stored whenever the same are written: no time, no file name.
@@ -100,8 +100,8 @@ class _OpenFile:
 
     closed = False
 
-    def __init__(self, stream: Writable) -> None:
-        self.stream: Writable | None = stream
+    def __init__(self, stream: ByteSink) -> None:
+        self.stream: ByteSink | None = stream
 
     def write(self, data: bytes) -> int:
         if self.stream:
@@ -116,7 +116,7 @@ class _OpenFile:
 
 
 @contextmanager
-def _zstd(stream: Writable) -> Iterator[CompressedSink]:
+def _zstd(stream: ByteSink) -> Iterator[CompressedSink]:
     import pyarrow as pa
 
     raw = _OpenFile(stream)

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from runtime.tables.arrow import binary_array, binary_scalar, bool_array
 from runtime.tables.csv_table import CsvBlock
-from runtime.tables.csv_writer import encode_cell, encode_record, join_fields
+from runtime.tables.csv_writer import encode_cell, encode_record, format_floats, join_fields
 from runtime.tables.dialect import COMMA, Dialect
 from runtime.tables.text_cells import as_text, unpack_text
 
@@ -99,7 +99,7 @@ class CsvOutput:
             texts = map(unpack_text, column.dictionary.to_pylist())
             cells = binary_array([encode_cell(text, self._dialect) for text in texts])
             return cells.take(column.indices)
-        return _with_decimal(pc.cast(column, pa.string()), self._dialect)
+        return format_floats(column, self._dialect)
 
     def write(self, piece: memoryview) -> None:
         """Write a block."""
@@ -168,12 +168,3 @@ def as_cells(column: pa.Array, dialect: Dialect = COMMA) -> pa.Array:
 
 def _in_brackets(delimiter: bytes) -> str:
     return "\\" + delimiter.decode() if delimiter in b"\\]^-" else delimiter.decode()
-
-
-def _with_decimal(text: pa.Array, dialect: Dialect) -> pa.Array:
-    """Write numbers with the table's decimal sign, in quotes where it is the delimiter too."""
-    if dialect.decimal != ".":
-        text = pc.replace_substring(text, ".", dialect.decimal)
-        if dialect.decimal.encode() == dialect.delimiter:
-            text = pc.replace_substring_regex(text, "^.*,.*$", r'"\0"')
-    return text.cast(pa.binary())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from runtime.tables.arrow import binary_scalar, whole_bytes
@@ -14,8 +15,6 @@ from runtime.tables.dialect import COMMA, Dialect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    import pyarrow as pa
 
     from runtime.tables.table import BadRow
 
@@ -71,6 +70,24 @@ def quote(cell: bytes, dialect: Dialect) -> bytes:
     if not any(sign in cell for sign in (dialect.delimiter, b'"', b"\n", b"\r")):
         return cell
     return b'"' + cell.replace(b'"', b'""') + b'"'
+
+
+def format_floats(values: pa.Array, dialect: Dialect = COMMA) -> pa.Array:
+    """Write float32 numbers in the fewest digits that read back as the same number.
+
+    Args:
+        values: ``(rows,)`` float32.
+        dialect: of the table; its decimal sign is used, in quotes where it is the delimiter too.
+
+    Returns:
+        ``(rows,)`` binary, null for null.
+    """
+    text = pc.cast(values, pa.string())
+    if dialect.decimal != ".":
+        text = pc.replace_substring(text, ".", dialect.decimal)
+        if dialect.decimal.encode() == dialect.delimiter:
+            text = pc.replace_substring_regex(text, "^.*,.*$", r'"\0"')
+    return text.cast(pa.binary())
 
 
 def join_fields(fields: Sequence[pa.Array]) -> memoryview:

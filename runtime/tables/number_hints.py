@@ -39,23 +39,23 @@ def number_hint(column: str, values: Sequence[str], decimal: Decimal = ".") -> s
         A sentence that names the column and the option or change; None where nothing fits.
     """
     other: Decimal = "," if decimal == "." else "."
+    grouped = {value: found for value in values if (found := _GROUPED.fullmatch(value))}
+    surely = [found for found in grouped.values() if _is_sure(found)]
     fractions = [value for value in values if _FRACTION[other].fullmatch(value)]
-    grouped = [found for found in map(_GROUPED.fullmatch, values) if found]
-    surely = [found for found in grouped if _is_sure(found)]
-    if len(values) < _FEWEST:
+    plain = [value for value in fractions if value not in grouped]
+    explained = sum(value in grouped for value in values) + len(plain)
+    if len(values) < _FEWEST or explained < _NEARLY_ALL * len(values):
         return None
-    if len(grouped) >= _NEARLY_ALL * len(values) and (surely or len(grouped) == len(fractions)):
-        shown = " or ".join(sorted({repr(found["sign"]) for found in surely or grouped}))
-        advice = "write them without"
-        if any((found["rest"] or "").startswith(other) for found in surely):
-            advice += f" and give --decimal {other}"
-        if not surely:
-            advice += f"; if these are decimal signs, give --decimal {other}"
-        return f"column {column!r} looks like numbers with thousands separators ({shown}): {advice}"
-    if len(fractions) >= _NEARLY_ALL * len(values):
+    if plain and not surely:
         words = "decimal commas" if other == "," else "decimal points"
         return f"column {column!r} looks like numbers with {words}: give --decimal {other}"
-    return None
+    shown = " or ".join(sorted({repr(found["sign"]) for found in surely or grouped.values()}))
+    advice = "write them without"
+    if not surely:
+        advice += f"; if these are decimal signs, give --decimal {other}"
+    elif plain or any((found["rest"] or "").startswith(other) for found in surely):
+        advice += f" and give --decimal {other}"
+    return f"column {column!r} looks like numbers with thousands separators ({shown}): {advice}"
 
 
 def _is_sure(found: re.Match[str]) -> bool:

@@ -16,9 +16,9 @@ from runtime.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from runtime.endpoints import Writable
     from runtime.tables.encodings import Encoding
     from runtime.tables.sources import CountedSource
+    from runtime.tables.stored import ByteSink
 
 _LONGEST = 4  # bytes of a character, stored in either way
 
@@ -83,7 +83,7 @@ class TranscodedSource:
 class TranscodedSink:
     """Takes UTF-8, stores UTF-16 or UTF-32."""
 
-    def __init__(self, stream: Writable, name: str) -> None:
+    def __init__(self, stream: ByteSink, name: str) -> None:
         """Write onto a stream.
 
         Args:
@@ -108,7 +108,7 @@ class TranscodedSink:
 
 
 @contextmanager
-def transcoding(stream: Writable, encoding: Encoding) -> Iterator[TranscodedSink]:
+def transcoding(stream: ByteSink, encoding: Encoding) -> Iterator[TranscodedSink]:
     """Store what is written in UTF-16 or UTF-32.
 
     Args:
