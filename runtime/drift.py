@@ -1,27 +1,15 @@
 """How the rows that are scored differ from those of training, for ``--drift FILE``.
 
 In: the schema, then the matrices that the model reads. Out: a ``DriftReport`` to be written as
-JSON. Raises ``UsageError`` for a model that does not say how its training was distributed.
-
-The population-stability index compares shares of rows a (scored) and e (training) in the bins
-between training's deciles:
-
-    PSI = sum over bins of (a - e) * ln(a / e)
-
-It is Jeffreys' divergence (*Proceedings of the Royal Society A* 186, 1946), known by this name
-from credit scoring with its usual reading: below 0.1 stable, to 0.25 shifted, above drifted
-(Siddiqi, *Credit Risk Scorecards*, 2006). A share below ``SMALLEST_SHARE`` counts as that much:
-an empty bin would make the index infinite. The counts in the bins are exact. With the same
-distribution PSI times rows is about chi-square with one degree of freedom less than there are
-bins (Yurdakul, *Statistical Properties of Population Stability Index*, Western Michigan
-University, 2018): below ``FEWEST_ROWS`` chance alone comes near 0.1, and nothing is read in it.
+JSON. Raises ``UsageError`` for a model that does not say how its training was distributed. The
+index is in ``runtime.stability``; the counts in its bins are exact.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -31,22 +19,17 @@ from runtime.errors import UsageError
 from runtime.manifest import Record
 from runtime.ranges import pieces_by_column, round_ends
 from runtime.sampling import Sample
+from runtime.stability import Reading, read_index, stability_index
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runtime.schema import Feature, Float32Matrix, Schema
 
-SMALLEST_SHARE: Final = 1e-4
-FEWEST_ROWS: Final = 200
-SHIFTED_FROM: Final = 0.1
-DRIFTED_ABOVE: Final = 0.25
 _SAMPLE_ROWS = 2**16
 _SAMPLE_VALUES = 2**22  # 16 MiB
 _FEWEST_SAMPLED = 1024
 _NAMED = 5  # features in a message
-
-Reading = Literal["stable", "shifted", "drifted", "too few rows"]
 
 
 class Bin(Record, frozen=True):
@@ -194,20 +177,6 @@ class Drift:
         )
 
 
-def stability_index(training: Sequence[float], scored: Sequence[float]) -> float:
-    """Compute the population-stability index.
-
-    Args:
-        training: share of rows in each bin, 0 to 1.
-        scored: likewise.
-
-    Returns:
-        0 for equal shares, more the more they differ; finite.
-    """
-    expected, actual = np.maximum(training, SMALLEST_SHARE), np.maximum(scored, SMALLEST_SHARE)
-    return float(np.sum((actual - expected) * np.log(actual / expected)))
-
-
 def _column_of(feature: Feature) -> _Column:
     """Prepare to count; a bin without training rows joins the next one."""
     cuts, shares = np.array(cuts_of(feature.quantiles)), np.array(feature.shares)
@@ -229,7 +198,7 @@ def _compare(
     return FeatureDrift(
         name=feature.name,
         psi=psi,
-        reading=_read(psi, rows),
+        reading=read_index(psi, rows),
         below=column.below,
         above=column.above,
         minimum=column.minimum if rows else None,
@@ -238,14 +207,6 @@ def _compare(
         training_quantiles=feature.quantiles,
         bins=tuple(map(Bin, uppers, training, scored or [None] * len(counts))),
     )
-
-
-def _read(psi: float | None, rows: int) -> Reading:
-    if psi is None or rows < FEWEST_ROWS:
-        return "too few rows"
-    if psi < SHIFTED_FROM:
-        return "stable"
-    return "shifted" if psi <= DRIFTED_ABOVE else "drifted"
 
 
 def _describe_unknown(names: Sequence[str]) -> str:

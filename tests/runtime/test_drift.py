@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from runtime import drift as module
 from runtime.distribution import describe_values
-from runtime.drift import Drift, DriftReport, stability_index
+from runtime.drift import Drift, DriftReport
 from runtime.errors import UsageError
 from runtime.manifest import to_json
 from runtime.schema import Feature, Schema
+from runtime.stability import stability_index
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
