@@ -13,7 +13,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from runtime.errors import DataError, UsageError
 from runtime.files import STANDARD_STREAM, atomic_files, is_special, writing
@@ -23,16 +23,7 @@ if TYPE_CHECKING:
 
     from runtime.options import Options
     from runtime.tables.csv_reader import Source
-
-
-class Writable(Protocol):
-    """What bytes can be written to."""
-
-    def write(self, data: bytes | memoryview, /) -> int:
-        """Take bytes, return how many."""
-
-    def flush(self) -> None:
-        """Hand them on."""
+    from runtime.tables.stored import ByteSink
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +36,7 @@ class Sink:
     """
 
     name: str
-    stream: IO[bytes] | Writable
+    stream: ByteSink
 
     def write(self, data: bytes | memoryview) -> None:
         """Write; a full disk is a ``DataError`` that names this output."""

@@ -18,12 +18,14 @@ from runtime.tables.json_cells import read_keys
 from runtime.tables.json_record import read_members
 from runtime.tables.lines import BLANKS, find_filled, find_lines
 from runtime.tables.records import count_lines
+from runtime.tables.sources import PeekedSource
 from runtime.tables.table import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from runtime.tables.csv_reader import Source
+    from runtime.tables.formats import Kind
 
 BLOCK_SIZE = 512 * 1024  # bytes a read: enough to fill the engine, little memory
 _BOM = b"\xef\xbb\xbf"
@@ -34,7 +36,6 @@ class JsonLinesTable:
 
     Attributes:
         columns: the keys of the first block's records, in order of first appearance.
-        bytes_read: how far reading has come.
         head: what stands before the first record and belongs to none: a byte order mark.
         tail: what follows the last record, once all were read: blank lines.
     """
@@ -53,8 +54,9 @@ class JsonLinesTable:
         Raises:
             DataError: when there are no records, or none of the first ones has a key.
         """
-        self._stream, self._where, self._block_size = stream, where, block_size
-        self.bytes_read = 0
+        self.kind: Kind = "jsonl"
+        self._stream = PeekedSource(stream, where=where)
+        self._where, self._block_size = where, block_size
         self.columns: tuple[str, ...] = ()
         self.head = self.tail = b""
         self._blocks = self._read_blocks()
@@ -65,8 +67,19 @@ class JsonLinesTable:
             )
         self.columns = self._first.columns = self._find_columns(self._first, wanted)
 
-    def blocks(self) -> Iterator[JsonBlock]:
+    @property
+    def bytes_read(self) -> int:
+        """Bytes taken from where the table is stored."""
+        return self._stream.bytes_read
+
+    def expect_numbers(self, features: Sequence[int]) -> None:
+        """Refuse nothing: any value can be a number."""
+
+    def blocks(self, columns: Sequence[int]) -> Iterator[JsonBlock]:  # noqa: ARG002 - all are read
         """Read the records.
+
+        Args:
+            columns: positions of those that will be asked for; all are read in any case.
 
         Yields:
             Blocks in order; afterwards ``tail`` is what follows the last record.
@@ -85,7 +98,6 @@ class JsonLinesTable:
         while not at_end:
             size = max(self._block_size, len(rest))  # doubling: a long line is not scanned again
             chunk = read_chunk(self._stream, size, self._where)
-            self.bytes_read += len(chunk)
             at_end = len(chunk) < size
             rest += chunk
             if not begun and (at_end or len(rest) >= len(_BOM)):

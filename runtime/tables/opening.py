@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from runtime.endpoints import open_source, source_name
-from runtime.errors import SchemaError
+from runtime.errors import SchemaError, UsageError
 from runtime.files import STANDARD_STREAM
 from runtime.tables.csv_reader import CsvReader
 from runtime.tables.csv_table import CsvTable
 from runtime.tables.dialect import COMMA
+from runtime.tables.encodings import UTF_8
 from runtime.tables.formats import format_of_name
 from runtime.tables.opened import open_table as open_stored
 from runtime.tables.sources import not_waiting
@@ -57,6 +58,8 @@ def open_table(source: Path, reading: Reading, wanted: Sequence[str]) -> Iterato
         kind = opened.format.kind
         if kind in {"csv", "tsv"}:
             yield _csv_table(opened, reading, wanted, where)
+        elif kind == "jsonl":
+            yield _json_table(opened, wanted, where)
         else:
             with _seekable(source, opened, where) as file:
                 yield _arrow_table(file, kind, where)
@@ -97,6 +100,18 @@ def _csv_table(opened: Opened, reading: Reading, wanted: Sequence[str], where: s
     told = None if delimiter else wanted
     reader = CsvReader(opened.source, where=where, dialect=dialect, wanted=told)
     return CsvTable(reader, opened.format.kind)
+
+
+def _json_table(opened: Opened, wanted: Sequence[str], where: str) -> Table:
+    from runtime.tables.json_lines import JsonLinesTable
+
+    encoding = opened.encoding
+    if not (encoding == UTF_8 or encoding.is_wide):
+        raise UsageError(
+            f"{where} is JSON Lines, which is Unicode: --encoding {encoding.name} cannot be; "
+            f"convert it first: iconv -f {encoding.name} -t utf-8"
+        )
+    return JsonLinesTable(opened.source, where=where, wanted=wanted)
 
 
 def _arrow_table(file: pa.NativeFile, kind: Kind, where: str) -> Table:

@@ -146,7 +146,7 @@ def test_what_surrounds_a_record_changes_nothing(records: list[bytes], block_siz
     data = b'{"x":0,"y":0}\n' + b"\n".join(records)
     table = JsonLinesTable(io.BytesIO(data), where="t", wanted=["x"], block_size=block_size)
     at = [table.columns.index("x"), table.columns.index("y")] if "y" in table.columns else [0]
-    parsed = [block.parse(at) for block in table.blocks()]
+    parsed = [block.parse(at) for block in table.blocks(())]
     wanted = [expected(line) for line in records]
     assert b"".join(part.features.tobytes() for part in parsed) == bytes(8) + b"".join(
         read.bits for read in wanted if read.bits

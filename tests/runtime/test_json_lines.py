@@ -32,7 +32,7 @@ def open_table(data: bytes, block_size: int = 1 << 20, wanted: str = "x") -> Jso
 
 
 def blocks_of(data: bytes, block_size: int = 1 << 20) -> list[JsonBlock]:
-    return list(open_table(data, block_size).blocks())
+    return list(open_table(data, block_size).blocks(()))
 
 
 def read(
@@ -41,7 +41,7 @@ def read(
     """All good values of a feature, and all bad rows."""
     table = open_table(data, block_size)
     at = table.columns.index(feature)
-    parsed = [block.parse([at]) for block in table.blocks()]
+    parsed = [block.parse([at]) for block in table.blocks(())]
     numbers = [value for part in parsed for value in part.features[:, 0].tolist()]
     return numbers, [row for part in parsed for row in part.bad]
 
@@ -49,7 +49,7 @@ def read(
 def test_a_table_is_what_scoring_asks_for() -> None:
     """The table and its blocks fit the contract of every format."""
     table: Table = open_table(GOOD)
-    blocks: Iterator[Block] = table.blocks()
+    blocks: Iterator[Block] = table.blocks(())
     assert [(block.first_record, len(block)) for block in blocks] == [(1, 1)]
     assert table.columns == ("x", "y")
     assert table.bytes_read == len(GOOD)
@@ -73,7 +73,7 @@ def test_a_table_is_what_scoring_asks_for() -> None:
 def test_records_are_lines_wherever_the_reads_break(text: bytes, block_size: int) -> None:
     """Blank lines are no records, and no byte is lost between head, blocks and tail."""
     table = open_table(text, block_size)
-    blocks = list(table.blocks())
+    blocks = list(table.blocks(()))
     assert b"".join([table.head, *(block.data for block in blocks), table.tail]) == text
     assert [block.parse([0]).features.tolist() for block in blocks if len(block)] in (
         [[[1], [2]]],
