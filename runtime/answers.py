@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from runtime.errors import SchemaError
-from runtime.tables.arrow import binary_array, bool_array, number_array
+from runtime.tables.arrow import binary_array, bool_array, number_array, text_array
 from runtime.tables.text_cells import pack_text
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class NewColumns:
             SchemaError: when the table already has a column of such a name.
         """
         self._proba, self._keep_bad = proba, keep_bad
-        self._classes = pa.array(schema.classes, pa.string())
+        self._classes = text_array(schema.classes)
         kinds = {"label": LABEL, "probability": PROBABILITY}
         if proba:
             kinds |= {f"probability_{name}": PROBABILITY for name in schema.classes}

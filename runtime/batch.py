@@ -9,11 +9,12 @@ from __future__ import annotations
 import dataclasses
 import glob
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.endpoints import Sink, open_sinks, refuse_same
+from runtime.endpoints import WILDCARDS, Sink, open_sinks, refuse_same
 from runtime.errors import DataError, UsageError
 from runtime.files import STANDARD_STREAM, staged_files
 from runtime.manifest import to_json
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
     Announce = Callable[[Path, int, int], None]
 
-_WILD = frozenset("*?[")
-
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -44,13 +43,6 @@ class Batch:
 
     total: Summary
     tables: Mapping[Path, Summary]
-
-
-def is_many(source: Path) -> bool:
-    """Tell whether a source is a folder or a pattern rather than one table."""
-    if source == STANDARD_STREAM or source.is_file():
-        return False
-    return source.is_dir() or bool(_WILD & set(str(source)))
 
 
 def find_tables(source: Path) -> tuple[Path, tuple[Path, ...]]:
@@ -111,17 +103,20 @@ def score_files(
     )
     summaries: dict[Path, Summary] = {}
     with open_sinks() as open_beside, staged_files(out) as open_file:
-
-        def open_sink(path: Path) -> Sink:
-            return Sink(str(path), open_file(path.relative_to(out)))
-
         for number, name in enumerate(tables, start=1):
             if on_table:
                 on_table(name, number, len(tables))
-            rejects = out / f"{name}.rejects.csv" if options.bad_rows == "reject" else None
-            refuse_same(root / name, out / name, rejects)
-            job = Job(root / name, out / name, rejects, options, monitor)
-            summaries[name] = score_into(predictor, job, open_sink)
+            target = out / _output_name(name, options)
+            rejects = _beside(target) if options.bad_rows == "reject" else None
+            refuse_same(root / name, target, rejects)
+            job = Job(root / name, target, rejects, options, monitor)
+            with ExitStack() as stack:  # closes each table's files: there may be many
+
+                def open_sink(path: Path, stack: ExitStack = stack) -> Sink:
+                    stream = stack.enter_context(open_file(path.relative_to(out)))
+                    return Sink(str(path), stream)
+
+                summaries[name] = score_into(predictor, job, open_sink)
             monitor.records_before += summaries[name].rows
         if options.drift and monitor.drift:
             sink = open_beside(options.drift)
@@ -151,6 +146,18 @@ def _add_up(summaries: Sequence[Summary], monitor: Monitor) -> Summary:
     )
 
 
+def _output_name(name: Path, options: Options) -> Path:
+    """Name an output as its table; in another format, with the ending of that."""
+    if options.out_format is None:
+        return name
+    stem = name.name.split(".")[0]
+    return name.with_name(f"{stem}.{options.out_format}")
+
+
+def _beside(target: Path) -> Path:
+    return target.with_name(f"{target.name}.rejects.csv")
+
+
 def _check_places(source: Path, root: Path, out: Path, options: Options) -> None:
     if out == STANDARD_STREAM:
         raise UsageError(f"{source} is more than one table: give --out FOLDER")
@@ -164,7 +171,7 @@ def _fixed_part(pattern: Path) -> Path:
     """Find the folder in front of the first wildcard."""
     fixed: list[str] = []
     for part in pattern.parts[:-1]:
-        if _WILD & set(part):
+        if WILDCARDS & set(part):
             break
         fixed.append(part)
     return Path(*fixed)

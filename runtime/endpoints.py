@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from runtime.tables.stored import ByteSink
 
 
+WILDCARDS = frozenset("*?[")
+
+
 @dataclass(frozen=True, slots=True)
 class Sink:
     """An output and its name: with two of them open, it must be clear which one fails.
@@ -47,6 +50,13 @@ class Sink:
         """Hand everything to the system; errors as in ``write``."""
         with writing(self.name):
             self.stream.flush()
+
+
+def is_many(source: Path) -> bool:
+    """Tell whether a source is a folder or a pattern rather than one table."""
+    if source == STANDARD_STREAM or source.is_file():
+        return False
+    return source.is_dir() or bool(WILDCARDS & set(str(source)))
 
 
 def refuse_same(source: Path, out: Path, *beside: Path | None) -> None:

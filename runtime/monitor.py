@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.drift import Drift
 from runtime.ranges import Ranges, count_out_of_range
-from runtime.truth import Truth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,12 +17,12 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-    from runtime.drift import DriftReport
+    from runtime.drift import Drift, DriftReport
     from runtime.ranges import Outside
     from runtime.schema import Float32Matrix, Schema
     from runtime.session import Outputs
     from runtime.tables.table import Parsed
-    from runtime.truth import Judged
+    from runtime.truth import Judged, Truth
 
 
 class Monitor:
@@ -48,8 +46,16 @@ class Monitor:
         """
         self.records_before = 0
         self._ranges = Ranges(schema)
-        self._truth = Truth(schema.classes) if truth else None
-        self._drift = Drift(schema) if drift else None
+        self._truth: Truth | None = None
+        self._drift: Drift | None = None
+        if truth:
+            from runtime.truth import Truth
+
+            self._truth = Truth(schema.classes)
+        if drift:
+            from runtime.drift import Drift
+
+            self._drift = Drift(schema)
 
     def count(self, features: Float32Matrix) -> npt.NDArray[np.int64]:
         """Count a block's values outside the range of training."""

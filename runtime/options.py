@@ -11,7 +11,7 @@ from runtime.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runtime.tables.dialect import Decimal
+    from runtime.choices import Decimal
     from runtime.tables.encodings import Encoding
     from runtime.tables.formats import Format
 

@@ -29,7 +29,7 @@ from runtime.tables.writing import choose_format, open_output
 from runtime.tally import Clock, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -148,7 +148,8 @@ def score_into(
         scorer = _Scorer(predictor, features, truth, columns, output, tally, job.monitor)
         blocks = table.blocks(sorted({*features, *carried, *truth}))
         threads = options.threads or _available_processors()
-        _run(scorer, map_ordered(scorer, blocks, threads=threads), table, listed, on_progress)
+        timed = _time_reading(blocks, tally.clock)
+        _run(scorer, map_ordered(scorer, timed, threads=threads), table, listed, on_progress)
         tally.settle(keeps_bad=options.bad_rows == "null")
         output.finish()  # a full disk must show before either output takes its place
         if listed:
@@ -251,7 +252,7 @@ def _run(
         listed.write(encode_record(REJECTS_HEADER))
     clock = Clock()
     for done in scored:
-        clock.lap("wait")
+        clock.skip()  # for reading, which is timed where it happens, and waiting
         tally.add(len(done.block), done.written, done.parsed.bad, done.clock)
         if done.piece is not None and not tally.refused:
             output.write(done.piece)
@@ -269,6 +270,16 @@ def _run(
         if on_progress:
             on_progress(table.bytes_read, tally.rows)
     tally.clock.add(clock)
+
+
+def _time_reading(blocks: Iterable[Block], clock: Clock) -> Iterator[Block]:
+    """Count the time that the blocks take to come."""
+    clock.skip()
+    for block in blocks:
+        clock.lap("read")
+        yield block
+        clock.skip()
+    clock.lap("read")
 
 
 def _available_processors() -> int:

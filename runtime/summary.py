@@ -37,7 +37,7 @@ class Summary:
         out_of_range: how many scored values lie outside training's range, by feature.
         truth: how right the answers are, where ``--truth`` was given.
         drift: how the rows differ from training's, where ``--drift`` was given.
-        stages: seconds spent in each stage, all threads together, where ``--profile`` was given.
+        stages: seconds spent in each stage, all threads together.
     """
 
     rows: int

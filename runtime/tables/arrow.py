@@ -42,6 +42,11 @@ def binary_array(values: Sequence[bytes]) -> pa.Array:
     return split_bytes(b"".join(values), bounds)
 
 
+def text_array(values: Sequence[str]) -> pa.Array:
+    """Lay texts end to end as a string Arrow array."""
+    return binary_array([value.encode() for value in values]).cast(pa.string())
+
+
 def binary_scalar(value: bytes) -> pa.Scalar:
     """Wrap one value for the compute functions."""
     return binary_array([value])[0]

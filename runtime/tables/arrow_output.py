@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from runtime.errors import DataError
 from runtime.files import writing
-from runtime.tables.arrow import bool_array
+from runtime.tables.arrow import bool_array, text_array
 from runtime.tables.text_cells import unpack_text
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def _cast(column: pa.Array, field: pa.Field, first_record: int) -> pa.Array:
         values = column.dictionary
         if pa.types.is_binary(values.type):  # reasons, which show bytes of the table
             texts = [_printable(value) for value in values.to_pylist()]
-            values = pa.array(texts, pa.string())
+            values = text_array(texts)
         return values.take(column.indices)
     except pa.ArrowInvalid as exc:
         raise DataError(

@@ -23,7 +23,7 @@ from runtime.tables.dialect import COMMA, Dialect
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from runtime.tables.dialect import Decimal
+    from runtime.choices import Decimal
 
 # Each text matches in one way at most: a cell of endless digits is refused in no time.
 _NUMBER: Final[dict[Decimal, str]] = {

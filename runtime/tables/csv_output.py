@@ -87,7 +87,7 @@ class CsvOutput:
         left = sign if self._columns_before else b""
         cells = [encode_cell(name, self._dialect) for name in labels.dictionary.to_pylist()]
         framed = binary_array([left + cell + sign for cell in cells])
-        return framed.take(labels.indices).fill_null(left + sign)
+        return framed.take(labels.indices).fill_null(binary_scalar(left + sign))
 
     @property
     def _columns_before(self) -> bool:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
+from runtime.choices import Decimal
 from runtime.errors import UsageError
 from runtime.schema import fold_name
 from runtime.tables.encodings import UTF_8, Encoding
@@ -18,7 +19,6 @@ from runtime.tables.encodings import UTF_8, Encoding
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Decimal = Literal[".", ","]
 DETECTED: Final = (b",", b";", b"\t", b"|")  # where two fit as well, the first one is meant
 _NAMES: Final = {"tab": b"\t", r"\t": b"\t", "comma": b",", "semicolon": b";", "pipe": b"|"}
 _NEVER: Final = b'"\r\n\0+-.'  # quotes, line ends, numbers; letters and digits besides

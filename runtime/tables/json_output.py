@@ -39,7 +39,7 @@ class JsonOutput:
         self._sink, self._columns = sink, columns
         self._added = output_schema([], added)
 
-    def encode(self, block: Block, answers: Answers) -> bytes:
+    def encode(self, block: Block, answers: Answers) -> bytes | memoryview:
         """Write the records that stay, each with its line end."""
         carried = block.select(self._columns)
         if answers.kept is not None:
@@ -52,7 +52,7 @@ class JsonOutput:
     def _plain(self, block: Block, answers: Answers) -> pa.RecordBatch:
         return as_batch(answers.columns, self._added, block.first_record)
 
-    def write(self, piece: bytes) -> None:
+    def write(self, piece: bytes | memoryview) -> None:
         """Write a block."""
         self._sink.write(piece)
 
@@ -76,7 +76,7 @@ class JsonAppend(JsonOutput):
         self._table = table
         sink.write(table.head)
 
-    def encode(self, block: Block, answers: Answers) -> bytes:
+    def encode(self, block: Block, answers: Answers) -> bytes | memoryview:
         """Write the records that stay as they were read, with their new members."""
         if not isinstance(block, JsonBlock):
             raise TypeError(f"members are added to JSON Lines, not to {type(block)}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runtime.tables.dialect import Decimal
+    from runtime.choices import Decimal
 
 _NEARLY_ALL: Final = 0.9
 _FEWEST: Final = 2  # bad cells: one alone may be anything
