@@ -13,16 +13,20 @@ from typing import TYPE_CHECKING, Self
 
 from runtime.endpoints import describe_loss, source_name
 from runtime.errors import BadRowsError
+from runtime.tables.cells import NOT_A_NUMBER
+from runtime.tables.number_hints import number_hint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from runtime.choices import Decimal
     from runtime.options import Options
     from runtime.tables.table import BadRow
 
 _SHOWN_BAD_ROWS = 10
 _SHOWN_CHARACTERS = 60  # of a bad cell
+_LOOKED_AT = 1000  # cells of a column, for what they have in common
 
 
 class Clock:
@@ -60,17 +64,20 @@ class Tally:
         refuses_bad: whether a bad row refuses the table.
         consequence: what becomes of the output then, for the message.
         advice: what would go on, for the message.
+        decimal: the sign before a number's fraction, in text.
     """
 
     where: str
     refuses_bad: bool
     consequence: str
     advice: str
+    decimal: Decimal = "."
     rows: int = 0
     written: int = 0
     rejected: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     first: list[BadRow] = field(default_factory=list)
+    no_numbers: dict[str, list[str]] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
 
     @classmethod
@@ -90,6 +97,7 @@ class Tally:
             refuses_bad=options.bad_rows == "fail",
             consequence=describe_loss(out),
             advice="--bad-rows reject or --bad-rows null",
+            decimal=options.reading.decimal,
         )
 
     @property
@@ -111,6 +119,10 @@ class Tally:
         self.rejected += len(bad)
         self.reasons.update(row.reason.partition(" (")[0] for row in bad)
         self.first += bad[: _SHOWN_BAD_ROWS - len(self.first)]
+        for row in bad[:_LOOKED_AT]:
+            if row.reason == NOT_A_NUMBER:
+                values = self.no_numbers.setdefault(row.column, [])
+                values += [row.value][: _LOOKED_AT - len(values)]
         self.clock.add(clock)
 
     def settle(self, *, keeps_bad: bool) -> None:
@@ -141,6 +153,10 @@ class Tally:
             lines.append(f"  record {row.record}{line}{cell}: {row.reason}")
         if self.rejected > len(self.first):
             lines.append(f"  … and {self.rejected - len(self.first)} more")
+        hints = (
+            number_hint(column, values, self.decimal) for column, values in self.no_numbers.items()
+        )
+        lines += filter(None, hints)
         lines.append(f"mend them, or go on with {self.advice}")
         return "\n".join(lines)
 
