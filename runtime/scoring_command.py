@@ -120,6 +120,10 @@ def _in_a_line(summary: Summary, out: Path) -> str:
         f"in {summary.seconds:.2f} s ({summary.rows_per_second:,.0f} rows/s) "
         f"on {summary.provider} ({summary.provider_reason})"
     )
+    if summary.rejected:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in summary.reasons.items())
+        kept = f"listed in {summary.rejects}" if summary.rejects else "kept with empty answers"
+        text += f"\n{summary.rejected:,} bad rows {kept}: {reasons}"
     outside = {
         name: counts.below + counts.above
         for name, counts in summary.out_of_range.items()
@@ -128,11 +132,7 @@ def _in_a_line(summary: Summary, out: Path) -> str:
     if outside:
         counted = ", ".join(f"{name} {count:,}" for name, count in outside.items())
         text += f"\nvalues outside the range of training, scored all the same: {counted}"
-    if not summary.rejected:
-        return text
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in summary.reasons.items())
-    kept = f"listed in {summary.rejects}" if summary.rejects else "kept with empty answers"
-    return f"{text}\n{summary.rejected:,} bad rows {kept}: {reasons}"
+    return text
 
 
 def _announce(table: Path, number: int, tables: int) -> None:

@@ -31,14 +31,6 @@ _BRACKETS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)  # read
 Members = dict[str, list[str]]
 
 
-class _BrokenError(Exception):
-    """A record that is no JSON: what is wrong and at which character, counted from 0."""
-
-    def __init__(self, what: str, at: int) -> None:
-        super().__init__(what)
-        self.what, self.at = what, at
-
-
 def read_members(line: bytes) -> Members | Fault:
     """Read a record's members.
 
@@ -59,7 +51,7 @@ def read_members(line: bytes) -> Members | Fault:
         else:
             members, at = None, _value_end(text, at)
         _refuse_more(text, at)
-    except _BrokenError as broken:
+    except json.JSONDecodeError as broken:
         return _describe(text, broken)
     except RecursionError:  # for callers who are deep themselves
         return Fault(TOO_DEEP)
@@ -98,11 +90,11 @@ def _read_object(text: str, at: int) -> tuple[Members, int]:
         return members, at + 1
     while True:
         if text[at : at + 1] != '"':
-            raise _BrokenError("no key in quotes", at)
+            raise json.JSONDecodeError("no key in quotes", text, at)
         key, at = _string(text, at)
         at = _skip(text, at)
         if text[at : at + 1] != ":":
-            raise _BrokenError("no colon after a key", at)
+            raise json.JSONDecodeError("no colon after a key", text, at)
         start = _skip(text, at + 1)
         end = _value_end(text, start)
         members.setdefault(key, []).append(text[start:end])
@@ -110,15 +102,12 @@ def _read_object(text: str, at: int) -> tuple[Members, int]:
         if text[at : at + 1] == "}":
             return members, at + 1
         if text[at : at + 1] != ",":
-            raise _BrokenError("no comma between members", at)
+            raise json.JSONDecodeError("no comma between members", text, at)
         at = _skip(text, at + 1)
 
 
 def _string(text: str, at: int) -> tuple[str, int]:
-    try:
-        content, end = scanstring(text, at + 1)
-    except json.JSONDecodeError as exc:
-        raise _BrokenError(exc.msg, exc.pos) from exc
+    content, end = scanstring(text, at + 1)
     return content, end
 
 
@@ -127,9 +116,7 @@ def _value_end(text: str, at: int) -> int:
     try:
         _, end = _scanner()(text, at)
     except StopIteration as exc:
-        raise _BrokenError("no value", int(exc.value)) from exc
-    except json.JSONDecodeError as exc:
-        raise _BrokenError(exc.msg, exc.pos) from exc
+        raise json.JSONDecodeError("no value", text, int(exc.value)) from exc
     return end
 
 
@@ -141,15 +128,15 @@ def _skip(text: str, at: int) -> int:
 def _refuse_more(text: str, at: int) -> None:
     at = _skip(text, at)
     if at < len(text):
-        raise _BrokenError("more after its end", at)
+        raise json.JSONDecodeError("more after its end", text, at)
 
 
-def _describe(text: str, broken: _BrokenError) -> Fault:
-    found = text[broken.at : broken.at + 1]
+def _describe(text: str, broken: json.JSONDecodeError) -> Fault:
+    found = text[broken.pos : broken.pos + 1]
     if _FIRST_UNDECODABLE <= found <= _LAST_UNDECODABLE:
-        return Fault(f"{UNDECODABLE} (at character {broken.at + 1})")
-    what = broken.what[:1].lower() + broken.what[1:].removesuffix(" at").removesuffix(":")
-    return Fault(f"{INVALID} ({what}, at character {broken.at + 1})")
+        return Fault(f"{UNDECODABLE} (at character {broken.pos + 1})")
+    what = broken.msg[:1].lower() + broken.msg[1:].removesuffix(" at").removesuffix(":")
+    return Fault(f"{INVALID} ({what}, at character {broken.pos + 1})")
 
 
 @cache
