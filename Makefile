@@ -108,7 +108,6 @@ bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/predict.py
 	python benchmarks/predict.py --table wide
 	python benchmarks/predict.py --large
-	python benchmarks/stages.py
 	python benchmarks/startup.py
 
 clean:

@@ -11,7 +11,7 @@ from runtime import console
 from runtime.choices import BadRows, Decimal, ProviderChoice
 from runtime.command_line import DEFAULT_BUNDLE, BundleArgument, JsonOption, new_app
 from runtime.errors import ParityError
-from runtime.files import STANDARD_STREAM
+from runtime.files.atomic import STANDARD_STREAM
 
 app = new_app("runtime", "Score files with a proven bundle, without torch.")
 
@@ -102,17 +102,17 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Score a table: its columns unchanged, then label and probability."""
-    from runtime import scoring_command
-    from runtime.options import Options
+    from runtime.commands import predict as command
+    from runtime.commands.reading import parse_reading
     from runtime.predictor import Predictor
-    from runtime.reading_options import parse_reading
-    from runtime.tables.formats import parse_format
+    from runtime.scoring.options import Options
+    from runtime.tables.stored.formats import parse_format
 
     options = Options(
         reading=parse_reading(table_format, delimiter, encoding, decimal, loose=loose_header),
         out_format=parse_format(out_format) if out_format else None,
         bad_rows=bad_rows,
-        columns=scoring_command.split_names(columns),
+        columns=command.split_names(columns),
         proba=proba,
         prefix=prefix,
         rejects=rejects,
@@ -122,12 +122,12 @@ def predict(
     )
     predictor = Predictor.open(bundle, provider=provider, check=check)
     wants_all = bool(out or as_json or truth or drift or summary or profile)
-    if scoring_command.is_for_a_look(file, wants_all=wants_all):
-        console.show(scoring_command.look(predictor, file, options))
+    if command.is_for_a_look(file, wants_all=wants_all):
+        console.show(command.look(predictor, file, options))
         return
     out = out or STANDARD_STREAM
-    done = scoring_command.score(predictor, file, out, options)
-    scoring_command.tell(done, out, summary, profile=profile, as_json=as_json)
+    done = command.score(predictor, file, out, options)
+    command.tell(done, out, summary, profile=profile, as_json=as_json)
 
 
 @app.command()

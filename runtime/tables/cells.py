@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from runtime.tables.arrow import float64_values, number_array
-from runtime.tables.dialect import COMMA, Dialect
+from runtime.tables.delimited.dialect import COMMA, Dialect
 
 if TYPE_CHECKING:
     import numpy.typing as npt

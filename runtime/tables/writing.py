@@ -6,20 +6,20 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from runtime.endpoints import Sink
-from runtime.files import STANDARD_STREAM, writing
-from runtime.tables.csv_output import CsvAppend, CsvOutput
-from runtime.tables.csv_table import CsvTable
-from runtime.tables.dialect import COMMA, Dialect
-from runtime.tables.formats import Format, format_of_name
-from runtime.tables.stored import storing
+from runtime.files.atomic import STANDARD_STREAM, writing
+from runtime.scoring.endpoints import Sink
+from runtime.tables.delimited.csv_output import CsvAppend, CsvOutput
+from runtime.tables.delimited.csv_table import CsvTable
+from runtime.tables.delimited.dialect import COMMA, Dialect
+from runtime.tables.stored.formats import Format, format_of_name
+from runtime.tables.stored.stored import storing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from runtime.answers import NewColumns
-    from runtime.options import Options
+    from runtime.scoring.answers import NewColumns
+    from runtime.scoring.options import Options
     from runtime.tables.output import Output
     from runtime.tables.table import Table
 
@@ -94,8 +94,8 @@ def _csv_output(
 def _json_output(
     sink: Sink, table: Table, carried: Sequence[int], columns: NewColumns
 ) -> Output[Any]:
-    from runtime.tables.json_lines import JsonLinesTable
-    from runtime.tables.json_output import JsonAppend, JsonOutput
+    from runtime.tables.json_lines.json_lines import JsonLinesTable
+    from runtime.tables.json_lines.json_output import JsonAppend, JsonOutput
 
     if isinstance(table, JsonLinesTable) and len(carried) == len(table.columns):
         return JsonAppend(sink, columns.fields, table)
@@ -118,8 +118,13 @@ def _arrow_output(
 ) -> Output[Any]:
     import pyarrow as pa
 
-    from runtime.tables.arrow_output import ArrowOutput, IpcWriter, ParquetWriter, output_schema
-    from runtime.tables.arrow_table import ArrowTable
+    from runtime.tables.columnar.arrow_output import (
+        ArrowOutput,
+        IpcWriter,
+        ParquetWriter,
+        output_schema,
+    )
+    from runtime.tables.columnar.arrow_table import ArrowTable
 
     typed = table if isinstance(table, ArrowTable) else None
     fields = [

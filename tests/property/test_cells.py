@@ -13,9 +13,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runtime.tables.cells import parse_numbers
-from runtime.tables.csv_reader import Block
-from runtime.tables.dialect import COMMA, Dialect
-from runtime.tables.feature_cells import parse_features
+from runtime.tables.delimited.csv_reader import Block
+from runtime.tables.delimited.dialect import COMMA, Dialect
+from runtime.tables.delimited.feature_cells import parse_features
 
 if TYPE_CHECKING:
     from runtime.tables.table import Parsed

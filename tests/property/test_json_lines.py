@@ -13,13 +13,13 @@ import pyarrow as pa
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from runtime.tables.json_block import JsonBlock
-from runtime.tables.json_cells import read_clean, read_tokens
-from runtime.tables.json_encode import encode_records
-from runtime.tables.json_lines import JsonLinesTable
-from runtime.tables.json_record import read_members
-from runtime.tables.json_writer import append_members
-from runtime.tables.lines import find_filled, find_lines
+from runtime.tables.json_lines.json_block import JsonBlock
+from runtime.tables.json_lines.json_cells import read_clean, read_tokens
+from runtime.tables.json_lines.json_encode import encode_records
+from runtime.tables.json_lines.json_lines import JsonLinesTable
+from runtime.tables.json_lines.json_record import read_members
+from runtime.tables.json_lines.json_writer import append_members
+from runtime.tables.json_lines.lines import find_filled, find_lines
 
 # Written down a second time, on purpose: what counts as a number in a string.
 NUMBER = re.compile(r"[ \t]*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t]*")

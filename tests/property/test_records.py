@@ -14,10 +14,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runtime.errors import DataError
-from runtime.tables.csv_reader import Block, CsvReader
-from runtime.tables.dialect import Dialect
-from runtime.tables.feature_cells import parse_features
-from runtime.tables.records import count_lines, find_breaks, find_delimiters
+from runtime.tables.delimited.csv_reader import Block, CsvReader
+from runtime.tables.delimited.dialect import Dialect
+from runtime.tables.delimited.feature_cells import parse_features
+from runtime.tables.delimited.records import count_lines, find_breaks, find_delimiters
 
 LF, CR, QUOTE = b'\n\r"'
 

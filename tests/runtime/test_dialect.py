@@ -7,12 +7,12 @@ import pyarrow as pa
 import pytest
 
 from runtime.errors import UsageError
-from runtime.tables.csv_reader import CsvReader
-from runtime.tables.csv_writer import format_floats
-from runtime.tables.dialect import COMMA, Dialect, parse_delimiter
-from runtime.tables.encodings import Encoding
-from runtime.tables.feature_cells import parse_features
-from runtime.tables.number_hints import number_hint
+from runtime.tables.delimited.csv_reader import CsvReader
+from runtime.tables.delimited.csv_writer import format_floats
+from runtime.tables.delimited.dialect import COMMA, Dialect, parse_delimiter
+from runtime.tables.delimited.feature_cells import parse_features
+from runtime.tables.delimited.number_hints import number_hint
+from runtime.tables.stored.encodings import Encoding
 
 if TYPE_CHECKING:
     from runtime.tables.table import Parsed

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime import drift as module
 from runtime.distribution import describe_values
-from runtime.drift import Drift, DriftReport
 from runtime.errors import UsageError
 from runtime.manifest import to_json
+from runtime.monitoring import drift as module
+from runtime.monitoring.drift import Drift, DriftReport
+from runtime.monitoring.stability import stability_index
 from runtime.schema import Feature, Schema
-from runtime.stability import stability_index
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

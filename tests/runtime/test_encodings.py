@@ -8,17 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.errors import DataError, UsageError
-from runtime.tables.csv_reader import CsvReader
-from runtime.tables.csv_writer import encode_cell, encode_record, encode_rejects
-from runtime.tables.dialect import Dialect
-from runtime.tables.encodings import Encoding, parse_encoding, recognise
-from runtime.tables.feature_cells import parse_features
-from runtime.tables.formats import parse_format
-from runtime.tables.opened import Opened, open_table
-from runtime.tables.sources import PeekedSource
-from runtime.tables.stored import storing
+from runtime.tables.delimited.csv_reader import CsvReader
+from runtime.tables.delimited.csv_writer import encode_cell, encode_record, encode_rejects
+from runtime.tables.delimited.dialect import Dialect
+from runtime.tables.delimited.feature_cells import parse_features
+from runtime.tables.stored.encodings import Encoding, parse_encoding, recognise
+from runtime.tables.stored.formats import parse_format
+from runtime.tables.stored.opened import Opened, open_table
+from runtime.tables.stored.sources import PeekedSource
+from runtime.tables.stored.stored import storing
+from runtime.tables.stored.transcoding import TranscodedSource, transcoding
 from runtime.tables.table import BadRow
-from runtime.tables.transcoding import TranscodedSource, transcoding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,15 +12,15 @@ import pyarrow as pa
 import pytest
 
 from runtime.errors import DataError, SchemaError
-from runtime.tables.json_encode import encode_records, encode_values
-from runtime.tables.json_lines import JsonLinesTable
-from runtime.tables.json_writer import append_members
+from runtime.tables.json_lines.json_encode import encode_records, encode_values
+from runtime.tables.json_lines.json_lines import JsonLinesTable
+from runtime.tables.json_lines.json_writer import append_members
 from runtime.tables.table import BadRow, Block, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from runtime.tables.json_block import JsonBlock
+    from runtime.tables.json_lines.json_block import JsonBlock
 
 BOM = b"\xef\xbb\xbf"
 DEEP = b"[" * 5000 + b"]" * 5000
