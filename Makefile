@@ -104,12 +104,11 @@ bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/accuracy.py
 	python benchmarks/false_alarms.py
 	python benchmarks/gate.py
+	python benchmarks/parquet.py
 	python benchmarks/predict.py
 	python benchmarks/predict.py --table wide
 	python benchmarks/predict.py --large
-	python benchmarks/parquet.py
 	python benchmarks/startup.py
-	python benchmarks/stages.py
 
 clean:
 	rm -rf artifacts build dist .coverage .coverage.* .hypothesis .import_linter_cache \

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from trainer.sample import write_sample
 
@@ -25,6 +26,7 @@ TableName = Literal["products", "wide"]
 BYTES_A_ROW: dict[TableName, int] = {"products": 14, "wide": 34}
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a temporary folder inside it, of a random name
 _CHUNK_ROWS = 2**18
+_ROW_GROUP = 2**20
 _NAMES = ["pen", "mug", "cup", "bag", "hat", "tie", "jar", "fan", "map", "key"]
 
 
@@ -60,11 +62,18 @@ def write_table(path: Path, name: TableName, rows: int) -> None:
             stream.write(_wide_rows(generator, start, min(_CHUNK_ROWS, rows - start)))
 
 
-def products(rows: int) -> pa.Table:
-    """Make products with an identifier, as columns of numbers and text, for typed formats."""
+def write_parquet(path: Path, rows: int) -> None:
+    """Write the columns of ``wide`` as Parquet: numbers as float64, pyarrow's defaults."""
     generator = np.random.default_rng(1)
-    columns = _draw(generator, 0, rows)
-    return pa.table({name: pa.array(column) for name, column in columns.items()})
+    with ExitStack() as stack:
+        writer = None
+        for start in range(0, rows, _ROW_GROUP):
+            columns = _draw(generator, start, min(_ROW_GROUP, rows - start))
+            table = pa.table({name: pa.array(column) for name, column in columns.items()})
+            for at, name in enumerate(("price", "rating"), 1):
+                table = table.set_column(at, name, table.column(name).cast(pa.float64()))
+            writer = writer or stack.enter_context(pq.ParquetWriter(path, table.schema))
+            writer.write_table(table)
 
 
 def _wide_rows(generator: np.random.Generator, start: int, count: int) -> memoryview:

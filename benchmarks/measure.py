@@ -28,9 +28,10 @@ class Run:
     Attributes:
         wall: seconds.
         cpu: seconds of user and system time.
-        peak: largest resident set of the process, in MiB.
+        peak: largest resident set of the process, in MiB; sampled every few milliseconds on
+            Linux, where the system's own figure begins with what the parent process takes.
         anonymous: of that, the most that was not mapped from files such as libraries, in MiB;
-            sampled every few milliseconds, on Linux only.
+            sampled likewise, on Linux only.
     """
 
     wall: float
@@ -61,7 +62,7 @@ def run(command: Sequence[str]) -> Run:
     if process.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{message.decode()}")
     cpu = usage.ru_utime + usage.ru_stime
-    return Run(wall, cpu, _mebibytes(usage.ru_maxrss), sampler.most)
+    return Run(wall, cpu, sampler.resident or _mebibytes(usage.ru_maxrss), sampler.anonymous)
 
 
 def race(contenders: Mapping[str, Sequence[str]], runs: int) -> dict[str, list[Run]]:
@@ -156,16 +157,19 @@ def report(
 
 
 class _Sampler:
-    """Watches a process's anonymous memory, that of all its threads, from a thread.
+    """Watches the memory of a process, that of all its threads together, from a thread.
 
     ``/proc/PID/statm`` takes microseconds to read, so that watching costs the process nothing.
+    A process that this one starts is not counted.
 
     Attributes:
-        most: the largest seen, in MiB; NaN where the system does not tell.
+        resident: the largest resident set seen, in MiB; 0 where the system does not tell.
+        anonymous: the most of it that was not mapped from files, in MiB; NaN where it does not.
     """
 
     def __init__(self, pid: int) -> None:
-        self.most = float("nan")
+        self.resident = 0.0
+        self.anonymous = float("nan")
         self._statm = Path(f"/proc/{pid}/statm")
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -179,13 +183,15 @@ class _Sampler:
         self._thread.join()
 
     def _watch(self) -> None:
+        page = os.sysconf("SC_PAGE_SIZE") / 2**20
         try:
             with self._statm.open("rb", buffering=0) as stream:
+                self.anonymous = 0.0
                 while not self._done.wait(_SAMPLING_S):
                     stream.seek(0)
                     _, resident, shared, *_ = map(int, stream.read().split())
-                    mebibytes = (resident - shared) * os.sysconf("SC_PAGE_SIZE") / 2**20
-                    self.most = max(mebibytes, self.most if self.most > 0 else 0.0)
+                    self.resident = max(self.resident, resident * page)
+                    self.anonymous = max((resident - shared) * page, self.anonymous)
         except OSError:  # not on Linux, or the process has gone
             return
 

@@ -54,7 +54,8 @@ def main() -> None:
     files = 2 if args.large else len(SCRIPTS) + 1
     with inputs.work_folder(rows * (row + files * (row + 20))) as folder:
         body = f"{work(folder, args)}\n\n{inputs.describe_folder(folder)}"
-    name = f"predict_{args.table}" + ("_large" if args.large else "")
+    table = "" if args.table == "products" else f"_{args.table}"
+    name = f"predict{table}" + ("_large" if args.large else "")
     title = f"Scoring {rows:,} rows of the table {args.table!r}, CSV to CSV"
     measure.report(name, title, body, PACKAGES, write=args.write)
 

@@ -6,22 +6,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runtime.options import Options
     from runtime.predictor import Prediction, Predictor
     from runtime.schema import Feature, Schema
-    from runtime.scoring import score_file
-    from runtime.summary import Summary
+    from runtime.scoring.options import Options
+    from runtime.scoring.score import score_file
+    from runtime.scoring.summary import Summary
 
 __all__ = ["Feature", "Options", "Prediction", "Predictor", "Schema", "Summary", "score_file"]
 
 _HOME = {
     "Feature": "runtime.schema",
-    "Options": "runtime.options",
+    "Options": "runtime.scoring.options",
     "Prediction": "runtime.predictor",
     "Predictor": "runtime.predictor",
     "Schema": "runtime.schema",
-    "Summary": "runtime.summary",
-    "score_file": "runtime.scoring",
+    "Summary": "runtime.scoring.summary",
+    "score_file": "runtime.scoring.score",
 }
 
 

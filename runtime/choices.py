@@ -6,3 +6,4 @@ from typing import Literal
 
 ProviderChoice = Literal["auto", "cuda", "cpu"]
 BadRows = Literal["fail", "reject", "null"]
+Decimal = Literal[".", ","]

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from runtime import console
-from runtime.choices import BadRows, ProviderChoice
+from runtime.choices import BadRows, Decimal, ProviderChoice
 from runtime.command_line import DEFAULT_BUNDLE, BundleArgument, JsonOption, new_app
 from runtime.errors import ParityError
-from runtime.files import STANDARD_STREAM
-
-if TYPE_CHECKING:
-    from runtime.summary import Summary
+from runtime.files.atomic import STANDARD_STREAM
 
 app = new_app("runtime", "Score files with a proven bundle, without torch.")
 
@@ -25,10 +22,18 @@ ProviderOption = Annotated[
 ]
 # typer's own look at a path would give other messages and exit codes than ours: readable=False.
 FileOption = Annotated[
-    Path, typer.Option(help="The table to score (CSV); - is standard input.", readable=False)
+    Path,
+    typer.Option(
+        help="The table to score, a folder of tables or a pattern; - is standard input.",
+        readable=False,
+    ),
 ]
 OutOption = Annotated[
-    Path, typer.Option(help="Where to write; - is standard output.", readable=False)
+    Path | None,
+    typer.Option(
+        help="Where to write, for many tables a folder; - is standard output, the default.",
+        readable=False,
+    ),
 ]
 
 
@@ -38,7 +43,7 @@ def predict(
     bundle: Annotated[
         Path, typer.Option(envvar="ONNXFERRY_BUNDLE", help="The bundle's folder.", readable=False)
     ] = DEFAULT_BUNDLE,
-    out: OutOption = STANDARD_STREAM,
+    out: OutOption = None,
     provider: ProviderOption = "auto",
     bad_rows: Annotated[
         BadRows,
@@ -58,6 +63,38 @@ def predict(
         bool, typer.Option("--proba", help="Add one column a class with its probability.")
     ] = False,
     prefix: Annotated[str, typer.Option(help="Put before each new column's name.")] = "",
+    table_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="Of the table: csv, tsv, jsonl, parquet, arrow; text also as csv.gz."
+        ),
+    ] = None,
+    out_format: Annotated[
+        str | None, typer.Option(help="Of the output (default: by its name, else as the table).")
+    ] = None,
+    delimiter: Annotated[
+        str | None, typer.Option(help="Between the fields of text (default: by the header).")
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Of text (default: UTF-8, or what its first bytes say).")
+    ] = None,
+    decimal: Annotated[Decimal, typer.Option(help="The sign before a number's fraction.")] = ".",
+    loose_header: Annotated[
+        bool, typer.Option("--loose-header", help="Take names that differ in case or blanks.")
+    ] = False,
+    truth: Annotated[
+        str | None, typer.Option(help="Column with the true class: adds accuracy and confusion.")
+    ] = None,
+    drift: Annotated[
+        Path | None,
+        typer.Option(help="Write how the rows differ from training's, JSON.", readable=False),
+    ] = None,
+    summary: Annotated[
+        Path | None, typer.Option(help="Write the summary as JSON, too.", readable=False)
+    ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Show where the time went, stage by stage.")
+    ] = False,
     threads: Annotated[
         int | None, typer.Option(min=1, max=64, help="Blocks scored at once (default: one a CPU).")
     ] = None,
@@ -65,27 +102,32 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Score a table: its columns unchanged, then label and probability."""
-    from runtime.options import Options
+    from runtime.commands import predict as command
+    from runtime.commands.reading import parse_reading
     from runtime.predictor import Predictor
-    from runtime.progress import scoring_progress
-    from runtime.scoring import score_file
+    from runtime.scoring.options import Options
+    from runtime.tables.stored.formats import parse_format
 
-    predictor = Predictor.open(bundle, provider=provider, check=check)
     options = Options(
+        reading=parse_reading(table_format, delimiter, encoding, decimal, loose=loose_header),
+        out_format=parse_format(out_format) if out_format else None,
         bad_rows=bad_rows,
-        columns=_names(columns),
+        columns=command.split_names(columns),
         proba=proba,
         prefix=prefix,
         rejects=rejects,
+        truth=truth,
+        drift=drift,
         threads=threads,
     )
-    with console.until_reader_leaves(), scoring_progress(file, out) as on_progress:
-        summary = score_file(predictor, file, out, options, on_progress)
-    if as_json:
-        answer = console.as_json(_summary_values(summary))
-        console.say(answer) if out == STANDARD_STREAM else console.show(answer)
-    else:
-        console.say(_describe(summary, out, predictor.session.reason))
+    predictor = Predictor.open(bundle, provider=provider, check=check)
+    wants_all = bool(out or as_json or truth or drift or summary or profile)
+    if command.is_for_a_look(file, wants_all=wants_all):
+        console.show(command.look(predictor, file, options))
+        return
+    out = out or STANDARD_STREAM
+    done = command.score(predictor, file, out, options)
+    command.tell(done, out, summary, profile=profile, as_json=as_json)
 
 
 @app.command()
@@ -137,42 +179,6 @@ def inspect(
 
     manifest = read_bundle(bundle).manifest
     console.show(manifest.to_json().decode().rstrip() if as_json else describe(manifest))
-
-
-def _names(text: str | None) -> tuple[str, ...] | None:
-    """Split a list of column names; names with commas are quoted as in CSV."""
-    if text is None:
-        return None
-    import csv
-
-    return tuple(next(csv.reader([text]), []))
-
-
-def _summary_values(summary: Summary) -> dict[str, object]:
-    return {
-        "rows": summary.rows,
-        "scored": summary.scored,
-        "rejected": summary.rejected,
-        "provider": summary.provider,
-        "seconds": round(summary.seconds, 6),
-        "rows_per_second": round(summary.rows_per_second),
-        "reasons": summary.reasons,
-        "rejects": str(summary.rejects) if summary.rejects else None,
-    }
-
-
-def _describe(summary: Summary, out: Path, reason: str) -> str:
-    where = "standard output" if out == STANDARD_STREAM else str(out)
-    text = (
-        f"{summary.scored:,} of {summary.rows:,} rows scored to {where} "
-        f"in {summary.seconds:.2f} s ({summary.rows_per_second:,.0f} rows/s) "
-        f"on {summary.provider} ({reason})"
-    )
-    if not summary.rejected:
-        return text
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in summary.reasons.items())
-    kept = f"listed in {summary.rejects}" if summary.rejects else "kept with empty answers"
-    return f"{text}\n{summary.rejected:,} bad rows {kept}: {reasons}"
 
 
 def main() -> NoReturn:

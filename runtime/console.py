@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from runtime.errors import EXIT_INTERRUPTED, OnnxferryError, UnavailableError
-from runtime.files import writing
+from runtime.files.atomic import writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -1,7 +1,7 @@
 """How the values of a column are distributed: deciles, and the share of rows in each bin.
 
-The trainer writes both into the schema; ``runtime.drift`` counts scored rows in the same bins. In:
-float32 values. Out: plain numbers. No errors.
+The trainer writes both into the schema; ``runtime.monitoring.drift`` counts scored rows in the
+same bins. In: float32 values. Out: plain numbers. No errors.
 
 A bin ends at a decile and includes it. A value that several deciles share holds many rows: it is
 a bin of its own, so that a shift in a column of few values shows. The first and last bin are

@@ -20,8 +20,8 @@ from runtime.bundle import read_bundle
 from runtime.errors import ArtifactError, DataError, SchemaError, UnavailableError
 from runtime.golden import GoldenCheck, check_golden, load_golden
 from runtime.manifest import GOLDEN, MANIFEST, ONNX_MODEL, Manifest, signature_of
-from runtime.options import DEFAULTS
 from runtime.schema import Float32Matrix, Schema, to_float32
+from runtime.scoring.options import DEFAULTS
 from runtime.session import Outputs, Session, engine_version
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from runtime.bundle import Bundle
     from runtime.choices import ProviderChoice
-    from runtime.options import Options
-    from runtime.summary import Summary
+    from runtime.scoring.options import Options
+    from runtime.scoring.summary import Summary
 
 Frame = TypeVar("Frame")
 
@@ -183,7 +183,7 @@ class Predictor:
         Returns:
             The same kind of table with ``label`` and ``probability`` as new columns.
         """
-        from runtime.frames import score_table
+        from runtime.scoring.frames import score_table
 
         return score_table(self, table, options or DEFAULTS)
 
@@ -200,7 +200,7 @@ class Predictor:
         Returns:
             How many records were read, scored and rejected.
         """
-        from runtime.scoring import score_file
+        from runtime.scoring.score import score_file
 
         return score_file(self, source, out, options or DEFAULTS)
 

@@ -13,8 +13,8 @@ import typer
 
 from runtime import console
 from runtime.command_line import DEFAULT_RUN, JsonOption, new_app
-from runtime.endpoints import open_sinks
-from runtime.files import STANDARD_STREAM
+from runtime.files.atomic import STANDARD_STREAM
+from runtime.scoring.endpoints import open_sinks
 from trainer.config import DeviceChoice, Preset, configure
 from trainer.seeds import DEFAULT_SEED
 

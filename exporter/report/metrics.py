@@ -1,7 +1,7 @@
 """How good a classifier's probabilities are, on rows whose class is known.
 
 In: labels and probabilities. Out: frozen figures. No errors; what has no value, as the accuracy
-in an empty bin, is NaN. ``runtime.confusion`` judges the labels.
+in an empty bin, is NaN. ``runtime.monitoring.confusion`` judges the labels.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from exporter.report.proven import draw_lines
 from exporter.report.regions import draw_regions
 from exporter.report.reliability import draw_reliability
 from exporter.report.tested import judge_test_rows
-from runtime.confusion import Interval, wilson
 from runtime.manifest import REPORT
+from runtime.monitoring.confusion import Interval, wilson
 
 if TYPE_CHECKING:
     from exporter.report.evidence import Evidence

@@ -17,11 +17,11 @@ from exporter.report.metrics import (
     log_loss,
     reliability,
 )
-from runtime.confusion import ClassScore, Interval, class_scores, confusion, wilson
+from runtime.monitoring.confusion import ClassScore, Interval, class_scores, confusion, wilson
 
 if TYPE_CHECKING:
     from exporter.report.evidence import Evidence
-    from runtime.confusion import Counts
+    from runtime.monitoring.confusion import Counts
 
 MOST_CLASSES = 12  # a larger matrix says less than its largest mistakes
 _MISTAKES = 20

@@ -42,6 +42,11 @@ def binary_array(values: Sequence[bytes]) -> pa.Array:
     return split_bytes(b"".join(values), bounds)
 
 
+def text_array(values: Sequence[str]) -> pa.Array:
+    """Lay texts end to end as a string Arrow array."""
+    return binary_array([value.encode() for value in values]).cast(pa.string())
+
+
 def binary_scalar(value: bytes) -> pa.Scalar:
     """Wrap one value for the compute functions."""
     return binary_array([value])[0]
@@ -60,6 +65,12 @@ def split_bytes(data: bytes, bounds: npt.NDArray[np.int32]) -> pa.Array:
     return pa.Array.from_buffers(
         pa.binary(), len(bounds) - 1, [None, pa.py_buffer(bounds), pa.py_buffer(data)]
     )
+
+
+def number_values(array: pa.Array) -> npt.NDArray[Any]:
+    """View numbers without nulls as ``(rows,)`` of numpy's same type."""
+    values = np.frombuffer(array.buffers()[1] or b"", dtype=array.type.to_pandas_dtype())
+    return values[array.offset : array.offset + len(array)]
 
 
 def float64_values(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:

@@ -18,12 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from runtime.tables.arrow import float64_values, number_array
-from runtime.tables.dialect import COMMA, Dialect
+from runtime.tables.delimited.dialect import COMMA, Dialect
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from runtime.tables.dialect import Decimal
+    from runtime.choices import Decimal
 
 # Each text matches in one way at most: a cell of endless digits is refused in no time.
 _NUMBER: Final[dict[Decimal, str]] = {

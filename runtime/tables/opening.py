@@ -7,15 +7,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from runtime.endpoints import open_source, source_name
-from runtime.errors import SchemaError
-from runtime.files import STANDARD_STREAM
-from runtime.tables.csv_reader import CsvReader
-from runtime.tables.csv_table import CsvTable
-from runtime.tables.dialect import COMMA
-from runtime.tables.formats import format_of_name
-from runtime.tables.opened import open_table as open_stored
-from runtime.tables.sources import not_waiting
+from runtime.errors import SchemaError, UsageError
+from runtime.files.atomic import STANDARD_STREAM
+from runtime.scoring.endpoints import open_source, source_name
+from runtime.tables.delimited.csv_reader import CsvReader
+from runtime.tables.delimited.csv_table import CsvTable
+from runtime.tables.delimited.dialect import COMMA
+from runtime.tables.stored.encodings import UTF_8
+from runtime.tables.stored.formats import format_of_name
+from runtime.tables.stored.opened import open_table as open_stored
+from runtime.tables.stored.sources import not_waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from runtime.options import Reading
-    from runtime.tables.formats import Kind
-    from runtime.tables.opened import Opened
+    from runtime.scoring.options import Reading
+    from runtime.tables.stored.formats import Kind
+    from runtime.tables.stored.opened import Opened
     from runtime.tables.table import Table
 
 _TAB = b"\t"
@@ -57,6 +58,8 @@ def open_table(source: Path, reading: Reading, wanted: Sequence[str]) -> Iterato
         kind = opened.format.kind
         if kind in {"csv", "tsv"}:
             yield _csv_table(opened, reading, wanted, where)
+        elif kind == "jsonl":
+            yield _json_table(opened, wanted, where)
         else:
             with _seekable(source, opened, where) as file:
                 yield _arrow_table(file, kind, where)
@@ -99,9 +102,21 @@ def _csv_table(opened: Opened, reading: Reading, wanted: Sequence[str], where: s
     return CsvTable(reader, opened.format.kind)
 
 
+def _json_table(opened: Opened, wanted: Sequence[str], where: str) -> Table:
+    from runtime.tables.json_lines.json_lines import JsonLinesTable
+
+    encoding = opened.encoding
+    if not (encoding == UTF_8 or encoding.is_wide):
+        raise UsageError(
+            f"{where} is JSON Lines, which is Unicode: --encoding {encoding.name} cannot be; "
+            f"convert it first: iconv -f {encoding.name} -t utf-8"
+        )
+    return JsonLinesTable(opened.source, where=where, wanted=wanted)
+
+
 def _arrow_table(file: pa.NativeFile, kind: Kind, where: str) -> Table:
-    from runtime.tables.arrow_files import IpcBatches, ParquetBatches
-    from runtime.tables.arrow_table import ArrowTable
+    from runtime.tables.columnar.arrow_files import IpcBatches, ParquetBatches
+    from runtime.tables.columnar.arrow_table import ArrowTable
 
     batches = ParquetBatches if kind == "parquet" else IpcBatches
     return ArrowTable(batches(file, where=where), kind=kind, where=where)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from runtime.answers import Answers
+    from runtime.scoring.answers import Answers
     from runtime.tables.table import Block
 
 Piece = TypeVar("Piece")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from runtime.schema import Float32Matrix
-    from runtime.tables.formats import Kind
+    from runtime.tables.stored.formats import Kind
 
 
 @dataclass(frozen=True, slots=True)

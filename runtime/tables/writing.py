@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from runtime.endpoints import Sink
-from runtime.files import STANDARD_STREAM, writing
-from runtime.tables.compressing import compressing
-from runtime.tables.csv_output import CsvAppend, CsvOutput
-from runtime.tables.csv_table import CsvTable
-from runtime.tables.dialect import COMMA, Dialect
-from runtime.tables.formats import Format, format_of_name
-from runtime.tables.transcoding import transcoding
+from runtime.files.atomic import STANDARD_STREAM, writing
+from runtime.scoring.endpoints import Sink
+from runtime.tables.delimited.csv_output import CsvAppend, CsvOutput
+from runtime.tables.delimited.csv_table import CsvTable
+from runtime.tables.delimited.dialect import COMMA, Dialect
+from runtime.tables.stored.formats import Format, format_of_name
+from runtime.tables.stored.stored import storing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from runtime.answers import NewColumns
-    from runtime.options import Options
+    from runtime.scoring.answers import NewColumns
+    from runtime.scoring.options import Options
     from runtime.tables.output import Output
     from runtime.tables.table import Table
 
@@ -72,21 +71,35 @@ def open_output(
     if stored.kind in {"parquet", "arrow"}:
         yield _arrow_output(sink, stored.kind, table, carried, columns)
         return
-    with ExitStack() as stack:
-        stack.enter_context(writing(sink.name))
-        if stored.compression:
-            packed = stack.enter_context(compressing(sink.stream, stored.compression))
-            sink = Sink(sink.name, packed)
-        source = table.header.dialect if isinstance(table, CsvTable) else COMMA
-        if source.encoding.is_wide:
-            wide = stack.enter_context(transcoding(sink.stream, source.encoding))
-            sink = Sink(sink.name, wide)
-        dialect = _choose_dialect(stored, table, source, delimiter)
-        if isinstance(table, CsvTable) and dialect == source and len(carried) == len(table.columns):
-            yield CsvAppend(sink, columns.names, table)
+    source = table.header.dialect if isinstance(table, CsvTable) else COMMA
+    with writing(sink.name), storing(sink.stream, stored, source.encoding) as stream:
+        sink = Sink(sink.name, stream)
+        if stored.kind == "jsonl":
+            yield _json_output(sink, table, carried, columns)
         else:
-            names = [table.columns[at] for at in carried]
-            yield CsvOutput(sink, columns.names, columns=carried, carried=names, dialect=dialect)
+            dialect = _choose_dialect(stored, table, source, delimiter)
+            yield _csv_output(sink, table, carried, columns, dialect)
+
+
+def _csv_output(
+    sink: Sink, table: Table, carried: Sequence[int], columns: NewColumns, dialect: Dialect
+) -> CsvOutput:
+    whole = len(carried) == len(table.columns)
+    if isinstance(table, CsvTable) and dialect == table.header.dialect and whole:
+        return CsvAppend(sink, columns.names, table)
+    names = [table.columns[at] for at in carried]
+    return CsvOutput(sink, columns.names, columns=carried, carried=names, dialect=dialect)
+
+
+def _json_output(
+    sink: Sink, table: Table, carried: Sequence[int], columns: NewColumns
+) -> Output[Any]:
+    from runtime.tables.json_lines.json_lines import JsonLinesTable
+    from runtime.tables.json_lines.json_output import JsonAppend, JsonOutput
+
+    if isinstance(table, JsonLinesTable) and len(carried) == len(table.columns):
+        return JsonAppend(sink, columns.fields, table)
+    return JsonOutput(sink, columns.fields, columns=carried)
 
 
 def _choose_dialect(
@@ -105,8 +118,13 @@ def _arrow_output(
 ) -> Output[Any]:
     import pyarrow as pa
 
-    from runtime.tables.arrow_output import ArrowOutput, IpcWriter, ParquetWriter, output_schema
-    from runtime.tables.arrow_table import ArrowTable
+    from runtime.tables.columnar.arrow_output import (
+        ArrowOutput,
+        IpcWriter,
+        ParquetWriter,
+        output_schema,
+    )
+    from runtime.tables.columnar.arrow_table import ArrowTable
 
     typed = table if isinstance(table, ArrowTable) else None
     fields = [

@@ -6,11 +6,16 @@ import re
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from runtime.tables.csv_reader import Block
-from runtime.tables.feature_cells import parse_features
+from runtime.tables.cells import parse_numbers
+from runtime.tables.delimited.csv_reader import Block
+from runtime.tables.delimited.dialect import COMMA, Dialect
+from runtime.tables.delimited.feature_cells import parse_features
 
 if TYPE_CHECKING:
     from runtime.tables.table import Parsed
@@ -29,11 +34,21 @@ cells = st.one_of(
 )
 
 
-def parse(values: list[bytes]) -> Parsed:
+dialects = st.builds(Dialect, st.sampled_from([b",", b";"]), decimal=st.sampled_from([".", ","]))
+
+
+def under(dialect: Dialect, cell: bytes) -> bytes:
+    """The cell with point and comma in each other's place where the comma is the decimal sign."""
+    return cell if dialect.decimal == "." else cell.translate(bytes.maketrans(b".,", b",."))
+
+
+def parse(values: list[bytes], dialect: Dialect = COMMA) -> Parsed:
     """Read cells, each quoted, as a table of two columns reads them."""
-    pieces = [b'\n"' + cell.replace(b'"', b'""') + b'",0' for cell in values]
+    values = [under(dialect, value) for value in values]
+    end = b'"' + dialect.delimiter + b"0"
+    pieces = [b'\n"' + cell.replace(b'"', b'""') + end for cell in values]
     bounds = np.cumsum([0, *map(len, pieces)])
-    return parse_features(Block(b"".join(pieces), bounds, 1, 1), ("x", "y"), (0,))
+    return parse_features(Block(b"".join(pieces), bounds, 1, 1, dialect), ("x", "y"), (0,))
 
 
 def expected(cell: bytes) -> np.float32 | None:
@@ -45,34 +60,39 @@ def expected(cell: bytes) -> np.float32 | None:
     return value if np.isfinite(value) else None
 
 
-@given(cells)
-@example(b"1\n")
-@example(b" 1 ")
-@example(b"+1")
-@example(b"1e400")
-@example(b"-0")
-@example(b"nan")
-@example(b"1_0")
-@example("١٢".encode())
-@example(b"1\0")
-@example(b"1.00000005960464477539062500000000000000000000000001")
-@example(b"3.4028235677973362e38")
-def test_both_ways_read_a_cell_as_python_does(cell: bytes) -> None:
+@given(dialects, cells)
+@example(COMMA, b"1\n")
+@example(COMMA, b" 1 ")
+@example(COMMA, b"+1")
+@example(COMMA, b"1e400")
+@example(COMMA, b"-0")
+@example(COMMA, b"nan")
+@example(COMMA, b"1_0")
+@example(COMMA, "١٢".encode())
+@example(COMMA, b"1\0")
+@example(COMMA, b"1.00000005960464477539062500000000000000000000000001")
+@example(COMMA, b"3.4028235677973362e38")
+@example(Dialect(decimal=","), b"1.5")
+@example(Dialect(decimal=","), b"1,5")
+@example(Dialect(decimal=","), b"1.")
+@example(Dialect(decimal=","), b".5e3 ")
+@example(Dialect(decimal=","), b"1.00000005960464477539062500000000000000000000000001")
+def test_both_ways_read_a_cell_as_python_does(dialect: Dialect, cell: bytes) -> None:
     """The same cells are numbers, with the same bits, alone and beside a cell that is none."""
     value = expected(cell)
     numbers = b"" if value is None else value.tobytes()
-    alone = parse([cell])
+    alone = parse([cell], dialect)
     assert alone.features.tobytes() == numbers
     assert len(alone.bad) == (value is None)
-    beside = parse([cell, b"no"])
+    beside = parse([cell, b"no"], dialect)
     assert beside.features.tobytes() == numbers
     assert len(beside.bad) == 1 + (value is None)
 
 
-@given(st.lists(cells, min_size=1, max_size=30))
-def test_cells_are_read_one_by_one(values: list[bytes]) -> None:
+@given(dialects, st.lists(cells, min_size=1, max_size=30))
+def test_cells_are_read_one_by_one(dialect: Dialect, values: list[bytes]) -> None:
     """What surrounds a cell changes nothing: answers of a block are those of its cells."""
-    parsed = parse(values)
+    parsed = parse(values, dialect)
     wanted = [expected(cell) for cell in values]
     assert parsed.features.tobytes() == b"".join(
         value.tobytes() for value in wanted if value is not None
@@ -80,6 +100,41 @@ def test_cells_are_read_one_by_one(values: list[bytes]) -> None:
     assert [row.record for row in parsed.bad] == [
         number for number, value in enumerate(wanted, 1) if value is None
     ]
+
+
+@given(dialects, cells)
+@example(COMMA, b"-0")
+@example(COMMA, b"4.9e-324")
+@example(Dialect(decimal=","), b"0.1")
+def test_both_ways_read_the_same_float64(dialect: Dialect, cell: bytes) -> None:
+    """Before any rounding: what pyarrow's converter reads has the bits that the careful way has."""
+    cell = under(dialect, cell)
+    value = parse_numbers(pa.chunked_array([[cell]], pa.binary()), dialect.decimal)
+    try:
+        quick = convert_with_pyarrow(cell, dialect)
+    except pa.ArrowInvalid:
+        quick = np.array([np.nan])
+    if np.isfinite(quick).all() or np.isfinite(value).all():
+        assert quick.tobytes() == value.tobytes()
+
+
+def convert_with_pyarrow(cell: bytes, dialect: Dialect) -> npt.NDArray[np.float64]:
+    """Read one cell as a column of numbers; one that is missing as none."""
+    table = arrow_csv.read_csv(
+        pa.BufferReader(b'"' + cell.replace(b'"', b'""') + b'"' + dialect.delimiter + b"0\n"),
+        read_options=arrow_csv.ReadOptions(column_names=["x", "y"]),
+        parse_options=arrow_csv.ParseOptions(
+            delimiter=dialect.delimiter.decode(), newlines_in_values=True
+        ),
+        convert_options=arrow_csv.ConvertOptions(
+            column_types={"x": pa.float64()},
+            include_columns=["x"],
+            null_values=[""],
+            decimal_point=dialect.decimal,
+        ),
+    )
+    (number,) = table.column("x").to_pylist()
+    return np.array([np.nan if number is None else number])
 
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))

@@ -14,16 +14,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runtime.errors import DataError
-from runtime.tables.csv_reader import Block, CsvReader
-from runtime.tables.feature_cells import parse_features
-from runtime.tables.records import count_lines, find_breaks, find_delimiters
+from runtime.tables.delimited.csv_reader import Block, CsvReader
+from runtime.tables.delimited.dialect import Dialect
+from runtime.tables.delimited.feature_cells import parse_features
+from runtime.tables.delimited.records import count_lines, find_breaks, find_delimiters
 
-LF, CR, QUOTE, COMMA = b'\n\r",'
+LF, CR, QUOTE = b'\n\r"'
 
 bytes_of_interest = [
     b"a",
     b"1",
     b",",
+    b";",
     b'"',
     b"\n",
     b"\r",
@@ -36,6 +38,7 @@ bytes_of_interest = [
 around_quotes = [b'""', b',"', b'",', b'\n"', b'"\n']
 texts = st.lists(st.sampled_from(bytes_of_interest + around_quotes), max_size=40).map(b"".join)
 headers = st.tuples(st.sampled_from([1, 2, 3]), st.sampled_from([b"\n", b"\r\n", b"\r"]))
+delimiters = st.sampled_from([b",", b";", b"\t", b"|", b" ", b"^"])
 block_sizes = st.one_of(st.integers(1, 8), st.just(1 << 20))
 
 
@@ -48,7 +51,12 @@ class Walk:
     in_quotes: bool = False
 
 
-def walk(text: bytes) -> Walk:
+def under(delimiter: bytes, text: bytes) -> bytes:
+    """The text with commas and the delimiter in each other's place."""
+    return text.translate(bytes.maketrans(b"," + delimiter, delimiter + b","))
+
+
+def walk(text: bytes, delimiter: bytes) -> Walk:
     """Read RFC 4180 as slowly as can be: one byte, one decision."""
     found = Walk()
     field_start, after_quote = True, False
@@ -60,7 +68,7 @@ def walk(text: bytes) -> Walk:
             after_quote = byte == QUOTE
         elif byte == QUOTE and (field_start or after_quote):
             found.in_quotes, field_start = True, False
-        elif byte == COMMA:
+        elif byte == delimiter[0]:
             found.delimiters.append(at)
             field_start, after_quote = True, False
         elif byte in {LF, CR}:
@@ -83,9 +91,9 @@ class Record:
     line: int
 
 
-def split(text: bytes, *, keep_blank: bool) -> list[Record] | None:
+def split(text: bytes, delimiter: bytes, *, keep_blank: bool) -> list[Record] | None:
     """Find a table's records after its header; None when a quote never closes."""
-    found = walk(text)
+    found = walk(text, delimiter)
     if found.in_quotes:
         return None
     records = []
@@ -99,49 +107,52 @@ def split(text: bytes, *, keep_blank: bool) -> list[Record] | None:
     return records
 
 
-def table(header: tuple[int, bytes], text: bytes) -> bytes:
+def table(header: tuple[int, bytes], text: bytes, delimiter: bytes) -> bytes:
     """A table with a header of so many columns."""
     columns, end = header
-    return b",".join([b"x", b"y", b"z"][:columns]) + end + text
+    return delimiter.join([b"x", b"y", b"z"][:columns]) + end + text
 
 
-def read(data: bytes, block_size: int) -> tuple[CsvReader, list[Block]]:
+def read(data: bytes, block_size: int, delimiter: bytes) -> tuple[CsvReader, list[Block]]:
     """Read a whole table."""
-    reader = CsvReader(io.BytesIO(data), where="t.csv", block_size=block_size)
+    reader = CsvReader(
+        io.BytesIO(data), where="t.csv", block_size=block_size, dialect=Dialect(delimiter)
+    )
     return reader, list(reader.blocks())
 
 
-@given(texts)
-@example(b'"""')
-@example(b'"a""b"",c\n')
-@example(b'""a"b\n"')
-@example(b'a"b,"c"d",e\r\n')
-@example(b'"\r\n"\r"')
-@example(b'a"b,"c"",d",e\n')
-@example(b'a"b,"c"""\n",d"\n')
-def test_breaks_and_delimiters_are_those_of_the_slow_machine(text: bytes) -> None:
+@given(delimiters, texts)
+@example(b",", b'"""')
+@example(b",", b'"a""b"",c\n')
+@example(b",", b'""a"b\n"')
+@example(b";", b'a"b,"c"d",e\r\n')
+@example(b",", b'"\r\n"\r"')
+@example(b"\t", b'a"b,"c"",d",e\n')
+@example(b"|", b'a"b,"c"""\n",d"\n')
+def test_breaks_and_delimiters_are_those_of_the_slow_machine(delimiter: bytes, text: bytes) -> None:
     """Quick search and slow walk agree on every text, regular or not."""
-    expected = walk(text)
-    found = find_breaks(text, COMMA)
+    text = under(delimiter, text)
+    expected = walk(text, delimiter)
+    found = find_breaks(text, delimiter[0])
     assert list(zip(found.starts.tolist(), found.ends.tolist(), strict=True)) == expected.breaks
     assert found.in_quotes == expected.in_quotes
-    assert find_delimiters(text, COMMA).tolist() == expected.delimiters
+    assert find_delimiters(text, delimiter[0]).tolist() == expected.delimiters
 
 
-@given(headers, texts, block_sizes)
-@example((1, b"\n"), b"\r\n1\r\r2,3\n\n", 1)
-@example((2, b"\r"), b'\n"\r\n",1\r', 1)
+@given(delimiters, headers, texts, block_sizes)
+@example(b",", (1, b"\n"), b"\r\n1\r\r2,3\n\n", 1)
+@example(b";", (2, b"\r"), b'\n"\r\n",1\r', 1)
 def test_blocks_are_the_text_and_hold_its_records(
-    header: tuple[int, bytes], text: bytes, block_size: int
+    delimiter: bytes, header: tuple[int, bytes], text: bytes, block_size: int
 ) -> None:
     """However a text is cut into reads, blocks join to its bytes and hold the same records."""
-    data = table(header, text)
-    records = split(data, keep_blank=header[0] == 1)
+    data = table(header, under(delimiter, text), delimiter)
+    records = split(data, delimiter, keep_blank=header[0] == 1)
     if records is None:
         with pytest.raises(DataError, match="never closes"):
-            read(data, block_size)
+            read(data, block_size, delimiter)
         return
-    reader, blocks = read(data, block_size)
+    reader, blocks = read(data, block_size, delimiter)
     assert b"".join([reader.header.text, *(block.data for block in blocks), reader.tail]) == data
     found = [block.text(at) for block in blocks for at in range(len(block))]
     assert found == [record.text for record in records]
@@ -149,20 +160,20 @@ def test_blocks_are_the_text_and_hold_its_records(
     assert numbers == [1 + sum(map(len, blocks[:at])) for at in range(len(blocks))]
 
 
-@given(headers, texts, block_sizes)
-@example((1, b"\n"), b"\r,\xff\n\r", 1 << 20)
-@example((1, b"\n"), b"a\r\r1,1\n\n1,1\r", 1 << 20)
-@example((2, b"\n"), b"\xff\n1,1\n", 1 << 20)
+@given(delimiters, headers, texts, block_sizes)
+@example(b",", (1, b"\n"), b"\r,\xff\n\r", 1 << 20)
+@example(b";", (1, b"\n"), b"a\r\r1,1\n\n1,1\r", 1 << 20)
+@example(b"\t", (2, b"\n"), b"\xff\n1,1\n", 1 << 20)
 def test_every_record_is_good_or_bad_for_a_reason(
-    header: tuple[int, bytes], text: bytes, block_size: int
+    delimiter: bytes, header: tuple[int, bytes], text: bytes, block_size: int
 ) -> None:
     """Good and bad rows add up to the records; misfits and their lines are the slow machine's."""
     columns, _ = header
-    data = table(header, text)
-    records = split(data, keep_blank=columns == 1)
+    data = table(header, under(delimiter, text), delimiter)
+    records = split(data, delimiter, keep_blank=columns == 1)
     if records is None:
         return
-    reader, blocks = read(data, block_size)
+    reader, blocks = read(data, block_size, delimiter)
     features = tuple(range(columns))[::-1]
     parsed = [parse_features(block, reader.header.columns, features) for block in blocks]
     bad = [row for part in parsed for row in part.bad]
@@ -181,15 +192,21 @@ def test_every_record_is_good_or_bad_for_a_reason(
     assert [(row.record, row.reason.partition(" (")[0]) for row in misfits] == expected
 
 
-@given(headers.filter(lambda header: header[0] > 1), texts.filter(lambda text: b"\xff" not in text))
-def test_records_and_cells_are_those_of_pyarrow(header: tuple[int, bytes], text: bytes) -> None:
+@given(
+    delimiters,
+    headers.filter(lambda header: header[0] > 1),
+    texts.filter(lambda text: b"\xff" not in text),
+)
+def test_records_and_cells_are_those_of_pyarrow(
+    delimiter: bytes, header: tuple[int, bytes], text: bytes
+) -> None:
     """pyarrow, given the whole text at once, finds as many records, misfits and good numbers."""
     columns, _ = header
-    data = table(header, text)
-    if split(data, keep_blank=False) is None:
+    data = table(header, under(delimiter, text), delimiter)
+    if split(data, delimiter, keep_blank=False) is None:
         return
-    misfits, cells = parse_with_pyarrow(data, columns)
-    reader, blocks = read(data, 1 << 20)
+    misfits, cells = parse_with_pyarrow(data, columns, delimiter)
+    reader, blocks = read(data, 1 << 20, delimiter)
     parsed = [parse_features(block, reader.header.columns, (0, 1)) for block in blocks]
     bad = [row for part in parsed for row in part.bad]
     assert sum(map(len, blocks)) == len(cells[0]) + misfits
@@ -203,7 +220,9 @@ def test_records_and_cells_are_those_of_pyarrow(header: tuple[int, bytes], text:
     assert found == np.asarray(numbers, dtype=np.float32).tolist()
 
 
-def parse_with_pyarrow(data: bytes, columns: int) -> tuple[int, list[list[bytes]]]:
+def parse_with_pyarrow(
+    data: bytes, columns: int, delimiter: bytes
+) -> tuple[int, list[list[bytes]]]:
     """Parse a whole table: how many records do not fit, and the cells of the others by column."""
     names = [str(position) for position in range(columns)]
     misfits: list[int] = []
@@ -214,11 +233,13 @@ def parse_with_pyarrow(data: bytes, columns: int) -> tuple[int, list[list[bytes]
 
     # A record of our own at the end: pyarrow refuses a table without any.
     whole = arrow_csv.read_csv(
-        pa.BufferReader(data + b"\r" + b"," * (columns - 1) + b"0"),
+        pa.BufferReader(data + b"\r" + delimiter * (columns - 1) + b"0"),
         read_options=arrow_csv.ReadOptions(
             use_threads=False, block_size=len(data) + 10, column_names=names, skip_rows=1
         ),
-        parse_options=arrow_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
+        parse_options=arrow_csv.ParseOptions(
+            delimiter=delimiter.decode(), newlines_in_values=True, invalid_row_handler=skip
+        ),
         convert_options=arrow_csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.binary()), strings_can_be_null=False
         ),

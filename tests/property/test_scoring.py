@@ -16,14 +16,14 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from runtime.errors import BadRowsError, DataError
-from runtime.options import Options
 from runtime.predictor import Predictor
-from runtime.scoring import score_file
+from runtime.scoring.options import Options
+from runtime.scoring.score import score_file
 from runtime.tables import opening
-from runtime.tables.csv_reader import CsvReader
+from runtime.tables.delimited.csv_reader import CsvReader
 
 if TYPE_CHECKING:
-    from runtime.summary import Summary
+    from runtime.scoring.summary import Summary
 
 PREDICTOR = functools.cache(
     lambda: Predictor.open(Path(__file__).parents[1] / "data" / "bundle", provider="cpu")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from runtime.tables.csv_reader import Block
-from runtime.tables.feature_cells import parse_features
+from runtime.tables.delimited.csv_reader import Block
+from runtime.tables.delimited.feature_cells import parse_features
 
 if TYPE_CHECKING:
     from runtime.tables.table import Parsed

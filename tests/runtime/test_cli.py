@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -67,12 +68,15 @@ def test_a_summary_for_machines_is_on_stdout_when_the_table_is_not(
     assert values.pop("seconds") > 0
     assert values.pop("rows_per_second") > 0
     assert values.pop("provider") in {"cpu", "cuda"}
+    assert values.pop("provider_reason")
+    assert values.pop("model").startswith("simplenet ")
     assert values == {
         "rows": 3,
         "scored": 1,
         "rejected": 2,
         "reasons": {"not a number": 1, "too few fields": 1},
         "rejects": "out.csv.rejects.csv",
+        "out_of_range": {"price": {"below": 1, "above": 0}, "rating": {"below": 0, "above": 0}},
     }
     assert (done.returncode, done.stderr, done.stdout.count(b"\n")) == (0, b"", 1)
     done = run_command(*command, "--rejects", "bad.csv", stdin=data)
@@ -115,7 +119,7 @@ ENDINGS = [
         id="folder out",
     ),
     pytest.param("predict --file gone.csv", "", 3, "cannot read gone.csv", id="no such file"),
-    pytest.param("predict --file .", "", 3, "Is a directory", id="folder in"),
+    pytest.param("predict --file .", "", 3, "holds no tables", id="empty folder"),
     pytest.param("predict --file -", "", 3, "standard input is empty", id="empty"),
     pytest.param("predict --file -", "price\n1\n", 3, "'rating' is missing", id="no column"),
     pytest.param("predict --file -", "price,rating\nx,1\n", 3, "1 of 1 rows", id="bad row"),
@@ -385,18 +389,30 @@ def test_a_terminal_sees_progress(
     assert code == 0
     assert b"scoring" in shown
     assert b"rows/s" in shown
-    assert b"200 of 200 rows scored to out.csv" in shown.splitlines()[-1]
+    last = shown.decode().replace("\x1b[1m", "").replace("\x1b[0m", "")
+    assert re.search(r"scored +200 +to out\.csv", last)
+
+
+def test_a_terminal_sees_the_first_rows(
+    bundle: Path, environment: dict[str, str], table: Path
+) -> None:
+    """Without --out, somebody at a terminal gets a look, and the command that saves all."""
+    command = ["predict", "--file", table.name, "--bundle", str(bundle)]
+    code, shown, _ = on_a_terminal(command, table.parent, environment, stdout_too=True)
+    assert code == 0
+    assert b"the first 10 of 200 rows" in shown
+    assert shown.rstrip().endswith(b"--out scored.csv")
 
 
 def test_rows_on_a_terminal_are_not_disturbed(
     bundle: Path, environment: dict[str, str], table: Path
 ) -> None:
     """Where the rows themselves scroll by there is no bar between them."""
-    command = ["predict", "--file", table.name, "--bundle", str(bundle)]
+    command = ["predict", "--file", table.name, "--out", "-", "--bundle", str(bundle)]
     code, shown, _ = on_a_terminal(command, table.parent, environment, stdout_too=True)
     assert code == 0
     assert b"scoring" not in shown
-    assert shown.count(b"\n") == 202
+    assert shown.count(b"\r\n") >= 201
 
 
 def test_a_pipe_sees_no_progress(run_command: Run, bundle: Path, table: Path) -> None:

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.errors import DataError
-from runtime.tables.compressing import compressing
-from runtime.tables.compression import Compression, expand
-from runtime.tables.csv_reader import CsvReader
-from runtime.tables.sources import PeekedSource
+from runtime.tables.delimited.csv_reader import CsvReader
+from runtime.tables.stored.compressing import compressing
+from runtime.tables.stored.compression import Compression, expand
+from runtime.tables.stored.sources import PeekedSource
 
 COMPRESSIONS: tuple[Compression, ...] = get_args(Compression)
 TEXT = b"price,rating\n" + b"".join(b"%d,%d\n" % (n, n * 7919 % 1000) for n in range(100_000))

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime import drift as module
 from runtime.distribution import describe_values
-from runtime.drift import Drift, DriftReport, stability_index
 from runtime.errors import UsageError
 from runtime.manifest import to_json
+from runtime.monitoring import drift as module
+from runtime.monitoring.drift import Drift, DriftReport
+from runtime.monitoring.stability import stability_index
 from runtime.schema import Feature, Schema
 
 if TYPE_CHECKING:

@@ -8,15 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.errors import DataError, UsageError
-from runtime.tables.csv_reader import CsvReader
-from runtime.tables.csv_writer import encode_cell, encode_record, encode_rejects
-from runtime.tables.dialect import Dialect
-from runtime.tables.encodings import Encoding, parse_encoding, recognise
-from runtime.tables.feature_cells import parse_features
-from runtime.tables.opened import Opened, open_table
-from runtime.tables.sources import PeekedSource
+from runtime.tables.delimited.csv_reader import CsvReader
+from runtime.tables.delimited.csv_writer import encode_cell, encode_record, encode_rejects
+from runtime.tables.delimited.dialect import Dialect
+from runtime.tables.delimited.feature_cells import parse_features
+from runtime.tables.stored.encodings import Encoding, parse_encoding, recognise
+from runtime.tables.stored.formats import parse_format
+from runtime.tables.stored.opened import Opened, open_table
+from runtime.tables.stored.sources import PeekedSource
+from runtime.tables.stored.stored import storing
+from runtime.tables.stored.transcoding import TranscodedSource, transcoding
 from runtime.tables.table import BadRow
-from runtime.tables.transcoding import TranscodedSource, transcoding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -187,7 +189,7 @@ def test_a_wide_table_is_read_like_any_other(name: str, end: str) -> None:
     [
         ("latin-1", "Größe,prix é\n1,ß\nx é,2\n"),
         ("cp1252", "Preis €,b\n1,„“\n€,2\n"),
-        ("koi8-r", "цена,имя\n1,Цена\nцена,2\n"),
+        ("koi8-r", "цена,имя\n1,Жизнь\nжизнь,2\n"),
         ("gbk", "价格,名\n1,丂|乗\n丂,2\n"),
         ("shift_jis", "価格,ソ表\n1,ソ\n表ソ,2\n"),
         ("euc-jp", "価格,名\n1,表\n表,2\n"),
@@ -312,3 +314,28 @@ def test_records_are_quoted_where_they_have_to_be(
 ) -> None:
     """With the table's delimiter, and no record becomes a blank line."""
     assert encode_record(cells, Dialect(b";")) == expected
+
+
+@pytest.mark.parametrize("name", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "cp1252"])
+@pytest.mark.parametrize("stored", ["tsv", "csv.gz", "csv.zst", "csv.bz2"])
+def test_a_table_is_stored_as_it_was(name: str, stored: str) -> None:
+    """What is around a table is undone and done again: encoding, byte order, mark, compression."""
+    text = "price\tGröße\r\n" + "7,5\té\r\n" * 5000
+    data = text.encode(name)
+    format_, encoding = parse_format(stored), parse_encoding(name)
+    first = io.BytesIO()
+    with storing(first, format_, Encoding()) as sink:  # only compressed
+        sink.write(data)
+    source = io.BytesIO(first.getvalue())
+    found = open_table(source, format_, where="t", encoding=encoding)
+    dialect = Dialect(encoding=found.encoding, decimal=",")
+    reader = CsvReader(found.source, where="t", dialect=dialect, wanted=["price"])
+    assert reader.header.columns == ("price", "Größe")
+    again = io.BytesIO()
+    with storing(again, format_, found.encoding) as sink:
+        sink.write(reader.header.text)
+        for block in reader.blocks():
+            assert parse_features(block, reader.header.columns, (0,)).bad == ()
+            sink.write(memoryview(block.data))
+        sink.write(reader.tail)
+    assert again.getvalue() == first.getvalue()

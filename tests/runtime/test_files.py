@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runtime import renames
 from runtime.errors import DataError, UsageError
-from runtime.files import atomic_file, atomic_files, atomic_folder, is_special, staged_files
+from runtime.files import renames
+from runtime.files.atomic import atomic_file, atomic_files, atomic_folder, is_special, staged_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -420,7 +420,7 @@ def test_a_stream_may_be_closed_by_the_block(tmp_path: Path, *, closed: bool) ->
 OWN_STREAM = """
 import sys
 from pathlib import Path
-from runtime.files import atomic_file
+from runtime.files.atomic import atomic_file
 with atomic_file(Path(sys.argv[1])) as stream:
     stream.write(b"rows\\n")
 """
@@ -535,7 +535,7 @@ def test_special_files_are_told_from_others(path: str, *, special: bool) -> None
 WRITER = """
 import signal, sys
 from pathlib import Path
-from runtime.files import atomic_file, atomic_files, atomic_folder, staged_files
+from runtime.files.atomic import atomic_file, atomic_files, atomic_folder, staged_files
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # also as a job in the background
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -593,7 +593,7 @@ def test_two_processes_make_the_same_new_folder(tmp_path: Path) -> None:
     program = """
 import sys
 from pathlib import Path
-from runtime.files import atomic_folder
+from runtime.files.atomic import atomic_folder
 for turn in range(40):
     with atomic_folder(Path(sys.argv[1]) / str(turn), marker="mark") as folder:
         (folder / "mark").write_text(sys.argv[2])

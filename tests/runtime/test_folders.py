@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runtime import renames
 from runtime.errors import DataError, UsageError
-from runtime.files import staged_files
+from runtime.files import renames
+from runtime.files.atomic import staged_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,14 +18,14 @@ import pyarrow.parquet as arrow_parquet
 import pytest
 
 from runtime.errors import DataError, OnnxferryError, UsageError
-from runtime.tables.csv_reader import CsvReader
-from runtime.tables.formats import Format, format_of_name, parse_format
-from runtime.tables.opened import Opened, open_table
+from runtime.tables.delimited.csv_reader import CsvReader
+from runtime.tables.stored.formats import Format, format_of_name, parse_format
+from runtime.tables.stored.opened import Opened, open_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runtime.tables.compression import Compression
+    from runtime.tables.stored.compression import Compression
 
 CSV = b"price,rating\n8,4\n"
 ROWS = b'{"price": 8, "rating": 4}\n'

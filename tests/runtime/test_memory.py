@@ -11,7 +11,7 @@ COMMAND = """
 import re, sys
 from pathlib import Path
 from runtime.predictor import Predictor
-from runtime.scoring import Options, score_file
+from runtime.scoring.score import Options, score_file
 
 predictor = Predictor.open(sys.argv[1], provider="cpu")
 options = Options(bad_rows=sys.argv[2], threads=2)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runtime.ordered import map_ordered
+from runtime.scoring.ordered import map_ordered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

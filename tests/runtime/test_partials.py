@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runtime import partials
-from runtime.files import atomic_file, atomic_files, atomic_folder, staged_files
+from runtime.files import partials
+from runtime.files.atomic import atomic_file, atomic_files, atomic_folder, staged_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -140,7 +140,7 @@ def test_a_folder_set_aside_outlives_failures(tmp_path: Path) -> None:
 LIVING = """
 import sys
 from pathlib import Path
-from runtime.files import atomic_file, atomic_folder, staged_files
+from runtime.files.atomic import atomic_file, atomic_folder, staged_files
 kind, path = sys.argv[1], Path(sys.argv[2])
 opened = {"file": atomic_file, "staged": staged_files,
           "folder": lambda path: atomic_folder(path, marker="mark")}[kind](path)
@@ -231,7 +231,7 @@ def test_processes_race_for_one_file(tmp_path: Path) -> None:
     program = """
 import sys
 from pathlib import Path
-from runtime.files import atomic_file
+from runtime.files.atomic import atomic_file
 for turn in range(150):
     with atomic_file(Path(sys.argv[1])) as stream:
         stream.write(sys.argv[2].encode() * 5000)

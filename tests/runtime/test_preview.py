@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from runtime.preview import describe_preview
+from runtime.screen.preview import describe_preview
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

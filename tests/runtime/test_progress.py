@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runtime.progress import scoring_progress
+from runtime.screen.progress import scoring_progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ON_A_TERMINAL = """
 import sys, time
 from pathlib import Path
-from runtime.progress import scoring_progress
+from runtime.screen.progress import scoring_progress
 size = int(sys.argv[1]) or None
 end = time.monotonic() + 1
 with scoring_progress(Path("-"), Path("out.csv"), size=size) as tell:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.ranges import Outside, Ranges, count_out_of_range, pieces_by_column
+from runtime.monitoring.ranges import Outside, Ranges, count_out_of_range, pieces_by_column
 from runtime.schema import Feature, Schema, to_float32
 
 

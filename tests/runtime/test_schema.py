@@ -50,6 +50,57 @@ def test_a_name_that_differs_in_case_or_blanks_is_offered_and_not_taken(name: st
     assert repr(name) in str(caught.value)
 
 
+def test_a_near_name_is_offered_with_the_option_that_takes_it() -> None:
+    """The message says what to rename, and the option to go on without."""
+    with pytest.raises(SchemaError) as caught:
+        SCHEMA.bind([" PRICE", "rating", "Größe"])
+    assert str(caught.value) == (
+        "column 'price' is missing; the table has ' PRICE': rename it, or take it with "
+        "--loose-header, since names match exactly"
+    )
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        (["Price", " RATING ", "GRÖSSE"], (0, 1, 2)),
+        (["x", "größe\t", "rating", "pRICE"], (3, 2, 1)),
+        (["Price", "price", "rating", "Größe"], (1, 2, 3)),
+        (["PRICE", "price", "Price", "rating", "Größe", ""], (1, 3, 4)),
+    ],
+)
+def test_a_loose_header_takes_near_names(columns: list[str], expected: tuple[int, ...]) -> None:
+    """Case and blanks around are set aside, but an exact name always comes first."""
+    assert SCHEMA.bind(columns, loose=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        (["Price", "PRICE", "rating", "Größe"], "the table has 'Price' and 'PRICE': rename the"),
+        (["Price", "Price", "rating", "Größe"], "the table has 'Price' and 'Price': rename the"),
+        (["prices", "rating", "Größe"], "did you mean 'prices'"),
+        (["price", "price", "rating", "Größe"], "column 'price' appears 2 times"),
+        (["p rice", "rating", "Größe"], "column 'price' is missing"),
+    ],
+)
+@pytest.mark.parametrize("loose", [False, True])
+def test_a_loose_header_is_no_guess(columns: list[str], said: str, *, loose: bool) -> None:
+    """Two near names, doubled ones and others that only look alike are refused in any case."""
+    with pytest.raises(SchemaError, match=said):
+        SCHEMA.bind(columns, loose=loose)
+
+
+def test_a_column_is_never_two_features() -> None:
+    """Features that differ in case alone are not both read from one column."""
+    schema = Schema("t", (Feature("x", 0, 1), Feature("X", 0, 1)), ("a", "b"))
+    assert schema.bind(["X", "x"], loose=True) == (1, 0)
+    with pytest.raises(SchemaError, match="' x' matches more than one feature"):
+        schema.bind(["y", " x"], loose=True)
+    with pytest.raises(SchemaError, match="'X' is missing"):
+        schema.bind(["x"], loose=True)
+
+
 def test_another_unicode_form_of_a_name_is_another_name() -> None:
     """Names match exactly: a decomposed letter is not the composed one."""
     with pytest.raises(SchemaError, match="'Größe' is missing"):

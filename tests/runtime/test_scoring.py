@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 
 from runtime.errors import BadRowsError, DataError, SchemaError, UsageError
-from runtime.options import Options
 from runtime.predictor import Predictor
-from runtime.scoring import score_file
+from runtime.scoring.options import Options
+from runtime.scoring.score import score_file
 from runtime.tables import opening
-from runtime.tables.csv_reader import CsvReader
+from runtime.tables.delimited.csv_reader import CsvReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runtime.summary import Summary
+    from runtime.scoring.summary import Summary
 
     Score = Callable[..., tuple[bytes, Summary]]
 

@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from runtime.confusion_table import percent
-from runtime.drift import Drift
-from runtime.ranges import Outside
-from runtime.summary import Summary
-from runtime.summary_table import describe_summary
-from runtime.truth import Judged, Truth
+from runtime.monitoring.drift import Drift
+from runtime.monitoring.ranges import Outside
+from runtime.monitoring.truth import Judged, Truth
+from runtime.scoring.summary import Summary
+from runtime.screen.confusion_table import percent
+from runtime.screen.summary_table import describe_summary
 
 if TYPE_CHECKING:
     from runtime.predictor import Predictor

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from runtime.terminal import cut, harmless, new_table, render, width_of
+from runtime.screen.terminal import cut, harmless, new_table, render, width_of
 
 
 def draw(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:

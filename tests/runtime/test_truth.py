@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.confusion import wilson
 from runtime.errors import UsageError
 from runtime.manifest import to_json
-from runtime.truth import Judged, Truth
+from runtime.monitoring.confusion import wilson
+from runtime.monitoring.truth import Judged, Truth
 
 CLASSES = ("no", "yes", "größer")
 CELLS = st.sampled_from([*CLASSES, *CLASSES, "", "No", "maybe", "yes ", "1", None])

@@ -1,0 +1,36 @@
+"""Parquet to Parquet in polars; with a column's name, only that is carried through."""
+
+import sys
+
+import numpy as np
+import onnxruntime as ort
+import polars as pl
+
+source, bundle, out, *carried = sys.argv[1:]
+options = ort.SessionOptions()
+options.intra_op_num_threads = 1  # polars has threads of its own
+session = ort.InferenceSession(f"{bundle}/model.onnx", options, providers=["CPUExecutionProvider"])
+label_type = pl.Enum(["no", "yes"])
+
+
+def score(table: pl.DataFrame) -> pl.DataFrame:
+    """Append label and probability to the columns that are carried through."""
+    features = table.select(pl.col("price", "rating").cast(pl.Float32))
+    label, probabilities = session.run(
+        ["label", "probabilities"], {"features": features.to_numpy(order="c")}
+    )
+    return table.select(carried).with_columns(
+        pl.Series("label", label.astype(np.uint8)).cat.to(label_type),
+        pl.Series("probability", np.maximum(probabilities[:, 0], probabilities[:, 1])),
+    )
+
+
+table = pl.scan_parquet(source)
+columns = table.collect_schema()
+if carried:
+    table = table.select(*carried, "price", "rating")
+carried = carried or columns.names()
+schema = pl.Schema(
+    {**{name: columns[name] for name in carried}, "label": label_type, "probability": pl.Float32()}
+)
+table.map_batches(score, schema=schema, streamable=True).sink_parquet(out)

@@ -1,0 +1,140 @@
+"""What ``runtime predict`` does with its options: one table or many, a look or everything.
+
+In: parsed options. Out: a ``Summary``, and what is said of it. Raises what scoring raises.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+from runtime import console
+from runtime.errors import UsageError
+from runtime.files.atomic import STANDARD_STREAM
+from runtime.scoring.endpoints import is_many
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from runtime.predictor import Predictor
+    from runtime.scoring.options import Options
+    from runtime.scoring.summary import Summary
+
+
+def split_names(text: str | None) -> tuple[str, ...] | None:
+    """Split a list of column names; names with commas are quoted as in CSV."""
+    return None if text is None else tuple(next(csv.reader([text]), []))
+
+
+def is_for_a_look(source: Path, *, wants_all: bool) -> bool:
+    """Tell whether somebody at a terminal wants to see the first rows rather than all."""
+    return not wants_all and sys.stdout.isatty() and not is_many(source)
+
+
+def look(predictor: Predictor, source: Path, options: Options) -> str:
+    """Score the first rows and draw them.
+
+    Args:
+        predictor: the model.
+        source: the table.
+        options: how it is scored.
+
+    Returns:
+        A table for the terminal, and how to save everything.
+    """
+    from runtime.scoring.first_rows import score_first
+    from runtime.screen.preview import PREVIEW_ROWS, describe_preview
+
+    first = score_first(predictor, source, options, PREVIEW_ROWS)
+    again = " ".join(shlex.quote(word) for word in sys.argv[1:])
+    return describe_preview(
+        first.names,
+        first.rows,
+        new=first.new,
+        total=first.total,
+        save=f"runtime {again} --out scored.csv",
+        stream=sys.stdout,
+    )
+
+
+def score(predictor: Predictor, source: Path, out: Path, options: Options) -> Summary:
+    """Score one table or many, with a progress bar on a terminal.
+
+    Args:
+        predictor: the model.
+        source: the table, a folder or a pattern.
+        out: where to write.
+        options: how it is scored.
+
+    Returns:
+        What was done, over all tables.
+    """
+    if is_many(source):
+        from runtime.scoring.batch import score_files
+
+        return score_files(predictor, source, out, options, _announce).total
+    from runtime.scoring.score import score_file
+    from runtime.screen.progress import scoring_progress
+
+    with console.until_reader_leaves(), scoring_progress(source, out) as on_progress:
+        return score_file(predictor, source, out, options, on_progress)
+
+
+def tell(summary: Summary, out: Path, saved: Path | None, *, profile: bool, as_json: bool) -> None:
+    """Say what was done.
+
+    Args:
+        summary: of the scoring.
+        out: where the rows went.
+        saved: where to write it as JSON, if anywhere.
+        profile: show the stages too.
+        as_json: one JSON object, on stdout unless the rows went there.
+    """
+    shown = summary if profile else dataclasses.replace(summary, stages={})
+    if saved == STANDARD_STREAM:
+        raise UsageError("--summary names a file; --json prints the same")
+    if saved:
+        from runtime.files.atomic import atomic_file
+
+        with atomic_file(saved) as stream:
+            stream.write(shown.to_json())
+    if as_json:
+        answer = console.as_json(shown.values())
+        console.say(answer) if out == STANDARD_STREAM else console.show(answer)
+    elif sys.stderr.isatty() or profile or shown.truth or shown.drift:
+        from runtime.screen.summary_table import describe_summary
+
+        console.say(describe_summary(shown, out, sys.stderr))
+    else:
+        console.say(_in_a_line(shown, out))
+
+
+def _in_a_line(summary: Summary, out: Path) -> str:
+    """Say the same in a line or two, for logs."""
+    where = "standard output" if out == STANDARD_STREAM else str(out)
+    text = (
+        f"{summary.scored:,} of {summary.rows:,} rows scored to {where} "
+        f"in {summary.seconds:.2f} s ({summary.rows_per_second:,.0f} rows/s) "
+        f"on {summary.provider} ({summary.provider_reason})"
+    )
+    if summary.rejected:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in summary.reasons.items())
+        kept = f"listed in {summary.rejects}" if summary.rejects else "kept with empty answers"
+        text += f"\n{summary.rejected:,} bad rows {kept}: {reasons}"
+    outside = {
+        name: counts.below + counts.above
+        for name, counts in summary.out_of_range.items()
+        if counts.below or counts.above
+    }
+    if outside:
+        counted = ", ".join(f"{name} {count:,}" for name, count in outside.items())
+        text += f"\nvalues outside the range of training, scored all the same: {counted}"
+    return text
+
+
+def _announce(table: Path, number: int, tables: int) -> None:
+    if sys.stderr.isatty():
+        console.say(f"{number} of {tables}: {table}")

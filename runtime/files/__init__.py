@@ -1,0 +1,1 @@
+"""Outputs that appear whole or not at all; what a killed run left is swept."""

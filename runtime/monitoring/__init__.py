@@ -1,0 +1,1 @@
+"""What is looked at while rows are scored: ranges, drift, truth."""

@@ -1,0 +1,101 @@
+"""What is looked at while rows are scored: values out of range, drift, and the truth.
+
+In: what came of each block, in order. Out: the parts of a ``Summary`` that say it. Raises
+``UsageError`` where a model or table cannot be looked at so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runtime.monitoring.ranges import Ranges, count_out_of_range
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    from runtime.monitoring.drift import Drift, DriftReport
+    from runtime.monitoring.ranges import Outside
+    from runtime.monitoring.truth import Judged, Truth
+    from runtime.schema import Float32Matrix, Schema
+    from runtime.session import Outputs
+    from runtime.tables.table import Parsed
+
+
+class Monitor:
+    """What has been seen so far; ``count`` may be called in any thread, ``add`` in one.
+
+    Attributes:
+        records_before: how many records the tables before this one had.
+    """
+
+    def __init__(self, schema: Schema, *, truth: bool, drift: bool) -> None:
+        """Start with no rows.
+
+        Args:
+            schema: of the model.
+            truth: look at a column of true classes.
+            drift: compare with the rows of training.
+
+        Raises:
+            UsageError: when the schema does not say how training's rows were distributed, or has
+                too many classes for a matrix of them.
+        """
+        self.records_before = 0
+        self._ranges = Ranges(schema)
+        self._truth: Truth | None = None
+        self._drift: Drift | None = None
+        if truth:
+            from runtime.monitoring.truth import Truth
+
+            self._truth = Truth(schema.classes)
+        if drift:
+            from runtime.monitoring.drift import Drift
+
+            self._drift = Drift(schema)
+
+    def count(self, features: Float32Matrix) -> npt.NDArray[np.int64]:
+        """Count a block's values outside the range of training."""
+        return count_out_of_range(features, self._ranges.low, self._ranges.high)
+
+    def add(
+        self,
+        parsed: Parsed,
+        outputs: Outputs,
+        *,
+        first_record: int,
+        outside: npt.NDArray[np.int64],
+        truth: pa.Array | None,
+    ) -> None:
+        """Look at a block.
+
+        Args:
+            parsed: its rows.
+            outputs: the model's answers.
+            first_record: number of its first record.
+            outside: as ``count`` gave it.
+            truth: ``(good records,)``, the cells of the column of true classes.
+        """
+        self._ranges.counts += outside
+        if self._drift:
+            self._drift.add(parsed.features, self.records_before + first_record, parsed.good)
+        if self._truth and truth is not None:
+            self._truth.add(truth, outputs.label)
+
+    @property
+    def out_of_range(self) -> Mapping[str, Outside]:
+        """How many values lie outside the range of training, by feature."""
+        return self._ranges.outside()
+
+    @property
+    def judged(self) -> Judged | None:
+        """How right the answers are, where that was asked for."""
+        return self._truth.result() if self._truth else None
+
+    @property
+    def drift(self) -> DriftReport | None:
+        """How the rows differ from training's, where that was asked for."""
+        return self._drift.report() if self._drift else None

@@ -1,0 +1,164 @@
+"""How right the answers are where a column of the table holds the true class, for ``--truth``.
+
+In: the column's cells and the labels answered. Out: ``Judged``, to be written as JSON. Raises
+``UsageError`` for more classes than a matrix is made for.
+
+A cell is a class when its bytes are the class's name: nothing is trimmed, folded or read as a
+number. Everything else, empty cells included, is counted as other and judged neither right nor
+wrong.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from runtime.errors import UsageError
+from runtime.manifest import Record
+from runtime.monitoring.confusion import ClassScore, Interval, class_scores, wilson
+from runtime.tables.arrow import binary_array, bool_array
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    Labels = npt.NDArray[np.int64]
+
+MOST_CLASSES: Final = 1024
+_SHOWN = 5  # other values
+_SHOWN_CHARACTERS = 40  # of each
+
+
+class Judged(Record, frozen=True):
+    """Answers beside the truth.
+
+    Attributes:
+        rows: scored rows whose cell is a class.
+        other: scored rows whose cell is none.
+        other_values: the first different ones of these cells, shortened.
+        accuracy: share of right labels among ``rows``; None without rows.
+        classes: precision, recall and F1.
+        confusion: rows by true class (outer) and answered class (inner), in the order of
+            ``classes``.
+        hint: what to look at when no cell is a class.
+    """
+
+    rows: int
+    other: int
+    other_values: tuple[str, ...]
+    accuracy: Interval | None
+    classes: tuple[ClassScore, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    hint: str | None = None
+
+
+class Truth:
+    """Counts of true and answered classes so far; for one thread, blocks in their order."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        """Start with no rows.
+
+        Args:
+            classes: names, in the order of the labels.
+
+        Raises:
+            UsageError: when there are more than ``MOST_CLASSES``.
+        """
+        if len(classes) > MOST_CLASSES:
+            raise UsageError(
+                f"--truth counts every pair of classes, of {MOST_CLASSES:,} classes at most, and "
+                f"the model has {len(classes):,}: leave it out and compare the columns yourself"
+            )
+        self._classes = tuple(classes)
+        self._names = binary_array([name.encode() for name in classes])
+        # One line a true class and one for other cells, one column an answered class.
+        self._counts = np.zeros((len(classes) + 1, len(classes)), dtype=np.int64)
+        self._others: dict[str, None] = {}
+
+    def add(self, cells: pa.Array, labels: Labels) -> None:
+        """Count rows.
+
+        Args:
+            cells: ``(rows,)``, of any type that has a text; null where there is none.
+            labels: ``(rows,)`` int64, positions in the classes.
+
+        Raises:
+            ValueError: when there are more of one than of the other.
+        """
+        if len(cells) != len(labels):
+            raise ValueError(f"{len(cells)} true classes for {len(labels)} labels")
+        names = len(self._classes)
+        cells = _as_bytes(cells)
+        places = _int32_values(pc.index_in(cells, self._names).fill_null(names))
+        pairs = places.astype(np.int64) * names + labels
+        self._counts += np.bincount(pairs, minlength=self._counts.size).reshape(names + 1, names)
+        if len(self._others) < _SHOWN:
+            self._note(cells, places == names)
+
+    def result(self) -> Judged:
+        """Judge what was added so far."""
+        counts, others = self._counts[:-1], int(self._counts[-1].sum())
+        rows = int(counts.sum())
+        shown = tuple(self._others)
+        return Judged(
+            rows=rows,
+            other=others,
+            other_values=shown,
+            accuracy=wilson(int(counts.trace()), rows) if rows else None,
+            classes=class_scores(counts, self._classes),
+            confusion=tuple(map(tuple, counts.tolist())),
+            hint=_explain(shown, self._classes) if others and not rows else None,
+        )
+
+    def _note(self, cells: pa.Array, other: npt.NDArray[np.bool_]) -> None:
+        """Keep the first few values that are no class."""
+        if not other.any():
+            return
+        for cell in pc.unique(cells.filter(bool_array(other))):
+            if len(self._others) == _SHOWN:
+                return
+            text = (cell.as_py() or b"").decode(errors="backslashreplace")
+            cut = len(text) > _SHOWN_CHARACTERS
+            self._others.setdefault(text[:_SHOWN_CHARACTERS] + "…" if cut else text)
+
+
+def _as_bytes(cells: pa.Array) -> pa.Array:
+    """Write cells of any type as ``(rows,)`` binary."""
+    if pa.types.is_dictionary(cells.type):
+        cells = cells.dictionary_decode()
+    if pa.types.is_binary(cells.type):
+        return cells
+    if not (pa.types.is_large_binary(cells.type) or pa.types.is_binary_view(cells.type)):
+        cells = cells.cast(pa.string())
+    return cells.cast(pa.binary())
+
+
+def _int32_values(array: pa.Array) -> npt.NDArray[np.int32]:
+    values = np.frombuffer(array.buffers()[1] or b"", dtype=np.int32)
+    return values[array.offset : array.offset + len(array)]
+
+
+def _explain(values: Sequence[str], classes: Sequence[str]) -> str:
+    """Say why no cell may be a class: written in another way, or the wrong column."""
+    for value in values:
+        for name in classes:
+            if value.strip().casefold() == name.strip().casefold() or _same_number(value, name):
+                return (
+                    f"no cell is a class as it is written: {value!r} is not {name!r}; "
+                    "write the column as the classes are named"
+                )
+    has, wanted = (", ".join(map(repr, names[:_SHOWN])) for names in (values, classes))
+    return (
+        f"no cell is a class: the column has {has}, the classes are {wanted}; is it the right one?"
+    )
+
+
+def _same_number(one: str, other: str) -> bool:
+    try:
+        return float(one) == float(other)
+    except ValueError:
+        return False

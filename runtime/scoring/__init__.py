@@ -1,0 +1,1 @@
+"""Score tables: one, many, or one in memory."""

@@ -1,0 +1,181 @@
+"""Score many tables: a folder, or what a pattern names; the output mirrors the input.
+
+In: a predictor, and a folder or pattern. Out: a folder with one output a table, all of them
+or none, and their summaries. Raises what ``score_file`` raises.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime.errors import DataError, UsageError
+from runtime.files.atomic import STANDARD_STREAM, staged_files
+from runtime.manifest import to_json
+from runtime.monitoring.monitor import Monitor
+from runtime.scoring.endpoints import WILDCARDS, Sink, open_sinks, refuse_same
+from runtime.scoring.options import DEFAULTS, Options
+from runtime.scoring.score import Job, score_into
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from runtime.predictor import Predictor
+    from runtime.scoring.summary import Summary
+
+    Announce = Callable[[Path, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What was done with many tables.
+
+    Attributes:
+        total: over all of them.
+        tables: one summary each, by its path relative to the folder; what was looked at while
+            they were scored stands in ``total`` alone.
+    """
+
+    total: Summary
+    tables: Mapping[Path, Summary]
+
+
+def find_tables(source: Path) -> tuple[Path, tuple[Path, ...]]:
+    """Find the tables of a folder or pattern.
+
+    Args:
+        source: a folder, searched to its depths, or a pattern such as ``in/*.csv``.
+
+    Returns:
+        The folder that the output mirrors, and the tables in it by their relative paths, sorted.
+        Hidden files are left out.
+
+    Raises:
+        DataError: when there are none.
+    """
+    if source.is_dir():
+        root, found = source, [path for path in source.rglob("*") if path.is_file()]
+    else:
+        root = _fixed_part(source)
+        found = [Path(name) for name in glob.glob(str(source), recursive=True)]  # noqa: PTH207 - patterns may be absolute
+        found = [path for path in found if path.is_file()]
+    relative = sorted(path.relative_to(root) for path in found)
+    tables = tuple(path for path in relative if not _is_hidden(path))
+    if not tables:
+        raise DataError(f"{source} holds no tables; see --file")
+    return root, tables
+
+
+def score_files(
+    predictor: Predictor,
+    source: Path | str,
+    out: Path | str,
+    options: Options = DEFAULTS,
+    on_table: Announce | None = None,
+) -> Batch:
+    """Score every table of a folder or pattern into a folder.
+
+    Args:
+        predictor: the model.
+        source: a folder, or a pattern.
+        out: a folder; its files appear together when all tables are scored.
+        options: as for one table. Rejected rows are listed beside each output.
+        on_table: told before each table which it is, its number and how many there are.
+
+    Returns:
+        What was done.
+
+    Raises:
+        UsageError: when the output is no folder, or lies in the input.
+        DataError: when there is no table, or one of them cannot be read.
+        BadRowsError: when rows of one cannot be scored and ``bad_rows`` is ``fail``.
+    """
+    source, out = Path(source), Path(out)
+    root, tables = find_tables(source)
+    _check_places(source, root, out, options)
+    monitor = Monitor(
+        predictor.schema, truth=options.truth is not None, drift=options.drift is not None
+    )
+    summaries: dict[Path, Summary] = {}
+    with open_sinks() as open_beside, staged_files(out) as open_file:
+        for number, name in enumerate(tables, start=1):
+            if on_table:
+                on_table(name, number, len(tables))
+            target = out / _output_name(name, options)
+            rejects = _beside(target) if options.bad_rows == "reject" else None
+            refuse_same(root / name, target, rejects)
+            job = Job(root / name, target, rejects, options, monitor)
+            with ExitStack() as stack:  # closes each table's files: there may be many
+
+                def open_sink(path: Path, stack: ExitStack = stack) -> Sink:
+                    stream = stack.enter_context(open_file(path.relative_to(out)))
+                    return Sink(str(path), stream)
+
+                summaries[name] = score_into(predictor, job, open_sink)
+            monitor.records_before += summaries[name].rows
+        if options.drift and monitor.drift:
+            sink = open_beside(options.drift)
+            sink.write(to_json(monitor.drift))
+            sink.flush()
+    return Batch(_add_up(list(summaries.values()), monitor), summaries)
+
+
+def _add_up(summaries: Sequence[Summary], monitor: Monitor) -> Summary:
+    reasons: Counter[str] = Counter()
+    stages: Counter[str] = Counter()
+    for summary in summaries:
+        reasons.update(summary.reasons)
+        stages.update(summary.stages)
+    return dataclasses.replace(
+        summaries[0],
+        rows=sum(summary.rows for summary in summaries),
+        scored=sum(summary.scored for summary in summaries),
+        rejected=sum(summary.rejected for summary in summaries),
+        reasons=dict(reasons),
+        seconds=sum(summary.seconds for summary in summaries),
+        rejects=None,
+        out_of_range=monitor.out_of_range,
+        truth=monitor.judged,
+        drift=monitor.drift,
+        stages=dict(stages),
+    )
+
+
+def _output_name(name: Path, options: Options) -> Path:
+    """Name an output as its table; in another format, with the ending of that."""
+    if options.out_format is None:
+        return name
+    stem = name.name.split(".")[0]
+    return name.with_name(f"{stem}.{options.out_format}")
+
+
+def _beside(target: Path) -> Path:
+    return target.with_name(f"{target.name}.rejects.csv")
+
+
+def _check_places(source: Path, root: Path, out: Path, options: Options) -> None:
+    if out == STANDARD_STREAM:
+        raise UsageError(f"{source} is more than one table: give --out FOLDER")
+    if options.rejects:
+        raise UsageError("--rejects names one file, and there are more tables: leave it out")
+    if out.resolve() == root.resolve() or out.resolve().is_relative_to(root.resolve()):
+        raise UsageError(f"{out} lies in {root}, which is read; give another folder to write to")
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """Find the folder in front of the first wildcard."""
+    fixed: list[str] = []
+    for part in pattern.parts[:-1]:
+        if WILDCARDS & set(part):
+            break
+        fixed.append(part)
+    return Path(*fixed)
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)

@@ -1,0 +1,75 @@
+"""How a table is scored: what a user can choose, with the defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, get_args
+
+from runtime.choices import BadRows
+from runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from runtime.choices import Decimal
+    from runtime.tables.stored.encodings import Encoding
+    from runtime.tables.stored.formats import Format
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a table is read; what is None is told by the table's name and content.
+
+    Attributes:
+        format: of the table.
+        delimiter: the byte between fields of delimited text.
+        encoding: of text.
+        decimal: the sign before a number's fraction, in text.
+        loose_header: take columns whose names differ only in case or surrounding blanks.
+    """
+
+    format: Format | None = None
+    delimiter: bytes | None = None
+    encoding: Encoding | None = None
+    decimal: Decimal = "."
+    loose_header: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to score.
+
+    Attributes:
+        reading: how the table is read.
+        out_format: of the output; None follows its name, and without a name the table.
+        bad_rows: ``fail`` refuses the file, ``reject`` leaves bad rows out and lists them in a
+            file of their own, ``null`` keeps them in place with empty answers and a reason.
+        columns: names of the columns that are carried along; None carries all.
+        proba: add one column a class with its probability.
+        prefix: put before each new column's name.
+        rejects: where bad rows are listed; by default the output's name and ``.rejects.csv``.
+        truth: name of the column that holds the true class, to judge the answers by.
+        drift: where to write how the rows differ from training's, as JSON.
+        threads: how many blocks are scored at once; by default one a processor, at most 8.
+    """
+
+    reading: Reading = field(default_factory=Reading)
+    out_format: Format | None = None
+    bad_rows: BadRows = "fail"
+    columns: tuple[str, ...] | None = None
+    proba: bool = False
+    prefix: str = ""
+    rejects: Path | None = None
+    truth: str | None = None
+    drift: Path | None = None
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.bad_rows not in get_args(BadRows):
+            choices = ", ".join(get_args(BadRows))
+            raise UsageError(f"no policy {self.bad_rows!r} for bad rows: choose {choices}")
+        if self.rejects and self.bad_rows != "reject":
+            raise UsageError("--rejects lists what --bad-rows reject leaves out: give both")
+
+
+DEFAULTS = Options()

@@ -1,0 +1,289 @@
+"""Score a file: read blocks of records, predict, add the answers, write.
+
+In: a predictor and a table. Out: the table with its answers, and a ``Summary``. Raises
+``DataError`` for a file that is no table, ``SchemaError`` for columns that do not fit and
+``BadRowsError`` for rows that cannot be scored, unless told what to do with them.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runtime.manifest import to_json
+from runtime.monitoring.monitor import Monitor
+from runtime.scoring.answers import NewColumns
+from runtime.scoring.endpoints import open_sinks, refuse_same, rejects_path
+from runtime.scoring.options import DEFAULTS, Options
+from runtime.scoring.ordered import map_ordered
+from runtime.scoring.summary import Summary
+from runtime.scoring.tally import Clock, Tally
+from runtime.tables.arrow import bool_array
+from runtime.tables.delimited.csv_writer import REJECTS_HEADER, encode_record, encode_rejects
+from runtime.tables.opening import choose_columns, open_table
+from runtime.tables.table import Fault
+from runtime.tables.writing import choose_format, open_output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    from runtime.predictor import Predictor
+    from runtime.scoring.endpoints import Sink
+    from runtime.session import Outputs
+    from runtime.tables.output import Output
+    from runtime.tables.table import Block, Parsed, Table
+
+    Watch = Callable[[int, int], None]
+    OpenSink = Callable[[Path], Sink]
+
+NO_ANSWER = "no finite answer from the model"
+_MOST_THREADS = 8
+
+
+def score_file(
+    predictor: Predictor,
+    source: Path | str,
+    out: Path | str,
+    options: Options = DEFAULTS,
+    on_progress: Watch | None = None,
+) -> Summary:
+    """Score a table into another.
+
+    Args:
+        predictor: the model.
+        source: the table; ``-`` is standard input.
+        out: appears only when complete; ``-`` is standard output.
+        options: what to do with bad rows, which columns to add.
+        on_progress: told after each block how many bytes were read and records written.
+
+    Returns:
+        How many records were read, scored and rejected.
+
+    Raises:
+        UsageError: when the output cannot be written or is the input.
+        DataError: when the source cannot be read or is no table.
+        SchemaError: when a feature's column is missing, or a new column's name is taken.
+        BadRowsError: when rows cannot be scored and ``bad_rows`` is ``fail``.
+    """
+    source, out = Path(source), Path(out)
+    rejects = rejects_path(out, options)
+    refuse_same(source, out, rejects, options.drift)
+    monitor = Monitor(
+        predictor.schema, truth=options.truth is not None, drift=options.drift is not None
+    )
+    with open_sinks() as open_sink:
+        job = Job(source, out, rejects, options, monitor)
+        summary = score_into(predictor, job, open_sink, on_progress)
+        if options.drift and summary.drift:
+            sink = open_sink(options.drift)
+            sink.write(to_json(summary.drift))
+            sink.flush()
+    return summary
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One table to score.
+
+    Attributes:
+        source: the table.
+        out: where its rows go.
+        rejects: where bad rows are listed, if anywhere.
+        options: how it is scored.
+        monitor: what looks at the rows.
+    """
+
+    source: Path
+    out: Path
+    rejects: Path | None
+    options: Options
+    monitor: Monitor
+
+
+def score_into(
+    predictor: Predictor, job: Job, open_sink: OpenSink, on_progress: Watch | None = None
+) -> Summary:
+    """Score a table into outputs that somebody else publishes; see ``score_file``.
+
+    Args:
+        predictor: the model.
+        job: what to score.
+        open_sink: opens an output by its path.
+        on_progress: told after each block how many bytes were read and records written.
+
+    Returns:
+        How many records were read, scored and rejected.
+    """
+    started = time.perf_counter()
+    options, schema = job.options, predictor.schema
+    tally = Tally.of(job.source, job.out, options)
+    with ExitStack() as stack:
+        reading = options.reading
+        table = stack.enter_context(open_table(job.source, reading, schema.feature_names))
+        features = schema.bind(table.columns, loose=reading.loose_header)
+        table.expect_numbers(features)
+        carried = choose_columns(table.columns, options.columns, "--columns")
+        judged_by = () if options.truth is None else (options.truth,)
+        truth = choose_columns(table.columns, judged_by, "--truth")
+        columns = NewColumns(
+            schema,
+            [table.columns[at] for at in carried],
+            prefix=options.prefix,
+            proba=options.proba,
+            keep_bad=options.bad_rows == "null",
+        )
+        stored = choose_format(job.out, table, options)
+        output = stack.enter_context(
+            open_output(open_sink(job.out), stored, table, carried, columns, reading.delimiter)
+        )
+        listed = open_sink(job.rejects) if job.rejects else None
+        scorer = _Scorer(predictor, features, truth, columns, output, tally, job.monitor)
+        blocks = table.blocks(sorted({*features, *carried, *truth}))
+        threads = options.threads or _available_processors()
+        timed = _time_reading(blocks, tally.clock)
+        _run(scorer, map_ordered(scorer, timed, threads=threads), table, listed, on_progress)
+        tally.settle(keeps_bad=options.bad_rows == "null")
+        output.finish()  # a full disk must show before either output takes its place
+        if listed:
+            listed.flush()
+    model = predictor.manifest.model
+    return Summary(
+        rows=tally.rows,
+        scored=tally.rows - tally.rejected,
+        rejected=tally.rejected,
+        reasons=dict(tally.reasons),
+        provider=predictor.provider,
+        seconds=time.perf_counter() - started,
+        rejects=job.rejects,
+        provider_reason=predictor.session.reason,
+        model=f"{model.name} {model.version}",
+        out_of_range=job.monitor.out_of_range,
+        truth=job.monitor.judged,
+        drift=job.monitor.drift,
+        stages=dict(tally.clock.seconds),
+    )
+
+
+def answer_block(predictor: Predictor, block: Block, parsed: Parsed) -> tuple[Parsed, Outputs]:
+    """Run the model on what was read of a block.
+
+    Args:
+        predictor: the model.
+        block: the records.
+        parsed: their features.
+
+    Returns:
+        What was read, records without a finite answer now among the bad, and the model's outputs.
+    """
+    outputs = predictor.run(parsed.features)
+    if outputs.is_finite:
+        return parsed, outputs
+    answered = outputs.finite_rows()  # finite features can still overflow inside the model
+    return parsed.without(block, answered, Fault(NO_ANSWER)), outputs.take(answered)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """A block that was scored: ``piece`` is what to write, None where nothing is."""
+
+    block: Block
+    parsed: Parsed
+    outputs: Outputs
+    outside: npt.NDArray[np.int64]
+    truth: pa.Array | None
+    written: int
+    piece: Any
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class _Scorer:
+    """Scores a block, in any thread."""
+
+    predictor: Predictor
+    features: Sequence[int]
+    truth: Sequence[int]
+    columns: NewColumns
+    output: Output[Any]
+    tally: Tally
+    monitor: Monitor
+
+    def __call__(self, block: Block) -> _Scored:
+        clock = Clock()
+        parsed = block.parse(self.features)
+        clock.lap("parse")
+        parsed, outputs = answer_block(self.predictor, block, parsed)
+        clock.lap("model")
+        written, piece = 0, None
+        if not (self.tally.refused or (self.tally.refuses_bad and parsed.bad)):
+            answers = self.columns.answer(parsed, outputs)
+            written, piece = len(answers.columns[0]), self.output.encode(block, answers)
+        clock.lap("format")
+        outside = self.monitor.count(parsed.features)
+        truth = self._read_truth(block, parsed)
+        clock.lap("look")
+        return _Scored(block, parsed, outputs, outside, truth, written, piece, clock)
+
+    def _read_truth(self, block: Block, parsed: Parsed) -> pa.Array | None:
+        if not self.truth:
+            return None
+        cells = block.select(self.truth).column(0)
+        return cells if parsed.good is None else cells.filter(bool_array(parsed.good))
+
+
+def _run(
+    scorer: _Scorer,
+    scored: Iterable[_Scored],
+    table: Table,
+    listed: Sink | None,
+    on_progress: Watch | None,
+) -> None:
+    """Write the blocks in order and count their records."""
+    tally, output = scorer.tally, scorer.output
+    if listed:
+        listed.write(encode_record(REJECTS_HEADER))
+    clock = Clock()
+    for done in scored:
+        clock.skip()  # for reading, which is timed where it happens, and waiting
+        tally.add(len(done.block), done.written, done.parsed.bad, done.clock)
+        if done.piece is not None and not tally.refused:
+            output.write(done.piece)
+        if listed:
+            listed.write(encode_rejects(done.parsed.bad))
+        clock.lap("write")
+        scorer.monitor.add(
+            done.parsed,
+            done.outputs,
+            first_record=done.block.first_record,
+            outside=done.outside,
+            truth=done.truth,
+        )
+        clock.lap("look")
+        if on_progress:
+            on_progress(table.bytes_read, tally.rows)
+    tally.clock.add(clock)
+
+
+def _time_reading(blocks: Iterable[Block], clock: Clock) -> Iterator[Block]:
+    """Count the time that the blocks take to come."""
+    clock.skip()
+    for block in blocks:
+        clock.lap("read")
+        yield block
+        clock.skip()
+    clock.lap("read")
+
+
+def _available_processors() -> int:
+    """Processors this process may use, as far as more threads pay."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return min(len(os.sched_getaffinity(0)), _MOST_THREADS)
+    return min(os.cpu_count() or 1, _MOST_THREADS)

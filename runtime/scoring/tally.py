@@ -1,0 +1,165 @@
+"""Count while scoring.
+
+In: what came of each block, in order. Out: counts; a ``BadRowsError`` where bad rows are refused,
+with the first of them and what would go on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from runtime.errors import BadRowsError
+from runtime.scoring.endpoints import describe_loss, source_name
+from runtime.tables.cells import NOT_A_NUMBER
+from runtime.tables.delimited.number_hints import number_hint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from runtime.choices import Decimal
+    from runtime.scoring.options import Options
+    from runtime.tables.table import BadRow
+
+_SHOWN_BAD_ROWS = 10
+_SHOWN_CHARACTERS = 60  # of a bad cell
+_LOOKED_AT = 1000  # cells of a column, for what they have in common
+
+
+class Clock:
+    """Splits time between stages.
+
+    Attributes:
+        seconds: by stage.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        """Count the time since the last call for a stage."""
+        now = time.perf_counter()
+        self.seconds[stage] += now - self._last  # type: ignore[assignment]  # Counter is typed for int
+        self._last = now
+
+    def skip(self) -> None:
+        """Count the time since the last call for nothing."""
+        self._last = time.perf_counter()
+
+    def add(self, other: Clock) -> None:
+        """Count another clock's time too."""
+        self.seconds.update(other.seconds)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts, and the bad rows to show.
+
+    Attributes:
+        where: name of the table for messages.
+        refuses_bad: whether a bad row refuses the table.
+        consequence: what becomes of the output then, for the message.
+        advice: what would go on, for the message.
+        decimal: the sign before a number's fraction, in text.
+    """
+
+    where: str
+    refuses_bad: bool
+    consequence: str
+    advice: str
+    decimal: Decimal = "."
+    rows: int = 0
+    written: int = 0
+    rejected: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    first: list[BadRow] = field(default_factory=list)
+    no_numbers: dict[str, list[str]] = field(default_factory=dict)
+    clock: Clock = field(default_factory=Clock)
+
+    @classmethod
+    def of(cls, source: Path, out: Path, options: Options) -> Self:
+        """Start counting a file's records.
+
+        Args:
+            source: the table.
+            out: where its rows go.
+            options: how it is scored.
+
+        Returns:
+            A tally without records.
+        """
+        return cls(
+            source_name(source),
+            refuses_bad=options.bad_rows == "fail",
+            consequence=describe_loss(out),
+            advice="--bad-rows reject or --bad-rows null",
+            decimal=options.reading.decimal,
+        )
+
+    @property
+    def refused(self) -> bool:
+        """Whether nothing more is written: bad rows are only counted."""
+        return self.refuses_bad and self.rejected > 0
+
+    def add(self, records: int, written: int, bad: Sequence[BadRow], clock: Clock) -> None:
+        """Count a block.
+
+        Args:
+            records: that it has.
+            written: of them.
+            bad: those that cannot be scored.
+            clock: time spent on it.
+        """
+        self.rows += records
+        self.written += written
+        self.rejected += len(bad)
+        self.reasons.update(row.reason.partition(" (")[0] for row in bad)
+        self.first += bad[: _SHOWN_BAD_ROWS - len(self.first)]
+        for row in bad[:_LOOKED_AT]:
+            if row.reason == NOT_A_NUMBER:
+                values = self.no_numbers.setdefault(row.column, [])
+                values += [row.value][: _LOOKED_AT - len(values)]
+        self.clock.add(clock)
+
+    def settle(self, *, keeps_bad: bool) -> None:
+        """Look at the counts before an output takes its place.
+
+        Args:
+            keeps_bad: whether bad rows were written too.
+
+        Raises:
+            BadRowsError: when there were bad rows and they are refused.
+        """
+        if self.refused:
+            raise BadRowsError(self._describe_bad())
+        left_out = 0 if keeps_bad else self.rejected
+        if self.written + left_out != self.rows:
+            raise RuntimeError(
+                f"{self.where}: {self.rows} records were read, {self.written} written and "
+                f"{left_out} left out: a bug of onnxferry, and nothing was published"
+            )
+
+    def _describe_bad(self) -> str:
+        """List the first bad rows and say which options would go on."""
+        counts = f"{self.rejected} of {self.rows} rows cannot be scored"
+        lines = [f"{self.where}: {counts}; {self.consequence}"]
+        for row in self.first:
+            line = "" if row.line is None else f" (line {row.line})"
+            cell = f", column {row.column!r}: {_shorten(row.value)!r}" if row.column else ""
+            lines.append(f"  record {row.record}{line}{cell}: {row.reason}")
+        if self.rejected > len(self.first):
+            lines.append(f"  … and {self.rejected - len(self.first)} more")
+        hints = (
+            number_hint(column, values, self.decimal) for column, values in self.no_numbers.items()
+        )
+        lines += filter(None, hints)
+        lines.append(f"mend them, or go on with {self.advice}")
+        return "\n".join(lines)
+
+
+def _shorten(value: str) -> str:
+    return value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…"

@@ -1,0 +1,91 @@
+"""A confusion matrix on a terminal; of classes too many for its width, the worst mistakes.
+
+In: ``Judged``. Out: a table for ``runtime.terminal.render``. No errors.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from runtime.screen.terminal import cut, new_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from runtime.monitoring.truth import Judged
+
+_MISTAKES: Final = 10
+_WIDEST_NAME: Final = 16  # columns of the terminal
+_GAP: Final = 2
+_CORNER: Final = "true \\ answer"
+
+
+def draw_confusion(truth: Judged, width: int) -> Table:
+    """Draw true classes as lines and answered ones as columns.
+
+    Args:
+        truth: counts and scores of each class.
+        width: columns of the terminal.
+
+    Returns:
+        The matrix with recall and precision, or where it is too wide the largest mistakes.
+    """
+    from rich.cells import cell_len
+
+    names = [cut(score.name, _WIDEST_NAME) for score in truth.classes]
+    header = [_CORNER, *names, "recall", "precision"]
+    lines = [
+        [name, *(f"{count:,}" for count in counts), percent(score.recall), percent(score.precision)]
+        for name, counts, score in zip(names, truth.confusion, truth.classes, strict=True)
+    ]
+    needed = sum(max(map(cell_len, cells)) + _GAP for cells in zip(header, *lines, strict=True))
+    return _draw_matrix(header, lines) if needed - _GAP <= width else _draw_mistakes(truth, names)
+
+
+def percent(share: float | None) -> str:
+    """Write a share as a percentage with one digit after the point, rounded away from 100 %."""
+    if share is None:
+        return "-"
+    text = f"{100 * share:.1f} %"
+    return "99.9 %" if text == "100.0 %" and share < 1 else text
+
+
+def _draw_matrix(header: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
+    from rich.text import Text
+
+    table = new_table()
+    for place, name in enumerate(header):
+        table.add_column(Text(name), justify="right" if place else "left", no_wrap=True)
+    for at, (name, *cells) in enumerate(lines, start=1):
+        styles = [_style(cell, right=place == at) for place, cell in enumerate(cells, start=1)]
+        styles[-2:] = ["", ""]  # recall and precision
+        table.add_row(Text(name), *map(Text, cells, styles))
+    return table
+
+
+def _style(count: str, *, right: bool) -> str:
+    if count == "0":
+        return "dim"
+    return "bold green" if right else "red"
+
+
+def _draw_mistakes(truth: Judged, names: Sequence[str]) -> Table:
+    from rich.text import Text
+
+    mistakes = [
+        (count, name, answer)
+        for at, (name, counts) in enumerate(zip(names, truth.confusion, strict=True))
+        for place, (answer, count) in enumerate(zip(names, counts, strict=True))
+        if count and place != at
+    ]
+    table = new_table()
+    for title in ("true", "answer"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("rows", justify="right", no_wrap=True)
+    for count, name, answer in sorted(mistakes, key=lambda each: -each[0])[:_MISTAKES]:
+        table.add_row(Text(name), Text(answer), Text(f"{count:,}", "red"))
+    if len(mistakes) > _MISTAKES:
+        table.add_row("", f"{len(mistakes) - _MISTAKES:,} more pairs", "", style="dim")
+    return table

@@ -1,0 +1,161 @@
+"""Parquet and Arrow IPC as tables of typed columns.
+
+In: a file, or a stream of Arrow batches. Out: blocks of at most ``BATCH`` rows. Raises
+``DataError`` for what is damaged, Parquet pages whose checksum does not hold included.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from runtime.errors import DataError
+from runtime.tables.columnar.arrow_cells import check_types, find_faults, read_matrix
+from runtime.tables.table import BadRow, Fault, Parsed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from runtime.tables.stored.formats import Kind
+
+BATCH = 65_536  # rows: enough to fill the engine, and every batch of the proof fits
+
+
+@dataclass(frozen=True, slots=True)
+class ArrowBlock:
+    """Consecutive rows of typed columns; see ``runtime.tables.table.Block``.
+
+    Attributes:
+        batch: the columns that were read.
+        first_record: number of its first row, counted from 1.
+        places: where in ``batch`` a column of the table is, by its position in the table.
+    """
+
+    batch: pa.RecordBatch
+    first_record: int
+    places: Mapping[int, int]
+
+    def __len__(self) -> int:
+        rows: int = self.batch.num_rows
+        return rows
+
+    def parse(self, features: Sequence[int]) -> Parsed:
+        """Read the feature columns."""
+        columns = [self.batch.column(self.places[at]) for at in features]
+        matrix = read_matrix(columns)
+        if np.isfinite(matrix).all():
+            return Parsed(matrix, None, ())
+        usable = np.isfinite(matrix)
+        names = [self.batch.schema.names[self.places[at]] for at in features]
+        good = np.asarray(usable.all(axis=1))
+        return Parsed(matrix[good], good, self.report(find_faults(columns, names, usable)))
+
+    def report(self, faults: Mapping[int, Fault]) -> tuple[BadRow, ...]:
+        """Describe rows that cannot be scored; their text is JSON."""
+        return tuple(
+            BadRow(
+                record=self.first_record + index,
+                line=None,
+                column=fault.column,
+                value=fault.value,
+                reason=fault.reason,
+                text=_as_json(self.batch.slice(index, 1)),
+            )
+            for index, fault in faults.items()
+        )
+
+    def select(self, columns: Sequence[int]) -> pa.RecordBatch:
+        """Give columns as they are."""
+        return self.batch.select([self.places[at] for at in columns])
+
+
+class Batches(Protocol):
+    """A source of record batches."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Names and types of all columns."""
+
+    @property
+    def progress(self) -> int:
+        """How far reading has come, in the unit of the source's size."""
+
+    def read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Read batches of these columns, or of more."""
+
+
+class ArrowTable:
+    """Typed columns, opened for reading; see ``runtime.tables.table.Table``."""
+
+    def __init__(self, batches: Batches, *, kind: Kind = "arrow", where: str) -> None:
+        """Look at the columns.
+
+        Args:
+            batches: where the rows come from.
+            kind: of the file that holds them.
+            where: name of the table for messages.
+
+        Raises:
+            DataError: when there are no columns, or two of one name.
+        """
+        self._batches, self._where = batches, where
+        self.kind = kind
+        self.schema: pa.Schema = batches.schema
+        doubled = [name for name, count in Counter(self.schema.names).items() if count > 1]
+        if doubled:
+            raise DataError(
+                f"{where} has {len(doubled)} column names more than once, {doubled[0]!r} for one; "
+                "rename or drop all but one"
+            )
+        if not self.schema.names:
+            raise DataError(f"{where} has no columns")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of its columns, in order."""
+        return tuple(self.schema.names)
+
+    @property
+    def bytes_read(self) -> int:
+        """How far reading has come."""
+        return self._batches.progress
+
+    @property
+    def parquet_metadata(self) -> Any:  # noqa: ANN401 - pyarrow publishes no types
+        """Codecs and encodings of the Parquet file it comes from, None for another source."""
+        return getattr(self._batches, "metadata", None)
+
+    def expect_numbers(self, features: Sequence[int]) -> None:
+        """Refuse feature columns of other types; ``SchemaError`` names the first."""
+        check_types([self.schema.field(at) for at in features], where=self._where)
+
+    def blocks(self, columns: Sequence[int]) -> Iterator[ArrowBlock]:
+        """Read the rows."""
+        names = [self.schema.names[at] for at in columns]
+        record = 1
+        try:
+            for whole in self._batches.read(names):
+                places = {at: whole.schema.get_field_index(self.schema.names[at]) for at in columns}
+                for start in range(0, whole.num_rows, BATCH):
+                    block = ArrowBlock(whole.slice(start, BATCH), record, places)
+                    yield block
+                    record += len(block)
+        except (pa.ArrowInvalid, OSError) as exc:
+            raise DataError(
+                f"{self._where} is damaged after record {record - 1}: {reason_of(exc)}"
+            ) from exc
+
+
+def reason_of(error: Exception) -> str:
+    """Take the first line of a foreign message."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _as_json(row: pa.RecordBatch) -> bytes:
+    values = row.to_pylist()[0]
+    return json.dumps(values, ensure_ascii=False, default=str).encode(errors="surrogateescape")

@@ -1,0 +1,1 @@
+"""Delimited text: CSV, TSV and the like; records stay the bytes they were."""

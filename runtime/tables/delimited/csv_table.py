@@ -1,0 +1,113 @@
+"""Delimited text as a table: its records stay the bytes they were read as.
+
+In: a reader of records. Out: blocks that read their own feature cells. Raises what the reader does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from runtime.tables.arrow import binary_array
+from runtime.tables.delimited.feature_cells import describe, fit, parse_features, read_text
+from runtime.tables.stored.encodings import UTF_8, Encoding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from runtime.tables.delimited.csv_reader import Block, CsvReader, Header
+    from runtime.tables.stored.formats import Kind
+    from runtime.tables.table import BadRow, Fault, Parsed
+
+
+@dataclass(frozen=True, slots=True)
+class CsvBlock:
+    """Consecutive records of delimited text; see ``runtime.tables.table.Block``.
+
+    Attributes:
+        records: the bytes, and where each record begins.
+        header: of the table.
+    """
+
+    records: Block
+    header: Header
+
+    @property
+    def first_record(self) -> int:
+        """Number of its first record, counted from 1."""
+        return self.records.first_record
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def parse(self, features: Sequence[int]) -> Parsed:
+        """Read the feature cells."""
+        return parse_features(self.records, self.header.columns, features)
+
+    def report(self, faults: Mapping[int, Fault]) -> tuple[BadRow, ...]:
+        """Describe records that cannot be scored."""
+        return describe(self.records, len(self.header.columns), faults)
+
+    def select(self, columns: Sequence[int]) -> pa.RecordBatch:
+        """Give cells as text in UTF-8, quotes removed; bytes that do not decode stay."""
+        cells = self.cells(columns)
+        encoding = self.header.dialect.encoding
+        if encoding != UTF_8 and not encoding.is_wide:
+            cells = [_as_utf8(column, encoding) for column in cells]
+        return pa.RecordBatch.from_arrays(cells, [self.header.columns[at] for at in columns])
+
+    def cells(self, columns: Sequence[int]) -> list[pa.Array]:
+        """Give cells as they were read, quotes removed: ``(records,)`` binary a column."""
+        return read_text(self.records, len(self.header.columns), columns)
+
+    def pieces(self, misfits: Sequence[int]) -> pa.Array:
+        """View the records as they were read, each led by its line break.
+
+        Args:
+            misfits: positions of records with too few or too many fields: these are made to fit.
+
+        Returns:
+            ``(records,)`` binary.
+        """
+        return fit(self.records, len(self.header.columns), misfits)
+
+
+def _as_utf8(column: pa.Array, encoding: Encoding) -> pa.Array:
+    """Write text of another encoding in UTF-8."""
+    texts = (encoding.decode(cell, "surrogateescape") for cell in column.to_pylist())
+    return binary_array([text.encode("utf-8", "surrogateescape") for text in texts])
+
+
+class CsvTable:
+    """Delimited text, opened for reading; see ``runtime.tables.table.Table``."""
+
+    def __init__(self, reader: CsvReader, kind: Kind = "csv") -> None:
+        """Take a reader that has read its header, and the table's format."""
+        self.kind = kind
+        self._reader = reader
+        self.header = reader.header
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of its columns, in order."""
+        return self.header.columns
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of text read so far."""
+        return self._reader.bytes_read
+
+    @property
+    def tail(self) -> bytes:
+        """What follows the last record, once all blocks were read."""
+        return self._reader.tail
+
+    def expect_numbers(self, features: Sequence[int]) -> None:
+        """Refuse nothing: text can be a number."""
+
+    def blocks(self, columns: Sequence[int]) -> Iterator[CsvBlock]:  # noqa: ARG002 - all are read
+        """Read the records."""
+        for block in self._reader.blocks():
+            yield CsvBlock(block, self.header)

@@ -1,0 +1,233 @@
+"""Read the feature cells of a block of records.
+
+In: a ``Block``. Out: a float32 matrix of its good records, and a ``BadRow`` for every other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as arrow_csv
+
+from runtime.schema import Float32Matrix, to_float32
+from runtime.tables.arrow import (
+    binary_array,
+    binary_scalar,
+    bool_array,
+    float64_values,
+    whole_bytes,
+)
+from runtime.tables.cells import parse_numbers, why_bad
+from runtime.tables.delimited.records import count_lines, find_delimiters
+from runtime.tables.table import BadRow, Fault, Parsed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from runtime.tables.delimited.csv_reader import Block
+    from runtime.tables.delimited.dialect import Dialect
+
+TOO_FEW = "too few fields"
+TOO_MANY = "too many fields"
+
+
+def parse_features(block: Block, columns: Sequence[str], features: Sequence[int]) -> Parsed:
+    """Read the feature cells of a block's records.
+
+    Args:
+        block: the records.
+        columns: names of the table's columns.
+        features: positions of the feature columns, in the schema's order.
+
+    Returns:
+        The good records as a matrix, and the others with their reasons.
+    """
+    matrix = _parse_clean(block, len(columns), features)
+    if matrix is not None:
+        return Parsed(matrix, None, ())
+    return _parse_dirty(block, columns, features)
+
+
+def describe(block: Block, n_columns: int, faults: Mapping[int, Fault]) -> tuple[BadRow, ...]:
+    """Report faults by record; lines are counted once over the whole block.
+
+    Args:
+        block: the records.
+        n_columns: of the table.
+        faults: by position in the block, in order.
+
+    Returns:
+        One entry a fault.
+    """
+    return tuple(_bad_rows(block, n_columns, faults))
+
+
+def fit(block: Block, n_columns: int, misfits: Sequence[int]) -> pa.Array:
+    """View a block's records with the short and long ones made to fit the header.
+
+    Args:
+        block: the records.
+        n_columns: of the table.
+        misfits: positions of the records that have another number of fields.
+
+    Returns:
+        ``(records,)`` binary, each led by its line break.
+    """
+    pieces = block.pieces()
+    if not misfits:
+        return pieces
+    fitted = []
+    for index in misfits:
+        text = block.text(index)
+        line_break = block.data[block.bounds[index] : block.bounds[index + 1] - len(text)]
+        fitted.append(line_break + _fit(text, n_columns, block.dialect.delimiter)[0])
+    mask = np.zeros(len(block), dtype=np.bool_)
+    mask[list(misfits)] = True
+    return pc.replace_with_mask(pieces, bool_array(mask), binary_array(fitted))
+
+
+def read_text(block: Block, n_columns: int, columns: Sequence[int]) -> list[pa.Array]:
+    """Read cells as text, quotes removed.
+
+    Args:
+        block: the records.
+        n_columns: of the table.
+        columns: positions of the columns wanted.
+
+    Returns:
+        For each of them ``(records,)`` binary; records that are too short end in empty cells.
+    """
+    found = _count_fields(block)
+    pieces = fit(block, n_columns, np.flatnonzero(found != n_columns).tolist())
+    table = _arrow_read(bytes(whole_bytes(pieces)), n_columns, columns, block.dialect, pa.binary())
+    return [table.column(str(position)).combine_chunks() for position in columns]
+
+
+def _parse_clean(block: Block, n_columns: int, features: Sequence[int]) -> Float32Matrix | None:
+    """Parse a block in which every record is good; None when one is not."""
+    try:
+        table = _arrow_read(block.data, n_columns, features, block.dialect, pa.float64())
+    except pa.ArrowInvalid:
+        return None
+    if table.num_rows != len(block) or any(column.null_count for column in table.columns):
+        return None
+    matrix = to_float32([float64_values(table.column(str(position))) for position in features])
+    return matrix if np.isfinite(matrix).all() else None
+
+
+def _parse_dirty(block: Block, columns: Sequence[str], features: Sequence[int]) -> Parsed:
+    """Parse a block with bad records in it, each cell looked at."""
+    n_fields = _count_fields(block)
+    fits = n_fields == len(columns)
+    cells = _read_cells(block, fits, len(columns), features)
+    matrix = to_float32([parse_numbers(column, block.dialect.decimal) for column in cells])
+    usable = np.isfinite(matrix)
+    good = fits & usable.all(axis=1)
+    faults: dict[int, Fault] = {}
+    for index in np.flatnonzero(~good).tolist():
+        if fits[index]:
+            first = int(np.argmin(usable[index]))
+            faults[index] = _bad_cell(
+                columns[features[first]], cells[first][index].as_py(), block.dialect
+            )
+        else:
+            faults[index] = _misfit(int(n_fields[index]), len(columns))
+    return Parsed(matrix[good], good, describe(block, len(columns), faults))
+
+
+def _read_cells(
+    block: Block, fits: npt.NDArray[np.bool_], n_columns: int, features: Sequence[int]
+) -> list[pa.ChunkedArray]:
+    """Read the feature cells as they are written; those of misfits mean nothing."""
+    data = block.data
+    if not fits.all():
+        # Something that fits stands in; its line break joins none before or after it.
+        stand_in = binary_scalar(b"\r" + block.dialect.delimiter * (n_columns - 1) + b"0")
+        data = bytes(whole_bytes(pc.if_else(bool_array(fits), block.pieces(), stand_in)))
+    table = _arrow_read(data, n_columns, features, block.dialect, pa.binary())
+    if table.num_rows != len(block):
+        raise RuntimeError(
+            f"found {len(block)} records from {block.first_record} on, parsed {table.num_rows}"
+        )
+    return [table.column(str(position)) for position in features]
+
+
+def _arrow_read(
+    data: bytes, n_columns: int, features: Sequence[int], dialect: Dialect, kind: pa.DataType
+) -> pa.Table:
+    """Let pyarrow split a block's bytes into fields and convert those of the feature columns."""
+    if n_columns == 1:  # here an empty line is a record, also as the first or last one
+        data = _without_first_break(data) + b"\r"  # which joins no line break before it
+    wanted = [str(position) for position in features]
+    return arrow_csv.read_csv(
+        pa.BufferReader(data),
+        read_options=arrow_csv.ReadOptions(
+            use_threads=False,
+            block_size=len(data) + 1,
+            column_names=[str(position) for position in range(n_columns)],
+        ),
+        parse_options=arrow_csv.ParseOptions(
+            delimiter=dialect.delimiter.decode(),
+            newlines_in_values=True,
+            ignore_empty_lines=n_columns > 1,
+        ),
+        convert_options=arrow_csv.ConvertOptions(
+            include_columns=wanted,
+            column_types=dict.fromkeys(wanted, kind),
+            null_values=[""],
+            strings_can_be_null=False,
+            decimal_point=dialect.decimal,
+        ),
+    )
+
+
+def _without_first_break(data: bytes) -> bytes:
+    return data[2:] if data.startswith(b"\r\n") else data[1:]
+
+
+def _misfit(found: int, expected: int) -> Fault:
+    reason = TOO_FEW if found < expected else TOO_MANY
+    return Fault(f"{reason} ({found} instead of {expected})")
+
+
+def _bad_cell(column: str, cell: bytes, dialect: Dialect) -> Fault:
+    value = dialect.encoding.decode(cell, "backslashreplace")
+    return Fault(why_bad(cell, dialect), column, value)
+
+
+def _fit(text: bytes, n_columns: int, delimiter: bytes) -> tuple[bytes, bytes]:
+    """Give a record as many fields as the header; return it and what is left over."""
+    found = find_delimiters(text, delimiter[0])
+    if len(found) < n_columns:
+        return text + delimiter * (n_columns - 1 - len(found)), b""
+    end = int(found[n_columns - 1])
+    return text[:end], text[end + 1 :]
+
+
+def _count_fields(block: Block) -> npt.NDArray[np.int64]:
+    """Count the fields of each record: ``(records,)``."""
+    delimiters = find_delimiters(block.data, block.dialect.delimiter[0])
+    return np.diff(np.searchsorted(delimiters, block.bounds)) + 1
+
+
+def _bad_rows(block: Block, n_columns: int, faults: Mapping[int, Fault]) -> Iterator[BadRow]:
+    line, counted = block.first_line, 0
+    for index, fault in faults.items():
+        text = block.text(index)
+        start = int(block.bounds[index + 1]) - len(text)
+        line += count_lines(block.data[counted:start])
+        counted = start
+        left_over = b"" if fault.column else _fit(text, n_columns, block.dialect.delimiter)[1]
+        yield BadRow(
+            record=block.first_record + index,
+            line=line,
+            column=fault.column,
+            value=fault.value,
+            reason=fault.reason,
+            text=text,
+            left_over=block.dialect.encoding.decode(left_over, "surrogateescape"),
+        )

@@ -1,0 +1,164 @@
+"""A block of JSON records: its feature cells, its bad records, its cells for other formats.
+
+A number is a JSON number, or a string that holds one by the rules of a CSV cell (``cells``). A
+record is bad when it is no JSON object, or when a feature is null, not there, there twice or no
+number; what else stands in it may be anything that JSON knows, and the constants of Python's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from runtime.errors import DataError
+from runtime.schema import to_float32
+from runtime.tables.arrow import split_bytes
+from runtime.tables.arrow_text import as_text
+from runtime.tables.cells import MISSING, parse_numbers, why_bad
+from runtime.tables.delimited.records import count_lines
+from runtime.tables.json_lines.json_cells import Tokens, read_clean, read_contents, read_tokens
+from runtime.tables.table import BadRow, Fault, Parsed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from runtime.tables.json_lines.lines import Positions
+
+TWICE = "key occurs twice"
+_NULL = b"null"
+
+
+@dataclass(slots=True)
+class JsonBlock:
+    """Consecutive records as they were read.
+
+    ``data[bounds[i]:bounds[i + 1]]`` is record ``i``, led by the blank lines before it and
+    followed by its line end, if it has one; ``data[starts[i]:stops[i]]`` is its text alone.
+
+    Attributes:
+        data: the bytes.
+        bounds: ``(records + 1,)`` int64.
+        starts: ``(records,)`` int64.
+        stops: ``(records,)`` int64.
+        first_record: number of the first record, counted from 1.
+        first_line: number of the line with which ``data`` begins, counted from 1.
+        columns: of the table.
+        where: name of the table for messages.
+        objects: ``(records,)`` bool, which of them are JSON objects; None until it is known.
+    """
+
+    data: bytes
+    bounds: Positions
+    starts: Positions
+    stops: Positions
+    first_record: int
+    first_line: int
+    columns: tuple[str, ...]
+    where: str
+    objects: npt.NDArray[np.bool_] | None = field(default=None, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def text(self, index: int) -> bytes:
+        """Return record ``index`` of the block without its line end."""
+        return self.data[self.starts[index] : self.stops[index]]
+
+    def pieces(self) -> pa.Array:
+        """View the records as ``(records,)`` binary with their line ends; not copied."""
+        return split_bytes(self.data, self.bounds.astype(np.int32))
+
+    def parse(self, features: Sequence[int]) -> Parsed:
+        """Read the feature cells; see ``Block``."""
+        keys = [self.columns[position] for position in features]
+        matrix = read_clean(self, keys)
+        if matrix is not None:
+            self.objects = np.ones(len(self), dtype=np.bool_)
+            return Parsed(matrix, None, ())
+        tokens = read_tokens(self, keys)
+        self.objects = tokens.objects(len(self))
+        contents = [read_contents(column) for column in tokens.columns]
+        filled = [pa.chunked_array([pc.fill_null(column, b"")]) for column in contents]
+        matrix = to_float32([parse_numbers(column) for column in filled])
+        usable = np.isfinite(matrix)
+        for index, repeated in tokens.repeated.items():
+            usable[index] &= [key not in repeated for key in keys]
+        good: npt.NDArray[np.bool_] = np.logical_and.reduce(usable, axis=1)
+        faults = {
+            index: tokens.faults.get(index)
+            or _bad_cell(tokens, contents, index, int(np.argmin(usable[index])), keys)
+            for index in np.flatnonzero(~good).tolist()
+        }
+        if not faults:  # good, yet not plainly so
+            return Parsed(matrix, None, ())
+        return Parsed(matrix[good], good, self.report(faults))
+
+    def report(self, faults: Mapping[int, Fault]) -> tuple[BadRow, ...]:
+        """Describe records that cannot be scored; see ``Block``."""
+        rows: list[BadRow] = []
+        line, counted = self.first_line, 0
+        for index, fault in faults.items():
+            start = int(self.starts[index])
+            line += count_lines(self.data[counted:start])
+            counted = start
+            rows.append(
+                BadRow(
+                    record=self.first_record + index,
+                    line=line,
+                    column=fault.column,
+                    value=fault.value,
+                    reason=fault.reason,
+                    text=self.text(index),
+                )
+            )
+        return tuple(rows)
+
+    def select(self, columns: Sequence[int]) -> pa.RecordBatch:
+        """Give cells to be written in another format.
+
+        Strings come as their text, other values as their JSON text, null and absent ones as
+        null, and so does everything in a record that is no object. Bytes that are no UTF-8 stay.
+
+        Args:
+            columns: positions in the table's columns.
+
+        Returns:
+            One string column each, ``(records,)``.
+
+        Raises:
+            DataError: when all columns are asked for and a record has a key that is none of
+                them: its value would be lost.
+        """
+        keys = [self.columns[position] for position in columns]
+        tokens = read_tokens(self, keys, closed=len(set(columns)) == len(self.columns))
+        for index, stranger in tokens.strangers.items():
+            (row,) = self.report({index: Fault("")})
+            raise DataError(
+                f"{self.where}: record {row.record} (line {row.line}) has a key {stranger!r} "
+                "that none of the first records has, and its value would be lost: "
+                "write JSON Lines (.jsonl), which carries it, or name the columns to keep"
+            )
+        cells = []
+        for column in tokens.columns:
+            known = pc.if_else(pc.equal(column, _NULL), pa.nulls(1, pa.binary())[0], column)
+            cells.append(as_text(read_contents(known)))
+        names = [key.encode(errors="backslashreplace").decode() for key in keys]
+        return pa.RecordBatch.from_arrays(cells, names=names)
+
+
+def _bad_cell(
+    tokens: Tokens, contents: Sequence[pa.Array], index: int, at: int, keys: Sequence[str]
+) -> Fault:
+    """Say why a record's first bad feature is no number."""
+    token, content = tokens.columns[at][index].as_py(), contents[at][index].as_py()
+    value = (content or b"").decode(errors="backslashreplace")
+    if keys[at] in tokens.repeated.get(index, ()):
+        return Fault(TWICE, keys[at], value)
+    reason = MISSING if token is None or token == _NULL else why_bad(content)
+    return Fault(reason, keys[at], value)

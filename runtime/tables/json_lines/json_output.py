@@ -1,0 +1,90 @@
+"""Write a scored table as JSON Lines.
+
+A table that was read as such keeps its records byte for byte: the answers become members before
+each closing brace. Records of other formats are written anew.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from runtime.tables.arrow import bool_array
+from runtime.tables.columnar.arrow_output import as_batch, output_schema
+from runtime.tables.json_lines.json_block import JsonBlock
+from runtime.tables.json_lines.json_encode import encode_records
+from runtime.tables.json_lines.json_writer import append_members
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runtime.scoring.answers import Answers
+    from runtime.scoring.endpoints import Sink
+    from runtime.tables.json_lines.json_lines import JsonLinesTable
+    from runtime.tables.table import Block
+
+
+class JsonOutput:
+    """JSON Lines being written; see ``runtime.tables.output.Output``."""
+
+    def __init__(self, sink: Sink, added: Sequence[pa.Field], *, columns: Sequence[int]) -> None:
+        """Begin a table whose records are written anew.
+
+        Args:
+            sink: where to write.
+            added: fields of the new columns.
+            columns: positions of those that are carried.
+        """
+        self._sink, self._columns = sink, columns
+        self._added = output_schema([], added)
+
+    def encode(self, block: Block, answers: Answers) -> bytes | memoryview:
+        """Write the records that stay, each with its line end."""
+        carried = block.select(self._columns)
+        if answers.kept is not None:
+            carried = carried.filter(bool_array(answers.kept))
+        added = self._plain(block, answers)
+        arrays = [*carried.columns, *added.columns]
+        schema = pa.schema([*carried.schema, *added.schema])
+        return encode_records(pa.RecordBatch.from_arrays(arrays, schema=schema))
+
+    def _plain(self, block: Block, answers: Answers) -> pa.RecordBatch:
+        return as_batch(answers.columns, self._added, block.first_record)
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """Write a block."""
+        self._sink.write(piece)
+
+    def finish(self) -> None:
+        """Hand everything to the system."""
+        self._sink.flush()
+
+
+class JsonAppend(JsonOutput):
+    """JSON Lines with members added to the records as they were read."""
+
+    def __init__(self, sink: Sink, added: Sequence[pa.Field], table: JsonLinesTable) -> None:
+        """Begin the table.
+
+        Args:
+            sink: where to write.
+            added: fields of the new columns.
+            table: that the records come from.
+        """
+        super().__init__(sink, added, columns=range(len(table.columns)))
+        self._table = table
+        sink.write(table.head)
+
+    def encode(self, block: Block, answers: Answers) -> bytes | memoryview:
+        """Write the records that stay as they were read, with their new members."""
+        if not isinstance(block, JsonBlock):
+            raise TypeError(f"members are added to JSON Lines, not to {type(block)}")
+        added = self._plain(block, answers)
+        members = dict(zip(added.schema.names, added.columns, strict=True))
+        return append_members(block, answers.kept, members)
+
+    def finish(self) -> None:
+        """End the table as the one that was read ends."""
+        self._sink.write(self._table.tail)
+        self._sink.flush()

@@ -1,0 +1,1 @@
+"""How a table is stored: format, compression, encoding."""

@@ -1,0 +1,206 @@
+"""Read compressed streams, gzip, bzip2 and zstd, in constant memory.
+
+In: a source of stored bytes. Out: a source of the bytes themselves. Members one after another
+(``cat a.gz b.gz``) are read as one stream. Raises ``DataError`` where a stream is cut off, where a
+checksum does not fit and where something else follows.
+
+gzip and bzip2 come from the standard library, as fast as pyarrow's (370 and 37 MB/s of text);
+zstd comes from pyarrow (1,300 MB/s).
+"""
+
+from __future__ import annotations
+
+import bz2
+import zlib
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from runtime.errors import DataError
+from runtime.tables.stored.sources import not_waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runtime.tables.stored.sources import CountedSource
+
+Compression = Literal["gzip", "zstd", "bzip2"]
+GZIP_WINDOW = 31  # zlib: a window of 2^15 bytes, and gzip's header and checksum around the data
+_STORED_CHUNK = 64 * 1024  # bytes of compressed data a read
+
+
+class _Expander(Protocol):
+    """One member of a stream, as ``bz2.BZ2Decompressor`` has it."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+class _Inflater:
+    """One member of a gzip stream."""
+
+    def __init__(self) -> None:
+        self._state = zlib.decompressobj(GZIP_WINDOW)
+
+    @property
+    def eof(self) -> bool:
+        return self._state.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._state.unconsumed_tail
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._state.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        return self._state.decompress(self._state.unconsumed_tail + data, max_length)
+
+
+class _ExpandedSource:
+    """The bytes of a gzip or bzip2 stream."""
+
+    def __init__(
+        self, source: CountedSource, new: Callable[[], _Expander], name: Compression, where: str
+    ) -> None:
+        self._source, self._new, self._name, self._where = source, new, name, where
+        self._member: _Expander | None = None
+        self._members, self._given = 0, 0  # begun; bytes that this member gave
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes taken from where they are stored."""
+        return self._source.bytes_read
+
+    def read(self, size: int, /) -> bytes | None:
+        """Give at most ``size`` bytes, none at the end, None where there are none for now."""
+        while True:
+            data: bytes | None = b""
+            fresh = self._member is None or self._member.eof
+            if fresh:
+                data = self._next_member()
+            elif self._member is not None and self._member.needs_input:
+                data = self._source.read(_STORED_CHUNK)
+            if data is None or (fresh and not data):
+                return data
+            piece = self._expand(data, size)
+            if piece:
+                self._given += len(piece)
+                return piece
+            if not data and self._member is not None and not self._member.eof:
+                raise cut_off(self._where, self._name)
+
+    def _next_member(self) -> bytes | None:
+        """Begin the next member; gives its first bytes, none at the end of the stream."""
+        data: bytes | None = self._member.unused_data if self._member else b""
+        while True:
+            if self._name == "gzip" and self._members and data:
+                data = data.lstrip(b"\0")  # padding to whole blocks, as on tape
+            if data:
+                break
+            data = self._source.read(_STORED_CHUNK)
+            if not data:
+                if data is not None:
+                    self._member = None
+                return data
+        self._member, self._given = self._new(), 0
+        self._members += 1
+        return data
+
+    def _expand(self, data: bytes, size: int) -> bytes:
+        if self._member is None:
+            raise RuntimeError("no member of the stream has begun")
+        try:
+            return self._member.decompress(data, size)
+        except (zlib.error, OSError) as exc:
+            if self._members > 1 and not self._given:
+                raise DataError(
+                    f"{self._where}: something that is no {self._name} follows the {self._name} "
+                    "data; it may be damaged: make it again"
+                ) from exc
+            raise damaged(self._where, self._name, str(exc)) from exc
+
+
+class _RawFile:
+    """What pyarrow takes for a file; it keeps the error that reading ended in."""
+
+    closed = False
+
+    def __init__(self, source: CountedSource, where: str) -> None:
+        self._source, self._where = source, where
+        self.failure: OSError | None = None
+
+    def read(self, size: int) -> bytes:
+        try:
+            data = self._source.read(size)
+        except OSError as exc:
+            self.failure = exc
+            raise
+        if data is None:
+            raise not_waiting(self._where)
+        return data
+
+    def close(self) -> None:
+        """Leave the source to the one who opened it."""
+
+
+class _ZstdSource:
+    """The bytes of a zstd stream."""
+
+    def __init__(self, source: CountedSource, where: str) -> None:
+        import pyarrow as pa
+
+        self._source, self._where = source, where
+        self._raw = _RawFile(source, where)
+        self._stream = pa.CompressedInputStream(pa.PythonFile(self._raw, mode="r"), "zstd")
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes taken from where they are stored."""
+        return self._source.bytes_read
+
+    def read(self, size: int, /) -> bytes:
+        """Give at most ``size`` bytes, none at the end."""
+        try:
+            data: bytes = self._stream.read(size)
+        except OSError as exc:
+            if self._raw.failure:
+                raise self._raw.failure from exc
+            if "Truncated" in str(exc):
+                raise cut_off(self._where, "zstd") from exc
+            raise damaged(self._where, "zstd", str(exc)) from exc
+        return data
+
+
+def expand(source: CountedSource, compression: Compression, *, where: str) -> CountedSource:
+    """Read a compressed stream.
+
+    Args:
+        source: the stored bytes.
+        compression: how they are compressed.
+        where: name of the table for messages.
+
+    Returns:
+        The bytes themselves; its ``read`` raises ``DataError`` where the stream is damaged, and
+        its ``bytes_read`` counts stored bytes.
+    """
+    if compression == "zstd":
+        return _ZstdSource(source, where)
+    new = _Inflater if compression == "gzip" else bz2.BZ2Decompressor
+    return _ExpandedSource(source, new, compression, where)
+
+
+def cut_off(where: str, name: Compression) -> DataError:
+    """Describe a stream without its end."""
+    return DataError(
+        f"{where} ends in the middle of its {name} data: it was cut off; copy or make it again"
+    )
+
+
+def damaged(where: str, name: Compression, detail: str) -> DataError:
+    """Describe a stream that does not hold what was written."""
+    return DataError(f"{where}: its {name} data is damaged ({detail}); copy or make it again")
