@@ -22,6 +22,9 @@ PROGRAM_MODEL = "model.pt2"
 GOLDEN = "golden.npz"
 PARITY = "parity.json"
 REPORT = "report.html"
+# Under these names an ONNX file carries what the manifest says, so that it is usable alone.
+SCHEMA_KEY = "onnxferry.schema"
+MODEL_KEY = "onnxferry.model"
 
 Scalar = str | int | float | bool | None
 T = TypeVar("T", bound=msgspec.Struct)

@@ -38,6 +38,9 @@ FIELDS: Final[Mapping[str, Mapping[int, str]]] = {
 }
 EXTERNAL_DATA: Final = 13  # of TensorProto: where the values lie
 DATA_LOCATION: Final = 14  # of TensorProto: 1 means elsewhere
+IR_VERSION: Final = 1  # of ModelProto
+OPSET_IMPORT: Final = 8  # of ModelProto
+OPSET_DOMAIN, OPSET_VERSION = 1, 2  # of OperatorSetIdProto
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _WIDTHS = {_FIXED64: 8, _FIXED32: 4}
 _LONGEST_VARINT = 10  # bytes
@@ -69,6 +72,27 @@ def refuse_external_data(content: bytes, *, where: str) -> None:
                     pending.append((inner, value))
     except (ValueError, IndexError) as exc:
         raise ArtifactError(f"{where} is no ONNX model; export the model again") from exc
+
+
+def read_versions(content: bytes) -> tuple[int, int]:
+    """Read which operators and which format an ONNX file is written in.
+
+    Args:
+        content: of a file that ``refuse_external_data`` has looked at.
+
+    Returns:
+        The opset of the standard operators and the IR version; 0 where the file says nothing.
+    """
+    opset = ir = 0
+    for field, value in _fields(memoryview(content)):
+        if field == IR_VERSION and isinstance(value, int):
+            ir = value
+        if field == OPSET_IMPORT and isinstance(value, memoryview):
+            entry = dict(_fields(value))
+            domain, version = entry.get(OPSET_DOMAIN, b""), entry.get(OPSET_VERSION, 0)
+            if isinstance(version, int) and domain in {b"", b"ai.onnx"}:
+                opset = max(opset, version)
+    return opset, ir
 
 
 def _is_elsewhere(field: int, value: memoryview | int) -> bool:

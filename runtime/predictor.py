@@ -17,9 +17,19 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.bundle import read_bundle
+from runtime.engines import oldest_engine
 from runtime.errors import ArtifactError, DataError, SchemaError, UnavailableError
 from runtime.golden import GoldenCheck, check_golden, load_golden
-from runtime.manifest import GOLDEN, MANIFEST, ONNX_MODEL, Manifest, signature_of
+from runtime.manifest import (
+    GOLDEN,
+    MANIFEST,
+    MODEL_KEY,
+    ONNX_MODEL,
+    SCHEMA_KEY,
+    Manifest,
+    signature_of,
+)
+from runtime.onnx_file import read_versions
 from runtime.schema import Float32Matrix, Schema, to_float32
 from runtime.scoring.options import DEFAULTS
 from runtime.session import Outputs, Session, engine_version
@@ -33,8 +43,6 @@ if TYPE_CHECKING:
     from runtime.scoring.summary import Summary
 
 Frame = TypeVar("Frame")
-
-SCHEMA_KEY = "onnxferry.schema"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +106,7 @@ class Predictor:
         session = Session(
             bundle.files[ONNX_MODEL], provider=provider, where=str(bundle.path / ONNX_MODEL)
         )
+        _check_requirements(bundle)
         _check_contract(bundle, session)
         checked = _check_golden_rows(bundle, session) if check else None
         return cls(bundle.manifest, session, checked)
@@ -253,10 +262,26 @@ def _check_golden_rows(bundle: Bundle, session: Session) -> GoldenCheck:
 
 
 def _check_engine(bundle: Bundle) -> None:
-    needed, found = bundle.manifest.requires.onnxruntime, engine_version()
-    if _release(found) < _release(needed):
+    """Compare the engine here with what the bundle needs, by its word and by its model."""
+    promised, found = bundle.manifest.requires, engine_version()
+    if _release(found) < _release(promised.onnxruntime):
         raise UnavailableError(
-            f"{bundle.path} needs onnxruntime {needed} or newer, {found} is installed: upgrade it"
+            f"{bundle.path} needs onnxruntime {promised.onnxruntime} or newer, {found} is "
+            "installed: upgrade it"
+        )
+
+
+def _check_requirements(bundle: Bundle) -> None:
+    """Compare what the manifest says that the model needs with the model itself."""
+    promised = bundle.manifest.requires
+    opset, ir = read_versions(bundle.files[ONNX_MODEL])
+    needed = oldest_engine(opset, ir)  # None: a model of tomorrow, of which nothing is known
+    too_low = needed is not None and _release(promised.onnxruntime) < _release(needed)
+    if (promised.opset, promised.ir) != (opset, ir) or too_low:
+        raise ArtifactError(
+            f"{bundle.path / MANIFEST} promises onnxruntime {promised.onnxruntime}, opset "
+            f"{promised.opset} and IR {promised.ir} for a model that needs "
+            f"{needed or 'a newer one'}, {opset} and {ir}; export the model again"
         )
 
 
@@ -282,7 +307,12 @@ def _check_contract(bundle: Bundle, session: Session) -> None:
             f"{bundle.path / MANIFEST} promises another signature than its schema's; "
             "export the model again"
         )
-    if session.metadata.get(SCHEMA_KEY) != bundle.manifest.schema.to_json():
-        raise ArtifactError(
-            f"{where} carries another schema than the manifest; export the model again"
-        )
+    metadata = session.metadata
+    for key, said, what in (
+        (SCHEMA_KEY, bundle.manifest.schema.to_json(), "schema"),
+        (MODEL_KEY, bundle.manifest.model.name, "name"),
+    ):
+        if metadata.get(key) != said:
+            raise ArtifactError(
+                f"{where} carries another {what} than the manifest; export the model again"
+            )

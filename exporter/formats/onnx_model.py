@@ -21,8 +21,9 @@ from google.protobuf.message import (  # type: ignore[import-untyped]  # publish
 )
 
 from exporter.formats.program import BATCH
+from runtime.engines import ENGINES, oldest_engine
 from runtime.errors import ArtifactError, ParityError
-from runtime.manifest import FORMAT, Requirements, signature_of
+from runtime.manifest import FORMAT, MODEL_KEY, SCHEMA_KEY, Requirements, signature_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,15 +36,6 @@ if TYPE_CHECKING:
 
 OPSET = 20  # fixed, so that a new torch does not change what the bundle asks of its engine
 _DATATYPES: dict[int, str] = {onnx.TensorProto.FLOAT: "FP32", onnx.TensorProto.INT64: "INT64"}
-# onnxruntime releases with the newest opset and IR version that each loads, oldest first. Measured:
-# the exported graph, stamped with each opset and IR version, loaded by each release.
-_ENGINES = (
-    ("1.17", 20, 9),
-    ("1.18", 21, 10),
-    ("1.22", 22, 10),
-    ("1.23", 23, 11),
-    ("1.31", 26, 13),
-)
 
 
 def write_onnx(program: ExportedProgram, schema: Schema, *, name: str) -> bytes:
@@ -178,8 +170,8 @@ def _metadata(schema: Schema, name: str) -> dict[str, str]:
         "onnxferry.classes": msgspec.json.encode(schema.classes).decode(),
         "onnxferry.features": msgspec.json.encode(schema.feature_names).decode(),
         "onnxferry.format": str(FORMAT),
-        "onnxferry.model": name,
-        "onnxferry.schema": schema.to_json(),
+        MODEL_KEY: name,
+        SCHEMA_KEY: schema.to_json(),
     }
 
 
@@ -206,10 +198,10 @@ def _check_label(model: onnx.ModelProto, where: str) -> None:
 
 def _requirements(model: onnx.ModelProto, where: str) -> Requirements:
     opset = max(entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"})
-    for release, newest_opset, newest_ir in _ENGINES:
-        if opset <= newest_opset and model.ir_version <= newest_ir:
-            return Requirements(onnxruntime=release, opset=opset, ir=model.ir_version)
-    raise ParityError(
-        f"{where} needs opset {opset} and IR version {model.ir_version}: "
-        f"no onnxruntime up to {_ENGINES[-1][0]} is known to run it"
-    )
+    release = oldest_engine(opset, model.ir_version)
+    if release is None:
+        raise ParityError(
+            f"{where} needs opset {opset} and IR version {model.ir_version}: "
+            f"no onnxruntime up to {ENGINES[-1][0]} is known to run it"
+        )
+    return Requirements(onnxruntime=release, opset=opset, ir=model.ir_version)

@@ -2,7 +2,16 @@ from __future__ import annotations
 
 import onnx
 
-from runtime.onnx_file import DATA_LOCATION, EXTERNAL_DATA, FIELDS
+from runtime.onnx_file import (
+    DATA_LOCATION,
+    EXTERNAL_DATA,
+    FIELDS,
+    IR_VERSION,
+    OPSET_DOMAIN,
+    OPSET_IMPORT,
+    OPSET_VERSION,
+    read_versions,
+)
 
 HOLDERS = set(FIELDS)
 
@@ -43,3 +52,19 @@ def test_the_fields_that_say_where_a_tensor_lies_are_onnx_own() -> None:
     fields = onnx.TensorProto.DESCRIPTOR.fields_by_name
     assert fields["external_data"].number == EXTERNAL_DATA
     assert fields["data_location"].number == DATA_LOCATION
+
+
+def test_versions_are_read_as_onnx_writes_them() -> None:
+    """The highest opset of the standard operators, and the IR version."""
+    for message, field, number in (
+        (onnx.ModelProto, "ir_version", IR_VERSION),
+        (onnx.ModelProto, "opset_import", OPSET_IMPORT),
+        (onnx.OperatorSetIdProto, "domain", OPSET_DOMAIN),
+        (onnx.OperatorSetIdProto, "version", OPSET_VERSION),
+    ):
+        assert message.DESCRIPTOR.fields_by_name[field].number == number
+    model = onnx.ModelProto(ir_version=11)
+    for domain, version in (("", 19), ("ai.onnx", 20), ("ai.onnx.ml", 99)):
+        model.opset_import.add(domain=domain, version=version)
+    assert read_versions(model.SerializeToString()) == (20, 11)
+    assert read_versions(b"") == (0, 0)

@@ -22,14 +22,16 @@ from runtime.golden import Golden, save_golden
 from runtime.manifest import (
     GOLDEN,
     MANIFEST,
+    MODEL_KEY,
     ONNX_MODEL,
+    SCHEMA_KEY,
     Manifest,
     Model,
     Provenance,
     Requirements,
     signature_of,
 )
-from runtime.predictor import SCHEMA_KEY, Predictor
+from runtime.predictor import Predictor
 from runtime.schema import Feature, Schema
 
 if TYPE_CHECKING:
@@ -194,8 +196,11 @@ def _encode_model(weight: np.ndarray, bias: np.ndarray, schema: str) -> bytes:
         ]
     )
     opset = _field(1, b"") + _number(2, 20)
-    metadata = _field(1, SCHEMA_KEY.encode()) + _field(2, schema.encode())
-    return _number(1, 10) + _field(7, graph) + _field(8, opset) + _field(14, metadata)
+    metadata = b"".join(
+        _field(14, _field(1, key.encode()) + _field(2, value.encode()))
+        for key, value in ((SCHEMA_KEY, schema), (MODEL_KEY, "linear"))
+    )
+    return _number(1, 10) + _field(7, graph) + _field(8, opset) + metadata
 
 
 def _node(kind: str, inputs: Sequence[str], output: str, **attributes: int) -> bytes:

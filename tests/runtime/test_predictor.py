@@ -162,9 +162,13 @@ def test_an_engine_that_is_too_old_is_said(bundle_copy: Path, needed: str) -> No
 
 
 def test_versions_are_compared_as_numbers(bundle_copy: Path) -> None:
-    """1.9 is older than 1.20."""
+    """1.100 is newer than any there is, 1.9 older than what the model needs."""
+    rewrite(bundle_copy, lambda values: values["requires"].update(onnxruntime="1.100"))
+    with pytest.raises(UnavailableError, match=r"needs onnxruntime 1\.100 or newer"):
+        Predictor.open(bundle_copy)
     rewrite(bundle_copy, lambda values: values["requires"].update(onnxruntime="1.9"))
-    Predictor.open(bundle_copy, provider="cpu")
+    with pytest.raises(ArtifactError, match=r"promises onnxruntime 1\.9, .* that needs 1\.18, 20"):
+        Predictor.open(bundle_copy)
 
 
 def other_schema(values: dict[str, Any]) -> None:
@@ -181,6 +185,21 @@ def other_range(values: dict[str, Any]) -> None:
 def swapped_classes(values: dict[str, Any]) -> None:
     """Name the classes the other way round."""
     values["schema"]["classes"].reverse()
+
+
+def other_name(values: dict[str, Any]) -> None:
+    """Call the model by another name."""
+    values["model"]["name"] = "somebody else's"
+
+
+def other_opset(values: dict[str, Any]) -> None:
+    """Promise an older opset than the model is written in."""
+    values["requires"]["opset"] = 17
+
+
+def other_ir(values: dict[str, Any]) -> None:
+    """Promise an older IR version likewise."""
+    values["requires"]["ir"] = 8
 
 
 def other_input(values: dict[str, Any]) -> None:
@@ -204,6 +223,9 @@ def other_width(values: dict[str, Any]) -> None:
         (other_schema, "another schema"),
         (other_range, "another schema"),
         (swapped_classes, "another schema"),
+        (other_name, "another name"),
+        (other_opset, "opset 17 and IR 10 for a model that needs 1.18, 20 and 10"),
+        (other_ir, "opset 20 and IR 8 for a model that needs 1.18, 20 and 10"),
         (other_input, "the manifest promises"),
         (swapped_outputs, "the manifest promises"),
         (other_width, "another signature than its schema's"),
