@@ -16,6 +16,7 @@ import typer
 
 from runtime import console
 from runtime.command_line import DEFAULT_BUNDLE, DEFAULT_RUN, BundleArgument, JsonOption, new_app
+from runtime.screen.terminal import harmless
 
 if TYPE_CHECKING:
     from exporter.proof.parity import Report
@@ -92,7 +93,7 @@ def export(
     made = exported.manifest.model
     option = "" if out == DEFAULT_BUNDLE else f" --bundle {shlex.quote(str(out))}"
     console.say(
-        f"{made.name} {made.version}: {', '.join(exported.manifest.files)}\n"
+        f"{harmless(made.name)} {made.version}: {', '.join(exported.manifest.files)}\n"
         f"{_describe(exported.report)}, {seconds:.1f} s\n"
         f"next: runtime predict --file products.csv{option}"
     )
@@ -123,7 +124,7 @@ def verify(
     again = f"exporter verify {shlex.quote(str(bundle))}"
     require(report, again=again, consequence=f"do not serve {bundle} on this machine")
     if not as_json:
-        console.show(f"{bundle}: {_describe(report)}, {seconds:.1f} s")
+        console.show(harmless(f"{bundle}: {_describe(report)}, {seconds:.1f} s"))
 
 
 def _tell_part(report: Report, start: float, *, as_json: bool) -> None:

@@ -138,6 +138,7 @@ def verify(
 ) -> None:
     """Check a bundle's hashes and run its golden rows on this machine."""
     from runtime.predictor import Predictor
+    from runtime.screen.terminal import harmless
 
     try:
         predictor = Predictor.open(bundle, provider=provider)
@@ -161,11 +162,12 @@ def verify(
             )
         )
     else:
-        console.show(
+        text = (
             f"{bundle}: {manifest.model.name} {manifest.model.version} is intact; "
             f"{len(manifest.files)} files hashed, golden rows within their bounds "
             f"on {predictor.provider} ({predictor.session.reason})"
         )
+        console.show(harmless(text))
 
 
 @app.command()
@@ -178,7 +180,7 @@ def inspect(
     from runtime.description import describe
 
     manifest = read_bundle(bundle).manifest
-    console.show(manifest.to_json().decode().rstrip() if as_json else describe(manifest))
+    console.show(console.indented_json(manifest.to_json()) if as_json else describe(manifest))
 
 
 def main() -> NoReturn:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from runtime.errors import EXIT_INTERRUPTED, OnnxferryError, UnavailableError
 from runtime.files.atomic import writing
+from runtime.screen.terminal import harmless_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -74,6 +75,11 @@ def as_json(values: Mapping[str, object]) -> str:
     return json.dumps(values, separators=(",", ":"))
 
 
+def indented_json(content: bytes) -> str:
+    """Write JSON on many lines, in plain ASCII likewise: DEL and the codes after it are legal."""
+    return json.dumps(json.loads(content), indent=2)
+
+
 @contextmanager
 def until_reader_leaves() -> Iterator[None]:
     """End quietly, as other filters do, when the reader of stdout goes away (``| head``)."""
@@ -89,7 +95,7 @@ def _fail(name: str, error: OnnxferryError) -> NoReturn:
     prefix = f"{name}: error:"
     if sys.stderr.isatty() and "NO_COLOR" not in os.environ:
         prefix = f"\033[1;31m{prefix}\033[0m"
-    say(f"{prefix} {error}")
+    say(f"{prefix} {harmless_lines(str(error))}")
     _settle_stdout()
     sys.exit(error.exit_code)
 

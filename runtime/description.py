@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from runtime.screen.terminal import harmless
+
 if TYPE_CHECKING:
     from runtime.manifest import Manifest, Provenance, Tensor
 
 
 def describe(manifest: Manifest) -> str:
-    """Write what a bundle holds and promises, in lines of text."""
+    """Write what a bundle holds and promises, in lines of text that are harmless to a terminal."""
     schema, provenance, requires = manifest.schema, manifest.provenance, manifest.requires
     facts = {
         "model": f"{manifest.model.name}, version {manifest.model.version}, "
@@ -28,11 +30,12 @@ def describe(manifest: Manifest) -> str:
         f"(opset {requires.opset}, IR {requires.ir})",
         "files": "sha256 checked",
     }
-    lines = [f"{name:10} {fact}" for name, fact in facts.items()]
-    width = max(map(len, manifest.files))
+    lines = [f"{name:10} {harmless(fact)}" for name, fact in facts.items()]
+    files = {harmless(name): file for name, file in sorted(manifest.files.items())}
+    width = max(map(len, files))
     lines += [
         f"  {name:{width}}  {file.size:>9,} bytes  {file.sha256[:16]}…"
-        for name, file in sorted(manifest.files.items())
+        for name, file in files.items()
     ]
     return "\n".join(lines)
 

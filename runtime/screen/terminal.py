@@ -82,6 +82,11 @@ def harmless(text: str) -> str:
     )
 
 
+def harmless_lines(text: str) -> str:
+    """Make text harmless whose line breaks are meant."""
+    return "\n".join(map(harmless, text.split("\n")))
+
+
 def cut(text: str, width: int) -> str:
     """Shorten text to so many columns of a terminal, made harmless."""
     from rich.cells import cell_len, set_cell_size

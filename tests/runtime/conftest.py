@@ -134,18 +134,20 @@ def make_bundle(tmp_path: Path) -> Callable[..., Path]:
         bias: float = 0.0,
         scale: float = 1.0,
         model_inputs: int | None = None,
+        name: str = "linear",
     ) -> Path:
         schema = Schema("target", tuple(Feature(name, 0, 10) for name in features), tuple(classes))
         random = np.random.default_rng(len(features) * 1000 + len(classes))
         inputs = model_inputs or len(features)
         weight = random.normal(size=(inputs, len(classes))).astype(np.float32)
+        metadata = {SCHEMA_KEY: schema.to_json(), MODEL_KEY: name}
         model = _encode_model(
-            weight * np.float32(scale), np.full(len(classes), bias, np.float32), schema.to_json()
+            weight * np.float32(scale), np.full(len(classes), bias, np.float32), metadata
         )
         golden = save_golden(_golden(random, weight[: len(features)]))
         manifest = Manifest(
             format=1,
-            model=Model("linear", digest(model).sha256[:12]),
+            model=Model(name, digest(model).sha256[:12]),
             schema=schema,
             signature=signature_of(schema),
             files={ONNX_MODEL: digest(model), GOLDEN: digest(golden)},
@@ -178,7 +180,7 @@ def _golden(random: np.random.Generator, weight: np.ndarray) -> Golden:
     )
 
 
-def _encode_model(weight: np.ndarray, bias: np.ndarray, schema: str) -> bytes:
+def _encode_model(weight: np.ndarray, bias: np.ndarray, metadata: dict[str, str]) -> bytes:
     """Write ``onnx.ModelProto``; field numbers from onnx.proto3."""
     inputs, classes = weight.shape
     graph = b"".join(
@@ -196,11 +198,11 @@ def _encode_model(weight: np.ndarray, bias: np.ndarray, schema: str) -> bytes:
         ]
     )
     opset = _field(1, b"") + _number(2, 20)
-    metadata = b"".join(
+    entries = b"".join(
         _field(14, _field(1, key.encode()) + _field(2, value.encode()))
-        for key, value in ((SCHEMA_KEY, schema), (MODEL_KEY, "linear"))
+        for key, value in metadata.items()
     )
-    return _number(1, 10) + _field(7, graph) + _field(8, opset) + metadata
+    return _number(1, 10) + _field(7, graph) + _field(8, opset) + entries
 
 
 def _node(kind: str, inputs: Sequence[str], output: str, **attributes: int) -> bytes:

@@ -206,6 +206,43 @@ def test_the_check_of_golden_rows_may_be_left_out(
     assert run_command(*command, "--no-check", stdin=b"price,rating\n1,2\n").returncode == 0
 
 
+CODES = "\x1b]0;mine\x07\x1b[2J\x9b31m\x7f\n\rok"
+
+
+@pytest.mark.parametrize(
+    "command", [["inspect"], ["inspect", "--json"], ["verify", "--provider", "cpu"]], ids=" ".join
+)
+def test_a_bundle_cannot_write_to_the_terminal(
+    run_command: Run, make_bundle: Callable[..., Path], command: list[str]
+) -> None:
+    """Names in it are shown, their control characters by number."""
+    folder = make_bundle((f"a{CODES}", "b"), (f"no{CODES}", "yes"), name=f"model{CODES}")
+    done = run_command(*command, folder)
+    assert done.returncode == 0
+    text = done.stdout.decode() + done.stderr.decode()
+    assert all(sign.isprintable() or sign == "\n" for sign in text)
+    assert r"\u001b[2J" in text if "--json" in command else r"model\x1b]0;mine\x07\x1b[2J" in text
+    if "--json" in command:
+        assert json.loads(text) == json.loads((folder / "manifest.json").read_bytes())
+
+
+@pytest.mark.parametrize("place", ["key", "file", "folder"])
+def test_a_message_cannot_write_to_the_terminal(
+    run_command: Run, bundle_copy: Path, place: str
+) -> None:
+    """What is wrong with a bundle is told in its own words, made harmless."""
+    values = json.loads((bundle_copy / "manifest.json").read_bytes())
+    if place == "key":
+        values[CODES] = 1
+    else:
+        values["files"][CODES if place == "file" else f"../{CODES}"] = {"sha256": "", "size": 1}
+    (bundle_copy / "manifest.json").write_text(json.dumps(values))
+    done = run_command("verify", bundle_copy)
+    assert done.returncode == 4
+    assert all(sign.isprintable() or sign == "\n" for sign in done.stderr.decode())
+    assert rb"\x1b[2J" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
     [
