@@ -92,8 +92,8 @@ class _Proof:
 
 
 def export_run(
-    source: Path,
-    out: Path,
+    source: Path | str,
+    out: Path | str,
     *,
     convert: Convert = convert_candidate,
     plan: Plan = FULL,
@@ -119,7 +119,7 @@ def export_run(
         ParityError: when a file does not compute what the trained model computes.
     """
     _require_whole(plan)
-    candidate = candidate_of_run(load_run(source))
+    candidate = candidate_of_run(load_run(Path(source)))
     again = f"exporter export --run {shlex.quote(str(source))}"
     return export_candidate(candidate, out, again=again, convert=convert, plan=plan, watch=watch)
 
@@ -127,7 +127,7 @@ def export_run(
 def export_model(
     model: nn.Module,
     schema: Schema,
-    out: Path,
+    out: Path | str,
     *,
     name: str = "model",
     test: Labelled | None = None,
@@ -164,7 +164,7 @@ def export_model(
 
 def export_candidate(
     candidate: Candidate,
-    out: Path,
+    out: Path | str,
     *,
     again: str | None = None,
     convert: Convert = convert_candidate,
@@ -185,6 +185,7 @@ def export_candidate(
         The bundle.
     """
     _require_whole(plan)
+    out = Path(out)
     with atomic_folder(out, marker=MANIFEST) as folder:
         convert(candidate).write(folder)
         # What lies in the folder is proven, not what was meant to be written there.

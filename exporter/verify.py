@@ -6,6 +6,7 @@ bundle and ``ParityError`` where a file breaks the contract before anything is r
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -40,8 +41,6 @@ from runtime.manifest import (
 from runtime.session import Session, present_providers
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from exporter.proof.matrix import Watch
     from exporter.rows.plan import Plan
     from exporter.truth.truth import Truth
@@ -53,7 +52,7 @@ if TYPE_CHECKING:
 _WIDER = {"derived": 1.001, "measured": 16.0}
 
 
-def verify_bundle(path: Path, *, plan: Plan = FULL, watch: Watch | None = None) -> Report:
+def verify_bundle(path: Path | str, *, plan: Plan = FULL, watch: Watch | None = None) -> Report:
     """Repeat the proof of a bundle.
 
     The oracle comes from the graph and the weights in ``model.pt2``, and so do PyTorch's own
@@ -73,6 +72,7 @@ def verify_bundle(path: Path, *, plan: Plan = FULL, watch: Watch | None = None) 
         UnavailableError: when onnxruntime is missing or a provider does not really run.
         ParityError: when a file breaks the contract or the golden rows are not met.
     """
+    path = Path(path)
     bundle = read_bundle(path)
     schema = bundle.manifest.schema
     for name in (TORCHSCRIPT_MODEL, PROGRAM_MODEL, PARITY):

@@ -64,13 +64,16 @@ class Found:
         cells: contender by contender, each at all batch sizes.
         failure: of the first cell that failed, or None.
         ordinary: rows inside the ranges, boundaries apart, that the largest batches run.
-        undecidable: those of them whose label is not sure.
+        tied: those of them whose largest exact logits are equal, which no tolerance could tell
+            apart.
+        undecidable: those of them whose label is not sure, tied ones included.
         undecidable_on_boundaries: likewise, among the rows placed on class boundaries.
     """
 
     cells: tuple[Cell, ...]
     failure: Failure | None
     ordinary: int
+    tied: int
     undecidable: int
     undecidable_on_boundaries: int
 
@@ -102,7 +105,7 @@ def run_matrix(
     total = sum(len(indices) * len(batches) for batches, indices in matrix.groups())
     done = 0
     for batches, indices in matrix.groups():
-        matrix.counts = np.zeros(3, np.int64)  # of the last group, which has all the rows
+        matrix.counts = np.zeros(4, np.int64)  # of the last group, which has all the rows
         for index in indices:
             part = rows.part(index)
             oracle = ask(part.features)
@@ -154,7 +157,7 @@ class _Matrix:
             (contender.name, batch): Tally() for contender in contenders for batch in plan.batches
         }
         self._references = _first_of_each_kind(contenders)
-        self.counts = np.zeros(3, np.int64)  # ordinary, undecidable of them, and on boundaries
+        self.counts = np.zeros(4, np.int64)  # as in Found
 
     def groups(self) -> list[tuple[list[int], list[npt.NDArray[np.int64]]]]:
         """Batch sizes that run the same rows, with the numbers of these rows, part by part."""
@@ -179,7 +182,12 @@ class _Matrix:
         undecidable = oracle.undecidable
         self.counts += [
             int(each.sum())
-            for each in (ordinary, undecidable & ordinary, undecidable & on_boundary)
+            for each in (
+                ordinary,
+                oracle.tied & undecidable & ordinary,
+                undecidable & ordinary,
+                undecidable & on_boundary,
+            )
         ]
         judged: list[tuple[bool, Outputs, Verdict]] = []
         for batch in batches:

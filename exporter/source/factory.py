@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import pickle
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,7 +102,9 @@ def _read_weights(path: Path) -> dict[str, torch.Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # a plain pickle: we say ourselves that it is none of ours
+            warnings.filterwarnings("ignore", "Detected pickle protocol", category=UserWarning)
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as exc:
         raise ArtifactError(f"cannot read {path}: {exc.strerror or exc}; see --weights") from exc
     except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as exc:

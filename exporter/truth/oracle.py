@@ -61,6 +61,12 @@ class Oracle:
         """``(rows,)`` bool: ordinary rows too near a class boundary for their label to be sure."""
         return self.bounded & ~self.special & ~self.decidable
 
+    @property
+    def tied(self) -> Mask:
+        """``(rows,)`` bool: where several logits are exactly the largest."""
+        value = self.logits.value  # (rows, classes)
+        return np.asarray((value == value.max(axis=1, keepdims=True)).sum(axis=1) > 1)
+
 
 # Gives the oracle's answers for rows ``(rows, n_features)`` float32.
 Ask = Callable[["Float32Matrix"], Oracle]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 import sys
 from typing import TYPE_CHECKING
@@ -311,6 +312,25 @@ def test_a_measured_tolerance_that_leaves_labels_open_is_refused(tmp_path: Path)
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("model", "tolerance"),
+    [
+        (nn.Identity(), "measured"),
+        (nn.ReLU(), "measured"),
+        (nn.Linear(4, 4), "derived"),
+        (nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 4, bias=False)), "derived"),
+    ],
+    ids=["identity", "relu", "one layer", "one layer without bias"],
+)
+def test_the_smallest_models_are_exported(model: nn.Module, tolerance: str, tmp_path: Path) -> None:
+    """Logits may be the features themselves; exact ties are no want of exactness."""
+    schema = Schema("kind", tuple(Feature(name, -3, 3) for name in "abcd"), SCHEMA.classes)
+    report = export_model(model.eval(), schema, str(tmp_path / "out"), plan=QUICK).report
+    assert report.tolerance == tolerance
+    assert verify_bundle(str(tmp_path / "out"), plan=QUICK)
+    assert Predictor.open(tmp_path / "out").predict([[1, 2, 3, 0]]).label.shape == (1,)
+
+
 def test_derived_bounds_that_leave_labels_open_are_refused(tmp_path: Path) -> None:
     """Bounds grow with every layer; those of a deep network without training decide nothing."""
     layers = [layer for _ in range(12) for layer in (nn.ReLU(), nn.Linear(32, 32))]
@@ -527,6 +547,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     torch.save(nn.Sequential(nn.Linear(2, 8)).state_dict(), tmp_path / "narrow.pt")
     torch.save(net, tmp_path / "whole.pt")
     torch.save([1, 2], tmp_path / "list.pt")
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps(net.state_dict()))
     (tmp_path / "noise.pt").write_bytes(b"noise")
     (tmp_path / "noise.safetensors").write_bytes(b"noise")
     monkeypatch.chdir(tmp_path)
@@ -557,6 +578,7 @@ def test_a_factory_and_its_weights_make_a_model(shop: Path, factory: str, weight
         ("shop:net", "noise.pt", 4, "noise.pt"),
         ("shop:net", "noise.safetensors", 4, "no readable weights"),
         ("shop:net", "whole.pt", 4, r"no state dict, and nothing else is unpickled"),
+        ("shop:net", "plain.pt", 4, r"no state dict, and nothing else is unpickled"),
         ("shop:net", "list.pt", 4, "no state dict"),
         ("shop:net", "other.pt", 4, "it lacks 0.weight"),
         ("shop:net", "narrow.pt", 4, "size mismatch for 0.weight"),
