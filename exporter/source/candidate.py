@@ -18,6 +18,7 @@ from exporter.formats.deployed import Deployed
 from exporter.formats.program import capture_program
 from exporter.rows.draws import ranges_of
 from exporter.rows.sample import sample_inside
+from exporter.source.training import refuse_training_answers, refuse_training_layers
 from exporter.truth.chain import find_layers, refuse_aborting, refuse_training
 from exporter.truth.derived import derive
 from exporter.truth.enclosure import rows_with_all
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from exporter.truth.truth import Truth
     from runtime.schema import Float32Matrix, Schema
     from trainer.run import Run
+
+_COMPARED = 256  # rows that are answered in the mode that a module came in, too
 
 
 @dataclass(frozen=True)
@@ -130,23 +133,25 @@ def candidate_of_module(
         The candidate; it holds a copy of the module, on the CPU.
 
     Raises:
-        UsageError: when the module is in training mode, cannot be captured, or does not answer
-            each row for itself.
+        UsageError: when the module is in training mode and does something else there, cannot be
+            captured, or does not answer each row for itself.
         SchemaError: when it does not lead from the schema's features to its classes, or the test
             rows do not fit the schema.
         ParityError: when a weight is NaN or infinite.
     """
-    model = copy.deepcopy(model).cpu().requires_grad_(requires_grad=False)
-    _refuse_training(model)
-    model.eval()
+    brought = copy.deepcopy(model).cpu().requires_grad_(requires_grad=False)
+    refuse_training_layers(brought)
+    model = copy.deepcopy(brought).eval()
     _check_dtypes(model)
     program = capture_program(Deployed(model), schema)
     refuse_aborting(program)
     refuse_training(program)
     _check_shapes(model, schema, test)
-    layers = find_layers(program)
     ranges = ranges_of(schema)
-    truth = derive(layers) if layers else measure(model, program, sample_inside(ranges), ranges)
+    sample = sample_inside(ranges)
+    refuse_training_answers(brought, model, sample[-_COMPARED:])
+    layers = find_layers(program)
+    truth = derive(layers) if layers else measure(model, program, sample, ranges)
     versions = {package: metadata.version(package) for package in ("torch", "numpy")}
     return Candidate(
         name=name,
@@ -157,23 +162,6 @@ def candidate_of_module(
         provenance=Provenance(seed=None, data_digest=None, configuration={}, versions=versions),
         test=test,
     )
-
-
-def _refuse_training(model: nn.Module) -> None:
-    """Refuse layers that would do something else once they are in evaluation mode."""
-    kinds = (torch.nn.modules.dropout._DropoutNd, torch.nn.modules.batchnorm._BatchNorm)  # noqa: SLF001 - torch has no public name for all of them
-    dropping = (torch.nn.RNNBase, torch.nn.MultiheadAttention)  # where they are told to
-    training = [
-        f"{name or 'the model'} ({type(module).__name__})"
-        for name, module in model.named_modules()
-        if module.training
-        and (isinstance(module, kinds) or (isinstance(module, dropping) and module.dropout))
-    ]
-    if training:
-        raise UsageError(
-            f"the model is in training mode: {', '.join(training[:3])}"
-            f"{' …' if len(training) > 3 else ''}; call eval() before it is exported"  # noqa: PLR2004 - enough to find them
-        )
 
 
 def _check_dtypes(model: nn.Module) -> None:

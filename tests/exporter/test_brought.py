@@ -395,6 +395,17 @@ def test_layers_that_end_the_process_are_refused(
         export_model(model, SCHEMA, tmp_path / "out", plan=QUICK)
 
 
+class Reading(Scored):
+    """Looks itself whether it is being trained."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.change(self.linear, features) if self.training else self.linear(features)
+
+
+def fail(*_: object) -> torch.Tensor:
+    raise ValueError("no targets given")
+
+
 TRAINING = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
 REFUSED: dict[str, tuple[nn.Module, type[OnnxferryError], str]] = {
     "dropout in training mode": (
@@ -408,6 +419,21 @@ REFUSED: dict[str, tuple[nn.Module, type[OnnxferryError], str]] = {
         r"training mode: attention \(MultiheadAttention\); call eval\(\)",
     ),
     "batch norm in training mode": (TRAINING, UsageError, r"training mode: 1 \(BatchNorm1d\)"),
+    "dropout as a function, in training mode": (
+        Reading(lambda linear, x: nn.functional.dropout(linear(x), 0.1)),
+        UsageError,
+        r"training mode, and answers otherwise in evaluation mode: call eval\(\)",
+    ),
+    "other answers in training mode": (
+        Reading(lambda linear, x: (linear(x), x)),  # type: ignore[return-value, arg-type]
+        UsageError,
+        r"training mode, and answers otherwise in evaluation mode: call eval\(\)",
+    ),
+    "no answer in training mode": (
+        Reading(fail),
+        UsageError,
+        r"training mode and cannot answer there: no targets given; call eval\(\)",
+    ),
     "dropout as a function": (
         Scored(lambda linear, x: nn.functional.dropout(linear(x), 0.5, training=True)),
         UsageError,
@@ -449,6 +475,11 @@ REFUSED: dict[str, tuple[nn.Module, type[OnnxferryError], str]] = {
         UsageError,
         "cannot answer some rows: index .* out of .*; it has to answer any numbers",
     ),
+    "rows inside that cannot be looked up": (
+        Scored(lambda linear, x: linear(x) + torch.eye(2, 4, dtype=x.dtype)[x[:, 0].long() + 3]),
+        UsageError,
+        "cannot answer some rows: index .* out of .*|cannot be run in float64.*index",
+    ),
     "other features": (nn.Linear(2, 4), UsageError, "rows of 3 features"),
     "other classes": (nn.Linear(3, 5), SchemaError, r"shape \(2, 5\); the schema has 4 classes"),
     "a tuple": (
@@ -474,6 +505,16 @@ def test_models_that_cannot_be_deployed_are_refused(
         export_model(model, SCHEMA, tmp_path / "out", plan=QUICK)
     assert not (tmp_path / "out").exists()
     assert capfd.readouterr() == ("", "")
+
+
+def test_training_mode_that_makes_no_difference_is_accepted() -> None:
+    """Also where the mode is looked at; the numbers that are drawn next stay the same."""
+    for model in (Reading(lambda linear, x: linear(x)), Attending()):
+        if isinstance(model, Attending):
+            model.attention.dropout = 0.0
+        before = torch.get_rng_state()
+        assert candidate_of_module(model, SCHEMA, name="mine").truth.tolerance
+        assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_nothing_of_the_model_is_changed(tmp_path: Path) -> None:
