@@ -177,8 +177,14 @@ def _check_dtypes(model: nn.Module) -> None:
 
 
 def _check_shapes(model: nn.Module, schema: Schema, test: Labelled | None) -> None:
-    with torch.inference_mode():
-        logits = model(torch.zeros(2, schema.n_features))  # (2, classes)
+    try:
+        with torch.inference_mode():
+            logits = model(torch.zeros(2, schema.n_features))  # (2, classes)
+    except Exception as exc:  # whatever a module raises
+        raise UsageError(
+            f"the model cannot answer rows of zeros: {exc}; it has to answer any numbers, those "
+            "outside the ranges too"
+        ) from exc
     if logits.shape != (2, schema.n_classes) or logits.dtype != torch.float32:
         raise SchemaError(
             f"for 2 rows of {schema.n_features} features the model answers {logits.dtype} of "
