@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -18,6 +17,7 @@ import numpy as np
 from runtime.choices import ProviderChoice
 from runtime.errors import ArtifactError, UnavailableError, UsageError
 from runtime.onnx_file import refuse_external_data
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -43,8 +43,7 @@ _BUILDS = ("onnxruntime", "onnxruntime-gpu")
 _LOG_FATAL = 4  # onnxruntime prints nothing of its own: we report what happened
 
 
-@dataclass(frozen=True, slots=True)
-class Outputs:
+class Outputs(Value, frozen=True):
     """What the model answers for a batch.
 
     Attributes:
@@ -218,8 +217,7 @@ def _choose(ort: ModuleType, choice: ProviderChoice) -> tuple[Provider, str]:
     return "cuda", "asked for"
 
 
-@dataclass(frozen=True, slots=True)
-class _Obstacle:
+class _Obstacle(Value, frozen=True):
     """Why a provider cannot run, and what to do about it."""
 
     what: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from runtime.errors import SchemaError, UsageError
 from runtime.files.atomic import STANDARD_STREAM

@@ -6,7 +6,6 @@ its format and its encoding. Raises ``DataError`` where the content is something
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runtime.tables.stored import magic
@@ -21,14 +20,14 @@ from runtime.tables.stored.formats import (
 )
 from runtime.tables.stored.sources import PeekedSource
 from runtime.tables.stored.transcoding import TranscodedSource
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from runtime.tables.delimited.csv_reader import Source
     from runtime.tables.stored.sources import CountedSource
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Value, frozen=True):
     """A table whose format is known.
 
     Attributes:
