@@ -67,6 +67,12 @@ def split_bytes(data: bytes, bounds: npt.NDArray[np.int32]) -> pa.Array:
     )
 
 
+def number_values(array: pa.Array) -> npt.NDArray[Any]:
+    """View numbers without nulls as ``(rows,)`` of numpy's same type."""
+    values = np.frombuffer(array.buffers()[1] or b"", dtype=array.type.to_pandas_dtype())
+    return values[array.offset : array.offset + len(array)]
+
+
 def float64_values(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
     """View a column as numbers.
 

@@ -18,7 +18,7 @@ import runpy, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 runpy.run_module("runtime", run_name="__main__", alter_sys=True)
 """
-ROWS = b"1.5,2.5\n" * 250_000 + b"x,1\n"  # more than a pipe holds: once written, most was read
+ROWS = b"1.5,2.5\n" * 500_000 + b"x,1\n"  # more than a pipe holds: once written, most was read
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from runtime.tables.arrow import binary_array, binary_scalar, bool_array
+from runtime.tables.arrow import binary_array, binary_scalar, bool_array, number_values
 from runtime.tables.delimited.csv_table import CsvBlock
 from runtime.tables.delimited.csv_writer import (
     encode_cell,
@@ -21,10 +21,14 @@ from runtime.tables.delimited.csv_writer import (
     join_fields,
 )
 from runtime.tables.delimited.dialect import COMMA, Dialect
+from runtime.tables.delimited.digits import MOST_LABELS, SMALLEST, LabelledDigits
 from runtime.tables.text_cells import as_text, unpack_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy as np
+    import numpy.typing as npt
 
     from runtime.scoring.answers import Answers
     from runtime.scoring.endpoints import Sink
@@ -88,15 +92,14 @@ class CsvOutput:
 
     def _framed(self, labels: pa.DictionaryArray) -> pa.Array:
         """Write labels with delimiters on both sides, once a class."""
-        sign = self._dialect.delimiter
-        left = sign if self._columns_before else b""
-        cells = [encode_cell(name, self._dialect) for name in labels.dictionary.to_pylist()]
-        framed = binary_array([left + cell + sign for cell in cells])
-        return framed.take(labels.indices).fill_null(binary_scalar(left + sign))
+        framed = binary_array(self._frames(labels.dictionary.to_pylist()))
+        (nothing,) = self._frames([""])
+        return framed.take(labels.indices).fill_null(binary_scalar(nothing))
 
-    @property
-    def _columns_before(self) -> bool:
-        return len(self._columns) > 0
+    def _frames(self, names: Sequence[str]) -> list[bytes]:
+        sign = self._dialect.delimiter
+        left = sign if len(self._columns) > 0 else b""
+        return [left + encode_cell(name, self._dialect) + sign for name in names]
 
     def _added(self, column: pa.Array) -> pa.Array:
         """Write a new column's cells: probabilities, or packed text."""
@@ -129,10 +132,35 @@ class CsvAppend(CsvOutput):
         """
         header = table.header
         self._sink, self._table, self._dialect = sink, table, header.dialect
+        self._digits: LabelledDigits | None = None
         self._columns = range(len(header.columns))
         sign = header.dialect.delimiter
         added = b"".join(sign + encode_cell(name, header.dialect) for name in names)
         sink.write(header.text + added)
+
+    def encode(self, block: Block, answers: Answers) -> memoryview:
+        """Write the records that stay with their answers, the plain ones by looking them up."""
+        probability = self._plain_probability(answers)
+        if probability is None:
+            return super().encode(block, answers)
+        labels = answers.columns[0]
+        if self._digits is None:  # two threads may do it twice: no harm
+            self._digits = LabelledDigits(self._frames(labels.dictionary.to_pylist()))
+        (records,) = self._records(block, answers)
+        return self._digits.append(records, number_values(labels.indices), probability)
+
+    def _plain_probability(self, answers: Answers) -> npt.NDArray[np.float32] | None:
+        """Look for a label and a probability alone, all there and in reach of the tables."""
+        labels, probability, *others = answers.columns
+        if (
+            others
+            or probability.null_count
+            or self._dialect.decimal != "."
+            or len(labels.dictionary) > MOST_LABELS
+        ):
+            return None
+        values = number_values(probability)
+        return values if len(values) and values.min() >= SMALLEST else None
 
     def _records(self, block: Block, answers: Answers) -> list[pa.Array]:
         if not isinstance(block, CsvBlock):
