@@ -8,8 +8,9 @@ for is not what would run.
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -198,7 +199,14 @@ def is_installed(distribution: str) -> bool:
         Whether its folder is there; importlib.metadata takes 40 ms to load, at every start.
     """
     prefix = distribution.replace("-", "_") + "-"
-    return any(any(Path(folder).glob(f"{prefix}*.dist-info")) for folder in sys.path)
+    for folder in sys.path:
+        with suppress(OSError):
+            if any(
+                name.startswith(prefix) and name.endswith(".dist-info")
+                for name in os.listdir(folder or os.curdir)  # noqa: PTH208 - a fifth of glob's time
+            ):
+                return True
+    return False
 
 
 def _choose(ort: ModuleType, choice: ProviderChoice) -> tuple[Provider, str]:

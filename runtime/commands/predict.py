@@ -5,9 +5,7 @@ In: parsed options. Out: a ``Summary``, and what is said of it. Raises what scor
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import shlex
 import sys
 from typing import TYPE_CHECKING
 
@@ -26,7 +24,11 @@ if TYPE_CHECKING:
 
 def split_names(text: str | None) -> tuple[str, ...] | None:
     """Split a list of column names; names with commas are quoted as in CSV."""
-    return None if text is None else tuple(next(csv.reader([text]), []))
+    if text is None:
+        return None
+    import csv
+
+    return tuple(next(csv.reader([text]), []))
 
 
 def is_for_a_look(source: Path, *, wants_all: bool) -> bool:
@@ -45,6 +47,8 @@ def look(predictor: Predictor, source: Path, options: Options) -> str:
     Returns:
         A table for the terminal, and how to save everything.
     """
+    import shlex
+
     from runtime.scoring.first_rows import score_first
     from runtime.screen.preview import PREVIEW_ROWS, describe_preview
 

@@ -22,7 +22,6 @@ from runtime.files.destinations import (
     resolve,
     writing,
 )
-from runtime.files.folders import atomic_folder, staged_files
 from runtime.files.partials import partial_file
 from runtime.files.renames import publish
 from runtime.value import Value
@@ -35,9 +34,7 @@ __all__ = [
     "STANDARD_STREAM",
     "atomic_file",
     "atomic_files",
-    "atomic_folder",
     "is_special",
-    "staged_files",
     "writing",
 ]
 

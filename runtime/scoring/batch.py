@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.errors import DataError, UsageError
-from runtime.files.atomic import STANDARD_STREAM, staged_files
+from runtime.files.atomic import STANDARD_STREAM
+from runtime.files.folders import staged_files
 from runtime.manifest import to_json
 from runtime.monitoring.monitor import Monitor
 from runtime.scoring.endpoints import WILDCARDS, Sink, open_sinks, refuse_same

@@ -5,7 +5,6 @@ In: counts from ``runtime.scoring.score``. Out: a ``Summary``, its JSON. No erro
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -87,4 +86,6 @@ class Summary:
 
     def to_json(self) -> bytes:
         """Write one indented JSON object for ``--summary``; plain ASCII, as paths may be any."""
+        import json
+
         return json.dumps(self.values(), indent=2).encode() + b"\n"

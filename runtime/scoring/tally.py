@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Self
 from runtime.errors import BadRowsError
 from runtime.scoring.endpoints import describe_loss, source_name
 from runtime.tables.cells import NOT_A_NUMBER
-from runtime.tables.delimited.number_hints import number_hint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,6 +144,8 @@ class Tally:
 
     def _describe_bad(self) -> str:
         """List the first bad rows and say which options would go on."""
+        from runtime.tables.delimited.number_hints import number_hint
+
         counts = f"{self.rejected} of {self.rows} rows cannot be scored"
         lines = [f"{self.where}: {counts}; {self.consequence}"]
         for row in self.first:
