@@ -9,7 +9,6 @@ computed at export, ``UnavailableError`` for a provider that is not there and ``
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
@@ -23,6 +22,7 @@ from runtime.manifest import GOLDEN, MANIFEST, ONNX_MODEL, Manifest, signature_o
 from runtime.schema import Float32Matrix, Schema, to_float32
 from runtime.scoring.options import DEFAULTS
 from runtime.session import Outputs, Session, engine_version
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,8 +37,7 @@ Frame = TypeVar("Frame")
 SCHEMA_KEY = "onnxferry.schema"
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(Value, frozen=True):
     """Answers for a batch of rows.
 
     Attributes:

@@ -5,9 +5,10 @@ In: parsed options. Out: a ``Summary``, and what is said of it. Raises what scor
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from runtime import console
 from runtime.errors import UsageError
@@ -97,7 +98,7 @@ def tell(summary: Summary, out: Path, saved: Path | None, *, profile: bool, as_j
         profile: show the stages too.
         as_json: one JSON object, on stdout unless the rows went there.
     """
-    shown = summary if profile else dataclasses.replace(summary, stages={})
+    shown = summary if profile else replace(summary, stages={})
     if saved == STANDARD_STREAM:
         raise UsageError("--summary names a file; --json prints the same")
     if saved:
