@@ -9,7 +9,6 @@ computed at export, ``UnavailableError`` for a provider that is not there and ``
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
@@ -33,6 +32,7 @@ from runtime.onnx_file import read_versions
 from runtime.schema import Float32Matrix, Schema, to_float32
 from runtime.scoring.options import DEFAULTS
 from runtime.session import Outputs, Session, engine_version
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,8 +45,7 @@ if TYPE_CHECKING:
 Frame = TypeVar("Frame")
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(Value, frozen=True):
     """Answers for a batch of rows.
 
     Attributes:

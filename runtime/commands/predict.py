@@ -5,11 +5,10 @@ In: parsed options. Out: a ``Summary``, and what is said of it. Raises what scor
 
 from __future__ import annotations
 
-import csv
-import dataclasses
-import shlex
 import sys
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from runtime import console
 from runtime.errors import UsageError
@@ -26,7 +25,11 @@ if TYPE_CHECKING:
 
 def split_names(text: str | None) -> tuple[str, ...] | None:
     """Split a list of column names; names with commas are quoted as in CSV."""
-    return None if text is None else tuple(next(csv.reader([text]), []))
+    if text is None:
+        return None
+    import csv
+
+    return tuple(next(csv.reader([text]), []))
 
 
 def is_for_a_look(source: Path, *, wants_all: bool) -> bool:
@@ -45,6 +48,8 @@ def look(predictor: Predictor, source: Path, options: Options) -> str:
     Returns:
         A table for the terminal, and how to save everything.
     """
+    import shlex
+
     from runtime.scoring.first_rows import score_first
     from runtime.screen.preview import PREVIEW_ROWS, describe_preview
 
@@ -93,7 +98,7 @@ def tell(summary: Summary, out: Path, saved: Path | None, *, profile: bool, as_j
         profile: show the stages too.
         as_json: one JSON object, on stdout unless the rows went there.
     """
-    shown = summary if profile else dataclasses.replace(summary, stages={})
+    shown = summary if profile else replace(summary, stages={})
     if saved == STANDARD_STREAM:
         raise UsageError("--summary names a file; --json prints the same")
     if saved:

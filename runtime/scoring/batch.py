@@ -10,17 +10,18 @@ import dataclasses
 import glob
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.errors import DataError, UsageError
-from runtime.files.atomic import STANDARD_STREAM, staged_files
+from runtime.files.atomic import STANDARD_STREAM
+from runtime.files.folders import staged_files
 from runtime.manifest import to_json
 from runtime.monitoring.monitor import Monitor
 from runtime.scoring.endpoints import WILDCARDS, Sink, open_sinks, refuse_same
 from runtime.scoring.options import DEFAULTS, Options
 from runtime.scoring.score import Job, score_into
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
     Announce = Callable[[Path, int, int], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Value, frozen=True):
     """What was done with many tables.
 
     Attributes:

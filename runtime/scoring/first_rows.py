@@ -6,7 +6,6 @@ what ``score_file`` raises for a file that is no table and for columns that do n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from runtime.scoring.score import answer_block
 from runtime.tables.columnar.arrow_output import as_batch, output_schema
 from runtime.tables.opening import choose_columns, open_table
 from runtime.tables.text_cells import as_text
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from runtime.scoring.options import Options
 
 
-@dataclass(frozen=True, slots=True)
-class FirstRows:
+class FirstRows(Value, frozen=True):
     """Rows as text.
 
     Attributes:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ from runtime.tables.delimited.csv_writer import REJECTS_HEADER, encode_record, e
 from runtime.tables.opening import choose_columns, open_table
 from runtime.tables.table import Fault
 from runtime.tables.writing import choose_format, open_output
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -89,8 +89,7 @@ def score_file(
     return summary
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Value, frozen=True):
     """One table to score.
 
     Attributes:
@@ -190,8 +189,7 @@ def answer_block(predictor: Predictor, block: Block, parsed: Parsed) -> tuple[Pa
     return parsed.without(block, answered, Fault(NO_ANSWER)), outputs.take(answered)
 
 
-@dataclass(frozen=True, slots=True)
-class _Scored:
+class _Scored(Value, frozen=True):
     """A block that was scored: ``piece`` is what to write, None where nothing is."""
 
     block: Block
@@ -204,8 +202,7 @@ class _Scored:
     clock: Clock
 
 
-@dataclass(frozen=True, slots=True)
-class _Scorer:
+class _Scorer(Value, frozen=True):
     """Scores a block, in any thread."""
 
     predictor: Predictor

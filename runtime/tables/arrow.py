@@ -44,7 +44,8 @@ def binary_array(values: Sequence[bytes]) -> pa.Array:
 
 def text_array(values: Sequence[str]) -> pa.Array:
     """Lay texts end to end as a string Arrow array."""
-    return binary_array([value.encode() for value in values]).cast(pa.string())
+    array = binary_array([value.encode() for value in values])
+    return pa.Array.from_buffers(pa.string(), len(array), array.buffers())
 
 
 def binary_scalar(value: bytes) -> pa.Scalar:

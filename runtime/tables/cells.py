@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from runtime.tables.arrow import float64_values, number_array
 from runtime.tables.delimited.dialect import COMMA, Dialect
@@ -49,6 +48,8 @@ def parse_numbers(cells: pa.ChunkedArray, decimal: Decimal = ".") -> npt.NDArray
     Returns:
         ``(rows,)`` float64; NaN for every cell that is not a number.
     """
+    import pyarrow.compute as pc
+
     is_number = pc.match_substring_regex(cells, rf"\A{_NUMBER[decimal]}\z")
     text = pc.if_else(is_number, cells, pa.nulls(1, pa.binary())[0]).cast(pa.string())
     if decimal != ".":

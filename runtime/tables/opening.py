@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from runtime.errors import SchemaError, UsageError
 from runtime.files.atomic import STANDARD_STREAM
@@ -125,6 +125,8 @@ def _arrow_table(file: pa.NativeFile, kind: Kind, where: str) -> Table:
 @contextmanager
 def _seekable(source: Path, opened: Opened, where: str) -> Iterator[pa.NativeFile]:
     """Give a file that can be read anywhere; what comes through a pipe is put on the disk."""
+    import tempfile
+
     import pyarrow as pa
 
     if source != STANDARD_STREAM and source.is_file():

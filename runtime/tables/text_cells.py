@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
 import pyarrow as pa
-import pyarrow.compute as pc
 
 
 def as_text(column: pa.Array) -> pa.Array:
@@ -26,6 +23,8 @@ def as_text(column: pa.Array) -> pa.Array:
     if pa.types.is_nested(kind):
         column = pa.array([_as_json(value) for value in column.to_pylist()], pa.string())
     elif not pa.types.is_string(kind):
+        import pyarrow.compute as pc
+
         column = pc.cast(column, pa.string() if not _is_bytes(kind) else pa.binary())
     return column.cast(pa.binary())
 
@@ -41,6 +40,8 @@ def _is_bytes(kind: pa.DataType) -> bool:
 def _as_json(value: object) -> str | None:
     if value is None:
         return None
+    import json
+
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
 
 

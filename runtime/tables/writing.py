@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from runtime.files.atomic import STANDARD_STREAM, writing
 from runtime.scoring.endpoints import Sink

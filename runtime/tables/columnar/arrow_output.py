@@ -6,7 +6,6 @@ knows only text), then the new ones. Raises ``DataError`` for text that is no UT
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
@@ -15,6 +14,7 @@ from runtime.errors import DataError
 from runtime.files.atomic import writing
 from runtime.tables.arrow import bool_array, text_array
 from runtime.tables.text_cells import unpack_text
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -187,8 +187,7 @@ def _cast(column: pa.Array, field: pa.Field, first_record: int) -> pa.Array:
         ) from exc
 
 
-@dataclass(frozen=True, slots=True)
-class _Encoding:
+class _Encoding(Value, frozen=True):
     """How columns are written.
 
     Attributes:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -17,6 +16,7 @@ import pyarrow as pa
 from runtime.errors import DataError
 from runtime.tables.columnar.arrow_cells import check_types, find_faults, read_matrix
 from runtime.tables.table import BadRow, Fault, Parsed
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 BATCH = 65_536  # rows: enough to fill the engine, and every batch of the proof fits
 
 
-@dataclass(frozen=True, slots=True)
-class ArrowBlock:
+class ArrowBlock(Value, frozen=True):
     """Consecutive rows of typed columns; see ``runtime.tables.table.Block``.
 
     Attributes:

@@ -7,7 +7,6 @@ cells as in every format; its doubtful records are read with care, one by one.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +29,7 @@ from runtime.tables.json_lines.json_decode import (
 from runtime.tables.json_lines.json_keys import find_repeats
 from runtime.tables.json_lines.json_record import read_members, unescape
 from runtime.tables.table import Fault
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,8 +41,7 @@ if TYPE_CHECKING:
 _NEGATIVE_ZERO = re.compile(rb"-0(?![.eE0-9])")  # an integer, for msgspec one without a sign
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(Value, frozen=True):
     """The values of some keys in a block's records.
 
     Attributes:

@@ -7,7 +7,6 @@ that name already.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +19,7 @@ from runtime.tables.json_lines.json_cells import read_tokens
 from runtime.tables.json_lines.json_encode import encode_values
 from runtime.tables.json_lines.json_keys import encode_text, may_have
 from runtime.tables.json_lines.lines import BLANKS
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,8 +34,7 @@ TEXT_KEY = "text"
 _OPEN, _SPACE, _TAB = b"{ \t"
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
+class _Rows(Value, frozen=True):
     """Records that are all objects, as they are about to be extended.
 
     Attributes:

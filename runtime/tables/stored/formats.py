@@ -6,11 +6,11 @@ that is no format, ``DataError`` for content that is another format than the one
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from runtime.errors import DataError, UsageError
 from runtime.tables.stored import magic
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,8 +52,7 @@ _FOREIGN: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
+class Format(Value, frozen=True):
     """How a table is stored.
 
     Attributes:

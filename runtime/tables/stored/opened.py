@@ -6,11 +6,9 @@ its format and its encoding. Raises ``DataError`` where the content is something
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runtime.tables.stored import magic
-from runtime.tables.stored.compression import expand
 from runtime.tables.stored.encodings import UTF_8, Encoding, recognise
 from runtime.tables.stored.formats import (
     Format,
@@ -20,15 +18,14 @@ from runtime.tables.stored.formats import (
     kind_of_content,
 )
 from runtime.tables.stored.sources import PeekedSource
-from runtime.tables.stored.transcoding import TranscodedSource
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from runtime.tables.delimited.csv_reader import Source
     from runtime.tables.stored.sources import CountedSource
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Value, frozen=True):
     """A table whose format is known.
 
     Attributes:
@@ -66,6 +63,8 @@ def open_table(
     if stored:
         check_stored(head, stored, where=where)
     if compression:
+        from runtime.tables.stored.compression import expand
+
         peeked = PeekedSource(expand(peeked, compression, where=where), where=where)
         head = peeked.peek()
     if not stored:
@@ -79,5 +78,7 @@ def open_table(
     check_text(head, stored, where=where, encoding=encoding)
     known = recognise(head, encoding, where=where)
     if known.is_wide:
+        from runtime.tables.stored.transcoding import TranscodedSource
+
         return Opened(TranscodedSource(peeked, known, where=where), stored, known)
     return Opened(peeked, stored, known)
