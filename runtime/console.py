@@ -82,6 +82,8 @@ def as_json(values: Mapping[str, object]) -> str:
 
 def indented_json(content: bytes) -> str:
     """Write JSON on many lines, in plain ASCII likewise: DEL and the codes after it are legal."""
+    import json
+
     return json.dumps(json.loads(content), indent=2)
 
 

@@ -159,7 +159,7 @@ def npy(header: str, content: bytes = b"") -> bytes:
 def packed(golden: Golden) -> bytes:
     """The archive as ``np.savez_compressed`` writes it."""
     buffer = io.BytesIO()
-    arrays: dict[str, Any] = {name: getattr(golden, name) for name in Golden.__slots__}
+    arrays: dict[str, Any] = {name: getattr(golden, name) for name in Golden.__struct_fields__}
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
 
