@@ -10,12 +10,12 @@ import dataclasses
 import glob
 import os
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from runtime.errors import DataError, UsageError
+from runtime.errors import DataError, SchemaError, UsageError
 from runtime.files.atomic import STANDARD_STREAM, staged_files
 from runtime.manifest import to_json
 from runtime.monitoring.monitor import Monitor
@@ -25,7 +25,7 @@ from runtime.scoring.score import Job, score_into
 from runtime.tables.stored.formats import stem_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from runtime.predictor import Predictor
     from runtime.scoring.summary import Summary
@@ -130,7 +130,8 @@ def score_files(
                     stream = stack.enter_context(open_file(path.relative_to(out)))
                     return Sink(str(path), stream)
 
-                summaries[name] = score_into(predictor, job, open_sink)
+                with _naming(root / name):
+                    summaries[name] = score_into(predictor, job, open_sink)
             monitor.records_before += summaries[name].rows
         if options.drift and monitor.drift:
             sink = open_beside(options.drift)
@@ -140,6 +141,17 @@ def score_files(
     if options.bad_rows == "reject":
         total = dataclasses.replace(total, rejects=_beside(out / "**" / "*", options))
     return Batch(total, summaries)
+
+
+@contextmanager
+def _naming(table: Path) -> Iterator[None]:
+    """Say of which table's columns an error speaks: there are others."""
+    try:
+        yield
+    except SchemaError as exc:
+        if str(table) in str(exc):
+            raise
+        raise SchemaError(f"{table}: {exc}") from exc
 
 
 def _add_up(summaries: Sequence[Summary], monitor: Monitor) -> Summary:
@@ -174,6 +186,15 @@ def _plan(
     root: Path, tables: Sequence[Path], out: Path, options: Options
 ) -> dict[Path, tuple[Path, Path | None]]:
     """Name the output and the list of rejects of every table, before the first is read.
+
+    Args:
+        root: the folder that is mirrored.
+        tables: in it.
+        out: the folder to write.
+        options: of the scoring.
+
+    Returns:
+        Both, by table.
 
     Raises:
         UsageError: when an output is another output, or one of the tables.
