@@ -126,8 +126,8 @@ def predict(
         console.show(command.look(predictor, file, options))
         return
     out = out or STANDARD_STREAM
-    done = command.score(predictor, file, out, options)
-    command.tell(done, out, summary, profile=profile, as_json=as_json)
+    done = command.score(predictor, file, out, options, saved=summary, profile=profile)
+    command.tell(done, out, profile=profile, as_json=as_json)
 
 
 @app.command()

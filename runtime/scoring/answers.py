@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 LABEL = pa.dictionary(pa.int32(), pa.string())
 REASON = pa.dictionary(pa.int32(), pa.binary())  # see ``pack_text``
 PROBABILITY = pa.float32()
+REASON_NAME = "reason"
 
 
 class Answers(Value, frozen=True):
@@ -72,7 +73,7 @@ class NewColumns:
         if proba:
             kinds |= {f"probability_{name}": PROBABILITY for name in schema.classes}
         if keep_bad:
-            kinds["reason"] = REASON
+            kinds[REASON_NAME] = REASON
         self.fields = tuple(pa.field(prefix + name, kind) for name, kind in kinds.items())
         if again := [name for name in self.names if name in taken]:
             raise SchemaError(

@@ -21,7 +21,7 @@ from runtime.scoring.options import DEFAULTS, Options
 from runtime.scoring.ordered import map_ordered
 from runtime.scoring.summary import Summary
 from runtime.scoring.tally import Clock, Tally
-from runtime.tables.arrow import bool_array
+from runtime.tables.arrow import keep_rows
 from runtime.tables.delimited.csv_writer import REJECTS_HEADER, encode_record, encode_rejects
 from runtime.tables.opening import choose_columns, open_table
 from runtime.tables.table import Fault
@@ -233,7 +233,7 @@ class _Scorer(Value, frozen=True):
         if not self.truth:
             return None
         cells = block.select(self.truth).column(0)
-        return cells if parsed.good is None else cells.filter(bool_array(parsed.good))
+        return cells if parsed.good is None else keep_rows(cells, parsed.good)
 
 
 def _run(

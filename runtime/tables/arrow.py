@@ -88,6 +88,24 @@ def float64_values(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
     return values[array.offset : array.offset + len(array)]
 
 
+def keep_rows(column: pa.Array, kept: npt.NDArray[np.bool_]) -> pa.Array:
+    """Take some rows of a column.
+
+    Args:
+        column: ``(rows,)`` of any type; Arrow's own filter lacks views, run ends and lists of them.
+        kept: ``(rows,)`` bool.
+
+    Returns:
+        ``(rows kept,)`` of the same type.
+    """
+    try:
+        return column.filter(bool_array(kept))
+    except pa.ArrowNotImplementedError:
+        edges = np.flatnonzero(np.diff(kept, prepend=False, append=False)).tolist()
+        runs = [column.slice(at, end - at) for at, end in zip(edges[::2], edges[1::2], strict=True)]
+        return pa.concat_arrays(runs or [column.slice(0, 0)])
+
+
 def whole_bytes(array: pa.Array) -> memoryview:
     """View the values of a binary array end to end."""
     bounds = np.frombuffer(array.buffers()[1], dtype=np.int32)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from runtime.errors import SchemaError, UsageError
-from runtime.files.atomic import STANDARD_STREAM
+from runtime.files.atomic import STANDARD_STREAM, writing
 from runtime.scoring.endpoints import open_source, source_name
 from runtime.tables.delimited.csv_reader import CsvReader
 from runtime.tables.delimited.csv_table import CsvTable
@@ -83,6 +84,8 @@ def choose_columns(
     """
     if wanted is None:
         return tuple(range(len(columns)))
+    if doubled := [name for name, count in Counter(wanted).items() if count > 1]:
+        raise SchemaError(f"{option} names {doubled[0]!r} more than once")
     for name in wanted:
         if columns.count(name) != 1:
             found = "no column" if name not in columns else f"{columns.count(name)} columns"
@@ -137,7 +140,9 @@ def _seekable(source: Path, opened: Opened, where: str) -> Iterator[pa.NativeFil
         while (piece := opened.source.read(_SPOOL)) != b"":
             if piece is None:
                 raise not_waiting(where)
-            stored.write(piece)
-        stored.seek(0)
+            with writing(f"a temporary file in {tempfile.gettempdir()}"):
+                stored.write(piece)
+        with writing(f"a temporary file in {tempfile.gettempdir()}"):
+            stored.seek(0)
         with pa.PythonFile(stored, "r") as file:
             yield file

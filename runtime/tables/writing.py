@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from runtime.scoring.answers import NewColumns
     from runtime.scoring.options import Options
+    from runtime.tables.columnar.arrow_output import ArrowOutput
     from runtime.tables.output import Output
     from runtime.tables.table import Table
 
@@ -70,7 +71,12 @@ def open_output(
         What the blocks are written to.
     """
     if stored.kind in {"parquet", "arrow"}:
-        yield _arrow_output(sink, stored.kind, table, carried, columns)
+        typed = _arrow_output(sink, stored.kind, table, carried, columns)
+        try:
+            yield typed
+        except BaseException:
+            typed.abandon()
+            raise
         return
     source = table.header.dialect if isinstance(table, CsvTable) else COMMA
     with writing(sink.name), storing(sink.stream, stored, source.encoding) as stream:
@@ -116,7 +122,7 @@ def _choose_dialect(
 
 def _arrow_output(
     sink: Sink, kind: str, table: Table, carried: Sequence[int], columns: NewColumns
-) -> Output[Any]:
+) -> ArrowOutput:
     import pyarrow as pa
 
     from runtime.tables.columnar.arrow_output import (
@@ -132,7 +138,7 @@ def _arrow_output(
         typed.schema.field(at) if typed else pa.field(table.columns[at], pa.string())
         for at in carried
     ]
-    schema = output_schema(fields, columns.fields)
+    schema = output_schema(fields, columns.fields, typed.schema.metadata if typed else None)
     if kind == "parquet":
         metadata = typed.parquet_metadata if typed else None
         return ArrowOutput(sink, ParquetWriter(sink, schema, metadata), schema, carried)

@@ -73,16 +73,15 @@ def find_faults(
     faults: dict[int, Fault] = {}
     for row in np.flatnonzero(~usable.all(axis=1)).tolist():
         at = int(np.argmin(usable[row]))
-        faults[row] = _explain(columns[at][row].as_py(), names[at])
+        faults[row] = _explain(_as_bytes(columns[at].slice(row, 1))[0].as_py(), names[at])
     return faults
 
 
 def _as_float64(column: pa.Array) -> npt.NDArray[np.float64]:
     """Read one column: NaN where there is no number."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if _is_text(column.type):
-        return parse_numbers(pa.chunked_array([column.cast(pa.binary())]))
+    column = _as_bytes(column)
+    if pa.types.is_binary(column.type):
+        return parse_numbers(pa.chunked_array([column]))
     numbers = column.cast(pa.float64(), safe=False)
     if numbers.null_count:
         numbers = pc.fill_null(numbers, _NAN)
@@ -90,12 +89,18 @@ def _as_float64(column: pa.Array) -> npt.NDArray[np.float64]:
     return values[numbers.offset : numbers.offset + len(numbers)]
 
 
+def _as_bytes(column: pa.Array) -> pa.Array:
+    """Take the values out of a dictionary, and texts as they are stored: they may not decode."""
+    if pa.types.is_dictionary(column.type):
+        return _as_bytes(column.dictionary).take(column.indices)
+    return column.cast(pa.binary()) if _is_text(column.type) else column
+
+
 def _explain(value: object, name: str) -> Fault:
     if value is None:
         return Fault(MISSING, name)
-    if isinstance(value, str | bytes):
-        cell = value.encode(errors="surrogateescape") if isinstance(value, str) else value
-        return Fault(why_bad(cell), name, cell.decode(errors="backslashreplace"))
+    if isinstance(value, bytes):
+        return Fault(why_bad(value), name, value.decode(errors="backslashreplace"))
     number = float(value)  # type: ignore[arg-type]  # a column of numbers
     return Fault(OUT_OF_RANGE if np.isfinite(number) else NOT_FINITE, name, str(value))
 

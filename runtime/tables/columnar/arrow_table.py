@@ -6,7 +6,6 @@ In: a file, or a stream of Arrow batches. Out: blocks of at most ``BATCH`` rows.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -56,6 +55,8 @@ class ArrowBlock(Value, frozen=True):
 
     def report(self, faults: Mapping[int, Fault]) -> tuple[BadRow, ...]:
         """Describe rows that cannot be scored; their text is JSON."""
+        from runtime.tables.json_lines.json_encode import encode_records
+
         return tuple(
             BadRow(
                 record=self.first_record + index,
@@ -63,7 +64,7 @@ class ArrowBlock(Value, frozen=True):
                 column=fault.column,
                 value=fault.value,
                 reason=fault.reason,
-                text=_as_json(self.batch.slice(index, 1)),
+                text=bytes(encode_records(self.batch.slice(index, 1))).rstrip(b"\n"),
             )
             for index, fault in faults.items()
         )
@@ -144,7 +145,7 @@ class ArrowTable:
                     block = ArrowBlock(whole.slice(start, BATCH), record, places)
                     yield block
                     record += len(block)
-        except (pa.ArrowInvalid, OSError) as exc:
+        except (pa.ArrowException, OSError) as exc:
             raise DataError(
                 f"{self._where} is damaged after record {record - 1}: {reason_of(exc)}"
             ) from exc
@@ -153,8 +154,3 @@ class ArrowTable:
 def reason_of(error: Exception) -> str:
     """Take the first line of a foreign message."""
     return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def _as_json(row: pa.RecordBatch) -> bytes:
-    values = row.to_pylist()[0]
-    return json.dumps(values, ensure_ascii=False, default=str).encode(errors="surrogateescape")

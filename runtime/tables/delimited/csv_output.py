@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from runtime.tables.arrow import binary_array, binary_scalar, bool_array, number_values
+from runtime.tables.arrow import (
+    binary_array,
+    binary_scalar,
+    bool_array,
+    keep_rows,
+    number_values,
+)
 from runtime.tables.delimited.csv_table import CsvBlock
 from runtime.tables.delimited.csv_writer import (
     encode_cell,
@@ -87,7 +93,7 @@ class CsvOutput:
             columns = block.select(self._columns).columns
         fields = [pa.repeat(_LF, len(answers.columns[0]))]
         for position, column in enumerate(columns):
-            kept = column if answers.kept is None else column.filter(bool_array(answers.kept))
+            kept = column if answers.kept is None else keep_rows(column, answers.kept)
             fields += [self._between(kept)] if position else []
             fields.append(as_cells(kept, self._dialect))
         return fields

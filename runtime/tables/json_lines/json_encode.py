@@ -18,6 +18,7 @@ import pyarrow.types as kinds
 from runtime.tables.arrow import binary_array, binary_scalar, whole_bytes
 from runtime.tables.arrow_text import counts_of, is_list, is_text, join_parts
 from runtime.tables.json_lines.json_keys import encode_text
+from runtime.tables.text_cells import plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,9 +70,9 @@ def _encode_present(values: pa.Array) -> pa.Array:  # noqa: C901, PLR0911 - one 
         return pa.nulls(len(values), pa.binary())
     if kinds.is_floating(kind):
         wide = pc.cast(values, pa.float32()) if kinds.is_float16(kind) else values
-        return pc.if_else(pc.is_finite(wide), _plain(wide), binary_scalar(_NULL))
+        return pc.if_else(pc.is_finite(wide), plain_text(wide), binary_scalar(_NULL))
     if kinds.is_integer(kind) or kinds.is_boolean(kind):
-        return _plain(values)
+        return plain_text(values)
     if is_text(kind):
         return _encode_texts(pc.cast(values, pa.binary()))
     if kinds.is_dictionary(kind):
@@ -108,7 +109,7 @@ def _escape_controls(text: bytes) -> bytes:
 def _encode_dated(values: pa.Array) -> pa.Array:
     """Write times and decimals as strings, as Arrow does."""
     try:
-        return _wrap(_QUOTE, _plain(values), _QUOTE)
+        return _wrap(_QUOTE, plain_text(values), _QUOTE)
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
         return _encode_singly(values)
 
@@ -145,10 +146,6 @@ def _gather(lists: pa.Array, written: pa.Array) -> pa.Array:
 def _encode_singly(values: pa.Array) -> pa.Array:
     """Write what no kernel of Arrow writes."""
     return binary_array([msgspec.json.encode(value, enc_hook=str) for value in values.to_pylist()])
-
-
-def _plain(values: pa.Array) -> pa.Array:
-    return pc.cast(pc.cast(values, pa.string()), pa.binary())
 
 
 def _wrap(before: bytes, values: pa.Array, after: bytes) -> pa.Array:

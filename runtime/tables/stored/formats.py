@@ -124,6 +124,15 @@ def format_of_name(path: Path) -> Format | None:
     raise UsageError(f"{path}: the ending .{rest[-1]} is no known format; {advice}")
 
 
+def stem_of(name: str) -> str:
+    """Cut the endings that tell a format off a file's name; other points stay."""
+    stem, _, last = name.rpartition(".")
+    if stem and last.lower() in _COMPRESSIONS:
+        name = stem
+        stem, _, last = name.rpartition(".")
+    return stem if stem and last.lower() in _KINDS else name
+
+
 def kind_of_content(head: bytes) -> Kind:
     """Tell the kind of a table without a name; what is nothing else counts as CSV.
 
