@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from runtime.scoring.answers import NewColumns
+from runtime.scoring.binding import bind_table
+from runtime.scoring.endpoints import source_name
 from runtime.scoring.score import answer_block
 from runtime.tables.columnar.arrow_output import as_batch, output_schema
-from runtime.tables.opening import choose_columns, open_table
+from runtime.tables.opening import open_table
 from runtime.tables.text_cells import as_text
 
 if TYPE_CHECKING:
@@ -56,13 +57,9 @@ def score_first(predictor: Predictor, source: Path, options: Options, rows: int)
     """
     schema, reading = predictor.schema, options.reading
     with open_table(source, reading, schema.feature_names) as table:
-        features = schema.bind(table.columns, loose=reading.loose_header)
-        table.expect_numbers(features)
-        carried = choose_columns(table.columns, options.columns, "--columns")
+        bound = bind_table(table, schema, options, where=source_name(source), keep_bad=True)
+        features, carried, columns = bound.features, bound.carried, bound.added
         names = [table.columns[at] for at in carried]
-        columns = NewColumns(
-            schema, names, prefix=options.prefix, proba=options.proba, keep_bad=True
-        )
         blocks = list(islice(table.blocks(sorted({*features, *carried})), 2))
         if not blocks:
             return FirstRows((*names, *columns.names[:-1]), (), len(columns.names) - 1, 0)

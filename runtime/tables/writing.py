@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from runtime.scoring.answers import NewColumns
     from runtime.scoring.options import Options
+    from runtime.tables.columnar.arrow_output import ArrowOutput
     from runtime.tables.output import Output
     from runtime.tables.table import Table
 
@@ -69,7 +70,12 @@ def open_output(
         What the blocks are written to.
     """
     if stored.kind in {"parquet", "arrow"}:
-        yield _arrow_output(sink, stored.kind, table, carried, columns)
+        output = _arrow_output(sink, stored.kind, table, carried, columns)
+        try:
+            yield output
+        except BaseException:
+            output.discard()
+            raise
         return
     source = table.header.dialect if isinstance(table, CsvTable) else COMMA
     with writing(sink.name), storing(sink.stream, stored, source.encoding) as stream:
@@ -115,7 +121,7 @@ def _choose_dialect(
 
 def _arrow_output(
     sink: Sink, kind: str, table: Table, carried: Sequence[int], columns: NewColumns
-) -> Output[Any]:
+) -> ArrowOutput:
     import pyarrow as pa
 
     from runtime.tables.columnar.arrow_output import (

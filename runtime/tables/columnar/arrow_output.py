@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from runtime.scoring.answers import Answers
     from runtime.scoring.endpoints import Sink
+    from runtime.tables.stored.stored import ByteSink
     from runtime.tables.table import Block
 
 ROW_GROUP = 524_288  # rows: as many as readers like, at a few megabytes a column
@@ -34,6 +35,9 @@ class BatchWriter(Protocol):
 
     def close(self) -> None:
         """Write what belongs at the end."""
+
+    def discard(self) -> None:
+        """Write nothing more."""
 
 
 class ArrowOutput:
@@ -78,10 +82,38 @@ class ArrowOutput:
             self._writer.close()
         self._sink.flush()
 
+    def discard(self) -> None:
+        """Give up after a failure: nothing more is written, above all no end of the file."""
+        self._waiting, self._rows = [], 0
+        self._writer.discard()
+
     def _flush(self) -> None:
         with writing(self._sink.name):
             self._writer.write(pa.Table.from_batches(self._waiting, self._schema))
         self._waiting, self._rows = [], 0
+
+
+class _Tap:
+    """A stream that can be shut: pyarrow's writers end their files when they are forgotten."""
+
+    closed = False
+
+    def __init__(self, stream: ByteSink) -> None:
+        self._stream: ByteSink | None = stream
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Pass bytes on while it is open."""
+        if self._stream:
+            self._stream.write(data)
+
+    def flush(self) -> None:
+        """Pass on what can be."""
+        if self._stream:
+            self._stream.flush()
+
+    def shut(self) -> None:
+        """Drop what comes from now on."""
+        self._stream = None
 
 
 class ParquetWriter:
@@ -98,8 +130,9 @@ class ParquetWriter:
         import pyarrow.parquet as pq
 
         encoding = _choose_encoding(metadata, schema)
+        self._tap = _Tap(sink.stream)
         self._writer = pq.ParquetWriter(
-            sink.stream,
+            self._tap,
             schema,
             compression=encoding.codecs,
             use_dictionary=encoding.with_dictionary,
@@ -114,13 +147,18 @@ class ParquetWriter:
         """Write the footer."""
         self._writer.close()
 
+    def discard(self) -> None:
+        """Write nothing more."""
+        self._tap.shut()
+
 
 class IpcWriter:
     """Writes the Arrow IPC file format."""
 
     def __init__(self, sink: Sink, schema: pa.Schema) -> None:
         """Begin the file."""
-        self._writer = pa.ipc.new_file(sink.stream, schema)
+        self._tap = _Tap(sink.stream)
+        self._writer = pa.ipc.new_file(self._tap, schema)
 
     def write(self, table: pa.Table) -> None:
         """Write batches."""
@@ -129,6 +167,10 @@ class IpcWriter:
     def close(self) -> None:
         """Write the footer."""
         self._writer.close()
+
+    def discard(self) -> None:
+        """Write nothing more."""
+        self._tap.shut()
 
 
 def output_schema(carried: Sequence[pa.Field], added: Sequence[pa.Field]) -> pa.Schema:
