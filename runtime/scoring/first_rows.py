@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.scoring.answers import REASON_NAME, NewColumns
+from runtime.scoring.binding import bind_table
+from runtime.scoring.endpoints import source_name
 from runtime.scoring.score import answer_block
 from runtime.tables.columnar.arrow_output import as_batch, output_schema
-from runtime.tables.opening import choose_columns, open_table
+from runtime.tables.opening import open_table
 from runtime.tables.text_cells import as_text
 from runtime.value import Value
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from runtime.predictor import Predictor
+    from runtime.scoring.answers import NewColumns
     from runtime.scoring.options import Options
     from runtime.tables.table import Table
 
@@ -56,16 +58,9 @@ def score_first(predictor: Predictor, source: Path, options: Options, rows: int)
     """
     schema, reading = predictor.schema, options.reading
     with open_table(source, reading, schema.feature_names) as table:
-        features = schema.bind(table.columns, loose=reading.loose_header)
-        table.expect_numbers(features)
-        carried = choose_columns(table.columns, options.columns, "--columns")
+        bound = bind_table(table, schema, options, where=source_name(source), keep_bad=True)
+        features, carried, columns = bound.features, bound.carried, bound.added
         names = [table.columns[at] for at in carried]
-        # A column "reason" is in nobody's way where bad rows are not kept.
-        reason = options.prefix + REASON_NAME
-        taken = [name for name in names if name != reason or options.bad_rows == "null"]
-        columns = NewColumns(
-            schema, taken, prefix=options.prefix, proba=options.proba, keep_bad=True
-        )
         found, total = _score_rows(predictor, table, features, carried, columns, rows)
     new = len(columns.names)
     if not any(row[-1] for row in found):  # no reasons: nothing is wrong

@@ -71,11 +71,11 @@ def open_output(
         What the blocks are written to.
     """
     if stored.kind in {"parquet", "arrow"}:
-        typed = _arrow_output(sink, stored.kind, table, carried, columns)
+        output = _arrow_output(sink, stored.kind, table, carried, columns)
         try:
-            yield typed
+            yield output
         except BaseException:
-            typed.abandon()
+            output.discard()
             raise
         return
     source = table.header.dialect if isinstance(table, CsvTable) else COMMA

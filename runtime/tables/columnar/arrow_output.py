@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from runtime.scoring.answers import Answers
     from runtime.scoring.endpoints import Sink
+    from runtime.tables.stored.stored import ByteSink
     from runtime.tables.table import Block
 
 ROW_GROUP = 524_288  # rows: as many as readers like, at a few megabytes a column
@@ -38,8 +39,8 @@ class BatchWriter(Protocol):
     def close(self) -> None:
         """Write what belongs at the end."""
 
-    def abandon(self) -> None:
-        """Write nothing more, not even when the writer goes away."""
+    def discard(self) -> None:
+        """Write nothing more."""
 
 
 class ArrowOutput:
@@ -84,14 +85,38 @@ class ArrowOutput:
             self._writer.close()
         self._sink.flush()
 
-    def abandon(self) -> None:
-        """Leave the table as it is, incomplete."""
-        self._writer.abandon()
+    def discard(self) -> None:
+        """Give up after a failure: nothing more is written, above all no end of the file."""
+        self._waiting, self._rows = [], 0
+        self._writer.discard()
 
     def _flush(self) -> None:
         with writing(self._sink.name), _expressing(self._sink.name):
             self._writer.write(pa.Table.from_batches(self._waiting, self._schema))
         self._waiting, self._rows = [], 0
+
+
+class _Tap:
+    """A stream that can be shut: pyarrow's writers end their files when they are forgotten."""
+
+    closed = False
+
+    def __init__(self, stream: ByteSink) -> None:
+        self._stream: ByteSink | None = stream
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Pass bytes on while it is open."""
+        if self._stream:
+            self._stream.write(data)
+
+    def flush(self) -> None:
+        """Pass on what can be."""
+        if self._stream:
+            self._stream.flush()
+
+    def shut(self) -> None:
+        """Drop what comes from now on."""
+        self._stream = None
 
 
 class ParquetWriter:
@@ -108,9 +133,10 @@ class ParquetWriter:
         import pyarrow.parquet as pq
 
         encoding = _choose_encoding(metadata, schema)
+        self._tap = _Tap(sink.stream)
         with _expressing(sink.name):
             self._writer = pq.ParquetWriter(
-                sink.stream,
+                self._tap,
                 schema,
                 compression=encoding.codecs,
                 use_dictionary=encoding.with_dictionary,
@@ -125,9 +151,9 @@ class ParquetWriter:
         """Write the footer."""
         self._writer.close()
 
-    def abandon(self) -> None:
-        """Write no footer."""
-        self._writer.is_open = False
+    def discard(self) -> None:
+        """Write nothing more."""
+        self._tap.shut()
 
 
 class IpcWriter:
@@ -137,7 +163,8 @@ class IpcWriter:
         """Begin the file."""
         # A file has one dictionary a column: it may grow, and all batches share it.
         options = pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)
-        self._writer = pa.ipc.new_file(sink.stream, schema, options=options)
+        self._tap = _Tap(sink.stream)
+        self._writer = pa.ipc.new_file(self._tap, schema, options=options)
         self._dictionaries: dict[str, pa.Array] = {}
 
     def write(self, table: pa.Table) -> None:
@@ -162,8 +189,9 @@ class IpcWriter:
         """Write the footer."""
         self._writer.close()
 
-    def abandon(self) -> None:
-        """Write no footer: nothing has to be done."""
+    def discard(self) -> None:
+        """Write nothing more."""
+        self._tap.shut()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from runtime.errors import DataError
 from runtime.tables.stored import magic
 from runtime.tables.stored.encodings import UTF_8, Encoding, recognise
 from runtime.tables.stored.formats import (
@@ -74,6 +75,8 @@ def open_table(
             "csv" if compression and kind in {"parquet", "arrow"} else kind, compression
         )
     if not stored.is_text:
+        if not head:
+            raise DataError(f"{where} is empty; not even names of columns are there")
         return Opened(peeked, stored, UTF_8)
     check_text(head, stored, where=where, encoding=encoding)
     known = recognise(head, encoding, where=where)
