@@ -63,7 +63,7 @@ def open_table(source: Path, reading: Reading, wanted: Sequence[str]) -> Iterato
             yield _json_table(opened, wanted, where)
         else:
             with _seekable(source, opened, where) as file:
-                yield _arrow_table(file, kind, where)
+                yield _arrow_table(file, kind, reading, where)
 
 
 def choose_columns(
@@ -117,12 +117,12 @@ def _json_table(opened: Opened, wanted: Sequence[str], where: str) -> Table:
     return JsonLinesTable(opened.source, where=where, wanted=wanted)
 
 
-def _arrow_table(file: pa.NativeFile, kind: Kind, where: str) -> Table:
+def _arrow_table(file: pa.NativeFile, kind: Kind, reading: Reading, where: str) -> Table:
     from runtime.tables.columnar.arrow_files import IpcBatches, ParquetBatches
     from runtime.tables.columnar.arrow_table import ArrowTable
 
     batches = ParquetBatches if kind == "parquet" else IpcBatches
-    return ArrowTable(batches(file, where=where), kind=kind, where=where)
+    return ArrowTable(batches(file, where=where), kind=kind, where=where, decimal=reading.decimal)
 
 
 @contextmanager
