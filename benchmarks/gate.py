@@ -11,7 +11,7 @@ The others see one file, model.onnx, on one batch of rows of the test set, as th
 - Polygraphy: ``SimpleCompareFunc`` with its defaults on all outputs, as ``polygraphy run`` does.
 
 A model that cannot be loaded or run at all is noticed by everyone. The last line says what they say
-of the right export.
+of the right exports.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import numpy as np
 import onnxruntime as ort
 import torch
 from faults import CATALOGUE
+from faults.brought import bring
 from faults.fault import Fault, Good, Place, good_export
 from faults.gate import QUICK, stop
 from polygraphy.comparator import IterationResult, SimpleCompareFunc
@@ -43,9 +44,16 @@ from trainer.run import load_run
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from exporter.source.candidate import Candidate
+
 Values = dict[str, np.ndarray]
 NAMES = ("label", "probabilities", "logits")
 BATCH = 32
+LOOKED_AT: tuple[Place, ...] = ("all files", "ONNX", "brought model")
+RIGHT = (
+    Fault("none", "ONNX", files=lambda good: good.files),
+    Fault("none", "brought model", files=lambda good: good.brought.files),
+)
 ABSOLUTE, RELATIVE = 5e-3, 1e-1  # torch.onnx.export(verify=True)
 NOTE = (
     "Every fault is injected with the same seed in every run. A fault counts as noticed by a peer "
@@ -62,9 +70,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         good = make_good(Path(folder))
         found = {fault: judge(fault, good, Path(folder) / "scratch") for fault in CATALOGUE}
-        right = judge(
-            Fault("none", "ONNX", files=lambda good: good.files), good, Path(folder) / "x"
-        )
+        right = [judge(fault, good, Path(folder) / "x") for fault in RIGHT]
     measure.report(
         "gate",
         "Wrong exports, and who notices",
@@ -82,7 +88,7 @@ def make_good(folder: Path) -> Good:
         make_run(folder / f"run{seed}", configure(epochs=2, seed=seed), device="cpu")
         export_run(folder / f"run{seed}", folder / f"bundle{seed}", plan=QUICK)
     run, other = (load_run(folder / f"run{seed}") for seed in (11, 12))
-    return good_export(run, other, folder / "bundle11", folder / "bundle12")
+    return good_export(run, other, folder / "bundle11", folder / "bundle12", bring())
 
 
 def judge(fault: Fault, good: Good, scratch: Path) -> dict[str, bool | None]:
@@ -90,22 +96,26 @@ def judge(fault: Fault, good: Good, scratch: Path) -> dict[str, bool | None]:
     with tempfile.TemporaryDirectory(dir=scratch.parent) as folder:
         noticed: dict[str, bool | None] = {"onnxferry": stop(fault, good, Path(folder)) is not None}
     content = fault.files(good).onnx if fault.files else None
-    looked_at = content is not None and fault.place in {"ONNX", "all files"}
+    looked_at = content is not None and fault.place in LOOKED_AT
     for name, differs in PEERS.items():
-        noticed[name] = notices(differs, content, good) if content and looked_at else None
+        noticed[name] = (
+            notices(differs, content, fault.candidate(good)) if content and looked_at else None
+        )
         if looked_at and not content:
             noticed[name] = True  # an empty file
     return noticed
 
 
-def notices(differs: Callable[[Values, Values], bool], content: bytes, good: Good) -> bool:
+def notices(
+    differs: Callable[[Values, Values], bool], content: bytes, candidate: Candidate
+) -> bool:
     """Run a batch of test rows through eager and through the ONNX file, and compare."""
-    test = good.candidate.test
+    test = candidate.test
     if test is None:
-        raise RuntimeError("the run has test rows")
+        raise RuntimeError("both models have test rows")
     features = test.features[:BATCH]
     with torch.inference_mode():
-        answers = Deployed(good.candidate.model).eval()(torch.from_numpy(features))
+        answers = Deployed(candidate.model).eval()(torch.from_numpy(features))
     expected = dict(zip(NAMES, (answer.numpy() for answer in answers), strict=True))
     options = ort.SessionOptions()
     options.log_severity_level = 4
@@ -157,19 +167,26 @@ PEERS: dict[str, Callable[[Values, Values], bool]] = {
 }
 
 
-def describe(found: dict[Fault, dict[str, bool | None]], right: dict[str, bool | None]) -> str:
+def describe(
+    found: dict[Fault, dict[str, bool | None]], right: list[dict[str, bool | None]]
+) -> str:
     """The totals, then every fault."""
     checkers = ("onnxferry", *PEERS)
     places = Counter(fault.place for fault in found)
     inside: tuple[Place, ...] = ("all files", "ONNX")
-    outside = tuple(place for place in places if place not in inside)
+    brought: tuple[Place, ...] = ("brought model",)
+    outside = tuple(place for place in places if place not in inside + brought)
     seen = sum(places[place] for place in inside)
-    refused = " | ".join("yes" if right[checker] else "no" for checker in checkers)
+    elsewhere = sum(places[place] for place in outside)
+    refused = (str(sum(bool(noticed[checker]) for noticed in right)) for checker in checkers)
     rows = {
         f"{seen} faults in model.onnx": _count(found, checkers, inside),
-        f"{len(found) - seen} faults elsewhere": _count(found, checkers, outside),
+        f"{places['brought model']} in model.onnx of a brought model, measured": _count(
+            found, checkers, brought
+        ),
+        f"{elsewhere} faults elsewhere": _count(found, checkers, outside),
         f"all {len(found)}": _count(found, checkers, tuple(places)),
-        "the right export, refused": refused,
+        f"the {len(right)} right exports, refused": " | ".join(refused),
     }
     lines = [
         f"| noticed of | {' | '.join(checkers)} |",

@@ -27,7 +27,20 @@ if TYPE_CHECKING:
     from exporter.source.candidate import Candidate
     from trainer.run import Run
 
-Place = Literal["all files", "ONNX", "TorchScript", "program", "bundle"]
+Place = Literal["all files", "ONNX", "TorchScript", "program", "bundle", "brought model"]
+
+
+@dataclass(frozen=True)
+class Brought:
+    """A model that was trained elsewhere, and its right files.
+
+    Attributes:
+        candidate: what is exported.
+        files: its right model files.
+    """
+
+    candidate: Candidate
+    files: ModelFiles
 
 
 @dataclass(frozen=True)
@@ -41,6 +54,7 @@ class Good:
         bundle: its published bundle.
         other_bundle: the bundle of the other run.
         standardisation: that was folded into its first layer.
+        brought: a good export of another kind, whose tolerance is measured.
     """
 
     candidate: Candidate
@@ -49,6 +63,7 @@ class Good:
     bundle: Path
     other_bundle: Path
     standardisation: Standardisation
+    brought: Brought
 
     def copy_model(self) -> SimpleNet:
         """The model, to be changed."""
@@ -79,8 +94,12 @@ class Fault:
     files: Callable[[Good], ModelFiles] | None = None
     bundle: Callable[[Path, Good], None] | None = None
 
+    def candidate(self, good: Good) -> Candidate:
+        """What is exported with these files."""
+        return good.brought.candidate if self.place == "brought model" else good.candidate
 
-def good_export(run: Run, other: Run, bundle: Path, other_bundle: Path) -> Good:
+
+def good_export(run: Run, other: Run, bundle: Path, other_bundle: Path, brought: Brought) -> Good:
     """Put together what the faults are injected into.
 
     Args:
@@ -88,6 +107,7 @@ def good_export(run: Run, other: Run, bundle: Path, other_bundle: Path) -> Good:
         other: of another seed.
         bundle: exported from ``run``.
         other_bundle: exported from ``other``.
+        brought: a good export of a model from elsewhere.
 
     Returns:
         The good export.
@@ -100,6 +120,7 @@ def good_export(run: Run, other: Run, bundle: Path, other_bundle: Path) -> Good:
         bundle=bundle,
         other_bundle=other_bundle,
         standardisation=measure(run.rows.train_features),
+        brought=brought,
     )
 
 

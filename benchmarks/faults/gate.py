@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # Every contender and batch size, on few rows: what a fault changes, it changes nearly everywhere.
 QUICK = Plan(uniform=4096, boundary=512, small=16, medium=256)
+FEWER = Plan(uniform=512, boundary=64, small=4, medium=64)  # of the brought model, which is slower
 
 
 def stop(fault: Fault, good: Good, scratch: Path) -> OnnxferryError | None:
@@ -38,7 +39,8 @@ def stop(fault: Fault, good: Good, scratch: Path) -> OnnxferryError | None:
     try:
         if fault.files:
             wrong = fault.files(good)
-            export_candidate(good.candidate, out, convert=lambda _: wrong, plan=QUICK)
+            plan = FEWER if fault.place == "brought model" else QUICK
+            export_candidate(fault.candidate(good), out, convert=lambda _: wrong, plan=plan)
         elif fault.bundle:
             shutil.copytree(good.bundle, out)
             fault.bundle(out, good)

@@ -113,7 +113,8 @@ def _align(graph: Graph, steps: Sequence[Step]) -> dict[str, Known]:
             for node, step in zip(graph.nodes[start:end], steps[other:other_end], strict=True):
                 if step.known is not None:
                     known[node.output] = step.known
-    return known
+    answers = {step.role: step.known for step in steps if step.role and step.known}
+    return known | {name: answers[role] for name, role in graph.roles.items() if role in answers}
 
 
 def _compare(node: Node, known: Known, failed: Failed) -> str | None:

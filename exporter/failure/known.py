@@ -10,6 +10,7 @@ largest error of PyTorch's own evaluation of that value on rows inside the range
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,7 @@ class Known:
         if self.axis is None:
             return value.reshape(1, -1)
         first = np.moveaxis(value, self.axis, 0)
-        return first.reshape(len(first), -1)
+        return first.reshape(len(first), math.prod(first.shape[1:]))
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,12 @@ class Step:
 
     Attributes:
         kind: bare name of the operation.
+        role: of its value, where it is an output.
         known: of its value; None where the program has no such value.
     """
 
     kind: str
+    role: str | None
     known: Known | None
 
 
@@ -88,19 +91,22 @@ def known_steps(
     Returns:
         The operations in order.
     """
-    if language == "ATen":
-        module = _graph_of(captured.program)
-        known = _evaluate(module, features, captured.sample)
-        nodes = [node for node in module.graph.nodes if is_value(node)]
-        return tuple(Step(kind_of(str(node.target)), known.get(node.name)) for node in nodes)
-    converted = convert(captured.program)
-    module = _graph_of(converted.exported_program)
+    converted = convert(captured.program) if language == "ONNX" else None
+    module = _graph_of(converted.exported_program if converted else captured.program)
     known = _evaluate(module, features, captured.sample)
     (answer,) = (node for node in module.graph.nodes if node.op == "output")
-    roles = dict(zip(OUTPUTS, (node.name for node in answer.all_input_nodes), strict=True))
+    names = dict(zip(OUTPUTS, (node.name for node in answer.all_input_nodes), strict=False))
+    if converted:  # there the outputs have the names of their roles
+        made = [(node.op_type, node.output[0]) for node in converted.model_proto.graph.node]
+        return tuple(
+            Step(kind_of(op), name if name in names else None, known.get(names.get(name, name)))
+            for op, name in made
+        )
+    roles = {name: role for role, name in names.items()}
     return tuple(
-        Step(node.op_type.lower(), known.get(roles.get(node.output[0], node.output[0])))
-        for node in converted.model_proto.graph.node
+        Step(kind_of(str(node.target)), roles.get(node.name), known.get(node.name))
+        for node in module.graph.nodes
+        if is_value(node)
     )
 
 
