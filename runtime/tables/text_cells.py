@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from runtime.tables.arrow import binary_array
+
 
 def as_text(column: pa.Array) -> pa.Array:
     """Write each value as text.
@@ -20,11 +22,12 @@ def as_text(column: pa.Array) -> pa.Array:
     kind = column.type
     if pa.types.is_binary(kind):
         return column
-    if pa.types.is_nested(kind):
-        column = pa.array([_as_json(value) for value in column.to_pylist()], pa.string())
-    elif not pa.types.is_string(kind):
-        import pyarrow.compute as pc
+    import pyarrow.compute as pc
 
+    if pa.types.is_nested(kind):
+        texts = binary_array([_as_json(value) for value in column.to_pylist()])
+        return pc.if_else(pc.is_valid(column), texts, pa.nulls(1, pa.binary())[0])
+    if not pa.types.is_string(kind):
         column = pc.cast(column, pa.string() if not _is_bytes(kind) else pa.binary())
     return column.cast(pa.binary())
 
@@ -37,12 +40,10 @@ def _is_bytes(kind: pa.DataType) -> bool:
     )
 
 
-def _as_json(value: object) -> str | None:
-    if value is None:
-        return None
+def _as_json(value: object) -> bytes:
     import json
 
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str).encode()
 
 
 def pack_text(text: str) -> bytes:

@@ -6,7 +6,6 @@ In: a file, or a stream of Arrow batches. Out: blocks of at most ``BATCH`` rows.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -156,5 +155,6 @@ def reason_of(error: Exception) -> str:
 
 
 def _as_json(row: pa.RecordBatch) -> bytes:
-    values = row.to_pylist()[0]
-    return json.dumps(values, ensure_ascii=False, default=str).encode(errors="surrogateescape")
+    from runtime.tables.json_lines.json_encode import encode_records
+
+    return bytes(encode_records(row)).removesuffix(b"\n")
