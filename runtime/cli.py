@@ -1,7 +1,6 @@
 """The command ``runtime``: parse, call the library, print."""
 
-from __future__ import annotations
-
+# No annotations from the future: typer evaluates them all at every start, one by one.
 from pathlib import Path
 from typing import Annotated, NoReturn
 

@@ -53,6 +53,16 @@ def binary_scalar(value: bytes) -> pa.Scalar:
     return binary_array([value])[0]
 
 
+def bool_scalar(value: bool) -> pa.Scalar:  # noqa: FBT001 - it is the value itself
+    """Wrap a truth value for the compute functions."""
+    return bool_array(np.array([value]))[0]
+
+
+def number_scalar(value: np.number[Any]) -> pa.Scalar:
+    """Wrap a number for the compute functions, as the type that it has."""
+    return number_array(np.array([value]))[0]
+
+
 def split_bytes(data: bytes, bounds: npt.NDArray[np.int32]) -> pa.Array:
     """View pieces of ``data`` as a binary Arrow array.
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
-from runtime.tables.arrow import float64_values, number_array
+from runtime.tables.arrow import float64_values, number_scalar
 from runtime.tables.delimited.dialect import COMMA, Dialect
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def parse_numbers(cells: pa.ChunkedArray, decimal: Decimal = ".") -> npt.NDArray
     if decimal != ".":
         text = pc.replace_substring(text, decimal, ".")
     values = pc.cast(pc.ascii_trim(text, " \t"), pa.float64())
-    return float64_values(pc.fill_null(values, number_array(np.array([np.nan]))[0]))
+    return float64_values(pc.fill_null(values, number_scalar(np.float64(np.nan))))
 
 
 def why_bad(cell: bytes, dialect: Dialect = COMMA) -> str:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from runtime.errors import SchemaError
 from runtime.schema import Float32Matrix, to_float32
-from runtime.tables.arrow import number_array
+from runtime.tables.arrow import number_scalar
 from runtime.tables.cells import MISSING, NOT_FINITE, OUT_OF_RANGE, parse_numbers, why_bad
 from runtime.tables.delimited.dialect import COMMA, Dialect
 from runtime.tables.table import Fault
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from runtime.choices import Decimal
 
-_NAN = number_array(np.array([np.nan]))[0]
+_NAN = number_scalar(np.float64(np.nan))
 
 
 def check_types(fields: Sequence[pa.Field], *, where: str) -> None:

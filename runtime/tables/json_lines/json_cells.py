@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from runtime.schema import Float32Matrix, to_float32
+from runtime.tables.arrow import binary_array, bool_scalar
 from runtime.tables.json_lines.json_decode import (
     REFUSED,
     decode_records,
@@ -149,11 +150,13 @@ def read_contents(tokens: pa.Array) -> pa.Array:
     """
     is_string = pc.starts_with(tokens, b'"')
     contents = pc.if_else(is_string, pc.binary_slice(tokens, 1, -1), tokens)
-    escaped = pc.fill_null(pc.and_(is_string, pc.match_substring(tokens, b"\\")), False)
+    escaped = pc.fill_null(
+        pc.and_(is_string, pc.match_substring(tokens, b"\\")), bool_scalar(False)
+    )
     if not pc.any(escaped).as_py():
         return contents
     texts = [unescape(token) for token in tokens.filter(escaped).to_pylist()]
-    return pc.replace_with_mask(contents, escaped, pa.array(texts, pa.binary()))
+    return pc.replace_with_mask(contents, escaped, binary_array(texts))
 
 
 def _undecoded(records: Sequence[Any]) -> list[int]:
