@@ -97,13 +97,14 @@ def _answer(
         advice='bad_rows="null"',
     )
     schema = output_schema([], columns.fields)
-    batches = []
+    batches, written = [], 0
     for block in source.blocks(features):
         parsed, outputs = answer_block(predictor, block, block.parse(features))
-        tally.add(len(block), len(block), parsed.bad, Clock())
-        if not tally.refused:
+        if not (tally.refused or (refuses_bad and parsed.bad)):
             arrays = columns.answer(parsed, outputs).columns
             batches.append(as_batch(arrays, schema, block.first_record))
+            written += batches[-1].num_rows
+        tally.add(len(block), written - tally.written, parsed.bad, Clock())
     tally.settle(keeps_bad=True)
     return pa.Table.from_batches(batches, schema)
 

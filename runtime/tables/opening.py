@@ -14,7 +14,7 @@ from runtime.scoring.endpoints import open_source, source_name
 from runtime.tables.delimited.csv_reader import CsvReader
 from runtime.tables.delimited.csv_table import CsvTable
 from runtime.tables.delimited.dialect import COMMA
-from runtime.tables.stored.encodings import UTF_8
+from runtime.tables.stored.encodings import BOM, UTF_8
 from runtime.tables.stored.formats import format_of_name
 from runtime.tables.stored.opened import open_table as open_stored
 from runtime.tables.stored.sources import not_waiting
@@ -114,7 +114,10 @@ def _json_table(opened: Opened, wanted: Sequence[str], where: str) -> Table:
             f"{where} is JSON Lines, which is Unicode: --encoding {encoding.name} cannot be; "
             f"convert it first: iconv -f {encoding.name} -t utf-8"
         )
-    return JsonLinesTable(opened.source, where=where, wanted=wanted)
+    table = JsonLinesTable(opened.source, where=where, wanted=wanted)
+    if encoding.is_wide:  # its mark says nothing where UTF-8 is written
+        table.head = table.head.removeprefix(BOM)
+    return table
 
 
 def _arrow_table(file: pa.NativeFile, kind: Kind, reading: Reading, where: str) -> Table:

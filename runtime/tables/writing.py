@@ -12,6 +12,7 @@ from runtime.scoring.endpoints import Sink
 from runtime.tables.delimited.csv_output import CsvAppend, CsvOutput
 from runtime.tables.delimited.csv_table import CsvTable
 from runtime.tables.delimited.dialect import COMMA, Dialect
+from runtime.tables.stored.encodings import BOM, UTF_8
 from runtime.tables.stored.formats import Format, format_of_name
 from runtime.tables.stored.stored import storing
 
@@ -79,7 +80,9 @@ def open_output(
             raise
         return
     source = table.header.dialect if isinstance(table, CsvTable) else COMMA
-    with writing(sink.name), storing(sink.stream, stored, source.encoding) as stream:
+    # JSON Lines is UTF-8, whatever it is made from.
+    encoding = UTF_8 if stored.kind == "jsonl" else source.encoding
+    with writing(sink.name), storing(sink.stream, stored, encoding) as stream:
         sink = Sink(sink.name, stream)
         if stored.kind == "jsonl":
             yield _json_output(sink, table, carried, columns)
@@ -95,6 +98,8 @@ def _csv_output(
     if isinstance(table, CsvTable) and dialect == table.header.dialect and whole:
         return CsvAppend(sink, columns.names, table)
     names = [table.columns[at] for at in carried]
+    if dialect.encoding.is_wide:
+        sink.write(BOM)  # without it nobody knows the order of the bytes
     return CsvOutput(sink, columns.names, columns=carried, carried=names, dialect=dialect)
 
 

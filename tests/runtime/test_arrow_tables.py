@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import random
+import tempfile
+import threading
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -316,6 +319,23 @@ def test_standard_input_may_be_typed(
     assert done.returncode == 0, done.stderr
     assert done.stdout == run_command(*command, source, "--out", "-").stdout
     assert done.stdout.count(b"\n") == 1001
+
+
+def test_no_room_to_put_a_stream_aside_is_said(
+    predictor: Predictor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    full_device: Path,
+) -> None:
+    """A disk that is full while Parquet comes through a pipe is one message."""
+    data = save(products(1000), tmp_path / "in.parquet").read_bytes()
+    os.mkfifo(tmp_path / "pipe")
+    feeding = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(data,))
+    feeding.start()
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: full_device.open("r+b", buffering=0))
+    with pytest.raises(DataError, match=r"cannot write a temporary file .*No space left"):
+        score_file(predictor, tmp_path / "pipe", tmp_path / "out.csv")
+    feeding.join(timeout=60)
 
 
 def test_names_may_be_any(predictor: Predictor, tmp_path: Path) -> None:
