@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, NoReturn
 
 from runtime.errors import EXIT_INTERRUPTED, OnnxferryError, UnavailableError
 from runtime.files.destinations import writing
-from runtime.screen.terminal import harmless_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -102,6 +101,8 @@ def _fail(name: str, error: OnnxferryError) -> NoReturn:
     prefix = f"{name}: error:"
     if sys.stderr.isatty() and "NO_COLOR" not in os.environ:
         prefix = f"\033[1;31m{prefix}\033[0m"
+    from runtime.screen.terminal import harmless_lines
+
     say(f"{prefix} {harmless_lines(str(error))}")
     _settle_stdout()
     sys.exit(error.exit_code)
