@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from exporter.truth.arithmetic import FLOAT32
 from exporter.truth.enclosure import Enclosure, rows_with_all
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 # Another order of summation may round more often than PyTorch's, by the square root of the terms
 # and more; weights in half precision are off by thousands of times.
 SPARE = 16
+# What a row costs more than in a chain of layers: the module itself runs twice for every answer of
+# the oracle, once of it in float64, and functions like exp take longer than a product.
+_COST = 8
 _PIECE = 1024  # rows evaluated at a time
 _SAME = 2.0**-30  # float64 answers of a row differ less than this from batch to batch, relatively
 _COMPARED = 64  # rows asked one by one
@@ -71,12 +75,11 @@ def measure(
     worst = float(error.max(initial=0.0, where=np.isfinite(error)))
     worst = max(worst, FLOAT32.unit_roundoff * largest, FLOAT32.tiny)
     measured = _Measured(model, exact, ranges, SPARE * worst, max(largest, FLOAT32.tiny))
-    weights = sum(weight.numel() for weight in model.parameters())
     return Truth(
         tolerance="measured",
         ask=measured.ask,
         label_of=measured.label_of,
-        products=4 * max(weights, 1),  # what runs twice, once of it at half speed
+        products=_COST * _count_products(model, sample[:_COMPARED]),
         captured=Captured(program, sample[:_COMPARED]),
     )
 
@@ -125,6 +128,14 @@ class _Measured:
         special = (got == value) | (np.isnan(got) & np.isnan(value))  # where it is not finite
         met = rows_with_all(special & ~np.isfinite(value))[:, None]  # (rows, 1)
         return np.array(np.broadcast_to(np.where(met, 0.0, error), value.shape))
+
+
+def _count_products(model: torch.nn.Module, features: Float32Matrix) -> int:
+    """Count the multiplications of matrix products that a row costs; 1 at least."""
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        model(torch.from_numpy(features).clone())
+    # A multiplication and an addition are two of its operations.
+    return max(int(counter.get_total_flops()) // (2 * len(features)), 1)
 
 
 def _answer(model: torch.nn.Module, features: Float32Matrix, dtype: torch.dtype) -> Float64Matrix:
