@@ -105,6 +105,7 @@ bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/dirty.py
 	python benchmarks/false_alarms.py
 	python benchmarks/gate.py
+	python benchmarks/matrix.py
 	python benchmarks/parquet.py
 	python benchmarks/predict.py
 	python benchmarks/predict.py --table wide

@@ -7,7 +7,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_PARAGRAPH = 170  # characters of a list of names, about four lines of a telephone
 _STEPS = (1, 2, 2.5, 5, 10)
 _TICKS = 5
 NOTHING = "\N{EM DASH}"  # for what has no value
@@ -56,6 +62,29 @@ def short(value: float) -> str:
         return NOTHING
     text = f"{value:.4g}"
     return "0" if text == "-0" else text
+
+
+def brief(text: str, most: int) -> str:
+    """Cut text to so many characters: its middle, as names often differ at their end."""
+    if len(text) <= most:
+        return text
+    tail = most // 3
+    return f"{text[: most - tail - 1].rstrip()}…{text[-tail:].lstrip()}"
+
+
+def fitting(names: Sequence[str], most: int, longest: int) -> int:
+    """Count the names that fit some lines of a telephone.
+
+    Args:
+        names: to be listed, each cut to ``longest``.
+        most: names at most.
+        longest: characters of a name.
+
+    Returns:
+        How many of the first; one at least, where there is one.
+    """
+    lengths = accumulate(min(len(name), longest) + 2 for name in names[:most])
+    return max(sum(length <= _PARAGRAPH for length in lengths), 1)
 
 
 def percent(share: float | None) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from exporter.report import regions, reliability
-from exporter.report.drawing import percent, short
+from exporter.report.drawing import brief, fitting, percent, short
 from exporter.report.proven import draw_lines
 from exporter.report.regions import draw_regions
 from exporter.report.reliability import draw_reliability
@@ -41,7 +41,7 @@ def render_report(evidence: Evidence) -> bytes:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(short=short, percent=percent)
+    environment.filters.update(brief=brief, fitting=fitting, short=short, percent=percent)
     tested = judge_test_rows(evidence)
     page = environment.get_template(REPORT).render(
         manifest=evidence.manifest,

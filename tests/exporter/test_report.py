@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exporter.report import metrics
-from exporter.report.drawing import Scale, percent, short, widen
+from exporter.report.drawing import Scale, brief, percent, short, widen
 from exporter.report.evidence import Evidence
 from exporter.report.page import render_report
 from exporter.report.regions import CELLS, draw_regions
@@ -62,6 +63,39 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.open[-1:] != ["style"]:
             self.text += data
+
+
+def lead(content: bytes) -> str:
+    """The text of the paragraph at the top, as a reader sees it."""
+    paragraph = content.decode().split("<p>Answers", 1)[1].split("</p>", 1)[0]
+    return re.sub(r"<[^>]*>", "", paragraph)
+
+
+def test_long_names_are_cut_at_the_top_of_the_page(evidence: Evidence) -> None:
+    """On a telephone they would fill the screen; whoever points at one sees it whole."""
+    drawn_evidence = drawn(evidence, features=12, classes=12, rows=5)
+    long = [f"a column whose name says everything about it, number {at}" * 3 for at in range(12)]
+    schema = Schema("kind" * 50, tuple(Feature(name, 0, 1) for name in long), tuple(long))
+    manifest = with_schema(evidence.manifest, schema)
+    page = render_report(replace(drawn_evidence, manifest=manifest))
+    assert len(lead(page)) < 450
+    assert " and 6 more" in lead(page)
+    attributes = Page(page).attributes
+    for name in (*long[:6], "kind" * 50):
+        assert ("title", name) in attributes
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("price", "price"),
+        ("x" * 24, "x" * 24),
+        ("turnover of branch number 17", "turnover of bra…umber 17"),
+    ],
+)
+def test_the_middle_of_a_long_name_is_cut(text: str, shown: str) -> None:
+    """Its end is kept, where names with a common beginning differ."""
+    assert brief(text, 24) == shown
 
 
 @pytest.fixture(scope="module")
