@@ -19,10 +19,8 @@ if TYPE_CHECKING:
     from runtime.predictor import Predictor
 
 
-class Miscounted(arrow_table.ArrowBlock):
+class Miscounted(arrow_table.ArrowBlock, frozen=True):
     """A block that says it has one record more than it gives."""
-
-    __slots__ = ()
 
     def __len__(self) -> int:
         return int(self.batch.num_rows) + 1

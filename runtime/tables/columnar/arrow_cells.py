@@ -7,13 +7,13 @@ type cannot be a number.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec.structs import replace
 
 from runtime.errors import SchemaError
 from runtime.schema import Float32Matrix, to_float32
