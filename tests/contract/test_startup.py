@@ -33,7 +33,6 @@ NOT_FOR_CSV = frozenset(
         "runtime.scoring.batch",
         "runtime.scoring.first_rows",
         "runtime.screen.summary_table",
-        "runtime.screen.terminal",
         "runtime.tables.columnar",
         "runtime.tables.delimited.number_hints",
         "runtime.tables.json_lines",
