@@ -104,6 +104,7 @@ bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/accuracy.py
 	python benchmarks/false_alarms.py
 	python benchmarks/gate.py
+	python benchmarks/matrix.py
 	python benchmarks/parquet.py
 	python benchmarks/predict.py
 	python benchmarks/predict.py --table wide
