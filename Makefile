@@ -102,6 +102,7 @@ check: test | $(READY) .venv-runtime/.ready
 
 bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/accuracy.py
+	python benchmarks/dirty.py
 	python benchmarks/false_alarms.py
 	python benchmarks/gate.py
 	python benchmarks/matrix.py

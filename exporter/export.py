@@ -30,7 +30,7 @@ from exporter.rows.plan import FULL
 from exporter.source.candidate import candidate_of_module, candidate_of_run
 from runtime.bundle import digest
 from runtime.errors import ArtifactError, ParityError, UsageError
-from runtime.files.atomic import atomic_folder
+from runtime.files.folders import atomic_folder
 from runtime.golden import save_golden
 from runtime.manifest import (
     GOLDEN,

@@ -10,11 +10,11 @@ import hashlib
 import io
 import os
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runtime.errors import ArtifactError
 from runtime.manifest import GOLDEN, MANIFEST, ONNX_MODEL, File, Manifest, parse_manifest
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,8 +25,7 @@ _LARGEST_MANIFEST = 16 * 1024 * 1024  # bytes; a thousand features take about 10
 _LARGEST_BUNDLE = 8 * 1024**3  # bytes; an ONNX file has no more than 2 GiB
 
 
-@dataclass(frozen=True, slots=True)
-class Bundle:
+class Bundle(Value, frozen=True):
     """A bundle whose content is what its manifest says.
 
     Attributes:

@@ -1,7 +1,6 @@
 """The command ``runtime``: parse, call the library, print."""
 
-from __future__ import annotations
-
+# No annotations from the future: typer evaluates them all at every start, one by one.
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -126,8 +125,8 @@ def predict(
         console.show(command.look(predictor, file, options))
         return
     out = out or STANDARD_STREAM
-    done = command.score(predictor, file, out, options)
-    command.tell(done, out, summary, profile=profile, as_json=as_json)
+    done = command.score(predictor, file, out, options, saved=summary, profile=profile)
+    command.tell(done, out, profile=profile, as_json=as_json)
 
 
 @app.command()

@@ -1,7 +1,6 @@
 """What the command lines of all three packages have in common."""
 
-from __future__ import annotations
-
+# No annotations from the future: typer evaluates them all at every start, one by one.
 from pathlib import Path
 from typing import Annotated
 

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +27,7 @@ DECILES = 11  # 0, 10, …, 100 %
 _ROUNDING = 1e-6  # how far shares that were written as decimals may sum from 1
 
 
-@dataclass(frozen=True, slots=True)
-class Distribution:
+class Distribution(Value, frozen=True):
     """What a column's values look like.
 
     Attributes:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import ArtifactError, ParityError
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from runtime.schema import Float32Matrix, Schema
@@ -34,8 +34,7 @@ _DTYPES: dict[str, type[np.generic]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Golden:
+class Golden(Value, frozen=True):
     """Rows with their exact answers and error bounds.
 
     Attributes:
@@ -88,8 +87,7 @@ def load_golden(content: bytes, schema: Schema, *, where: str) -> Golden:
     return golden
 
 
-@dataclass(frozen=True, slots=True)
-class GoldenCheck:
+class GoldenCheck(Value, frozen=True):
     """How the golden rows came out; all of them within their bounds.
 
     Attributes:

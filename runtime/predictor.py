@@ -9,7 +9,6 @@ computed at export, ``UnavailableError`` for a provider that is not there and ``
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
@@ -18,7 +17,7 @@ import numpy.typing as npt
 
 from runtime.bundle import read_bundle
 from runtime.engines import oldest_engine
-from runtime.errors import ArtifactError, DataError, SchemaError, UnavailableError
+from runtime.errors import ArtifactError, DataError, SchemaError, UnavailableError, UsageError
 from runtime.golden import GoldenCheck, check_golden, load_golden
 from runtime.manifest import (
     GOLDEN,
@@ -31,8 +30,10 @@ from runtime.manifest import (
 )
 from runtime.onnx_file import read_versions
 from runtime.schema import Float32Matrix, Schema, to_float32
+from runtime.scoring.named_columns import names_of
 from runtime.scoring.options import DEFAULTS
 from runtime.session import Outputs, Session, engine_version
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,8 +46,7 @@ if TYPE_CHECKING:
 Frame = TypeVar("Frame")
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(Value, frozen=True):
     """Answers for a batch of rows.
 
     Attributes:
@@ -137,8 +137,8 @@ class Predictor:
 
         Args:
             features: ``(rows, n_features)`` numbers; float32 is used as it is, anything else is
-                read as float64 and rounded once. A table that names its columns (pyarrow, pandas,
-                polars) is bound by these names, as in ``predict_columns``.
+                read as float64 and rounded once. A table that names its columns is bound by
+                these names, as in ``predict_columns``.
 
         Returns:
             Labels and probabilities of the rows.
@@ -147,7 +147,7 @@ class Predictor:
             SchemaError: when the matrix has another width, or the table lacks a column.
             DataError: when a value is no number, NaN, infinite or beyond float32.
         """
-        if _column_names(features) is not None:
+        if names_of(features) is not None:
             return self.predict_columns(cast("Mapping[str, npt.ArrayLike]", features))
         matrix = _as_numbers(features)
         if matrix.ndim != 2 or matrix.shape[1] != self.schema.n_features:  # noqa: PLR2004 - rows and columns
@@ -163,8 +163,8 @@ class Predictor:
         """Predict named columns; order does not matter, further columns are ignored.
 
         Args:
-            columns: ``(rows,)`` numbers by column name: a dict, or a table of pyarrow, pandas or
-                polars.
+            columns: ``(rows,)`` numbers by column name: a dict, or a table of pyarrow, pandas,
+                polars or numpy.
 
         Returns:
             Labels and probabilities of the rows.
@@ -174,16 +174,18 @@ class Predictor:
             DataError: when columns differ in length, or a value is no number, NaN, infinite or
                 beyond float32.
         """
-        names = _column_names(columns)
-        self.schema.bind(list(columns) if names is None else names)
-        wanted = [np.asarray(columns[name]) for name in self.schema.feature_names]
+        names = names_of(columns)
+        if names is None:
+            raise UsageError(f"a {type(columns).__name__} has no named columns; see predict")
+        self.schema.bind(names)
+        wanted = [_unmasked(columns[name]) for name in self.schema.feature_names]
         if len({column.shape for column in wanted}) != 1 or wanted[0].ndim != 1:
             shapes = {name: np.shape(columns[name]) for name in self.schema.feature_names}
             raise DataError(f"columns must be one-dimensional and equally long, got {shapes}")
         return self.predict(np.column_stack(wanted))
 
     def predict_table(self, table: Frame, options: Options | None = None) -> Frame:
-        """Score a table in memory; see ``runtime.frames.score_table``.
+        """Score a table in memory; see ``runtime.scoring.frames.score_table``.
 
         Args:
             table: of pyarrow, polars, pandas or numpy with named columns, or a dict of columns.
@@ -199,7 +201,7 @@ class Predictor:
     def score_file(
         self, source: Path | str, out: Path | str, options: Options | None = None
     ) -> Summary:
-        """Score a file into another; see ``runtime.scoring.score_file``.
+        """Score a file into another; see ``runtime.scoring.score.score_file``.
 
         Args:
             source: the table; ``-`` is standard input.
@@ -233,19 +235,10 @@ class Predictor:
         return Prediction(self._classes[outputs.label], chosen[:, 0], outputs.probabilities)
 
 
-def _column_names(table: object) -> list[str] | None:
-    """Ask a table for the names of its columns; None for what has none, as a matrix or a dict."""
-    for attribute in ("column_names", "columns"):  # pyarrow; pandas and polars
-        names = getattr(table, attribute, None)
-        if names is not None:
-            return [str(name) for name in names]
-    return None
-
-
 def _as_numbers(values: npt.ArrayLike) -> npt.NDArray[Any]:
     """Take what numpy understands as real numbers; text is for tables, with rules of their own."""
     try:
-        array = np.asarray(values)
+        array = _unmasked(values)
         if array.dtype == np.object_:
             array = np.asarray(array.tolist())
     except ValueError as exc:
@@ -253,6 +246,13 @@ def _as_numbers(values: npt.ArrayLike) -> npt.NDArray[Any]:
     if array.dtype.kind not in "biuf":
         raise DataError(f"the features are no numbers (dtype {array.dtype})")
     return array
+
+
+def _unmasked(values: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Read values as an array; masked ones are NaN, and so refused, not what is below the mask."""
+    if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "biuf":
+        return np.ma.filled(values.astype(np.float64), np.nan)
+    return np.asarray(values)
 
 
 def _check_golden_rows(bundle: Bundle, session: Session) -> GoldenCheck:

@@ -6,7 +6,6 @@ serving binds a table by. In: column names. Out: positions, or a ``SchemaError``
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
@@ -195,6 +194,8 @@ def _describe_missing(name: str, columns: Sequence[str], near: Sequence[int]) ->
     if near:
         found = " and ".join(repr(columns[at]) for at in near)
         return f"column {name!r} is missing; the table has {found}: rename the one that is meant"
+    import difflib
+
     nearest = difflib.get_close_matches(name, columns, n=3, cutoff=0.6)
     hint = (
         f"did you mean {' or '.join(map(repr, nearest))}?"

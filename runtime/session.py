@@ -8,9 +8,9 @@ for is not what would run.
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from runtime.choices import ProviderChoice
 from runtime.errors import ArtifactError, UnavailableError, UsageError
 from runtime.onnx_file import refuse_external_data
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -43,8 +44,7 @@ _BUILDS = ("onnxruntime", "onnxruntime-gpu")
 _LOG_FATAL = 4  # onnxruntime prints nothing of its own: we report what happened
 
 
-@dataclass(frozen=True, slots=True)
-class Outputs:
+class Outputs(Value, frozen=True):
     """What the model answers for a batch.
 
     Attributes:
@@ -199,7 +199,14 @@ def is_installed(distribution: str) -> bool:
         Whether its folder is there; importlib.metadata takes 40 ms to load, at every start.
     """
     prefix = distribution.replace("-", "_") + "-"
-    return any(any(Path(folder).glob(f"{prefix}*.dist-info")) for folder in sys.path)
+    for folder in sys.path:
+        with suppress(OSError):
+            if any(
+                name.startswith(prefix) and name.endswith(".dist-info")
+                for name in os.listdir(folder or os.curdir)  # noqa: PTH208 - a fifth of glob's time
+            ):
+                return True
+    return False
 
 
 def _choose(ort: ModuleType, choice: ProviderChoice) -> tuple[Provider, str]:
@@ -218,8 +225,7 @@ def _choose(ort: ModuleType, choice: ProviderChoice) -> tuple[Provider, str]:
     return "cuda", "asked for"
 
 
-@dataclass(frozen=True, slots=True)
-class _Obstacle:
+class _Obstacle(Value, frozen=True):
     """Why a provider cannot run, and what to do about it."""
 
     what: str

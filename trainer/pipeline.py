@@ -14,7 +14,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from runtime.errors import UsageError
-from runtime.files.atomic import atomic_folder
+from runtime.files.folders import atomic_folder
 from trainer.data import Dataset, synthetic_products
 from trainer.device import Device, choose_device
 from trainer.fit import Epoch, Watch, fit, look_away

@@ -6,7 +6,6 @@ that, and so does whoever means harm.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -187,16 +186,16 @@ _CHANGES: dict[str, Callable[[Path, Good], None]] = {
     ),
     "bundle: one weight edited, made to fit": _weights_edited,
     "bundle: golden logits altered, made to fit": _golden(
-        lambda golden: dataclasses.replace(golden, logits=golden.logits + 1e-3)
+        lambda golden: msgspec.structs.replace(golden, logits=golden.logits + 1e-3)
     ),
     "bundle: golden labels altered, made to fit": _golden(
-        lambda golden: dataclasses.replace(golden, label=1 - golden.label)
+        lambda golden: msgspec.structs.replace(golden, label=1 - golden.label)
     ),
     "bundle: golden rows altered, made to fit": _golden(
-        lambda golden: dataclasses.replace(golden, features=golden.features + np.float32(0.5))
+        lambda golden: msgspec.structs.replace(golden, features=golden.features + np.float32(0.5))
     ),
     "bundle: golden rows without bounds, made to fit": _golden(
-        lambda golden: dataclasses.replace(
+        lambda golden: msgspec.structs.replace(
             golden, logits_bound=np.full_like(golden.logits_bound, np.inf)
         )
     ),

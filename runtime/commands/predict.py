@@ -5,16 +5,16 @@ In: parsed options. Out: a ``Summary``, and what is said of it. Raises what scor
 
 from __future__ import annotations
 
-import csv
-import dataclasses
-import shlex
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from runtime import console
 from runtime.errors import UsageError
-from runtime.files.atomic import STANDARD_STREAM
-from runtime.scoring.endpoints import is_many
+from runtime.files.atomic import STANDARD_STREAM, atomic_file
+from runtime.scoring.endpoints import is_many, refuse_same, rejects_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 
 def split_names(text: str | None) -> tuple[str, ...] | None:
     """Split a list of column names; names with commas are quoted as in CSV."""
-    return None if text is None else tuple(next(csv.reader([text]), []))
+    if text is None:
+        return None
+    import csv
+
+    return tuple(next(csv.reader([text]), []))
 
 
 def is_for_a_look(source: Path, *, wants_all: bool) -> bool:
@@ -45,6 +49,8 @@ def look(predictor: Predictor, source: Path, options: Options) -> str:
     Returns:
         A table for the terminal, and how to save everything.
     """
+    import shlex
+
     from runtime.scoring.first_rows import score_first
     from runtime.screen.preview import PREVIEW_ROWS, describe_preview
 
@@ -60,7 +66,39 @@ def look(predictor: Predictor, source: Path, options: Options) -> str:
     )
 
 
-def score(predictor: Predictor, source: Path, out: Path, options: Options) -> Summary:
+def check_summary(saved: Path, source: Path, out: Path, options: Options) -> None:
+    """Refuse a place for the summary that is needed for something else.
+
+    Args:
+        saved: where to write the summary as JSON.
+        source: the table, a folder or a pattern.
+        out: where the rows go.
+        options: how it is scored.
+
+    Raises:
+        UsageError: when it is standard output, a table, or another output.
+    """
+    if saved == STANDARD_STREAM:
+        raise UsageError("--summary names a file; --json prints the same")
+    if not is_many(source):
+        refuse_same(source, out, rejects_path(out, options), options.drift, saved)
+        return
+    from runtime.scoring.batch import find_tables
+
+    root, tables = find_tables(source)
+    for name in tables:
+        refuse_same(root / name, saved, options.drift)
+
+
+def score(
+    predictor: Predictor,
+    source: Path,
+    out: Path,
+    options: Options,
+    *,
+    saved: Path | None = None,
+    profile: bool = False,
+) -> Summary:
     """Score one table or many, with a progress bar on a terminal.
 
     Args:
@@ -68,10 +106,25 @@ def score(predictor: Predictor, source: Path, out: Path, options: Options) -> Su
         source: the table, a folder or a pattern.
         out: where to write.
         options: how it is scored.
+        saved: where to write the summary as JSON, if anywhere; it appears when all is scored.
+        profile: keep the time of each stage.
 
     Returns:
         What was done, over all tables.
     """
+    with ExitStack() as stack:
+        stream = None
+        if saved:
+            check_summary(saved, source, out, options)
+            stream = stack.enter_context(atomic_file(saved))
+        done = _score(predictor, source, out, options)
+        done = done if profile else replace(done, stages={})
+        if stream:
+            stream.write(done.to_json())
+    return done
+
+
+def _score(predictor: Predictor, source: Path, out: Path, options: Options) -> Summary:
     if is_many(source):
         from runtime.scoring.batch import score_files
 
@@ -83,24 +136,15 @@ def score(predictor: Predictor, source: Path, out: Path, options: Options) -> Su
         return score_file(predictor, source, out, options, on_progress)
 
 
-def tell(summary: Summary, out: Path, saved: Path | None, *, profile: bool, as_json: bool) -> None:
+def tell(shown: Summary, out: Path, *, profile: bool, as_json: bool) -> None:
     """Say what was done.
 
     Args:
-        summary: of the scoring.
+        shown: the summary of the scoring.
         out: where the rows went.
-        saved: where to write it as JSON, if anywhere.
         profile: show the stages too.
         as_json: one JSON object, on stdout unless the rows went there.
     """
-    shown = summary if profile else dataclasses.replace(summary, stages={})
-    if saved == STANDARD_STREAM:
-        raise UsageError("--summary names a file; --json prints the same")
-    if saved:
-        from runtime.files.atomic import atomic_file
-
-        with atomic_file(saved) as stream:
-            stream.write(shown.to_json())
     if as_json:
         answer = console.as_json(shown.values())
         console.say(answer) if out == STANDARD_STREAM else console.show(answer)

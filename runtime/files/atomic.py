@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from runtime.errors import UsageError
@@ -23,9 +22,9 @@ from runtime.files.destinations import (
     resolve,
     writing,
 )
-from runtime.files.folders import atomic_folder, staged_files
 from runtime.files.partials import partial_file
 from runtime.files.renames import publish
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,9 +34,7 @@ __all__ = [
     "STANDARD_STREAM",
     "atomic_file",
     "atomic_files",
-    "atomic_folder",
     "is_special",
-    "staged_files",
     "writing",
 ]
 
@@ -96,8 +93,7 @@ def atomic_files() -> Iterator[Callable[[Path], IO[bytes]]]:
         publish([(output.partial, output.target) for output in reversed(outputs) if output.partial])
 
 
-@dataclass(frozen=True, slots=True)
-class _Output:
+class _Output(Value, frozen=True):
     """An open destination.
 
     Attributes:

@@ -10,12 +10,12 @@ import errno
 import os
 import stat
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runtime.errors import DataError
 from runtime.files.durable import sync_folder
 from runtime.files.partials import partial_name, set_aside
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -142,8 +142,7 @@ def exchange(a: Path, b: Path) -> bool:
     return done == 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(Value, frozen=True):
     """A rename that can be undone; whether it is done is asked of the disk, not remembered.
 
     An interruption can come between a rename and a note of it.

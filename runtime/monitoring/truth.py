@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from runtime.errors import UsageError
 from runtime.manifest import Record
 from runtime.monitoring.confusion import ClassScore, Interval, class_scores, wilson
-from runtime.tables.arrow import binary_array, bool_array
+from runtime.tables.arrow import binary_array, bool_array, number_scalar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +93,9 @@ class Truth:
             raise ValueError(f"{len(cells)} true classes for {len(labels)} labels")
         names = len(self._classes)
         cells = _as_bytes(cells)
-        places = _int32_values(pc.index_in(cells, self._names).fill_null(names))
+        places = _int32_values(
+            pc.index_in(cells, self._names).fill_null(number_scalar(np.int32(names)))
+        )
         pairs = places.astype(np.int64) * names + labels
         self._counts += np.bincount(pairs, minlength=self._counts.size).reshape(names + 1, names)
         if len(self._others) < _SHOWN:

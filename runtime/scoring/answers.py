@@ -6,7 +6,6 @@ column, for the records that stay. Raises ``SchemaError`` for a name that is tak
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import pyarrow as pa
 from runtime.errors import SchemaError
 from runtime.tables.arrow import binary_array, bool_array, number_array, text_array
 from runtime.tables.text_cells import pack_text
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 LABEL = pa.dictionary(pa.int32(), pa.string())
 REASON = pa.dictionary(pa.int32(), pa.binary())  # see ``pack_text``
 PROBABILITY = pa.float32()
+REASON_NAME = "reason"
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
+class Answers(Value, frozen=True):
     """What is added to a block.
 
     Attributes:
@@ -73,7 +73,7 @@ class NewColumns:
         if proba:
             kinds |= {f"probability_{name}": PROBABILITY for name in schema.classes}
         if keep_bad:
-            kinds["reason"] = REASON
+            kinds[REASON_NAME] = REASON
         self.fields = tuple(pa.field(prefix + name, kind) for name, kind in kinds.items())
         if again := [name for name in self.names if name in taken]:
             raise SchemaError(

@@ -6,24 +6,28 @@ or none, and their summaries. Raises what ``score_file`` raises.
 
 from __future__ import annotations
 
-import dataclasses
 import glob
+import os
 from collections import Counter
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from runtime.errors import DataError, UsageError
-from runtime.files.atomic import STANDARD_STREAM, staged_files
+from msgspec.structs import replace
+
+from runtime.errors import DataError, SchemaError, UsageError
+from runtime.files.atomic import STANDARD_STREAM
+from runtime.files.folders import staged_files
 from runtime.manifest import to_json
 from runtime.monitoring.monitor import Monitor
 from runtime.scoring.endpoints import WILDCARDS, Sink, open_sinks, refuse_same
 from runtime.scoring.options import DEFAULTS, Options
 from runtime.scoring.score import Job, score_into
+from runtime.tables.stored.formats import stem_of
+from runtime.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from runtime.predictor import Predictor
     from runtime.scoring.summary import Summary
@@ -31,8 +35,7 @@ if TYPE_CHECKING:
     Announce = Callable[[Path, int, int], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Value, frozen=True):
     """What was done with many tables.
 
     Attributes:
@@ -56,19 +59,33 @@ def find_tables(source: Path) -> tuple[Path, tuple[Path, ...]]:
         Hidden files are left out.
 
     Raises:
-        DataError: when there are none.
+        DataError: when there are none, or a folder cannot be searched.
     """
     if source.is_dir():
-        root, found = source, [path for path in source.rglob("*") if path.is_file()]
+        root, found = source, _walk(source)
     else:
         root = _fixed_part(source)
         found = [Path(name) for name in glob.glob(str(source), recursive=True)]  # noqa: PTH207 - patterns may be absolute
         found = [path for path in found if path.is_file()]
-    relative = sorted(path.relative_to(root) for path in found)
+    relative = sorted({path.relative_to(root) for path in found})
     tables = tuple(path for path in relative if not _is_hidden(path))
     if not tables:
         raise DataError(f"{source} holds no tables; see --file")
     return root, tables
+
+
+def _walk(folder: Path) -> list[Path]:
+    """Find the files of a folder; a part that cannot be searched must not pass for empty."""
+
+    def refuse(error: OSError) -> NoReturn:
+        raise DataError(f"cannot search {error.filename}: {error.strerror}") from error
+
+    return [
+        path
+        for place, _, names in os.walk(folder, onerror=refuse)
+        for name in names
+        if (path := Path(place, name)).is_file()
+    ]
 
 
 def score_files(
@@ -91,13 +108,14 @@ def score_files(
         What was done.
 
     Raises:
-        UsageError: when the output is no folder, or lies in the input.
+        UsageError: when the output is no folder, lies in the input, or would be written twice.
         DataError: when there is no table, or one of them cannot be read.
         BadRowsError: when rows of one cannot be scored and ``bad_rows`` is ``fail``.
     """
     source, out = Path(source), Path(out)
     root, tables = find_tables(source)
     _check_places(source, root, out, options)
+    places = _plan(root, tables, out, options)
     monitor = Monitor(
         predictor.schema, truth=options.truth is not None, drift=options.drift is not None
     )
@@ -106,23 +124,35 @@ def score_files(
         for number, name in enumerate(tables, start=1):
             if on_table:
                 on_table(name, number, len(tables))
-            target = out / _output_name(name, options)
-            rejects = _beside(target) if options.bad_rows == "reject" else None
-            refuse_same(root / name, target, rejects)
-            job = Job(root / name, target, rejects, options, monitor)
+            job = Job(root / name, *places[name], options, monitor)
             with ExitStack() as stack:  # closes each table's files: there may be many
 
                 def open_sink(path: Path, stack: ExitStack = stack) -> Sink:
                     stream = stack.enter_context(open_file(path.relative_to(out)))
                     return Sink(str(path), stream)
 
-                summaries[name] = score_into(predictor, job, open_sink)
+                with _naming(root / name):
+                    summaries[name] = score_into(predictor, job, open_sink)
             monitor.records_before += summaries[name].rows
         if options.drift and monitor.drift:
             sink = open_beside(options.drift)
             sink.write(to_json(monitor.drift))
             sink.flush()
-    return Batch(_add_up(list(summaries.values()), monitor), summaries)
+    total = _add_up(list(summaries.values()), monitor)
+    if options.bad_rows == "reject":
+        total = replace(total, rejects=_beside(out / "**" / "*", options))
+    return Batch(total, summaries)
+
+
+@contextmanager
+def _naming(table: Path) -> Iterator[None]:
+    """Say of which table's columns an error speaks: there are others."""
+    try:
+        yield
+    except SchemaError as exc:
+        if str(table) in str(exc):
+            raise
+        raise SchemaError(f"{table}: {exc}") from exc
 
 
 def _add_up(summaries: Sequence[Summary], monitor: Monitor) -> Summary:
@@ -131,7 +161,7 @@ def _add_up(summaries: Sequence[Summary], monitor: Monitor) -> Summary:
     for summary in summaries:
         reasons.update(summary.reasons)
         stages.update(summary.stages)
-    return dataclasses.replace(
+    return replace(
         summaries[0],
         rows=sum(summary.rows for summary in summaries),
         scored=sum(summary.scored for summary in summaries),
@@ -150,11 +180,43 @@ def _output_name(name: Path, options: Options) -> Path:
     """Name an output as its table; in another format, with the ending of that."""
     if options.out_format is None:
         return name
-    stem = name.name.split(".")[0]
-    return name.with_name(f"{stem}.{options.out_format}")
+    return name.with_name(f"{stem_of(name.name)}.{options.out_format}")
 
 
-def _beside(target: Path) -> Path:
+def _plan(
+    root: Path, tables: Sequence[Path], out: Path, options: Options
+) -> dict[Path, tuple[Path, Path | None]]:
+    """Name the output and the list of rejects of every table, before the first is read.
+
+    Args:
+        root: the folder that is mirrored.
+        tables: in it.
+        out: the folder to write.
+        options: of the scoring.
+
+    Returns:
+        Both, by table.
+
+    Raises:
+        UsageError: when an output is another output, or one of the tables.
+    """
+    outputs = {name: out / _output_name(name, options) for name in tables}
+    places = {name: (target, _beside(target, options)) for name, target in outputs.items()}
+    drift = [options.drift] if options.drift else []
+    written = [path for place in places.values() for path in place if path] + drift
+    for name in tables:
+        refuse_same(root / name, *places[name], options.drift)
+    if again := [path for path, count in Counter(written).items() if count > 1]:
+        raise UsageError(f"{again[0]} would be written twice: rename one of the tables")
+    read = {os.path.realpath(root / name) for name in tables}
+    if over := [path for path in written if os.path.realpath(path) in read]:
+        raise UsageError(f"{over[0]} is one of the tables; give another folder to write to")
+    return places
+
+
+def _beside(target: Path, options: Options) -> Path | None:
+    if options.bad_rows != "reject":
+        return None
     return target.with_name(f"{target.name}.rejects.csv")
 
 
@@ -163,18 +225,23 @@ def _check_places(source: Path, root: Path, out: Path, options: Options) -> None
         raise UsageError(f"{source} is more than one table: give --out FOLDER")
     if options.rejects:
         raise UsageError("--rejects names one file, and there are more tables: leave it out")
-    if out.resolve() == root.resolve() or out.resolve().is_relative_to(root.resolve()):
+    inside = out.resolve().is_relative_to(root.resolve())
+    flat = not source.is_dir() and "**" not in source.parts and len(_wild(source)) == 1
+    if inside and not (flat and out.resolve() != root.resolve()):
         raise UsageError(f"{out} lies in {root}, which is read; give another folder to write to")
 
 
 def _fixed_part(pattern: Path) -> Path:
     """Find the folder in front of the first wildcard."""
-    fixed: list[str] = []
-    for part in pattern.parts[:-1]:
-        if WILDCARDS & set(part):
-            break
-        fixed.append(part)
-    return Path(*fixed)
+    wild = len(_wild(pattern)) or 1  # without any, the last part alone
+    return Path(*pattern.parts[:-wild])
+
+
+def _wild(pattern: Path) -> Sequence[str]:
+    """Give the parts of a pattern from the first wildcard on."""
+    parts = pattern.parts
+    first = next((at for at, part in enumerate(parts) if WILDCARDS & set(part)), len(parts))
+    return parts[first:]
 
 
 def _is_hidden(path: Path) -> bool:

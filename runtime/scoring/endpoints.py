@@ -11,12 +11,12 @@ import os
 import stat
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.errors import DataError, UsageError
 from runtime.files.atomic import STANDARD_STREAM, atomic_files, is_special, writing
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 WILDCARDS = frozenset("*?[")
 
 
-@dataclass(frozen=True, slots=True)
-class Sink:
+class Sink(Value, frozen=True):
     """An output and its name: with two of them open, it must be clear which one fails.
 
     Attributes:

@@ -6,27 +6,29 @@ what ``score_file`` raises for a file that is no table and for columns that do n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING
 
-from runtime.scoring.answers import NewColumns
+from runtime.scoring.binding import bind_table
+from runtime.scoring.endpoints import source_name
 from runtime.scoring.score import answer_block
 from runtime.tables.columnar.arrow_output import as_batch, output_schema
-from runtime.tables.opening import choose_columns, open_table
+from runtime.tables.opening import open_table
 from runtime.tables.text_cells import as_text
+from runtime.value import Value
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import pyarrow as pa
 
     from runtime.predictor import Predictor
+    from runtime.scoring.answers import NewColumns
     from runtime.scoring.options import Options
+    from runtime.tables.table import Table
 
 
-@dataclass(frozen=True, slots=True)
-class FirstRows:
+class FirstRows(Value, frozen=True):
     """Rows as text.
 
     Attributes:
@@ -56,31 +58,44 @@ def score_first(predictor: Predictor, source: Path, options: Options, rows: int)
     """
     schema, reading = predictor.schema, options.reading
     with open_table(source, reading, schema.feature_names) as table:
-        features = schema.bind(table.columns, loose=reading.loose_header)
-        table.expect_numbers(features)
-        carried = choose_columns(table.columns, options.columns, "--columns")
+        bound = bind_table(table, schema, options, where=source_name(source), keep_bad=True)
+        features, carried, columns = bound.features, bound.carried, bound.added
         names = [table.columns[at] for at in carried]
-        columns = NewColumns(
-            schema, names, prefix=options.prefix, proba=options.proba, keep_bad=True
-        )
-        blocks = list(islice(table.blocks(sorted({*features, *carried})), 2))
-        if not blocks:
-            return FirstRows((*names, *columns.names[:-1]), (), len(columns.names) - 1, 0)
-        block = blocks[0]
+        found, total = _score_rows(predictor, table, features, carried, columns, rows)
+    new = len(columns.names)
+    if not any(row[-1] for row in found):  # no reasons: nothing is wrong
+        found, new = [row[:-1] for row in found], new - 1
+    return FirstRows((*names, *columns.names[:new]), tuple(found), new, total)
+
+
+def _score_rows(
+    predictor: Predictor,
+    table: Table,
+    features: Sequence[int],
+    carried: Sequence[int],
+    columns: NewColumns,
+    rows: int,
+) -> tuple[list[tuple[str, ...]], int | None]:
+    """Score blocks until there are enough rows; the total is known where the table ends before."""
+    found: list[tuple[str, ...]] = []
+    total = 0
+    for block in table.blocks(sorted({*features, *carried})):
+        if len(found) == rows:
+            return found, None
         parsed, outputs = answer_block(predictor, block, block.parse(features))
         answers = columns.answer(parsed, outputs)
         added = as_batch(answers.columns, output_schema([], columns.fields), block.first_record)
-        shown = [*block.select(carried).slice(0, rows).columns, *added.slice(0, rows).columns]
-        new = len(columns.names)
-        if not shown[-1].null_count < len(shown[-1]):  # no reasons: nothing is wrong
-            shown, new = shown[:-1], new - 1
-    texts = zip(*map(_texts, shown), strict=True)
-    total = len(block) if len(blocks) == 1 else None
-    return FirstRows((*names, *columns.names[:new]), tuple(texts), new, total)
+        shown = [*block.select(carried).columns, *added.columns]
+        cells = [_texts(column.slice(0, rows - len(found))) for column in shown]
+        found += zip(*cells, strict=True)
+        total += len(block)
+    return found, total
 
 
 def _texts(column: pa.Array) -> list[str]:
     """Write cells as text, empty for null."""
     if str(column.type).startswith("dictionary"):
-        column = column.dictionary_decode()
-    return [(cell or b"").decode(errors="backslashreplace") for cell in as_text(column).to_pylist()]
+        texts = as_text(column.dictionary).take(column.indices)
+    else:
+        texts = as_text(column)
+    return [(cell or b"").decode(errors="backslashreplace") for cell in texts.to_pylist()]

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from runtime.errors import DataError, UsageError
 from runtime.scoring.answers import NewColumns
+from runtime.scoring.named_columns import names_of
 from runtime.scoring.options import DEFAULTS, Options
 from runtime.scoring.score import answer_block
 from runtime.scoring.tally import Clock, Tally
@@ -42,16 +43,21 @@ def score_table(predictor: Predictor, table: Frame, options: Options = DEFAULTS)
         The same kind of table: its columns, then the new ones.
 
     Raises:
-        UsageError: when ``bad_rows`` is ``reject``, or the table has no named columns.
+        UsageError: when ``bad_rows`` is ``reject`` or an option is for files alone, or the table
+            has no named columns.
         SchemaError: when a feature's column is missing or no number, or a new name is taken.
         DataError: when the columns cannot be read.
         BadRowsError: when rows cannot be scored and ``bad_rows`` is ``fail``.
     """
-    if options.bad_rows == "reject":
-        raise UsageError('a table in memory loses no rows: choose bad_rows "fail" or "null"')
-    names = _column_names(table)
+    _refuse_options(options)
+    names = names_of(table)
+    if names is None:
+        raise UsageError(
+            f"a {type(table).__name__} has no named columns: give a table of pyarrow, polars or "
+            "pandas, a structured array or a dict; Predictor.predict takes a matrix"
+        )
     schema = predictor.schema
-    schema.bind(names)
+    places = schema.bind(names, loose=options.reading.loose_header)
     columns = NewColumns(
         schema,
         names,
@@ -59,7 +65,8 @@ def score_table(predictor: Predictor, table: Frame, options: Options = DEFAULTS)
         proba=options.proba,
         keep_bad=options.bad_rows == "null",
     )
-    source = ArrowTable(_InMemory(_to_arrow(table, schema.feature_names)), where="the table")
+    read = _to_arrow(table, places, schema.feature_names)
+    source = ArrowTable(_InMemory(read), where="the table")
     added = _answer(predictor, source, columns, refuses_bad=options.bad_rows == "fail")
     return _append(table, added)
 
@@ -90,43 +97,76 @@ def _answer(
         advice='bad_rows="null"',
     )
     schema = output_schema([], columns.fields)
-    batches = []
+    batches, written = [], 0
     for block in source.blocks(features):
         parsed, outputs = answer_block(predictor, block, block.parse(features))
-        tally.add(len(block), len(block), parsed.bad, Clock())
-        if not tally.refused:
+        if not (tally.refused or (refuses_bad and parsed.bad)):
             arrays = columns.answer(parsed, outputs).columns
             batches.append(as_batch(arrays, schema, block.first_record))
+            written += batches[-1].num_rows
+        tally.add(len(block), written - tally.written, parsed.bad, Clock())
     tally.settle(keeps_bad=True)
     return pa.Table.from_batches(batches, schema)
 
 
-def _column_names(table: object) -> list[str]:
-    """Ask a table for the names of its columns."""
-    if isinstance(table, Mapping):
-        return [str(name) for name in table]
-    if isinstance(table, np.ndarray) and table.dtype.names:
-        return list(table.dtype.names)
-    for attribute in ("column_names", "columns"):  # pyarrow; polars and pandas
-        names = getattr(table, attribute, None)
-        if names is not None and not callable(names):
-            return [str(name) for name in names]
-    raise UsageError(
-        f"a {type(table).__name__} has no named columns: give a table of pyarrow, polars or "
-        "pandas, a structured array or a dict; Predictor.predict takes a matrix"
-    )
+def _refuse_options(options: Options) -> None:
+    """Refuse what only files have, rather than pass over it."""
+    if options.bad_rows == "reject":
+        raise UsageError('a table in memory loses no rows: choose bad_rows "fail" or "null"')
+    for name in ("columns", "truth", "drift"):
+        if getattr(options, name) is not None:
+            raise UsageError(f"a table in memory is scored without {name}: leave it out")
 
 
-def _to_arrow(table: Any, names: Sequence[str]) -> pa.Table:  # noqa: ANN401 - tables of many libraries
-    """Read some columns of any table as Arrow."""
+def _to_arrow(table: Any, places: Sequence[int], names: Sequence[str]) -> pa.Table:  # noqa: ANN401 - tables of many libraries
+    """Read some columns of any table as Arrow.
+
+    Args:
+        table: of any library.
+        places: positions of the columns.
+        names: that they get.
+
+    Returns:
+        The columns.
+
+    Raises:
+        DataError: when they cannot be read.
+    """
     try:
-        if isinstance(table, pa.Table | pa.RecordBatch):
-            return pa.table(table.select(list(names)))
-        if isinstance(table, Mapping | np.ndarray):
-            return pa.table({name: np.asarray(table[name]) for name in names})
-        return pa.table(table[list(names)])  # speaks Arrow's C stream interface
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, TypeError) as exc:
-        raise DataError(f"the columns {', '.join(names)} cannot be read: {exc}") from exc
+        columns = [_as_arrow(column) for column in _take(table, places)]
+        return pa.table(columns, names=list(names))
+    except (pa.ArrowException, TypeError, ValueError) as exc:
+        reason = exc.args[0] if exc.args else exc
+        raise DataError(f"the columns {', '.join(names)} cannot be read: {reason}") from exc
+
+
+def _take(table: Any, places: Sequence[int]) -> list[Any]:  # noqa: ANN401 - as above
+    if isinstance(table, pa.Table | pa.RecordBatch):
+        return [table.column(at) for at in places]
+    if isinstance(table, Mapping):
+        keys = list(table)
+        return [table[keys[at]] for at in places]
+    if isinstance(table, np.ndarray):
+        return [table[table.dtype.names[at]] for at in places]
+    if hasattr(table, "iloc"):  # pandas: its names may be numbers, and one name two columns
+        return [table.iloc[:, at] for at in places]
+    return [table[table.columns[at]] for at in places]
+
+
+def _as_arrow(column: Any) -> pa.Array | pa.ChunkedArray:  # noqa: ANN401 - as above
+    if isinstance(column, pa.Array | pa.ChunkedArray):
+        return column
+    if hasattr(column, "__arrow_c_stream__"):
+        return pa.chunked_array(column)
+    if hasattr(column, "__arrow_array__"):
+        return pa.array(column)
+    # Older pandas: its missing values are nulls, as in its own conversion.
+    if hasattr(column, "to_numpy") and not isinstance(column, np.ndarray):
+        return pa.array(column, from_pandas=True)
+    values = np.asanyarray(column)  # what is masked stays masked
+    if not values.dtype.isnative:
+        values = values.astype(values.dtype.newbyteorder("="))
+    return pa.array(values)
 
 
 def _append(table: Frame, added: pa.Table) -> Frame:
@@ -152,7 +192,9 @@ def _append_to(table: Any, added: pa.Table) -> object:  # noqa: ANN401 - as abov
 
 def _append_fields(table: np.ndarray[Any, Any], arrays: Mapping[str, Any]) -> np.ndarray[Any, Any]:
     texts = {
-        name: array.astype(np.str_) if array.dtype == np.object_ else array
+        name: np.array([text or "" for text in array], np.str_)
+        if array.dtype == np.object_
+        else array
         for name, array in arrays.items()
     }
     kinds = [(name, table.dtype[name]) for name in table.dtype.names or ()]

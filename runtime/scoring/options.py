@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, get_args
 
 from runtime.choices import BadRows
 from runtime.errors import UsageError
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from runtime.tables.stored.formats import Format
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Value, frozen=True):
     """How a table is read; what is None is told by the table's name and content.
 
     Attributes:
@@ -35,8 +34,7 @@ class Reading:
     loose_header: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Value, frozen=True):
     """How to score.
 
     Attributes:
@@ -53,7 +51,7 @@ class Options:
         threads: how many blocks are scored at once; by default one a processor, at most 8.
     """
 
-    reading: Reading = field(default_factory=Reading)
+    reading: Reading = Reading()
     out_format: Format | None = None
     bad_rows: BadRows = "fail"
     columns: tuple[str, ...] | None = None

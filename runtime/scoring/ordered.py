@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from concurrent.futures import Future
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -27,10 +27,15 @@ def map_ordered(
     Yields:
         The results in the order of ``items``; an exception of ``work`` is raised in its place.
     """
+    stream = iter(items)
+    first = list(islice(stream, 2))
+    if len(first) < 2:  # noqa: PLR2004 - a single item needs no threads, nor what makes them
+        yield from map(work, first)
+        return
     pending: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(threads, thread_name_prefix="score") as pool:
+    with _threads(threads, "score") as pool:
         try:
-            for item in items:
+            for item in chain(first, stream):
                 pending.append(pool.submit(work, item))
                 if len(pending) > threads:
                     yield pending.popleft().result()
@@ -52,8 +57,15 @@ def read_ahead(items: Iterable[Item]) -> Iterator[Item]:
         The items; an exception of theirs is raised in its place.
     """
     iterator = iter(items)
-    with ThreadPoolExecutor(1, thread_name_prefix="read") as pool:
+    with _threads(1, "read") as pool:
         coming = pool.submit(next, iterator, None)
         while (item := coming.result()) is not None:
             coming = pool.submit(next, iterator, None)
             yield item
+
+
+def _threads(count: int, name: str) -> ThreadPoolExecutor:
+    """Make a pool; what it is made of takes several milliseconds to import."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(count, thread_name_prefix=name)

@@ -10,32 +10,33 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runtime.manifest import to_json
 from runtime.monitoring.monitor import Monitor
-from runtime.scoring.answers import NewColumns
+from runtime.scoring.binding import bind_table
 from runtime.scoring.endpoints import open_sinks, refuse_same, rejects_path
 from runtime.scoring.options import DEFAULTS, Options
 from runtime.scoring.ordered import map_ordered
 from runtime.scoring.summary import Summary
 from runtime.scoring.tally import Clock, Tally
-from runtime.tables.arrow import bool_array
+from runtime.tables.arrow import keep_rows
 from runtime.tables.delimited.csv_writer import REJECTS_HEADER, encode_record, encode_rejects
-from runtime.tables.opening import choose_columns, open_table
+from runtime.tables.opening import open_table
 from runtime.tables.table import Fault
 from runtime.tables.writing import choose_format, open_output
+from runtime.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     import numpy as np
     import numpy.typing as npt
     import pyarrow as pa
 
     from runtime.predictor import Predictor
+    from runtime.scoring.binding import Binding
     from runtime.scoring.endpoints import Sink
     from runtime.session import Outputs
     from runtime.tables.output import Output
@@ -89,8 +90,7 @@ def score_file(
     return summary
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Value, frozen=True):
     """One table to score.
 
     Attributes:
@@ -128,29 +128,21 @@ def score_into(
     with ExitStack() as stack:
         reading = options.reading
         table = stack.enter_context(open_table(job.source, reading, schema.feature_names))
-        features = schema.bind(table.columns, loose=reading.loose_header)
-        table.expect_numbers(features)
-        carried = choose_columns(table.columns, options.columns, "--columns")
-        judged_by = () if options.truth is None else (options.truth,)
-        truth = choose_columns(table.columns, judged_by, "--truth")
-        columns = NewColumns(
-            schema,
-            [table.columns[at] for at in carried],
-            prefix=options.prefix,
-            proba=options.proba,
-            keep_bad=options.bad_rows == "null",
-        )
+        keep_bad = options.bad_rows == "null"
+        bound = bind_table(table, schema, options, where=tally.where, keep_bad=keep_bad)
         stored = choose_format(job.out, table, options)
         output = stack.enter_context(
-            open_output(open_sink(job.out), stored, table, carried, columns, reading.delimiter)
+            open_output(
+                open_sink(job.out), stored, table, bound.carried, bound.added, reading.delimiter
+            )
         )
         listed = open_sink(job.rejects) if job.rejects else None
-        scorer = _Scorer(predictor, features, truth, columns, output, tally, job.monitor)
-        blocks = table.blocks(sorted({*features, *carried, *truth}))
+        scorer = _Scorer(predictor, bound, output, tally, job.monitor)
+        blocks = table.blocks(sorted({*bound.features, *bound.carried, *bound.truth}))
         threads = options.threads or _available_processors()
         timed = _time_reading(blocks, tally.clock)
         _run(scorer, map_ordered(scorer, timed, threads=threads), table, listed, on_progress)
-        tally.settle(keeps_bad=options.bad_rows == "null")
+        tally.settle(keeps_bad=keep_bad)
         output.finish()  # a full disk must show before either output takes its place
         if listed:
             listed.flush()
@@ -190,8 +182,7 @@ def answer_block(predictor: Predictor, block: Block, parsed: Parsed) -> tuple[Pa
     return parsed.without(block, answered, Fault(NO_ANSWER)), outputs.take(answered)
 
 
-@dataclass(frozen=True, slots=True)
-class _Scored:
+class _Scored(Value, frozen=True):
     """A block that was scored: ``piece`` is what to write, None where nothing is."""
 
     block: Block
@@ -204,27 +195,24 @@ class _Scored:
     clock: Clock
 
 
-@dataclass(frozen=True, slots=True)
-class _Scorer:
+class _Scorer(Value, frozen=True):
     """Scores a block, in any thread."""
 
     predictor: Predictor
-    features: Sequence[int]
-    truth: Sequence[int]
-    columns: NewColumns
+    bound: Binding
     output: Output[Any]
     tally: Tally
     monitor: Monitor
 
     def __call__(self, block: Block) -> _Scored:
         clock = Clock()
-        parsed = block.parse(self.features)
+        parsed = block.parse(self.bound.features)
         clock.lap("parse")
         parsed, outputs = answer_block(self.predictor, block, parsed)
         clock.lap("model")
         written, piece = 0, None
         if not (self.tally.refused or (self.tally.refuses_bad and parsed.bad)):
-            answers = self.columns.answer(parsed, outputs)
+            answers = self.bound.added.answer(parsed, outputs)
             written, piece = len(answers.columns[0]), self.output.encode(block, answers)
         clock.lap("format")
         outside = self.monitor.count(parsed.features)
@@ -233,10 +221,10 @@ class _Scorer:
         return _Scored(block, parsed, outputs, outside, truth, written, piece, clock)
 
     def _read_truth(self, block: Block, parsed: Parsed) -> pa.Array | None:
-        if not self.truth:
+        if not self.bound.truth:
             return None
-        cells = block.select(self.truth).column(0)
-        return cells if parsed.good is None else cells.filter(bool_array(parsed.good))
+        cells = block.select(self.bound.truth).column(0)
+        return cells if parsed.good is None else keep_rows(cells, parsed.good)
 
 
 def _run(

@@ -5,11 +5,11 @@ In: counts from ``runtime.scoring.score``. Out: a ``Summary``, its JSON. No erro
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
+
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from runtime.monitoring.truth import Judged
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(Value, frozen=True):
     """What was done.
 
     Attributes:
@@ -49,10 +48,10 @@ class Summary:
     rejects: Path | None = None
     provider_reason: str = ""
     model: str = ""
-    out_of_range: Mapping[str, Outside] = field(default_factory=dict)
+    out_of_range: Mapping[str, Outside] = msgspec.field(default_factory=dict)
     truth: Judged | None = None
     drift: DriftReport | None = None
-    stages: Mapping[str, float] = field(default_factory=dict)
+    stages: Mapping[str, float] = msgspec.field(default_factory=dict)
 
     @property
     def rows_per_second(self) -> float:
@@ -87,4 +86,6 @@ class Summary:
 
     def to_json(self) -> bytes:
         """Write one indented JSON object for ``--summary``; plain ASCII, as paths may be any."""
+        import json
+
         return json.dumps(self.values(), indent=2).encode() + b"\n"

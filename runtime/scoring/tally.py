@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from runtime.errors import BadRowsError
 from runtime.scoring.endpoints import describe_loss, source_name
 from runtime.tables.cells import NOT_A_NUMBER
-from runtime.tables.delimited.number_hints import number_hint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,30 +53,44 @@ class Clock:
         self.seconds.update(other.seconds)
 
 
-@dataclass(slots=True)
 class Tally:
     """Counts, and the bad rows to show.
 
     Attributes:
-        where: name of the table for messages.
-        refuses_bad: whether a bad row refuses the table.
-        consequence: what becomes of the output then, for the message.
-        advice: what would go on, for the message.
-        decimal: the sign before a number's fraction, in text.
+        rows: read so far.
+        written: of them.
+        rejected: that cannot be scored.
+        reasons: how many were rejected, by reason.
+        first: the first of them.
+        no_numbers: values that are no numbers, by column.
+        clock: time by stage.
     """
 
-    where: str
-    refuses_bad: bool
-    consequence: str
-    advice: str
-    decimal: Decimal = "."
-    rows: int = 0
-    written: int = 0
-    rejected: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-    first: list[BadRow] = field(default_factory=list)
-    no_numbers: dict[str, list[str]] = field(default_factory=dict)
-    clock: Clock = field(default_factory=Clock)
+    def __init__(
+        self,
+        where: str,
+        *,
+        refuses_bad: bool,
+        consequence: str,
+        advice: str,
+        decimal: Decimal = ".",
+    ) -> None:
+        """Start without records.
+
+        Args:
+            where: name of the table for messages.
+            refuses_bad: whether a bad row refuses the table.
+            consequence: what becomes of the output then, for the message.
+            advice: what would go on, for the message.
+            decimal: the sign before a number's fraction, in text.
+        """
+        self.where, self.refuses_bad = where, refuses_bad
+        self.consequence, self.advice, self.decimal = consequence, advice, decimal
+        self.rows, self.written, self.rejected = 0, 0, 0
+        self.reasons: Counter[str] = Counter()
+        self.first: list[BadRow] = []
+        self.no_numbers: dict[str, list[str]] = {}
+        self.clock = Clock()
 
     @classmethod
     def of(cls, source: Path, out: Path, options: Options) -> Self:
@@ -145,6 +157,8 @@ class Tally:
 
     def _describe_bad(self) -> str:
         """List the first bad rows and say which options would go on."""
+        from runtime.tables.delimited.number_hints import number_hint
+
         counts = f"{self.rejected} of {self.rows} rows cannot be scored"
         lines = [f"{self.where}: {counts}; {self.consequence}"]
         for row in self.first:

@@ -44,12 +44,23 @@ def binary_array(values: Sequence[bytes]) -> pa.Array:
 
 def text_array(values: Sequence[str]) -> pa.Array:
     """Lay texts end to end as a string Arrow array."""
-    return binary_array([value.encode() for value in values]).cast(pa.string())
+    array = binary_array([value.encode() for value in values])
+    return pa.Array.from_buffers(pa.string(), len(array), array.buffers())
 
 
 def binary_scalar(value: bytes) -> pa.Scalar:
     """Wrap one value for the compute functions."""
     return binary_array([value])[0]
+
+
+def bool_scalar(value: bool) -> pa.Scalar:  # noqa: FBT001 - it is the value itself
+    """Wrap a truth value for the compute functions."""
+    return bool_array(np.array([value]))[0]
+
+
+def number_scalar(value: np.number[Any]) -> pa.Scalar:
+    """Wrap a number for the compute functions, as the type that it has."""
+    return number_array(np.array([value]))[0]
 
 
 def split_bytes(data: bytes, bounds: npt.NDArray[np.int32]) -> pa.Array:
@@ -85,6 +96,24 @@ def float64_values(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
     array = column.combine_chunks()
     values = np.frombuffer(array.buffers()[1] or b"", dtype=np.float64)
     return values[array.offset : array.offset + len(array)]
+
+
+def keep_rows(column: pa.Array, kept: npt.NDArray[np.bool_]) -> pa.Array:
+    """Take some rows of a column.
+
+    Args:
+        column: ``(rows,)`` of any type; Arrow's own filter lacks views, run ends and lists of them.
+        kept: ``(rows,)`` bool.
+
+    Returns:
+        ``(rows kept,)`` of the same type.
+    """
+    try:
+        return column.filter(bool_array(kept))
+    except pa.ArrowNotImplementedError:
+        edges = np.flatnonzero(np.diff(kept, prepend=False, append=False)).tolist()
+        runs = [column.slice(at, end - at) for at, end in zip(edges[::2], edges[1::2], strict=True)]
+        return pa.concat_arrays(runs or [column.slice(0, 0)])
 
 
 def whole_bytes(array: pa.Array) -> memoryview:

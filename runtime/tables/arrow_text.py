@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.types as kinds
 
 from runtime.tables.arrow import binary_scalar
@@ -24,6 +23,8 @@ def join_parts(*parts: pa.Array | pa.Scalar) -> pa.Array:
     Returns:
         ``(rows,)`` binary; null where a part is.
     """
+    import pyarrow.compute as pc
+
     return pc.binary_join_element_wise(*parts, binary_scalar(b""))
 
 
@@ -35,6 +36,8 @@ def counts_of(array: pa.Array) -> npt.NDArray[np.int32]:
 
 def as_text(values: pa.Array) -> pa.Array:
     """Call bytes a text, whether they decode or not: ``(rows,)`` string."""
+    import pyarrow.compute as pc
+
     return pc.cast(values, options=pc.CastOptions(target_type=pa.string(), allow_invalid_utf8=True))
 
 

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from runtime.tables.arrow import float64_values, number_array
+from runtime.tables.arrow import float64_values, number_scalar
 from runtime.tables.delimited.dialect import COMMA, Dialect
 
 if TYPE_CHECKING:
@@ -49,12 +48,14 @@ def parse_numbers(cells: pa.ChunkedArray, decimal: Decimal = ".") -> npt.NDArray
     Returns:
         ``(rows,)`` float64; NaN for every cell that is not a number.
     """
+    import pyarrow.compute as pc
+
     is_number = pc.match_substring_regex(cells, rf"\A{_NUMBER[decimal]}\z")
     text = pc.if_else(is_number, cells, pa.nulls(1, pa.binary())[0]).cast(pa.string())
     if decimal != ".":
         text = pc.replace_substring(text, decimal, ".")
     values = pc.cast(pc.ascii_trim(text, " \t"), pa.float64())
-    return float64_values(pc.fill_null(values, number_array(np.array([np.nan]))[0]))
+    return float64_values(pc.fill_null(values, number_scalar(np.float64(np.nan))))
 
 
 def why_bad(cell: bytes, dialect: Dialect = COMMA) -> str:

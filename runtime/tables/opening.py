@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
+from collections import Counter
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from runtime.errors import SchemaError, UsageError
-from runtime.files.atomic import STANDARD_STREAM
+from runtime.files.atomic import STANDARD_STREAM, writing
 from runtime.scoring.endpoints import open_source, source_name
 from runtime.tables.delimited.csv_reader import CsvReader
 from runtime.tables.delimited.csv_table import CsvTable
 from runtime.tables.delimited.dialect import COMMA
-from runtime.tables.stored.encodings import UTF_8
+from runtime.tables.stored.encodings import BOM, UTF_8
 from runtime.tables.stored.formats import format_of_name
 from runtime.tables.stored.opened import open_table as open_stored
 from runtime.tables.stored.sources import not_waiting
@@ -62,7 +63,7 @@ def open_table(source: Path, reading: Reading, wanted: Sequence[str]) -> Iterato
             yield _json_table(opened, wanted, where)
         else:
             with _seekable(source, opened, where) as file:
-                yield _arrow_table(file, kind, where)
+                yield _arrow_table(file, kind, reading, where)
 
 
 def choose_columns(
@@ -83,6 +84,8 @@ def choose_columns(
     """
     if wanted is None:
         return tuple(range(len(columns)))
+    if doubled := [name for name, count in Counter(wanted).items() if count > 1]:
+        raise SchemaError(f"{option} names {doubled[0]!r} more than once")
     for name in wanted:
         if columns.count(name) != 1:
             found = "no column" if name not in columns else f"{columns.count(name)} columns"
@@ -111,20 +114,25 @@ def _json_table(opened: Opened, wanted: Sequence[str], where: str) -> Table:
             f"{where} is JSON Lines, which is Unicode: --encoding {encoding.name} cannot be; "
             f"convert it first: iconv -f {encoding.name} -t utf-8"
         )
-    return JsonLinesTable(opened.source, where=where, wanted=wanted)
+    table = JsonLinesTable(opened.source, where=where, wanted=wanted)
+    if encoding.is_wide:  # its mark says nothing where UTF-8 is written
+        table.head = table.head.removeprefix(BOM)
+    return table
 
 
-def _arrow_table(file: pa.NativeFile, kind: Kind, where: str) -> Table:
+def _arrow_table(file: pa.NativeFile, kind: Kind, reading: Reading, where: str) -> Table:
     from runtime.tables.columnar.arrow_files import IpcBatches, ParquetBatches
     from runtime.tables.columnar.arrow_table import ArrowTable
 
     batches = ParquetBatches if kind == "parquet" else IpcBatches
-    return ArrowTable(batches(file, where=where), kind=kind, where=where)
+    return ArrowTable(batches(file, where=where), kind=kind, where=where, decimal=reading.decimal)
 
 
 @contextmanager
 def _seekable(source: Path, opened: Opened, where: str) -> Iterator[pa.NativeFile]:
     """Give a file that can be read anywhere; what comes through a pipe is put on the disk."""
+    import tempfile
+
     import pyarrow as pa
 
     if source != STANDARD_STREAM and source.is_file():
@@ -135,7 +143,9 @@ def _seekable(source: Path, opened: Opened, where: str) -> Iterator[pa.NativeFil
         while (piece := opened.source.read(_SPOOL)) != b"":
             if piece is None:
                 raise not_waiting(where)
-            stored.write(piece)
-        stored.seek(0)
+            with writing(f"a temporary file in {tempfile.gettempdir()}"):
+                stored.write(piece)
+        with writing(f"a temporary file in {tempfile.gettempdir()}"):
+            stored.seek(0)
         with pa.PythonFile(stored, "r") as file:
             yield file

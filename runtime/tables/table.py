@@ -7,10 +7,11 @@ in another format than they were read in.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from runtime.tables.stored.formats import Kind
 
 
-@dataclass(frozen=True, slots=True)
-class BadRow:
+class BadRow(Value, frozen=True):
     """A record that cannot be scored.
 
     Attributes:
@@ -51,8 +51,7 @@ class BadRow:
         return f"{told}, left over: {self.left_over}" if self.left_over else told
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Value, frozen=True):
     """Why a record cannot be scored; ``column`` and ``value`` as in ``BadRow``."""
 
     reason: str
@@ -60,8 +59,7 @@ class Fault:
     value: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(Value, frozen=True):
     """The feature cells of a block.
 
     Attributes:

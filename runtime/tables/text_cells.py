@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from runtime.tables.arrow_text import is_text
 
 
 def as_text(column: pa.Array) -> pa.Array:
@@ -23,25 +22,34 @@ def as_text(column: pa.Array) -> pa.Array:
     kind = column.type
     if pa.types.is_binary(kind):
         return column
-    if pa.types.is_nested(kind):
-        column = pa.array([_as_json(value) for value in column.to_pylist()], pa.string())
-    elif not pa.types.is_string(kind):
-        column = pc.cast(column, pa.string() if not _is_bytes(kind) else pa.binary())
-    return column.cast(pa.binary())
+    if isinstance(kind, pa.BaseExtensionType):
+        return as_text(column.storage)
+    if is_text(kind):
+        return column.cast(pa.binary())
+    if pa.types.is_nested(kind) or pa.types.is_interval(kind) or pa.types.is_run_end_encoded(kind):
+        import pyarrow.compute as pc
+
+        from runtime.tables.json_lines.json_encode import encode_values
+
+        return pc.if_else(pc.is_valid(column), encode_values(column), pa.nulls(1, pa.binary())[0])
+    return plain_text(column)
 
 
-def _is_bytes(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_large_binary(kind)
-        or pa.types.is_fixed_size_binary(kind)
-        or pa.types.is_binary_view(kind)
-    )
+def plain_text(column: pa.Array) -> pa.Array:
+    """Write numbers, truths, times and decimals as Arrow does.
 
+    Args:
+        column: ``(rows,)``. Times of a zone that nobody knows here are written in UTC.
 
-def _as_json(value: object) -> str | None:
-    if value is None:
-        return None
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
+    Returns:
+        ``(rows,)`` binary, null for null.
+    """
+    try:
+        return column.cast(pa.string()).cast(pa.binary())
+    except pa.ArrowInvalid:
+        if not pa.types.is_timestamp(column.type):
+            raise
+        return plain_text(column.cast(pa.timestamp(column.type.unit, "UTC")))
 
 
 def pack_text(text: str) -> bytes:

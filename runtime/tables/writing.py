@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from runtime.files.atomic import STANDARD_STREAM, writing
 from runtime.scoring.endpoints import Sink
 from runtime.tables.delimited.csv_output import CsvAppend, CsvOutput
 from runtime.tables.delimited.csv_table import CsvTable
 from runtime.tables.delimited.dialect import COMMA, Dialect
+from runtime.tables.stored.encodings import BOM, UTF_8
 from runtime.tables.stored.formats import Format, format_of_name
 from runtime.tables.stored.stored import storing
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from runtime.scoring.answers import NewColumns
     from runtime.scoring.options import Options
+    from runtime.tables.columnar.arrow_output import ArrowOutput
     from runtime.tables.output import Output
     from runtime.tables.table import Table
 
@@ -69,10 +72,17 @@ def open_output(
         What the blocks are written to.
     """
     if stored.kind in {"parquet", "arrow"}:
-        yield _arrow_output(sink, stored.kind, table, carried, columns)
+        output = _arrow_output(sink, stored.kind, table, carried, columns)
+        try:
+            yield output
+        except BaseException:
+            output.discard()
+            raise
         return
     source = table.header.dialect if isinstance(table, CsvTable) else COMMA
-    with writing(sink.name), storing(sink.stream, stored, source.encoding) as stream:
+    # JSON Lines is UTF-8, whatever it is made from.
+    encoding = UTF_8 if stored.kind == "jsonl" else source.encoding
+    with writing(sink.name), storing(sink.stream, stored, encoding) as stream:
         sink = Sink(sink.name, stream)
         if stored.kind == "jsonl":
             yield _json_output(sink, table, carried, columns)
@@ -88,6 +98,8 @@ def _csv_output(
     if isinstance(table, CsvTable) and dialect == table.header.dialect and whole:
         return CsvAppend(sink, columns.names, table)
     names = [table.columns[at] for at in carried]
+    if dialect.encoding.is_wide:
+        sink.write(BOM)  # without it nobody knows the order of the bytes
     return CsvOutput(sink, columns.names, columns=carried, carried=names, dialect=dialect)
 
 
@@ -115,7 +127,7 @@ def _choose_dialect(
 
 def _arrow_output(
     sink: Sink, kind: str, table: Table, carried: Sequence[int], columns: NewColumns
-) -> Output[Any]:
+) -> ArrowOutput:
     import pyarrow as pa
 
     from runtime.tables.columnar.arrow_output import (
@@ -131,7 +143,7 @@ def _arrow_output(
         typed.schema.field(at) if typed else pa.field(table.columns[at], pa.string())
         for at in carried
     ]
-    schema = output_schema(fields, columns.fields)
+    schema = output_schema(fields, columns.fields, typed.schema.metadata if typed else None)
     if kind == "parquet":
         metadata = typed.parquet_metadata if typed else None
         return ArrowOutput(sink, ParquetWriter(sink, schema, metadata), schema, carried)

@@ -5,23 +5,100 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pytest
+from pyarrow import feather, parquet
+
 BUNDLE = Path(__file__).parent.parent / "data" / "bundle"
+COMMAND = [sys.executable, "-m", "runtime", "predict", "--bundle", str(BUNDLE), "--file"]
+TEXTS = {
+    "csv": 'price,rating,note\n8,4,a\nabc,3,"b"\n1e99,2,\n7\n',
+    "jsonl": '{"price":8,"rating":"4"}\n{"price":null,"rating":3,"note":"\\u00e9"}\n{"rating":1}\n',
+}
+# What belongs to other formats and other options, or to nothing at all.
+NOT_FOR_CSV = frozenset(
+    {
+        "concurrent.futures",
+        "dataclasses",
+        "json",
+        "logging",
+        "pandas",
+        "pyarrow.compute",
+        "pyarrow.dataset",
+        "pyarrow.parquet",
+        "rich",
+        "runtime.files.folders",
+        "runtime.monitoring.drift",
+        "runtime.monitoring.truth",
+        "runtime.scoring.batch",
+        "runtime.scoring.first_rows",
+        "runtime.screen.summary_table",
+        "runtime.tables.columnar",
+        "runtime.tables.delimited.number_hints",
+        "runtime.tables.json_lines",
+        "runtime.tables.stored.compressing",
+        "runtime.tables.stored.compression",
+        "runtime.tables.stored.transcoding",
+        "tempfile",
+    }
+)
 
 
-def test_scoring_leaves_pandas_alone(tmp_path: Path) -> None:
+@pytest.fixture
+def trap(tmp_path: Path) -> dict[str, str]:
+    """An environment in which importing pandas ends the process."""
+    (tmp_path / "trap" / "pandas").mkdir(parents=True)
+    (tmp_path / "trap" / "pandas" / "__init__.py").write_text("raise SystemExit('pandas!')")
+    return {**os.environ, "PYTHONPATH": str(tmp_path / "trap")}
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet", "arrow"])
+@pytest.mark.parametrize("out_format", ["csv", "jsonl", "parquet"])
+def test_scoring_leaves_pandas_alone(
+    tmp_path: Path, trap: dict[str, str], ending: str, out_format: str
+) -> None:
     """Scoring never imports pandas, good rows and bad, even where it is installed."""
-    trap = tmp_path / "pandas"
-    trap.mkdir()
-    (trap / "__init__.py").write_text("raise SystemExit('pandas was imported')")
+    table, out = tmp_path / f"products.{ending}", tmp_path / f"scored.{out_format}"
+    if ending in TEXTS:
+        table.write_text(TEXTS[ending])
+    else:
+        _write_typed(table)
+    for options in (["--bad-rows", "null", "--proba"], ["--bad-rows", "reject"]):
+        words = [*COMMAND, str(table), "--out", str(out), "--truth", "rating", *options]
+        done = subprocess.run(words, env=trap, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "rows" in done.stderr
+
+
+def _write_typed(path: Path) -> None:
+    columns = {
+        "price": [8.0, None, float("nan")],
+        "rating": pa.array([4, 3, 2], pa.int8()),
+        "seen": pa.array([1, 2, None], pa.timestamp("ns", "UTC")),
+        "tags": [["a"], None, []],
+        "shop": pa.array(["x", None, "y"]).dictionary_encode(),
+    }
+    table = pa.table(columns)
+    if path.suffix == ".parquet":
+        parquet.write_table(table, path)
+    else:
+        feather.write_feather(table, str(path))
+
+
+def test_a_few_rows_of_csv_import_only_what_they_need(tmp_path: Path) -> None:
+    """Start-up is most of a short run: other formats, threads and screens are not loaded."""
     table = tmp_path / "products.csv"
-    table.write_text("price,rating\n8,4\nabc,3\n1e99,2\n")
-    command = [sys.executable, "-m", "runtime", "predict", "--file", str(table)]
-    done = subprocess.run(
-        [*command, "--bundle", str(BUNDLE), "--bad-rows", "null", "--proba"],
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
+    table.write_text("price,rating\n" + "8,4\n" * 10)
+    code = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: print(*sys.modules, file=sys.__stderr__))\n"
+        "from runtime.cli import main\n"
+        "main()"
     )
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 4
+    words = [sys.executable, "-c", code, *COMMAND[3:], str(table)]
+    words += ["--out", str(tmp_path / "scored.csv"), "--provider", "cpu"]
+    bare = {name: value for name, value in os.environ.items() if "COV" not in name}
+    done = subprocess.run(words, env=bare, capture_output=True, text=True, check=True)
+    loaded = done.stderr.splitlines()[-1].split()
+    assert "runtime.scoring.score" in loaded
+    assert not NOT_FOR_CSV.intersection(loaded)

@@ -175,15 +175,17 @@ def test_a_right_graph_of_a_measured_model_has_no_diverging_node(
 def test_a_graph_that_cannot_be_compared_is_said_to_be_so(captured: Captured) -> None:
     """No counterpart at all, or no graph that can be opened: the reason, in words."""
     graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("Exp", ["features"], ["logits"])],
+        [onnx.helper.make_node("Exp", ["features"], ["other"])],
         "other",
         [onnx.helper.make_tensor_value_info("features", 1, ["batch", 3])],
-        [onnx.helper.make_tensor_value_info("logits", 1, ["batch", 3])],
+        [onnx.helper.make_tensor_value_info("other", 1, ["batch", 3])],
     )
     from exporter.failure.graphs import onnx_graph
     from exporter.proof.settings import settings
 
-    content = onnx.helper.make_model(graph).SerializeToString()
+    content = onnx.helper.make_model(
+        graph, ir_version=10, opset_imports=[onnx.helper.make_opsetid("", 20)]
+    ).SerializeToString()
     other = Contender("other", lambda _: None, graph=partial(onnx_graph, content, settings()[0]))  # type: ignore[arg-type, return-value]
     assert seek(other, captured) == (
         "the graph cannot be compared node by node: none of its 1 nodes has a counterpart in the "

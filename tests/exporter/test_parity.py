@@ -48,7 +48,7 @@ def replace(part: str, make: Callable[[np.ndarray], np.ndarray]) -> Change:
     """Change one output."""
 
     def change(outputs: Outputs) -> Outputs:
-        return dataclasses.replace(outputs, **{part: make(getattr(outputs, part).copy())})
+        return msgspec.structs.replace(outputs, **{part: make(getattr(outputs, part).copy())})
 
     return change
 
@@ -165,7 +165,7 @@ def test_a_label_may_not_point_beyond_the_classes_on_nan_rows(
 
     def beyond(outputs: Outputs) -> Outputs:
         lost = np.isnan(outputs.logits).any(axis=1)
-        return dataclasses.replace(outputs, label=np.where(lost, 2, outputs.label))
+        return msgspec.structs.replace(outputs, label=np.where(lost, 2, outputs.label))
 
     report = prove(
         [changed(layers, beyond)],
@@ -385,7 +385,7 @@ def test_bits_are_compared_with_the_first_of_each_kind(
     answer = answer_by_numpy(layers)
 
     def rounded(outputs: Outputs) -> Outputs:
-        return dataclasses.replace(
+        return msgspec.structs.replace(
             outputs, probabilities=np.nextafter(outputs.probabilities, np.float32(0.5))
         )
 

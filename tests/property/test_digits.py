@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from runtime.tables.arrow import binary_array, number_array
 from runtime.tables.delimited.csv_writer import format_floats, join_fields
-from runtime.tables.delimited.digits import LabelledDigits
+from runtime.tables.delimited.digits import LabelledDigits, append_few
 
 LABELS = [b",no,", b",yes,", b',"a, b",']
 DIGITS = LabelledDigits(LABELS)
@@ -23,6 +23,7 @@ def check(bits: np.ndarray, label: np.ndarray) -> None:
     expected = [records, binary_array(LABELS).take(number_array(label))]
     expected.append(format_floats(number_array(probability)))
     assert DIGITS.append(records, label, probability) == join_fields(expected)
+    assert append_few(LABELS, records, label, probability) == join_fields(expected)
 
 
 @given(st.lists(st.tuples(st.integers(HALF, ONE), st.integers(0, 2)), max_size=40))

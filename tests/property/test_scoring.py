@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import functools
+import gzip
 import io
 import tempfile
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING
 from unittest import mock
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
@@ -23,6 +26,8 @@ from runtime.tables import opening
 from runtime.tables.delimited.csv_reader import CsvReader
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runtime.scoring.summary import Summary
 
 PREDICTOR = functools.cache(
@@ -195,3 +200,73 @@ def test_refusing_counts_what_rejecting_counts(data: bytes) -> None:
         score(data, Options(threads=3), 5)
     assert f": {summary.rejected} of {summary.rows} rows cannot be scored" in str(caught.value)
     assert len(str(caught.value).splitlines()) <= 13
+
+
+STORED: dict[str, Callable[[bytes], bytes]] = {
+    "in.csv.gz": gzip.compress,
+    "in.csv.bz2": bz2.compress,
+    "in.csv.zst": lambda data: pa.Codec("zstd").compress(data, asbytes=True),
+    "in": bytes,
+}
+
+
+@few
+@given(tables(), st.sampled_from(sorted(STORED)), st.integers(1, 4))
+def test_how_a_table_is_stored_changes_no_byte(data: bytes, name: str, threads: int) -> None:
+    """Compressed or without a name, with any number of threads: output and rejects are the same."""
+    outcomes: list[object] = []
+    for given_name, used in (("in.csv", 1), (name, threads)):
+        with tempfile.TemporaryDirectory() as folder:
+            source, out = Path(folder, given_name), Path(folder, "out.csv")
+            source.write_bytes(STORED.get(given_name, bytes)(data))
+            try:
+                done = score_file(
+                    PREDICTOR(), source, out, Options(bad_rows="reject", threads=used)
+                )
+            except DataError as exc:
+                outcomes.append(str(exc).replace(str(source), "IN"))
+            else:
+                assert done.rejects is not None
+                outcomes.append((out.read_bytes(), done.rejects.read_bytes(), done.rows))
+    assert outcomes[0] == outcomes[1]
+
+
+def as_csv(table: list[tuple[str, ...]]) -> bytes:
+    """Write records as CSV with Python's own writer."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows(table)
+    return text.getvalue().encode()
+
+
+any_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+
+
+@few
+@given(
+    st.lists(st.tuples(any_text, numbers, numbers, any_text), max_size=8),
+    st.sampled_from(["parquet", "arrow", "jsonl"]),
+    st.integers(1, 40),
+)
+@example([("\ufeff", "1", "2", '\r"\x00')], "parquet", 1)
+def test_no_cell_is_lost_on_the_way_through_another_format(
+    cells: list[tuple[str, ...]], kind: str, block_size: int
+) -> None:
+    """CSV to another format and back, scored twice: every text and answer is what it was."""
+    header = ("a", "price", "rating", "b")
+    reader = functools.partial(CsvReader, block_size=block_size)
+    with (
+        tempfile.TemporaryDirectory() as name,
+        mock.patch.object(opening, "CsvReader", reader),
+    ):
+        first, between, last = (Path(name, file) for file in ("1.csv", f"2.{kind}", "3.csv"))
+        first.write_bytes(as_csv([header, *cells]))
+        score_file(PREDICTOR(), first, between)
+        if kind == "jsonl" and not cells:
+            return  # without a record there is no name of a column
+        score_file(PREDICTOR(), between, last, Options(prefix="again_"))
+        found = records(last.read_bytes())
+    assert found[0][:4] == list(header)
+    assert [tuple(record[:4]) for record in found[1:]] == cells
+    for record in found[1:]:
+        assert record[4] == record[6]
+        assert np.float32(record[5]) == np.float32(record[7])

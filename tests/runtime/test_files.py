@@ -13,7 +13,8 @@ import pytest
 
 from runtime.errors import DataError, UsageError
 from runtime.files import renames
-from runtime.files.atomic import atomic_file, atomic_files, atomic_folder, is_special, staged_files
+from runtime.files.atomic import atomic_file, atomic_files, is_special
+from runtime.files.folders import atomic_folder, staged_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -535,7 +536,8 @@ def test_special_files_are_told_from_others(path: str, *, special: bool) -> None
 WRITER = """
 import signal, sys
 from pathlib import Path
-from runtime.files.atomic import atomic_file, atomic_files, atomic_folder, staged_files
+from runtime.files.atomic import atomic_file, atomic_files
+from runtime.files.folders import atomic_folder, staged_files
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # also as a job in the background
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -593,7 +595,7 @@ def test_two_processes_make_the_same_new_folder(tmp_path: Path) -> None:
     program = """
 import sys
 from pathlib import Path
-from runtime.files.atomic import atomic_folder
+from runtime.files.folders import atomic_folder
 for turn in range(40):
     with atomic_folder(Path(sys.argv[1]) / str(turn), marker="mark") as folder:
         (folder / "mark").write_text(sys.argv[2])

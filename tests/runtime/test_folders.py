@@ -12,7 +12,7 @@ import pytest
 
 from runtime.errors import DataError, UsageError
 from runtime.files import renames
-from runtime.files.atomic import staged_files
+from runtime.files.folders import staged_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable

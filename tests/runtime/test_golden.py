@@ -4,11 +4,11 @@ import io
 import pickle
 import tracemalloc
 import zipfile
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from runtime.errors import ArtifactError, ParityError
 from runtime.golden import Golden, check_golden, load_golden, save_golden
@@ -55,7 +55,7 @@ def test_the_bundle_computes_its_golden_rows(session: Session, golden: Golden) -
     """A sound bundle passes, for every row and also when rows come one by one."""
     check_golden(session, golden, where="here")
     for row in range(len(golden.label)):
-        one = {name: getattr(golden, name)[row : row + 1] for name in Golden.__slots__}
+        one = {name: getattr(golden, name)[row : row + 1] for name in Golden.__struct_fields__}
         check_golden(session, Golden(**one), where="here")
 
 
@@ -132,7 +132,7 @@ def test_a_model_that_computes_something_else_is_not_opened(
 def archive_of(golden: Golden, **changes: object) -> bytes:
     """An archive with some of its arrays replaced, None leaves one out."""
     buffer = io.BytesIO()
-    arrays = {name: getattr(golden, name) for name in Golden.__slots__} | changes
+    arrays = {name: getattr(golden, name) for name in Golden.__struct_fields__} | changes
     kept: dict[str, Any] = {
         name: np.asarray(array) for name, array in arrays.items() if array is not None
     }
@@ -159,7 +159,7 @@ def npy(header: str, content: bytes = b"") -> bytes:
 def packed(golden: Golden) -> bytes:
     """The archive as ``np.savez_compressed`` writes it."""
     buffer = io.BytesIO()
-    arrays: dict[str, Any] = {name: getattr(golden, name) for name in Golden.__slots__}
+    arrays: dict[str, Any] = {name: getattr(golden, name) for name in Golden.__struct_fields__}
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
 
@@ -217,7 +217,7 @@ HOSTILE = [
     pytest.param(lambda golden: archive_of(golden, label=golden.label[:-1]), id="too short"),
     pytest.param(
         lambda golden: archive_of(
-            golden, **{name: getattr(golden, name)[:0] for name in Golden.__slots__}
+            golden, **{name: getattr(golden, name)[:0] for name in Golden.__struct_fields__}
         ),
         id="no rows",
     ),

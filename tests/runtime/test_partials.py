@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runtime.files import partials
-from runtime.files.atomic import atomic_file, atomic_files, atomic_folder, staged_files
+from runtime.files.atomic import atomic_file, atomic_files
+from runtime.files.folders import atomic_folder, staged_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -140,7 +141,8 @@ def test_a_folder_set_aside_outlives_failures(tmp_path: Path) -> None:
 LIVING = """
 import sys
 from pathlib import Path
-from runtime.files.atomic import atomic_file, atomic_folder, staged_files
+from runtime.files.atomic import atomic_file
+from runtime.files.folders import atomic_folder, staged_files
 kind, path = sys.argv[1], Path(sys.argv[2])
 opened = {"file": atomic_file, "staged": staged_files,
           "folder": lambda path: atomic_folder(path, marker="mark")}[kind](path)

@@ -13,17 +13,21 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec.structs import replace
 
 from runtime.errors import SchemaError
 from runtime.schema import Float32Matrix, to_float32
-from runtime.tables.arrow import number_array
+from runtime.tables.arrow import number_scalar
 from runtime.tables.cells import MISSING, NOT_FINITE, OUT_OF_RANGE, parse_numbers, why_bad
+from runtime.tables.delimited.dialect import COMMA, Dialect
 from runtime.tables.table import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_NAN = number_array(np.array([np.nan]))[0]
+    from runtime.choices import Decimal
+
+_NAN = number_scalar(np.float64(np.nan))
 
 
 def check_types(fields: Sequence[pa.Field], *, where: str) -> None:
@@ -44,21 +48,25 @@ def check_types(fields: Sequence[pa.Field], *, where: str) -> None:
             )
 
 
-def read_matrix(columns: Sequence[pa.Array]) -> Float32Matrix:
+def read_matrix(columns: Sequence[pa.Array], decimal: Decimal = ".") -> Float32Matrix:
     """Read feature columns.
 
     Args:
         columns: one array a feature, ``(rows,)``.
+        decimal: the sign before a fraction in columns of text.
 
     Returns:
         ``(rows, n_features)`` float32; NaN for a missing value and for what is not a number,
         infinite beyond float32's range.
     """
-    return to_float32([_as_float64(column) for column in columns])
+    return to_float32([_as_float64(column, decimal) for column in columns])
 
 
 def find_faults(
-    columns: Sequence[pa.Array], names: Sequence[str], usable: npt.NDArray[np.bool_]
+    columns: Sequence[pa.Array],
+    names: Sequence[str],
+    usable: npt.NDArray[np.bool_],
+    decimal: Decimal = ".",
 ) -> dict[int, Fault]:
     """Say why rows cannot be scored.
 
@@ -66,23 +74,25 @@ def find_faults(
         columns: as given to ``read_matrix``.
         names: of the columns.
         usable: ``(rows, n_features)`` bool, whether a value is finite.
+        decimal: as given to ``read_matrix``.
 
     Returns:
         The first fault of each row that has one, by row, in order.
     """
     faults: dict[int, Fault] = {}
+    dialect = replace(COMMA, decimal=decimal)
     for row in np.flatnonzero(~usable.all(axis=1)).tolist():
         at = int(np.argmin(usable[row]))
-        faults[row] = _explain(columns[at][row].as_py(), names[at])
+        value = _as_bytes(columns[at].slice(row, 1))[0].as_py()
+        faults[row] = _explain(value, names[at], dialect)
     return faults
 
 
-def _as_float64(column: pa.Array) -> npt.NDArray[np.float64]:
+def _as_float64(column: pa.Array, decimal: Decimal) -> npt.NDArray[np.float64]:
     """Read one column: NaN where there is no number."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if _is_text(column.type):
-        return parse_numbers(pa.chunked_array([column.cast(pa.binary())]))
+    column = _as_bytes(column)
+    if pa.types.is_binary(column.type):
+        return parse_numbers(pa.chunked_array([column]), decimal)
     numbers = column.cast(pa.float64(), safe=False)
     if numbers.null_count:
         numbers = pc.fill_null(numbers, _NAN)
@@ -90,12 +100,18 @@ def _as_float64(column: pa.Array) -> npt.NDArray[np.float64]:
     return values[numbers.offset : numbers.offset + len(numbers)]
 
 
-def _explain(value: object, name: str) -> Fault:
+def _as_bytes(column: pa.Array) -> pa.Array:
+    """Take the values out of a dictionary, and texts as they are stored: they may not decode."""
+    if pa.types.is_dictionary(column.type):
+        return _as_bytes(column.dictionary).take(column.indices)
+    return column.cast(pa.binary()) if _is_text(column.type) else column
+
+
+def _explain(value: object, name: str, dialect: Dialect) -> Fault:
     if value is None:
         return Fault(MISSING, name)
-    if isinstance(value, str | bytes):
-        cell = value.encode(errors="surrogateescape") if isinstance(value, str) else value
-        return Fault(why_bad(cell), name, cell.decode(errors="backslashreplace"))
+    if isinstance(value, bytes):
+        return Fault(why_bad(value, dialect), name, value.decode(errors="backslashreplace"))
     number = float(value)  # type: ignore[arg-type]  # a column of numbers
     return Fault(OUT_OF_RANGE if np.isfinite(number) else NOT_FINITE, name, str(value))
 

@@ -69,7 +69,7 @@ class IpcBatches:
         self._file = file
         try:
             self._reader = _open_ipc(file)
-        except (pa.ArrowInvalid, OSError) as exc:
+        except (pa.ArrowException, OSError) as exc:
             raise DataError(f"{where} holds no Arrow data: {reason_of(exc)}") from exc
         self.schema: pa.Schema = self._reader.schema
 
@@ -80,7 +80,12 @@ class IpcBatches:
         return at
 
     def read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:  # noqa: ARG002 - all are there
-        """Read the batches, whole."""
+        """Read the batches, whole; nothing else would notice a damaged one, and crash on it."""
+        for batch in self._batches():
+            batch.validate(full=True)
+            yield batch
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
         if isinstance(self._reader, pa.RecordBatchStreamReader):
             yield from self._reader
         else:

@@ -6,9 +6,7 @@ In: a file, or a stream of Arrow batches. Out: blocks of at most ``BATCH`` rows.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -17,28 +15,31 @@ import pyarrow as pa
 from runtime.errors import DataError
 from runtime.tables.columnar.arrow_cells import check_types, find_faults, read_matrix
 from runtime.tables.table import BadRow, Fault, Parsed
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from runtime.choices import Decimal
     from runtime.tables.stored.formats import Kind
 
 BATCH = 65_536  # rows: enough to fill the engine, and every batch of the proof fits
 
 
-@dataclass(frozen=True, slots=True)
-class ArrowBlock:
+class ArrowBlock(Value, frozen=True):
     """Consecutive rows of typed columns; see ``runtime.tables.table.Block``.
 
     Attributes:
         batch: the columns that were read.
         first_record: number of its first row, counted from 1.
         places: where in ``batch`` a column of the table is, by its position in the table.
+        decimal: the sign before a fraction in columns of text.
     """
 
     batch: pa.RecordBatch
     first_record: int
     places: Mapping[int, int]
+    decimal: Decimal = "."
 
     def __len__(self) -> int:
         rows: int = self.batch.num_rows
@@ -47,16 +48,19 @@ class ArrowBlock:
     def parse(self, features: Sequence[int]) -> Parsed:
         """Read the feature columns."""
         columns = [self.batch.column(self.places[at]) for at in features]
-        matrix = read_matrix(columns)
+        matrix = read_matrix(columns, self.decimal)
         if np.isfinite(matrix).all():
             return Parsed(matrix, None, ())
         usable = np.isfinite(matrix)
         names = [self.batch.schema.names[self.places[at]] for at in features]
         good = np.asarray(usable.all(axis=1))
-        return Parsed(matrix[good], good, self.report(find_faults(columns, names, usable)))
+        faults = find_faults(columns, names, usable, self.decimal)
+        return Parsed(matrix[good], good, self.report(faults))
 
     def report(self, faults: Mapping[int, Fault]) -> tuple[BadRow, ...]:
         """Describe rows that cannot be scored; their text is JSON."""
+        from runtime.tables.json_lines.json_encode import encode_records
+
         return tuple(
             BadRow(
                 record=self.first_record + index,
@@ -64,7 +68,7 @@ class ArrowBlock:
                 column=fault.column,
                 value=fault.value,
                 reason=fault.reason,
-                text=_as_json(self.batch.slice(index, 1)),
+                text=bytes(encode_records(self.batch.slice(index, 1))).rstrip(b"\n"),
             )
             for index, fault in faults.items()
         )
@@ -92,19 +96,22 @@ class Batches(Protocol):
 class ArrowTable:
     """Typed columns, opened for reading; see ``runtime.tables.table.Table``."""
 
-    def __init__(self, batches: Batches, *, kind: Kind = "arrow", where: str) -> None:
+    def __init__(
+        self, batches: Batches, *, kind: Kind = "arrow", where: str, decimal: Decimal = "."
+    ) -> None:
         """Look at the columns.
 
         Args:
             batches: where the rows come from.
             kind: of the file that holds them.
             where: name of the table for messages.
+            decimal: the sign before a fraction in columns of text.
 
         Raises:
             DataError: when there are no columns, or two of one name.
         """
         self._batches, self._where = batches, where
-        self.kind = kind
+        self.kind, self._decimal = kind, decimal
         self.schema: pa.Schema = batches.schema
         doubled = [name for name, count in Counter(self.schema.names).items() if count > 1]
         if doubled:
@@ -142,10 +149,10 @@ class ArrowTable:
             for whole in self._batches.read(names):
                 places = {at: whole.schema.get_field_index(self.schema.names[at]) for at in columns}
                 for start in range(0, whole.num_rows, BATCH):
-                    block = ArrowBlock(whole.slice(start, BATCH), record, places)
+                    block = ArrowBlock(whole.slice(start, BATCH), record, places, self._decimal)
                     yield block
                     record += len(block)
-        except (pa.ArrowInvalid, OSError) as exc:
+        except (pa.ArrowException, OSError) as exc:
             raise DataError(
                 f"{self._where} is damaged after record {record - 1}: {reason_of(exc)}"
             ) from exc
@@ -154,8 +161,3 @@ class ArrowTable:
 def reason_of(error: Exception) -> str:
     """Take the first line of a foreign message."""
     return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def _as_json(row: pa.RecordBatch) -> bytes:
-    values = row.to_pylist()[0]
-    return json.dumps(values, ensure_ascii=False, default=str).encode(errors="surrogateescape")

@@ -10,9 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from runtime.tables.arrow import binary_array, binary_scalar, bool_array, number_values
+from runtime.tables.arrow import (
+    binary_array,
+    binary_scalar,
+    bool_array,
+    keep_rows,
+    number_values,
+)
 from runtime.tables.delimited.csv_table import CsvBlock
 from runtime.tables.delimited.csv_writer import (
     encode_cell,
@@ -21,7 +26,13 @@ from runtime.tables.delimited.csv_writer import (
     join_fields,
 )
 from runtime.tables.delimited.dialect import COMMA, Dialect
-from runtime.tables.delimited.digits import MOST_LABELS, SMALLEST, LabelledDigits
+from runtime.tables.delimited.digits import (
+    FEWEST_ROWS,
+    MOST_LABELS,
+    SMALLEST,
+    LabelledDigits,
+    append_few,
+)
 from runtime.tables.text_cells import as_text, unpack_text
 
 if TYPE_CHECKING:
@@ -82,7 +93,7 @@ class CsvOutput:
             columns = block.select(self._columns).columns
         fields = [pa.repeat(_LF, len(answers.columns[0]))]
         for position, column in enumerate(columns):
-            kept = column if answers.kept is None else column.filter(bool_array(answers.kept))
+            kept = column if answers.kept is None else keep_rows(column, answers.kept)
             fields += [self._between(kept)] if position else []
             fields.append(as_cells(kept, self._dialect))
         return fields
@@ -143,11 +154,14 @@ class CsvAppend(CsvOutput):
         probability = self._plain_probability(answers)
         if probability is None:
             return super().encode(block, answers)
-        labels = answers.columns[0]
-        if self._digits is None:  # two threads may do it twice: no harm
-            self._digits = LabelledDigits(self._frames(labels.dictionary.to_pylist()))
         (records,) = self._records(block, answers)
-        return self._digits.append(records, number_values(labels.indices), probability)
+        labels = answers.columns[0]
+        names, index = labels.dictionary.to_pylist(), number_values(labels.indices)
+        if self._digits is None and len(records) < FEWEST_ROWS:
+            return append_few(self._frames(names), records, index, probability)
+        if self._digits is None:  # two threads may do it twice: no harm
+            self._digits = LabelledDigits(self._frames(names))
+        return self._digits.append(records, index, probability)
 
     def _plain_probability(self, answers: Answers) -> npt.NDArray[np.float32] | None:
         """Look for a label and a probability alone, all there and in reach of the tables."""
@@ -190,6 +204,8 @@ def as_cells(column: pa.Array, dialect: Dialect = COMMA) -> pa.Array:
     text = as_text(column)
     if pa.types.is_primitive(column.type):
         return text
+    import pyarrow.compute as pc
+
     special = pc.match_substring_regex(text, f'["\\r\\n{_in_brackets(dialect.delimiter)}]')
     if not pc.any(special).as_py():
         return text

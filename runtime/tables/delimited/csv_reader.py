@@ -7,7 +7,6 @@ Raises ``DataError`` for a file that is no table.
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -18,6 +17,7 @@ from runtime.tables.delimited.dialect import COMMA, Dialect, detectable, likelie
 from runtime.tables.delimited.records import Positions, count_lines, find_breaks
 from runtime.tables.stored.encodings import BOM
 from runtime.tables.stored.sources import PeekedSource, not_waiting
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,8 +36,7 @@ class Source(Protocol):
         """Give at most ``size`` bytes, none at the end, None where there are none for now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(Value, frozen=True):
     """The first record of a table.
 
     Attributes:
@@ -53,8 +52,7 @@ class Header:
     dialect: Dialect = COMMA
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(Value, frozen=True):
     """Consecutive records as they were read.
 
     ``data`` begins with the terminator of the record before and ends before the terminator of
@@ -249,7 +247,8 @@ def _header_under(dialect: Dialect, head: bytes) -> list[str]:
     """Read the names in a table's first bytes; none where they cannot be told."""
     breaks = find_breaks(head, dialect.delimiter[0])
     if breaks.in_quotes and not len(breaks.starts):
-        return []
+        head = head.replace(b'"', b"")  # it never closes: what it would be without
+        breaks = find_breaks(head, dialect.delimiter[0])
     text = head[: breaks.starts[0]] if len(breaks.starts) else head
     try:
         return split_record(dialect.encoding.decode(text, "replace"), dialect.delimiter)

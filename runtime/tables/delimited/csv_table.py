@@ -5,7 +5,6 @@ In: a reader of records. Out: blocks that read their own feature cells. Raises w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -13,6 +12,7 @@ import pyarrow as pa
 from runtime.tables.arrow import binary_array
 from runtime.tables.delimited.feature_cells import describe, fit, parse_features, read_text
 from runtime.tables.stored.encodings import UTF_8, Encoding
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from runtime.tables.table import BadRow, Fault, Parsed
 
 
-@dataclass(frozen=True, slots=True)
-class CsvBlock:
+class CsvBlock(Value, frozen=True):
     """Consecutive records of delimited text; see ``runtime.tables.table.Block``.
 
     Attributes:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from runtime.tables.arrow import binary_scalar, whole_bytes
 from runtime.tables.delimited.dialect import COMMA, Dialect
@@ -82,6 +81,8 @@ def format_floats(values: pa.Array, dialect: Dialect = COMMA) -> pa.Array:
     Returns:
         ``(rows,)`` binary, null for null.
     """
+    import pyarrow.compute as pc
+
     text = pc.cast(values, pa.string())
     if dialect.decimal != ".":
         text = pc.replace_substring(text, ".", dialect.decimal)
@@ -99,6 +100,8 @@ def join_fields(fields: Sequence[pa.Array]) -> memoryview:
     Returns:
         The bytes.
     """
+    import pyarrow.compute as pc
+
     nothing = binary_scalar(b"")
     joined = pc.binary_join_element_wise(
         *fields, nothing, null_handling="replace", null_replacement=b""

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, get_args
+
+from msgspec.structs import replace
 
 from runtime.choices import Decimal
 from runtime.errors import UsageError
 from runtime.schema import fold_name
 from runtime.tables.stored.encodings import UTF_8, Encoding
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +26,7 @@ _NAMES: Final = {"tab": b"\t", r"\t": b"\t", "comma": b",", "semicolon": b";", "
 _NEVER: Final = b'"\r\n\0+-.'  # quotes, line ends, numbers; letters and digits besides
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
+class Dialect(Value, frozen=True):
     """How a table's text is laid out; quoting is that of RFC 4180.
 
     Attributes:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
 from runtime.schema import Float32Matrix, to_float32
@@ -80,6 +79,8 @@ def fit(block: Block, n_columns: int, misfits: Sequence[int]) -> pa.Array:
     pieces = block.pieces()
     if not misfits:
         return pieces
+    import pyarrow.compute as pc
+
     fitted = []
     for index in misfits:
         text = block.text(index)
@@ -145,6 +146,8 @@ def _read_cells(
     """Read the feature cells as they are written; those of misfits mean nothing."""
     data = block.data
     if not fits.all():
+        import pyarrow.compute as pc
+
         # Something that fits stands in; its line break joins none before or after it.
         stand_in = binary_scalar(b"\r" + block.dialect.delimiter * (n_columns - 1) + b"0")
         data = bytes(whole_bytes(pc.if_else(bool_array(fits), block.pieces(), stand_in)))

@@ -7,17 +7,16 @@ pyarrow's parser does, which reads the cells of the same bytes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
+
+from runtime.value import Value
 
 _LF, _CR, _QUOTE = b'\n\r"'
 Positions = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class Breaks:
+class Breaks(Value, frozen=True):
     """The record terminators found in a piece of text.
 
     Attributes:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from runtime.errors import DataError
 from runtime.schema import to_float32
-from runtime.tables.arrow import split_bytes
+from runtime.tables.arrow import binary_scalar, split_bytes
 from runtime.tables.arrow_text import as_text
 from runtime.tables.cells import MISSING, parse_numbers, why_bad
 from runtime.tables.delimited.records import count_lines
@@ -84,7 +84,9 @@ class JsonBlock:
         tokens = read_tokens(self, keys)
         self.objects = tokens.objects(len(self))
         contents = [read_contents(column) for column in tokens.columns]
-        filled = [pa.chunked_array([pc.fill_null(column, b"")]) for column in contents]
+        filled = [
+            pa.chunked_array([pc.fill_null(column, binary_scalar(b""))]) for column in contents
+        ]
         matrix = to_float32([parse_numbers(column) for column in filled])
         usable = np.isfinite(matrix)
         for index, repeated in tokens.repeated.items():
@@ -146,7 +148,9 @@ class JsonBlock:
             )
         cells = []
         for column in tokens.columns:
-            known = pc.if_else(pc.equal(column, _NULL), pa.nulls(1, pa.binary())[0], column)
+            known = pc.if_else(
+                pc.equal(column, binary_scalar(_NULL)), pa.nulls(1, pa.binary())[0], column
+            )
             cells.append(as_text(read_contents(known)))
         names = [key.encode(errors="backslashreplace").decode() for key in keys]
         return pa.RecordBatch.from_arrays(cells, names=names)

@@ -7,7 +7,6 @@ cells as in every format; its doubtful records are read with care, one by one.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from runtime.schema import Float32Matrix, to_float32
+from runtime.tables.arrow import binary_array, bool_scalar
 from runtime.tables.json_lines.json_decode import (
     REFUSED,
     decode_records,
@@ -30,6 +30,7 @@ from runtime.tables.json_lines.json_decode import (
 from runtime.tables.json_lines.json_keys import find_repeats
 from runtime.tables.json_lines.json_record import read_members, unescape
 from runtime.tables.table import Fault
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,8 +42,7 @@ if TYPE_CHECKING:
 _NEGATIVE_ZERO = re.compile(rb"-0(?![.eE0-9])")  # an integer, for msgspec one without a sign
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(Value, frozen=True):
     """The values of some keys in a block's records.
 
     Attributes:
@@ -150,11 +150,13 @@ def read_contents(tokens: pa.Array) -> pa.Array:
     """
     is_string = pc.starts_with(tokens, b'"')
     contents = pc.if_else(is_string, pc.binary_slice(tokens, 1, -1), tokens)
-    escaped = pc.fill_null(pc.and_(is_string, pc.match_substring(tokens, b"\\")), False)
+    escaped = pc.fill_null(
+        pc.and_(is_string, pc.match_substring(tokens, b"\\")), bool_scalar(False)
+    )
     if not pc.any(escaped).as_py():
         return contents
     texts = [unescape(token) for token in tokens.filter(escaped).to_pylist()]
-    return pc.replace_with_mask(contents, escaped, pa.array(texts, pa.binary()))
+    return pc.replace_with_mask(contents, escaped, binary_array(texts))
 
 
 def _undecoded(records: Sequence[Any]) -> list[int]:

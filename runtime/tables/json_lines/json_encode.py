@@ -15,9 +15,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as kinds
 
-from runtime.tables.arrow import binary_array, binary_scalar, whole_bytes
+from runtime.tables.arrow import (
+    binary_array,
+    binary_scalar,
+    bool_scalar,
+    number_scalar,
+    whole_bytes,
+)
 from runtime.tables.arrow_text import counts_of, is_list, is_text, join_parts
 from runtime.tables.json_lines.json_keys import encode_text
+from runtime.tables.text_cells import plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +64,7 @@ def encode_values(values: pa.Array) -> pa.Array:
     written = _encode_present(values)
     if values.null_count or kinds.is_null(values.type):
         written = pc.if_else(pc.is_valid(values), written, binary_scalar(_NULL))
-    return pc.fill_null(written, _NULL)
+    return pc.fill_null(written, binary_scalar(_NULL))
 
 
 def _encode_present(values: pa.Array) -> pa.Array:  # noqa: C901, PLR0911 - one way a kind
@@ -69,9 +76,9 @@ def _encode_present(values: pa.Array) -> pa.Array:  # noqa: C901, PLR0911 - one 
         return pa.nulls(len(values), pa.binary())
     if kinds.is_floating(kind):
         wide = pc.cast(values, pa.float32()) if kinds.is_float16(kind) else values
-        return pc.if_else(pc.is_finite(wide), _plain(wide), binary_scalar(_NULL))
+        return pc.if_else(pc.is_finite(wide), plain_text(wide), binary_scalar(_NULL))
     if kinds.is_integer(kind) or kinds.is_boolean(kind):
-        return _plain(values)
+        return plain_text(values)
     if is_text(kind):
         return _encode_texts(pc.cast(values, pa.binary()))
     if kinds.is_dictionary(kind):
@@ -90,11 +97,11 @@ def _encode_present(values: pa.Array) -> pa.Array:  # noqa: C901, PLR0911 - one 
 
 def _encode_texts(texts: pa.Array) -> pa.Array:
     """Quote ``(rows,)`` binary, escaped where a text needs it."""
-    dirty = pc.fill_null(pc.match_substring_regex(texts, _TO_ESCAPE), False)
+    dirty = pc.fill_null(pc.match_substring_regex(texts, _TO_ESCAPE), bool_scalar(False))
     if pc.any(dirty).as_py():
         for plain, escape in _ESCAPES:
             texts = pc.replace_substring(texts, plain, escape)
-        rare = pc.fill_null(pc.match_substring_regex(texts, rb"[\x00-\x1f]"), False)
+        rare = pc.fill_null(pc.match_substring_regex(texts, rb"[\x00-\x1f]"), bool_scalar(False))
         if pc.any(rare).as_py():
             mended = [_escape_controls(text) for text in texts.filter(rare).to_pylist()]
             texts = pc.replace_with_mask(texts, rare, binary_array(mended))
@@ -108,7 +115,7 @@ def _escape_controls(text: bytes) -> bytes:
 def _encode_dated(values: pa.Array) -> pa.Array:
     """Write times and decimals as strings, as Arrow does."""
     try:
-        return _wrap(_QUOTE, _plain(values), _QUOTE)
+        return _wrap(_QUOTE, plain_text(values), _QUOTE)
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
         return _encode_singly(values)
 
@@ -136,19 +143,17 @@ def _encode_maps(values: pa.Array) -> pa.Array:
 
 def _gather(lists: pa.Array, written: pa.Array) -> pa.Array:
     """Join the written items of each list, those of null lists left out before."""
-    lengths = counts_of(pc.cast(pc.fill_null(pc.list_value_length(lists), 0), pa.int32()))
+    lengths = counts_of(
+        pc.fill_null(pc.cast(pc.list_value_length(lists), pa.int32()), number_scalar(np.int32(0)))
+    )
     bounds = np.append(0, np.cumsum(lengths)).astype(np.int32)
     offsets = pa.Array.from_buffers(pa.int32(), len(bounds), [None, pa.py_buffer(bounds)])
-    return pc.binary_join(pa.ListArray.from_arrays(offsets, written), b", ")
+    return pc.binary_join(pa.ListArray.from_arrays(offsets, written), binary_scalar(b", "))
 
 
 def _encode_singly(values: pa.Array) -> pa.Array:
     """Write what no kernel of Arrow writes."""
     return binary_array([msgspec.json.encode(value, enc_hook=str) for value in values.to_pylist()])
-
-
-def _plain(values: pa.Array) -> pa.Array:
-    return pc.cast(pc.cast(values, pa.string()), pa.binary())
 
 
 def _wrap(before: bytes, values: pa.Array, after: bytes) -> pa.Array:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ import pyarrow.compute as pc
 
 from runtime.tables.arrow import split_bytes
 from runtime.tables.arrow_text import counts_of
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 _QUOTE, _COLON, _SPACE, _TAB = b'": \t'
 
 
-@dataclass(frozen=True, slots=True)
-class Spelling:
+class Spelling(Value, frozen=True):
     """How a key is written.
 
     Attributes:

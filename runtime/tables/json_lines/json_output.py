@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from runtime.tables.arrow import bool_array
+from runtime.tables.arrow import keep_rows
 from runtime.tables.columnar.arrow_output import as_batch, output_schema
 from runtime.tables.json_lines.json_block import JsonBlock
 from runtime.tables.json_lines.json_encode import encode_records
@@ -42,10 +42,11 @@ class JsonOutput:
     def encode(self, block: Block, answers: Answers) -> bytes | memoryview:
         """Write the records that stay, each with its line end."""
         carried = block.select(self._columns)
+        columns = carried.columns
         if answers.kept is not None:
-            carried = carried.filter(bool_array(answers.kept))
+            columns = [keep_rows(column, answers.kept) for column in columns]
         added = self._plain(block, answers)
-        arrays = [*carried.columns, *added.columns]
+        arrays = [*columns, *added.columns]
         schema = pa.schema([*carried.schema, *added.schema])
         return encode_records(pa.RecordBatch.from_arrays(arrays, schema=schema))
 

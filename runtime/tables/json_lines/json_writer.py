@@ -7,19 +7,26 @@ that name already.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.compute as pc
 
 from runtime.errors import SchemaError
-from runtime.tables.arrow import binary_array, binary_scalar, bool_array, split_bytes, whole_bytes
+from runtime.tables.arrow import (
+    binary_array,
+    binary_scalar,
+    bool_array,
+    bool_scalar,
+    split_bytes,
+    whole_bytes,
+)
 from runtime.tables.arrow_text import counts_of, join_parts
 from runtime.tables.json_lines.json_cells import read_tokens
 from runtime.tables.json_lines.json_encode import encode_values
 from runtime.tables.json_lines.json_keys import encode_text, may_have
 from runtime.tables.json_lines.lines import BLANKS
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,8 +41,7 @@ TEXT_KEY = "text"
 _OPEN, _SPACE, _TAB = b"{ \t"
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
+class _Rows(Value, frozen=True):
     """Records that are all objects, as they are about to be extended.
 
     Attributes:
@@ -92,7 +98,7 @@ def _refuse_taken(
         there = pc.is_valid(column)
         if kept is not None:
             there = pc.and_(there, bool_array(kept))
-        if (index := pc.index(there, True).as_py()) >= 0:
+        if (index := pc.index(there, bool_scalar(True)).as_py()) >= 0:
             raise SchemaError(
                 f"{block.where}: record {block.first_record + index} already has a key {key!r}; "
                 "give the new ones another name with --prefix TEXT"

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
+
+from runtime.value import Value
 
 _LF, _CR, _SPACE, _TAB = b"\n\r \t"
 BLANKS = b" \t"
 Positions = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class Lines:
+class Lines(Value, frozen=True):
     """Lines of a text, in order.
 
     Attributes:

@@ -9,10 +9,10 @@ on the way in and back on the way out. In: names and first bytes. Out: an ``Enco
 from __future__ import annotations
 
 import codecs
-from dataclasses import dataclass
 from typing import Final
 
 from runtime.errors import DataError, UsageError
+from runtime.value import Value
 
 BOM: Final = codecs.BOM_UTF8
 # UTF-32 first: its little-endian mark begins with that of UTF-16.
@@ -31,8 +31,7 @@ _ASCII: Final = bytes({*b"\t\n\r", *range(0x20, 0x7F)} - {*b"\\~"})
 _FIRST_TRAIL_BYTE: Final = 0x30  # of a character of several bytes, in any encoding there is
 
 
-@dataclass(frozen=True, slots=True)
-class Encoding:
+class Encoding(Value, frozen=True):
     """How characters are stored.
 
     Attributes:

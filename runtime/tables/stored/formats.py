@@ -6,11 +6,11 @@ that is no format, ``DataError`` for content that is another format than the one
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from runtime.errors import DataError, UsageError
 from runtime.tables.stored import magic
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,8 +52,7 @@ _FOREIGN: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
+class Format(Value, frozen=True):
     """How a table is stored.
 
     Attributes:
@@ -123,6 +122,15 @@ def format_of_name(path: Path) -> Format | None:
         return None
     advice = _FOREIGN.get(rest[-1], f"say what it is with --format: {_choices()}")
     raise UsageError(f"{path}: the ending .{rest[-1]} is no known format; {advice}")
+
+
+def stem_of(name: str) -> str:
+    """Cut the endings that tell a format off a file's name; other points stay."""
+    stem, _, last = name.rpartition(".")
+    if stem and last.lower() in _COMPRESSIONS:
+        name = stem
+        stem, _, last = name.rpartition(".")
+    return stem if stem and last.lower() in _KINDS else name
 
 
 def kind_of_content(head: bytes) -> Kind:

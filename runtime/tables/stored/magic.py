@@ -16,7 +16,7 @@ _READ: Final = (
     ("bzip2", re.compile(rb"BZh[1-9](1AY&SY|\x17\x72\x45\x38\x50\x90)")),
     # A header of text may begin with the same letters; what follows them here is a thrift struct.
     ("parquet", re.compile(rb"PAR[1E][\x00-\x08\x0e-\x1f]")),
-    ("arrow", re.compile(rb"ARROW1\0\0|\xff\xff\xff\xff[^\0\xff]..\0", re.DOTALL)),
+    ("arrow", re.compile(rb"ARROW1\0\0|\xff\xff\xff\xff(?!\0\0)[^\xff]..\0", re.DOTALL)),
 )
 _FOREIGN: Final = (
     (

@@ -6,11 +6,10 @@ its format and its encoding. Raises ``DataError`` where the content is something
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from runtime.errors import DataError
 from runtime.tables.stored import magic
-from runtime.tables.stored.compression import expand
 from runtime.tables.stored.encodings import UTF_8, Encoding, recognise
 from runtime.tables.stored.formats import (
     Format,
@@ -20,15 +19,14 @@ from runtime.tables.stored.formats import (
     kind_of_content,
 )
 from runtime.tables.stored.sources import PeekedSource
-from runtime.tables.stored.transcoding import TranscodedSource
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from runtime.tables.delimited.csv_reader import Source
     from runtime.tables.stored.sources import CountedSource
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Value, frozen=True):
     """A table whose format is known.
 
     Attributes:
@@ -66,6 +64,8 @@ def open_table(
     if stored:
         check_stored(head, stored, where=where)
     if compression:
+        from runtime.tables.stored.compression import expand
+
         peeked = PeekedSource(expand(peeked, compression, where=where), where=where)
         head = peeked.peek()
     if not stored:
@@ -75,9 +75,13 @@ def open_table(
             "csv" if compression and kind in {"parquet", "arrow"} else kind, compression
         )
     if not stored.is_text:
+        if not head:
+            raise DataError(f"{where} is empty; not even names of columns are there")
         return Opened(peeked, stored, UTF_8)
     check_text(head, stored, where=where, encoding=encoding)
     known = recognise(head, encoding, where=where)
     if known.is_wide:
+        from runtime.tables.stored.transcoding import TranscodedSource
+
         return Opened(TranscodedSource(peeked, known, where=where), stored, known)
     return Opened(peeked, stored, known)

@@ -9,9 +9,6 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from runtime.tables.stored.compressing import compressing
-from runtime.tables.stored.transcoding import transcoding
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -44,7 +41,11 @@ def storing(stream: ByteSink, stored: Format, encoding: Encoding) -> Iterator[By
     """
     with ExitStack() as stack:
         if stored.compression:
+            from runtime.tables.stored.compressing import compressing
+
             stream = stack.enter_context(compressing(stream, stored.compression))
         if encoding.is_wide:
+            from runtime.tables.stored.transcoding import transcoding
+
             stream = stack.enter_context(transcoding(stream, encoding))
         yield stream

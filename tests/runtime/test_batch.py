@@ -1,0 +1,296 @@
+"""Many tables at once: a folder, or what a pattern names."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from runtime.errors import BadRowsError, DataError, UsageError
+from runtime.scoring.batch import find_tables, score_files
+from runtime.scoring.endpoints import is_many
+from runtime.scoring.options import Options
+from runtime.scoring.score import score_file
+from runtime.tables.stored.formats import parse_format
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+
+    from runtime.predictor import Predictor
+
+    Run = Callable[..., subprocess.CompletedProcess[bytes]]
+
+ROWS = b"price,rating\n1,2\n8,4\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of tables in several formats, in which the work is done from outside."""
+    monkeypatch.chdir(tmp_path)
+    root = tmp_path / "in"
+    fill(root, "a.csv", "b.tsv", "deep/er/c.csv", "deep/d.csv", ".hidden.csv", ".cache/e.csv")
+    (root / "b.tsv").write_bytes(ROWS.replace(b",", b"\t"))
+    (root / "deep" / "f.jsonl").write_bytes(b'{"price": 1, "rating": 2}\n')
+    pq.write_table(pa.table({"price": [1.0], "rating": [2.0]}), root / "g.parquet")
+    return root
+
+
+def fill(root: Path, *names: str, data: bytes = ROWS) -> None:
+    """Write the same table under several names."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+
+
+def files(root: Path) -> list[str]:
+    """Names of all files of a folder."""
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+
+ALL = ["a.csv", "b.tsv", "deep/d.csv", "deep/er/c.csv", "deep/f.jsonl", "g.parquet"]
+SOURCES = [
+    pytest.param("in", ALL, id="folder"),
+    pytest.param("in/*.csv", ["a.csv"], id="pattern"),
+    pytest.param("in/?.[ct]sv", ["a.csv", "b.tsv"], id="signs and sets"),
+    pytest.param("in/**/*.csv", ["a.csv", "deep/d.csv", "deep/er/c.csv"], id="any depth"),
+    pytest.param("in/deep/*/*.csv", ["er/c.csv"], id="a folder's pattern"),
+    pytest.param("in/**", ALL, id="all of it"),
+    pytest.param("./in/../in/*.csv", ["a.csv"], id="a winding path"),
+]
+
+
+@pytest.mark.parametrize("absolute", [False, True], ids=["relative", "absolute"])
+@pytest.mark.parametrize(("source", "expected"), SOURCES)
+def test_the_output_mirrors_the_input(
+    predictor: Predictor, folder: Path, source: str, expected: list[str], *, absolute: bool
+) -> None:
+    """Each table is scored as it would be alone, under its name; hidden files are left out."""
+    given = str(folder.parent / source) if absolute else source
+    done = score_files(predictor, given, "out")
+    assert files(Path("out")) == expected
+    assert sorted(map(str, done.tables)) == expected
+    root, _ = find_tables(Path(source))
+    for name in expected:
+        alone = folder.parent / f"alone.{name.rpartition('.')[2]}"
+        summary = score_file(predictor, root / name, alone)
+        assert Path("out", name).read_bytes() == alone.read_bytes()
+        assert done.tables[Path(name)].rows == summary.rows
+    assert done.total.rows == sum(summary.rows for summary in done.tables.values())
+
+
+def test_another_format_gives_another_ending(predictor: Predictor, folder: Path) -> None:
+    """The endings that tell a format are replaced; other points in a name stay."""
+    fill(folder, "2024.01.csv", "2024.02.csv", "v1")
+    (folder / "b.tsv").rename(folder / "b.TSV")
+    score_files(predictor, folder, "out", Options(out_format=parse_format("jsonl.gz")))
+    assert files(Path("out")) == [
+        "2024.01.jsonl.gz",
+        "2024.02.jsonl.gz",
+        "a.jsonl.gz",
+        "b.jsonl.gz",
+        "deep/d.jsonl.gz",
+        "deep/er/c.jsonl.gz",
+        "deep/f.jsonl.gz",
+        "g.jsonl.gz",
+        "v1.jsonl.gz",
+    ]
+
+
+COLLISIONS = [
+    pytest.param(("a.csv", "a.tsv"), {"out_format": parse_format("parquet")}, id="two formats"),
+    pytest.param(("a.csv", "a.csv.rejects.csv"), {"bad_rows": "reject"}, id="a list of rejects"),
+    pytest.param(("a.csv",), {"drift": Path("out/a.csv")}, id="drift"),
+]
+
+
+@pytest.mark.parametrize(("names", "options"), COLLISIONS)
+def test_two_outputs_of_one_name_are_refused(
+    predictor: Predictor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    names: tuple[str, ...],
+    options: dict[str, object],
+) -> None:
+    """Before anything is read, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path / "in", *names)
+    told: list[Path] = []
+    with pytest.raises(UsageError, match="written twice"):
+        score_files(
+            predictor,
+            "in",
+            "out",
+            Options(**options),  # type: ignore[arg-type]  # from a table
+            lambda table, *_: told.append(table),
+        )
+    assert told == []
+    assert not Path("out").exists()
+
+
+PLACES = [
+    pytest.param("in", "in", "lies in", id="itself"),
+    pytest.param("in", "in/out", "lies in", id="inside"),
+    pytest.param("in", "in/deep/../x", "lies in", id="inside by a winding path"),
+    pytest.param("in/**/*.csv", "in/out", "lies in", id="where a pattern looks"),
+    pytest.param("in/*.csv", "in", "lies in", id="a pattern's folder"),
+    pytest.param("in", "-", "give --out FOLDER", id="standard output"),
+    pytest.param("in", "file", "is a file", id="a file"),
+]
+
+
+@pytest.mark.parametrize(("source", "out", "said"), PLACES)
+def test_a_place_that_cannot_be_the_output_is_refused(
+    predictor: Predictor, folder: Path, source: str, out: str, said: str
+) -> None:
+    """What is written must not be read by the next run, nor replace what is read."""
+    (folder.parent / "file").write_bytes(b"")
+    before = files(folder)
+    with pytest.raises(UsageError, match=said):
+        score_files(predictor, source, out)
+    assert files(folder) == before
+
+
+def test_a_pattern_that_looks_in_one_folder_may_write_below_it(
+    predictor: Predictor, folder: Path
+) -> None:
+    """``*.csv`` never reads ``scored/``: it is the place that comes to mind."""
+    os.chdir(folder)
+    for _ in range(2):
+        assert set(score_files(predictor, "*.csv", "scored").tables) == {Path("a.csv")}
+    assert files(folder / "scored") == ["a.csv"]
+
+
+def test_no_table_is_written_over_by_another(predictor: Predictor, folder: Path) -> None:
+    """A folder within of the same name would put its outputs over the tables above."""
+    fill(folder, "in/a.csv")
+    with pytest.raises(UsageError, match=r"in/a\.csv is one of the tables"):
+        score_files(predictor, "in", ".")
+    with pytest.raises(UsageError, match=r"in/a\.csv is (the input|one of the tables)"):
+        score_files(predictor, "in", "out", Options(drift=Path("in/a.csv")))
+    assert (folder / "a.csv").read_bytes() == ROWS
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("source", ["in/*.parq", "gone/*.csv", "in/empty"])
+def test_nothing_to_score_is_an_error(predictor: Predictor, folder: Path, source: str) -> None:
+    """A pattern with a slip in it is not a night without tables."""
+    (folder / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no tables"):
+        score_files(predictor, source, "out")
+    assert not Path("out").exists()
+
+
+BROKEN = [
+    pytest.param(b"price,rating\n1,x\n", BadRowsError, id="a bad row"),
+    pytest.param(b"price\n1\n", DataError, id="no column"),
+    pytest.param(b"", DataError, id="empty"),
+]
+
+
+@pytest.mark.parametrize(("data", "error"), BROKEN)
+def test_one_table_that_fails_leaves_nothing(
+    predictor: Predictor, folder: Path, data: bytes, error: type[DataError]
+) -> None:
+    """All outputs appear together, or none; earlier ones stay as they were."""
+    (folder / "deep" / "er" / "c.csv").write_bytes(data)
+    with pytest.raises(error, match=r"c\.csv"):
+        score_files(predictor, folder, "out")
+    assert not Path("out").exists()
+    fill(Path("out"), "a.csv", "mine.txt", data=b"before")
+    with pytest.raises(error):
+        score_files(predictor, folder, "out")
+    assert files(Path("out")) == ["a.csv", "mine.txt"]
+    assert Path("out", "a.csv").read_bytes() == b"before"
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["in", "out"]
+
+
+def test_what_is_no_table_is_said(predictor: Predictor, folder: Path) -> None:
+    """A file of another kind is not passed over: it may be a table whose name is wrong."""
+    fill(folder, "notes.md")
+    with pytest.raises(UsageError, match=r"notes\.md: the ending \.md is no known format"):
+        score_files(predictor, folder, "out")
+
+
+def test_bad_rows_are_listed_beside_each_output(predictor: Predictor, folder: Path) -> None:
+    """Every table has its own list; the total says where they are."""
+    (folder / "deep" / "d.csv").write_bytes(b"price,rating\n1,2\n,3\n")
+    done = score_files(predictor, folder, "out", Options(bad_rows="reject"))
+    assert (done.total.rows, done.total.rejected) == (10, 1)
+    assert done.total.reasons == {"missing value": 1}
+    assert str(done.total.rejects) == "out/**/*.rejects.csv"
+    listed = Path("out/deep/d.csv.rejects.csv").read_bytes().splitlines()
+    assert listed[1] == b'2,3,price,,missing value,",3"'
+    assert len([name for name in files(Path("out")) if name.endswith(".rejects.csv")]) == 6
+
+
+def test_truth_and_drift_are_of_all_tables(predictor: Predictor, folder: Path) -> None:
+    """One table cut into three is judged, and has drifted, as it is in one piece."""
+    header, rows = b"price,rating,popular\n", [b"8,4,yes\n", b"1,2,yes\n", b"2,3,no\n"] * 50
+    whole, parts = folder.parent / "whole.csv", folder.parent / "parts"
+    whole.write_bytes(header + b"".join(rows))
+    for number, size in enumerate((70, 1, 79)):
+        fill(parts, f"{number}.csv", data=header + b"".join(rows[:size]))
+        rows = rows[size:]
+    alone = score_file(predictor, whole, "o.csv", Options(truth="popular", drift=Path("one.json")))
+    many = Options(truth="popular", drift=Path("many.json"))
+    done = score_files(predictor, parts, "out", many)
+    assert done.total.truth == alone.truth
+    assert done.total.out_of_range == alone.out_of_range
+    assert Path("many.json").read_bytes() == Path("one.json").read_bytes()
+
+
+def test_a_name_with_a_bracket_is_a_name(predictor: Predictor, folder: Path) -> None:
+    """What exists under that very name is meant; else its signs are a pattern's."""
+    fill(folder, "x[1].csv", "x1.csv")
+    assert not is_many(folder / "x[1].csv")
+    score_file(predictor, folder / "x[1].csv", "o.csv")
+    (folder / "x[1].csv").unlink()
+    assert is_many(folder / "x[1].csv")
+    assert set(score_files(predictor, folder / "x[1].csv", "out").tables) == {Path("x1.csv")}
+
+
+def test_a_link_to_a_folder_is_the_folder(predictor: Predictor, folder: Path) -> None:
+    """A link is followed where it is given, and not into its own input."""
+    Path("link").symlink_to(folder)
+    assert len(score_files(predictor, "link", "out").tables) == len(ALL)
+    with pytest.raises(UsageError, match="lies in"):
+        score_files(predictor, "in", "link/out")
+
+
+def test_a_part_that_cannot_be_searched_is_said(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that may not be read does not pass for an empty one."""
+    scan = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match=r"cannot search .*deep: Permission denied"):
+        find_tables(folder)
+
+
+def test_the_command_scores_a_folder(run_command: Run, bundle: Path, folder: Path) -> None:
+    """One summary over all tables, also as JSON, and one message where it cannot be."""
+    fill(folder, "a.csv", data=ROWS + b"x,1\n")
+    command = ("predict", "--bundle", bundle, "--file", "in", "--bad-rows", "reject")
+    done = run_command(*command, "--out", "out", "--summary", "sum.json")
+    assert done.returncode == 0, done.stderr
+    assert b"10 of 11 rows scored to out" in done.stderr
+    assert b"1 bad rows listed in out/**/*.rejects.csv: 1 not a number" in done.stderr
+    values = json.loads(Path("sum.json").read_bytes())
+    assert (values["rows"], values["rejects"]) == (11, "out/**/*.rejects.csv")
+    for out in ([], ["--out", "in/x"], ["--out", "o2", "--summary", "in/a.csv"]):
+        done = run_command(*command, *out)
+        assert (done.returncode, done.stderr.count(b"\n")) == (2, 1), done.stderr
+    assert (folder / "a.csv").read_bytes() == ROWS + b"x,1\n"
+    assert not Path("o2").exists()

@@ -1,0 +1,200 @@
+"""A look at the first rows, from the library and on a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import shlex
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pytest
+
+from runtime.errors import DataError, SchemaError
+from runtime.scoring.first_rows import score_first
+from runtime.scoring.options import Options, Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from runtime.predictor import Predictor
+
+
+def write(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def test_the_first_rows_are_those_of_the_whole(
+    predictor: Predictor, products: bytes, tmp_path: Path
+) -> None:
+    """Cells as they would be saved, the new ones last; how many there are is not known."""
+    source = write(tmp_path / "in.csv", products)
+    predictor.score_file(source, tmp_path / "out.csv")
+    saved = [line.split(",") for line in (tmp_path / "out.csv").read_text().splitlines()]
+    first = score_first(predictor, source, Options(), 10)
+    assert list(first.names) == saved[0]
+    assert first.new == 2
+    assert first.total == 200
+    for found, expected in zip(first.rows, saved[1:11], strict=True):
+        assert list(found[:-1]) == expected[:-1]
+        assert float(found[-1]) == pytest.approx(float(expected[-1]))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "total"),
+    [([3, 4, 9], 16), ([3, 7, 1], None), ([3, 4, 3], 10), ([2, 0, 1], 3), ([10, 1], None), ([], 0)],
+    ids=str,
+)
+def test_short_batches_are_read_on(
+    predictor: Predictor, tmp_path: Path, sizes: list[int], total: int | None
+) -> None:
+    """Ten rows are ten rows, however small the pieces in which they are stored."""
+    schema = pa.schema({"price": pa.float64(), "rating": pa.float64(), "n": pa.int64()})
+    with pa.ipc.new_file(tmp_path / "in.arrow", schema) as writer:
+        for at, size in enumerate(sizes):
+            numbers = [[1.0] * size, [2.0] * size, [at] * size]
+            writer.write_batch(pa.record_batch(numbers, schema=schema))
+    first = score_first(predictor, tmp_path / "in.arrow", Options(), 10)
+    whole = [str(at) for at, size in enumerate(sizes) for _ in range(size)]
+    assert [row[2] for row in first.rows] == whole[:10]
+    assert first.total == total
+    assert first.names == ("price", "rating", "n", "label", "probability")
+
+
+def test_bad_rows_show_their_reason(predictor: Predictor, tmp_path: Path) -> None:
+    """Whatever the policy: nothing is refused at a first look."""
+    source = write(tmp_path / "in.csv", b"price,rating\n1,2\n,2\n3\n")
+    for policy in ("fail", "reject", "null"):
+        options = Options(bad_rows=policy)
+        first = score_first(predictor, source, options, 10)
+        assert first.names[-1] == "reason"
+        reasons = ["", "price: missing value", "too few fields (1 instead of 2)"]
+        assert [row[-1] for row in first.rows] == reasons
+        assert first.rows[1][2:4] == ("", "")
+
+
+def test_a_column_called_reason_is_in_nobodys_way(predictor: Predictor, tmp_path: Path) -> None:
+    """It could be saved: so it can be looked at; with ``null`` it could not."""
+    source = write(tmp_path / "in.csv", b"price,rating,reason\n1,2,why\n")
+    first = score_first(predictor, source, Options(), 10)
+    assert first.names == ("price", "rating", "reason", "label", "probability")
+    assert first.rows[0][2] == "why"
+    with pytest.raises(SchemaError, match="'reason'"):
+        score_first(predictor, source, Options(bad_rows="null"), 10)
+
+
+def test_options_are_heeded(predictor: Predictor, tmp_path: Path) -> None:
+    """Chosen columns, a class's probabilities, names, a loose header, decimal commas."""
+    source = write(tmp_path / "in.csv", b"id;Price ;rating\n7;1,5;2\n")
+    reading = Reading(decimal=",", loose_header=True)
+    options = Options(reading=reading, columns=("id",), proba=True, prefix="m_")
+    first = score_first(predictor, source, options, 10)
+    assert first.names == (
+        "id",
+        "m_label",
+        "m_probability",
+        "m_probability_no",
+        "m_probability_yes",
+    )
+    assert first.new == 4
+    assert first.rows[0][:2] == ("7", "no")
+
+
+def test_typed_cells_are_shown_as_text(predictor: Predictor, tmp_path: Path) -> None:
+    """Nested, missing, undecodable and categorical cells among them."""
+    words = pa.DictionaryArray.from_arrays(
+        pa.array([0, None], pa.int32()), pa.array(["w"], pa.string_view())
+    )
+    table = pa.table(
+        {"price": [1.0, 2.0], "rating": [2.0, 3.0], "w": words, "l": [[1, 2], None],
+         "b": [b"\xff", b""]}
+    )  # fmt: skip
+    with pa.ipc.new_file(tmp_path / "in.arrow", table.schema) as writer:
+        writer.write_table(table)
+    first = score_first(predictor, tmp_path / "in.arrow", Options(), 10)
+    assert [row[2:5] for row in first.rows] == [("w", "[1, 2]", r"\xff"), ("", "", "")]
+
+
+def test_what_is_no_table_is_said(predictor: Predictor, tmp_path: Path) -> None:
+    """The errors are those of scoring all."""
+    with pytest.raises(DataError, match="is empty"):
+        score_first(predictor, write(tmp_path / "in.csv", b""), Options(), 10)
+    with pytest.raises(SchemaError, match="'rating' is missing"):
+        score_first(predictor, write(tmp_path / "in.csv", b"price\n1\n"), Options(), 10)
+
+
+def look(folder: Path, environment: Mapping[str, str], *arguments: str) -> tuple[int, str]:
+    """Run the command on a terminal of 100 columns: its exit code and what was shown."""
+    terminal, end = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "runtime", "predict", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=end,
+        stderr=end,
+        cwd=folder,
+        env={**environment, "TERM": "dumb", "COLUMNS": "100"},
+    ) as process:
+        os.close(end)
+        shown = b""
+        try:
+            while piece := os.read(terminal, 65536):
+                shown += piece
+        except OSError:  # Linux says so when the other end is closed
+            pass
+        code = process.wait(timeout=60)
+    os.close(terminal)
+    return code, shown.decode().replace("\r\n", "\n")
+
+
+def test_a_terminal_shows_them_with_how_to_save_all(
+    bundle: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """The last line is a command that can be copied, blanks in names and all."""
+    name = "my products.csv"
+    write(tmp_path / name, b"price,rating\n1,2\n,2\n")
+    code, shown = look(tmp_path, environment, "--file", name, "--bundle", str(bundle), "--proba")
+    assert code == 0
+    assert "all 2 rows" in shown
+    assert "price: missing value" in shown
+    *_, last = shown.splitlines()
+    command = shlex.split(last.removeprefix("save all: "))
+    assert command[:4] == ["runtime", "predict", "--file", name]
+    assert command[-2:] == ["--out", "scored.csv"]
+    code, shown = look(tmp_path, environment, *command[2:], "--bad-rows", "null")
+    assert code == 0
+    assert (tmp_path / "scored.csv").read_bytes().startswith(b"price,rating,label,probability,")
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "said"),
+    [
+        (b"price,rating\n", 0, "all 0 rows"),
+        (b"price\n1\n", 3, "'rating' is missing"),
+        (b"", 3, "is empty"),
+    ],
+    ids=["no rows", "no column", "empty"],
+)
+def test_a_terminal_sees_what_is_wrong(
+    bundle: Path, environment: dict[str, str], tmp_path: Path, data: bytes, code: int, said: str
+) -> None:
+    """One message, the documented code, and no file."""
+    write(tmp_path / "in.csv", data)
+    found, shown = look(tmp_path, environment, "--file", "in.csv", "--bundle", str(bundle))
+    assert (found, said in shown, "Traceback" in shown) == (code, True, False)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+@pytest.mark.parametrize("option", ["--json", "--profile", "--summary=s.json", "--truth=name"])
+def test_who_asks_for_more_gets_all_rows(
+    bundle: Path, environment: dict[str, str], tmp_path: Path, option: str
+) -> None:
+    """A summary is of the whole table: so the whole table is scored, onto the terminal."""
+    write(tmp_path / "in.csv", b"price,rating,name\n" + b"1,2,no\n" * 30)
+    arguments = ("--file", "in.csv", "--bundle", str(bundle), option)
+    code, shown = look(tmp_path, environment, *arguments)
+    assert code == 0
+    assert shown.count("\n1,2,no,no,0.99") == 30

@@ -1,0 +1,309 @@
+"""Tables in memory: of pyarrow, numpy, polars and pandas, and dicts of columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from runtime.errors import BadRowsError, DataError, OnnxferryError, SchemaError, UsageError
+from runtime.scoring.options import Options, Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from runtime.predictor import Prediction, Predictor
+
+KEEP = Options(bad_rows="null")
+COLUMNS: dict[str, list[Any]] = {
+    "id": ["a", "b", "c"],
+    "rating": [2.5, 4.0, 1.0],
+    "price": [8.0, 1.5, 3.0],
+}
+
+
+def as_polars(columns: dict[str, list[Any]]) -> Any:  # noqa: ANN401 - polars may not be installed
+    return pytest.importorskip("polars").DataFrame(columns)
+
+
+def as_pandas(columns: dict[str, list[Any]]) -> Any:  # noqa: ANN401 - as above
+    pandas = pytest.importorskip("pandas")
+    return pandas.DataFrame(columns, index=range(7, 7 + len(columns["id"])))
+
+
+def as_structured(columns: dict[str, list[Any]]) -> np.ndarray[Any, Any]:
+    kinds = [("id", "U3"), ("rating", "f4"), ("price", "f8")]
+    rows = zip(*columns.values(), strict=True)
+    return np.array([tuple(np.nan if x is None else x for x in row) for row in rows], dtype=kinds)
+
+
+def column(table: Any, name: str) -> list[Any]:  # noqa: ANN401 - tables of many libraries
+    """Values of a column; None for what is missing, whatever the library says for it."""
+    values = table.column(name) if hasattr(table, "column_names") else table[name]
+    values = values.to_pylist() if hasattr(values, "to_pylist") else list(values)
+    return [None if value is None or value != value else value for value in values]  # noqa: PLR0124 - NaN
+
+
+MAKERS: dict[str, Callable[[dict[str, list[Any]]], Any]] = {
+    "pyarrow table": pa.table,
+    "pyarrow batch": pa.record_batch,
+    "dict": dict,
+    "numpy": as_structured,
+    "polars": as_polars,
+    "pandas": as_pandas,
+}
+libraries = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+
+
+@pytest.fixture(scope="module")
+def expected(predictor: Predictor) -> Prediction:
+    """The answers to the three rows."""
+    return predictor.predict(list(zip(COLUMNS["price"], COLUMNS["rating"], strict=True)))
+
+
+@libraries
+def test_a_table_comes_back_with_its_answers(
+    predictor: Predictor, expected: Prediction, make: Callable[..., Any]
+) -> None:
+    """The same kind of table, its columns untouched, then label and probability."""
+    table = make(COLUMNS)
+    scored = predictor.predict_table(table)
+    assert type(scored) is type(table)
+    for name, values in COLUMNS.items():
+        assert column(scored, name) == values
+    assert column(scored, "label") == expected.label.tolist()
+    found = np.array(column(scored, "probability"), dtype=np.float32)
+    assert found.tobytes() == expected.probability.tobytes()
+
+
+@libraries
+def test_bad_rows_are_refused_or_kept(predictor: Predictor, make: Callable[..., Any]) -> None:
+    """Refused with record, column and reason; or kept in place, with a reason and no answer."""
+    table = make({**COLUMNS, "price": [8.0, None, 3.0]})
+    with pytest.raises(BadRowsError, match=r'record 2, column .price.*\n.*bad_rows="null"'):
+        predictor.predict_table(table)
+    scored = predictor.predict_table(table, KEEP)
+    assert [label or None for label in column(scored, "label")] == ["no", None, "no"] or (
+        [bool(label) for label in column(scored, "label")] == [True, False, True]
+    )
+    assert [value is None for value in column(scored, "probability")] == [False, True, False]
+    reasons = [reason or "" for reason in column(scored, "reason")]
+    assert reasons[0] == reasons[2] == ""
+    assert reasons[1] in {"price: missing value", "price: NaN or infinity"}
+
+
+@libraries
+def test_probabilities_and_names_are_as_for_files(
+    predictor: Predictor, expected: Prediction, make: Callable[..., Any]
+) -> None:
+    """``proba`` adds a column a class, ``prefix`` goes before every new name."""
+    scored = predictor.predict_table(make(COLUMNS), Options(proba=True, prefix="m_"))
+    for at, name in enumerate(("m_probability_no", "m_probability_yes")):
+        found = np.array(column(scored, name), dtype=np.float32)
+        assert found.tobytes() == expected.probabilities[:, at].tobytes()
+
+
+@libraries
+def test_no_rows_give_no_answers(predictor: Predictor, make: Callable[..., Any]) -> None:
+    """A table without rows comes back without rows, with the new columns."""
+    table = make(COLUMNS)
+    if isinstance(table, dict):
+        table = {name: [] for name in COLUMNS}
+    elif isinstance(table, pa.Table | pa.RecordBatch):
+        table = table.slice(0, 0)
+    else:
+        table = table[:0]
+    scored = predictor.predict_table(table, KEEP)
+    for name in ("label", "probability", "reason"):
+        assert column(scored, name) == []
+
+
+@libraries
+def test_a_name_that_is_taken_is_refused(predictor: Predictor, make: Callable[..., Any]) -> None:
+    """No column of the table is replaced."""
+    scored = predictor.predict_table(make(COLUMNS))
+    with pytest.raises(SchemaError, match=r"already has a column 'label'.*--prefix"):
+        predictor.predict_table(scored)
+
+
+@libraries
+def test_every_way_to_predict_takes_every_table(
+    predictor: Predictor, expected: Prediction, make: Callable[..., Any]
+) -> None:
+    """``predict`` and ``predict_columns`` bind the same tables by the same names."""
+    for answer in (predictor.predict(make(COLUMNS)), predictor.predict_columns(make(COLUMNS))):
+        assert answer.probability.tobytes() == expected.probability.tobytes()
+
+
+@libraries
+def test_a_missing_column_is_said(predictor: Predictor, make: Callable[..., Any]) -> None:
+    """Names match exactly, in every kind of table; a loose match is taken on request."""
+    table = make(COLUMNS)
+    if isinstance(table, dict):
+        table = {"id": table["id"], "Rating ": table["rating"], "price": table["price"]}
+    elif isinstance(table, pa.Table | pa.RecordBatch):
+        table = table.rename_columns(["id", "Rating ", "price"])
+    elif isinstance(table, np.ndarray):
+        table.dtype.names = ("id", "Rating ", "price")
+    else:
+        table.columns = ["id", "Rating ", "price"]
+    with pytest.raises(SchemaError, match=r"'rating' is missing; the table has 'Rating '"):
+        predictor.predict_table(table)
+    scored = predictor.predict_table(table, Options(reading=Reading(loose_header=True)))
+    assert column(scored, "label") == list(predictor.predict_table(COLUMNS)["label"])
+
+
+def test_chunks_are_one_table(predictor: Predictor) -> None:
+    """Records are counted over the chunks of a table, sliced ones among them."""
+    one = pa.table(COLUMNS)
+    table = pa.concat_tables([one, one.slice(1), one.slice(0, 0), one.slice(2)])
+    scored = predictor.predict_table(table)
+    whole = predictor.predict_table(table.combine_chunks())
+    assert scored.equals(whole)
+    damaged = pa.concat_tables([one, one.set_column(2, "price", [[1.0, None, 2.0]])])
+    with pytest.raises(BadRowsError, match="record 5, column 'price'"):
+        predictor.predict_table(damaged)
+
+
+COLUMN_KINDS: dict[str, object] = {
+    "numbers and nothing": [1, None],
+    "Arrow": pa.array([1, None]),
+    "Arrow in chunks": pa.chunked_array([[1], [None]]),
+    "masked": np.ma.masked_array([1.0, 2.0], mask=[False, True]),
+    "text": ["1", ""],
+    "mixed": np.array([1, None], dtype=object),
+}
+
+
+@pytest.mark.parametrize("prices", COLUMN_KINDS.values(), ids=COLUMN_KINDS)
+def test_what_is_missing_stays_missing(predictor: Predictor, prices: object) -> None:
+    """In every kind of column: what lies below a mask is no value."""
+    scored: dict[str, Any] = predictor.predict_table({"price": prices, "rating": [2.0, 2.0]}, KEEP)
+    assert list(scored["reason"]) == [None, "price: missing value"]
+
+
+def test_a_mask_is_not_looked_below(predictor: Predictor) -> None:
+    """Predicting a matrix or columns refuses masked values as well."""
+    masked = np.ma.masked_array([[1.0, 2.0]], mask=[[False, True]])
+    with pytest.raises(DataError, match="column 'rating': nan"):
+        predictor.predict(masked)
+    with pytest.raises(DataError, match="column 'rating': nan"):
+        predictor.predict_columns({"price": masked[:, 0], "rating": masked[:, 1]})
+
+
+@pytest.mark.parametrize("kind", [">f8", "<f4", "f2", ">i4", "u1", "?", "S3"])
+def test_numpy_numbers_of_any_layout(predictor: Predictor, kind: str) -> None:
+    """Byte order and width of a field do not matter."""
+    table = np.array([(1, 2.5)], dtype=[("price", kind), ("rating", ">f8")])
+    if kind.startswith("S"):
+        table["price"] = b"1"
+    expected = predictor.predict([[1, 2.5]])
+    assert predictor.predict_table(table)["probability"] == expected.probability
+
+
+def test_a_structured_array_has_no_word_for_nothing(predictor: Predictor) -> None:
+    """An empty text stands where there is no label or reason, not the word None."""
+    table = as_structured({**COLUMNS, "price": [8.0, None, 3.0]})
+    scored = predictor.predict_table(table, KEEP)
+    assert scored["label"].tolist()[1] == ""
+    assert scored["reason"].tolist() == ["", "price: NaN or infinity", ""]
+
+
+REFUSED = [
+    pytest.param(np.zeros((2, 2)), {}, UsageError, "no named columns", id="a matrix"),
+    pytest.param([1, 2], {}, UsageError, "a list has no named columns", id="a list"),
+    pytest.param(None, {}, UsageError, "a NoneType has no named columns", id="nothing"),
+    pytest.param({"price": [1], "rating": [1, 2]}, {}, DataError, "length", id="unequal"),
+    pytest.param({"price": 1, "rating": 2}, {}, DataError, "cannot be read", id="scalars"),
+    pytest.param({"price": [[1]], "rating": [[1]]}, {}, DataError, "cannot", id="matrices"),
+    pytest.param({"price": [[1], [1, 2]], "rating": [1, 2]}, {}, DataError, "cannot", id="ragged"),
+    pytest.param({"price": [1j], "rating": [1]}, {}, DataError, "cannot be read", id="complex"),
+    pytest.param(
+        {"price": np.array(["2020-01-01"], "M8[D]"), "rating": [1]},
+        {},
+        SchemaError,
+        "'price' is of type date32",
+        id="dates",
+    ),
+    pytest.param(COLUMNS, {"bad_rows": "reject"}, UsageError, "loses no rows", id="reject"),
+    pytest.param(COLUMNS, {"columns": ("id",)}, UsageError, "without columns", id="columns"),
+    pytest.param(COLUMNS, {"truth": "id"}, UsageError, "without truth", id="truth"),
+]
+
+
+@pytest.mark.parametrize(("table", "options", "error", "said"), REFUSED)
+def test_what_is_no_such_table_is_refused(
+    predictor: Predictor,
+    table: object,
+    options: dict[str, Any],
+    error: type[OnnxferryError],
+    said: str,
+) -> None:
+    """One error of ours that says what is wrong; no option is passed over in silence."""
+    with pytest.raises(error, match=said):
+        predictor.predict_table(table, Options(**options))
+
+
+def test_pandas_keeps_its_index(predictor: Predictor) -> None:
+    """Rows keep their labels, even labels that are named as a feature."""
+    frame = as_pandas(COLUMNS)
+    assert predictor.predict_table(frame).index.tolist() == [7, 8, 9]
+    indexed = frame.set_index("price", drop=False)
+    assert predictor.predict_table(indexed).index.equals(indexed.index)
+    indexed = frame.set_index(["id", "price"], drop=False)
+    assert predictor.predict_table(indexed).index.equals(indexed.index)
+
+
+def test_pandas_columns_of_any_kind(predictor: Predictor) -> None:
+    """Objects, nullable integers and categories are read; dates and mixed objects are refused."""
+    pandas = pytest.importorskip("pandas")
+    kinds = {
+        "objects": pandas.Series([1, None], dtype=object),
+        "nullable": pandas.array([1, None], dtype="Int64"),
+        "categories": pandas.Categorical([1, None]),
+        "words": pandas.Categorical(["1", None]),
+    }
+    for name, prices in kinds.items():
+        scored = predictor.predict_table(pandas.DataFrame({"price": prices, "rating": 1}), KEEP)
+        assert column(scored, "reason") == [None, "price: missing value"], name
+    mixed = pandas.Series([1, "x"], dtype=object)
+    with pytest.raises(DataError, match="cannot be read"):
+        predictor.predict_table(pandas.DataFrame({"price": mixed, "rating": 1}))
+    dates = pandas.to_datetime(["2020-01-01"])
+    with pytest.raises(SchemaError, match="'price' is of type timestamp"):
+        predictor.predict_table(pandas.DataFrame({"price": dates, "rating": 1}))
+
+
+def test_pandas_names_need_not_be_text(
+    make_bundle: Callable[..., Path], predictor: Predictor
+) -> None:
+    """Columns called 0 and 1 are the features 0 and 1; others may have any name, or share one."""
+    pandas = pytest.importorskip("pandas")
+    numbered = type(predictor).open(make_bundle(features=("0", "1")), provider="cpu")
+    frame = pandas.DataFrame([[1.0, 2.0]])
+    assert list(numbered.predict_table(frame).columns) == [0, 1, "label", "probability"]
+    frame = pandas.DataFrame([[1, 2, 3, 4, 5]], columns=["x", "price", 5, "rating", "x"])
+    scored = predictor.predict_table(frame)
+    assert list(scored.columns) == ["x", "price", 5, "rating", "x", "label", "probability"]
+    with pytest.raises(SchemaError, match="'price' appears 2 times"):
+        predictor.predict_table(pandas.DataFrame([[1, 2, 3]], columns=["price", "price", "rating"]))
+
+
+def test_polars_categories_are_read(predictor: Predictor) -> None:
+    """Categories are texts, which may be numbers."""
+    polars = pytest.importorskip("polars")
+    prices = polars.Series(["1", "x", None], dtype=polars.Categorical)
+    scored = predictor.predict_table(polars.DataFrame({"price": prices, "rating": [1, 2, 3]}), KEEP)
+    assert scored["reason"].to_list() == [None, "price: not a number", "price: missing value"]
+    assert scored["price"].dtype == polars.Categorical
+
+
+def test_a_lazy_frame_is_to_be_collected(predictor: Predictor) -> None:
+    """Nothing is computed behind the back of who wanted it lazy."""
+    frame = as_polars(COLUMNS).lazy()
+    for predict in (predictor.predict_table, predictor.predict, predictor.predict_columns):
+        with pytest.raises(UsageError, match=r"give table\.collect\(\)"):
+            predict(frame)
