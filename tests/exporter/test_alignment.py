@@ -158,7 +158,7 @@ def test_an_answer_is_compared_by_its_role(right: ModelFiles, captured: Captured
     model.graph.node.insert(place + 1, hot)
     wrong = dataclasses.replace(right, onnx=model.SerializeToString())
     reason = seek(of(wrong)["onnx-cpu-all-1"], captured)
-    assert reason.startswith("first diverging node: hot (Mul), output logits: row 17: got logits[0]")
+    assert reason.startswith("first diverging node: hot (Mul), output logits: row 17: ")
 
 
 def test_a_node_that_raises_is_named(right: ModelFiles, captured: Captured) -> None:
