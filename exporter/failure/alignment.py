@@ -114,9 +114,11 @@ def _align(graph: Graph, steps: Sequence[Step]) -> dict[str, Known]:
                 if step.known is not None:
                     known[node.output] = step.known
     answers = {step.role: step.known for step in steps if step.role and step.known}
-    made = {node.output for node in graph.nodes}
-    named = {name: role for name, role in graph.roles.items() if role in answers and name in made}
-    return known | {name: answers[role] for name, role in named.items()}
+    for node in graph.nodes:
+        role = graph.roles.get(node.output)
+        if role in answers:
+            known[node.output] = answers[role]
+    return known
 
 
 def _compare(node: Node, known: Known, failed: Failed) -> str | None:

@@ -148,6 +148,19 @@ def test_an_operation_of_its_own_is_named_beside_the_node_that_shows_it(
     assert reason.endswith("; just before it, without a counterpart in the model: by (Mul)")
 
 
+def test_an_answer_is_compared_by_its_role(right: ModelFiles, captured: Captured) -> None:
+    """A last operation that the model has not is the one that makes the wrong logits."""
+    model = onnx.load_from_string(right.onnx)
+    model.graph.initializer.append(numpy_helper.from_array(np.array(2, np.float32), "two"))
+    place = next(at for at, node in enumerate(model.graph.node) if "logits" in node.output)
+    model.graph.node[place].output[0] = "cool"
+    hot = onnx.helper.make_node("Mul", ["cool", "two"], ["logits"], "hot")
+    model.graph.node.insert(place + 1, hot)
+    wrong = dataclasses.replace(right, onnx=model.SerializeToString())
+    reason = seek(of(wrong)["onnx-cpu-all-1"], captured)
+    assert reason.startswith("first diverging node: hot (Mul), output logits: row 17: ")
+
+
 def test_a_node_that_raises_is_named(right: ModelFiles, captured: Captured) -> None:
     """A batch that is frozen inside."""
     model = onnx.load_from_string(right.onnx)
