@@ -42,7 +42,7 @@ def find_breaks(data: bytes, delimiter: int) -> Breaks:
     """
     text = np.frombuffer(data, dtype=np.uint8)
     if b"\r" in data:
-        starts, ends = _line_breaks_with_returns(text)
+        starts, ends = line_breaks_with_returns(text)
     else:
         starts = np.flatnonzero(text == _LF)
         ends = starts + 1
@@ -78,7 +78,8 @@ def count_lines(data: bytes) -> int:
     return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
 
 
-def _line_breaks_with_returns(text: npt.NDArray[np.uint8]) -> tuple[Positions, Positions]:
+def line_breaks_with_returns(text: npt.NDArray[np.uint8]) -> tuple[Positions, Positions]:
+    """Find the line ends of text with carriage returns: where each begins, and where it ends."""
     is_lf = text == _LF
     is_return = text == _CR
     followed_by_lf = np.append(is_lf[1:], False)

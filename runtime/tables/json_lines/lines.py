@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from runtime.tables.delimited.records import line_breaks_with_returns
 from runtime.value import Value
 
 _LF, _CR, _SPACE, _TAB = b"\n\r \t"
@@ -39,7 +40,7 @@ def find_lines(data: bytes, *, at_end: bool) -> Lines:
     """
     text = np.frombuffer(data, dtype=np.uint8)
     if b"\r" in data:
-        stops, ends = _ends_with_returns(text)
+        stops, ends = line_breaks_with_returns(text)
         if not at_end and data.endswith(b"\r"):
             stops, ends = stops[:-1], ends[:-1]
     else:
@@ -66,12 +67,3 @@ def find_filled(data: bytes, lines: Lines) -> npt.NDArray[np.bool_]:
     for index in np.flatnonzero(filled)[(first == _SPACE) | (first == _TAB)].tolist():
         filled[index] = bool(data[lines.starts[index] : lines.stops[index]].strip(BLANKS))
     return filled
-
-
-def _ends_with_returns(text: npt.NDArray[np.uint8]) -> tuple[Positions, Positions]:
-    is_lf = text == _LF
-    is_return = text == _CR
-    followed_by_lf = np.append(is_lf[1:], False)
-    last = np.flatnonzero(is_lf | (is_return & ~followed_by_lf))
-    pair = is_lf[last] & is_return[last - 1] & (last > 0)
-    return last - pair, last + 1
