@@ -1,6 +1,7 @@
 """The command ``runtime``: parse, call the library, print."""
 
 # No annotations from the future: typer evaluates them all at every start, one by one.
+import os
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -184,4 +185,6 @@ def inspect(
 
 def main() -> NoReturn:
     """Run the command line."""
+    # numpy's BLAS starts threads that spin for work; there is none, and they take a fifth of a start.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     console.run(app, "runtime")
