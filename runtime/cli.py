@@ -185,6 +185,6 @@ def inspect(
 
 def main() -> NoReturn:
     """Run the command line."""
-    # numpy's BLAS starts threads that spin for work; there is none, and they take a fifth of a start.
+    # numpy's BLAS starts threads that spin while there is no work: a fifth of a short run.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     console.run(app, "runtime")

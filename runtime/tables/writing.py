@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from runtime.files.atomic import STANDARD_STREAM, writing
+from runtime.scoring.answers import LABEL
 from runtime.scoring.endpoints import Sink
 from runtime.tables.delimited.csv_output import CsvAppend, CsvOutput
 from runtime.tables.delimited.csv_table import CsvTable
@@ -130,12 +131,7 @@ def _arrow_output(
 ) -> ArrowOutput:
     import pyarrow as pa
 
-    from runtime.tables.columnar.arrow_output import (
-        ArrowOutput,
-        IpcWriter,
-        ParquetWriter,
-        output_schema,
-    )
+    from runtime.tables.columnar.arrow_output import ArrowOutput, output_schema
     from runtime.tables.columnar.arrow_table import ArrowTable
 
     typed = table if isinstance(table, ArrowTable) else None
@@ -144,7 +140,12 @@ def _arrow_output(
         for at in carried
     ]
     schema = output_schema(fields, columns.fields, typed.schema.metadata if typed else None)
-    if kind == "parquet":
-        metadata = typed.parquet_metadata if typed else None
-        return ArrowOutput(sink, ParquetWriter(sink, schema, metadata), schema, carried)
-    return ArrowOutput(sink, IpcWriter(sink, schema), schema, carried)
+    if kind == "arrow":
+        from runtime.tables.columnar.ipc_writer import IpcWriter
+
+        return ArrowOutput(sink, IpcWriter(sink, schema), carried)
+    from runtime.tables.columnar.parquet_writer import ParquetWriter
+
+    labels = [field.name for field in columns.fields if field.type == LABEL]
+    metadata = typed.parquet_metadata if typed else None
+    return ArrowOutput(sink, ParquetWriter(sink, schema, labels, metadata), carried)
