@@ -23,7 +23,7 @@ from runtime.monitoring.monitor import Monitor
 from runtime.scoring.endpoints import WILDCARDS, Sink, open_sinks, refuse_same
 from runtime.scoring.options import DEFAULTS, Options
 from runtime.scoring.score import Job, score_into
-from runtime.tables.stored.formats import stem_of
+from runtime.tables.stored.formats import format_of_name, stem_of
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def find_tables(source: Path) -> tuple[Path, tuple[Path, ...]]:
 
     Returns:
         The folder that the output mirrors, and the tables in it by their relative paths, sorted.
-        Hidden files are left out.
+        Hidden files are left out, and marks without an ending such as ``_SUCCESS``.
 
     Raises:
         DataError: when there are none, or a folder cannot be searched.
@@ -68,7 +68,7 @@ def find_tables(source: Path) -> tuple[Path, tuple[Path, ...]]:
         found = [Path(name) for name in glob.glob(str(source), recursive=True)]  # noqa: PTH207 - patterns may be absolute
         found = [path for path in found if path.is_file()]
     relative = sorted({path.relative_to(root) for path in found})
-    tables = tuple(path for path in relative if not _is_hidden(path))
+    tables = tuple(path for path in relative if not (_is_hidden(path) or _is_mark(path)))
     if not tables:
         raise DataError(f"{source} holds no tables; see --file")
     return root, tables
@@ -108,12 +108,15 @@ def score_files(
         What was done.
 
     Raises:
-        UsageError: when the output is no folder, lies in the input, or would be written twice.
+        UsageError: when the output is no folder, lies in the input, or would be written twice, or
+            a file's ending is that of no table.
         DataError: when there is no table, or one of them cannot be read.
         BadRowsError: when rows of one cannot be scored and ``bad_rows`` is ``fail``.
     """
     source, out = Path(source), Path(out)
     root, tables = find_tables(source)
+    if options.reading.format is None:
+        _refuse_foreign(root, tables)
     _check_places(source, root, out, options)
     places = _plan(root, tables, out, options)
     monitor = Monitor(
@@ -242,6 +245,21 @@ def _wild(pattern: Path) -> Sequence[str]:
     parts = pattern.parts
     first = next((at for at, part in enumerate(parts) if WILDCARDS & set(part)), len(parts))
     return parts[first:]
+
+
+def _refuse_foreign(root: Path, tables: Sequence[Path]) -> None:
+    """Refuse files that are no tables before the first is read; to pass over them hides loss."""
+    for name in tables:
+        try:
+            format_of_name(root / name)
+        except UsageError as exc:
+            example = str(root / "**" / "*.csv")
+            raise UsageError(f"{exc}; or name the tables alone: --file {example!r}") from exc
+
+
+def _is_mark(path: Path) -> bool:
+    """Tell what Spark and its like leave beside tables to say how far they came."""
+    return path.name.startswith("_") and not path.suffix
 
 
 def _is_hidden(path: Path) -> bool:

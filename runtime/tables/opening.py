@@ -47,15 +47,15 @@ def open_table(source: Path, reading: Reading, wanted: Sequence[str]) -> Iterato
         The table.
 
     Raises:
-        UsageError: when the name's ending is no format.
+        UsageError: when no format is given and the name's ending is none.
         DataError: when it cannot be opened or is no table.
     """
     where = source_name(source)
-    named = None if source == STANDARD_STREAM else format_of_name(source)
+    stored = reading.format
+    if stored is None and source != STANDARD_STREAM:
+        stored = format_of_name(source)
     with open_source(source) as stream:
-        opened = open_stored(
-            stream, reading.format or named, where=where, encoding=reading.encoding
-        )
+        opened = open_stored(stream, stored, where=where, encoding=reading.encoding)
         kind = opened.format.kind
         if kind in {"csv", "tsv"}:
             yield _csv_table(opened, reading, wanted, where)

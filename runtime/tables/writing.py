@@ -41,12 +41,13 @@ def choose_format(out: Path, table: Table, options: Options) -> Format:
         and CSV for a table of another kind.
 
     Raises:
-        UsageError: when the name's ending is no format.
+        UsageError: when no format is asked for and the name's ending is none.
     """
-    named = None if out == STANDARD_STREAM else format_of_name(out)
-    chosen = options.out_format or named
-    if chosen:
-        return chosen
+    if options.out_format:
+        return options.out_format
+    named = None if out == STANDARD_STREAM else format_of_name(out, option="--out-format")
+    if named:
+        return named
     return Format(table.kind if table.kind in {"csv", "tsv", "jsonl"} else "csv")
 
 

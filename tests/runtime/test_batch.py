@@ -14,7 +14,7 @@ import pytest
 from runtime.errors import BadRowsError, DataError, UsageError
 from runtime.scoring.batch import find_tables, score_files
 from runtime.scoring.endpoints import is_many
-from runtime.scoring.options import Options
+from runtime.scoring.options import Options, Reading
 from runtime.scoring.score import score_file
 from runtime.tables.stored.formats import parse_format
 
@@ -215,6 +215,35 @@ def test_what_is_no_table_is_said(predictor: Predictor, folder: Path) -> None:
     fill(folder, "notes.md")
     with pytest.raises(UsageError, match=r"notes\.md: the ending \.md is no known format"):
         score_files(predictor, folder, "out")
+
+
+def test_a_file_that_is_no_table_is_named_at_once(predictor: Predictor, folder: Path) -> None:
+    """Passing over it could lose a table; the message says how to name the tables alone."""
+    fill(folder, "notes.md")
+    with pytest.raises(UsageError, match=r"notes\.md: .*'in/\*\*/\*\.csv'"):
+        score_files(predictor, "in", "out")
+    assert not Path("out").exists()
+
+
+def test_a_format_that_is_given_needs_no_ending(predictor: Predictor, folder: Path) -> None:
+    """What a name does not tell, options do, for one table and for many."""
+    fill(folder / "new", "x.2026", "y.md")
+    csv = parse_format("csv")
+    options = Options(reading=Reading(format=csv), out_format=csv)
+    score_files(predictor, "in/new", "out", options)
+    assert files(Path("out")) == ["x.2026.csv", "y.md.csv"]
+    score_file(predictor, "in/new/y.md", "alone.2026", options)
+    assert Path("alone.2026").read_bytes() == Path("out/y.md.csv").read_bytes()
+    with pytest.raises(UsageError, match=r"alone\.2026: .* --out-format"):
+        score_file(predictor, "in/new/y.md", "alone.2026", Options(reading=Reading(format=csv)))
+
+
+def test_marks_are_no_tables(predictor: Predictor, folder: Path) -> None:
+    """Spark leaves an empty file beside its tables to say that they are complete."""
+    fill(folder, "_SUCCESS", data=b"")
+    fill(folder, "_a.csv")
+    score_files(predictor, "in", "out")
+    assert files(Path("out")) == sorted([*ALL, "_a.csv"])
 
 
 def test_bad_rows_are_listed_beside_each_output(predictor: Predictor, folder: Path) -> None:
