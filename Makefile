@@ -102,6 +102,7 @@ check: test | $(READY) .venv-runtime/.ready
 
 bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/accuracy.py
+	python benchmarks/bound.py
 	python benchmarks/dirty.py
 	python benchmarks/false_alarms.py
 	python benchmarks/gate.py
@@ -110,6 +111,7 @@ bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/predict.py
 	python benchmarks/predict.py --table wide
 	python benchmarks/predict.py --large
+	python benchmarks/providers.py
 	python benchmarks/startup.py
 
 clean:
