@@ -13,7 +13,7 @@ from runtime.scoring.endpoints import source_name
 from runtime.scoring.score import answer_block
 from runtime.tables.columnar.arrow_output import as_batch, output_schema
 from runtime.tables.opening import open_table
-from runtime.tables.text_cells import as_text
+from runtime.tables.text_cells import cell_texts
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -94,8 +94,5 @@ def _score_rows(
 
 def _texts(column: pa.Array) -> list[str]:
     """Write cells as text, empty for null."""
-    if str(column.type).startswith("dictionary"):
-        texts = as_text(column.dictionary).take(column.indices)
-    else:
-        texts = as_text(column)
-    return [(cell or b"").decode(errors="backslashreplace") for cell in texts.to_pylist()]
+    texts = cell_texts(column).to_pylist()
+    return [(cell or b"").decode(errors="backslashreplace") for cell in texts]

@@ -1,0 +1,113 @@
+"""A table on the disk as a ``Dataset``: read, checked, split.
+
+In: what the user said of the table. Out: rows as tensors with their schema. Raises
+``SchemaError`` for columns or classes that cannot be fitted, ``BadRowsError`` for rows.
+
+    survey ─► classes, kinds of columns ─► schema ─► rows, read as the runtime reads them ─► split
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from runtime.errors import SchemaError
+from runtime.schema import Schema
+from runtime.tables.opening import open_table
+from trainer.data import Dataset, describe_column
+from trainer.run import Rows
+from trainer.table.classes import Classes, order_classes
+from trainer.table.columns import Roles, assign_roles, bind_features, find_column, join_names
+from trainer.table.reading import new_tally, read_rows
+from trainer.table.split import choose_test_rows
+from trainer.table.survey import survey
+from trainer.table.truths import Truths
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from trainer.table.reading import Labelled
+    from trainer.table.source import TableSource
+    from trainer.table.survey import Survey
+
+
+def read_dataset(source: TableSource, seed: int) -> Dataset:
+    """Read a table to fit.
+
+    Args:
+        source: which table and columns.
+        seed: of the split.
+
+    Returns:
+        Rows to learn from and rows to judge by.
+
+    Raises:
+        SchemaError: when the label's or a feature's column is missing or cannot be used.
+        BadRowsError: when a row has no label or a cell that cannot be read.
+        DataError: when a table cannot be read.
+    """
+    start = time.perf_counter()
+    where = str(source.data)
+    with open_table(source.data, source.reading, source.wanted) as table:
+        roles = assign_roles(table.columns, source)
+        found = survey(table, roles, source.reading, where=where)
+        names = {at: table.columns[at] for at in roles.features}
+    classes = order_classes(found, name=source.label, where=where)
+    features = _numbers(found, names, where)
+    truths = Truths.of(source.label, found, classes)
+    with open_table(source.data, source.reading, source.wanted) as table:
+        whole = read_rows(table, tuple(features), truths, new_tally(where, source.reading))
+    train, test = _split(whole, source.share, seed)
+    described = map(describe_column, features.values(), train.features.T)
+    schema = Schema(source.label, tuple(described), classes.names)
+    if source.test is not None:
+        test = _read_test(source, source.test, schema)
+    rows, options = _as_tensors(train, test), {"test_fraction": source.share}
+    return Dataset(schema, rows, options, seconds=time.perf_counter() - start)
+
+
+def _numbers(found: Survey, names: dict[int, str], where: str) -> dict[int, str]:
+    """Take the columns of numbers; columns of text have to be excluded by name."""
+    if texts := [name for at, name in names.items() if found.kinds[at] == "text"]:
+        raise SchemaError(
+            f"{where}: {', '.join(map(repr, texts))} hold text, which is no number: "
+            f"leave them out with --exclude {shlex.quote(join_names(texts))}"
+        )
+    numbers = {at: name for at, name in names.items() if found.kinds[at] == "number"}
+    if not numbers:
+        raise SchemaError(f"{where}: no column holds numbers to predict from")
+    return numbers
+
+
+def _split(whole: Labelled, share: float, seed: int) -> tuple[Labelled, Labelled]:
+    """Rows to learn from and rows to judge by, each in the table's order."""
+    chosen = np.zeros(len(whole.labels), np.bool_)
+    if share:
+        chosen = choose_test_rows(whole.labels, share, seed)
+    return whole.take(~chosen), whole.take(chosen)
+
+
+def _read_test(source: TableSource, path: Path, schema: Schema) -> Labelled:
+    """Read the rows to judge by as they would be scored."""
+    where = str(path)
+    wanted = (schema.target, *schema.feature_names)
+    with open_table(path, source.reading, wanted) as table:
+        label = find_column(table.columns, schema.target, "--label", where)
+        found = survey(table, Roles(label, ()), source.reading, where=where)
+    with open_table(path, source.reading, wanted) as table:
+        features = bind_features(schema, table.columns, where)
+        truths = Truths.of(schema.target, found, Classes(schema.classes))
+        return read_rows(table, features, truths, new_tally(where, source.reading))
+
+
+def _as_tensors(train: Labelled, test: Labelled) -> Rows:
+    return Rows(
+        train_features=torch.from_numpy(train.features),
+        train_labels=torch.from_numpy(train.labels),
+        test_features=torch.from_numpy(test.features),
+        test_labels=torch.from_numpy(test.labels),
+    )

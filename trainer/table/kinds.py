@@ -1,0 +1,55 @@
+"""What the columns of a table hold: numbers, texts, or nothing.
+
+In: columns as a table gives them. Out: a kind. No errors.
+
+Typed columns say it themselves. A column of text holds numbers when nearly all of its filled cells
+are numbers by the rules of ``runtime.tables.cells``: the others then are bad cells, which is what
+a person would say of ``n/a`` among a thousand prices. It is told by the first block in which the
+column has a filled cell.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from runtime.tables.arrow import bool_scalar
+from runtime.tables.cells import parse_numbers
+from runtime.tables.text_cells import cell_texts
+
+if TYPE_CHECKING:
+    from runtime.choices import Decimal
+
+Kind = Literal["number", "text", "empty"]
+_FILLED = rb"[^ \t]"
+_NEARLY_ALL = 0.9
+
+
+def kind_of_type(kind: pa.DataType) -> Kind | None:
+    """Tell the kind of a typed column; None where its cells have to be looked at."""
+    types = pa.types
+    if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
+        return "number"
+    return "empty" if types.is_null(kind) else None
+
+
+def kind_of_cells(column: pa.Array, decimal: Decimal = ".") -> Kind:
+    """Tell the kind of some cells.
+
+    Args:
+        column: ``(rows,)`` of any type.
+        decimal: the sign before a fraction, in text.
+
+    Returns:
+        Their kind; ``empty`` where no cell is filled.
+    """
+    texts = cell_texts(column)
+    is_filled = pc.fill_null(pc.match_substring_regex(texts, _FILLED), bool_scalar(False))
+    filled = texts.filter(is_filled)
+    if not len(filled):
+        return "empty"
+    numbers = np.isfinite(parse_numbers(pa.chunked_array([filled]), decimal))
+    return "number" if numbers.mean() >= _NEARLY_ALL else "text"
