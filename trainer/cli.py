@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+from msgspec import UNSET, to_builtins
 
 from runtime import console
 from runtime.choices import Decimal  # noqa: TC001 - typer reads it
@@ -149,13 +150,19 @@ def fit(
 
 
 def _read(source: TableSource, seed: int) -> Dataset:
+    """Read a table and say what it holds before it is fitted."""
     from trainer.table.dataset import read_dataset
+    from trainer.table.report import describe_check
 
-    return read_dataset(source, seed)
+    dataset = read_dataset(source, seed)
+    if dataset.check:
+        console.say(describe_check(dataset.check, source.label))
+    return dataset
 
 
 def _values(outcome: Outcome, out: Path) -> dict[str, object]:
-    metrics = outcome.run.record.metrics
+    record = outcome.run.record
+    metrics, check = record.metrics, record.check
     return {
         "accuracy": metrics["accuracy"],
         "loss": metrics["loss"],
@@ -166,6 +173,7 @@ def _values(outcome: Outcome, out: Path) -> dict[str, object]:
         "seconds": round(outcome.seconds, 6),
         "device": outcome.device.name,
         "run": str(out),
+        **({} if check is UNSET else {"check": to_builtins(check)}),
     }
 
 

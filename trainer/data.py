@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from runtime.manifest import Scalar
+    from trainer.table.check import DataCheck
 
 TRAIN_ROWS = 800
 TEST_ROWS = 200
@@ -38,12 +39,14 @@ class Dataset:
     Attributes:
         schema: columns and classes, ranges and deciles as seen in the training rows.
         rows: training and test rows.
+        check: what is worth knowing of them; of the user's own table.
         options: that made them, for the run's record.
         seconds: that reading them took.
     """
 
     schema: Schema
     rows: Rows
+    check: DataCheck | None = None
     options: Mapping[str, Scalar] = field(default_factory=dict)
     seconds: float = 0.0
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET
+
 from runtime.errors import UsageError
 from runtime.files.folders import atomic_folder
 from trainer.data import Dataset, synthetic_products
@@ -125,4 +127,5 @@ def _describe(
             "python": platform.python_version(),
         },
         files={},
+        check=dataset.check or UNSET,
     )

@@ -24,6 +24,7 @@ from runtime.manifest import File, Record, Scalar, parse_record, to_json
 from runtime.schema import Schema
 from trainer.model import SimpleNet
 from trainer.stored import Shapes, check_tensors, damaged, read_file, read_tensors
+from trainer.table.check import DataCheck
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +51,7 @@ class RunRecord(Record, frozen=True):
         metrics: by name; ``accuracy``, ``loss``, ``test_loss``, ``train_rows``, ``test_rows``.
         versions: of the packages that trained it.
         files: the other files of the run, by name relative to it.
+        check: of the user's own table, where it was one.
     """
 
     format: Literal[1]
@@ -62,6 +64,7 @@ class RunRecord(Record, frozen=True):
     metrics: dict[str, float]
     versions: dict[str, str]
     files: dict[str, File]
+    check: DataCheck | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         if any(width < 1 for width in self.hidden):

@@ -20,6 +20,7 @@ from runtime.schema import Schema
 from runtime.tables.opening import open_table
 from trainer.data import Dataset, describe_column
 from trainer.run import Rows
+from trainer.table.check import check_data
 from trainer.table.classes import Classes, order_classes
 from trainer.table.columns import Roles, assign_roles, bind_features, find_column, join_names
 from trainer.table.reading import new_tally, read_rows
@@ -61,13 +62,19 @@ def read_dataset(source: TableSource, seed: int) -> Dataset:
     truths = Truths.of(source.label, found, classes)
     with open_table(source.data, source.reading, source.wanted) as table:
         whole = read_rows(table, tuple(features), truths, new_tally(where, source.reading))
+    empty = [name for at, name in names.items() if found.kinds[at] == "empty"]
     train, test = _split(whole, source.share, seed)
     described = map(describe_column, features.values(), train.features.T)
     schema = Schema(source.label, tuple(described), classes.names)
     if source.test is not None:
         test = _read_test(source, source.test, schema)
-    rows, options = _as_tensors(train, test), {"test_fraction": source.share}
-    return Dataset(schema, rows, options, seconds=time.perf_counter() - start)
+    return Dataset(
+        schema,
+        _as_tensors(train, test),
+        check_data(schema, train, test, empty=empty),
+        options={"test_fraction": source.share},
+        seconds=time.perf_counter() - start,
+    )
 
 
 def _numbers(found: Survey, names: dict[int, str], where: str) -> dict[int, str]:

@@ -59,7 +59,7 @@ def write_table(path: Path, columns: Columns) -> None:
     elif path.suffix == ".arrow":
         feather.write_feather(pa.table(columns), path)
     elif path.suffix == ".jsonl":
-        lines = (json.dumps(dict(zip(columns, row, strict=True))) for row in rows)
+        lines = [json.dumps(dict(zip(columns, row, strict=True))) for row in rows]
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     else:
         sign = "\t" if path.suffix == ".tsv" else ","
