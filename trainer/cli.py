@@ -18,6 +18,7 @@ from runtime.command_line import DEFAULT_RUN, JsonOption, new_app
 from runtime.commands.predict import split_names
 from runtime.commands.reading import parse_reading
 from runtime.files.atomic import STANDARD_STREAM
+from runtime.schema import Unseen  # noqa: TC001 - typer reads it
 from runtime.scoring.endpoints import open_sinks
 from trainer.config import DeviceChoice, Preset, configure
 from trainer.seeds import DEFAULT_SEED
@@ -73,6 +74,17 @@ def fit(
     exclude: Annotated[
         str | None, typer.Option(help="Columns to leave out, separated by commas.")
     ] = None,
+    categories: Annotated[
+        str | None,
+        typer.Option(help="Columns of categories that look like numbers, separated by commas."),
+    ] = None,
+    unseen: Annotated[
+        Unseen | None,
+        typer.Option(
+            help="A category that training did not have: error makes it a bad cell (default), "
+            "other none of those that it had."
+        ),
+    ] = None,
     test: TestOption = None,
     test_fraction: Annotated[
         float | None, typer.Option(help="Of each class, to judge by (default: 0.2).")
@@ -124,12 +136,15 @@ def fit(
     configuration = configure(
         preset, learning_rate=learning_rate, epochs=epochs, batch_size=batch_size, seed=seed
     )
-    beside = {"--features": features, "--exclude": exclude, "--test": test}
-    named = name_table(data, label, beside | {"--test-fraction": test_fraction})
+    columns = {"--features": features, "--exclude": exclude, "--categories": categories}
+    beside = columns | {"--unseen": unseen, "--test": test, "--test-fraction": test_fraction}
+    named = name_table(data, label, beside)
     source = named and TableSource(
         *named,
         features=split_names(features),
         exclude=split_names(exclude) or (),
+        categories=split_names(categories) or (),
+        unseen=unseen or "error",
         test=test,
         test_fraction=test_fraction,
         reading=parse_reading(table_format, delimiter, encoding, decimal, loose=False),

@@ -162,7 +162,7 @@ def load_run(path: Path) -> Run:
 
 
 def _build_model(record: RunRecord, weights: dict[str, torch.Tensor], *, where: Path) -> SimpleNet:
-    widths = (record.schema.n_features, *record.hidden, record.schema.n_classes)
+    widths = (record.schema.n_inputs, *record.hidden, record.schema.n_classes)
     shapes: Shapes = {}
     for position, (fan_in, fan_out) in enumerate(pairwise(widths)):
         shapes[f"layers.{2 * position}.weight"] = (fan_out, fan_in)
@@ -179,7 +179,7 @@ def _build_rows(schema: Schema, tensors: dict[str, torch.Tensor], *, where: Path
     for part in ("train", "test"):
         labels = tensors.get(f"{part}_labels")
         rows = len(labels) if labels is not None and labels.dim() else 0
-        shapes[f"{part}_features"] = (rows, schema.n_features)
+        shapes[f"{part}_features"] = (rows, schema.n_inputs)
         shapes[f"{part}_labels"] = (rows,)
     dtypes = {name: torch.int64 if "labels" in name else torch.float32 for name in shapes}
     check_tensors(tensors, shapes, dtypes, where)

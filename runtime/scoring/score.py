@@ -204,7 +204,7 @@ class _Scorer(Value, frozen=True):
 
     def __call__(self, block: Block) -> _Scored:
         clock = Clock()
-        parsed = block.parse(self.bound.features)
+        parsed = block.parse(self.bound.features, self.bound.encoder)
         clock.lap("parse")
         parsed, outputs = answer_block(self.predictor, block, parsed)
         clock.lap("model")

@@ -32,10 +32,12 @@ class Roles:
     Attributes:
         label: position of the column to predict.
         features: positions of the columns to predict from, in the order they will be used.
+        categories: those of them that hold categories, whatever they look like.
     """
 
     label: int
     features: tuple[int, ...]
+    categories: tuple[int, ...] = ()
 
 
 def assign_roles(columns: Sequence[str], source: TableSource) -> Roles:
@@ -65,7 +67,18 @@ def assign_roles(columns: Sequence[str], source: TableSource) -> Roles:
         raise SchemaError(f"{where}: column {nameless[0]} has no name; give it one in the header")
     if not features:
         raise SchemaError(f"{where}: no column is left to predict {source.label!r} from")
-    return Roles(label, tuple(features))
+    return Roles(label, tuple(features), _find_categories(columns, features, source))
+
+
+def _find_categories(
+    columns: Sequence[str], features: Sequence[int], source: TableSource
+) -> tuple[int, ...]:
+    where = str(source.data)
+    found = {find_column(columns, name, "--categories", where) for name in source.categories}
+    if unused := found.difference(features):
+        name = columns[min(unused)]
+        raise SchemaError(f"{where}: --categories names {name!r}, which is no feature")
+    return tuple(sorted(found))
 
 
 def find_column(columns: Sequence[str], name: str, option: str, where: str) -> int:

@@ -8,21 +8,20 @@ In: what the user said of the table. Out: rows as tensors with their schema. Rai
 
 from __future__ import annotations
 
-import shlex
 import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from runtime.errors import SchemaError
 from runtime.schema import Schema
 from runtime.tables.opening import open_table
-from trainer.data import Dataset, describe_column
+from trainer.data import Dataset
 from trainer.run import Rows
-from trainer.table.check import check_data
 from trainer.table.classes import Classes, order_classes
-from trainer.table.columns import Roles, assign_roles, bind_features, find_column, join_names
+from trainer.table.columns import Roles, assign_roles, bind_features, find_column
+from trainer.table.examination import check_data
+from trainer.table.features import choose_features, describe_features
 from trainer.table.reading import new_tally, read_rows
 from trainer.table.split import choose_test_rows
 from trainer.table.survey import survey
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
     from trainer.table.reading import Labelled
     from trainer.table.source import TableSource
-    from trainer.table.survey import Survey
 
 
 def read_dataset(source: TableSource, seed: int) -> Dataset:
@@ -58,16 +56,17 @@ def read_dataset(source: TableSource, seed: int) -> Dataset:
         found = survey(table, roles, source.reading, where=where)
         names = {at: table.columns[at] for at in roles.features}
     classes = order_classes(found, name=source.label, where=where)
-    features = _numbers(found, names, where)
+    features = choose_features(found, names, source)
     truths = Truths.of(source.label, found, classes)
     with open_table(source.data, source.reading, source.wanted) as table:
-        whole = read_rows(table, tuple(features), truths, new_tally(where, source.reading))
-    empty = [name for at, name in names.items() if found.kinds[at] == "empty"]
+        tally = new_tally(where, source.reading)
+        whole = read_rows(table, tuple(features), tuple(features.values()), truths, tally)
     train, test = _split(whole, source.share, seed)
-    described = map(describe_column, features.values(), train.features.T)
-    schema = Schema(source.label, tuple(described), classes.names)
+    bare = Schema(source.label, tuple(features.values()), classes.names)
+    schema = describe_features(bare, train.features)
     if source.test is not None:
         test = _read_test(source, source.test, schema)
+    empty = [name for at, name in names.items() if at not in features]
     return Dataset(
         schema,
         _as_tensors(train, test),
@@ -75,19 +74,6 @@ def read_dataset(source: TableSource, seed: int) -> Dataset:
         options={"test_fraction": source.share},
         seconds=time.perf_counter() - start,
     )
-
-
-def _numbers(found: Survey, names: dict[int, str], where: str) -> dict[int, str]:
-    """Take the columns of numbers; columns of text have to be excluded by name."""
-    if texts := [name for at, name in names.items() if found.kinds[at] == "text"]:
-        raise SchemaError(
-            f"{where}: {', '.join(map(repr, texts))} hold text, which is no number: "
-            f"leave them out with --exclude {shlex.quote(join_names(texts))}"
-        )
-    numbers = {at: name for at, name in names.items() if found.kinds[at] == "number"}
-    if not numbers:
-        raise SchemaError(f"{where}: no column holds numbers to predict from")
-    return numbers
 
 
 def _split(whole: Labelled, share: float, seed: int) -> tuple[Labelled, Labelled]:
@@ -108,7 +94,8 @@ def _read_test(source: TableSource, path: Path, schema: Schema) -> Labelled:
     with open_table(path, source.reading, wanted) as table:
         features = bind_features(schema, table.columns, where)
         truths = Truths.of(schema.target, found, Classes(schema.classes))
-        return read_rows(table, features, truths, new_tally(where, source.reading))
+        tally = new_tally(where, source.reading)
+        return read_rows(table, features, schema.features, truths, tally)
 
 
 def _as_tensors(train: Labelled, test: Labelled) -> Rows:

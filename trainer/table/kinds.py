@@ -10,7 +10,7 @@ column has a filled cell.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -21,9 +21,13 @@ from runtime.tables.cells import parse_numbers
 from runtime.tables.text_cells import cell_texts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
     from runtime.choices import Decimal
+    from runtime.tables.table import Block
 
 Kind = Literal["number", "text", "empty"]
+TEXT: Final = "text"
 _FILLED = rb"[^ \t]"
 _NEARLY_ALL = 0.9
 
@@ -53,3 +57,40 @@ def kind_of_cells(column: pa.Array, decimal: Decimal = ".") -> Kind:
         return "empty"
     numbers = np.isfinite(parse_numbers(pa.chunked_array([filled]), decimal))
     return "number" if numbers.mean() >= _NEARLY_ALL else "text"
+
+
+class KindFinder:
+    """Finds the kinds of columns that no type tells, block by block until a cell is filled.
+
+    Attributes:
+        kinds: by position in the table.
+        late: columns of text that were empty in the first block.
+    """
+
+    def __init__(self, decimal: Decimal, known: Mapping[int, Kind], unknown: Sequence[int]) -> None:
+        """Start with what is known.
+
+        Args:
+            decimal: the sign before a fraction, in text.
+            known: kinds by position.
+            unknown: positions of the columns to look at.
+        """
+        self._decimal = decimal
+        self.kinds: dict[int, Kind] = {**known, **dict.fromkeys(unknown, "empty")}
+        self._unknown = list(unknown)
+        self.late: set[int] = set()
+
+    def watch(self, blocks: Iterable[Block]) -> Iterator[Block]:
+        """Pass blocks on; a column without a filled cell in any of them is empty."""
+        for number, block in enumerate(blocks):
+            if self._unknown:
+                self._look(block)
+                self._unknown = [at for at in self._unknown if self.kinds[at] == "empty"]
+            if number == 0:
+                self.late = set(self._unknown)
+            yield block
+
+    def _look(self, block: Block) -> None:
+        cells = block.select(self._unknown).columns
+        for at, column in zip(self._unknown, cells, strict=True):
+            self.kinds[at] = kind_of_cells(column, self._decimal)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from runtime.encoding import Encoder
 from runtime.errors import DataError
 from runtime.scoring.ordered import available_processors, map_ordered
 from runtime.scoring.tally import Clock, Tally
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from runtime.schema import Float32Matrix
+    from runtime.schema import Feature, Float32Matrix
     from runtime.scoring.options import Reading
     from runtime.tables.table import BadRow, Block, Parsed, Table
     from trainer.table.truths import Truths
@@ -34,7 +35,7 @@ class Labelled:
     """Rows whose class is known.
 
     Attributes:
-        features: ``(rows, n_features)`` float32, finite.
+        features: ``(rows, n_inputs)`` float32, finite.
         labels: ``(rows,)`` int64, positions in the classes.
     """
 
@@ -46,12 +47,19 @@ class Labelled:
         return self if rows.all() else Labelled(self.features[rows], self.labels[rows])
 
 
-def read_rows(table: Table, features: Sequence[int], truths: Truths, tally: Tally) -> Labelled:
+def read_rows(
+    table: Table,
+    places: Sequence[int],
+    features: Sequence[Feature],
+    truths: Truths,
+    tally: Tally,
+) -> Labelled:
     """Read the features of a table whose labels are known.
 
     Args:
         table: opened for reading.
-        features: positions of the feature columns, in the schema's order.
+        places: positions of the feature columns, in the schema's order.
+        features: what they are, in the same order.
         truths: the labels.
         tally: counts its rows.
 
@@ -59,18 +67,19 @@ def read_rows(table: Table, features: Sequence[int], truths: Truths, tally: Tall
         All rows.
 
     Raises:
-        BadRowsError: when a row has no label or a cell that is no number.
+        BadRowsError: when a row has no label or a cell that has no place in a model.
         SchemaError: when the type of a feature's column is no number.
         DataError: when the table is damaged, or is not the one whose labels were read.
     """
-    table.expect_numbers(features)
-    rows = len(truths.labels)
-    matrix = np.empty((rows, len(features)), dtype=np.float32)
+    encoder, rows = Encoder(features), len(truths.labels)
+    table.expect_numbers([at for place, at in enumerate(places) if not encoder.reads_text(place)])
+    width = sum(len(feature.inputs) for feature in features)
+    matrix = np.empty((rows, width), dtype=np.float32)
 
     def parse(block: Block) -> tuple[Block, Parsed]:
-        return block, block.parse(features)
+        return block, block.parse(places, encoder)
 
-    blocks = table.blocks(sorted(set(features)))
+    blocks = table.blocks(sorted(set(places)))
     for block, parsed in map_ordered(parse, blocks, threads=available_processors()):
         start, stop = tally.rows, tally.rows + len(block)
         if stop > rows:

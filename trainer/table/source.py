@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from runtime.schema import Unseen
+
 TEST_FRACTION = 0.2  # of each class's rows, where no test table is given
 
 
@@ -28,6 +30,9 @@ class TableSource:
         label: name of the column to predict.
         features: names of the columns to predict from; None takes all others.
         exclude: names of columns to leave out.
+        categories: names of columns that hold categories though they look like numbers.
+        unseen: what a category is that training did not have: a bad cell (``error``), or none of
+            those it had (``other``).
         test: a table of rows to judge by; None takes a part of ``data``.
         test_fraction: how much of each class that part is, above 0 and below 1; None means
             ``TEST_FRACTION``.
@@ -38,6 +43,8 @@ class TableSource:
     label: str
     features: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    unseen: Unseen = "error"
     test: Path | None = None
     test_fraction: float | None = None
     reading: Reading = field(default_factory=Reading)
@@ -53,6 +60,8 @@ class TableSource:
             )
         if self.label in (self.features or ()):
             raise UsageError(f"{self.label!r} is the label: it cannot be among --features")
+        if self.label in self.categories:
+            raise UsageError(f"{self.label!r} is the label: it cannot be among --categories")
         if both := sorted(set(self.features or ()) & set(self.exclude)):
             raise UsageError(f"{both[0]!r} is in --features and in --exclude; name it in one")
 
@@ -66,7 +75,7 @@ class TableSource:
     @property
     def wanted(self) -> tuple[str, ...]:
         """Names that the table should have, by which the delimiter of text is told."""
-        return (self.label, *(self.features or ()), *self.exclude)
+        return (self.label, *(self.features or ()), *self.exclude, *self.categories)
 
 
 def name_table(

@@ -14,11 +14,11 @@ import numpy as np
 from runtime.errors import SchemaError
 from runtime.scoring.ordered import available_processors, map_ordered
 from runtime.tables.columnar.arrow_table import ArrowTable
-from trainer.table.coding import Coder, group_cells
-from trainer.table.kinds import kind_of_cells, kind_of_type
+from trainer.table.coding import Coder, TextCollector, group_cells
+from trainer.table.kinds import TEXT, KindFinder, kind_of_type
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
     import pyarrow as pa
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from trainer.table.kinds import Kind
 
 MOST_CLASSES = 1024  # as many as ``runtime predict --truth`` judges
+MOST_CATEGORIES = 256  # different texts of a column: one input each
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,14 @@ class Survey:
         codes: ``(rows,)`` int64, positions in ``labels``; ``MISSING`` where there is no label.
         labels: the different labels, in order of first appearance, as written.
         kinds: of the feature columns, by position in the table.
+        texts: of the columns of text, likewise: the different ones, an empty one for a missing
+            cell; at most one more than ``MOST_CATEGORIES``.
     """
 
     codes: Codes
     labels: tuple[bytes, ...]
     kinds: dict[int, Kind]
+    texts: dict[int, set[bytes]]
 
 
 def survey(table: Table, roles: Roles, reading: Reading, *, where: str) -> Survey:
@@ -63,48 +67,32 @@ def survey(table: Table, roles: Roles, reading: Reading, *, where: str) -> Surve
         SchemaError: when the label has more different values than there can be classes.
     """
     decimal: Decimal = "." if table.kind == "jsonl" else reading.decimal
-    looker = _Looker(decimal, _kinds_by_type(table, roles.features))
-    untyped = [at for at in roles.features if at not in looker.kinds]
-    labels = Coder()
+    known = _kinds_by_type(table, roles.features) | dict.fromkeys(roles.categories, TEXT)
+    looker = KindFinder(decimal, known, [at for at in roles.features if at not in known])
+    labels, texts = Coder(), TextCollector(MOST_CATEGORIES)
     codes: list[Codes] = []
 
-    def group(block: Block) -> pa.DictionaryArray:
-        return group_cells(block.select([roles.label]).column(0))
-
-    blocks = looker.watch(table.blocks([roles.label, *untyped]), untyped)
-    for cells in map_ordered(group, blocks, threads=available_processors()):
-        codes.append(labels.add(cells))
-        if len(labels.texts) > MOST_CLASSES:
-            raise SchemaError(
-                f"{where}: label {table.columns[roles.label]!r} has more than {MOST_CLASSES:,} "
-                "different values: a classifier needs classes; write ranges of it as classes, or "
-                "name another column"
-            )
-    return Survey(
-        np.concatenate(codes or [np.empty(0, np.int64)]), tuple(labels.texts), looker.kinds
-    )
-
-
-class _Looker:
-    """Looks at columns whose kind no type tells, block by block until a cell is filled."""
-
-    def __init__(self, decimal: Decimal, known: dict[int, Kind]) -> None:
-        self._decimal = decimal
-        self.kinds = known
-
-    def watch(self, blocks: Iterable[Block], columns: Sequence[int]) -> Iterator[Block]:
-        """Pass blocks on; a column without a filled cell in any of them is empty."""
-        unknown = list(columns)
-        for block in blocks:
-            if unknown:
-                self._look(block, unknown)
-                unknown = [at for at in unknown if self.kinds[at] == "empty"]
-            yield block
-
-    def _look(self, block: Block, columns: Sequence[int]) -> None:
+    def group(block: Block) -> dict[int, pa.DictionaryArray]:
+        columns = [roles.label, *(at for at in roles.features if looker.kinds.get(at) == TEXT)]
         cells = block.select(columns).columns
-        for at, column in zip(columns, cells, strict=True):
-            self.kinds[at] = kind_of_cells(column, self._decimal)
+        return dict(zip(columns, map(group_cells, cells), strict=True))
+
+    read = [at for at in roles.features if known.get(at) in {None, TEXT}]
+    blocks = looker.watch(table.blocks([roles.label, *read]))
+    for cells in map_ordered(group, blocks, threads=available_processors()):
+        codes.append(labels.add(cells.pop(roles.label)))
+        texts.add(cells)
+        if len(labels.texts) > MOST_CLASSES:
+            raise SchemaError(_describe_many(table.columns[roles.label], where))
+    whole = np.concatenate(codes or [np.empty(0, np.int64)])
+    return Survey(whole, tuple(labels.texts), looker.kinds, texts.found(late=looker.late))
+
+
+def _describe_many(name: str, where: str) -> str:
+    return (
+        f"{where}: label {name!r} has more than {MOST_CLASSES:,} different values: a classifier "
+        "needs classes; write ranges of it as classes, or name another column"
+    )
 
 
 def _kinds_by_type(table: Table, features: Sequence[int]) -> dict[int, Kind]:

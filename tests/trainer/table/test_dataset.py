@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from runtime.schema import Unseen
+
     Columns = dict[str, list[Any]]
     Save = Callable[[str, Columns], Path]
     Table = Callable[[str], Path]
@@ -96,8 +98,14 @@ def test_a_test_table_is_read_as_it_would_be_scored(save: Save, columns: Columns
         (["x,y"], "label 'y' is empty in every row"),
         (["x,y", "1,a", "2,a", "3,b"], "1 classes of label 'y' have a single row ('b')"),
         (["x,y", *(f"1,{at}" for at in range(1100))], "more than 1,024 different values"),
-        (["x,w,y", "1,p,a", "2,q,b", "1,p,a", "2,q,b"], "--exclude w"),
-        (["x,y", ",a", ",b", ",a", ",b"], "no column holds numbers"),
+        (
+            ["n,x,y", *(f"a{at},{at},{at % 2}" for at in range(300))],
+            (
+                "'n' has more than 256 different texts, too many for categories: leave them out with "
+                "--exclude n, or join"
+            ),
+        ),
+        (["x,y", ",a", ",b", ",a", ",b"], "no column has a filled cell to predict 'y' from"),
     ],
 )
 def test_a_table_that_cannot_be_fitted_is_refused(
@@ -141,3 +149,70 @@ def test_a_table_that_is_missing_is_named(tmp_path: Path) -> None:
     """The message says which file."""
     with pytest.raises(DataError, match=r"absent\.csv"):
         read_dataset(TableSource(tmp_path / "absent.csv", "y"), seed=1)
+
+
+MIXED: Columns = {
+    "x": [0.5, 1.5, -1.0, 2.0] * 5,
+    "farbe": ["rot", None, "grün", "blau, hell"] * 5,
+    "fresh": [True, False, False, True] * 5,
+    "zip": [10115, 20095, 10115, 80331] * 5,
+    "y": ["a", "b"] * 10,
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_texts_are_categories_in_every_format(save: Save, ending: str) -> None:
+    """One input a category, missing cells are one of their own; numbers are one when told so."""
+    path = save(f"t.{ending}", MIXED)
+    if ending in {"csv", "tsv", "csv.gz"}:
+        path = save(
+            f"t.{ending}", {**MIXED, "fresh": [str(cell).lower() for cell in MIXED["fresh"]]}
+        )
+    dataset = read_dataset(TableSource(path, "y", categories=("zip",)), seed=1)
+    assert dataset.schema.feature_names == ("x", "farbe", "fresh", "zip")
+    assert dataset.schema.inputs == (
+        "x",
+        *("farbe=", "farbe=blau, hell", "farbe=grün", "farbe=rot"),
+        *("fresh=false", "fresh=true"),
+        *("zip=10115", "zip=20095", "zip=80331"),
+    )
+    rows = {tuple(row) for row in dataset.rows.train_features.tolist()}
+    assert rows == {
+        (0.5, 0, 0, 0, 1, 0, 1, 1, 0, 0),
+        (1.5, 1, 0, 0, 0, 1, 0, 0, 1, 0),
+        (-1.0, 0, 0, 1, 0, 1, 0, 1, 0, 0),
+        (2.0, 0, 1, 0, 0, 0, 1, 0, 0, 1),
+    }
+
+
+@pytest.mark.parametrize("unseen", ["error", "other"])
+def test_a_test_tables_unseen_category_follows_the_policy(save: Save, unseen: Unseen) -> None:
+    """As it would when it is scored: a bad cell, or none of the categories."""
+    path = save("t.csv", {"c": ["p", "q"] * 4, "y": ["a", "b"] * 4})
+    test = save("test.csv", {"c": ["p", "new"], "y": ["a", "b"]})
+    source = TableSource(path, "y", test=test, unseen=unseen)
+    if unseen == "error":
+        with pytest.raises(BadRowsError, match=r"record 2 .*'new': a category that training"):
+            read_dataset(source, seed=1)
+    else:
+        assert read_dataset(source, seed=1).rows.test_features.tolist() == [[1, 0], [0, 0]]
+
+
+def test_a_column_that_begins_empty_is_of_the_kind_it_becomes(save: Save) -> None:
+    """Blocks without a filled cell tell nothing; the missing cells are not forgotten."""
+    rows = 200_000
+    columns: Columns = {
+        "x": list(range(rows)),
+        "late": [None] * (rows - 4) + ["p", "q", "p", "q"],
+        "y": ["a", "b"] * (rows // 2),
+    }
+    for ending in ("csv", "parquet"):
+        schema = read_dataset(TableSource(save(f"t.{ending}", columns), "y"), seed=1).schema
+        assert schema.inputs == ("x", "late=", "late=p", "late=q")
+
+
+def test_categories_have_to_be_features(save: Save) -> None:
+    """A column that is left out is no category."""
+    path = save("t.csv", MIXED)
+    with pytest.raises(SchemaError, match="--categories names 'zip', which is no feature"):
+        read_dataset(TableSource(path, "y", exclude=("zip",), categories=("zip",)), seed=1)

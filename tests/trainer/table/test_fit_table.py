@@ -4,11 +4,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from exporter.export import export_run
 from exporter.rows.plan import Plan
+from runtime.errors import BadRowsError, DataError
 from runtime.predictor import Predictor
+from runtime.scoring.options import Options
 from trainer.run import load_run
 
 if TYPE_CHECKING:
@@ -45,6 +48,61 @@ def test_a_table_of_ones_own_goes_the_whole_way(
         {name: columns[name] for name in record.schema.feature_names}
     )
     assert np.mean(answer.label == np.array(columns["what kind"])) > 0.9
+
+
+@pytest.mark.parametrize("unseen", ["error", "other"])
+def test_categories_go_the_whole_way(
+    trainer: Trainer, save: Save, tmp_path: Path, unseen: str
+) -> None:
+    """Fitted from CSV, proven on valid rows, scored from every kind of table alike."""
+    generator = np.random.default_rng(2)
+    colours, number = generator.choice(["rot", "grün", ""], 400), generator.normal(size=400)
+    labels = np.where((colours == "rot") ^ (number > 1), "ja", "nein")
+    table: Columns = {
+        "x": number.round(3).tolist(),
+        "farbe": colours.tolist(),
+        "y": labels.tolist(),
+    }
+    path = save("mine.csv", table)
+    options = ("--label", "y", "--unseen", unseen, "--epochs", "60", "--out", "r")
+    done = trainer("fit", "--data", "mine.csv", *options)
+    assert done.returncode == 0, done.stderr
+    export_run(tmp_path / "r", tmp_path / "bundle", plan=Plan(uniform=4096, boundary=512))
+    predictor = Predictor.open(tmp_path / "bundle", provider="cpu")
+    assert predictor.schema.inputs == ("x", "farbe=", "farbe=grün", "farbe=rot")
+    assert predictor.session.metadata["onnxferry.features"] == (
+        '["x","farbe=","farbe=grün","farbe=rot"]'
+    )
+    answers = predictor.predict_columns({name: table[name] for name in ("farbe", "x")})
+    assert np.mean(answers.label == labels) > 0.9
+    encoded = load_run(tmp_path / "r").rows.train_features.numpy()
+    assert set(predictor.predict(encoded).label) == {"ja", "nein"}
+    options_of_drift = Options(truth="y", drift=tmp_path / "drift.json", proba=True)
+    for ending in ("csv", "jsonl", "parquet"):
+        out = tmp_path / f"scored.{ending}"
+        summary = predictor.score_file(save(f"mine.{ending}", table), out, options_of_drift)
+        assert (summary.scored, list(summary.out_of_range)) == (400, ["x"])
+        assert summary.truth is not None
+        assert summary.truth.accuracy is not None
+        assert summary.truth.accuracy.share == np.mean(answers.label == labels)
+        assert summary.drift is not None
+        assert [feature.name for feature in summary.drift.features] == ["x"]
+    scored = predictor.predict_table(pa.table(table))
+    assert scored["label"].to_pylist() == answers.label.tolist()
+    check_unseen(predictor, path, unseen)
+
+
+def check_unseen(predictor: Predictor, path: Path, unseen: str) -> None:
+    """A category that training did not have is refused by its row, or answered."""
+    path.write_text("farbe,x\nlila,1\n", encoding="utf-8")
+    if unseen == "other":
+        assert predictor.score_file(path, path.parent / "out.csv").scored == 1
+        assert predictor.predict_columns({"farbe": ["lila"], "x": [1]}).label.shape == (1,)
+        return
+    with pytest.raises(BadRowsError, match="'lila': a category that training did not have"):
+        predictor.score_file(path, path.parent / "out.csv")
+    with pytest.raises(DataError, match="row 0, column 'farbe': 'lila' cannot be scored"):
+        predictor.predict_columns({"farbe": ["lila"], "x": [1]})
 
 
 @pytest.mark.parametrize(
