@@ -101,8 +101,8 @@ def test_a_test_table_is_read_as_it_would_be_scored(save: Save, columns: Columns
         (
             ["n,x,y", *(f"a{at},{at},{at % 2}" for at in range(300))],
             (
-                "'n' has more than 256 different texts, too many for categories: leave them out with "
-                "--exclude n, or join"
+                "'n' has more than 256 different texts, too many for categories: leave them "
+                "out with --exclude n, or join"
             ),
         ),
         (["x,y", ",a", ",b", ",a", ",b"], "no column has a filled cell to predict 'y' from"),
