@@ -29,16 +29,29 @@ def hash_rows(features: Float32Matrix) -> Hashes:
     return hashes
 
 
-def find_twins(hashes: Hashes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Find for each row the first one that is equal to it.
+class Twins:
+    """Rows that are equal.
 
-    Args:
-        hashes: of the rows, ``(rows,)``.
-
-    Returns:
-        ``(rows,)`` int64, the first row of the same hash, and ``(rows,)`` bool, true where that
-        is another row.
+    Attributes:
+        first: ``(rows,)`` int64, the first row that is equal to each; itself where there is none
+            before it.
     """
-    _, firsts, places = np.unique(hashes, return_index=True, return_inverse=True)
-    first = firsts[places].astype(np.int64)
-    return first, first != np.arange(len(hashes))
+
+    def __init__(self, hashes: Hashes) -> None:
+        """Look for them.
+
+        Args:
+            hashes: of the rows, ``(rows,)``.
+        """
+        order = np.argsort(hashes, kind="stable")
+        self._ordered = hashes[order]
+        begins = np.append(True, self._ordered[1:] != self._ordered[:-1])[: len(order)]
+        starts = np.flatnonzero(begins)
+        self.first = np.empty(len(order), dtype=np.int64)
+        self.first[order] = np.repeat(order[starts], np.diff(starts, append=len(order)))
+
+    def count_among(self, hashes: Hashes) -> int:
+        """Count the rows of another table that are equal to one of these."""
+        places = np.searchsorted(self._ordered, hashes)
+        found = self._ordered[np.minimum(places, len(self._ordered) - 1)]
+        return int(np.count_nonzero(found == hashes))

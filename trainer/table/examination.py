@@ -13,7 +13,7 @@ import numpy as np
 
 from runtime.schema import fold_name
 from trainer.table.check import ClassRows, DataCheck
-from trainer.table.duplicates import find_twins, hash_rows
+from trainer.table.duplicates import Twins, hash_rows
 from trainer.table.features import single_columns
 from trainer.table.leaks import is_identifier, tells_label
 
@@ -43,8 +43,7 @@ def check_data(
     """
     columns = single_columns(schema, train.features)
     numbers = {feature.name: columns[feature.name] for feature in schema.numbers.values()}
-    hashes = hash_rows(train.features)
-    first, repeated = find_twins(hashes)
+    twins = Twins(hash_rows(train.features))
     return DataCheck(
         train_rows=len(train.labels),
         test_rows=len(test.labels),
@@ -53,9 +52,9 @@ def check_data(
         empty=tuple(empty),
         constant=_names_where(columns, _is_constant),
         same=_find_same(columns),
-        repeated_rows=int(repeated.sum()),
-        contradicting_rows=int((train.labels != train.labels[first]).sum()),
-        shared_rows=int(np.isin(hash_rows(test.features), hashes).sum()),
+        repeated_rows=int((twins.first != np.arange(len(train.labels))).sum()),
+        contradicting_rows=int((train.labels != train.labels[twins.first]).sum()),
+        shared_rows=twins.count_among(hash_rows(test.features)),
         identifiers=_names_where(numbers, is_identifier),
         telling=_names_where(columns, lambda values: tells_label(values, train.labels)),
         rounded=_names_where(numbers, _is_rounded),

@@ -4,8 +4,8 @@ In: columns as a table gives them. Out: a kind. No errors.
 
 Typed columns say it themselves. A column of text holds numbers when nearly all of its filled cells
 are numbers by the rules of ``runtime.tables.cells``: the others then are bad cells, which is what
-a person would say of ``n/a`` among a thousand prices. It is told by the first block in which the
-column has a filled cell.
+a person would say of ``n/a`` among a thousand prices. It is told by the beginning of the first
+block in which the column has a filled cell.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ Kind = Literal["number", "text", "empty"]
 TEXT: Final = "text"
 _FILLED = rb"[^ \t]"
 _NEARLY_ALL = 0.9
+_LOOKED_AT = 10_000  # cells of a block
 
 
 def kind_of_type(kind: pa.DataType) -> Kind | None:
@@ -93,4 +94,6 @@ class KindFinder:
     def _look(self, block: Block) -> None:
         cells = block.select(self._unknown).columns
         for at, column in zip(self._unknown, cells, strict=True):
-            self.kinds[at] = kind_of_cells(column, self._decimal)
+            self.kinds[at] = kind_of_cells(column.slice(0, _LOOKED_AT), self._decimal)
+            if self.kinds[at] == "empty":  # perhaps not to its end
+                self.kinds[at] = kind_of_cells(column, self._decimal)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from trainer.table.dataset import read_dataset
-from trainer.table.duplicates import find_twins, hash_rows
+from trainer.table.duplicates import Twins, hash_rows
 from trainer.table.leaks import is_identifier, tells_label
 from trainer.table.report import describe_check
 from trainer.table.source import TableSource
@@ -139,8 +139,11 @@ def test_a_column_that_tells_the_label(values: np.ndarray, *, expected: bool) ->
 )
 def test_twins_are_the_rows_that_are_equal(rows: Float32Matrix) -> None:
     """Each row's twin is the first row equal to it, whatever the sign of zero."""
-    first, repeated = find_twins(hash_rows(rows))
+    twins = Twins(hash_rows(rows))
     seen: dict[tuple[float, ...], int] = {}
     expected = [seen.setdefault(tuple(row), at) for at, row in enumerate(rows.tolist())]
-    assert first.tolist() == expected
-    assert repeated.tolist() == [twin != at for at, twin in enumerate(expected)]
+    assert twins.first.tolist() == expected
+
+    zeros = rows[rows.sum(axis=1) == 0]
+    others = np.concatenate([np.full((1, rows.shape[1]), 7, np.float32), rows, -zeros])
+    assert twins.count_among(hash_rows(others)) == len(rows) + len(zeros)
