@@ -105,6 +105,7 @@ bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/bound.py
 	python benchmarks/dirty.py
 	python benchmarks/false_alarms.py
+	python benchmarks/fit_table.py
 	python benchmarks/gate.py
 	python benchmarks/matrix.py
 	python benchmarks/parquet.py

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET
+
 from runtime.errors import UsageError
 from runtime.files.folders import atomic_folder
 from trainer.data import Dataset, synthetic_products
@@ -50,16 +52,18 @@ class Outcome:
 def make_run(
     out: Path,
     configuration: Configuration,
+    dataset: Dataset | None = None,
     *,
     device: DeviceChoice = "auto",
     logdir: Path | None = None,
     watch: Watch = look_away,
 ) -> Outcome:
-    """Fit SimpleNet to synthetic products and leave a run folder.
+    """Fit SimpleNet and leave a run folder.
 
     Args:
         out: the run folder; an older run there is replaced.
         configuration: the options.
+        dataset: what to fit; None draws synthetic products.
         device: where to fit.
         logdir: where TensorBoard's files go; None means into the run.
         watch: called after every epoch.
@@ -75,7 +79,7 @@ def make_run(
     start = time.perf_counter()
     _check_apart(out, logdir)
     chosen = choose_device(device)
-    dataset = synthetic_products(configuration.seed)
+    dataset = dataset or synthetic_products(configuration.seed)
     with atomic_folder(out, marker=RECORD) as folder:
         with tensorboard(logdir or folder / TENSORBOARD) as track:
 
@@ -86,7 +90,8 @@ def make_run(
             fitted = fit(dataset, configuration, device=chosen.name, watch=track_and_watch)
         record = _describe(dataset, configuration, chosen, fitted.last)
         run = save_run(folder, Run(record, fitted.model, dataset.rows))
-    return Outcome(run, fitted.last, chosen, time.perf_counter() - start)
+    seconds = dataset.seconds + time.perf_counter() - start
+    return Outcome(run, fitted.last, chosen, seconds)
 
 
 def _check_apart(out: Path, logdir: Path | None) -> None:
@@ -107,7 +112,7 @@ def _describe(
         model="simplenet",
         hidden=configuration.hidden,
         schema=dataset.schema,
-        configuration=configuration.to_record(device.name),
+        configuration={**configuration.to_record(device.name), **dataset.options},
         seed=configuration.seed,
         data_digest=dataset.digest(),
         metrics={
@@ -122,4 +127,5 @@ def _describe(
             "python": platform.python_version(),
         },
         files={},
+        check=dataset.check or UNSET,
     )

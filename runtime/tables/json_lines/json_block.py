@@ -14,11 +14,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from runtime.encoding import PLAIN
 from runtime.errors import DataError
-from runtime.schema import to_float32
 from runtime.tables.arrow import binary_scalar, split_bytes
 from runtime.tables.arrow_text import as_text
-from runtime.tables.cells import MISSING, parse_numbers, why_bad
+from runtime.tables.cells import parse_numbers
+from runtime.tables.delimited.dialect import COMMA
 from runtime.tables.delimited.records import count_lines
 from runtime.tables.json_lines.json_cells import Tokens, read_clean, read_contents, read_tokens
 from runtime.tables.table import BadRow, Fault, Parsed
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from runtime.encoding import Encoder
     from runtime.tables.json_lines.lines import Positions
 
 TWICE = "key occurs twice"
@@ -74,27 +76,29 @@ class JsonBlock:
         """View the records as ``(records,)`` binary with their line ends; not copied."""
         return split_bytes(self.data, self.bounds.astype(np.int32))
 
-    def parse(self, features: Sequence[int]) -> Parsed:
+    def parse(self, features: Sequence[int], encoder: Encoder = PLAIN) -> Parsed:
         """Read the feature cells; see ``Block``."""
         keys = [self.columns[position] for position in features]
-        matrix = read_clean(self, keys)
+        matrix = read_clean(self, keys) if encoder.is_plain else None
         if matrix is not None:
             self.objects = np.ones(len(self), dtype=np.bool_)
             return Parsed(matrix, None, ())
         tokens = read_tokens(self, keys)
         self.objects = tokens.objects(len(self))
-        contents = [read_contents(column) for column in tokens.columns]
-        filled = [
-            pa.chunked_array([pc.fill_null(column, binary_scalar(b""))]) for column in contents
-        ]
-        matrix = to_float32([parse_numbers(column) for column in filled])
-        usable = np.isfinite(matrix)
+        contents = [read_contents(_without_nulls(column)) for column in tokens.columns]
+        encoded = encoder.encode(
+            [
+                column if encoder.reads_text(at) else _parse_numbers(column)
+                for at, column in enumerate(contents)
+            ]
+        )
+        matrix, usable = encoded.matrix, encoded.usable
         for index, repeated in tokens.repeated.items():
             usable[index] &= [key not in repeated for key in keys]
         good: npt.NDArray[np.bool_] = np.logical_and.reduce(usable, axis=1)
         faults = {
             index: tokens.faults.get(index)
-            or _bad_cell(tokens, contents, index, int(np.argmin(usable[index])), keys)
+            or _bad_cell(tokens, index, keys, int(np.argmin(usable[index])), contents, encoder)
             for index in np.flatnonzero(~good).tolist()
         }
         if not faults:  # good, yet not plainly so
@@ -146,23 +150,32 @@ class JsonBlock:
                 "that none of the first records has, and its value would be lost: "
                 "write JSON Lines (.jsonl), which carries it, or name the columns to keep"
             )
-        cells = []
-        for column in tokens.columns:
-            known = pc.if_else(
-                pc.equal(column, binary_scalar(_NULL)), pa.nulls(1, pa.binary())[0], column
-            )
-            cells.append(as_text(read_contents(known)))
+        cells = [as_text(read_contents(_without_nulls(column))) for column in tokens.columns]
         names = [key.encode(errors="backslashreplace").decode() for key in keys]
         return pa.RecordBatch.from_arrays(cells, names=names)
 
 
+def _without_nulls(tokens: pa.Array) -> pa.Array:
+    """Read JSON's null as a value that is not there."""
+    return pc.if_else(pc.equal(tokens, binary_scalar(_NULL)), pa.nulls(1, pa.binary())[0], tokens)
+
+
+def _parse_numbers(contents: pa.Array) -> npt.NDArray[np.float64]:
+    return parse_numbers(pa.chunked_array([pc.fill_null(contents, binary_scalar(b""))]))
+
+
 def _bad_cell(
-    tokens: Tokens, contents: Sequence[pa.Array], index: int, at: int, keys: Sequence[str]
+    tokens: Tokens,
+    index: int,
+    keys: Sequence[str],
+    at: int,
+    contents: Sequence[pa.Array],
+    encoder: Encoder,
 ) -> Fault:
-    """Say why a record's first bad feature is no number."""
+    """Say why a record's first bad feature has no place in a model."""
     token, content = tokens.columns[at][index].as_py(), contents[at][index].as_py()
-    value = (content or b"").decode(errors="backslashreplace")
+    value = (token if content is None else content) or b""
+    told = value.decode(errors="backslashreplace")
     if keys[at] in tokens.repeated.get(index, ()):
-        return Fault(TWICE, keys[at], value)
-    reason = MISSING if token is None or token == _NULL else why_bad(content)
-    return Fault(reason, keys[at], value)
+        return Fault(TWICE, keys[at], told)
+    return Fault(encoder.why_bad(at, content, COMMA), keys[at], told)
