@@ -104,7 +104,7 @@ def _values(outcome: Outcome, out: Path) -> dict[str, object]:
         "test_loss": metrics["test_loss"],
         "rows": int(metrics["train_rows"]),
         "test_rows": int(metrics["test_rows"]),
-        "epochs": outcome.last.epochs,
+        "epochs": outcome.epochs,
         "seconds": round(outcome.seconds, 6),
         "device": outcome.device.name,
         "run": str(out),
@@ -115,7 +115,7 @@ def _describe(outcome: Outcome, out: Path) -> str:
     metrics, last, device = outcome.run.record.metrics, outcome.last, outcome.device
     option = "" if out == DEFAULT_RUN else f" --run {shlex.quote(str(out))}"
     return (
-        f"{metrics['train_rows']:,.0f} rows, {last.epochs} epochs: loss {last.loss:.4f}, "
+        f"{metrics['train_rows']:,.0f} rows, {outcome.epochs} epochs: loss {last.loss:.4f}, "
         f"accuracy {last.accuracy:.1%} of {metrics['test_rows']:,.0f} test rows, "
         f"{outcome.seconds:.2f} s on {device.name} ({device.reason})\n"
         f"run: {out}; next: exporter export{option}"

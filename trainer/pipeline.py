@@ -17,7 +17,8 @@ from runtime.errors import UsageError
 from runtime.files.folders import atomic_folder
 from trainer.data import Dataset, synthetic_products
 from trainer.device import Device, choose_device
-from trainer.fit import Epoch, Watch, fit, look_away
+from trainer.epoch import Epoch, Watch, look_away
+from trainer.fit import fit
 from trainer.run import FORMAT, RECORD, Run, RunRecord, save_run
 from trainer.tracking import tensorboard
 
@@ -36,13 +37,15 @@ class Outcome:
 
     Attributes:
         run: as stored.
-        last: the last epoch of the fit.
+        last: the epoch that the model is of.
+        epochs: passes over the training rows.
         device: where it ran.
         seconds: wall-clock time of data, fit and writing.
     """
 
     run: Run
     last: Epoch
+    epochs: int
     device: Device
     seconds: float
 
@@ -86,7 +89,7 @@ def make_run(
             fitted = fit(dataset, configuration, device=chosen.name, watch=track_and_watch)
         record = _describe(dataset, configuration, chosen, fitted.last)
         run = save_run(folder, Run(record, fitted.model, dataset.rows))
-    return Outcome(run, fitted.last, chosen, time.perf_counter() - start)
+    return Outcome(run, fitted.last, fitted.epochs, chosen, time.perf_counter() - start)
 
 
 def _check_apart(out: Path, logdir: Path | None) -> None:

@@ -11,7 +11,7 @@ from runtime.console import say
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from trainer.fit import Epoch, Watch
+    from trainer.epoch import Epoch, Watch
 
 
 @contextmanager

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from torch.utils.tensorboard import SummaryWriter
 
-    from trainer.fit import Epoch, Watch
+    from trainer.epoch import Epoch, Watch
 
 LOSS = "Loss/train"
 ACCURACY = "Accuracy/test"

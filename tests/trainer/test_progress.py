@@ -6,7 +6,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from trainer.fit import Epoch
+from trainer.epoch import Epoch
 from trainer.progress import show_epochs
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def test_elsewhere_than_a_terminal_each_epoch_is_a_line(
     """Epochs count from 1 for people; stdout stays free for the result."""
     with show_epochs(2) as watch:
         for index in range(2):
-            watch(Epoch(index, 2, (0.5, 0.25), loss=0.375, test_loss=0.1, accuracy=0.985))
+            watch(Epoch(index, 2, (0.5, 0.25), 0.375, 0.1, 0.985, learning_rate=0.1))
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.splitlines() == [

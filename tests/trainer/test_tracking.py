@@ -9,11 +9,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from runtime.errors import UsageError
 from trainer.config import configure
 from trainer.data import synthetic_products
-from trainer.fit import Epoch, fit
+from trainer.fit import fit
 from trainer.tracking import tensorboard
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from trainer.epoch import Epoch
 
 Curve = list[tuple[int, float]]
 
