@@ -21,7 +21,7 @@ from trainer.engines.state import lay_out
 from trainer.engines.task import Task
 from trainer.epoch import Epoch, Watch, look_away
 from trainer.judging import judge
-from trainer.model import SimpleNet, fold_standardisation
+from trainer.model import SimpleNet, fold_in_place
 from trainer.order import row_order
 from trainer.preparation import prepare
 from trainer.schedule import rate_of
@@ -119,6 +119,7 @@ class _Descent:
         training = rows.features, rows.labels
         self._engine = open_engine(name, self._task, self._state, training, rows.scale)
         self._losses = torch.zeros(math.ceil(rows.n_rows / size), device=device)  # (steps,)
+        self._folded = lay_out(copy.deepcopy(network), "sgd")  # of the state, for raw features
         self._epoch, self._step = 0, 0  # of the next step
         self._last: Epoch | None = None
         self._best: Best | None = None
@@ -198,8 +199,12 @@ class _Descent:
         return self._epoch - 1 - self._best.epoch.index >= patience
 
     def _fold(self) -> SimpleNet:
-        network, scale = self._state.network, self._rows.scale
-        return fold_standardisation(network, scale.mean, scale.std) if scale else network
+        """Make a network of raw features out of the state; the same one every time."""
+        folded, scale = self._folded, self._rows.scale
+        folded.values.copy_(self._state.values)
+        if scale:
+            fold_in_place(folded.network, scale.mean, scale.std)
+        return folded.network
 
     def _snapshot(self) -> Snapshot:
         """Copy all that is needed to go on; a fit that has diverged gives nothing."""

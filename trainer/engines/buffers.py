@@ -25,7 +25,9 @@ class Buffers:
             seated: whether a batch's features must be copied to where a new tensor would begin.
         """
         device = state.values.device
-        values, gradients = state.views(state.values), state.views(state.gradients)
+        values, gradients = (
+            state.views(untracked(vector)) for vector in (state.values, state.gradients)
+        )
         names = list(values)
         self.layers: list[list[torch.Tensor]] = []
         for name_of_weight, name_of_bias in zip(names[::2], names[1::2], strict=True):
@@ -40,6 +42,16 @@ class Buffers:
         self.heads = [logs, slopes_of_logs, weight_sum, one, seat]
 
 
+@torch.inference_mode()
+def untracked(tensor: torch.Tensor) -> torch.Tensor:
+    """Give a tensor of the same memory that no version is kept of: a call on it costs less.
+
+    Args:
+        tensor: without gradients; on a device it is returned as it is.
+    """
+    return tensor if tensor.is_cuda else torch.from_numpy(tensor.numpy())
+
+
 def vectors_of(state: State) -> list[torch.Tensor]:
     """List what an update changes.
 
@@ -50,4 +62,6 @@ def vectors_of(state: State) -> list[torch.Tensor]:
         Parameters and gradients; with moments also these, and a scratch vector.
     """
     vectors = [state.values, state.gradients, *state.moments.values()]
-    return [*vectors, torch.zeros_like(state.values)] if state.moments else vectors
+    if state.moments:
+        vectors.append(torch.zeros_like(state.values))
+    return [untracked(vector) for vector in vectors]

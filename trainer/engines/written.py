@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 
 from trainer.engines import step
-from trainer.engines.buffers import Buffers, vectors_of
+from trainer.engines.buffers import Buffers, untracked, vectors_of
 from trainer.engines.state import ALIGNMENT
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class Written:
             done: steps made before these.
         """
         features, labels = self._gather(order)
+        losses = untracked(losses)
         size = self._task.batch_size
         whole = len(order) // size
         settings = [learning_rate, self._task.weight_decay, float(done)]
