@@ -21,6 +21,7 @@ DeviceChoice = Literal["auto", "cpu", "cuda"]
 Optimiser = Literal["sgd", "adamw"]
 ClassWeights = Literal["none", "balanced"]
 
+CHECKPOINT_EVERY_S = 5.0  # a kill costs at most as much; writing one takes milliseconds
 _LARGEST_FLOAT32 = 2.0**128 - 2.0**104
 
 
@@ -106,6 +107,28 @@ PRESETS: dict[Preset, Configuration] = {
     "default": Configuration(),
     "tutorial": Configuration(preset="tutorial", standardise=False, learning_rate=0.01),
 }
+
+
+def parse_widths(text: str | None) -> tuple[int, ...] | None:
+    """Read the widths of hidden layers.
+
+    Args:
+        text: for example ``64,64``; empty is no hidden layer; None is not given.
+
+    Returns:
+        The widths, or None.
+
+    Raises:
+        UsageError: when they are no whole numbers.
+    """
+    if text is None:
+        return None
+    try:
+        return tuple(int(width) for width in text.split(",")) if text.strip() else ()
+    except ValueError:
+        raise UsageError(
+            f"hidden must be whole numbers with commas between them, as 64,64, got {text!r}"
+        ) from None
 
 
 class Options(TypedDict, total=False):

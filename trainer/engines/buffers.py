@@ -47,7 +47,10 @@ def untracked(tensor: torch.Tensor) -> torch.Tensor:
     """Give a tensor of the same memory that no version is kept of: a call on it costs less.
 
     Args:
-        tensor: without gradients; on a device it is returned as it is.
+        tensor: without gradients.
+
+    Returns:
+        The tensor; one on a device as it is.
     """
     return tensor if tensor.is_cuda else torch.from_numpy(tensor.numpy())
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 class Gather:
     """Gathers rows; what it returns is good until it is called again."""
 
-    @torch.inference_mode()
     def __init__(
         self,
         features: torch.Tensor,

@@ -66,8 +66,7 @@ class Written:
             learning_rate: of these steps.
             done: steps made before these.
         """
-        features, labels = self._gather(order)
-        losses = untracked(losses)
+        features, labels, losses = map(untracked, (*self._gather(order), losses))
         size = self._task.batch_size
         whole = len(order) // size
         settings = [learning_rate, self._task.weight_decay, float(done)]
