@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runtime.errors import DataError, UsageError
+from trainer.attempt import Saving
 from trainer.config import configure
 from trainer.data import synthetic_products
 from trainer.fit import fit
@@ -65,7 +66,7 @@ def test_the_folder_has_the_documented_files(finished_run: Path) -> None:
 
 def test_a_logdir_takes_tensorboards_files_out_of_the_run(tmp_path: Path) -> None:
     """A platform that reads a fixed folder finds them there, and only there."""
-    make_run(tmp_path / "run", QUICK, logdir=tmp_path / "elsewhere", device="cpu")
+    make_run(tmp_path / "run", QUICK, saving=Saving(tmp_path / "elsewhere"), device="cpu")
     assert not (tmp_path / "run" / "tensorboard").exists()
     assert len(list((tmp_path / "elsewhere").iterdir())) == 1
 
@@ -74,7 +75,7 @@ def test_a_logdir_takes_tensorboards_files_out_of_the_run(tmp_path: Path) -> Non
 def test_a_logdir_inside_the_run_is_refused(tmp_path: Path, inside: str) -> None:
     """The run folder is replaced as a whole and would take the live files with it."""
     with pytest.raises(UsageError, match="leave --logdir away"):
-        make_run(tmp_path / "run", QUICK, logdir=tmp_path / "run" / inside)
+        make_run(tmp_path / "run", QUICK, saving=Saving(tmp_path / "run" / inside))
     assert list(tmp_path.iterdir()) == []
 
 
