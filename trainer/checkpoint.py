@@ -165,7 +165,7 @@ def read_record(folder: Path) -> CheckpointRecord | None:
         return None
     content = read_file(path, limit=_MAX_SIZE)
     record = parse_record(content, CheckpointRecord, known_format=FORMAT, where=str(path))
-    if record.sealed() != record:
+    if to_json(record.sealed()) != content:
         raise damaged(path, "its digest is not that of its content")
     return record
 

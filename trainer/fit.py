@@ -207,12 +207,10 @@ class _Descent:
         return folded.network
 
     def _snapshot(self) -> Snapshot:
-        """Copy all that is needed to go on; a fit that has diverged gives nothing."""
+        """Copy all that is needed to go on; a fit that has diverged is no place to go on from."""
         losses = self._losses[: self._step].cpu()
         self._check_finite(losses.tolist())
-        values = self._state.values
-        if not values.isfinite().all():
-            self._check_finite([math.nan])
+        self._check_finite([judge(self._fold(), self._rows.test).loss])  # what the last step made
         tensors = {name: part.cpu().clone() for name, part in self._state.tensors().items()}
         last = self._last and replace(self._last, losses=())
         return Snapshot(self._epoch, self._step, tensors, losses.clone(), last, self._best)

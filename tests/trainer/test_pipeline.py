@@ -46,14 +46,16 @@ def test_a_run_holds_the_fit_and_what_is_known_of_it(tmp_path: Path) -> None:
         "test_loss": fitted.last.test_loss,
         "train_rows": 800,
         "test_rows": 200,
+        "epochs": 2,
     }
     for ours, theirs in zip(run.model.parameters(), fitted.model.parameters(), strict=True):
         assert ours.detach().numpy().tobytes() == theirs.detach().numpy().tobytes()
 
 
 def test_the_folder_has_the_documented_files(finished_run: Path) -> None:
-    """Record, weights and rows beside TensorBoard's folder, and nothing else."""
+    """Record, weights, rows and metrics beside TensorBoard's folder, and nothing else."""
     assert sorted(file.name for file in finished_run.iterdir()) == [
+        "metrics.jsonl",
         "rows.safetensors",
         "run.json",
         "tensorboard",
