@@ -1,6 +1,7 @@
 """A block of JSON records: its feature cells, its bad records, its cells for other formats.
 
-A number is a JSON number, or a string that holds one by the rules of a CSV cell (``cells``). A
+A number is a JSON number, or a string that holds one by the rules of a CSV cell (``cells``); the
+decimal sign that was given is that of strings, since JSON has its own. A
 record is bad when it is no JSON object, or when a feature is null, not there, there twice or no
 number; what else stands in it may be anything that JSON knows, and the constants of Python's.
 """
@@ -13,12 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec.structs import replace
 
 from runtime.errors import DataError
 from runtime.schema import to_float32
-from runtime.tables.arrow import binary_scalar, split_bytes
+from runtime.tables.arrow import binary_scalar, bool_scalar, split_bytes
 from runtime.tables.arrow_text import as_text
 from runtime.tables.cells import MISSING, parse_numbers, why_bad
+from runtime.tables.delimited.dialect import COMMA
 from runtime.tables.delimited.records import count_lines
 from runtime.tables.json_lines.json_cells import Tokens, read_clean, read_contents, read_tokens
 from runtime.tables.table import BadRow, Fault, Parsed
@@ -28,10 +31,11 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from runtime.choices import Decimal
     from runtime.tables.json_lines.lines import Positions
 
 TWICE = "key occurs twice"
-_NULL = b"null"
+_NULL, _QUOTE = b"null", b'"'
 
 
 @dataclass(slots=True)
@@ -50,6 +54,7 @@ class JsonBlock:
         first_line: number of the line with which ``data`` begins, counted from 1.
         columns: of the table.
         where: name of the table for messages.
+        decimal: the sign before a fraction in strings.
         objects: ``(records,)`` bool, which of them are JSON objects; None until it is known.
     """
 
@@ -61,6 +66,7 @@ class JsonBlock:
     first_line: int
     columns: tuple[str, ...]
     where: str
+    decimal: Decimal = "."
     objects: npt.NDArray[np.bool_] | None = field(default=None, compare=False)
 
     def __len__(self) -> int:
@@ -84,17 +90,19 @@ class JsonBlock:
         tokens = read_tokens(self, keys)
         self.objects = tokens.objects(len(self))
         contents = [read_contents(column) for column in tokens.columns]
-        filled = [
-            pa.chunked_array([pc.fill_null(column, binary_scalar(b""))]) for column in contents
-        ]
-        matrix = to_float32([parse_numbers(column) for column in filled])
+        matrix = to_float32(
+            [
+                _read_numbers(token, content, self.decimal)
+                for token, content in zip(tokens.columns, contents, strict=True)
+            ]
+        )
         usable = np.isfinite(matrix)
         for index, repeated in tokens.repeated.items():
             usable[index] &= [key not in repeated for key in keys]
         good: npt.NDArray[np.bool_] = np.logical_and.reduce(usable, axis=1)
         faults = {
             index: tokens.faults.get(index)
-            or _bad_cell(tokens, contents, index, int(np.argmin(usable[index])), keys)
+            or _bad_cell(tokens, contents, index, int(np.argmin(usable[index])), keys, self.decimal)
             for index in np.flatnonzero(~good).tolist()
         }
         if not faults:  # good, yet not plainly so
@@ -156,13 +164,35 @@ class JsonBlock:
         return pa.RecordBatch.from_arrays(cells, names=names)
 
 
+def _read_numbers(
+    tokens: pa.Array, contents: pa.Array, decimal: Decimal
+) -> npt.NDArray[np.float64]:
+    """Read values as ``(records,)`` float64; NaN for what is no number."""
+    nothing = binary_scalar(b"")
+    cells = pa.chunked_array([pc.fill_null(contents, nothing)])
+    if decimal == ".":
+        return parse_numbers(cells)
+    in_quotes = pc.fill_null(pc.starts_with(tokens, _QUOTE), bool_scalar(False))
+    texts = parse_numbers(pc.if_else(in_quotes, cells, nothing), decimal)
+    numbers = parse_numbers(pc.if_else(in_quotes, nothing, cells))
+    return np.where(np.isnan(texts), numbers, texts)
+
+
 def _bad_cell(
-    tokens: Tokens, contents: Sequence[pa.Array], index: int, at: int, keys: Sequence[str]
+    tokens: Tokens,
+    contents: Sequence[pa.Array],
+    index: int,
+    at: int,
+    keys: Sequence[str],
+    decimal: Decimal,
 ) -> Fault:
     """Say why a record's first bad feature is no number."""
     token, content = tokens.columns[at][index].as_py(), contents[at][index].as_py()
     value = (content or b"").decode(errors="backslashreplace")
     if keys[at] in tokens.repeated.get(index, ()):
         return Fault(TWICE, keys[at], value)
-    reason = MISSING if token is None or token == _NULL else why_bad(content)
-    return Fault(reason, keys[at], value)
+    if token is None or token == _NULL:
+        return Fault(MISSING, keys[at], value)
+    in_text = token.startswith(_QUOTE)
+    dialect = replace(COMMA, decimal=decimal) if in_text else COMMA
+    return Fault(why_bad(content, dialect), keys[at], value)
