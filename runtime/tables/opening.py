@@ -60,7 +60,7 @@ def open_table(source: Path, reading: Reading, wanted: Sequence[str]) -> Iterato
         if kind in {"csv", "tsv"}:
             yield _csv_table(opened, reading, wanted, where)
         elif kind == "jsonl":
-            yield _json_table(opened, wanted, where)
+            yield _json_table(opened, reading, wanted, where)
         else:
             with _seekable(source, opened, where) as file:
                 yield _arrow_table(file, kind, reading, where)
@@ -105,7 +105,7 @@ def _csv_table(opened: Opened, reading: Reading, wanted: Sequence[str], where: s
     return CsvTable(reader, opened.format.kind)
 
 
-def _json_table(opened: Opened, wanted: Sequence[str], where: str) -> Table:
+def _json_table(opened: Opened, reading: Reading, wanted: Sequence[str], where: str) -> Table:
     from runtime.tables.json_lines.json_lines import JsonLinesTable
 
     encoding = opened.encoding
@@ -114,7 +114,7 @@ def _json_table(opened: Opened, wanted: Sequence[str], where: str) -> Table:
             f"{where} is JSON Lines, which is Unicode: --encoding {encoding.name} cannot be; "
             f"convert it first: iconv -f {encoding.name} -t utf-8"
         )
-    table = JsonLinesTable(opened.source, where=where, wanted=wanted)
+    table = JsonLinesTable(opened.source, where=where, wanted=wanted, decimal=reading.decimal)
     if encoding.is_wide:  # its mark says nothing where UTF-8 is written
         table.head = table.head.removeprefix(BOM)
     return table
