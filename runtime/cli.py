@@ -130,6 +130,27 @@ def predict(
 
 
 @app.command()
+def serve(
+    bundle: Annotated[
+        list[str] | None,
+        typer.Option(help="A bundle, NAME=DIR or DIR; may be repeated.", metavar="NAME=DIR"),
+    ] = None,
+    models: Annotated[
+        Path | None, typer.Option(help="A folder of bundles, served under its folders' names.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    provider: ProviderOption = "auto",
+) -> None:
+    """Serve bundles over HTTP, by the Open Inference Protocol v2."""
+    from runtime.commands import serve as command
+    from runtime.serving.limits import DEFAULT_LIMITS
+
+    found = command.find_bundles(bundle or [], models, DEFAULT_BUNDLE)
+    command.serve(found, command.Place(host, port), provider, DEFAULT_LIMITS)
+
+
+@app.command()
 def verify(
     bundle: BundleArgument = DEFAULT_BUNDLE,
     provider: ProviderOption = "auto",

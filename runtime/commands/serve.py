@@ -1,0 +1,96 @@
+"""What ``runtime serve`` does with its options.
+
+In: parsed options. Out: a server that runs until it is told to end. Raises what opening a bundle
+raises, ``UsageError`` for names that do not fit, ``UnavailableError`` where the extra is missing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime.errors import UnavailableError, UsageError
+from runtime.manifest import MANIFEST
+from runtime.value import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runtime.choices import ProviderChoice
+    from runtime.serving.limits import Limits
+
+
+class Place(Value, frozen=True):
+    """Where a server listens; port 0 takes a free one."""
+
+    host: str
+    port: int
+
+
+def find_bundles(named: Sequence[str], models: Path | None, default: Path) -> dict[str, Path]:
+    """Find the bundles to serve.
+
+    Args:
+        named: ``NAME=DIR`` or ``DIR``, which is served under its manifest's name.
+        models: a folder of bundles, served under their folders' names.
+        default: the bundle, where neither is given.
+
+    Returns:
+        Folders by name.
+
+    Raises:
+        UsageError: when a name is given twice or a folder holds no bundle.
+    """
+    found: dict[str, Path] = {}
+    for name, path in _listed(named or ([] if models else [str(default)]), models):
+        if name in found:
+            raise UsageError(f"two bundles are called {name!r}: give one another NAME=DIR")
+        found[name] = path
+    return found
+
+
+def _listed(named: Sequence[str], models: Path | None) -> list[tuple[str, Path]]:
+    listed = []
+    for text in named:
+        name, equals, folder = text.partition("=")
+        path = Path(folder if equals else text)
+        listed.append((name if equals else _own_name(path), path))
+    if models:
+        if not models.is_dir():
+            raise UsageError(f"--models {models} is no folder")
+        inside = sorted(path.parent for path in models.glob(f"*/{MANIFEST}"))
+        if not inside:
+            raise UsageError(f"--models {models} holds no bundle: no folder in it has {MANIFEST}")
+        listed += [(path.name, path) for path in inside]
+    if any(not name for name, _ in listed):
+        raise UsageError("--bundle NAME=DIR needs a name before the equals sign")
+    return listed
+
+
+def _own_name(path: Path) -> str:
+    from runtime.bundle import read_bundle
+
+    return read_bundle(path).manifest.model.name
+
+
+def serve(bundles: dict[str, Path], place: Place, provider: ProviderChoice, limits: Limits) -> None:
+    """Serve until a signal ends it.
+
+    Args:
+        bundles: folders by name.
+        place: where to listen.
+        provider: what runs the models.
+        limits: of the server.
+
+    Raises:
+        UnavailableError: when the extra ``serve`` is not installed, or the address is taken.
+    """
+    try:
+        from runtime.serving.running import run_server
+    except ModuleNotFoundError as exc:
+        if exc.name not in {"uvloop", "httptools", "orjson"}:
+            raise
+        raise UnavailableError(
+            f'serving needs {exc.name}, which is not installed: pip install "onnxferry[serve]"'
+        ) from exc
+    run_server(bundles, place, provider, limits)
