@@ -146,7 +146,7 @@ def serve(
     from runtime.commands import serve as command
     from runtime.serving.limits import DEFAULT_LIMITS
 
-    found = command.find_bundles(bundle or [], models, DEFAULT_BUNDLE)
+    found = command.find_bundles(bundle or [], models)
     command.serve(found, command.Place(host, port), provider, DEFAULT_LIMITS)
 
 

@@ -6,9 +6,11 @@ raises, ``UsageError`` for names that do not fit, ``UnavailableError`` where the
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.command_line import DEFAULT_BUNDLE
 from runtime.errors import UnavailableError, UsageError
 from runtime.manifest import MANIFEST
 from runtime.value import Value
@@ -27,22 +29,23 @@ class Place(Value, frozen=True):
     port: int
 
 
-def find_bundles(named: Sequence[str], models: Path | None, default: Path) -> dict[str, Path]:
+def find_bundles(named: Sequence[str], models: Path | None) -> dict[str, Path]:
     """Find the bundles to serve.
 
     Args:
         named: ``NAME=DIR`` or ``DIR``, which is served under its manifest's name.
         models: a folder of bundles, served under their folders' names.
-        default: the bundle, where neither is given.
 
     Returns:
-        Folders by name.
+        Folders by name; the bundle of the environment, or the default one, where none is given.
 
     Raises:
         UsageError: when a name is given twice or a folder holds no bundle.
     """
+    if not named and not models:
+        named = [os.environ.get("ONNXFERRY_BUNDLE") or str(DEFAULT_BUNDLE)]
     found: dict[str, Path] = {}
-    for name, path in _listed(named or ([] if models else [str(default)]), models):
+    for name, path in _listed(named, models):
         if name in found:
             raise UsageError(f"two bundles are called {name!r}: give one another NAME=DIR")
         found[name] = path

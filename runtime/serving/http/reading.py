@@ -142,7 +142,7 @@ class RequestReader:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as exc:  # nothing else is spoken here: RFC 9110, 7.8
             self._parser = httptools.HttpRequestParser(self)
-            self._feed_rest(data[exc.args[0] :])
+            self._take_up(data[exc.args[0] :])
         except httptools.HttpParserError as exc:
             self._refuse(400, f"this is no HTTP/1.1 request: {exc}")
         if self._refused:
@@ -152,7 +152,16 @@ class RequestReader:
         elif self.phase == Phase.BODY and self._expected is not None:
             self._receive_in_place(self._expected)
 
-    def _feed_rest(self, data: memoryview) -> None:
+    def _take_up(self, data: memoryview) -> None:
+        """Read on where the parser stops: behind a header that offers another protocol."""
+        if self.phase == Phase.BODY and not self._refused:
+            expected = self._expected or 0
+            self._direct = bytearray(expected)
+            size = min(expected, len(data))
+            self._direct[:size] = data[:size]
+            self._filled = 0
+            data = data[size:]
+            self.received(size, data)
         if len(data):
             self._feed(data)
 
@@ -264,8 +273,13 @@ class RequestReader:
 
     def on_message_complete(self) -> None:
         """Hand a request on."""
-        if not self._refused:
+        if self._refused:
+            return
+        if not self._parser.should_upgrade():
             self._finish(self._body)
+        elif self._expected is None and b"transfer-encoding" in self._headers:
+            self._refuse(501, "a chunked body and the header field Upgrade do not go together")
+        # else the parser has left the body to us: see _take_up
 
     def _finish(self, body: bytes | bytearray) -> None:
         self.phase, self._fed = Phase.IDLE, 0
