@@ -17,6 +17,7 @@ from runtime.serving.http.message import Response, json_response
 from runtime.serving.inference import infer
 from runtime.serving.refusing import refuse
 from runtime.serving.routing import Call, Router, Routes
+from runtime.serving.rows import answer_rows, parse_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -67,6 +68,7 @@ class App:
 
     def _routes(self) -> Routes:
         return {
+            "/predict": {"POST": self._predict},
             "/v2": {"GET": self._server},
             "/v2/health/live": {"GET": self._live},
             "/v2/health/ready": {"GET": self._ready},
@@ -123,6 +125,18 @@ class App:
         models = self.repository.models()
         found = [one.statistics.values(one.name, one.version) for one in models]
         reply(json_response({"model_stats": found}))
+
+    # ---- Rows for people ---------------------------------------------------------------------
+
+    def _predict(self, call: Call, reply: Reply) -> None:
+        asked = parse_query(call.query)
+        model = self.repository.find(asked.model or self.repository.only())
+        request, limits = call.request, self.limits
+
+        async def predict() -> Response:
+            return await asyncio.to_thread(answer_rows, model.predictor, request, asked, limits)
+
+        self.later(predict, reply)
 
     # ---- The model repository ----------------------------------------------------------------
 

@@ -99,6 +99,21 @@ class Repository:
             raise UnknownNameError(f"model {name!r} is served in version {model.version} alone")
         return model
 
+    def only(self) -> str:
+        """Name the only bundle there is.
+
+        Returns:
+            Its name.
+
+        Raises:
+            UnknownNameError: when there are several.
+        """
+        if len(self.slots) != 1:
+            raise UnknownNameError(
+                f"which model? add ?model=NAME; there are {', '.join(map(repr, self.slots))}"
+            )
+        return next(iter(self.slots))
+
     def models(self) -> Iterator[ServedModel]:
         """Give the models that are ready."""
         return (slot.model for slot in self.slots.values() if slot.model)
