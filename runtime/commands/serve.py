@@ -10,23 +10,17 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from runtime.command_line import DEFAULT_BUNDLE
 from runtime.errors import UnavailableError, UsageError
 from runtime.manifest import MANIFEST
-from runtime.value import Value
+from runtime.serving.limits import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runtime.choices import ProviderChoice
-    from runtime.serving.limits import Limits
-
-
-class Place(Value, frozen=True):
-    """Where a server listens; port 0 takes a free one."""
-
-    host: str
-    port: int
+    from runtime.serving.settings import Settings
 
 
 def find_bundles(named: Sequence[str], models: Path | None) -> dict[str, Path]:
@@ -76,14 +70,26 @@ def _own_name(path: Path) -> str:
     return read_bundle(path).manifest.model.name
 
 
-def serve(bundles: dict[str, Path], place: Place, provider: ProviderChoice, limits: Limits) -> None:
+def choose_limits(**given: float | None) -> Limits:
+    """Take the limits that were given, and the defaults for the others.
+
+    Args:
+        **given: by their names in ``Limits``; None for the default.
+
+    Returns:
+        The limits.
+    """
+    return replace(
+        DEFAULT_LIMITS, **{name: value for name, value in given.items() if value is not None}
+    )
+
+
+def serve(bundles: dict[str, Path], settings: Settings) -> None:
     """Serve until a signal ends it.
 
     Args:
         bundles: folders by name.
-        place: where to listen.
-        provider: what runs the models.
-        limits: of the server.
+        settings: how it is run.
 
     Raises:
         UnavailableError: when the extra ``serve`` is not installed, or the address is taken.
@@ -96,4 +102,4 @@ def serve(bundles: dict[str, Path], place: Place, provider: ProviderChoice, limi
         raise UnavailableError(
             f'serving needs {exc.name}, which is not installed: pip install "onnxferry[serve]"'
         ) from exc
-    run_server(bundles, place, provider, limits)
+    run_server(bundles, settings)

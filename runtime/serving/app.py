@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from runtime.errors import OnnxferryError, RequestError
-from runtime.serving.http.message import Response, json_response
+from runtime.serving.http.message import Response, json_response, refusal
 from runtime.serving.inference import infer
+from runtime.serving.observing.metrics import KIND, write_metrics
+from runtime.serving.observing.tracing import Tracer
 from runtime.serving.refusing import refuse
 from runtime.serving.routing import Call, Router, Routes
 from runtime.serving.rows import answer_rows, parse_query
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from runtime.serving.http.message import Reply, Request
     from runtime.serving.limits import Limits
     from runtime.serving.models.repository import Repository
+    from runtime.serving.observing.log import Log
+    from runtime.serving.observing.traffic import Traffic
 
 EXTENSIONS: Final = ("binary_tensor_data", "model_repository", "statistics")
 _LIVE: Final = json_response({"live": True})
@@ -37,15 +41,17 @@ class App:
     Attributes:
         repository: the models.
         limits: of the server.
-        draining: the server ends; it is no longer ready, and still answers.
+        traffic: what goes through the server.
+        log: what it tells.
         started: seconds since the epoch.
     """
 
-    def __init__(self, repository: Repository, limits: Limits) -> None:
+    def __init__(self, repository: Repository, limits: Limits, traffic: Traffic, log: Log) -> None:
         """Take the models; see ``build_app``."""
         self.repository, self.limits = repository, limits
-        self.draining = False
+        self.traffic, self.log = traffic, log
         self.started = time.time()
+        self._tracer = Tracer(log)
         self._router = Router(self._routes())
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -56,6 +62,8 @@ class App:
             request: whole.
             reply: told of the answer, now or later.
         """
+        if self._tracer.concerns(request):
+            reply = self._tracer.follow(request, reply)
         found = self._router.find(request)
         if isinstance(found, Response):
             reply(found)
@@ -68,6 +76,7 @@ class App:
 
     def _routes(self) -> Routes:
         return {
+            "/metrics": {"GET": self._metrics},
             "/predict": {"POST": self._predict},
             "/v2": {"GET": self._server},
             "/v2/health/live": {"GET": self._live},
@@ -101,13 +110,14 @@ class App:
         reply(_LIVE)
 
     def _ready(self, _call: Call, reply: Reply) -> None:
-        reasons = {name: slot.reason for name, slot in self.repository.slots.items() if slot.reason}
-        is_ready = not self.draining and all(slot.model for slot in self.repository.slots.values())
+        slots, draining = self.repository.slots, self.traffic.draining
+        reasons = {name: slot.reason for name, slot in slots.items() if slot.reason}
+        is_ready = not draining and all(slot.model for slot in slots.values())
         values: dict[str, object] = {"ready": is_ready}
         if reasons:
             values["reasons"] = reasons
         if not is_ready:
-            values["error"] = "the server is ending" if self.draining else "a model is not loaded"
+            values["error"] = "the server is ending" if draining else "a model is not loaded"
         reply(json_response(values, 200 if is_ready else _UNAVAILABLE))
 
     def _model(self, call: Call, reply: Reply) -> None:
@@ -126,6 +136,10 @@ class App:
         found = [one.statistics.values(one.name, one.version) for one in models]
         reply(json_response({"model_stats": found}))
 
+    def _metrics(self, _call: Call, reply: Reply) -> None:
+        text = write_metrics(self.traffic, self.repository, self.started)
+        reply(Response(200, (text.encode(),), KIND))
+
     # ---- Rows for people ---------------------------------------------------------------------
 
     def _predict(self, call: Call, reply: Reply) -> None:
@@ -134,7 +148,12 @@ class App:
         request, limits = call.request, self.limits
 
         async def predict() -> Response:
-            return await asyncio.to_thread(answer_rows, model.predictor, request, asked, limits)
+            response, scored = await asyncio.to_thread(
+                answer_rows, model.predictor, request, asked, limits
+            )
+            if scored:
+                model.count_table(scored, time.perf_counter_ns() - request.arrived)
+            return response
 
         self.later(predict, reply)
 
@@ -174,23 +193,28 @@ class App:
                 reply(await answer())
             except OnnxferryError as exc:
                 reply(refuse(exc))
+            except Exception as exc:  # noqa: BLE001 - a bug must be answered, too
+                self.log.tell_bug(exc)
+                reply(refusal(500, "a bug of the server; its log says more"))
 
         task = asyncio.get_running_loop().create_task(run())
         self._tasks.add(task)  # the loop itself keeps no hold of it
         task.add_done_callback(self._tasks.discard)
 
 
-def build_app(repository: Repository, limits: Limits) -> App:
+def build_app(repository: Repository, limits: Limits, traffic: Traffic, log: Log) -> App:
     """Make the application.
 
     Args:
         repository: the models, opened.
         limits: of the server.
+        traffic: what goes through the server.
+        log: what it tells.
 
     Returns:
         What answers requests.
     """
-    return App(repository, limits)
+    return App(repository, limits, traffic, log)
 
 
 def _read_object(body: bytes | bytearray) -> dict[str, object]:

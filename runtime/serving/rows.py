@@ -13,12 +13,13 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from runtime.errors import OversizeError, RequestError
-from runtime.serving.http.message import JSON, Response
+from runtime.serving.http.message import Response
 from runtime.serving.protocol.messages import decode
 from runtime.value import Value
 
 if TYPE_CHECKING:
     from runtime.predictor import Predictor
+    from runtime.scoring.text import ScoredText
     from runtime.serving.http.message import Request
     from runtime.serving.limits import Limits
 
@@ -79,7 +80,9 @@ def parse_query(query: str) -> Asked:
         raise RequestError(f"the query: {exc}") from exc
 
 
-def answer_rows(predictor: Predictor, request: Request, asked: Asked, limits: Limits) -> Response:
+def answer_rows(
+    predictor: Predictor, request: Request, asked: Asked, limits: Limits
+) -> tuple[Response, ScoredText | None]:
     """Score the rows of a body; slow enough for a thread.
 
     Args:
@@ -89,7 +92,8 @@ def answer_rows(predictor: Predictor, request: Request, asked: Asked, limits: Li
         limits: of the server.
 
     Returns:
-        The rows with their answers, in the form they came in.
+        The rows with their answers, in the form they came in; and what was counted, None where
+        there were no rows.
 
     Raises:
         DataError: when the body is no table, a column is missing, or rows are bad.
@@ -104,14 +108,14 @@ def answer_rows(predictor: Predictor, request: Request, asked: Asked, limits: Li
     if form == "csv":
         _count_lines(request.body, limits)
         scored = score_text(predictor, request.body, Format("csv"), options, where=_BODY)
-        return Response(200, (scored,), CSV)
+        return Response(200, (scored.content,), CSV), scored
     lines = _as_lines(request.body, form, limits)
     if not lines:
-        return Response(200, (b"[]",))
+        return Response(200, (b"[]",)), None
     scored = score_text(predictor, lines, Format("jsonl"), options, where=_BODY)
     if form == "object":
-        return Response(200, (scored.strip(),), JSON)
-    return Response(200, (b"[", b",".join(scored.splitlines()), b"]"), JSON)
+        return Response(200, (scored.content.strip(),)), scored
+    return Response(200, (b"[", b",".join(scored.content.splitlines()), b"]")), scored
 
 
 def _form_of(request: Request) -> Form:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import traceback
+import asyncio
+import signal
 from typing import TYPE_CHECKING
 
 import uvloop
 
 from runtime import console
-from runtime.serving.app import build_app
+from runtime.screen.terminal import harmless
+from runtime.serving.app import App, build_app
 from runtime.serving.models.repository import Repository
+from runtime.serving.models.watching import watch
+from runtime.serving.observing.log import Log
+from runtime.serving.observing.traffic import Traffic
 from runtime.serving.server import Server, bind
 
 if TYPE_CHECKING:
@@ -17,35 +22,53 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from runtime.choices import ProviderChoice
-    from runtime.commands.serve import Place
-    from runtime.serving.limits import Limits
     from runtime.serving.models.repository import Slot
+    from runtime.serving.settings import Settings
 
 
-def run_server(
-    bundles: Mapping[str, Path], place: Place, provider: ProviderChoice, limits: Limits
-) -> None:
+def run_server(bundles: Mapping[str, Path], settings: Settings) -> None:
     """Open the bundles, listen, and serve until a signal ends it.
 
     Args:
         bundles: folders by name.
-        place: where to listen.
-        provider: what runs the models.
-        limits: of the server.
+        settings: how it is run.
 
     Raises:
         OnnxferryError: when a bundle cannot be opened or the address is taken.
     """
-    repository = Repository(bundles, provider, limits, _report_load)
+    log, limits = Log(settings.level), settings.limits
+
+    def report(name: str, slot: Slot) -> None:
+        version = slot.model.version if slot.model else None
+        if slot.stale:
+            log.tell("error", "load refused", model=name, reason=slot.reason, served=version)
+        else:
+            log.tell("info", "load", model=name, served=version)
+
+    repository = Repository(bundles, settings.provider, limits, report)
     repository.open_all()
-    with bind(place.host, place.port) as listener:
-        uvloop.run(_serve(repository, listener, limits))
+    app = build_app(repository, limits, Traffic(), log)
+    with bind(settings.host, settings.port) as listener:
+        uvloop.run(_serve(app, listener, watches=settings.watches))
 
 
-async def _serve(repository: Repository, listener: socket.socket, limits: Limits) -> None:
-    server = Server(build_app(repository, limits), limits, _report_bug)
-    await server.serve(listener, lambda: console.say(start_line(repository, listener)))
+async def _serve(app: App, listener: socket.socket, *, watches: bool) -> None:
+    loop, repository = asyncio.get_running_loop(), app.repository
+    tasks: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        task = loop.create_task(repository.reload())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    watching = loop.create_task(watch(repository)) if watches else None
+    try:
+        await Server(app).serve(listener, lambda: console.say(start_line(repository, listener)))
+    finally:
+        if watching:
+            watching.cancel()
+    app.log.tell("info", "ended", answers=sum(app.traffic.answers.values()))
 
 
 def start_line(repository: Repository, listener: socket.socket) -> str:
@@ -54,25 +77,14 @@ def start_line(repository: Repository, listener: socket.socket) -> str:
     where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     models = list(repository.models())
     served = ", ".join(f"{one.name} {one.version}" for one in models)
-    first = models[0]
-    example = ",".join(f"{feature.minimum:g}" for feature in first.predictor.schema.features)
-    body = (
-        f'{{"inputs":[{{"name":"features","shape":[1,{first.predictor.schema.n_features}],'
-        f'"datatype":"FP32","data":[{example}]}}]}}'
+    first = models[0].predictor
+    row = ",".join(
+        f'"{feature.name}":{(feature.minimum + feature.maximum) / 2:.3g}'
+        for feature in first.schema.features
     )
-    session = first.predictor.session
-    return (
-        f"{served} at {where} on {session.provider} ({session.reason}); try: "
-        f"curl {where}/v2/models/{first.name}/infer -d '{body}'"
+    session = first.session
+    query = f"?model={models[0].name}" if len(models) > 1 else ""
+    return harmless(
+        f"{served} at {where} on {session.provider} ({session.reason}); "
+        f"try: curl {where}/predict{query} -d '{{{row}}}'"
     )
-
-
-def _report_load(name: str, slot: Slot) -> None:
-    if slot.reason:
-        console.say(f"{name}: not reloaded: {slot.reason}")
-    elif slot.model:
-        console.say(f"{name}: version {slot.model.version} is served")
-
-
-def _report_bug(error: Exception) -> None:
-    console.say("".join(traceback.format_exception(error)))

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runtime.serving.app import App
-    from runtime.serving.limits import Limits
 
 _QUIET_S: Final = 0.4  # a client not heard of for so long has nothing on its way
 _LOOK_S: Final = 0.02
@@ -38,16 +37,14 @@ class Server:
         stopped: set when it has been told to end.
     """
 
-    def __init__(self, app: App, limits: Limits, report: Callable[[Exception], None]) -> None:
+    def __init__(self, app: App) -> None:
         """Make a server that doesn't listen yet.
 
         Args:
             app: answers requests.
-            limits: of the server.
-            report: told of bugs.
         """
-        self._app, self._limits = app, limits
-        self.hub = Hub(app.handle, limits, report)
+        self._app, self._limits = app, app.limits
+        self.hub = Hub(app.handle, app.limits, app.traffic, app.log.tell_bug)
         self.stopped = asyncio.Event()
 
     async def serve(self, listener: socket.socket, on_ready: Callable[[], None]) -> None:
@@ -75,7 +72,7 @@ class Server:
 
     async def _drain(self, server: asyncio.Server) -> None:
         """Answer what has come and what comes until the clients know that it is over."""
-        self._app.draining = self.hub.draining = True
+        self._app.traffic.draining = True
         begun = time.monotonic()
         while time.monotonic() - begun < self._limits.drain_s:
             await asyncio.sleep(_LOOK_S)

@@ -66,6 +66,7 @@ class Connection(asyncio.BufferedProtocol):
         "_reader",
         "_reserved",
         "_stalled",
+        "_traffic",
         "_transport",
         "deadline",
         "heard",
@@ -77,7 +78,7 @@ class Connection(asyncio.BufferedProtocol):
         Args:
             hub: what all connections share.
         """
-        self._hub = hub
+        self._hub, self._traffic = hub, hub.traffic
         self._reader = RequestReader(hub.limits, self)
         self._pending: deque[Exchange] = deque()
         self._phase = Phase.IDLE
@@ -94,9 +95,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; one connection too many is told so."""
         self._transport = cast("asyncio.Transport", transport)
-        hub = self._hub
-        hub.open.add(self)
-        if len(hub.open) > hub.limits.connections:
+        if self._hub.add(self):
             self.refuse(503, "too many connections are open; try again in a second")
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the protocol's signature
@@ -137,25 +136,25 @@ class Connection(asyncio.BufferedProtocol):
         """Forget the connection; what it still waits for is computed and dropped."""
         self._transport = None
         self._ending = True
-        self._hub.open.discard(self)
+        self._hub.remove(self)
         self._release()
 
     # ---- What the reader calls ---------------------------------------------------------------
 
     def take(self, request: Request, *, keep_alive: bool) -> None:
         """Have a request answered."""
-        hub = self._hub
+        hub, traffic = self._hub, self._traffic
         exchange = Exchange(self, keep_alive=keep_alive, is_head=request.method == "HEAD")
         exchange.held, self._reserved = self._reserved, 0
         self._pending.append(exchange)
         self._phase = Phase.IDLE
         if hub.is_full(request.target):
-            hub.in_flight += 1
-            hub.count_refusal(503)
+            traffic.in_flight += 1
+            traffic.count_refusal(503)
             message = f"{hub.limits.in_flight} requests are in flight; try again in a second"
             exchange.reply(refusal(503, message, _RETRY))
             return
-        hub.in_flight += 1
+        traffic.in_flight += 1
         try:
             hub.handle(request, exchange.reply)
         except Exception as exc:  # noqa: BLE001 - a bug must not take the other requests with it
@@ -166,10 +165,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def refuse(self, status: int, message: str) -> None:
         """Answer the last request of this connection: nothing more can be read."""
-        self._hub.count_refusal(status)
+        self._traffic.count_refusal(status)
         exchange = Exchange(self, keep_alive=False, is_head=False)
         exchange.held, self._reserved = self._reserved, 0
-        self._hub.in_flight += 1
+        self._traffic.in_flight += 1
         self._pending.append(exchange)
         exchange.reply(refusal(status, message, _RETRY if status == 503 else ()))  # noqa: PLR2004
 
@@ -193,8 +192,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def answered(self, exchange: Exchange) -> None:
         """Send an answer when all before it are sent."""
-        self._hub.in_flight -= 1
-        self._hub.buffered -= exchange.held
+        self._traffic.in_flight -= 1
+        self._traffic.buffered -= exchange.held
         pending = self._pending
         while pending and pending[0].response is not None:
             self._send(pending.popleft())
@@ -210,7 +209,8 @@ class Connection(asyncio.BufferedProtocol):
         if response.status == _INTERIM:
             transport.write(CONTINUE)
             return
-        close = not exchange.keep_alive or (self._hub.draining and not self._pending)
+        close = not exchange.keep_alive or (self._traffic.draining and not self._pending)
+        self._traffic.count_answer(response.status)
         head = encode_head(response, self._hub.date, close=close)
         body = () if exchange.is_head else response.body
         if len(body) == 1 and len(body[0]) < _SMALL_BYTES:
@@ -270,5 +270,5 @@ class Connection(asyncio.BufferedProtocol):
             transport.resume_reading()
 
     def _release(self) -> None:
-        self._hub.buffered -= self._reserved
+        self._traffic.buffered -= self._reserved
         self._reserved = 0

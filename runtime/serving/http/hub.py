@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from runtime.serving.http.connection import Connection
     from runtime.serving.http.message import Handle
     from runtime.serving.limits import Limits
+    from runtime.serving.observing.traffic import Traffic
 
 SWEEP_S: Final = 0.5
 _READ_BYTES: Final = 256 * 1024  # at once: a body of 128 kB comes in one piece or two
@@ -30,27 +31,27 @@ class Hub:
         handle: answers requests.
         shared: memory that heads and small bodies are received in.
         date: the line of the field ``date``, brought up to date by the sweep.
-        in_flight: requests being answered.
-        buffered: bytes of the bodies being held.
-        draining: the server ends: each answer says that its connection ends, too.
-        refused: requests that were turned away before they were looked at, by status.
+        traffic: what goes through.
     """
 
-    def __init__(self, handle: Handle, limits: Limits, report: Callable[[Exception], None]) -> None:
+    def __init__(
+        self,
+        handle: Handle,
+        limits: Limits,
+        traffic: Traffic,
+        report: Callable[[Exception], None],
+    ) -> None:
         """Begin without connections.
 
         Args:
             handle: answers requests.
             limits: of connections, time and size.
+            traffic: counts.
             report: told of an error in ``handle``, which is a bug.
         """
-        self.handle, self.limits, self.report = handle, limits, report
+        self.handle, self.limits, self.traffic, self.report = handle, limits, traffic, report
         self.shared = memoryview(bytearray(_READ_BYTES))
         self.open: set[Connection] = set()
-        self.in_flight = 0
-        self.buffered = 0
-        self.draining = False
-        self.refused: dict[int, int] = {}
         self.date = _date_line()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -67,18 +68,25 @@ class Hub:
 
     def is_full(self, target: str) -> bool:
         """Tell whether one more request is too many now."""
-        return self.in_flight >= self.limits.in_flight and not target.startswith(_ALWAYS)
+        return self.traffic.in_flight >= self.limits.in_flight and not target.startswith(_ALWAYS)
 
     def reserve(self, size: int) -> bool:
         """Ask for room for so many bytes of a body."""
-        if self.buffered + size > self.limits.buffered_bytes:
+        if self.traffic.buffered + size > self.limits.buffered_bytes:
             return False
-        self.buffered += size
+        self.traffic.buffered += size
         return True
 
-    def count_refusal(self, status: int) -> None:
-        """Count a request that never reached ``handle``."""
-        self.refused[status] = self.refused.get(status, 0) + 1
+    def add(self, connection: Connection) -> bool:
+        """Take a connection; tell whether it is one too many."""
+        self.open.add(connection)
+        self.traffic.connections = len(self.open)
+        return len(self.open) > self.limits.connections
+
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self.open.discard(connection)
+        self.traffic.connections = len(self.open)
 
     def is_quiet(self, since: float) -> bool:
         """Tell whether nothing is being answered and no client has been heard of lately.
@@ -89,7 +97,7 @@ class Hub:
         Returns:
             Whether the server can end.
         """
-        return not self.in_flight and all(one.heard < since for one in self.open)
+        return not self.traffic.in_flight and all(one.heard < since for one in self.open)
 
     def close_all(self) -> None:
         """Close every connection, after what was written has gone out."""

@@ -28,7 +28,8 @@ class Slot:
     Attributes:
         path: the bundle's folder.
         model: None while none is loaded.
-        reason: why the last load failed; empty when it did not.
+        reason: why the last load failed, or none is served; empty when all is well.
+        stale: the last load failed.
         failures: loads that failed.
         loads: that did not.
     """
@@ -43,6 +44,7 @@ class Slot:
         self.model: ServedModel | None = None
         self.reason = ""
         self.failures = self.loads = 0
+        self.stale = False
 
 
 class Repository:
@@ -134,11 +136,11 @@ class Repository:
                 model = await asyncio.to_thread(self._open, name, slot)
             except OnnxferryError as exc:
                 slot.failures += 1
-                slot.reason = str(exc)
+                slot.reason, slot.stale = str(exc), True
                 self._report(name, slot)
                 still = f"version {slot.model.version} is still served" if slot.model else ""
                 raise RequestError(f"{exc}; {still or 'none is served'}") from exc
-            slot.model, slot.reason = model, ""
+            slot.model, slot.reason, slot.stale = model, "", False
             slot.loads += 1
             self._report(name, slot)
 
@@ -160,7 +162,7 @@ class Repository:
             UnknownNameError: when no bundle has that name.
         """
         slot = self._slot(name)
-        slot.model, slot.reason = None, "unloaded"
+        slot.model, slot.reason, slot.stale = None, "unloaded", False
 
     def index(self) -> list[dict[str, str]]:
         """List the bundles as the model repository extension does."""

@@ -9,13 +9,14 @@ import numpy as np
 from runtime.monitoring.ranges import Ranges
 from runtime.predictor import Predictor
 from runtime.serving.models.batching import TickBatch
-from runtime.serving.models.statistics import Statistics
+from runtime.serving.models.statistics import Durations, Statistics
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from runtime.choices import ProviderChoice
     from runtime.schema import Float32Matrix
+    from runtime.scoring.text import ScoredText
     from runtime.serving.limits import Limits
 
 _PLATFORM = "onnxruntime_onnx"  # as Triton calls it
@@ -79,6 +80,11 @@ class ServedModel:
             "inputs": [_tensor(one.name, one.datatype, one.shape) for one in signature.inputs],
             "outputs": [_tensor(one.name, one.datatype, one.shape) for one in signature.outputs],
         }
+
+    def count_table(self, scored: ScoredText, total: int) -> None:
+        """Count a table that was scored beside the batches, ``total`` nanoseconds."""
+        self.ranges.counts += scored.outside
+        self.statistics.count_answer(scored.scored, 0, Durations(0, total), total)
 
     def _watch(self, features: Float32Matrix) -> None:
         self.ranges.add(features)

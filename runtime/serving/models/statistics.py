@@ -38,7 +38,7 @@ class Statistics:
         rows: answered.
         executions: calls of the model.
         latency: requests by bucket of ``LATENCY_S``, and their sum in seconds.
-        batches: calls of the model by bucket of ``BATCH_ROWS``.
+        batches: calls of the model by bucket of ``BATCH_ROWS``, and the sum of their rows.
     """
 
     def __init__(self) -> None:
@@ -47,6 +47,7 @@ class Statistics:
         self.latency = [0] * (len(LATENCY_S) + 1)
         self.latency_sum = 0.0
         self.batches = [0] * (len(BATCH_ROWS) + 1)
+        self.batch_sum = 0
         self.last_ms = 0
         self._success = self._fail = self._queue = self._parse = self._infer = self._encode = 0
         self._sizes: dict[int, list[int]] = {}
@@ -55,6 +56,7 @@ class Statistics:
         """Count one call of the model."""
         self.executions += 1
         self.batches[bisect_left(BATCH_ROWS, rows)] += 1
+        self.batch_sum += rows
         self.last_ms = time.time_ns() // 1_000_000
         if rows in self._sizes or len(self._sizes) < _MOST_SIZES:
             size = self._sizes.setdefault(rows, [0, 0, 0])
