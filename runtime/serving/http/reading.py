@@ -19,7 +19,9 @@ from runtime.serving.http.message import Request
 if TYPE_CHECKING:
     from runtime.serving.limits import Limits
 
+_FULL: Final = "too many bodies are being received; try again in a second"
 _DIRECT_BYTES: Final = 16 * 1024  # what is still missing of a body, to receive it in its place
+_FIRST_BYTES: Final = 256 * 1024  # room made at once for a body that was announced
 # A second one of these would let two readers of one request understand two different things.
 _SINGLE: Final = frozenset(
     {b"host", b"content-length", b"content-type", b"inference-header-content-length"}
@@ -105,6 +107,8 @@ class RequestReader:
         Returns:
             That, or what is missing of a large body.
         """
+        if self._direct is not None and self._filled == len(self._direct):
+            self._grow(self._filled)
         return shared if self._direct is None else memoryview(self._direct)[self._filled :]
 
     def received(self, size: int, shared: memoryview) -> None:
@@ -120,7 +124,7 @@ class RequestReader:
             self._feed(shared[:size])
             return
         self._filled += size
-        if self._filled == len(self._direct):
+        if self._has_room(size) and self._filled == self._expected:
             body, self._direct = self._direct, None
             self._parser = httptools.HttpRequestParser(self)  # the old one waits for the body
             self._finish(body)
@@ -149,30 +153,39 @@ class RequestReader:
             return
         if self.phase == Phase.HEAD and self._fed > self._limits.header_bytes:
             self._refuse_header()
-        elif self.phase == Phase.BODY and self._expected is not None:
+        elif self.phase == Phase.BODY and self._direct is None and self._expected is not None:
             self._receive_in_place(self._expected)
 
     def _take_up(self, data: memoryview) -> None:
         """Read on where the parser stops: behind a header that offers another protocol."""
         if self.phase == Phase.BODY and not self._refused:
-            expected = self._expected or 0
-            self._direct = bytearray(expected)
-            size = min(expected, len(data))
-            self._direct[:size] = data[:size]
+            self._expected = self._expected or 0
+            size = min(self._expected, len(data))
+            self._begin_direct(data[:size])
             self._filled = 0
-            data = data[size:]
             self.received(size, data)
+            data = data[size:]
         if len(data):
             self._feed(data)
 
     def _receive_in_place(self, expected: int) -> None:
         """Have the rest of a large body written to where it stays."""
-        have = len(self._body)
-        if expected - have < _DIRECT_BYTES:
+        if expected - len(self._body) >= _DIRECT_BYTES:
+            self._begin_direct(self._body)
+
+    def _begin_direct(self, have: memoryview | bytes | bytearray) -> None:
+        """Go on with a body where its first bytes have been read."""
+        self._direct, self._filled, self._body = bytearray(have), len(have), b""
+        self._grow(_FIRST_BYTES)
+
+    def _grow(self, size: int) -> None:
+        """Make room for bytes to come: no more than have come, whatever was announced."""
+        if self._direct is None or self._expected is None:
             return
-        self._direct = bytearray(expected)
-        self._direct[:have] = self._body
-        self._filled = have
+        try:
+            self._direct += bytes(min(size, self._expected - len(self._direct)))
+        except MemoryError:
+            self._refuse(503, _FULL)
 
     def _refuse(self, status: int, message: str) -> None:
         if not self._refused:
@@ -236,7 +249,7 @@ class RequestReader:
         length = headers.get(b"content-length")
         if length is not None and b"transfer-encoding" not in headers:
             self._expected = int(length)
-            if not self._has_room(self._expected, self._expected):
+            if not self._is_allowed(self._expected):
                 return False
         expectation = headers.get(b"expect")
         if expectation is None:
@@ -246,15 +259,19 @@ class RequestReader:
             return False
         return True
 
-    def _has_room(self, total: int, more: int) -> bool:
-        if total > self._limits.body_bytes:
+    def _is_allowed(self, size: int) -> bool:
+        if size > self._limits.body_bytes:
             self._refuse(
                 413,
                 f"the body is larger than {self._limits.body_bytes} bytes; send it in parts, or "
                 "raise --max-body",
             )
-        elif more and not self._taker.reserve(more):
-            self._refuse(503, "too many bodies are being received; try again in a second")
+        return not self._refused
+
+    def _has_room(self, size: int) -> bool:
+        """Count bytes that have come; what was only announced takes nobody's room."""
+        if not self._taker.reserve(size):
+            self._refuse(503, _FULL)
         return not self._refused
 
     def on_body(self, body: bytes) -> None:
@@ -262,7 +279,9 @@ class RequestReader:
         if self._refused:
             return
         # Chunked: nobody knows how much will come.
-        if self._expected is None and not self._has_room(len(self._body) + len(body), len(body)):
+        if self._expected is None and not self._is_allowed(len(self._body) + len(body)):
+            return
+        if not self._has_room(len(body)):
             return
         if not self._body:
             self._body = body

@@ -152,6 +152,8 @@ def _refuse_doubled(text: Buffer) -> None:
             raise RequestError(f"the key {doubled!r} stands twice in one object; which one counts?")
 
     try:
-        json.loads(bytes(text), object_pairs_hook=look)
+        json.loads(str(text, "utf-8"), object_pairs_hook=look)
     except RecursionError as exc:
         raise RequestError("the request is nested too deeply") from exc
+    except ValueError as exc:  # in what msgspec passes over, as the value of an unknown key
+        raise RequestError(f"the request: JSON is malformed: {exc}") from exc
