@@ -23,7 +23,8 @@ class Limits(Value, frozen=True):
         body_bytes: of one request; beyond, 413.
         buffered_bytes: of all bodies held at once; beyond, 503.
         rows: of one request; beyond, 413.
-        batch_rows: given to the model in one call.
+        batch_rows: of requests that are joined for one call of the model; more fall out of the
+            processor's caches, which costs more than another call.
         header_s: seconds to send a request's line and header; beyond, 408.
         body_s: seconds to send a body; beyond, 408.
         idle_s: seconds a connection may stay open without a request.
@@ -39,7 +40,7 @@ class Limits(Value, frozen=True):
     body_bytes: int = 16 * MIB
     buffered_bytes: int = 256 * MIB
     rows: int = 262_144
-    batch_rows: int = 65_536
+    batch_rows: int = 8192
     header_s: float = 10.0
     body_s: float = 30.0
     idle_s: float = 75.0

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.errors import OnnxferryError, RequestError
-from runtime.schema import Float32Matrix, round_rows
+from runtime.schema import round_rows
 from runtime.serving.models.statistics import Durations
 from runtime.value import Value
 
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from runtime.predictor import Predictor
+    from runtime.serving.models.screening import Screen
     from runtime.serving.models.statistics import Statistics
     from runtime.serving.protocol.tensors import Numbers
     from runtime.session import Outputs
 
 
-class Batched(Value, frozen=True):
+class Batched(Value, frozen=True, gc=False):
     """The answer to one request's rows.
 
     Attributes:
@@ -45,7 +46,7 @@ class Batched(Value, frozen=True):
 Done = Callable[[Batched | OnnxferryError], None]
 
 
-class Waiting(Value, frozen=True):
+class Waiting(Value, frozen=True, gc=False):
     """Rows that wait for the end of the tick: ``(rows, n_features)``, and who is told."""
 
     features: Numbers
@@ -60,7 +61,7 @@ class TickBatch:
         predictor: Predictor,
         statistics: Statistics,
         most_rows: int,
-        watch: Callable[[Float32Matrix], None],
+        screen: Screen,
     ) -> None:
         """Begin empty.
 
@@ -68,10 +69,10 @@ class TickBatch:
             predictor: the model.
             statistics: count the calls.
             most_rows: in one call; a request with more has a call of its own.
-            watch: told of the rows of each call, ``(rows, n_features)`` float32.
+            screen: looks at the rows of each call.
         """
         self._predictor, self._statistics = predictor, statistics
-        self._most_rows, self._watch = most_rows, watch
+        self._most_rows, self._screen = most_rows, screen
         self._waiting: list[Waiting] = []
 
     @property
@@ -131,7 +132,7 @@ class TickBatch:
     def _call(self, joined: Numbers) -> Batched:
         started = time.perf_counter_ns()
         features = round_rows(joined)
-        self._refuse_infinite(features)
+        self._screen.check(features)
         before = time.perf_counter_ns()
         outputs = self._predictor.run(features)
         took = Durations(before - started, time.perf_counter_ns() - before)
@@ -139,19 +140,7 @@ class TickBatch:
             row = int(np.argmin(outputs.finite_rows()))
             raise RequestError(f"row {row}: the model has no finite answer; leave such rows out")
         self._statistics.count_execution(len(features), took)
-        self._watch(features)
         return Batched(outputs, started, took)
-
-    def _refuse_infinite(self, features: Float32Matrix) -> None:
-        finite = np.isfinite(features)
-        if finite.all():
-            return
-        row, column = (int(at) for at in np.argwhere(~finite)[0])
-        name = self._predictor.schema.feature_names[column]
-        raise RequestError(
-            f"row {row}, column {name!r}: NaN, infinity or a number out of float32's range "
-            "cannot be scored; leave such rows out"
-        )
 
 
 def _join(group: list[Waiting]) -> Numbers:
