@@ -110,9 +110,7 @@ class JsonBlock:
 
         faults = {
             index: tokens.faults.get(index)
-            or _bad_cell(
-                cell_of(index, int(np.argmin(usable[index]))), tokens, encoder, self.decimal
-            )
+            or _bad_cell(first_bad(index), tokens, encoder, self.decimal)
             for index in np.flatnonzero(~good).tolist()
         }
         if not faults:  # good, yet not plainly so
