@@ -112,6 +112,7 @@ bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/false_alarms.py
 	python benchmarks/fit_table.py
 	python benchmarks/gate.py
+	python benchmarks/http_layer.py
 	python benchmarks/matrix.py
 	python benchmarks/parquet.py
 	python benchmarks/predict.py
@@ -119,7 +120,6 @@ bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/predict.py --large
 	python benchmarks/providers.py
 	python benchmarks/serve.py
-	python benchmarks/http_layer.py
 	python benchmarks/serving_json.py
 	python benchmarks/startup.py
 
