@@ -15,14 +15,14 @@ import difflib
 import tomllib
 from pathlib import Path  # noqa: TC003 - typer evaluates the annotations of a callback
 
-import click
+import typer
 
 from runtime.errors import UsageError
 
 _NOT_FROM_FILE = frozenset({"config", "help", "json"})
 
 
-def take_defaults(context: click.Context, path: Path | None) -> Path | None:
+def take_defaults(context: typer.Context, path: Path | None) -> Path | None:
     """Let a file's values stand where the command line gives none.
 
     Args:
@@ -35,20 +35,26 @@ def take_defaults(context: click.Context, path: Path | None) -> Path | None:
     Raises:
         UsageError: when the file cannot be read, or a key or value is not the command's.
     """
-    if path is not None:
-        known = {
-            option.removeprefix("--"): parameter
-            for parameter in context.command.params
-            for option in parameter.opts
-            if option.startswith("--") and option.removeprefix("--") not in _NOT_FROM_FILE
-        }
-        defaults = dict(context.default_map or {})
-        for key, value in _read(path).items():
-            name = key.replace("_", "-")
-            if name not in known:
-                raise UsageError(f"{path}: there is no option {key!r}{_nearest(name, list(known))}")
-            defaults[known[name].name or name] = _convert(context, known[name], value, path)
-        context.default_map = defaults
+    if path is None:
+        return None
+    known = {
+        option.removeprefix("--"): parameter
+        for parameter in context.command.params
+        for option in parameter.opts
+        if option.startswith("--") and option.removeprefix("--") not in _NOT_FROM_FILE
+    }
+    defaults: dict[str, object] = {}
+    for key, value in _read(path).items():
+        name = key.replace("_", "-")
+        if name not in known:
+            raise UsageError(f"{path}: there is no option {key!r}{_nearest(name, list(known))}")
+        option, text = known[name], _as_text(value, f"{path}: {name}")
+        try:
+            option.type.convert(text, option, context)
+        except typer.BadParameter as exc:
+            raise UsageError(f"{path}: {name}: {exc.message}") from exc
+        defaults[option.name or name] = text
+    context.default_map = defaults
     return path
 
 
@@ -62,20 +68,12 @@ def _read(path: Path) -> dict[str, object]:
         raise UsageError(f"{path} is no TOML: {exc}") from exc
 
 
-def _convert(
-    context: click.Context, parameter: click.Parameter, value: object, path: Path
-) -> object:
-    """Read a value as the command line would read its text; a list is joined by commas."""
+def _as_text(value: object, where: str) -> str:
+    """Write a value as it would be typed; a list is joined by commas."""
     parts = value if isinstance(value, list) else [value]
-    what = f"{path}: {parameter.opts[0].removeprefix('--')}"
     if any(isinstance(part, dict | list) for part in parts):
-        raise UsageError(f"{what} must be one value or a list of values")
-    text = value if isinstance(value, bool) else ",".join(map(str, parts))
-    try:
-        parameter.type.convert(text, parameter, context)
-    except click.BadParameter as exc:
-        raise UsageError(f"{what}: {exc.message}") from exc
-    return text
+        raise UsageError(f"{where} must be one value or a list of values")
+    return ",".join(str(part) for part in parts)
 
 
 def _nearest(name: str, known: list[str]) -> str:
