@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from runtime.errors import SchemaError, UsageError
+from runtime.errors import DataError, SchemaError, UsageError
 from runtime.files.atomic import STANDARD_STREAM, writing
 from runtime.scoring.endpoints import open_source, source_name
 from runtime.tables.delimited.csv_reader import CsvReader
@@ -163,10 +164,10 @@ def _seekable(source: Path, opened: Opened, where: str) -> Iterator[pa.NativeFil
     import pyarrow as pa
 
     if source != STANDARD_STREAM and source.is_file():
-        with pa.OSFile(str(source)) as file:
+        with pa.OSFile(os.fsencode(source)) as file:  # text that is not UTF-8 it would not take
             yield file
         return
-    with tempfile.TemporaryFile(prefix="onnxferry-") as stored:
+    with _open_spool() as stored:
         while (piece := opened.source.read(_SPOOL)) != b"":
             if piece is None:
                 raise not_waiting(where)
@@ -176,3 +177,15 @@ def _seekable(source: Path, opened: Opened, where: str) -> Iterator[pa.NativeFil
             stored.seek(0)
         with pa.PythonFile(stored, "r") as file:
             yield file
+
+
+def _open_spool() -> IO[bytes]:
+    import tempfile
+
+    try:
+        return tempfile.TemporaryFile(prefix="onnxferry-")
+    except OSError as exc:
+        raise DataError(
+            f"cannot make a temporary file for what comes through a pipe: {exc.strerror}; "
+            "make room, name a folder in TMPDIR, or give the table as a file"
+        ) from exc
