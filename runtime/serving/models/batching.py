@@ -20,8 +20,6 @@ from runtime.serving.models.statistics import Durations
 from runtime.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from runtime.predictor import Predictor
     from runtime.serving.models.screening import Screen
     from runtime.serving.models.statistics import Statistics
@@ -68,12 +66,15 @@ class TickBatch:
         Args:
             predictor: the model.
             statistics: count the calls.
-            most_rows: in one call; a request with more has a call of its own.
+            most_rows: in one call; it is made as soon as so many wait, and a request with more
+                has a call of its own.
             screen: looks at the rows of each call.
         """
         self._predictor, self._statistics = predictor, statistics
         self._most_rows, self._screen = most_rows, screen
         self._waiting: list[Waiting] = []
+        self._rows = 0
+        self._is_due = False
 
     @property
     def depth(self) -> int:
@@ -81,34 +82,31 @@ class TickBatch:
         return len(self._waiting)
 
     def submit(self, features: Numbers, done: Done) -> None:
-        """Have rows answered at the end of the tick.
+        """Have rows answered at the end of the tick, or at once when they fill a call.
 
         Args:
             features: ``(rows, n_inputs)`` float32, or float64 that is rounded then.
             done: told of the answer, or of the error that refuses these rows.
         """
-        if not self._waiting:
-            asyncio.get_running_loop().call_soon(self.run)
+        if self._rows + len(features) > self._most_rows:
+            self.run()
         self._waiting.append(Waiting(features, done))
+        self._rows += len(features)
+        if self._rows >= self._most_rows:
+            self.run()
+        elif not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._end_tick)
 
     def run(self) -> None:
         """Answer everything that waits."""
-        waiting, self._waiting = self._waiting, []
-        for group in self._groups(waiting):
-            self._run_group(group)
+        waiting, self._waiting, self._rows = self._waiting, [], 0
+        if waiting:
+            self._run_group(waiting)
 
-    def _groups(self, waiting: list[Waiting]) -> Iterator[list[Waiting]]:
-        group: list[Waiting] = []
-        rows = 0
-        for one in waiting:
-            more = len(one.features)
-            if group and rows + more > self._most_rows:
-                yield group
-                group, rows = [], 0
-            group.append(one)
-            rows += more
-        if group:
-            yield group
+    def _end_tick(self) -> None:
+        self._is_due = False
+        self.run()
 
     def _run_group(self, group: list[Waiting]) -> None:
         try:
