@@ -122,10 +122,10 @@ def _truth_of(bundle: Bundle) -> Truth:
             "bounds that were derived from one; export the model again"
         )
     widths = (layers[0].weight.shape[1], layers[-1].weight.shape[0])
-    if widths != (schema.n_features, schema.n_classes):
+    if widths != (schema.n_inputs, schema.n_classes):
         raise ParityError(
             f"{where} leads from {widths[0]} features to {widths[1]} classes, the schema has "
-            f"{schema.n_features} and {schema.n_classes}; export the model again"
+            f"{schema.n_inputs} and {schema.n_classes}; export the model again"
         )
     return derive(layers)
 

@@ -38,7 +38,7 @@ class Golden(Value, frozen=True):
     """Rows with their exact answers and error bounds.
 
     Attributes:
-        features: ``(rows, n_features)`` float32, finite.
+        features: ``(rows, n_inputs)`` float32, finite.
         label: ``(rows,)`` int64, the oracle's answer.
         probabilities: ``(rows, classes)`` float64, the oracle's.
         logits: ``(rows, classes)`` float64, the oracle's.
@@ -167,7 +167,7 @@ def _check_arrays(golden: Golden, schema: Schema, where: str) -> None:
     rows = golden.label.size
     wide = (rows, schema.n_classes)
     shapes = {
-        "features": (rows, schema.n_features),
+        "features": (rows, schema.n_inputs),
         "label": (rows,),
         "probabilities": wide,
         "logits": wide,

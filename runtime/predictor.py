@@ -125,7 +125,8 @@ class Predictor:
         """Compute the model's raw outputs.
 
         Args:
-            features: ``(rows, n_features)`` float32, finite, columns in the schema's order.
+            features: ``(rows, n_inputs)`` float32, finite, columns in the order of the schema's
+                inputs.
 
         Returns:
             Labels as positions, probabilities and logits.
@@ -133,12 +134,12 @@ class Predictor:
         return self.session.run(features)
 
     def predict(self, features: npt.ArrayLike) -> Prediction:
-        """Predict a matrix whose columns are in the schema's order, or a table by its names.
+        """Predict a matrix of the schema's inputs in their order, or a table by its names.
 
         Args:
-            features: ``(rows, n_features)`` numbers; float32 is used as it is, anything else is
-                read as float64 and rounded once. A table that names its columns is bound by
-                these names, as in ``predict_columns``.
+            features: ``(rows, n_inputs)`` numbers, categories encoded; float32 is used as it is,
+                anything else is read as float64 and rounded once. A table that names its columns
+                is bound by these names, as in ``predict_columns``.
 
         Returns:
             Labels and probabilities of the rows.
@@ -150,10 +151,10 @@ class Predictor:
         if names_of(features) is not None:
             return self.predict_columns(cast("Mapping[str, npt.ArrayLike]", features))
         matrix = _as_numbers(features)
-        if matrix.ndim != 2 or matrix.shape[1] != self.schema.n_features:  # noqa: PLR2004 - rows and columns
+        if matrix.ndim != 2 or matrix.shape[1] != self.schema.n_inputs:  # noqa: PLR2004 - rows and columns
             raise SchemaError(
-                f"expected rows of {self.schema.n_features} features "
-                f"({', '.join(self.schema.feature_names)}), got shape {matrix.shape}"
+                f"expected rows of {self.schema.n_inputs} features "
+                f"({', '.join(self.schema.inputs)}), got shape {matrix.shape}"
             )
         if matrix.dtype != np.float32:
             matrix = to_float32(list(matrix.astype(np.float64).T))
@@ -163,8 +164,8 @@ class Predictor:
         """Predict named columns; order does not matter, further columns are ignored.
 
         Args:
-            columns: ``(rows,)`` numbers by column name: a dict, or a table of pyarrow, pandas,
-                polars or numpy.
+            columns: ``(rows,)`` numbers or categories by column name: a dict, or a table of
+                pyarrow, pandas, polars or numpy.
 
         Returns:
             Labels and probabilities of the rows.
@@ -178,6 +179,10 @@ class Predictor:
         if names is None:
             raise UsageError(f"a {type(columns).__name__} has no named columns; see predict")
         self.schema.bind(names)
+        if not self.schema.is_numeric:
+            from runtime.scoring.frames import read_features
+
+            return self._answer(read_features(columns, self.schema))
         wanted = [_unmasked(columns[name]) for name in self.schema.feature_names]
         if len({column.shape for column in wanted}) != 1 or wanted[0].ndim != 1:
             shapes = {name: np.shape(columns[name]) for name in self.schema.feature_names}
@@ -220,7 +225,7 @@ class Predictor:
         if not finite.all():
             row, column = (int(at) for at in np.argwhere(~finite)[0])
             raise DataError(
-                f"row {row}, column {self.schema.feature_names[column]!r}: "
+                f"row {row}, column {self.schema.inputs[column]!r}: "
                 f"{features[row, column]} cannot be scored; remove or fill such rows first"
             )
         outputs = self.run(features)

@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+from msgspec import UNSET, to_builtins
 
 from runtime import console
+from runtime.choices import Decimal  # noqa: TC001 - typer reads it
 from runtime.command_line import DEFAULT_RUN, JsonOption, new_app
+from runtime.commands.predict import split_names
+from runtime.commands.reading import parse_reading
 from runtime.files.atomic import STANDARD_STREAM
+from runtime.schema import Unseen  # noqa: TC001 - typer reads it
 from runtime.scoring.endpoints import open_sinks
 from trainer.config import (
     CHECKPOINT_EVERY_S,
@@ -29,12 +34,25 @@ from trainer.config_file import take_defaults
 from trainer.interrupts import advice_to_go_on
 from trainer.schedule import GRAMMAR
 from trainer.seeds import DEFAULT_SEED
+from trainer.table.source import TableSource, name_table
 
 if TYPE_CHECKING:
+    from trainer.data import Dataset
     from trainer.pipeline import Outcome
 
 SampleOption = Annotated[
     Path, typer.Option(help="The CSV file to write; - is standard output.", readable=False)
+]
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Your table: CSV, TSV, JSON Lines, Parquet or Arrow (default: synthetic products).",
+        readable=False,
+    ),
+]
+TestOption = Annotated[
+    Path | None, typer.Option(help="A table of rows to judge by.", readable=False)
 ]
 
 app = new_app("trainer", "Fit a classifier and leave a run that the exporter starts from.")
@@ -59,6 +77,41 @@ def sample(
 
 @app.command()
 def fit(
+    data: DataOption = None,
+    label: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(help="Columns to predict from, separated by commas (default: all others)."),
+    ] = None,
+    exclude: Annotated[
+        str | None, typer.Option(help="Columns to leave out, separated by commas.")
+    ] = None,
+    categories: Annotated[
+        str | None,
+        typer.Option(help="Columns of categories that look like numbers, separated by commas."),
+    ] = None,
+    unseen: Annotated[
+        Unseen | None,
+        typer.Option(
+            help="A category that training did not have: error makes it a bad cell (default), "
+            "other none of those that it had."
+        ),
+    ] = None,
+    test: TestOption = None,
+    test_fraction: Annotated[
+        float | None, typer.Option(help="Of each class, to judge by (default: 0.2).")
+    ] = None,
+    table_format: Annotated[
+        str | None,
+        typer.Option("--format", help="Of the tables (default: by their names)."),
+    ] = None,
+    delimiter: Annotated[
+        str | None, typer.Option(help="Between the fields of text (default: by the header).")
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Of text (default: UTF-8, or what its first bytes say).")
+    ] = None,
+    decimal: Annotated[Decimal, typer.Option(help="The sign before a number's fraction.")] = ".",
     out: Annotated[Path, typer.Option(help="The run's folder; an older run is replaced.")] = (
         DEFAULT_RUN
     ),
@@ -127,9 +180,9 @@ def fit(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit SimpleNet to synthetic products.
+    """Fit SimpleNet to your table, or to synthetic products.
 
-    800 to learn from, 200 to judge by; popular is price + rating > 10.
+    Of these 800 are to learn from and 200 to judge by; popular is price + rating > 10.
     """
     given = Options(
         hidden=parse_widths(hidden),
@@ -144,6 +197,19 @@ def fit(
         patience=patience,
         seed=seed,
     )
+    columns = {"--features": features, "--exclude": exclude, "--categories": categories}
+    beside = columns | {"--unseen": unseen, "--test": test, "--test-fraction": test_fraction}
+    named = name_table(data, label, beside)
+    source = named and TableSource(
+        *named,
+        features=split_names(features),
+        exclude=split_names(exclude) or (),
+        categories=split_names(categories) or (),
+        unseen=unseen or "error",
+        test=test,
+        test_fraction=test_fraction,
+        reading=parse_reading(table_format, delimiter, encoding, decimal, loose=False),
+    )
     configuration = None if resume else configure(preset or "default", **given)
     from trainer.attempt import Saving
     from trainer.example import answer_example
@@ -154,18 +220,32 @@ def fit(
     configuration = configuration or resume_options(out, preset, given)
     if start := describe_start(out, resume=resume):
         console.say(start)
+    dataset = _read(source, configuration.seed) if source else None
     saving = Saving(logdir, resume, checkpoint_every)
     with advice_to_go_on(), show_epochs(configuration.epochs) as watch:
-        outcome = make_run(out, configuration, device=device, saving=saving, watch=watch)
+        outcome = make_run(out, configuration, dataset, device=device, saving=saving, watch=watch)
     if as_json:
         console.show(console.as_json(_values(outcome, out)))
-    else:
+    elif source is None:
         console.show(answer_example(outcome.run.model))
+    if not as_json:
         console.say(_describe(outcome, out))
 
 
+def _read(source: TableSource, seed: int) -> Dataset:
+    """Read a table and say what it holds before it is fitted."""
+    from trainer.table.dataset import read_dataset
+    from trainer.table.report import describe_check
+
+    dataset = read_dataset(source, seed)
+    if dataset.check:
+        console.say(describe_check(dataset.check, source.label))
+    return dataset
+
+
 def _values(outcome: Outcome, out: Path) -> dict[str, object]:
-    metrics = outcome.run.record.metrics
+    record = outcome.run.record
+    metrics, check = record.metrics, record.check
     return {
         "accuracy": metrics["accuracy"],
         "loss": metrics["loss"],
@@ -176,6 +256,7 @@ def _values(outcome: Outcome, out: Path) -> dict[str, object]:
         "seconds": round(outcome.seconds, 6),
         "device": outcome.device.name,
         "run": str(out),
+        **({} if check is UNSET else {"check": to_builtins(check)}),
     }
 
 

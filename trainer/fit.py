@@ -95,7 +95,7 @@ def draw_network(dataset: Dataset, configuration: Configuration) -> SimpleNet:
     schema = dataset.schema
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(configuration.seed, "weights"))
-        return SimpleNet(schema.n_features, schema.n_classes, configuration.hidden)
+        return SimpleNet(schema.n_inputs, schema.n_classes, configuration.hidden)
 
 
 class _Descent:

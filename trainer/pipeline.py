@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET
+
 from runtime.errors import UsageError
 from runtime.files.folders import atomic_folder
 from runtime.files.unfinished import discard, unfinished_folder, unfinished_path
@@ -53,16 +55,18 @@ class Outcome:
 def make_run(
     out: Path,
     configuration: Configuration,
+    dataset: Dataset | None = None,
     *,
     device: DeviceChoice = "auto",
     saving: Saving | None = None,
     watch: Watch = look_away,
 ) -> Outcome:
-    """Fit SimpleNet to synthetic products and leave a run folder.
+    """Fit SimpleNet and leave a run folder.
 
     Args:
         out: the run folder; an older run there is replaced.
         configuration: the options.
+        dataset: what to fit; None draws synthetic products.
         device: where to fit.
         saving: what is written on the way; None is the default.
         watch: called after every epoch.
@@ -81,7 +85,7 @@ def make_run(
     saving = saving or Saving()
     _check_apart(out, saving.logdir)
     chosen = choose_device(device)
-    dataset = synthetic_products(configuration.seed)
+    dataset = dataset or synthetic_products(configuration.seed)
     this = _identify(dataset, configuration, chosen)
     run = _find_finished(out, this) if saving.resume else None
     if run is None:
@@ -93,7 +97,7 @@ def make_run(
                 record = _describe(this, dataset, fitted)
                 run = save_run(folder, Run(record, fitted.model, dataset.rows))
             discard(work)
-    return Outcome(run, chosen, time.perf_counter() - start)
+    return Outcome(run, chosen, dataset.seconds + time.perf_counter() - start)
 
 
 def _check_apart(out: Path, logdir: Path | None) -> None:
@@ -110,7 +114,7 @@ def _identify(dataset: Dataset, configuration: Configuration, device: Device) ->
     return Fit(
         hidden=configuration.hidden,
         seed=configuration.seed,
-        options=configuration.to_record(device.name),
+        options={**configuration.to_record(device.name), **dataset.options},
         data_digest=dataset.digest(),
         versions={
             **{name: metadata.version(name) for name in _PACKAGES},
@@ -164,4 +168,5 @@ def _describe(this: Fit, dataset: Dataset, fitted: Fitted) -> RunRecord:
         metrics=metrics,
         versions=this.versions,
         files={},
+        check=dataset.check or UNSET,
     )

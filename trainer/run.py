@@ -25,6 +25,7 @@ from runtime.manifest import File, Record, Scalar, parse_record, to_json
 from runtime.schema import Schema
 from trainer.model import SimpleNet
 from trainer.stored import Shapes, check_tensors, damaged, read_file, read_tensors
+from trainer.table.check import DataCheck
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +54,7 @@ class RunRecord(Record, frozen=True):
             ``validation_accuracy``.
         versions: of the packages that trained it.
         files: the other files of the run, by name relative to it.
+        check: of the user's own table, where it was one.
     """
 
     format: Literal[1]
@@ -65,6 +67,7 @@ class RunRecord(Record, frozen=True):
     metrics: dict[str, float]
     versions: dict[str, str]
     files: dict[str, File]
+    check: DataCheck | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         if any(width < 1 for width in self.hidden):
@@ -162,7 +165,7 @@ def load_run(path: Path) -> Run:
 
 
 def _build_model(record: RunRecord, weights: dict[str, torch.Tensor], *, where: Path) -> SimpleNet:
-    widths = (record.schema.n_features, *record.hidden, record.schema.n_classes)
+    widths = (record.schema.n_inputs, *record.hidden, record.schema.n_classes)
     shapes: Shapes = {}
     for position, (fan_in, fan_out) in enumerate(pairwise(widths)):
         shapes[f"layers.{2 * position}.weight"] = (fan_out, fan_in)
@@ -179,7 +182,7 @@ def _build_rows(schema: Schema, tensors: dict[str, torch.Tensor], *, where: Path
     for part in ("train", "test"):
         labels = tensors.get(f"{part}_labels")
         rows = len(labels) if labels is not None and labels.dim() else 0
-        shapes[f"{part}_features"] = (rows, schema.n_features)
+        shapes[f"{part}_features"] = (rows, schema.n_inputs)
         shapes[f"{part}_labels"] = (rows,)
     dtypes = {name: torch.int64 if "labels" in name else torch.float32 for name in shapes}
     check_tensors(tensors, shapes, dtypes, where)

@@ -80,7 +80,7 @@ class Candidate:
     def known(self) -> Float32Matrix:
         """Test rows without NaN and infinities, ``(rows, n_features)``; none where none are."""
         if self.test is None:
-            return np.empty((0, self.schema.n_features), np.float32)
+            return np.empty((0, self.schema.n_inputs), np.float32)
         features = self.test.features
         return features[rows_with_all(np.isfinite(features))]
 
@@ -179,7 +179,7 @@ def _check_dtypes(model: nn.Module) -> None:
 def _check_shapes(model: nn.Module, schema: Schema, test: Labelled | None) -> None:
     try:
         with torch.inference_mode():
-            logits = model(torch.zeros(2, schema.n_features))  # (2, classes)
+            logits = model(torch.zeros(2, schema.n_inputs))  # (2, classes)
     except Exception as exc:  # whatever a module raises
         raise UsageError(
             f"the model cannot answer rows of zeros: {exc}; it has to answer any numbers, those "
@@ -187,16 +187,16 @@ def _check_shapes(model: nn.Module, schema: Schema, test: Labelled | None) -> No
         ) from exc
     if logits.shape != (2, schema.n_classes) or logits.dtype != torch.float32:
         raise SchemaError(
-            f"for 2 rows of {schema.n_features} features the model answers {logits.dtype} of "
+            f"for 2 rows of {schema.n_inputs} features the model answers {logits.dtype} of "
             f"shape {tuple(logits.shape)}; the schema has {schema.n_classes} classes, "
             f"so it must be torch.float32 of shape (2, {schema.n_classes})"
         )
     if test is None:
         return
     labels = test.labels
-    fits = test.features.shape == (len(labels), schema.n_features) and labels.ndim == 1
+    fits = test.features.shape == (len(labels), schema.n_inputs) and labels.ndim == 1
     if not fits or ((labels < 0) | (labels >= schema.n_classes)).any():
         raise SchemaError(
             f"test rows of shape {test.features.shape} with labels of shape {labels.shape} do not "
-            f"fit {schema.n_features} features and labels from 0 to {schema.n_classes - 1}"
+            f"fit {schema.n_inputs} features and labels from 0 to {schema.n_classes - 1}"
         )

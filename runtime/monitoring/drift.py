@@ -17,7 +17,7 @@ import numpy.typing as npt
 from runtime.distribution import cuts_of, deciles_of
 from runtime.errors import UsageError
 from runtime.manifest import Record
-from runtime.monitoring.ranges import pieces_by_column, round_ends
+from runtime.monitoring.ranges import pieces_by_column, places_of, round_ends
 from runtime.monitoring.sampling import Sample
 from runtime.monitoring.stability import Reading, read_index, stability_index
 
@@ -80,7 +80,7 @@ class DriftReport(Record, frozen=True):
     Attributes:
         rows: that were scored.
         sampled_rows: from which the quantiles are taken; every other figure is of all rows.
-        features: in the schema's order.
+        features: columns of numbers, in the schema's order.
     """
 
     rows: int
@@ -134,12 +134,14 @@ class Drift:
         Raises:
             UsageError: when a feature comes without the quantiles of training.
         """
-        if unknown := [feature.name for feature in schema.features if not feature.quantiles]:
+        numbers = list(schema.numbers.values())
+        if unknown := [feature.name for feature in numbers if not feature.quantiles]:
             raise UsageError(_describe_unknown(unknown))
-        self._features = schema.features
-        self._columns = [_column_of(feature) for feature in schema.features]
-        capacity = max(min(_SAMPLE_ROWS, _SAMPLE_VALUES // schema.n_features), _FEWEST_SAMPLED)
-        self._sample = Sample(capacity, schema.n_features)
+        self._features, self._places = numbers, places_of(schema)
+        self._columns = [_column_of(feature) for feature in numbers]
+        width = max(len(numbers), 1)
+        capacity = max(min(_SAMPLE_ROWS, _SAMPLE_VALUES // width), _FEWEST_SAMPLED)
+        self._sample = Sample(capacity, len(numbers))
         self._rows = 0
 
     def add(
@@ -151,10 +153,11 @@ class Drift:
         """Count a block of records.
 
         Args:
-            features: ``(good records, n_features)`` float32, finite.
+            features: ``(good records, n_inputs)`` float32, finite.
             first_record: number of the block's first record, counted from 1.
             good: ``(records,)`` bool, which records ``features`` holds; None when it holds all.
         """
+        features = features[:, self._places]
         places = np.arange(len(features)) if good is None else np.flatnonzero(good)
         self._sample.add(features, places + first_record)
         self._rows += len(features)

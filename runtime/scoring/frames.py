@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 import pyarrow as pa
 
+from runtime.encoding import Encoder
 from runtime.errors import DataError, UsageError
 from runtime.scoring.answers import NewColumns
 from runtime.scoring.named_columns import names_of
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from runtime.predictor import Predictor
+    from runtime.schema import Float32Matrix, Schema
 
 Frame = TypeVar("Frame")
 
@@ -65,10 +67,46 @@ def score_table(predictor: Predictor, table: Frame, options: Options = DEFAULTS)
         proba=options.proba,
         keep_bad=options.bad_rows == "null",
     )
-    read = _to_arrow(table, places, schema.feature_names)
-    source = ArrowTable(_InMemory(read), where="the table")
+    source = _open(table, places, schema)
     added = _answer(predictor, source, columns, refuses_bad=options.bad_rows == "fail")
     return _append(table, added)
+
+
+def read_features(table: object, schema: Schema) -> Float32Matrix:
+    """Read the features of a table in memory as a model's inputs.
+
+    Args:
+        table: with named columns, of any library.
+        schema: of the model.
+
+    Returns:
+        ``(rows, n_inputs)`` float32, finite.
+
+    Raises:
+        SchemaError: when a feature's column is missing or cannot be a number.
+        DataError: when the columns cannot be read, or a cell has no place in the model.
+    """
+    source = _open(table, schema.bind(names_of(table) or ()), schema)
+    encoder, features = Encoder(schema.features), range(schema.n_features)
+    parts = [np.empty((0, schema.n_inputs), dtype=np.float32)]
+    for block in source.blocks(features):
+        parsed = block.parse(features, encoder)
+        for row in parsed.bad:
+            raise DataError(
+                f"row {row.record - 1}, column {row.column!r}: {row.value!r} cannot be scored: "
+                f"{row.reason}; remove or fill such rows first"
+            )
+        parts.append(parsed.features)
+    return np.concatenate(parts)
+
+
+def _open(table: object, places: Sequence[int], schema: Schema) -> ArrowTable:
+    """View the features of a table in memory as a table of these columns, in their order."""
+    read = _to_arrow(table, places, schema.feature_names)
+    source = ArrowTable(_InMemory(read), where="the table")
+    encoder = Encoder(schema.features)
+    source.expect_numbers([at for at in range(len(places)) if not encoder.reads_text(at)])
+    return source
 
 
 class _InMemory:
@@ -88,8 +126,7 @@ def _answer(
     predictor: Predictor, source: ArrowTable, columns: NewColumns, *, refuses_bad: bool
 ) -> pa.Table:
     """Make the new columns."""
-    features = predictor.schema.bind(source.columns)
-    source.expect_numbers(features)
+    features, encoder = range(predictor.schema.n_features), Encoder(predictor.schema.features)
     tally = Tally(
         "the table",
         refuses_bad=refuses_bad,
@@ -99,7 +136,7 @@ def _answer(
     schema = output_schema([], columns.fields)
     batches, written = [], 0
     for block in source.blocks(features):
-        parsed, outputs = answer_block(predictor, block, block.parse(features))
+        parsed, outputs = answer_block(predictor, block, block.parse(features, encoder))
         if not (tally.refused or (refuses_bad and parsed.bad)):
             arrays = columns.answer(parsed, outputs).columns
             batches.append(as_batch(arrays, schema, block.first_record))

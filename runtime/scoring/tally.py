@@ -74,6 +74,7 @@ class Tally:
         consequence: str,
         advice: str,
         decimal: Decimal = ".",
+        purpose: str = "scored",
     ) -> None:
         """Start without records.
 
@@ -83,7 +84,9 @@ class Tally:
             consequence: what becomes of the output then, for the message.
             advice: what would go on, for the message.
             decimal: the sign before a number's fraction, in text.
+            purpose: what rows are read for, for the message.
         """
+        self.purpose = purpose
         self.where, self.refuses_bad = where, refuses_bad
         self.consequence, self.advice, self.decimal = consequence, advice, decimal
         self.rows, self.written, self.rejected = 0, 0, 0
@@ -159,7 +162,7 @@ class Tally:
         """List the first bad rows and say which options would go on."""
         from runtime.tables.delimited.number_hints import number_hint
 
-        counts = f"{self.rejected} of {self.rows} rows cannot be scored"
+        counts = f"{self.rejected} of {self.rows} rows cannot be {self.purpose}"
         lines = [f"{self.where}: {counts}; {self.consequence}"]
         for row in self.first:
             line = "" if row.line is None else f" (line {row.line})"

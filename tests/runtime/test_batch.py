@@ -323,3 +323,33 @@ def test_the_command_scores_a_folder(run_command: Run, bundle: Path, folder: Pat
         assert (done.returncode, done.stderr.count(b"\n")) == (2, 1), done.stderr
     assert (folder / "a.csv").read_bytes() == ROWS + b"x,1\n"
     assert not Path("o2").exists()
+
+
+def test_links_to_folders_are_followed(folder: Path, predictor: Predictor) -> None:
+    """Tables behind a link are tables of the folder; a link that leads back adds none."""
+    fill(Path("elsewhere"), "x.csv", "sub/y.csv")
+    (folder / "linked").symlink_to(Path("elsewhere").resolve())
+    Path("elsewhere", "back").symlink_to(folder)
+    (folder / "deep" / "up").symlink_to(folder)
+    more = ["linked/sub/y.csv", "linked/x.csv"]
+    assert [str(path) for path in find_tables(Path("in"))[1]] == [*ALL, *more]
+    score_files(predictor, "in", "out")
+    assert files(Path("out")) == [*ALL, *more]
+
+
+@pytest.mark.parametrize("source", ["in", "in/*.csv"])
+def test_what_is_no_file_is_not_passed_over(folder: Path, source: str) -> None:
+    """A link to nothing and a pipe are no tables, and may be meant to be: nothing is scored."""
+    (folder / "gone.csv").symlink_to("nowhere.csv")
+    with pytest.raises(DataError, match=r"in/gone.csv is a link to nothing: remove it"):
+        find_tables(Path(source))
+    (folder / "gone.csv").unlink()
+    os.mkfifo(folder / "pipe.csv")
+    with pytest.raises(DataError, match=r"in/pipe.csv is a pipe or device"):
+        find_tables(Path(source))
+
+
+def test_hidden_links_to_nothing_are_hidden(folder: Path) -> None:
+    """Editors lock files by such links; what is hidden is left out, whatever it is."""
+    (folder / ".#a.csv").symlink_to("somebody@host")
+    assert [str(path) for path in find_tables(Path("in"))[1]] == ALL

@@ -19,7 +19,9 @@ def expressing(name: str) -> Iterator[None]:
     """Say which types or values a format does not have."""
     try:
         yield
-    except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as exc:
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid, OSError) as exc:
+        if isinstance(exc, OSError) and exc.errno is not None:
+            raise  # of the system; without a number it is Arrow that says so
         raise DataError(
             f"cannot write {name}: {reason_of(exc)}; leave such columns out with --columns, "
             "or choose another --out-format"

@@ -1,6 +1,7 @@
 """A block of JSON records: its feature cells, its bad records, its cells for other formats.
 
-A number is a JSON number, or a string that holds one by the rules of a CSV cell (``cells``). A
+A number is a JSON number, or a string that holds one by the rules of a CSV cell (``cells``); the
+decimal sign that was given is that of strings, since JSON has its own. A
 record is bad when it is no JSON object, or when a feature is null, not there, there twice or no
 number; what else stands in it may be anything that JSON knows, and the constants of Python's.
 """
@@ -13,25 +14,30 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec.structs import replace
 
+from runtime.encoding import PLAIN
 from runtime.errors import DataError
-from runtime.schema import to_float32
-from runtime.tables.arrow import binary_scalar, split_bytes
+from runtime.tables.arrow import binary_scalar, bool_scalar, split_bytes
 from runtime.tables.arrow_text import as_text
-from runtime.tables.cells import MISSING, parse_numbers, why_bad
+from runtime.tables.cells import parse_numbers
+from runtime.tables.delimited.dialect import COMMA
 from runtime.tables.delimited.records import count_lines
 from runtime.tables.json_lines.json_cells import Tokens, read_clean, read_contents, read_tokens
 from runtime.tables.table import BadRow, Fault, Parsed
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
+    from runtime.choices import Decimal
+    from runtime.encoding import Encoder
     from runtime.tables.json_lines.lines import Positions
 
 TWICE = "key occurs twice"
-_NULL = b"null"
+_NULL, _QUOTE = b"null", b'"'
 
 
 @dataclass(slots=True)
@@ -50,6 +56,7 @@ class JsonBlock:
         first_line: number of the line with which ``data`` begins, counted from 1.
         columns: of the table.
         where: name of the table for messages.
+        decimal: the sign before a fraction in strings.
         objects: ``(records,)`` bool, which of them are JSON objects; None until it is known.
     """
 
@@ -61,6 +68,7 @@ class JsonBlock:
     first_line: int
     columns: tuple[str, ...]
     where: str
+    decimal: Decimal = "."
     objects: npt.NDArray[np.bool_] | None = field(default=None, compare=False)
 
     def __len__(self) -> int:
@@ -74,27 +82,35 @@ class JsonBlock:
         """View the records as ``(records,)`` binary with their line ends; not copied."""
         return split_bytes(self.data, self.bounds.astype(np.int32))
 
-    def parse(self, features: Sequence[int]) -> Parsed:
+    def parse(self, features: Sequence[int], encoder: Encoder = PLAIN) -> Parsed:
         """Read the feature cells; see ``Block``."""
         keys = [self.columns[position] for position in features]
-        matrix = read_clean(self, keys)
+        matrix = read_clean(self, keys) if encoder.is_plain else None
         if matrix is not None:
             self.objects = np.ones(len(self), dtype=np.bool_)
             return Parsed(matrix, None, ())
         tokens = read_tokens(self, keys)
         self.objects = tokens.objects(len(self))
-        contents = [read_contents(column) for column in tokens.columns]
-        filled = [
-            pa.chunked_array([pc.fill_null(column, binary_scalar(b""))]) for column in contents
-        ]
-        matrix = to_float32([parse_numbers(column) for column in filled])
-        usable = np.isfinite(matrix)
+        contents = [read_contents(_without_nulls(column)) for column in tokens.columns]
+        encoded = encoder.encode(
+            [
+                content if encoder.reads_text(at) else _read_numbers(token, content, self.decimal)
+                for at, (token, content) in enumerate(zip(tokens.columns, contents, strict=True))
+            ]
+        )
+        matrix, usable = encoded.matrix, encoded.usable
         for index, repeated in tokens.repeated.items():
             usable[index] &= [key not in repeated for key in keys]
         good: npt.NDArray[np.bool_] = np.logical_and.reduce(usable, axis=1)
+
+        def first_bad(index: int) -> _Cell:
+            at = int(np.argmin(usable[index]))
+            token, content = tokens.columns[at][index].as_py(), contents[at][index].as_py()
+            return _Cell(index, at, keys[at], token, content)
+
         faults = {
             index: tokens.faults.get(index)
-            or _bad_cell(tokens, contents, index, int(np.argmin(usable[index])), keys)
+            or _bad_cell(first_bad(index), tokens, encoder, self.decimal)
             for index in np.flatnonzero(~good).tolist()
         }
         if not faults:  # good, yet not plainly so
@@ -146,23 +162,46 @@ class JsonBlock:
                 "that none of the first records has, and its value would be lost: "
                 "write JSON Lines (.jsonl), which carries it, or name the columns to keep"
             )
-        cells = []
-        for column in tokens.columns:
-            known = pc.if_else(
-                pc.equal(column, binary_scalar(_NULL)), pa.nulls(1, pa.binary())[0], column
-            )
-            cells.append(as_text(read_contents(known)))
+        cells = [as_text(read_contents(_without_nulls(column))) for column in tokens.columns]
         names = [key.encode(errors="backslashreplace").decode() for key in keys]
         return pa.RecordBatch.from_arrays(cells, names=names)
 
 
-def _bad_cell(
-    tokens: Tokens, contents: Sequence[pa.Array], index: int, at: int, keys: Sequence[str]
-) -> Fault:
-    """Say why a record's first bad feature is no number."""
-    token, content = tokens.columns[at][index].as_py(), contents[at][index].as_py()
-    value = (content or b"").decode(errors="backslashreplace")
-    if keys[at] in tokens.repeated.get(index, ()):
-        return Fault(TWICE, keys[at], value)
-    reason = MISSING if token is None or token == _NULL else why_bad(content)
-    return Fault(reason, keys[at], value)
+def _without_nulls(tokens: pa.Array) -> pa.Array:
+    """Read JSON's null as a value that is not there."""
+    return pc.if_else(pc.equal(tokens, binary_scalar(_NULL)), pa.nulls(1, pa.binary())[0], tokens)
+
+
+def _read_numbers(
+    tokens: pa.Array, contents: pa.Array, decimal: Decimal
+) -> npt.NDArray[np.float64]:
+    """Read values as ``(records,)`` float64; NaN for what is no number."""
+    nothing = binary_scalar(b"")
+    cells = pa.chunked_array([pc.fill_null(contents, nothing)])
+    if decimal == ".":
+        return parse_numbers(cells)
+    in_quotes = pc.fill_null(pc.starts_with(tokens, _QUOTE), bool_scalar(False))
+    texts = parse_numbers(pc.if_else(in_quotes, cells, nothing), decimal)
+    numbers = parse_numbers(pc.if_else(in_quotes, nothing, cells))
+    return np.where(np.isnan(texts), numbers, texts)
+
+
+class _Cell(Value, frozen=True):
+    """A feature's cell: the record and the feature by position, JSON text and content."""
+
+    index: int
+    at: int
+    key: str
+    token: bytes | None
+    content: bytes | None
+
+
+def _bad_cell(cell: _Cell, tokens: Tokens, encoder: Encoder, decimal: Decimal) -> Fault:
+    """Say why a record's first bad feature has no place in a model."""
+    value = (cell.token if cell.content is None else cell.content) or b""
+    told = value.decode(errors="backslashreplace")
+    if cell.key in tokens.repeated.get(cell.index, ()):
+        return Fault(TWICE, cell.key, told)
+    in_text = cell.token is not None and cell.token.startswith(_QUOTE)
+    dialect = replace(COMMA, decimal=decimal) if in_text else COMMA
+    return Fault(encoder.why_bad(cell.at, cell.content, dialect), cell.key, told)
