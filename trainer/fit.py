@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from trainer.config import Configuration, DeviceName
     from trainer.data import Dataset
 
-_ROWS_AT_ONCE = 2**15  # between two looks at the clock and the keyboard: milliseconds
+_ROWS_AT_ONCE = 2**14  # between two looks at the clock and the keyboard: milliseconds
 _NUMBERS_AT_ONCE = 2**20
 
 

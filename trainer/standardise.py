@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-_NUMBERS_AT_ONCE = 2**20  # in float64: 8 MiB beside the table
+_NUMBERS_AT_ONCE = 2**17  # in float64: 1 MiB beside the table
 
 
 @dataclass(frozen=True)
