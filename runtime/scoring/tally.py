@@ -11,6 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Self
 
 from runtime.errors import BadRowsError
+from runtime.files.atomic import STANDARD_STREAM
 from runtime.scoring.endpoints import describe_loss, source_name
 from runtime.tables.cells import NOT_A_NUMBER
 
@@ -74,6 +75,7 @@ class Tally:
         consequence: str,
         advice: str,
         decimal: Decimal = ".",
+        decimal_option: str = "--decimal {}",
     ) -> None:
         """Start without records.
 
@@ -83,9 +85,11 @@ class Tally:
             consequence: what becomes of the output then, for the message.
             advice: what would go on, for the message.
             decimal: the sign before a number's fraction, in text.
+            decimal_option: how another is given, for the message.
         """
         self.where, self.refuses_bad = where, refuses_bad
-        self.consequence, self.advice, self.decimal = consequence, advice, decimal
+        self.consequence, self.advice = consequence, advice
+        self.decimal, self.decimal_option = decimal, decimal_option
         self.rows, self.written, self.rejected = 0, 0, 0
         self.reasons: Counter[str] = Counter()
         self.first: list[BadRow] = []
@@ -108,7 +112,7 @@ class Tally:
             source_name(source),
             refuses_bad=options.bad_rows == "fail",
             consequence=describe_loss(out),
-            advice="--bad-rows reject or --bad-rows null",
+            advice=_advise(out, options),
             decimal=options.reading.decimal,
         )
 
@@ -168,11 +172,17 @@ class Tally:
         if self.rejected > len(self.first):
             lines.append(f"  … and {self.rejected - len(self.first)} more")
         hints = (
-            number_hint(column, values, self.decimal) for column, values in self.no_numbers.items()
+            number_hint(column, values, self.decimal, self.decimal_option)
+            for column, values in self.no_numbers.items()
         )
         lines += filter(None, hints)
         lines.append(f"mend them, or go on with {self.advice}")
         return "\n".join(lines)
+
+
+def _advise(out: Path, options: Options) -> str:
+    listed = " --rejects FILE" if out == STANDARD_STREAM and not options.rejects else ""
+    return f"--bad-rows reject{listed} or --bad-rows null"
 
 
 def _shorten(value: str) -> str:
