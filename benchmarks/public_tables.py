@@ -74,9 +74,7 @@ def main() -> None:
     lines.append("|---|---|---|---|---|---|---|")
     lines += [line(table, args.splits) for table in tables()]
     title = "The trainer's defaults on public tables"
-    measure.report(
-        "public_tables", title, "\n".join(lines), PACKAGES, note=NOTE, write=args.write
-    )
+    measure.report("public_tables", title, "\n".join(lines), PACKAGES, note=NOTE, write=args.write)
 
 
 def line(table: Table, splits: int) -> str:
@@ -114,7 +112,9 @@ def ours(train: Any, train_labels: Any, test: Any, test_labels: Any, seed: int) 
     """Write both parts as CSV, read them as a user's, fit with the defaults."""
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / name for name in ("train.csv", "test.csv")]
-        for path, rows, labels in zip(paths, (train, test), (train_labels, test_labels), strict=True):
+        for path, rows, labels in zip(
+            paths, (train, test), (train_labels, test_labels), strict=True
+        ):
             write(path, rows, labels)
         dataset = read_dataset(TableSource(paths[0], "label", test=paths[1]), seed)
     model = fit(dataset, configure(seed=seed)).model

@@ -24,7 +24,7 @@ from runtime.tables.arrow import keep_rows
 from runtime.tables.delimited.csv_writer import REJECTS_HEADER, encode_record, encode_rejects
 from runtime.tables.opening import open_table
 from runtime.tables.table import Fault
-from runtime.tables.writing import choose_format, open_output
+from runtime.tables.writing import choose_format, choose_listing, open_output
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -236,6 +236,7 @@ def _run(
     tally, output = scorer.tally, scorer.output
     if listed:
         listed.write(encode_record(REJECTS_HEADER))
+    listing = choose_listing(table)
     clock = Clock()
     for done in scored:
         clock.skip()  # for reading, which is timed where it happens, and waiting
@@ -243,7 +244,7 @@ def _run(
         if done.piece is not None and not tally.refused:
             output.write(done.piece)
         if listed:
-            listed.write(encode_rejects(done.parsed.bad))
+            listed.write(encode_rejects(done.parsed.bad, listing))
         clock.lap("write")
         scorer.monitor.add(
             done.parsed,

@@ -51,6 +51,13 @@ def choose_format(out: Path, table: Table, options: Options) -> Format:
     return Format(table.kind if table.kind in {"csv", "tsv", "jsonl"} else "csv")
 
 
+def choose_listing(table: Table) -> Dialect:
+    """Choose how a table's bad rows are listed: with commas, in the encoding of their text."""
+    if isinstance(table, CsvTable):
+        return replace(COMMA, encoding=table.header.dialect.encoding)
+    return COMMA
+
+
 @contextmanager
 def open_output(
     sink: Sink,
