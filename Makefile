@@ -109,13 +109,13 @@ bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/dirty.py
 	python benchmarks/false_alarms.py
 	python benchmarks/gate.py
+	python benchmarks/http_layer.py
 	python benchmarks/matrix.py
 	python benchmarks/parquet.py
 	python benchmarks/predict.py
 	python benchmarks/predict.py --table wide
 	python benchmarks/predict.py --large
 	python benchmarks/serve.py
-	python benchmarks/http_layer.py
 	python benchmarks/serving_json.py
 	python benchmarks/startup.py
 
