@@ -46,6 +46,9 @@ TORCH_FREE_TESTS := tests/runtime tests/property/test_cells.py tests/property/te
 	tests/property/test_json_lines.py tests/property/test_records.py \
 	tests/property/test_scoring.py tests/contract/test_errors.py tests/contract/test_extras.py \
 	tests/contract/test_imports.py tests/contract/test_startup.py
+TORCH_FREE_TESTS := tests/runtime tests/property/test_cells.py tests/property/test_records.py \
+	tests/property/test_scoring.py tests/property/test_serving.py tests/contract/test_errors.py \
+	tests/contract/test_extras.py tests/contract/test_imports.py tests/contract/test_startup.py
 
 # There is no onnxruntime-gpu for macOS.
 BUILD := $(if $(filter Darwin,$(shell uname -s)),cpu,gpu)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from runtime.errors import OnnxferryError, RequestError
+from runtime.errors import OnnxferryError, OversizeError, RequestError
 from runtime.serving.http.message import Response, json_response, refusal
 from runtime.serving.inference import infer
 from runtime.serving.observing.metrics import KIND, write_metrics
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 EXTENSIONS: Final = ("binary_tensor_data", "model_repository", "statistics")
 _LIVE: Final = json_response({"live": True})
 _UNAVAILABLE: Final = 503
+_MOST_WORDS: Final = 64 * 1024  # bytes of a body that is no data
 
 
 class App:
@@ -221,6 +222,8 @@ def _read_object(body: bytes | bytearray) -> dict[str, object]:
     """Read a body that is a JSON object, or nothing."""
     if not body:
         return {}
+    if len(body) > _MOST_WORDS:
+        raise OversizeError(f"the body is larger than the {_MOST_WORDS} bytes that suffice here")
     try:
         return msgspec.json.decode(body, type=dict[str, object])
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
