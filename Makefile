@@ -44,9 +44,6 @@ BUNDLE := artifacts/bundle/manifest.json
 # What of the test suite needs neither torch nor the developers' tools.
 TORCH_FREE_TESTS := tests/runtime tests/property/test_cells.py tests/property/test_digits.py \
 	tests/property/test_json_lines.py tests/property/test_records.py \
-	tests/property/test_scoring.py tests/contract/test_errors.py tests/contract/test_extras.py \
-	tests/contract/test_imports.py tests/contract/test_startup.py
-TORCH_FREE_TESTS := tests/runtime tests/property/test_cells.py tests/property/test_records.py \
 	tests/property/test_scoring.py tests/property/test_serving.py tests/contract/test_errors.py \
 	tests/contract/test_extras.py tests/contract/test_imports.py tests/contract/test_startup.py
 
@@ -122,9 +119,11 @@ bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/predict.py --table wide
 	python benchmarks/predict.py --large
 	python benchmarks/providers.py
+	python benchmarks/public_tables.py
 	python benchmarks/serve.py
 	python benchmarks/serving_json.py
 	python benchmarks/startup.py
+	python benchmarks/train.py
 
 clean:
 	rm -rf artifacts build dist .coverage .coverage.* .hypothesis .import_linter_cache \
