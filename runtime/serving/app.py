@@ -76,6 +76,8 @@ class App:
 
     def _routes(self) -> Routes:
         return {
+            "/": {"GET": self._page},
+            "/cards": {"GET": self._cards},
             "/metrics": {"GET": self._metrics},
             "/predict": {"POST": self._predict},
             "/v2": {"GET": self._server},
@@ -140,7 +142,17 @@ class App:
         text = write_metrics(self.traffic, self.repository, self.started)
         reply(Response(200, (text.encode(),), KIND))
 
-    # ---- Rows for people ---------------------------------------------------------------------
+    # ---- For people --------------------------------------------------------------------------
+
+    def _page(self, _call: Call, reply: Reply) -> None:
+        from runtime.serving.page.document import page
+
+        reply(page())
+
+    def _cards(self, _call: Call, reply: Reply) -> None:
+        from runtime.serving.page.cards import card_of
+
+        reply(json_response([card_of(model) for model in self.repository.models()]))
 
     def _predict(self, call: Call, reply: Reply) -> None:
         asked = parse_query(call.query)
