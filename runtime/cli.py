@@ -140,6 +140,10 @@ def serve(
     ] = None,
     host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    grpc_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Listen for gRPC there, too; 0 takes a free one."),
+    ] = None,
     provider: ProviderOption = "auto",
     watch: Annotated[
         bool, typer.Option("--watch", help="Load a bundle when its folder is replaced.")
@@ -172,7 +176,7 @@ def serve(
         LogLevel, typer.Option(help="The least that is logged; debug tells each request.")
     ] = "info",
 ) -> None:
-    """Serve bundles over HTTP, by the Open Inference Protocol v2."""
+    """Serve bundles over HTTP and gRPC, by the Open Inference Protocol v2."""
     from runtime.commands import serve as command
     from runtime.serving.settings import Settings
 
@@ -187,7 +191,7 @@ def serve(
         drain_s=drain_timeout,
     )
     found = command.find_bundles(bundle or [], models)
-    command.serve(found, Settings(host, port, provider, limits, watch, log_level))
+    command.serve(found, Settings(host, port, provider, limits, watch, log_level, grpc_port))
 
 
 @app.command()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runtime.serving.models.repository import Slot
+    from runtime.serving.rpc.server import RpcServer
     from runtime.serving.settings import Settings
 
 
@@ -49,10 +50,10 @@ def run_server(bundles: Mapping[str, Path], settings: Settings) -> None:
     repository.open_all()
     app = build_app(repository, limits, Traffic(), log)
     with bind(settings.host, settings.port) as listener:
-        uvloop.run(_serve(app, listener, watches=settings.watches))
+        uvloop.run(_serve(app, listener, settings))
 
 
-async def _serve(app: App, listener: socket.socket, *, watches: bool) -> None:
+async def _serve(app: App, listener: socket.socket, settings: Settings) -> None:
     loop, repository = asyncio.get_running_loop(), app.repository
     tasks: set[asyncio.Task[None]] = set()
 
@@ -62,16 +63,34 @@ async def _serve(app: App, listener: socket.socket, *, watches: bool) -> None:
         task.add_done_callback(tasks.discard)
 
     loop.add_signal_handler(signal.SIGHUP, reload)
-    watching = loop.create_task(watch(repository)) if watches else None
+    server = Server(app)
+    rpc = await _start_rpc(app, settings)
+    ends = [loop.create_task(_end(rpc, server, settings.limits.drain_s))] if rpc else []
+    watching = loop.create_task(watch(repository)) if settings.watches else None
     try:
-        await Server(app).serve(listener, lambda: console.say(start_line(repository, listener)))
+        await server.serve(listener, lambda: console.say(start_line(repository, listener, rpc)))
+        await asyncio.gather(*ends)
     finally:
         if watching:
             watching.cancel()
     app.log.tell("info", "ended", answers=sum(app.traffic.answers.values()))
 
 
-def start_line(repository: Repository, listener: socket.socket) -> str:
+async def _start_rpc(app: App, settings: Settings) -> RpcServer | None:
+    if settings.grpc_port is None:
+        return None
+    from runtime.serving.rpc.server import start
+
+    return await start(app, app.handle, settings)
+
+
+async def _end(rpc: RpcServer, server: Server, grace_s: float) -> None:
+    """End gRPC when HTTP is told to end."""
+    await server.stopped.wait()
+    await rpc.stop(grace_s)
+
+
+def start_line(repository: Repository, listener: socket.socket, rpc: RpcServer | None) -> str:
     """Say what is served, where and on what, and how to try it."""
     host, port = listener.getsockname()[:2]
     where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -84,7 +103,8 @@ def start_line(repository: Repository, listener: socket.socket) -> str:
     )
     session = first.session
     query = f"?model={models[0].name}" if len(models) > 1 else ""
+    also = f", gRPC at port {rpc.port}," if rpc else ""
     return harmless(
-        f"{served} at {where} on {session.provider} ({session.reason}); "
+        f"{served} at {where}{also} on {session.provider} ({session.reason}); "
         f"try: curl {where}/predict{query} -d '{{{row}}}'"
     )

@@ -21,6 +21,7 @@ class Settings(Value, frozen=True):
         limits: what clients may ask for.
         watches: load a bundle when its folder is replaced.
         level: the least that is logged.
+        grpc_port: to listen for gRPC on; None for none, 0 takes a free one.
     """
 
     host: str
@@ -29,3 +30,4 @@ class Settings(Value, frozen=True):
     limits: Limits = Limits()
     watches: bool = False
     level: LogLevel = "info"
+    grpc_port: int | None = None
