@@ -114,6 +114,9 @@ bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/predict.py
 	python benchmarks/predict.py --table wide
 	python benchmarks/predict.py --large
+	python benchmarks/serve.py
+	python benchmarks/http_layer.py
+	python benchmarks/serving_json.py
 	python benchmarks/startup.py
 
 clean:

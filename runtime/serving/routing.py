@@ -20,7 +20,7 @@ _NOT_FOUND: Final = 404
 _NOT_ALLOWED: Final = 405
 
 
-class Call(Value, frozen=True):
+class Call(Value, frozen=True, gc=False):
     """A request and what its address names.
 
     Attributes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import uvloop
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from runtime.serving.models.repository import Slot
     from runtime.serving.rpc.server import RpcServer
     from runtime.serving.settings import Settings
+
+
+_GC_OBJECTS: Final = 50_000
 
 
 def run_server(bundles: Mapping[str, Path], settings: Settings) -> None:
@@ -49,6 +53,8 @@ def run_server(bundles: Mapping[str, Path], settings: Settings) -> None:
     repository = Repository(bundles, settings.provider, limits, report)
     repository.open_all()
     app = build_app(repository, limits, Traffic(), log)
+    gc.freeze()  # what is loaded stays; and no request makes a cycle, so looking seldom is enough
+    gc.set_threshold(_GC_OBJECTS, 20, 50)
     with bind(settings.host, settings.port) as listener:
         uvloop.run(_serve(app, listener, settings))
 

@@ -90,6 +90,10 @@ class Connection(asyncio.BufferedProtocol):
         self.heard = time.monotonic()
         self.deadline = self.heard + hub.limits.header_s
 
+    def is_busy(self, since: float) -> bool:
+        """Tell whether a request is on its way, or something was heard after ``since``."""
+        return self.heard >= since or self._reader.phase == Phase.BODY
+
     # ---- What the transport calls ------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -27,7 +27,7 @@ Buffer = bytes | bytearray | memoryview
 Header = tuple[bytes, bytes]
 
 
-class Request(Value, frozen=True):
+class Request(Value, frozen=True, gc=False):
     """A request, whole.
 
     Attributes:
@@ -45,7 +45,7 @@ class Request(Value, frozen=True):
     arrived: int
 
 
-class Response(Value, frozen=True):
+class Response(Value, frozen=True, gc=False):
     """An answer.
 
     Attributes:

@@ -222,12 +222,11 @@ class RequestReader:
         """Decide by the header whether the body is read."""
         if self._refused:
             return
-        self.phase, self._fed = Phase.BODY, 0
+        fed, self.phase, self._fed = self._fed, Phase.BODY, 0
         self._method = self._parser.get_method().decode("ascii")
         self._keep_alive = self._parser.should_keep_alive()
         headers = self._headers = {name.lower(): value for name, value in self._fields}
-        size = len(self._target) + sum(len(name) + len(value) for name, value in self._fields)
-        if size > self._limits.header_bytes or len(self._fields) > self._limits.header_fields:
+        if len(self._fields) > self._limits.header_fields or self._is_header_too_large(fed):
             self._refuse_header()
         elif self._method == "CONNECT":
             self._refuse(501, "this server is no proxy")
@@ -237,6 +236,12 @@ class RequestReader:
             self._refuse(400, f"the header field {doubled} stands there twice")
         elif self._expects_a_body(headers):
             self._taker.go_on()
+
+    def _is_header_too_large(self, fed: int) -> bool:
+        if fed <= self._limits.header_bytes:  # so many bytes came, the header's among them
+            return False
+        size = len(self._target) + sum(len(name) + len(value) for name, value in self._fields)
+        return size > self._limits.header_bytes
 
     def _doubled(self) -> str:
         names = [name.lower() for name, _ in self._fields]

@@ -15,20 +15,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.errors import OnnxferryError, RequestError
-from runtime.schema import Float32Matrix, round_rows
+from runtime.schema import round_rows
 from runtime.serving.models.statistics import Durations
 from runtime.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from runtime.predictor import Predictor
+    from runtime.serving.models.screening import Screen
     from runtime.serving.models.statistics import Statistics
     from runtime.serving.protocol.tensors import Numbers
     from runtime.session import Outputs
 
 
-class Batched(Value, frozen=True):
+class Batched(Value, frozen=True, gc=False):
     """The answer to one request's rows.
 
     Attributes:
@@ -45,7 +44,7 @@ class Batched(Value, frozen=True):
 Done = Callable[[Batched | OnnxferryError], None]
 
 
-class Waiting(Value, frozen=True):
+class Waiting(Value, frozen=True, gc=False):
     """Rows that wait for the end of the tick: ``(rows, n_features)``, and who is told."""
 
     features: Numbers
@@ -60,19 +59,22 @@ class TickBatch:
         predictor: Predictor,
         statistics: Statistics,
         most_rows: int,
-        watch: Callable[[Float32Matrix], None],
+        screen: Screen,
     ) -> None:
         """Begin empty.
 
         Args:
             predictor: the model.
             statistics: count the calls.
-            most_rows: in one call; a request with more has a call of its own.
-            watch: told of the rows of each call, ``(rows, n_features)`` float32.
+            most_rows: in one call; it is made as soon as so many wait, and a request with more
+                has a call of its own.
+            screen: looks at the rows of each call.
         """
         self._predictor, self._statistics = predictor, statistics
-        self._most_rows, self._watch = most_rows, watch
+        self._most_rows, self._screen = most_rows, screen
         self._waiting: list[Waiting] = []
+        self._rows = 0
+        self._is_due = False
 
     @property
     def depth(self) -> int:
@@ -80,34 +82,31 @@ class TickBatch:
         return len(self._waiting)
 
     def submit(self, features: Numbers, done: Done) -> None:
-        """Have rows answered at the end of the tick.
+        """Have rows answered at the end of the tick, or at once when they fill a call.
 
         Args:
             features: ``(rows, n_features)`` float32, or float64 that is rounded then.
             done: told of the answer, or of the error that refuses these rows.
         """
-        if not self._waiting:
-            asyncio.get_running_loop().call_soon(self.run)
+        if self._rows + len(features) > self._most_rows:
+            self.run()
         self._waiting.append(Waiting(features, done))
+        self._rows += len(features)
+        if self._rows >= self._most_rows:
+            self.run()
+        elif not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._end_tick)
 
     def run(self) -> None:
         """Answer everything that waits."""
-        waiting, self._waiting = self._waiting, []
-        for group in self._groups(waiting):
-            self._run_group(group)
+        waiting, self._waiting, self._rows = self._waiting, [], 0
+        if waiting:
+            self._run_group(waiting)
 
-    def _groups(self, waiting: list[Waiting]) -> Iterator[list[Waiting]]:
-        group: list[Waiting] = []
-        rows = 0
-        for one in waiting:
-            more = len(one.features)
-            if group and rows + more > self._most_rows:
-                yield group
-                group, rows = [], 0
-            group.append(one)
-            rows += more
-        if group:
-            yield group
+    def _end_tick(self) -> None:
+        self._is_due = False
+        self.run()
 
     def _run_group(self, group: list[Waiting]) -> None:
         try:
@@ -131,7 +130,7 @@ class TickBatch:
     def _call(self, joined: Numbers) -> Batched:
         started = time.perf_counter_ns()
         features = round_rows(joined)
-        self._refuse_infinite(features)
+        self._screen.check(features)
         before = time.perf_counter_ns()
         outputs = self._predictor.run(features)
         took = Durations(before - started, time.perf_counter_ns() - before)
@@ -139,19 +138,7 @@ class TickBatch:
             row = int(np.argmin(outputs.finite_rows()))
             raise RequestError(f"row {row}: the model has no finite answer; leave such rows out")
         self._statistics.count_execution(len(features), took)
-        self._watch(features)
         return Batched(outputs, started, took)
-
-    def _refuse_infinite(self, features: Float32Matrix) -> None:
-        finite = np.isfinite(features)
-        if finite.all():
-            return
-        row, column = (int(at) for at in np.argwhere(~finite)[0])
-        name = self._predictor.schema.feature_names[column]
-        raise RequestError(
-            f"row {row}, column {name!r}: NaN, infinity or a number out of float32's range "
-            "cannot be scored; leave such rows out"
-        )
 
 
 def _join(group: list[Waiting]) -> Numbers:

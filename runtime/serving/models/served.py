@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from runtime.monitoring.ranges import Ranges
 from runtime.predictor import Predictor
 from runtime.serving.models.batching import TickBatch
+from runtime.serving.models.screening import Screen
 from runtime.serving.models.statistics import Durations, Statistics
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from runtime.choices import ProviderChoice
-    from runtime.schema import Float32Matrix
     from runtime.scoring.text import ScoredText
     from runtime.serving.limits import Limits
 
@@ -30,7 +29,7 @@ class ServedModel:
         version: digest of the model.
         predictor: the model.
         statistics: what it has done.
-        ranges: values outside training's range so far.
+        screen: looks at rows, and counts values outside training's range.
         batch: rows that wait for the end of the tick.
         identity: ``model_name`` and ``model_version``, as an answer begins.
     """
@@ -46,8 +45,8 @@ class ServedModel:
         self.name, self.predictor = name, predictor
         self.version = predictor.manifest.model.version
         self.statistics = Statistics()
-        self.ranges = Ranges(predictor.schema)
-        self.batch = TickBatch(predictor, self.statistics, limits.batch_rows, self._watch)
+        self.screen = Screen(predictor.schema)
+        self.batch = TickBatch(predictor, self.statistics, limits.batch_rows, self.screen)
         self.identity = {"model_name": name, "model_version": self.version}
 
     @classmethod
@@ -83,11 +82,8 @@ class ServedModel:
 
     def count_table(self, scored: ScoredText, total: int) -> None:
         """Count a table that was scored beside the batches, ``total`` nanoseconds."""
-        self.ranges.counts += scored.outside
+        self.screen.ranges.counts += scored.outside
         self.statistics.count_answer(scored.scored, 0, Durations(0, total), total)
-
-    def _watch(self, features: Float32Matrix) -> None:
-        self.ranges.add(features)
 
 
 def _tensor(name: str, datatype: str, shape: tuple[int, ...]) -> dict[str, object]:

@@ -17,7 +17,7 @@ BATCH_ROWS: Final = (1, 4, 16, 64, 256, 1024, 4096, 16_384, 65_536, 262_144)
 _MOST_SIZES: Final = 256  # batch sizes told apart; a client must not make us remember each
 
 
-class Durations(Value, frozen=True):
+class Durations(Value, frozen=True, gc=False):
     """Where the time of one call of the model went, nanoseconds.
 
     Attributes:

@@ -133,7 +133,7 @@ def _histograms(models: list[tuple[Labels, ServedModel]]) -> Iterator[str]:
 
 def _outside(models: list[tuple[Labels, ServedModel]]) -> Iterator[Sample]:
     for labels, model in models:
-        for name, counts in model.ranges.outside().items():
+        for name, counts in model.screen.ranges.outside().items():
             yield {**labels, "feature": name, "side": "below"}, counts.below
             yield {**labels, "feature": name, "side": "above"}, counts.above
 

@@ -34,7 +34,7 @@ BINARY_SIZE: Final = "binary_data_size"
 _SHARED: Final = "shared_memory_region"
 
 
-class Binary(Value, frozen=True):
+class Binary(Value, frozen=True, gc=False):
     """What follows the JSON part of a body.
 
     Attributes:

@@ -28,7 +28,7 @@ _ALL_BINARY: Final = tuple((name, True) for name in DATATYPES)
 _NOT_OFFERED: Final = ("classification", "shared_memory_region")
 
 
-class Wanted(Value, frozen=True):
+class Wanted(Value, frozen=True, gc=False):
     """What an answer holds.
 
     Attributes:

@@ -96,7 +96,7 @@ def numbers_of_json(data: Raw, rows: int, width: int, datatype: str, where: str)
     Raises:
         RequestError: when there are more or fewer numbers, or something that is no number.
     """
-    text = bytes(memoryview(data))
+    text = bytes(data)
     inner = text[1:].lstrip(_BLANKS)
     count = text.count(b",") + 1 if inner != b"]" else 0
     if count != rows * width:

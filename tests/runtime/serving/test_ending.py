@@ -118,6 +118,7 @@ def test_a_slow_body_is_waited_for(served: Served) -> None:
     with served.client() as client:
         client.send(request(INFER, body)[: -len(body)])
         served.process.send_signal(signal.SIGTERM)
+        _until_refused(served)  # by now, silent connections are being closed
         for start in range(len(body)):
             client.send(body[start : start + 1])
         assert client.read().status == 200
@@ -155,6 +156,15 @@ def _until_not_ready(served: Served) -> None:
         try:
             if served.ask("/v2/health/ready").status == 503:
                 return
+        except OSError:
+            return
+
+
+def _until_refused(served: Served) -> None:
+    """Wait until no new connections are taken."""
+    while True:
+        try:
+            served.ask("/v2/health/live")
         except OSError:
             return
 

@@ -252,3 +252,14 @@ def test_addresses(
     assert answer.status == status
     assert answer.headers.get("allow") == allowed
     assert status == 200 or answer.error
+
+
+def test_the_date_is_that_of_http(client: Client) -> None:
+    """An answer says when it was given, in the one form that HTTP has for it."""
+    from datetime import UTC, datetime
+    from email.utils import parsedate_to_datetime
+
+    given = client.ask("/v2/health/live").headers["date"]
+    told = parsedate_to_datetime(given)
+    assert abs((datetime.now(UTC) - told).total_seconds()) < 60
+    assert given == told.strftime("%a, %d %b %Y %H:%M:%S GMT")
