@@ -43,8 +43,8 @@ RUN := artifacts/run/run.json
 BUNDLE := artifacts/bundle/manifest.json
 # What of the test suite needs neither torch nor the developers' tools.
 TORCH_FREE_TESTS := tests/runtime tests/property/test_cells.py tests/property/test_records.py \
-	tests/property/test_scoring.py tests/contract/test_errors.py tests/contract/test_extras.py \
-	tests/contract/test_imports.py tests/contract/test_startup.py
+	tests/property/test_scoring.py tests/property/test_serving.py tests/contract/test_errors.py \
+	tests/contract/test_extras.py tests/contract/test_imports.py tests/contract/test_startup.py
 
 # There is no onnxruntime-gpu for macOS.
 BUILD := $(if $(filter Darwin,$(shell uname -s)),cpu,gpu)
@@ -109,13 +109,13 @@ bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/dirty.py
 	python benchmarks/false_alarms.py
 	python benchmarks/gate.py
+	python benchmarks/http_layer.py
 	python benchmarks/matrix.py
 	python benchmarks/parquet.py
 	python benchmarks/predict.py
 	python benchmarks/predict.py --table wide
 	python benchmarks/predict.py --large
 	python benchmarks/serve.py
-	python benchmarks/http_layer.py
 	python benchmarks/serving_json.py
 	python benchmarks/startup.py
 

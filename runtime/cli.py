@@ -144,6 +144,14 @@ def serve(
         int | None,
         typer.Option(min=0, max=65535, help="Listen for gRPC there, too; 0 takes a free one."),
     ] = None,
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option(help="Keys that let requests in, one a line; may be changed at any time."),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Certificate for https, PEM; read anew on SIGHUP.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
     provider: ProviderOption = "auto",
     watch: Annotated[
         bool, typer.Option("--watch", help="Load a bundle when its folder is replaced.")
@@ -191,7 +199,18 @@ def serve(
         drain_s=drain_timeout,
     )
     found = command.find_bundles(bundle or [], models)
-    command.serve(found, Settings(host, port, provider, limits, watch, log_level, grpc_port))
+    settings = Settings(
+        host,
+        port,
+        provider,
+        limits,
+        watches=watch,
+        level=log_level,
+        grpc_port=grpc_port,
+        key_file=api_key_file,
+        certificate=command.choose_certificate(tls_cert, tls_key),
+    )
+    command.serve(found, settings)
 
 
 @app.command()

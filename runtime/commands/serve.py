@@ -21,6 +21,7 @@ from runtime.serving.limits import DEFAULT_LIMITS, Limits
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from runtime.serving.access.certificate import Certificate
     from runtime.serving.settings import Settings
 
 _EXTRAS: Final = {
@@ -91,6 +92,28 @@ def choose_limits(**given: float | None) -> Limits:
     return replace(
         DEFAULT_LIMITS, **{name: value for name, value in given.items() if value is not None}
     )
+
+
+def choose_certificate(chain: Path | None, key: Path | None) -> Certificate | None:
+    """Put a certificate and its key together.
+
+    Args:
+        chain: file of the certificate.
+        key: file of its key.
+
+    Returns:
+        Both; None where neither is given.
+
+    Raises:
+        UsageError: when one is given without the other.
+    """
+    from runtime.serving.access.certificate import Certificate
+
+    if chain and key:
+        return Certificate(chain, key)
+    if chain or key:
+        raise UsageError("--tls-cert and --tls-key belong together: give both")
+    return None
 
 
 def serve(bundles: dict[str, Path], settings: Settings) -> None:

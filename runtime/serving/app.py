@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from runtime.errors import OnnxferryError, RequestError
+from runtime.errors import OnnxferryError, OversizeError, RequestError
+from runtime.serving.access.gate import Gate
 from runtime.serving.http.message import Response, json_response, refusal
 from runtime.serving.inference import infer
 from runtime.serving.observing.metrics import KIND, write_metrics
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 EXTENSIONS: Final = ("binary_tensor_data", "model_repository", "statistics")
 _LIVE: Final = json_response({"live": True})
 _UNAVAILABLE: Final = 503
+_MOST_WORDS: Final = 64 * 1024  # bytes of a body that is no data
 
 
 class App:
@@ -44,14 +46,17 @@ class App:
         limits: of the server.
         traffic: what goes through the server.
         log: what it tells.
+        gate: lets requests in.
         started: seconds since the epoch.
         routes: handlers by method, by address.
     """
 
-    def __init__(self, repository: Repository, limits: Limits, traffic: Traffic, log: Log) -> None:
+    def __init__(
+        self, repository: Repository, limits: Limits, traffic: Traffic, log: Log, gate: Gate
+    ) -> None:
         """Take the models; see ``build_app``."""
         self.repository, self.limits = repository, limits
-        self.traffic, self.log = traffic, log
+        self.traffic, self.log, self.gate = traffic, log, gate
         self.started = time.time()
         self._tracer = Tracer(log)
         self.routes = self._routes()
@@ -67,6 +72,9 @@ class App:
         """
         if self._tracer.concerns(request):
             reply = self._tracer.follow(request, reply)
+        if refused := self.gate.refuse(request):
+            reply(refused)
+            return
         found = self._router.find(request)
         if isinstance(found, Response):
             reply(found)
@@ -154,7 +162,11 @@ class App:
         from runtime.serving.openapi.document import describe
 
         names = list(self.repository.slots)
-        reply(json_response(describe(version("onnxferry"), names, has_keys=False)))
+        reply(
+            json_response(
+                describe(version("onnxferry"), names, has_keys=self.gate.keys is not None)
+            )
+        )
 
     def _page(self, _call: Call, reply: Reply) -> None:
         from runtime.serving.page.document import page
@@ -227,7 +239,9 @@ class App:
         task.add_done_callback(self._tasks.discard)
 
 
-def build_app(repository: Repository, limits: Limits, traffic: Traffic, log: Log) -> App:
+def build_app(
+    repository: Repository, limits: Limits, traffic: Traffic, log: Log, gate: Gate | None = None
+) -> App:
     """Make the application.
 
     Args:
@@ -235,11 +249,12 @@ def build_app(repository: Repository, limits: Limits, traffic: Traffic, log: Log
         limits: of the server.
         traffic: what goes through the server.
         log: what it tells.
+        gate: lets requests in; all of them where it is None.
 
     Returns:
         What answers requests.
     """
-    return App(repository, limits, traffic, log)
+    return App(repository, limits, traffic, log, gate or Gate(None))
 
 
 class _Wish(msgspec.Struct):
@@ -254,5 +269,7 @@ _WISH: Final = msgspec.json.Decoder(_Wish)
 
 def _read_wish(body: bytes | bytearray) -> _Wish:
     """Read a body that is a JSON object, or nothing."""
+    if len(body) > _MOST_WORDS:
+        raise OversizeError(f"the body is larger than the {_MOST_WORDS} bytes that suffice here")
     wish: _Wish = decode(_WISH, body, "the body") if body else _Wish()
     return wish

@@ -8,7 +8,10 @@ from runtime.serving.limits import Limits
 from runtime.value import Value
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from runtime.choices import LogLevel, ProviderChoice
+    from runtime.serving.access.certificate import Certificate
 
 
 class Settings(Value, frozen=True):
@@ -22,6 +25,8 @@ class Settings(Value, frozen=True):
         watches: load a bundle when its folder is replaced.
         level: the least that is logged.
         grpc_port: to listen for gRPC on; None for none, 0 takes a free one.
+        key_file: with the keys that let requests in; None lets all in.
+        certificate: for TLS; None for none.
     """
 
     host: str
@@ -31,3 +36,5 @@ class Settings(Value, frozen=True):
     watches: bool = False
     level: LogLevel = "info"
     grpc_port: int | None = None
+    key_file: Path | None = None
+    certificate: Certificate | None = None

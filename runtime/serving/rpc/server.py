@@ -7,6 +7,7 @@ moment answers are kept back: who waits for one sends no more, hears of the end,
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -16,6 +17,7 @@ from runtime.errors import UnavailableError
 from runtime.serving.rpc.service import Service
 
 if TYPE_CHECKING:
+    from runtime.serving.access.certificate import Certificate
     from runtime.serving.app import App
     from runtime.serving.http.message import Handle
     from runtime.serving.settings import Settings
@@ -76,13 +78,32 @@ async def start(app: App, handle: Handle, settings: Settings) -> RpcServer:
     service = Service(app, handle)
     server.add_generic_rpc_handlers((service.handler(),))
     try:
-        port = server.add_insecure_port(where)
+        port = (
+            server.add_secure_port(where, _credentials(settings.certificate))
+            if settings.certificate
+            else server.add_insecure_port(where)
+        )
     except RuntimeError as exc:
         raise UnavailableError(
             f"cannot listen for gRPC on {where}; choose another with --grpc-port"
         ) from exc
     await server.start()
     return RpcServer(server, service, port)
+
+
+def _credentials(certificate: Certificate) -> Any:  # noqa: ANN401 - grpc publishes no types
+    """Show the certificate as it lies in its files when a connection is made."""
+
+    def read() -> Any:  # noqa: ANN401 - likewise
+        pair = (certificate.key.read_bytes(), certificate.chain.read_bytes())
+        return grpc.ssl_server_certificate_configuration([pair])
+
+    def renew() -> Any:  # noqa: ANN401 - likewise
+        with contextlib.suppress(OSError):
+            return read()
+        return None  # as before
+
+    return grpc.dynamic_ssl_server_credentials(read(), renew)
 
 
 def _address(host: str, port: int) -> str:

@@ -90,15 +90,21 @@ class Service:
         except OnnxferryError as exc:
             return exc
 
+    async def _let_in(self, context: Context) -> None:
+        if refused := self._app.gate.refuse(_as_request("", context, b"")):
+            await context.abort(*status_of(refused))
+
     async def _ModelInfer(self, sent: Sent, context: Context) -> Message:  # noqa: N802 - the protocol's name
+        await self._let_in(context)
         answer = await self._infer(sent)
         if isinstance(answer, Response):
             await context.abort(*status_of(answer))
         return answer
 
     async def _ModelStreamInfer(  # noqa: N802 - likewise
-        self, stream: AsyncIterator[Sent], _context: Context
+        self, stream: AsyncIterator[Sent], context: Context
     ) -> AsyncIterator[Message]:
+        await self._let_in(context)
         async for sent in stream:
             answer = await self._infer(sent)
             kind = message("ModelStreamInferResponse")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from serving_client import features
 
+from runtime.serving.access.gate import Gate
 from runtime.serving.app import App
 from runtime.serving.limits import Limits
 from runtime.serving.models.repository import Repository
@@ -132,7 +133,7 @@ def test_every_route_is_described_and_nothing_else(predictor: object) -> None:
     """The table of operations and the table of routes are the same."""
     assert predictor
     limits = Limits()
-    app = App(Repository({}, "cpu", limits, lambda *_: None), limits, Traffic(), Log())
+    app = App(Repository({}, "cpu", limits, lambda *_: None), limits, Traffic(), Log(), Gate(None))
     versioned = {"/v2/models/*", "/v2/models/*/ready", "/v2/models/*/infer", "/v2/models/*/stats"}
     expected = {}
     for address, handlers in app.routes.items():

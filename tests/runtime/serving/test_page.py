@@ -179,6 +179,23 @@ def test_the_page_says_when_the_server_is_gone(
     browser.until("document.getElementById('state').textContent.includes('does not answer')")
 
 
+def test_the_page_works_with_a_key(
+    browser: Browser, start_server: Callable[..., Served], bundle: Path, tmp_path: Path
+) -> None:
+    """A browser asks for the key as a password, and then the page has it, too."""
+    keys = tmp_path / "keys"
+    keys.write_text("a-key-of-some-length\n")
+    served = start_server("--bundle", bundle, "--api-key-file", keys)
+    where = f"127.0.0.1:{served.port}/"
+    browser.show(f"http://{where}", 1280, dark=False)
+    assert browser.run("document.getElementById('form')") is None
+    browser.show(f"http://me:a-key-of-some-length@{where}", 1280, dark=False)
+    browser.show(f"http://{where}", 1280, dark=False)
+    browser.until(ANSWERED)
+    assert browser.complaints() == []
+    assert served.end() == 0
+
+
 def test_the_policy_allows_this_page_and_nothing_else() -> None:
     """The digests in the policy are those of the one style and the one script."""
     response = page()

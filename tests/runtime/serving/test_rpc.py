@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +24,6 @@ if TYPE_CHECKING:
 ROWS = np.array([[7.5, 3], [2, 1.5], [9.99, 4.25]], np.float32)
 
 
-def _port(served: Served) -> int:
-    found = re.search(r"gRPC at port (\d+)", served.lines[0])
-    assert found
-    return int(found[1])
-
-
 @pytest.fixture(scope="module")
 def served(start_server: Callable[..., Served], bundle: Path) -> Served:
     """A server that speaks both."""
@@ -40,7 +33,7 @@ def served(start_server: Callable[..., Served], bundle: Path) -> Served:
 @pytest.fixture(scope="module")
 def channel(served: Served) -> Iterator[Any]:
     """A connection to it."""
-    with grpc.insecure_channel(f"127.0.0.1:{_port(served)}") as channel:
+    with grpc.insecure_channel(f"127.0.0.1:{served.grpc_port}") as channel:
         yield channel
 
 
@@ -81,7 +74,7 @@ def _same(answer: Any, expected: Any) -> None:
 def test_a_client_of_triton(served: Served, predictor: Predictor) -> None:
     """Tritonclient gets metadata, readiness, statistics, the index and the right answer."""
     library = pytest.importorskip("tritonclient.grpc")
-    with library.InferenceServerClient(f"127.0.0.1:{_port(served)}") as client:
+    with library.InferenceServerClient(f"127.0.0.1:{served.grpc_port}") as client:
         assert client.is_server_live()
         assert client.is_server_ready()
         assert client.is_model_ready("simplenet")
@@ -114,7 +107,7 @@ def test_a_stream_of_a_client_of_triton(served: Served, predictor: Predictor) ->
         answers.append((result, error))
         done.release()
 
-    with library.InferenceServerClient(f"127.0.0.1:{_port(served)}") as client:
+    with library.InferenceServerClient(f"127.0.0.1:{served.grpc_port}") as client:
         client.start_stream(take)
         for name, rows in (("features", ROWS), ("wrong", ROWS), ("features", ROWS[:1])):
             tensor = library.InferInput(name, rows.shape, "FP32")
@@ -291,7 +284,7 @@ def test_an_unloaded_model_is_not_ready(start_server: Callable[..., Served], bun
     """Unload, and model and server are not ready; load, and they are."""
     library = pytest.importorskip("tritonclient.grpc")
     served = start_server("--bundle", f"a={bundle}", "--grpc-port", 0)
-    with library.InferenceServerClient(f"127.0.0.1:{_port(served)}") as client:
+    with library.InferenceServerClient(f"127.0.0.1:{served.grpc_port}") as client:
         client.unload_model("a")
         assert not client.is_model_ready("a")
         assert not client.is_server_ready()
@@ -313,7 +306,7 @@ def test_calls_that_have_begun_are_answered_at_the_end(
     begun, refused = threading.Event(), []
 
     def ask() -> None:
-        with grpc.insecure_channel(f"127.0.0.1:{_port(served)}") as channel:
+        with grpc.insecure_channel(f"127.0.0.1:{served.grpc_port}") as channel:
             infer = channel.unary_unary(
                 "/inference.GRPCInferenceService/ModelInfer",
                 response_deserializer=message("ModelInferResponse").FromString,
@@ -340,7 +333,7 @@ def test_a_port_that_is_taken_is_told(
     served: Served, bundle: Path, run_command: Callable[..., Any]
 ) -> None:
     """Exit code 6 and one line."""
-    done = run_command("serve", "--bundle", bundle, "--port", 0, "--grpc-port", _port(served))
+    done = run_command("serve", "--bundle", bundle, "--port", 0, "--grpc-port", served.grpc_port)
     assert done.returncode == 6
     assert b"choose another with --grpc-port" in done.stderr
     assert b"Traceback" not in done.stderr
