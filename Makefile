@@ -136,13 +136,13 @@ clean:
 # gone, is built anew.
 stale = $(shell [ -x $(1)/bin/python ] && [ "$$(cat $(1)/.ready 2>&1)" = "$(CURDIR)" ] || echo FORCE)
 
-.venv/.ready: EXTRAS := $(BUILD),serve,train,dev
+.venv/.ready: EXTRAS := $(BUILD),serve,grpc,train,dev
 .venv/.ready: pyproject.toml constraints.txt $(call stale,.venv)
 	@$(if $(filter FORCE,$^),$(new_environment))
 	@$(install)
 
 # The runtime as a small image has it: no torch, the other build of onnxruntime.
-.venv-runtime/.ready: EXTRAS := cpu,serve,test
+.venv-runtime/.ready: EXTRAS := cpu,serve,grpc,test
 .venv-runtime/.ready: pyproject.toml constraints.txt $(call stale,.venv-runtime)
 	@$(if $(filter FORCE,$^),$(new_environment))
 	@$(install)
@@ -153,7 +153,7 @@ stale = $(shell [ -x $(1)/bin/python ] && [ "$$(cat $(1)/.ready 2>&1)" = "$(CURD
 
 own-environment:
 	@[ -x "$(VENV)/bin/trainer" ] || { $(stop) "there is no onnxferry in VENV=$(VENV):" \
-		'install it there, pip install -c constraints.txt -e ".[$(BUILD),serve,train,dev]",' \
+		'install it there, pip install -c constraints.txt -e ".[$(BUILD),serve,grpc,train,dev]",' \
 		"or leave VENV out"; }
 
 stop = stop() { echo "make: $$*" >&2; exit 1; }; stop

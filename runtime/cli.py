@@ -141,6 +141,18 @@ def serve(
     ] = None,
     host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    grpc_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Listen for gRPC there, too; 0 takes a free one."),
+    ] = None,
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option(help="Keys that let requests in, one a line; may be changed at any time."),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Certificate for https, PEM; read anew on SIGHUP.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
     provider: ProviderOption = "auto",
     watch: Annotated[
         bool, typer.Option("--watch", help="Load a bundle when its folder is replaced.")
@@ -173,7 +185,7 @@ def serve(
         LogLevel, typer.Option(help="The least that is logged; debug tells each request.")
     ] = "info",
 ) -> None:
-    """Serve bundles over HTTP, by the Open Inference Protocol v2."""
+    """Serve bundles over HTTP and gRPC, by the Open Inference Protocol v2."""
     from runtime.commands import serve as command
     from runtime.serving.settings import Settings
 
@@ -188,7 +200,18 @@ def serve(
         drain_s=drain_timeout,
     )
     found = command.find_bundles(bundle or [], models)
-    command.serve(found, Settings(host, port, provider, limits, watch, log_level))
+    settings = Settings(
+        host,
+        port,
+        provider,
+        limits,
+        watches=watch,
+        level=log_level,
+        grpc_port=grpc_port,
+        key_file=api_key_file,
+        certificate=command.choose_certificate(tls_cert, tls_key),
+    )
+    command.serve(found, settings)
 
 
 @app.command()
