@@ -122,6 +122,7 @@ bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/serve.py
 	python benchmarks/serving_json.py
 	python benchmarks/startup.py
+	python benchmarks/train.py
 
 clean:
 	rm -rf artifacts build dist .coverage .coverage.* .hypothesis .import_linter_cache \
