@@ -121,13 +121,14 @@ def predict(
         threads=threads,
     )
     predictor = Predictor.open(bundle, provider=provider, check=check)
-    wants_all = bool(out or as_json or truth or drift or summary or profile)
+    wants_all = bool(out or as_json or truth or drift or rejects or summary or profile)
     if command.is_for_a_look(file, wants_all=wants_all):
         console.show(command.look(predictor, file, options))
         return
     out = out or STANDARD_STREAM
     done = command.score(predictor, file, out, options, saved=summary, profile=profile)
-    command.tell(done, out, profile=profile, as_json=as_json)
+    is_taken = STANDARD_STREAM in {out, drift}
+    command.tell(done, out, profile=profile, as_json=as_json, is_taken=is_taken)
 
 
 @app.command()
