@@ -13,7 +13,7 @@ import csv
 import statistics
 import tempfile
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from trainer.config import configure
+from trainer.config import configure, suit_table
 from trainer.fit import fit
 from trainer.table.dataset import read_dataset
 from trainer.table.source import TableSource
@@ -117,7 +117,8 @@ def ours(train: Any, train_labels: Any, test: Any, test_labels: Any, seed: int) 
         ):
             write(path, rows, labels)
         dataset = read_dataset(TableSource(paths[0], "label", test=paths[1]), seed)
-    model = fit(dataset, configure(seed=seed)).model
+    configuration = suit_table(configure(), {}, len(dataset.rows.train_labels))
+    model = fit(dataset, replace(configuration, seed=seed)).model
     with torch.no_grad():
         answers = model(dataset.rows.test_features).argmax(dim=1)
     return float((answers == dataset.rows.test_labels).float().mean())

@@ -3,7 +3,8 @@
     run.json             the RunRecord; the folder's marker
     weights.safetensors  the model's parameters, under the names of its state dict
     rows.safetensors     the first training and test rows, at most MAX_STORED_ROWS of each
-    metrics.jsonl        an object for every epoch (not listed in the record)
+    metrics.json         the Evaluation on the test rows (not listed in the record)
+    metrics.jsonl        an object for every epoch (likewise)
     tensorboard/         event files (not listed in the record: they carry clock readings)
 
 The same run gives the same bytes of the three files, in any folder on any day. Reading proves
