@@ -334,7 +334,7 @@ def test_a_pattern_passes_over_no_locked_folder(
     monkeypatch.setattr(
         os, "access", lambda path, mode: not str(path).endswith("deep") and may(path, mode)
     )
-    assert find_tables(Path("in/*.csv"))[1] == (Path("a.csv"),)
+    assert find_tables(folder / "*.csv")[1] == (Path("a.csv"),)
     with pytest.raises(DataError, match=r"cannot search in/deep: Permission denied"):
         find_tables(Path(source))
 
