@@ -77,6 +77,7 @@ class Predictor:
         self.session = session
         self.check = check
         self._classes = np.array(manifest.schema.classes)
+        self._gaps = manifest.schema.gaps
 
     @classmethod
     def open(
@@ -179,7 +180,7 @@ class Predictor:
         if names is None:
             raise UsageError(f"a {type(columns).__name__} has no named columns; see predict")
         self.schema.bind(names)
-        if not self.schema.is_numeric:
+        if self._gaps or not self.schema.is_numeric:
             from runtime.scoring.frames import read_features
 
             return self._answer(read_features(columns, self.schema))
@@ -221,9 +222,11 @@ class Predictor:
         return score_file(self, source, out, options or DEFAULTS)
 
     def _answer(self, features: Float32Matrix) -> Prediction:
-        finite = np.isfinite(features)
-        if not finite.all():
-            row, column = (int(at) for at in np.argwhere(~finite)[0])
+        usable = np.isfinite(features)
+        if not usable.all() and self._gaps:
+            usable[:, self._gaps] |= np.isnan(features[:, self._gaps])
+        if not usable.all():
+            row, column = (int(at) for at in np.argwhere(~usable)[0])
             raise DataError(
                 f"row {row}, column {self.schema.inputs[column]!r}: "
                 f"{features[row, column]} cannot be scored; remove or fill such rows first"

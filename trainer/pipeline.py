@@ -20,6 +20,7 @@ from runtime.files.folders import atomic_folder
 from trainer.data import Dataset, synthetic_products
 from trainer.device import Device, choose_device
 from trainer.fit import Epoch, Watch, fit, look_away
+from trainer.gaps import fill_gaps
 from trainer.run import FORMAT, RECORD, Run, RunRecord, save_run
 from trainer.tracking import tensorboard
 
@@ -80,6 +81,7 @@ def make_run(
     _check_apart(out, logdir)
     chosen = choose_device(device)
     dataset = dataset or synthetic_products(configuration.seed)
+    filled = fill_gaps(dataset)
     with atomic_folder(out, marker=RECORD) as folder:
         with tensorboard(logdir or folder / TENSORBOARD) as track:
 
@@ -87,9 +89,9 @@ def make_run(
                 track(epoch)
                 watch(epoch)
 
-            fitted = fit(dataset, configuration, device=chosen.name, watch=track_and_watch)
+            fitted = fit(filled.dataset, configuration, device=chosen.name, watch=track_and_watch)
         record = _describe(dataset, configuration, chosen, fitted.last)
-        run = save_run(folder, Run(record, fitted.model, dataset.rows))
+        run = save_run(folder, Run(record, filled.finish(fitted.model), dataset.rows))
     seconds = dataset.seconds + time.perf_counter() - start
     return Outcome(run, fitted.last, chosen, seconds)
 

@@ -102,7 +102,7 @@ def read_features(table: object, schema: Schema) -> Float32Matrix:
 
 def _open(table: object, places: Sequence[int], schema: Schema) -> ArrowTable:
     """View the features of a table in memory as a table of these columns, in their order."""
-    read = _to_arrow(table, places, schema.feature_names)
+    read = _to_arrow(table, places, schema)
     source = ArrowTable(_InMemory(read), where="the table")
     encoder = Encoder(schema.features)
     source.expect_numbers([at for at in range(len(places)) if not encoder.reads_text(at)])
@@ -155,13 +155,13 @@ def _refuse_options(options: Options) -> None:
             raise UsageError(f"a table in memory is scored without {name}: leave it out")
 
 
-def _to_arrow(table: Any, places: Sequence[int], names: Sequence[str]) -> pa.Table:  # noqa: ANN401 - tables of many libraries
+def _to_arrow(table: Any, places: Sequence[int], schema: Schema) -> pa.Table:  # noqa: ANN401 - tables of many libraries
     """Read some columns of any table as Arrow.
 
     Args:
         table: of any library.
         places: positions of the columns.
-        names: that they get.
+        schema: gives their names, and says where NaN in Python's numbers is a missing one.
 
     Returns:
         The columns.
@@ -169,8 +169,14 @@ def _to_arrow(table: Any, places: Sequence[int], names: Sequence[str]) -> pa.Tab
     Raises:
         DataError: when they cannot be read.
     """
+    names, gaps = schema.feature_names, [each.missing == "imputed" for each in schema.features]
     try:
-        columns = [_as_arrow(column) for column in _take(table, places)]
+        columns = [
+            pa.array(column, from_pandas=True)
+            if may_miss and isinstance(column, np.ndarray | list)
+            else _as_arrow(column)
+            for column, may_miss in zip(_take(table, places), gaps, strict=True)
+        ]
         return pa.table(columns, names=list(names))
     except (pa.ArrowException, TypeError, ValueError) as exc:
         reason = exc.args[0] if exc.args else exc

@@ -18,7 +18,6 @@ from runtime.encoding import PLAIN
 from runtime.errors import DataError
 from runtime.tables.arrow import binary_scalar, split_bytes
 from runtime.tables.arrow_text import as_text
-from runtime.tables.cells import parse_numbers
 from runtime.tables.delimited.dialect import COMMA
 from runtime.tables.delimited.records import count_lines
 from runtime.tables.json_lines.json_cells import Tokens, read_clean, read_contents, read_tokens
@@ -88,7 +87,7 @@ class JsonBlock:
         contents = [read_contents(_without_nulls(column)) for column in tokens.columns]
         encoded = encoder.encode(
             [
-                column if encoder.reads_text(at) else _parse_numbers(column)
+                column if encoder.reads_text(at) else encoder.parse(at, _filled(column))
                 for at, column in enumerate(contents)
             ]
         )
@@ -160,8 +159,8 @@ def _without_nulls(tokens: pa.Array) -> pa.Array:
     return pc.if_else(pc.equal(tokens, binary_scalar(_NULL)), pa.nulls(1, pa.binary())[0], tokens)
 
 
-def _parse_numbers(contents: pa.Array) -> npt.NDArray[np.float64]:
-    return parse_numbers(pa.chunked_array([pc.fill_null(contents, binary_scalar(b""))]))
+def _filled(contents: pa.Array) -> pa.ChunkedArray:
+    return pa.chunked_array([pc.fill_null(contents, binary_scalar(b""))])
 
 
 def _bad_cell(

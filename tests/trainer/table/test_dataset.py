@@ -216,3 +216,35 @@ def test_categories_have_to_be_features(save: Save) -> None:
     path = save("t.csv", MIXED)
     with pytest.raises(SchemaError, match="--categories names 'zip', which is no feature"):
         read_dataset(TableSource(path, "y", exclude=("zip",), categories=("zip",)), seed=1)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_missing_numbers_are_gaps_where_there_are_some(save: Save, ending: str) -> None:
+    """The schema allows them in the columns that have some, and describes the others' numbers."""
+    columns: Columns = {
+        "x": [1.0, None, 3.0, 4.0] * 10,
+        "z": list(range(40)),
+        "y": ["a", "b"] * 20,
+    }
+    dataset = read_dataset(TableSource(save(f"t.{ending}", columns), "y"), seed=1)
+    first, second = dataset.schema.features
+    assert (first.missing, second.missing) == ("imputed", "refused")
+    assert (first.minimum, first.maximum, dataset.schema.gaps) == (1, 4, (0,))
+    rows = dataset.rows
+    assert int(rows.train_features.isnan().sum() + rows.test_features.isnan().sum()) == 10
+    assert not rows.train_features[:, 1].isnan().any()
+    assert dataset.check is not None
+    assert [(each.name, each.cells) for each in dataset.check.missing] == [("x", 10)]
+    test = save("test.csv", {"x": [None, 2], "z": [None, 2], "y": ["a", "b"]})
+    with pytest.raises(BadRowsError, match=r"record 1 .*column 'z'.*missing value"):
+        read_dataset(TableSource(save(f"t.{ending}", columns), "y", test=test), seed=1)
+
+
+def test_a_column_without_a_number_to_learn_from_is_refused(save: Save) -> None:
+    """A mean of nothing is none."""
+    columns: Columns = {"x": [None] * 40, "z": list(range(40)), "y": ["a", "b"] * 20}
+    path = save("t.csv", columns)
+    chosen = read_dataset(TableSource(path, "y"), seed=1).rows.test_features
+    columns["x"][int(chosen[0, 0])] = 5
+    with pytest.raises(SchemaError, match=r"column 'x' has no number .* --exclude x"):
+        read_dataset(TableSource(save("t.csv", columns), "y"), seed=1)
