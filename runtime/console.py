@@ -92,7 +92,7 @@ def until_reader_leaves() -> Iterator[None]:
     try:
         yield
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, ConnectionResetError):  # a pipe's reader, a socket's
         _settle_stdout()
         sys.exit(_EXIT_SIGPIPE)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from runtime.schema import to_float32
 from runtime.tables.arrow import binary_array, bool_array, bool_scalar, number_scalar, number_values
-from runtime.tables.cells import MISSING, UNDECODABLE, parse_numbers, why_bad
+from runtime.tables.cells import MISSING, UNDECODABLE, why_bad
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-    from runtime.choices import Decimal
     from runtime.schema import Feature, Float32Matrix
     from runtime.tables.delimited.dialect import Dialect
 
@@ -80,20 +79,18 @@ class Encoder:
         """Whether a feature, by its position, is one of numbers that may be missing."""
         return bool(self._features and self._features[at].missing == "imputed")
 
-    def parse(self, at: int, cells: pa.ChunkedArray, decimal: Decimal = ".") -> Column:
-        """Read the cells of a column of numbers that is written as text.
+    def pair(self, at: int, numbers: Numbers, cells: pa.Array) -> Column:
+        """Put numbers and the gaps among them together, as ``encode`` takes them.
 
         Args:
-            at: position of its feature.
-            cells: ``(rows,)`` binary.
-            decimal: the sign before a fraction.
+            at: position of their feature.
+            numbers: ``(rows,)`` float64, NaN where there is no number.
+            cells: what they were read of, ``(rows,)`` binary.
 
         Returns:
-            The column, to be encoded.
+            The column.
         """
-        if not self.takes_missing(at):
-            return parse_numbers(cells, decimal)
-        return parse_numbers(cells, decimal), find_missing(cells.combine_chunks())
+        return (numbers, find_missing(cells)) if self.takes_missing(at) else numbers
 
     def encode(self, columns: Sequence[Column]) -> Encoded:
         """Encode rows.
@@ -182,7 +179,7 @@ def find_missing(cells: pa.Array) -> Mask:
     """Find cells that are missing: null, or nothing but blanks.
 
     Args:
-        cells: ``(rows,)`` binary.
+        cells: ``(rows,)`` binary, in one piece or more.
 
     Returns:
         ``(rows,)`` bool.
@@ -207,5 +204,7 @@ def _find_places(cells: pa.Array, texts: pa.Array) -> tuple[Places, Mask]:
 
 def _as_mask(truths: pa.Array) -> Mask:
     """View truths without nulls as ``(rows,)`` bool."""
-    mask: Mask = number_values(truths.cast("uint8")).astype(np.bool_)
+    numbers = truths.cast("uint8")
+    whole = numbers.combine_chunks() if hasattr(numbers, "chunks") else numbers
+    mask: Mask = number_values(whole).astype(np.bool_)
     return mask

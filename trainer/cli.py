@@ -20,7 +20,19 @@ from runtime.commands.reading import parse_reading
 from runtime.files.atomic import STANDARD_STREAM
 from runtime.schema import Unseen  # noqa: TC001 - typer reads it
 from runtime.scoring.endpoints import open_sinks
-from trainer.config import DeviceChoice, Preset, configure
+from trainer.config import (
+    CHECKPOINT_EVERY_S,
+    ClassWeights,
+    DeviceChoice,
+    Optimiser,
+    Options,
+    Preset,
+    configure,
+    parse_widths,
+)
+from trainer.config_file import take_defaults
+from trainer.interrupts import advice_to_go_on
+from trainer.schedule import GRAMMAR
 from trainer.seeds import DEFAULT_SEED
 from trainer.table.source import TableSource, name_table
 
@@ -104,16 +116,21 @@ def fit(
         DEFAULT_RUN
     ),
     preset: Annotated[
-        Preset,
+        Preset | None,
         typer.Option(
             help="default standardises the features inside the network; "
-            "tutorial fits the raw features slowly, as the tutorial does."
+            "tutorial fits the raw features slowly, as the tutorial does (default: default)."
         ),
-    ] = "default",
+    ] = None,
     device: Annotated[
         DeviceChoice, typer.Option(help="Where to fit; auto takes CUDA where it is and says so.")
     ] = "auto",
-    seed: Annotated[int, typer.Option(help="Same seed, same weights.")] = DEFAULT_SEED,
+    seed: Annotated[
+        int | None, typer.Option(help=f"Same seed, same weights (default: {DEFAULT_SEED}).")
+    ] = None,
+    hidden: Annotated[
+        str | None, typer.Option(help="Widths of the hidden layers, e.g. 64,64 (default: 32).")
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the training rows (default: the preset's).")
     ] = None,
@@ -123,9 +140,43 @@ def fit(
     learning_rate: Annotated[
         float | None, typer.Option(help="Of gradient descent (default: the preset's).")
     ] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help=f"Of the learning rate: {GRAMMAR} (default: constant).")
+    ] = None,
+    optimiser: Annotated[Optimiser | None, typer.Option(help="(default: sgd)")] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(help="Pull of all weights towards zero (default: 0).")
+    ] = None,
+    class_weights: Annotated[
+        ClassWeights | None,
+        typer.Option(help="balanced lets all classes count the same (default: none)."),
+    ] = None,
+    validation: Annotated[
+        float | None,
+        typer.Option(help="Share of the training rows that only choose the best epoch."),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(help="Epochs without a better one, by --validation, to end after."),
+    ] = None,
     logdir: Annotated[
         Path | None,
         typer.Option(help="Where TensorBoard's files go, live (default: into the run)."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Take up the fit that was cut off.")
+    ] = False,
+    checkpoint_every: Annotated[
+        float, typer.Option(help="Seconds between two checkpoints.", min=0)
+    ] = CHECKPOINT_EVERY_S,
+    config: Annotated[  # noqa: ARG001 - its callback has read it
+        Path | None,
+        typer.Option(
+            help="A TOML file of these options, for those that are not given.",
+            readable=False,
+            is_eager=True,
+            callback=take_defaults,
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -133,8 +184,18 @@ def fit(
 
     Of these 800 are to learn from and 200 to judge by; popular is price + rating > 10.
     """
-    configuration = configure(
-        preset, learning_rate=learning_rate, epochs=epochs, batch_size=batch_size, seed=seed
+    given = Options(
+        hidden=parse_widths(hidden),
+        learning_rate=learning_rate,
+        schedule=schedule,
+        optimiser=optimiser,
+        weight_decay=weight_decay,
+        class_weights=class_weights,
+        epochs=epochs,
+        batch_size=batch_size,
+        validation=validation,
+        patience=patience,
+        seed=seed,
     )
     columns = {"--features": features, "--exclude": exclude, "--categories": categories}
     beside = columns | {"--unseen": unseen, "--test": test, "--test-fraction": test_fraction}
@@ -149,13 +210,20 @@ def fit(
         test_fraction=test_fraction,
         reading=parse_reading(table_format, delimiter, encoding, decimal, loose=False),
     )
+    configuration = None if resume else configure(preset or "default", **given)
+    from trainer.attempt import Saving
     from trainer.example import answer_example
     from trainer.pipeline import make_run
     from trainer.progress import show_epochs
+    from trainer.resuming import describe_start, resume_options
 
+    configuration = configuration or resume_options(out, preset, given)
+    if start := describe_start(out, resume=resume):
+        console.say(start)
     dataset = _read(source, configuration.seed) if source else None
-    with show_epochs(configuration.epochs) as watch:
-        outcome = make_run(out, configuration, dataset, device=device, logdir=logdir, watch=watch)
+    saving = Saving(logdir, resume, checkpoint_every)
+    with advice_to_go_on(), show_epochs(configuration.epochs) as watch:
+        outcome = make_run(out, configuration, dataset, device=device, saving=saving, watch=watch)
     if as_json:
         console.show(console.as_json(_values(outcome, out)))
     elif source is None:
@@ -184,7 +252,7 @@ def _values(outcome: Outcome, out: Path) -> dict[str, object]:
         "test_loss": metrics["test_loss"],
         "rows": int(metrics["train_rows"]),
         "test_rows": int(metrics["test_rows"]),
-        "epochs": outcome.last.epochs,
+        "epochs": int(metrics["epochs"]),
         "seconds": round(outcome.seconds, 6),
         "device": outcome.device.name,
         "run": str(out),
@@ -193,11 +261,13 @@ def _values(outcome: Outcome, out: Path) -> dict[str, object]:
 
 
 def _describe(outcome: Outcome, out: Path) -> str:
-    metrics, last, device = outcome.run.record.metrics, outcome.last, outcome.device
+    metrics, device = outcome.run.record.metrics, outcome.device
     option = "" if out == DEFAULT_RUN else f" --run {shlex.quote(str(out))}"
+    best = f", the best was {metrics['best_epoch']:.0f}" if "best_epoch" in metrics else ""
     return (
-        f"{metrics['train_rows']:,.0f} rows, {last.epochs} epochs: loss {last.loss:.4f}, "
-        f"accuracy {last.accuracy:.1%} of {metrics['test_rows']:,.0f} test rows, "
+        f"{metrics['train_rows']:,.0f} rows, {metrics['epochs']:.0f} epochs{best}: "
+        f"loss {metrics['loss']:.4f}, "
+        f"accuracy {metrics['accuracy']:.1%} of {metrics['test_rows']:,.0f} test rows, "
         f"{outcome.seconds:.2f} s on {device.name} ({device.reason})\n"
         f"run: {out}; next: exporter export{option}"
     )

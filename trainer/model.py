@@ -89,10 +89,21 @@ def fold_standardisation(model: SimpleNet, mean: torch.Tensor, std: torch.Tensor
         A new model of the same shape and dtype.
     """
     folded = copy.deepcopy(model)
-    first = folded.linear_layers()[0]
+    fold_in_place(folded, mean, std)
+    return folded
+
+
+def fold_in_place(model: SimpleNet, mean: torch.Tensor, std: torch.Tensor) -> None:
+    """Do what ``fold_standardisation`` does to the model itself.
+
+    Args:
+        model: changed.
+        mean: ``(n_features,)`` float64.
+        std: ``(n_features,)`` float64, no zeros.
+    """
+    first = model.linear_layers()[0]
     with torch.no_grad():
         weight = first.weight.double() / std.to(first.weight.device)  # (out, n_features)
         bias = first.bias.double() - weight @ mean.to(first.weight.device)  # (out,)
         first.weight.copy_(weight)
         first.bias.copy_(bias)
-    return folded

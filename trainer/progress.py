@@ -11,7 +11,7 @@ from runtime.console import say
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from trainer.fit import Epoch, Watch
+    from trainer.epoch import Epoch, Watch
 
 
 @contextmanager
@@ -42,4 +42,10 @@ def show_epochs(epochs: int) -> Iterator[Watch]:
 
 
 def _figures(epoch: Epoch) -> str:
-    return f"loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.1%}"
+    figures = f"loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.1%}"
+    if epoch.validation is None:
+        return figures
+    best = f"best epoch {epoch.best + 1}"
+    if epoch.patience is not None:
+        best += f", patience {epoch.waited}/{epoch.patience}"
+    return f"{figures}  validation loss {epoch.validation.loss:.4f} ({best})"

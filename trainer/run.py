@@ -3,6 +3,7 @@
     run.json             the RunRecord; the folder's marker
     weights.safetensors  the model's parameters, under the names of its state dict
     rows.safetensors     the first training and test rows, at most MAX_STORED_ROWS of each
+    metrics.jsonl        an object for every epoch (not listed in the record)
     tensorboard/         event files (not listed in the record: they carry clock readings)
 
 The same run gives the same bytes of the three files, in any folder on any day. Reading proves
@@ -49,7 +50,9 @@ class RunRecord(Record, frozen=True):
         configuration: every option of the fit, resolved; no paths.
         seed: of the data, the initial weights and the order of rows.
         data_digest: SHA-256 of all training and test tensors, stored here or not.
-        metrics: by name; ``accuracy``, ``loss``, ``test_loss``, ``train_rows``, ``test_rows``.
+        metrics: by name; ``accuracy``, ``loss``, ``test_loss``, ``train_rows``, ``test_rows``,
+            ``epochs``; where rows were held out, also ``best_epoch``, ``validation_loss`` and
+            ``validation_accuracy``.
         versions: of the packages that trained it.
         files: the other files of the run, by name relative to it.
         check: of the user's own table, where it was one.

@@ -84,7 +84,7 @@ FILES = (
     _file("a JSON array named .csv", b'[{"price": 7.5, "rating": 3}]', "a JSON array"),
     _file("JSON Lines named .csv", b'{"price": 7.5, "rating": 3}\n' * 2, "--format jsonl"),
     _file("a log file named .csv", b"2026-01-01 12:00:00 INFO started\n" * 3, "'price'"),
-    _file("one line of a million letters", b"x" * 1_000_000, "the header is no CSV record"),
+    _file("one line of a million letters", b"x" * 1_000_000, "more than 131,072 characters"),
     _file("an unknown ending", _GOOD, ".dat is no known format", file="table.dat", code=2),
     _file("an ending of Excel", _GOOD, "save the sheet as CSV", file="table.xlsx", code=2),
     DirtyInput("whole file", "no ending", _GOOD, _RIGHT, file="table"),

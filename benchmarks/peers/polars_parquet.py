@@ -1,4 +1,4 @@
-"""Parquet to Parquet in polars; with a column's name, only that is carried through."""
+"""Parquet to Parquet in polars; carries through what --columns names, without it all."""
 
 import sys
 
@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime as ort
 import polars as pl
 
-source, bundle, out, *carried = sys.argv[1:]
+source, bundle, out, *chosen = sys.argv[1:]  # then --columns and their names
 options = ort.SessionOptions()
 options.intra_op_num_threads = 1  # polars has threads of its own
 session = ort.InferenceSession(f"{bundle}/model.onnx", options, providers=["CPUExecutionProvider"])
@@ -19,7 +19,8 @@ def score(table: pl.DataFrame) -> pl.DataFrame:
     label, probabilities = session.run(
         ["label", "probabilities"], {"features": features.to_numpy(order="c")}
     )
-    return table.select(carried).with_columns(
+    return table.select(
+        *carried,
         pl.Series("label", label.astype(np.uint8)).cat.to(label_type),
         pl.Series("probability", np.maximum(probabilities[:, 0], probabilities[:, 1])),
     )
@@ -27,9 +28,9 @@ def score(table: pl.DataFrame) -> pl.DataFrame:
 
 table = pl.scan_parquet(source)
 columns = table.collect_schema()
-if carried:
+carried = chosen[1:] if chosen else columns.names()
+if chosen:
     table = table.select(*carried, "price", "rating")
-carried = carried or columns.names()
 schema = pl.Schema(
     {**{name: columns[name] for name in carried}, "label": label_type, "probability": pl.Float32()}
 )

@@ -1,4 +1,4 @@
-"""Parquet to Parquet in pyarrow; with a column's name, only that is carried through."""
+"""Parquet to Parquet in pyarrow; carries through what --columns names, without it all."""
 
 import sys
 
@@ -7,13 +7,13 @@ import onnxruntime as ort
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-source, bundle, out, *carried = sys.argv[1:]
+source, bundle, out, *chosen = sys.argv[1:]  # then --columns and their names
 options = ort.SessionOptions()
 options.intra_op_num_threads = 1  # pyarrow reads columns in threads of its own
 session = ort.InferenceSession(f"{bundle}/model.onnx", options, providers=["CPUExecutionProvider"])
 names = pa.array(["no", "yes"])
 table = pq.ParquetFile(source)
-carried = carried or table.schema_arrow.names
+carried = chosen[1:] if chosen else table.schema_arrow.names
 wanted = list(dict.fromkeys([*carried, "price", "rating"]))
 schema = pa.schema(
     [

@@ -26,6 +26,7 @@ from exporter.truth.layers import gaps_of, layers_of
 from exporter.truth.measured import measure
 from runtime.errors import SchemaError, UsageError
 from runtime.manifest import Provenance
+from runtime.schema import usable_values
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -81,10 +82,8 @@ class Candidate:
         """Test rows that can be answered, ``(rows, n_inputs)``; none where none are."""
         if self.test is None:
             return np.empty((0, self.schema.n_inputs), np.float32)
-        features, gaps = self.test.features, list(self.schema.gaps)
-        usable = np.isfinite(features)
-        usable[:, gaps] |= np.isnan(features[:, gaps])
-        return features[rows_with_all(usable)]
+        features = self.test.features
+        return features[rows_with_all(usable_values(self.schema, features))]
 
 
 def candidate_of_run(run: Run) -> Candidate:

@@ -8,6 +8,7 @@ for a destination that cannot be one and ``DataError`` when writing fails.
 
 from __future__ import annotations
 
+import io
 import os
 from contextlib import ExitStack, contextmanager
 from typing import IO, TYPE_CHECKING
@@ -23,6 +24,7 @@ from runtime.files.destinations import (
     writing,
 )
 from runtime.files.partials import partial_file
+from runtime.files.patient import PatientFile
 from runtime.files.renames import publish
 from runtime.value import Value
 
@@ -139,6 +141,8 @@ def _open_in_place(path: Path) -> IO[bytes]:
     descriptor = own_descriptor(path)
     try:
         # Opened anew, a file behind /dev/stdout would be emptied, and written from its start.
-        return path.open("wb") if descriptor is None else os.fdopen(os.dup(descriptor), "wb")
+        return io.BufferedWriter(
+            PatientFile(path if descriptor is None else os.dup(descriptor), "wb")
+        )
     except OSError as exc:
         raise UsageError(f"cannot write into {path}: {exc.strerror}") from exc

@@ -11,7 +11,7 @@ import os
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -23,7 +23,7 @@ from runtime.monitoring.monitor import Monitor
 from runtime.scoring.endpoints import WILDCARDS, Sink, open_sinks, refuse_same
 from runtime.scoring.options import DEFAULTS, Options
 from runtime.scoring.score import Job, score_into
-from runtime.tables.stored.formats import stem_of
+from runtime.tables.stored.formats import format_of_name, stem_of
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -52,40 +52,63 @@ def find_tables(source: Path) -> tuple[Path, tuple[Path, ...]]:
     """Find the tables of a folder or pattern.
 
     Args:
-        source: a folder, searched to its depths, or a pattern such as ``in/*.csv``.
+        source: a folder, searched to its depths, links followed, or a pattern such as
+            ``in/*.csv``.
 
     Returns:
         The folder that the output mirrors, and the tables in it by their relative paths, sorted.
-        Hidden files are left out.
+        Hidden files are left out, and marks without an ending such as ``_SUCCESS``.
 
     Raises:
-        DataError: when there are none, or a folder cannot be searched.
+        DataError: when there are none, a folder cannot be searched, or something in it is no
+            file, as a link to nothing or a pipe.
     """
     if source.is_dir():
-        root, found = source, _walk(source)
+        root, found = source, list(_walk(source, frozenset()))
     else:
         root = _fixed_part(source)
         found = [Path(name) for name in glob.glob(str(source), recursive=True)]  # noqa: PTH207 - patterns may be absolute
-        found = [path for path in found if path.is_file()]
+        found = [path for path in found if not path.is_dir()]
     relative = sorted({path.relative_to(root) for path in found})
-    tables = tuple(path for path in relative if not _is_hidden(path))
+    tables = tuple(path for path in relative if not (_is_hidden(path) or _is_mark(path)))
     if not tables:
         raise DataError(f"{source} holds no tables; see --file")
+    for path in tables:
+        _refuse_no_file(root / path)
     return root, tables
 
 
-def _walk(folder: Path) -> list[Path]:
-    """Find the files of a folder; a part that cannot be searched must not pass for empty."""
+def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:
+    """Find what is in a folder; a part that cannot be searched must not pass for empty.
 
-    def refuse(error: OSError) -> NoReturn:
-        raise DataError(f"cannot search {error.filename}: {error.strerror}") from error
+    Args:
+        folder: to search.
+        above: real paths of the folders that led here.
 
-    return [
-        path
-        for place, _, names in os.walk(folder, onerror=refuse)
-        for name in names
-        if (path := Path(place, name)).is_file()
-    ]
+    Yields:
+        Everything but folders. A link that leads back to a folder above gives nothing new.
+    """
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted((entry.is_dir(), entry.name) for entry in entries)
+    except OSError as exc:
+        raise DataError(f"cannot search {exc.filename}: {exc.strerror}") from exc
+    for is_folder, name in found:
+        if is_folder:
+            yield from _walk(folder / name, above | {real})
+        else:
+            yield folder / name
+
+
+def _refuse_no_file(path: Path) -> None:
+    """Refuse what no table can be read from; to pass over it hides loss."""
+    if path.is_file():
+        return
+    what = "a link to nothing" if path.is_symlink() and not path.exists() else "a pipe or device"
+    raise DataError(f"{path} is {what}: remove it, or name the tables alone with --file 'PATTERN'")
 
 
 def score_files(
@@ -108,12 +131,15 @@ def score_files(
         What was done.
 
     Raises:
-        UsageError: when the output is no folder, lies in the input, or would be written twice.
+        UsageError: when the output is no folder, lies in the input, or would be written twice, or
+            a file's ending is that of no table.
         DataError: when there is no table, or one of them cannot be read.
         BadRowsError: when rows of one cannot be scored and ``bad_rows`` is ``fail``.
     """
     source, out = Path(source), Path(out)
     root, tables = find_tables(source)
+    if options.reading.format is None:
+        _refuse_foreign(root, tables)
     _check_places(source, root, out, options)
     places = _plan(root, tables, out, options)
     monitor = Monitor(
@@ -242,6 +268,21 @@ def _wild(pattern: Path) -> Sequence[str]:
     parts = pattern.parts
     first = next((at for at, part in enumerate(parts) if WILDCARDS & set(part)), len(parts))
     return parts[first:]
+
+
+def _refuse_foreign(root: Path, tables: Sequence[Path]) -> None:
+    """Refuse files that are no tables before the first is read; to pass over them hides loss."""
+    for name in tables:
+        try:
+            format_of_name(root / name)
+        except UsageError as exc:
+            example = str(root / "**" / "*.csv")
+            raise UsageError(f"{exc}; or name the tables alone: --file {example!r}") from exc
+
+
+def _is_mark(path: Path) -> bool:
+    """Tell what Spark and its like leave beside tables to say how far they came."""
+    return path.name.startswith("_") and not path.suffix
 
 
 def _is_hidden(path: Path) -> bool:

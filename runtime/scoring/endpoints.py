@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from runtime.errors import DataError, UsageError
 from runtime.files.atomic import STANDARD_STREAM, atomic_files, is_special, writing
+from runtime.files.patient import standard_output
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def open_sinks() -> Iterator[Callable[[Path], Sink]]:
 
         def open_sink(path: Path) -> Sink:
             if path == STANDARD_STREAM:
-                return Sink("standard output", sys.stdout.buffer)
+                return Sink("standard output", standard_output())
             return Sink(str(path), open_file(path))
 
         yield open_sink

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future, ThreadPoolExecutor
 
+_SPARE = 2  # items that wait for a thread while the consumer is busy
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _MOST_THREADS = 8
@@ -26,7 +27,7 @@ def available_processors() -> int:
 def map_ordered(
     work: Callable[[Item], Result], items: Iterable[Item], *, threads: int
 ) -> Iterator[Result]:
-    """Apply ``work`` to each item, at most ``threads + 1`` items ahead of the consumer.
+    """Apply ``work`` to each item, a few items ahead of the consumer.
 
     Args:
         work: called in the threads; should spend its time outside the interpreter's lock.
@@ -46,7 +47,7 @@ def map_ordered(
         try:
             for item in chain(first, stream):
                 pending.append(pool.submit(work, item))
-                if len(pending) > threads:
+                if len(pending) > threads + _SPARE:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()

@@ -8,10 +8,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as kinds
 
-from runtime.tables.arrow import binary_scalar
+from runtime.tables.arrow import binary_scalar, split_bytes, whole_bytes
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+_HEXADECIMAL = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
+# Where the two digits of each byte of a UUID stand: hyphens come after 4, 6, 8 and 10 bytes.
+_UUID_HIGH = np.array([2 * at + sum(at >= cut for cut in (4, 6, 8, 10)) for at in range(16)])
+_UUID_LOW = _UUID_HIGH + 1
 
 
 def join_parts(*parts: pa.Array | pa.Scalar) -> pa.Array:
@@ -63,3 +68,23 @@ def is_list(kind: pa.DataType) -> bool:
         or kinds.is_list_view(kind)
         or kinds.is_large_list_view(kind)
     )
+
+
+def is_uuid(kind: pa.DataType) -> bool:
+    """Say whether values of a type are UUIDs, as DuckDB stores them in Parquet."""
+    return isinstance(kind, pa.BaseExtensionType) and kind.extension_name == "arrow.uuid"
+
+
+def write_uuids(values: pa.Array) -> pa.Array:
+    """Write UUIDs in the 36 characters of RFC 9562: ``(rows,)`` binary, null for null."""
+    import pyarrow.compute as pc
+
+    stored = pc.cast(values.storage, pa.binary())
+    valid = pc.is_valid(stored)
+    whole = pc.fill_null(stored, binary_scalar(bytes(16)))
+    digits = np.frombuffer(whole_bytes(whole), dtype=np.uint8).reshape(-1, 16)
+    text = np.full((len(digits), 36), ord("-"), dtype=np.uint8)
+    text[:, _UUID_HIGH] = _HEXADECIMAL[digits >> 4]
+    text[:, _UUID_LOW] = _HEXADECIMAL[digits & 15]
+    bounds = np.arange(0, text.size + 1, 36, dtype=np.int32)
+    return pc.if_else(valid, split_bytes(text.tobytes(), bounds), pa.nulls(1, pa.binary())[0])

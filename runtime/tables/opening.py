@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from runtime.errors import SchemaError, UsageError
+from runtime.errors import DataError, SchemaError, UsageError
 from runtime.files.atomic import STANDARD_STREAM, writing
 from runtime.scoring.endpoints import open_source, source_name
 from runtime.tables.delimited.csv_reader import CsvReader
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from runtime.scoring.options import Reading
-    from runtime.tables.stored.formats import Kind
+    from runtime.tables.delimited.csv_reader import Source
+    from runtime.tables.stored.formats import Format, Kind
     from runtime.tables.stored.opened import Opened
     from runtime.tables.table import Table
 
@@ -47,23 +49,43 @@ def open_table(source: Path, reading: Reading, wanted: Sequence[str]) -> Iterato
         The table.
 
     Raises:
-        UsageError: when the name's ending is no format.
+        UsageError: when no format is given and the name's ending is none.
         DataError: when it cannot be opened or is no table.
     """
     where = source_name(source)
-    named = None if source == STANDARD_STREAM else format_of_name(source)
+    stored = reading.format
+    if stored is None and source != STANDARD_STREAM:
+        stored = format_of_name(source)
     with open_source(source) as stream:
-        opened = open_stored(
-            stream, reading.format or named, where=where, encoding=reading.encoding
-        )
+        opened = open_stored(stream, stored, where=where, encoding=reading.encoding)
         kind = opened.format.kind
-        if kind in {"csv", "tsv"}:
-            yield _csv_table(opened, reading, wanted, where)
-        elif kind == "jsonl":
-            yield _json_table(opened, wanted, where)
+        if opened.format.is_text:
+            yield _text_table(opened, reading, wanted, where)
         else:
             with _seekable(source, opened, where) as file:
                 yield _arrow_table(file, kind, reading, where)
+
+
+def read_text(
+    stream: Source, stored: Format, reading: Reading, wanted: Sequence[str], *, where: str
+) -> Table:
+    """Read a table of text that is in memory.
+
+    Args:
+        stream: the text, at its beginning.
+        stored: its format, one of text.
+        reading: what else is known of it.
+        wanted: names of columns, by which the delimiter is told.
+        where: name of the table for messages.
+
+    Returns:
+        The table.
+
+    Raises:
+        DataError: when it is no table.
+    """
+    opened = open_stored(stream, stored, where=where, encoding=reading.encoding)
+    return _text_table(opened, reading, wanted, where)
 
 
 def choose_columns(
@@ -95,6 +117,12 @@ def choose_columns(
     return tuple(columns.index(name) for name in wanted)
 
 
+def _text_table(opened: Opened, reading: Reading, wanted: Sequence[str], where: str) -> Table:
+    if opened.format.kind == "jsonl":
+        return _json_table(opened, reading, wanted, where)
+    return _csv_table(opened, reading, wanted, where)
+
+
 def _csv_table(opened: Opened, reading: Reading, wanted: Sequence[str], where: str) -> CsvTable:
     dialect = replace(COMMA, encoding=opened.encoding, decimal=reading.decimal)
     delimiter = reading.delimiter or (_TAB if opened.format.kind == "tsv" else None)
@@ -105,7 +133,7 @@ def _csv_table(opened: Opened, reading: Reading, wanted: Sequence[str], where: s
     return CsvTable(reader, opened.format.kind)
 
 
-def _json_table(opened: Opened, wanted: Sequence[str], where: str) -> Table:
+def _json_table(opened: Opened, reading: Reading, wanted: Sequence[str], where: str) -> Table:
     from runtime.tables.json_lines.json_lines import JsonLinesTable
 
     encoding = opened.encoding
@@ -114,7 +142,7 @@ def _json_table(opened: Opened, wanted: Sequence[str], where: str) -> Table:
             f"{where} is JSON Lines, which is Unicode: --encoding {encoding.name} cannot be; "
             f"convert it first: iconv -f {encoding.name} -t utf-8"
         )
-    table = JsonLinesTable(opened.source, where=where, wanted=wanted)
+    table = JsonLinesTable(opened.source, where=where, wanted=wanted, decimal=reading.decimal)
     if encoding.is_wide:  # its mark says nothing where UTF-8 is written
         table.head = table.head.removeprefix(BOM)
     return table
@@ -136,10 +164,10 @@ def _seekable(source: Path, opened: Opened, where: str) -> Iterator[pa.NativeFil
     import pyarrow as pa
 
     if source != STANDARD_STREAM and source.is_file():
-        with pa.OSFile(str(source)) as file:
+        with pa.OSFile(os.fsencode(source)) as file:  # text that is not UTF-8 it would not take
             yield file
         return
-    with tempfile.TemporaryFile(prefix="onnxferry-") as stored:
+    with _open_spool() as stored:
         while (piece := opened.source.read(_SPOOL)) != b"":
             if piece is None:
                 raise not_waiting(where)
@@ -149,3 +177,15 @@ def _seekable(source: Path, opened: Opened, where: str) -> Iterator[pa.NativeFil
             stored.seek(0)
         with pa.PythonFile(stored, "r") as file:
             yield file
+
+
+def _open_spool() -> IO[bytes]:
+    import tempfile
+
+    try:
+        return tempfile.TemporaryFile(prefix="onnxferry-")
+    except OSError as exc:
+        raise DataError(
+            f"cannot make a temporary file for what comes through a pipe: {exc.strerror}; "
+            "make room, name a folder in TMPDIR, or give the table as a file"
+        ) from exc

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from runtime.tables.arrow_text import is_text
+from runtime.tables.arrow_text import is_text, is_uuid, write_uuids
 
 
 def cell_texts(column: pa.Array) -> pa.Array:
@@ -29,6 +29,8 @@ def as_text(column: pa.Array) -> pa.Array:
     kind = column.type
     if pa.types.is_binary(kind):
         return column
+    if is_uuid(kind):
+        return write_uuids(column)
     if isinstance(kind, pa.BaseExtensionType):
         return as_text(column.storage)
     if is_text(kind):

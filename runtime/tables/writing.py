@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from runtime.errors import UsageError
 from runtime.files.atomic import STANDARD_STREAM, writing
+from runtime.scoring.answers import LABEL
 from runtime.scoring.endpoints import Sink
 from runtime.tables.delimited.csv_output import CsvAppend, CsvOutput
 from runtime.tables.delimited.csv_table import CsvTable
@@ -40,13 +42,41 @@ def choose_format(out: Path, table: Table, options: Options) -> Format:
         and CSV for a table of another kind.
 
     Raises:
-        UsageError: when the name's ending is no format.
+        UsageError: when no format is asked for and the name's ending is none.
     """
-    named = None if out == STANDARD_STREAM else format_of_name(out)
-    chosen = options.out_format or named
-    if chosen:
-        return chosen
+    if options.out_format:
+        return options.out_format
+    named = None if out == STANDARD_STREAM else format_of_name(out, option="--out-format")
+    if named:
+        return named
     return Format(table.kind if table.kind in {"csv", "tsv", "jsonl"} else "csv")
+
+
+def refuse_idle(table: Table, stored: Format, options: Options) -> None:
+    """Refuse options of text where there is none, rather than pass over them.
+
+    Args:
+        table: that is scored.
+        stored: format of the output.
+        options: of the scoring.
+
+    Raises:
+        UsageError: when one of them can change nothing.
+    """
+    reading, delimited = options.reading, {"csv", "tsv"}
+    if reading.encoding and table.kind in {"parquet", "arrow"}:
+        raise UsageError(f"--encoding is for text, and the table is {table.kind}: leave it out")
+    if reading.delimiter and not delimited & {table.kind, stored.kind}:
+        raise UsageError(
+            f"--delimiter is for delimited text, and the table is {table.kind}: leave it out"
+        )
+
+
+def choose_listing(table: Table) -> Dialect:
+    """Choose how a table's bad rows are listed: with commas, in the encoding of their text."""
+    if isinstance(table, CsvTable):
+        return replace(COMMA, encoding=table.header.dialect.encoding)
+    return COMMA
 
 
 @contextmanager
@@ -130,12 +160,7 @@ def _arrow_output(
 ) -> ArrowOutput:
     import pyarrow as pa
 
-    from runtime.tables.columnar.arrow_output import (
-        ArrowOutput,
-        IpcWriter,
-        ParquetWriter,
-        output_schema,
-    )
+    from runtime.tables.columnar.arrow_output import ArrowOutput, output_schema
     from runtime.tables.columnar.arrow_table import ArrowTable
 
     typed = table if isinstance(table, ArrowTable) else None
@@ -144,7 +169,12 @@ def _arrow_output(
         for at in carried
     ]
     schema = output_schema(fields, columns.fields, typed.schema.metadata if typed else None)
-    if kind == "parquet":
-        metadata = typed.parquet_metadata if typed else None
-        return ArrowOutput(sink, ParquetWriter(sink, schema, metadata), schema, carried)
-    return ArrowOutput(sink, IpcWriter(sink, schema), schema, carried)
+    if kind == "arrow":
+        from runtime.tables.columnar.ipc_writer import IpcWriter
+
+        return ArrowOutput(sink, IpcWriter(sink, schema), carried)
+    from runtime.tables.columnar.parquet_writer import ParquetWriter
+
+    labels = [field.name for field in columns.fields if field.type == LABEL]
+    metadata = typed.parquet_metadata if typed else None
+    return ArrowOutput(sink, ParquetWriter(sink, schema, labels, metadata), carried)

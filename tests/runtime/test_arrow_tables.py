@@ -9,6 +9,7 @@ import os
 import random
 import tempfile
 import threading
+import uuid
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -321,6 +322,43 @@ def test_standard_input_may_be_typed(
     assert done.stdout.count(b"\n") == 1001
 
 
+def test_a_name_may_be_any_bytes(run_command: Run, bundle: Path, tmp_path: Path) -> None:
+    """Names of files are bytes, which may be no UTF-8."""
+    source = save(products(), tmp_path / "in.parquet")
+    strange = source.rename(os.fsdecode(bytes(tmp_path) + b"/\xff.parquet"))
+    done = run_command("predict", "--bundle", bundle, "--file", strange, "--out", "out.parquet")
+    assert done.returncode == 0, done.stderr
+    assert load(tmp_path / "out.parquet").num_rows == 3
+
+
+def test_uuids_are_written_as_they_are_read(predictor: Predictor, tmp_path: Path) -> None:
+    """DuckDB stores keys so; in text they are the digits that people know, not 16 bytes."""
+    keys = [uuid.UUID("00112233-4455-6677-8899-aabbccddeeff"), None, uuid.UUID(int=2**128 - 1)]
+    stored = [key and key.bytes for key in keys]
+    column = pa.ExtensionArray.from_storage(pa.uuid(), pa.array(stored, pa.binary(16)))
+    source = save(products(key=column), tmp_path / "in.parquet")
+    score_file(predictor, source, tmp_path / "out.csv")
+    score_file(predictor, source, tmp_path / "out.jsonl")
+    rows = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
+    assert [row["key"] for row in rows] == [str(key or "") for key in keys]
+    lines = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert [json.loads(line)["key"] for line in lines] == [key and str(key) for key in keys]
+
+
+def test_nowhere_to_put_a_stream_aside_is_said(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a folder for temporary files, as on a disk that is full, the way out is named."""
+    data = save(products(), tmp_path / "in.parquet").read_bytes()
+    os.mkfifo(tmp_path / "pipe")
+    feeding = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(data,))
+    feeding.start()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(DataError, match=r"cannot make a temporary file .*TMPDIR"):
+        score_file(predictor, tmp_path / "pipe", tmp_path / "out.csv")
+    feeding.join(timeout=60)
+
+
 def test_no_room_to_put_a_stream_aside_is_said(
     predictor: Predictor,
     tmp_path: Path,
@@ -414,8 +452,9 @@ def test_words_that_are_views_become_text(predictor: Predictor, tmp_path: Path, 
     [
         pa.array([(1, 2, 3)] * 3, pa.month_day_nano_interval()),
         pa.array([2**62, 0, 0], pa.timestamp("s")),
+        pa.array([Decimal(100), Decimal(200), None], pa.decimal128(5, -2)),
     ],
-    ids=["a type", "a value"],
+    ids=["a type", "a value", "a scale"],
 )
 def test_what_parquet_does_not_have_is_said(
     predictor: Predictor, tmp_path: Path, values: pa.Array

@@ -14,7 +14,7 @@ import pytest
 from runtime.errors import BadRowsError, DataError, UsageError
 from runtime.scoring.batch import find_tables, score_files
 from runtime.scoring.endpoints import is_many
-from runtime.scoring.options import Options
+from runtime.scoring.options import Options, Reading
 from runtime.scoring.score import score_file
 from runtime.tables.stored.formats import parse_format
 
@@ -217,6 +217,35 @@ def test_what_is_no_table_is_said(predictor: Predictor, folder: Path) -> None:
         score_files(predictor, folder, "out")
 
 
+def test_a_file_that_is_no_table_is_named_at_once(predictor: Predictor, folder: Path) -> None:
+    """Passing over it could lose a table; the message says how to name the tables alone."""
+    fill(folder, "notes.md")
+    with pytest.raises(UsageError, match=r"notes\.md: .*'in/\*\*/\*\.csv'"):
+        score_files(predictor, "in", "out")
+    assert not Path("out").exists()
+
+
+def test_a_format_that_is_given_needs_no_ending(predictor: Predictor, folder: Path) -> None:
+    """What a name does not tell, options do, for one table and for many."""
+    fill(folder / "new", "x.2026", "y.md")
+    csv = parse_format("csv")
+    options = Options(reading=Reading(format=csv), out_format=csv)
+    score_files(predictor, "in/new", "out", options)
+    assert files(Path("out")) == ["x.2026.csv", "y.md.csv"]
+    score_file(predictor, "in/new/y.md", "alone.2026", options)
+    assert Path("alone.2026").read_bytes() == Path("out/y.md.csv").read_bytes()
+    with pytest.raises(UsageError, match=r"alone\.2026: .* --out-format"):
+        score_file(predictor, "in/new/y.md", "alone.2026", Options(reading=Reading(format=csv)))
+
+
+def test_marks_are_no_tables(predictor: Predictor, folder: Path) -> None:
+    """Spark leaves an empty file beside its tables to say that they are complete."""
+    fill(folder, "_SUCCESS", data=b"")
+    fill(folder, "_a.csv")
+    score_files(predictor, "in", "out")
+    assert files(Path("out")) == sorted([*ALL, "_a.csv"])
+
+
 def test_bad_rows_are_listed_beside_each_output(predictor: Predictor, folder: Path) -> None:
     """Every table has its own list; the total says where they are."""
     (folder / "deep" / "d.csv").write_bytes(b"price,rating\n1,2\n,3\n")
@@ -294,3 +323,33 @@ def test_the_command_scores_a_folder(run_command: Run, bundle: Path, folder: Pat
         assert (done.returncode, done.stderr.count(b"\n")) == (2, 1), done.stderr
     assert (folder / "a.csv").read_bytes() == ROWS + b"x,1\n"
     assert not Path("o2").exists()
+
+
+def test_links_to_folders_are_followed(folder: Path, predictor: Predictor) -> None:
+    """Tables behind a link are tables of the folder; a link that leads back adds none."""
+    fill(Path("elsewhere"), "x.csv", "sub/y.csv")
+    (folder / "linked").symlink_to(Path("elsewhere").resolve())
+    Path("elsewhere", "back").symlink_to(folder)
+    (folder / "deep" / "up").symlink_to(folder)
+    more = ["linked/sub/y.csv", "linked/x.csv"]
+    assert [str(path) for path in find_tables(Path("in"))[1]] == [*ALL, *more]
+    score_files(predictor, "in", "out")
+    assert files(Path("out")) == [*ALL, *more]
+
+
+@pytest.mark.parametrize("source", ["in", "in/*.csv"])
+def test_what_is_no_file_is_not_passed_over(folder: Path, source: str) -> None:
+    """A link to nothing and a pipe are no tables, and may be meant to be: nothing is scored."""
+    (folder / "gone.csv").symlink_to("nowhere.csv")
+    with pytest.raises(DataError, match=r"in/gone.csv is a link to nothing: remove it"):
+        find_tables(Path(source))
+    (folder / "gone.csv").unlink()
+    os.mkfifo(folder / "pipe.csv")
+    with pytest.raises(DataError, match=r"in/pipe.csv is a pipe or device"):
+        find_tables(Path(source))
+
+
+def test_hidden_links_to_nothing_are_hidden(folder: Path) -> None:
+    """Editors lock files by such links; what is hidden is left out, whatever it is."""
+    (folder / ".#a.csv").symlink_to("somebody@host")
+    assert [str(path) for path in find_tables(Path("in"))[1]] == ALL

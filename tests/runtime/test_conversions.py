@@ -208,7 +208,7 @@ def test_bad_rows_stay_in_place_in_every_format(
 
 
 @pytest.mark.parametrize("out", ["csv", "tsv", "jsonl", "parquet", "arrow"])
-@pytest.mark.parametrize("kind", ["csv", "tsv", "parquet", "arrow"])
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet", "arrow"])
 def test_decimal_commas_are_read_wherever_numbers_are_text(
     predictor: Predictor, tmp_path: Path, kind: str, out: str
 ) -> None:

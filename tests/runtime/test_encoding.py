@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from pyarrow import feather, parquet
 
 from runtime.encoding import PLAIN, UNSEEN, Encoder
-from runtime.schema import Feature, OneHot, Schema
+from runtime.errors import RequestError
+from runtime.schema import Feature, OneHot, Schema, usable_values
 from runtime.scoring.options import Reading
+from runtime.serving.models.screening import Screen
 from runtime.tables.cells import MISSING, NOT_A_NUMBER, NOT_FINITE, UNDECODABLE
 from runtime.tables.delimited.dialect import COMMA
 from runtime.tables.opening import open_table
@@ -294,3 +296,16 @@ def test_a_bad_number_is_no_gap(tmp_path: Path, cell: str) -> None:
     assert [row.record for row in parsed.bad] == [2]
     assert parsed.features[:, 1].tolist() == [1, 3, 4]
     assert np.isnan(parsed.features[1:, 0]).all()
+
+
+def test_nan_is_usable_in_a_gap_alone() -> None:
+    """Infinities never are, nor is NaN where training had no gaps."""
+    schema = schema_of(gap("x"), Feature("z", 0, 1))
+    inputs = np.array([[1, 2], [np.nan, 2], [1, np.nan], [np.inf, 2]], np.float32)
+    expected = [[True, True], [True, True], [True, False], [False, True]]
+    assert usable_values(schema, inputs).tolist() == expected
+    screen = Screen(schema)
+    screen.check(inputs[:2])
+    for row, column in ((2, "z"), (3, "x")):
+        with pytest.raises(RequestError, match=f"column '{column}'"):
+            screen.check(inputs[row : row + 1])

@@ -46,6 +46,23 @@ def read(
     return numbers, [row for part in parsed for row in part.bad]
 
 
+def test_a_decimal_comma_is_that_of_strings() -> None:
+    """JSON's own numbers have a point whatever is given; a string has the sign that is given."""
+    values = ["7,5", 7.5, "7.5", "1e39", "-1,5e39", 2, ",5", None, "6,5 kg", "7,5"]
+    data = "".join(json.dumps({"x": value}) + "\n" for value in values).encode()
+    table = JsonLinesTable(io.BytesIO(data), where="t.jsonl", wanted=["x"], decimal=",")
+    (block,) = table.blocks(())
+    parsed = block.parse([0])
+    assert parsed.features[:, 0].tolist() == [7.5, 7.5, 2, 0.5, 7.5]
+    assert [(row.record, row.reason) for row in parsed.bad] == [
+        (3, "not a number"),
+        (4, "out of float32's range"),
+        (5, "out of float32's range"),
+        (8, "missing value"),
+        (9, "not a number"),
+    ]
+
+
 def test_a_table_is_what_scoring_asks_for() -> None:
     """The table and its blocks fit the contract of every format."""
     table: Table = open_table(GOOD)

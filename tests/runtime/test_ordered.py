@@ -46,7 +46,7 @@ def test_items_are_read_only_a_little_ahead(threads: int) -> None:
     results = map_ordered(abs, items(), threads=threads)
     for expected in range(50):
         assert next(results) == expected
-        assert taken <= expected + threads + 1
+        assert taken <= expected + threads + 3
     results.close()  # type: ignore[attr-defined]  # it is a generator
     assert taken < 60
 
@@ -65,7 +65,7 @@ def test_an_error_is_raised_in_its_items_place() -> None:
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="three"):
         next(results)
-    assert max(begun) <= 6
+    assert max(begun) <= 8
 
 
 def test_an_error_of_the_source_comes_out() -> None:

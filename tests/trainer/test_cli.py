@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -63,27 +62,6 @@ def check_json(done: subprocess.CompletedProcess[str], metrics: Mapping[str, flo
         "epochs": 10,
         "run": "mine",
     }
-
-
-def test_an_interrupted_fit_leaves_nothing(tmp_path: Path, environment: Mapping[str, str]) -> None:
-    """Ctrl-C in the middle of a fit: exit 130, no folder, no traceback."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "trainer", "fit", "--epochs", "100000"],
-        cwd=tmp_path,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        assert process.stderr is not None
-        assert process.stderr.readline().startswith("epoch 1/100000")
-        assert len(list((tmp_path / "artifacts").iterdir())) == 1
-        process.send_signal(signal.SIGINT)
-        _, rest = process.communicate()
-    assert process.returncode == 130
-    assert "Traceback" not in rest
-    assert list((tmp_path / "artifacts").iterdir()) == []
 
 
 def test_a_sample_is_written_whole_and_counted(trainer: Trainer, tmp_path: Path) -> None:

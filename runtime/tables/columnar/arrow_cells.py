@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from runtime.encoding import read_gaps
 from runtime.errors import SchemaError
 from runtime.tables.arrow import number_scalar
-from runtime.tables.cells import MISSING, NOT_FINITE, OUT_OF_RANGE
+from runtime.tables.cells import MISSING, NOT_FINITE, OUT_OF_RANGE, parse_numbers
 from runtime.tables.table import Fault
 from runtime.tables.text_cells import cell_texts
 
@@ -96,7 +96,8 @@ def _as_numbers(column: pa.Array, at: int, encoder: Encoder, decimal: Decimal) -
     """Read one column: NaN where there is no number."""
     column = _as_bytes(column)
     if pa.types.is_binary(column.type):
-        return encoder.parse(at, pa.chunked_array([column]), decimal)
+        numbers = parse_numbers(pa.chunked_array([column]), decimal)
+        return encoder.pair(at, numbers, column)
     numbers = column.cast(pa.float64(), safe=False)
     if encoder.takes_missing(at):
         return read_gaps(numbers)

@@ -230,7 +230,10 @@ class CsvReader:
         try:
             names = split_record(decoded, self._dialect.delimiter)
         except csv.Error as exc:
-            raise DataError(f"{self._where}: the header is no CSV record: {exc}") from exc
+            raise DataError(  # the one thing that Python's reader refuses
+                f"{self._where}: a column's name has more than {csv.field_size_limit():,} "
+                "characters; is this a table with a line of column names?"
+            ) from exc
         if not any(names):
             raise DataError(f"{self._where} has no column names in its first line")
         return tuple(names)

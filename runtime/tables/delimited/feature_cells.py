@@ -20,6 +20,7 @@ from runtime.tables.arrow import (
     float64_values,
     whole_bytes,
 )
+from runtime.tables.cells import parse_numbers
 from runtime.tables.delimited.records import count_lines, find_delimiters
 from runtime.tables.stored.encodings import UTF_8
 from runtime.tables.table import BadRow, Fault, Parsed
@@ -163,7 +164,7 @@ def _parse_dirty(
         [
             _read_texts(column, block.dialect)
             if encoder.reads_text(at)
-            else encoder.parse(at, column, block.dialect.decimal)
+            else encoder.pair(at, parse_numbers(column, block.dialect.decimal), column)
             for at, column in enumerate(cells)
         ]
     )

@@ -1,6 +1,7 @@
 """A block of JSON records: its feature cells, its bad records, its cells for other formats.
 
-A number is a JSON number, or a string that holds one by the rules of a CSV cell (``cells``). A
+A number is a JSON number, or a string that holds one by the rules of a CSV cell (``cells``); the
+decimal sign that was given is that of strings, since JSON has its own. A
 record is bad when it is no JSON object, or when a feature is null, not there, there twice or no
 number; what else stands in it may be anything that JSON knows, and the constants of Python's.
 """
@@ -13,26 +14,30 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec.structs import replace
 
 from runtime.encoding import PLAIN
 from runtime.errors import DataError
-from runtime.tables.arrow import binary_scalar, split_bytes
+from runtime.tables.arrow import binary_scalar, bool_scalar, split_bytes
 from runtime.tables.arrow_text import as_text
+from runtime.tables.cells import parse_numbers
 from runtime.tables.delimited.dialect import COMMA
 from runtime.tables.delimited.records import count_lines
 from runtime.tables.json_lines.json_cells import Tokens, read_clean, read_contents, read_tokens
 from runtime.tables.table import BadRow, Fault, Parsed
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
+    from runtime.choices import Decimal
     from runtime.encoding import Encoder
     from runtime.tables.json_lines.lines import Positions
 
 TWICE = "key occurs twice"
-_NULL = b"null"
+_NULL, _QUOTE = b"null", b'"'
 
 
 @dataclass(slots=True)
@@ -51,6 +56,7 @@ class JsonBlock:
         first_line: number of the line with which ``data`` begins, counted from 1.
         columns: of the table.
         where: name of the table for messages.
+        decimal: the sign before a fraction in strings.
         objects: ``(records,)`` bool, which of them are JSON objects; None until it is known.
     """
 
@@ -62,6 +68,7 @@ class JsonBlock:
     first_line: int
     columns: tuple[str, ...]
     where: str
+    decimal: Decimal = "."
     objects: npt.NDArray[np.bool_] | None = field(default=None, compare=False)
 
     def __len__(self) -> int:
@@ -87,17 +94,25 @@ class JsonBlock:
         contents = [read_contents(_without_nulls(column)) for column in tokens.columns]
         encoded = encoder.encode(
             [
-                column if encoder.reads_text(at) else encoder.parse(at, _filled(column))
-                for at, column in enumerate(contents)
+                content
+                if encoder.reads_text(at)
+                else encoder.pair(at, _read_numbers(token, content, self.decimal), content)
+                for at, (token, content) in enumerate(zip(tokens.columns, contents, strict=True))
             ]
         )
         matrix, usable = encoded.matrix, encoded.usable
         for index, repeated in tokens.repeated.items():
             usable[index] &= [key not in repeated for key in keys]
         good: npt.NDArray[np.bool_] = np.logical_and.reduce(usable, axis=1)
+
+        def first_bad(index: int) -> _Cell:
+            at = int(np.argmin(usable[index]))
+            token, content = tokens.columns[at][index].as_py(), contents[at][index].as_py()
+            return _Cell(index, at, keys[at], token, content)
+
         faults = {
             index: tokens.faults.get(index)
-            or _bad_cell(tokens, index, keys, int(np.argmin(usable[index])), contents, encoder)
+            or _bad_cell(first_bad(index), tokens, encoder, self.decimal)
             for index in np.flatnonzero(~good).tolist()
         }
         if not faults:  # good, yet not plainly so
@@ -159,22 +174,36 @@ def _without_nulls(tokens: pa.Array) -> pa.Array:
     return pc.if_else(pc.equal(tokens, binary_scalar(_NULL)), pa.nulls(1, pa.binary())[0], tokens)
 
 
-def _filled(contents: pa.Array) -> pa.ChunkedArray:
-    return pa.chunked_array([pc.fill_null(contents, binary_scalar(b""))])
+def _read_numbers(
+    tokens: pa.Array, contents: pa.Array, decimal: Decimal
+) -> npt.NDArray[np.float64]:
+    """Read values as ``(records,)`` float64; NaN for what is no number."""
+    nothing = binary_scalar(b"")
+    cells = pa.chunked_array([pc.fill_null(contents, nothing)])
+    if decimal == ".":
+        return parse_numbers(cells)
+    in_quotes = pc.fill_null(pc.starts_with(tokens, _QUOTE), bool_scalar(False))
+    texts = parse_numbers(pc.if_else(in_quotes, cells, nothing), decimal)
+    numbers = parse_numbers(pc.if_else(in_quotes, nothing, cells))
+    return np.where(np.isnan(texts), numbers, texts)
 
 
-def _bad_cell(
-    tokens: Tokens,
-    index: int,
-    keys: Sequence[str],
-    at: int,
-    contents: Sequence[pa.Array],
-    encoder: Encoder,
-) -> Fault:
+class _Cell(Value, frozen=True):
+    """A feature's cell: the record and the feature by position, JSON text and content."""
+
+    index: int
+    at: int
+    key: str
+    token: bytes | None
+    content: bytes | None
+
+
+def _bad_cell(cell: _Cell, tokens: Tokens, encoder: Encoder, decimal: Decimal) -> Fault:
     """Say why a record's first bad feature has no place in a model."""
-    token, content = tokens.columns[at][index].as_py(), contents[at][index].as_py()
-    value = (token if content is None else content) or b""
+    value = (cell.token if cell.content is None else cell.content) or b""
     told = value.decode(errors="backslashreplace")
-    if keys[at] in tokens.repeated.get(index, ()):
-        return Fault(TWICE, keys[at], told)
-    return Fault(encoder.why_bad(at, content, COMMA), keys[at], told)
+    if cell.key in tokens.repeated.get(cell.index, ()):
+        return Fault(TWICE, cell.key, told)
+    in_text = cell.token is not None and cell.token.startswith(_QUOTE)
+    dialect = replace(COMMA, decimal=decimal) if in_text else COMMA
+    return Fault(encoder.why_bad(cell.at, cell.content, dialect), cell.key, told)

@@ -22,7 +22,7 @@ from runtime.tables.arrow import (
     number_scalar,
     whole_bytes,
 )
-from runtime.tables.arrow_text import counts_of, is_list, is_text, join_parts
+from runtime.tables.arrow_text import counts_of, is_list, is_text, is_uuid, join_parts, write_uuids
 from runtime.tables.json_lines.json_keys import encode_text
 from runtime.tables.text_cells import plain_text
 
@@ -70,6 +70,8 @@ def encode_values(values: pa.Array) -> pa.Array:
 def _encode_present(values: pa.Array) -> pa.Array:  # noqa: C901, PLR0911 - one way a kind
     """Write values; what is written for a null means nothing."""
     kind = values.type
+    if is_uuid(kind):
+        return _wrap(_QUOTE, write_uuids(values), _QUOTE)
     if isinstance(kind, pa.BaseExtensionType):
         return _encode_present(values.storage)
     if kinds.is_null(kind):

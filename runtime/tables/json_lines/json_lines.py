@@ -24,6 +24,7 @@ from runtime.tables.table import Fault
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from runtime.choices import Decimal
     from runtime.tables.delimited.csv_reader import Source
     from runtime.tables.stored.formats import Kind
 
@@ -41,7 +42,13 @@ class JsonLinesTable:
     """
 
     def __init__(
-        self, stream: Source, *, where: str, wanted: Sequence[str], block_size: int = BLOCK_SIZE
+        self,
+        stream: Source,
+        *,
+        where: str,
+        wanted: Sequence[str],
+        block_size: int = BLOCK_SIZE,
+        decimal: Decimal = ".",
     ) -> None:
         """Read the first block.
 
@@ -50,13 +57,14 @@ class JsonLinesTable:
             where: name of the table for messages.
             wanted: keys that matter; those alone are looked for when the file is no table.
             block_size: bytes asked for in one read.
+            decimal: the sign before a fraction in strings.
 
         Raises:
             DataError: when there are no records, or none of the first ones has a key.
         """
         self.kind: Kind = "jsonl"
         self._stream = PeekedSource(stream, where=where)
-        self._where, self._block_size = where, block_size
+        self._where, self._block_size, self._decimal = where, block_size, decimal
         self.columns: tuple[str, ...] = ()
         self.head = self.tail = b""
         self._blocks = self._read_blocks()
@@ -135,6 +143,7 @@ class JsonLinesTable:
             first_line=line,
             columns=self.columns,
             where=self._where,
+            decimal=self._decimal,
         )
 
     def _find_columns(self, first: JsonBlock, wanted: Sequence[str]) -> tuple[str, ...]:

@@ -98,11 +98,12 @@ def parse_format(text: str) -> Format:
     return Format(_KINDS[kind], _COMPRESSIONS.get(compression))
 
 
-def format_of_name(path: Path) -> Format | None:
+def format_of_name(path: Path, *, option: str = "--format") -> Format | None:
     """Tell a format from a file's name.
 
     Args:
         path: the file; it need not exist.
+        option: that says what no name tells, for messages: ``--format`` of a table that is read.
 
     Returns:
         The format; None for a name without an ending and for a device or pipe with a strange
@@ -120,7 +121,8 @@ def format_of_name(path: Path) -> Format | None:
         return Format("csv", compression)
     if not rest or _is_special(path):
         return None
-    advice = _FOREIGN.get(rest[-1], f"say what it is with --format: {_choices()}")
+    advice = _FOREIGN.get(rest[-1]) if option == "--format" else None
+    advice = advice or f"say what it is with {option}: {_choices()}"
     raise UsageError(f"{path}: the ending .{rest[-1]} is no known format; {advice}")
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from runtime.errors import BadRowsError, DataError, SchemaError
+from runtime.scoring.options import Reading
 from trainer.table.dataset import read_dataset
 from trainer.table.source import TableSource
 
@@ -248,3 +249,16 @@ def test_a_column_without_a_number_to_learn_from_is_refused(save: Save) -> None:
     columns["x"][int(chosen[0, 0])] = 5
     with pytest.raises(SchemaError, match=r"column 'x' has no number .* --exclude x"):
         read_dataset(TableSource(save("t.csv", columns), "y"), seed=1)
+
+
+def test_decimal_commas_are_numbers_where_told_so(tmp_path: Path) -> None:
+    """In delimited text and in the texts of JSON; JSON's own numbers keep their point."""
+    reading = Reading(decimal=",")
+    (tmp_path / "t.csv").write_text("x;z;y\n" + "1,5;2,25;a\n3,5;4,25;b\n" * 4)
+    lines = '{"x":"1,5","z":2.25,"y":"a"}\n{"x":"3,5","z":4.25,"y":"b"}\n' * 4
+    (tmp_path / "t.jsonl").write_text(lines)
+    for name in ("t.csv", "t.jsonl"):
+        dataset = read_dataset(TableSource(tmp_path / name, "y", reading=reading), seed=1)
+        assert dataset.schema.inputs == ("x", "z")
+        rows = {tuple(row) for row in dataset.rows.train_features.tolist()}
+        assert rows == {(1.5, 2.25), (3.5, 4.25)}

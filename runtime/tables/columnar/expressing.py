@@ -1,0 +1,28 @@
+"""What a format cannot hold, in our words."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from runtime.errors import DataError
+from runtime.tables.columnar.arrow_table import reason_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def expressing(name: str) -> Iterator[None]:
+    """Say which types or values a format does not have."""
+    try:
+        yield
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid, OSError) as exc:
+        if isinstance(exc, OSError) and exc.errno is not None:
+            raise  # of the system; without a number it is Arrow that says so
+        raise DataError(
+            f"cannot write {name}: {reason_of(exc)}; leave such columns out with --columns, "
+            "or choose another --out-format"
+        ) from exc

@@ -1,0 +1,94 @@
+"""Outputs that take little at a time."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from runtime.errors import UsageError
+from runtime.files.patient import PatientFile, standard_output
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROWS = 20_000
+TABLE = b"price,rating\n" + b"1.5,2.5\n" * ROWS
+
+
+@pytest.fixture
+def command(bundle: Path, tmp_path: Path) -> list[str]:
+    """Score a table of which the answers are more than a pipe holds."""
+    (tmp_path / "in.csv").write_bytes(TABLE)
+    command = [sys.executable, "-m", "runtime", "predict", "--bundle", str(bundle)]
+    return [*command, "--file", "in.csv", "--out-format", "jsonl"]
+
+
+@pytest.mark.parametrize("out", ["-", "/dev/stdout"])
+@pytest.mark.parametrize("buffering", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "not"])
+def test_a_full_pipe_that_does_not_block_is_waited_for(
+    command: list[str],
+    environment: dict[str, str],
+    tmp_path: Path,
+    out: str,
+    buffering: dict[str, str],
+) -> None:
+    """A non-blocking pipe takes a part of a write: no row is lost there."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with subprocess.Popen(
+        [*command, "--out", out],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env={**environment, **buffering},
+    ) as process:
+        os.close(writer)
+        with os.fdopen(reader, "rb") as stream:
+            lines = stream.read().splitlines()
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert len(lines) == ROWS
+
+
+def test_the_last_bytes_of_a_disk_are_no_success(
+    command: list[str], environment: dict[str, str], tmp_path: Path
+) -> None:
+    """A disk that takes a part of the last write is full, however Python buffers."""
+    done = subprocess.run(
+        ["bash", "-c", 'ulimit -f 64; "$@" > out.jsonl', "bash", *command],
+        capture_output=True,
+        cwd=tmp_path,
+        env={**environment, "PYTHONUNBUFFERED": "1"},
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert b"cannot write standard output" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_everything_is_written_to_a_pipe_that_does_not_block() -> None:
+    """``write`` returns when the reader has taken, or can take, all of it."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    data = os.urandom(1 << 20)
+    with PatientFile(writer, "wb") as stream, os.fdopen(reader, "rb") as back:
+        found: list[bytes] = []
+        thread = threading.Thread(target=lambda: found.append(back.read(len(data))))
+        thread.start()
+        assert stream.write(data) == len(data)
+        thread.join()
+    assert found == [data]
+
+
+def test_text_alone_takes_no_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where standard output is text alone, as in a notebook, the message says what to do."""
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    with pytest.raises(UsageError, match="give the name of a file"):
+        standard_output()
