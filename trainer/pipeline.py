@@ -26,6 +26,7 @@ from trainer.checkpoint import Fit, read_record
 from trainer.data import Dataset, synthetic_products
 from trainer.device import Device, choose_device
 from trainer.epoch import Watch, look_away
+from trainer.gaps import fill_gaps
 from trainer.journals import METRICS, TENSORBOARD
 from trainer.judging import evaluate_rows
 from trainer.run import FORMAT, RECORD, Run, RunRecord, load_run, save_run
@@ -92,6 +93,7 @@ def make_run(
     _check_apart(out, saving.logdir)
     chosen = choose_device(device)
     dataset = dataset or synthetic_products(configuration.seed)
+    filled = fill_gaps(dataset)
     this = _identify(dataset, configuration, chosen)
     run = _find_finished(out, this) if saving.resume else None
     if run is not None:
@@ -99,13 +101,13 @@ def make_run(
     else:
         with unfinished_folder(out) as work:
             with atomic_folder(out, marker=RECORD) as folder:
-                attempt = Attempt(work, dataset, configuration, chosen.name, saving)
+                attempt = Attempt(work, filled.dataset, configuration, chosen.name, saving)
                 this, fitted = attempt.make(this, watch)
                 _copy_journals(work, folder)
                 evaluation = evaluate_rows(fitted.model, dataset)
                 (folder / EVALUATION).write_bytes(to_json(evaluation))
                 record = _describe(this, dataset, fitted)
-                run = save_run(folder, Run(record, fitted.model, dataset.rows))
+                run = save_run(folder, Run(record, filled.finish(fitted.model), dataset.rows))
             discard(work)
     return Outcome(run, evaluation, chosen, dataset.seconds + time.perf_counter() - start)
 

@@ -24,7 +24,8 @@ from safetensors.torch import save
 from runtime.bundle import digest
 from runtime.manifest import File, Record, Scalar, parse_record, to_json
 from runtime.schema import Schema
-from trainer.model import SimpleNet
+from trainer.imputation import FILLS, Imputation
+from trainer.model import SimpleNet, fill_first
 from trainer.stored import Shapes, check_tensors, damaged, read_file, read_tensors
 from trainer.table.check import DataCheck
 
@@ -166,14 +167,20 @@ def load_run(path: Path) -> Run:
 
 
 def _build_model(record: RunRecord, weights: dict[str, torch.Tensor], *, where: Path) -> SimpleNet:
-    widths = (record.schema.n_inputs, *record.hidden, record.schema.n_classes)
+    schema, gaps = record.schema, record.schema.gaps
+    widths = (schema.n_inputs + len(gaps), *record.hidden, schema.n_classes)
     shapes: Shapes = {}
     for position, (fan_in, fan_out) in enumerate(pairwise(widths)):
         shapes[f"layers.{2 * position}.weight"] = (fan_out, fan_in)
         shapes[f"layers.{2 * position}.bias"] = (fan_out,)
-    check_tensors(weights, shapes, dict.fromkeys(shapes, torch.float32), where)
+    dtypes = dict.fromkeys(shapes, torch.float32)
+    if gaps:
+        shapes[FILLS], dtypes[FILLS] = (schema.n_inputs,), torch.float32
+    check_tensors(weights, shapes, dtypes, where)
     with torch.device("meta"):  # no memory and no random draws for weights that are replaced
         model = SimpleNet(widths[0], widths[-1], record.hidden)
+    if gaps:
+        model = fill_first(model, Imputation(weights[FILLS], gaps))
     model.load_state_dict(weights, assign=True)
     return model.eval()
 

@@ -109,7 +109,7 @@ def _open(
     table: object, places: Sequence[int], schema: Schema, decimal: Decimal = "."
 ) -> ArrowTable:
     """View the features of a table in memory as a table of these columns, in their order."""
-    read = _to_arrow(table, places, schema.feature_names)
+    read = _to_arrow(table, places, schema)
     source = ArrowTable(_InMemory(read), where="the table", decimal=decimal)
     encoder = Encoder(schema.features)
     source.expect_numbers([at for at in range(len(places)) if not encoder.reads_text(at)])
@@ -167,13 +167,13 @@ def _refuse_options(options: Options) -> None:
                 raise UsageError(f"a table in memory is scored without {name}: leave it out")
 
 
-def _to_arrow(table: Any, places: Sequence[int], names: Sequence[str]) -> pa.Table:  # noqa: ANN401 - tables of many libraries
+def _to_arrow(table: Any, places: Sequence[int], schema: Schema) -> pa.Table:  # noqa: ANN401 - tables of many libraries
     """Read some columns of any table as Arrow.
 
     Args:
         table: of any library.
         places: positions of the columns.
-        names: that they get.
+        schema: gives their names, and says where NaN in Python's numbers is a missing one.
 
     Returns:
         The columns.
@@ -181,13 +181,14 @@ def _to_arrow(table: Any, places: Sequence[int], names: Sequence[str]) -> pa.Tab
     Raises:
         DataError: when they cannot be read.
     """
-    columns = []
-    for name, column in zip(names, _take(table, places), strict=True):
+    columns, names = [], schema.feature_names
+    for feature, column in zip(schema.features, _take(table, places), strict=True):
+        may_miss = feature.missing == "imputed"
         try:
-            columns.append(_as_arrow(column))
+            columns.append(_as_arrow(column, may_miss=may_miss))
         except (pa.ArrowException, TypeError, ValueError) as exc:
             reason = exc.args[0] if exc.args else exc
-            raise DataError(f"column {name!r} cannot be read: {reason}") from exc
+            raise DataError(f"column {feature.name!r} cannot be read: {reason}") from exc
     others = table.items() if isinstance(table, Mapping) else ()
     lengths = {str(name): len(column) for name, column in others if hasattr(column, "__len__")}
     lengths |= {name: len(column) for name, column in zip(names, columns, strict=True)}
@@ -209,11 +210,12 @@ def _take(table: Any, places: Sequence[int]) -> list[Any]:  # noqa: ANN401 - as 
     return [table[table.columns[at]] for at in places]
 
 
-def _as_arrow(column: Any) -> pa.Array | pa.ChunkedArray:  # noqa: ANN401 - as above
+def _as_arrow(column: Any, *, may_miss: bool) -> pa.Array | pa.ChunkedArray:  # noqa: ANN401 - as above
+    """Read a column; with ``may_miss`` NaN in numpy's and Python's numbers is a missing one."""
     if isinstance(column, pa.Array | pa.ChunkedArray):
         return column
     try:
-        return _convert(column)
+        return _convert(column, may_miss=may_miss)
     except (pa.ArrowException, TypeError, OverflowError):
         if len(column.shape if hasattr(column, "shape") else np.shape(column)) != 1:
             raise
@@ -229,7 +231,7 @@ def _as_texts(column: Any) -> pa.Array:  # noqa: ANN401 - as above
     return pa.array(texts, pa.string(), from_pandas=False)
 
 
-def _convert(column: Any) -> pa.Array | pa.ChunkedArray:  # noqa: ANN401 - as above
+def _convert(column: Any, *, may_miss: bool) -> pa.Array | pa.ChunkedArray:  # noqa: ANN401 - as above
     if hasattr(column, "__arrow_c_stream__"):
         return pa.chunked_array(column)
     if hasattr(column, "__arrow_array__"):
@@ -240,6 +242,8 @@ def _convert(column: Any) -> pa.Array | pa.ChunkedArray:  # noqa: ANN401 - as ab
     values = np.asanyarray(column)  # what is masked stays masked
     if not values.dtype.isnative:
         values = values.astype(values.dtype.newbyteorder("="))
+    if may_miss and values.dtype.kind == "f":
+        values = np.ma.masked_where(np.isnan(values), values)
     return pa.array(values)
 
 
