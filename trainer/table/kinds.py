@@ -69,7 +69,9 @@ class KindFinder:
         late: columns of text that were empty in the first block.
     """
 
-    def __init__(self, decimal: Decimal, known: Mapping[int, Kind], unknown: Sequence[int]) -> None:
+    def __init__(
+        self, decimals: Sequence[Decimal], known: Mapping[int, Kind], unknown: Sequence[int]
+    ) -> None:
         """Start with what is known.
 
         Args:
