@@ -128,8 +128,10 @@ def serve(bundles: dict[str, Path], settings: Settings) -> None:
             is taken.
     """
     try:
-        from runtime.serving.running import run_server
-
+        if settings.workers > 1:
+            from runtime.serving.workers.supervisor import supervise as run
+        else:
+            from runtime.serving.running import run_server as run
         if settings.grpc_port is not None:
             import_module("runtime.serving.rpc.server")
     except ModuleNotFoundError as exc:
@@ -139,4 +141,4 @@ def serve(bundles: dict[str, Path], settings: Settings) -> None:
         raise UnavailableError(
             f'serving needs {exc.name}, which is not installed: pip install "onnxferry[{extra}]"'
         ) from exc
-    run_server(bundles, settings)
+    run(bundles, settings)
