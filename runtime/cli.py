@@ -154,6 +154,9 @@ def serve(
         Path | None, typer.Option(help="Certificate for https, PEM; read anew on SIGHUP.")
     ] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, max=256, help="Processes, each with its own session.")
+    ] = 1,
     provider: ProviderOption = "auto",
     watch: Annotated[
         bool, typer.Option("--watch", help="Load a bundle when its folder is replaced.")
@@ -210,6 +213,7 @@ def serve(
         level=log_level,
         grpc_port=grpc_port,
         key_file=api_key_file,
+        workers=workers,
         certificate=command.choose_certificate(tls_cert, tls_key),
     )
     command.serve(found, settings)

@@ -7,7 +7,7 @@ raises, ``UsageError`` for names that do not fit, ``UnavailableError`` where the
 from __future__ import annotations
 
 import os
-from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -24,13 +24,8 @@ if TYPE_CHECKING:
     from runtime.serving.access.certificate import Certificate
     from runtime.serving.settings import Settings
 
-_EXTRAS: Final = {
-    "httptools": "serve",
-    "orjson": "serve",
-    "uvloop": "serve",
-    "google": "grpc",  # protobuf
-    "grpc": "grpc",
-}
+_SERVE: Final = ("httptools", "orjson", "uvloop")
+_GRPC: Final = ("grpc", "google.protobuf")
 
 
 def find_bundles(named: Sequence[str], models: Path | None) -> dict[str, Path]:
@@ -127,16 +122,23 @@ def serve(bundles: dict[str, Path], settings: Settings) -> None:
         UnavailableError: when the extra ``serve`` or ``grpc`` is not installed, or an address
             is taken.
     """
-    try:
-        from runtime.serving.running import run_server
+    _refuse_missing("serve", _SERVE)
+    if settings.grpc_port is not None:
+        _refuse_missing("grpc", _GRPC)
+    if settings.workers > 1:
+        from runtime.serving.workers.supervisor import supervise as run
+    else:
+        from runtime.serving.running import run_server as run
+    run(bundles, settings)
 
-        if settings.grpc_port is not None:
-            import_module("runtime.serving.rpc.server")
-    except ModuleNotFoundError as exc:
-        extra = _EXTRAS.get((exc.name or "").partition(".")[0])
-        if extra is None:
-            raise
-        raise UnavailableError(
-            f'serving needs {exc.name}, which is not installed: pip install "onnxferry[{extra}]"'
-        ) from exc
-    run_server(bundles, settings)
+
+def _refuse_missing(extra: str, modules: tuple[str, ...]) -> None:
+    for module in modules:
+        try:
+            found = find_spec(module)
+        except ModuleNotFoundError:  # the package that it lies in
+            found = None
+        if found is None:
+            raise UnavailableError(
+                f'serving needs {module}, which is not installed: pip install "onnxferry[{extra}]"'
+            )

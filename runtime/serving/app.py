@@ -10,15 +10,13 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from runtime.errors import OnnxferryError, OversizeError, RequestError
+from runtime.errors import OnnxferryError, RequestError
 from runtime.serving.access.gate import Gate
 from runtime.serving.http.message import Response, json_response, refusal
 from runtime.serving.inference import infer
 from runtime.serving.observing.metrics import KIND, write_metrics
 from runtime.serving.observing.tracing import Tracer
-from runtime.serving.protocol.messages import decode
+from runtime.serving.protocol.wishes import parse_repository_wish
 from runtime.serving.refusing import refuse
 from runtime.serving.routing import Call, Router, Routes
 from runtime.serving.rows import answer_rows, parse_query
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
 EXTENSIONS: Final = ("binary_tensor_data", "model_repository", "statistics")
 _LIVE: Final = json_response({"live": True})
 _UNAVAILABLE: Final = 503
-_MOST_WORDS: Final = 64 * 1024  # bytes of a body that is no data
 
 
 class App:
@@ -196,14 +193,14 @@ class App:
     # ---- The model repository ----------------------------------------------------------------
 
     def _index(self, call: Call, reply: Reply) -> None:
-        wants = _read_wish(call.request.body)
+        wants = parse_repository_wish(call.request.body)
         entries = self.repository.index()
         if wants.ready:
             entries = [entry for entry in entries if entry["state"] == "READY"]
         reply(json_response(entries))
 
     def _load(self, call: Call, reply: Reply) -> None:
-        if _read_wish(call.request.body).parameters:
+        if parse_repository_wish(call.request.body).parameters:
             raise RequestError("a bundle is loaded as it lies in its folder; leave out parameters")
 
         async def load() -> Response:
@@ -213,7 +210,7 @@ class App:
         self.later(load, reply)
 
     def _unload(self, call: Call, reply: Reply) -> None:
-        _read_wish(call.request.body)
+        parse_repository_wish(call.request.body)
         self.repository.unload(call.name)
         reply(json_response({}))
 
@@ -255,21 +252,3 @@ def build_app(
         What answers requests.
     """
     return App(repository, limits, traffic, log, gate or Gate(None))
-
-
-class _Wish(msgspec.Struct):
-    """What may be said to the model repository."""
-
-    ready: bool = False
-    parameters: dict[str, object] | None = None
-
-
-_WISH: Final = msgspec.json.Decoder(_Wish)
-
-
-def _read_wish(body: bytes | bytearray) -> _Wish:
-    """Read a body that is a JSON object, or nothing."""
-    if len(body) > _MOST_WORDS:
-        raise OversizeError(f"the body is larger than the {_MOST_WORDS} bytes that suffice here")
-    wish: _Wish = decode(_WISH, body, "the body") if body else _Wish()
-    return wish

@@ -11,19 +11,19 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import time
 from typing import TYPE_CHECKING, Final
 
-from runtime.errors import UnavailableError
 from runtime.serving.http.connection import Connection
 from runtime.serving.http.hub import Hub
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
     from ssl import SSLContext
 
     from runtime.serving.app import App
+    from runtime.serving.http.message import Handle
 
 _QUIET_S: Final = 0.4  # a client not heard of for so long has nothing on its way
 _LOOK_S: Final = 0.02
@@ -38,14 +38,15 @@ class Server:
         stopped: set when it has been told to end.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, handle: Handle) -> None:
         """Make a server that doesn't listen yet.
 
         Args:
-            app: answers requests.
+            app: its limits, counts and log.
+            handle: answers requests.
         """
         self._app, self._limits = app, app.limits
-        self.hub = Hub(app.handle, app.limits, app.traffic, app.log.tell_bug)
+        self.hub = Hub(handle, app.limits, app.traffic, app.log.tell_bug)
         self.stopped = asyncio.Event()
 
     async def serve(
@@ -73,6 +74,10 @@ class Server:
         await self.stopped.wait()
         await self._drain(server)
 
+    def stop(self) -> None:
+        """End as at a first signal."""
+        self.stopped.set()
+
     def _stop(self, number: int) -> None:
         if self.stopped.is_set():
             os._exit(128 + number)  # a second signal: no more waiting
@@ -99,31 +104,3 @@ class Server:
             if not self.hub.open:
                 return
             await asyncio.sleep(_LOOK_S)
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Take an address.
-
-    Args:
-        host: name or number of an interface of this machine.
-        port: 0 takes a free one.
-
-    Returns:
-        A bound socket.
-
-    Raises:
-        UnavailableError: when the address is not to be had.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as exc:
-        raise UnavailableError(
-            f"cannot listen on {host}:{port}: {exc.strerror}; choose another with --host, --port"
-        ) from exc
-    listener.setblocking(False)
-    return listener

@@ -27,6 +27,7 @@ class Settings(Value, frozen=True):
         grpc_port: to listen for gRPC on; None for none, 0 takes a free one.
         key_file: with the keys that let requests in; None lets all in.
         certificate: for TLS; None for none.
+        workers: processes.
     """
 
     host: str
@@ -38,3 +39,4 @@ class Settings(Value, frozen=True):
     grpc_port: int | None = None
     key_file: Path | None = None
     certificate: Certificate | None = None
+    workers: int = 1

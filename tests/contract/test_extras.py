@@ -107,15 +107,30 @@ def test_missing_onnxruntime_names_both_builds(
     assert "Traceback" not in done.stderr
 
 
-def test_missing_serve_extra_names_the_pip_line(
-    checkout: Path, tmp_path: Path, environment: Mapping[str, str]
+@pytest.mark.parametrize(
+    ("missing", "words", "extra"),
+    [
+        (("httptools", "orjson", "uvloop"), (), "serve"),
+        (("httptools",), ("--workers", "2"), "serve"),
+        (("grpc",), ("--grpc-port", "0"), "grpc"),
+        (("google",), ("--grpc-port", "0"), "grpc"),
+    ],
+    ids=["serve", "workers", "grpc", "protobuf"],
+)
+def test_missing_serving_extra_names_the_pip_line(
+    checkout: Path,
+    tmp_path: Path,
+    environment: Mapping[str, str],
+    missing: tuple[str, ...],
+    words: tuple[str, ...],
+    extra: str,
 ) -> None:
     """Without the server's parts the command ends with 6 and the line that installs them."""
-    bare = _without(("httptools", "orjson", "uvloop"), tmp_path, environment)
+    bare = _without(missing, tmp_path, environment)
     bundle = checkout / "tests" / "data" / "bundle"
-    done = _run("runtime", "serve", "--bundle", bundle, folder=tmp_path, environment=bare)
+    done = _run("runtime", "serve", "--bundle", bundle, *words, folder=tmp_path, environment=bare)
     assert done.returncode == 6, done.stderr
-    assert 'pip install "onnxferry[serve]"' in done.stderr
+    assert f'pip install "onnxferry[{extra}]"' in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -67,7 +67,7 @@ def test_wheel_holds_the_packages_and_nothing_else(
     modules = {
         file.relative_to(checkout).as_posix()
         for package in _PACKAGES
-        for pattern in ("*.py", "py.typed", "templates/*")
+        for pattern in ("*.py", "py.typed", "templates/*", "page/*.*", "*.proto")
         for file in (checkout / package).rglob(pattern)
     }
     metadata = {
@@ -102,6 +102,7 @@ def test_metadata_says_who_may_use_it_and_where(distribution: Distribution) -> N
         "cpu",
         "dev",
         "gpu",
+        "grpc",
         "serve",
         "test",
         "train",
@@ -118,6 +119,7 @@ def test_base_is_torch_free_and_leaves_the_engine_to_an_extra(distribution: Dist
     assert wanted[""] == {"msgspec", "numpy", "pyarrow", "rich", "typer"}
     assert wanted["gpu"] == {"onnxruntime-gpu"}
     assert wanted["cpu"] == {"onnxruntime"}
+    assert wanted["grpc"] == {"grpcio", "protobuf"}
     assert wanted["train"] == {
         "jinja2",
         "onnx",

@@ -51,13 +51,14 @@ class RpcServer:
         await stopping
 
 
-async def start(app: App, handle: Handle, settings: Settings) -> RpcServer:
+async def start(app: App, handle: Handle, settings: Settings, *, shared: bool) -> RpcServer:
     """Listen.
 
     Args:
         app: its models.
         handle: answers what is no inference.
         settings: where, and with which limits.
+        shared: other processes of this server take the same address.
 
     Returns:
         A server that answers.
@@ -72,7 +73,7 @@ async def start(app: App, handle: Handle, settings: Settings) -> RpcServer:
             ("grpc.max_receive_message_length", limits.body_bytes + _HEADROOM_BYTES),
             ("grpc.max_send_message_length", -1),
             ("grpc.max_metadata_size", limits.header_bytes),
-            ("grpc.so_reuseport", 0),
+            ("grpc.so_reuseport", int(shared)),
         ],
     )
     service = Service(app, handle)

@@ -1,0 +1,262 @@
+"""Several processes that serve as one: shared counts and loads, deaths, and the end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_client import PATIENCE_S, Served, features
+
+from runtime.serving.http.message import Response
+from runtime.serving.workers.merging import merge_metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+INFER = "/v2/models/m/infer"
+STATS = "/v2/models/m/stats"
+ROW = features([7.5, 3.0])
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def _workers(served: Served) -> list[int]:
+    """Numbers of the processes that the server has started."""
+    task = Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children")
+    if not task.exists():
+        pytest.skip("needs Linux's /proc to see processes")
+    return [int(number) for number in task.read_text().split()]
+
+
+def _is_alive(number: int) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(number, 0)
+        return True
+    return False
+
+
+@pytest.fixture
+def start(start_server: Callable[..., Served], bundle: Path) -> Callable[..., Served]:
+    """Start a server with two workers."""
+
+    def start(*words: object, folder: Path = bundle) -> Served:
+        return start_server("--bundle", f"m={folder}", "--workers", 2, *words)
+
+    return start
+
+
+@pytest.fixture
+def served(start: Callable[..., Served]) -> Served:
+    """A server with two workers."""
+    return start()
+
+
+def test_counts_are_those_of_all_workers(served: Served) -> None:
+    """Whichever worker is asked, statistics and metrics are the sum."""
+    for _ in range(40):  # each on a connection of its own: the kernel deals them out
+        assert served.ask(INFER, ROW).status == 200
+    for _ in range(5):
+        (found,) = served.ask(STATS).json["model_stats"]
+        assert found["inference_count"] == 40
+        assert sum(one["compute_infer"]["count"] for one in found["batch_stats"]) == 40
+        assert found == served.ask("/v2/models/stats").json["model_stats"][0]
+        lines = served.ask("/metrics").body.decode().splitlines()
+        (rows,) = (line for line in lines if line.startswith("onnxferry_rows_total{"))
+        assert rows.endswith(" 40")
+        assert any(
+            line.startswith("onnxferry_model_ready{") and line.endswith(" 1") for line in lines
+        )
+        assert len(lines) == len(set(lines))
+    assert len(_workers(served)) == 2
+    assert served.end() == 0
+    ended = [json.loads(line) for line in served.lines if '"ended"' in line]
+    assert len(ended) == 2
+    assert all(one["answers"] > 0 for one in ended)
+
+
+def test_a_load_is_done_by_all_workers_before_it_is_answered(
+    start: Callable[..., Served], bundle_copy: Path, make_bundle: Callable[..., Path]
+) -> None:
+    """After the answer no worker serves the old version; nor after unloading any at all."""
+    served = start(folder=bundle_copy)
+    other = make_bundle(name="simplenet")
+    wanted = json.loads((other / "manifest.json").read_text())["model"]["version"]
+    shutil.rmtree(bundle_copy)
+    shutil.copytree(other, bundle_copy)
+    assert served.ask("/v2/repository/models/m/load", b"").status == 200
+    versions = Counter(served.ask(INFER, ROW).json["model_version"] for _ in range(20))
+    assert versions == {wanted: 20}
+    assert served.ask("/v2/repository/models/m/unload", b"").status == 200
+    assert {served.ask(INFER, ROW).status for _ in range(20)} == {404}
+    assert served.ask("/v2/repository/models/none/load", b"").status == 404
+    assert served.end() == 0
+
+
+def test_a_worker_that_dies_is_replaced(served: Served) -> None:
+    """Connections that wait are answered by its successor; the log says what happened."""
+    first, second = _workers(served)
+    os.kill(first, signal.SIGKILL)
+    answers = [served.ask(INFER, ROW).status for _ in range(20)]
+    assert answers == [200] * 20
+    _until(lambda: len(_workers(served)) == 2)
+    assert second in _workers(served)
+    assert first not in _workers(served)
+    assert served.end() == 0
+    events = [json.loads(line) for line in served.lines if line.startswith("{")]
+    (died,) = (one for one in events if one["event"] == "worker died")
+    assert died["code"] == -signal.SIGKILL
+    assert any(one["event"] == "worker replaced" for one in events)
+
+
+def test_a_request_of_a_dead_worker_fails_at_once(served: Served) -> None:
+    """Who was being answered sees the connection end, and is answered when it asks again."""
+    clients = [served.client() for _ in range(8)]
+    for client in clients:
+        client.ask("/v2/health/live")
+        client.send(b"POST /v2/models/m/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
+    for number in _workers(served):
+        os.kill(number, signal.SIGKILL)
+    for client in clients:
+        with client, pytest.raises(OSError, match=r"ended|reset"):
+            client.read()
+    assert served.ask(INFER, ROW).status == 200
+    assert served.end() == 0
+
+
+def test_nothing_is_lost_at_the_end(served: Served) -> None:
+    """SIGTERM with 64 busy connections: every request is answered, every process ends."""
+    workers, lost, answered = _workers(served), [], []
+
+    def ask() -> None:
+        with served.client() as client:
+            while True:
+                try:
+                    answer = client.ask(INFER, ROW)
+                except OSError as exc:
+                    lost.append(exc)
+                    return
+                assert answer.status == 200
+                answered.append(1)
+                if answer.headers.get("connection") == "close":
+                    return
+
+    threads = [threading.Thread(target=ask) for _ in range(64)]
+    for thread in threads:
+        thread.start()
+    _until(lambda: len(answered) > 200)
+    assert served.end() == 0
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    assert lost == []
+    ended = [json.loads(line) for line in served.lines if '"ended"' in line]
+    assert sum(one["answers"] for one in ended) == len(answered)
+    assert not any(map(_is_alive, workers))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda one: one.name)
+def test_a_second_signal_ends_at_once(served: Served, number: signal.Signals) -> None:
+    """Whoever cannot wait need not; no process stays."""
+    workers = _workers(served)
+    clients = [served.client() for _ in range(8)]
+    for client in clients:  # a body that never comes holds both workers up
+        client.send(b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
+    served.process.send_signal(number)
+    time.sleep(0.3)
+    served.process.send_signal(number)
+    assert served.wait() in {0, 128 + number}
+    assert not any(map(_is_alive, workers))
+    for client in clients:
+        client.close()
+
+
+def test_no_worker_outlives_its_supervisor(served: Served) -> None:
+    """Even when that is killed and can say nothing."""
+    workers = _workers(served)
+    served.process.kill()
+    served.process.wait()
+    _until(lambda: not any(map(_is_alive, workers)))
+
+
+def test_what_cannot_be_served_is_told_once(
+    bundle_copy: Path, run_command: Callable[..., Any], served: Served
+) -> None:
+    """A damaged bundle, or an address that is taken: one message and the exit code."""
+    start = ("serve", "--workers", 2, "--bundle", f"m={bundle_copy}", "--port")
+    done = run_command(*start, served.port)
+    assert done.returncode == 6
+    assert b"cannot listen" in done.stderr
+    (bundle_copy / "model.onnx").write_bytes(b"")
+    done = run_command(*start, 0)
+    assert done.returncode == 4
+    assert done.stderr.count(b"runtime: error:") == 1
+    assert b"Traceback" not in done.stderr
+    assert served.end() == 0
+
+
+def test_keys_hold_for_what_concerns_all_workers(
+    start: Callable[..., Served], tmp_path: Path
+) -> None:
+    """Counts and loads need the key, and with it are those of all."""
+    keys = tmp_path / "keys"
+    keys.write_text("a-key-of-some-length\n")
+    served = start("--api-key-file", keys)
+    right = {"X-API-Key": "a-key-of-some-length"}
+    for target, body in (("/metrics", None), (STATS, None), ("/v2/repository/models/m/load", b"")):
+        assert served.ask(target, body).status == 401
+        assert served.ask(target, body, right).status == 200
+    loads = 'onnxferry_model_loads_total{model="m",outcome="served"} 4'
+    assert loads in served.ask("/metrics", None, right).body.decode()
+    assert served.end() == 0
+
+
+def test_grpc_is_served_by_all(start: Callable[..., Served]) -> None:
+    """One port for gRPC, too; counts are those of all."""
+    library = pytest.importorskip("tritonclient.grpc")
+    import numpy as np
+
+    served = start("--grpc-port", 0)
+    tensor = library.InferInput("features", [1, 2], "FP32")
+    tensor.set_data_from_numpy(np.array([[7.5, 3]], np.float32))
+    for _ in range(10):
+        with library.InferenceServerClient(f"127.0.0.1:{served.grpc_port}") as client:
+            assert client.infer("m", [tensor]).as_numpy("label").shape == (1,)
+            client.load_model("m")
+    with library.InferenceServerClient(f"127.0.0.1:{served.grpc_port}") as client:
+        assert client.is_server_ready()
+    loads = 'onnxferry_model_loads_total{model="m",outcome="served"} 22'
+    assert loads in served.ask("/metrics").body.decode()
+    assert served.end() == 0
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("abc"), st.integers(0, 10**9)), min_size=1))
+def test_metrics_add_up(counts: list[dict[str, int]]) -> None:
+    """Each sample is the sum over the workers that have it; the text stays well-formed."""
+    answers = []
+    for one in counts:
+        lines = ["# HELP t told", "# TYPE t counter"]
+        lines += [f't{{k="{key}"}} {value}' for key, value in one.items()]
+        answers.append(Response(200, ("\n".join(lines).encode() + b"\n",), b"text/plain"))
+    text = b"".join(merge_metrics(answers).body).decode()
+    first, second, *samples = text.splitlines()
+    assert (first, second) == ("# HELP t told", "# TYPE t counter")
+    total: Counter[str] = Counter()
+    for one in counts:
+        total.update(one)
+    expected = {f't{{k="{key}"}}': total[key] for key in {key for one in counts for key in one}}
+    assert {line.rpartition(" ")[0]: int(line.rpartition(" ")[2]) for line in samples} == expected
