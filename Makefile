@@ -44,8 +44,8 @@ BUNDLE := artifacts/bundle/manifest.json
 # What of the test suite needs neither torch nor the developers' tools.
 TORCH_FREE_TESTS := tests/runtime tests/property/test_cells.py tests/property/test_digits.py \
 	tests/property/test_json_lines.py tests/property/test_records.py \
-	tests/property/test_scoring.py tests/contract/test_errors.py tests/contract/test_extras.py \
-	tests/contract/test_imports.py tests/contract/test_startup.py
+	tests/property/test_scoring.py tests/property/test_serving.py tests/contract/test_errors.py \
+	tests/contract/test_extras.py tests/contract/test_imports.py tests/contract/test_startup.py
 
 # There is no onnxruntime-gpu for macOS.
 BUILD := $(if $(filter Darwin,$(shell uname -s)),cpu,gpu)
@@ -119,6 +119,7 @@ bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/predict.py --table wide
 	python benchmarks/predict.py --large
 	python benchmarks/providers.py
+	python benchmarks/public_tables.py
 	python benchmarks/serve.py
 	python benchmarks/serving_json.py
 	python benchmarks/startup.py
@@ -135,13 +136,13 @@ clean:
 # gone, is built anew.
 stale = $(shell [ -x $(1)/bin/python ] && [ "$$(cat $(1)/.ready 2>&1)" = "$(CURDIR)" ] || echo FORCE)
 
-.venv/.ready: EXTRAS := $(BUILD),serve,train,dev
+.venv/.ready: EXTRAS := $(BUILD),serve,grpc,train,dev
 .venv/.ready: pyproject.toml constraints.txt $(call stale,.venv)
 	@$(if $(filter FORCE,$^),$(new_environment))
 	@$(install)
 
 # The runtime as a small image has it: no torch, the other build of onnxruntime.
-.venv-runtime/.ready: EXTRAS := cpu,serve,test
+.venv-runtime/.ready: EXTRAS := cpu,serve,grpc,test
 .venv-runtime/.ready: pyproject.toml constraints.txt $(call stale,.venv-runtime)
 	@$(if $(filter FORCE,$^),$(new_environment))
 	@$(install)
@@ -152,7 +153,7 @@ stale = $(shell [ -x $(1)/bin/python ] && [ "$$(cat $(1)/.ready 2>&1)" = "$(CURD
 
 own-environment:
 	@[ -x "$(VENV)/bin/trainer" ] || { $(stop) "there is no onnxferry in VENV=$(VENV):" \
-		'install it there, pip install -c constraints.txt -e ".[$(BUILD),serve,train,dev]",' \
+		'install it there, pip install -c constraints.txt -e ".[$(BUILD),serve,grpc,train,dev]",' \
 		"or leave VENV out"; }
 
 stop = stop() { echo "make: $$*" >&2; exit 1; }; stop

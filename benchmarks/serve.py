@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -160,7 +161,9 @@ def main() -> None:
         note=(
             "Medians; ratios are medians over the pairs of rounds. The load comes from the same "
             "processors. Memory is the proportional set of all processes. FastAPI has no binary "
-            "tensors; Triton runs its Python backend with onnxruntime."
+            "tensors; Triton runs its Python backend with onnxruntime. The machine's load average "
+            f"was {os.getloadavg()[0]:.1f} at the end, two of it this benchmark's: where it is far "
+            "above, requests/s say who got the processor, and CPU a request is what to compare."
         ),
         write=args.write,
     )

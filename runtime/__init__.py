@@ -8,17 +8,27 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from runtime.predictor import Prediction, Predictor
     from runtime.schema import Feature, Schema
-    from runtime.scoring.options import Options
+    from runtime.scoring.options import Options, Reading
     from runtime.scoring.score import score_file
     from runtime.scoring.summary import Summary
 
-__all__ = ["Feature", "Options", "Prediction", "Predictor", "Schema", "Summary", "score_file"]
+__all__ = [
+    "Feature",
+    "Options",
+    "Prediction",
+    "Predictor",
+    "Reading",
+    "Schema",
+    "Summary",
+    "score_file",
+]
 
 _HOME = {
     "Feature": "runtime.schema",
     "Options": "runtime.scoring.options",
     "Prediction": "runtime.predictor",
     "Predictor": "runtime.predictor",
+    "Reading": "runtime.scoring.options",
     "Schema": "runtime.schema",
     "Summary": "runtime.scoring.summary",
     "score_file": "runtime.scoring.score",

@@ -121,13 +121,14 @@ def predict(
         threads=threads,
     )
     predictor = Predictor.open(bundle, provider=provider, check=check)
-    wants_all = bool(out or as_json or truth or drift or summary or profile)
+    wants_all = bool(out or as_json or truth or drift or rejects or summary or profile)
     if command.is_for_a_look(file, wants_all=wants_all):
         console.show(command.look(predictor, file, options))
         return
     out = out or STANDARD_STREAM
     done = command.score(predictor, file, out, options, saved=summary, profile=profile)
-    command.tell(done, out, profile=profile, as_json=as_json)
+    is_taken = STANDARD_STREAM in {out, drift}
+    command.tell(done, out, profile=profile, as_json=as_json, is_taken=is_taken)
 
 
 @app.command()
@@ -141,6 +142,18 @@ def serve(
     ] = None,
     host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    grpc_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Listen for gRPC there, too; 0 takes a free one."),
+    ] = None,
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option(help="Keys that let requests in, one a line; may be changed at any time."),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Certificate for https, PEM; read anew on SIGHUP.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
     provider: ProviderOption = "auto",
     watch: Annotated[
         bool, typer.Option("--watch", help="Load a bundle when its folder is replaced.")
@@ -173,7 +186,7 @@ def serve(
         LogLevel, typer.Option(help="The least that is logged; debug tells each request.")
     ] = "info",
 ) -> None:
-    """Serve bundles over HTTP, by the Open Inference Protocol v2."""
+    """Serve bundles over HTTP and gRPC, by the Open Inference Protocol v2."""
     from runtime.commands import serve as command
     from runtime.serving.settings import Settings
 
@@ -188,7 +201,18 @@ def serve(
         drain_s=drain_timeout,
     )
     found = command.find_bundles(bundle or [], models)
-    command.serve(found, Settings(host, port, provider, limits, watch, log_level))
+    settings = Settings(
+        host,
+        port,
+        provider,
+        limits,
+        watches=watch,
+        level=log_level,
+        grpc_port=grpc_port,
+        key_file=api_key_file,
+        certificate=command.choose_certificate(tls_cert, tls_key),
+    )
+    command.serve(found, settings)
 
 
 @app.command()

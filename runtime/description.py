@@ -42,7 +42,8 @@ def describe(manifest: Manifest) -> str:
 
 def _describe_feature(feature: Feature) -> str:
     if not feature.categories:
-        return f"{feature.name} ({feature.minimum:g} to {feature.maximum:g})"
+        gaps = ", may be missing" if feature.missing == "imputed" else ""
+        return f"{feature.name} ({feature.minimum:g} to {feature.maximum:g}{gaps})"
     shown = [text or "missing" for text in feature.categories[:_CATEGORIES]]
     more = len(feature.categories) - len(shown)
     return f"{feature.name} ({', '.join(shown)}{f' and {more} more' if more else ''})"

@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from runtime.schema import Feature, Float32Matrix
     from runtime.tables.delimited.dialect import Dialect
 
-    Column = npt.NDArray[np.float64] | Any  # pyarrow publishes no types: pa.Array
-    Places = npt.NDArray[np.int32]
     Mask = npt.NDArray[np.bool_]
+    Numbers = npt.NDArray[np.float64]
+    # Numbers, numbers with a mask, or texts: pyarrow publishes no types.
+    Column = Any
+    Places = npt.NDArray[np.int32]
 
 UNSEEN: Final = "a category that training did not have"
 _FILLED: Final = rb"[^ \t]"
@@ -57,7 +59,8 @@ class Encoder:
         Args:
             features: of the schema, in its order; none means numbers alone, however many.
         """
-        self._features = features if any(feature.categories for feature in features) else ()
+        is_special = any(each.categories or each.missing == "imputed" for each in features)
+        self._features = features if is_special else ()
         self._texts = [
             binary_array([text.encode() for text in feature.categories])
             for feature in self._features
@@ -65,19 +68,37 @@ class Encoder:
 
     @property
     def is_plain(self) -> bool:
-        """Whether all features are numbers: the matrix then holds the columns themselves."""
+        """Whether all features are numbers without gaps: the matrix then holds the columns."""
         return not self._features
 
     def reads_text(self, at: int) -> bool:
         """Whether a feature, by its position, is one of categories."""
         return bool(self._features and self._features[at].categories)
 
+    def takes_missing(self, at: int) -> bool:
+        """Whether a feature, by its position, is one of numbers that may be missing."""
+        return bool(self._features and self._features[at].missing == "imputed")
+
+    def pair(self, at: int, numbers: Numbers, cells: pa.Array) -> Column:
+        """Put numbers and the gaps among them together, as ``encode`` takes them.
+
+        Args:
+            at: position of their feature.
+            numbers: ``(rows,)`` float64, NaN where there is no number.
+            cells: what they were read of, ``(rows,)`` binary.
+
+        Returns:
+            The column.
+        """
+        return (numbers, find_missing(cells)) if self.takes_missing(at) else numbers
+
     def encode(self, columns: Sequence[Column]) -> Encoded:
         """Encode rows.
 
         Args:
-            columns: one a feature, ``(rows,)``: float64, NaN where there is no number; or binary
-                where ``reads_text``, null where there is no cell.
+            columns: one a feature, ``(rows,)``: float64, NaN where there is no number; where
+                ``takes_missing`` a pair of them and bool, true where the cell is missing; where
+                ``reads_text`` binary, null where there is no cell.
 
         Returns:
             The matrix; what it holds of cells that are not usable means nothing.
@@ -85,12 +106,9 @@ class Encoder:
         if self.is_plain:
             matrix = to_float32(columns)
             return Encoded(matrix, np.isfinite(matrix))
-        parts, usable = [], []
-        for at, column in enumerate(columns):
-            encoded = self._encode_texts(at, column) if self.reads_text(at) else _encode(column)
-            parts.append(encoded.matrix)
-            usable.append(encoded.usable)
-        return Encoded(np.concatenate(parts, axis=1), np.stack(usable, axis=1))
+        parts = [self._encode(at, column) for at, column in enumerate(columns)]
+        matrix = np.concatenate([part.matrix for part in parts], axis=1)
+        return Encoded(matrix, np.stack([part.usable for part in parts], axis=1))
 
     def why_bad(self, at: int, cell: bytes | None, dialect: Dialect) -> str:
         """Say why a cell is not usable.
@@ -113,6 +131,18 @@ class Encoder:
             return UNDECODABLE
         return UNSEEN
 
+    def _encode(self, at: int, column: Column) -> Encoded:
+        """The inputs of a feature, ``(rows, its inputs)``; usable cells are ``(rows,)``."""
+        if self.reads_text(at):
+            return self._encode_texts(at, column)
+        numbers, missing = column if self.takes_missing(at) else (column, None)
+        matrix = to_float32([numbers])
+        usable = np.isfinite(matrix[:, 0])
+        if missing is None:
+            return Encoded(matrix, usable)
+        matrix[missing] = np.nan
+        return Encoded(matrix, usable | missing)
+
     def _encode_texts(self, at: int, cells: pa.Array) -> Encoded:
         """One column a category, ``(rows, categories)``; usable cells are ``(rows,)``."""
         feature = self._features[at]
@@ -129,9 +159,35 @@ class Encoder:
 PLAIN: Final = Encoder()
 
 
-def _encode(numbers: npt.NDArray[np.float64]) -> Encoded:
-    matrix = to_float32([numbers])
-    return Encoded(matrix, np.isfinite(matrix[:, 0]))
+def read_gaps(column: pa.Array) -> tuple[Numbers, Mask]:
+    """Take numbers of which some are missing.
+
+    Args:
+        column: ``(rows,)`` float64, null where a number is missing.
+
+    Returns:
+        ``(rows,)`` float64, NaN for null, and ``(rows,)`` bool, true for null.
+    """
+    import pyarrow.compute as pc
+
+    missing = _as_mask(pc.is_null(column))
+    numbers = pc.fill_null(column, number_scalar(np.float64(np.nan)))
+    return number_values(numbers), missing
+
+
+def find_missing(cells: pa.Array) -> Mask:
+    """Find cells that are missing: null, or nothing but blanks.
+
+    Args:
+        cells: ``(rows,)`` binary, in one piece or more.
+
+    Returns:
+        ``(rows,)`` bool.
+    """
+    import pyarrow.compute as pc
+
+    filled = pc.fill_null(pc.match_substring_regex(cells, _FILLED), bool_scalar(False))
+    return ~_as_mask(filled)
 
 
 def _find_places(cells: pa.Array, texts: pa.Array) -> tuple[Places, Mask]:
@@ -142,7 +198,13 @@ def _find_places(cells: pa.Array, texts: pa.Array) -> tuple[Places, Mask]:
     places: Places = number_values(found).copy()
     missing = places == _NOWHERE
     if missing.any():
-        others = cells.filter(bool_array(missing))
-        filled = pc.fill_null(pc.match_substring_regex(others, _FILLED), bool_scalar(False))
-        missing[missing] = ~np.array(filled.to_pylist(), dtype=np.bool_)
+        missing[missing] = find_missing(cells.filter(bool_array(missing)))
     return places, missing
+
+
+def _as_mask(truths: pa.Array) -> Mask:
+    """View truths without nulls as ``(rows,)`` bool."""
+    numbers = truths.cast("uint8")
+    whole = numbers.combine_chunks() if hasattr(numbers, "chunks") else numbers
+    mask: Mask = number_values(whole).astype(np.bool_)
+    return mask

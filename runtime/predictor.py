@@ -29,7 +29,7 @@ from runtime.manifest import (
     signature_of,
 )
 from runtime.onnx_file import read_versions
-from runtime.schema import Float32Matrix, Schema, to_float32
+from runtime.schema import Float32Matrix, Schema, to_float32, usable_values
 from runtime.scoring.named_columns import names_of
 from runtime.scoring.options import DEFAULTS
 from runtime.session import Outputs, Session, engine_version
@@ -77,6 +77,7 @@ class Predictor:
         self.session = session
         self.check = check
         self._classes = np.array(manifest.schema.classes)
+        self._is_plain = manifest.schema.is_numeric and not manifest.schema.gaps
 
     @classmethod
     def open(
@@ -179,7 +180,7 @@ class Predictor:
         if names is None:
             raise UsageError(f"a {type(columns).__name__} has no named columns; see predict")
         self.schema.bind(names)
-        if not self.schema.is_numeric:
+        if not self._is_plain:
             from runtime.scoring.frames import read_features
 
             return self._answer(read_features(columns, self.schema))
@@ -221,9 +222,9 @@ class Predictor:
         return score_file(self, source, out, options or DEFAULTS)
 
     def _answer(self, features: Float32Matrix) -> Prediction:
-        finite = np.isfinite(features)
-        if not finite.all():
-            row, column = (int(at) for at in np.argwhere(~finite)[0])
+        usable = usable_values(self.schema, features)
+        if not usable.all():
+            row, column = (int(at) for at in np.argwhere(~usable)[0])
             raise DataError(
                 f"row {row}, column {self.schema.inputs[column]!r}: "
                 f"{features[row, column]} cannot be scored; remove or fill such rows first"

@@ -51,7 +51,8 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         minimum: smallest value seen in training, in the column's own unit.
         maximum: largest value seen in training, in the column's own unit.
         dtype: what the model receives.
-        missing: what an empty cell means; ``refused`` makes it a bad cell.
+        missing: what an empty cell of numbers means: a bad cell (``refused``), or NaN in the
+            model's matrix, which the model fills itself (``imputed``).
         quantiles: deciles of the training rows, 0 to 100 %; empty where nobody knows them.
         shares: of the training rows in each bin of ``distribution.cuts_of(quantiles)``, 0 to 1;
             empty likewise.
@@ -63,7 +64,7 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     minimum: float
     maximum: float
     dtype: Literal["float32"] = "float32"
-    missing: Literal["refused"] = "refused"
+    missing: Literal["refused", "imputed"] = "refused"
     quantiles: tuple[float, ...] = ()
     shares: tuple[float, ...] = ()
     one_hot: OneHot | msgspec.UnsetType = msgspec.UNSET
@@ -79,8 +80,10 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         msgspec.structs.force_setattr(self, "quantiles", tuple(map(float, self.quantiles)))
         msgspec.structs.force_setattr(self, "shares", tuple(map(float, self.shares)))
         plain = (self.minimum, self.maximum, self.quantiles) == (0.0, 1.0, ())
-        if self.categories and not plain:
-            raise ValueError(f"feature {self.name!r}: categories range from 0 to 1, no quantiles")
+        if self.categories and (not plain or self.missing != "refused"):
+            raise ValueError(
+                f"feature {self.name!r}: categories range from 0 to 1, without quantiles and gaps"
+            )
         if self.quantiles or self.shares:
             self._check_distribution()
 
@@ -160,6 +163,12 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return {span.start: feature for span, feature in spans if not feature.categories}
 
     @property
+    def gaps(self) -> tuple[int, ...]:
+        """Columns of the model's matrix in which NaN stands for a missing number."""
+        numbers = self.numbers.items()
+        return tuple(at for at, feature in numbers if feature.missing == "imputed")
+
+    @property
     def is_numeric(self) -> bool:
         """Whether every feature is a column of numbers."""
         return not any(feature.categories for feature in self.features)
@@ -221,6 +230,23 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def to_json(self) -> str:
         """Write the schema as one line of JSON with a fixed key order."""
         return msgspec.json.encode(self).decode()
+
+
+def usable_values(schema: Schema, inputs: Float32Matrix) -> npt.NDArray[np.bool_]:
+    """Tell which values a model may be given: finite ones, and NaN where it fills gaps.
+
+    Args:
+        schema: of the model.
+        inputs: ``(rows, n_inputs)`` float32.
+
+    Returns:
+        ``(rows, n_inputs)`` bool.
+    """
+    usable = np.isfinite(inputs)
+    if not usable.all():
+        gaps = list(schema.gaps)
+        usable[:, gaps] |= np.isnan(inputs[:, gaps])
+    return usable
 
 
 def to_float32(columns: Sequence[npt.NDArray[np.float64]]) -> Float32Matrix:

@@ -6,6 +6,7 @@ Torch is imported by the command that needs it, so that help and ``sample`` star
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -29,6 +30,7 @@ from trainer.config import (
     Preset,
     configure,
     parse_widths,
+    suit_table,
 )
 from trainer.config_file import take_defaults
 from trainer.interrupts import advice_to_go_on
@@ -132,7 +134,10 @@ def fit(
         str | None, typer.Option(help="Widths of the hidden layers, e.g. 64,64 (default: 32).")
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Passes over the training rows (default: the preset's).")
+        int | None,
+        typer.Option(
+            help="Passes over the training rows (default: the preset's, of a small table more)."
+        ),
     ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Rows a step (default: the preset's).")
@@ -212,15 +217,18 @@ def fit(
     )
     configuration = None if resume else configure(preset or "default", **given)
     from trainer.attempt import Saving
+    from trainer.evaluation_table import describe_evaluation
     from trainer.example import answer_example
     from trainer.pipeline import make_run
     from trainer.progress import show_epochs
-    from trainer.resuming import describe_start, resume_options
+    from trainer.resuming import describe_start, is_unfinished, resume_options
 
     configuration = configuration or resume_options(out, preset, given)
     if start := describe_start(out, resume=resume):
         console.say(start)
     dataset = _read(source, configuration.seed) if source else None
+    if dataset and not (resume and is_unfinished(out)):
+        configuration = suit_table(configuration, given, len(dataset.rows.train_labels))
     saving = Saving(logdir, resume, checkpoint_every)
     with advice_to_go_on(), show_epochs(configuration.epochs) as watch:
         outcome = make_run(out, configuration, dataset, device=device, saving=saving, watch=watch)
@@ -229,6 +237,7 @@ def fit(
     elif source is None:
         console.show(answer_example(outcome.run.model))
     if not as_json:
+        console.say(describe_evaluation(outcome.evaluation, sys.stderr))
         console.say(_describe(outcome, out))
 
 
@@ -256,6 +265,7 @@ def _values(outcome: Outcome, out: Path) -> dict[str, object]:
         "seconds": round(outcome.seconds, 6),
         "device": outcome.device.name,
         "run": str(out),
+        "evaluation": to_builtins(outcome.evaluation),
         **({} if check is UNSET else {"check": to_builtins(check)}),
     }
 

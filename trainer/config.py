@@ -5,6 +5,7 @@ In: options that were given. Out: a ``Configuration`` with all of them, or a ``U
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
@@ -21,6 +22,7 @@ DeviceChoice = Literal["auto", "cpu", "cuda"]
 Optimiser = Literal["sgd", "adamw"]
 ClassWeights = Literal["none", "balanced"]
 
+TABLE_STEPS = 4_000  # what small tables need; see benchmarks/public_tables.py
 CHECKPOINT_EVERY_S = 5.0  # a kill costs at most as much; writing one takes milliseconds
 _LARGEST_FLOAT32 = 2.0**128 - 2.0**104
 
@@ -162,3 +164,28 @@ def configure(preset: Preset = "default", **options: Unpack[Options]) -> Configu
     """
     given = {name: value for name, value in options.items() if value is not None}
     return replace(PRESETS[preset], **given)  # type: ignore[arg-type]  # as Options has them
+
+
+def suit_table(configuration: Configuration, given: Options, rows: int) -> Configuration:
+    """Choose what was not given by the size of a table: a small one needs more epochs.
+
+    Args:
+        configuration: complete.
+        given: the options that a person chose: they stay.
+        rows: to learn from.
+
+    Returns:
+        With the default preset, epochs enough for ``TABLE_STEPS`` and a learning rate that falls
+        over them; the tutorial's options stay the tutorial's.
+    """
+    if configuration.preset != "default":
+        return configuration
+    steps = math.ceil(rows / configuration.batch_size)  # an epoch
+    suited = {
+        "epochs": max(configuration.epochs, math.ceil(TABLE_STEPS / steps)),
+        "schedule": "cosine",
+    }
+    return replace(
+        configuration,
+        **{name: value for name, value in suited.items() if given.get(name) is None},  # type: ignore[arg-type]  # as Options has them
+    )

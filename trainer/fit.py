@@ -110,7 +110,7 @@ class _Descent:
         network = draw_network(dataset, configuration).to(device)
         self._state = lay_out(network, configuration.optimiser)
         size = min(configuration.batch_size, rows.n_rows)
-        at_once = min(_ROWS_AT_ONCE[device], _NUMBERS_AT_ONCE // dataset.schema.n_features)
+        at_once = min(_ROWS_AT_ONCE[device], _NUMBERS_AT_ONCE // dataset.schema.n_inputs)
         self._task = Task(
             batch_size=size,
             rows_at_once=max(1, at_once // size) * size,

@@ -1,6 +1,7 @@
 """How good a network is on rows that it does not learn from.
 
-In: a network and rows. Out: a ``Judgement``. No errors.
+In: a network and rows. Out: a ``Judgement`` after an epoch, an ``Evaluation`` at the end. No
+errors.
 """
 
 from __future__ import annotations
@@ -11,7 +12,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
+from trainer.metrics import evaluate
+
 if TYPE_CHECKING:
+    from trainer.data import Dataset
+    from trainer.metrics import Evaluation
     from trainer.model import SimpleNet
     from trainer.preparation import Part
 
@@ -48,3 +53,25 @@ def judge(model: SimpleNet, part: Part) -> Judgement:
     hits = (logits.argmax(dim=1) == labels).sum()
     loss = functional.cross_entropy(logits, labels)
     return Judgement(loss.item(), hits.item() / len(labels))
+
+
+@torch.inference_mode()
+def evaluate_rows(model: SimpleNet, dataset: Dataset) -> Evaluation:
+    """Say all that is to be said of a fitted network on the rows set aside.
+
+    Args:
+        model: on the CPU, takes raw features.
+        dataset: its rows to learn from tell the most frequent class.
+
+    Returns:
+        The figures; probabilities are those of float32 logits, computed in float64.
+    """
+    rows = dataset.rows
+    logits = [model(block) for block in torch.split(rows.test_features, _ROWS_AT_ONCE)]
+    probabilities = torch.softmax(torch.cat(logits).double(), dim=1)  # (rows, classes)
+    return evaluate(
+        rows.test_labels.numpy(),
+        probabilities.numpy(),
+        dataset.schema.classes,
+        majority=int(torch.bincount(rows.train_labels).argmax()),
+    )

@@ -1,7 +1,7 @@
 """How good a classifier is, on rows whose class is known.
 
 In: labels and probabilities. Out: frozen figures. No errors; what has no value, as the accuracy
-in an empty bin, is NaN, and None in a ``Judgement``, which is stored as JSON.
+in an empty bin, is NaN, and None in a ``Evaluation``, which is stored as JSON.
 ``runtime.monitoring.confusion`` counts the labels.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 BINS = 10
 
 
-class Judgement(Record, frozen=True):
+class Evaluation(Record, frozen=True):
     """What is said of a model on rows that it was not fitted to.
 
     Attributes:
@@ -55,10 +55,10 @@ class Judgement(Record, frozen=True):
     confusion: tuple[tuple[int, ...], ...]
 
 
-def judge(
+def evaluate(
     truth: Labels, probabilities: Probabilities, names: Sequence[str], *, majority: int
-) -> Judgement:
-    """Judge a model's answers.
+) -> Evaluation:
+    """Evaluate a model's answers.
 
     Args:
         truth: ``(rows,)``, at least one row.
@@ -73,7 +73,7 @@ def judge(
     counts = confusion(truth, answers, len(names))
     scores = class_scores(counts, names)
     auc = roc_auc(truth, probabilities)
-    return Judgement(
+    return Evaluation(
         rows=len(truth),
         accuracy=wilson(int((answers == truth).sum()), len(truth)),
         baseline=float((truth == majority).mean()),

@@ -20,12 +20,15 @@ from msgspec import UNSET
 from runtime.errors import UsageError
 from runtime.files.folders import atomic_folder
 from runtime.files.unfinished import discard, unfinished_folder, unfinished_path
+from runtime.manifest import to_json
 from trainer.attempt import Attempt, Saving
 from trainer.checkpoint import Fit, read_record
 from trainer.data import Dataset, synthetic_products
 from trainer.device import Device, choose_device
 from trainer.epoch import Watch, look_away
+from trainer.gaps import fill_gaps
 from trainer.journals import METRICS, TENSORBOARD
+from trainer.judging import evaluate_rows
 from trainer.run import FORMAT, RECORD, Run, RunRecord, load_run, save_run
 
 if TYPE_CHECKING:
@@ -33,7 +36,9 @@ if TYPE_CHECKING:
 
     from trainer.config import Configuration, DeviceChoice
     from trainer.fit import Fitted
+    from trainer.metrics import Evaluation
 
+EVALUATION = "metrics.json"
 _PACKAGES = ("onnxferry", "torch", "numpy")
 
 
@@ -43,11 +48,13 @@ class Outcome:
 
     Attributes:
         run: as stored.
+        evaluation: of its model on the test rows.
         device: where it ran.
         seconds: wall-clock time of data, fit and writing.
     """
 
     run: Run
+    evaluation: Evaluation
     device: Device
     seconds: float
 
@@ -86,18 +93,23 @@ def make_run(
     _check_apart(out, saving.logdir)
     chosen = choose_device(device)
     dataset = dataset or synthetic_products(configuration.seed)
+    filled = fill_gaps(dataset)
     this = _identify(dataset, configuration, chosen)
     run = _find_finished(out, this) if saving.resume else None
-    if run is None:
+    if run is not None:
+        evaluation = evaluate_rows(run.model, dataset)
+    else:
         with unfinished_folder(out) as work:
             with atomic_folder(out, marker=RECORD) as folder:
-                attempt = Attempt(work, dataset, configuration, chosen.name, saving)
+                attempt = Attempt(work, filled.dataset, configuration, chosen.name, saving)
                 this, fitted = attempt.make(this, watch)
                 _copy_journals(work, folder)
+                evaluation = evaluate_rows(fitted.model, dataset)
+                (folder / EVALUATION).write_bytes(to_json(evaluation))
                 record = _describe(this, dataset, fitted)
-                run = save_run(folder, Run(record, fitted.model, dataset.rows))
+                run = save_run(folder, Run(record, filled.finish(fitted.model), dataset.rows))
             discard(work)
-    return Outcome(run, chosen, dataset.seconds + time.perf_counter() - start)
+    return Outcome(run, evaluation, chosen, dataset.seconds + time.perf_counter() - start)
 
 
 def _check_apart(out: Path, logdir: Path | None) -> None:

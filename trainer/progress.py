@@ -1,4 +1,4 @@
-"""What a person sees of a fit: a bar on a terminal, one line per epoch elsewhere; on stderr."""
+"""What a person sees of a fit: a bar on a terminal, some lines elsewhere; on stderr."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from trainer.epoch import Epoch, Watch
 
+_MOST_LINES = 25  # where there is no bar
+
 
 @contextmanager
 def show_epochs(epochs: int) -> Iterator[Watch]:
@@ -25,7 +27,13 @@ def show_epochs(epochs: int) -> Iterator[Watch]:
         What to call with every epoch.
     """
     if not sys.stderr.isatty():
-        yield lambda epoch: say(f"epoch {epoch.index + 1}/{epochs}  {_figures(epoch)}")
+        step = -(-epochs // _MOST_LINES)
+
+        def tell(epoch: Epoch) -> None:
+            if (epoch.index + 1) % step == 0 or epoch.index + 1 == epochs:
+                say(f"epoch {epoch.index + 1}/{epochs}  {_figures(epoch)}")
+
+        yield tell
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn

@@ -60,6 +60,21 @@ def resume_options(out: Path, preset: Preset | None, given: Options) -> Configur
     return replace(base, **changed)  # type: ignore[arg-type]  # as Options has them
 
 
+def is_unfinished(out: Path) -> bool:
+    """Tell whether there is a fit of this run to take up.
+
+    Args:
+        out: the run's folder.
+
+    Returns:
+        Whether there is a checkpoint.
+
+    Raises:
+        ArtifactError: when it is damaged.
+    """
+    return read_record(unfinished_path(out)) is not None
+
+
 def describe_start(out: Path, *, resume: bool) -> str | None:
     """Say what becomes of a fit that was cut off.
 

@@ -3,7 +3,8 @@
     run.json             the RunRecord; the folder's marker
     weights.safetensors  the model's parameters, under the names of its state dict
     rows.safetensors     the first training and test rows, at most MAX_STORED_ROWS of each
-    metrics.jsonl        an object for every epoch (not listed in the record)
+    metrics.json         the Evaluation on the test rows (not listed in the record)
+    metrics.jsonl        an object for every epoch (likewise)
     tensorboard/         event files (not listed in the record: they carry clock readings)
 
 The same run gives the same bytes of the three files, in any folder on any day. Reading proves
@@ -23,7 +24,8 @@ from safetensors.torch import save
 from runtime.bundle import digest
 from runtime.manifest import File, Record, Scalar, parse_record, to_json
 from runtime.schema import Schema
-from trainer.model import SimpleNet
+from trainer.imputation import FILLS, Imputation
+from trainer.model import SimpleNet, fill_first
 from trainer.stored import Shapes, check_tensors, damaged, read_file, read_tensors
 from trainer.table.check import DataCheck
 
@@ -165,14 +167,20 @@ def load_run(path: Path) -> Run:
 
 
 def _build_model(record: RunRecord, weights: dict[str, torch.Tensor], *, where: Path) -> SimpleNet:
-    widths = (record.schema.n_inputs, *record.hidden, record.schema.n_classes)
+    schema, gaps = record.schema, record.schema.gaps
+    widths = (schema.n_inputs + len(gaps), *record.hidden, schema.n_classes)
     shapes: Shapes = {}
     for position, (fan_in, fan_out) in enumerate(pairwise(widths)):
         shapes[f"layers.{2 * position}.weight"] = (fan_out, fan_in)
         shapes[f"layers.{2 * position}.bias"] = (fan_out,)
-    check_tensors(weights, shapes, dict.fromkeys(shapes, torch.float32), where)
+    dtypes = dict.fromkeys(shapes, torch.float32)
+    if gaps:
+        shapes[FILLS], dtypes[FILLS] = (schema.n_inputs,), torch.float32
+    check_tensors(weights, shapes, dtypes, where)
     with torch.device("meta"):  # no memory and no random draws for weights that are replaced
         model = SimpleNet(widths[0], widths[-1], record.hidden)
+    if gaps:
+        model = fill_first(model, Imputation(weights[FILLS], gaps))
     model.load_state_dict(weights, assign=True)
     return model.eval()
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import onnx
 import torch
-from google.protobuf.message import (  # type: ignore[import-untyped]  # publishes no types
+from google.protobuf.message import (
     DecodeError,
     Message,
 )

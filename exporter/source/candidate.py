@@ -19,13 +19,14 @@ from exporter.formats.program import capture_program
 from exporter.rows.draws import ranges_of
 from exporter.rows.sample import sample_inside
 from exporter.source.training import refuse_training_answers, refuse_training_layers
-from exporter.truth.chain import find_layers, refuse_aborting, refuse_training
+from exporter.truth.chain import find_gaps, find_layers, refuse_aborting, refuse_training
 from exporter.truth.derived import derive
 from exporter.truth.enclosure import rows_with_all
-from exporter.truth.layers import layers_of
+from exporter.truth.layers import gaps_of, layers_of
 from exporter.truth.measured import measure
 from runtime.errors import SchemaError, UsageError
 from runtime.manifest import Provenance
+from runtime.schema import usable_values
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -78,11 +79,11 @@ class Candidate:
 
     @property
     def known(self) -> Float32Matrix:
-        """Test rows without NaN and infinities, ``(rows, n_features)``; none where none are."""
+        """Test rows that can be answered, ``(rows, n_inputs)``; none where none are."""
         if self.test is None:
             return np.empty((0, self.schema.n_inputs), np.float32)
         features = self.test.features
-        return features[rows_with_all(np.isfinite(features))]
+        return features[rows_with_all(usable_values(self.schema, features))]
 
 
 def candidate_of_run(run: Run) -> Candidate:
@@ -102,7 +103,7 @@ def candidate_of_run(run: Run) -> Candidate:
         name=record.model,
         model=run.model,
         schema=record.schema,
-        truth=derive(layers_of(run.model)),
+        truth=derive(layers_of(run.model), gaps_of(run.model)),
         metrics=record.metrics,
         provenance=Provenance(
             seed=record.seed,
@@ -151,7 +152,9 @@ def candidate_of_module(
     sample = sample_inside(ranges)
     refuse_training_answers(brought, model, sample[-_COMPARED:])
     layers = find_layers(program)
-    truth = derive(layers) if layers else measure(model, program, sample, ranges)
+    truth = (
+        derive(layers, find_gaps(program)) if layers else measure(model, program, sample, ranges)
+    )
     versions = {package: metadata.version(package) for package in ("torch", "numpy")}
     return Candidate(
         name=name,

@@ -15,6 +15,7 @@ from runtime import console
 from runtime.errors import UsageError
 from runtime.files.atomic import STANDARD_STREAM, atomic_file
 from runtime.scoring.endpoints import is_many, refuse_same, rejects_path
+from runtime.screen.terminal import harmless_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,21 +50,31 @@ def look(predictor: Predictor, source: Path, options: Options) -> str:
     Returns:
         A table for the terminal, and how to save everything.
     """
-    import shlex
-
     from runtime.scoring.first_rows import score_first
     from runtime.screen.preview import PREVIEW_ROWS, describe_preview
 
     first = score_first(predictor, source, options, PREVIEW_ROWS)
-    again = " ".join(shlex.quote(word) for word in sys.argv[1:])
     return describe_preview(
         first.names,
         first.rows,
         new=first.new,
         total=first.total,
-        save=f"runtime {again} --out scored.csv",
+        save=_repeat(source, options, bad=first.bad),
         stream=sys.stdout,
     )
+
+
+def _repeat(source: Path, options: Options, *, bad: bool) -> str:
+    """Write the command that saves what was looked at, and goes on where rows are bad."""
+    import shlex
+
+    words = ["runtime", *sys.argv[1:]]
+    if bad and options.bad_rows == "fail":
+        words += ["--bad-rows", "null"]
+    ending = options.out_format or "csv"
+    name = f"scored.{ending}" if source.name != f"scored.{ending}" else f"scored.again.{ending}"
+    again = " ".join(map(shlex.quote, [*words, "--out", name]))
+    return f"… | {again}" if source == STANDARD_STREAM else again
 
 
 def check_summary(saved: Path, source: Path, out: Path, options: Options) -> None:
@@ -136,24 +147,25 @@ def _score(predictor: Predictor, source: Path, out: Path, options: Options) -> S
         return score_file(predictor, source, out, options, on_progress)
 
 
-def tell(shown: Summary, out: Path, *, profile: bool, as_json: bool) -> None:
+def tell(shown: Summary, out: Path, *, profile: bool, as_json: bool, is_taken: bool) -> None:
     """Say what was done.
 
     Args:
         shown: the summary of the scoring.
         out: where the rows went.
         profile: show the stages too.
-        as_json: one JSON object, on stdout unless the rows went there.
+        as_json: one JSON object, on stdout unless that is taken.
+        is_taken: whether rows, or anything else that was asked for, went to stdout.
     """
     if as_json:
         answer = console.as_json(shown.values())
-        console.say(answer) if out == STANDARD_STREAM else console.show(answer)
+        console.say(answer) if is_taken else console.show(answer)
     elif sys.stderr.isatty() or profile or shown.truth or shown.drift:
         from runtime.screen.summary_table import describe_summary
 
         console.say(describe_summary(shown, out, sys.stderr))
     else:
-        console.say(_in_a_line(shown, out))
+        console.say(harmless_lines(_in_a_line(shown, out)))
 
 
 def _in_a_line(summary: Summary, out: Path) -> str:
@@ -181,4 +193,4 @@ def _in_a_line(summary: Summary, out: Path) -> str:
 
 def _announce(table: Path, number: int, tables: int) -> None:
     if sys.stderr.isatty():
-        console.say(f"{number} of {tables}: {table}")
+        console.say(harmless_lines(f"{number} of {tables}: {table}"))

@@ -7,8 +7,9 @@ raises, ``UsageError`` for names that do not fit, ``UnavailableError`` where the
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
@@ -20,7 +21,16 @@ from runtime.serving.limits import DEFAULT_LIMITS, Limits
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from runtime.serving.access.certificate import Certificate
     from runtime.serving.settings import Settings
+
+_EXTRAS: Final = {
+    "httptools": "serve",
+    "orjson": "serve",
+    "uvloop": "serve",
+    "google": "grpc",  # protobuf
+    "grpc": "grpc",
+}
 
 
 def find_bundles(named: Sequence[str], models: Path | None) -> dict[str, Path]:
@@ -84,6 +94,28 @@ def choose_limits(**given: float | None) -> Limits:
     )
 
 
+def choose_certificate(chain: Path | None, key: Path | None) -> Certificate | None:
+    """Put a certificate and its key together.
+
+    Args:
+        chain: file of the certificate.
+        key: file of its key.
+
+    Returns:
+        Both; None where neither is given.
+
+    Raises:
+        UsageError: when one is given without the other.
+    """
+    from runtime.serving.access.certificate import Certificate
+
+    if chain and key:
+        return Certificate(chain, key)
+    if chain or key:
+        raise UsageError("--tls-cert and --tls-key belong together: give both")
+    return None
+
+
 def serve(bundles: dict[str, Path], settings: Settings) -> None:
     """Serve until a signal ends it.
 
@@ -92,14 +124,19 @@ def serve(bundles: dict[str, Path], settings: Settings) -> None:
         settings: how it is run.
 
     Raises:
-        UnavailableError: when the extra ``serve`` is not installed, or the address is taken.
+        UnavailableError: when the extra ``serve`` or ``grpc`` is not installed, or an address
+            is taken.
     """
     try:
         from runtime.serving.running import run_server
+
+        if settings.grpc_port is not None:
+            import_module("runtime.serving.rpc.server")
     except ModuleNotFoundError as exc:
-        if exc.name not in {"uvloop", "httptools", "orjson"}:
+        extra = _EXTRAS.get((exc.name or "").partition(".")[0])
+        if extra is None:
             raise
         raise UnavailableError(
-            f'serving needs {exc.name}, which is not installed: pip install "onnxferry[serve]"'
+            f'serving needs {exc.name}, which is not installed: pip install "onnxferry[{extra}]"'
         ) from exc
     run_server(bundles, settings)

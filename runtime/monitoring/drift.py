@@ -97,12 +97,20 @@ class _Column:
     low: np.float32
     high: np.float32
     up_to: npt.NDArray[np.int64]  # (bins - 1,), rows at or below each cut
+    has_gaps: bool
+    rows: int = 0  # that have a value
     below: int = 0
     above: int = 0
     minimum: float = math.inf
     maximum: float = -math.inf
 
     def add(self, values: npt.NDArray[np.float32]) -> None:
+        """Count values, ``(rows,)``; NaN is a missing one."""
+        if self.has_gaps:
+            values = values[~np.isnan(values)]
+        if not len(values):
+            return
+        self.rows += len(values)
         for place, cut in enumerate(self.cuts):
             self.up_to[place] += np.count_nonzero(values <= cut)
         smallest, largest = values.min(), values.max()
@@ -172,7 +180,7 @@ class Drift:
             rows=self._rows,
             sampled_rows=len(sample),
             features=tuple(
-                _compare(feature, column, values, self._rows)
+                _compare(feature, column, values[~np.isnan(values)])
                 for feature, column, values in zip(
                     self._features, self._columns, sample.T, strict=True
                 )
@@ -186,12 +194,12 @@ def _column_of(feature: Feature) -> _Column:
     filled = np.append(shares[:-1] > 0, True)
     cuts = cuts[filled[:-1]].astype(np.float32)
     low, high = round_ends([feature.minimum, feature.maximum])
-    return _Column(cuts, shares[filled], low, high, np.zeros(len(cuts), dtype=np.int64))
+    up_to = np.zeros(len(cuts), dtype=np.int64)
+    return _Column(cuts, shares[filled], low, high, up_to, has_gaps=feature.missing == "imputed")
 
 
-def _compare(
-    feature: Feature, column: _Column, sample: npt.NDArray[np.float32], rows: int
-) -> FeatureDrift:
+def _compare(feature: Feature, column: _Column, sample: npt.NDArray[np.float32]) -> FeatureDrift:
+    rows = column.rows
     counts = np.diff(column.up_to, prepend=0, append=rows)
     scored = (counts / rows).tolist() if rows else []
     training = column.shares.tolist()

@@ -6,8 +6,10 @@ or none, and their summaries. Raises what ``score_file`` raises.
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
+import stat
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -63,12 +65,13 @@ def find_tables(source: Path) -> tuple[Path, tuple[Path, ...]]:
         DataError: when there are none, a folder cannot be searched, or something in it is no
             file, as a link to nothing or a pipe.
     """
-    if source.is_dir():
+    if os.path.isdir(source):  # noqa: PTH112 - a path raises where it cannot look
         root, found = source, list(_walk(source, frozenset()))
     else:
         root = _fixed_part(source)
-        found = [Path(name) for name in glob.glob(str(source), recursive=True)]  # noqa: PTH207 - patterns may be absolute
-        found = [path for path in found if not path.is_dir()]
+        _refuse_locked(source)
+        found = _match(source)
+        found = [path for path in found if not os.path.isdir(path)]  # noqa: PTH112 - as above
     relative = sorted({path.relative_to(root) for path in found})
     tables = tuple(path for path in relative if not (_is_hidden(path) or _is_mark(path)))
     if not tables:
@@ -103,12 +106,30 @@ def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:
             yield folder / name
 
 
+def _match(pattern: Path) -> list[Path]:
+    return [Path(name) for name in glob.glob(str(pattern), recursive=True)]  # noqa: PTH207 - patterns may be absolute
+
+
+def _refuse_locked(pattern: Path) -> None:
+    """Refuse folders that a pattern leads into and nobody may search: glob takes them for empty."""
+    parts = pattern.parts
+    for length in range(len(parts) - len(_wild(pattern)), len(parts)):
+        for folder in _match(Path(*parts[:length])):
+            if os.path.isdir(folder) and not os.access(folder, os.R_OK | os.X_OK):  # noqa: PTH112 - as above
+                raise DataError(f"cannot search {folder}: {os.strerror(errno.EACCES)}")
+
+
 def _refuse_no_file(path: Path) -> None:
     """Refuse what no table can be read from; to pass over it hides loss."""
-    if path.is_file():
-        return
-    what = "a link to nothing" if path.is_symlink() and not path.exists() else "a pipe or device"
-    raise DataError(f"{path} is {what}: remove it, or name the tables alone with --file 'PATTERN'")
+    try:
+        if stat.S_ISREG(path.stat().st_mode):
+            return
+        fault = "is a pipe or device"
+    except FileNotFoundError:
+        fault = "is a link to nothing"
+    except OSError as exc:
+        fault = f"cannot be read ({exc.strerror})"
+    raise DataError(f"{path} {fault}: remove it, or name the tables alone with --file 'PATTERN'")
 
 
 def score_files(

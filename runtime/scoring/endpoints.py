@@ -54,9 +54,10 @@ class Sink(Value, frozen=True):
 
 def is_many(source: Path) -> bool:
     """Tell whether a source is a folder or a pattern rather than one table."""
-    if source == STANDARD_STREAM or source.is_file():
+    # What cannot be looked at is no folder; opening it says why. A path would raise here.
+    if source == STANDARD_STREAM or os.path.isfile(source):  # noqa: PTH113
         return False
-    return source.is_dir() or bool(WILDCARDS & set(str(source)))
+    return os.path.isdir(source) or bool(WILDCARDS & set(str(source)))  # noqa: PTH112
 
 
 def refuse_same(source: Path, out: Path, *beside: Path | None) -> None:

@@ -35,12 +35,14 @@ class FirstRows(Value, frozen=True):
         rows: a cell for every name.
         new: how many columns were added.
         total: rows of the table; None where it has more than were looked at.
+        bad: whether some of these rows cannot be scored.
     """
 
     names: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     new: int
     total: int | None
+    bad: bool
 
 
 def score_first(predictor: Predictor, source: Path, options: Options, rows: int) -> FirstRows:
@@ -62,9 +64,10 @@ def score_first(predictor: Predictor, source: Path, options: Options, rows: int)
         found, total = _score_rows(predictor, table, bound, rows)
     columns = bound.added
     new = len(columns.names)
-    if not any(row[-1] for row in found):  # no reasons: nothing is wrong
+    bad = any(row[-1] for row in found)
+    if not bad:  # no reasons to show
         found, new = [row[:-1] for row in found], new - 1
-    return FirstRows((*names, *columns.names[:new]), tuple(found), new, total)
+    return FirstRows((*names, *columns.names[:new]), tuple(found), new, total, bad)
 
 
 def _score_rows(

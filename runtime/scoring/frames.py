@@ -19,17 +19,21 @@ from runtime.scoring.answers import NewColumns
 from runtime.scoring.named_columns import names_of
 from runtime.scoring.options import DEFAULTS, Options
 from runtime.scoring.score import answer_block
-from runtime.scoring.tally import Clock, Tally
+from runtime.scoring.tally import Clock, Tally, Wording
 from runtime.tables.columnar.arrow_output import as_batch, output_schema
 from runtime.tables.columnar.arrow_table import ArrowTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from runtime.choices import Decimal
     from runtime.predictor import Predictor
     from runtime.schema import Float32Matrix, Schema
 
 Frame = TypeVar("Frame")
+_WORDING = Wording(
+    "nothing was scored", 'bad_rows="null"', decimal_option='reading=Reading(decimal="{}")'
+)
 
 
 def score_table(predictor: Predictor, table: Frame, options: Options = DEFAULTS) -> Frame:
@@ -39,7 +43,8 @@ def score_table(predictor: Predictor, table: Frame, options: Options = DEFAULTS)
         predictor: the model.
         table: with named columns: a table or batch of pyarrow, a frame of polars or pandas, a
             structured array of numpy, or a dict of columns of the same length.
-        options: ``bad_rows`` is ``fail`` or ``null``; ``proba`` and ``prefix`` as for files.
+        options: ``bad_rows`` is ``fail`` or ``null``; ``proba``, ``prefix`` and, for columns of
+            text, ``decimal`` as for files.
 
     Returns:
         The same kind of table: its columns, then the new ones.
@@ -48,7 +53,7 @@ def score_table(predictor: Predictor, table: Frame, options: Options = DEFAULTS)
         UsageError: when ``bad_rows`` is ``reject`` or an option is for files alone, or the table
             has no named columns.
         SchemaError: when a feature's column is missing or no number, or a new name is taken.
-        DataError: when the columns cannot be read.
+        DataError: when the columns cannot be read, or differ in length.
         BadRowsError: when rows cannot be scored and ``bad_rows`` is ``fail``.
     """
     _refuse_options(options)
@@ -67,8 +72,8 @@ def score_table(predictor: Predictor, table: Frame, options: Options = DEFAULTS)
         proba=options.proba,
         keep_bad=options.bad_rows == "null",
     )
-    source = _open(table, places, schema)
-    added = _answer(predictor, source, columns, refuses_bad=options.bad_rows == "fail")
+    source = _open(table, places, schema, options.reading.decimal)
+    added = _answer(predictor, source, columns, options)
     return _append(table, added)
 
 
@@ -100,10 +105,12 @@ def read_features(table: object, schema: Schema) -> Float32Matrix:
     return np.concatenate(parts)
 
 
-def _open(table: object, places: Sequence[int], schema: Schema) -> ArrowTable:
+def _open(
+    table: object, places: Sequence[int], schema: Schema, decimal: Decimal = "."
+) -> ArrowTable:
     """View the features of a table in memory as a table of these columns, in their order."""
-    read = _to_arrow(table, places, schema.feature_names)
-    source = ArrowTable(_InMemory(read), where="the table")
+    read = _to_arrow(table, places, schema)
+    source = ArrowTable(_InMemory(read), where="the table", decimal=decimal)
     encoder = Encoder(schema.features)
     source.expect_numbers([at for at in range(len(places)) if not encoder.reads_text(at)])
     return source
@@ -123,15 +130,16 @@ class _InMemory:
 
 
 def _answer(
-    predictor: Predictor, source: ArrowTable, columns: NewColumns, *, refuses_bad: bool
+    predictor: Predictor, source: ArrowTable, columns: NewColumns, options: Options
 ) -> pa.Table:
     """Make the new columns."""
     features, encoder = range(predictor.schema.n_features), Encoder(predictor.schema.features)
+    refuses_bad = options.bad_rows == "fail"
     tally = Tally(
         "the table",
+        _WORDING,
         refuses_bad=refuses_bad,
-        consequence="nothing was scored",
-        advice='bad_rows="null"',
+        decimal=options.reading.decimal,
     )
     schema = output_schema([], columns.fields)
     batches, written = [], 0
@@ -150,18 +158,22 @@ def _refuse_options(options: Options) -> None:
     """Refuse what only files have, rather than pass over it."""
     if options.bad_rows == "reject":
         raise UsageError('a table in memory loses no rows: choose bad_rows "fail" or "null"')
-    for name in ("columns", "truth", "drift"):
-        if getattr(options, name) is not None:
-            raise UsageError(f"a table in memory is scored without {name}: leave it out")
+    for owner, names in (
+        (options, ("columns", "truth", "drift", "out_format")),
+        (options.reading, ("format", "delimiter", "encoding")),
+    ):
+        for name in names:
+            if getattr(owner, name) is not None:
+                raise UsageError(f"a table in memory is scored without {name}: leave it out")
 
 
-def _to_arrow(table: Any, places: Sequence[int], names: Sequence[str]) -> pa.Table:  # noqa: ANN401 - tables of many libraries
+def _to_arrow(table: Any, places: Sequence[int], schema: Schema) -> pa.Table:  # noqa: ANN401 - tables of many libraries
     """Read some columns of any table as Arrow.
 
     Args:
         table: of any library.
         places: positions of the columns.
-        names: that they get.
+        schema: gives their names, and says where NaN in Python's numbers is a missing one.
 
     Returns:
         The columns.
@@ -169,12 +181,20 @@ def _to_arrow(table: Any, places: Sequence[int], names: Sequence[str]) -> pa.Tab
     Raises:
         DataError: when they cannot be read.
     """
-    try:
-        columns = [_as_arrow(column) for column in _take(table, places)]
-        return pa.table(columns, names=list(names))
-    except (pa.ArrowException, TypeError, ValueError) as exc:
-        reason = exc.args[0] if exc.args else exc
-        raise DataError(f"the columns {', '.join(names)} cannot be read: {reason}") from exc
+    columns, names = [], schema.feature_names
+    for feature, column in zip(schema.features, _take(table, places), strict=True):
+        may_miss = feature.missing == "imputed"
+        try:
+            columns.append(_as_arrow(column, may_miss=may_miss))
+        except (pa.ArrowException, TypeError, ValueError) as exc:
+            reason = exc.args[0] if exc.args else exc
+            raise DataError(f"column {feature.name!r} cannot be read: {reason}") from exc
+    others = table.items() if isinstance(table, Mapping) else ()
+    lengths = {str(name): len(column) for name, column in others if hasattr(column, "__len__")}
+    lengths |= {name: len(column) for name, column in zip(names, columns, strict=True)}
+    if len(set(lengths.values())) > 1:
+        raise DataError(f"columns must be equally long, got {lengths}")
+    return pa.table(columns, names=list(names))
 
 
 def _take(table: Any, places: Sequence[int]) -> list[Any]:  # noqa: ANN401 - as above
@@ -190,9 +210,28 @@ def _take(table: Any, places: Sequence[int]) -> list[Any]:  # noqa: ANN401 - as 
     return [table[table.columns[at]] for at in places]
 
 
-def _as_arrow(column: Any) -> pa.Array | pa.ChunkedArray:  # noqa: ANN401 - as above
+def _as_arrow(column: Any, *, may_miss: bool) -> pa.Array | pa.ChunkedArray:  # noqa: ANN401 - as above
+    """Read a column; with ``may_miss`` NaN in numpy's and Python's numbers is a missing one."""
     if isinstance(column, pa.Array | pa.ChunkedArray):
         return column
+    try:
+        return _convert(column, may_miss=may_miss)
+    except (pa.ArrowException, TypeError, OverflowError):
+        if len(column.shape if hasattr(column, "shape") else np.shape(column)) != 1:
+            raise
+        return _as_texts(column)  # numbers among texts, integers of any length
+
+
+def _as_texts(column: Any) -> pa.Array:  # noqa: ANN401 - as above
+    """Write each value as text, which is read by the rules of a cell."""
+    if hasattr(column, "notna"):  # pandas: what is missing there may be NaN
+        column = column.astype(object).where(column.notna(), None)
+    values = column.to_list() if hasattr(column, "to_list") else list(column)
+    texts = [None if value is None else str(value) for value in values]
+    return pa.array(texts, pa.string(), from_pandas=False)
+
+
+def _convert(column: Any, *, may_miss: bool) -> pa.Array | pa.ChunkedArray:  # noqa: ANN401 - as above
     if hasattr(column, "__arrow_c_stream__"):
         return pa.chunked_array(column)
     if hasattr(column, "__arrow_array__"):
@@ -203,6 +242,8 @@ def _as_arrow(column: Any) -> pa.Array | pa.ChunkedArray:  # noqa: ANN401 - as a
     values = np.asanyarray(column)  # what is masked stays masked
     if not values.dtype.isnative:
         values = values.astype(values.dtype.newbyteorder("="))
+    if may_miss and values.dtype.kind == "f":
+        values = np.ma.masked_where(np.isnan(values), values)
     return pa.array(values)
 
 

@@ -1,19 +1,55 @@
-"""How a table is scored: what a user can choose, with the defaults."""
+"""How a table is scored: what a user can choose, with the defaults.
+
+What the command takes as text is taken as text here too: ``Options(out_format="csv.gz",
+drift="drift.json", reading=Reading(delimiter=";"))``. Raises ``UsageError`` for what cannot be.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from msgspec.structs import force_setattr
 
 from runtime.choices import BadRows
 from runtime.errors import UsageError
 from runtime.value import Value
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     from runtime.choices import Decimal
     from runtime.tables.stored.encodings import Encoding
     from runtime.tables.stored.formats import Format
+
+
+def _take_text(owner: Value, name: str, read: Callable[[str], object]) -> None:
+    """Read an option that was given as text."""
+    given: Any = getattr(owner, name)
+    if isinstance(given, str):
+        force_setattr(owner, name, read(given))
+
+
+def _parse_format(text: str) -> Format:
+    from runtime.tables.stored.formats import parse_format
+
+    return parse_format(text)
+
+
+def _parse_delimiter(text: str) -> bytes:
+    from runtime.tables.delimited.dialect import parse_delimiter
+
+    return parse_delimiter(text)
+
+
+def _parse_encoding(text: str) -> Encoding:
+    from runtime.tables.stored.encodings import parse_encoding
+
+    return parse_encoding(text)
+
+
+def _refuse_one_name(text: str) -> object:
+    raise UsageError(f"columns is a list of names: give [{text!r}]")
 
 
 class Reading(Value, frozen=True):
@@ -32,6 +68,11 @@ class Reading(Value, frozen=True):
     encoding: Encoding | None = None
     decimal: Decimal = "."
     loose_header: bool = False
+
+    def __post_init__(self) -> None:
+        _take_text(self, "format", _parse_format)
+        _take_text(self, "delimiter", _parse_delimiter)
+        _take_text(self, "encoding", _parse_encoding)
 
 
 class Options(Value, frozen=True):
@@ -68,6 +109,12 @@ class Options(Value, frozen=True):
             raise UsageError(f"no policy {self.bad_rows!r} for bad rows: choose {choices}")
         if self.rejects and self.bad_rows != "reject":
             raise UsageError("--rejects lists what --bad-rows reject leaves out: give both")
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"{self.threads} threads score nothing: give 1 or more")
+        _take_text(self, "out_format", _parse_format)
+        _take_text(self, "rejects", Path)
+        _take_text(self, "drift", Path)
+        _take_text(self, "columns", _refuse_one_name)
 
 
 DEFAULTS = Options()

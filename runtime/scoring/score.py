@@ -24,7 +24,7 @@ from runtime.tables.arrow import keep_rows
 from runtime.tables.delimited.csv_writer import REJECTS_HEADER, encode_record, encode_rejects
 from runtime.tables.opening import open_table
 from runtime.tables.table import Fault
-from runtime.tables.writing import choose_format, open_output
+from runtime.tables.writing import choose_format, choose_listing, open_output, refuse_idle
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def score_file(
         predictor.schema, truth=options.truth is not None, drift=options.drift is not None
     )
     with open_sinks() as open_sink:
-        job = Job(source, out, rejects, options, monitor)
+        job = Job(source, out, rejects, options, monitor, alone=True)
         summary = score_into(predictor, job, open_sink, on_progress)
         if options.drift and summary.drift:
             sink = open_sink(options.drift)
@@ -97,6 +97,7 @@ class Job(Value, frozen=True):
         rejects: where bad rows are listed, if anywhere.
         options: how it is scored.
         monitor: what looks at the rows.
+        alone: no other table is scored with the same options, which then all have to fit it.
     """
 
     source: Path
@@ -104,6 +105,7 @@ class Job(Value, frozen=True):
     rejects: Path | None
     options: Options
     monitor: Monitor
+    alone: bool = False
 
 
 def score_into(
@@ -129,6 +131,8 @@ def score_into(
         keep_bad = options.bad_rows == "null"
         bound = bind_table(table, schema, options, where=tally.where, keep_bad=keep_bad)
         stored = choose_format(job.out, table, options)
+        if job.alone:
+            refuse_idle(table, stored, options)
         output = stack.enter_context(
             open_output(
                 open_sink(job.out), stored, table, bound.carried, bound.added, reading.delimiter
@@ -236,6 +240,7 @@ def _run(
     tally, output = scorer.tally, scorer.output
     if listed:
         listed.write(encode_record(REJECTS_HEADER))
+    listing = choose_listing(table)
     clock = Clock()
     for done in scored:
         clock.skip()  # for reading, which is timed where it happens, and waiting
@@ -243,7 +248,7 @@ def _run(
         if done.piece is not None and not tally.refused:
             output.write(done.piece)
         if listed:
-            listed.write(encode_rejects(done.parsed.bad))
+            listed.write(encode_rejects(done.parsed.bad, listing))
         clock.lap("write")
         scorer.monitor.add(
             done.parsed,

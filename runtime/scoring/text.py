@@ -13,7 +13,7 @@ from runtime.monitoring.ranges import Ranges
 from runtime.scoring.binding import bind_table
 from runtime.scoring.endpoints import Sink
 from runtime.scoring.score import answer_block
-from runtime.scoring.tally import Clock, Tally
+from runtime.scoring.tally import Clock, Tally, Wording
 from runtime.tables.opening import read_text
 from runtime.tables.writing import open_output
 from runtime.value import Value
@@ -67,9 +67,7 @@ def score_text(
         BadRowsError: when rows cannot be scored and ``bad_rows`` is ``fail``.
     """
     refuses = options.bad_rows == "fail"
-    tally = Tally(
-        where, refuses_bad=refuses, consequence="nothing was scored", advice="bad_rows=null"
-    )
+    tally = Tally(where, Wording("nothing was scored", "bad_rows=null"), refuses_bad=refuses)
     schema, out = predictor.schema, io.BytesIO()
     table = read_text(
         io.BytesIO(content), stored, options.reading, schema.feature_names, where=where
@@ -78,7 +76,9 @@ def score_text(
     sink, ranges = Sink(where, out), Ranges(schema)
     with open_output(sink, stored, table, bound.carried, bound.added, None) as output:
         for block in table.blocks(sorted({*bound.features, *bound.carried})):
-            parsed, outputs = answer_block(predictor, block, block.parse(bound.features))
+            parsed, outputs = answer_block(
+                predictor, block, block.parse(bound.features, bound.encoder)
+            )
             tally.add(len(block), len(block), parsed.bad, Clock())
             ranges.add(parsed.features)
             if not tally.refused:

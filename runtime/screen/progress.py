@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from runtime.files.atomic import STANDARD_STREAM
@@ -47,8 +47,9 @@ def scoring_progress(
     from rich.console import Console
     from rich.progress import Progress
 
-    if size is None and source.is_file():
-        size = source.stat().st_size
+    if size is None:
+        with suppress(OSError):  # opening it says why
+            size = source.stat().st_size if source.is_file() else None
     console = Console(stderr=True)
     with Progress(
         *_columns(sized=bool(size), width=console.width),

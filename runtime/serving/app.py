@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from runtime.errors import OnnxferryError, RequestError
+from runtime.errors import OnnxferryError, OversizeError, RequestError
+from runtime.serving.access.gate import Gate
 from runtime.serving.http.message import Response, json_response, refusal
 from runtime.serving.inference import infer
 from runtime.serving.observing.metrics import KIND, write_metrics
 from runtime.serving.observing.tracing import Tracer
+from runtime.serving.protocol.messages import decode
 from runtime.serving.refusing import refuse
 from runtime.serving.routing import Call, Router, Routes
 from runtime.serving.rows import answer_rows, parse_query
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 EXTENSIONS: Final = ("binary_tensor_data", "model_repository", "statistics")
 _LIVE: Final = json_response({"live": True})
 _UNAVAILABLE: Final = 503
+_MOST_WORDS: Final = 64 * 1024  # bytes of a body that is no data
 
 
 class App:
@@ -43,16 +46,21 @@ class App:
         limits: of the server.
         traffic: what goes through the server.
         log: what it tells.
+        gate: lets requests in.
         started: seconds since the epoch.
+        routes: handlers by method, by address.
     """
 
-    def __init__(self, repository: Repository, limits: Limits, traffic: Traffic, log: Log) -> None:
+    def __init__(
+        self, repository: Repository, limits: Limits, traffic: Traffic, log: Log, gate: Gate
+    ) -> None:
         """Take the models; see ``build_app``."""
         self.repository, self.limits = repository, limits
-        self.traffic, self.log = traffic, log
+        self.traffic, self.log, self.gate = traffic, log, gate
         self.started = time.time()
         self._tracer = Tracer(log)
-        self._router = Router(self._routes())
+        self.routes = self._routes()
+        self._router = Router(self.routes)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def handle(self, request: Request, reply: Reply) -> None:
@@ -64,6 +72,9 @@ class App:
         """
         if self._tracer.concerns(request):
             reply = self._tracer.follow(request, reply)
+        if refused := self.gate.refuse(request):
+            reply(refused)
+            return
         found = self._router.find(request)
         if isinstance(found, Response):
             reply(found)
@@ -76,7 +87,10 @@ class App:
 
     def _routes(self) -> Routes:
         return {
+            "/": {"GET": self._page},
+            "/cards": {"GET": self._cards},
             "/metrics": {"GET": self._metrics},
+            "/openapi.json": {"GET": self._openapi},
             "/predict": {"POST": self._predict},
             "/v2": {"GET": self._server},
             "/v2/health/live": {"GET": self._live},
@@ -140,7 +154,29 @@ class App:
         text = write_metrics(self.traffic, self.repository, self.started)
         reply(Response(200, (text.encode(),), KIND))
 
-    # ---- Rows for people ---------------------------------------------------------------------
+    # ---- For people --------------------------------------------------------------------------
+
+    def _openapi(self, _call: Call, reply: Reply) -> None:
+        from importlib.metadata import version
+
+        from runtime.serving.openapi.document import describe
+
+        names = list(self.repository.slots)
+        reply(
+            json_response(
+                describe(version("onnxferry"), names, has_keys=self.gate.keys is not None)
+            )
+        )
+
+    def _page(self, _call: Call, reply: Reply) -> None:
+        from runtime.serving.page.document import page
+
+        reply(page())
+
+    def _cards(self, _call: Call, reply: Reply) -> None:
+        from runtime.serving.page.cards import card_of
+
+        reply(json_response([card_of(model) for model in self.repository.models()]))
 
     def _predict(self, call: Call, reply: Reply) -> None:
         asked = parse_query(call.query)
@@ -160,14 +196,15 @@ class App:
     # ---- The model repository ----------------------------------------------------------------
 
     def _index(self, call: Call, reply: Reply) -> None:
-        wants = _read_object(call.request.body)
+        wants = _read_wish(call.request.body)
         entries = self.repository.index()
-        if wants.get("ready") is True:
+        if wants.ready:
             entries = [entry for entry in entries if entry["state"] == "READY"]
         reply(json_response(entries))
 
     def _load(self, call: Call, reply: Reply) -> None:
-        _refuse_override(_read_object(call.request.body))
+        if _read_wish(call.request.body).parameters:
+            raise RequestError("a bundle is loaded as it lies in its folder; leave out parameters")
 
         async def load() -> Response:
             await self.repository.load(call.name)
@@ -176,7 +213,7 @@ class App:
         self.later(load, reply)
 
     def _unload(self, call: Call, reply: Reply) -> None:
-        _read_object(call.request.body)
+        _read_wish(call.request.body)
         self.repository.unload(call.name)
         reply(json_response({}))
 
@@ -202,7 +239,9 @@ class App:
         task.add_done_callback(self._tasks.discard)
 
 
-def build_app(repository: Repository, limits: Limits, traffic: Traffic, log: Log) -> App:
+def build_app(
+    repository: Repository, limits: Limits, traffic: Traffic, log: Log, gate: Gate | None = None
+) -> App:
     """Make the application.
 
     Args:
@@ -210,24 +249,27 @@ def build_app(repository: Repository, limits: Limits, traffic: Traffic, log: Log
         limits: of the server.
         traffic: what goes through the server.
         log: what it tells.
+        gate: lets requests in; all of them where it is None.
 
     Returns:
         What answers requests.
     """
-    return App(repository, limits, traffic, log)
+    return App(repository, limits, traffic, log, gate or Gate(None))
 
 
-def _read_object(body: bytes | bytearray) -> dict[str, object]:
+class _Wish(msgspec.Struct):
+    """What may be said to the model repository."""
+
+    ready: bool = False
+    parameters: dict[str, object] | None = None
+
+
+_WISH: Final = msgspec.json.Decoder(_Wish)
+
+
+def _read_wish(body: bytes | bytearray) -> _Wish:
     """Read a body that is a JSON object, or nothing."""
-    if not body:
-        return {}
-    try:
-        return msgspec.json.decode(body, type=dict[str, object])
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
-        raise RequestError(f"the body is no JSON object: {exc}") from exc
-
-
-def _refuse_override(wants: dict[str, object]) -> None:
-    """Refuse to load anything but what lies in the bundle's folder."""
-    if wants.get("parameters"):
-        raise RequestError("a bundle is loaded as it lies in its folder; leave out parameters")
+    if len(body) > _MOST_WORDS:
+        raise OversizeError(f"the body is larger than the {_MOST_WORDS} bytes that suffice here")
+    wish: _Wish = decode(_WISH, body, "the body") if body else _Wish()
+    return wish

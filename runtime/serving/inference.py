@@ -17,12 +17,15 @@ from runtime.serving.protocol.outputs import encode_answer, parse_wishes
 from runtime.serving.refusing import refuse
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runtime.serving.http.message import Reply, Request
     from runtime.serving.limits import Limits
     from runtime.serving.models.batching import Batched
     from runtime.serving.models.served import ServedModel
     from runtime.serving.protocol.outputs import Wanted
     from runtime.serving.protocol.tensors import Numbers
+    from runtime.session import Outputs
 
 _ENCODINGS: Final = (b"", b"identity")
 
@@ -43,20 +46,42 @@ def infer(model: ServedModel, request: Request, limits: Limits, reply: Reply) ->
         reply(refuse(exc))
         return
 
-    def done(answer: Batched | OnnxferryError) -> None:
+    def done(answer: Outputs | OnnxferryError) -> None:
         if isinstance(answer, OnnxferryError):
-            model.statistics.count_failure(time.perf_counter_ns() - request.arrived)
             reply(refuse(answer))
+        else:
+            reply(encode_answer(wanted, answer, model.identity))
+
+    submit(model, features, request.arrived, done)
+
+
+def submit(
+    model: ServedModel,
+    features: Numbers,
+    arrived: int,
+    done: Callable[[Outputs | OnnxferryError], None],
+) -> None:
+    """Have rows answered at the end of the tick, and count them.
+
+    Args:
+        model: that is asked.
+        features: ``(rows, n_features)``.
+        arrived: nanoseconds of ``time.perf_counter_ns`` when the request was there.
+        done: told of the answer.
+    """
+    statistics = model.statistics
+
+    def counted(answer: Batched | OnnxferryError) -> None:
+        if isinstance(answer, OnnxferryError):
+            done(answer)
+            statistics.count_failure(time.perf_counter_ns() - arrived)
             return
-        reply(encode_answer(wanted, answer.outputs, model.identity))
-        model.statistics.count_answer(
-            len(features),
-            answer.started - request.arrived,
-            answer.took,
-            time.perf_counter_ns() - request.arrived,
+        done(answer.outputs)
+        statistics.count_answer(
+            len(features), answer.started - arrived, answer.took, time.perf_counter_ns() - arrived
         )
 
-    model.batch.submit(features, done)
+    model.batch.submit(features, counted)
 
 
 def _read(model: ServedModel, request: Request, limits: Limits) -> tuple[Numbers, Wanted]:

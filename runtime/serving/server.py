@@ -21,6 +21,7 @@ from runtime.serving.http.hub import Hub
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from ssl import SSLContext
 
     from runtime.serving.app import App
 
@@ -47,19 +48,26 @@ class Server:
         self.hub = Hub(app.handle, app.limits, app.traffic, app.log.tell_bug)
         self.stopped = asyncio.Event()
 
-    async def serve(self, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+    async def serve(
+        self, listener: socket.socket, on_ready: Callable[[], None], tls: SSLContext | None = None
+    ) -> None:
         """Serve until a signal ends it.
 
         Args:
             listener: bound; see ``bind``.
             on_ready: told when connections are taken.
+            tls: what connections are made with; None for plain ones.
         """
         loop = asyncio.get_running_loop()
         self.hub.start(loop)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, number)
         server = await loop.create_server(
-            lambda: Connection(self.hub), sock=listener, backlog=_BACKLOG
+            lambda: Connection(self.hub),
+            sock=listener,
+            backlog=_BACKLOG,
+            ssl=tls,
+            ssl_handshake_timeout=self._limits.header_s if tls else None,
         )
         on_ready()
         await self.stopped.wait()

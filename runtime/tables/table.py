@@ -65,7 +65,7 @@ class Parsed(Value, frozen=True):
     """The feature cells of a block.
 
     Attributes:
-        features: ``(good records, n_inputs)`` float32, finite.
+        features: ``(good records, n_inputs)`` float32, finite but for NaN in the schema's gaps.
         good: ``(records,)`` bool, or None when every record is good.
         bad: one entry for every other record, in order.
     """

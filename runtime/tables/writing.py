@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from runtime.errors import UsageError
 from runtime.files.atomic import STANDARD_STREAM, writing
 from runtime.scoring.answers import LABEL
 from runtime.scoring.endpoints import Sink
@@ -49,6 +50,33 @@ def choose_format(out: Path, table: Table, options: Options) -> Format:
     if named:
         return named
     return Format(table.kind if table.kind in {"csv", "tsv", "jsonl"} else "csv")
+
+
+def refuse_idle(table: Table, stored: Format, options: Options) -> None:
+    """Refuse options of text where there is none, rather than pass over them.
+
+    Args:
+        table: that is scored.
+        stored: format of the output.
+        options: of the scoring.
+
+    Raises:
+        UsageError: when one of them can change nothing.
+    """
+    reading, delimited = options.reading, {"csv", "tsv"}
+    if reading.encoding and table.kind in {"parquet", "arrow"}:
+        raise UsageError(f"--encoding is for text, and the table is {table.kind}: leave it out")
+    if reading.delimiter and not delimited & {table.kind, stored.kind}:
+        raise UsageError(
+            f"--delimiter is for delimited text, and the table is {table.kind}: leave it out"
+        )
+
+
+def choose_listing(table: Table) -> Dialect:
+    """Choose how a table's bad rows are listed: with commas, in the encoding of their text."""
+    if isinstance(table, CsvTable):
+        return replace(COMMA, encoding=table.header.dialect.encoding)
+    return COMMA
 
 
 @contextmanager

@@ -325,6 +325,20 @@ def test_the_command_scores_a_folder(run_command: Run, bundle: Path, folder: Pat
     assert not Path("o2").exists()
 
 
+@pytest.mark.parametrize("source", ["in/*/*.csv", "in/**/*.csv", "in/deep/*.csv", "in/d*/e*/*"])
+def test_a_pattern_passes_over_no_locked_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    """What a pattern leads into and may not be read is no empty folder either."""
+    may = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: not str(path).endswith("deep") and may(path, mode)
+    )
+    assert find_tables(folder / "*.csv")[1] == (Path("a.csv"),)
+    with pytest.raises(DataError, match=r"cannot search in/deep: Permission denied"):
+        find_tables(Path(source))
+
+
 def test_links_to_folders_are_followed(folder: Path, predictor: Predictor) -> None:
     """Tables behind a link are tables of the folder; a link that leads back adds none."""
     fill(Path("elsewhere"), "x.csv", "sub/y.csv")
@@ -353,3 +367,15 @@ def test_hidden_links_to_nothing_are_hidden(folder: Path) -> None:
     """Editors lock files by such links; what is hidden is left out, whatever it is."""
     (folder / ".#a.csv").symlink_to("somebody@host")
     assert [str(path) for path in find_tables(Path("in"))[1]] == ALL
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "n" * 300 + ".csv", "n/" * 3000, "a.csv/b.csv"])
+def test_names_that_cannot_be_are_one_message(
+    run_command: Run, bundle: Path, tmp_path: Path, name: str
+) -> None:
+    """A name too long for the system, or below a file, is a table that cannot be read."""
+    fill(tmp_path, "a.csv")
+    done = run_command("predict", "--bundle", bundle, "--file", name)
+    assert done.returncode == 3
+    assert done.stderr.startswith(b"runtime: error: cannot read ")
+    assert b"Traceback" not in done.stderr

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from pyarrow import feather, parquet
 
 from runtime.encoding import PLAIN, UNSEEN, Encoder
-from runtime.schema import Feature, OneHot, Schema
+from runtime.errors import RequestError
+from runtime.schema import Feature, OneHot, Schema, usable_values
 from runtime.scoring.options import Reading
-from runtime.tables.cells import MISSING, NOT_A_NUMBER, UNDECODABLE
+from runtime.serving.models.screening import Screen
+from runtime.tables.cells import MISSING, NOT_A_NUMBER, NOT_FINITE, UNDECODABLE
 from runtime.tables.delimited.dialect import COMMA
 from runtime.tables.opening import open_table
 from runtime.tables.stored.encodings import parse_encoding
@@ -73,8 +75,9 @@ def test_a_schema_of_numbers_is_written_as_before() -> None:
         lambda: OneHot(("a", "a")),
         lambda: Feature("c", 0, 2, one_hot=OneHot(("a",))),
         lambda: Feature("c", 0, 1, quantiles=(0.0,) * 11, one_hot=OneHot(("a",))),
+        lambda: Feature("c", 0, 1, missing="imputed", one_hot=OneHot(("a",))),
     ],
-    ids=["none", "twice", "another range", "quantiles"],
+    ids=["none", "twice", "another range", "quantiles", "gaps"],
 )
 def test_categories_that_cannot_be_are_refused(make: object) -> None:
     """A column of categories has some, each once, and ranges from 0 to 1."""
@@ -250,3 +253,59 @@ def test_dictionaries_and_large_texts_are_categories(tmp_path: Path) -> None:
         (tmp_path / "t.arrow").write_bytes(sink.getvalue())
         (parsed,) = parse(tmp_path / "t.arrow", category("c", "", "grün", "rot"))
         assert parsed.features.tolist() == [[0, 0, 1], [0, 1, 0], [1, 0, 0]]
+
+
+def gap(name: str) -> Feature:
+    return Feature(name, 0, 9, missing="imputed")
+
+
+def test_a_gap_is_nan_and_a_bad_number_is_not() -> None:
+    """What the model fills is told from what it must not see."""
+    encoder = Encoder([gap("x"), Feature("z", 0, 1)])
+    assert not encoder.is_plain
+    numbers = np.array([1.0, np.nan, np.nan, 1e39])
+    missing = np.array([False, True, False, False])
+    encoded = encoder.encode([(numbers, missing), np.arange(4.0)])
+    assert encoded.usable[:, 0].tolist() == [True, True, False, False]
+    assert encoded.matrix[0].tolist() == [1.0, 0.0]
+    assert np.isnan(encoded.matrix[1, 0])
+    assert encoder.why_bad(0, b"nan", COMMA) == NOT_FINITE
+    schema = schema_of(category("c", "a", "b"), gap("x"), Feature("z", 0, 1))
+    assert schema.gaps == (2,)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("bad", [False, True], ids=["clean", "with bad rows"])
+def test_gaps_are_read_alike_in_every_format(tmp_path: Path, ending: str, *, bad: bool) -> None:
+    """An empty cell, a null, and a key that is not there, in a block with and without bad rows."""
+    rows = ROWS if bad else [row for row in ROWS if row["c"] in {"rot", "grün"}]
+    path = write(tmp_path / f"t.{ending}", rows, ending)
+    (parsed,) = parse(path, gap("x"), category("c", "grün", "rot"))
+    rows_found = parsed.features.tolist()
+    found = [[None if np.isnan(value) else value for value in row] for row in rows_found]
+    assert found == [[1.5, 0, 1], [-2.25, 1, 0], [None, 0, 1]]
+    assert [row.record for row in parsed.bad] == ([3, 4, 6] if bad else [])
+
+
+@pytest.mark.parametrize("cell", ["nan", "inf", "x", "1e39", "NaN"])
+def test_a_bad_number_is_no_gap(tmp_path: Path, cell: str) -> None:
+    """NaN and infinities that are written out stay bad cells where numbers may be missing."""
+    path = tmp_path / "t.csv"
+    path.write_text(f"x,z\n1,1\n{cell},2\n ,3\n,4\n")
+    (parsed,) = parse(path, gap("x"), Feature("z", 0, 1))
+    assert [row.record for row in parsed.bad] == [2]
+    assert parsed.features[:, 1].tolist() == [1, 3, 4]
+    assert np.isnan(parsed.features[1:, 0]).all()
+
+
+def test_nan_is_usable_in_a_gap_alone() -> None:
+    """Infinities never are, nor is NaN where training had no gaps."""
+    schema = schema_of(gap("x"), Feature("z", 0, 1))
+    inputs = np.array([[1, 2], [np.nan, 2], [1, np.nan], [np.inf, 2]], np.float32)
+    expected = [[True, True], [True, True], [True, False], [False, True]]
+    assert usable_values(schema, inputs).tolist() == expected
+    screen = Screen(schema)
+    screen.check(inputs[:2])
+    for row, column in ((2, "z"), (3, "x")):
+        with pytest.raises(RequestError, match=f"column '{column}'"):
+            screen.check(inputs[row : row + 1])

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.errors import DataError, UsageError
+from runtime.scoring.options import Options, Reading
+from runtime.scoring.score import score_file
 from runtime.tables.delimited.csv_reader import CsvReader
 from runtime.tables.delimited.csv_writer import encode_cell, encode_record, encode_rejects
 from runtime.tables.delimited.dialect import Dialect
@@ -22,6 +24,9 @@ from runtime.tables.table import BadRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
+
+    from runtime.predictor import Predictor
 
 WIDE = ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"]
 characters = st.text(st.characters(codec=None, exclude_categories=()), max_size=30)
@@ -339,3 +344,16 @@ def test_a_table_is_stored_as_it_was(name: str, stored: str) -> None:
             sink.write(memoryview(block.data))
         sink.write(reader.tail)
     assert again.getvalue() == first.getvalue()
+
+
+@pytest.mark.parametrize("name", ["cp1252", "gb18030", "utf-8"])
+def test_the_list_of_bad_rows_has_one_encoding(
+    predictor: Predictor, tmp_path: Path, name: str
+) -> None:
+    """Names, values and the rows' own text are all in the table's: it opens like the table."""
+    source = tmp_path / "in.csv"
+    source.write_bytes("price,rating,ä\n1,2é,ü\n1,2,ü\n".encode(name))
+    reading = Reading(encoding=Encoding(name))
+    score_file(predictor, source, tmp_path / "o.csv", Options(bad_rows="reject", reading=reading))
+    listed = (tmp_path / "o.csv.rejects.csv").read_text(name)
+    assert listed.splitlines()[1] == '1,2,rating,2é,not a number,"1,2é,ü"'

@@ -164,7 +164,7 @@ def test_a_terminal_shows_them_with_how_to_save_all(
     command = shlex.split(last.removeprefix("save all: "))
     assert command[:4] == ["runtime", "predict", "--file", name]
     assert command[-2:] == ["--out", "scored.csv"]
-    code, shown = look(tmp_path, environment, *command[2:], "--bad-rows", "null")
+    code, shown = look(tmp_path, environment, *command[2:])
     assert code == 0
     assert (tmp_path / "scored.csv").read_bytes().startswith(b"price,rating,label,probability,")
 
@@ -188,13 +188,44 @@ def test_a_terminal_sees_what_is_wrong(
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
 
 
-@pytest.mark.parametrize("option", ["--json", "--profile", "--summary=s.json", "--truth=name"])
+@pytest.mark.parametrize(
+    ("name", "option", "saved"),
+    [
+        ("in.csv", "--out-format=parquet", "scored.parquet"),
+        ("in.csv", "--out-format=csv.gz", "scored.csv.gz"),
+        ("scored.csv", "--proba", "scored.again.csv"),
+    ],
+)
+def test_the_name_to_save_under_is_one_that_can_be(
+    bundle: Path, environment: dict[str, str], tmp_path: Path, name: str, option: str, saved: str
+) -> None:
+    """It ends as the format that was asked for, and is not the input's."""
+    write(tmp_path / name, b"price,rating\n1,2\n")
+    *_, last = look(tmp_path, environment, "--file", name, "--bundle", str(bundle), option)[
+        1
+    ].split("save all: ")
+    code, _ = look(tmp_path, environment, *shlex.split(last)[2:])
+    assert code == 0
+    again = ("--file", saved, "--bundle", str(bundle), "--prefix", "m_")
+    assert look(tmp_path, environment, *again)[0] == 0
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--json",
+        "--profile",
+        "--summary=s.json",
+        "--truth=name",
+        "--bad-rows=reject --rejects=r.csv",
+    ],
+)
 def test_who_asks_for_more_gets_all_rows(
     bundle: Path, environment: dict[str, str], tmp_path: Path, option: str
 ) -> None:
     """A summary is of the whole table: so the whole table is scored, onto the terminal."""
     write(tmp_path / "in.csv", b"price,rating,name\n" + b"1,2,no\n" * 30)
-    arguments = ("--file", "in.csv", "--bundle", str(bundle), option)
+    arguments = ("--file", "in.csv", "--bundle", str(bundle), *option.split())
     code, shown = look(tmp_path, environment, *arguments)
     assert code == 0
     assert shown.count("\n1,2,no,no,0.99") == 30

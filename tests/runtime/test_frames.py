@@ -216,11 +216,11 @@ REFUSED = [
     pytest.param(np.zeros((2, 2)), {}, UsageError, "no named columns", id="a matrix"),
     pytest.param([1, 2], {}, UsageError, "a list has no named columns", id="a list"),
     pytest.param(None, {}, UsageError, "a NoneType has no named columns", id="nothing"),
-    pytest.param({"price": [1], "rating": [1, 2]}, {}, DataError, "length", id="unequal"),
+    pytest.param({"price": [1], "rating": [1, 2]}, {}, DataError, "equally long", id="unequal"),
     pytest.param({"price": 1, "rating": 2}, {}, DataError, "cannot be read", id="scalars"),
     pytest.param({"price": [[1]], "rating": [[1]]}, {}, DataError, "cannot", id="matrices"),
     pytest.param({"price": [[1], [1, 2]], "rating": [1, 2]}, {}, DataError, "cannot", id="ragged"),
-    pytest.param({"price": [1j], "rating": [1]}, {}, DataError, "cannot be read", id="complex"),
+    pytest.param({"price": [1j], "rating": [1]}, {}, BadRowsError, "'1j': not a num", id="complex"),
     pytest.param(
         {"price": np.array(["2020-01-01"], "M8[D]"), "rating": [1]},
         {},
@@ -258,7 +258,7 @@ def test_pandas_keeps_its_index(predictor: Predictor) -> None:
 
 
 def test_pandas_columns_of_any_kind(predictor: Predictor) -> None:
-    """Objects, nullable integers and categories are read; dates and mixed objects are refused."""
+    """Objects, nullable integers and categories are read; dates are refused."""
     pandas = pytest.importorskip("pandas")
     kinds = {
         "objects": pandas.Series([1, None], dtype=object),
@@ -269,9 +269,6 @@ def test_pandas_columns_of_any_kind(predictor: Predictor) -> None:
     for name, prices in kinds.items():
         scored = predictor.predict_table(pandas.DataFrame({"price": prices, "rating": 1}), KEEP)
         assert column(scored, "reason") == [None, "price: missing value"], name
-    mixed = pandas.Series([1, "x"], dtype=object)
-    with pytest.raises(DataError, match="cannot be read"):
-        predictor.predict_table(pandas.DataFrame({"price": mixed, "rating": 1}))
     dates = pandas.to_datetime(["2020-01-01"])
     with pytest.raises(SchemaError, match="'price' is of type timestamp"):
         predictor.predict_table(pandas.DataFrame({"price": dates, "rating": 1}))
@@ -307,3 +304,63 @@ def test_a_lazy_frame_is_to_be_collected(predictor: Predictor) -> None:
     for predict in (predictor.predict_table, predictor.predict, predictor.predict_columns):
         with pytest.raises(UsageError, match=r"give table\.collect\(\)"):
             predict(frame)
+
+
+def as_objects(columns: dict[str, list[Any]]) -> np.ndarray[Any, Any]:
+    rows = list(zip(*columns.values(), strict=True))
+    return np.array(rows, dtype=[(name, "O") for name in columns])
+
+
+@pytest.mark.parametrize("make", [dict, as_pandas, as_objects])
+def test_numbers_among_texts_are_read_by_the_rules_of_a_cell(
+    predictor: Predictor, make: Callable[[dict[str, list[Any]]], Any]
+) -> None:
+    """A column as spreadsheets give it: numbers, texts, nothing, integers of any length."""
+    price = ["8", 8, 8.0, None, "x", 10**30, " +8e0 ", True]
+    table = make({"id": list("abcdefgh"), "rating": [2.5] * 8, "price": price})
+    scored = predictor.predict_table(table, KEEP)
+    labels = [label or None for label in column(scored, "label")]  # "" in an array of numpy
+    assert labels == ["yes"] * 3 + [None] * 2 + ["yes"] * 2 + [None]
+    assert [column(scored, "reason")[at] for at in (3, 4, 7)] == [
+        "price: missing value",
+        "price: not a number",
+        "price: not a number",
+    ]
+
+
+@pytest.mark.parametrize("make", [dict, as_pandas, as_polars, pa.table])
+def test_decimal_commas_are_read_where_they_are_given(
+    predictor: Predictor, make: Callable[[dict[str, list[Any]]], Any]
+) -> None:
+    """The message about a column of decimal commas names the option, and the option does it."""
+    table = make({"id": ["a", "b"], "rating": [4.0, 1.0], "price": ["8,25", "1,5"]})
+    with pytest.raises(BadRowsError, match=r'give reading=Reading\(decimal=","\)'):
+        predictor.predict_table(table)
+    scored = predictor.predict_table(table, Options(reading=Reading(decimal=",")))
+    expected = predictor.predict([[8.25, 4.0], [1.5, 1.0]])
+    assert column(scored, "label") == expected.label.tolist()
+    assert column(scored, "probability") == expected.probability.tolist()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(Options(out_format="parquet"), id="out_format"),  # type: ignore[arg-type]
+        pytest.param(Options(reading=Reading(delimiter=b";")), id="delimiter"),
+        pytest.param(Options(reading=Reading(encoding="latin-1")), id="encoding"),  # type: ignore[arg-type]
+        pytest.param(Options(reading=Reading(format="csv")), id="format"),  # type: ignore[arg-type]
+    ],
+)
+def test_options_of_files_are_not_passed_over(
+    predictor: Predictor, options: Options, request: pytest.FixtureRequest
+) -> None:
+    """What a table in memory does not have is refused by name."""
+    with pytest.raises(UsageError, match=f"without {request.node.callspec.id}: leave it out"):
+        predictor.predict_table(COLUMNS, options)
+
+
+@pytest.mark.parametrize("other", [[1], "abcd", np.zeros((2, 2))])
+def test_columns_of_a_dict_are_equally_long(predictor: Predictor, other: object) -> None:
+    """Also those that the model does not read: what comes back is a table."""
+    with pytest.raises(DataError, match="columns must be equally long, got"):
+        predictor.predict_table({**COLUMNS, "x": other})

@@ -215,3 +215,46 @@ def test_pipes_with_names_are_read_and_written(
     assert done.returncode == 0, done.stderr
     assert got == [expected.stdout]
     assert (tmp_path / "target").is_fifo()
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "said"),
+    [
+        ("parquet", "--encoding latin-1", "--encoding is for text, and the table is parquet"),
+        ("parquet", "--delimiter ;", "--delimiter is for delimited text"),
+        ("jsonl", "--delimiter ;", "--delimiter is for delimited text"),
+        ("parquet", "--delimiter ; --out-format csv", None),
+        ("jsonl", "--encoding utf-8", None),
+    ],
+)
+def test_options_that_can_change_nothing_are_refused(
+    run_command: Run, bundle: Path, tmp_path: Path, kind: str, options: str, said: str | None
+) -> None:
+    """Who gives one means something by it; it is not passed over."""
+    (tmp_path / "in.csv").write_bytes(PLAIN)
+    command = ["predict", "--bundle", bundle, "--file"]
+    made = run_command(*command, "in.csv", "--out", f"in.{kind}", "--prefix", "m_")
+    assert made.returncode == 0, made.stderr
+    done = run_command(*command, f"in.{kind}", "--out", f"o.{kind}", *options.split())
+    assert done.returncode == (2 if said else 0), done.stderr
+    assert (said or "2 of 2 rows scored").encode() in done.stderr
+
+
+def test_one_object_on_stdout_at_most(run_command: Run, bundle: Path, tmp_path: Path) -> None:
+    """Where drift goes to standard output, the summary for machines goes to stderr."""
+    (tmp_path / "in.csv").write_bytes(PLAIN)
+    command = ["predict", "--bundle", bundle, "--file", "in.csv", "--out", "o.csv", "--json"]
+    done = run_command(*command, "--drift", "-")
+    assert json.loads(done.stdout)["rows"] == 2
+    assert json.loads(done.stderr)["scored"] == 2
+
+
+def test_a_name_cannot_write_to_the_terminal(
+    run_command: Run, bundle: Path, tmp_path: Path
+) -> None:
+    """The names of files are shown without the codes that they may hold."""
+    (tmp_path / "in.csv").write_bytes(PLAIN)
+    done = run_command("predict", "--bundle", bundle, "--file", "in.csv", "--out", "\x1b[2Jo.csv")
+    assert done.returncode == 0
+    assert rb"to \x1b[2Jo.csv" in done.stderr
+    assert b"\x1b" not in done.stderr

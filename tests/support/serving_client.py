@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import socket
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -104,6 +105,13 @@ class Served:
 
     def __init__(self, process: subprocess.Popen[str], port: int, lines: list[str]) -> None:
         self.process, self.port, self.lines = process, port, lines
+
+    @property
+    def grpc_port(self) -> int:
+        """Where it listens for gRPC, as it says."""
+        found = re.search(r"gRPC at port (\d+)", self.lines[0])
+        assert found
+        return int(found[1])
 
     def client(self) -> Client:
         return Client(self.port)

@@ -41,7 +41,10 @@ def check_talk(done: subprocess.CompletedProcess[str], metrics: Mapping[str, flo
     assert re.fullmatch(
         r"price 7\.5, rating 3\.0: popular \(probability 0\.[6-9]\d\)\n", done.stdout
     )
-    *epochs, summary, following = done.stderr.splitlines()
+    *lines, summary, following = done.stderr.splitlines()
+    epochs, figures = lines[:10], "\n".join(lines[10:])
+    assert "of 200 test rows; 95 % interval" in figures
+    assert "true \\ answer" in figures
     assert [line.split()[1] for line in epochs] == [f"{index}/10" for index in range(1, 11)]
     assert f"loss {metrics['loss']:.4f}" in summary
     assert f"accuracy {metrics['accuracy']:.1%}" in summary
@@ -53,6 +56,7 @@ def check_json(done: subprocess.CompletedProcess[str], metrics: Mapping[str, flo
     answer = json.loads(done.stdout)
     assert answer.pop("seconds") > 0
     assert answer.pop("device") in {"cpu", "cuda"}
+    assert answer.pop("evaluation")["accuracy"]["share"] == metrics["accuracy"]
     assert answer == {
         "accuracy": metrics["accuracy"],
         "loss": metrics["loss"],

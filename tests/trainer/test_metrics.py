@@ -62,20 +62,20 @@ def test_the_area_of_more_classes_is_the_mean() -> None:
     assert metrics.roc_auc(truth, probabilities) == pytest.approx((0.75 + 0.75) / 2)
 
 
-def test_a_judgement_by_hand() -> None:
+def test_an_evaluation_by_hand() -> None:
     """Two of three rows are right; a class that has neither rows nor answers says nothing."""
     truth = np.array([0, 0, 1])
     probabilities = np.array([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.3, 0.7, 0.0]])
-    told = metrics.judge(truth, probabilities, ("a", "b", "c"), majority=1)
+    told = metrics.evaluate(truth, probabilities, ("a", "b", "c"), majority=1)
     assert (told.rows, told.accuracy.share, told.baseline) == (3, 2 / 3, 1 / 3)
     assert told.confusion == ((1, 1, 0), (0, 1, 0), (0, 0, 0))
     assert told.macro_f1 == pytest.approx((2 / 3 + 2 / 3) / 2)
     assert told.classes[2].f1 is None
-    assert msgspec.json.decode(msgspec.json.encode(told), type=metrics.Judgement) == told
+    assert msgspec.json.decode(msgspec.json.encode(told), type=metrics.Evaluation) == told
 
 
 def test_one_class_alone_has_no_area() -> None:
     """JSON has no NaN: what has no value is null."""
-    told = metrics.judge(np.array([1, 1]), np.array([[0.4, 0.6]] * 2), ("a", "b"), majority=1)
+    told = metrics.evaluate(np.array([1, 1]), np.array([[0.4, 0.6]] * 2), ("a", "b"), majority=1)
     assert told.roc_auc is None
     assert told.baseline == 1.0

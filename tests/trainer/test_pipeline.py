@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from runtime.errors import DataError, UsageError
@@ -9,6 +10,7 @@ from trainer.attempt import Saving
 from trainer.config import configure
 from trainer.data import synthetic_products
 from trainer.fit import fit
+from trainer.metrics import Evaluation
 from trainer.pipeline import make_run
 from trainer.run import load_run
 
@@ -55,12 +57,15 @@ def test_a_run_holds_the_fit_and_what_is_known_of_it(tmp_path: Path) -> None:
 def test_the_folder_has_the_documented_files(finished_run: Path) -> None:
     """Record, weights, rows and metrics beside TensorBoard's folder, and nothing else."""
     assert sorted(file.name for file in finished_run.iterdir()) == [
+        "metrics.json",
         "metrics.jsonl",
         "rows.safetensors",
         "run.json",
         "tensorboard",
         "weights.safetensors",
     ]
+    told = msgspec.json.decode((finished_run / "metrics.json").read_bytes(), type=Evaluation)
+    assert told.accuracy.share == load_run(finished_run).record.metrics["accuracy"]
     (events,) = (finished_run / "tensorboard").iterdir()
     assert events.name.startswith("events.out.tfevents.")
     assert [file.name for file in finished_run.parent.iterdir()] == ["run"]

@@ -16,6 +16,13 @@ class ClassRows(Record, frozen=True):
     test: int
 
 
+class Missing(Record, frozen=True):
+    """A column and how many of its ``cells`` are not filled."""
+
+    name: str
+    cells: int
+
+
 class DataCheck(Record, frozen=True):
     """What a table holds, and what may be wrong with it.
 
@@ -25,6 +32,7 @@ class DataCheck(Record, frozen=True):
         features: columns that are used.
         classes: rows of each class.
         empty: columns left out, because no cell of them is filled.
+        missing: columns with cells that are not filled.
         constant: columns with one value in all rows to learn from.
         same: columns that are equal to one another in every row, group by group.
         repeated_rows: rows to learn from whose features another row before them has, too.
@@ -42,6 +50,7 @@ class DataCheck(Record, frozen=True):
     features: int
     classes: tuple[ClassRows, ...]
     empty: tuple[str, ...] = ()
+    missing: tuple[Missing, ...] = ()
     constant: tuple[str, ...] = ()
     same: tuple[tuple[str, ...], ...] = ()
     repeated_rows: int = 0

@@ -63,7 +63,7 @@ def read_dataset(source: TableSource, seed: int) -> Dataset:
         whole = read_rows(table, tuple(features), tuple(features.values()), truths, tally)
     train, test = _split(whole, source.share, seed)
     bare = Schema(source.label, tuple(features.values()), classes.names)
-    schema = describe_features(bare, train.features)
+    schema = describe_features(bare, whole.features, train.features)
     if source.test is not None:
         test = _read_test(source, source.test, schema)
     empty = [name for at, name in names.items() if at not in features]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.schema import fold_name
-from trainer.table.check import ClassRows, DataCheck
+from trainer.table.check import ClassRows, DataCheck, Missing
 from trainer.table.duplicates import Twins, hash_rows
 from trainer.table.features import single_columns
 from trainer.table.leaks import is_identifier, tells_label
@@ -20,7 +20,7 @@ from trainer.table.leaks import is_identifier, tells_label
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from runtime.schema import Schema
+    from runtime.schema import Feature, Float32Matrix, Schema
     from trainer.table.leaks import Values
     from trainer.table.reading import Labelled
 
@@ -50,6 +50,7 @@ def check_data(
         features=schema.n_features,
         classes=_count_classes(schema, train, test),
         empty=tuple(empty),
+        missing=_count_missing(schema, train, test),
         constant=_names_where(columns, _is_constant),
         same=_find_same(columns),
         repeated_rows=int((twins.first != np.arange(len(train.labels))).sum()),
@@ -71,6 +72,7 @@ def _is_constant(values: Values) -> bool:
 
 
 def _is_rounded(values: Values) -> bool:
+    values = values[values > np.finfo(np.float32).min]  # which stands for a missing one
     large = np.abs(values) >= _WHOLE_IN_FLOAT32
     return bool(large.any() and (values == np.rint(values)).all())
 
@@ -80,6 +82,20 @@ def _count_classes(schema: Schema, train: Labelled, test: Labelled) -> tuple[Cla
         np.bincount(part.labels, minlength=schema.n_classes).tolist() for part in (train, test)
     )
     return tuple(map(ClassRows, schema.classes, *counts))
+
+
+def _count_missing(schema: Schema, *parts: Labelled) -> tuple[Missing, ...]:
+    found = (
+        Missing(feature.name, sum(_missing_in(part.features[:, span], feature) for part in parts))
+        for feature, span in zip(schema.features, schema.spans, strict=True)
+    )
+    return tuple(missing for missing in found if missing.cells)
+
+
+def _missing_in(inputs: Float32Matrix, feature: Feature) -> int:
+    if "" in feature.categories:
+        return int((inputs[:, feature.categories.index("")] == 1).sum())
+    return int(np.isnan(inputs[:, 0]).sum())
 
 
 def _find_same(columns: Mapping[str, Values]) -> tuple[tuple[str, ...], ...]:

@@ -9,6 +9,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec.structs import replace
 
 from runtime.errors import SchemaError
 from runtime.schema import Feature, OneHot, Schema
@@ -18,6 +19,8 @@ from trainer.table.survey import MOST_CATEGORIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
 
     from runtime.schema import Float32Matrix
     from trainer.table.source import TableSource
@@ -35,7 +38,7 @@ def choose_features(
         source: what the user said of categories.
 
     Returns:
-        Features by position; the range of numbers is not known yet.
+        Features by position; of numbers neither the range is known yet nor whether any is missing.
 
     Raises:
         SchemaError: when a column has too many categories or text that is not UTF-8, or there is
@@ -48,7 +51,7 @@ def choose_features(
     for at, name in names.items():
         texts = found.texts.get(at, set())
         if found.kinds[at] == "number":
-            features[at] = Feature(name, 0, 0)
+            features[at] = Feature(name, 0, 0, missing="imputed")
         elif texts - {b""}:
             one_hot = OneHot(_decode(texts, name, where), source.unseen)
             features[at] = Feature(name, 0, 1, one_hot=one_hot)
@@ -57,21 +60,39 @@ def choose_features(
     return features
 
 
-def describe_features(schema: Schema, train: Float32Matrix) -> Schema:
-    """Add to a schema how the rows to learn from are distributed.
+def describe_features(schema: Schema, whole: Float32Matrix, train: Float32Matrix) -> Schema:
+    """Add to a schema which numbers may be missing, and how the training rows are distributed.
 
     Args:
         schema: whose numbers have no range yet.
-        train: ``(rows, n_inputs)`` float32, finite.
+        whole: all rows, ``(rows, n_inputs)`` float32, NaN where a number is missing.
+        train: those to learn from.
 
     Returns:
         The whole schema.
+
+    Raises:
+        SchemaError: when a column has no number among the rows to learn from.
     """
+    gaps: npt.NDArray[np.bool_] = np.logical_or.reduce(np.isnan(whole), axis=0)  # (n_inputs,)
     features = tuple(
-        feature if feature.categories else describe_column(feature.name, train[:, span.start])
+        feature
+        if feature.categories
+        else _describe_numbers(feature.name, train[:, span.start], has_gaps=bool(gaps[span.start]))
         for feature, span in zip(schema.features, schema.spans, strict=True)
     )
     return Schema(schema.target, features, schema.classes)
+
+
+def _describe_numbers(name: str, values: np.ndarray, *, has_gaps: bool) -> Feature:
+    known = values[~np.isnan(values)] if has_gaps else values
+    if not len(known):
+        raise SchemaError(
+            f"column {name!r} has no number in any row to learn from: leave it out with --exclude "
+            f"{shlex.quote(join_names([name]))}"
+        )
+    described = describe_column(name, known)
+    return replace(described, missing="imputed") if has_gaps else described
 
 
 def single_columns(schema: Schema, inputs: Float32Matrix) -> dict[str, np.ndarray]:
@@ -79,17 +100,21 @@ def single_columns(schema: Schema, inputs: Float32Matrix) -> dict[str, np.ndarra
 
     Args:
         schema: of the inputs.
-        inputs: ``(rows, n_inputs)`` float32.
+        inputs: ``(rows, n_inputs)`` float32, NaN where a number is missing.
 
     Returns:
-        ``(rows,)`` float32 by name.
+        ``(rows,)`` float32 by name; a missing number is as small as can be.
     """
     return {
         feature.name: inputs[:, span].argmax(axis=1).astype(np.float32)
         if feature.categories
-        else np.ascontiguousarray(inputs[:, span.start])
+        else _without_nan(inputs[:, span.start])
         for feature, span in zip(schema.features, schema.spans, strict=True)
     }
+
+
+def _without_nan(values: np.ndarray) -> np.ndarray:
+    return np.where(np.isnan(values), np.finfo(np.float32).min, values)
 
 
 def _decode(texts: set[bytes], name: str, where: str) -> tuple[str, ...]:

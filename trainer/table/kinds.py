@@ -41,12 +41,12 @@ def kind_of_type(kind: pa.DataType) -> Kind | None:
     return "empty" if types.is_null(kind) else None
 
 
-def kind_of_cells(column: pa.Array, decimal: Decimal = ".") -> Kind:
+def kind_of_cells(column: pa.Array, decimals: Sequence[Decimal] = (".",)) -> Kind:
     """Tell the kind of some cells.
 
     Args:
         column: ``(rows,)`` of any type.
-        decimal: the sign before a fraction, in text.
+        decimals: signs that may stand before a fraction, in text.
 
     Returns:
         Their kind; ``empty`` where no cell is filled.
@@ -56,8 +56,9 @@ def kind_of_cells(column: pa.Array, decimal: Decimal = ".") -> Kind:
     filled = texts.filter(is_filled)
     if not len(filled):
         return "empty"
-    numbers = np.isfinite(parse_numbers(pa.chunked_array([filled]), decimal))
-    return "number" if numbers.mean() >= _NEARLY_ALL else "text"
+    cells = pa.chunked_array([filled])
+    numbers = [np.isfinite(parse_numbers(cells, decimal)) for decimal in decimals]
+    return "number" if np.logical_or.reduce(numbers).mean() >= _NEARLY_ALL else "text"
 
 
 class KindFinder:
@@ -68,15 +69,17 @@ class KindFinder:
         late: columns of text that were empty in the first block.
     """
 
-    def __init__(self, decimal: Decimal, known: Mapping[int, Kind], unknown: Sequence[int]) -> None:
+    def __init__(
+        self, decimals: Sequence[Decimal], known: Mapping[int, Kind], unknown: Sequence[int]
+    ) -> None:
         """Start with what is known.
 
         Args:
-            decimal: the sign before a fraction, in text.
+            decimals: signs that may stand before a fraction, in text.
             known: kinds by position.
             unknown: positions of the columns to look at.
         """
-        self._decimal = decimal
+        self._decimals = decimals
         self.kinds: dict[int, Kind] = {**known, **dict.fromkeys(unknown, "empty")}
         self._unknown = list(unknown)
         self.late: set[int] = set()
@@ -94,6 +97,6 @@ class KindFinder:
     def _look(self, block: Block) -> None:
         cells = block.select(self._unknown).columns
         for at, column in zip(self._unknown, cells, strict=True):
-            self.kinds[at] = kind_of_cells(column.slice(0, _LOOKED_AT), self._decimal)
+            self.kinds[at] = kind_of_cells(column.slice(0, _LOOKED_AT), self._decimals)
             if self.kinds[at] == "empty":  # perhaps not to its end
-                self.kinds[at] = kind_of_cells(column, self._decimal)
+                self.kinds[at] = kind_of_cells(column, self._decimals)

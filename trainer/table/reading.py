@@ -15,7 +15,7 @@ import numpy as np
 from runtime.encoding import Encoder
 from runtime.errors import DataError
 from runtime.scoring.ordered import available_processors, map_ordered
-from runtime.scoring.tally import Clock, Tally
+from runtime.scoring.tally import Clock, Tally, Wording
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,11 +99,9 @@ def new_tally(where: str, reading: Reading) -> Tally:
     """Start to count the rows of a table to fit."""
     return Tally(
         where,
+        Wording("nothing was fitted", _ADVICE, purpose="fitted"),
         refuses_bad=True,
-        consequence="nothing was fitted",
-        advice=_ADVICE,
         decimal=reading.decimal,
-        purpose="fitted",
     )
 
 

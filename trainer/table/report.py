@@ -49,14 +49,29 @@ def _list_classes(check: DataCheck, rows: int) -> str:
 
 
 def _findings(check: DataCheck) -> Iterator[str]:
+    yield from _about_cells(check)
+    yield from _about_columns(check)
+    yield from _about_rows(check)
+    for names in check.alike:
+        yield f"{_list(names)}: classes that differ in case or blanks alone; are they one?"
+
+
+def _about_cells(check: DataCheck) -> Iterator[str]:
     if check.empty:
         yield f"{_list(check.empty)}: no cell is filled, left out"
+    if check.missing:
+        shown = [f"{each.cells:,} in {each.name!r}" for each in check.missing[:_NAMED]]
+        more = len(check.missing) - len(shown)
+        yield f"cells missing: {', '.join(shown)}" + (f" and {more} more columns" if more else "")
+    if check.rounded:
+        yield f"{_list(check.rounded)}: whole numbers beyond 16,777,216, which float32 rounds"
+
+
+def _about_columns(check: DataCheck) -> Iterator[str]:
     if check.constant:
         yield f"{_list(check.constant)}: the same value in every row, nothing to learn"
     for names in check.same:
         yield f"{_list(names)}: equal in every row, one is enough"
-    if check.rounded:
-        yield f"{_list(check.rounded)}: whole numbers beyond 16,777,216, which float32 rounds"
     if check.identifiers:
         yield (
             f"{_list(check.identifiers)}: numbers the rows as an identifier does; "
@@ -67,6 +82,9 @@ def _findings(check: DataCheck) -> Iterator[str]:
             f"{_list(check.telling)}: alone tells the label; if it is not known before the label "
             f"is, {_leave_out(check.telling)}"
         )
+
+
+def _about_rows(check: DataCheck) -> Iterator[str]:
     if check.repeated_rows:
         yield (
             f"{check.repeated_rows:,} rows to learn from have the features of another, "
@@ -77,8 +95,6 @@ def _findings(check: DataCheck) -> Iterator[str]:
             f"{check.shared_rows:,} rows to judge by have the features of rows to learn from: "
             "the accuracy may flatter"
         )
-    for names in check.alike:
-        yield f"{_list(names)}: classes that differ in case or blanks alone; are they one?"
 
 
 def _list(names: Sequence[str]) -> str:

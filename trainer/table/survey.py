@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from runtime.choices import Decimal
     from runtime.scoring.options import Reading
     from runtime.tables.table import Block, Table
     from trainer.table.coding import Codes
@@ -66,9 +65,10 @@ def survey(table: Table, roles: Roles, reading: Reading, *, where: str) -> Surve
     Raises:
         SchemaError: when the label has more different values than there can be classes.
     """
-    decimal: Decimal = "." if table.kind == "jsonl" else reading.decimal
+    # JSON's own numbers have a point whatever its texts have.
+    decimals = {reading.decimal, "."} if table.kind == "jsonl" else {reading.decimal}
     known = _kinds_by_type(table, roles.features) | dict.fromkeys(roles.categories, TEXT)
-    looker = KindFinder(decimal, known, [at for at in roles.features if at not in known])
+    looker = KindFinder(sorted(decimals), known, [at for at in roles.features if at not in known])
     labels, texts = Coder(), TextCollector(MOST_CATEGORIES)
     codes: list[Codes] = []
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import httptools
 
+from runtime.serving.http.head import Fault, find_fault, is_too_large, too_large
 from runtime.serving.http.message import Request
 
 if TYPE_CHECKING:
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
 _FULL: Final = "too many bodies are being received; try again in a second"
 _DIRECT_BYTES: Final = 16 * 1024  # what is still missing of a body, to receive it in its place
 _FIRST_BYTES: Final = 256 * 1024  # room made at once for a body that was announced
-# A second one of these would let two readers of one request understand two different things.
-_SINGLE: Final = frozenset(
-    {b"host", b"content-length", b"content-type", b"inference-header-content-length"}
-)
 
 
 class Phase(IntEnum):
@@ -152,7 +149,7 @@ class RequestReader:
         if self._refused:
             return
         if self.phase == Phase.HEAD and self._fed > self._limits.header_bytes:
-            self._refuse_header()
+            self._refuse_for(too_large(self._limits))
         elif self.phase == Phase.BODY and self._direct is None and self._expected is not None:
             self._receive_in_place(self._expected)
 
@@ -194,13 +191,8 @@ class RequestReader:
             self._body = b""
             self._taker.refuse(status, message)
 
-    def _refuse_header(self) -> None:
-        limits = self._limits
-        self._refuse(
-            431,
-            f"the header is larger than {limits.header_bytes} bytes or has more than "
-            f"{limits.header_fields} fields; send fewer",
-        )
+    def _refuse_for(self, fault: Fault) -> None:
+        self._refuse(fault.status, fault.message)
 
     # ---- What the parser calls ---------------------------------------------------------------
 
@@ -225,44 +217,23 @@ class RequestReader:
         fed, self.phase, self._fed = self._fed, Phase.BODY, 0
         self._method = self._parser.get_method().decode("ascii")
         self._keep_alive = self._parser.should_keep_alive()
-        headers = self._headers = {name.lower(): value for name, value in self._fields}
-        if len(self._fields) > self._limits.header_fields or self._is_header_too_large(fed):
-            self._refuse_header()
-        elif self._method == "CONNECT":
-            self._refuse(501, "this server is no proxy")
-        elif b"host" not in headers and self._parser.get_http_version() == "1.1":
-            self._refuse(400, "the header field Host is missing")
-        elif len(headers) < len(self._fields) and (doubled := self._doubled()):
-            self._refuse(400, f"the header field {doubled} stands there twice")
-        elif self._expects_a_body(headers):
+        fields, limits = self._fields, self._limits
+        headers = self._headers = {name.lower(): value for name, value in fields}
+        if is_too_large(self._target, fields, fed, limits):
+            self._refuse_for(too_large(limits))
+        elif fault := find_fault(self._method, self._parser.get_http_version(), fields, headers):
+            self._refuse_for(fault)
+        elif self._awaits_a_word(headers):
             self._taker.go_on()
 
-    def _is_header_too_large(self, fed: int) -> bool:
-        if fed <= self._limits.header_bytes:  # so many bytes came, the header's among them
-            return False
-        size = len(self._target) + sum(len(name) + len(value) for name, value in self._fields)
-        return size > self._limits.header_bytes
-
-    def _doubled(self) -> str:
-        names = [name.lower() for name, _ in self._fields]
-        return next(
-            (name.decode() for name in names if name in _SINGLE and names.count(name) > 1), ""
-        )
-
-    def _expects_a_body(self, headers: dict[bytes, bytes]) -> bool:
-        """Make room for a body; tell whether the client waits for a word before it sends it."""
+    def _awaits_a_word(self, headers: dict[bytes, bytes]) -> bool:
+        """Learn how large the body is; tell whether the client waits for leave to send it."""
         length = headers.get(b"content-length")
         if length is not None and b"transfer-encoding" not in headers:
             self._expected = int(length)
             if not self._is_allowed(self._expected):
                 return False
-        expectation = headers.get(b"expect")
-        if expectation is None:
-            return False
-        if expectation.lower() != b"100-continue":
-            self._refuse(417, "the only expectation that is met is 100-continue")
-            return False
-        return True
+        return b"expect" in headers
 
     def _is_allowed(self, size: int) -> bool:
         if size > self._limits.body_bytes:

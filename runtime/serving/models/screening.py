@@ -1,7 +1,8 @@
-"""Look at the rows of a batch before the model reads them: finite, and inside training's range?
+"""Look at the rows of a batch before the model reads them: usable, and inside training's range?
 
 In: ``(rows, n_inputs)`` float32. Out: counts of values out of range. Raises ``RequestError`` for
-NaN and infinities, which the model would answer silently.
+NaN and infinities, which the model would answer silently; NaN is usable where it stands for a
+missing number that the model fills.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 
 from runtime.errors import RequestError
 from runtime.monitoring.ranges import Ranges, round_ends
+from runtime.schema import usable_values
 
 if TYPE_CHECKING:
     from runtime.schema import Float32Matrix, Schema
@@ -33,6 +35,7 @@ class Screen:
             schema: of the model.
         """
         self.ranges = Ranges(schema)
+        self._schema = schema
         self._names = schema.inputs
         largest = np.finfo(np.float32).max  # what is inside is finite, too
         wide = [feature for feature in schema.features for _ in feature.inputs]
@@ -52,9 +55,9 @@ class Screen:
             ((features >= self._low) & (features <= self._high)).all()
         ):
             return
-        finite = np.isfinite(features)
-        if not finite.all():
-            row, column = (int(at) for at in np.argwhere(~finite)[0])
+        usable = usable_values(self._schema, features)
+        if not usable.all():
+            row, column = (int(at) for at in np.argwhere(~usable)[0])
             raise RequestError(
                 f"row {row}, column {self._names[column]!r}: NaN, infinity or a number out of "
                 "float32's range cannot be scored; leave such rows out"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from runtime.serving.protocol.messages import InferenceRequest, InputTensor
 
 FEATURES: Final = "features"
-_BINARY_SIZE: Final = "binary_data_size"
+BINARY_SIZE: Final = "binary_data_size"
 _SHARED: Final = "shared_memory_region"
 
 
@@ -138,10 +138,10 @@ class _Reader:
         parameters = tensor.parameters or {}
         if _SHARED in parameters:
             raise RequestError(f"{where}: shared memory is not offered; send the data")
-        size = parameters.get(_BINARY_SIZE)
+        size = parameters.get(BINARY_SIZE)
         if (size is None) == (tensor.data is UNSET):
             raise RequestError(
-                f"{where} needs either data or the parameter {_BINARY_SIZE}, and not both"
+                f"{where} needs either data or the parameter {BINARY_SIZE}, and not both"
             )
         if size is None:
             return numbers_of_json(tensor.data, rows, width, tensor.datatype, where)  # type: ignore[arg-type]
@@ -151,7 +151,7 @@ class _Reader:
         promised = count * size_of(tensor.datatype)
         if size != promised or isinstance(size, bool):
             raise RequestError(
-                f"{where}: {_BINARY_SIZE} is {size!r}; its shape and {tensor.datatype} "
+                f"{where}: {BINARY_SIZE} is {size!r}; its shape and {tensor.datatype} "
                 f"make {promised} bytes"
             )
         left = len(self._binary.content) - self._at

@@ -24,6 +24,9 @@ Parameters = dict[str, str | int | float | bool | None]
 # has some fifteen strings a tensor.
 _STRINGS_A_TENSOR: Final = 64
 _MOST_SHAPE: Final = 64  # characters
+# What is looked at slowly, key by key, is bounded: without its numbers, a request is short.
+_NAMES_BYTES: Final = 64 * 1024
+_TENSOR_BYTES: Final = 1024
 _PLACE: Final = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
 
 
@@ -84,7 +87,7 @@ def parse_request(text: Buffer, *, most_tensors: int) -> InferenceRequest:
     request: InferenceRequest = decode(_REQUEST, text)
     # What was read, written again, has as many strings as the body: then nothing was doubled.
     if b"\\" in text or _count_quotes(_ENCODER.encode(request)) != strings:
-        _refuse_doubled(text)
+        _refuse_doubled(_without_data(text, request, most_tensors))
     return request
 
 
@@ -151,7 +154,19 @@ def _explain(message: str, where: str) -> str:
     return f"{at or 'the request'}: {said[0].lower()}{said[1:]}"
 
 
-def _refuse_doubled(text: Buffer) -> None:
+def _without_data(text: Buffer, request: InferenceRequest, most_tensors: int) -> bytes:
+    """Take out the numbers, which have no keys: what is left of any right request is short."""
+    left = bytes(text)
+    for tensor in request.inputs:
+        if isinstance(tensor.data, Raw):
+            left = left.replace(bytes(tensor.data), b"0")
+    most = _NAMES_BYTES + _TENSOR_BYTES * most_tensors
+    if len(left) > most:
+        raise OversizeError(f"the request has {len(left)} bytes besides its data; at most {most}")
+    return left
+
+
+def _refuse_doubled(text: bytes) -> None:
     """Look for a key that stands twice in one object; slow, and rarely needed."""
 
     def look(pairs: list[tuple[str, object]]) -> None:
@@ -161,7 +176,7 @@ def _refuse_doubled(text: Buffer) -> None:
             raise RequestError(f"the key {doubled!r} stands twice in one object; which one counts?")
 
     try:
-        json.loads(str(text, "utf-8"), object_pairs_hook=look)
+        json.loads(text.decode(), object_pairs_hook=look)
     except RecursionError as exc:
         raise RequestError("the request is nested too deeply") from exc
     except ValueError as exc:  # in what msgspec passes over, as the value of an unknown key

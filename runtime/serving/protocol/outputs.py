@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from runtime.serving.protocol.messages import InferenceRequest, Parameters
     from runtime.session import Outputs
 
-_DATATYPES: Final = {"label": "INT64", "probabilities": "FP32", "logits": "FP32"}
-_ALL: Final = tuple((name, False) for name in _DATATYPES)
-_ALL_BINARY: Final = tuple((name, True) for name in _DATATYPES)
+DATATYPES: Final = {"label": "INT64", "probabilities": "FP32", "logits": "FP32"}
+_ALL: Final = tuple((name, False) for name in DATATYPES)
+_ALL_BINARY: Final = tuple((name, True) for name in DATATYPES)
 _NOT_OFFERED: Final = ("classification", "shared_memory_region")
 
 
@@ -59,9 +59,9 @@ def parse_wishes(request: InferenceRequest) -> Wanted:
     found: dict[str, bool] = {}
     for at, wish in enumerate(request.outputs):
         where, parameters = f"outputs[{at}]", wish.parameters or {}
-        if wish.name not in _DATATYPES:
+        if wish.name not in DATATYPES:
             raise RequestError(
-                f"{where}: no output {wish.name!r}; there are {', '.join(_DATATYPES)}"
+                f"{where}: no output {wish.name!r}; there are {', '.join(DATATYPES)}"
             )
         if wish.name in found:
             raise RequestError(f"{where}: {wish.name!r} is asked for twice")
@@ -94,7 +94,7 @@ def encode_answer(wanted: Wanted, answer: Outputs, model: dict[str, str]) -> Res
     tensors, pieces = [], []
     for name, binary in wanted.outputs:
         values = getattr(answer, name)
-        tensor = {"name": name, "datatype": _DATATYPES[name], "shape": values.shape}
+        tensor = {"name": name, "datatype": DATATYPES[name], "shape": values.shape}
         if binary:
             tensor["parameters"] = {"binary_data_size": values.nbytes}
             pieces.append(_little_endian(values))

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from runtime.encoding import read_gaps
 from runtime.errors import SchemaError
 from runtime.tables.arrow import number_scalar
 from runtime.tables.cells import MISSING, NOT_FINITE, OUT_OF_RANGE, parse_numbers
@@ -63,7 +63,7 @@ def read_columns(
         or texts.
     """
     return [
-        cell_texts(column) if encoder.reads_text(at) else _as_float64(column, decimal)
+        cell_texts(column) if encoder.reads_text(at) else _as_numbers(column, at, encoder, decimal)
         for at, column in enumerate(columns)
     ]
 
@@ -92,12 +92,15 @@ def find_faults(
     return faults
 
 
-def _as_float64(column: pa.Array, decimal: Decimal) -> npt.NDArray[np.float64]:
+def _as_numbers(column: pa.Array, at: int, encoder: Encoder, decimal: Decimal) -> Column:
     """Read one column: NaN where there is no number."""
     column = _as_bytes(column)
     if pa.types.is_binary(column.type):
-        return parse_numbers(pa.chunked_array([column]), decimal)
+        numbers = parse_numbers(pa.chunked_array([column]), decimal)
+        return encoder.pair(at, numbers, column)
     numbers = column.cast(pa.float64(), safe=False)
+    if encoder.takes_missing(at):
+        return read_gaps(numbers)
     if numbers.null_count:
         numbers = pc.fill_null(numbers, _NAN)
     values = np.frombuffer(numbers.buffers()[1] or b"", dtype=np.float64)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
-from runtime.encoding import PLAIN
+from runtime.encoding import PLAIN, read_gaps
 from runtime.tables.arrow import (
     binary_array,
     binary_scalar,
@@ -28,7 +28,7 @@ from runtime.tables.table import BadRow, Fault, Parsed
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from runtime.encoding import Encoder
+    from runtime.encoding import Column, Encoder
     from runtime.schema import Float32Matrix
     from runtime.tables.delimited.csv_reader import Block
     from runtime.tables.delimited.dialect import Dialect
@@ -127,16 +127,30 @@ def _parse_clean(
         table = _arrow_read(block.data, n_columns, features, block.dialect, kinds)
     except pa.ArrowInvalid:
         return None
-    if table.num_rows != len(block) or any(column.null_count for column in table.columns):
-        return None
     columns = [table.column(str(position)) for position in features]
+    if table.num_rows != len(block) or _has_gaps(columns, encoder):
+        return None
     encoded = encoder.encode(
         [
-            _read_texts(column, block.dialect) if text else float64_values(column)
-            for column, text in zip(columns, texts, strict=True)
+            _read_texts(column, block.dialect) if text else _read_numbers(column, at, encoder)
+            for at, (column, text) in enumerate(zip(columns, texts, strict=True))
         ]
     )
     return encoded.matrix if encoded.usable.all() else None
+
+
+def _has_gaps(columns: Sequence[pa.ChunkedArray], encoder: Encoder) -> bool:
+    """Whether a cell is missing where none may be."""
+    return any(
+        column.null_count and not encoder.takes_missing(at) for at, column in enumerate(columns)
+    )
+
+
+def _read_numbers(column: pa.ChunkedArray, at: int, encoder: Encoder) -> Column:
+    """Take a column of numbers as the encoder does."""
+    if not encoder.takes_missing(at):
+        return float64_values(column)
+    return read_gaps(column.combine_chunks())
 
 
 def _parse_dirty(
@@ -150,7 +164,7 @@ def _parse_dirty(
         [
             _read_texts(column, block.dialect)
             if encoder.reads_text(at)
-            else parse_numbers(column, block.dialect.decimal)
+            else encoder.pair(at, parse_numbers(column, block.dialect.decimal), column)
             for at, column in enumerate(cells)
         ]
     )

@@ -27,13 +27,19 @@ _GROUPED: Final = re.compile(
 )
 
 
-def number_hint(column: str, values: Sequence[str], decimal: Decimal = ".") -> str | None:
+def number_hint(
+    column: str,
+    values: Sequence[str],
+    decimal: Decimal = ".",
+    option: str = "--decimal {}",
+) -> str | None:
     """Say what helps when nearly all bad cells of a column are numbers in another notation.
 
     Args:
         column: its name.
         values: of its bad cells, or of the first of them.
         decimal: the sign that was read as the decimal one.
+        option: how another is given.
 
     Returns:
         A sentence that names the column and the option or change; None where nothing fits.
@@ -48,13 +54,13 @@ def number_hint(column: str, values: Sequence[str], decimal: Decimal = ".") -> s
         return None
     if plain and not surely:
         words = "decimal commas" if other == "," else "decimal points"
-        return f"column {column!r} looks like numbers with {words}: give --decimal {other}"
+        return f"column {column!r} looks like numbers with {words}: give {option.format(other)}"
     shown = " or ".join(sorted({repr(found["sign"]) for found in surely or grouped.values()}))
     advice = "write them without"
     if not surely:
-        advice += f"; if these are decimal signs, give --decimal {other}"
+        advice += f"; if these are decimal signs, give {option.format(other)}"
     elif plain or any((found["rest"] or "").startswith(other) for found in surely):
-        advice += f" and give --decimal {other}"
+        advice += f" and give {option.format(other)}"
     return f"column {column!r} looks like numbers with thousands separators ({shown}): {advice}"
 
 

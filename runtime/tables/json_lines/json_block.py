@@ -94,7 +94,9 @@ class JsonBlock:
         contents = [read_contents(_without_nulls(column)) for column in tokens.columns]
         encoded = encoder.encode(
             [
-                content if encoder.reads_text(at) else _read_numbers(token, content, self.decimal)
+                content
+                if encoder.reads_text(at)
+                else encoder.pair(at, _read_numbers(token, content, self.decimal), content)
                 for at, (token, content) in enumerate(zip(tokens.columns, contents, strict=True))
             ]
         )

@@ -33,7 +33,7 @@ def start_server(
         )
         assert process.stderr
         line = process.stderr.readline()
-        found = re.search(r"http://[^/ ]*:(\d+)", line)
+        found = re.search(r"https?://[^/ ]*:(\d+)", line)
         if not found:
             pytest.fail(line + process.stderr.read())
         started.append(Served(process, int(found[1]), [line]))

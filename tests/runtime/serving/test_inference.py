@@ -251,6 +251,32 @@ def test_a_flood_of_names_is_refused(client: Client) -> None:
     assert client.ask(INFER, body).status == 413
 
 
+@pytest.mark.parametrize("text", [b"[],", b"0,", b"{},"], ids=["lists", "numbers", "objects"])
+def test_what_nobody_reads_costs_little(client: Client, text: bytes) -> None:
+    """Megabytes under an unknown key are refused before they become objects in memory."""
+    before = _resident(client)
+    much = b"[" + text * (12_000_000 // len(text)) + text[:-1] + b"]"
+    answer = client.ask(INFER, features(*ROWS, unknown="?").replace(b'"?"', much))
+    assert answer.status == 413
+    assert "besides its data" in answer.error
+    assert client.ask("/v2/repository/index", much).status == 413
+    assert _resident(client) < before + 64 * 2**20
+
+
+def test_an_id_may_be_escaped_whatever_the_size(client: Client) -> None:
+    """A large request whose id is written with escapes is read like any other."""
+    rows = ROWS * 20_000
+    answer = client.ask(INFER, features(*rows, id="a\nb", outputs=[{"name": "label"}]))
+    assert answer.json["id"] == "a\nb"
+    assert len(_data(answer)["label"]) == len(rows)
+
+
+def _resident(client: Client) -> float:
+    lines = client.ask("/metrics").body.decode().splitlines()
+    (line,) = (one for one in lines if one.startswith("onnxferry_resident_memory_bytes "))
+    return float(line.split()[1])
+
+
 def test_the_fault_of_one_is_not_the_others(client: Client) -> None:
     """A bad request between good ones of the same tick costs them nothing."""
     from serving_client import request

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from runtime.errors import BadRowsError, DataError, SchemaError
+from runtime.scoring.options import Reading
 from trainer.table.dataset import read_dataset
 from trainer.table.source import TableSource
 
@@ -216,3 +217,48 @@ def test_categories_have_to_be_features(save: Save) -> None:
     path = save("t.csv", MIXED)
     with pytest.raises(SchemaError, match="--categories names 'zip', which is no feature"):
         read_dataset(TableSource(path, "y", exclude=("zip",), categories=("zip",)), seed=1)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_missing_numbers_are_gaps_where_there_are_some(save: Save, ending: str) -> None:
+    """The schema allows them in the columns that have some, and describes the others' numbers."""
+    columns: Columns = {
+        "x": [1.0, None, 3.0, 4.0] * 10,
+        "z": list(range(40)),
+        "y": ["a", "b"] * 20,
+    }
+    dataset = read_dataset(TableSource(save(f"t.{ending}", columns), "y"), seed=1)
+    first, second = dataset.schema.features
+    assert (first.missing, second.missing) == ("imputed", "refused")
+    assert (first.minimum, first.maximum, dataset.schema.gaps) == (1, 4, (0,))
+    rows = dataset.rows
+    assert int(rows.train_features.isnan().sum() + rows.test_features.isnan().sum()) == 10
+    assert not rows.train_features[:, 1].isnan().any()
+    assert dataset.check is not None
+    assert [(each.name, each.cells) for each in dataset.check.missing] == [("x", 10)]
+    test = save("test.csv", {"x": [None, 2], "z": [None, 2], "y": ["a", "b"]})
+    with pytest.raises(BadRowsError, match=r"record 1 .*column 'z'.*missing value"):
+        read_dataset(TableSource(save(f"t.{ending}", columns), "y", test=test), seed=1)
+
+
+def test_a_column_without_a_number_to_learn_from_is_refused(save: Save) -> None:
+    """A mean of nothing is none."""
+    columns: Columns = {"x": [None] * 40, "z": list(range(40)), "y": ["a", "b"] * 20}
+    path = save("t.csv", columns)
+    chosen = read_dataset(TableSource(path, "y"), seed=1).rows.test_features
+    columns["x"][int(chosen[0, 0])] = 5
+    with pytest.raises(SchemaError, match=r"column 'x' has no number .* --exclude x"):
+        read_dataset(TableSource(save("t.csv", columns), "y"), seed=1)
+
+
+def test_decimal_commas_are_numbers_where_told_so(tmp_path: Path) -> None:
+    """In delimited text and in the texts of JSON; JSON's own numbers keep their point."""
+    reading = Reading(decimal=",")
+    (tmp_path / "t.csv").write_text("x;z;y\n" + "1,5;2,25;a\n3,5;4,25;b\n" * 4)
+    lines = '{"x":"1,5","z":2.25,"y":"a"}\n{"x":"3,5","z":4.25,"y":"b"}\n' * 4
+    (tmp_path / "t.jsonl").write_text(lines)
+    for name in ("t.csv", "t.jsonl"):
+        dataset = read_dataset(TableSource(tmp_path / name, "y", reading=reading), seed=1)
+        assert dataset.schema.inputs == ("x", "z")
+        rows = {tuple(row) for row in dataset.rows.train_features.tolist()}
+        assert rows == {(1.5, 2.25), (3.5, 4.25)}

@@ -1,0 +1,58 @@
+"""Options as a Python program gives them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from runtime import Options, Reading
+from runtime.errors import UsageError
+from runtime.tables.stored.encodings import Encoding
+from runtime.tables.stored.formats import Format
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from runtime.predictor import Predictor
+
+
+def test_what_the_command_takes_as_text_is_taken_as_text(
+    predictor: Predictor, tmp_path: Path
+) -> None:
+    """Paths, formats, delimiters and encodings need no types of ours."""
+    given: Any = {"format": "csv.gz", "delimiter": "tab", "encoding": "ISO-8859-1"}
+    assert Reading(**given) == Reading(Format("csv", "gzip"), b"\t", Encoding("iso8859-1"))
+    source, out = tmp_path / "in.txt", tmp_path / "out.bin"
+    source.write_bytes(b"price|rating|caf\xe9\n8|4|x\n1|x|y\n")
+    options: Any = {
+        "reading": Reading(delimiter="|", encoding="latin-1"),  # type: ignore[arg-type]
+        "out_format": "parquet",
+        "bad_rows": "reject",
+        "rejects": str(tmp_path / "bad.csv"),
+        "drift": str(tmp_path / "drift.json"),
+        "columns": ["café"],
+    }
+    done = predictor.score_file(str(source), str(out), Options(**options))
+    assert (done.scored, done.rejected) == (1, 1)
+    assert pq.read_table(out).column_names == ["café", "label", "probability"]
+    assert (tmp_path / "bad.csv").read_text().splitlines()[1] == "2,3,rating,x,not a number,1|x|y"
+    assert json.loads((tmp_path / "drift.json").read_text())["rows"] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"threads": 0}, "0 threads score nothing"),
+        ({"columns": "id"}, r"columns is a list of names: give \['id'\]"),
+        ({"out_format": "xls"}, "no format 'xls'"),
+        ({"bad_rows": "skip"}, "no policy 'skip'"),
+        ({"rejects": "bad.csv"}, "give both"),
+    ],
+)
+def test_what_cannot_be_is_refused_at_once(options: dict[str, Any], said: str) -> None:
+    """Each is a ``UsageError`` that says what is taken."""
+    with pytest.raises(UsageError, match=said):
+        Options(**options)
