@@ -5,7 +5,9 @@
 All contenders fit the same network to the same rows, in turn, and test it after every epoch; ours
 and the tutorial's loop write TensorBoard's files with the same tags and steps. Ours and autograd
 must end with the same bits (on CUDA: ours twice). Of a million rows the tutorial's loop sees the
-first batches alone; the figure is rows a second. Memory is that of a fit beside its rows, on Linux.
+first batches alone; the figure is rows a second. What TensorBoard costs is told by processor time:
+beside other work on the machine a few percent of wall-clock time are chance. Memory is that of a
+fit beside its rows, on Linux.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import measure
 import torch
@@ -65,8 +67,18 @@ class Case:
         return f"{self.rows:,} rows, batch {self.batch_size}"
 
 
+@dataclass(frozen=True)
+class Rate:
+    """Rows a second, by the clock on the wall and by the processor's time."""
+
+    wall: float
+    cpu: float
+
+
+Rates = dict[str, list[Rate]]
+
 CASES = (
-    Case(800, 32, 40, 25, 8),
+    Case(800, 32, 100, 25, 8),
     Case(1_000_000, 32, 1, 1500, 10),
     Case(1_000_000, 4096, 1, 20, 45),
 )
@@ -87,9 +99,9 @@ def main() -> None:
     for case in CASES:
         rates = race(case, args.runs, args.device)
         lines += [describe(case, name, rates) for name in rates]
-        gain, cost = over(rates, OURS, TUTORIAL), over(rates, UNTRACKED, OURS)
+        gain, cost = over(rates, OURS, TUTORIAL), over(rates, UNTRACKED, OURS, "cpu")
         asked.append((f"{case.name}: ours ÷ the tutorial's loop", gain, f"≥ {case.asked:g}"))
-        asked.append((f"{case.name}: time with TensorBoard ÷ without", cost, "≤ 1.05"))
+        asked.append((f"{case.name}: CPU time with TensorBoard ÷ without", cost, "≤ 1.05"))
     head = "| case | contender | rows/s | µs a step | ÷ tutorial |\n|---|---|---|---|---|\n"
     measure.report(
         "train" if args.device == "cpu" else f"train_{args.device}",
@@ -100,14 +112,14 @@ def main() -> None:
     )
 
 
-def race(case: Case, runs: int, device: DeviceName) -> dict[str, list[float]]:
+def race(case: Case, runs: int, device: DeviceName) -> Rates:
     """Measure rows a second of each contender, in turn; the first turn is not counted."""
     dataset = synthetic_products(1, train_rows=case.rows, test_rows=TEST_ROWS)
     configuration = configure("tutorial", batch_size=case.batch_size, epochs=case.epochs)
     shorter = replace(configuration, epochs=1)
     check_bits(dataset, shorter, device)
     tutorial_rows = dataset.rows
-    rates: dict[str, list[float]] = {OURS: [], UNTRACKED: [], EAGER: [], TUTORIAL: []}
+    rates: Rates = {OURS: [], UNTRACKED: [], EAGER: [], TUTORIAL: []}
     with tempfile.TemporaryDirectory() as folder:
         contenders: dict[str, Callable[[Path], int]] = {
             OURS: lambda logdir: fit_tracked(dataset, configuration, device, logdir),
@@ -119,10 +131,11 @@ def race(case: Case, runs: int, device: DeviceName) -> dict[str, list[float]]:
         }
         for turn in range(runs + 1):
             for name, contender in contenders.items():
-                started = time.perf_counter()
+                started, worked = time.perf_counter(), time.process_time()
                 rows = contender(Path(folder) / f"{name} {turn}")
+                wall, cpu = time.perf_counter() - started, time.process_time() - worked
                 if turn:
-                    rates[name].append(rows / (time.perf_counter() - started))
+                    rates[name].append(Rate(rows / wall, rows / cpu))
     return rates
 
 
@@ -178,14 +191,15 @@ def field(status: Path, name: str) -> float:
     return float(line.split()[1]) * 1024
 
 
-def over(rates: dict[str, list[float]], one: str, other: str) -> float:
+def over(rates: Rates, one: str, other: str, unit: Literal["wall", "cpu"] = "wall") -> float:
     """Divide the rates of two contenders: the median over the turns."""
-    return statistics.median(a / b for a, b in zip(rates[one], rates[other], strict=True))
+    pairs = zip(rates[one], rates[other], strict=True)
+    return float(statistics.median(getattr(a, unit) / getattr(b, unit) for a, b in pairs))
 
 
-def describe(case: Case, name: str, rates: dict[str, list[float]]) -> str:
+def describe(case: Case, name: str, rates: Rates) -> str:
     """One line of the table."""
-    rate = statistics.median(rates[name])
+    rate = statistics.median(rate.wall for rate in rates[name])
     return (
         f"| {case.name} | {name} | {rate:,.0f} | {case.batch_size / rate * 1e6:.1f} | "
         f"{over(rates, name, TUTORIAL):.1f} |"

@@ -104,10 +104,11 @@ def make_run(
                 attempt = Attempt(work, filled.dataset, configuration, chosen.name, saving)
                 this, fitted = attempt.make(this, watch)
                 _copy_journals(work, folder)
-                evaluation = evaluate_rows(fitted.model, dataset)
+                model = filled.finish(fitted.model)
+                evaluation = evaluate_rows(model, dataset)
                 (folder / EVALUATION).write_bytes(to_json(evaluation))
                 record = _describe(this, dataset, fitted)
-                run = save_run(folder, Run(record, filled.finish(fitted.model), dataset.rows))
+                run = save_run(folder, Run(record, model, dataset.rows))
             discard(work)
     return Outcome(run, evaluation, chosen, dataset.seconds + time.perf_counter() - start)
 

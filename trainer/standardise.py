@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-_NUMBERS_AT_ONCE = 2**17  # in float64: 1 MiB beside the table
+_NUMBERS_AT_ONCE, _LEAST_ROWS = 2**15, 1024  # in float64: 256 KiB beside the table
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def measure(features: torch.Tensor, chosen: torch.Tensor | None = None) -> Stand
     Returns:
         Their mean and standard deviation (of the rows themselves, divided by their number).
     """
-    at_once = max(1, _NUMBERS_AT_ONCE // features.shape[1])
+    at_once = max(_LEAST_ROWS, _NUMBERS_AT_ONCE // features.shape[1])
     blocks = torch.split(features if chosen is None else chosen, at_once)
     rows, mean, std = 0, torch.zeros(()), torch.zeros(())
     for block in blocks:

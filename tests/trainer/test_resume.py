@@ -23,7 +23,7 @@ from trainer.attempt import Saving
 from trainer.checkpoint import CHECKPOINT, read_record
 from trainer.config import Configuration, configure
 from trainer.data import synthetic_products
-from trainer.fit import fit
+from trainer.fit import _ROWS_AT_ONCE, fit
 from trainer.interrupts import Stopped
 from trainer.pipeline import make_run
 from trainer.resuming import resume_options
@@ -57,7 +57,7 @@ EVERY_LOOK = Saving(resume=True, checkpoint_every_s=0)
 @pytest.fixture
 def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fit looks up every few steps, as it does in a large table."""
-    monkeypatch.setattr("trainer.fit._ROWS_AT_ONCE", 50)
+    monkeypatch.setitem(_ROWS_AT_ONCE, "cpu", 50)
 
 
 class StopAt:
@@ -89,7 +89,7 @@ def weights(model: torch.nn.Module) -> list[bytes]:
 def test_a_fit_can_be_cut_anywhere(looks: list[int], optimiser: str, validation: float) -> None:
     """At any (epoch, step), any number of times: weights and last epoch are the same bits."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainer.fit._ROWS_AT_ONCE", 50)
+        patch.setitem(_ROWS_AT_ONCE, "cpu", 50)
         dataset = synthetic_products(5, train_rows=200)
         configuration = configure(
             epochs=5,
@@ -122,7 +122,7 @@ from trainer.attempt import Saving
 from trainer.config import configure
 from trainer.pipeline import make_run
 
-trainer.fit._ROWS_AT_ONCE = 50
+trainer.fit._ROWS_AT_ONCE["cpu"] = 50
 configuration = configure(**eval(sys.argv[2]))
 saving = Saving(resume=True, checkpoint_every_s=0.002)
 

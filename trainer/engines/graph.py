@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from runtime.errors import UnavailableError
-from trainer.engines import step
-from trainer.engines.buffers import Buffers, vectors_of
+from trainer.engines.device_steps import DeviceSteps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,22 +52,14 @@ class Graph:
         Raises:
             UnavailableError: when the device's memory is too small.
         """
-        self._task, self._state = task, state
         features, labels = rows
-        device, size = state.values.device, task.batch_size
-        most = min(_STEPS_A_GRAPH * size, task.rows_at_once)
-        self._steps_a_graph = most // size
+        device = state.values.device
+        self._size = task.batch_size
+        self._most = min(_STEPS_A_GRAPH, task.rows_at_once // task.batch_size)
         with _memory_of(device):
             self._features = _send(features, scale, device)  # (rows, n_features)
             self._labels = labels.to(device)  # (rows,)
-            # What a graph reads and writes: rows of its steps, and their losses.
-            self._batches = torch.empty(most + size, features.shape[1], device=device)
-            self._targets = torch.empty(most + size, dtype=torch.int64, device=device)
-            self._losses = torch.empty(self._steps_a_graph + 1, device=device)
-            self._vectors = vectors_of(state)
-        self._minus_rate = torch.zeros((), device=device)
-        self._count = torch.zeros((), dtype=torch.float64, device=device)  # steps made
-        self._buffers: dict[int, Buffers] = {}
+            self._steps = DeviceSteps(task, state, self._most)
         self._graphs: dict[tuple[int, int], torch.cuda.CUDAGraph] = {}
 
     @torch.inference_mode()
@@ -84,82 +75,46 @@ class Graph:
             learning_rate: of these steps.
             done: steps made before these.
         """
-        size, most = self._task.batch_size, self._steps_a_graph
+        steps = self._steps
         positions = order.pin_memory().to(losses.device, non_blocking=True)  # (rows,)
-        whole, tail = divmod(len(order), size)
-        plan = [(most, 0)] * (whole // most)
-        if whole % most or tail:
-            plan.append((whole % most, tail))
-        self._prepare(plan)
-        self._minus_rate.fill_(-learning_rate)
-        self._count.fill_(done)
+        plan = self._plan(len(order))
+        for shape in dict.fromkeys(plan):
+            if shape not in self._graphs:  # in the first epoch alone
+                self._graphs[shape] = self._capture(*shape)
+        steps.minus_rate.fill_(-learning_rate)
+        steps.count.fill_(done)
         row, first = 0, 0
-        for steps, short in plan:
-            here = positions[row : row + steps * size + short]
-            torch.index_select(self._features, 0, here, out=self._batches[: len(here)])
-            torch.index_select(self._labels, 0, here, out=self._targets[: len(here)])
-            self._graphs[steps, short].replay()
-            made = steps + (short > 0)
-            losses[first : first + made].copy_(self._losses[:made])
+        for whole, short in plan:
+            here = positions[row : row + whole * self._size + short]
+            torch.index_select(self._features, 0, here, out=steps.features[: len(here)])
+            torch.index_select(self._labels, 0, here, out=steps.labels[: len(here)])
+            self._graphs[whole, short].replay()
+            made = whole + (short > 0)
+            losses[first : first + made].copy_(steps.losses[:made])
             row, first = row + len(here), first + made
 
-    def _prepare(self, plan: list[tuple[int, int]]) -> None:
-        """Capture the graphs that a plan lacks; in all epochs but the first there are none."""
-        for steps, short in dict.fromkeys(plan):
-            if (steps, short) not in self._graphs:
-                self._graphs[steps, short] = self._capture(steps, short)
+    def _plan(self, rows: int) -> list[tuple[int, int]]:
+        """Share out rows among graphs: whole batches of each, and rows of a short one."""
+        whole, short = divmod(rows, self._size)
+        full, rest = divmod(whole, self._most)
+        return [(self._most, 0)] * full + [(rest, short)] * (rest + short > 0)
 
-    def _capture(self, steps: int, short: int) -> torch.cuda.CUDAGraph:
-        """Record whole batches and a short one; nothing is changed by that."""
-        self._targets.zero_()  # a warm-up on labels that are none would stop the device
-        kept = [vector.clone() for vector in self._vectors]
+    def _capture(self, whole: int, short: int) -> torch.cuda.CUDAGraph:
+        """Record steps; nothing is changed by that."""
+        steps = self._steps
+        changed = [*steps.vectors, steps.count]
+        kept = [tensor.clone() for tensor in changed]
         aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):  # libraries make their handles and workspaces here
-            self._make_steps(min(steps, 1), short)
+            steps.make(min(whole, 1), short)
         torch.cuda.current_stream().wait_stream(aside)
-        for vector, before in zip(self._vectors, kept, strict=True):
-            vector.copy_(before)
+        for tensor, before in zip(changed, kept, strict=True):
+            tensor.copy_(before)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            self._make_steps(steps, short)
+            steps.make(whole, short)
         return graph
-
-    def _make_steps(self, steps: int, short: int) -> None:
-        """Make steps on the rows in ``_batches``, the last with ``short`` rows if it is not 0."""
-        size = self._task.batch_size
-        for index, rows in enumerate([size] * steps + [short] * (short > 0)):
-            if rows not in self._buffers:
-                self._buffers[rows] = Buffers(self._state, rows)
-            buffers, first = self._buffers[rows], index * size
-            batch = self._batches[first : first + rows], self._targets[first : first + rows]
-            step.find_gradients(
-                [*batch, self._losses[index]],
-                buffers.layers,
-                buffers.heads,
-                self._task.class_weights,
-            )
-            self._update()
-
-    def _update(self) -> None:
-        """Do what ``step`` does, with rate and count on the device."""
-        decay = self._task.weight_decay
-        self._count.add_(1)
-        if not self._state.moments:
-            parameters, gradients = self._vectors
-            if decay:
-                gradients.add_(parameters, alpha=decay)
-            parameters.addcmul_(gradients, self._minus_rate)
-            return
-        parameters, gradients, first, second, scratch = self._vectors
-        if decay:
-            parameters.mul_(self._minus_rate * decay + 1)
-        first.lerp_(gradients, 1 - 0.9)
-        second.mul_(0.999).addcmul_(gradients, gradients, value=1 - 0.999)
-        torch.sqrt(second, out=scratch)
-        scratch.div_((1 - 0.999**self._count).sqrt()).add_(1e-8)
-        torch.div(first, scratch, out=scratch)
-        parameters.addcmul_(scratch, (self._minus_rate / (1 - 0.9**self._count)).float())
 
 
 def _send(

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from trainer.engines.device_steps import DeviceSteps
+from trainer.engines.gather import Gather
+from trainer.engines.state import State, lay_out
+from trainer.engines.task import Task
+from trainer.engines.written import Written
+from trainer.model import SimpleNet
+
+if TYPE_CHECKING:
+    from trainer.config import Optimiser
+
+SIZE, WHOLE, SHORT = 8, 5, 3
+ROWS = SIZE * WHOLE + SHORT
+
+
+def draw_state(optimiser: Optimiser) -> State:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        return lay_out(SimpleNet(4, 3, (16, 6)), optimiser)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+def test_what_a_graph_holds_is_the_step(
+    *, optimiser: Optimiser, weight_decay: float, weighted: bool
+) -> None:
+    """Whole batches and a short one, twice: weights, moments, losses as on the CPU, but rounded.
+
+    Rate and count are tensors here, so that the update rounds otherwise.
+    """
+    generator = torch.Generator().manual_seed(1)
+    features = torch.randn(ROWS, 4, generator=generator)
+    labels = torch.randint(3, (ROWS,), generator=generator)
+    weights = torch.tensor([0.5, 1.0, 3.0]) if weighted else None
+    task = Task(SIZE, ROWS, weight_decay, weights)
+    theirs, ours = draw_state(optimiser), draw_state(optimiser)
+    written = Written(task, theirs, Gather(features, labels, None, ROWS))
+    steps = DeviceSteps(task, ours, WHOLE)
+    losses = torch.zeros(WHOLE + 1)
+    with torch.inference_mode():
+        for turn, rate in enumerate((0.05, 0.02)):
+            written.run(torch.arange(ROWS), losses, learning_rate=rate, done=turn * len(losses))
+            steps.features[:ROWS] = features
+            steps.labels[:ROWS] = labels
+            steps.minus_rate.fill_(-rate)
+            steps.count.fill_(turn * len(losses))
+            steps.make(WHOLE, SHORT)
+            torch.testing.assert_close(steps.losses, losses, rtol=1e-5, atol=1e-6)
+        assert steps.count == 2 * len(losses)
+        for name, part in theirs.tensors().items():
+            torch.testing.assert_close(ours.tensors()[name], part, rtol=1e-4, atol=1e-6)
