@@ -19,7 +19,6 @@ from msgspec.structs import replace
 from runtime.errors import DataError
 from runtime.schema import to_float32
 from runtime.tables.arrow import binary_scalar, bool_scalar, split_bytes
-from runtime.tables.arrow_text import as_text
 from runtime.tables.cells import MISSING, parse_numbers, why_bad
 from runtime.tables.delimited.dialect import COMMA
 from runtime.tables.delimited.records import count_lines
@@ -139,7 +138,7 @@ class JsonBlock:
             columns: positions in the table's columns.
 
         Returns:
-            One string column each, ``(records,)``.
+            One column each, ``(records,)`` binary.
 
         Raises:
             DataError: when all columns are asked for and a record has a key that is none of
@@ -159,9 +158,22 @@ class JsonBlock:
             known = pc.if_else(
                 pc.equal(column, binary_scalar(_NULL)), pa.nulls(1, pa.binary())[0], column
             )
-            cells.append(as_text(read_contents(known)))
+            cells.append(read_contents(known))
         names = [key.encode(errors="backslashreplace").decode() for key in keys]
         return pa.RecordBatch.from_arrays(cells, names=names)
+
+    def members(self, columns: Sequence[int]) -> tuple[list[str], list[pa.Array]]:
+        """Give values as they are written, to be written again in JSON.
+
+        Args:
+            columns: positions in the table's columns.
+
+        Returns:
+            The keys, and for each ``(records,)`` binary, JSON text; ``null`` where there is none.
+        """
+        keys = [self.columns[position] for position in columns]
+        null = binary_scalar(_NULL)
+        return keys, [pc.fill_null(texts, null) for texts in read_tokens(self, keys).columns]
 
 
 def _read_numbers(
