@@ -283,3 +283,19 @@ def test_text_that_is_none_has_no_place_in_typed_columns(
     (tmp_path / "in.jsonl").write_bytes(b'{"price": 1, "rating": 2, "name": %b}\n' % text)
     with pytest.raises(DataError, match="column 'name' holds bytes that are no UTF-8 text"):
         score_file(predictor, tmp_path / "in.jsonl", tmp_path / f"out.{kind}")
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "arrow"])
+def test_two_columns_of_one_name_are_not_made_one(
+    predictor: Predictor, tmp_path: Path, kind: str
+) -> None:
+    """CSV carries both; where columns are told by name one would be lost to every reader."""
+    source, out = tmp_path / "in.csv", tmp_path / f"out.{kind}"
+    source.write_bytes(b"x,y,x,price,rating\n1,2,3,4,5\n")
+    with pytest.raises(SchemaError, match=r"the table has 2 columns 'x', and .* --columns"):
+        score_file(predictor, source, out)
+    assert not out.exists()
+    score_file(predictor, source, out, Options(columns=("y", "price")))
+    assert list(read_back(out)[0]) == ["y", "price", "label", "probability"]
+    score_file(predictor, source, tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_bytes().startswith(b"x,y,x,price,rating,label")
