@@ -3,6 +3,7 @@
 ##   make train      fit the network                          -> artifacts/run
 ##   make export     export it and prove the export           -> artifacts/bundle
 ##   make predict    score FILE with the bundle               -> OUT
+##   make serve      answer over HTTP with the bundle, until Ctrl-C
 ##   make test       run the whole test suite
 ##   make check      run all that CI runs: linters, types, tests with coverage,
 ##                   and the runtime's tests where torch is not installed
@@ -15,7 +16,7 @@
 ##   FILE=products.csv   table to score; products.csv is made where it is missing
 ##   OUT=scored.csv      where the answers go
 ##   DEVICE=auto         train on: auto, cuda or cpu
-##   PROVIDER=auto       predict on: auto, cuda or cpu
+##   PROVIDER=auto       predict and serve on: auto, cuda or cpu
 ##   SEED=1              where the training's random numbers start
 ##   PYTHON=python3      Python 3.11 or newer, to build .venv with
 ##   VENV=DIR            use this environment as it is and install nothing
@@ -26,7 +27,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 # What train and export publish is whole, or not there: make must never delete a part of it.
 .PRECIOUS: artifacts/run/run.json artifacts/bundle/manifest.json
-.PHONY: help train export predict test check bench clean own-environment FORCE
+.PHONY: help train export predict serve test check bench clean own-environment FORCE
 
 # These are taken from make's own command line: names this common in somebody's shell mean
 # something else. PYTHON and VENV may come from there.
@@ -43,8 +44,8 @@ BUNDLE := artifacts/bundle/manifest.json
 # What of the test suite needs neither torch nor the developers' tools.
 TORCH_FREE_TESTS := tests/runtime tests/property/test_cells.py tests/property/test_digits.py \
 	tests/property/test_json_lines.py tests/property/test_records.py \
-	tests/property/test_scoring.py tests/contract/test_errors.py tests/contract/test_extras.py \
-	tests/contract/test_imports.py tests/contract/test_startup.py
+	tests/property/test_scoring.py tests/property/test_serving.py tests/contract/test_errors.py \
+	tests/contract/test_extras.py tests/contract/test_imports.py tests/contract/test_startup.py
 
 # There is no onnxruntime-gpu for macOS.
 BUILD := $(if $(filter Darwin,$(shell uname -s)),cpu,gpu)
@@ -89,6 +90,9 @@ predict: $(BUNDLE) $(if $(subst products.csv,,$(FILE)),,products.csv) | $(READY)
 	runtime predict --file $(call quoted,$(FILE)) --out $(call quoted,$(OUT))$(call option,provider,$(PROVIDER))
 	@case $(call quoted,$(OUT)) in *.csv) echo; head -n 6 $(call quoted,$(OUT));; esac
 
+serve: $(BUNDLE) | $(READY)
+	runtime serve$(call option,provider,$(PROVIDER))
+
 # ---- For those who work on it ------------------------------------------------------------
 test: | $(READY)
 	pytest $(if $(filter check,$(MAKECMDGOALS)),--cov)
@@ -103,15 +107,23 @@ check: test | $(READY) .venv-runtime/.ready
 
 bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/accuracy.py
+	python benchmarks/bound.py
 	python benchmarks/dirty.py
 	python benchmarks/false_alarms.py
+	python benchmarks/fit_table.py
 	python benchmarks/gate.py
+	python benchmarks/http_layer.py
 	python benchmarks/matrix.py
 	python benchmarks/parquet.py
 	python benchmarks/predict.py
 	python benchmarks/predict.py --table wide
 	python benchmarks/predict.py --large
+	python benchmarks/providers.py
+	python benchmarks/public_tables.py
+	python benchmarks/serve.py
+	python benchmarks/serving_json.py
 	python benchmarks/startup.py
+	python benchmarks/train.py
 
 clean:
 	rm -rf artifacts build dist .coverage .coverage.* .hypothesis .import_linter_cache \
@@ -124,13 +136,13 @@ clean:
 # gone, is built anew.
 stale = $(shell [ -x $(1)/bin/python ] && [ "$$(cat $(1)/.ready 2>&1)" = "$(CURDIR)" ] || echo FORCE)
 
-.venv/.ready: EXTRAS := $(BUILD),train,dev
+.venv/.ready: EXTRAS := $(BUILD),serve,grpc,train,dev
 .venv/.ready: pyproject.toml constraints.txt $(call stale,.venv)
 	@$(if $(filter FORCE,$^),$(new_environment))
 	@$(install)
 
 # The runtime as a small image has it: no torch, the other build of onnxruntime.
-.venv-runtime/.ready: EXTRAS := cpu,test
+.venv-runtime/.ready: EXTRAS := cpu,serve,grpc,test
 .venv-runtime/.ready: pyproject.toml constraints.txt $(call stale,.venv-runtime)
 	@$(if $(filter FORCE,$^),$(new_environment))
 	@$(install)
@@ -141,7 +153,7 @@ stale = $(shell [ -x $(1)/bin/python ] && [ "$$(cat $(1)/.ready 2>&1)" = "$(CURD
 
 own-environment:
 	@[ -x "$(VENV)/bin/trainer" ] || { $(stop) "there is no onnxferry in VENV=$(VENV):" \
-		'install it there, pip install -c constraints.txt -e ".[$(BUILD),train,dev]",' \
+		'install it there, pip install -c constraints.txt -e ".[$(BUILD),serve,grpc,train,dev]",' \
 		"or leave VENV out"; }
 
 stop = stop() { echo "make: $$*" >&2; exit 1; }; stop

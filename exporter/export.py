@@ -249,7 +249,7 @@ def _prove(candidate: Candidate, files: ModelFiles, plan: Plan, watch: Watch | N
     rows = draw_rows(schema, truth.label_of, candidate.known, plan)
     try:
         requires = check_contract(files.onnx, schema, name=candidate.name, where=ONNX_MODEL)
-        contenders = every_contender(files, candidate.model, truth.layers, where=Path())
+        contenders = every_contender(files, candidate.model, truth.layers, truth.gaps, where=Path())
         report = prove_model(contenders, truth, rows, plan=plan, watch=watch)
     except (ArtifactError, ParityError) as exc:  # unreadable though just written: our fault
         raise ParityError(f"{exc}; nothing was published") from exc

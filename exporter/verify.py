@@ -21,7 +21,7 @@ from exporter.rows.blocks import draw_rows
 from exporter.rows.draws import ranges_of
 from exporter.rows.plan import FULL
 from exporter.rows.sample import sample_inside
-from exporter.truth.chain import find_layers
+from exporter.truth.chain import find_gaps, find_layers
 from exporter.truth.derived import derive
 from exporter.truth.layers import model_of
 from exporter.truth.measured import measure
@@ -89,8 +89,8 @@ def verify_bundle(path: Path | str, *, plan: Plan = FULL, watch: Watch | None = 
         torchscript=bundle.files[TORCHSCRIPT_MODEL],
         program=bundle.files[PROGRAM_MODEL],
     )
-    model = model_of(truth.layers) if truth.layers else None
-    contenders = every_contender(files, model, truth.layers, where=path)
+    model = model_of(truth.layers, truth.gaps) if truth.layers else None
+    contenders = every_contender(files, model, truth.layers, truth.gaps, where=path)
     report = prove_model(contenders, truth, rows, plan=plan, watch=watch)
     if report and plan.is_whole:
         _check_golden_rows(bundle, golden)
@@ -121,13 +121,21 @@ def _truth_of(bundle: Bundle) -> Truth:
             f"{where} is no chain of Linear layers with ReLU between them, though {PARITY} has "
             "bounds that were derived from one; export the model again"
         )
+    gaps = find_gaps(program)
     widths = (layers[0].weight.shape[1], layers[-1].weight.shape[0])
-    if widths != (schema.n_features, schema.n_classes):
+    if gaps:
+        widths = (len(gaps.fills), widths[1])
+    if widths != (schema.n_inputs, schema.n_classes):
         raise ParityError(
             f"{where} leads from {widths[0]} features to {widths[1]} classes, the schema has "
-            f"{schema.n_features} and {schema.n_classes}; export the model again"
+            f"{schema.n_inputs} and {schema.n_classes}; export the model again"
         )
-    return derive(layers)
+    if (gaps.places if gaps else ()) != schema.gaps:
+        raise ParityError(
+            f"{where} fills other gaps than the schema has in "
+            f"{[schema.inputs[at] for at in schema.gaps]}; export the model again"
+        )
+    return derive(layers, gaps)
 
 
 class _Logits(torch.nn.Module):

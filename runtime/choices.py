@@ -6,4 +6,5 @@ from typing import Literal
 
 ProviderChoice = Literal["auto", "cuda", "cpu"]
 BadRows = Literal["fail", "reject", "null"]
+LogLevel = Literal["debug", "info", "error"]
 Decimal = Literal[".", ","]

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from runtime import console
-from runtime.choices import BadRows, Decimal, ProviderChoice
+from runtime.choices import BadRows, Decimal, LogLevel, ProviderChoice
 from runtime.command_line import DEFAULT_BUNDLE, BundleArgument, JsonOption, new_app
 from runtime.errors import ParityError
 from runtime.files.atomic import STANDARD_STREAM
@@ -129,6 +129,90 @@ def predict(
     done = command.score(predictor, file, out, options, saved=summary, profile=profile)
     is_taken = STANDARD_STREAM in {out, drift}
     command.tell(done, out, profile=profile, as_json=as_json, is_taken=is_taken)
+
+
+@app.command()
+def serve(
+    bundle: Annotated[
+        list[str] | None,
+        typer.Option(help="A bundle, NAME=DIR or DIR; may be repeated.", metavar="NAME=DIR"),
+    ] = None,
+    models: Annotated[
+        Path | None, typer.Option(help="A folder of bundles, served under its folders' names.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    grpc_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Listen for gRPC there, too; 0 takes a free one."),
+    ] = None,
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option(help="Keys that let requests in, one a line; may be changed at any time."),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Certificate for https, PEM; read anew on SIGHUP.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
+    provider: ProviderOption = "auto",
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Load a bundle when its folder is replaced.")
+    ] = False,
+    max_body: Annotated[
+        int | None, typer.Option(min=1, help="Bytes of a request's body (default: 16 MiB).")
+    ] = None,
+    max_rows: Annotated[
+        int | None, typer.Option(min=1, help="Rows of a request (default: 262,144).")
+    ] = None,
+    max_in_flight: Annotated[
+        int | None, typer.Option(min=1, help="Requests answered at once (default: 1,024).")
+    ] = None,
+    max_connections: Annotated[
+        int | None, typer.Option(min=1, help="Connections open at once (default: 1,024).")
+    ] = None,
+    header_timeout: Annotated[
+        float | None, typer.Option(min=0, help="Seconds to send a header (default: 10).")
+    ] = None,
+    body_timeout: Annotated[
+        float | None, typer.Option(min=0, help="Seconds to send a body (default: 30).")
+    ] = None,
+    idle_timeout: Annotated[
+        float | None, typer.Option(min=0, help="Seconds without a request (default: 75).")
+    ] = None,
+    drain_timeout: Annotated[
+        float | None, typer.Option(min=0, help="Seconds to end after SIGTERM (default: 30).")
+    ] = None,
+    log_level: Annotated[
+        LogLevel, typer.Option(help="The least that is logged; debug tells each request.")
+    ] = "info",
+) -> None:
+    """Serve bundles over HTTP and gRPC, by the Open Inference Protocol v2."""
+    from runtime.commands import serve as command
+    from runtime.serving.settings import Settings
+
+    limits = command.choose_limits(
+        body_bytes=max_body,
+        rows=max_rows,
+        in_flight=max_in_flight,
+        connections=max_connections,
+        header_s=header_timeout,
+        body_s=body_timeout,
+        idle_s=idle_timeout,
+        drain_s=drain_timeout,
+    )
+    found = command.find_bundles(bundle or [], models)
+    settings = Settings(
+        host,
+        port,
+        provider,
+        limits,
+        watches=watch,
+        level=log_level,
+        grpc_port=grpc_port,
+        key_file=api_key_file,
+        certificate=command.choose_certificate(tls_cert, tls_key),
+    )
+    command.serve(found, settings)
 
 
 @app.command()

@@ -8,6 +8,9 @@ from runtime.screen.terminal import harmless
 
 if TYPE_CHECKING:
     from runtime.manifest import Manifest, Provenance, Tensor
+    from runtime.schema import Feature
+
+_CATEGORIES = 10  # shown of a column
 
 
 def describe(manifest: Manifest) -> str:
@@ -17,10 +20,7 @@ def describe(manifest: Manifest) -> str:
         "model": f"{manifest.model.name}, version {manifest.model.version}, "
         f"bundle format {manifest.format}",
         "predicts": f"{schema.target}: {', '.join(schema.classes)}",
-        "from": ", ".join(
-            f"{feature.name} ({feature.minimum:g} to {feature.maximum:g})"
-            for feature in schema.features
-        ),
+        "from": ", ".join(map(_describe_feature, schema.features)),
         "input": ", ".join(map(_describe_tensor, manifest.signature.inputs)),
         "output": ", ".join(map(_describe_tensor, manifest.signature.outputs)),
         "measured": ", ".join(f"{name} {value:g}" for name, value in manifest.training.items()),
@@ -38,6 +38,15 @@ def describe(manifest: Manifest) -> str:
         for name, file in files.items()
     ]
     return "\n".join(lines)
+
+
+def _describe_feature(feature: Feature) -> str:
+    if not feature.categories:
+        gaps = ", may be missing" if feature.missing == "imputed" else ""
+        return f"{feature.name} ({feature.minimum:g} to {feature.maximum:g}{gaps})"
+    shown = [text or "missing" for text in feature.categories[:_CATEGORIES]]
+    more = len(feature.categories) - len(shown)
+    return f"{feature.name} ({', '.join(shown)}{f' and {more} more' if more else ''})"
 
 
 def _describe_training(provenance: Provenance) -> str:

@@ -4,10 +4,14 @@
     ├── UsageError            2  options that do not fit together
     ├── DataError             3  a table that cannot be read, scored or written
     │   ├── SchemaError       3  columns or values that do not fit the schema
-    │   └── BadRowsError      3  rows that cannot be scored
+    │   ├── BadRowsError      3  rows that cannot be scored
+    │   └── RequestError      3  a request that cannot be answered as it stands
+    │       ├── UnknownNameError  3  a model, version or address that is not there
+    │       └── OversizeError     3  a request beyond a limit of the server
     ├── ArtifactError         4  a run or bundle damaged or of an unknown format
     ├── ParityError           5  an export that does not compute what the model computes
     └── UnavailableError      6  a device, provider or extra that is not there
+        └── OverloadError     6  a server that has no room for one more request now
 
 Every message says what is wrong, where, and what to do.
 """
@@ -46,6 +50,18 @@ class BadRowsError(DataError):
     """Rows that cannot be scored, under the policy that refuses them."""
 
 
+class RequestError(DataError):
+    """A request that cannot be answered as it stands."""
+
+
+class UnknownNameError(RequestError):
+    """A request for a model, a version or an address that is not there."""
+
+
+class OversizeError(RequestError):
+    """A request beyond one of the server's limits."""
+
+
 class ArtifactError(OnnxferryError):
     """A run or bundle that is damaged or of an unknown format."""
 
@@ -62,3 +78,7 @@ class UnavailableError(OnnxferryError):
     """A device, a provider or an extra that was asked for and is not there."""
 
     exit_code = 6
+
+
+class OverloadError(UnavailableError):
+    """A server that has no room for one more request now."""

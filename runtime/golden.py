@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import ArtifactError, ParityError
+from runtime.schema import usable_values
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Golden(Value, frozen=True):
     """Rows with their exact answers and error bounds.
 
     Attributes:
-        features: ``(rows, n_features)`` float32, finite.
+        features: ``(rows, n_inputs)`` float32, finite.
         label: ``(rows,)`` int64, the oracle's answer.
         probabilities: ``(rows, classes)`` float64, the oracle's.
         logits: ``(rows, classes)`` float64, the oracle's.
@@ -167,7 +168,7 @@ def _check_arrays(golden: Golden, schema: Schema, where: str) -> None:
     rows = golden.label.size
     wide = (rows, schema.n_classes)
     shapes = {
-        "features": (rows, schema.n_features),
+        "features": (rows, schema.n_inputs),
         "label": (rows,),
         "probabilities": wide,
         "logits": wide,
@@ -182,5 +183,6 @@ def _check_arrays(golden: Golden, schema: Schema, where: str) -> None:
                 f"{where} is damaged: {name} is {array.dtype} {array.shape}, "
                 f"expected {np.dtype(dtype)} {shapes[name]}; export the model again"
             )
-        if not np.isfinite(array).all():  # an infinite bound would let every answer pass
+        usable = usable_values(schema, array) if name == "features" else np.isfinite(array)
+        if not usable.all():  # an infinite bound would let every answer pass
             raise ArtifactError(f"{where} is damaged: {name} is not finite; export the model again")

@@ -129,7 +129,7 @@ class Manifest(Record, frozen=True):
 def signature_of(schema: Schema) -> Signature:
     """Derive the model contract's inputs and outputs from a schema."""
     return Signature(
-        inputs=(Tensor("features", "FP32", (-1, schema.n_features)),),
+        inputs=(Tensor("features", "FP32", (-1, schema.n_inputs)),),
         outputs=(
             Tensor("label", "INT64", (-1,)),
             Tensor("probabilities", "FP32", (-1, schema.n_classes)),

@@ -29,7 +29,7 @@ from runtime.manifest import (
     signature_of,
 )
 from runtime.onnx_file import read_versions
-from runtime.schema import Float32Matrix, Schema, to_float32
+from runtime.schema import Float32Matrix, Schema, to_float32, usable_values
 from runtime.scoring.named_columns import names_of
 from runtime.scoring.options import DEFAULTS
 from runtime.session import Outputs, Session, engine_version
@@ -77,6 +77,7 @@ class Predictor:
         self.session = session
         self.check = check
         self._classes = np.array(manifest.schema.classes)
+        self._is_plain = manifest.schema.is_numeric and not manifest.schema.gaps
 
     @classmethod
     def open(
@@ -125,7 +126,8 @@ class Predictor:
         """Compute the model's raw outputs.
 
         Args:
-            features: ``(rows, n_features)`` float32, finite, columns in the schema's order.
+            features: ``(rows, n_inputs)`` float32, finite, columns in the order of the schema's
+                inputs.
 
         Returns:
             Labels as positions, probabilities and logits.
@@ -133,12 +135,12 @@ class Predictor:
         return self.session.run(features)
 
     def predict(self, features: npt.ArrayLike) -> Prediction:
-        """Predict a matrix whose columns are in the schema's order, or a table by its names.
+        """Predict a matrix of the schema's inputs in their order, or a table by its names.
 
         Args:
-            features: ``(rows, n_features)`` numbers; float32 is used as it is, anything else is
-                read as float64 and rounded once. A table that names its columns is bound by
-                these names, as in ``predict_columns``.
+            features: ``(rows, n_inputs)`` numbers, categories encoded; float32 is used as it is,
+                anything else is read as float64 and rounded once. A table that names its columns
+                is bound by these names, as in ``predict_columns``.
 
         Returns:
             Labels and probabilities of the rows.
@@ -150,10 +152,10 @@ class Predictor:
         if names_of(features) is not None:
             return self.predict_columns(cast("Mapping[str, npt.ArrayLike]", features))
         matrix = _as_numbers(features)
-        if matrix.ndim != 2 or matrix.shape[1] != self.schema.n_features:  # noqa: PLR2004 - rows and columns
+        if matrix.ndim != 2 or matrix.shape[1] != self.schema.n_inputs:  # noqa: PLR2004 - rows and columns
             raise SchemaError(
-                f"expected rows of {self.schema.n_features} features "
-                f"({', '.join(self.schema.feature_names)}), got shape {matrix.shape}"
+                f"expected rows of {self.schema.n_inputs} features "
+                f"({', '.join(self.schema.inputs)}), got shape {matrix.shape}"
             )
         if matrix.dtype != np.float32:
             matrix = to_float32(list(matrix.astype(np.float64).T))
@@ -163,8 +165,8 @@ class Predictor:
         """Predict named columns; order does not matter, further columns are ignored.
 
         Args:
-            columns: ``(rows,)`` numbers by column name: a dict, or a table of pyarrow, pandas,
-                polars or numpy.
+            columns: ``(rows,)`` numbers or categories by column name: a dict, or a table of
+                pyarrow, pandas, polars or numpy.
 
         Returns:
             Labels and probabilities of the rows.
@@ -178,6 +180,10 @@ class Predictor:
         if names is None:
             raise UsageError(f"a {type(columns).__name__} has no named columns; see predict")
         self.schema.bind(names)
+        if not self._is_plain:
+            from runtime.scoring.frames import read_features
+
+            return self._answer(read_features(columns, self.schema))
         wanted = [_unmasked(columns[name]) for name in self.schema.feature_names]
         if len({column.shape for column in wanted}) != 1 or wanted[0].ndim != 1:
             shapes = {name: np.shape(columns[name]) for name in self.schema.feature_names}
@@ -216,11 +222,11 @@ class Predictor:
         return score_file(self, source, out, options or DEFAULTS)
 
     def _answer(self, features: Float32Matrix) -> Prediction:
-        finite = np.isfinite(features)
-        if not finite.all():
-            row, column = (int(at) for at in np.argwhere(~finite)[0])
+        usable = usable_values(self.schema, features)
+        if not usable.all():
+            row, column = (int(at) for at in np.argwhere(~usable)[0])
             raise DataError(
-                f"row {row}, column {self.schema.feature_names[column]!r}: "
+                f"row {row}, column {self.schema.inputs[column]!r}: "
                 f"{features[row, column]} cannot be scored; remove or fill such rows first"
             )
         outputs = self.run(features)

@@ -7,6 +7,7 @@ serving binds a table by. In: column names. Out: positions, or a ``SchemaError``
 from __future__ import annotations
 
 from collections import Counter
+from itertools import accumulate
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -15,34 +16,58 @@ import numpy.typing as npt
 
 from runtime.distribution import why_no_distribution
 from runtime.errors import SchemaError
+from runtime.near_names import describe_missing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Float32Matrix = npt.NDArray[np.float32]
+Unseen = Literal["error", "other"]
+
+
+class OneHot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the texts of a column become numbers: one input a category, 1 for its text, else 0.
+
+    Attributes:
+        categories: the texts, in the order of the model's inputs; an empty one is a missing cell.
+        unseen: what any other text is: a bad cell (``error``), or 0 in all inputs (``other``).
+    """
+
+    categories: tuple[str, ...]
+    unseen: Unseen = "error"
+
+    def __post_init__(self) -> None:
+        if not self.categories:
+            raise ValueError("a column of categories needs at least one")
+        if doubled := _doubled(self.categories):
+            raise ValueError(f"categories appear twice: {', '.join(doubled)}")
 
 
 class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One numeric input column.
+    """One column that a user gives: of numbers, or of categories.
 
     Attributes:
         name: the column's name, matched exactly.
         minimum: smallest value seen in training, in the column's own unit.
         maximum: largest value seen in training, in the column's own unit.
         dtype: what the model receives.
-        missing: what an empty cell means; ``refused`` makes it a bad cell.
+        missing: what an empty cell of numbers means: a bad cell (``refused``), or NaN in the
+            model's matrix, which the model fills itself (``imputed``).
         quantiles: deciles of the training rows, 0 to 100 %; empty where nobody knows them.
         shares: of the training rows in each bin of ``distribution.cuts_of(quantiles)``, 0 to 1;
             empty likewise.
+        one_hot: of a column of categories, whose minimum is 0 and maximum 1; not there for
+            numbers.
     """
 
     name: str
     minimum: float
     maximum: float
     dtype: Literal["float32"] = "float32"
-    missing: Literal["refused"] = "refused"
+    missing: Literal["refused", "imputed"] = "refused"
     quantiles: tuple[float, ...] = ()
     shares: tuple[float, ...] = ()
+    one_hot: OneHot | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -54,8 +79,23 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         msgspec.structs.force_setattr(self, "maximum", float(self.maximum))
         msgspec.structs.force_setattr(self, "quantiles", tuple(map(float, self.quantiles)))
         msgspec.structs.force_setattr(self, "shares", tuple(map(float, self.shares)))
+        plain = (self.minimum, self.maximum, self.quantiles) == (0.0, 1.0, ())
+        if self.categories and (not plain or self.missing != "refused"):
+            raise ValueError(
+                f"feature {self.name!r}: categories range from 0 to 1, without quantiles and gaps"
+            )
         if self.quantiles or self.shares:
             self._check_distribution()
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The texts of a column of categories; none for numbers."""
+        return () if self.one_hot is msgspec.UNSET else self.one_hot.categories
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the model's inputs that the column becomes."""
+        return tuple(f"{self.name}={text}" for text in self.categories) or (self.name,)
 
     def _check_distribution(self) -> None:
         wrong = why_no_distribution(
@@ -68,9 +108,12 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The columns a model reads, in order, and the classes it answers.
 
+    A user gives ``features`` by name; ``runtime.encoding`` makes ``inputs`` of them, which is
+    what the model's matrix holds. For columns of numbers both are the same.
+
     Attributes:
         target: name of the column the model was trained to predict.
-        features: the input columns, in the order of the model's input.
+        features: the columns a user gives, in the order of the model's inputs.
         classes: class names, in the order of the model's outputs.
     """
 
@@ -89,13 +132,46 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Names of the input columns, in the order of the model's input."""
+        """Names of the columns a user gives."""
         return tuple(feature.name for feature in self.features)
 
     @property
     def n_features(self) -> int:
-        """Number of input columns."""
+        """Number of columns a user gives."""
         return len(self.features)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the columns of the model's matrix."""
+        return tuple(name for feature in self.features for name in feature.inputs)
+
+    @property
+    def n_inputs(self) -> int:
+        """Width of the model's matrix."""
+        return sum(len(feature.categories) or 1 for feature in self.features)
+
+    @property
+    def spans(self) -> tuple[slice, ...]:
+        """Where in the model's matrix each feature is."""
+        ends = list(accumulate((len(feature.inputs) for feature in self.features), initial=0))
+        return tuple(map(slice, ends, ends[1:]))
+
+    @property
+    def numbers(self) -> dict[int, Feature]:
+        """The columns of numbers, by where in the model's matrix they are."""
+        spans = zip(self.spans, self.features, strict=True)
+        return {span.start: feature for span, feature in spans if not feature.categories}
+
+    @property
+    def gaps(self) -> tuple[int, ...]:
+        """Columns of the model's matrix in which NaN stands for a missing number."""
+        numbers = self.numbers.items()
+        return tuple(at for at, feature in numbers if feature.missing == "imputed")
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether every feature is a column of numbers."""
+        return not any(feature.categories for feature in self.features)
 
     @property
     def n_classes(self) -> int:
@@ -126,7 +202,7 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ]
         if missing:
             raise SchemaError(
-                "\n".join(_describe_missing(name, columns, near[name]) for name in missing)
+                "\n".join(describe_missing(name, columns, near[name]) for name in missing)
             )
         if doubled:
             raise SchemaError(
@@ -156,23 +232,53 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return msgspec.json.encode(self).decode()
 
 
-def to_float32(columns: Sequence[npt.NDArray[np.float64]]) -> Float32Matrix:
-    """Round columns of float64 once to the float32 matrix that the model reads.
+def usable_values(schema: Schema, inputs: Float32Matrix) -> npt.NDArray[np.bool_]:
+    """Tell which values a model may be given: finite ones, and NaN where it fills gaps.
 
-    This is the only place where a feature's value is rounded. Values beyond float32's range
+    Args:
+        schema: of the model.
+        inputs: ``(rows, n_inputs)`` float32.
+
+    Returns:
+        ``(rows, n_inputs)`` bool.
+    """
+    usable = np.isfinite(inputs)
+    if not usable.all():
+        gaps = list(schema.gaps)
+        usable[:, gaps] |= np.isnan(inputs[:, gaps])
+    return usable
+
+
+def to_float32(columns: Sequence[npt.NDArray[np.float64]]) -> Float32Matrix:
+    """Round columns of float64 once to the float32 that the model reads.
+
+    Here and in ``round_rows`` alone a feature's value is rounded. Values beyond float32's range
     become infinite; the caller has to look for them.
 
     Args:
-        columns: one ``(rows,)`` float64 array a feature, in the schema's order.
+        columns: ``(rows,)`` float64 each.
 
     Returns:
-        ``(rows, n_features)`` float32, C-contiguous.
+        ``(rows, columns)`` float32, C-contiguous.
     """
     matrix = np.empty((len(columns[0]), len(columns)), dtype=np.float32)
     with np.errstate(over="ignore"):
         for position, column in enumerate(columns):
             matrix[:, position] = column
     return matrix
+
+
+def round_rows(rows: npt.NDArray[np.float32] | npt.NDArray[np.float64]) -> Float32Matrix:
+    """Round rows of float64 once, as ``to_float32`` rounds columns.
+
+    Args:
+        rows: ``(rows, n_features)`` float64; float32 is given back as it is.
+
+    Returns:
+        ``(rows, n_features)`` float32, C-contiguous; infinite beyond float32's range.
+    """
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(rows, dtype=np.float32)
 
 
 def fold_name(name: str) -> str:
@@ -182,27 +288,3 @@ def fold_name(name: str) -> str:
 
 def _doubled(names: Sequence[str]) -> list[str]:
     return [name for name, count in Counter(names).items() if count > 1]
-
-
-def _describe_missing(name: str, columns: Sequence[str], near: Sequence[int]) -> str:
-    """Say that a column is missing and which names come nearest."""
-    if len(near) == 1:
-        return (
-            f"column {name!r} is missing; the table has {columns[near[0]]!r}: rename it, or take "
-            "it with --loose-header, since names match exactly"
-        )
-    if near:
-        found = " and ".join(repr(columns[at]) for at in near)
-        return f"column {name!r} is missing; the table has {found}: rename the one that is meant"
-    import difflib
-
-    nearest = difflib.get_close_matches(name, columns, n=3, cutoff=0.6)
-    hint = (
-        f"did you mean {' or '.join(map(repr, nearest))}?"
-        if nearest
-        else "it has "
-        + (
-            ", ".join(map(repr, columns[:10])) + (" …" if len(columns) > 10 else "")  # noqa: PLR2004
-        )
-    )
-    return f"column {name!r} is missing; {hint}"

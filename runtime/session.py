@@ -70,6 +70,10 @@ class Outputs(Value, frozen=True):
         """Keep the rows that ``(rows,)`` bool marks."""
         return Outputs(self.label[rows], self.probabilities[rows], self.logits[rows])
 
+    def slice(self, start: int, end: int) -> Outputs:
+        """Look at the rows from ``start`` to before ``end``, in place."""
+        return Outputs(self.label[start:end], self.probabilities[start:end], self.logits[start:end])
+
 
 class Session:
     """An ONNX model, loaded and ready on one provider.

@@ -6,23 +6,55 @@ Torch is imported by the command that needs it, so that help and ``sample`` star
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+from msgspec import UNSET, to_builtins
 
 from runtime import console
+from runtime.choices import Decimal  # noqa: TC001 - typer reads it
 from runtime.command_line import DEFAULT_RUN, JsonOption, new_app
+from runtime.commands.predict import split_names
+from runtime.commands.reading import parse_reading
 from runtime.files.atomic import STANDARD_STREAM
+from runtime.schema import Unseen  # noqa: TC001 - typer reads it
 from runtime.scoring.endpoints import open_sinks
-from trainer.config import DeviceChoice, Preset, configure
+from trainer.config import (
+    CHECKPOINT_EVERY_S,
+    ClassWeights,
+    DeviceChoice,
+    Optimiser,
+    Options,
+    Preset,
+    configure,
+    parse_widths,
+    suit_table,
+)
+from trainer.config_file import take_defaults
+from trainer.interrupts import advice_to_go_on
+from trainer.schedule import GRAMMAR
 from trainer.seeds import DEFAULT_SEED
+from trainer.table.source import TableSource, name_table
 
 if TYPE_CHECKING:
+    from trainer.data import Dataset
     from trainer.pipeline import Outcome
 
 SampleOption = Annotated[
     Path, typer.Option(help="The CSV file to write; - is standard output.", readable=False)
+]
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Your table: CSV, TSV, JSON Lines, Parquet or Arrow (default: synthetic products).",
+        readable=False,
+    ),
+]
+TestOption = Annotated[
+    Path | None, typer.Option(help="A table of rows to judge by.", readable=False)
 ]
 
 app = new_app("trainer", "Fit a classifier and leave a run that the exporter starts from.")
@@ -47,22 +79,65 @@ def sample(
 
 @app.command()
 def fit(
+    data: DataOption = None,
+    label: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(help="Columns to predict from, separated by commas (default: all others)."),
+    ] = None,
+    exclude: Annotated[
+        str | None, typer.Option(help="Columns to leave out, separated by commas.")
+    ] = None,
+    categories: Annotated[
+        str | None,
+        typer.Option(help="Columns of categories that look like numbers, separated by commas."),
+    ] = None,
+    unseen: Annotated[
+        Unseen | None,
+        typer.Option(
+            help="A category that training did not have: error makes it a bad cell (default), "
+            "other none of those that it had."
+        ),
+    ] = None,
+    test: TestOption = None,
+    test_fraction: Annotated[
+        float | None, typer.Option(help="Of each class, to judge by (default: 0.2).")
+    ] = None,
+    table_format: Annotated[
+        str | None,
+        typer.Option("--format", help="Of the tables (default: by their names)."),
+    ] = None,
+    delimiter: Annotated[
+        str | None, typer.Option(help="Between the fields of text (default: by the header).")
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Of text (default: UTF-8, or what its first bytes say).")
+    ] = None,
+    decimal: Annotated[Decimal, typer.Option(help="The sign before a number's fraction.")] = ".",
     out: Annotated[Path, typer.Option(help="The run's folder; an older run is replaced.")] = (
         DEFAULT_RUN
     ),
     preset: Annotated[
-        Preset,
+        Preset | None,
         typer.Option(
             help="default standardises the features inside the network; "
-            "tutorial fits the raw features slowly, as the tutorial does."
+            "tutorial fits the raw features slowly, as the tutorial does (default: default)."
         ),
-    ] = "default",
+    ] = None,
     device: Annotated[
         DeviceChoice, typer.Option(help="Where to fit; auto takes CUDA where it is and says so.")
     ] = "auto",
-    seed: Annotated[int, typer.Option(help="Same seed, same weights.")] = DEFAULT_SEED,
+    seed: Annotated[
+        int | None, typer.Option(help=f"Same seed, same weights (default: {DEFAULT_SEED}).")
+    ] = None,
+    hidden: Annotated[
+        str | None, typer.Option(help="Widths of the hidden layers, e.g. 64,64 (default: 32).")
+    ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Passes over the training rows (default: the preset's).")
+        int | None,
+        typer.Option(
+            help="Passes over the training rows (default: the preset's, of a small table more)."
+        ),
     ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Rows a step (default: the preset's).")
@@ -70,53 +145,139 @@ def fit(
     learning_rate: Annotated[
         float | None, typer.Option(help="Of gradient descent (default: the preset's).")
     ] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help=f"Of the learning rate: {GRAMMAR} (default: constant).")
+    ] = None,
+    optimiser: Annotated[Optimiser | None, typer.Option(help="(default: sgd)")] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(help="Pull of all weights towards zero (default: 0).")
+    ] = None,
+    class_weights: Annotated[
+        ClassWeights | None,
+        typer.Option(help="balanced lets all classes count the same (default: none)."),
+    ] = None,
+    validation: Annotated[
+        float | None,
+        typer.Option(help="Share of the training rows that only choose the best epoch."),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(help="Epochs without a better one, by --validation, to end after."),
+    ] = None,
     logdir: Annotated[
         Path | None,
         typer.Option(help="Where TensorBoard's files go, live (default: into the run)."),
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Take up the fit that was cut off.")
+    ] = False,
+    checkpoint_every: Annotated[
+        float, typer.Option(help="Seconds between two checkpoints.", min=0)
+    ] = CHECKPOINT_EVERY_S,
+    config: Annotated[  # noqa: ARG001 - its callback has read it
+        Path | None,
+        typer.Option(
+            help="A TOML file of these options, for those that are not given.",
+            readable=False,
+            is_eager=True,
+            callback=take_defaults,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit SimpleNet to synthetic products.
+    """Fit SimpleNet to your table, or to synthetic products.
 
-    800 to learn from, 200 to judge by; popular is price + rating > 10.
+    Of these 800 are to learn from and 200 to judge by; popular is price + rating > 10.
     """
-    configuration = configure(
-        preset, learning_rate=learning_rate, epochs=epochs, batch_size=batch_size, seed=seed
+    given = Options(
+        hidden=parse_widths(hidden),
+        learning_rate=learning_rate,
+        schedule=schedule,
+        optimiser=optimiser,
+        weight_decay=weight_decay,
+        class_weights=class_weights,
+        epochs=epochs,
+        batch_size=batch_size,
+        validation=validation,
+        patience=patience,
+        seed=seed,
     )
+    columns = {"--features": features, "--exclude": exclude, "--categories": categories}
+    beside = columns | {"--unseen": unseen, "--test": test, "--test-fraction": test_fraction}
+    named = name_table(data, label, beside)
+    source = named and TableSource(
+        *named,
+        features=split_names(features),
+        exclude=split_names(exclude) or (),
+        categories=split_names(categories) or (),
+        unseen=unseen or "error",
+        test=test,
+        test_fraction=test_fraction,
+        reading=parse_reading(table_format, delimiter, encoding, decimal, loose=False),
+    )
+    configuration = None if resume else configure(preset or "default", **given)
+    from trainer.attempt import Saving
+    from trainer.evaluation_table import describe_evaluation
     from trainer.example import answer_example
     from trainer.pipeline import make_run
     from trainer.progress import show_epochs
+    from trainer.resuming import describe_start, is_unfinished, resume_options
 
-    with show_epochs(configuration.epochs) as watch:
-        outcome = make_run(out, configuration, device=device, logdir=logdir, watch=watch)
+    configuration = configuration or resume_options(out, preset, given)
+    if start := describe_start(out, resume=resume):
+        console.say(start)
+    dataset = _read(source, configuration.seed) if source else None
+    if dataset and not (resume and is_unfinished(out)):
+        configuration = suit_table(configuration, given, len(dataset.rows.train_labels))
+    saving = Saving(logdir, resume, checkpoint_every)
+    with advice_to_go_on(), show_epochs(configuration.epochs) as watch:
+        outcome = make_run(out, configuration, dataset, device=device, saving=saving, watch=watch)
     if as_json:
         console.show(console.as_json(_values(outcome, out)))
-    else:
+    elif source is None:
         console.show(answer_example(outcome.run.model))
+    if not as_json:
+        console.say(describe_evaluation(outcome.evaluation, sys.stderr))
         console.say(_describe(outcome, out))
 
 
+def _read(source: TableSource, seed: int) -> Dataset:
+    """Read a table and say what it holds before it is fitted."""
+    from trainer.table.dataset import read_dataset
+    from trainer.table.report import describe_check
+
+    dataset = read_dataset(source, seed)
+    if dataset.check:
+        console.say(describe_check(dataset.check, source.label))
+    return dataset
+
+
 def _values(outcome: Outcome, out: Path) -> dict[str, object]:
-    metrics = outcome.run.record.metrics
+    record = outcome.run.record
+    metrics, check = record.metrics, record.check
     return {
         "accuracy": metrics["accuracy"],
         "loss": metrics["loss"],
         "test_loss": metrics["test_loss"],
         "rows": int(metrics["train_rows"]),
         "test_rows": int(metrics["test_rows"]),
-        "epochs": outcome.last.epochs,
+        "epochs": int(metrics["epochs"]),
         "seconds": round(outcome.seconds, 6),
         "device": outcome.device.name,
         "run": str(out),
+        "evaluation": to_builtins(outcome.evaluation),
+        **({} if check is UNSET else {"check": to_builtins(check)}),
     }
 
 
 def _describe(outcome: Outcome, out: Path) -> str:
-    metrics, last, device = outcome.run.record.metrics, outcome.last, outcome.device
+    metrics, device = outcome.run.record.metrics, outcome.device
     option = "" if out == DEFAULT_RUN else f" --run {shlex.quote(str(out))}"
+    best = f", the best was {metrics['best_epoch']:.0f}" if "best_epoch" in metrics else ""
     return (
-        f"{metrics['train_rows']:,.0f} rows, {last.epochs} epochs: loss {last.loss:.4f}, "
-        f"accuracy {last.accuracy:.1%} of {metrics['test_rows']:,.0f} test rows, "
+        f"{metrics['train_rows']:,.0f} rows, {metrics['epochs']:.0f} epochs{best}: "
+        f"loss {metrics['loss']:.4f}, "
+        f"accuracy {metrics['accuracy']:.1%} of {metrics['test_rows']:,.0f} test rows, "
         f"{outcome.seconds:.2f} s on {device.name} ({device.reason})\n"
         f"run: {out}; next: exporter export{option}"
     )

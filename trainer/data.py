@@ -1,12 +1,14 @@
 """What a fit learns from: rows as tensors, split, with their schema and digest.
 
-In: a seed. Out: a ``Dataset`` on the CPU; the tutorial's synthetic products so far.
+In: a seed. Out: a ``Dataset`` on the CPU: the tutorial's synthetic products. One's own table is
+read by ``trainer.table``.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -15,6 +17,15 @@ from runtime.errors import UsageError
 from runtime.schema import Feature, Schema
 from trainer.run import Rows
 from trainer.seeds import DEFAULT_SEED, check_seed, derive_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from runtime.manifest import Scalar
+    from trainer.table.check import DataCheck
 
 TRAIN_ROWS = 800
 TEST_ROWS = 200
@@ -28,10 +39,16 @@ class Dataset:
     Attributes:
         schema: columns and classes, ranges and deciles as seen in the training rows.
         rows: training and test rows.
+        check: what is worth knowing of them; of the user's own table.
+        options: that made them, for the run's record.
+        seconds: that reading them took.
     """
 
     schema: Schema
     rows: Rows
+    check: DataCheck | None = None
+    options: Mapping[str, Scalar] = field(default_factory=dict)
+    seconds: float = 0.0
 
     def digest(self) -> str:
         """SHA-256 over the bytes of all tensors, in the order of ``Rows``."""
@@ -77,13 +94,21 @@ def synthetic_products(
 
 def _describe(names: tuple[str, ...], features: torch.Tensor) -> Schema:
     """The products' schema, with the distribution of ``features``, ``(rows, n_features)``."""
-    columns = tuple(map(_describe_column, names, features.T.contiguous()))
+    columns = tuple(map(describe_column, names, features.numpy().T))
     return Schema(target="popular", features=columns, classes=("no", "yes"))
 
 
-def _describe_column(name: str, values: torch.Tensor) -> Feature:
-    """A feature as the training rows show it; ``values`` is ``(rows,)`` float32."""
-    seen = describe_values(values.numpy())
+def describe_column(name: str, values: npt.NDArray[np.float32]) -> Feature:
+    """Describe a feature as the training rows show it.
+
+    Args:
+        name: of the feature.
+        values: ``(rows,)`` float32, finite.
+
+    Returns:
+        The feature with range, deciles and shares.
+    """
+    seen = describe_values(values)
     return Feature(
         name,
         minimum=seen.quantiles[0],

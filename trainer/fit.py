@@ -1,4 +1,4 @@
-"""Fitting SimpleNet to a dataset: one flat loop, the same bits for the same seed.
+"""Fitting SimpleNet to a dataset: the same bits for the same seed, wherever it is taken up.
 
 In: a dataset and a configuration. Out: the fitted network on raw features, and for every epoch
 what an observer wants to know. Raises ``DataError`` when the loss leaves the finite numbers.
@@ -7,45 +7,35 @@ Nothing is printed or written, and torch's global random state and settings stay
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn import functional
 
 from runtime.errors import DataError
 from trainer.device import reproducible
-from trainer.model import SimpleNet, fold_standardisation
+from trainer.engines.opening import EngineName, open_engine
+from trainer.engines.state import lay_out
+from trainer.engines.task import Task
+from trainer.epoch import Epoch, Watch, look_away
+from trainer.judging import judge
+from trainer.model import SimpleNet, fold_in_place
 from trainer.order import row_order
+from trainer.preparation import prepare
+from trainer.schedule import rate_of
 from trainer.seeds import derive_seed
-from trainer.standardise import measure
+from trainer.snapshot import Best, Keeper, NoKeeper, Snapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trainer.config import Configuration, DeviceName
     from trainer.data import Dataset
 
-
-@dataclass(frozen=True)
-class Epoch:
-    """What happened in one pass over the training rows.
-
-    Attributes:
-        index: from 0.
-        epochs: how many there will be.
-        losses: mean cross-entropy of each batch, measured before its step.
-        loss: mean over the epoch's training rows.
-        test_loss: mean cross-entropy of the test rows after the epoch.
-        accuracy: share of test rows labelled correctly after the epoch, 0 to 1.
-    """
-
-    index: int
-    epochs: int
-    losses: tuple[float, ...]
-    loss: float
-    test_loss: float
-    accuracy: float
+_ROWS_AT_ONCE = 2**14  # between two looks at the clock and the keyboard: milliseconds
+_NUMBERS_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
@@ -54,18 +44,13 @@ class Fitted:
 
     Attributes:
         model: takes raw features; on the CPU, in evaluation mode.
-        last: the last epoch.
+        last: the epoch that the model is of: the last, or the best by the rows held out.
+        epochs: passes that were made.
     """
 
     model: SimpleNet
     last: Epoch
-
-
-Watch = Callable[[Epoch], None]
-
-
-def look_away(_epoch: Epoch) -> None:
-    """Watch nothing."""
+    epochs: int
 
 
 def fit(
@@ -74,6 +59,8 @@ def fit(
     *,
     device: DeviceName = "cpu",
     watch: Watch = look_away,
+    keeper: Keeper | None = None,
+    engine: EngineName = "fast",
 ) -> Fitted:
     """Fit by gradient descent on cross-entropy.
 
@@ -82,15 +69,17 @@ def fit(
         configuration: the options.
         device: a device that is there, see ``choose_device``.
         watch: called after every epoch.
+        keeper: says where to start, and is called between steps; None starts at the beginning.
+        engine: what makes the steps; eager is slow, and there to compare with.
 
     Returns:
-        The network with the standardisation folded in, and the last epoch.
+        The network with the standardisation folded in, and the epoch that it is of.
 
     Raises:
-        DataError: when the loss is no longer finite.
+        DataError: when the loss is no longer finite, or no row is left to learn from.
     """
     with reproducible(device):
-        return _descend(dataset, configuration, torch.device(device), watch)
+        return _Descent(dataset, configuration, device, engine).run(watch, keeper or NoKeeper())
 
 
 def draw_network(dataset: Dataset, configuration: Configuration) -> SimpleNet:
@@ -106,73 +95,144 @@ def draw_network(dataset: Dataset, configuration: Configuration) -> SimpleNet:
     schema = dataset.schema
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(configuration.seed, "weights"))
-        return SimpleNet(schema.n_features, schema.n_classes, configuration.hidden)
+        return SimpleNet(schema.n_inputs, schema.n_classes, configuration.hidden)
 
 
-def _descend(
-    dataset: Dataset, configuration: Configuration, device: torch.device, watch: Watch
-) -> Fitted:
-    rows = dataset.rows
-    size = min(configuration.batch_size, len(rows.train_labels))
-    scale = measure(rows.train_features) if configuration.standardise else None
-    features = scale.apply(rows.train_features) if scale else rows.train_features
-    features, labels = features.to(device), rows.train_labels.to(device)  # (rows, n), (rows,)
-    test_features, test_labels = rows.test_features.to(device), rows.test_labels.to(device)
-    network = draw_network(dataset, configuration).to(device)
-    parameters = list(network.parameters())
-    losses = torch.empty(math.ceil(len(labels) / size), device=device)  # (batches,)
+class _Descent:
+    """A fit on its way down."""
 
-    for index in range(configuration.epochs):
-        order = row_order(configuration.seed, index, len(labels)).to(device)  # (rows,)
-        batches = zip(
-            torch.split(features[order], size), torch.split(labels[order], size), strict=True
+    def __init__(
+        self, dataset: Dataset, configuration: Configuration, device: DeviceName, name: EngineName
+    ) -> None:
+        self._configuration = configuration
+        self._rows = rows = prepare(dataset, configuration, device)
+        network = draw_network(dataset, configuration).to(device)
+        self._state = lay_out(network, configuration.optimiser)
+        size = min(configuration.batch_size, rows.n_rows)
+        at_once = min(_ROWS_AT_ONCE, _NUMBERS_AT_ONCE // dataset.schema.n_inputs)
+        self._task = Task(
+            batch_size=size,
+            rows_at_once=max(1, at_once // size) * size,
+            weight_decay=configuration.weight_decay,
+            class_weights=rows.class_weights,
         )
-        for batch, (batch_features, batch_labels) in enumerate(batches):
-            logits = network(batch_features)  # (batch, classes)
-            loss = functional.cross_entropy(logits, batch_labels)
-            gradients = torch.autograd.grad(loss, parameters)
-            # SGD written out: torch.optim would load torch's compiler, more than a second.
-            with torch.no_grad():
-                for parameter, gradient in zip(parameters, gradients, strict=True):
-                    parameter.add_(gradient, alpha=-configuration.learning_rate)
-                losses[batch] = loss
-        model = fold_standardisation(network, scale.mean, scale.std) if scale else network
-        test_loss, accuracy = _judge(model, test_features, test_labels)
-        step_losses = tuple(losses.tolist())  # the one look at the buffer in an epoch
+        training = rows.features, rows.labels
+        self._engine = open_engine(name, self._task, self._state, training, rows.scale)
+        self._losses = torch.zeros(math.ceil(rows.n_rows / size), device=device)  # (steps,)
+        self._folded = lay_out(copy.deepcopy(network), "sgd")  # of the state, for raw features
+        self._epoch, self._step = 0, 0  # of the next step
+        self._last: Epoch | None = None
+        self._best: Best | None = None
+
+    def run(self, watch: Watch, keeper: Keeper) -> Fitted:
+        """Make all steps that are left."""
+        if snapshot := keeper.start():
+            self._take_up(snapshot)
+        while self._epoch < self._configuration.epochs and not self._is_out_of_patience():
+            self._make_steps(keeper)
+            self._last = self._end_epoch()
+            watch(self._last)
+            self._epoch, self._step = self._epoch + 1, 0
+            keeper.look(self._snapshot)
+        network = self._state.network
+        if self._best:
+            network.load_state_dict(self._best.weights)
+        last = self._best.epoch if self._best else self._last
+        assert last is not None, "a configuration has at least one epoch"  # noqa: S101
+        model = copy.deepcopy(self._fold()).cpu()  # apart from the vector of all parameters
+        return Fitted(model.eval(), last, self._epoch)
+
+    def _make_steps(self, keeper: Keeper) -> None:
+        """Make the steps of an epoch that are left."""
+        size, rate = self._task.batch_size, self._rate()
+        order = row_order(self._configuration.seed, self._epoch, self._rows.n_rows)  # (rows,)
+        if self._rows.learned is not None:
+            order = self._rows.learned[order]
+        for part in torch.split(order[self._step * size :], self._task.rows_at_once):
+            losses = self._losses[self._step :][: math.ceil(len(part) / size)]
+            done = self._epoch * len(self._losses) + self._step
+            self._engine.run(part, losses, learning_rate=rate, done=done)
+            self._step += len(losses)
+            if self._step < len(self._losses):
+                keeper.look(self._snapshot)
+
+    def _rate(self) -> float:
+        options = self._configuration
+        return rate_of(options.learning_rate, options.schedule, self._epoch, options.epochs)
+
+    def _end_epoch(self) -> Epoch:
+        """Judge what the steps of an epoch have made."""
+        losses = tuple(self._losses.tolist())  # the one look at the buffer in an epoch
+        self._check_finite(losses)
+        model, held = self._fold(), self._rows.held
+        test = judge(model, self._rows.test)
         epoch = Epoch(
-            index=index,
-            epochs=configuration.epochs,
-            losses=step_losses,
-            loss=_mean_over_rows(step_losses, len(labels), size),
-            test_loss=test_loss,
-            accuracy=accuracy,
+            index=self._epoch,
+            epochs=self._configuration.epochs,
+            losses=losses,
+            loss=_mean_over_rows(losses, self._rows.n_rows, self._task.batch_size),
+            test_loss=test.loss,
+            accuracy=test.accuracy,
+            learning_rate=self._rate(),
+            validation=judge(model, held) if held else None,
+            best=self._epoch,
+            patience=self._configuration.patience,
         )
-        _check_finite(epoch, configuration)
-        watch(epoch)
-    return Fitted(model.cpu().eval(), epoch)
+        self._check_finite((test.loss, epoch.validation.loss if epoch.validation else 0.0))
+        return self._choose_best(epoch)
+
+    def _choose_best(self, epoch: Epoch) -> Epoch:
+        """Keep the weights of an epoch that is better, and say in each which was the best."""
+        if epoch.validation is None:
+            return epoch
+        best = self._best and self._best.epoch
+        if best and best.validation and epoch.validation.loss >= best.validation.loss:
+            return replace(epoch, best=best.index)
+        weights = self._state.views(self._state.values)
+        self._best = Best(epoch, {name: weight.clone() for name, weight in weights.items()})
+        return epoch
+
+    def _is_out_of_patience(self) -> bool:
+        patience = self._configuration.patience
+        if patience is None or self._best is None:
+            return False
+        return self._epoch - 1 - self._best.epoch.index >= patience
+
+    def _fold(self) -> SimpleNet:
+        """Make a network of raw features out of the state; the same one every time."""
+        folded, scale = self._folded, self._rows.scale
+        folded.values.copy_(self._state.values)
+        if scale:
+            fold_in_place(folded.network, scale.mean, scale.std)
+        return folded.network
+
+    def _snapshot(self) -> Snapshot:
+        """Copy all that is needed to go on; a fit that has diverged is no place to go on from."""
+        losses = self._losses[: self._step].cpu()
+        self._check_finite(losses.tolist())
+        self._check_finite([judge(self._fold(), self._rows.test).loss])  # what the last step made
+        tensors = {name: part.cpu().clone() for name, part in self._state.tensors().items()}
+        last = self._last and replace(self._last, losses=())
+        return Snapshot(self._epoch, self._step, tensors, losses.clone(), last, self._best)
+
+    def _take_up(self, snapshot: Snapshot) -> None:
+        self._epoch, self._step = snapshot.epoch, snapshot.step
+        self._last, self._best = snapshot.last, snapshot.best
+        self._losses[: self._step] = snapshot.losses.to(self._losses.device)
+        self._state.restore(snapshot.tensors)
+
+    def _check_finite(self, losses: Sequence[float]) -> None:
+        """Stop a fit that has diverged; ``losses`` are those of the epoch, or after it."""
+        for step, loss in enumerate(losses, start=1):
+            if not math.isfinite(loss):
+                raise DataError(
+                    f"the fit diverged: the loss is {loss} at epoch {self._epoch + 1}, "
+                    f"step {min(step, self._step)}; use a lower --learning-rate "
+                    f"(it was {self._configuration.learning_rate}), or --preset default"
+                )
 
 
-def _mean_over_rows(losses: tuple[float, ...], rows: int, size: int) -> float:
+def _mean_over_rows(losses: Sequence[float], rows: int, size: int) -> float:
     """Weigh each batch's mean by its rows; only the last batch may have fewer than ``size``."""
     tail = rows - size * (len(losses) - 1)
     return math.fsum((*(size * loss for loss in losses[:-1]), tail * losses[-1])) / rows
-
-
-@torch.no_grad()
-def _judge(model: SimpleNet, features: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy of raw rows: ``(rows, n_features)``, ``(rows,)``."""
-    logits = model(features)  # (rows, classes)
-    loss = functional.cross_entropy(logits, labels)
-    hits = (logits.argmax(dim=1) == labels).sum()
-    return loss.item(), hits.item() / len(labels)
-
-
-def _check_finite(epoch: Epoch, configuration: Configuration) -> None:
-    """Stop a fit that has diverged."""
-    for step, loss in enumerate((*epoch.losses, epoch.test_loss), start=1):
-        if not math.isfinite(loss):
-            raise DataError(
-                f"the fit diverged: the loss is {loss} at epoch {epoch.index + 1}, "
-                f"step {min(step, len(epoch.losses))}; use a lower --learning-rate "
-                f"(it was {configuration.learning_rate}), or --preset default"
-            )

@@ -35,6 +35,6 @@ def row_order(seed: int, epoch: int, rows: int) -> torch.Tensor:
         rows: number of training rows.
 
     Returns:
-        ``(rows,)`` int64 on the CPU, a permutation of ``0..rows - 1``.
+        ``(rows,)`` int32 on the CPU, a permutation of ``0..rows - 1``.
     """
-    return torch.randperm(rows, generator=epoch_generator(seed, epoch))
+    return torch.randperm(rows, generator=epoch_generator(seed, epoch), dtype=torch.int32)

@@ -1,32 +1,44 @@
 """From a configuration to a run folder: data, fit, event files and record, all or nothing.
 
 In: a configuration and where to write. Out: a run folder that appears when everything is in
-it. Raises what ``choose_device``, ``fit`` and ``atomic_folder`` raise; an older run at the
-destination then stays as it was.
+it. Until then the fit lives in a folder beside it, with a checkpoint every few seconds, where a
+fit that was cut off is taken up. Raises what ``choose_device``, ``fit`` and ``atomic_folder``
+raise; an older run at the destination then stays as it was.
 """
 
 from __future__ import annotations
 
 import platform
+import shutil
 import time
 from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET
+
 from runtime.errors import UsageError
 from runtime.files.folders import atomic_folder
+from runtime.files.unfinished import discard, unfinished_folder, unfinished_path
+from runtime.manifest import to_json
+from trainer.attempt import Attempt, Saving
+from trainer.checkpoint import Fit, read_record
 from trainer.data import Dataset, synthetic_products
 from trainer.device import Device, choose_device
-from trainer.fit import Epoch, Watch, fit, look_away
-from trainer.run import FORMAT, RECORD, Run, RunRecord, save_run
-from trainer.tracking import tensorboard
+from trainer.epoch import Watch, look_away
+from trainer.gaps import fill_gaps
+from trainer.journals import METRICS, TENSORBOARD
+from trainer.judging import evaluate_rows
+from trainer.run import FORMAT, RECORD, Run, RunRecord, load_run, save_run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from trainer.config import Configuration, DeviceChoice
+    from trainer.fit import Fitted
+    from trainer.metrics import Evaluation
 
-TENSORBOARD = "tensorboard"
+EVALUATION = "metrics.json"
 _PACKAGES = ("onnxferry", "torch", "numpy")
 
 
@@ -36,13 +48,13 @@ class Outcome:
 
     Attributes:
         run: as stored.
-        last: the last epoch of the fit.
+        evaluation: of its model on the test rows.
         device: where it ran.
         seconds: wall-clock time of data, fit and writing.
     """
 
     run: Run
-    last: Epoch
+    evaluation: Evaluation
     device: Device
     seconds: float
 
@@ -50,43 +62,54 @@ class Outcome:
 def make_run(
     out: Path,
     configuration: Configuration,
+    dataset: Dataset | None = None,
     *,
     device: DeviceChoice = "auto",
-    logdir: Path | None = None,
+    saving: Saving | None = None,
     watch: Watch = look_away,
 ) -> Outcome:
-    """Fit SimpleNet to synthetic products and leave a run folder.
+    """Fit SimpleNet and leave a run folder.
 
     Args:
         out: the run folder; an older run there is replaced.
         configuration: the options.
+        dataset: what to fit; None draws synthetic products.
         device: where to fit.
-        logdir: where TensorBoard's files go; None means into the run.
+        saving: what is written on the way; None is the default.
         watch: called after every epoch.
 
     Returns:
         The run and how it went.
 
     Raises:
-        UsageError: when ``out`` or ``logdir`` cannot be written.
+        UsageError: when ``out`` or the logdir cannot be written.
         DataError: when the fit diverges or the disk is full.
+        ArtifactError: when what is taken up is damaged, or another fit.
         UnavailableError: when CUDA was asked for and is not there.
+        Stopped: when the fit was asked to end before it was done.
     """
     start = time.perf_counter()
-    _check_apart(out, logdir)
+    saving = saving or Saving()
+    _check_apart(out, saving.logdir)
     chosen = choose_device(device)
-    dataset = synthetic_products(configuration.seed)
-    with atomic_folder(out, marker=RECORD) as folder:
-        with tensorboard(logdir or folder / TENSORBOARD) as track:
-
-            def track_and_watch(epoch: Epoch) -> None:
-                track(epoch)
-                watch(epoch)
-
-            fitted = fit(dataset, configuration, device=chosen.name, watch=track_and_watch)
-        record = _describe(dataset, configuration, chosen, fitted.last)
-        run = save_run(folder, Run(record, fitted.model, dataset.rows))
-    return Outcome(run, fitted.last, chosen, time.perf_counter() - start)
+    dataset = dataset or synthetic_products(configuration.seed)
+    filled = fill_gaps(dataset)
+    this = _identify(dataset, configuration, chosen)
+    run = _find_finished(out, this) if saving.resume else None
+    if run is not None:
+        evaluation = evaluate_rows(run.model, dataset)
+    else:
+        with unfinished_folder(out) as work:
+            with atomic_folder(out, marker=RECORD) as folder:
+                attempt = Attempt(work, filled.dataset, configuration, chosen.name, saving)
+                this, fitted = attempt.make(this, watch)
+                _copy_journals(work, folder)
+                evaluation = evaluate_rows(fitted.model, dataset)
+                (folder / EVALUATION).write_bytes(to_json(evaluation))
+                record = _describe(this, dataset, fitted)
+                run = save_run(folder, Run(record, filled.finish(fitted.model), dataset.rows))
+            discard(work)
+    return Outcome(run, evaluation, chosen, dataset.seconds + time.perf_counter() - start)
 
 
 def _check_apart(out: Path, logdir: Path | None) -> None:
@@ -98,28 +121,64 @@ def _check_apart(out: Path, logdir: Path | None) -> None:
         )
 
 
-def _describe(
-    dataset: Dataset, configuration: Configuration, device: Device, last: Epoch
-) -> RunRecord:
-    """Write down what was done; nothing that differs between machines, folders or days."""
-    return RunRecord(
-        format=FORMAT,
-        model="simplenet",
+def _identify(dataset: Dataset, configuration: Configuration, device: Device) -> Fit:
+    """Say which fit this is; nothing that differs between machines, folders or days."""
+    return Fit(
         hidden=configuration.hidden,
-        schema=dataset.schema,
-        configuration=configuration.to_record(device.name),
         seed=configuration.seed,
+        options={**configuration.to_record(device.name), **dataset.options},
         data_digest=dataset.digest(),
-        metrics={
-            "accuracy": last.accuracy,
-            "loss": last.loss,
-            "test_loss": last.test_loss,
-            "train_rows": float(len(dataset.rows.train_labels)),
-            "test_rows": float(len(dataset.rows.test_labels)),
-        },
         versions={
             **{name: metadata.version(name) for name in _PACKAGES},
             "python": platform.python_version(),
         },
+    )
+
+
+def _find_finished(out: Path, this: Fit) -> Run | None:
+    """Load the run of this very fit, if it has come to its end."""
+    if read_record(unfinished_path(out)) or not (out / RECORD).exists():
+        return None
+    run = load_run(out)
+    record = run.record
+    found = Fit(
+        record.hidden, record.seed, record.configuration, record.data_digest, record.versions
+    )
+    return run if found == this else None
+
+
+def _copy_journals(work: Path, folder: Path) -> None:
+    """Copy, not move: until the run is in its place the fit can be taken up again."""
+    shutil.copy(work / METRICS, folder)
+    if (work / TENSORBOARD).exists():
+        shutil.copytree(work / TENSORBOARD, folder / TENSORBOARD)
+
+
+def _describe(this: Fit, dataset: Dataset, fitted: Fitted) -> RunRecord:
+    """Write down what was done."""
+    last = fitted.last
+    metrics = {
+        "accuracy": last.accuracy,
+        "loss": last.loss,
+        "test_loss": last.test_loss,
+        "train_rows": float(len(dataset.rows.train_labels)),
+        "test_rows": float(len(dataset.rows.test_labels)),
+        "epochs": float(fitted.epochs),
+    }
+    if last.validation:
+        metrics["best_epoch"] = float(last.index + 1)
+        metrics["validation_loss"] = last.validation.loss
+        metrics["validation_accuracy"] = last.validation.accuracy
+    return RunRecord(
+        format=FORMAT,
+        model="simplenet",
+        hidden=this.hidden,
+        schema=dataset.schema,
+        configuration=this.options,
+        seed=this.seed,
+        data_digest=this.data_digest,
+        metrics=metrics,
+        versions=this.versions,
         files={},
+        check=dataset.check or UNSET,
     )

@@ -1,4 +1,4 @@
-"""What a person sees of a fit: a bar on a terminal, one line per epoch elsewhere; on stderr."""
+"""What a person sees of a fit: a bar on a terminal, some lines elsewhere; on stderr."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from runtime.console import say
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from trainer.fit import Epoch, Watch
+    from trainer.epoch import Epoch, Watch
+
+_MOST_LINES = 25  # where there is no bar
 
 
 @contextmanager
@@ -25,7 +27,13 @@ def show_epochs(epochs: int) -> Iterator[Watch]:
         What to call with every epoch.
     """
     if not sys.stderr.isatty():
-        yield lambda epoch: say(f"epoch {epoch.index + 1}/{epochs}  {_figures(epoch)}")
+        step = -(-epochs // _MOST_LINES)
+
+        def tell(epoch: Epoch) -> None:
+            if (epoch.index + 1) % step == 0 or epoch.index + 1 == epochs:
+                say(f"epoch {epoch.index + 1}/{epochs}  {_figures(epoch)}")
+
+        yield tell
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -42,4 +50,10 @@ def show_epochs(epochs: int) -> Iterator[Watch]:
 
 
 def _figures(epoch: Epoch) -> str:
-    return f"loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.1%}"
+    figures = f"loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.1%}"
+    if epoch.validation is None:
+        return figures
+    best = f"best epoch {epoch.best + 1}"
+    if epoch.patience is not None:
+        best += f", patience {epoch.waited}/{epoch.patience}"
+    return f"{figures}  validation loss {epoch.validation.loss:.4f} ({best})"

@@ -3,6 +3,8 @@
     run.json             the RunRecord; the folder's marker
     weights.safetensors  the model's parameters, under the names of its state dict
     rows.safetensors     the first training and test rows, at most MAX_STORED_ROWS of each
+    metrics.json         the Evaluation on the test rows (not listed in the record)
+    metrics.jsonl        an object for every epoch (likewise)
     tensorboard/         event files (not listed in the record: they carry clock readings)
 
 The same run gives the same bytes of the three files, in any folder on any day. Reading proves
@@ -22,8 +24,10 @@ from safetensors.torch import save
 from runtime.bundle import digest
 from runtime.manifest import File, Record, Scalar, parse_record, to_json
 from runtime.schema import Schema
-from trainer.model import SimpleNet
+from trainer.imputation import FILLS, Imputation
+from trainer.model import SimpleNet, fill_first
 from trainer.stored import Shapes, check_tensors, damaged, read_file, read_tensors
+from trainer.table.check import DataCheck
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,9 +51,12 @@ class RunRecord(Record, frozen=True):
         configuration: every option of the fit, resolved; no paths.
         seed: of the data, the initial weights and the order of rows.
         data_digest: SHA-256 of all training and test tensors, stored here or not.
-        metrics: by name; ``accuracy``, ``loss``, ``test_loss``, ``train_rows``, ``test_rows``.
+        metrics: by name; ``accuracy``, ``loss``, ``test_loss``, ``train_rows``, ``test_rows``,
+            ``epochs``; where rows were held out, also ``best_epoch``, ``validation_loss`` and
+            ``validation_accuracy``.
         versions: of the packages that trained it.
         files: the other files of the run, by name relative to it.
+        check: of the user's own table, where it was one.
     """
 
     format: Literal[1]
@@ -62,6 +69,7 @@ class RunRecord(Record, frozen=True):
     metrics: dict[str, float]
     versions: dict[str, str]
     files: dict[str, File]
+    check: DataCheck | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         if any(width < 1 for width in self.hidden):
@@ -159,14 +167,20 @@ def load_run(path: Path) -> Run:
 
 
 def _build_model(record: RunRecord, weights: dict[str, torch.Tensor], *, where: Path) -> SimpleNet:
-    widths = (record.schema.n_features, *record.hidden, record.schema.n_classes)
+    schema, gaps = record.schema, record.schema.gaps
+    widths = (schema.n_inputs + len(gaps), *record.hidden, schema.n_classes)
     shapes: Shapes = {}
     for position, (fan_in, fan_out) in enumerate(pairwise(widths)):
         shapes[f"layers.{2 * position}.weight"] = (fan_out, fan_in)
         shapes[f"layers.{2 * position}.bias"] = (fan_out,)
-    check_tensors(weights, shapes, dict.fromkeys(shapes, torch.float32), where)
+    dtypes = dict.fromkeys(shapes, torch.float32)
+    if gaps:
+        shapes[FILLS], dtypes[FILLS] = (schema.n_inputs,), torch.float32
+    check_tensors(weights, shapes, dtypes, where)
     with torch.device("meta"):  # no memory and no random draws for weights that are replaced
         model = SimpleNet(widths[0], widths[-1], record.hidden)
+    if gaps:
+        model = fill_first(model, Imputation(weights[FILLS], gaps))
     model.load_state_dict(weights, assign=True)
     return model.eval()
 
@@ -176,7 +190,7 @@ def _build_rows(schema: Schema, tensors: dict[str, torch.Tensor], *, where: Path
     for part in ("train", "test"):
         labels = tensors.get(f"{part}_labels")
         rows = len(labels) if labels is not None and labels.dim() else 0
-        shapes[f"{part}_features"] = (rows, schema.n_features)
+        shapes[f"{part}_features"] = (rows, schema.n_inputs)
         shapes[f"{part}_labels"] = (rows,)
     dtypes = {name: torch.int64 if "labels" in name else torch.float32 for name in shapes}
     check_tensors(tensors, shapes, dtypes, where)

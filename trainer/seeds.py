@@ -14,7 +14,7 @@ from runtime.errors import UsageError
 DEFAULT_SEED = 1  # a typical one: both presets end near their median over seeds
 MAX_SEED = 2**63 - 1
 
-Purpose = Literal["products", "weights", "order"]
+Purpose = Literal["products", "weights", "order", "split", "validation"]
 
 
 def derive_seed(seed: int, purpose: Purpose, index: int = 0) -> int:

@@ -1,56 +1,113 @@
-"""TensorBoard: the tutorial's two curves, with the tutorial's step numbers.
+"""What is written of every epoch: TensorBoard's curves and a line of JSON.
 
-    Loss/train     each batch, step = epoch * batches_per_epoch + batch
-    Accuracy/test  each epoch, step = epoch; epochs count from 0
+TensorBoard, with the tutorial's names and step numbers:
 
-In: epochs as ``fit`` reports them. Out: an event file, complete up to the last epoch reported.
+    Loss/train                            each batch, step = epoch * batches_per_epoch + batch
+    Accuracy/test                         each epoch, step = epoch; epochs count from 0
+    Loss/validation, Accuracy/validation  likewise, where rows are held out
+
+``metrics.jsonl``: one object an epoch, which counts from 1, as people do.
+
+In: epochs as ``fit`` reports them. Out: bytes in journals. Raises what ``Journal`` raises.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import itertools
+import os
+import socket
+import time
 from typing import TYPE_CHECKING
 
-from runtime.errors import UsageError
+import msgspec
+import numpy as np
+
+from trainer.events import file_header, scalar_records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    import numpy.typing as npt
 
-    from torch.utils.tensorboard import SummaryWriter
-
-    from trainer.fit import Epoch, Watch
+    from trainer.epoch import Epoch
+    from trainer.journal import Journal
 
 LOSS = "Loss/train"
 ACCURACY = "Accuracy/test"
+_VALIDATION = "Loss/validation", "Accuracy/validation"
+_files = itertools.count()
+_BEHIND_S = 0.2  # records are made for many quick epochs together
 
 
-@contextmanager
-def tensorboard(logdir: Path) -> Iterator[Watch]:
-    """Write event files while the block runs.
+class Curves:
+    """An event file; what TensorBoard shows of a fit, at most a moment behind it."""
 
-    Args:
-        logdir: folder for them; made where it is missing.
+    def __init__(self, journal: Journal) -> None:
+        """Begin the file, or go on with it.
 
-    Yields:
-        What to call with every epoch.
+        Args:
+            journal: the event file.
+        """
+        self._journal = journal
+        self._waiting: list[Epoch] = []
+        self._written = time.monotonic()
+        if journal.size == 0:
+            journal.append(file_header(time.time()))
 
-    Raises:
-        UsageError: when the folder cannot be written.
-    """
-    from torch.utils.tensorboard import SummaryWriter
+    def watch(self, epoch: Epoch) -> None:
+        """Take up an epoch."""
+        self._waiting.append(epoch)
+        if time.monotonic() - self._written >= _BEHIND_S:
+            self.flush()
 
-    try:
-        writer = SummaryWriter(str(logdir))
-    except OSError as exc:
-        raise UsageError(f"cannot write TensorBoard's files into {logdir}: {exc.strerror}") from exc
-    with writer:
-        yield lambda epoch: _write(writer, epoch)
+    def flush(self) -> None:
+        """Write what is waiting."""
+        epochs, self._waiting = self._waiting, []
+        self._written = time.monotonic()
+        if not epochs:
+            return
+        first, now = epochs[0], time.time()
+        losses = np.concatenate([np.array(epoch.losses, np.float32) for epoch in epochs])
+        curves: dict[str, tuple[int, npt.ArrayLike]] = {
+            LOSS: (first.index * len(first.losses), losses),
+            ACCURACY: (first.index, [epoch.accuracy for epoch in epochs]),
+        }
+        judged = [epoch.validation for epoch in epochs if epoch.validation]
+        if judged:
+            curves[_VALIDATION[0]] = first.index, [part.loss for part in judged]
+            curves[_VALIDATION[1]] = first.index, [part.accuracy for part in judged]
+        self._journal.append(
+            b"".join(scalar_records(tag, *curve, now) for tag, curve in curves.items())
+        )
 
 
-def _write(writer: SummaryWriter, epoch: Epoch) -> None:
-    first = epoch.index * len(epoch.losses)
-    for step, loss in enumerate(epoch.losses, start=first):
-        writer.add_scalar(LOSS, loss, step)
-    writer.add_scalar(ACCURACY, epoch.accuracy, epoch.index)
-    writer.flush()  # a folder that is watched live shows every finished epoch
+class Lines:
+    """``metrics.jsonl``; the same bytes for the same fit."""
+
+    def __init__(self, journal: Journal) -> None:
+        """Go on with a file.
+
+        Args:
+            journal: the file.
+        """
+        self._journal = journal
+
+    def watch(self, epoch: Epoch) -> None:
+        """Write an epoch."""
+        line: dict[str, float] = {
+            "epoch": epoch.index + 1,
+            "steps": (epoch.index + 1) * len(epoch.losses),
+            "learning_rate": epoch.learning_rate,
+            "loss": epoch.loss,
+            "test_loss": epoch.test_loss,
+            "accuracy": epoch.accuracy,
+        }
+        if epoch.validation:
+            line["validation_loss"] = epoch.validation.loss
+            line["validation_accuracy"] = epoch.validation.accuracy
+            line["best_epoch"] = epoch.best + 1
+        self._journal.append(msgspec.json.encode(line) + b"\n")
+
+
+def new_event_file() -> str:
+    """Choose a name that TensorBoard takes for an event file, and that no other fit has."""
+    here = f"{socket.gethostname()}.{os.getpid()}.{next(_files)}"
+    return f"events.out.tfevents.{int(time.time())}.{here}"

@@ -87,7 +87,7 @@ def _torchscript(answer: Callable[[SimpleNet, torch.Tensor], Answers]) -> Callab
 def _frozen_program(good: Good) -> ModelFiles:
     """Capture as torch does when nobody names the batch as a dimension of its own."""
     deployed = Deployed(good.copy_model()).eval().requires_grad_(requires_grad=False)
-    example = torch.zeros(2, good.candidate.schema.n_features)
+    example = torch.zeros(2, good.candidate.schema.n_inputs)
     return replace(good.files, program=write_program(torch.export.export(deployed, (example,))))
 
 

@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from exporter.failure.graphs import Graph, Node, Value
-    from exporter.truth.arithmetic import Arithmetic
+    from exporter.truth.gaps import Gaps
     from runtime.schema import Float32Matrix
 
 _LINEAR = ("gemm", "linear", "addmm")
 _PRODUCT = ("matmul", "mm")
 _SUM = ("add",)
+_FILLED = ("cat", "concat")
 _ANSWERS = {"softmax": "probabilities", "argmax": "label"}
 _LONGEST_REASON = 300
 
@@ -60,8 +61,8 @@ def find_divergence(
     features: Float32Matrix,
     index: npt.NDArray[np.int64],
     *,
+    gaps: Gaps | None = None,
     keeps_specials: bool = True,
-    arithmetic: Arithmetic = FLOAT32,
 ) -> str:
     """Name the first node whose value leaves the oracle's bound.
 
@@ -70,18 +71,21 @@ def find_divergence(
         layers: that it must compute.
         features: ``(rows, n_features)`` float32, the batch that went wrong.
         index: ``(rows,)`` the number of each row, for the message.
+        gaps: that are filled before the first layer.
         keeps_specials: whether rows without a finite answer are judged.
-        arithmetic: of the evaluation.
 
     Returns:
         A sentence without a full stop.
     """
-    expected = _Expected(layers, features, arithmetic)
-    stages = {graph.features: _Stage("features", -1)}
+    expected = _Expected(layers, gaps.fill(features) if gaps else features)
+    inputs = _Stage("features", -1)
+    stages = {} if gaps else {graph.features: inputs}
     for node in graph.nodes:
         source = next((stages[name] for name in node.inputs if name in stages), None)
+        if kind_of(node.op) in _FILLED and gaps and not stages:
+            source = inputs  # what fills gaps ends in their marks beside the inputs
         if source is None:
-            continue  # made of constants alone
+            continue  # made of constants alone, or on the way to that
         stages[node.output] = stage = _expect(node, source, graph, len(layers))
         promised = expected.of(stage, keeps_specials=keeps_specials)
         reason = _compare(node, promised, features, index)
@@ -116,17 +120,14 @@ def _is_added_to(node: Node, graph: Graph) -> bool:
 class _Expected:
     """The oracle's values, stage by stage."""
 
-    def __init__(
-        self, layers: Sequence[Layer], features: Float32Matrix, arithmetic: Arithmetic
-    ) -> None:
-        self._arithmetic = arithmetic
+    def __init__(self, layers: Sequence[Layer], features: Float32Matrix) -> None:
         exact = features.astype(np.float64)
         current = Enclosure(exact, np.zeros_like(exact))
         known = {_Stage("features", -1): current}
         for position, layer in enumerate(layers):
             bare = Layer(layer.weight, np.zeros_like(layer.bias))
-            known[_Stage("product", position)] = enclose_linear(bare, current, arithmetic)
-            current = enclose_linear(layer, current, arithmetic)
+            known[_Stage("product", position)] = enclose_linear(bare, current, FLOAT32)
+            current = enclose_linear(layer, current, FLOAT32)
             known[_Stage("sum", position)] = current
             current = enclose_relu(current)
             known[_Stage("relu", position)] = current
@@ -143,7 +144,7 @@ class _Expected:
 
     def _of(self, stage: _Stage) -> Enclosure:
         if stage.kind == "probabilities":
-            return enclose_probabilities(self._logits, self._arithmetic)
+            return enclose_probabilities(self._logits, FLOAT32)
         return self._label() if stage.kind == "label" else self._known[stage]
 
     def _label(self) -> Enclosure:

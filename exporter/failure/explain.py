@@ -52,7 +52,12 @@ def explain(
     features = rows.features[index]
     if truth.layers:
         node = find_divergence(
-            failed.graph(), truth.layers, features, index, keeps_specials=failed.keeps_specials
+            failed.graph(),
+            truth.layers,
+            features,
+            index,
+            gaps=truth.gaps,
+            keeps_specials=failed.keeps_specials,
         )
     elif truth.captured:
         batch = Failed(features, index, failure.row, failed.keeps_specials)

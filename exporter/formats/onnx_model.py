@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import onnx
 import torch
-from google.protobuf.message import (  # type: ignore[import-untyped]  # publishes no types
+from google.protobuf.message import (
     DecodeError,
     Message,
 )
@@ -168,7 +168,7 @@ def _strip(message: Message) -> None:
 def _metadata(schema: Schema, name: str) -> dict[str, str]:
     return {
         "onnxferry.classes": msgspec.json.encode(schema.classes).decode(),
-        "onnxferry.features": msgspec.json.encode(schema.feature_names).decode(),
+        "onnxferry.features": msgspec.json.encode(schema.inputs).decode(),
         "onnxferry.format": str(FORMAT),
         MODEL_KEY: name,
         SCHEMA_KEY: schema.to_json(),

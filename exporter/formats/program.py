@@ -40,7 +40,7 @@ def capture_program(model: torch.nn.Module, schema: Schema) -> ExportedProgram:
     Raises:
         UsageError: when torch cannot capture it.
     """
-    example = torch.zeros(2, schema.n_features)  # a batch of 1 would be taken for a constant
+    example = torch.zeros(2, schema.n_inputs)  # a batch of 1 would be taken for a constant
     try:
         with _silent():
             program = torch.export.export(
@@ -50,7 +50,7 @@ def capture_program(model: torch.nn.Module, schema: Schema) -> ExportedProgram:
         reason = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
         raise UsageError(
             f"torch.export cannot capture the model: {reason}; it has to map rows of "
-            f"{schema.n_features} features to class scores, any number of rows, without branches "
+            f"{schema.n_inputs} features to class scores, any number of rows, without branches "
             "on their values"
         ) from exc
     for node in program.graph.nodes:

@@ -47,7 +47,7 @@ def write_torchscript(model: torch.nn.Module, schema: Schema) -> bytes:
     Returns:
         The archive's bytes.
     """
-    example = torch.zeros(2, schema.n_features)  # (batch, n_features)
+    example = torch.zeros(2, schema.n_inputs)  # (batch, n_inputs)
     buffer = io.BytesIO()
     with _deprecated(), torch.no_grad():
         # Classes get a serial number unless they are the first of their name in the process:

@@ -18,6 +18,7 @@ from exporter.formats.program import load_program
 from exporter.formats.torchscript import load_torchscript
 from exporter.proof.reference import answer_by_numpy
 from exporter.proof.settings import settings
+from exporter.truth.gaps import after_filling
 from runtime.errors import UsageError
 from runtime.manifest import ONNX_MODEL, PROGRAM_MODEL, TORCHSCRIPT_MODEL
 from runtime.session import Outputs
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from exporter.failure.graphs import Graph
     from exporter.formats.model_files import ModelFiles
     from exporter.proof.settings import Setting
+    from exporter.truth.gaps import Gaps
     from exporter.truth.layer import Layer
     from runtime.schema import Float32Matrix
 
@@ -96,9 +98,9 @@ def program(content: bytes, *, where: str) -> Contender:
     return Contender("program", _torch_answer(module), graph=partial(program_graph, module))
 
 
-def numpy(layers: Sequence[Layer]) -> Contender:
-    """Plain numpy, from the weights."""
-    return Contender("numpy", answer_by_numpy(layers))
+def numpy(layers: Sequence[Layer], gaps: Gaps | None = None) -> Contender:
+    """Plain numpy, from the weights and what fills gaps before the first layer."""
+    return Contender("numpy", after_filling(gaps, answer_by_numpy(layers)))
 
 
 def onnx(content: bytes, setting: Setting, *, where: str) -> Contender:
@@ -134,7 +136,12 @@ def onnx_everywhere(content: bytes, *, where: str) -> list[Contender]:
 
 
 def every_contender(
-    files: ModelFiles, model: torch.nn.Module | None, layers: Sequence[Layer], *, where: Path
+    files: ModelFiles,
+    model: torch.nn.Module | None,
+    layers: Sequence[Layer],
+    gaps: Gaps | None = None,
+    *,
+    where: Path,
 ) -> list[Contender]:
     """Every way of running a model here: PyTorch, its files, and numpy.
 
@@ -142,6 +149,7 @@ def every_contender(
         files: of the model.
         model: in PyTorch, giving logits; None where there are only files of it.
         layers: of the model; empty where it is no chain of Linear layers, and numpy has no say.
+        gaps: that are filled before the first layer.
         where: the bundle's folder, for messages.
 
     Returns:
@@ -155,7 +163,7 @@ def every_contender(
         *([eager(model)] if model else []),
         torchscript(files.torchscript, where=str(where / TORCHSCRIPT_MODEL)),
         program(files.program, where=str(where / PROGRAM_MODEL)),
-        *([numpy(layers)] if layers else []),
+        *([numpy(layers, gaps)] if layers else []),
         *onnx_everywhere(files.onnx, where=str(where / ONNX_MODEL)),
     ]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from exporter.report.drawing import Scale, percent
 
 if TYPE_CHECKING:
-    from exporter.report.metrics import Bin
+    from trainer.metrics import Bin
 
 SIZE, LEFT, BOTTOM, EDGE = 340, 44, 44, 10  # user units of the drawing and its margins
 ACROSS = Scale(0.0, 1.0, LEFT, SIZE - EDGE)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exporter.report.metrics import (
+from runtime.monitoring.confusion import ClassScore, Interval, class_scores, confusion, wilson
+from trainer.metrics import (
     Bin,
     brier,
     calibration_error,
     log_loss,
     reliability,
 )
-from runtime.monitoring.confusion import ClassScore, Interval, class_scores, confusion, wilson
 
 if TYPE_CHECKING:
     from exporter.report.evidence import Evidence

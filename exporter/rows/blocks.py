@@ -22,6 +22,7 @@ from exporter.rows.draws import (
     ranges_of,
 )
 from exporter.rows.plan import FULL
+from exporter.truth.enclosure import rows_with_all
 from runtime.manifest import Record
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ def draw_rows(
     uniform = draw_uniform(ranges, generator, plan.uniform)
     known = known[:KNOWN_ROWS]
     starts = np.concatenate([known[:_STARTS], uniform[:_STARTS]])
+    starts = starts[rows_with_all(np.isfinite(starts))]  # between a number and a gap is nothing
     parts = (
         ("known", known, True),
         ("uniform", uniform, True),

@@ -22,6 +22,8 @@ _PIECE = 65_536  # rows drawn at a time, so that their float64 values take littl
 _MOST_CORNERS = 256
 _MOST_EDGES = 512
 _OUTSIDE_ROWS = 64
+_GAPS = 8  # of so many rows one has a gap
+_WITHOUT = 97  # of so many rows one is without a category
 _MOST_SPECIAL_FEATURES = 16
 _FLOAT32 = np.finfo(np.float32)
 _SPECIAL_VALUES = (
@@ -42,25 +44,53 @@ _SPECIAL_VALUES = (
 
 @dataclass(frozen=True)
 class Ranges:
-    """Smallest and largest value of each feature.
+    """Smallest and largest value of each input.
 
     Attributes:
-        low: ``(n_features,)`` float32, finite.
-        high: ``(n_features,)`` float32, finite.
+        low: ``(n_inputs,)`` float32, finite.
+        high: ``(n_inputs,)`` float32, finite.
+        gaps: inputs that may be missing, NaN.
+        choices: inputs of which one is 1 and the others 0: the categories of a column.
     """
 
     low: Float32Matrix
     high: Float32Matrix
+    choices: tuple[slice, ...] = ()
+    gaps: tuple[int, ...] = ()
 
     def hold(self, features: Float32Matrix) -> Mask:
-        """Tell which rows ``(rows, n_features)`` lie inside, ``(rows,)``; NaN does not."""
+        """Tell which rows ``(rows, n_inputs)`` lie inside, ``(rows,)``; NaN does not."""
         return rows_with_all((features >= self.low) & (features <= self.high))
 
 
 def ranges_of(schema: Schema) -> Ranges:
     """Read the ranges seen in training, as the model would read such values."""
-    columns = [np.array([feature.minimum, feature.maximum]) for feature in schema.features]
-    return Ranges(*np.clip(to_float32(columns), _FLOAT32.min, _FLOAT32.max))
+    columns = [
+        np.array([feature.minimum, feature.maximum])
+        for feature in schema.features
+        for _ in feature.inputs
+    ]
+    low, high = np.clip(to_float32(columns), _FLOAT32.min, _FLOAT32.max)
+    spans = zip(schema.features, schema.spans, strict=True)
+    choices = tuple(span for feature, span in spans if feature.categories)
+    return Ranges(low, high, choices, schema.gaps)
+
+
+def fill_in(rows: Float32Matrix, ranges: Ranges, generator: np.random.Generator) -> Float32Matrix:
+    """Put categories and gaps at random into rows, ``(rows, n_inputs)``, in place.
+
+    One row in many has no category of a column, as one that training did not have; one in a few
+    has a gap. The first row has neither.
+    """
+    for choice in ranges.choices:
+        categories = choice.stop - choice.start
+        chosen = generator.integers(0, categories, len(rows))
+        rows[:, choice] = np.eye(categories, dtype=np.float32)[chosen]
+        rows[_WITHOUT - 1 :: _WITHOUT, choice] = 0
+    for gap in ranges.gaps:
+        missing = generator.integers(0, _GAPS, len(rows)) == 0
+        rows[1:][missing[1:], gap] = np.nan
+    return rows
 
 
 def draw_uniform(ranges: Ranges, generator: np.random.Generator, rows: int) -> Float32Matrix:
@@ -71,7 +101,7 @@ def draw_uniform(ranges: Ranges, generator: np.random.Generator, rows: int) -> F
     for start in range(0, rows, _PIECE):
         part = drawn[start : start + _PIECE]
         part[:] = wide_low + generator.random(part.shape) * (wide_high - wide_low)
-    return np.clip(drawn, low, high, out=drawn)
+    return fill_in(np.clip(drawn, low, high, out=drawn), ranges, generator)
 
 
 def draw_corners(ranges: Ranges, generator: np.random.Generator) -> Float32Matrix:
@@ -82,7 +112,7 @@ def draw_corners(ranges: Ranges, generator: np.random.Generator) -> Float32Matri
     else:
         choice = generator.random((_MOST_CORNERS, width)) < 0.5  # noqa: PLR2004 - a fair coin
         choice[0], choice[1] = False, True
-    return np.where(choice, ranges.high, ranges.low)
+    return fill_in(np.where(choice, ranges.high, ranges.low), ranges, generator)
 
 
 def draw_edges(ranges: Ranges, generator: np.random.Generator) -> Float32Matrix:
@@ -110,10 +140,10 @@ def make_specials(ordinary: Float32Matrix) -> Float32Matrix:
     """Rows with NaN, infinities, zeros, denormals and the largest numbers.
 
     Args:
-        ordinary: ``(n_features,)`` float32, a row to put one special value into.
+        ordinary: ``(n_inputs,)`` float32, a row to put one special value into.
 
     Returns:
-        ``(rows, n_features)`` float32.
+        ``(rows, n_inputs)`` float32.
     """
     width = len(ordinary)
     rows = [np.full(width, value) for value in _SPECIAL_VALUES]

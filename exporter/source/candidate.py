@@ -19,13 +19,14 @@ from exporter.formats.program import capture_program
 from exporter.rows.draws import ranges_of
 from exporter.rows.sample import sample_inside
 from exporter.source.training import refuse_training_answers, refuse_training_layers
-from exporter.truth.chain import find_layers, refuse_aborting, refuse_training
+from exporter.truth.chain import find_gaps, find_layers, refuse_aborting, refuse_training
 from exporter.truth.derived import derive
 from exporter.truth.enclosure import rows_with_all
-from exporter.truth.layers import layers_of
+from exporter.truth.layers import gaps_of, layers_of
 from exporter.truth.measured import measure
 from runtime.errors import SchemaError, UsageError
 from runtime.manifest import Provenance
+from runtime.schema import usable_values
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -78,11 +79,11 @@ class Candidate:
 
     @property
     def known(self) -> Float32Matrix:
-        """Test rows without NaN and infinities, ``(rows, n_features)``; none where none are."""
+        """Test rows that can be answered, ``(rows, n_inputs)``; none where none are."""
         if self.test is None:
-            return np.empty((0, self.schema.n_features), np.float32)
+            return np.empty((0, self.schema.n_inputs), np.float32)
         features = self.test.features
-        return features[rows_with_all(np.isfinite(features))]
+        return features[rows_with_all(usable_values(self.schema, features))]
 
 
 def candidate_of_run(run: Run) -> Candidate:
@@ -102,7 +103,7 @@ def candidate_of_run(run: Run) -> Candidate:
         name=record.model,
         model=run.model,
         schema=record.schema,
-        truth=derive(layers_of(run.model)),
+        truth=derive(layers_of(run.model), gaps_of(run.model)),
         metrics=record.metrics,
         provenance=Provenance(
             seed=record.seed,
@@ -151,7 +152,9 @@ def candidate_of_module(
     sample = sample_inside(ranges)
     refuse_training_answers(brought, model, sample[-_COMPARED:])
     layers = find_layers(program)
-    truth = derive(layers) if layers else measure(model, program, sample, ranges)
+    truth = (
+        derive(layers, find_gaps(program)) if layers else measure(model, program, sample, ranges)
+    )
     versions = {package: metadata.version(package) for package in ("torch", "numpy")}
     return Candidate(
         name=name,
@@ -179,7 +182,7 @@ def _check_dtypes(model: nn.Module) -> None:
 def _check_shapes(model: nn.Module, schema: Schema, test: Labelled | None) -> None:
     try:
         with torch.inference_mode():
-            logits = model(torch.zeros(2, schema.n_features))  # (2, classes)
+            logits = model(torch.zeros(2, schema.n_inputs))  # (2, classes)
     except Exception as exc:  # whatever a module raises
         raise UsageError(
             f"the model cannot answer rows of zeros: {exc}; it has to answer any numbers, those "
@@ -187,16 +190,16 @@ def _check_shapes(model: nn.Module, schema: Schema, test: Labelled | None) -> No
         ) from exc
     if logits.shape != (2, schema.n_classes) or logits.dtype != torch.float32:
         raise SchemaError(
-            f"for 2 rows of {schema.n_features} features the model answers {logits.dtype} of "
+            f"for 2 rows of {schema.n_inputs} features the model answers {logits.dtype} of "
             f"shape {tuple(logits.shape)}; the schema has {schema.n_classes} classes, "
             f"so it must be torch.float32 of shape (2, {schema.n_classes})"
         )
     if test is None:
         return
     labels = test.labels
-    fits = test.features.shape == (len(labels), schema.n_features) and labels.ndim == 1
+    fits = test.features.shape == (len(labels), schema.n_inputs) and labels.ndim == 1
     if not fits or ((labels < 0) | (labels >= schema.n_classes)).any():
         raise SchemaError(
             f"test rows of shape {test.features.shape} with labels of shape {labels.shape} do not "
-            f"fit {schema.n_features} features and labels from 0 to {schema.n_classes - 1}"
+            f"fit {schema.n_inputs} features and labels from 0 to {schema.n_classes - 1}"
         )

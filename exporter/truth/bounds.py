@@ -17,7 +17,8 @@ and, where both factors of a product are rounded before they are multiplied, eac
 The first term is Higham, *Accuracy and Stability of Numerical Algorithms* (2nd edition), section
 3.1: each of the n products and the bias passes through at most n + 1 roundings in any order of
 summation. The second is what the layers before carried in. ReLU moves two numbers no further
-apart, and sets both to 0 where the upper end of the interval is not positive.
+apart, and sets both to 0 where the upper end of the interval is not positive. For deep networks
+``sharpening`` says how these terms are kept from growing with each layer.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import numpy as np
 
 from exporter.truth.arithmetic import FLOAT32, FLOAT64_ROUNDOFF, gamma
 from exporter.truth.enclosure import Enclosure, row_sums, rows_with_all
+from exporter.truth.sharpening import Step, sharpen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 # The bound is computed in float64 too, from non-negative terms: this covers its own roundings.
 _OWN_ROUNDING = 1 + 2.0**-30
 _FAR = 2.0**-4  # of the largest number
+_DEEP = 3  # layers: with fewer, the errors of one alone pass through weights, and none cancel
 
 
 def enclose_logits(
@@ -57,11 +60,21 @@ def enclose_logits(
     """
     value = features.astype(np.float64)  # (rows, inputs)
     current = Enclosure(value, np.zeros_like(value))
+    steps = []
     for position, layer in enumerate(layers):
         if position:
             current = enclose_relu(current)
+        size = np.abs(current.value) + current.error  # (rows, inputs)
         current = enclose_linear(layer, current, arithmetic)
-    return current
+        if len(layers) >= _DEEP:
+            with np.errstate(invalid="ignore", over="ignore"):  # special values stay what they are
+                rounded = _round(layer, size, np.zeros_like(size), arithmetic)
+            steps.append(Step(layer, current, rounded))
+    if not steps:
+        return current
+    # Where nothing is promised, or a special value is met exactly, it stays so.
+    narrow = np.fmin(current.error, sharpen(steps))
+    return Enclosure(current.value, np.where(np.isfinite(current.error), narrow, np.inf))
 
 
 def enclose_linear(layer: Layer, inputs: Enclosure, arithmetic: Arithmetic = FLOAT32) -> Enclosure:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from exporter.truth.gaps import Gaps
 from exporter.truth.layer import Layer
 from runtime.errors import UsageError
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from torch.fx import Node
 
 _LINEAR = "aten.linear"
+_FILLED = "aten.cat"
 _RELU = ("aten.relu", "aten.relu_")
+_FILLING = ("aten.where", "aten.to", "aten.index_select", "aten.logical_and", "aten.isnan")
+_FILLED_PARTS = 2
 # Operations that hand on what they get, rows of features being what they are.
 _PASSED_ON = ("aten.dropout", "aten.flatten", "aten.alias", "aten.detach", "aten.contiguous")
 # Where an operation says whether it trains: position and name of the argument.
@@ -65,11 +69,28 @@ def find_layers(program: ExportedProgram) -> tuple[Layer, ...] | None:
             activated = False
         elif name in _RELU and layers and not activated:
             activated = True
+        elif name == _FILLED and layers and not activated:
+            return tuple(reversed(layers)) if _read_gaps(node, tensors) else None
         elif name not in _PASSED_ON:
             return None
         node = node.args[0]  # type: ignore[assignment]  # the first argument of all of them
     is_whole = node.name not in tensors and not (activated and layers)
     return tuple(reversed(layers)) if layers and is_whole else None
+
+
+def find_gaps(program: ExportedProgram) -> Gaps | None:
+    """Find what fills gaps before the first layer, as ``trainer.imputation`` does.
+
+    Args:
+        program: of a module with the outputs label, probabilities and logits.
+
+    Returns:
+        What it does; None where nothing does.
+    """
+    tensors = _tensors(program)
+    nodes = [node for node in program.graph.nodes if node.op == "call_function"]
+    found = [_read_gaps(node, tensors) for node in nodes if _name(node) == _FILLED]
+    return found[0] if len(found) == 1 else None
 
 
 def refuse_training(program: ExportedProgram) -> None:
@@ -127,6 +148,39 @@ def _layer(node: Node, tensors: dict[str, torch.Tensor]) -> Layer | None:
         _to_numpy(matrix),
         np.zeros(len(matrix), np.float32) if vector is None else _to_numpy(vector),
     )
+
+
+def _read_gaps(node: Node, tensors: dict[str, torch.Tensor]) -> Gaps | None:
+    """Read an imputation from the node that it ends in; None where it is something else."""
+    steps = _filling_steps(node)
+    if steps is None or [_name(step) for step in steps] != list(_FILLING):
+        return None
+    chosen, marks, picked, missing, asked = steps
+    inputs = _argument(chosen, 2)
+    held = (_argument(chosen, 1), _argument(missing, 1), _argument(picked, 2))
+    fills, gaps, places = (tensors.get(getattr(each, "name", "")) for each in held)
+    is_joined = _argument(asked, 0) is inputs and _argument(picked, 0) is missing
+    arguments = (_argument(node, 1), _argument(picked, 1), _argument(marks, 1))
+    if not is_joined or inputs.op != "placeholder" or arguments != (1, 1, torch.float32):
+        return None
+    if fills is None or gaps is None or places is None:
+        return None
+    if gaps.nonzero().flatten().tolist() != places.tolist():
+        return None
+    return Gaps(_to_numpy(fills), tuple(places.tolist()))
+
+
+def _filling_steps(node: Node) -> tuple[Node, ...] | None:
+    """The nodes that would make an imputation: choice, marks, what they are of, and the look."""
+    parts = _argument(node, 0)
+    if not isinstance(parts, list | tuple) or len(parts) != _FILLED_PARTS:
+        return None
+    chosen, marks = parts
+    steps: list[Node] = [chosen, marks, _argument(marks, 0), _argument(chosen, 0)]
+    if not all(hasattr(step, "args") for step in steps):
+        return None
+    steps.append(_argument(steps[-1], 0))
+    return tuple(steps) if hasattr(steps[-1], "args") else None
 
 
 def _argument(node: Node, position: int) -> Any:  # noqa: ANN401 - torch types its graphs so

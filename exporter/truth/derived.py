@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from exporter.truth.gaps import after_filling
 from exporter.truth.layer import check_layers
 from exporter.truth.oracle import ask_oracle
 from exporter.truth.truth import Truth
@@ -17,16 +18,18 @@ from exporter.truth.truth import Truth
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from exporter.truth.gaps import Gaps
     from exporter.truth.layer import Layer
     from exporter.truth.truth import LabelOf, Labels
     from runtime.schema import Float32Matrix
 
 
-def derive(layers: Sequence[Layer]) -> Truth:
+def derive(layers: Sequence[Layer], gaps: Gaps | None = None) -> Truth:
     """Derive what a Linear-ReLU network must compute.
 
     Args:
         layers: from input to output, with ReLU between them and softmax after the last.
+        gaps: that are filled before the first layer.
 
     Returns:
         Its truth.
@@ -37,10 +40,11 @@ def derive(layers: Sequence[Layer]) -> Truth:
     check_layers(layers)
     return Truth(
         tolerance="derived",
-        ask=partial(ask_oracle, layers),
-        label_of=label_by(layers),
+        ask=after_filling(gaps, partial(ask_oracle, layers)),
+        label_of=after_filling(gaps, label_by(layers)),
         products=sum(layer.weight.size for layer in layers),
         layers=tuple(layers),
+        gaps=gaps,
     )
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
+    from exporter.truth.gaps import Gaps
     from exporter.truth.layer import Layer
     from exporter.truth.oracle import Ask
     from runtime.schema import Float32Matrix
@@ -48,6 +49,7 @@ class Truth:
         label_of: the exact label of rows alone, which is cheaper.
         products: multiplications that one row costs, about.
         layers: of a Linear-ReLU network, from input to output; none for any other.
+        gaps: that are filled before the first layer; None where there are none.
         captured: the graph of a model that was measured; None for any other.
     """
 
@@ -56,4 +58,5 @@ class Truth:
     label_of: LabelOf
     products: int
     layers: tuple[Layer, ...] = ()
+    gaps: Gaps | None = None
     captured: Captured | None = None

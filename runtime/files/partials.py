@@ -84,7 +84,7 @@ def set_aside(folder: Path) -> Iterator[Path]:
     """
     aside = _sibling(folder, _REPLACED)
     descriptor = os.open(folder, os.O_RDONLY)
-    _lock(descriptor)
+    try_lock(descriptor)
     try:
         folder.rename(aside)
         yield aside
@@ -133,7 +133,7 @@ def _make(path: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
     partial = partial_name(path)
     descriptor = make(partial)
     for _ in range(_MOST_TRIES):
-        if _lock(descriptor) is not False and _is_at(partial, descriptor):
+        if try_lock(descriptor) is not False and is_at(partial, descriptor):
             break
         os.close(descriptor)
         _remove(partial)
@@ -161,14 +161,21 @@ def _remove_if_dead(rest: Path) -> None:
         descriptor = os.open(rest, os.O_RDONLY | _CAREFUL)
     try:
         # After the lock: its writer may just have finished, and the name be gone or another's.
-        if _lock(descriptor) and _is_at(rest, descriptor):
+        if try_lock(descriptor) and is_at(rest, descriptor):
             _remove(rest)
     finally:
         os.close(descriptor)
 
 
-def _lock(descriptor: int) -> bool | None:
-    """Lock without waiting; False where another holds it, None where nothing can be locked."""
+def try_lock(descriptor: int) -> bool | None:
+    """Lock without waiting; the lock ends with the process, or when the descriptor is closed.
+
+    Args:
+        descriptor: of a file or folder.
+
+    Returns:
+        False where another process holds it, None where nothing can be locked.
+    """
     try:
         import fcntl
     except ImportError:
@@ -180,7 +187,16 @@ def _lock(descriptor: int) -> bool | None:
     return True
 
 
-def _is_at(path: Path, descriptor: int) -> bool:
+def is_at(path: Path, descriptor: int) -> bool:
+    """Whether a name is still that of what was opened.
+
+    Args:
+        path: the name.
+        descriptor: of what was opened.
+
+    Returns:
+        False also where the name is gone.
+    """
     try:
         return os.path.samestat(path.lstat(), os.fstat(descriptor))
     except OSError:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from runtime.distribution import cuts_of, deciles_of
 from runtime.errors import UsageError
 from runtime.manifest import Record
-from runtime.monitoring.ranges import pieces_by_column, round_ends
+from runtime.monitoring.ranges import pieces_by_column, places_of, round_ends
 from runtime.monitoring.sampling import Sample
 from runtime.monitoring.stability import Reading, read_index, stability_index
 
@@ -80,7 +80,7 @@ class DriftReport(Record, frozen=True):
     Attributes:
         rows: that were scored.
         sampled_rows: from which the quantiles are taken; every other figure is of all rows.
-        features: in the schema's order.
+        features: columns of numbers, in the schema's order.
     """
 
     rows: int
@@ -97,12 +97,20 @@ class _Column:
     low: np.float32
     high: np.float32
     up_to: npt.NDArray[np.int64]  # (bins - 1,), rows at or below each cut
+    has_gaps: bool
+    rows: int = 0  # that have a value
     below: int = 0
     above: int = 0
     minimum: float = math.inf
     maximum: float = -math.inf
 
     def add(self, values: npt.NDArray[np.float32]) -> None:
+        """Count values, ``(rows,)``; NaN is a missing one."""
+        if self.has_gaps:
+            values = values[~np.isnan(values)]
+        if not len(values):
+            return
+        self.rows += len(values)
         for place, cut in enumerate(self.cuts):
             self.up_to[place] += np.count_nonzero(values <= cut)
         smallest, largest = values.min(), values.max()
@@ -134,12 +142,14 @@ class Drift:
         Raises:
             UsageError: when a feature comes without the quantiles of training.
         """
-        if unknown := [feature.name for feature in schema.features if not feature.quantiles]:
+        numbers = list(schema.numbers.values())
+        if unknown := [feature.name for feature in numbers if not feature.quantiles]:
             raise UsageError(_describe_unknown(unknown))
-        self._features = schema.features
-        self._columns = [_column_of(feature) for feature in schema.features]
-        capacity = max(min(_SAMPLE_ROWS, _SAMPLE_VALUES // schema.n_features), _FEWEST_SAMPLED)
-        self._sample = Sample(capacity, schema.n_features)
+        self._features, self._places = numbers, places_of(schema)
+        self._columns = [_column_of(feature) for feature in numbers]
+        width = max(len(numbers), 1)
+        capacity = max(min(_SAMPLE_ROWS, _SAMPLE_VALUES // width), _FEWEST_SAMPLED)
+        self._sample = Sample(capacity, len(numbers))
         self._rows = 0
 
     def add(
@@ -151,10 +161,11 @@ class Drift:
         """Count a block of records.
 
         Args:
-            features: ``(good records, n_features)`` float32, finite.
+            features: ``(good records, n_inputs)`` float32, finite.
             first_record: number of the block's first record, counted from 1.
             good: ``(records,)`` bool, which records ``features`` holds; None when it holds all.
         """
+        features = features[:, self._places]
         places = np.arange(len(features)) if good is None else np.flatnonzero(good)
         self._sample.add(features, places + first_record)
         self._rows += len(features)
@@ -169,7 +180,7 @@ class Drift:
             rows=self._rows,
             sampled_rows=len(sample),
             features=tuple(
-                _compare(feature, column, values, self._rows)
+                _compare(feature, column, values[~np.isnan(values)])
                 for feature, column, values in zip(
                     self._features, self._columns, sample.T, strict=True
                 )
@@ -183,12 +194,12 @@ def _column_of(feature: Feature) -> _Column:
     filled = np.append(shares[:-1] > 0, True)
     cuts = cuts[filled[:-1]].astype(np.float32)
     low, high = round_ends([feature.minimum, feature.maximum])
-    return _Column(cuts, shares[filled], low, high, np.zeros(len(cuts), dtype=np.int64))
+    up_to = np.zeros(len(cuts), dtype=np.int64)
+    return _Column(cuts, shares[filled], low, high, up_to, has_gaps=feature.missing == "imputed")
 
 
-def _compare(
-    feature: Feature, column: _Column, sample: npt.NDArray[np.float32], rows: int
-) -> FeatureDrift:
+def _compare(feature: Feature, column: _Column, sample: npt.NDArray[np.float32]) -> FeatureDrift:
+    rows = column.rows
     counts = np.diff(column.up_to, prepend=0, append=rows)
     scored = (counts / rows).tolist() if rows else []
     training = column.shares.tolist()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.monitoring.ranges import Ranges, count_out_of_range
+from runtime.monitoring.ranges import Ranges
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +59,7 @@ class Monitor:
 
     def count(self, features: Float32Matrix) -> npt.NDArray[np.int64]:
         """Count a block's values outside the range of training."""
-        return count_out_of_range(features, self._ranges.low, self._ranges.high)
+        return self._ranges.count(features)
 
     def add(
         self,

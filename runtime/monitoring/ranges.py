@@ -38,16 +38,22 @@ class Ranges:
         """Start with no rows.
 
         Args:
-            schema: of the model; every feature has a range.
+            schema: of the model; every column of numbers has a range.
         """
-        self._names = schema.feature_names
-        self.low = round_ends([feature.minimum for feature in schema.features])
-        self.high = round_ends([feature.maximum for feature in schema.features])
-        self.counts: Counts = np.zeros((schema.n_features, 2), dtype=np.int64)
+        numbers = schema.numbers.values()
+        self._names = [feature.name for feature in numbers]
+        self._low = round_ends([feature.minimum for feature in numbers])
+        self._high = round_ends([feature.maximum for feature in numbers])
+        self._places = places_of(schema)
+        self.counts: Counts = np.zeros((len(numbers), 2), dtype=np.int64)
+
+    def count(self, features: Float32Matrix) -> Counts:
+        """Count a block's values, ``(rows, n_inputs)`` float32, in any thread; see ``counts``."""
+        return count_out_of_range(features[:, self._places], self._low, self._high)
 
     def add(self, features: Float32Matrix) -> None:
-        """Count the rows of a block, ``(rows, n_features)`` float32."""
-        self.counts += count_out_of_range(features, self.low, self.high)
+        """Count the rows of a block, ``(rows, n_inputs)`` float32."""
+        self.counts += self.count(features)
 
     def outside(self) -> dict[str, Outside]:
         """Give the counts of every feature, also those without a value outside."""
@@ -55,6 +61,11 @@ class Ranges:
             name: Outside(below, above)
             for name, (below, above) in zip(self._names, self.counts.tolist(), strict=True)
         }
+
+
+def places_of(schema: Schema) -> slice | list[int]:
+    """Say where in a model's matrix the columns of numbers are."""
+    return slice(None) if schema.is_numeric else list(schema.numbers)
 
 
 def count_out_of_range(
@@ -100,6 +111,6 @@ def pieces_by_column(features: Float32Matrix) -> Iterator[Float32Matrix]:
     Yields:
         ``(n_features, some rows)`` float32, C-contiguous.
     """
-    step = max(_PIECE_BYTES // (4 * features.shape[1]), _FEWEST_ROWS)
+    step = max(_PIECE_BYTES // (4 * max(features.shape[1], 1)), _FEWEST_ROWS)
     for start in range(0, len(features), step):
         yield np.ascontiguousarray(features[start : start + step].T)

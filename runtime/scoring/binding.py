@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from runtime.encoding import Encoder
 from runtime.errors import SchemaError
 from runtime.scoring.answers import REASON_NAME, NewColumns
 from runtime.tables.delimited.csv_table import CsvTable
@@ -25,12 +26,14 @@ class Binding(Value, frozen=True):
 
     Attributes:
         features: of the features, in the schema's order.
+        encoder: makes the model's inputs of them.
         carried: of the columns that go to the output, in its order.
         truth: of the column with the true class; empty where there is none.
         added: the new columns.
     """
 
     features: tuple[int, ...]
+    encoder: Encoder
     carried: tuple[int, ...]
     truth: tuple[int, ...]
     added: NewColumns
@@ -59,7 +62,8 @@ def bind_table(
         features = schema.bind(table.columns, loose=options.reading.loose_header)
     except SchemaError as exc:
         raise SchemaError(f"{where}: {exc}{_layout_hint(table, schema)}") from exc
-    table.expect_numbers(features)
+    encoder = Encoder(schema.features)
+    table.expect_numbers([at for place, at in enumerate(features) if not encoder.reads_text(place)])
     try:
         carried = choose_columns(table.columns, options.columns, "--columns")
         judged_by = () if options.truth is None else (options.truth,)
@@ -73,7 +77,7 @@ def bind_table(
         )
     except SchemaError as exc:
         raise SchemaError(f"{where}: {exc}") from exc
-    return Binding(features, carried, truth, added)
+    return Binding(features, encoder, carried, truth, added)
 
 
 def _layout_hint(table: Table, schema: Schema) -> str:

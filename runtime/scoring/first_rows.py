@@ -13,17 +13,16 @@ from runtime.scoring.endpoints import source_name
 from runtime.scoring.score import answer_block
 from runtime.tables.columnar.arrow_output import as_batch, output_schema
 from runtime.tables.opening import open_table
-from runtime.tables.text_cells import as_text
+from runtime.tables.text_cells import cell_texts
 from runtime.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     import pyarrow as pa
 
     from runtime.predictor import Predictor
-    from runtime.scoring.answers import NewColumns
+    from runtime.scoring.binding import Binding
     from runtime.scoring.options import Options
     from runtime.tables.table import Table
 
@@ -61,9 +60,9 @@ def score_first(predictor: Predictor, source: Path, options: Options, rows: int)
     schema, reading = predictor.schema, options.reading
     with open_table(source, reading, schema.feature_names) as table:
         bound = bind_table(table, schema, options, where=source_name(source), keep_bad=True)
-        features, carried, columns = bound.features, bound.carried, bound.added
-        names = [table.columns[at] for at in carried]
-        found, total = _score_rows(predictor, table, features, carried, columns, rows)
+        names = [table.columns[at] for at in bound.carried]
+        found, total = _score_rows(predictor, table, bound, rows)
+    columns = bound.added
     new = len(columns.names)
     bad = any(row[-1] for row in found)
     if not bad:  # no reasons to show
@@ -72,23 +71,19 @@ def score_first(predictor: Predictor, source: Path, options: Options, rows: int)
 
 
 def _score_rows(
-    predictor: Predictor,
-    table: Table,
-    features: Sequence[int],
-    carried: Sequence[int],
-    columns: NewColumns,
-    rows: int,
+    predictor: Predictor, table: Table, bound: Binding, rows: int
 ) -> tuple[list[tuple[str, ...]], int | None]:
     """Score blocks until there are enough rows; the total is known where the table ends before."""
     found: list[tuple[str, ...]] = []
     total = 0
-    for block in table.blocks(sorted({*features, *carried})):
+    columns = bound.added
+    for block in table.blocks(sorted({*bound.features, *bound.carried})):
         if len(found) == rows:
             return found, None
-        parsed, outputs = answer_block(predictor, block, block.parse(features))
+        parsed, outputs = answer_block(predictor, block, block.parse(bound.features, bound.encoder))
         answers = columns.answer(parsed, outputs)
         added = as_batch(answers.columns, output_schema([], columns.fields), block.first_record)
-        shown = [*block.select(carried).columns, *added.columns]
+        shown = [*block.select(bound.carried).columns, *added.columns]
         cells = [_texts(column.slice(0, rows - len(found))) for column in shown]
         found += zip(*cells, strict=True)
         total += len(block)
@@ -97,8 +92,5 @@ def _score_rows(
 
 def _texts(column: pa.Array) -> list[str]:
     """Write cells as text, empty for null."""
-    if str(column.type).startswith("dictionary"):
-        texts = as_text(column.dictionary).take(column.indices)
-    else:
-        texts = as_text(column)
-    return [(cell or b"").decode(errors="backslashreplace") for cell in texts.to_pylist()]
+    texts = cell_texts(column).to_pylist()
+    return [(cell or b"").decode(errors="backslashreplace") for cell in texts]

@@ -13,21 +13,27 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 import pyarrow as pa
 
+from runtime.encoding import Encoder
 from runtime.errors import DataError, UsageError
 from runtime.scoring.answers import NewColumns
 from runtime.scoring.named_columns import names_of
 from runtime.scoring.options import DEFAULTS, Options
 from runtime.scoring.score import answer_block
-from runtime.scoring.tally import Clock, Tally
+from runtime.scoring.tally import Clock, Tally, Wording
 from runtime.tables.columnar.arrow_output import as_batch, output_schema
 from runtime.tables.columnar.arrow_table import ArrowTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from runtime.choices import Decimal
     from runtime.predictor import Predictor
+    from runtime.schema import Float32Matrix, Schema
 
 Frame = TypeVar("Frame")
+_WORDING = Wording(
+    "nothing was scored", 'bad_rows="null"', decimal_option='reading=Reading(decimal="{}")'
+)
 
 
 def score_table(predictor: Predictor, table: Frame, options: Options = DEFAULTS) -> Frame:
@@ -66,10 +72,48 @@ def score_table(predictor: Predictor, table: Frame, options: Options = DEFAULTS)
         proba=options.proba,
         keep_bad=options.bad_rows == "null",
     )
-    read = _to_arrow(table, places, schema.feature_names)
-    source = ArrowTable(_InMemory(read), where="the table", decimal=options.reading.decimal)
+    source = _open(table, places, schema, options.reading.decimal)
     added = _answer(predictor, source, columns, options)
     return _append(table, added)
+
+
+def read_features(table: object, schema: Schema) -> Float32Matrix:
+    """Read the features of a table in memory as a model's inputs.
+
+    Args:
+        table: with named columns, of any library.
+        schema: of the model.
+
+    Returns:
+        ``(rows, n_inputs)`` float32, finite.
+
+    Raises:
+        SchemaError: when a feature's column is missing or cannot be a number.
+        DataError: when the columns cannot be read, or a cell has no place in the model.
+    """
+    source = _open(table, schema.bind(names_of(table) or ()), schema)
+    encoder, features = Encoder(schema.features), range(schema.n_features)
+    parts = [np.empty((0, schema.n_inputs), dtype=np.float32)]
+    for block in source.blocks(features):
+        parsed = block.parse(features, encoder)
+        for row in parsed.bad:
+            raise DataError(
+                f"row {row.record - 1}, column {row.column!r}: {row.value!r} cannot be scored: "
+                f"{row.reason}; remove or fill such rows first"
+            )
+        parts.append(parsed.features)
+    return np.concatenate(parts)
+
+
+def _open(
+    table: object, places: Sequence[int], schema: Schema, decimal: Decimal = "."
+) -> ArrowTable:
+    """View the features of a table in memory as a table of these columns, in their order."""
+    read = _to_arrow(table, places, schema)
+    source = ArrowTable(_InMemory(read), where="the table", decimal=decimal)
+    encoder = Encoder(schema.features)
+    source.expect_numbers([at for at in range(len(places)) if not encoder.reads_text(at)])
+    return source
 
 
 class _InMemory:
@@ -89,21 +133,18 @@ def _answer(
     predictor: Predictor, source: ArrowTable, columns: NewColumns, options: Options
 ) -> pa.Table:
     """Make the new columns."""
+    features, encoder = range(predictor.schema.n_features), Encoder(predictor.schema.features)
     refuses_bad = options.bad_rows == "fail"
-    features = predictor.schema.bind(source.columns)
-    source.expect_numbers(features)
     tally = Tally(
         "the table",
+        _WORDING,
         refuses_bad=refuses_bad,
-        consequence="nothing was scored",
-        advice='bad_rows="null"',
         decimal=options.reading.decimal,
-        decimal_option='reading=Reading(decimal="{}")',
     )
     schema = output_schema([], columns.fields)
     batches, written = [], 0
     for block in source.blocks(features):
-        parsed, outputs = answer_block(predictor, block, block.parse(features))
+        parsed, outputs = answer_block(predictor, block, block.parse(features, encoder))
         if not (tally.refused or (refuses_bad and parsed.bad)):
             arrays = columns.answer(parsed, outputs).columns
             batches.append(as_batch(arrays, schema, block.first_record))
@@ -126,13 +167,13 @@ def _refuse_options(options: Options) -> None:
                 raise UsageError(f"a table in memory is scored without {name}: leave it out")
 
 
-def _to_arrow(table: Any, places: Sequence[int], names: Sequence[str]) -> pa.Table:  # noqa: ANN401 - tables of many libraries
+def _to_arrow(table: Any, places: Sequence[int], schema: Schema) -> pa.Table:  # noqa: ANN401 - tables of many libraries
     """Read some columns of any table as Arrow.
 
     Args:
         table: of any library.
         places: positions of the columns.
-        names: that they get.
+        schema: gives their names, and says where NaN in Python's numbers is a missing one.
 
     Returns:
         The columns.
@@ -140,13 +181,14 @@ def _to_arrow(table: Any, places: Sequence[int], names: Sequence[str]) -> pa.Tab
     Raises:
         DataError: when they cannot be read.
     """
-    columns = []
-    for name, column in zip(names, _take(table, places), strict=True):
+    columns, names = [], schema.feature_names
+    for feature, column in zip(schema.features, _take(table, places), strict=True):
+        may_miss = feature.missing == "imputed"
         try:
-            columns.append(_as_arrow(column))
+            columns.append(_as_arrow(column, may_miss=may_miss))
         except (pa.ArrowException, TypeError, ValueError) as exc:
             reason = exc.args[0] if exc.args else exc
-            raise DataError(f"column {name!r} cannot be read: {reason}") from exc
+            raise DataError(f"column {feature.name!r} cannot be read: {reason}") from exc
     others = table.items() if isinstance(table, Mapping) else ()
     lengths = {str(name): len(column) for name, column in others if hasattr(column, "__len__")}
     lengths |= {name: len(column) for name, column in zip(names, columns, strict=True)}
@@ -168,11 +210,12 @@ def _take(table: Any, places: Sequence[int]) -> list[Any]:  # noqa: ANN401 - as 
     return [table[table.columns[at]] for at in places]
 
 
-def _as_arrow(column: Any) -> pa.Array | pa.ChunkedArray:  # noqa: ANN401 - as above
+def _as_arrow(column: Any, *, may_miss: bool) -> pa.Array | pa.ChunkedArray:  # noqa: ANN401 - as above
+    """Read a column; with ``may_miss`` NaN in numpy's and Python's numbers is a missing one."""
     if isinstance(column, pa.Array | pa.ChunkedArray):
         return column
     try:
-        return _convert(column)
+        return _convert(column, may_miss=may_miss)
     except (pa.ArrowException, TypeError, OverflowError):
         if len(column.shape if hasattr(column, "shape") else np.shape(column)) != 1:
             raise
@@ -188,7 +231,7 @@ def _as_texts(column: Any) -> pa.Array:  # noqa: ANN401 - as above
     return pa.array(texts, pa.string(), from_pandas=False)
 
 
-def _convert(column: Any) -> pa.Array | pa.ChunkedArray:  # noqa: ANN401 - as above
+def _convert(column: Any, *, may_miss: bool) -> pa.Array | pa.ChunkedArray:  # noqa: ANN401 - as above
     if hasattr(column, "__arrow_c_stream__"):
         return pa.chunked_array(column)
     if hasattr(column, "__arrow_array__"):
@@ -199,6 +242,8 @@ def _convert(column: Any) -> pa.Array | pa.ChunkedArray:  # noqa: ANN401 - as ab
     values = np.asanyarray(column)  # what is masked stays masked
     if not values.dtype.isnative:
         values = values.astype(values.dtype.newbyteorder("="))
+    if may_miss and values.dtype.kind == "f":
+        values = np.ma.masked_where(np.isnan(values), values)
     return pa.array(values)
 
 

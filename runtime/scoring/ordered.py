@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
 _SPARE = 2  # items that wait for a thread while the consumer is busy
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_MOST_THREADS = 8
+
+
+def available_processors() -> int:
+    """Processors this process may use, as far as more threads pay."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return min(len(os.sched_getaffinity(0)), _MOST_THREADS)
+    return min(os.cpu_count() or 1, _MOST_THREADS)
 
 
 def map_ordered(

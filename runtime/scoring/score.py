@@ -7,7 +7,6 @@ In: a predictor and a table. Out: the table with its answers, and a ``Summary``.
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,7 +17,7 @@ from runtime.monitoring.monitor import Monitor
 from runtime.scoring.binding import bind_table
 from runtime.scoring.endpoints import open_sinks, refuse_same, rejects_path
 from runtime.scoring.options import DEFAULTS, Options
-from runtime.scoring.ordered import map_ordered
+from runtime.scoring.ordered import available_processors, map_ordered
 from runtime.scoring.summary import Summary
 from runtime.scoring.tally import Clock, Tally
 from runtime.tables.arrow import keep_rows
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
     OpenSink = Callable[[Path], Sink]
 
 NO_ANSWER = "no finite answer from the model"
-_MOST_THREADS = 8
 
 
 def score_file(
@@ -143,7 +141,7 @@ def score_into(
         listed = open_sink(job.rejects) if job.rejects else None
         scorer = _Scorer(predictor, bound, output, tally, job.monitor)
         blocks = table.blocks(sorted({*bound.features, *bound.carried, *bound.truth}))
-        threads = options.threads or _available_processors()
+        threads = options.threads or available_processors()
         timed = _time_reading(blocks, tally.clock)
         _run(scorer, map_ordered(scorer, timed, threads=threads), table, listed, on_progress)
         tally.settle(keeps_bad=keep_bad)
@@ -210,7 +208,7 @@ class _Scorer(Value, frozen=True):
 
     def __call__(self, block: Block) -> _Scored:
         clock = Clock()
-        parsed = block.parse(self.bound.features)
+        parsed = block.parse(self.bound.features, self.bound.encoder)
         clock.lap("parse")
         parsed, outputs = answer_block(self.predictor, block, parsed)
         clock.lap("model")
@@ -273,10 +271,3 @@ def _time_reading(blocks: Iterable[Block], clock: Clock) -> Iterator[Block]:
         yield block
         clock.skip()
     clock.lap("read")
-
-
-def _available_processors() -> int:
-    """Processors this process may use, as far as more threads pay."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return min(len(os.sched_getaffinity(0)), _MOST_THREADS)
-    return min(os.cpu_count() or 1, _MOST_THREADS)

@@ -14,6 +14,7 @@ from runtime.errors import BadRowsError
 from runtime.files.atomic import STANDARD_STREAM
 from runtime.scoring.endpoints import describe_loss, source_name
 from runtime.tables.cells import NOT_A_NUMBER
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +55,22 @@ class Clock:
         self.seconds.update(other.seconds)
 
 
+class Wording(Value, frozen=True):
+    """What a message says of rows that cannot be read.
+
+    Attributes:
+        consequence: what becomes of the output.
+        advice: what would go on.
+        purpose: what rows are read for.
+        decimal_option: how another decimal sign is given.
+    """
+
+    consequence: str
+    advice: str
+    purpose: str = "scored"
+    decimal_option: str = "--decimal {}"
+
+
 class Tally:
     """Counts, and the bad rows to show.
 
@@ -68,28 +85,18 @@ class Tally:
     """
 
     def __init__(
-        self,
-        where: str,
-        *,
-        refuses_bad: bool,
-        consequence: str,
-        advice: str,
-        decimal: Decimal = ".",
-        decimal_option: str = "--decimal {}",
+        self, where: str, wording: Wording, *, refuses_bad: bool, decimal: Decimal = "."
     ) -> None:
         """Start without records.
 
         Args:
             where: name of the table for messages.
+            wording: what is said of bad rows.
             refuses_bad: whether a bad row refuses the table.
-            consequence: what becomes of the output then, for the message.
-            advice: what would go on, for the message.
             decimal: the sign before a number's fraction, in text.
-            decimal_option: how another is given, for the message.
         """
-        self.where, self.refuses_bad = where, refuses_bad
-        self.consequence, self.advice = consequence, advice
-        self.decimal, self.decimal_option = decimal, decimal_option
+        self.where, self.wording, self.refuses_bad = where, wording, refuses_bad
+        self.decimal = decimal
         self.rows, self.written, self.rejected = 0, 0, 0
         self.reasons: Counter[str] = Counter()
         self.first: list[BadRow] = []
@@ -110,9 +117,8 @@ class Tally:
         """
         return cls(
             source_name(source),
+            Wording(describe_loss(out), _advise(out, options)),
             refuses_bad=options.bad_rows == "fail",
-            consequence=describe_loss(out),
-            advice=_advise(out, options),
             decimal=options.reading.decimal,
         )
 
@@ -163,8 +169,8 @@ class Tally:
         """List the first bad rows and say which options would go on."""
         from runtime.tables.delimited.number_hints import number_hint
 
-        counts = f"{self.rejected} of {self.rows} rows cannot be scored"
-        lines = [f"{self.where}: {counts}; {self.consequence}"]
+        counts = f"{self.rejected} of {self.rows} rows cannot be {self.wording.purpose}"
+        lines = [f"{self.where}: {counts}; {self.wording.consequence}"]
         for row in self.first:
             line = "" if row.line is None else f" (line {row.line})"
             cell = f", column {row.column!r}: {_shorten(row.value)!r}" if row.column else ""
@@ -172,11 +178,11 @@ class Tally:
         if self.rejected > len(self.first):
             lines.append(f"  … and {self.rejected - len(self.first)} more")
         hints = (
-            number_hint(column, values, self.decimal, self.decimal_option)
+            number_hint(column, values, self.decimal, self.wording.decimal_option)
             for column, values in self.no_numbers.items()
         )
         lines += filter(None, hints)
-        lines.append(f"mend them, or go on with {self.advice}")
+        lines.append(f"mend them, or go on with {self.wording.advice}")
         return "\n".join(lines)
 
 

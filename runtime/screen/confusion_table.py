@@ -1,11 +1,11 @@
 """A confusion matrix on a terminal; of classes too many for its width, the worst mistakes.
 
-In: ``Judged``. Out: a table for ``runtime.terminal.render``. No errors.
+In: counts and scores. Out: a table for ``runtime.screen.terminal.render``. No errors.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from runtime.screen.terminal import cut, new_table
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from runtime.monitoring.truth import Judged
+    from runtime.monitoring.confusion import ClassScore
 
 _MISTAKES: Final = 10
 _WIDEST_NAME: Final = 16  # columns of the terminal
@@ -22,7 +22,19 @@ _GAP: Final = 2
 _CORNER: Final = "true \\ answer"
 
 
-def draw_confusion(truth: Judged, width: int) -> Table:
+class Confused(Protocol):
+    """Counts of rows by true and answered class, and what follows from them."""
+
+    @property
+    def classes(self) -> tuple[ClassScore, ...]:
+        """Precision, recall and F1 of each class."""
+
+    @property
+    def confusion(self) -> tuple[tuple[int, ...], ...]:
+        """Rows by true class (outer) and answered class (inner)."""
+
+
+def draw_confusion(truth: Confused, width: int) -> Table:
     """Draw true classes as lines and answered ones as columns.
 
     Args:
@@ -71,7 +83,7 @@ def _style(count: str, *, right: bool) -> str:
     return "bold green" if right else "red"
 
 
-def _draw_mistakes(truth: Judged, names: Sequence[str]) -> Table:
+def _draw_mistakes(truth: Confused, names: Sequence[str]) -> Table:
     from rich.text import Text
 
     mistakes = [

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from runtime.scoring.options import Reading
-    from runtime.tables.stored.formats import Kind
+    from runtime.tables.delimited.csv_reader import Source
+    from runtime.tables.stored.formats import Format, Kind
     from runtime.tables.stored.opened import Opened
     from runtime.tables.table import Table
 
@@ -58,13 +59,33 @@ def open_table(source: Path, reading: Reading, wanted: Sequence[str]) -> Iterato
     with open_source(source) as stream:
         opened = open_stored(stream, stored, where=where, encoding=reading.encoding)
         kind = opened.format.kind
-        if kind in {"csv", "tsv"}:
-            yield _csv_table(opened, reading, wanted, where)
-        elif kind == "jsonl":
-            yield _json_table(opened, reading, wanted, where)
+        if opened.format.is_text:
+            yield _text_table(opened, reading, wanted, where)
         else:
             with _seekable(source, opened, where) as file:
                 yield _arrow_table(file, kind, reading, where)
+
+
+def read_text(
+    stream: Source, stored: Format, reading: Reading, wanted: Sequence[str], *, where: str
+) -> Table:
+    """Read a table of text that is in memory.
+
+    Args:
+        stream: the text, at its beginning.
+        stored: its format, one of text.
+        reading: what else is known of it.
+        wanted: names of columns, by which the delimiter is told.
+        where: name of the table for messages.
+
+    Returns:
+        The table.
+
+    Raises:
+        DataError: when it is no table.
+    """
+    opened = open_stored(stream, stored, where=where, encoding=reading.encoding)
+    return _text_table(opened, reading, wanted, where)
 
 
 def choose_columns(
@@ -94,6 +115,12 @@ def choose_columns(
                 f"{option}: the table has {found} {name!r}; it has {', '.join(map(repr, columns))}"
             )
     return tuple(columns.index(name) for name in wanted)
+
+
+def _text_table(opened: Opened, reading: Reading, wanted: Sequence[str], where: str) -> Table:
+    if opened.format.kind == "jsonl":
+        return _json_table(opened, reading, wanted, where)
+    return _csv_table(opened, reading, wanted, where)
 
 
 def _csv_table(opened: Opened, reading: Reading, wanted: Sequence[str], where: str) -> CsvTable:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from runtime.encoding import PLAIN
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
+    from runtime.encoding import Encoder
     from runtime.schema import Float32Matrix
     from runtime.tables.stored.formats import Kind
 
@@ -63,7 +65,7 @@ class Parsed(Value, frozen=True):
     """The feature cells of a block.
 
     Attributes:
-        features: ``(good records, n_features)`` float32, finite.
+        features: ``(good records, n_inputs)`` float32, finite but for NaN in the schema's gaps.
         good: ``(records,)`` bool, or None when every record is good.
         bad: one entry for every other record, in order.
     """
@@ -100,11 +102,12 @@ class Block(Protocol):
     def __len__(self) -> int:
         """Count its records."""
 
-    def parse(self, features: Sequence[int]) -> Parsed:
+    def parse(self, features: Sequence[int], encoder: Encoder = PLAIN) -> Parsed:
         """Read the feature cells.
 
         Args:
             features: positions in the table's columns, in the schema's order.
+            encoder: makes the model's inputs of them.
 
         Returns:
             The good records as a matrix, and the others with their reasons.
@@ -148,7 +151,7 @@ class Table(Protocol):
         """How far reading has come, in the unit of the source's size."""
 
     def expect_numbers(self, features: Sequence[int]) -> None:
-        """Refuse columns whose type cannot be a number; raises ``SchemaError``."""
+        """Refuse columns of numbers whose type cannot be one; raises ``SchemaError``."""
 
     def blocks(self, columns: Sequence[int]) -> Iterator[Block]:
         """Read the records.

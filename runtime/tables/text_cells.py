@@ -7,6 +7,13 @@ import pyarrow as pa
 from runtime.tables.arrow_text import is_text, is_uuid, write_uuids
 
 
+def cell_texts(column: pa.Array) -> pa.Array:
+    """Write each value as text, as ``as_text`` does, those of a dictionary too."""
+    if pa.types.is_dictionary(column.type):
+        return cell_texts(column.dictionary).take(column.indices)
+    return as_text(column)
+
+
 def as_text(column: pa.Array) -> pa.Array:
     """Write each value as text.
 

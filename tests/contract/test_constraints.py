@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _CUDA = re.compile(r"(nvidia|cuda)-|triton$")  # torch's CUDA build names these versions itself
-_EXTRAS = frozenset({"gpu", "cpu", "train", "dev"})
+_EXTRAS = frozenset({"gpu", "cpu", "serve", "grpc", "train", "dev"})
 
 
 @pytest.fixture(scope="module")

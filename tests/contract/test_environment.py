@@ -66,7 +66,7 @@ def test_first_goal_installs_the_pinned_versions(
     venv, pip = log.read_text().splitlines()
     assert venv == "venv"
     assert pip.startswith("pip constraints.txt constraints.txt -m pip install ")
-    assert re.search(r" -e \.\[(gpu|cpu),train,dev\]$", pip)
+    assert re.search(r" -e \.\[(gpu|cpu),serve,grpc,train,dev\]$", pip)
 
 
 def test_second_run_installs_nothing(make: Make, project: Path, python: str, log: Path) -> None:

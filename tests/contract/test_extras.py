@@ -107,6 +107,18 @@ def test_missing_onnxruntime_names_both_builds(
     assert "Traceback" not in done.stderr
 
 
+def test_missing_serve_extra_names_the_pip_line(
+    checkout: Path, tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    """Without the server's parts the command ends with 6 and the line that installs them."""
+    bare = _without(("httptools", "orjson", "uvloop"), tmp_path, environment)
+    bundle = checkout / "tests" / "data" / "bundle"
+    done = _run("runtime", "serve", "--bundle", bundle, folder=tmp_path, environment=bare)
+    assert done.returncode == 6, done.stderr
+    assert 'pip install "onnxferry[serve]"' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_both_builds_of_onnxruntime_are_refused(
     checkout: Path, tmp_path: Path, environment: Mapping[str, str]
 ) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Make = Callable[..., subprocess.CompletedProcess[str]]
 
 
-_GOALS = {"train", "export", "predict", "test", "check", "bench", "clean"}
+_GOALS = {"train", "export", "predict", "serve", "test", "check", "bench", "clean"}
 _ALL = ["trainer fit", "trainer sample", "exporter export", "runtime predict"]
 _COMMAND = """#!/bin/sh
 echo "$(basename "$0")" "$@" >> calls
@@ -110,6 +110,14 @@ def test_predict_follows_a_newer_run(make: Make, clone: Path) -> None:
     _calls(clone)
     make("VENV=env", "predict", folder=clone)
     assert _verbs(_calls(clone)) == ["exporter export", "runtime predict"]
+
+
+def test_serve_makes_what_it_lacks(make: Make, clone: Path) -> None:
+    """``make serve`` alone works in a fresh clone; PROVIDER reaches the server."""
+    assert make("VENV=env", "serve", "PROVIDER=cpu", folder=clone).returncode == 0
+    calls = _calls(clone)
+    assert _verbs(calls) == ["trainer fit", "exporter export", "runtime serve"]
+    assert calls[-1] == "runtime serve --provider cpu"
 
 
 def test_own_table_is_scored_as_named(make: Make, clone: Path) -> None:

@@ -95,7 +95,7 @@ def test_every_command_and_option_exists() -> None:
     rows = re.findall(
         r"^\| `((?:trainer|exporter|runtime) \w+)[^|]*\| ([^|]*) \|$", README, re.MULTILINE
     )
-    assert len(rows) == 7
+    assert len(rows) == 8
     for command, text in rows:
         options = run(f"{command} --help", Path.cwd())
         for option in re.findall(r"`(--[\w-]+)", text):

@@ -98,7 +98,14 @@ def test_metadata_says_who_may_use_it_and_where(distribution: Distribution) -> N
     assert metadata["Name"] == "onnxferry"
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Requires-Python"] == ">=3.11"
-    assert set(metadata.get_all("Provides-Extra") or []) == {"cpu", "dev", "gpu", "test", "train"}
+    assert set(metadata.get_all("Provides-Extra") or []) == {
+        "cpu",
+        "dev",
+        "gpu",
+        "serve",
+        "test",
+        "train",
+    }
 
 
 def test_base_is_torch_free_and_leaves_the_engine_to_an_extra(distribution: Distribution) -> None:

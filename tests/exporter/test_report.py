@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -12,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from exporter.report import metrics
 from exporter.report.drawing import Scale, brief, percent, short, widen
 from exporter.report.evidence import Evidence
 from exporter.report.page import render_report
@@ -237,32 +235,6 @@ def test_names_are_text_whatever_is_in_them(evidence: Evidence, names: list[str]
 
 
 # ---- The figures ----------------------------------------------------------------------------
-
-
-def test_calibration_by_hand() -> None:
-    """Four rows in two bins: 0.9 sure and half right, 0.6 sure and all right."""
-    probabilities = np.array([[0.9, 0.1], [0.1, 0.9], [0.6, 0.4], [0.4, 0.6]])
-    truth = np.array([0, 0, 0, 1])
-    bins = metrics.reliability(truth, probabilities)
-    held = {round(each.high, 1): (each.rows, each.accuracy) for each in bins if each.rows}
-    assert held == {0.9: (2, 0.5), 0.6: (2, 1.0)}
-    assert metrics.calibration_error(bins) == pytest.approx((2 * 0.4 + 2 * 0.4) / 4)
-    assert metrics.brier(truth, probabilities) == pytest.approx(
-        (2 * 0.01 + 2 * 0.81 + 2 * 0.16 + 2 * 0.16) / 4
-    )
-    expected = -(math.log(0.9) + math.log(0.1) + 2 * math.log(0.6)) / 4
-    assert metrics.log_loss(truth, probabilities) == pytest.approx(expected)
-
-
-@given(st.lists(st.floats(0.5, 1.0), min_size=1, max_size=50))
-def test_every_row_is_in_one_bin(tops: list[float]) -> None:
-    """The bins count all rows, each between its ends."""
-    probabilities = np.array([[top, 1 - top] for top in tops])
-    bins = metrics.reliability(np.zeros(len(tops), np.int64), probabilities)
-    assert sum(each.rows for each in bins) == len(tops)
-    for each in bins:
-        if each.rows:
-            assert each.low - 1e-9 <= each.confidence <= each.high + 1e-9
 
 
 def test_rows_without_an_answer_are_counted_apart(evidence: Evidence) -> None:

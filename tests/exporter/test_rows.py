@@ -9,11 +9,12 @@ import pytest
 
 from exporter.rows.blocks import KNOWN_ROWS, ProofRows, draw_rows
 from exporter.rows.boundary import bisect_boundaries
+from exporter.rows.draws import draw_corners, draw_uniform, ranges_of
 from exporter.rows.plan import BATCHES, CHUNK, FULL, Plan
 from exporter.truth.bounds import enclose_logits
 from exporter.truth.derived import label_by
 from exporter.truth.layer import Layer
-from runtime.schema import Feature, Schema
+from runtime.schema import Feature, OneHot, Schema
 
 PLAN = Plan(uniform=4096, boundary=512)
 
@@ -198,3 +199,21 @@ def test_a_model_with_one_answer_has_no_boundary() -> None:
     constant = (Layer(np.zeros((2, 4), np.float32), np.array([1, 0], np.float32)),)
     rows = np.ones((50, 4), np.float32)
     assert bisect_boundaries(label_by(constant), rows, most=100).shape == (0, 4)
+
+
+def test_categories_are_drawn_as_they_are_read() -> None:
+    """Uniform rows and corners have one category or none, and every category comes up."""
+    colour = Feature("c", 0, 1, one_hot=OneHot(("a", "b", "d")))
+    schema = Schema("y", (Feature("x", -1, 1), colour, Feature("z", 2, 3)), ("p", "q"))
+    ranges = ranges_of(schema)
+    generator = np.random.default_rng(1)
+    for rows in (draw_uniform(ranges, generator, 1000), draw_corners(ranges, generator)):
+        assert rows.shape[1] == schema.n_inputs == 5
+        assert {tuple(row) for row in rows[:, 1:4].tolist()} <= {
+            (1, 0, 0),
+            (0, 1, 0),
+            (0, 0, 1),
+            (0, 0, 0),
+        }
+        assert rows[:, 1:4].any(axis=0).all()
+        assert ranges.hold(rows).all()

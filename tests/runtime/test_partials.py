@@ -221,8 +221,8 @@ def test_a_sweeper_may_come_before_the_lock(
             partials.sweep(tmp_path / "out")
         return lock(descriptor)
 
-    lock = partials._lock  # noqa: SLF001 - no other way to come between
-    monkeypatch.setattr(partials, "_lock", late)
+    lock = partials.try_lock
+    monkeypatch.setattr(partials, "try_lock", late)
     write(tmp_path / "out")
     assert swept
     assert not [name for name in names(tmp_path) if name.startswith(".")]

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -42,7 +41,10 @@ def check_talk(done: subprocess.CompletedProcess[str], metrics: Mapping[str, flo
     assert re.fullmatch(
         r"price 7\.5, rating 3\.0: popular \(probability 0\.[6-9]\d\)\n", done.stdout
     )
-    *epochs, summary, following = done.stderr.splitlines()
+    *lines, summary, following = done.stderr.splitlines()
+    epochs, figures = lines[:10], "\n".join(lines[10:])
+    assert "of 200 test rows; 95 % interval" in figures
+    assert "true \\ answer" in figures
     assert [line.split()[1] for line in epochs] == [f"{index}/10" for index in range(1, 11)]
     assert f"loss {metrics['loss']:.4f}" in summary
     assert f"accuracy {metrics['accuracy']:.1%}" in summary
@@ -54,6 +56,7 @@ def check_json(done: subprocess.CompletedProcess[str], metrics: Mapping[str, flo
     answer = json.loads(done.stdout)
     assert answer.pop("seconds") > 0
     assert answer.pop("device") in {"cpu", "cuda"}
+    assert answer.pop("evaluation")["accuracy"]["share"] == metrics["accuracy"]
     assert answer == {
         "accuracy": metrics["accuracy"],
         "loss": metrics["loss"],
@@ -63,27 +66,6 @@ def check_json(done: subprocess.CompletedProcess[str], metrics: Mapping[str, flo
         "epochs": 10,
         "run": "mine",
     }
-
-
-def test_an_interrupted_fit_leaves_nothing(tmp_path: Path, environment: Mapping[str, str]) -> None:
-    """Ctrl-C in the middle of a fit: exit 130, no folder, no traceback."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "trainer", "fit", "--epochs", "100000"],
-        cwd=tmp_path,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        assert process.stderr is not None
-        assert process.stderr.readline().startswith("epoch 1/100000")
-        assert len(list((tmp_path / "artifacts").iterdir())) == 1
-        process.send_signal(signal.SIGINT)
-        _, rest = process.communicate()
-    assert process.returncode == 130
-    assert "Traceback" not in rest
-    assert list((tmp_path / "artifacts").iterdir()) == []
 
 
 def test_a_sample_is_written_whole_and_counted(trainer: Trainer, tmp_path: Path) -> None:

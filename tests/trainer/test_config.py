@@ -60,7 +60,13 @@ def test_the_record_of_a_configuration_holds_every_option() -> None:
         "preset": "tutorial",
         "standardise": False,
         "learning_rate": 0.01,
+        "schedule": "constant",
+        "optimiser": "sgd",
+        "weight_decay": 0.0,
+        "class_weights": "none",
         "epochs": 10,
         "batch_size": 7,
+        "validation": 0.0,
+        "patience": None,
         "device": "cuda",
     }

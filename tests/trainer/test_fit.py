@@ -10,14 +10,15 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from runtime.errors import DataError
-from trainer.config import Configuration, configure
+from trainer.config import Configuration, Options, configure
 from trainer.data import Dataset, synthetic_products
-from trainer.fit import Epoch, fit
+from trainer.fit import fit
 from trainer.order import epoch_generator
 from trainer.seeds import derive_seed
 
 if TYPE_CHECKING:
     from trainer.config import Preset
+    from trainer.epoch import Epoch
     from trainer.model import SimpleNet
 
 FRESH_SEED = 10**12
@@ -84,7 +85,7 @@ def accuracy_on_fresh_rows(model: SimpleNet, seed: int, rows: int = 5000) -> flo
     ids=["the tutorial", "another seed", "a tail batch", "one short batch", "one row a batch"],
 )
 def test_the_tutorial_preset_equals_the_tutorials_loop_to_the_bit(
-    train_rows: int, options: dict[str, int]
+    train_rows: int, options: Options
 ) -> None:
     """With the same draws a plain DataLoader loop ends with the same weights and losses."""
     configuration = configure("tutorial", **options)

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from runtime.errors import DataError, UsageError
+from trainer.attempt import Saving
 from trainer.config import configure
 from trainer.data import synthetic_products
 from trainer.fit import fit
+from trainer.metrics import Evaluation
 from trainer.pipeline import make_run
 from trainer.run import load_run
 
@@ -45,19 +48,24 @@ def test_a_run_holds_the_fit_and_what_is_known_of_it(tmp_path: Path) -> None:
         "test_loss": fitted.last.test_loss,
         "train_rows": 800,
         "test_rows": 200,
+        "epochs": 2,
     }
     for ours, theirs in zip(run.model.parameters(), fitted.model.parameters(), strict=True):
         assert ours.detach().numpy().tobytes() == theirs.detach().numpy().tobytes()
 
 
 def test_the_folder_has_the_documented_files(finished_run: Path) -> None:
-    """Record, weights and rows beside TensorBoard's folder, and nothing else."""
+    """Record, weights, rows and metrics beside TensorBoard's folder, and nothing else."""
     assert sorted(file.name for file in finished_run.iterdir()) == [
+        "metrics.json",
+        "metrics.jsonl",
         "rows.safetensors",
         "run.json",
         "tensorboard",
         "weights.safetensors",
     ]
+    told = msgspec.json.decode((finished_run / "metrics.json").read_bytes(), type=Evaluation)
+    assert told.accuracy.share == load_run(finished_run).record.metrics["accuracy"]
     (events,) = (finished_run / "tensorboard").iterdir()
     assert events.name.startswith("events.out.tfevents.")
     assert [file.name for file in finished_run.parent.iterdir()] == ["run"]
@@ -65,7 +73,7 @@ def test_the_folder_has_the_documented_files(finished_run: Path) -> None:
 
 def test_a_logdir_takes_tensorboards_files_out_of_the_run(tmp_path: Path) -> None:
     """A platform that reads a fixed folder finds them there, and only there."""
-    make_run(tmp_path / "run", QUICK, logdir=tmp_path / "elsewhere", device="cpu")
+    make_run(tmp_path / "run", QUICK, saving=Saving(tmp_path / "elsewhere"), device="cpu")
     assert not (tmp_path / "run" / "tensorboard").exists()
     assert len(list((tmp_path / "elsewhere").iterdir())) == 1
 
@@ -74,7 +82,7 @@ def test_a_logdir_takes_tensorboards_files_out_of_the_run(tmp_path: Path) -> Non
 def test_a_logdir_inside_the_run_is_refused(tmp_path: Path, inside: str) -> None:
     """The run folder is replaced as a whole and would take the live files with it."""
     with pytest.raises(UsageError, match="leave --logdir away"):
-        make_run(tmp_path / "run", QUICK, logdir=tmp_path / "run" / inside)
+        make_run(tmp_path / "run", QUICK, saving=Saving(tmp_path / "run" / inside))
     assert list(tmp_path.iterdir()) == []
 
 

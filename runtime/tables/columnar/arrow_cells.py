@@ -1,8 +1,8 @@
 """Read features from typed columns: Parquet, Arrow, and tables of Python's data frame libraries.
 
-In: Arrow arrays. Out: a float32 matrix and the faults of rows that have no place in it. Columns of
-text are read by the rules of ``runtime.tables.cells``. Raises ``SchemaError`` for a column whose
-type cannot be a number.
+In: Arrow arrays. Out: columns to encode, and the faults of rows that have no place in a model.
+Numbers that are written as text are read by the rules of ``runtime.tables.cells``. Raises
+``SchemaError`` for a column whose type cannot be a number.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from msgspec.structs import replace
 
+from runtime.encoding import read_gaps
 from runtime.errors import SchemaError
-from runtime.schema import Float32Matrix, to_float32
 from runtime.tables.arrow import number_scalar
-from runtime.tables.cells import MISSING, NOT_FINITE, OUT_OF_RANGE, parse_numbers, why_bad
-from runtime.tables.delimited.dialect import COMMA, Dialect
+from runtime.tables.cells import MISSING, NOT_FINITE, OUT_OF_RANGE, parse_numbers
 from runtime.tables.table import Fault
+from runtime.tables.text_cells import cell_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from runtime.choices import Decimal
+    from runtime.encoding import Column, Encoded, Encoder
+    from runtime.tables.delimited.dialect import Dialect
 
 _NAN = number_scalar(np.float64(np.nan))
 
@@ -48,52 +48,59 @@ def check_types(fields: Sequence[pa.Field], *, where: str) -> None:
             )
 
 
-def read_matrix(columns: Sequence[pa.Array], decimal: Decimal = ".") -> Float32Matrix:
+def read_columns(
+    columns: Sequence[pa.Array], encoder: Encoder, decimal: Decimal = "."
+) -> list[Column]:
     """Read feature columns.
 
     Args:
         columns: one array a feature, ``(rows,)``.
-        decimal: the sign before a fraction in columns of text.
+        encoder: says which of them are texts.
+        decimal: the sign before a fraction in columns of numbers that are written as text.
 
     Returns:
-        ``(rows, n_features)`` float32; NaN for a missing value and for what is not a number,
-        infinite beyond float32's range.
+        As the encoder takes them: float64, NaN for a missing value and for what is not a number;
+        or texts.
     """
-    return to_float32([_as_float64(column, decimal) for column in columns])
+    return [
+        cell_texts(column) if encoder.reads_text(at) else _as_numbers(column, at, encoder, decimal)
+        for at, column in enumerate(columns)
+    ]
 
 
 def find_faults(
-    columns: Sequence[pa.Array],
-    names: Sequence[str],
-    usable: npt.NDArray[np.bool_],
-    decimal: Decimal = ".",
+    columns: Mapping[str, pa.Array], encoded: Encoded, encoder: Encoder, dialect: Dialect
 ) -> dict[int, Fault]:
     """Say why rows cannot be scored.
 
     Args:
-        columns: as given to ``read_matrix``.
-        names: of the columns.
-        usable: ``(rows, n_features)`` bool, whether a value is finite.
-        decimal: as given to ``read_matrix``.
+        columns: as given to ``read_columns``, by name.
+        encoded: what came of them.
+        encoder: that encoded them.
+        dialect: decimal sign of numbers that are written as text.
 
     Returns:
         The first fault of each row that has one, by row, in order.
     """
     faults: dict[int, Fault] = {}
-    dialect = replace(COMMA, decimal=decimal)
-    for row in np.flatnonzero(~usable.all(axis=1)).tolist():
-        at = int(np.argmin(usable[row]))
-        value = _as_bytes(columns[at].slice(row, 1))[0].as_py()
-        faults[row] = _explain(value, names[at], dialect)
+    names = list(columns)
+    for row in np.flatnonzero(~encoded.usable.all(axis=1)).tolist():
+        at = int(np.argmin(encoded.usable[row]))
+        cell = columns[names[at]].slice(row, 1)
+        cell = cell_texts(cell) if encoder.reads_text(at) else _as_bytes(cell)
+        faults[row] = _explain(cell[0].as_py(), names[at], encoder, at, dialect)
     return faults
 
 
-def _as_float64(column: pa.Array, decimal: Decimal) -> npt.NDArray[np.float64]:
+def _as_numbers(column: pa.Array, at: int, encoder: Encoder, decimal: Decimal) -> Column:
     """Read one column: NaN where there is no number."""
     column = _as_bytes(column)
     if pa.types.is_binary(column.type):
-        return parse_numbers(pa.chunked_array([column]), decimal)
+        numbers = parse_numbers(pa.chunked_array([column]), decimal)
+        return encoder.pair(at, numbers, column)
     numbers = column.cast(pa.float64(), safe=False)
+    if encoder.takes_missing(at):
+        return read_gaps(numbers)
     if numbers.null_count:
         numbers = pc.fill_null(numbers, _NAN)
     values = np.frombuffer(numbers.buffers()[1] or b"", dtype=np.float64)
@@ -107,11 +114,12 @@ def _as_bytes(column: pa.Array) -> pa.Array:
     return column.cast(pa.binary()) if _is_text(column.type) else column
 
 
-def _explain(value: object, name: str, dialect: Dialect) -> Fault:
+def _explain(value: object, name: str, encoder: Encoder, at: int, dialect: Dialect) -> Fault:
     if value is None:
         return Fault(MISSING, name)
     if isinstance(value, bytes):
-        return Fault(why_bad(value, dialect), name, value.decode(errors="backslashreplace"))
+        reason = encoder.why_bad(at, value, dialect)
+        return Fault(reason, name, value.decode(errors="backslashreplace"))
     number = float(value)  # type: ignore[arg-type]  # a column of numbers
     return Fault(OUT_OF_RANGE if np.isfinite(number) else NOT_FINITE, name, str(value))
 

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+from msgspec.structs import replace
 
+from runtime.encoding import PLAIN
 from runtime.errors import DataError
-from runtime.tables.columnar.arrow_cells import check_types, find_faults, read_matrix
+from runtime.tables.columnar.arrow_cells import check_types, find_faults, read_columns
+from runtime.tables.delimited.dialect import COMMA
 from runtime.tables.table import BadRow, Fault, Parsed
 from runtime.value import Value
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from runtime.choices import Decimal
+    from runtime.encoding import Encoder
     from runtime.tables.stored.formats import Kind
 
 BATCH = 65_536  # rows: enough to fill the engine, and every batch of the proof fits
@@ -45,17 +49,17 @@ class ArrowBlock(Value, frozen=True):
         rows: int = self.batch.num_rows
         return rows
 
-    def parse(self, features: Sequence[int]) -> Parsed:
+    def parse(self, features: Sequence[int], encoder: Encoder = PLAIN) -> Parsed:
         """Read the feature columns."""
         columns = [self.batch.column(self.places[at]) for at in features]
-        matrix = read_matrix(columns, self.decimal)
-        if np.isfinite(matrix).all():
-            return Parsed(matrix, None, ())
-        usable = np.isfinite(matrix)
+        encoded = encoder.encode(read_columns(columns, encoder, self.decimal))
+        if encoded.usable.all():
+            return Parsed(encoded.matrix, None, ())
         names = [self.batch.schema.names[self.places[at]] for at in features]
-        good = np.asarray(usable.all(axis=1))
-        faults = find_faults(columns, names, usable, self.decimal)
-        return Parsed(matrix[good], good, self.report(faults))
+        good = np.asarray(encoded.usable.all(axis=1))
+        dialect = replace(COMMA, decimal=self.decimal)
+        faults = find_faults(dict(zip(names, columns, strict=True)), encoded, encoder, dialect)
+        return Parsed(encoded.matrix[good], good, self.report(faults))
 
     def report(self, faults: Mapping[int, Fault]) -> tuple[BadRow, ...]:
         """Describe rows that cannot be scored; their text is JSON."""

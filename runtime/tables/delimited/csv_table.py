@@ -9,14 +9,20 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from runtime.tables.arrow import binary_array
-from runtime.tables.delimited.feature_cells import describe, fit, parse_features, read_text
-from runtime.tables.stored.encodings import UTF_8, Encoding
+from runtime.encoding import PLAIN
+from runtime.tables.delimited.feature_cells import (
+    describe,
+    fit,
+    in_utf8,
+    parse_features,
+    read_text,
+)
 from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from runtime.encoding import Encoder
     from runtime.tables.delimited.csv_reader import Block, CsvReader, Header
     from runtime.tables.stored.formats import Kind
     from runtime.tables.table import BadRow, Fault, Parsed
@@ -41,9 +47,9 @@ class CsvBlock(Value, frozen=True):
     def __len__(self) -> int:
         return len(self.records)
 
-    def parse(self, features: Sequence[int]) -> Parsed:
+    def parse(self, features: Sequence[int], encoder: Encoder = PLAIN) -> Parsed:
         """Read the feature cells."""
-        return parse_features(self.records, self.header.columns, features)
+        return parse_features(self.records, self.header.columns, features, encoder)
 
     def report(self, faults: Mapping[int, Fault]) -> tuple[BadRow, ...]:
         """Describe records that cannot be scored."""
@@ -52,9 +58,7 @@ class CsvBlock(Value, frozen=True):
     def select(self, columns: Sequence[int]) -> pa.RecordBatch:
         """Give cells as text in UTF-8, quotes removed; bytes that do not decode stay."""
         cells = self.cells(columns)
-        encoding = self.header.dialect.encoding
-        if encoding != UTF_8 and not encoding.is_wide:
-            cells = [_as_utf8(column, encoding) for column in cells]
+        cells = [in_utf8(column, self.header.dialect.encoding) for column in cells]
         return pa.RecordBatch.from_arrays(cells, [self.header.columns[at] for at in columns])
 
     def cells(self, columns: Sequence[int]) -> list[pa.Array]:
@@ -71,12 +75,6 @@ class CsvBlock(Value, frozen=True):
             ``(records,)`` binary.
         """
         return fit(self.records, len(self.header.columns), misfits)
-
-
-def _as_utf8(column: pa.Array, encoding: Encoding) -> pa.Array:
-    """Write text of another encoding in UTF-8."""
-    texts = (encoding.decode(cell, "surrogateescape") for cell in column.to_pylist())
-    return binary_array([text.encode("utf-8", "surrogateescape") for text in texts])
 
 
 class CsvTable:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
-from runtime.schema import Float32Matrix, to_float32
+from runtime.encoding import PLAIN, read_gaps
 from runtime.tables.arrow import (
     binary_array,
     binary_scalar,
@@ -20,35 +20,42 @@ from runtime.tables.arrow import (
     float64_values,
     whole_bytes,
 )
-from runtime.tables.cells import parse_numbers, why_bad
+from runtime.tables.cells import parse_numbers
 from runtime.tables.delimited.records import count_lines, find_delimiters
+from runtime.tables.stored.encodings import UTF_8
 from runtime.tables.table import BadRow, Fault, Parsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from runtime.encoding import Column, Encoder
+    from runtime.schema import Float32Matrix
     from runtime.tables.delimited.csv_reader import Block
     from runtime.tables.delimited.dialect import Dialect
+    from runtime.tables.stored.encodings import Encoding
 
 TOO_FEW = "too few fields"
 TOO_MANY = "too many fields"
 
 
-def parse_features(block: Block, columns: Sequence[str], features: Sequence[int]) -> Parsed:
+def parse_features(
+    block: Block, columns: Sequence[str], features: Sequence[int], encoder: Encoder = PLAIN
+) -> Parsed:
     """Read the feature cells of a block's records.
 
     Args:
         block: the records.
         columns: names of the table's columns.
         features: positions of the feature columns, in the schema's order.
+        encoder: makes the model's inputs of them.
 
     Returns:
         The good records as a matrix, and the others with their reasons.
     """
-    matrix = _parse_clean(block, len(columns), features)
+    matrix = _parse_clean(block, len(columns), features, encoder)
     if matrix is not None:
         return Parsed(matrix, None, ())
-    return _parse_dirty(block, columns, features)
+    return _parse_dirty(block, columns, features, encoder)
 
 
 def describe(block: Block, n_columns: int, faults: Mapping[int, Fault]) -> tuple[BadRow, ...]:
@@ -104,37 +111,73 @@ def read_text(block: Block, n_columns: int, columns: Sequence[int]) -> list[pa.A
     """
     found = _count_fields(block)
     pieces = fit(block, n_columns, np.flatnonzero(found != n_columns).tolist())
-    table = _arrow_read(bytes(whole_bytes(pieces)), n_columns, columns, block.dialect, pa.binary())
+    table = _arrow_read(
+        bytes(whole_bytes(pieces)), n_columns, columns, block.dialect, _texts(columns)
+    )
     return [table.column(str(position)).combine_chunks() for position in columns]
 
 
-def _parse_clean(block: Block, n_columns: int, features: Sequence[int]) -> Float32Matrix | None:
+def _parse_clean(
+    block: Block, n_columns: int, features: Sequence[int], encoder: Encoder
+) -> Float32Matrix | None:
     """Parse a block in which every record is good; None when one is not."""
+    texts = [encoder.reads_text(at) for at in range(len(features))]
+    kinds = [pa.binary() if text else pa.float64() for text in texts]
     try:
-        table = _arrow_read(block.data, n_columns, features, block.dialect, pa.float64())
+        table = _arrow_read(block.data, n_columns, features, block.dialect, kinds)
     except pa.ArrowInvalid:
         return None
-    if table.num_rows != len(block) or any(column.null_count for column in table.columns):
+    columns = [table.column(str(position)) for position in features]
+    if table.num_rows != len(block) or _has_gaps(columns, encoder):
         return None
-    matrix = to_float32([float64_values(table.column(str(position))) for position in features])
-    return matrix if np.isfinite(matrix).all() else None
+    encoded = encoder.encode(
+        [
+            _read_texts(column, block.dialect) if text else _read_numbers(column, at, encoder)
+            for at, (column, text) in enumerate(zip(columns, texts, strict=True))
+        ]
+    )
+    return encoded.matrix if encoded.usable.all() else None
 
 
-def _parse_dirty(block: Block, columns: Sequence[str], features: Sequence[int]) -> Parsed:
+def _has_gaps(columns: Sequence[pa.ChunkedArray], encoder: Encoder) -> bool:
+    """Whether a cell is missing where none may be."""
+    return any(
+        column.null_count and not encoder.takes_missing(at) for at, column in enumerate(columns)
+    )
+
+
+def _read_numbers(column: pa.ChunkedArray, at: int, encoder: Encoder) -> Column:
+    """Take a column of numbers as the encoder does."""
+    if not encoder.takes_missing(at):
+        return float64_values(column)
+    return read_gaps(column.combine_chunks())
+
+
+def _parse_dirty(
+    block: Block, columns: Sequence[str], features: Sequence[int], encoder: Encoder
+) -> Parsed:
     """Parse a block with bad records in it, each cell looked at."""
     n_fields = _count_fields(block)
     fits = n_fields == len(columns)
     cells = _read_cells(block, fits, len(columns), features)
-    matrix = to_float32([parse_numbers(column, block.dialect.decimal) for column in cells])
-    usable = np.isfinite(matrix)
+    encoded = encoder.encode(
+        [
+            _read_texts(column, block.dialect)
+            if encoder.reads_text(at)
+            else encoder.pair(at, parse_numbers(column, block.dialect.decimal), column)
+            for at, column in enumerate(cells)
+        ]
+    )
+    matrix, usable = encoded.matrix, encoded.usable
     good = fits & usable.all(axis=1)
     faults: dict[int, Fault] = {}
     for index in np.flatnonzero(~good).tolist():
         if fits[index]:
             first = int(np.argmin(usable[index]))
-            faults[index] = _bad_cell(
-                columns[features[first]], cells[first][index].as_py(), block.dialect
-            )
+            cell: bytes = cells[first][index].as_py()
+            value = block.dialect.encoding.decode(cell, "backslashreplace")
+            reason = encoder.why_bad(first, cell, block.dialect)
+            faults[index] = Fault(reason, columns[features[first]], value)
         else:
             faults[index] = _misfit(int(n_fields[index]), len(columns))
     return Parsed(matrix[good], good, describe(block, len(columns), faults))
@@ -151,7 +194,7 @@ def _read_cells(
         # Something that fits stands in; its line break joins none before or after it.
         stand_in = binary_scalar(b"\r" + block.dialect.delimiter * (n_columns - 1) + b"0")
         data = bytes(whole_bytes(pc.if_else(bool_array(fits), block.pieces(), stand_in)))
-    table = _arrow_read(data, n_columns, features, block.dialect, pa.binary())
+    table = _arrow_read(data, n_columns, features, block.dialect, _texts(features))
     if table.num_rows != len(block):
         raise RuntimeError(
             f"found {len(block)} records from {block.first_record} on, parsed {table.num_rows}"
@@ -160,7 +203,11 @@ def _read_cells(
 
 
 def _arrow_read(
-    data: bytes, n_columns: int, features: Sequence[int], dialect: Dialect, kind: pa.DataType
+    data: bytes,
+    n_columns: int,
+    features: Sequence[int],
+    dialect: Dialect,
+    kinds: Sequence[pa.DataType],
 ) -> pa.Table:
     """Let pyarrow split a block's bytes into fields and convert those of the feature columns."""
     if n_columns == 1:  # here an empty line is a record, also as the first or last one
@@ -180,12 +227,16 @@ def _arrow_read(
         ),
         convert_options=arrow_csv.ConvertOptions(
             include_columns=wanted,
-            column_types=dict.fromkeys(wanted, kind),
+            column_types=dict(zip(wanted, kinds, strict=True)),
             null_values=[""],
             strings_can_be_null=False,
             decimal_point=dialect.decimal,
         ),
     )
+
+
+def _texts(columns: Sequence[int]) -> list[pa.DataType]:
+    return [pa.binary()] * len(columns)
 
 
 def _without_first_break(data: bytes) -> bytes:
@@ -197,9 +248,17 @@ def _misfit(found: int, expected: int) -> Fault:
     return Fault(f"{reason} ({found} instead of {expected})")
 
 
-def _bad_cell(column: str, cell: bytes, dialect: Dialect) -> Fault:
-    value = dialect.encoding.decode(cell, "backslashreplace")
-    return Fault(why_bad(cell, dialect), column, value)
+def in_utf8(column: pa.Array, encoding: Encoding) -> pa.Array:
+    """Write text of any encoding in UTF-8, ``(rows,)`` binary; bytes that do not decode stay."""
+    if encoding == UTF_8 or encoding.is_wide:  # what is wide was transcoded when it was read
+        return column
+    texts = (encoding.decode(cell, "surrogateescape") for cell in column.to_pylist())
+    return binary_array([text.encode("utf-8", "surrogateescape") for text in texts])
+
+
+def _read_texts(column: pa.ChunkedArray, dialect: Dialect) -> pa.Array:
+    """Take a column of texts as ``(rows,)`` binary in UTF-8."""
+    return in_utf8(column.combine_chunks(), dialect.encoding)
 
 
 def _fit(text: bytes, n_columns: int, delimiter: bytes) -> tuple[bytes, bytes]:

@@ -16,14 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec.structs import replace
 
+from runtime.encoding import PLAIN
 from runtime.errors import DataError
-from runtime.schema import to_float32
 from runtime.tables.arrow import binary_scalar, bool_scalar, split_bytes
-from runtime.tables.cells import MISSING, parse_numbers, why_bad
+from runtime.tables.cells import parse_numbers
 from runtime.tables.delimited.dialect import COMMA
 from runtime.tables.delimited.records import count_lines
 from runtime.tables.json_lines.json_cells import Tokens, read_clean, read_contents, read_tokens
 from runtime.tables.table import BadRow, Fault, Parsed
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from runtime.choices import Decimal
+    from runtime.encoding import Encoder
     from runtime.tables.json_lines.lines import Positions
 
 TWICE = "key occurs twice"
@@ -79,29 +81,37 @@ class JsonBlock:
         """View the records as ``(records,)`` binary with their line ends; not copied."""
         return split_bytes(self.data, self.bounds.astype(np.int32))
 
-    def parse(self, features: Sequence[int]) -> Parsed:
+    def parse(self, features: Sequence[int], encoder: Encoder = PLAIN) -> Parsed:
         """Read the feature cells; see ``Block``."""
         keys = [self.columns[position] for position in features]
-        matrix = read_clean(self, keys)
+        matrix = read_clean(self, keys) if encoder.is_plain else None
         if matrix is not None:
             self.objects = np.ones(len(self), dtype=np.bool_)
             return Parsed(matrix, None, ())
         tokens = read_tokens(self, keys)
         self.objects = tokens.objects(len(self))
-        contents = [read_contents(column) for column in tokens.columns]
-        matrix = to_float32(
+        contents = [read_contents(_without_nulls(column)) for column in tokens.columns]
+        encoded = encoder.encode(
             [
-                _read_numbers(token, content, self.decimal)
-                for token, content in zip(tokens.columns, contents, strict=True)
+                content
+                if encoder.reads_text(at)
+                else encoder.pair(at, _read_numbers(token, content, self.decimal), content)
+                for at, (token, content) in enumerate(zip(tokens.columns, contents, strict=True))
             ]
         )
-        usable = np.isfinite(matrix)
+        matrix, usable = encoded.matrix, encoded.usable
         for index, repeated in tokens.repeated.items():
             usable[index] &= [key not in repeated for key in keys]
         good: npt.NDArray[np.bool_] = np.logical_and.reduce(usable, axis=1)
+
+        def first_bad(index: int) -> _Cell:
+            at = int(np.argmin(usable[index]))
+            token, content = tokens.columns[at][index].as_py(), contents[at][index].as_py()
+            return _Cell(index, at, keys[at], token, content)
+
         faults = {
             index: tokens.faults.get(index)
-            or _bad_cell(tokens, contents, index, int(np.argmin(usable[index])), keys, self.decimal)
+            or _bad_cell(first_bad(index), tokens, encoder, self.decimal)
             for index in np.flatnonzero(~good).tolist()
         }
         if not faults:  # good, yet not plainly so
@@ -153,12 +163,7 @@ class JsonBlock:
                 "that none of the first records has, and its value would be lost: "
                 "write JSON Lines (.jsonl), which carries it, or name the columns to keep"
             )
-        cells = []
-        for column in tokens.columns:
-            known = pc.if_else(
-                pc.equal(column, binary_scalar(_NULL)), pa.nulls(1, pa.binary())[0], column
-            )
-            cells.append(read_contents(known))
+        cells = [read_contents(_without_nulls(column)) for column in tokens.columns]
         names = [key.encode(errors="backslashreplace").decode() for key in keys]
         return pa.RecordBatch.from_arrays(cells, names=names)
 
@@ -176,6 +181,11 @@ class JsonBlock:
         return keys, [pc.fill_null(texts, null) for texts in read_tokens(self, keys).columns]
 
 
+def _without_nulls(tokens: pa.Array) -> pa.Array:
+    """Read JSON's null as a value that is not there."""
+    return pc.if_else(pc.equal(tokens, binary_scalar(_NULL)), pa.nulls(1, pa.binary())[0], tokens)
+
+
 def _read_numbers(
     tokens: pa.Array, contents: pa.Array, decimal: Decimal
 ) -> npt.NDArray[np.float64]:
@@ -190,21 +200,22 @@ def _read_numbers(
     return np.where(np.isnan(texts), numbers, texts)
 
 
-def _bad_cell(
-    tokens: Tokens,
-    contents: Sequence[pa.Array],
-    index: int,
-    at: int,
-    keys: Sequence[str],
-    decimal: Decimal,
-) -> Fault:
-    """Say why a record's first bad feature is no number."""
-    token, content = tokens.columns[at][index].as_py(), contents[at][index].as_py()
-    value = (content or b"").decode(errors="backslashreplace")
-    if keys[at] in tokens.repeated.get(index, ()):
-        return Fault(TWICE, keys[at], value)
-    if token is None or token == _NULL:
-        return Fault(MISSING, keys[at], value)
-    in_text = token.startswith(_QUOTE)
+class _Cell(Value, frozen=True):
+    """A feature's cell: the record and the feature by position, JSON text and content."""
+
+    index: int
+    at: int
+    key: str
+    token: bytes | None
+    content: bytes | None
+
+
+def _bad_cell(cell: _Cell, tokens: Tokens, encoder: Encoder, decimal: Decimal) -> Fault:
+    """Say why a record's first bad feature has no place in a model."""
+    value = (cell.token if cell.content is None else cell.content) or b""
+    told = value.decode(errors="backslashreplace")
+    if cell.key in tokens.repeated.get(cell.index, ()):
+        return Fault(TWICE, cell.key, told)
+    in_text = cell.token is not None and cell.token.startswith(_QUOTE)
     dialect = replace(COMMA, decimal=decimal) if in_text else COMMA
-    return Fault(why_bad(content, dialect), keys[at], value)
+    return Fault(encoder.why_bad(cell.at, cell.content, dialect), cell.key, told)

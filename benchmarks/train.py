@@ -1,0 +1,201 @@
+"""Training speed: ours and autograd on tensors beside the tutorial's DataLoader loop, in one run.
+
+    python benchmarks/train.py [--runs 5] [--device cpu] [--write]
+
+All contenders fit the same network to the same rows, in turn, and test it after every epoch; ours
+and the tutorial's loop write TensorBoard's files with the same tags and steps. Ours and autograd
+must end with the same bits (on CUDA: ours twice). Of a million rows the tutorial's loop sees the
+first batches alone; the figure is rows a second. Memory is that of a fit beside its rows, on Linux.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import measure
+import torch
+from peers.tutorial_loop import run_loop
+
+from trainer.config import Configuration, configure
+from trainer.data import Dataset, synthetic_products
+from trainer.fit import fit
+from trainer.journals import open_journals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trainer.config import DeviceName
+    from trainer.engines.opening import EngineName
+
+OURS, UNTRACKED = "ours", "ours, no TensorBoard"
+EAGER, TUTORIAL = "autograd on tensors", "the tutorial's loop"
+TEST_ROWS = 200
+MEMORY = "peak memory of a fit of 1 M rows ÷ its rows"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One size of the problem.
+
+    Attributes:
+        rows: to learn from.
+        batch_size: rows a step.
+        epochs: of ours.
+        tutorial_batches: of an epoch of the tutorial's loop, at most.
+        asked: rows a second over those of the tutorial's loop, at least.
+    """
+
+    rows: int
+    batch_size: int
+    epochs: int
+    tutorial_batches: int
+    asked: float
+
+    @property
+    def name(self) -> str:
+        """For tables."""
+        return f"{self.rows:,} rows, batch {self.batch_size}"
+
+
+CASES = (
+    Case(800, 32, 40, 25, 8),
+    Case(1_000_000, 32, 1, 1500, 10),
+    Case(1_000_000, 4096, 1, 20, 45),
+)
+
+
+def main() -> None:
+    """Race the contenders, compare their weights, report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--write", action="store_true", help="keep the result")
+    args = parser.parse_args()
+    torch.set_num_threads(1)  # two are no faster at these sizes, for none of the contenders
+    lines: list[str] = []
+    asked: list[tuple[str, float, str]] = []
+    if args.device == "cpu" and sys.platform == "linux":  # first: nothing else has left its traces
+        asked.append((MEMORY, measure_memory(), "≤ 1.5"))
+    for case in CASES:
+        rates = race(case, args.runs, args.device)
+        lines += [describe(case, name, rates) for name in rates]
+        gain, cost = over(rates, OURS, TUTORIAL), over(rates, UNTRACKED, OURS)
+        asked.append((f"{case.name}: ours ÷ the tutorial's loop", gain, f"≥ {case.asked:g}"))
+        asked.append((f"{case.name}: time with TensorBoard ÷ without", cost, "≤ 1.05"))
+    head = "| case | contender | rows/s | µs a step | ÷ tutorial |\n|---|---|---|---|---|\n"
+    measure.report(
+        "train" if args.device == "cpu" else f"train_{args.device}",
+        f"Training speed, {device_name(args.device)}, one thread",
+        head + "\n".join(lines) + "\n\n" + measure.targets(asked),
+        ("onnxferry", "torch", "tensorboard"),
+        write=args.write,
+    )
+
+
+def race(case: Case, runs: int, device: DeviceName) -> dict[str, list[float]]:
+    """Measure rows a second of each contender, in turn; the first turn is not counted."""
+    dataset = synthetic_products(1, train_rows=case.rows, test_rows=TEST_ROWS)
+    configuration = configure("tutorial", batch_size=case.batch_size, epochs=case.epochs)
+    shorter = replace(configuration, epochs=1)
+    check_bits(dataset, shorter, device)
+    tutorial_rows = dataset.rows
+    rates: dict[str, list[float]] = {OURS: [], UNTRACKED: [], EAGER: [], TUTORIAL: []}
+    with tempfile.TemporaryDirectory() as folder:
+        contenders: dict[str, Callable[[Path], int]] = {
+            OURS: lambda logdir: fit_tracked(dataset, configuration, device, logdir),
+            UNTRACKED: lambda _: fit_with("fast", dataset, configuration, device),
+            EAGER: lambda _: fit_with("eager", dataset, shorter, device),
+            TUTORIAL: lambda logdir: run_loop(
+                tutorial_rows, case.batch_size, case.epochs, case.tutorial_batches, logdir
+            ),
+        }
+        for turn in range(runs + 1):
+            for name, contender in contenders.items():
+                started = time.perf_counter()
+                rows = contender(Path(folder) / f"{name} {turn}")
+                if turn:
+                    rates[name].append(rows / (time.perf_counter() - started))
+    return rates
+
+
+def fit_with(
+    engine: EngineName, dataset: Dataset, configuration: Configuration, device: DeviceName
+) -> int:
+    """Fit without writing anything; returns the rows learned from."""
+    fit(dataset, configuration, device=device, engine=engine)
+    return configuration.epochs * len(dataset.rows.train_labels)
+
+
+def fit_tracked(
+    dataset: Dataset, configuration: Configuration, device: DeviceName, logdir: Path
+) -> int:
+    """Fit with all that a run writes on the way; returns the rows learned from."""
+    with open_journals(logdir, logdir, {}) as journals:
+        fit(dataset, configuration, device=device, watch=journals.watch)
+    return configuration.epochs * len(dataset.rows.train_labels)
+
+
+def check_bits(dataset: Dataset, configuration: Configuration, device: DeviceName) -> None:
+    """Stop when ours does not end with the bits of autograd, or on CUDA with its own.
+
+    Raises:
+        SystemExit: when a weight differs.
+    """
+    other: EngineName = "eager" if device == "cpu" else "fast"
+    ours, theirs = (
+        fit(dataset, configuration, device=device, engine=name).model for name in ("fast", other)
+    )
+    for mine, yours in zip(ours.parameters(), theirs.parameters(), strict=True):
+        if mine.detach().numpy().tobytes() != yours.detach().numpy().tobytes():
+            sys.exit("two fits that must be bit-equal are not")
+
+
+def measure_memory() -> float:
+    """Divide the peak of a fit, its rows included, by the rows; after a fit that warms up."""
+    dataset = synthetic_products(1, train_rows=1_000_000, test_rows=TEST_ROWS)
+    tensors = sum(part.numel() * part.element_size() for part in dataset.rows.by_name().values())
+    status = Path("/proc/self/status")
+    configuration = configure(epochs=1, batch_size=4096)
+    fit(synthetic_products(1, train_rows=40_000), configuration)
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed is given back, and not counted twice
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew: proc(5)
+    before = field(status, "VmRSS")
+    fit(dataset, configuration)
+    return (tensors + field(status, "VmHWM") - before) / tensors
+
+
+def field(status: Path, name: str) -> float:
+    """Read a size of this process, in bytes."""
+    (line,) = (line for line in status.read_text().splitlines() if line.startswith(f"{name}:"))
+    return float(line.split()[1]) * 1024
+
+
+def over(rates: dict[str, list[float]], one: str, other: str) -> float:
+    """Divide the rates of two contenders: the median over the turns."""
+    return statistics.median(a / b for a, b in zip(rates[one], rates[other], strict=True))
+
+
+def describe(case: Case, name: str, rates: dict[str, list[float]]) -> str:
+    """One line of the table."""
+    rate = statistics.median(rates[name])
+    return (
+        f"| {case.name} | {name} | {rate:,.0f} | {case.batch_size / rate * 1e6:.1f} | "
+        f"{over(rates, name, TUTORIAL):.1f} |"
+    )
+
+
+def device_name(device: DeviceName) -> str:
+    """What it ran on."""
+    return "CPU" if device == "cpu" else torch.cuda.get_device_name()
+
+
+if __name__ == "__main__":
+    main()

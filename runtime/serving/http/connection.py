@@ -1,0 +1,278 @@
+"""One connection: what is read becomes requests, answers go out in the order of the requests.
+
+In: a transport of asyncio or uvloop. Out: bytes to it. Whatever a client does, it costs at most
+what ``Limits`` allows, and its connection ends with an answer where one can still be read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from math import inf
+from typing import TYPE_CHECKING, Final, cast
+
+from runtime.serving.http.message import CONTINUE, Request, Response, encode_head, refusal
+from runtime.serving.http.reading import Phase, RequestReader
+
+if TYPE_CHECKING:
+    from runtime.serving.http.hub import Hub
+
+_LINGER_S: Final = 0.5  # what a client still sends is read: a reset would take its answer away
+_SMALL_BYTES: Final = 16 * 1024  # joined to its head: one write instead of two
+_RETRY: Final = ((b"retry-after", b"1"),)
+_INTERIM: Final = 100
+
+
+class Exchange:
+    """A request that was handed on, and its answer when it is there."""
+
+    __slots__ = ("_connection", "held", "is_head", "keep_alive", "response")
+
+    def __init__(self, connection: Connection, *, keep_alive: bool, is_head: bool) -> None:
+        """Begin without an answer.
+
+        Args:
+            connection: that it came from.
+            keep_alive: another request may follow.
+            is_head: the answer's body is not sent.
+        """
+        self._connection = connection
+        self.keep_alive, self.is_head = keep_alive, is_head
+        self.response: Response | None = None
+        self.held = 0
+
+    def reply(self, response: Response) -> None:
+        """Answer, once."""
+        if self.response is None:
+            self.response = response
+            self._connection.answered(self)
+
+
+class Connection(asyncio.BufferedProtocol):
+    """A client, from its connecting to its end.
+
+    Attributes:
+        deadline: seconds of ``time.monotonic`` at which its time is over.
+        heard: when it last sent something.
+    """
+
+    __slots__ = (
+        "_client_ended",
+        "_ending",
+        "_hub",
+        "_pending",
+        "_phase",
+        "_reader",
+        "_reserved",
+        "_stalled",
+        "_traffic",
+        "_transport",
+        "deadline",
+        "heard",
+    )
+
+    def __init__(self, hub: Hub) -> None:
+        """Wait for the transport.
+
+        Args:
+            hub: what all connections share.
+        """
+        self._hub, self._traffic = hub, hub.traffic
+        self._reader = RequestReader(hub.limits, self)
+        self._pending: deque[Exchange] = deque()
+        self._phase = Phase.IDLE
+        self._reserved = 0
+        self._client_ended = False
+        self._ending = False
+        self._stalled = False
+        self._transport: asyncio.Transport | None = None
+        self.heard = time.monotonic()
+        self.deadline = self.heard + hub.limits.header_s
+
+    def is_busy(self, since: float) -> bool:
+        """Tell whether a request is on its way, or something was heard after ``since``."""
+        return self.heard >= since or self._reader.phase == Phase.BODY
+
+    # ---- What the transport calls ------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin; one connection too many is told so."""
+        self._transport = cast("asyncio.Transport", transport)
+        if self._hub.add(self):
+            self.refuse(503, "too many connections are open; try again in a second")
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the protocol's signature
+        """Say where the next bytes go."""
+        return self._hub.shared if self._ending else self._reader.room(self._hub.shared)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Read what has come."""
+        if self._ending:
+            return
+        self.heard = time.monotonic()
+        self._reader.received(nbytes, self._hub.shared)
+        self._set_deadline()
+
+    def eof_received(self) -> bool:
+        """Note that the client sends no more; what it asked for is still answered."""
+        self._client_ended = True
+        if self._ending:
+            return False
+        self._reader.ended()
+        if self._pending:
+            self._pending[-1].keep_alive = False
+        return bool(self._pending)
+
+    def pause_writing(self) -> None:
+        """Stop reading from a client that doesn't read."""
+        self._stalled = True
+        self.deadline = time.monotonic() + self._hub.limits.write_s
+        self._pace()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._stalled = False
+        self._set_deadline()
+        self._pace()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - likewise
+        """Forget the connection; what it still waits for is computed and dropped."""
+        self._transport = None
+        self._ending = True
+        self._hub.remove(self)
+        self._release()
+
+    # ---- What the reader calls ---------------------------------------------------------------
+
+    def take(self, request: Request, *, keep_alive: bool) -> None:
+        """Have a request answered."""
+        hub, traffic = self._hub, self._traffic
+        exchange = Exchange(self, keep_alive=keep_alive, is_head=request.method == "HEAD")
+        exchange.held, self._reserved = self._reserved, 0
+        self._pending.append(exchange)
+        self._phase = Phase.IDLE
+        if hub.is_full(request.target):
+            traffic.in_flight += 1
+            traffic.count_refusal(503)
+            message = f"{hub.limits.in_flight} requests are in flight; try again in a second"
+            exchange.reply(refusal(503, message, _RETRY))
+            return
+        traffic.in_flight += 1
+        try:
+            hub.handle(request, exchange.reply)
+        except Exception as exc:  # noqa: BLE001 - a bug must not take the other requests with it
+            hub.report(exc)
+            exchange.reply(refusal(500, "a bug of the server; its log says more"))
+        if len(self._pending) >= hub.limits.pipelined:
+            self._pace()
+
+    def refuse(self, status: int, message: str) -> None:
+        """Answer the last request of this connection: nothing more can be read."""
+        self._traffic.count_refusal(status)
+        exchange = Exchange(self, keep_alive=False, is_head=False)
+        exchange.held, self._reserved = self._reserved, 0
+        self._traffic.in_flight += 1
+        self._pending.append(exchange)
+        exchange.reply(refusal(status, message, _RETRY if status == 503 else ()))  # noqa: PLR2004
+
+    def go_on(self) -> None:
+        """Tell the client to send its body, after the answers that it still waits for."""
+        if self._pending:
+            exchange = Exchange(self, keep_alive=True, is_head=False)
+            exchange.response = Response(_INTERIM)
+            self._pending.append(exchange)
+        elif self._transport:
+            self._transport.write(CONTINUE)
+
+    def reserve(self, size: int) -> bool:
+        """Ask for room for so many bytes of a body."""
+        if not self._hub.reserve(size):
+            return False
+        self._reserved += size
+        return True
+
+    # ---- Answers -----------------------------------------------------------------------------
+
+    def answered(self, exchange: Exchange) -> None:
+        """Send an answer when all before it are sent."""
+        self._traffic.in_flight -= 1
+        self._traffic.buffered -= exchange.held
+        pending = self._pending
+        while pending and pending[0].response is not None:
+            self._send(pending.popleft())
+        if not pending and not self._ending:
+            self._set_deadline()
+        if self._transport and not self._transport.is_reading():
+            self._pace()
+
+    def _send(self, exchange: Exchange) -> None:
+        response, transport = exchange.response, self._transport
+        if response is None or transport is None or self._ending:
+            return
+        if response.status == _INTERIM:
+            transport.write(CONTINUE)
+            return
+        close = not exchange.keep_alive or (self._traffic.draining and not self._pending)
+        self._traffic.count_answer(response.status)
+        head = encode_head(response, self._hub.date, close=close)
+        body = () if exchange.is_head else response.body
+        if len(body) == 1 and len(body[0]) < _SMALL_BYTES:
+            transport.write(head + body[0])
+        else:
+            transport.writelines([head, *body])
+        if close:
+            self.end()
+
+    def end(self) -> None:
+        """Close, after what was written has gone out, and without cutting off the client."""
+        transport = self._transport
+        if transport is None or self._ending:
+            return
+        self._ending = True
+        self._release()
+        self.deadline = time.monotonic() + _LINGER_S
+        if transport.can_write_eof() and not self._client_ended:
+            transport.write_eof()
+            transport.resume_reading()
+        else:
+            transport.close()
+
+    # ---- Time --------------------------------------------------------------------------------
+
+    def time_is_over(self) -> None:
+        """Close a connection that took too long, with a word where a request has begun."""
+        if self._ending or self._stalled:
+            if self._transport:
+                self._transport.abort()
+        elif self._phase == Phase.IDLE:
+            self.end()
+        else:
+            what = "header" if self._phase == Phase.HEAD else "body"
+            self.refuse(408, f"the {what} took too long to come; send it faster")
+
+    def _set_deadline(self) -> None:
+        """Set the time for what is being waited for; it starts anew with each phase."""
+        if self._stalled or self._ending:
+            return
+        phase, limits = self._reader.phase, self._hub.limits
+        if phase == Phase.IDLE:
+            self.deadline = inf if self._pending else time.monotonic() + limits.idle_s
+        elif phase != self._phase:
+            allowed = limits.header_s if phase == Phase.HEAD else limits.body_s
+            self.deadline = time.monotonic() + allowed
+        self._phase = phase
+
+    def _pace(self) -> None:
+        """Read while the client reads its answers and doesn't ask too much at once."""
+        transport = self._transport
+        if transport is None or self._ending:
+            return
+        if self._stalled or len(self._pending) >= self._hub.limits.pipelined:
+            transport.pause_reading()
+        else:
+            transport.resume_reading()
+
+    def _release(self) -> None:
+        self._traffic.buffered -= self._reserved
+        self._reserved = 0

@@ -1,0 +1,115 @@
+"""What all connections of a server share: limits, counts, the clock, and the end.
+
+A sweep, twice a second, closes those that take too long; so no request sets a timer of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from runtime.serving.http.connection import Connection
+    from runtime.serving.http.message import Handle
+    from runtime.serving.limits import Limits
+    from runtime.serving.observing.traffic import Traffic
+
+SWEEP_S: Final = 0.5
+_DAYS: Final = "MonTueWedThuFriSatSun"
+_MONTHS: Final = "JanFebMarAprMayJunJulAugSepOctNovDec"
+_READ_BYTES: Final = 64 * 1024  # at once; so many small requests of one client are read together
+# What is asked when a server is in trouble is answered also then.
+_ALWAYS: Final = ("/v2/health/", "/metrics")
+
+
+class Hub:
+    """The connections of one server, for one event loop.
+
+    Attributes:
+        handle: answers requests.
+        shared: memory that heads and small bodies are received in.
+        date: the line of the field ``date``, brought up to date by the sweep.
+        traffic: what goes through.
+    """
+
+    def __init__(
+        self,
+        handle: Handle,
+        limits: Limits,
+        traffic: Traffic,
+        report: Callable[[Exception], None],
+    ) -> None:
+        """Begin without connections.
+
+        Args:
+            handle: answers requests.
+            limits: of connections, time and size.
+            traffic: counts.
+            report: told of an error in ``handle``, which is a bug.
+        """
+        self.handle, self.limits, self.traffic, self.report = handle, limits, traffic, report
+        self.shared = memoryview(bytearray(_READ_BYTES))
+        self.open: set[Connection] = set()
+        self.date = _date_line()
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to sweep."""
+        self.sweep()
+        loop.call_later(SWEEP_S, self.start, loop)
+
+    def sweep(self) -> None:
+        """Close connections whose time is over."""
+        self.date = _date_line()
+        now = time.monotonic()
+        for connection in [one for one in self.open if one.deadline < now]:
+            connection.time_is_over()
+
+    def is_full(self, target: str) -> bool:
+        """Tell whether one more request is too many now."""
+        return self.traffic.in_flight >= self.limits.in_flight and not target.startswith(_ALWAYS)
+
+    def reserve(self, size: int) -> bool:
+        """Ask for room for so many bytes of a body."""
+        if self.traffic.buffered + size > self.limits.buffered_bytes:
+            return False
+        self.traffic.buffered += size
+        return True
+
+    def add(self, connection: Connection) -> bool:
+        """Take a connection; tell whether it is one too many."""
+        self.open.add(connection)
+        self.traffic.connections = len(self.open)
+        return len(self.open) > self.limits.connections
+
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self.open.discard(connection)
+        self.traffic.connections = len(self.open)
+
+    def is_quiet(self, since: float) -> bool:
+        """Tell whether nothing is being answered and no client has been heard of lately.
+
+        Args:
+            since: seconds of ``time.monotonic``.
+
+        Returns:
+            Whether the server can end.
+        """
+        return not self.traffic.in_flight and not any(one.is_busy(since) for one in self.open)
+
+    def close_all(self) -> None:
+        """Close every connection, after what was written has gone out."""
+        for connection in list(self.open):
+            connection.end()
+
+
+def _date_line() -> bytes:
+    """Write the time as RFC 9110, 5.6.7, wants it, whatever language the machine speaks."""
+    at = time.gmtime()
+    day = _DAYS[3 * at.tm_wday :][:3]
+    month = _MONTHS[3 * at.tm_mon - 3 :][:3]
+    clock = f"{at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02}"
+    return f"date: {day}, {at.tm_mday:02} {month} {at.tm_year} {clock} GMT\r\n".encode()

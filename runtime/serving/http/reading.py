@@ -1,0 +1,289 @@
+"""Read requests from the bytes of one connection (RFC 9112).
+
+httptools parses the head and small bodies. A large body of known length is received straight
+into the memory it stays in: the socket writes there, nothing copies it again. In: bytes, as they
+come. Out: whole requests to ``take``, and at most one refusal to ``refuse``, after which nothing
+is read any more.
+"""
+
+from __future__ import annotations
+
+import time
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final, Protocol
+
+import httptools
+
+from runtime.serving.http.head import Fault, find_fault, is_too_large, too_large
+from runtime.serving.http.message import Request
+
+if TYPE_CHECKING:
+    from runtime.serving.limits import Limits
+
+_FULL: Final = "too many bodies are being received; try again in a second"
+_DIRECT_BYTES: Final = 16 * 1024  # what is still missing of a body, to receive it in its place
+_FIRST_BYTES: Final = 256 * 1024  # room made at once for a body that was announced
+
+
+class Phase(IntEnum):
+    """How far the current request has come."""
+
+    IDLE = 0
+    HEAD = 1
+    BODY = 2
+
+
+class Taker(Protocol):
+    """Who takes what was read: the connection."""
+
+    def take(self, request: Request, *, keep_alive: bool) -> None:
+        """Take a whole request."""
+
+    def refuse(self, status: int, message: str) -> None:
+        """Take the reason why nothing more can be read."""
+
+    def go_on(self) -> None:
+        """Tell the client to send the body that it holds back."""
+
+    def reserve(self, size: int) -> bool:
+        """Ask for room for so many bytes of a body; given back when the request is answered."""
+
+
+class RequestReader:
+    """Reads one connection's requests, one after the other."""
+
+    __slots__ = (
+        "_body",
+        "_direct",
+        "_expected",
+        "_fed",
+        "_fields",
+        "_filled",
+        "_headers",
+        "_keep_alive",
+        "_limits",
+        "_method",
+        "_parser",
+        "_refused",
+        "_taker",
+        "_target",
+        "phase",
+    )
+
+    def __init__(self, limits: Limits, taker: Taker) -> None:
+        """Wait for a first request.
+
+        Args:
+            limits: how much a request may be.
+            taker: takes requests and refusals.
+        """
+        self._limits, self._taker = limits, taker
+        self._parser = httptools.HttpRequestParser(self)
+        self.phase = Phase.IDLE
+        self._refused = False
+        self._direct: bytearray | None = None
+        self._filled = 0
+        self._fed = 0
+        self._start()
+
+    def _start(self) -> None:
+        self._target = b""
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._headers: dict[bytes, bytes] = {}
+        self._body: bytes | bytearray = b""
+        self._expected: int | None = None
+        self._keep_alive = False
+        self._method = ""
+
+    def room(self, shared: memoryview) -> memoryview:
+        """Give the memory that the next bytes go to.
+
+        Args:
+            shared: for heads and small bodies; read at once, so all connections may share it.
+
+        Returns:
+            That, or what is missing of a large body.
+        """
+        if self._direct is not None and self._filled == len(self._direct):
+            self._grow(self._filled)
+        return shared if self._direct is None else memoryview(self._direct)[self._filled :]
+
+    def received(self, size: int, shared: memoryview) -> None:
+        """Read bytes that have come.
+
+        Args:
+            size: how many were written to ``room``.
+            shared: as in ``room``.
+        """
+        if self._refused:
+            return
+        if self._direct is None:
+            self._feed(shared[:size])
+            return
+        self._filled += size
+        if self._has_room(size) and self._filled == self._expected:
+            body, self._direct = self._direct, None
+            self._parser = httptools.HttpRequestParser(self)  # the old one waits for the body
+            self._finish(body)
+
+    def ended(self) -> None:
+        """Note that the client sends no more; half a request is refused."""
+        if self.phase == Phase.IDLE or self._refused:
+            return
+        if self.phase == Phase.HEAD:
+            self._refuse(400, "the request ended within its header; send it again")
+            return
+        have = len(self._body) if self._direct is None else self._filled
+        told = "" if self._expected is None else f" of {self._expected}"
+        self._refuse(400, f"the body ended after {have}{told} bytes; send it whole")
+
+    def _feed(self, data: memoryview) -> None:
+        self._fed += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as exc:  # nothing else is spoken here: RFC 9110, 7.8
+            self._parser = httptools.HttpRequestParser(self)
+            self._take_up(data[exc.args[0] :])
+        except httptools.HttpParserError as exc:
+            self._refuse(400, f"this is no HTTP/1.1 request: {exc}")
+        if self._refused:
+            return
+        if self.phase == Phase.HEAD and self._fed > self._limits.header_bytes:
+            self._refuse_for(too_large(self._limits))
+        elif self.phase == Phase.BODY and self._direct is None and self._expected is not None:
+            self._receive_in_place(self._expected)
+
+    def _take_up(self, data: memoryview) -> None:
+        """Read on where the parser stops: behind a header that offers another protocol."""
+        if self.phase == Phase.BODY and not self._refused:
+            self._expected = self._expected or 0
+            size = min(self._expected, len(data))
+            self._begin_direct(data[:size])
+            self._filled = 0
+            self.received(size, data)
+            data = data[size:]
+        if len(data):
+            self._feed(data)
+
+    def _receive_in_place(self, expected: int) -> None:
+        """Have the rest of a large body written to where it stays."""
+        if expected - len(self._body) >= _DIRECT_BYTES:
+            self._begin_direct(self._body)
+
+    def _begin_direct(self, have: memoryview | bytes | bytearray) -> None:
+        """Go on with a body where its first bytes have been read."""
+        self._direct, self._filled, self._body = bytearray(have), len(have), b""
+        self._grow(_FIRST_BYTES)
+
+    def _grow(self, size: int) -> None:
+        """Make room for bytes to come: no more than have come, whatever was announced."""
+        if self._direct is None or self._expected is None:
+            return
+        try:
+            self._direct += bytes(min(size, self._expected - len(self._direct)))
+        except MemoryError:
+            self._refuse(503, _FULL)
+
+    def _refuse(self, status: int, message: str) -> None:
+        if not self._refused:
+            self._refused = True
+            self._direct = None
+            self._body = b""
+            self._taker.refuse(status, message)
+
+    def _refuse_for(self, fault: Fault) -> None:
+        self._refuse(fault.status, fault.message)
+
+    # ---- What the parser calls ---------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        self.phase = Phase.HEAD
+        self._start()
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the target."""
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a field; those after a chunked body are dropped."""
+        if self.phase == Phase.HEAD:
+            self._fields.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Decide by the header whether the body is read."""
+        if self._refused:
+            return
+        fed, self.phase, self._fed = self._fed, Phase.BODY, 0
+        self._method = self._parser.get_method().decode("ascii")
+        self._keep_alive = self._parser.should_keep_alive()
+        fields, limits = self._fields, self._limits
+        headers = self._headers = {name.lower(): value for name, value in fields}
+        if is_too_large(self._target, fields, fed, limits):
+            self._refuse_for(too_large(limits))
+        elif fault := find_fault(self._method, self._parser.get_http_version(), fields, headers):
+            self._refuse_for(fault)
+        elif self._awaits_a_word(headers):
+            self._taker.go_on()
+
+    def _awaits_a_word(self, headers: dict[bytes, bytes]) -> bool:
+        """Learn how large the body is; tell whether the client waits for leave to send it."""
+        length = headers.get(b"content-length")
+        if length is not None and b"transfer-encoding" not in headers:
+            self._expected = int(length)
+            if not self._is_allowed(self._expected):
+                return False
+        return b"expect" in headers
+
+    def _is_allowed(self, size: int) -> bool:
+        if size > self._limits.body_bytes:
+            self._refuse(
+                413,
+                f"the body is larger than {self._limits.body_bytes} bytes; send it in parts, or "
+                "raise --max-body",
+            )
+        return not self._refused
+
+    def _has_room(self, size: int) -> bool:
+        """Count bytes that have come; what was only announced takes nobody's room."""
+        if not self._taker.reserve(size):
+            self._refuse(503, _FULL)
+        return not self._refused
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        if self._refused:
+            return
+        # Chunked: nobody knows how much will come.
+        if self._expected is None and not self._is_allowed(len(self._body) + len(body)):
+            return
+        if not self._has_room(len(body)):
+            return
+        if not self._body:
+            self._body = body
+            return
+        if isinstance(self._body, bytes):  # grows in place: a million chunks cost no more than one
+            self._body = bytearray(self._body)
+        self._body += body
+
+    def on_message_complete(self) -> None:
+        """Hand a request on."""
+        if self._refused:
+            return
+        if not self._parser.should_upgrade():
+            self._finish(self._body)
+        elif self._expected is None and b"transfer-encoding" in self._headers:
+            self._refuse(501, "a chunked body and the header field Upgrade do not go together")
+        # else the parser has left the body to us: see _take_up
+
+    def _finish(self, body: bytes | bytearray) -> None:
+        self.phase, self._fed = Phase.IDLE, 0
+        request = Request(
+            self._method,
+            self._target.decode("latin-1"),
+            self._headers,
+            body,
+            time.perf_counter_ns(),
+        )
+        self._body = b""
+        self._taker.take(request, keep_alive=self._keep_alive)

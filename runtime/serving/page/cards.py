@@ -1,0 +1,94 @@
+"""``GET /cards``: what is known of each served model, for the page and for whoever asks.
+
+In: a served model. Out: a ``Card``. No errors.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runtime.value import Value
+
+if TYPE_CHECKING:
+    from runtime.manifest import Manifest
+    from runtime.serving.models.served import ServedModel
+
+
+class Column(Value, frozen=True):
+    """A column the model reads, and the range seen in training; see ``schema.Feature``."""
+
+    name: str
+    minimum: float
+    maximum: float
+    missing: str
+
+
+class Card(Value, frozen=True):
+    """A model, described.
+
+    Attributes:
+        name: under which it is served.
+        version: digest of the model.
+        target: what it answers.
+        classes: in the order of its outputs.
+        features: in the order of its input.
+        provider: what it runs on.
+        reason: why on that.
+        facts: further things that are known, in words.
+    """
+
+    name: str
+    version: str
+    target: str
+    classes: tuple[str, ...]
+    features: tuple[Column, ...]
+    provider: str
+    reason: str
+    facts: dict[str, str]
+
+
+def card_of(model: ServedModel) -> Card:
+    """Describe a model.
+
+    Args:
+        model: that is served.
+
+    Returns:
+        Its card.
+    """
+    predictor = model.predictor
+    schema = predictor.schema
+    return Card(
+        name=model.name,
+        version=model.version,
+        target=schema.target,
+        classes=schema.classes,
+        features=tuple(
+            Column(one.name, one.minimum, one.maximum, one.missing) for one in schema.features
+        ),
+        provider=predictor.provider,
+        reason=predictor.session.reason,
+        facts=_facts(predictor.manifest),
+    )
+
+
+def _facts(manifest: Manifest) -> dict[str, str]:
+    provenance, requires = manifest.provenance, manifest.requires
+    facts = {"exported as": manifest.model.name}
+    if manifest.training:
+        measured = (f"{name} {value:.4g}" for name, value in manifest.training.items())
+        facts["measured by the trainer"] = ", ".join(measured)
+    if provenance.data_digest:
+        facts["training data"] = f"SHA-256 {provenance.data_digest}, seed {provenance.seed}"
+    else:
+        facts["training data"] = "the model was trained elsewhere; nothing is known of its data"
+    if provenance.versions:
+        facts["made with"] = ", ".join(f"{name} {at}" for name, at in provenance.versions.items())
+    facts["needs"] = (
+        f"onnxruntime {requires.onnxruntime} or newer (opset {requires.opset}, IR {requires.ir})"
+    )
+    facts["limits"] = (
+        "outside the ranges above the model extrapolates; near a boundary between classes correct "
+        "engines may disagree; fairness between groups was not looked at"
+    )
+    return facts

@@ -1,0 +1,80 @@
+// The form: one field a column; each change is asked of the server, the last one counts.
+
+class Form {
+  constructor(model) {
+    this.model = model;
+    this.asked = 0;
+    this.plane = model.features.length === 2 ? new Plane(model, (values) => this.set(values)) : null;
+    this.inputs = model.features.map(makeField);
+    byId("fields").replaceChildren(...this.inputs.map((input) => input.parentElement));
+    byId("form").oninput = () => this.ask();
+    byId("form").onsubmit = (event) => event.preventDefault();
+    byId("regions").hidden = true;
+    byId("classes").replaceChildren();
+    this.plane?.show().catch((error) => tell("trouble", error.message));
+    this.ask();
+  }
+
+  set(values) {
+    values.forEach((value, at) => (this.inputs[at].value = short(value)));
+    this.ask();
+  }
+
+  async ask() {
+    const values = this.inputs.map((input) => (input.value.trim() ? Number(input.value) : NaN));
+    const wrong = this.inputs.filter((_, at) => !Number.isFinite(values[at]));
+    this.inputs.forEach((input) => input.setAttribute("aria-invalid", wrong.includes(input)));
+    this.asked += 1;
+    if (wrong.length) {
+      this.tellNothing(`${wrong.map((input) => input.name).join(", ")}: a number is needed`);
+      return;
+    }
+    this.plane?.mark(values);
+    tell("outside", this.outside(values));
+    const turn = this.asked;
+    try {
+      const outputs = await infer(this.model, Float64Array.from(values), ["label", "probabilities"]);
+      if (turn === this.asked) this.show(outputs);
+    } catch (error) {
+      if (turn === this.asked) this.tellNothing(error.message);
+    }
+  }
+
+  outside(values) {
+    const names = this.model.features
+      .filter(({ minimum, maximum }, at) => values[at] < minimum || values[at] > maximum)
+      .map(({ name }) => name);
+    return names.length ? `${names.join(", ")}: outside the range of training; the model extrapolates` : "";
+  }
+
+  show({ label, probabilities }) {
+    tell("trouble", "");
+    byId("label").textContent = `${cut(this.model.target)}: ${this.model.classes[label[0]]}`;
+    byId("sure").textContent = `probability ${probabilities[label[0]].toFixed(4)}`;
+    const most = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]);
+    const shown = most.slice(0, 12).sort((a, b) => a - b);
+    byId("classes").replaceChildren(...shown.flatMap((at) => bar(this.model.classes[at], at, probabilities[at])));
+  }
+
+  tellNothing(message) {
+    byId("label").textContent = "–";
+    byId("sure").textContent = "";
+    byId("classes").replaceChildren();
+    tell("outside", "");
+    tell("trouble", message);
+  }
+}
+
+function makeField({ name, minimum, maximum }) {
+  const label = make("label", {}, cut(name));
+  const input = make("input", { name, inputmode: "decimal", autocomplete: "off" });
+  input.value = short((minimum + maximum) / 2);
+  label.append(input, make("small", {}, `${short(minimum)} to ${short(maximum)} in training`));
+  return input;
+}
+
+function bar(name, at, share) {
+  const track = draw("svg", { class: "track", width: "100%", "aria-hidden": "true" });
+  track.append(draw("rect", { class: `k${at % KINDS}`, width: `${100 * share}%`, height: "100%" }));
+  return [make("span", { role: "listitem" }, cut(name)), track, make("span", { class: "number" }, share.toFixed(4))];
+}

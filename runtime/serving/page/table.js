@@ -1,0 +1,105 @@
+// A table: sent as it is to /predict, shown in part, offered whole.
+
+const SHOWN = 100; // rows
+
+class Table {
+  constructor(model) {
+    this.model = model;
+    byId("needs").textContent = model.features.map(({ name }) => cut(name)).slice(0, 8).join(", ");
+    const drop = byId("drop"), file = byId("file");
+    file.onchange = () => file.files.length && this.score(file.files[0]);
+    drop.ondragover = (event) => {
+      event.preventDefault();
+      drop.classList.add("over");
+    };
+    drop.ondragleave = () => drop.classList.remove("over");
+    drop.ondrop = (event) => {
+      event.preventDefault();
+      drop.classList.remove("over");
+      if (event.dataTransfer.files.length) this.score(event.dataTransfer.files[0]);
+    };
+    this.clear("");
+  }
+
+  clear(told) {
+    tell("told", told);
+    tell("complaint", "");
+    byId("save").hidden = byId("scored").hidden = true;
+    URL.revokeObjectURL(byId("download").href);
+  }
+
+  async score(file) {
+    this.clear(`scoring ${cut(file.name)}`);
+    try {
+      const query = new URLSearchParams({ model: this.model.name, bad_rows: "null" });
+      const headers = { "content-type": "text/csv" };
+      const answer = await ask(`/predict?${query}`, { method: "POST", headers, body: file });
+      this.show(await answer.text(), file.name);
+    } catch (error) {
+      this.clear("");
+      tell("complaint", error.message);
+    }
+    byId("file").value = ""; // the same file, mended, may be chosen again
+  }
+
+  show(text, name) {
+    const [header, ...rows] = readCsv(text);
+    const reason = header.indexOf("reason", header.lastIndexOf("label"));
+    const bad = reason < 0 ? 0 : rows.filter((row) => row[reason]).length;
+    const told = `${count(rows.length)} rows, ${count(rows.length - bad)} scored`;
+    tell("told", told + (rows.length > SHOWN ? `; the first ${SHOWN} are shown` : ""));
+    const download = byId("download");
+    download.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+    download.download = `${name.replace(/\.[^.]*$/, "")}.scored.csv`;
+    byId("save").hidden = byId("scored").hidden = false;
+    byId("scored").replaceChildren(drawTable(header, rows.slice(0, SHOWN)));
+  }
+}
+
+function drawTable(header, rows) {
+  const first = header.lastIndexOf("label"); // from here on the columns are new
+  const kind = (cell, at) => ({
+    class: `${at >= first ? "new" : ""} ${cell && Number.isNaN(Number(cell)) ? "text" : ""}`,
+  });
+  const table = make("table"), head = make("thead"), body = make("tbody"), line = make("tr");
+  const above = (at) => ({ scope: "col", ...kind(rows[0]?.[at] ?? "", at) });
+  line.append(...header.map((name, at) => make("th", above(at), cut(name))));
+  head.append(line);
+  for (const row of rows) {
+    const cells = make("tr");
+    cells.append(...row.map((cell, at) => make("td", kind(cell, at), cut(cell, 80))));
+    body.append(cells);
+  }
+  table.append(head, body);
+  return table;
+}
+
+// Records of delimited text by RFC 4180; the delimiter is the header's most frequent.
+function readCsv(text) {
+  const header = text.slice(0, text.search(/[\r\n]|$/));
+  const often = (sign) => header.split(sign).length;
+  const delimiter = [",", ";", "\t", "|"].reduce((best, sign) => (often(sign) > often(best) ? sign : best));
+  const records = [[]];
+  for (let at = 0; at < text.length; ) {
+    const [cell, end] = readCell(text, at, delimiter);
+    records.at(-1).push(cell);
+    at = end + (text.startsWith("\r\n", end) ? 2 : 1);
+    if (text[end] !== delimiter && at < text.length) records.push([]);
+    if (text[end] === delimiter && at === text.length) records.at(-1).push("");
+  }
+  return records;
+}
+
+function readCell(text, start, delimiter) {
+  let quoted = "", at = start;
+  if (text[at] === '"') {
+    let end = text.indexOf('"', at + 1);
+    while (end >= 0 && text[end + 1] === '"') end = text.indexOf('"', end + 2);
+    if (end < 0) end = text.length;
+    quoted = text.slice(at + 1, end).replaceAll('""', '"');
+    at = end + 1;
+  }
+  let end = at;
+  while (end < text.length && text[end] !== delimiter && text[end] !== "\n" && text[end] !== "\r") end += 1;
+  return [quoted + text.slice(at, end), end];
+}

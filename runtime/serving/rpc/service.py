@@ -1,0 +1,251 @@
+"""What each method of ``GRPCInferenceService`` does.
+
+An inference joins the batches of HTTP; all else is asked of the very handler that answers HTTP,
+so both say the same. In: messages. Out: messages, or a status with the words of HTTP's refusal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+import grpc
+import msgspec
+from google.protobuf.json_format import MessageToDict
+
+from runtime.errors import OnnxferryError, OverloadError
+from runtime.serving.http.message import Request, Response, refusal
+from runtime.serving.inference import submit
+from runtime.serving.protocol.inputs import bind_inputs
+from runtime.serving.protocol.outputs import parse_wishes
+from runtime.serving.refusing import refuse
+from runtime.serving.rpc.messages import message, service
+from runtime.serving.rpc.reading import as_request, parse_request
+from runtime.serving.rpc.writing import as_message, status_of, write_answer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from runtime.serving.app import App
+    from runtime.serving.http.message import Handle
+    from runtime.serving.models.served import ServedModel
+    from runtime.serving.rpc.messages import Message
+    from runtime.session import Outputs
+
+# Header fields that mean the same here.
+_CARRIED: Final = frozenset({"authorization", "x-api-key", "x-request-id", "traceparent"})
+_FIELDS_BESIDE: Final = 64  # of a request: names, parameters, outputs
+_UNKNOWN: Final = 404
+_NOT_READY: Final = 503
+_OK: Final = 200
+
+Context = Any  # grpc publishes no types
+Sent = Any  # a message, or the error that came of reading it
+
+
+class Service:
+    """Answers gRPC's calls with an application's models."""
+
+    def __init__(self, app: App, handle: Handle) -> None:
+        """Take the application.
+
+        Args:
+            app: its models, limits and counts.
+            handle: answers a request of HTTP.
+        """
+        self._app, self._handle = app, handle
+        self._free = asyncio.Event()  # answers may go
+        self._free.set()
+
+    def handler(self) -> object:
+        """Give what a server of gRPC is told to serve."""
+        methods = {}
+        for method in service().methods:
+            wrap, call = grpc.unary_unary_rpc_method_handler, getattr(self, f"_{method.name}")
+            if method.client_streaming:
+                wrap = grpc.stream_stream_rpc_method_handler
+            inference = method.input_type.name == "ModelInferRequest"
+            read = self._read if inference else message(method.input_type.name).FromString
+            methods[method.name] = wrap(call, read, lambda answer: answer.SerializeToString())
+        return grpc.method_handlers_generic_handler(service().full_name, methods)
+
+    def hold(self) -> None:
+        """Keep answers back, so that clients who wait for one send no more."""
+        self._free.clear()
+
+    def release(self) -> None:
+        """Let the answers go."""
+        self._free.set()
+
+    # ---- Inference ---------------------------------------------------------------------------
+
+    def _read(self, data: bytes) -> Sent:
+        """Read a request; an error is handed on, to be answered in our own words."""
+        models = self._app.repository.models()
+        columns = max((one.predictor.schema.n_features for one in models), default=1)
+        try:
+            return parse_request(data, 3 * columns + _FIELDS_BESIDE)
+        except OnnxferryError as exc:
+            return exc
+
+    async def _let_in(self, context: Context) -> None:
+        if refused := self._app.gate.refuse(_as_request("", context, b"")):
+            await context.abort(*status_of(refused))
+
+    async def _ModelInfer(self, sent: Sent, context: Context) -> Message:  # noqa: N802 - the protocol's name
+        await self._let_in(context)
+        answer = await self._infer(sent)
+        if isinstance(answer, Response):
+            await context.abort(*status_of(answer))
+        return answer
+
+    async def _ModelStreamInfer(  # noqa: N802 - likewise
+        self, stream: AsyncIterator[Sent], context: Context
+    ) -> AsyncIterator[Message]:
+        await self._let_in(context)
+        async for sent in stream:
+            answer = await self._infer(sent)
+            kind = message("ModelStreamInferResponse")
+            if isinstance(answer, Response):
+                told = {"error_message": status_of(answer)[1]}
+                if not isinstance(sent, OnnxferryError):  # a stream's client tells them by their id
+                    told["infer_response"] = message("ModelInferResponse")(id=sent.id)
+                yield kind(**told)
+            else:
+                yield kind(infer_response=answer)
+
+    async def _infer(self, sent: Sent) -> Message | Response:
+        """Answer a request, and count it as HTTP's are counted."""
+        traffic, most = self._app.traffic, self._app.limits.in_flight
+        if traffic.in_flight >= most:
+            traffic.count_refusal(_NOT_READY)
+            answer: Message | Response = refuse(
+                OverloadError(f"{most} requests are in flight; try again in a second")
+            )
+        else:
+            traffic.in_flight += 1
+            try:
+                answer = await self._answer_or_refuse(sent)
+            finally:
+                traffic.in_flight -= 1
+        await self._free.wait()
+        traffic.count_answer(answer.status if isinstance(answer, Response) else _OK)
+        return answer
+
+    async def _answer_or_refuse(self, sent: Sent) -> Message | Response:
+        try:
+            return await self._answer(sent)
+        except OnnxferryError as exc:
+            return refuse(exc)
+        except Exception as exc:  # noqa: BLE001 - a bug must be answered, too
+            self._app.log.tell_bug(exc)
+            return refusal(500, "a bug of the server; its log says more")
+
+    async def _answer(self, sent: Sent) -> Message | Response:
+        arrived = time.perf_counter_ns()
+        if isinstance(sent, OnnxferryError):
+            raise sent
+        model = self._app.repository.find(sent.model_name, sent.model_version or None)
+        try:
+            request, binary = as_request(sent)
+            wanted = parse_wishes(request)
+            schema = model.predictor.schema
+            features = bind_inputs(request, binary, schema, self._app.limits.rows)
+        except OnnxferryError:
+            model.statistics.count_failure(time.perf_counter_ns() - arrived)
+            raise
+        outputs = await _run(model, features, arrived)
+        return write_answer(wanted, outputs, model.identity, raw=bool(sent.raw_input_contents))
+
+    # ---- The rest, by HTTP's handler ---------------------------------------------------------
+
+    async def _ServerLive(self, _sent: Message, context: Context) -> Message:  # noqa: N802
+        return await self._tell("ServerLiveResponse", "/v2/health/live", context)
+
+    async def _ServerReady(self, _sent: Message, context: Context) -> Message:  # noqa: N802
+        response = await self._ask("/v2/health/ready", context)
+        return message("ServerReadyResponse")(ready=response.status == _OK)
+
+    async def _ModelReady(self, sent: Message, context: Context) -> Message:  # noqa: N802
+        response = await self._ask(_address(sent.name, sent.version, "ready"), context)
+        if response.status not in {_OK, _UNKNOWN}:
+            await context.abort(*status_of(response))
+        return message("ModelReadyResponse")(ready=response.status == _OK)
+
+    async def _ServerMetadata(self, _sent: Message, context: Context) -> Message:  # noqa: N802
+        return await self._tell("ServerMetadataResponse", "/v2", context)
+
+    async def _ModelMetadata(self, sent: Message, context: Context) -> Message:  # noqa: N802
+        target = _address(sent.name, sent.version)
+        return await self._tell("ModelMetadataResponse", target, context)
+
+    async def _ModelStatistics(self, sent: Message, context: Context) -> Message:  # noqa: N802
+        target = _address(sent.name, sent.version, "stats") if sent.name else "/v2/models/stats"
+        return await self._tell("ModelStatisticsResponse", target, context)
+
+    async def _RepositoryIndex(self, sent: Message, context: Context) -> Message:  # noqa: N802
+        body = msgspec.json.encode({"ready": sent.ready})
+        return await self._tell("RepositoryIndexResponse", "/v2/repository/index", context, body)
+
+    async def _RepositoryModelLoad(self, sent: Message, context: Context) -> Message:  # noqa: N802
+        return await self._change("load", sent, context)
+
+    async def _RepositoryModelUnload(self, sent: Message, context: Context) -> Message:  # noqa: N802
+        return await self._change("unload", sent, context)
+
+    async def _change(self, verb: str, sent: Message, context: Context) -> Message:
+        target = f"/v2/repository/models/{quote(sent.model_name, safe='')}/{verb}"
+        body = msgspec.json.encode({"parameters": MessageToDict(sent).get("parameters", {})})
+        return await self._tell(f"RepositoryModel{verb.title()}Response", target, context, body)
+
+    async def _tell(self, name: str, target: str, context: Context, body: bytes = b"") -> Message:
+        response = await self._ask(target, context, body)
+        if response.status != _OK:
+            await context.abort(*status_of(response))
+        return as_message(name, response)
+
+    async def _ask(self, target: str, context: Context, body: bytes = b"") -> Response:
+        """Ask HTTP's handler."""
+        future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+
+        def reply(response: Response) -> None:
+            if not future.done():
+                future.set_result(response)
+
+        self._handle(_as_request(target, context, body), reply)
+        return await future
+
+
+def _as_request(target: str, context: Context, body: bytes) -> Request:
+    headers = {
+        name.encode(): value.encode()
+        for name, value in context.invocation_metadata() or ()
+        if name in _CARRIED
+    }
+    method = "POST" if body else "GET"
+    return Request(method, target, headers, body, time.perf_counter_ns())
+
+
+def _address(name: str, version: str, *rest: str) -> str:
+    parts = ["", "v2", "models", quote(name, safe="")]
+    if version:
+        parts += ["versions", quote(version, safe="")]
+    return "/".join([*parts, *rest])
+
+
+async def _run(model: ServedModel, features: Any, arrived: int) -> Outputs:  # noqa: ANN401 - Numbers
+    """Have rows answered with the others of the tick."""
+    future: asyncio.Future[Outputs] = asyncio.get_running_loop().create_future()
+
+    def done(answer: Outputs | OnnxferryError) -> None:
+        if future.done():  # the client has gone
+            return
+        if isinstance(answer, OnnxferryError):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
+
+    submit(model, features, arrived, done)
+    return await future

@@ -1,0 +1,175 @@
+"""Requests of the Open Inference Protocol, whatever is in them; without a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.errors import RequestError
+from runtime.predictor import Predictor
+from runtime.serving.app import App, build_app
+from runtime.serving.http.message import Request, Response
+from runtime.serving.http.reading import RequestReader
+from runtime.serving.limits import DEFAULT_LIMITS
+from runtime.serving.models.repository import Repository
+from runtime.serving.observing.log import Log
+from runtime.serving.observing.traffic import Traffic
+from runtime.serving.protocol.messages import parse_request
+
+BUNDLE = Path(__file__).parents[1] / "data" / "bundle"
+INFER = "/v2/models/m/infer"
+
+NUMBERS = st.floats(-1e6, 1e6, width=32)
+ROWS = st.lists(st.tuples(NUMBERS, NUMBERS), max_size=5)
+
+
+@pytest.fixture(scope="module")
+def app() -> App:
+    """The application, without a server."""
+    repository = Repository({"m": BUNDLE}, "cpu", DEFAULT_LIMITS, lambda *_: None)
+    repository.open_all()
+    return build_app(repository, DEFAULT_LIMITS, Traffic(), Log())
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    """The same bundle, asked directly."""
+    return Predictor.open(BUNDLE, provider="cpu")
+
+
+def ask(app: App, *bodies: bytes) -> list[Response]:
+    """Ask within one turn of an event loop; one answer a request."""
+
+    async def run() -> list[Response]:
+        loop = asyncio.get_running_loop()
+        answers: list[asyncio.Future[Response]] = [loop.create_future() for _ in bodies]
+        for body, answer in zip(bodies, answers, strict=True):
+            app.handle(Request("POST", INFER, {}, body, 0), answer.set_result)
+        return await asyncio.gather(*answers)
+
+    return asyncio.run(run())
+
+
+def message(rows: list[tuple[float, float]], *, nested: bool) -> bytes:
+    """Write a request."""
+    data: list[Any] = [list(row) for row in rows]
+    flat = [value for row in rows for value in row]
+    tensor = {"name": "features", "shape": [len(rows), 2], "datatype": "FP32"}
+    return json.dumps({"inputs": [{**tensor, "data": data if nested else flat}]}).encode()
+
+
+@given(st.lists(st.tuples(ROWS, st.booleans()), min_size=1, max_size=6))
+def test_each_request_of_a_tick_gets_its_own_answer(
+    app: App, predictor: Predictor, requests: list[tuple[list[tuple[float, float]], bool]]
+) -> None:
+    """However requests are joined, each gets what its rows get alone, to the last bit."""
+    answers = ask(app, *(message(rows, nested=nested) for rows, nested in requests))
+    for (rows, _), answer in zip(requests, answers, strict=True):
+        features = np.array(rows, np.float32).reshape(-1, 2)
+        assert answer.status == 200
+        outputs = {one["name"]: one for one in json.loads(b"".join(answer.body))["outputs"]}
+        logits = np.array(outputs["logits"]["data"], np.float32)
+        assert logits.tobytes() == predictor.run(features).logits.tobytes()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=12,
+)
+FIELDS = ("name", "shape", "datatype", "data", "parameters")
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), JSON), st.dictionaries(st.text(), JSON))
+def test_any_json_is_answered(app: App, tensor: dict[str, Any], more: dict[str, Any]) -> None:
+    """Whatever the values are, the answer is 200 or 4xx with a message; nothing breaks."""
+    whole = {"name": "features", "shape": [1, 2], "datatype": "FP32", "data": [1, 2], **tensor}
+    (answer,) = ask(app, json.dumps({"inputs": [whole], **more}).encode())
+    assert answer.status in {200, 400, 413}
+    if answer.status != 200:
+        assert json.loads(b"".join(answer.body))["error"]
+
+
+KEYS = st.sampled_from(["inputs", "id", "parameters", "outputs", "other"])
+VALUES = {
+    "inputs": "[]",
+    "id": '"a"',
+    "parameters": '{"b": "c"}',
+    "outputs": "[]",
+    "other": '{"d": ["e"]}',
+}
+
+
+@given(st.lists(st.tuples(KEYS, st.booleans()), max_size=6))
+def test_a_key_counts_once_or_the_request_is_refused(drawn: list[tuple[str, bool]]) -> None:
+    """Two values under one key are always found, known key or not, escaped or not."""
+    drawn = [("inputs", False), *drawn]
+    keys = [key for key, _ in drawn]
+    spelled = [f"\\u{ord(key[0]):04x}{key[1:]}" if escaped else key for key, escaped in drawn]
+    text = "{" + ", ".join(f'"{a}": {VALUES[b]}' for a, b in zip(spelled, keys, strict=True)) + "}"
+    if len(set(keys)) == len(keys):
+        assert parse_request(text.encode(), most_tensors=2).inputs == []
+        return
+    with pytest.raises(RequestError, match="stands twice"):
+        parse_request(text.encode(), most_tensors=2)
+
+
+class Taken:
+    """Notes what a reader gives."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, bytes]] = []
+
+    def take(self, request: Request, *, keep_alive: bool) -> None:
+        """Note a request."""
+        assert keep_alive
+        self.requests.append((request.target, bytes(request.body)))
+
+    def refuse(self, status: int, message: str) -> None:
+        """Nothing here may be refused."""
+        raise AssertionError((status, message))
+
+    def go_on(self) -> None:
+        """Nobody asks."""
+
+    def reserve(self, size: int) -> bool:
+        """There is room for all."""
+        return size >= 0
+
+
+BODIES = st.binary(max_size=60) | st.integers(16_000, 40_000).map(lambda size: b"x" * size)
+
+
+@given(
+    st.lists(st.tuples(BODIES, st.booleans()), max_size=4),
+    st.lists(st.integers(1, 30_000), max_size=30),
+)
+def test_requests_are_the_same_however_they_are_cut(
+    bodies: list[tuple[bytes, bool]], cuts: list[int]
+) -> None:
+    """Bodies of known length, small and large, and chunked ones, in pieces of any size."""
+    sent = b""
+    for number, (body, chunked) in enumerate(bodies):
+        sent += b"POST /%d HTTP/1.1\r\nHost: a\r\n" % number
+        if chunked:
+            chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            sent += b"Transfer-Encoding: chunked\r\n\r\n" + chunk + b"0\r\n\r\n"
+        else:
+            sent += b"Content-Length: %d\r\n\r\n" % len(body) + body
+    taken, shared = Taken(), memoryview(bytearray(65_536))
+    reader = RequestReader(DEFAULT_LIMITS, taken)
+    sizes = iter(cuts)
+    while sent:
+        room = reader.room(shared)
+        size = min(next(sizes, 65_536), len(sent), len(room))
+        room[:size] = sent[:size]
+        reader.received(size, shared)
+        sent = sent[size:]
+    assert taken.requests == [(f"/{number}", body) for number, (body, _) in enumerate(bodies)]

@@ -1,0 +1,265 @@
+"""HTTP/1.1 as RFC 9112 has it, on a real socket."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+from serving_client import request
+
+if TYPE_CHECKING:
+    from serving_client import Client, Served
+
+INFER = "/v2/models/simplenet/infer"
+BODY = json.dumps(
+    {"inputs": [{"name": "features", "shape": [1, 2], "datatype": "FP32", "data": [7.5, 3]}]}
+).encode()
+POST = f"POST {INFER} HTTP/1.1\r\nHost: a\r\n"
+
+
+def _post(fields: str, body: bytes = b"") -> bytes:
+    return f"{POST}{fields}\r\n".encode() + body
+
+
+def _whole(number: int = 0) -> bytes:
+    body = json.dumps({**json.loads(BODY), "id": str(number)}).encode()
+    return _post(f"Content-Length: {len(body)}\r\n", body)
+
+
+def test_a_connection_is_kept(client: Client) -> None:
+    """One connection answers as many requests as are sent."""
+    for number in range(3):
+        client.send(_whole(number))
+        answer = client.read()
+        assert (answer.status, answer.json["id"]) == (200, str(number))
+        assert "connection" not in answer.headers
+
+
+def test_pipelined_requests_are_answered_in_order(client: Client) -> None:
+    """Two hundred requests in one go get two hundred answers, each in its place."""
+    health = b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n"
+    client.send(b"".join(_whole(number) + health for number in range(200)))
+    for number in range(200):
+        assert client.read().json["id"] == str(number)
+        assert client.read().json == {"live": True}
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000], ids=str)
+def test_a_request_may_come_in_pieces(client: Client, size: int) -> None:
+    """Wherever the network cuts a request, it is the same request."""
+    client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    data = _whole(5)
+    for start in range(0, len(data), size):
+        client.send(data[start : start + size])
+    assert client.read().json["id"] == "5"
+
+
+def test_chunked_bodies(client: Client) -> None:
+    """A body of chunks, with an extension and a trailer, is read, and the next request too."""
+    pieces = [BODY[start : start + 10] for start in range(0, len(BODY), 10)]
+    chunks = b"".join(b"%x;note=1\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+    client.send(_post("Transfer-Encoding: chunked\r\n", chunks + b"0\r\nX-Trailer: 1\r\n\r\n"))
+    client.send(_whole(8))
+    assert client.read().status == 200
+    assert client.read().json["id"] == "8"
+
+
+def test_continue_is_said_before_the_body(client: Client) -> None:
+    """A client that waits for 100 Continue gets it, and its answer after the body."""
+    client.send(_post(f"Content-Length: {len(BODY)}\r\nExpect: 100-continue\r\n"))
+    assert client.read().status == 100
+    client.send(BODY)
+    assert client.read().status == 200
+
+
+def test_continue_keeps_its_place(client: Client) -> None:
+    """Behind a pipelined request, 100 Continue comes after that request's answer."""
+    client.send(_whole(1) + _post(f"Content-Length: {len(BODY)}\r\nExpect: 100-continue\r\n"))
+    assert client.read().json["id"] == "1"
+    assert client.read().status == 100
+    client.send(BODY)
+    assert client.read().status == 200
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ("Content-Length: 99999999999\r\nExpect: 100-continue\r\n", 413),
+        ("Content-Length: 10\r\nExpect: a-miracle\r\n", 417),
+    ],
+    ids=["too-large", "unknown"],
+)
+def test_an_expectation_can_be_refused(client: Client, fields: str, status: int) -> None:
+    """A body that will not be read is refused before it is sent."""
+    client.send(_post(fields))
+    answer = client.read()
+    assert answer.status == status
+    assert answer.error
+    assert answer.headers["connection"] == "close"
+
+
+def test_a_half_closed_socket_gets_its_answer(client: Client) -> None:
+    """A client that has sent its request and closed its side is still answered."""
+    client.send(_whole(3))
+    client.socket.shutdown(socket.SHUT_WR)
+    answer = client.read()
+    assert (answer.status, answer.json["id"]) == (200, "3")
+    assert client.is_closed()
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        (_whole()[:-5], "the body ended"),
+        (POST.encode(), "within its header"),
+        (_post("Transfer-Encoding: chunked\r\n", b"5\r\n{"), "the body ended"),
+        (_post("Content-Length: 1000000\r\n", b"{" * 500_000), "after 500000 of 1000000"),
+    ],
+    ids=["body", "header", "chunk", "large"],
+)
+def test_half_a_request_is_refused(client: Client, sent: bytes, told: str) -> None:
+    """A request that its client cut off is told so, not guessed."""
+    client.send(sent)
+    client.socket.shutdown(socket.SHUT_WR)
+    answer = client.read()
+    assert answer.status == 400
+    assert told in answer.error
+    assert client.is_closed()
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        (b"hello\r\n\r\n", 400),
+        (b"GET /v2 HTTP/1.1\r\n\r\n", 400),
+        (b"GET /v2 HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+        (_post("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n"), 400),
+        (_post("Content-Length: 5\r\nContent-Length: 6\r\n", b"12345"), 400),
+        (_post("Content-Length: -5\r\n"), 400),
+        (_post("Content-Length: 99999999999999999999999\r\n"), 400),
+        (_post("Transfer-Encoding: chunked\r\n", b"zz\r\n"), 400),
+        (b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n", 501),
+        (b"GET /v2 HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 20_000 + b"\r\n\r\n", 431),
+        (b"GET /v2 HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 300_000, 431),
+        (b"GET /v2 HTTP/1.1\r\nHost: a\r\n" + b"X: a\r\n" * 200 + b"\r\n", 431),
+        (b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 431),
+        (_post("Content-Length: 20000000\r\n", b"{" * 100_000), 413),
+    ],
+    ids=[
+        "tls",
+        "words",
+        "no-host",
+        "two-hosts",
+        "length-and-chunked",
+        "two-lengths",
+        "negative",
+        "overlong",
+        "bad-chunk",
+        "connect",
+        "large-field",
+        "endless-field",
+        "many-fields",
+        "long-target",
+        "large-body",
+    ],
+)
+def test_what_is_no_request_is_refused_and_the_connection_ends(
+    client: Client, server: Served, sent: bytes, status: int
+) -> None:
+    """Ambiguous or oversized requests are answered once, in JSON, and nothing after is read."""
+    client.send(sent)
+    answer = client.read()
+    assert answer.status == status
+    assert answer.error
+    assert answer.headers["connection"] == "close"
+    assert client.is_closed()
+    assert server.ask(INFER, BODY).status == 200
+
+
+def test_a_chunked_body_is_bounded(client: Client) -> None:
+    """Chunks that never end are refused at the limit of a body."""
+    client.send(_post("Transfer-Encoding: chunked\r\n"))
+    chunk = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
+    for _ in range(17):
+        client.send(chunk)
+    assert client.read().status == 413
+
+
+def test_large_bodies_are_whole(client: Client) -> None:
+    """A body of megabytes is received in place, and the request after it is read."""
+    rows = 100_000
+    numbers = json.dumps([7.5, 3] * rows)
+    head, tail = BODY.decode().split("[7.5, 3]")
+    body = (head.replace("[1, 2]", f"[{rows}, 2]") + numbers + tail).encode()
+    client.send(_post(f"Content-Length: {len(body)}\r\n", body) + _whole(4))
+    answer = client.read()
+    assert answer.json["outputs"][0]["data"] == [1] * rows
+    assert client.read().json["id"] == "4"
+
+
+def test_http_1_0_and_close(client: Client, server: Served) -> None:
+    """The old protocol, and a client that asks for it, get one answer and the end."""
+    client.send(b"GET /v2/health/live HTTP/1.0\r\n\r\n")
+    assert client.read().headers["connection"] == "close"
+    assert client.is_closed()
+    with server.client() as other:
+        answer = other.ask("/v2/health/live", headers={"Connection": "close"})
+        assert answer.headers["connection"] == "close"
+        assert other.is_closed()
+
+
+def test_head_has_no_body(client: Client) -> None:
+    """HEAD answers as GET does, without the body, and the connection goes on."""
+    client.send(b"HEAD /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert client.read(has_body=False).headers["content-length"] == "13"
+    assert client.ask("/v2/health/live").json == {"live": True}
+
+
+def test_an_upgrade_is_not_taken_up(client: Client) -> None:
+    """A client that offers HTTP/2 or a web socket is answered in HTTP/1.1."""
+    fields = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AA"}
+    assert client.ask("/v2/health/live", headers=fields).json == {"live": True}
+    assert client.ask(INFER, BODY, fields).status == 200
+    client.send(request(INFER, BODY, fields) + _whole(6))
+    assert client.read().status == 200
+    assert client.read().json["id"] == "6"
+    assert client.ask("/v2/health/live").json == {"live": True}
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "status", "allowed"),
+    [
+        ("GET", INFER, 405, "POST"),
+        ("PUT", "/v2", 405, "GET"),
+        ("DELETE", "/v2/models/simplenet", 405, "GET"),
+        ("GET", "/nowhere", 404, None),
+        ("GET", "/v2/models/other", 404, None),
+        ("GET", "/v2/models/simplenet/versions/1", 404, None),
+        ("GET", "/v2/models/%73implenet", 200, None),
+        ("GET", "http://elsewhere/v2/health/live", 200, None),
+        ("GET", "/v2/?a=b", 200, None),
+    ],
+)
+def test_addresses(
+    client: Client, method: str, target: str, status: int, allowed: str | None
+) -> None:
+    """Unknown addresses are 404, known ones with another method 405 with what is allowed."""
+    client.send(f"{method} {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n".encode())
+    answer = client.read()
+    assert answer.status == status
+    assert answer.headers.get("allow") == allowed
+    assert status == 200 or answer.error
+
+
+def test_the_date_is_that_of_http(client: Client) -> None:
+    """An answer says when it was given, in the one form that HTTP has for it."""
+    from datetime import UTC, datetime
+    from email.utils import parsedate_to_datetime
+
+    given = client.ask("/v2/health/live").headers["date"]
+    told = parsedate_to_datetime(given)
+    assert abs((datetime.now(UTC) - told).total_seconds()) < 60
+    assert given == told.strftime("%a, %d %b %Y %H:%M:%S GMT")

@@ -1,0 +1,189 @@
+"""Several bundles, their reload while requests come, and what is told when one is bad."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from serving_client import PATIENCE_S, features
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from serving_client import Answer, Served
+
+ROWS = [[7.5, 3.0], [2.0, 1.5]]
+READY = "/v2/health/ready"
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    """Wait for what a server does on its own; fail when it doesn't."""
+    until = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def other(make_bundle: Callable[..., Path]) -> Path:
+    """Another bundle with the same columns."""
+    return make_bundle(name="simplenet")
+
+
+@pytest.fixture(params=["load", "hangup", "watch"])
+def reload(
+    request: pytest.FixtureRequest, start_server: Callable[..., Served], bundle_copy: Path
+) -> Iterator[tuple[Served, Callable[[], Answer | None]]]:
+    """A server of a bundle that may change, and each way to have it loaded anew."""
+    watches = ["--watch"] if request.param == "watch" else []
+    server = start_server("--bundle", f"m={bundle_copy}", *watches)
+
+    def act() -> Answer | None:
+        if request.param == "load":
+            return server.ask("/v2/repository/models/m/load", b"")
+        if request.param == "hangup":
+            server.process.send_signal(signal.SIGHUP)
+        return None
+
+    yield server, act
+    assert server.end() == 0
+
+
+def _version(server: Served) -> str:
+    return str(server.ask("/v2/models/m/infer", features(*ROWS)).json["model_version"])
+
+
+def _replace(folder: Path, new: Path) -> None:
+    """Put another bundle where one lies, at once."""
+    old = folder.rename(folder.with_name("old"))
+    shutil.copytree(new, folder.with_name("new")).rename(folder)
+    shutil.rmtree(old)
+
+
+def test_a_new_bundle_takes_over(
+    reload: tuple[Served, Callable[[], Answer | None]], bundle_copy: Path, other: Path
+) -> None:
+    """By POST load, by SIGHUP or by --watch, the new version answers and names itself."""
+    server, act = reload
+    before = _version(server)
+    _replace(bundle_copy, other)
+    act()
+    _until(lambda: _version(server) != before)
+    wanted = json.loads((other / "manifest.json").read_text())["model"]["version"]
+    assert _version(server) == wanted
+    assert server.ask(f"/v2/models/m/versions/{before}").status == 404
+    assert server.ask(f"/v2/models/m/versions/{wanted}").status == 200
+
+
+def test_a_bad_bundle_changes_nothing_and_is_told(
+    reload: tuple[Served, Callable[[], Answer | None]], bundle_copy: Path
+) -> None:
+    """The old version goes on; readiness, index, metrics and log say what is wrong."""
+    server, act = reload
+    before = _version(server)
+    model = bundle_copy / "model.onnx"
+    good = model.read_bytes()
+    model.write_bytes(good[:-1] + b"\x00")
+    answer = act()
+    if answer:
+        assert answer.status == 400
+        assert "model.onnx is not the file that was exported" in answer.error
+        assert f"version {before} is still served" in answer.error
+    _until(lambda: "reasons" in server.ask(READY).json)
+    assert server.ask(READY).status == 200
+    assert "model.onnx is not the file" in server.ask(READY).json["reasons"]["m"]
+    assert "model.onnx" in server.ask("/v2/repository/index", b"").json[0]["reason"]
+    assert 'onnxferry_model_stale{model="m"} 1' in server.ask("/metrics").body.decode()
+    assert _version(server) == before
+    model.write_bytes(good)
+    act()
+    _until(lambda: "reasons" not in server.ask(READY).json)
+    assert 'onnxferry_model_stale{model="m"} 0' in server.ask("/metrics").body.decode()
+    assert server.end() == 0
+    (refused,) = (line for line in map(_parse, server.lines) if line["event"] == "load refused")
+    assert (refused["model"], refused["served"]) == ("m", before)
+
+
+def _parse(line: str) -> dict[str, str]:
+    return json.loads(line) if line.startswith("{") else {"event": ""}
+
+
+def test_an_unloaded_model_is_gone_until_it_is_loaded(
+    start_server: Callable[..., Served], bundle: Path
+) -> None:
+    """Unload, and the model is 404, the server not ready; load, and all is as before."""
+    server = start_server("--bundle", f"a={bundle}", "--bundle", f"b={bundle}")
+    assert server.ask("/v2/repository/models/a/unload", b"{}").status == 200
+    answer = server.ask("/v2/models/a/infer", features(*ROWS))
+    assert answer.status == 404
+    assert "POST /v2/repository/models/a/load" in answer.error
+    assert server.ask("/v2/models/a/ready").status == 404
+    assert server.ask("/v2/models/b/infer", features(*ROWS)).status == 200
+    assert server.ask(READY).status == 503
+    index = server.ask("/v2/repository/index", b"").json
+    assert [(one["name"], one["state"]) for one in index] == [("a", "UNAVAILABLE"), ("b", "READY")]
+    assert len(server.ask("/v2/repository/index", b'{"ready": true}').json) == 1
+    assert server.ask("/v2/repository/models/a/load", b"{}").status == 200
+    assert server.ask("/v2/models/a/infer", features(*ROWS)).status == 200
+    assert server.ask(READY).status == 200
+
+
+def test_only_known_bundles_are_loaded(server: Served) -> None:
+    """No name and no parameter of a request leads to a file that the server was not given."""
+    for name in ("other", "..%2F..%2Fetc", "%00"):
+        assert server.ask(f"/v2/repository/models/{name}/load", b"").status == 404
+    answer = server.ask("/v2/repository/models/simplenet/load", b'{"parameters": {"config": "{}"}}')
+    assert answer.status == 400
+    assert "leave out parameters" in answer.error
+    assert server.ask("/v2/repository/index", b"[").status == 400
+
+
+def test_a_folder_of_bundles(
+    start_server: Callable[..., Served], bundle: Path, tmp_path: Path
+) -> None:
+    """--models serves each bundle of a folder under its folder's name."""
+    for name in ("first", "second one"):
+        shutil.copytree(bundle, tmp_path / "models" / name)
+    (tmp_path / "models" / "no bundle").mkdir()
+    server = start_server("--models", tmp_path / "models")
+    assert server.ask("/v2/models/first").status == 200
+    assert server.ask("/v2/models/second%20one").json["name"] == "second one"
+    assert server.ask("/v2/models/no%20bundle").status == 404
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["--bundle", "a=nowhere"], 4, "no bundle at nowhere"),
+        (["--models", "nowhere"], 2, "--models nowhere is no folder"),
+        (["--models", "."], 2, "holds no bundle"),
+        (["--bundle", "=x"], 2, "needs a name"),
+        (["--bundle", "a=x", "--bundle", "a=y"], 2, "two bundles are called 'a'"),
+        (["--host", "nowhere.invalid"], 6, "cannot listen on nowhere.invalid"),
+        (["--provider", "cuda"], 6, "CUDA was asked for"),
+    ],
+    ids=range(7),
+)
+def test_what_cannot_be_served(
+    run_command: Callable[..., object], bundle: Path, arguments: list[str], code: int, told: str
+) -> None:
+    """A server that cannot start says why in one line and ends with the documented code."""
+    named = [] if {"--bundle", "--models"} & set(arguments) else ["--bundle", str(bundle)]
+    done = run_command("serve", *named, *arguments, "--port", "0")
+    assert done.returncode == code, done.stderr  # type: ignore[attr-defined]
+    assert told.encode() in done.stderr  # type: ignore[attr-defined]
+    assert b"Traceback" not in done.stderr  # type: ignore[attr-defined]
+
+
+def test_a_taken_port_is_told(
+    server: Served, run_command: Callable[..., object], bundle: Path
+) -> None:
+    """Two servers on one port: the second says so."""
+    done = run_command("serve", "--bundle", bundle, "--port", server.port)
+    assert done.returncode == 6  # type: ignore[attr-defined]
+    assert b"choose another with --host, --port" in done.stderr  # type: ignore[attr-defined]

@@ -1,0 +1,209 @@
+"""/openapi.json is true: it lists what there is, and what is answered is what it says."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from serving_client import features
+
+from runtime.serving.access.gate import Gate
+from runtime.serving.app import App
+from runtime.serving.limits import Limits
+from runtime.serving.models.repository import Repository
+from runtime.serving.observing.log import Log
+from runtime.serving.observing.traffic import Traffic
+from runtime.serving.openapi.operations import OPERATIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from serving_client import Answer, Served
+
+CSV = {"Content-Type": "text/csv"}
+BAD = b"price,rating\nx,1\n"
+LONG = b"price,rating\n" + b"7.5,3\n" * 200
+MANY = features(*([[7.5, 3.0]] * 101))
+ROW = features([7.5, 3.0])
+VERSION = "/v2/models/{model}/versions/{version}"
+OF_A_MODEL = ("/v2/models/{model}", VERSION)
+
+# One request for each status of each operation: address as documented, body, header fields; what
+# has "other" in place of the model's name asks for one that is not there.
+ASKED: list[tuple[str, str, bytes | None, dict[str, str], int]] = [
+    ("/", "", None, {}, 200),
+    ("/cards", "", None, {}, 200),
+    ("/metrics", "", None, {}, 200),
+    ("/openapi.json", "", None, {}, 200),
+    ("/predict", "", b'{"price":7.5,"rating":3}', {}, 200),
+    ("/predict", "?bad_rows=null&proba=true&prefix=a", BAD, CSV, 200),
+    ("/predict", "", BAD, CSV, 400),
+    ("/predict", "?model=other", BAD, CSV, 404),
+    ("/predict", "", LONG, CSV, 413),
+    ("/v2", "", None, {}, 200),
+    ("/v2/health/live", "", None, {}, 200),
+    ("/v2/health/ready", "", None, {}, 200),
+    ("/v2/models/stats", "", None, {}, 200),
+    ("/v2/repository/index", "", b"", {}, 200),
+    ("/v2/repository/index", "", b"[]", {}, 400),
+    *(
+        (f"/v2/repository/models/{name}/{verb}", "", body, {}, status)
+        for verb in ("load", "unload")
+        for name, body, status in (
+            ("{model}", b"[]", 400),
+            ("other", b"{}", 404),
+        )
+    ),
+    *(
+        (place.replace("{model}", name) + rest, "", None, {}, status)
+        for place in OF_A_MODEL
+        for rest in ("", "/ready", "/stats")
+        for name, status in (("{model}", 200), ("other", 404))
+    ),
+    *(
+        (place.replace("{model}", name) + "/infer", "", body, {}, status)
+        for place in OF_A_MODEL
+        for name, body, status in (
+            ("{model}", ROW, 200),
+            ("{model}", b"{", 400),
+            ("{model}", MANY, 413),
+            ("other", ROW, 404),
+        )
+    ),
+    ("/v2/repository/models/{model}/load", "", b"{}", {}, 200),
+    ("/v2/repository/models/{model}/unload", "", b"{}", {}, 200),
+    ("/v2/health/ready", "", None, {}, 503),
+]
+
+
+@pytest.fixture(scope="module")
+def served(start_server: Callable[..., Served], bundle: Path) -> Served:
+    """A server whose limits are easily reached."""
+    return start_server("--bundle", bundle, "--max-rows", 100)
+
+
+@pytest.fixture(scope="module")
+def document(served: Served) -> Any:  # noqa: ANN401 - JSON
+    """What it says of itself."""
+    return served.ask("/openapi.json").json
+
+
+def _fits(schema: Any, value: Any, known: dict[str, Any]) -> bool:  # noqa: ANN401, PLR0911 - JSON Schema
+    """Whether a value is what a schema says: the words that ours use."""
+    if reference := schema.get("$ref"):
+        return _fits(known[reference.rpartition("/")[2]], value, known)
+    if options := schema.get("anyOf"):
+        return any(_fits(one, value, known) for one in options)
+    if "enum" in schema and value not in schema["enum"]:
+        return False
+    kinds = schema.get("type", [])
+    names = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer"}
+    name = names.get(type(value), "null" if value is None else "number")
+    wanted = [kinds] if isinstance(kinds, str) else kinds
+    if wanted and name not in wanted and not (name == "integer" and "number" in wanted):
+        return False
+    if isinstance(value, list):
+        return all(_fits(schema.get("items", {}), one, known) for one in value)
+    if isinstance(value, dict):
+        inner = schema.get("properties", {})
+        rest = schema.get("additionalProperties", {})
+        return set(schema.get("required", ())) <= set(value) and all(
+            _fits(inner.get(key, rest), one, known) for key, one in value.items()
+        )
+    return bool(name == "string" or value is None or value >= schema.get("minimum", value))
+
+
+def _check(document: Any, answer: Answer, place: str, method: str) -> None:  # noqa: ANN401 - JSON
+    responses = document["paths"][place][method]["responses"]
+    content = responses[str(answer.status)]["content"]
+    kind = answer.headers["content-type"].partition(";")[0]
+    assert kind in content, (place, kind)
+    if kind == "application/json":
+        schema = content[kind]["schema"]
+        known = document["components"]["schemas"]
+        assert _fits(schema, answer.json, known), (place, answer.body)
+
+
+def test_every_route_is_described_and_nothing_else(predictor: object) -> None:
+    """The table of operations and the table of routes are the same."""
+    assert predictor
+    limits = Limits()
+    app = App(Repository({}, "cpu", limits, lambda *_: None), limits, Traffic(), Log(), Gate(None))
+    versioned = {"/v2/models/*", "/v2/models/*/ready", "/v2/models/*/infer", "/v2/models/*/stats"}
+    expected = {}
+    for address, handlers in app.routes.items():
+        expected[address.replace("*", "{model}")] = set(handlers)
+        if address in versioned:
+            expected[address.replace("*", "{model}/versions/{version}")] = set(handlers)
+    assert {place: set(methods) for place, methods in OPERATIONS.items()} == expected
+
+
+def test_every_status_of_every_operation_occurs(served: Served, document: Any) -> None:  # noqa: ANN401 - JSON
+    """What is documented is what is answered: statuses, media types, bodies."""
+    version = served.ask("/v2/models/simplenet").json["versions"][0]
+    seen = set()
+    for address, query, body, headers, status in ASKED:
+        place = address.replace("other", "{model}")
+        target = address.replace("{model}", "simplenet").replace("{version}", version) + query
+        answer = served.ask(target, body, headers)
+        method = "get" if body is None else "post"
+        assert answer.status == status, (target, answer)
+        _check(document, answer, place, method)
+        seen.add((place, method, str(status)))
+    documented = {
+        (place, method, status)
+        for place, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if method != "parameters"
+        for status in operation["responses"]
+        if status != "default"
+    }
+    assert documented == seen
+    assert served.ask("/v2/repository/models/simplenet/load", b"").status == 200
+
+
+def test_refusals_of_the_transport_are_described(served: Served, document: Any) -> None:  # noqa: ANN401 - JSON
+    """What any address may answer is an error as the document says, with a status it names."""
+    told = document["paths"]["/v2"]["get"]["responses"]["default"]["description"]
+    with served.client() as client:
+        client.send(b"PUT /v2 HTTP/1.1\r\nHost: a\r\n\r\n")
+        wrong = client.read()
+    answers = [
+        wrong,
+        served.ask("/v2", None, {"Expect": "x"}),
+        served.ask("/v2", b"", {"A": "b" * 20_000}),
+    ]
+    with served.client() as client:
+        client.send(b"nonsense\r\n\r\n")
+        answers.append(client.read())
+    assert [answer.status for answer in answers] == [405, 417, 431, 400]
+    for answer in answers:
+        assert re.search(rf"\b{answer.status}\b", told)
+        assert answer.error
+
+
+@pytest.mark.parametrize(
+    ("choice", "examples"), [("--exclude-path-regex", 25), ("--include-path-regex", 10)]
+)
+def test_schemathesis_finds_nothing(
+    start_server: Callable[..., Served], bundle: Path, tmp_path: Path, choice: str, examples: int
+) -> None:
+    """A tool that reads the document and attacks what it describes finds no other answer.
+
+    Unloading is attacked by itself: without a model there is little else to attack. That every
+    request that fits the schema is accepted is not promised: a shape has to fit its data.
+    """
+    pytest.importorskip("schemathesis")
+    server = start_server("--bundle", bundle)
+    words = [sys.executable, "-c", "from schemathesis.cli import schemathesis as run; run()", "run"]
+    words += [f"http://127.0.0.1:{server.port}/openapi.json", choice, "unload$", "--seed", "1"]
+    words += ["--max-examples", str(examples), "--exclude-checks", "positive_data_acceptance"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-5000:]
+    assert json.loads(server.ask("/v2/health/live").body)["live"]
+    assert server.end() == 0

@@ -1,0 +1,214 @@
+"""What a client may ask for is bounded, and the others do not notice."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from serving_client import features, request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from serving_client import Served
+
+    from runtime.predictor import Predictor
+
+INFER = "/v2/models/simplenet/infer"
+GOOD = features([7.5, 3.0])
+
+
+def _resident(served: Served) -> float:
+    """Memory in use, bytes."""
+    lines = served.ask("/metrics").body.decode().splitlines()
+    (line,) = (one for one in lines if one.startswith("onnxferry_resident_memory_bytes "))
+    return float(line.split()[1])
+
+
+def test_too_many_connections(start_server: Callable[..., Served], bundle: Path) -> None:
+    """One connection too many is told so and closed; when one goes, the next is taken."""
+    served = start_server("--bundle", bundle, "--max-connections", 3)
+    clients = [served.client() for _ in range(3)]
+    for client in clients:
+        assert client.ask("/v2/health/live").status == 200
+    with served.client() as extra:
+        answer = extra.read()
+        assert answer.status == 503
+        assert "too many connections" in answer.error
+        assert answer.headers["retry-after"] == "1"
+        assert extra.is_closed()
+    clients.pop().close()
+    while served.ask("/v2/health/live").status == 503:
+        pass
+    for client in clients:
+        assert client.ask(INFER, GOOD).status == 200
+        client.close()
+
+
+def test_too_many_requests_in_flight(start_server: Callable[..., Served], bundle: Path) -> None:
+    """Beyond the bound a request is refused at once; health and metrics are not."""
+    served = start_server("--bundle", bundle, "--max-in-flight", 4)
+    health = request("/v2/health/live")
+    with served.client() as client:
+        client.send(request(INFER, GOOD) * 20 + health)
+        answers = [client.read() for _ in range(21)]
+    assert [answer.status for answer in answers] == [200] * 4 + [503] * 16 + [200]
+    assert answers[4].headers["retry-after"] == "1"
+    assert "4 requests are in flight" in answers[4].error
+    assert 'onnxferry_shed_total{code="503"} 16' in served.ask("/metrics").body.decode()
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        (b"POST /v2 HTTP/1.1\r\nHos", "the header took too long"),
+        (request(INFER, GOOD)[:-3], "the body took too long"),
+        (request(INFER, b"x" * 100_000)[:-3], "the body took too long"),
+    ],
+    ids=["header", "body", "large body"],
+)
+def test_slow_clients(
+    start_server: Callable[..., Served], bundle: Path, sent: bytes, told: str
+) -> None:
+    """Who sends too slowly is told so with 408 and closed, drop by drop or not at all."""
+    served = start_server("--bundle", bundle, "--header-timeout", 0.3, "--body-timeout", 0.3)
+    with served.client() as client:
+        client.send(sent)
+        answer = client.read()
+        assert answer.status == 408
+        assert told in answer.error
+        assert client.is_closed()
+    assert served.ask(INFER, GOOD).status == 200
+
+
+def test_idle_connections_are_closed(start_server: Callable[..., Served], bundle: Path) -> None:
+    """A connection without requests ends without a word."""
+    served = start_server("--bundle", bundle, "--idle-timeout", 0.3)
+    with served.client() as client:
+        assert client.ask("/v2/health/live").status == 200
+        assert client.is_closed()
+
+
+def test_limits_can_be_set(start_server: Callable[..., Served], bundle: Path) -> None:
+    """Rows and bytes of a request are bounded as the options say."""
+    served = start_server("--bundle", bundle, "--max-rows", 2, "--max-body", 1000)
+    assert served.ask(INFER, features([7.5, 3.0], [2.0, 1.0])).status == 200
+    answer = served.ask(INFER, features([7.5, 3.0], [2.0, 1.0], [2.0, 1.0]))
+    assert (answer.status, "3 rows are more than the 2" in answer.error) == (413, True)
+    assert served.ask(INFER, b" " * 1001).status == 413
+    assert served.ask("/predict", b"price,rating\n" + b"1,1\n" * 20).status == 413
+
+
+def test_a_client_that_does_not_read_costs_little(
+    start_server: Callable[..., Served], bundle: Path
+) -> None:
+    """Answers nobody takes are not piled up: the server stops reading that client."""
+    served = start_server("--bundle", bundle)
+    before = _resident(served)
+    body = features(*([[7.5, 3.0]] * 2000))
+    with served.client() as greedy:
+        greedy.socket.settimeout(1)
+        with pytest.raises(TimeoutError):
+            greedy.send(request(INFER, body) * 1000)
+        assert served.ask(INFER, GOOD).status == 200
+        assert _resident(served) < before + 64 * 2**20
+
+
+def test_declared_bodies_cost_nothing_until_they_come(
+    start_server: Callable[..., Served], bundle: Path
+) -> None:
+    """Clients that announce megabytes and send nothing take no memory and nobody's room."""
+    served = start_server("--bundle", bundle)
+    before = _resident(served)
+    clients = [served.client() for _ in range(30)]
+    for client in clients:
+        client.send(request(INFER, b"")[:-2].replace(b": 0", b": 16777216") + b"\r\n")
+    assert served.ask(INFER, GOOD).status == 200
+    assert _resident(served) < before + 32 * 2**20
+    for client in clients:
+        client.close()
+
+
+def test_answers_belong_to_their_requests(
+    start_server: Callable[..., Served], bundle: Path, predictor: Predictor
+) -> None:
+    """Many clients with rows of their own, during reloads: each answer is its request's."""
+    served = start_server("--bundle", bundle)
+    wrong: list[object] = []
+
+    def ask(number: int) -> None:
+        draw = np.random.default_rng(number)
+        with served.client() as client:
+            for turn in range(60):
+                rows = np.round(draw.uniform(1, 5, (1 + turn % 3, 2)), 3)
+                expected = predictor.run(rows.astype(np.float32)).logits
+                answer = client.ask(INFER, features(*rows.tolist(), id=f"{number}-{turn}"))
+                data = np.array(answer.json["outputs"][2]["data"], np.float32)
+                if answer.json["id"] != f"{number}-{turn}" or (
+                    data.tobytes() != expected.tobytes()
+                ):
+                    wrong.append(answer)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for _ in range(5):
+        assert served.ask("/v2/repository/models/simplenet/load", b"").status == 200
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_a_row_has_one_answer_in_any_batch(server: Served, predictor: Predictor) -> None:
+    """Alone, with its request, or with its tick, a row's answer is the same to the last bit."""
+    rows = np.round(np.random.default_rng(1).uniform(1, 5, (300, 2)), 3)
+    expected = predictor.run(rows.astype(np.float32)).logits
+    with server.client() as client:
+        client.send(b"".join(request(INFER, features(row)) for row in rows.tolist()))
+        alone = [client.read().json["outputs"][2]["data"] for _ in rows]
+    assert np.array(alone, np.float32).tobytes() == expected.tobytes()
+
+
+def _damage(draw: random.Random, data: bytes) -> bytes:
+    """Change a request as a broken client or an attacker would."""
+    changed = bytearray(data)
+    for _ in range(draw.choice((1, 1, 2, 5))):
+        at = draw.randrange(len(changed))
+        kind = draw.randrange(4)
+        if kind == 0:
+            changed[at] = draw.randrange(256)
+        elif kind == 1:
+            del changed[at : at + draw.choice((1, 3, 20))]
+        elif kind == 2:
+            changed[at:at] = bytes(draw.randrange(256) for _ in range(draw.choice((1, 4))))
+        else:
+            changed[at:at] = changed[max(at - draw.randrange(1, 40), 0) : at]
+    return bytes(changed)
+
+
+def test_damaged_requests_harm_nobody(server: Served) -> None:
+    """Thousands of damaged requests: none is answered 5xx, and a good one between is right."""
+    draw = random.Random(7)  # noqa: S311 - the same damage every time
+    text = features([7.5, 3.0], [2.0, 1.0], id="a", outputs=[{"name": "label"}])
+    targets = [
+        request(INFER, text),
+        request("/predict", b"price,rating\n7.5,3\n", {"Content-Type": "text/csv"}),
+        request("/predict", b'[{"price": 7.5, "rating": 3}]'),
+    ]
+    good = json.loads(server.ask(INFER, GOOD).body)
+    for turn in range(3000):
+        with server.client() as client:
+            client.send(_damage(draw, draw.choice(targets)))
+            client.socket.shutdown(1)
+            try:
+                answer = client.read()
+            except OSError:
+                continue  # nothing that could be answered
+            assert answer.status < 500 or answer.status in {501, 505}, answer
+        if turn % 100 == 0:
+            assert json.loads(server.ask(INFER, GOOD).body) == good

@@ -1,0 +1,339 @@
+"""The protocol over gRPC: by a client that knows nothing of us, and by bytes of our own."""
+# ruff: noqa: ANN401 - gRPC and the messages have no static types
+
+from __future__ import annotations
+
+import itertools
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from serving_client import PATIENCE_S
+
+grpc = pytest.importorskip("grpc")
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from serving_client import Served
+
+    from runtime.predictor import Predictor
+
+ROWS = np.array([[7.5, 3], [2, 1.5], [9.99, 4.25]], np.float32)
+
+
+@pytest.fixture(scope="module")
+def served(start_server: Callable[..., Served], bundle: Path) -> Served:
+    """A server that speaks both."""
+    return start_server("--bundle", bundle, "--grpc-port", 0, "--max-rows", 1000)
+
+
+@pytest.fixture(scope="module")
+def channel(served: Served) -> Iterator[Any]:
+    """A connection to it."""
+    with grpc.insecure_channel(f"127.0.0.1:{served.grpc_port}") as channel:
+        yield channel
+
+
+@pytest.fixture
+def call(channel: Any) -> Callable[..., Any]:
+    """``call(method, message)``: the answer; refusals are ``grpc.RpcError``."""
+    from runtime.serving.rpc.messages import message, service
+
+    def ask(method: str, sent: Any = b"", **options: object) -> Any:
+        output = service().methods_by_name[method].output_type.name
+        data = sent if isinstance(sent, bytes) else sent.SerializeToString()
+        ask = channel.unary_unary(
+            f"/inference.GRPCInferenceService/{method}",
+            response_deserializer=message(output).FromString,
+        )
+        return ask(data, timeout=PATIENCE_S, **options)
+
+    return ask
+
+
+def _request(rows: np.ndarray = ROWS, datatype: str = "FP32", **more: Any) -> Any:
+    from runtime.serving.rpc.messages import message
+
+    request = message("ModelInferRequest")(model_name="simplenet", **more)
+    request.inputs.add(name="features", datatype=datatype, shape=rows.shape)
+    return request
+
+
+def _raw(rows: np.ndarray = ROWS, **more: Any) -> Any:
+    return _request(rows, raw_input_contents=[rows.astype("<f4").tobytes()], **more)
+
+
+def _same(answer: Any, expected: Any) -> None:
+    for tensor, content in zip(answer.outputs, answer.raw_output_contents, strict=True):
+        assert content == getattr(expected, tensor.name).tobytes(), tensor.name
+
+
+def test_a_client_of_triton(served: Served, predictor: Predictor) -> None:
+    """Tritonclient gets metadata, readiness, statistics, the index and the right answer."""
+    library = pytest.importorskip("tritonclient.grpc")
+    with library.InferenceServerClient(f"127.0.0.1:{served.grpc_port}") as client:
+        assert client.is_server_live()
+        assert client.is_server_ready()
+        assert client.is_model_ready("simplenet")
+        assert not client.is_model_ready("other")
+        assert client.get_server_metadata().name == "onnxferry"
+        metadata = client.get_model_metadata("simplenet")
+        assert list(metadata.inputs[0].shape) == [-1, 2]
+        tensor = library.InferInput("features", [3, 2], "FP32")
+        tensor.set_data_from_numpy(ROWS)
+        result = client.infer("simplenet", [tensor], request_id="a")
+        expected = predictor.run(ROWS)
+        for name in ("label", "probabilities", "logits"):
+            assert result.as_numpy(name).tobytes() == getattr(expected, name).tobytes()
+        assert result.get_response().id == "a"
+        assert client.get_inference_statistics("simplenet").model_stats[0].inference_count >= 3
+        client.load_model("simplenet")
+        assert client.get_model_repository_index().models[0].state == "READY"
+        with pytest.raises(library.InferenceServerException, match="no model 'other'") as caught:
+            client.load_model("other")
+        assert caught.value.status() == "StatusCode.NOT_FOUND"
+
+
+def test_a_stream_of_a_client_of_triton(served: Served, predictor: Predictor) -> None:
+    """Requests of a stream are answered one after the other; a bad one doesn't end it."""
+    library = pytest.importorskip("tritonclient.grpc")
+    answers: list[tuple[Any, Any]] = []
+    done = threading.Semaphore(0)
+
+    def take(result: Any, error: Any) -> None:
+        answers.append((result, error))
+        done.release()
+
+    with library.InferenceServerClient(f"127.0.0.1:{served.grpc_port}") as client:
+        client.start_stream(take)
+        for name, rows in (("features", ROWS), ("wrong", ROWS), ("features", ROWS[:1])):
+            tensor = library.InferInput(name, rows.shape, "FP32")
+            tensor.set_data_from_numpy(rows)
+            client.async_stream_infer("simplenet", [tensor])
+            assert done.acquire(timeout=PATIENCE_S)
+        client.stop_stream()
+    (first, none), (_, error), (last, _) = answers
+    assert none is None
+    assert first.as_numpy("logits").tobytes() == predictor.run(ROWS).logits.tobytes()
+    assert "'wrong' is no column of the model" in str(error)
+    assert last.as_numpy("label").shape == (1,)
+
+
+def test_our_messages_are_the_protocols() -> None:
+    """Each message and field of ours has the number and type it has at Triton's."""
+    theirs = pytest.importorskip("tritonclient.grpc.service_pb2").DESCRIPTOR
+    from runtime.serving.rpc.messages import service
+
+    def fields(one: Any) -> dict[str, tuple[object, ...]]:
+        return {
+            field.name: (
+                field.number,
+                field.type,
+                field.is_repeated,
+                field.message_type.full_name if field.message_type else None,
+                field.containing_oneof.name if field.containing_oneof else None,
+            )
+            for field in one.fields
+        }
+
+    def check(ours: Any, other: Any) -> None:
+        assert fields(ours).items() <= fields(other).items(), ours.full_name
+        for name, nested in ours.nested_types_by_name.items():
+            check(nested, other.nested_types_by_name[name])
+
+    for name, ours in service().file.message_types_by_name.items():
+        check(ours, theirs.message_types_by_name[name])
+    methods = theirs.services_by_name["GRPCInferenceService"].methods_by_name
+    for method in service().methods:
+        for side in ("input_type", "output_type"):
+            named = getattr(method, side).full_name
+            assert named == getattr(methods[method.name], side).full_name
+        assert method.client_streaming == methods[method.name].client_streaming
+
+
+@pytest.mark.parametrize(
+    ("datatype", "field"),
+    [
+        ("FP32", "fp32_contents"),
+        ("FP64", "fp64_contents"),
+        ("INT8", "int_contents"),
+        ("INT32", "int_contents"),
+        ("INT64", "int64_contents"),
+        ("UINT8", "uint_contents"),
+        ("UINT64", "uint64_contents"),
+    ],
+)
+def test_numbers_as_such(
+    call: Callable[..., Any], predictor: Predictor, datatype: str, field: str
+) -> None:
+    """Typed contents are read as their datatype says, and the answer comes as numbers, too."""
+    rows = ROWS if datatype.startswith("FP") else np.floor(ROWS)
+    request = _request(rows, datatype)
+    getattr(request.inputs[0].contents, field).extend(
+        rows.reshape(-1).tolist() if rows is ROWS else rows.astype(int).reshape(-1).tolist()
+    )
+    answer = call("ModelInfer", request)
+    expected = predictor.run(rows.astype(np.float32))
+    assert not answer.raw_output_contents
+    label, _, logits = answer.outputs
+    assert list(label.contents.int64_contents) == expected.label.tolist()
+    assert np.array(logits.contents.fp32_contents, "f4").tobytes() == expected.logits.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["FP16", "FP64", "INT16", "BF16"])
+def test_raw_bytes_of_other_datatypes(
+    call: Callable[..., Any], predictor: Predictor, kind: str
+) -> None:
+    """What can come as bytes over HTTP can come so here."""
+    rows = np.floor(ROWS)
+    dtype = {"FP16": "<f2", "FP64": "<f8", "INT16": "<i2"}.get(kind)
+    data = (
+        rows.astype(dtype).tobytes() if dtype else (rows.view("<u4") >> 16).astype("<u2").tobytes()
+    )
+    answer = call("ModelInfer", _request(rows, kind, raw_input_contents=[data]))
+    _same(answer, predictor.run(rows))
+
+
+def test_named_columns_and_chosen_outputs(call: Callable[..., Any], predictor: Predictor) -> None:
+    """One tensor a column, in any order; the outputs that are asked for, in their order."""
+    from runtime.serving.rpc.messages import message
+
+    request = message("ModelInferRequest")(model_name="simplenet", id="7")
+    for name, at in (("rating", 1), ("price", 0)):
+        request.inputs.add(name=name, datatype="FP32", shape=[3])
+        request.raw_input_contents.append(ROWS[:, at].tobytes())
+    request.outputs.add(name="logits")
+    request.outputs.add(name="label")
+    answer = call("ModelInfer", request)
+    assert [one.name for one in answer.outputs] == ["logits", "label"]
+    assert answer.id == "7"
+    _same(answer, predictor.run(ROWS))
+
+
+def test_no_rows_are_no_error(call: Callable[..., Any]) -> None:
+    """A batch of none has an answer of none."""
+    answer = call("ModelInfer", _raw(ROWS[:0]))
+    assert list(answer.outputs[0].shape) == [0]
+
+
+def _mixed() -> Any:
+    request = _raw()
+    request.inputs[0].contents.fp32_contents.extend([1.0])
+    return request
+
+
+def _contents(datatype: str, field: str, values: list[Any]) -> Any:
+    request = _request(ROWS[:1], datatype)
+    getattr(request.inputs[0].contents, field).extend(values)
+    return request
+
+
+@pytest.mark.parametrize(
+    ("make", "code", "told"),
+    [
+        (lambda: _raw(model_version="9"), "NOT_FOUND", "is served in version"),
+        (_request, "INVALID_ARGUMENT", "make 24 bytes"),
+        (lambda: _request(raw_input_contents=[b"1234"]), "INVALID_ARGUMENT", "make 24 bytes"),
+        (lambda: _request(raw_input_contents=[b"", b""]), "INVALID_ARGUMENT", "2 entries for 1"),
+        (_mixed, "INVALID_ARGUMENT", "send one of them"),
+        (lambda: _contents("FP32", "fp64_contents", [1, 2]), "INVALID_ARGUMENT", "fp32_contents"),
+        (lambda: _contents("INT8", "int_contents", [300, 2]), "INVALID_ARGUMENT", "int_contents"),
+        (lambda: _contents("FP16", "fp32_contents", [1, 2]), "INVALID_ARGUMENT", "raw_input"),
+        (lambda: _contents("BYTES", "bytes_contents", [b"1"]), "INVALID_ARGUMENT", "BYTES"),
+        (lambda: _raw(np.full((3, 2), np.nan, "f4")), "INVALID_ARGUMENT", "row 0, column 'price'"),
+        (lambda: _raw(np.ones((1001, 2), "f4")), "RESOURCE_EXHAUSTED", "more than the 1000"),
+        (lambda: b"\x0a\xff", "INVALID_ARGUMENT", "is no ModelInferRequest"),
+        (lambda: b"\x2a\x00" * 1_000_000, "RESOURCE_EXHAUSTED", "tensors and other fields"),
+        (lambda: b"", "NOT_FOUND", "no model ''"),
+    ],
+    ids=itertools.count(),
+)
+def test_what_cannot_be_answered_is_told(
+    call: Callable[..., Any], predictor: Predictor, make: Callable[[], Any], code: str, told: str
+) -> None:
+    """A status code and our own words, never a stack; the next request is answered."""
+    with pytest.raises(grpc.RpcError) as caught:
+        call("ModelInfer", make())
+    assert caught.value.code().name == code
+    assert told in caught.value.details()
+    assert "Traceback" not in caught.value.details()
+    _same(call("ModelInfer", _raw()), predictor.run(ROWS))
+
+
+def test_a_declared_shape_costs_nothing(call: Callable[..., Any]) -> None:
+    """A shape of 10^15 rows is refused by arithmetic."""
+    request = _raw()
+    request.inputs[0].shape[:] = [10**15, 2]
+    with pytest.raises(grpc.RpcError) as caught:
+        call("ModelInfer", request)
+    assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_it_joins_the_batches_of_http(served: Served, call: Callable[..., Any]) -> None:
+    """What gRPC answers is counted where HTTP's answers are."""
+    before = served.ask("/v2/models/simplenet/stats").json["model_stats"][0]["inference_count"]
+    call("ModelInfer", _raw())
+    after = served.ask("/v2/models/simplenet/stats").json["model_stats"][0]["inference_count"]
+    assert after == before + 3
+
+
+def test_an_unloaded_model_is_not_ready(start_server: Callable[..., Served], bundle: Path) -> None:
+    """Unload, and model and server are not ready; load, and they are."""
+    library = pytest.importorskip("tritonclient.grpc")
+    served = start_server("--bundle", f"a={bundle}", "--grpc-port", 0)
+    with library.InferenceServerClient(f"127.0.0.1:{served.grpc_port}") as client:
+        client.unload_model("a")
+        assert not client.is_model_ready("a")
+        assert not client.is_server_ready()
+        with pytest.raises(library.InferenceServerException, match="leave out parameters"):
+            client.load_model("a", config="{}")
+        client.load_model("a")
+        assert client.is_server_ready()
+    assert served.end() == 0
+
+
+def test_calls_that_have_begun_are_answered_at_the_end(
+    start_server: Callable[..., Served], bundle: Path, predictor: Predictor
+) -> None:
+    """At SIGTERM a busy client loses nothing: it is answered, or told before it is taken."""
+    from runtime.serving.rpc.messages import message
+
+    served = start_server("--bundle", bundle, "--grpc-port", 0)
+    expected = predictor.run(ROWS).logits.tobytes()
+    begun, refused = threading.Event(), []
+
+    def ask() -> None:
+        with grpc.insecure_channel(f"127.0.0.1:{served.grpc_port}") as channel:
+            infer = channel.unary_unary(
+                "/inference.GRPCInferenceService/ModelInfer",
+                response_deserializer=message("ModelInferResponse").FromString,
+            )
+            try:
+                while True:
+                    answer = infer(_raw().SerializeToString(), timeout=PATIENCE_S)
+                    assert answer.raw_output_contents[2] == expected
+                    begun.set()
+            except grpc.RpcError as exc:
+                refused.append(exc.code())
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    assert begun.wait(PATIENCE_S)
+    assert served.end() == 0
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    assert refused == [grpc.StatusCode.UNAVAILABLE] * 4
+
+
+def test_a_port_that_is_taken_is_told(
+    served: Served, bundle: Path, run_command: Callable[..., Any]
+) -> None:
+    """Exit code 6 and one line."""
+    done = run_command("serve", "--bundle", bundle, "--port", 0, "--grpc-port", served.grpc_port)
+    assert done.returncode == 6
+    assert b"choose another with --grpc-port" in done.stderr
+    assert b"Traceback" not in done.stderr

@@ -1,0 +1,154 @@
+"""A client that sends the very bytes a test wants, and a server's process to talk to."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import signal
+import socket
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Mapping
+
+PATIENCE_S = 20  # a busy machine is slow, not wrong
+
+
+class Answer(NamedTuple):
+    """An answer as it came: status, header fields in lower case, body."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401 - whatever the server says
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> str:
+        """The message; every refusal has exactly this form."""
+        assert self.status >= 400
+        assert self.headers["content-type"] == "application/json"
+        return str(self.json["error"])
+
+
+class Client:
+    """One connection, which can be used badly."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
+        self._ahead = b""
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def read(self, *, has_body: bool = True) -> Answer:
+        """Read one answer."""
+        while b"\r\n\r\n" not in self._ahead:
+            self._more()
+        head, _, self._ahead = self._ahead.partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        fields = [line.partition(": ") for line in lines]
+        headers = {name.lower(): value for name, _, value in fields}
+        length = int(headers.get("content-length", 0)) if has_body else 0
+        while len(self._ahead) < length:
+            self._more()
+        body, self._ahead = self._ahead[:length], self._ahead[length:]
+        return Answer(int(first.split()[1]), headers, body)
+
+    def is_closed(self) -> bool:
+        """Whether the server ends the connection and says nothing more."""
+        with contextlib.suppress(ConnectionResetError):
+            return not self._ahead and self.socket.recv(1) == b""
+        return True
+
+    def ask(
+        self, target: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Send a request and read its answer."""
+        self.send(request(target, body, headers))
+        return self.read()
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _more(self) -> None:
+        data = self.socket.recv(1 << 16)
+        if not data:
+            raise ConnectionError(f"the connection ended after {self._ahead!r}")
+        self._ahead += data
+
+
+def request(
+    target: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+) -> bytes:
+    """Write a request: a POST where there is a body."""
+    fields = {"Host": "test", **(headers or {})}
+    if body is not None:
+        fields.setdefault("Content-Length", str(len(body)))
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    method = "GET" if body is None else "POST"
+    return f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode() + (body or b"")
+
+
+class Served:
+    """A server's process and where it listens."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int, lines: list[str]) -> None:
+        self.process, self.port, self.lines = process, port, lines
+
+    @property
+    def grpc_port(self) -> int:
+        """Where it listens for gRPC, as it says."""
+        found = re.search(r"gRPC at port (\d+)", self.lines[0])
+        assert found
+        return int(found[1])
+
+    def client(self) -> Client:
+        return Client(self.port)
+
+    def ask(
+        self, target: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Ask once, on a connection of its own."""
+        with self.client() as client:
+            return client.ask(target, body, headers)
+
+    def end(self) -> int:
+        """Tell the server to end, and wait until it has."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait until the server has ended; gives its exit code."""
+        assert self.process.stderr
+        self.lines += self.process.stderr.readlines()
+        return self.process.wait(PATIENCE_S)
+
+
+def tensors(**columns: list[float]) -> list[dict[str, object]]:
+    """One tensor a column."""
+    return [
+        {"name": name, "shape": [len(values)], "datatype": "FP32", "data": values}
+        for name, values in columns.items()
+    ]
+
+
+def features(*rows: list[float], **more: object) -> bytes:
+    """A request with one tensor ``features``; ``more`` goes to its top level."""
+    tensor = {
+        "name": "features",
+        "shape": [len(rows), len(rows[0]) if rows else 2],
+        "datatype": "FP32",
+        "data": [value for row in rows for value in row],
+    }
+    return json.dumps({"inputs": [tensor], **more}).encode()

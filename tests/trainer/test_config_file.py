@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from runtime.errors import UsageError
+from trainer.cli import app
+from trainer.run import load_run
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Trainer = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_flags_come_before_the_file_and_the_file_before_defaults(
+    trainer: Trainer, tmp_path: Path
+) -> None:
+    """Keys may have hyphens or underscores; a list is what commas would be; the run tells all."""
+    (tmp_path / "run.toml").write_text(
+        'epochs = 3\nbatch-size = 64\nlearning_rate = 0.05\nhidden = [8, 6]\nout = "mine"\n'
+        'optimiser = "adamw"\nschedule = "step:2:0.5"\nseed = 7\n'
+    )
+    done = trainer("fit", "--config", "run.toml", "--epochs", "2", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    record = load_run(tmp_path / "mine").record
+    assert (record.hidden, record.seed) == ((8, 6), 7)
+    assert record.configuration == {
+        "preset": "default",
+        "standardise": True,
+        "device": "cpu",
+        "epochs": 2,
+        "batch_size": 64,
+        "learning_rate": 0.05,
+        "schedule": "step:2:0.5",
+        "optimiser": "adamw",
+        "weight_decay": 0.0,
+        "class_weights": "none",
+        "validation": 0.0,
+        "patience": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch = 3", r"there is no option 'epoch'; did you mean 'epochs'\?"),
+        ("optimizer = 'sgd'", r"there is no option 'optimizer'; did you mean 'optimiser'\?"),
+        ("xyz = 3", "there is no option 'xyz'; there are batch-size, "),
+        ("config = 'a'", "there is no option 'config'"),
+        ("json = true", "there is no option 'json'"),
+        ("[fit]\nepochs = 3", "there is no option 'fit'"),
+        ("epochs = 2.5", "epochs: '2.5' is not a valid int"),
+        ("epochs = [[1]]", "epochs must be one value or a list"),
+        ("preset = 'fast'", "preset: 'fast' is not one of 'default', 'tutorial'"),
+        ("epochs = +", "is no TOML: .*line 1"),
+        ("validation = 2", "validation must be a share"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_said(tmp_path: Path, text: str, message: str) -> None:
+    """The file, the key and, for one that is unknown, the nearest."""
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        CliRunner().invoke(app, ["fit", "--config", str(path)], catch_exceptions=False)
+
+
+def test_a_file_that_cannot_be_read_is_named() -> None:
+    """Missing, or a folder."""
+    for path in ("missing.toml", "/"):
+        with pytest.raises(UsageError, match=f"cannot read {path}"):
+            CliRunner().invoke(app, ["fit", "--config", path], catch_exceptions=False)

@@ -1,0 +1,69 @@
+"""The oracle: autograd and torch.optim, as anybody would write it.
+
+``torch.optim`` loads torch's compiler, more than a second: a fit does not use this engine unless
+it is asked to.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from trainer.engines.gather import Gather
+    from trainer.engines.state import State
+    from trainer.engines.task import Task
+
+
+class Eager:
+    """Makes steps by autograd and ``torch.optim.SGD`` or ``AdamW``, on any device."""
+
+    def __init__(self, task: Task, state: State, gather: Gather) -> None:
+        """Prepare for steps; nothing is computed.
+
+        Args:
+            task: batch size, weights of classes, weight decay.
+            state: is changed in place.
+            gather: gives the rows.
+        """
+        self._task, self._state, self._gather = task, state, gather
+        self._optimiser = self._open_optimiser()
+
+    def run(
+        self, order: torch.Tensor, losses: torch.Tensor, *, learning_rate: float, done: int
+    ) -> None:
+        """Make a step for each batch of rows.
+
+        Args:
+            order: positions of rows, ``(rows,)``; only the last batch may be short.
+            losses: the mean loss of each batch before its step is written here, ``(steps,)``.
+            learning_rate: of these steps.
+            done: steps made before these.
+        """
+        for group in self._optimiser.param_groups:
+            group["lr"] = learning_rate
+        for moments in self._optimiser.state.values():
+            moments["step"] = torch.tensor(float(done))
+        features, labels = (part.to(losses.device) for part in self._gather(order))
+        size = self._task.batch_size
+        batches = zip(torch.split(features, size), torch.split(labels, size), strict=True)
+        for step, (batch, targets) in enumerate(batches):
+            self._optimiser.zero_grad()
+            logits = self._state.network(batch)  # (batch, classes)
+            loss = functional.cross_entropy(logits, targets, self._task.class_weights)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self._optimiser.step()
+            losses[step] = loss.detach()
+
+    def _open_optimiser(self) -> torch.optim.Optimizer:
+        """Make the optimiser; its moments are those of the state."""
+        network, decay = self._state.network, self._task.weight_decay
+        if not self._state.moments:
+            return torch.optim.SGD(network.parameters(), weight_decay=decay)
+        optimiser = torch.optim.AdamW(network.parameters(), weight_decay=decay)
+        first, second = (self._state.views(vector) for vector in self._state.moments.values())
+        for name, parameter in network.named_parameters():
+            optimiser.state[parameter] = {"exp_avg": first[name], "exp_avg_sq": second[name]}
+        return optimiser

@@ -1,0 +1,146 @@
+"""A step of gradient descent, written in the very ATen calls that autograd makes, on buffers.
+
+    forward     addmm, relu, ..., addmm, log_softmax, nll_loss
+    backward    nll_loss_backward, log_softmax_backward; then for each layer from the last:
+                mm and sum (its weight and bias), mm and threshold_backward (the layer before)
+    update      as torch.optim.SGD and AdamW do it, once for all parameters, which lie in one vector
+
+Same calls, same operands, same order: so the same bits. What autograd adds (a graph that is built
+and taken down in every step) and what the calls would allocate is left out.
+
+The functions are Python, and within the part of it that torch's interpreter of TorchScript
+reads (``trainer.engines.written``): no names from outside them, no other types.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def run_steps(
+    rows: list[Tensor],
+    layers: list[list[Tensor]],
+    heads: list[Tensor],
+    class_weights: Tensor | None,
+    state: list[Tensor],
+    settings: list[float],
+) -> None:
+    """Make as many steps as there are whole batches in ``rows``.
+
+    Args:
+        rows: features ``(rows, n_features)``, labels ``(rows,)`` int64, losses ``(steps,)``,
+            which are written.
+        layers: of each layer weight, its transpose, bias, the gradients of weight and bias, and
+            for a batch the layer's output, the loss's gradient by it, and that transposed.
+        heads: of a batch log-probabilities and the loss's gradient by them,
+            ``(batch, classes)``; the sum of its weights and the number one, ``()``; and a seat
+            for its features, ``(batch, n_features)``, or ``(0, n_features)`` to use them where
+            they are.
+        class_weights: ``(classes,)`` or None.
+        state: all parameters and all their gradients; for AdamW also both moments and a scratch
+            vector, ``(parameters,)`` each.
+        settings: learning rate, weight decay, number of steps before these.
+    """
+    features, labels, losses = rows
+    size = heads[0].size(0)
+    for step in range(losses.size(0)):
+        batch = features.narrow(0, step * size, size)  # (size, n_features)
+        if heads[4].size(0) > 0:
+            batch = heads[4].copy_(batch)
+        targets = labels.narrow(0, step * size, size)  # (size,)
+        find_gradients([batch, targets, losses.select(0, step)], layers, heads, class_weights)
+        if len(state) == 2:  # noqa: PLR2004 - parameters and gradients alone
+            update_sgd(state, settings[0], settings[1])
+        else:
+            update_adamw(state, settings[0], settings[1], settings[2] + step + 1)
+
+
+def find_gradients(
+    batch: list[Tensor],
+    layers: list[list[Tensor]],
+    heads: list[Tensor],
+    class_weights: Tensor | None,
+) -> None:
+    """Write the loss of a batch and its gradient by every parameter.
+
+    Args:
+        batch: features ``(size, n_features)``, labels ``(size,)``, the loss ``()``.
+        layers: see ``run_steps``.
+        heads: see ``run_steps``.
+        class_weights: see ``run_steps``.
+    """
+    features, labels, loss = batch
+    logs, slopes, weight_sum, one, _ = heads
+    last = len(layers) - 1
+    below = features
+    for k in range(last + 1):
+        _, weight_t, bias, _, _, out, _, _ = layers[k]
+        torch.addmm(bias, below, weight_t, out=out)
+        if k < last:
+            torch.relu_(out)
+        below = out
+    torch._log_softmax(below, 1, False, out=logs)  # noqa: SLF001 - the call that autograd makes
+    torch.ops.aten.nll_loss_forward(
+        logs, labels, class_weights, 1, -100, output=loss, total_weight=weight_sum
+    )
+    torch.ops.aten.nll_loss_backward(
+        one, logs, labels, class_weights, 1, -100, weight_sum, grad_input=slopes
+    )
+    torch._log_softmax_backward_data(  # noqa: SLF001 - likewise
+        slopes, logs, 1, logs.dtype, out=layers[last][6]
+    )
+    for k in range(last, -1, -1):
+        weight, weight_t, _, weight_gradient, bias_gradient, _, delta, delta_t = layers[k]
+        below = layers[k - 1][5] if k > 0 else features
+        torch.mm(delta_t, below, out=weight_gradient)
+        torch.sum(delta, [0], out=bias_gradient)
+        if k > 0:
+            delta_below = layers[k - 1][6]
+            if below.numel() == 1:  # one row of one number: autograd takes it for a column
+                torch.mm(weight_t, delta_t, out=delta_below)
+            else:
+                torch.mm(delta, weight, out=delta_below)
+            torch.ops.aten.threshold_backward(delta_below, below, 0, grad_input=delta_below)
+
+
+def update_sgd(state: list[Tensor], learning_rate: float, weight_decay: float) -> None:
+    """Take one step down the gradient, as ``torch.optim.SGD`` without momentum does.
+
+    Args:
+        state: parameters and gradients, ``(parameters,)`` each.
+        learning_rate: of this step.
+        weight_decay: pull towards zero, part of the gradient.
+    """
+    parameters, gradients = state
+    if weight_decay != 0.0:
+        gradients.add_(parameters, alpha=weight_decay)
+    parameters.add_(gradients, alpha=-learning_rate)
+
+
+def update_adamw(
+    state: list[Tensor], learning_rate: float, weight_decay: float, step: float
+) -> None:
+    """Take one step of AdamW with torch's defaults: betas 0.9 and 0.999, epsilon 1e-8.
+
+    Loshchilov and Hutter, Decoupled Weight Decay Regularization (2019), algorithm 2; the order
+    of operations is that of ``torch.optim.AdamW`` for one tensor.
+
+    Args:
+        state: parameters, gradients, both moments and a scratch vector, ``(parameters,)`` each.
+        learning_rate: of this step.
+        weight_decay: pull towards zero, apart from the gradient.
+        step: number of this step, from 1.
+    """
+    parameters, gradients, first, second, scratch = state
+    if weight_decay != 0.0:
+        parameters.mul_(1.0 - learning_rate * weight_decay)
+    first.lerp_(gradients, 1.0 - 0.9)
+    second.mul_(0.999).addcmul_(gradients, gradients, value=1.0 - 0.999)
+    torch.sqrt(second, out=scratch)
+    scratch.div_((1.0 - 0.999**step) ** 0.5).add_(1e-8)
+    parameters.addcdiv_(first, scratch, value=-learning_rate / (1.0 - 0.9**step))
