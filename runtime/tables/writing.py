@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from runtime.errors import UsageError
+from runtime.errors import SchemaError, UsageError
 from runtime.files.atomic import STANDARD_STREAM, writing
 from runtime.scoring.answers import LABEL
 from runtime.scoring.endpoints import Sink
@@ -100,7 +101,12 @@ def open_output(
 
     Yields:
         What the blocks are written to.
+
+    Raises:
+        SchemaError: when two carried columns have one name, and the format tells columns by name.
     """
+    if stored.kind not in {"csv", "tsv"}:
+        _refuse_doubled([table.columns[at] for at in carried], sink.name, stored)
     if stored.kind in {"parquet", "arrow"}:
         output = _arrow_output(sink, stored.kind, table, carried, columns)
         try:
@@ -119,6 +125,16 @@ def open_output(
         else:
             dialect = _choose_dialect(stored, table, source, delimiter)
             yield _csv_output(sink, table, carried, columns, dialect)
+
+
+def _refuse_doubled(names: Sequence[str], where: str, stored: Format) -> None:
+    """Refuse names of which a reader would see one alone, or none."""
+    ((name, count),) = Counter(names).most_common(1) or (("", 0),)
+    if count > 1:
+        raise SchemaError(
+            f"cannot write {where}: the table has {count} columns {name!r}, and {stored.kind} "
+            "tells columns by their names: rename them, name others with --columns, or write CSV"
+        )
 
 
 def _csv_output(

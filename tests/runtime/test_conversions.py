@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from runtime.errors import SchemaError
+from runtime.errors import DataError, SchemaError
 from runtime.scoring.options import Options, Reading
 from runtime.scoring.score import score_file
 from runtime.tables.delimited.dialect import parse_delimiter
@@ -260,3 +260,42 @@ def test_what_is_around_a_table_changes_no_byte(
     assert (plain.returncode, named.returncode, piped.returncode) == (0, 0, 0), piped.stderr
     assert named.stdout == piped.stdout
     assert named.stdout.removeprefix(b"\xef\xbb\xbf") == plain.stdout
+
+
+def test_values_of_json_stay_what_they_are(predictor: Predictor, tmp_path: Path) -> None:
+    """Where only some keys are carried, numbers are not made texts, nor rounded."""
+    values = [b"1.10", b"12345678901234567890123", b'{"b": [1, null]}', b'"1\\u00e9\xff"', b"true"]
+    lines = [b'{"price": 1, "rating": 2, "x": %b, "y": 1}\n' % value for value in values]
+    lines += [b'{"price": 1, "rating": 2, "y": 1}\n', b'{"price": "x", "x": 1}\n', b"[1]\n"]
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_bytes(b"".join(lines))
+    score_file(predictor, source, out, Options(columns=("x",), bad_rows="null"))
+    found = [line.split(b', "label"')[0] for line in out.read_bytes().splitlines()]
+    assert found == [b'{"x": ' + value for value in (*values, b"null", b"1", b"null")]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+@pytest.mark.parametrize("text", [b'"\xff"', b'"\\ud83d"'], ids=["bytes", "half a pair"])
+def test_text_that_is_none_has_no_place_in_typed_columns(
+    predictor: Predictor, tmp_path: Path, kind: str, text: bytes
+) -> None:
+    """What JSON Lines carries and no reader of Parquet could decode is refused, not written."""
+    (tmp_path / "in.jsonl").write_bytes(b'{"price": 1, "rating": 2, "name": %b}\n' % text)
+    with pytest.raises(DataError, match="column 'name' holds bytes that are no UTF-8 text"):
+        score_file(predictor, tmp_path / "in.jsonl", tmp_path / f"out.{kind}")
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "arrow"])
+def test_two_columns_of_one_name_are_not_made_one(
+    predictor: Predictor, tmp_path: Path, kind: str
+) -> None:
+    """CSV carries both; where columns are told by name one would be lost to every reader."""
+    source, out = tmp_path / "in.csv", tmp_path / f"out.{kind}"
+    source.write_bytes(b"x,y,x,price,rating\n1,2,3,4,5\n")
+    with pytest.raises(SchemaError, match=r"the table has 2 columns 'x', and .* --columns"):
+        score_file(predictor, source, out)
+    assert not out.exists()
+    score_file(predictor, source, out, Options(columns=("y", "price")))
+    assert list(read_back(out)[0]) == ["y", "price", "label", "probability"]
+    score_file(predictor, source, tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_bytes().startswith(b"x,y,x,price,rating,label")

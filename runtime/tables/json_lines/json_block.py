@@ -19,7 +19,6 @@ from msgspec.structs import replace
 from runtime.encoding import PLAIN
 from runtime.errors import DataError
 from runtime.tables.arrow import binary_scalar, bool_scalar, split_bytes
-from runtime.tables.arrow_text import as_text
 from runtime.tables.cells import parse_numbers
 from runtime.tables.delimited.dialect import COMMA
 from runtime.tables.delimited.records import count_lines
@@ -149,7 +148,7 @@ class JsonBlock:
             columns: positions in the table's columns.
 
         Returns:
-            One string column each, ``(records,)``.
+            One column each, ``(records,)`` binary.
 
         Raises:
             DataError: when all columns are asked for and a record has a key that is none of
@@ -164,9 +163,22 @@ class JsonBlock:
                 "that none of the first records has, and its value would be lost: "
                 "write JSON Lines (.jsonl), which carries it, or name the columns to keep"
             )
-        cells = [as_text(read_contents(_without_nulls(column))) for column in tokens.columns]
+        cells = [read_contents(_without_nulls(column)) for column in tokens.columns]
         names = [key.encode(errors="backslashreplace").decode() for key in keys]
         return pa.RecordBatch.from_arrays(cells, names=names)
+
+    def members(self, columns: Sequence[int]) -> tuple[list[str], list[pa.Array]]:
+        """Give values as they are written, to be written again in JSON.
+
+        Args:
+            columns: positions in the table's columns.
+
+        Returns:
+            The keys, and for each ``(records,)`` binary, JSON text; ``null`` where there is none.
+        """
+        keys = [self.columns[position] for position in columns]
+        null = binary_scalar(_NULL)
+        return keys, [pc.fill_null(texts, null) for texts in read_tokens(self, keys).columns]
 
 
 def _without_nulls(tokens: pa.Array) -> pa.Array:

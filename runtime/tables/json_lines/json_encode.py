@@ -45,10 +45,23 @@ def encode_records(batch: pa.RecordBatch) -> memoryview:
     """
     if not batch.num_columns:
         return memoryview(b"{}\n" * batch.num_rows)
+    return join_members(batch.schema.names, [encode_values(column) for column in batch.columns])
+
+
+def join_members(names: Sequence[str], members: Sequence[pa.Array]) -> memoryview:
+    """Write records of members that are JSON text already.
+
+    Args:
+        names: the keys, at least one.
+        members: ``(records,)`` binary a key, no nulls.
+
+    Returns:
+        One object a line, keys in this order.
+    """
     fields: list[pa.Array | pa.Scalar] = []
-    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+    for name, texts in zip(names, members, strict=True):
         lead = b", " if fields else b"{"
-        fields += [binary_scalar(lead + encode_text(name) + b": "), encode_values(column)]
+        fields += [binary_scalar(lead + encode_text(name) + b": "), texts]
     return whole_bytes(join_parts(*fields, binary_scalar(b"}\n")))
 
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from runtime.tables.arrow import keep_rows
 from runtime.tables.columnar.arrow_output import as_batch, output_schema
 from runtime.tables.json_lines.json_block import JsonBlock
-from runtime.tables.json_lines.json_encode import encode_records
+from runtime.tables.json_lines.json_encode import encode_values, join_members
 from runtime.tables.json_lines.json_writer import append_members
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import pyarrow as pa
 
     from runtime.scoring.answers import Answers
     from runtime.scoring.endpoints import Sink
@@ -41,14 +41,19 @@ class JsonOutput:
 
     def encode(self, block: Block, answers: Answers) -> bytes | memoryview:
         """Write the records that stay, each with its line end."""
-        carried = block.select(self._columns)
-        columns = carried.columns
+        names, members = self._carry(block)
         if answers.kept is not None:
-            columns = [keep_rows(column, answers.kept) for column in columns]
+            members = [keep_rows(texts, answers.kept) for texts in members]
         added = self._plain(block, answers)
-        arrays = [*columns, *added.columns]
-        schema = pa.schema([*carried.schema, *added.schema])
-        return encode_records(pa.RecordBatch.from_arrays(arrays, schema=schema))
+        members += map(encode_values, added.columns)
+        return join_members([*names, *added.schema.names], members)
+
+    def _carry(self, block: Block) -> tuple[Sequence[str], list[pa.Array]]:
+        """Give the carried columns' names and JSON text, which of JSON is what was read."""
+        if isinstance(block, JsonBlock):
+            return block.members(self._columns)
+        carried = block.select(self._columns)
+        return carried.schema.names, [encode_values(column) for column in carried.columns]
 
     def _plain(self, block: Block, answers: Answers) -> pa.RecordBatch:
         return as_batch(answers.columns, self._added, block.first_record)
