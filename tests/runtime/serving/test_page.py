@@ -189,10 +189,11 @@ def test_names_from_a_bundle_are_text(
 def test_the_page_says_when_the_server_is_gone(
     browser: Browser, start_server: Callable[..., Served], bundle: Path
 ) -> None:
-    """A page that stays open does not pretend."""
+    """A page that stays open draws the rate, and does not pretend."""
     served = start_server("--bundle", bundle)
     browser.show(f"http://127.0.0.1:{served.port}/", 1280, dark=False)
     browser.until("document.querySelector('#state.good')")
+    browser.until("document.querySelector('#trace path').getAttribute('d')?.includes('L')")
     assert served.end() == 0
     browser.until("document.getElementById('state').textContent.includes('does not answer')")
 
