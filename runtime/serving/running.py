@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from runtime import console
 from runtime.serving.access.gate import Gate
-from runtime.serving.access.keys import Keys
 from runtime.serving.app import App, build_app
 from runtime.serving.binding import bind
 from runtime.serving.models.repository import Repository
@@ -66,10 +65,14 @@ def open_app(bundles: Mapping[str, Path], settings: Settings) -> App:
         else:
             log.tell("info", "load", model=name, served=version)
 
-    gate = Gate(Keys(settings.key_file, refused) if settings.key_file else None)
+    keys = None
+    if settings.key_file:
+        from runtime.serving.access.keys import Keys  # hashing takes milliseconds to load
+
+        keys = Keys(settings.key_file, refused)
     repository = Repository(bundles, settings.provider, limits, report)
     repository.open_all()
-    app = build_app(repository, limits, Traffic(), log, gate)
+    app = build_app(repository, limits, Traffic(), log, Gate(keys))
     gc.freeze()  # what is loaded stays; and no request makes a cycle, so looking seldom is enough
     gc.set_threshold(_GC_OBJECTS, 20, 50)
     return app

@@ -43,11 +43,11 @@ class RpcServer:
         Args:
             grace_s: seconds that they may take.
         """
-        self._service.hold()
+        self._service.inference.hold()
         await asyncio.sleep(_HELD_S)
         stopping = asyncio.ensure_future(self._server.stop(grace_s))
         await asyncio.sleep(_HELD_S)
-        self._service.release()
+        self._service.inference.release()
         await stopping
 
 

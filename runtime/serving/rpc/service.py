@@ -15,38 +15,33 @@ import grpc
 import msgspec
 from google.protobuf.json_format import MessageToDict
 
-from runtime.errors import OnnxferryError, OverloadError
-from runtime.serving.http.message import Request, Response, refusal
-from runtime.serving.inference import submit
-from runtime.serving.protocol.inputs import bind_inputs
-from runtime.serving.protocol.outputs import parse_wishes
-from runtime.serving.refusing import refuse
+from runtime.errors import OnnxferryError
+from runtime.serving.http.message import Request, Response
+from runtime.serving.rpc.inference import Inference, Sent
 from runtime.serving.rpc.messages import message, service
-from runtime.serving.rpc.reading import as_request, parse_request
-from runtime.serving.rpc.writing import as_message, status_of, write_answer
+from runtime.serving.rpc.writing import as_message, status_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from runtime.serving.app import App
     from runtime.serving.http.message import Handle
-    from runtime.serving.models.served import ServedModel
     from runtime.serving.rpc.messages import Message
-    from runtime.session import Outputs
 
 # Header fields that mean the same here.
 _CARRIED: Final = frozenset({"authorization", "x-api-key", "x-request-id", "traceparent"})
-_FIELDS_BESIDE: Final = 64  # of a request: names, parameters, outputs
 _UNKNOWN: Final = 404
-_NOT_READY: Final = 503
 _OK: Final = 200
 
 Context = Any  # grpc publishes no types
-Sent = Any  # a message, or the error that came of reading it
 
 
 class Service:
-    """Answers gRPC's calls with an application's models."""
+    """Answers gRPC's calls with an application's models.
+
+    Attributes:
+        inference: the calls that are inferences.
+    """
 
     def __init__(self, app: App, handle: Handle) -> None:
         """Take the application.
@@ -56,8 +51,7 @@ class Service:
             handle: answers a request of HTTP.
         """
         self._app, self._handle = app, handle
-        self._free = asyncio.Event()  # answers may go
-        self._free.set()
+        self.inference = Inference(app)
 
     def handler(self) -> object:
         """Give what a server of gRPC is told to serve."""
@@ -67,28 +61,11 @@ class Service:
             if method.client_streaming:
                 wrap = grpc.stream_stream_rpc_method_handler
             inference = method.input_type.name == "ModelInferRequest"
-            read = self._read if inference else message(method.input_type.name).FromString
+            read = self.inference.read if inference else message(method.input_type.name).FromString
             methods[method.name] = wrap(call, read, lambda answer: answer.SerializeToString())
         return grpc.method_handlers_generic_handler(service().full_name, methods)
 
-    def hold(self) -> None:
-        """Keep answers back, so that clients who wait for one send no more."""
-        self._free.clear()
-
-    def release(self) -> None:
-        """Let the answers go."""
-        self._free.set()
-
     # ---- Inference ---------------------------------------------------------------------------
-
-    def _read(self, data: bytes) -> Sent:
-        """Read a request; an error is handed on, to be answered in our own words."""
-        models = self._app.repository.models()
-        columns = max((one.predictor.schema.n_features for one in models), default=1)
-        try:
-            return parse_request(data, 3 * columns + _FIELDS_BESIDE)
-        except OnnxferryError as exc:
-            return exc
 
     async def _let_in(self, context: Context) -> None:
         if refused := self._app.gate.refuse(_as_request("", context, b"")):
@@ -96,7 +73,7 @@ class Service:
 
     async def _ModelInfer(self, sent: Sent, context: Context) -> Message:  # noqa: N802 - the protocol's name
         await self._let_in(context)
-        answer = await self._infer(sent)
+        answer = await self.inference.answer(sent)
         if isinstance(answer, Response):
             await context.abort(*status_of(answer))
         return answer
@@ -106,7 +83,7 @@ class Service:
     ) -> AsyncIterator[Message]:
         await self._let_in(context)
         async for sent in stream:
-            answer = await self._infer(sent)
+            answer = await self.inference.answer(sent)
             kind = message("ModelStreamInferResponse")
             if isinstance(answer, Response):
                 told = {"error_message": status_of(answer)[1]}
@@ -115,49 +92,6 @@ class Service:
                 yield kind(**told)
             else:
                 yield kind(infer_response=answer)
-
-    async def _infer(self, sent: Sent) -> Message | Response:
-        """Answer a request, and count it as HTTP's are counted."""
-        traffic, most = self._app.traffic, self._app.limits.in_flight
-        if traffic.in_flight >= most:
-            traffic.count_refusal(_NOT_READY)
-            answer: Message | Response = refuse(
-                OverloadError(f"{most} requests are in flight; try again in a second")
-            )
-        else:
-            traffic.in_flight += 1
-            try:
-                answer = await self._answer_or_refuse(sent)
-            finally:
-                traffic.in_flight -= 1
-        await self._free.wait()
-        traffic.count_answer(answer.status if isinstance(answer, Response) else _OK)
-        return answer
-
-    async def _answer_or_refuse(self, sent: Sent) -> Message | Response:
-        try:
-            return await self._answer(sent)
-        except OnnxferryError as exc:
-            return refuse(exc)
-        except Exception as exc:  # noqa: BLE001 - a bug must be answered, too
-            self._app.log.tell_bug(exc)
-            return refusal(500, "a bug of the server; its log says more")
-
-    async def _answer(self, sent: Sent) -> Message | Response:
-        arrived = time.perf_counter_ns()
-        if isinstance(sent, OnnxferryError):
-            raise sent
-        model = self._app.repository.find(sent.model_name, sent.model_version or None)
-        try:
-            request, binary = as_request(sent)
-            wanted = parse_wishes(request)
-            schema = model.predictor.schema
-            features = bind_inputs(request, binary, schema, self._app.limits.rows)
-        except OnnxferryError:
-            model.statistics.count_failure(time.perf_counter_ns() - arrived)
-            raise
-        outputs = await _run(model, features, arrived)
-        return write_answer(wanted, outputs, model.identity, raw=bool(sent.raw_input_contents))
 
     # ---- The rest, by HTTP's handler ---------------------------------------------------------
 
@@ -233,19 +167,3 @@ def _address(name: str, version: str, *rest: str) -> str:
     if version:
         parts += ["versions", quote(version, safe="")]
     return "/".join([*parts, *rest])
-
-
-async def _run(model: ServedModel, features: Any, arrived: int) -> Outputs:  # noqa: ANN401 - Numbers
-    """Have rows answered with the others of the tick."""
-    future: asyncio.Future[Outputs] = asyncio.get_running_loop().create_future()
-
-    def done(answer: Outputs | OnnxferryError) -> None:
-        if future.done():  # the client has gone
-            return
-        if isinstance(answer, OnnxferryError):
-            future.set_exception(answer)
-        else:
-            future.set_result(answer)
-
-    submit(model, features, arrived, done)
-    return await future

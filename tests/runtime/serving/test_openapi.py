@@ -187,6 +187,28 @@ def test_refusals_of_the_transport_are_described(served: Served, document: Any) 
         assert answer.error
 
 
+def test_keys_are_described_where_they_are_needed(
+    start_server: Callable[..., Served], bundle: Path, tmp_path: Path
+) -> None:
+    """With keys every operation but health says 401, and answers it."""
+    keys = tmp_path / "keys"
+    keys.write_text("a-key-of-some-length\n")
+    server = start_server("--bundle", bundle, "--api-key-file", keys)
+    document = server.ask("/openapi.json", None, {"X-API-Key": "a-key-of-some-length"}).json
+    for place, methods in document["paths"].items():
+        for method in methods.keys() - {"parameters"}:
+            target = place.replace("{", "").replace("}", "")
+            answer = server.ask(target, b"" if method == "post" else None)
+            guarded = not place.startswith("/v2/health/")
+            assert (answer.status == 401) == guarded, place
+            assert ("401" in methods[method]["responses"]) == guarded, place
+            assert ("security" in methods[method]) == guarded, place
+            if guarded:
+                _check(document, answer, place, method)
+    assert set(document["components"]["securitySchemes"]) == {"bearer", "basic", "header"}
+    assert server.end() == 0
+
+
 @pytest.mark.parametrize(
     ("choice", "examples"), [("--exclude-path-regex", 25), ("--include-path-regex", 10)]
 )

@@ -137,6 +137,24 @@ def test_a_table_is_scored_shown_and_offered(
     assert browser.run("document.querySelectorAll('#scored img').length") == 0
 
 
+def test_a_dropped_table_is_scored(browser: Browser, server: Served) -> None:
+    """Dropping is another way to choose; semicolons and returns are read as they come."""
+    browser.show(f"http://127.0.0.1:{server.port}/", 1280, dark=False)
+    browser.until(ANSWERED)
+    browser.run(
+        "(() => { const dropped = new DataTransfer(); dropped.items.add(new File("
+        "['price;rating\\r\\n9.5;4.5\\r\\n'], 'a.csv')); document.getElementById('drop')"
+        ".dispatchEvent(new DragEvent('drop', {dataTransfer: dropped, bubbles: true, "
+        "cancelable: true})); })()"
+    )
+    browser.until(SCORED)
+    assert _text(browser, "told") == "1 rows, 1 scored"
+    cells = browser.run(
+        "[...document.querySelectorAll('#scored tbody td')].map((cell) => cell.textContent)"
+    )
+    assert cells[:3] == ["9.5", "4.5", "yes"]
+
+
 def test_a_table_that_does_not_fit_is_told(
     browser: Browser, server: Served, tmp_path: Path
 ) -> None:
@@ -171,10 +189,11 @@ def test_names_from_a_bundle_are_text(
 def test_the_page_says_when_the_server_is_gone(
     browser: Browser, start_server: Callable[..., Served], bundle: Path
 ) -> None:
-    """A page that stays open does not pretend."""
+    """A page that stays open draws the rate, and does not pretend."""
     served = start_server("--bundle", bundle)
     browser.show(f"http://127.0.0.1:{served.port}/", 1280, dark=False)
     browser.until("document.querySelector('#state.good')")
+    browser.until("document.querySelector('#trace path').getAttribute('d')?.includes('L')")
     assert served.end() == 0
     browser.until("document.getElementById('state').textContent.includes('does not answer')")
 

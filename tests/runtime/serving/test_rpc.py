@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from serving_client import PATIENCE_S
 
+from runtime.errors import RequestError
+from runtime.serving.protocol.inputs import bind_inputs
+from runtime.serving.protocol.outputs import parse_wishes
+
 grpc = pytest.importorskip("grpc")
+from runtime.serving.rpc.reading import as_request, parse_request  # noqa: E402 - needs gRPC's extra
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -261,6 +268,31 @@ def test_what_cannot_be_answered_is_told(
     assert told in caught.value.details()
     assert "Traceback" not in caught.value.details()
     _same(call("ModelInfer", _raw()), predictor.run(ROWS))
+
+
+@given(st.data())
+def test_damaged_messages_are_refused_or_read(predictor: Predictor, data: st.DataObject) -> None:
+    """Whatever bytes come, they are read as they are meant or refused in our own words."""
+    request = _raw(id="a")
+    request.parameters["binary_data_output"].bool_param = True
+    request.outputs.add(name="label")
+    if data.draw(st.booleans()):
+        request = _contents("FP32", "fp32_contents", [7.5, 3.0])
+    content = bytearray(request.SerializeToString())
+    for _ in range(data.draw(st.integers(0, 3))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        kept = data.draw(st.integers(0, 2))
+        content[at : at + kept] = data.draw(st.binary(max_size=3))
+        if not content:
+            return
+    try:
+        sent = parse_request(bytes(content), 70)
+        message, binary = as_request(sent)
+        parse_wishes(message)
+        rows = bind_inputs(message, binary, predictor.schema, 1000)
+    except RequestError:
+        return
+    assert rows.shape[1] == 2
 
 
 def test_a_declared_shape_costs_nothing(call: Callable[..., Any]) -> None:

@@ -1,0 +1,122 @@
+"""Inference by gRPC: its requests join the batches of HTTP and are counted with them.
+
+In: a message's bytes. Out: a ``ModelInferResponse``, or the refusal that HTTP would give.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from runtime.errors import OnnxferryError, OverloadError
+from runtime.serving.http.message import Response, refusal
+from runtime.serving.inference import submit
+from runtime.serving.protocol.inputs import bind_inputs
+from runtime.serving.protocol.outputs import parse_wishes
+from runtime.serving.refusing import refuse
+from runtime.serving.rpc.reading import as_request, parse_request
+from runtime.serving.rpc.writing import write_answer
+
+if TYPE_CHECKING:
+    from runtime.serving.app import App
+    from runtime.serving.models.served import ServedModel
+    from runtime.serving.protocol.tensors import Numbers
+    from runtime.serving.rpc.messages import Message
+    from runtime.session import Outputs
+
+_FIELDS_BESIDE: Final = 64  # of a request: names, parameters, outputs
+_NOT_READY: Final = 503
+_OK: Final = 200
+
+Sent = Any  # a message, or the error that came of reading it
+
+
+class Inference:
+    """Answers requests with an application's models."""
+
+    def __init__(self, app: App) -> None:
+        """Take the application.
+
+        Args:
+            app: its models, limits and counts.
+        """
+        self._app = app
+        self._free = asyncio.Event()  # answers may go
+        self._free.set()
+
+    def hold(self) -> None:
+        """Keep answers back, so that clients who wait for one send no more."""
+        self._free.clear()
+
+    def release(self) -> None:
+        """Let the answers go."""
+        self._free.set()
+
+    def read(self, data: bytes) -> Sent:
+        """Read a request; an error is handed on, to be answered in our own words."""
+        models = self._app.repository.models()
+        columns = max((one.predictor.schema.n_features for one in models), default=1)
+        try:
+            return parse_request(data, 3 * columns + _FIELDS_BESIDE)
+        except OnnxferryError as exc:
+            return exc
+
+    async def answer(self, sent: Sent) -> Message | Response:
+        """Answer a request, and count it as HTTP's are counted."""
+        traffic, most = self._app.traffic, self._app.limits.in_flight
+        if traffic.in_flight >= most:
+            traffic.count_refusal(_NOT_READY)
+            answer: Message | Response = refuse(
+                OverloadError(f"{most} requests are in flight; try again in a second")
+            )
+        else:
+            traffic.in_flight += 1
+            try:
+                answer = await self._answer_or_refuse(sent)
+            finally:
+                traffic.in_flight -= 1
+        await self._free.wait()
+        traffic.count_answer(answer.status if isinstance(answer, Response) else _OK)
+        return answer
+
+    async def _answer_or_refuse(self, sent: Sent) -> Message | Response:
+        try:
+            return await self._compute(sent)
+        except OnnxferryError as exc:
+            return refuse(exc)
+        except Exception as exc:  # noqa: BLE001 - a bug must be answered, too
+            self._app.log.tell_bug(exc)
+            return refusal(500, "a bug of the server; its log says more")
+
+    async def _compute(self, sent: Sent) -> Message | Response:
+        arrived = time.perf_counter_ns()
+        if isinstance(sent, OnnxferryError):
+            raise sent
+        model = self._app.repository.find(sent.model_name, sent.model_version or None)
+        try:
+            request, binary = as_request(sent)
+            wanted = parse_wishes(request)
+            schema = model.predictor.schema
+            features = bind_inputs(request, binary, schema, self._app.limits.rows)
+        except OnnxferryError:
+            model.statistics.count_failure(time.perf_counter_ns() - arrived)
+            raise
+        outputs = await _run(model, features, arrived)
+        return write_answer(wanted, outputs, model.identity, raw=bool(sent.raw_input_contents))
+
+
+async def _run(model: ServedModel, features: Numbers, arrived: int) -> Outputs:
+    """Have rows answered with the others of the tick."""
+    future: asyncio.Future[Outputs] = asyncio.get_running_loop().create_future()
+
+    def done(answer: Outputs | OnnxferryError) -> None:
+        if future.done():  # the client has gone
+            return
+        if isinstance(answer, OnnxferryError):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
+
+    submit(model, features, arrived, done)
+    return await future
