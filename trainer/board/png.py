@@ -33,7 +33,7 @@ def write_png(pixels: npt.NDArray[np.uint8]) -> bytes:
     return (
         _SIGNATURE
         + _chunk(b"IHDR", struct.pack(">II", width, height) + _TRUECOLOUR)
-        + _chunk(b"IDAT", zlib.compress(unfiltered.tobytes(), 9))
+        + _chunk(b"IDAT", zlib.compress(unfiltered.tobytes()))
         + _chunk(b"IEND", b"")
     )
 

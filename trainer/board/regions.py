@@ -67,14 +67,22 @@ def draw_regions(
     palette = np.array(list(COLOURS.values()), np.float64)  # (colours, 3)
     cells = _paint(model, spans, palette)
     pixels = cells.repeat(_CELL, axis=0).repeat(_CELL, axis=1)
-    points, classes = features[:_MOST_DOTS].double().numpy(), labels[:_MOST_DOTS].numpy()
-    for point, colour in zip(points, palette[classes % len(palette)], strict=True):
-        (left, right), (bottom, top) = spans
-        x = round((point[0] - left) / (right - left) * (WIDTH - 1))
-        y = round((top - point[1]) / (top - bottom) * (HEIGHT - 1))
+    columns, rows = _locate(features[:_MOST_DOTS].double().numpy(), spans)
+    colours = palette[labels[:_MOST_DOTS].numpy() % len(palette)].astype(np.uint8)
+    for x, y, colour in zip(columns, rows, colours, strict=True):
         pixels[max(0, y - 3) : y + 4, max(0, x - 3) : x + 4] = 255
         pixels[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3] = colour
     return pixels
+
+
+def _locate(
+    points: npt.NDArray[np.float64], spans: tuple[Range, Range]
+) -> tuple[list[int], list[int]]:
+    """Columns and rows of pixels of points, ``(rows, 2)``."""
+    (left, right), (bottom, top) = spans
+    x = (points[:, 0] - left) / (right - left) * (WIDTH - 1)
+    y = (top - points[:, 1]) / (top - bottom) * (HEIGHT - 1)
+    return x.round().astype(int).tolist(), y.round().astype(int).tolist()
 
 
 @torch.inference_mode()
