@@ -4,6 +4,7 @@
 ##   make export     export it and prove the export           -> artifacts/bundle
 ##   make predict    score FILE with the bundle               -> OUT
 ##   make serve      answer over HTTP with the bundle, until Ctrl-C
+##   make tensorboard  show the fit in a browser, until Ctrl-C
 ##   make test       run the whole test suite
 ##   make check      run all that CI runs: linters, types, tests with coverage,
 ##                   and the runtime's tests where torch is not installed
@@ -27,7 +28,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 # What train and export publish is whole, or not there: make must never delete a part of it.
 .PRECIOUS: artifacts/run/run.json artifacts/bundle/manifest.json
-.PHONY: help train export predict serve test check bench clean own-environment FORCE
+.PHONY: help train export predict serve tensorboard test check bench clean own-environment FORCE
 
 # These are taken from make's own command line: names this common in somebody's shell mean
 # something else. PYTHON and VENV may come from there.
@@ -92,6 +93,9 @@ predict: $(BUNDLE) $(if $(subst products.csv,,$(FILE)),,products.csv) | $(READY)
 
 serve: $(BUNDLE) | $(READY)
 	runtime serve$(call option,provider,$(PROVIDER))
+
+tensorboard: $(RUN) | $(READY)
+	tensorboard --logdir artifacts/run
 
 # ---- For those who work on it ------------------------------------------------------------
 test: | $(READY)

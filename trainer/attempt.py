@@ -88,7 +88,9 @@ class Attempt:
             before = record.journals if record else {}
             with open_journals(self.work, logdir, before) as journals:
                 (self.work / _CURVES).write_text(str(journals.curves_path.resolve()))
-                return this, self._fit(this, record, journals, watch)
+                fitted = self._fit(this, record, journals, watch)
+                journals.conclude(_draw_pages(this, self.dataset, fitted))
+                return this, fitted
         except BaseException:
             if not (self.work / CHECKPOINT).exists():
                 discard(self.work)
@@ -126,3 +128,10 @@ class Attempt:
         if self.saving.resume and (self.work / _CURVES).exists():  # else they would be there twice
             Path((self.work / _CURVES).read_text()).unlink(missing_ok=True)
         empty(self.work)
+
+
+def _draw_pages(this: Fit, dataset: Dataset, fitted: Fitted) -> bytes:
+    """Draw what TensorBoard shows beside curves; its messages are imported only now."""
+    from trainer.board.pages import draw_pages
+
+    return draw_pages(this, dataset, fitted)

@@ -1,4 +1,4 @@
-"""Scalars as records of a TensorBoard event file, thousands at once.
+"""Records of a TensorBoard event file; those of scalars thousands at once.
 
 TensorBoard's own writer takes 50 microseconds a scalar, more than a step. Here the records of an
 epoch are made together, and only what differs between them is computed for each.
@@ -35,7 +35,18 @@ def file_header(wall_time: float) -> bytes:
     Returns:
         A record.
     """
-    data = b"\x09" + struct.pack("<d", wall_time) + _field(3, b"brain.Event:2")
+    return event_record(b"\x09" + struct.pack("<d", wall_time) + _field(3, b"brain.Event:2"))
+
+
+def event_record(data: bytes) -> bytes:
+    """Make a record of any event.
+
+    Args:
+        data: an ``Event``, serialised.
+
+    Returns:
+        A record.
+    """
     return _frame(len(data)) + data + _masked(_checksum(data))
 
 
@@ -117,10 +128,10 @@ def _mask(sums: _Words) -> _Words:
 
 def _checksum(data: bytes) -> int:
     """CRC-32C of some bytes, one after the other."""
-    (table,) = _tables(1)
+    table = _table()
     crc = 0xFFFFFFFF
     for byte in data:
-        crc = int(table[(crc ^ byte) & 0xFF]) ^ crc >> 8
+        crc = table[(crc ^ byte) & 0xFF] ^ crc >> 8
     return crc ^ 0xFFFFFFFF
 
 
@@ -135,6 +146,12 @@ def _checksums(base: bytes, rows: _Bytes, places: list[int]) -> _Words:
     for place in places:
         sums ^= tables[len(base) - 1 - place][rows[:, place]]
     return sums
+
+
+@cache
+def _table() -> list[int]:
+    """What the last byte gives to the checksum; a list is read faster than an array."""
+    return [int(number) for number in _tables(1)[0]]
 
 
 @cache

@@ -133,6 +133,7 @@ class _Descent:
         while self._epoch < self._configuration.epochs and not self._is_out_of_patience():
             self._make_steps(keeper)
             self._last = self._end_epoch()
+            keeper.see(self._last, self._state)
             watch(self._last)
             self._epoch, self._step = self._epoch + 1, 0
             keeper.look(self._snapshot)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from trainer.engines.state import State
     from trainer.epoch import Epoch
 
 TENSORBOARD = "tensorboard"
@@ -40,10 +41,19 @@ class Journals:
         """Where the event file is."""
         return self._files[TENSORBOARD].path
 
+    def see(self, epoch: Epoch, state: State) -> None:
+        """Note the gradient of an epoch, and a few times the weights; before it is watched."""
+        self._curves.see(epoch, state)
+
     def watch(self, epoch: Epoch) -> None:
         """Write an epoch."""
         self._curves.watch(epoch)
         self._lines.watch(epoch)
+
+    def conclude(self, records: bytes) -> None:
+        """Add records to the event file, after all curves."""
+        self._curves.flush()
+        self._files[TENSORBOARD].append(records)
 
     def flush(self) -> None:
         """Write all that waits."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from trainer.engines.state import State
+    from trainer.epoch import Epoch
     from trainer.journals import Journals
     from trainer.snapshot import Snapshot
 
@@ -49,6 +51,15 @@ class Checkpoints:
     def start(self) -> Snapshot | None:
         """Read what to go on from."""
         return read_snapshot(self._folder, self.record) if self.record else None
+
+    def see(self, epoch: Epoch, state: State) -> None:
+        """Hand the network to the journals.
+
+        Args:
+            epoch: that has ended.
+            state: after it.
+        """
+        self._journals.see(epoch, state)
 
     def look(self, take: Callable[[], Snapshot]) -> None:
         """Write a checkpoint where it is time for one, or the end is asked for.

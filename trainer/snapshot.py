@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from trainer.engines.state import State
     from trainer.epoch import Epoch
 
 
@@ -56,6 +57,9 @@ class Keeper(Protocol):
     def start(self) -> Snapshot | None:
         """Give what to go on from; None is the beginning."""
 
+    def see(self, epoch: Epoch, state: State) -> None:
+        """See what an epoch made, before those who watch; the gradients are its last batch's."""
+
     def look(self, take: Callable[[], Snapshot]) -> None:
         """Look up between two steps; may ``take`` a snapshot, and may raise to end the fit."""
 
@@ -66,6 +70,9 @@ class NoKeeper:
     def start(self) -> Snapshot | None:
         """Give nothing."""
         return None
+
+    def see(self, epoch: Epoch, state: State) -> None:
+        """See nothing."""
 
     def look(self, take: Callable[[], Snapshot]) -> None:
         """Take nothing."""

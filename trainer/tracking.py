@@ -5,6 +5,12 @@ TensorBoard, with the tutorial's names and step numbers:
     Loss/train                            each batch, step = epoch * batches_per_epoch + batch
     Accuracy/test                         each epoch, step = epoch; epochs count from 0
     Loss/validation, Accuracy/validation  likewise, where rows are held out
+    LearningRate/train                    likewise
+    Gradient/norm                         likewise: Euclidean norm, of the epoch's last batch
+    Layer N/weight, Layer N/bias          histograms, at most five times in a fit
+
+A norm for every step would cost more than a tenth of it; the last one lies there anyway, in the
+vector that the steps write. SGD's has the weight decay in it.
 
 ``metrics.jsonl``: one object an epoch, which counts from 1, as people do.
 
@@ -22,16 +28,20 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from trainer.board.weights import is_time, weigh
 from trainer.events import file_header, scalar_records
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from trainer.engines.state import State
     from trainer.epoch import Epoch
     from trainer.journal import Journal
 
 LOSS = "Loss/train"
 ACCURACY = "Accuracy/test"
+_RATE = "LearningRate/train"
+_GRADIENT = "Gradient/norm"
 _VALIDATION = "Loss/validation", "Accuracy/validation"
 _files = itertools.count()
 _BEHIND_S = 0.2  # records are made for many quick epochs together
@@ -48,9 +58,18 @@ class Curves:
         """
         self._journal = journal
         self._waiting: list[Epoch] = []
+        self._norms: list[float] = []  # of the epochs that wait, in the same order
         self._written = time.monotonic()
         if journal.size == 0:
             journal.append(file_header(time.time()))
+
+    def see(self, epoch: Epoch, state: State) -> None:
+        """Take up what an epoch made, before ``watch`` has the epoch."""
+        self._norms.append(state.gradients.norm().item())
+        if is_time(epoch.index, epoch.epochs):
+            from trainer.board.summaries import to_record
+
+            self._journal.append(to_record(weigh(state.network), epoch.index))
 
     def watch(self, epoch: Epoch) -> None:
         """Take up an epoch."""
@@ -61,6 +80,7 @@ class Curves:
     def flush(self) -> None:
         """Write what is waiting."""
         epochs, self._waiting = self._waiting, []
+        norms, self._norms = self._norms, []
         self._written = time.monotonic()
         if not epochs:
             return
@@ -69,6 +89,8 @@ class Curves:
         curves: dict[str, tuple[int, npt.ArrayLike]] = {
             LOSS: (first.index * len(first.losses), losses),
             ACCURACY: (first.index, [epoch.accuracy for epoch in epochs]),
+            _RATE: (first.index, [epoch.learning_rate for epoch in epochs]),
+            _GRADIENT: (first.index, norms),
         }
         judged = [epoch.validation for epoch in epochs if epoch.validation]
         if judged:

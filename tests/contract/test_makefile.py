@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     Make = Callable[..., subprocess.CompletedProcess[str]]
 
 
-_GOALS = {"train", "export", "predict", "serve", "test", "check", "bench", "clean"}
+_GOALS = {
+    *("train", "export", "predict", "serve", "tensorboard"),
+    *("test", "check", "bench", "clean"),
+}
 _ALL = ["trainer fit", "trainer sample", "exporter export", "runtime predict"]
 _COMMAND = """#!/bin/sh
 echo "$(basename "$0")" "$@" >> calls
@@ -42,7 +45,7 @@ def clone(project: Path) -> Path:
     """A project folder whose environment ``env`` holds stand-ins for the commands."""
     commands = project / "env" / "bin"
     commands.mkdir(parents=True)
-    for name in ("trainer", "exporter", "runtime"):
+    for name in ("trainer", "exporter", "runtime", "tensorboard"):
         script = commands / name
         script.write_text(_COMMAND)
         script.chmod(0o755)
@@ -118,6 +121,14 @@ def test_serve_makes_what_it_lacks(make: Make, clone: Path) -> None:
     calls = _calls(clone)
     assert _verbs(calls) == ["trainer fit", "exporter export", "runtime serve"]
     assert calls[-1] == "runtime serve --provider cpu"
+
+
+def test_tensorboard_opens_the_run(make: Make, clone: Path) -> None:
+    """``make tensorboard`` fits where there is no run, and shows the one that is there."""
+    shown = "tensorboard --logdir artifacts/run"
+    for expected in (["trainer fit", shown], [shown]):
+        assert make("VENV=env", "tensorboard", folder=clone).returncode == 0
+        assert _calls(clone) == expected
 
 
 def test_own_table_is_scored_as_named(make: Make, clone: Path) -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from trainer.engines.state import State
     from trainer.epoch import Epoch
     from trainer.snapshot import Snapshot
 
@@ -68,6 +69,9 @@ class StopAt:
 
     def start(self) -> Snapshot | None:
         return self.snapshot
+
+    def see(self, epoch: Epoch, state: State) -> None:
+        pass
 
     def look(self, take: Callable[[], Snapshot]) -> None:
         if self.left == 0:

@@ -62,6 +62,7 @@ def test_tensorboard_reads_the_tutorials_curves(tmp_path: Path) -> None:
     assert read_curves(tmp_path / "tb") == {
         "Loss/train": [(step, float32(loss)) for step, loss in enumerate(losses)],
         "Accuracy/test": [(epoch.index, float32(epoch.accuracy)) for epoch in epochs],
+        "LearningRate/train": [(epoch.index, float32(epoch.learning_rate)) for epoch in epochs],
     }
 
 
