@@ -19,21 +19,20 @@ from runtime.errors import EXIT_INTERRUPTED, OnnxferryError, UnavailableError
 from runtime.files.destinations import writing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import FrameType
 
-    import typer
 
 _TRAIN_EXTRA = frozenset({"onnx", "onnxscript", "safetensors", "tensorboard", "torch"})
 _EXIT_SIGTERM = 128 + signal.SIGTERM
 _EXIT_SIGPIPE = 128 + signal.SIGPIPE
 
 
-def run(app: typer.Typer, name: str) -> NoReturn:
+def run(app: Callable[..., object], name: str) -> NoReturn:
     """Run a command line and end the process with the documented exit code.
 
     Args:
-        app: the commands.
+        app: the commands, a call that takes ``prog_name``.
         name: what the user typed, for usage lines and messages.
 
     Raises:

@@ -26,6 +26,7 @@ from trainer.data import Dataset, synthetic_products
 from trainer.device import Device, choose_device
 from trainer.epoch import Watch, look_away
 from trainer.journals import METRICS, TENSORBOARD
+from trainer.ranks.team import count_processes
 from trainer.run import FORMAT, RECORD, Run, RunRecord, load_run, save_run
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _identify(dataset: Dataset, configuration: Configuration, device: Device) ->
     return Fit(
         hidden=configuration.hidden,
         seed=configuration.seed,
-        options={**configuration.to_record(device.name), **dataset.options},
+        options={**configuration.to_record(device.name), **dataset.options, **count_processes()},
         data_digest=dataset.digest(),
         versions={
             **{name: metadata.version(name) for name in _PACKAGES},
