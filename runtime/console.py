@@ -32,8 +32,8 @@ def run(app: Callable[..., object], name: str) -> NoReturn:
     """Run a command line and end the process with the documented exit code.
 
     Args:
-        app: the commands; called with ``prog_name``.
-        name: what the user typed, for usage lines and messages.
+            app: the commands; called with ``prog_name``.
+            name: what the user typed, for usage lines and messages.
 
     Raises:
         SystemExit: always.

@@ -34,6 +34,7 @@ from trainer.config import (
 )
 from trainer.config_file import take_defaults
 from trainer.interrupts import advice_to_go_on
+from trainer.ranks.team import in_team
 from trainer.schedule import GRAMMAR
 from trainer.seeds import DEFAULT_SEED
 from trainer.table.source import TableSource, name_table
@@ -285,4 +286,4 @@ def _describe(outcome: Outcome, out: Path) -> str:
 
 def main() -> NoReturn:
     """Run the command line."""
-    console.run(app, "trainer")
+    console.run(in_team(app), "trainer")

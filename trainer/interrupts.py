@@ -6,6 +6,7 @@ would have without this.
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import sys
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from runtime.console import say
+from trainer.ranks.place import command_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +65,7 @@ def advice_to_go_on() -> Iterator[None]:
         yield
     except Stopped as stop:
         arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
-        command = shlex.join(["trainer", *arguments, "--resume"])
+        command = shlex.join([*command_words(os.environ), *arguments, "--resume"])
         say(f"stopped before {stop.where}; go on with: {command}")
         sys.exit(128 + stop.signal)
 

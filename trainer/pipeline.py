@@ -29,6 +29,7 @@ from trainer.epoch import Watch, look_away
 from trainer.gaps import fill_gaps
 from trainer.journals import METRICS, TENSORBOARD
 from trainer.judging import evaluate_rows
+from trainer.ranks.team import count_processes
 from trainer.run import FORMAT, RECORD, Run, RunRecord, load_run, save_run
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _identify(dataset: Dataset, configuration: Configuration, device: Device) ->
     return Fit(
         hidden=configuration.hidden,
         seed=configuration.seed,
-        options={**configuration.to_record(device.name), **dataset.options},
+        options={**configuration.to_record(device.name), **dataset.options, **count_processes()},
         data_digest=dataset.digest(),
         versions={
             **{name: metadata.version(name) for name in _PACKAGES},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from trainer.engines.gather import Gather
+from trainer.ranks.team import find_leader
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +27,8 @@ def open_engine(
     """Open an engine on the state's device.
 
     Args:
-        name: fast is the written-out step, on CUDA in graphs; eager is autograd.
+        name: fast is the written-out step, on CUDA in graphs; eager is autograd. Of several
+            processes all make their part of each step, whatever is asked for.
         task: what stays the same in all steps.
         state: is changed in place.
         rows: features ``(rows, n_features)`` float32, raw, and labels ``(rows,)``, on the CPU.
@@ -34,7 +36,12 @@ def open_engine(
 
     Returns:
         An engine that has made no step.
+
+    Raises:
+        UnavailableError: when another process cannot take part.
     """
+    if leader := find_leader():
+        return leader.open_engine(task, state, rows, scale)
     features, labels = rows
     if name == "eager":
         from trainer.engines.eager import Eager
