@@ -9,8 +9,8 @@ TensorBoard, with the tutorial's names and step numbers:
     Gradient/norm                         likewise: Euclidean norm, of the epoch's last batch
     Layer N/weight, Layer N/bias          histograms, at most five times in a fit
 
-A norm for every step would cost more than a tenth of it; the last one lies there anyway, in the
-vector that the steps write. SGD's has the weight decay in it.
+A norm for every step would add 6 % to a step of 32 rows on a CPU; the last gradient lies
+there anyway, in the vector that the steps write. SGD's has the weight decay in it.
 
 ``metrics.jsonl``: one object an epoch, which counts from 1, as people do.
 

@@ -34,12 +34,13 @@ _PREFIX = "_hparams_"
 _GROUP = "Final"
 
 
-def compare(options: Mapping[str, Scalar], metrics: Mapping[str, float]) -> list[Value]:
+def compare(options: Mapping[str, Scalar], metrics: Mapping[str, float | None]) -> list[Value]:
     """Say what a fit was made with and how it ended; runs of the same options are a group.
 
     Args:
         options: by name; one that is None is left out.
-        metrics: by name.
+        metrics: by name; one that is None has a column only: the tab takes its columns from one
+            run, and others may have it.
 
     Returns:
         The values.
@@ -56,11 +57,15 @@ def compare(options: Mapping[str, Scalar], metrics: Mapping[str, float]) -> list
         _note("experiment", HParamsPluginData(experiment=_describe(given, metrics))),
         _note("session_start_info", HParamsPluginData(session_start_info=start)),
         _note("session_end_info", HParamsPluginData(session_end_info=end)),
-        *(scalar(f"{_GROUP}/{name}", number) for name, number in metrics.items()),
+        *(
+            scalar(f"{_GROUP}/{name}", number)
+            for name, number in metrics.items()
+            if number is not None
+        ),
     ]
 
 
-def _describe(options: Mapping[str, Scalar], metrics: Mapping[str, float]) -> api.Experiment:
+def _describe(options: Mapping[str, Scalar], metrics: Mapping[str, float | None]) -> api.Experiment:
     """Name the columns of the tab's table."""
     types = {
         "bool": api.DATA_TYPE_BOOL,

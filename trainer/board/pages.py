@@ -77,14 +77,17 @@ def _count(dataset: Dataset) -> dict[str, Scalar]:
     }
 
 
-def _metrics(fitted: Fitted) -> dict[str, float]:
+def _metrics(fitted: Fitted) -> dict[str, float | None]:
     """Of the epoch that the network is of."""
     last = fitted.last
-    metrics = {"accuracy": last.accuracy, "loss": last.loss, "test_loss": last.test_loss}
-    if last.validation:
-        metrics["validation_loss"] = last.validation.loss
-        metrics["validation_accuracy"] = last.validation.accuracy
-    return metrics
+    held = last.validation
+    return {
+        "accuracy": last.accuracy,
+        "loss": last.loss,
+        "test_loss": last.test_loss,
+        "validation_loss": held.loss if held else None,
+        "validation_accuracy": held.accuracy if held else None,
+    }
 
 
 @torch.inference_mode()
