@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from safetensors.torch import load_file
 from runtime.errors import UsageError
 from runtime.files.unfinished import unfinished_path
 from trainer.checkpoint import CHECKPOINT
+from trainer.ranks.agreement import why_absent
 from trainer.ranks.place import Place, command_words, find_place
 
 if TYPE_CHECKING:
@@ -38,8 +40,8 @@ TORCHRUN = {
     "MASTER_PORT": "1",
     "TORCHELASTIC_RUN_ID": "none",
 }
-# 599 rows remain to learn from in batches of 299, 299 and 1: the last leaves rank 0 without a row.
-UNEVEN = ("--validation", "0.25", "--batch-size", "299", "--class-weights", "balanced")
+# 600 rows remain to learn from, in batches of 599 and 1: the last leaves rank 0 without a row.
+UNEVEN = ("--validation", "0.25", "--batch-size", "599", "--class-weights", "balanced")
 LONG = ("--epochs", "100000", "--checkpoint-every", "0.1", "--batch-size", "200")
 
 
@@ -148,9 +150,9 @@ def test_two_processes_fit_what_one_fits(
 ) -> None:
     """The same run but for rounding: uneven parts, a part without rows, weights of classes.
 
-    A gradient is a mean over at most 299 rows; in two orders of summation it differs by at most
-    2 gamma(299 + 32 + 2) = 4e-5 of the mean of its terms' sizes (Higham, chapter 3), which are
-    below 2 here. Of SGD's 30 steps of rate 0.1 that makes 2.4e-4 at most, where descent does not
+    A gradient is a mean over at most 599 rows; in two orders of summation it differs by at most
+    2 gamma(599 + 32 + 2) = 7.6e-5 of the mean of its terms' sizes (Higham, chapter 3), which are
+    below 2 here. Of SGD's 20 steps of rate 0.1 that makes 3e-4 at most, where descent does not
     enlarge it. AdamW divides a gradient by its size: a step of rate 0.01 is as wrong, relatively,
     as the gradient; that of one below a third of its terms' size makes the same bound.
     """
@@ -166,7 +168,7 @@ def test_two_processes_fit_what_one_fits(
     assert (one / "rows.safetensors").read_bytes() == (two / "rows.safetensors").read_bytes()
     for name, weight in load_file(one / "weights.safetensors").items():
         other = load_file(two / "weights.safetensors")[name]
-        assert torch.allclose(other, weight, rtol=0, atol=2.4e-4), name
+        assert torch.allclose(other, weight, rtol=0, atol=3e-4), name
     record = json.loads((two / "run.json").read_text())
     assert record["configuration"]["processes"] == 2
     assert record["metrics"]["train_rows"] == 800
@@ -214,7 +216,7 @@ def test_a_mistake_is_told_once(start: Start, tmp_path: Path) -> None:
     _, err = end(process)
     assert err.count("trainer: error:") == 1
     assert err.count("none.csv") == 1
-    assert err.count("exitcode  : 3") == 1
+    assert set(re.findall(r"exitcode  : (-?\d+)", err)) == {"3"}
     assert list(tmp_path.iterdir()) == []
 
 
@@ -223,6 +225,27 @@ def test_other_commands_run_once(start: Start) -> None:
     out, err = end(start("sample", "--rows", "2", "--out", "-"))
     assert out.count("price,rating,popular") == 1
     assert err.count("2 products written") == 1
+
+
+def test_more_processes_than_devices_are_refused() -> None:
+    """On CUDA each process has a device of its own; on the CPU there may be any number."""
+    place = Place(0, 10**6, 0, 10**6)
+    assert "for 1000000 processes: give torchrun" in why_absent(place, is_cuda=True)
+    assert not why_absent(place, is_cuda=False)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_two_devices_fit_what_the_cpu_fits(start: Start, trainer: Trainer, tmp_path: Path) -> None:
+    """Over NCCL the weights are those of one process on the CPU, but for rounding."""
+    process = start("fit", *UNEVEN, "--device", "cuda", "--out", "two")
+    _, err = end(process)
+    assert process.returncode == 0, err
+    alone = trainer("fit", *UNEVEN, "--device", "cpu", "--out", "one")
+    assert alone.returncode == 0, alone.stderr
+    for name, weight in load_file(tmp_path / "one" / "weights.safetensors").items():
+        other = load_file(tmp_path / "two" / "weights.safetensors")[name]
+        assert torch.allclose(other, weight, rtol=0, atol=3e-4), name
 
 
 BESIDE = """

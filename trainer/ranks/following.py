@@ -18,8 +18,8 @@ from trainer.device import reproducible
 from trainer.engines.state import State, lay_out
 from trainer.engines.task import Task
 from trainer.model import SimpleNet
-from trainer.ranks.group import Group, digest_of
-from trainer.ranks.leading import check_equal, check_ready, why_absent
+from trainer.ranks.agreement import check_equal, check_ready, digest_of, why_absent
+from trainer.ranks.group import Group
 from trainer.ranks.messages import End, Opening, Ready, Steps, decode_message
 from trainer.ranks.part import Part
 from trainer.standardise import Standardisation

@@ -7,7 +7,6 @@ that ends closes its connections, and torchrun ends the others of one that it ha
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -44,7 +43,8 @@ class Group:
             UnavailableError: when they cannot be joined.
         """
         self.place = place
-        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        has_nccl = torch.cuda.is_available() and distributed.is_nccl_available()
+        backend = "cpu:gloo,cuda:nccl" if has_nccl else "gloo"
         with _told("the processes that torchrun started do not find each other"):
             distributed.init_process_group(backend, timeout=_PATIENCE)
 
@@ -122,21 +122,6 @@ class Group:
     def leave(self) -> None:
         """Close the connections."""
         distributed.destroy_process_group()
-
-
-def digest_of(tensors: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 over the bytes of tensors, in their order.
-
-    Args:
-        tensors: by name, on any device.
-
-    Returns:
-        Hexadecimal digits.
-    """
-    sha256 = hashlib.sha256()
-    for tensor in tensors.values():
-        sha256.update(tensor.detach().cpu().contiguous().numpy().data)
-    return sha256.hexdigest()
 
 
 @contextmanager
