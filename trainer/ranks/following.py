@@ -39,7 +39,11 @@ def follow(place: Place) -> NoReturn:
         SystemExit: with the exit code of the first process, or of ``UnavailableError``.
     """
     try:
-        sys.exit(_follow(_join(place)))
+        group = _join(place)
+        try:
+            sys.exit(_follow(group))
+        finally:
+            group.leave()
     except UnavailableError as exc:  # the first says why
         sys.exit(exc.exit_code)
 
@@ -61,7 +65,6 @@ def _follow(group: Group) -> int:
         with reproducible(message.device):
             message = _take_part(group, message)
     group.collect(b"")
-    group.leave()
     return message.code if isinstance(message, End) else 1
 
 

@@ -120,7 +120,7 @@ class Group:
         ]
 
     def leave(self) -> None:
-        """Close the connections."""
+        """Close the connections; threads that live on in them could abort the process's end."""
         distributed.destroy_process_group()
 
 

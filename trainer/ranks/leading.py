@@ -105,7 +105,7 @@ class Leader:
             if self._is_heard:
                 self.tell(End(code))
                 self.group.collect(b"")  # a connection that is closed too soon loses the message
-                self.group.leave()
+        self.group.leave()
 
 
 class Led:
