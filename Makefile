@@ -6,8 +6,9 @@
 ##   make serve      answer over HTTP with the bundle, until Ctrl-C
 ##   make tensorboard  show the fit in a browser, until Ctrl-C
 ##   make test       run the whole test suite
-##   make check      run all that CI runs: linters, types, tests with coverage,
+##   make check      run all that CI runs: linters, types, the whole test suite,
 ##                   and the runtime's tests where torch is not installed
+##   make coverage   run the test suite and show what it does not reach
 ##   make bench      measure, with the alternatives beside us (minutes)
 ##   make clean      remove artifacts/ and caches; tables and .venv stay
 ##
@@ -28,7 +29,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 # What train and export publish is whole, or not there: make must never delete a part of it.
 .PRECIOUS: artifacts/run/run.json artifacts/bundle/manifest.json
-.PHONY: help train export predict serve tensorboard test check bench clean own-environment FORCE
+.PHONY: help coverage torch-free train export predict serve tensorboard test check bench clean own-environment FORCE
 
 # These are taken from make's own command line: names this common in somebody's shell mean
 # something else. PYTHON and VENV may come from there.
@@ -99,15 +100,21 @@ tensorboard: $(RUN) | $(READY)
 
 # ---- For those who work on it ------------------------------------------------------------
 test: | $(READY)
-	pytest $(if $(filter check,$(MAKECMDGOALS)),--cov)
+	pytest
 
-check: test | $(READY) .venv-runtime/.ready
+coverage: | $(READY)
+	pytest --cov
+
+# Two halves that "make -j2 check" runs side by side.
+check: test torch-free
+
+torch-free: | $(READY) .venv-runtime/.ready
 	ruff check .
 	ruff format --check .
 	mypy
 	pydoclint --quiet runtime trainer exporter
 	lint-imports
-	env PATH="$(CURDIR)/.venv-runtime/bin:$$PATH" pytest $(TORCH_FREE_TESTS)
+	env PATH="$(CURDIR)/.venv-runtime/bin:$$PATH" pytest -p no:cacheprovider $(TORCH_FREE_TESTS)
 
 bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/accuracy.py

@@ -333,7 +333,7 @@ def test_the_smallest_models_are_exported(model: nn.Module, tolerance: str, tmp_
 
 def test_derived_bounds_that_leave_labels_open_are_refused(tmp_path: Path) -> None:
     """Bounds grow with every layer; those of a deep network without training decide nothing."""
-    layers = [layer for _ in range(12) for layer in (nn.ReLU(), nn.Linear(32, 32))]
+    layers = [layer for _ in range(30) for layer in (nn.ReLU(), nn.Linear(32, 32))]
     model = nn.Sequential(nn.Linear(3, 32), *layers, nn.ReLU(), nn.Linear(32, 4)).eval()
     with pytest.raises(ParityError, match=r"derived tolerances are so wide that .*at most 25% are"):
         export_model(model, SCHEMA, tmp_path / "out", plan=QUICK)
