@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _GOALS = {
     *("train", "export", "predict", "serve", "tensorboard"),
-    *("test", "check", "bench", "clean"),
+    *("test", "check", "coverage", "bench", "clean"),
 }
 _ALL = ["trainer fit", "trainer sample", "exporter export", "runtime predict"]
 _COMMAND = """#!/bin/sh
