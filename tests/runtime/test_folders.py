@@ -226,7 +226,8 @@ def test_no_output_is_no_error(tmp_path: Path) -> None:
 def test_more_files_than_can_be_open(tmp_path: Path) -> None:
     """Closed as they are finished, any number of files is staged."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    opened = max(map(int, os.listdir("/dev/fd")))  # by whatever ran in this process before
+    # Whatever ran in this process before may have files open.
+    opened = max(int(path.name) for path in Path("/dev/fd").iterdir())
     resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 32, hard))
     try:
         with staged_files(tmp_path / "out") as open_output:
