@@ -64,10 +64,9 @@ def sharpen(steps: Sequence[Step]) -> Float64Matrix:
     Returns:
         ``(rows, classes)`` float64; NaN or infinite where the plain bound has no more to say.
     """
-    last = steps[-1]
-    widest = max(step.layer.weight.size for step in steps[1:]) // len(last.layer.weight)
-    at_once = max(1, _NUMBERS // (len(last.layer.weight) * widest))
-    error = np.empty_like(last.rounded)
+    error = np.empty_like(steps[-1].rounded)  # (rows, classes)
+    widest = max(step.layer.weight.shape[1] for step in steps[1:])
+    at_once = max(1, _NUMBERS // (error.shape[1] * widest))
     with np.errstate(invalid="ignore", over="ignore"):  # where the plain bound is infinite
         for start in range(0, len(error), at_once):
             rows = slice(start, start + at_once)
