@@ -8,8 +8,16 @@ from typing import Annotated, NoReturn
 import typer
 
 from runtime import console
-from runtime.choices import BadRows, Decimal, LogLevel, ProviderChoice
-from runtime.command_line import DEFAULT_BUNDLE, BundleArgument, JsonOption, new_app
+from runtime.choices import BadRows, LogLevel, ProviderChoice
+from runtime.command_line import (
+    DEFAULT_BUNDLE,
+    BundleArgument,
+    DecimalOption,
+    DelimiterOption,
+    EncodingOption,
+    JsonOption,
+    new_app,
+)
 from runtime.errors import ParityError
 from runtime.files.atomic import STANDARD_STREAM
 
@@ -72,13 +80,9 @@ def predict(
     out_format: Annotated[
         str | None, typer.Option(help="Of the output (default: by its name, else as the table).")
     ] = None,
-    delimiter: Annotated[
-        str | None, typer.Option(help="Between the fields of text (default: by the header).")
-    ] = None,
-    encoding: Annotated[
-        str | None, typer.Option(help="Of text (default: UTF-8, or what its first bytes say).")
-    ] = None,
-    decimal: Annotated[Decimal, typer.Option(help="The sign before a number's fraction.")] = ".",
+    delimiter: DelimiterOption = None,
+    encoding: EncodingOption = None,
+    decimal: DecimalOption = ".",
     loose_header: Annotated[
         bool, typer.Option("--loose-header", help="Take names that differ in case or blanks.")
     ] = False,

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from runtime import console
+from runtime.choices import Decimal
 
 DEFAULT_RUN = Path("artifacts/run")
 DEFAULT_BUNDLE = Path("artifacts/bundle")
@@ -16,6 +17,13 @@ BundleArgument = Annotated[
     # typer's own look at a path would give other messages and exit codes than ours.
     typer.Argument(envvar="ONNXFERRY_BUNDLE", help="The bundle's folder.", readable=False),
 ]
+DelimiterOption = Annotated[
+    str | None, typer.Option(help="Between the fields of text (default: by the header).")
+]
+EncodingOption = Annotated[
+    str | None, typer.Option(help="Of text (default: UTF-8, or what its first bytes say).")
+]
+DecimalOption = Annotated[Decimal, typer.Option(help="The sign before a number's fraction.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 
 

@@ -14,8 +14,14 @@ import typer
 from msgspec import UNSET, to_builtins
 
 from runtime import console
-from runtime.choices import Decimal  # noqa: TC001 - typer reads it
-from runtime.command_line import DEFAULT_RUN, JsonOption, new_app
+from runtime.command_line import (
+    DEFAULT_RUN,
+    DecimalOption,
+    DelimiterOption,
+    EncodingOption,
+    JsonOption,
+    new_app,
+)
 from runtime.commands.predict import split_names
 from runtime.commands.reading import parse_reading
 from runtime.files.atomic import STANDARD_STREAM
@@ -108,13 +114,9 @@ def fit(
         str | None,
         typer.Option("--format", help="Of the tables (default: by their names)."),
     ] = None,
-    delimiter: Annotated[
-        str | None, typer.Option(help="Between the fields of text (default: by the header).")
-    ] = None,
-    encoding: Annotated[
-        str | None, typer.Option(help="Of text (default: UTF-8, or what its first bytes say).")
-    ] = None,
-    decimal: Annotated[Decimal, typer.Option(help="The sign before a number's fraction.")] = ".",
+    delimiter: DelimiterOption = None,
+    encoding: EncodingOption = None,
+    decimal: DecimalOption = ".",
     out: Annotated[Path, typer.Option(help="The run's folder; an older run is replaced.")] = (
         DEFAULT_RUN
     ),
