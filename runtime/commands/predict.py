@@ -94,7 +94,7 @@ def check_summary(saved: Path, source: Path, out: Path, options: Options) -> Non
     if not is_many(source):
         refuse_same(source, out, rejects_path(out, options), options.drift, saved)
         return
-    from runtime.scoring.batch import find_tables
+    from runtime.scoring.search import find_tables
 
     root, tables = find_tables(source)
     for name in tables:
