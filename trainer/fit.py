@@ -187,6 +187,7 @@ class _Descent:
             validation=judge(model, held) if held else None,
             best=self._epoch,
             patience=self._configuration.patience,
+            rows=self._rows.n_rows,
         )
         self._check_finite((test.loss, epoch.validation.loss if epoch.validation else 0.0))
         return self._choose_best(epoch)
