@@ -32,6 +32,10 @@ class Device:
     name: DeviceName
     reason: str
 
+    def adding(self, more: str) -> Device:
+        """Say one more thing of it, where there is one."""
+        return Device(self.name, f"{self.reason}; {more}") if more else self
+
 
 def choose_device(choice: DeviceChoice = "auto") -> Device:
     """Settle on a device; nothing falls back silently.

@@ -23,6 +23,7 @@ from trainer.epoch import Epoch, Watch, look_away
 from trainer.judging import judge
 from trainer.model import SimpleNet, fold_in_place
 from trainer.order import row_order
+from trainer.placement import place_dataset
 from trainer.preparation import prepare
 from trainer.schedule import rate_of
 from trainer.seeds import derive_seed
@@ -47,11 +48,13 @@ class Fitted:
         model: takes raw features; on the CPU, in evaluation mode.
         last: the epoch that the model is of: the last, or the best by the rows held out.
         epochs: passes that were made.
+        streaming: why rows did not lie on the device, for people; empty where they did.
     """
 
     model: SimpleNet
     last: Epoch
     epochs: int
+    streaming: str = ""
 
 
 def fit(
@@ -106,7 +109,9 @@ class _Descent:
         self, dataset: Dataset, configuration: Configuration, device: DeviceName, name: EngineName
     ) -> None:
         self._configuration = configuration
-        self._rows = rows = prepare(dataset, configuration, device)
+        self._placement = place = place_dataset(dataset, device, configuration.validation)
+        judging: DeviceName = device if place.judging else "cpu"
+        self._rows = rows = prepare(dataset, configuration, device, judging=judging)
         network = draw_network(dataset, configuration).to(device)
         self._state = lay_out(network, configuration.optimiser)
         size = min(configuration.batch_size, rows.n_rows)
@@ -118,7 +123,10 @@ class _Descent:
             class_weights=rows.class_weights,
         )
         training = rows.features, rows.labels
-        self._engine = open_engine(name, self._task, self._state, training, rows.scale)
+        streams = not place.training
+        self._engine = open_engine(
+            name, self._task, self._state, training, rows.scale, streams=streams
+        )
         self._losses = torch.zeros(math.ceil(rows.n_rows / size), device=device)  # (steps,)
         self._folded = lay_out(copy.deepcopy(network), "sgd")  # of the state, for raw features
         self._epoch, self._step = 0, 0  # of the next step
@@ -143,7 +151,7 @@ class _Descent:
         last = self._best.epoch if self._best else self._last
         assert last is not None, "a configuration has at least one epoch"  # noqa: S101
         model = copy.deepcopy(self._fold()).cpu()  # apart from the vector of all parameters
-        return Fitted(model.eval(), last, self._epoch)
+        return Fitted(model.eval(), last, self._epoch, self._placement.reason)
 
     def _make_steps(self, keeper: Keeper) -> None:
         """Make the steps of an epoch that are left."""

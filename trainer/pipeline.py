@@ -110,6 +110,7 @@ def make_run(
                 (folder / EVALUATION).write_bytes(to_json(evaluation))
                 record = _describe(this, dataset, fitted)
                 run = save_run(folder, Run(record, model, dataset.rows))
+                chosen = chosen.adding(fitted.streaming)
             discard(work)
     return Outcome(run, evaluation, chosen, dataset.seconds + time.perf_counter() - start)
 

@@ -15,12 +15,16 @@ if TYPE_CHECKING:
 
 
 class Column(Value, frozen=True):
-    """A column the model reads, and the range seen in training; see ``schema.Feature``."""
+    """A column the model reads, and the range seen in training; see ``schema.Feature``.
+
+    ``origin`` is the date since which a column of dates counts days, empty for others.
+    """
 
     name: str
     minimum: float
     maximum: float
     missing: str
+    origin: str
 
 
 class Card(Value, frozen=True):
@@ -64,7 +68,8 @@ def card_of(model: ServedModel) -> Card:
         target=schema.target,
         classes=schema.classes,
         features=tuple(
-            Column(one.name, one.minimum, one.maximum, one.missing) for one in schema.features
+            Column(one.name, one.minimum, one.maximum, one.missing, one.origin)
+            for one in schema.features
         ),
         provider=predictor.provider,
         reason=predictor.session.reason,

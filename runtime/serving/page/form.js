@@ -16,17 +16,20 @@ class Form {
   }
 
   set(values) {
-    values.forEach((value, at) => (this.inputs[at].value = short(value)));
+    const features = this.model.features;
+    values.forEach((value, at) => (this.inputs[at].value = showValue(features[at], value)));
     this.ask();
   }
 
   async ask() {
-    const values = this.inputs.map((input) => (input.value.trim() ? Number(input.value) : NaN));
-    const wrong = this.inputs.filter((_, at) => !Number.isFinite(values[at]));
-    this.inputs.forEach((input) => input.setAttribute("aria-invalid", wrong.includes(input)));
+    const features = this.model.features;
+    const values = this.inputs.map((input, at) => readValue(features[at], input.value));
+    const wrong = features.filter((_, at) => !Number.isFinite(values[at]));
+    this.inputs.forEach((input, at) => input.setAttribute("aria-invalid", wrong.includes(features[at])));
     this.asked += 1;
     if (wrong.length) {
-      this.tellNothing(`${wrong.map((input) => input.name).join(", ")}: a number is needed`);
+      const needs = ({ name, origin }) => `${name}: a ${origin ? "date, as 2024-12-31," : "number"} is needed`;
+      this.tellNothing(wrong.map(needs).join("; "));
       return;
     }
     this.plane?.mark(values);
@@ -65,11 +68,14 @@ class Form {
   }
 }
 
-function makeField({ name, minimum, maximum }) {
+function makeField(feature) {
+  const { name, minimum, maximum, origin } = feature;
   const label = make("label", {}, cut(name));
-  const input = make("input", { name, inputmode: "decimal", autocomplete: "off" });
-  input.value = short((minimum + maximum) / 2);
-  label.append(input, make("small", {}, `${short(minimum)} to ${short(maximum)} in training`));
+  const input = make("input", { name, inputmode: origin ? "text" : "decimal", autocomplete: "off" });
+  const middle = (minimum + maximum) / 2;
+  input.value = showValue(feature, origin ? Math.round(middle) : middle);
+  const [lowest, highest] = [minimum, maximum].map((value) => showValue(feature, value));
+  label.append(input, make("small", {}, `${lowest} to ${highest} in training`));
   return input;
 }
 

@@ -95,12 +95,13 @@ def _check_names(tensors: list[InputTensor], schema: Schema) -> None:
 
 
 def _check_numeric(schema: Schema) -> None:
-    """Refuse one tensor a column where columns hold categories, which are no tensors of numbers."""
+    """Refuse one tensor a column where columns hold text, which makes no tensor of numbers."""
     if not schema.is_numeric:
-        texts = [feature.name for feature in schema.features if feature.categories]
+        texts = [each.name for each in schema.features if each.categories or each.origin]
         raise RequestError(
             f"inputs: {', '.join(map(repr, texts[:10]))} hold text; send rows to POST /predict, or "
-            f"one tensor {FEATURES!r} of shape [rows, {schema.n_inputs}], one column a category"
+            f"one tensor {FEATURES!r} of shape [rows, {schema.n_inputs}], one column a category, "
+            "dates in days since their origin"
         )
 
 

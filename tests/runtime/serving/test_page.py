@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import time
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -92,6 +93,29 @@ def test_the_form_asks_the_model(browser: Browser, server: Served, predictor: Pr
     assert _text(browser, "outside").startswith("price: outside the range of training")
     _set(browser, "1e39", "4.5")
     browser.until("document.getElementById('trouble').textContent.includes('out of float32')")
+
+
+@pytest.mark.parametrize(
+    ("typed", "days", "shown"),
+    [
+        ("2024-03-01", 1, "2024-03-01"),
+        (" 2024-02-29 12:00 ", 0.5, "2024-02-29T12:00:00"),
+        ("2024-02-29T12:00:00+06:00", 0.25, "2024-02-29T06:00:00"),
+        ("2024-02-30x", None, None),
+        ("7", None, None),
+        ("", None, None),
+    ],
+)
+def test_the_form_reads_dates_as_a_table_does(
+    browser: Browser, typed: str, days: float | None, shown: str | None
+) -> None:
+    """A column of dates asks for dates; the model is sent days, and UTC where no zone is named."""
+    script = files("runtime.serving.page").joinpath("drawing.js").read_text(encoding="utf-8")
+    column, days_read = "{origin: '2024-02-29'}", json.dumps(typed)
+    asked = f"[readValue({column}, {days_read}), showValue({column}, {days or 0})]"
+    read, said = browser.run(f"(() => {{ {script}\n return {asked}; }})()")
+    assert read == days
+    assert shown in {said, None}
 
 
 def test_pointing_at_the_plane_fills_in_the_form(browser: Browser, server: Served) -> None:
