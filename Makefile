@@ -124,6 +124,7 @@ bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/fit_table.py
 	python benchmarks/gate.py
 	python benchmarks/http_layer.py
+	python benchmarks/kserve_client.py
 	python benchmarks/matrix.py
 	python benchmarks/parquet.py
 	python benchmarks/predict.py
