@@ -132,6 +132,7 @@ bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/predict.py --large
 	python benchmarks/providers.py
 	python benchmarks/public_tables.py
+	python benchmarks/reloading.py
 	python benchmarks/serve.py
 	python benchmarks/serving_json.py
 	python benchmarks/startup.py
