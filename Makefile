@@ -122,6 +122,7 @@ bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/dirty.py
 	python benchmarks/false_alarms.py
 	python benchmarks/fit_table.py
+	python benchmarks/fuzz.py
 	python benchmarks/gate.py
 	python benchmarks/http_layer.py
 	python benchmarks/kserve_client.py
