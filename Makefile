@@ -123,8 +123,10 @@ bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/dirty.py
 	python benchmarks/false_alarms.py
 	python benchmarks/fit_table.py
+	python benchmarks/fuzz.py
 	python benchmarks/gate.py
 	python benchmarks/http_layer.py
+	python benchmarks/kserve_client.py
 	python benchmarks/matrix.py
 	python benchmarks/parquet.py
 	python benchmarks/predict.py
@@ -132,6 +134,7 @@ bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/predict.py --large
 	python benchmarks/providers.py
 	python benchmarks/public_tables.py
+	python benchmarks/reloading.py
 	python benchmarks/serve.py
 	python benchmarks/serving_json.py
 	python benchmarks/startup.py

@@ -85,11 +85,15 @@ def submit(
 
 
 def _read(model: ServedModel, request: Request, limits: Limits) -> tuple[Numbers, Wanted]:
-    schema = model.predictor.schema
+    columns = model.columns
     headers = request.headers
     if headers.get(b"content-encoding", b"") not in _ENCODINGS:
         raise RequestError("compressed bodies are not read; send the body as it is")
     text, binary = split_body(request.body, headers.get(LENGTH_FIELD))
-    message = parse_request(text, most_tensors=schema.n_features)
+    message = parse_request(
+        text,
+        most_tensors=columns.schema.n_features,
+        most_texts=len(columns.texts) * limits.rows,
+    )
     wanted = parse_wishes(message)
-    return bind_inputs(message, binary, schema, limits.rows), wanted
+    return bind_inputs(message, binary, columns, limits.rows), wanted

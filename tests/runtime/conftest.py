@@ -52,6 +52,15 @@ def bundle() -> Path:
     return Path(__file__).parents[1] / "data" / "bundle"
 
 
+@pytest.fixture(scope="session")
+def sales_bundle() -> Path:
+    """One kept with them that was trained with gaps and categories.
+
+    Price, colour (red, green, "blå, mørk" or missing), rating (may be missing), size (S, M, L).
+    """
+    return Path(__file__).parents[1] / "data" / "sales"
+
+
 @pytest.fixture
 def bundle_copy(bundle: Path, tmp_path: Path) -> Path:
     """A copy of the bundle to damage."""
@@ -128,7 +137,7 @@ def make_bundle(tmp_path: Path) -> Callable[..., Path]:
     """
 
     def make(
-        features: Sequence[str] = ("price", "rating"),
+        features: Sequence[str | Feature] = ("price", "rating"),
         classes: Sequence[str] = ("no", "yes"),
         *,
         bias: float = 0.0,
@@ -136,15 +145,16 @@ def make_bundle(tmp_path: Path) -> Callable[..., Path]:
         model_inputs: int | None = None,
         name: str = "linear",
     ) -> Path:
-        schema = Schema("target", tuple(Feature(name, 0, 10) for name in features), tuple(classes))
+        columns = (Feature(one, 0, 10) if isinstance(one, str) else one for one in features)
+        schema = Schema("target", tuple(columns), tuple(classes))
         random = np.random.default_rng(len(features) * 1000 + len(classes))
-        inputs = model_inputs or len(features)
+        inputs = model_inputs or schema.n_inputs
         weight = random.normal(size=(inputs, len(classes))).astype(np.float32)
         metadata = {SCHEMA_KEY: schema.to_json(), MODEL_KEY: name}
         model = _encode_model(
             weight * np.float32(scale), np.full(len(classes), bias, np.float32), metadata
         )
-        golden = save_golden(_golden(random, weight[: len(features)]))
+        golden = save_golden(_golden(random, weight[: schema.n_inputs]))
         manifest = Manifest(
             format=1,
             model=Model(name, digest(model).sha256[:12]),

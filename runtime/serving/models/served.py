@@ -10,6 +10,7 @@ from runtime.predictor import Predictor
 from runtime.serving.models.batching import TickBatch
 from runtime.serving.models.screening import Screen
 from runtime.serving.models.statistics import Durations, Statistics
+from runtime.serving.protocol.columns import Columns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +29,7 @@ class ServedModel:
         name: under which it is served.
         version: digest of the model.
         predictor: the model.
+        columns: how they are read out of a request.
         statistics: what it has done.
         screen: looks at rows, and counts values outside training's range.
         batch: rows that wait for the end of the tick.
@@ -45,6 +47,7 @@ class ServedModel:
         self.name, self.predictor = name, predictor
         self.version = predictor.manifest.model.version
         self.statistics = Statistics()
+        self.columns = Columns(predictor.schema, limits.body_bytes)
         self.screen = Screen(predictor.schema)
         self.batch = TickBatch(predictor, self.statistics, limits.batch_rows, self.screen)
         self.identity = {"model_name": name, "model_version": self.version}
@@ -76,7 +79,7 @@ class ServedModel:
             "name": self.name,
             "versions": [self.version],
             "platform": _PLATFORM,
-            "inputs": [_tensor(one.name, one.datatype, one.shape) for one in signature.inputs],
+            "inputs": [_tensor(*one) for one in self.columns.tensors()],
             "outputs": [_tensor(one.name, one.datatype, one.shape) for one in signature.outputs],
         }
 

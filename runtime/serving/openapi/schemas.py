@@ -19,9 +19,12 @@ _DATATYPE: Final[Schema] = {
     "type": "string",
     "enum": [
         *("FP16", "FP32", "FP64", "BF16", "INT8", "INT16", "INT32", "INT64"),
-        *("UINT8", "UINT16", "UINT32", "UINT64"),
+        *("UINT8", "UINT16", "UINT32", "UINT64", "BYTES"),
     ],
+    "description": "BYTES for a column of categories, numbers for all others",
 }
+# Null stands for a number or text that is missing, where training had such gaps.
+_CELL: Final[Schema] = {"type": ["number", "string", "null"]}
 
 
 def _ref(name: str) -> Schema:
@@ -78,7 +81,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
                 "items": _object(
                     {"name": _TEXT, "shape": _SIZES, "datatype": _DATATYPE},
                     parameters=_PARAMETERS,
-                    data={"type": "array", "items": {"anyOf": [_NUMBER, _list(_NUMBER)]}},
+                    data={"type": "array", "items": {"anyOf": [_CELL, _list(_CELL)]}},
                 ),
             }
         },

@@ -27,6 +27,13 @@ _MOST_SHAPE: Final = 64  # characters
 # What is looked at slowly, key by key, is bounded: without its numbers, a request is short.
 _NAMES_BYTES: Final = 64 * 1024
 _TENSOR_BYTES: Final = 1024
+# A list under the key data, flat or one list a row, to its end or to where it breaks off: it always
+# matches what it has looked at, so no text is looked at twice.
+_DATA: Final = re.compile(
+    rb'(?<!\\)"data"\s*+:\s*+\['
+    rb'(?:[^\]"]++|"(?:[^"\\]++|\\.)*+"|\](?=\s*+,\s*+\[))*+\]?',
+    re.DOTALL,
+)
 _PLACE: Final = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
 
 
@@ -64,12 +71,13 @@ _SHAPE: Final = msgspec.json.Decoder(list[int])
 _ENCODER: Final = msgspec.json.Encoder()
 
 
-def parse_request(text: Buffer, *, most_tensors: int) -> InferenceRequest:
+def parse_request(text: Buffer, *, most_tensors: int, most_texts: int = 0) -> InferenceRequest:
     """Read a request.
 
     Args:
         text: the JSON part of the body.
         most_tensors: that a right request has.
+        most_texts: that its tensors hold.
 
     Returns:
         The request, every field of the right type and none of them doubled.
@@ -79,10 +87,13 @@ def parse_request(text: Buffer, *, most_tensors: int) -> InferenceRequest:
         OversizeError: when it has far more names than a request can need.
     """
     strings = _count_quotes(text)
-    if strings > 2 * _STRINGS_A_TENSOR * (most_tensors + 4):
+    most_strings = 2 * _STRINGS_A_TENSOR * (most_tensors + 4)
+    if strings > most_strings + 2 * most_texts or (
+        strings > most_strings and _count_quotes(_DATA.sub(b"", text)) > most_strings
+    ):
         raise OversizeError(
             f"the request holds some {strings // 2} strings; a request to this model has at most "
-            f"{most_tensors} tensors"
+            f"{most_tensors} tensors and {most_texts} texts in them"
         )
     request: InferenceRequest = decode(_REQUEST, text)
     # What was read, written again, has as many strings as the body: then nothing was doubled.

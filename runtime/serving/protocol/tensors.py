@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from runtime.errors import RequestError
 from runtime.serving.protocol.messages import decode
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from msgspec import Raw
@@ -80,23 +81,36 @@ def size_of(datatype: str) -> int:
     return _DTYPES[datatype].itemsize
 
 
-def numbers_of_json(data: Raw, rows: int, width: int, datatype: str, where: str) -> Numbers:
+class Place(Value, frozen=True, gc=False):
+    """A tensor of numbers, and what it means.
+
+    Attributes:
+        where: its place in the request.
+        width: numbers a row.
+        gaps: columns, by their position in a row, in which a number may be missing.
+    """
+
+    where: str
+    width: int
+    gaps: tuple[int, ...] = ()
+
+
+def numbers_of_json(data: Raw, rows: int, datatype: str, place: Place) -> Numbers:
     """Read numbers from JSON, flat in row-major order or one list a row.
 
     Args:
         data: a JSON list.
         rows: as declared, within the limits.
-        width: numbers a row.
         datatype: a known one.
-        where: place of the tensor.
+        place: of the tensor.
 
     Returns:
-        ``(rows * width,)`` float64.
+        ``(rows * width,)`` float64, NaN for null where a number may be missing.
 
     Raises:
         RequestError: when there are more or fewer numbers, or something that is no number.
     """
-    text = bytes(data)
+    text, where, width = bytes(data), place.where, place.width
     inner = text[1:].lstrip(_BLANKS)
     count = text.count(b",") + 1 if inner != b"]" else 0
     if count != rows * width:
@@ -106,15 +120,38 @@ def numbers_of_json(data: Raw, rows: int, width: int, datatype: str, where: str)
     if datatype == _BF16:
         raise RequestError(f"{where}: JSON cannot carry {_BF16}; send it as binary data, or FP32")
     nested = inner.startswith(b"[")
-    decoder = _decoder(datatype in _INTEGERS, width if nested else 0)
-    values: list[Any] = decode(decoder, text, f"{where}.data")
-    return _typed(chain.from_iterable(values) if nested else values, count, datatype, where)
+    has_gaps = bool(place.gaps) and b"null" in text
+    decoder = _decoder(datatype in _INTEGERS, width if nested else 0, has_gaps)
+    found: list[Any] = decode(decoder, text, f"{where}.data")
+    values = chain.from_iterable(found) if nested else found
+    if has_gaps:
+        return _with_gaps(list(values), datatype, place, nested=nested)
+    return _typed(values, count, datatype, where)
+
+
+def _with_gaps(values: list[Any], datatype: str, place: Place, *, nested: bool) -> Numbers:
+    """Read numbers of which some are null, where they may be."""
+    missing = np.fromiter((value is None for value in values), np.bool_, len(values))
+    wrong = missing.reshape(-1, place.width).copy()
+    wrong[:, list(place.gaps)] = False
+    if wrong.any():
+        row, column = (int(at) for at in np.argwhere(wrong)[0])
+        at = f"[{row}][{column}]" if nested else f"[{row * place.width + column}]"
+        raise RequestError(
+            f"{place.where}.data{at}: expected a number, got null; no number of its column may "
+            "be missing"
+        )
+    filled = (0 if value is None else value for value in values)
+    numbers = _typed(filled, len(values), datatype, place.where)
+    numbers[missing] = np.nan
+    return numbers
 
 
 @lru_cache(maxsize=64)
-def _decoder(is_integer: bool, width: int) -> msgspec.json.Decoder[Any]:  # noqa: FBT001 - the key of a cache
+def _decoder(is_integer: bool, width: int, has_gaps: bool) -> msgspec.json.Decoder[Any]:  # noqa: FBT001 - the key of a cache
     """Make a decoder of flat numbers, or of rows of ``width`` where that is not 0."""
     number: Any = int if is_integer else float
+    number = number | None if has_gaps else number
     row: Any = tuple[(number,) * width] if width else number  # type: ignore[misc]
     return msgspec.json.Decoder(GenericAlias(list, (row,)))
 

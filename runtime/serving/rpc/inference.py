@@ -97,8 +97,7 @@ class Inference:
         try:
             request, binary = as_request(sent)
             wanted = parse_wishes(request)
-            schema = model.predictor.schema
-            features = bind_inputs(request, binary, schema, self._app.limits.rows)
+            features = bind_inputs(request, binary, model.columns, self._app.limits.rows)
         except OnnxferryError:
             model.statistics.count_failure(time.perf_counter_ns() - arrived)
             raise

@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 from runtime.errors import OversizeError, RequestError
 from runtime.serving.protocol.inputs import BINARY_SIZE, Binary
 from runtime.serving.protocol.messages import InferenceRequest, InputTensor, OutputWish
+from runtime.serving.protocol.texts import DATATYPE, as_bytes
 from runtime.serving.rpc.messages import message
 
 if TYPE_CHECKING:
@@ -133,8 +134,10 @@ _MOST_SIZES: Final = 8  # of a shape; the ones served have two
 
 
 def _contents(tensor: Message, where: str) -> bytes:
-    """Give the bytes of numbers that were sent as such."""
+    """Give the bytes of numbers or texts that were sent as such."""
     found = {field.name: values for field, values in tensor.contents.ListFields()}
+    if tensor.datatype == DATATYPE and not found.keys() - {"bytes_contents"}:
+        return as_bytes(tensor.contents.bytes_contents)
     if tensor.datatype not in _CONTENTS:
         if found:
             raise RequestError(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import random
-import threading
+import asyncio
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from serving.damage import attack
+from serving.distinct import ask_while_reloading, draw_pool
 from serving_client import features, request
 
 if TYPE_CHECKING:
@@ -135,33 +135,27 @@ def test_declared_bodies_cost_nothing_until_they_come(
 
 
 def test_answers_belong_to_their_requests(
-    start_server: Callable[..., Served], bundle: Path, predictor: Predictor
+    start_server: Callable[..., Served], bundle_copy: Path, make_bundle: Callable[..., Path]
 ) -> None:
-    """Many clients with rows of their own, during reloads: each answer is its request's."""
-    served = start_server("--bundle", bundle)
-    wrong: list[object] = []
+    """64 clients with rows of their own, in JSON and binary, while two bundles take turns.
 
-    def ask(number: int) -> None:
-        draw = np.random.default_rng(number)
-        with served.client() as client:
-            for turn in range(60):
-                rows = np.round(draw.uniform(1, 5, (1 + turn % 3, 2)), 3)
-                expected = predictor.run(rows.astype(np.float32)).logits
-                answer = client.ask(INFER, features(*rows.tolist(), id=f"{number}-{turn}"))
-                data = np.array(answer.json["outputs"][2]["data"], np.float32)
-                if answer.json["id"] != f"{number}-{turn}" or (
-                    data.tobytes() != expected.tobytes()
-                ):
-                    wrong.append(answer)
+    Each answer is its request's, and right for the version that it names; benchmarks/reloading.py
+    asks for longer.
+    """
+    other = make_bundle(name="simplenet")
 
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(16)]
-    for thread in threads:
-        thread.start()
-    for _ in range(5):
-        assert served.ask("/v2/repository/models/simplenet/load", b"").status == 200
-    for thread in threads:
-        thread.join()
-    assert wrong == []
+    def exchange() -> None:
+        spare = bundle_copy.with_name("spare")
+        bundle_copy.rename(spare)
+        other.rename(bundle_copy)
+        spare.rename(other)
+
+    served = start_server("--bundle", f"simplenet={bundle_copy}")
+    pool = draw_pool((bundle_copy, other), 64 * 30)
+    tally = asyncio.run(ask_while_reloading(served.port, pool, 64, 30, exchange))
+    assert tally.wrong == []
+    assert tally.kinds == {"JSON": 960, "binary": 960}
+    assert tally.loads
 
 
 def test_a_row_has_one_answer_in_any_batch(server: Served, predictor: Predictor) -> None:
@@ -174,41 +168,13 @@ def test_a_row_has_one_answer_in_any_batch(server: Served, predictor: Predictor)
     assert np.array(alone, np.float32).tobytes() == expected.tobytes()
 
 
-def _damage(draw: random.Random, data: bytes) -> bytes:
-    """Change a request as a broken client or an attacker would."""
-    changed = bytearray(data)
-    for _ in range(draw.choice((1, 1, 2, 5))):
-        at = draw.randrange(len(changed))
-        kind = draw.randrange(4)
-        if kind == 0:
-            changed[at] = draw.randrange(256)
-        elif kind == 1:
-            del changed[at : at + draw.choice((1, 3, 20))]
-        elif kind == 2:
-            changed[at:at] = bytes(draw.randrange(256) for _ in range(draw.choice((1, 4))))
-        else:
-            changed[at:at] = changed[max(at - draw.randrange(1, 40), 0) : at]
-    return bytes(changed)
-
-
-def test_damaged_requests_harm_nobody(server: Served) -> None:
-    """Thousands of damaged requests: none is answered 5xx, and a good one between is right."""
-    draw = random.Random(7)  # noqa: S311 - the same damage every time
-    text = features([7.5, 3.0], [2.0, 1.0], id="a", outputs=[{"name": "label"}])
-    targets = [
-        request(INFER, text),
-        request("/predict", b"price,rating\n7.5,3\n", {"Content-Type": "text/csv"}),
-        request("/predict", b'[{"price": 7.5, "rating": 3}]'),
-    ]
-    good = json.loads(server.ask(INFER, GOOD).body)
-    for turn in range(3000):
-        with server.client() as client:
-            client.send(_damage(draw, draw.choice(targets)))
-            client.socket.shutdown(1)
-            try:
-                answer = client.read()
-            except OSError:
-                continue  # nothing that could be answered
-            assert answer.status < 500 or answer.status in {501, 505}, answer
-        if turn % 100 == 0:
-            assert json.loads(server.ask(INFER, GOOD).body) == good
+def test_damaged_requests_harm_nobody(
+    start_server: Callable[..., Served], bundle: Path, sales_bundle: Path
+) -> None:
+    """Thousands of damaged requests: none is answered 5xx, and the good ones between are right."""
+    served = start_server("--bundle", f"simplenet={bundle}", "--bundle", f"sales={sales_bundle}")
+    harm = attack(served.port, 3000, seed=7)
+    assert harm.wrong == []
+    assert harm.good == 900
+    assert harm.statuses[200]
+    assert served.end() == 0

@@ -1,0 +1,169 @@
+"""Clients with rows of their own, while a server's bundle is replaced: is every answer its own?
+
+Each request holds rows that no other request holds, in JSON or as bytes, and an id of its own.
+Each answer must have that id, name one of the versions, and hold the logits that this version
+gives for these very rows, bit for bit. In: a server's port and the bundles. Out: counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import orjson
+
+from runtime.predictor import Predictor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+_LENGTH = b"inference-header-content-length: "
+_WISH = {"outputs": [{"name": "logits", "parameters": {"binary_data": True}}]}
+MOST_ROWS = 3  # a request
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Rows, none of them twice, and what each version answers.
+
+    Attributes:
+        rows: ``(n, 2)`` float64 that are written in few digits.
+        logits: ``(n, classes)`` float32 by version.
+    """
+
+    rows: np.ndarray
+    logits: dict[str, np.ndarray]
+
+
+@dataclass
+class Tally:
+    """What came back.
+
+    Attributes:
+        versions: answers by the version that they name.
+        kinds: answers by how they were asked for.
+        wrong: what was not as it should be.
+        loads: of a bundle while the clients asked.
+    """
+
+    versions: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    loads: int = 0
+
+    @property
+    def answers(self) -> int:
+        """How many there were."""
+        return sum(self.kinds.values())
+
+
+def draw_pool(bundles: Sequence[Path], requests: int) -> Pool:
+    """Draw rows for so many requests, and have each bundle answer them here.
+
+    Args:
+        bundles: with the columns price and rating.
+        requests: that will be made.
+
+    Returns:
+        The pool.
+    """
+    draw = np.random.default_rng(3)
+    size = (requests * MOST_ROWS * 5 // 4 + 100, 2)
+    rows = draw.permutation(np.unique(np.round(draw.uniform(1, 10, size), 4), axis=0))
+    logits = {}
+    for path in bundles:
+        predictor = Predictor.open(path, provider="cpu")
+        logits[predictor.manifest.model.version] = predictor.run(rows.astype(np.float32)).logits
+    return Pool(rows, logits)
+
+
+async def ask_while_reloading(
+    port: int, pool: Pool, clients: int, requests: int, swap: Callable[[], None]
+) -> Tally:
+    """Have clients ask, each over a connection of its own, and the bundle replaced all the time.
+
+    Args:
+        port: where the model ``simplenet`` is served.
+        pool: what is asked, and what is right.
+        clients: how many.
+        requests: of each client.
+        swap: puts the other bundle in its folder.
+
+    Returns:
+        What came back.
+    """
+    tally, done = Tally(), asyncio.Event()
+    reloading = asyncio.create_task(_reload(port, swap, tally, done))
+    await asyncio.gather(
+        *(_ask(port, pool, range(n, clients * requests, clients), tally) for n in range(clients))
+    )
+    done.set()
+    await reloading
+    return tally
+
+
+async def _reload(port: int, swap: Callable[[], None], tally: Tally, done: asyncio.Event) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    while not done.is_set():
+        swap()
+        writer.write(_post("/v2/repository/models/simplenet/load", b""))
+        head, body = await _read(reader)
+        if b" 200 " not in head:
+            tally.wrong.append(f"a load: {body!r}")
+        tally.loads += 1
+    writer.close()
+
+
+async def _ask(port: int, pool: Pool, numbers: range, tally: Tally) -> None:
+    """One client: each of its requests has the rows that its number stands for."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for number in numbers:
+        start = number * MOST_ROWS
+        rows = slice(start, start + 1 + number % MOST_ROWS)
+        is_binary = (number + number // numbers.step) % 2 == 0  # every client asks both ways
+        writer.write(_request(number, pool.rows[rows], is_binary=is_binary))
+        head, body = await _read(reader)
+        tally.kinds["binary" if is_binary else "JSON"] += 1
+        right = {version: logits[rows].tobytes() for version, logits in pool.logits.items()}
+        if not _is_right(number, head, body, tally, right):
+            tally.wrong.append(f"{number}: {body[:200]!r}")
+    writer.close()
+
+
+def _request(number: int, rows: np.ndarray, *, is_binary: bool) -> bytes:
+    tensor: dict[str, object] = {"name": "features", "shape": rows.shape, "datatype": "FP32"}
+    if not is_binary:
+        tensor["data"] = rows.reshape(-1).tolist()
+        text = json.dumps({"id": str(number), "inputs": [tensor]}).encode()
+        return _post("/v2/models/simplenet/infer", text)
+    content = rows.astype("<f4").tobytes()
+    tensor["parameters"] = {"binary_data_size": len(content)}
+    text = json.dumps({"id": str(number), "inputs": [tensor], **_WISH}).encode()
+    return _post("/v2/models/simplenet/infer", text + content, _LENGTH + b"%d\r\n" % len(text))
+
+
+def _post(path: str, body: bytes, fields: bytes = b"") -> bytes:
+    head = f"POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {len(body)}\r\n".encode()
+    return head + fields + b"\r\n" + body
+
+
+async def _read(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    return head, await reader.readexactly(length)
+
+
+def _is_right(number: int, head: bytes, body: bytes, tally: Tally, right: dict[str, bytes]) -> bool:
+    """Compare an answer with its request and with the version that it names."""
+    if b" 200 " not in head:
+        return False
+    at = int(head.partition(_LENGTH)[2].partition(b"\r\n")[0] or len(body))
+    answer = orjson.loads(body[:at])
+    sent = body[at:] or np.array(answer["outputs"][2]["data"], np.float32).tobytes()
+    tally.versions[answer["model_version"]] += 1
+    return answer["id"] == str(number) and sent == right.get(answer["model_version"])
