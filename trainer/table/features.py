@@ -53,11 +53,17 @@ def choose_features(
         if found.kinds[at] == "number":
             features[at] = Feature(name, 0, 0, missing="imputed")
         elif texts - {b""}:
-            one_hot = OneHot(_decode(texts, name, where), source.unseen)
-            features[at] = Feature(name, 0, 1, one_hot=one_hot)
+            categories = _decode(texts, name, where)
+            unseen = "error" if _is_boolean(categories) else source.unseen
+            features[at] = Feature(name, 0, 1, one_hot=OneHot(categories, unseen))
     if not features:
         raise SchemaError(f"{where}: no column has a filled cell to predict {source.label!r} from")
     return features
+
+
+def _is_boolean(categories: Sequence[str]) -> bool:
+    """Tell a column of truths: of another spelling (``TRUE``) it would not be `none of both`."""
+    return {text.lower() for text in categories if text} <= {"true", "false"}
 
 
 def describe_features(schema: Schema, whole: Float32Matrix, train: Float32Matrix) -> Schema:

@@ -186,6 +186,20 @@ def test_texts_are_categories_in_every_format(save: Save, ending: str) -> None:
     }
 
 
+def test_a_boolean_of_another_spelling_is_never_none_of_both(save: Save) -> None:
+    """What writes TRUE for true is refused, not answered as if neither were known."""
+    at = range(40)
+    table: Columns = {
+        "on": [number % 2 == 0 for number in at],
+        "colour": ["red" if number % 3 else "blue" for number in at],
+        "y": ["no" if number % 5 else "yes" for number in at],
+    }
+    for ending in ("csv", "parquet", "jsonl"):
+        source = TableSource(save(f"t.{ending}", table), "y", unseen="other")
+        features = read_dataset(source, seed=1).schema.features
+        assert [each.one_hot and each.one_hot.unseen for each in features] == ["error", "other"]
+
+
 @pytest.mark.parametrize("unseen", ["error", "other"])
 def test_a_test_tables_unseen_category_follows_the_policy(save: Save, unseen: Unseen) -> None:
     """As it would when it is scored: a bad cell, or none of the categories."""
