@@ -15,6 +15,7 @@ from runtime.errors import SchemaError
 from runtime.schema import Feature, OneHot, Schema
 from trainer.data import describe_column
 from trainer.table.columns import join_names
+from trainer.table.notations import refuse_notations
 from trainer.table.survey import MOST_CATEGORIES
 
 if TYPE_CHECKING:
@@ -41,10 +42,14 @@ def choose_features(
         Features by position; of numbers neither the range is known yet nor whether any is missing.
 
     Raises:
-        SchemaError: when a column has too many categories or text that is not UTF-8, or there is
-            no column left.
+        SchemaError: when a column has too many categories or text that is not UTF-8, or numbers
+            in a notation that was not asked for, or there is no column left.
     """
     where = str(source.data)
+    unasked = {name: found.texts.get(at, set()) for at, name in names.items()}
+    for name in source.categories:
+        del unasked[name]
+    refuse_notations(unasked, source.reading.decimal, where)
     if many := [names[at] for at in names if len(found.texts.get(at, ())) > MOST_CATEGORIES]:
         raise SchemaError(_describe_many(many, where))
     features: dict[int, Feature] = {}
