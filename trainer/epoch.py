@@ -39,6 +39,12 @@ class Epoch:
     rows: int = 0
 
     @property
+    def is_last(self) -> bool:
+        """Whether the fit ends with it, by its length or by its patience."""
+        is_impatient = self.patience is not None and self.waited >= self.patience
+        return is_impatient or self.index + 1 == self.epochs
+
+    @property
     def waited(self) -> int:
         """How many epochs have not been better than the best."""
         return self.index - self.best

@@ -10,11 +10,12 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
 
-from runtime.errors import DataError
+from runtime.errors import DataError, UsageError
 from trainer.device import reproducible
 from trainer.engines.opening import EngineName, open_engine
 from trainer.engines.state import lay_out
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 # Between two looks at the clock and the keyboard: milliseconds.
 _ROWS_AT_ONCE: dict[DeviceName, int] = {"cpu": 2**14, "cuda": 2**18}
 _NUMBERS_AT_ONCE = 2**20
+_MOST_WEIGHTS = 2**28  # 1 GiB, of which a fit needs several: more is a slip of the pen
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ def fit(
 
     Raises:
         DataError: when the loss is no longer finite, or no row is left to learn from.
+        UsageError: when the network would be too large.
     """
     with reproducible(device):
         return _Descent(dataset, configuration, device, engine).run(watch, keeper or NoKeeper())
@@ -95,8 +98,18 @@ def draw_network(dataset: Dataset, configuration: Configuration) -> SimpleNet:
 
     Returns:
         A network on the CPU, the same for the same seed.
+
+    Raises:
+        UsageError: when it would have more weights than memory is for.
     """
     schema = dataset.schema
+    widths = (schema.n_inputs, *configuration.hidden, schema.n_classes)
+    weights = sum(fan_in * fan_out for fan_in, fan_out in pairwise(widths))
+    if weights > _MOST_WEIGHTS:
+        raise UsageError(
+            f"a network of {weights:,} weights is too large, {_MOST_WEIGHTS:,} are the most: give "
+            f"narrower layers with --hidden (it was {','.join(map(str, configuration.hidden))})"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(configuration.seed, "weights"))
         return SimpleNet(schema.n_inputs, schema.n_classes, configuration.hidden)
@@ -242,12 +255,14 @@ class _Descent:
 
     def _check_finite(self, losses: Sequence[float]) -> None:
         """Stop a fit that has diverged; ``losses`` are those of the epoch, or after it."""
+        options = self._configuration
+        better = "" if options.standardise else ", or --preset default"
         for step, loss in enumerate(losses, start=1):
             if not math.isfinite(loss):
                 raise DataError(
                     f"the fit diverged: the loss is {loss} at epoch {self._epoch + 1}, "
                     f"step {min(step, self._step)}; use a lower --learning-rate "
-                    f"(it was {self._configuration.learning_rate}), or --preset default"
+                    f"(it was {options.learning_rate}){better}"
                 )
 
 

@@ -7,7 +7,7 @@ TensorBoard, with the tutorial's names and step numbers:
     Loss/validation, Accuracy/validation  likewise, where rows are held out
     LearningRate/train                    likewise
     Gradient/norm                         likewise: Euclidean norm, of the epoch's last batch
-    Layer N/weight, Layer N/bias          histograms, at most five times in a fit
+    Layer N/weight, Layer N/bias          histograms, at most six times in a fit
 
 A norm for every step would add 6 % to a step of 32 rows on a CPU; the last gradient lies
 there anyway, in the vector that the steps write. SGD's has the weight decay in it.
@@ -66,7 +66,7 @@ class Curves:
     def see(self, epoch: Epoch, state: State) -> None:
         """Take up what an epoch made, before ``watch`` has the epoch."""
         self._norms.append(state.gradients.norm().item())
-        if is_time(epoch.index, epoch.epochs):
+        if epoch.is_last or is_time(epoch.index, epoch.epochs):
             from trainer.board.summaries import to_record
 
             self._journal.append(to_record(weigh(state.network), epoch.index))

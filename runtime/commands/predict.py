@@ -200,11 +200,7 @@ def _in_a_line(summary: Summary, out: Path) -> str:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in summary.reasons.items())
         kept = f"listed in {summary.rejects}" if summary.rejects else "kept with empty answers"
         text += f"\n{summary.rejected:,} bad rows {kept}: {reasons}"
-    outside = {
-        name: counts.below + counts.above
-        for name, counts in summary.out_of_range.items()
-        if counts.below or counts.above
-    }
+    outside = {name: counts.total for name, counts in summary.out_of_range.items() if counts.total}
     if outside:
         counted = ", ".join(f"{name} {count:,}" for name, count in outside.items())
         text += f"\nvalues outside the range of training, scored all the same: {counted}"

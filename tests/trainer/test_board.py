@@ -100,6 +100,14 @@ def test_every_parameter_has_histograms(shown: Shown) -> None:
         assert [row[:, 2].sum() for row in rows.values()] == [size] * 5
 
 
+def test_a_fit_that_ends_early_shows_its_last_weights(tmp_path: Path) -> None:
+    """Patience ends it long before the last of the epochs that it might have had."""
+    options = configure(epochs=4_000, validation=0.2, patience=2, learning_rate=0.5)
+    run = make_run(tmp_path / "run", options, device="cpu").run
+    (*_, last) = Shown(tmp_path / "run" / "tensorboard").tensors("Layer 1/weight")
+    assert last == run.record.metrics["epochs"] - 1
+
+
 @given(st.integers(1, 10_000))
 def test_histograms_are_few(epochs: int) -> None:
     """At most five in a fit of any length, one of them after the last epoch."""

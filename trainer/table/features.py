@@ -16,6 +16,7 @@ from runtime.errors import SchemaError
 from runtime.schema import Date, Feature, OneHot, Schema
 from trainer.data import describe_column
 from trainer.table.columns import join_names
+from trainer.table.notations import refuse_notations
 from trainer.table.survey import MOST_CATEGORIES
 
 if TYPE_CHECKING:
@@ -42,10 +43,14 @@ def choose_features(
         Features by position; of numbers neither the range is known yet nor whether any is missing.
 
     Raises:
-        SchemaError: when a column has too many categories or text that is not UTF-8, or there is
-            no column left.
+        SchemaError: when a column has too many categories or text that is not UTF-8, or numbers
+            in a notation that was not asked for, or there is no column left.
     """
     where = str(source.data)
+    unasked = {name: found.texts.get(at, set()) for at, name in names.items()}
+    for name in source.categories:
+        del unasked[name]
+    refuse_notations(unasked, source.reading.decimal, where)
     if many := [names[at] for at in names if len(found.texts.get(at, ())) > MOST_CATEGORIES]:
         raise SchemaError(_describe_many(many, where))
     features: dict[int, Feature] = {}
@@ -57,11 +62,17 @@ def choose_features(
             date = Date(name_day(found.first_days[at]))
             features[at] = Feature(name, 0, 0, missing="imputed", date=date)
         elif texts - {b""}:
-            one_hot = OneHot(_decode(texts, name, where), source.unseen)
-            features[at] = Feature(name, 0, 1, one_hot=one_hot)
+            categories = _decode(texts, name, where)
+            unseen = "error" if _is_boolean(categories) else source.unseen
+            features[at] = Feature(name, 0, 1, one_hot=OneHot(categories, unseen))
     if not features:
         raise SchemaError(f"{where}: no column has a filled cell to predict {source.label!r} from")
     return features
+
+
+def _is_boolean(categories: Sequence[str]) -> bool:
+    """Tell a column of truths: of another spelling (``TRUE``) it would not be `none of both`."""
+    return {text.lower() for text in categories if text} <= {"true", "false"}
 
 
 def describe_features(schema: Schema, whole: Float32Matrix, train: Float32Matrix) -> Schema:

@@ -55,9 +55,7 @@ class Screen:
         Raises:
             RequestError: for the first value that is NaN or infinite.
         """
-        if len(features) <= _FEW_ROWS and (
-            ((features >= self._low) & (features <= self._high)).all()
-        ):
+        if len(features) <= _FEW_ROWS and not self.ranges.open and self._is_inside(features):
             return None
         usable = usable_values(self._schema, features)
         if not usable.all():
@@ -67,3 +65,6 @@ class Screen:
                 "float32's range cannot be scored; leave such rows out"
             )
         return self.ranges.count(features)
+
+    def _is_inside(self, features: Float32Matrix) -> bool:
+        return bool(((features >= self._low) & (features <= self._high)).all())
