@@ -18,8 +18,8 @@ class Limits(Value, frozen=True):
         connections: open at once; one more is answered 503 and closed.
         in_flight: requests being answered at once, or read in one turn of the event loop; one more
             is answered 503. So an answer waits for no more than so many others, whatever they
-            hold, and 64 clients that wait for each answer are never turned away, nor is the
-            operator beside them (benchmarks/overload.py). What one client pipelines is read together.
+            hold, and 64 clients that wait for each answer are never turned away, nor is an
+            operator beside them (benchmarks/overload.py). What a client pipelines goes together.
         pipelined: requests of one connection being answered at once; what was not yet read
             waits in its socket.
         header_bytes: of one request's line and header fields; beyond, 431.
