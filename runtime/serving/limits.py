@@ -37,7 +37,7 @@ class Limits(Value, frozen=True):
     """
 
     connections: int = 1024
-    in_flight: int = 72
+    in_flight: int = 68
     pipelined: int = 64
     header_bytes: int = 16 * KIB
     header_fields: int = 100
