@@ -155,7 +155,13 @@ SCHEMAS: Final[dict[str, Schema]] = {
                 "classes": _list(_TEXT),
                 "features": _list(
                     _object(
-                        {"name": _TEXT, "minimum": _NUMBER, "maximum": _NUMBER, "missing": _TEXT}
+                        {
+                            "name": _TEXT,
+                            "minimum": _NUMBER,
+                            "maximum": _NUMBER,
+                            "missing": _TEXT,
+                            "categories": _list(_TEXT),
+                        }
                     )
                 ),
                 "provider": _TEXT,

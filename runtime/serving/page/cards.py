@@ -11,16 +11,26 @@ from runtime.value import Value
 
 if TYPE_CHECKING:
     from runtime.manifest import Manifest
+    from runtime.schema import Feature
     from runtime.serving.models.served import ServedModel
 
 
 class Column(Value, frozen=True):
-    """A column the model reads, and the range seen in training; see ``schema.Feature``."""
+    """A column the model reads, and what was seen in training; see ``schema.Feature``.
+
+    Attributes:
+        name: of the column.
+        minimum: smallest number.
+        maximum: largest number.
+        missing: what a missing cell means: ``refused``, ``imputed``, or a ``category`` of its own.
+        categories: texts, an empty one for a missing cell; none for a column of numbers.
+    """
 
     name: str
     minimum: float
     maximum: float
     missing: str
+    categories: tuple[str, ...]
 
 
 class Card(Value, frozen=True):
@@ -63,12 +73,17 @@ def card_of(model: ServedModel) -> Card:
         version=model.version,
         target=schema.target,
         classes=schema.classes,
-        features=tuple(
-            Column(one.name, one.minimum, one.maximum, one.missing) for one in schema.features
-        ),
+        features=tuple(map(_column, schema.features)),
         provider=predictor.provider,
         reason=predictor.session.reason,
         facts=_facts(predictor.manifest),
+    )
+
+
+def _column(feature: Feature) -> Column:
+    missing = "category" if "" in feature.categories else feature.missing
+    return Column(
+        feature.name, feature.minimum, feature.maximum, missing, tuple(feature.categories)
     )
 
 

@@ -4,7 +4,8 @@ class Form {
   constructor(model) {
     this.model = model;
     this.asked = 0;
-    this.plane = model.features.length === 2 ? new Plane(model, (values) => this.set(values)) : null;
+    const isPlane = model.features.length === 2 && model.features.every(({ categories }) => !categories.length);
+    this.plane = isPlane ? new Plane(model, (values) => this.set(values)) : null;
     this.inputs = model.features.map(makeField);
     byId("fields").replaceChildren(...this.inputs.map((input) => input.parentElement));
     byId("form").oninput = () => this.ask();
@@ -21,8 +22,8 @@ class Form {
   }
 
   async ask() {
-    const values = this.inputs.map((input) => (input.value.trim() ? Number(input.value) : NaN));
-    const wrong = this.inputs.filter((_, at) => !Number.isFinite(values[at]));
+    const values = this.inputs.map((input, at) => valueOf(input, this.model.features[at]));
+    const wrong = this.inputs.filter((_, at) => Number.isNaN(values[at]));
     this.inputs.forEach((input) => input.setAttribute("aria-invalid", wrong.includes(input)));
     this.asked += 1;
     if (wrong.length) {
@@ -33,7 +34,7 @@ class Form {
     tell("outside", this.outside(values));
     const turn = this.asked;
     try {
-      const outputs = await infer(this.model, Float64Array.from(values), ["label", "probabilities"]);
+      const outputs = await inferRow(this.model, values, ["label", "probabilities"]);
       if (turn === this.asked) this.show(outputs);
     } catch (error) {
       if (turn === this.asked) this.tellNothing(error.message);
@@ -42,7 +43,7 @@ class Form {
 
   outside(values) {
     const names = this.model.features
-      .filter(({ minimum, maximum }, at) => values[at] < minimum || values[at] > maximum)
+      .filter(({ minimum, maximum }, at) => typeof values[at] === "number" && (values[at] < minimum || values[at] > maximum))
       .map(({ name }) => name);
     return names.length ? `${names.join(", ")}: outside the range of training; the model extrapolates` : "";
   }
@@ -65,11 +66,26 @@ class Form {
   }
 }
 
-function makeField({ name, minimum, maximum }) {
+// A number, a text of a category, null for a number that may be missing, or NaN for what is none.
+function valueOf(input, { categories, missing }) {
+  if (categories.length) return input.value;
+  if (!input.value.trim()) return missing === "imputed" ? null : NaN;
+  const value = Number(input.value);
+  return Number.isFinite(value) ? value : NaN;
+}
+
+function makeField({ name, minimum, maximum, missing, categories }) {
   const label = make("label", {}, cut(name));
+  if (categories.length) {
+    const choice = make("select", { name });
+    choice.append(...categories.map((text) => make("option", { value: text }, cut(text) || "(missing)")));
+    label.append(choice, make("small", {}, `${categories.length} in training`));
+    return choice;
+  }
   const input = make("input", { name, inputmode: "decimal", autocomplete: "off" });
   input.value = short((minimum + maximum) / 2);
-  label.append(input, make("small", {}, `${short(minimum)} to ${short(maximum)} in training`));
+  const may = missing === "imputed" ? ", may be empty" : "";
+  label.append(input, make("small", {}, `${short(minimum)} to ${short(maximum)} in training${may}`));
   return input;
 }
 

@@ -94,6 +94,28 @@ def test_the_form_asks_the_model(browser: Browser, server: Served, predictor: Pr
     browser.until("document.getElementById('trouble').textContent.includes('out of float32')")
 
 
+def test_the_form_knows_categories_and_gaps(
+    browser: Browser, start_server: Callable[..., Served], sales_bundle: Path
+) -> None:
+    """A column of categories is a choice; an empty field is a gap where there may be one."""
+    served = start_server("--bundle", f"sales={sales_bundle}")
+    browser.show(f"http://127.0.0.1:{served.port}/", 1280, dark=False)
+    browser.until(ANSWERED)
+    choices = "[...document.querySelectorAll('#fields select')]"
+    texts = browser.run(f"{choices}.map((one) => [...one.options].map(({{text}}) => text))")
+    assert texts == [["(missing)", "blå, mørk", "green", "red"], ["L", "M", "S"]]
+    browser.run(f"{choices}.forEach((one, at) => {{ one.value = ['', 'M'][at]; }})")
+    _set(browser, "9.75", "")
+    table = b"price,colour,rating,size\n9.75,,,M\n"
+    row = served.ask("/predict", table).body.decode().splitlines()[1].split(",")
+    told = f"probability {float(row[-1]):.4f}"
+    browser.until(f"document.getElementById('sure').textContent === '{told}'")
+    assert _text(browser, "label") == f"sold: {row[-2]}"
+    _set(browser, "", "")
+    assert _text(browser, "trouble") == "price: a number is needed"
+    assert browser.complaints() == []
+
+
 def test_pointing_at_the_plane_fills_in_the_form(browser: Browser, server: Served) -> None:
     """The regions are another way to say the row."""
     browser.show(f"http://127.0.0.1:{server.port}/", 1280, dark=False)
