@@ -128,6 +128,7 @@ bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/http_layer.py
 	python benchmarks/kserve_client.py
 	python benchmarks/matrix.py
+	python benchmarks/overload.py
 	python benchmarks/parquet.py
 	python benchmarks/predict.py
 	python benchmarks/predict.py --table wide

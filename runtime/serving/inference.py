@@ -53,6 +53,8 @@ def infer(model: ServedModel, request: Request, limits: Limits, reply: Reply) ->
             reply(encode_answer(wanted, answer, model.identity))
 
     submit(model, features, request.arrived, done)
+    if model.batch.depth >= limits.in_flight:  # they do not wait for those who are turned away
+        model.batch.run()
 
 
 def submit(

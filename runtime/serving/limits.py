@@ -16,7 +16,10 @@ class Limits(Value, frozen=True):
 
     Attributes:
         connections: open at once; one more is answered 503 and closed.
-        in_flight: requests being answered at once; one more is answered 503.
+        in_flight: requests being answered at once, or read in one turn of the event loop; one more
+            is answered 503. So an answer waits for no more than so many others, whatever they
+            hold, and 64 clients that wait for each answer are never turned away, nor is an
+            operator beside them (benchmarks/overload.py). What a client pipelines goes together.
         pipelined: requests of one connection being answered at once; what was not yet read
             waits in its socket.
         header_bytes: of one request's line and header fields; beyond, 431.
@@ -34,7 +37,7 @@ class Limits(Value, frozen=True):
     """
 
     connections: int = 1024
-    in_flight: int = 1024
+    in_flight: int = 68
     pipelined: int = 64
     header_bytes: int = 16 * KIB
     header_fields: int = 100

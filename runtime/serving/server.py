@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 _QUIET_S: Final = 0.4  # a client not heard of for so long has nothing on its way
 _LOOK_S: Final = 0.02
 _BACKLOG: Final = 4096
+# The event loop takes one connection a turn for each handle that listens: of a crowd that comes at
+# once, the last would wait for as many turns as there are clients.
+_ACCEPTED: Final = 16
 
 
 class Server:
@@ -63,16 +66,20 @@ class Server:
         self.hub.start(loop)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, number)
-        server = await loop.create_server(
-            lambda: Connection(self.hub),
-            sock=listener,
-            backlog=_BACKLOG,
-            ssl=tls,
-            ssl_handshake_timeout=self._limits.header_s if tls else None,
-        )
+        handles = [listener, *(listener.dup() for _ in range(_ACCEPTED - 1))]
+        servers = [
+            await loop.create_server(
+                lambda: Connection(self.hub),
+                sock=handle,
+                backlog=_BACKLOG,
+                ssl=tls,
+                ssl_handshake_timeout=self._limits.header_s if tls else None,
+            )
+            for handle in handles
+        ]
         on_ready()
         await self.stopped.wait()
-        await self._drain(server)
+        await self._drain(servers)
 
     def stop(self) -> None:
         """End as at a first signal."""
@@ -83,7 +90,7 @@ class Server:
             os._exit(128 + number)  # a second signal: no more waiting
         self.stopped.set()
 
-    async def _drain(self, server: asyncio.Server) -> None:
+    async def _drain(self, servers: list[asyncio.Server]) -> None:
         """Answer what has come and what comes until the clients know that it is over."""
         self._app.traffic.draining = True
         begun = time.monotonic()
@@ -91,10 +98,10 @@ class Server:
             await asyncio.sleep(_LOOK_S)
             now = time.monotonic()
             if now - begun > _QUIET_S:
-                server.close()
+                _close(servers)
                 if self.hub.is_quiet(now - _QUIET_S):
                     break
-        server.close()
+        _close(servers)
         self.hub.close_all()
         await self._see_off()
 
@@ -104,3 +111,9 @@ class Server:
             if not self.hub.open:
                 return
             await asyncio.sleep(_LOOK_S)
+
+
+def _close(servers: list[asyncio.Server]) -> None:
+    """Take no more connections."""
+    for server in servers:
+        server.close()

@@ -12,6 +12,7 @@ from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, Final, cast
 
+from runtime.serving.http.hub import RETRY
 from runtime.serving.http.message import CONTINUE, Request, Response, encode_head, refusal
 from runtime.serving.http.reading import Phase, RequestReader
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 _LINGER_S: Final = 0.5  # what a client still sends is read: a reset would take its answer away
 _SMALL_BYTES: Final = 16 * 1024  # joined to its head: one write instead of two
-_RETRY: Final = ((b"retry-after", b"1"),)
 _INTERIM: Final = 100
 
 
@@ -148,17 +148,20 @@ class Connection(asyncio.BufferedProtocol):
     def take(self, request: Request, *, keep_alive: bool) -> None:
         """Have a request answered."""
         hub, traffic = self._hub, self._traffic
-        exchange = Exchange(self, keep_alive=keep_alive, is_head=request.method == "HEAD")
+        is_in = hub.let_in(request.target, follows=bool(self._pending))
+        is_head = request.method == "HEAD"
+        if not (is_in or is_head or self._pending or traffic.draining) and keep_alive:
+            self._turn_away()
+            return
+        exchange = Exchange(self, keep_alive=keep_alive, is_head=is_head)
         exchange.held, self._reserved = self._reserved, 0
         self._pending.append(exchange)
         self._phase = Phase.IDLE
-        if hub.is_full(request.target):
+        if not is_in:
             traffic.in_flight += 1
             traffic.count_refusal(503)
-            message = f"{hub.limits.in_flight} requests are in flight; try again in a second"
-            exchange.reply(refusal(503, message, _RETRY))
+            exchange.reply(hub.full)
             return
-        traffic.in_flight += 1
         try:
             hub.handle(request, exchange.reply)
         except Exception as exc:  # noqa: BLE001 - a bug must not take the other requests with it
@@ -167,6 +170,17 @@ class Connection(asyncio.BufferedProtocol):
         if len(self._pending) >= hub.limits.pipelined:
             self._pace()
 
+    def _turn_away(self) -> None:
+        """Answer one request too many, in no time."""
+        traffic, transport = self._traffic, self._transport
+        self._release()
+        self._phase = Phase.IDLE
+        traffic.count_refusal(503)
+        if transport is None or self._ending:
+            return
+        traffic.count_answer(503)
+        transport.write(self._hub.full_text)
+
     def refuse(self, status: int, message: str) -> None:
         """Answer the last request of this connection: nothing more can be read."""
         self._traffic.count_refusal(status)
@@ -174,7 +188,7 @@ class Connection(asyncio.BufferedProtocol):
         exchange.held, self._reserved = self._reserved, 0
         self._traffic.in_flight += 1
         self._pending.append(exchange)
-        exchange.reply(refusal(status, message, _RETRY if status == 503 else ()))  # noqa: PLR2004
+        exchange.reply(refusal(status, message, RETRY if status == 503 else ()))  # noqa: PLR2004
 
     def go_on(self) -> None:
         """Tell the client to send its body, after the answers that it still waits for."""

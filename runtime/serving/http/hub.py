@@ -8,6 +8,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+from runtime.serving.http.message import encode_head, refusal
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from runtime.serving.limits import Limits
     from runtime.serving.observing.traffic import Traffic
 
+RETRY: Final = ((b"retry-after", b"1"),)
 SWEEP_S: Final = 0.5
 _DAYS: Final = "MonTueWedThuFriSatSun"
 _MONTHS: Final = "JanFebMarAprMayJunJulAugSepOctNovDec"
@@ -33,6 +36,8 @@ class Hub:
         shared: memory that heads and small bodies are received in.
         date: the line of the field ``date``, brought up to date by the sweep.
         traffic: what goes through.
+        full: the answer to one request too many.
+        full_text: the same as it is sent.
     """
 
     def __init__(
@@ -53,7 +58,10 @@ class Hub:
         self.handle, self.limits, self.traffic, self.report = handle, limits, traffic, report
         self.shared = memoryview(bytearray(_READ_BYTES))
         self.open: set[Connection] = set()
-        self.date = _date_line()
+        message = f"{limits.in_flight} requests are in flight; try again in a second"
+        self.full = refusal(503, message, RETRY)
+        self.date = self.full_text = b""
+        self.tell_time()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to sweep."""
@@ -62,14 +70,31 @@ class Hub:
 
     def sweep(self) -> None:
         """Close connections whose time is over."""
-        self.date = _date_line()
+        self.tell_time()
         now = time.monotonic()
         for connection in [one for one in self.open if one.deadline < now]:
             connection.time_is_over()
 
-    def is_full(self, target: str) -> bool:
-        """Tell whether one more request is too many now."""
-        return self.traffic.in_flight >= self.limits.in_flight and not target.startswith(_ALWAYS)
+    def tell_time(self) -> None:
+        """Bring up to date what has the time in it."""
+        self.date = _date_line()
+        head = encode_head(self.full, self.date, close=False)
+        self.full_text = b"".join([head, *self.full.body])
+
+    def let_in(self, target: str, *, follows: bool) -> bool:
+        """Let a request in, unless one more is too many now; what is in counts as in flight.
+
+        Args:
+            target: of the request; health and metrics are always in.
+            follows: one of its client's is in.
+
+        Returns:
+            Whether it is in.
+        """
+        if target.startswith(_ALWAYS):
+            self.traffic.in_flight += 1
+            return True
+        return self.traffic.let_in(self.limits.in_flight, follows=follows)
 
     def reserve(self, size: int) -> bool:
         """Ask for room for so many bytes of a body."""

@@ -161,6 +161,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
                             "maximum": _NUMBER,
                             "missing": _TEXT,
                             "origin": _TEXT,
+                            "categories": _list(_TEXT),
                         }
                     )
                 ),

@@ -17,21 +17,30 @@ async function ask(target, options) {
   throw new Error(told);
 }
 
-// Rows go and outputs come as bytes; values: Float64Array of rows × columns, row by row.
-async function infer(model, values, names) {
+// A row goes as one tensor a column: texts for categories, numbers, null for one that is missing.
+function inferRow(model, values, names) {
+  const inputs = model.features.map(({ name, categories, origin }, at) => ({
+    name, datatype: categories.length || origin ? "BYTES" : "FP64", shape: [1], data: [values[at]],
+  }));
+  return infer(model, inputs, names, []);
+}
+
+// Rows of numbers go as bytes; values: Float64Array of rows × columns, row by row.
+function inferRows(model, values, names) {
   const width = model.features.length;
   const shape = [values.length / width, width];
   const parameters = { binary_data_size: values.byteLength };
-  const head = new TextEncoder().encode(
-    JSON.stringify({
-      inputs: [{ name: "features", datatype: "FP64", shape, parameters }],
-      outputs: names.map((name) => ({ name, parameters: { binary_data: true } })),
-    }),
-  );
+  return infer(model, [{ name: "features", datatype: "FP64", shape, parameters }], names, [values]);
+}
+
+// Outputs come as bytes.
+async function infer(model, inputs, names, tail) {
+  const outputs = names.map((name) => ({ name, parameters: { binary_data: true } }));
+  const head = new TextEncoder().encode(JSON.stringify({ inputs, outputs }));
   const answer = await ask(`/v2/models/${encodeURIComponent(model.name)}/infer`, {
     method: "POST",
     headers: { "inference-header-content-length": head.length },
-    body: new Blob([head, values]),
+    body: new Blob([head, ...tail]),
   });
   return readOutputs(await answer.arrayBuffer(), answer.headers);
 }

@@ -11,13 +11,20 @@ from runtime.value import Value
 
 if TYPE_CHECKING:
     from runtime.manifest import Manifest
+    from runtime.schema import Feature
     from runtime.serving.models.served import ServedModel
 
 
 class Column(Value, frozen=True):
-    """A column the model reads, and the range seen in training; see ``schema.Feature``.
+    """A column the model reads, and what was seen in training; see ``schema.Feature``.
 
-    ``origin`` is the date since which a column of dates counts days, empty for others.
+    Attributes:
+        name: of the column.
+        minimum: smallest number.
+        maximum: largest number.
+        missing: what a missing cell means: ``refused``, ``imputed``, or a ``category`` of its own.
+        origin: the date since which a column of dates counts days; empty for others.
+        categories: texts, an empty one for a missing cell; none for a column of numbers or dates.
     """
 
     name: str
@@ -25,6 +32,7 @@ class Column(Value, frozen=True):
     maximum: float
     missing: str
     origin: str
+    categories: tuple[str, ...]
 
 
 class Card(Value, frozen=True):
@@ -67,13 +75,22 @@ def card_of(model: ServedModel) -> Card:
         version=model.version,
         target=schema.target,
         classes=schema.classes,
-        features=tuple(
-            Column(one.name, one.minimum, one.maximum, one.missing, one.origin)
-            for one in schema.features
-        ),
+        features=tuple(map(_column, schema.features)),
         provider=predictor.provider,
         reason=predictor.session.reason,
         facts=_facts(predictor.manifest),
+    )
+
+
+def _column(feature: Feature) -> Column:
+    missing = "category" if "" in feature.categories else feature.missing
+    return Column(
+        name=feature.name,
+        minimum=feature.minimum,
+        maximum=feature.maximum,
+        missing=missing,
+        origin=feature.origin,
+        categories=tuple(feature.categories),
     )
 
 

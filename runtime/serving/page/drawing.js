@@ -29,8 +29,11 @@ const short = (value) => String(Number(Number(value).toPrecision(4)));
 // A column of dates counts days since its origin, midnight in UTC.
 const DAY = 24 * 60 * 60 * 1000; // milliseconds
 
-function readValue({ origin }, text) {
-  if (!origin) return text.trim() ? Number(text) : NaN;
+// A number, a text of a category, null for what may be missing, or NaN for what is none.
+function readValue({ categories = [], missing, origin }, text) {
+  if (categories.length) return text;
+  if (!text.trim()) return missing === "imputed" ? null : NaN;
+  if (!origin) return Number.isFinite(Number(text)) ? Number(text) : NaN;
   const date = text.trim().replace(" ", "T");
   if (!/^\d{4}-\d\d-\d\d/.test(date)) return NaN;
   const zoned = /T[\d:.]+$/.test(date) ? `${date}Z` : date;

@@ -4,7 +4,8 @@ class Form {
   constructor(model) {
     this.model = model;
     this.asked = 0;
-    this.plane = model.features.length === 2 ? new Plane(model, (values) => this.set(values)) : null;
+    const isPlane = model.features.length === 2 && model.features.every(({ categories }) => !categories.length);
+    this.plane = isPlane ? new Plane(model, (values) => this.set(values)) : null;
     this.inputs = model.features.map(makeField);
     byId("fields").replaceChildren(...this.inputs.map((input) => input.parentElement));
     byId("form").oninput = () => this.ask();
@@ -24,7 +25,7 @@ class Form {
   async ask() {
     const features = this.model.features;
     const values = this.inputs.map((input, at) => readValue(features[at], input.value));
-    const wrong = features.filter((_, at) => !Number.isFinite(values[at]));
+    const wrong = features.filter((_, at) => Number.isNaN(values[at]));
     this.inputs.forEach((input, at) => input.setAttribute("aria-invalid", wrong.includes(features[at])));
     this.asked += 1;
     if (wrong.length) {
@@ -35,8 +36,9 @@ class Form {
     this.plane?.mark(values);
     tell("outside", this.outside(values));
     const turn = this.asked;
+    const sent = this.inputs.map((input, at) => (features[at].origin ? input.value : values[at]));
     try {
-      const outputs = await infer(this.model, Float64Array.from(values), ["label", "probabilities"]);
+      const outputs = await inferRow(this.model, sent, ["label", "probabilities"]);
       if (turn === this.asked) this.show(outputs);
     } catch (error) {
       if (turn === this.asked) this.tellNothing(error.message);
@@ -45,7 +47,7 @@ class Form {
 
   outside(values) {
     const names = this.model.features
-      .filter(({ minimum, maximum }, at) => values[at] < minimum || values[at] > maximum)
+      .filter(({ minimum, maximum }, at) => typeof values[at] === "number" && (values[at] < minimum || values[at] > maximum))
       .map(({ name }) => name);
     return names.length ? `${names.join(", ")}: outside the range of training; the model extrapolates` : "";
   }
@@ -69,13 +71,20 @@ class Form {
 }
 
 function makeField(feature) {
-  const { name, minimum, maximum, origin } = feature;
+  const { name, minimum, maximum, missing, origin, categories } = feature;
   const label = make("label", {}, cut(name));
+  if (categories.length) {
+    const choice = make("select", { name });
+    choice.append(...categories.map((text) => make("option", { value: text }, cut(text) || "(missing)")));
+    label.append(choice, make("small", {}, `${categories.length} in training`));
+    return choice;
+  }
   const input = make("input", { name, inputmode: origin ? "text" : "decimal", autocomplete: "off" });
   const middle = (minimum + maximum) / 2;
   input.value = showValue(feature, origin ? Math.round(middle) : middle);
   const [lowest, highest] = [minimum, maximum].map((value) => showValue(feature, value));
-  label.append(input, make("small", {}, `${lowest} to ${highest} in training`));
+  const may = missing === "imputed" ? ", may be empty" : "";
+  label.append(input, make("small", {}, `${lowest} to ${highest} in training${may}`));
   return input;
 }
 

@@ -48,7 +48,7 @@ class Plane {
   }
 
   async show() {
-    const { label } = await infer(this.model, this.grid(), ["label"]);
+    const { label } = await inferRows(this.model, this.grid(), ["label"]);
     const areas = [...new Set(label)].sort((a, b) => a - b);
     this.svg.replaceChildren(...areas.map((at) => this.area(label, at)), ...this.frame(), this.ring);
     byId("legend").replaceChildren(...areas.map((at) => legendLine(this.model.classes[at], at)));

@@ -44,10 +44,12 @@ function look(model) {
 }
 
 function showCard(model) {
-  byId("columns").replaceChildren(...model.features.map(({ name, minimum, maximum, missing }) => {
+  byId("columns").replaceChildren(...model.features.map(({ name, minimum, maximum, missing, categories }) => {
     const line = make("tr");
-    line.append(make("th", { scope: "row" }, name), make("td", {}, short(minimum)), make("td", {}, short(maximum)),
-      make("td", { class: "text" }, missing));
+    const seen = categories.length
+      ? [make("td", { class: "text", colspan: 2 }, cut(categories.filter(Boolean).join(", "), 120))]
+      : [make("td", {}, short(minimum)), make("td", {}, short(maximum))];
+    line.append(make("th", { scope: "row" }, name), ...seen, make("td", { class: "text" }, missing));
     return line;
   }));
   byId("facts").replaceChildren(...Object.entries(model.facts).map(([name, value]) => {

@@ -65,17 +65,14 @@ class Inference:
     async def answer(self, sent: Sent) -> Message | Response:
         """Answer a request, and count it as HTTP's are counted."""
         traffic, most = self._app.traffic, self._app.limits.in_flight
-        if traffic.in_flight >= most:
-            traffic.count_refusal(_NOT_READY)
-            answer: Message | Response = refuse(
-                OverloadError(f"{most} requests are in flight; try again in a second")
-            )
-        else:
-            traffic.in_flight += 1
+        if traffic.let_in(most):
             try:
-                answer = await self._answer_or_refuse(sent)
+                answer: Message | Response = await self._answer_or_refuse(sent)
             finally:
                 traffic.in_flight -= 1
+        else:
+            traffic.count_refusal(_NOT_READY)
+            answer = refuse(OverloadError(f"{most} requests are in flight; try again in a second"))
         await self._free.wait()
         traffic.count_answer(answer.status if isinstance(answer, Response) else _OK)
         return answer

@@ -15,6 +15,7 @@ import pytest
 from browser import CHROMIUM, Browser
 from serving_client import PATIENCE_S
 
+from runtime.schema import Date, Feature
 from runtime.serving.page.document import page
 
 if TYPE_CHECKING:
@@ -116,6 +117,47 @@ def test_the_form_reads_dates_as_a_table_does(
     read, said = browser.run(f"(() => {{ {script}\n return {asked}; }})()")
     assert read == days
     assert shown in {said, None}
+
+
+def test_a_date_that_is_typed_is_what_a_table_would_hold(
+    browser: Browser, start_server: Callable[..., Served], make_bundle: Callable[..., Path]
+) -> None:
+    """The text goes to the model as it is; what the server refuses is told."""
+    day = Feature("day", 0, 60, date=Date("2024-02-29"))
+    served = start_server("--bundle", f"sales={make_bundle(['price', day])}")
+    browser.show(f"http://127.0.0.1:{served.port}/", 1280, dark=False)
+    browser.until(ANSWERED)
+    _set(browser, "2.5", "2024-04-01T12:00:00+02:00")
+    table = b"price,day\n2.5,2024-04-01T12:00:00+02:00\n"
+    row = served.ask("/predict", table).body.decode().splitlines()[1].split(",")
+    told = f"probability {float(row[-1]):.4f}"
+    browser.until(f"document.getElementById('sure').textContent === '{told}'")
+    _set(browser, "2.5", "2024-04-01 12:00:00.1234567890123")
+    browser.until("document.getElementById('trouble').textContent.includes('not an ISO date')")
+    _set(browser, "2.5", "tomorrow")
+    assert _text(browser, "trouble") == "day: a date, as 2024-12-31, is needed"
+
+
+def test_the_form_knows_categories_and_gaps(
+    browser: Browser, start_server: Callable[..., Served], sales_bundle: Path
+) -> None:
+    """A column of categories is a choice; an empty field is a gap where there may be one."""
+    served = start_server("--bundle", f"sales={sales_bundle}")
+    browser.show(f"http://127.0.0.1:{served.port}/", 1280, dark=False)
+    browser.until(ANSWERED)
+    choices = "[...document.querySelectorAll('#fields select')]"
+    texts = browser.run(f"{choices}.map((one) => [...one.options].map(({{text}}) => text))")
+    assert texts == [["(missing)", "blå, mørk", "green", "red"], ["L", "M", "S"]]
+    browser.run(f"{choices}.forEach((one, at) => {{ one.value = ['', 'M'][at]; }})")
+    _set(browser, "9.75", "")
+    table = b"price,colour,rating,size\n9.75,,,M\n"
+    row = served.ask("/predict", table).body.decode().splitlines()[1].split(",")
+    told = f"probability {float(row[-1]):.4f}"
+    browser.until(f"document.getElementById('sure').textContent === '{told}'")
+    assert _text(browser, "label") == f"sold: {row[-2]}"
+    _set(browser, "", "")
+    assert _text(browser, "trouble") == "price: a number is needed"
+    assert browser.complaints() == []
 
 
 def test_pointing_at_the_plane_fills_in_the_form(browser: Browser, server: Served) -> None:

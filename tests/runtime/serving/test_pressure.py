@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 from serving.damage import attack
 from serving.distinct import ask_while_reloading, draw_pool
-from serving_client import features, request
+from serving_client import Client, features, request
+
+from runtime.serving.http.connection import Connection
+from runtime.serving.http.hub import Hub
+from runtime.serving.http.message import Response
+from runtime.serving.limits import Limits
+from runtime.serving.observing.traffic import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +24,7 @@ if TYPE_CHECKING:
     from serving_client import Served
 
     from runtime.predictor import Predictor
+    from runtime.serving.http.message import Reply, Request
 
 INFER = "/v2/models/simplenet/infer"
 GOOD = features([7.5, 3.0])
@@ -50,17 +57,79 @@ def test_too_many_connections(start_server: Callable[..., Served], bundle: Path)
         client.close()
 
 
-def test_too_many_requests_in_flight(start_server: Callable[..., Served], bundle: Path) -> None:
-    """Beyond the bound a request is refused at once; health and metrics are not."""
-    served = start_server("--bundle", bundle, "--max-in-flight", 4)
-    health = request("/v2/health/live")
-    with served.client() as client:
-        client.send(request(INFER, GOOD) * 20 + health)
-        answers = [client.read() for _ in range(21)]
-    assert [answer.status for answer in answers] == [200] * 4 + [503] * 16 + [200]
-    assert answers[4].headers["retry-after"] == "1"
-    assert "4 requests are in flight" in answers[4].error
-    assert 'onnxferry_shed_total{code="503"} 16' in served.ask("/metrics").body.decode()
+def test_too_many_requests_in_flight() -> None:
+    """Beyond the bound a client is told at once, as it asked; health is not turned away."""
+    waiting: list[Reply] = []
+    bugs: list[Exception] = []
+
+    def handle(asked: Request, reply: Reply) -> None:
+        if asked.target == INFER:
+            waiting.append(reply)  # until the test lets it go
+        else:
+            reply(Response())
+
+    def ask(port: int, let_go: Callable[[], None]) -> None:
+        with Client(port) as one, Client(port) as two, Client(port) as extra:
+            for busy in (one, two):
+                busy.send(request(INFER, GOOD))
+            while len(waiting) < 2:  # until both have been read
+                assert extra.ask("/v2/health/live").status == 200
+            answer = extra.ask(INFER, GOOD)
+            assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+            assert "2 requests are in flight" in answer.error
+            extra.send(b"HEAD /v2 HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert extra.read(has_body=False).status == 503
+            assert extra.ask("/v2/health/live").status == 200
+            answer = extra.ask(INFER, GOOD, {"Connection": "close"})
+            assert (answer.status, answer.headers["connection"]) == (503, "close")
+            assert extra.is_closed()
+            let_go()
+            assert [one.read().status, two.read().status] == [200, 200]
+            assert one.ask("/v2").status == 200
+
+    async def serve() -> None:
+        loop = asyncio.get_running_loop()
+        hub = Hub(handle, Limits(in_flight=2), Traffic(), bugs.append)
+        server = await loop.create_server(lambda: Connection(hub), "127.0.0.1", 0)
+
+        def let_go() -> None:
+            for reply in waiting:
+                loop.call_soon_threadsafe(reply, Response())
+
+        await asyncio.to_thread(ask, server.sockets[0].getsockname()[1], let_go)
+        server.close()
+        assert (hub.traffic.in_flight, hub.traffic.refused, bugs) == (0, {503: 3}, [])
+
+    asyncio.run(serve())
+
+
+def test_a_turn_takes_no_more_than_may_be_in_flight() -> None:
+    """What was answered at once still counts until the event loop has looked at all sockets."""
+
+    async def turns() -> list[list[bool]]:
+        traffic, seen = Traffic(), []
+        for _ in range(3):
+            turn = []
+            for _ in range(4):
+                turn.append(traffic.let_in(3))
+                traffic.in_flight -= turn[-1]  # answered at once
+            seen.append(turn)
+            await asyncio.sleep(0)
+        traffic.in_flight = 3  # being answered
+        return [*seen, [traffic.let_in(3), traffic.let_in(3, follows=True)]]
+
+    assert asyncio.run(turns()) == [[True, True, True, False]] * 3 + [[False, True]]
+
+
+def test_64_busy_clients_are_never_turned_away(server: Served) -> None:
+    """The default suits 64 clients that wait for each answer, whatever they ask for."""
+    clients = [server.client() for _ in range(64)]
+    for body in [GOOD] * 20 + [features(*([[7.5, 3.0]] * 500))] * 5:
+        for client in clients:
+            client.send(request(INFER, body))
+        assert [client.read().status for client in clients] == [200] * 64
+    for client in clients:
+        client.close()
 
 
 @pytest.mark.parametrize(
