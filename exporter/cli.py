@@ -20,9 +20,11 @@ from runtime.screen.terminal import harmless
 
 if TYPE_CHECKING:
     from exporter.proof.parity import Report
+    from runtime.schema import Schema
 
 app = new_app("exporter", "Make bundles that carry a proof of what they compute.")
 
+_OF_PRODUCTS = ("price", "rating")  # as `trainer sample` and make write them to products.csv
 _PROVEN = {"derived": "proven", "measured": "measured, not derived"}
 _LIMIT = {"derived": "bound", "measured": "tolerance"}
 
@@ -91,11 +93,10 @@ def export(
         console.show(console.as_json(_values(exported.report, out, seconds)))
         return
     made = exported.manifest.model
-    option = "" if out == DEFAULT_BUNDLE else f" --bundle {shlex.quote(str(out))}"
     console.say(
         f"{harmless(made.name)} {made.version}: {', '.join(exported.manifest.files)}\n"
         f"{_describe(exported.report)}, {seconds:.1f} s\n"
-        f"next: runtime predict --file products.csv{option}"
+        f"next: {name_next_step(exported.manifest.schema, out)}"
     )
     console.show(str(out))
 
@@ -125,6 +126,13 @@ def verify(
     require(report, again=again, consequence=f"do not serve {bundle} on this machine")
     if not as_json:
         console.show(harmless(f"{bundle}: {_describe(report)}, {seconds:.1f} s"))
+
+
+def name_next_step(schema: Schema, out: Path) -> str:
+    """Name the command that scores with a bundle; of another table than products, which FILE."""
+    file = "products.csv" if schema.feature_names == _OF_PRODUCTS else "FILE"
+    option = "" if out == DEFAULT_BUNDLE else f" --bundle {shlex.quote(str(out))}"
+    return f"runtime predict --file {file}{option}"
 
 
 def _tell_part(report: Report, start: float, *, as_json: bool) -> None:

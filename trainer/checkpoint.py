@@ -12,6 +12,7 @@ digest of itself and of both files; whatever is wrong is an ``ArtifactError``.
 from __future__ import annotations
 
 import hashlib
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -20,6 +21,7 @@ import torch
 from safetensors.torch import save
 
 from runtime.bundle import digest
+from runtime.errors import ArtifactError
 from runtime.files.atomic import atomic_file
 from runtime.manifest import File, Record, Scalar, parse_record, to_json
 from trainer.config import Configuration
@@ -28,6 +30,7 @@ from trainer.snapshot import Best, Snapshot
 from trainer.stored import damaged, read_file, read_tensors
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 FORMAT: Final = 1
@@ -148,6 +151,16 @@ def write_checkpoint(
     return record
 
 
+@contextmanager
+def _advice_to_start_anew() -> Iterator[None]:
+    """Say of what is damaged that the option which read it leads nowhere."""
+    try:
+        yield
+    except ArtifactError as exc:
+        raise ArtifactError(f"{exc}, without --resume") from exc
+
+
+@_advice_to_start_anew()
 def read_record(folder: Path) -> CheckpointRecord | None:
     """Read ``checkpoint.json``; None where there is none.
 
@@ -170,6 +183,7 @@ def read_record(folder: Path) -> CheckpointRecord | None:
     return record
 
 
+@_advice_to_start_anew()
 def read_snapshot(folder: Path, record: CheckpointRecord) -> Snapshot:
     """Read what a record names.
 

@@ -59,8 +59,9 @@ def describe_pace(pace: Pace, epoch: Epoch) -> str:
         A few words; of the last epoch, the speed alone.
     """
     speed = f"{pace.rows_per_s:,.0f} rows/s"
-    if not (left := epoch.epochs - epoch.index - 1):
+    if epoch.is_last:
         return speed
+    left = epoch.epochs - epoch.index - 1
     most = "" if epoch.patience is None else "at most "
     return f"{speed}, {most}{_clock_time(left * pace.epoch_s)} left"
 

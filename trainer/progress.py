@@ -38,7 +38,7 @@ def show_epochs(epochs: int) -> Iterator[Watch]:
 
         def tell(epoch: Epoch) -> None:
             pace.see(epoch)
-            if (epoch.index + 1) % step == 0 or epoch.index + 1 == epochs:
+            if (epoch.index + 1) % step == 0 or epoch.is_last:
                 say(f"epoch {epoch.index + 1}/{epochs}  {_figures(epoch, pace)}")
 
         yield tell

@@ -4,21 +4,22 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
-from exporter.cli import app
+from exporter.cli import app, name_next_step
 from exporter.export import convert_candidate
 from exporter.source.candidate import candidate_of_run
 from runtime.manifest import ONNX_MODEL, TORCHSCRIPT_MODEL
+from runtime.schema import Feature, Schema
 from trainer.run import load_run, save_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from exporter.formats.model_files import ModelFiles
     from trainer.run import Run
@@ -188,3 +189,9 @@ def test_the_version_is_the_distributions() -> None:
     """All three commands are of one distribution."""
     done = CliRunner().invoke(app, ["--version"])
     assert re.fullmatch(r"onnxferry \d+\.\d+\.\d+\S*\n", done.stdout)
+
+
+def test_the_next_step_of_ones_own_table_is_not_of_products() -> None:
+    """Nobody is sent to score products with a model of something else."""
+    schema = Schema("y", (Feature("price", 0, 1),), ("a", "b"))
+    assert name_next_step(schema, Path("b c")) == "runtime predict --file FILE --bundle 'b c'"

@@ -66,6 +66,17 @@ def test_rows_held_out_show_the_best_epoch_and_the_patience_left(
     ]
 
 
+def test_the_last_epoch_is_shown_however_the_fit_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a thousand epochs each 40th is a line, and the one in which patience was at its end."""
+    judged = Judgement(loss=0.5, accuracy=0.75)
+    with show_epochs(1_000) as watch:
+        for index in (39, 40, 41):
+            patient = replace(FIRST, index=index, epochs=1_000, validation=judged, patience=3)
+            watch(replace(patient, best=38))
+    shown = [line.split()[1] for line in capsys.readouterr().err.splitlines()]
+    assert shown == ["40/1000", "42/1000"]
+
+
 def test_speed_and_time_left_are_of_the_epochs_that_were_seen() -> None:
     """A fit that is taken up in its 11th epoch has made none before; the first counts alone."""
     pace = Pace(itertools.accumulate([0, 10, 2, 2]).__next__)
@@ -79,10 +90,8 @@ def test_speed_and_time_left_are_of_the_epochs_that_were_seen() -> None:
         "500 rows/s, 1:06:14 left",
     ]
     assert describe_pace(pace, replace(FIRST, index=1_999, epochs=2_000)) == "500 rows/s"
-    assert (
-        describe_pace(pace, replace(FIRST, index=1_969, epochs=2_000, patience=3))
-        == "500 rows/s, at most 1:00 left"
-    )
+    patient = replace(FIRST, index=1_969, epochs=2_000, patience=3, best=1_968)
+    assert describe_pace(pace, patient) == "500 rows/s, at most 1:00 left"
 
 
 def test_a_clock_that_stands_still_stops_no_fit() -> None:

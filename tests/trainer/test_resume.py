@@ -318,12 +318,12 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, name: str) -> None:
         wrong.append(bytes(flipped))
     for altered in wrong:
         path.write_bytes(altered)
-        with pytest.raises(ArtifactError, match=r"run\.partial"):
+        with pytest.raises(ArtifactError, match=r"run\.partial.*, without --resume$"):
             make_run(tmp_path / "run", THOROUGH, device="cpu", saving=EVERY_LOOK)
         assert path.read_bytes() == altered
     if name != CHECKPOINT:
         path.unlink()
-        with pytest.raises(ArtifactError, match="is missing"):
+        with pytest.raises(ArtifactError, match=r"is missing.*, without --resume$"):
             make_run(tmp_path / "run", THOROUGH, device="cpu", saving=EVERY_LOOK)
 
 

@@ -47,8 +47,8 @@ class DataCheck(Record, frozen=True):
         repeated_rows: rows to learn from whose features another row before them has, too.
         contradicting_rows: of these, those whose label is another one.
         shared_rows: rows to judge by whose features are among those to learn from.
-        identifiers: columns with another whole number in every row, close to one another or in
-            order.
+        identifiers: columns with another text in every row, or another whole number, close to
+            one another or in order.
         telling: columns that alone tell the label.
         rounded: columns of whole numbers so large that float32 rounds them.
         alike: classes whose names differ in case and surrounding blanks alone.

@@ -58,7 +58,7 @@ def check_data(
         repeated_rows=int((twins.first != np.arange(len(train.labels))).sum()),
         contradicting_rows=int((train.labels != train.labels[twins.first]).sum()),
         shared_rows=twins.count_among(hash_rows(test.features)),
-        identifiers=_names_where(numbers, is_identifier),
+        identifiers=_names_where(columns, is_identifier),
         telling=_names_where(columns, lambda values: tells_label(values, train.labels)),
         rounded=_names_where(numbers, _is_rounded),
         alike=_find_alike(schema.classes),

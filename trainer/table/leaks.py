@@ -25,10 +25,10 @@ _LOOKED_AT = 4096  # rows looked at first: most columns tell nothing, and sortin
 
 
 def is_identifier(values: Values) -> bool:
-    """Suspect a column that numbers the rows.
+    """Suspect a column that numbers or names the rows.
 
     Args:
-        values: ``(rows,)`` float32.
+        values: ``(rows,)`` float32; of texts, their places in the alphabet.
 
     Returns:
         Whether every row has another whole number, and these follow one another in the table or

@@ -77,7 +77,7 @@ def _about_columns(check: DataCheck) -> Iterator[str]:
         yield f"{_list(names)}: equal in every row, one is enough"
     if check.identifiers:
         yield (
-            f"{_list(check.identifiers)}: numbers the rows as an identifier does; "
+            f"{_list(check.identifiers)}: another value in every row, as an identifier has; "
             f"{_leave_out(check.identifiers)}"
         )
     if check.telling:

@@ -112,6 +112,22 @@ def test_an_identifier_numbers_the_rows(values: np.ndarray, *, expected: bool) -
     assert is_identifier(values.astype(np.float32)) is expected
 
 
+def test_a_name_in_every_row_is_an_identifier(save: Save) -> None:
+    """Texts that are all different tell rows apart and nothing else; a small table allows them."""
+    at = range(120)
+    names = [f"n{number * 7 % 120}" for number in at]
+    table: Columns = {
+        "name": names,
+        "twice": [*names[:60], *names[:60]],
+        "x": [float(number % 9) for number in at],
+        "y": ["no" if number % 2 else "yes" for number in at],
+    }
+    check = read_dataset(TableSource(save("t.csv", table), "y"), seed=1).check
+    assert check is not None
+    assert check.identifiers == ("name",)
+    assert "'name': another value in every row" in describe_check(check, "y")
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [

@@ -101,7 +101,7 @@ def test_a_test_table_is_read_as_it_would_be_scored(save: Save, columns: Columns
         (["x,y", "1,a", "2,a", "3,b"], "of label 'y', 1 class has a single row ('b')"),
         (
             ["x,y", "1,0", "2,NaN", "3,1.0", "4,nan", "5,nan"],
-            "label 'y' is NaN in 3 rows, which is",
+            "label 'y' is NaN in 3 rows, which",
         ),
         (["x,y", *(f"1,{at}" for at in range(1100))], "more than 1,024 different values"),
         (
