@@ -40,6 +40,10 @@ _TIME: Final = (
     r"(?P<zone>[Zz]|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)?)?"
 )
 _DATE: Final = rf"\A[ \t]*{_DAY}{_TIME}[ \t]*\z"
+_LONG: Final = 10  # bytes of a date without a time
+_DIGITS: Final = [0, 1, 2, 3, 5, 6, 8, 9]
+_HYPHENS: Final = [4, 7]
+_EPOCH_YEAR: Final = 1970
 _STAND_IN: Final = b"1970-01-01"  # for what is no date
 _FIRST_DAY: Final = days_from_epoch(dt.date.min)
 _LAST_DAY: Final = days_from_epoch(dt.date.max)
@@ -114,12 +118,15 @@ def _of_typed(cells: pa.Array) -> Instants:
 def _of_texts(cells: pa.Array) -> Instants:
     import pyarrow.compute as pc
 
+    if _are_long(cells, _LONG):  # a cell of so many bytes is a date without a time, or none
+        days, known = _read_days(cells)
+        return Instants(days, np.zeros_like(days), known)
     is_date = _filled(pc.match_substring_regex(cells, _DATE), bool_scalar(False))
     dates = pc.if_else(is_date, cells, binary_scalar(_STAND_IN)).cast(pa.string())
     texts = pc.ascii_trim(dates, " \t")
-    days, exists = _read_days(pc.utf8_slice_codeunits(texts, 0, 10))
+    days, exists = _read_days(pc.utf8_slice_codeunits(texts, 0, _LONG))
     known = _as_mask(is_date) & exists
-    times = pc.utf8_slice_codeunits(texts, 10)
+    times = pc.utf8_slice_codeunits(texts, _LONG)
     if not len(whole_bytes(times)):
         return Instants(days, np.zeros_like(days), known)
     seconds, nanoseconds = _read_times(times)
@@ -127,16 +134,33 @@ def _of_texts(cells: pa.Array) -> Instants:
     return Instants(days + more, seconds * _NANOSECONDS + nanoseconds, known)
 
 
+def _are_long(cells: pa.Array, size: int) -> bool:
+    """Whether all cells, ``(rows,)`` binary, are there and have so many bytes."""
+    bounds = np.frombuffer(cells.buffers()[1], dtype=np.int32)
+    bounds = bounds[cells.offset : cells.offset + len(cells) + 1]
+    return not cells.null_count and bool((np.diff(bounds) == size).all())
+
+
 def _read_days(texts: pa.Array) -> tuple[Integers, Mask]:
-    """Read texts ``YYYY-MM-DD``: days since 1970-01-01, and whether the calendar has the day."""
-    digits = np.frombuffer(whole_bytes(texts), dtype=np.uint8).reshape(-1, 10).astype(np.int64) - 48
-    year = digits[:, :4] @ np.array([1000, 100, 10, 1])
-    month = digits[:, 5:7] @ np.array([10, 1])
-    day = digits[:, 8:] @ np.array([10, 1])
-    months = (year - 1970) * 12 + month - 1
-    begin = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
-    end = (months + 1).astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
-    return begin + day - 1, (year > 0) & (day <= end - begin)
+    """Read texts of ten bytes: days since 1970-01-01, and whether that is what they say."""
+    letters = np.frombuffer(whole_bytes(texts), dtype=np.uint8).reshape(-1, _LONG).T
+    digits = letters[_DIGITS] - ord("0")  # (8, rows), what is less wraps around
+    is_date = (digits < 10).all(axis=0) & (letters[_HYPHENS] == ord("-")).all(axis=0)  # noqa: PLR2004
+    year = 100 * _pair(digits[0:2]) + _pair(digits[2:4])
+    month, day = _pair(digits[4:6]), _pair(digits[6:8])
+    months = (year - _EPOCH_YEAR) * 12 + month - 1
+    begin, end = (
+        count.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
+        for count in (months, months + 1)
+    )
+    is_date &= (year > 0) & (month > 0) & (month <= 12) & (day > 0) & (day <= end - begin)  # noqa: PLR2004
+    return begin + day - 1, is_date
+
+
+def _pair(digits: npt.NDArray[np.uint8]) -> Integers:
+    """Read two digits, ``(2, rows)``."""
+    pair: Integers = 10 * digits[0].astype(np.int64) + digits[1]
+    return pair
 
 
 def _read_times(texts: pa.Array) -> tuple[Integers, Integers]:
