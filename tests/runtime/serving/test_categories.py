@@ -15,9 +15,12 @@ from serving_client import PATIENCE_S, request
 
 from runtime.errors import RequestError
 from runtime.predictor import Predictor
-from runtime.schema import Feature, OneHot
+from runtime.schema import Feature, OneHot, Schema
 from runtime.scoring.options import Options
 from runtime.scoring.score import score_file
+from runtime.serving.protocol.columns import Columns
+from runtime.serving.protocol.inputs import Binary, bind_inputs
+from runtime.serving.protocol.messages import parse_request
 from runtime.serving.protocol.texts import as_bytes, texts_of_bytes
 
 if TYPE_CHECKING:
@@ -257,6 +260,34 @@ def test_other_takes_what_training_did_not_have(
     assert _probabilities(answer).tobytes() == predictor.run(rows).probabilities.tobytes()
     tensors[0]["data"] = ["red", None]
     assert "row 1, column 'colour': '': missing value" in _ask(served, tensors).error
+
+
+def test_no_rows(served: Served) -> None:
+    """A request without rows has an answer without rows, texts or not."""
+    empty = {name: {"shape": [0], "data": []} for name in ("size", "rating", "colour", "price")}
+    assert _probabilities(_ask(served, _columns(**empty))).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("datatype", "data"), [("FP32", [1, None, 3]), ("INT8", [[1], [None], [3]])]
+)
+def test_gaps_among_numbers_alone(datatype: str, data: list[Any]) -> None:
+    """Where no column holds categories, null is NaN in the matrix of those that have gaps alone."""
+    features = (Feature("x", 0, 9, missing="imputed"), Feature("y", 0, 9))
+    columns = Columns(Schema("z", features, ("a", "b")), 10**6)
+
+    def bind(**sent: list[Any]) -> np.ndarray:
+        tensors = [
+            {"name": name, "shape": [3, 1], "datatype": datatype, "data": values}
+            for name, values in sent.items()
+        ]
+        text = json.dumps({"inputs": tensors}).encode()
+        message = parse_request(text, most_tensors=2)
+        return bind_inputs(message, Binary(text, len(text)), columns, 100)
+
+    np.testing.assert_array_equal(bind(y=[4, 5, 6], x=data), [[1, 4], [NAN, 5], [3, 6]])
+    with pytest.raises(RequestError, match=r"inputs\[1\]\.data\[1\].* got null"):
+        bind(x=data, y=data)
 
 
 def test_metadata_names_the_columns(served: Served) -> None:
