@@ -44,7 +44,8 @@ SAMPLE_ROWS := 1000
 RUN := artifacts/run/run.json
 BUNDLE := artifacts/bundle/manifest.json
 # What of the test suite needs neither torch nor the developers' tools.
-TORCH_FREE_TESTS := tests/runtime tests/property/test_cells.py tests/property/test_digits.py \
+TORCH_FREE_TESTS := tests/runtime tests/property/test_cells.py tests/property/test_dates.py \
+	tests/property/test_digits.py \
 	tests/property/test_json_lines.py tests/property/test_records.py \
 	tests/property/test_scoring.py tests/property/test_serving.py tests/property/test_texts.py \
 	tests/contract/test_errors.py tests/contract/test_extras.py tests/contract/test_imports.py \

@@ -45,8 +45,9 @@ OutOption = Annotated[
 ]
 
 
-@app.command()
+@app.command(context_settings={"allow_extra_args": True})
 def predict(
+    context: typer.Context,
     file: FileOption,
     bundle: Annotated[
         Path, typer.Option(envvar="ONNXFERRY_BUNDLE", help="The bundle's folder.", readable=False)
@@ -112,6 +113,7 @@ def predict(
     from runtime.scoring.options import Options
     from runtime.tables.stored.formats import parse_format
 
+    command.refuse_more(file, context.args)
     options = Options(
         reading=parse_reading(table_format, delimiter, encoding, decimal, loose=loose_header),
         out_format=parse_format(out_format) if out_format else None,

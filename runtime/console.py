@@ -7,7 +7,6 @@ message and the documented exit code; anything else is a bug of ours and keeps i
 from __future__ import annotations
 
 import atexit
-import gc
 import io
 import os
 import signal
@@ -15,11 +14,11 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
 
-from runtime.errors import EXIT_INTERRUPTED, OnnxferryError, UnavailableError
+from runtime.errors import EXIT_BUG, EXIT_INTERRUPTED, OnnxferryError, UnavailableError
 from runtime.files.destinations import writing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import FrameType
 
 
@@ -38,10 +37,19 @@ def run(app: Callable[..., object], name: str) -> NoReturn:
     Raises:
         SystemExit: always.
     """
-    # What lives until the end is not searched for garbage then: that takes a tenth of a short run.
-    atexit.register(gc.freeze)
+    ending = _Ending()
+    atexit.register(ending.leave)  # the first to be registered is the last to run
     interrupts = _watch_signals()
     _prepare_streams()
+    try:
+        _call(app, name, interrupts)
+    except SystemExit as exc:
+        ending.code = int(exc.code or 0)
+        raise
+
+
+def _call(app: Callable[..., object], name: str, interrupts: Sequence[int]) -> NoReturn:
+    """Turn what the commands raise into one message and an exit code."""
     try:
         app(prog_name=name)
     except OnnxferryError as exc:
@@ -57,6 +65,26 @@ def run(app: Callable[..., object], name: str) -> NoReturn:
             sys.exit(EXIT_INTERRUPTED)
         raise
     sys.exit(0)
+
+
+class _Ending:
+    """Ends the process while the interpreter is whole.
+
+    Threads of pyarrow and onnxruntime may still want its lock to let go of an object; where it
+    is being taken down that aborts the process, and a run that was fine fails. It is also quicker.
+    """
+
+    def __init__(self) -> None:
+        self.code = EXIT_BUG
+
+    def leave(self) -> NoReturn:
+        """End with the exit code; what cannot be flushed now is a failure, too."""
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except OSError:
+                self.code = self.code or EXIT_BUG
+        os._exit(self.code)
 
 
 def say(text: str = "") -> None:

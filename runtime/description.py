@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from runtime.days import name_instant
 from runtime.screen.terminal import harmless
 
 if TYPE_CHECKING:
@@ -43,10 +44,16 @@ def describe(manifest: Manifest) -> str:
 def _describe_feature(feature: Feature) -> str:
     if not feature.categories:
         gaps = ", may be missing" if feature.missing == "imputed" else ""
-        return f"{feature.name} ({feature.minimum:g} to {feature.maximum:g}{gaps})"
+        ends = f"{show_value(feature, feature.minimum)} to {show_value(feature, feature.maximum)}"
+        return f"{feature.name} ({ends}{gaps})"
     shown = [text or "missing" for text in feature.categories[:_CATEGORIES]]
     more = len(feature.categories) - len(shown)
     return f"{feature.name} ({', '.join(shown)}{f' and {more} more' if more else ''})"
+
+
+def show_value(feature: Feature, value: float) -> str:
+    """Write a value of a column of numbers or dates as a person would."""
+    return name_instant(value, feature.origin) if feature.origin else f"{value:g}"
 
 
 def _describe_training(provenance: Provenance) -> str:

@@ -1,10 +1,11 @@
 """The one place where a row's cells become the numbers that a model reads.
 
-In: the columns of features, numbers as float64 and categories as text. Out: the model's matrix,
-and which cells have no place in it. No errors.
+In: the columns of features, numbers as float64, dates and categories as text. Out: the model's
+matrix, and which cells have no place in it. No errors.
 
 A category is compared byte for byte, in UTF-8, with the texts of training. A cell of nothing but
 blanks is a missing one; where training had such cells, they are the category of the empty text.
+What a date is and which number it becomes is in ``runtime.tables.dates``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from runtime.schema import to_float32
 from runtime.tables.arrow import binary_array, bool_array, bool_scalar, number_scalar, number_values
 from runtime.tables.cells import MISSING, UNDECODABLE, why_bad
+from runtime.tables.dates import NOT_A_DATE, days_since, is_temporal, read_instants
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -59,7 +61,9 @@ class Encoder:
         Args:
             features: of the schema, in its order; none means numbers alone, however many.
         """
-        is_special = any(each.categories or each.missing == "imputed" for each in features)
+        is_special = any(
+            each.categories or each.origin or each.missing == "imputed" for each in features
+        )
         self._features = features if is_special else ()
         self._texts = [
             binary_array([text.encode() for text in feature.categories])
@@ -72,11 +76,15 @@ class Encoder:
         return not self._features
 
     def reads_text(self, at: int) -> bool:
-        """Whether a feature, by its position, is one of categories."""
-        return bool(self._features and self._features[at].categories)
+        """Whether the cells of a feature, by its position, are texts: categories or dates."""
+        return bool(self._features and self._features[at].categories) or self.reads_dates(at)
+
+    def reads_dates(self, at: int) -> bool:
+        """Whether a feature, by its position, is one of dates."""
+        return bool(self._features and self._features[at].origin)
 
     def takes_missing(self, at: int) -> bool:
-        """Whether a feature, by its position, is one of numbers that may be missing."""
+        """Whether a feature, by its position, is one of numbers or dates that may be missing."""
         return bool(self._features and self._features[at].missing == "imputed")
 
     def pair(self, at: int, numbers: Numbers, cells: pa.Array) -> Column:
@@ -98,7 +106,8 @@ class Encoder:
         Args:
             columns: one a feature, ``(rows,)``: float64, NaN where there is no number; where
                 ``takes_missing`` a pair of them and bool, true where the cell is missing; where
-                ``reads_text`` binary, null where there is no cell.
+                ``reads_text`` binary, null where there is no cell; where ``reads_dates`` it may be
+                of Arrow's dates or timestamps.
 
         Returns:
             The matrix; what it holds of cells that are not usable means nothing.
@@ -129,12 +138,15 @@ class Encoder:
             cell.decode()
         except UnicodeDecodeError:
             return UNDECODABLE
-        return UNSEEN
+        return NOT_A_DATE if self.reads_dates(at) else UNSEEN
 
     def _encode(self, at: int, column: Column) -> Encoded:
         """The inputs of a feature, ``(rows, its inputs)``; usable cells are ``(rows,)``."""
-        if self.reads_text(at):
+        feature = self._features[at]
+        if feature.categories:
             return self._encode_texts(at, column)
+        if feature.origin:
+            column = self.pair(at, days_since(read_instants(column), feature.origin), column)
         numbers, missing = column if self.takes_missing(at) else (column, None)
         matrix = to_float32([numbers])
         usable = np.isfinite(matrix[:, 0])
@@ -179,13 +191,15 @@ def find_missing(cells: pa.Array) -> Mask:
     """Find cells that are missing: null, or nothing but blanks.
 
     Args:
-        cells: ``(rows,)`` binary, in one piece or more.
+        cells: ``(rows,)`` binary, in one piece or more; or of Arrow's dates or timestamps.
 
     Returns:
         ``(rows,)`` bool.
     """
     import pyarrow.compute as pc
 
+    if is_temporal(cells.type):
+        return _as_mask(pc.is_null(cells))
     filled = pc.fill_null(pc.match_substring_regex(cells, _FILLED), bool_scalar(False))
     return ~_as_mask(filled)
 

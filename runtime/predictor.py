@@ -8,7 +8,6 @@ computed at export, ``UnavailableError`` for a provider that is not there and ``
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
@@ -16,23 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.bundle import read_bundle
-from runtime.engines import oldest_engine
-from runtime.errors import ArtifactError, DataError, SchemaError, UnavailableError, UsageError
+from runtime.errors import DataError, SchemaError, UsageError
 from runtime.golden import GoldenCheck, check_golden, load_golden
-from runtime.manifest import (
-    GOLDEN,
-    MANIFEST,
-    MODEL_KEY,
-    ONNX_MODEL,
-    SCHEMA_KEY,
-    Manifest,
-    signature_of,
-)
-from runtime.onnx_file import read_versions
+from runtime.manifest import GOLDEN, ONNX_MODEL, Manifest
+from runtime.promises import check_engine, check_requirements, check_signature
 from runtime.schema import Float32Matrix, Schema, to_float32, usable_values
 from runtime.scoring.named_columns import names_of
 from runtime.scoring.options import DEFAULTS
-from runtime.session import Outputs, Session, engine_version
+from runtime.session import Outputs, Session
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -103,12 +93,12 @@ class Predictor:
             ParityError: when a golden row leaves its bound.
         """
         bundle = read_bundle(Path(path))
-        _check_engine(bundle)
+        check_engine(bundle)
         session = Session(
             bundle.files[ONNX_MODEL], provider=provider, where=str(bundle.path / ONNX_MODEL)
         )
-        _check_requirements(bundle)
-        _check_contract(bundle, session)
+        check_requirements(bundle)
+        check_signature(bundle, session)
         checked = _check_golden_rows(bundle, session) if check else None
         return cls(bundle.manifest, session, checked)
 
@@ -265,60 +255,3 @@ def _check_golden_rows(bundle: Bundle, session: Session) -> GoldenCheck:
     where = str(bundle.path / GOLDEN)
     golden = load_golden(bundle.files[GOLDEN], bundle.manifest.schema, where=where)
     return check_golden(session, golden, where=str(bundle.path))
-
-
-def _check_engine(bundle: Bundle) -> None:
-    """Compare the engine here with what the bundle needs, by its word and by its model."""
-    promised, found = bundle.manifest.requires, engine_version()
-    if _release(found) < _release(promised.onnxruntime):
-        raise UnavailableError(
-            f"{bundle.path} needs onnxruntime {promised.onnxruntime} or newer, {found} is "
-            "installed: upgrade it"
-        )
-
-
-def _check_requirements(bundle: Bundle) -> None:
-    """Compare what the manifest says that the model needs with the model itself."""
-    promised = bundle.manifest.requires
-    opset, ir = read_versions(bundle.files[ONNX_MODEL])
-    needed = oldest_engine(opset, ir)  # None: a model of tomorrow, of which nothing is known
-    too_low = needed is not None and _release(promised.onnxruntime) < _release(needed)
-    if (promised.opset, promised.ir) != (opset, ir) or too_low:
-        raise ArtifactError(
-            f"{bundle.path / MANIFEST} promises onnxruntime {promised.onnxruntime}, opset "
-            f"{promised.opset} and IR {promised.ir} for a model that needs "
-            f"{needed or 'a newer one'}, {opset} and {ir}; export the model again"
-        )
-
-
-def _release(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
-
-
-def _check_contract(bundle: Bundle, session: Session) -> None:
-    """Compare what the model says of itself with what the manifest says of it."""
-    signature = bundle.manifest.signature
-    promised = (
-        tuple(tensor.name for tensor in signature.inputs),
-        tuple(tensor.name for tensor in signature.outputs),
-    )
-    where = bundle.path / ONNX_MODEL
-    if (session.input_names, session.output_names) != promised:
-        raise ArtifactError(
-            f"{where} has inputs {session.input_names} and outputs {session.output_names}, "
-            f"the manifest promises {promised[0]} and {promised[1]}; export the model again"
-        )
-    if signature != signature_of(bundle.manifest.schema):
-        raise ArtifactError(
-            f"{bundle.path / MANIFEST} promises another signature than its schema's; "
-            "export the model again"
-        )
-    metadata = session.metadata
-    for key, said, what in (
-        (SCHEMA_KEY, bundle.manifest.schema.to_json(), "schema"),
-        (MODEL_KEY, bundle.manifest.model.name, "name"),
-    ):
-        if metadata.get(key) != said:
-            raise ArtifactError(
-                f"{where} carries another {what} than the manifest; export the model again"
-            )

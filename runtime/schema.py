@@ -6,6 +6,7 @@ serving binds a table by. In: column names. Out: positions, or a ``SchemaError``
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter
 from itertools import accumulate
 from typing import TYPE_CHECKING, Literal
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 Float32Matrix = npt.NDArray[np.float32]
 Unseen = Literal["error", "other"]
+Missing = Literal["refused", "imputed"]
 
 
 class OneHot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,31 +45,57 @@ class OneHot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"categories appear twice: {', '.join(doubled)}")
 
 
+class Date(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the dates of a column become numbers: days since an origin, with their fraction.
+
+    float32 holds whole days exactly, and a time to 2⁻²⁴ of its distance from the origin: to the
+    second within 128 days of it, to 11 seconds within ten years.
+
+    Attributes:
+        origin: an ISO date, midnight in UTC; the first day of training's table.
+        unit: of the numbers.
+    """
+
+    origin: str
+    unit: Literal["day"] = "day"
+
+    def __post_init__(self) -> None:
+        try:
+            is_date = dt.date.fromisoformat(self.origin).isoformat() == self.origin
+        except ValueError:
+            is_date = False
+        if not is_date:
+            raise ValueError(f"the origin of dates is {self.origin!r}, no date such as 2024-12-31")
+
+
 class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One column that a user gives: of numbers, or of categories.
+    """One column that a user gives: of numbers, of dates, or of categories.
 
     Attributes:
         name: the column's name, matched exactly.
-        minimum: smallest value seen in training, in the column's own unit.
-        maximum: largest value seen in training, in the column's own unit.
+        minimum: smallest value seen in training, in the column's own unit; of dates, as of all
+            figures here, in days since their origin.
+        maximum: largest value seen in training, likewise.
         dtype: what the model receives.
-        missing: what an empty cell of numbers means: a bad cell (``refused``), or NaN in the
-            model's matrix, which the model fills itself (``imputed``).
+        missing: what an empty cell of numbers or dates means: a bad cell (``refused``), or NaN in
+            the model's matrix, which the model fills itself (``imputed``).
         quantiles: deciles of the training rows, 0 to 100 %; empty where nobody knows them.
         shares: of the training rows in each bin of ``distribution.cuts_of(quantiles)``, 0 to 1;
             empty likewise.
         one_hot: of a column of categories, whose minimum is 0 and maximum 1; not there for
-            numbers.
+            others.
+        date: of a column of dates; not there for others.
     """
 
     name: str
     minimum: float
     maximum: float
     dtype: Literal["float32"] = "float32"
-    missing: Literal["refused", "imputed"] = "refused"
+    missing: Missing = "refused"
     quantiles: tuple[float, ...] = ()
     shares: tuple[float, ...] = ()
     one_hot: OneHot | msgspec.UnsetType = msgspec.UNSET
+    date: Date | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -84,13 +112,20 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(
                 f"feature {self.name!r}: categories range from 0 to 1, without quantiles and gaps"
             )
+        if self.categories and self.origin:
+            raise ValueError(f"feature {self.name!r}: a column holds categories or dates, not both")
         if self.quantiles or self.shares:
             self._check_distribution()
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """The texts of a column of categories; none for numbers."""
+        """The texts of a column of categories; none for others."""
         return () if self.one_hot is msgspec.UNSET else self.one_hot.categories
+
+    @property
+    def origin(self) -> str:
+        """Since when a column of dates counts days; empty for others."""
+        return "" if self.date is msgspec.UNSET else self.date.origin
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -109,7 +144,7 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The columns a model reads, in order, and the classes it answers.
 
     A user gives ``features`` by name; ``runtime.encoding`` makes ``inputs`` of them, which is
-    what the model's matrix holds. For columns of numbers both are the same.
+    what the model's matrix holds. For columns of numbers and dates both have the same names.
 
     Attributes:
         target: name of the column the model was trained to predict.
@@ -158,7 +193,7 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def numbers(self) -> dict[int, Feature]:
-        """The columns of numbers, by where in the model's matrix they are."""
+        """The columns of numbers and dates, by where in the model's matrix they are."""
         spans = zip(self.spans, self.features, strict=True)
         return {span.start: feature for span, feature in spans if not feature.categories}
 
@@ -170,8 +205,8 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def is_numeric(self) -> bool:
-        """Whether every feature is a column of numbers."""
-        return not any(feature.categories for feature in self.features)
+        """Whether every feature is a column that holds numbers as a user gives it."""
+        return not any(feature.categories or feature.origin for feature in self.features)
 
     @property
     def n_classes(self) -> int:

@@ -103,7 +103,7 @@ def fit(
         Unseen | None,
         typer.Option(
             help="A category that training did not have: error makes it a bad cell (default), "
-            "other none of those that it had."
+            "other none of those that it had; of booleans always a bad cell."
         ),
     ] = None,
     test: TestOption = None,

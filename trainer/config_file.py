@@ -18,6 +18,7 @@ from pathlib import Path  # noqa: TC003 - typer evaluates the annotations of a c
 import typer
 
 from runtime.errors import UsageError
+from trainer.table.columns import join_names
 
 _NOT_FROM_FILE = frozenset({"config", "help", "json"})
 
@@ -69,11 +70,11 @@ def _read(path: Path) -> dict[str, object]:
 
 
 def _as_text(value: object, where: str) -> str:
-    """Write a value as it would be typed; a list is joined by commas."""
+    """Write a value as it would be typed; a list is joined by commas, with quotes as in CSV."""
     parts = value if isinstance(value, list) else [value]
     if any(isinstance(part, dict | list) for part in parts):
         raise UsageError(f"{where} must be one value or a list of values")
-    return ",".join(str(part) for part in parts)
+    return join_names([str(part) for part in value]) if isinstance(value, list) else str(value)
 
 
 def _nearest(name: str, known: list[str]) -> str:

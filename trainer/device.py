@@ -7,37 +7,27 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 from runtime.errors import UnavailableError
+from trainer.crossing import Device, choose_by_size, crossing_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from trainer.config import DeviceChoice, DeviceName
+    from trainer.crossing import Work
 
 
-@dataclass(frozen=True)
-class Device:
-    """A device that is there.
-
-    Attributes:
-        name: what torch and the run's record call it.
-        reason: why it is this one, for people.
-    """
-
-    name: DeviceName
-    reason: str
-
-
-def choose_device(choice: DeviceChoice = "auto") -> Device:
+def choose_device(choice: DeviceChoice, work: Work) -> Device:
     """Settle on a device; nothing falls back silently.
 
     Args:
-        choice: ``cuda`` and ``cpu`` mean just that; ``auto`` takes CUDA where it is present.
+        choice: ``cuda`` and ``cpu`` mean just that; ``auto`` takes CUDA where it is present and
+            faster for such work.
+        work: of the fit.
 
     Returns:
         The device.
@@ -48,7 +38,10 @@ def choose_device(choice: DeviceChoice = "auto") -> Device:
     if choice == "cpu":
         return Device("cpu", "asked for")
     if torch.cuda.is_available():
-        return Device("cuda", torch.cuda.get_device_name())
+        card = torch.cuda.get_device_name()
+        if choice == "cuda":
+            return Device("cuda", card)
+        return choose_by_size(work, crossing_of(card), card)
     if choice == "auto":
         return Device("cpu", "no CUDA device")
     raise UnavailableError(f"CUDA was asked for, but {_why_no_cuda()}; or use --device cpu")

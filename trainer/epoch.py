@@ -23,6 +23,7 @@ class Epoch:
         validation: of the rows held out, after the epoch; None where there are none.
         best: index of the best epoch so far, by validation loss; without it, this one.
         patience: epochs without a better one after which the fit ends; None: it does not.
+        rows: how many were learned from.
     """
 
     index: int
@@ -35,6 +36,13 @@ class Epoch:
     validation: Judgement | None = None
     best: int = 0
     patience: int | None = None
+    rows: int = 0
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the fit ends with it, by its length or by its patience."""
+        is_impatient = self.patience is not None and self.waited >= self.patience
+        return is_impatient or self.index + 1 == self.epochs
 
     @property
     def waited(self) -> int:

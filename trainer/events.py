@@ -18,12 +18,17 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from trainer.wire import field, varint
+
 _Bytes = npt.NDArray[np.uint8]
 _Words = npt.NDArray[np.uint32]
 
 _POLYNOMIAL = 0x82F63B78  # of CRC-32C, its bits reversed
 _MASK_DELTA = 0xA282EAD8
 _VALUE_SIZE = 4
+_CHECKSUM_SIZE = 4
+_PIECE = 64  # bytes of long data that are looked at side by side
+_PLACES = np.arange(_PIECE)
 
 
 def file_header(wall_time: float) -> bytes:
@@ -35,7 +40,7 @@ def file_header(wall_time: float) -> bytes:
     Returns:
         A record.
     """
-    return event_record(b"\x09" + struct.pack("<d", wall_time) + _field(3, b"brain.Event:2"))
+    return event_record(b"\x09" + struct.pack("<d", wall_time) + field(3, b"brain.Event:2"))
 
 
 def event_record(data: bytes) -> bytes:
@@ -66,7 +71,7 @@ def scalar_records(tag: str, first: int, values: npt.ArrayLike, wall_time: float
     records, done = [], 0
     while done < len(numbers):
         # Steps whose variable-length integers take as many bytes: their records are alike.
-        alike = min(len(numbers), (1 << 7 * len(_varint(first + done))) - first)
+        alike = min(len(numbers), (1 << 7 * len(varint(first + done))) - first)
         records.append(_records(tag, first + done, numbers[done:alike], wall_time))
         done = alike
     return b"".join(records)
@@ -74,10 +79,10 @@ def scalar_records(tag: str, first: int, values: npt.ArrayLike, wall_time: float
 
 def _records(tag: str, first: int, values: npt.NDArray[np.float32], wall_time: float) -> bytes:
     """Make records of the same length."""
-    value = _field(1, tag.encode()) + b"\x15" + bytes(_VALUE_SIZE)
+    value = field(1, tag.encode()) + b"\x15" + bytes(_VALUE_SIZE)
     start = b"\x09" + struct.pack("<d", wall_time) + b"\x10"
-    step_size = len(_varint(first))
-    data = start + bytes(step_size) + _field(5, _field(1, value))
+    step_size = len(varint(first))
+    data = start + bytes(step_size) + field(5, field(1, value))
     frame = _frame(len(data))
     records = np.empty((len(values), len(frame) + len(data) + 4), np.uint8)
     records[:] = np.frombuffer(frame + data + bytes(4), np.uint8)
@@ -88,19 +93,6 @@ def _records(tag: str, first: int, values: npt.NDArray[np.float32], wall_time: f
     sums = _checksums(data, body, [place % len(data) for place in places])
     records[:, -4:] = _mask(sums).astype("<u4").view(np.uint8).reshape(-1, 4)
     return records.tobytes()
-
-
-def _field(number: int, content: bytes) -> bytes:
-    """A field of bytes; its content is shorter than 2 MiB."""
-    return bytes([number << 3 | 2]) + _varint(len(content)) + content
-
-
-def _varint(number: int) -> bytes:
-    parts = []
-    while number > 0x7F:  # noqa: PLR2004 - seven bits a byte
-        parts.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*parts, number])
 
 
 def _varints(first: int, count: int, size: int) -> _Bytes:
@@ -127,12 +119,42 @@ def _mask(sums: _Words) -> _Words:
 
 
 def _checksum(data: bytes) -> int:
-    """CRC-32C of some bytes, one after the other."""
+    """CRC-32C of some bytes: of whole pieces, then of what is left one after the other."""
+    crc, whole = 0xFFFFFFFF, len(data) // _PIECE * _PIECE
+    if whole > _PIECE:
+        first, second, third, fourth = _leading()
+        for own in _pieces(data[:whole]):
+            crc = (
+                own
+                ^ first[crc & 0xFF]
+                ^ second[crc >> 8 & 0xFF]
+                ^ third[crc >> 16 & 0xFF]
+                ^ fourth[crc >> 24]
+            )
+        data = data[whole:]
     table = _table()
-    crc = 0xFFFFFFFF
     for byte in data:
         crc = table[(crc ^ byte) & 0xFF] ^ crc >> 8
     return crc ^ 0xFFFFFFFF
+
+
+def _pieces(data: bytes) -> list[int]:
+    """What each piece gives to the checksum, were there nothing before it: all at once."""
+    rows = np.frombuffer(data, np.uint8).reshape(-1, _PIECE)
+    sums: list[int] = np.bitwise_xor.reduce(_given()[_PLACES, rows], axis=1).tolist()
+    return sums
+
+
+@cache
+def _given() -> _Words:
+    """What each byte of a piece gives to the checksum, ``(_PIECE, 256)``."""
+    return np.stack(_tables(_PIECE)[::-1])
+
+
+@cache
+def _leading() -> list[list[int]]:
+    """What the four bytes of the checksum so far give to that after one more piece."""
+    return [table.tolist() for table in _tables(_PIECE)[: -_CHECKSUM_SIZE - 1 : -1]]
 
 
 def _checksums(base: bytes, rows: _Bytes, places: list[int]) -> _Words:

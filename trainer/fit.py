@@ -10,11 +10,12 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
 
-from runtime.errors import DataError
+from runtime.errors import DataError, UsageError
 from trainer.device import reproducible
 from trainer.engines.opening import EngineName, open_engine
 from trainer.engines.state import lay_out
@@ -23,6 +24,7 @@ from trainer.epoch import Epoch, Watch, look_away
 from trainer.judging import judge
 from trainer.model import SimpleNet, fold_in_place
 from trainer.order import row_order
+from trainer.placement import place_dataset
 from trainer.preparation import prepare
 from trainer.schedule import rate_of
 from trainer.seeds import derive_seed
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 # Between two looks at the clock and the keyboard: milliseconds.
 _ROWS_AT_ONCE: dict[DeviceName, int] = {"cpu": 2**14, "cuda": 2**18}
 _NUMBERS_AT_ONCE = 2**20
+_MOST_WEIGHTS = 2**28  # 1 GiB, of which a fit needs several: more is a slip of the pen
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,13 @@ class Fitted:
         model: takes raw features; on the CPU, in evaluation mode.
         last: the epoch that the model is of: the last, or the best by the rows held out.
         epochs: passes that were made.
+        streaming: why rows did not lie on the device, for people; empty where they did.
     """
 
     model: SimpleNet
     last: Epoch
     epochs: int
+    streaming: str = ""
 
 
 def fit(
@@ -78,6 +83,7 @@ def fit(
 
     Raises:
         DataError: when the loss is no longer finite, or no row is left to learn from.
+        UsageError: when the network would be too large.
     """
     with reproducible(device):
         return _Descent(dataset, configuration, device, engine).run(watch, keeper or NoKeeper())
@@ -92,8 +98,18 @@ def draw_network(dataset: Dataset, configuration: Configuration) -> SimpleNet:
 
     Returns:
         A network on the CPU, the same for the same seed.
+
+    Raises:
+        UsageError: when it would have more weights than memory is for.
     """
     schema = dataset.schema
+    widths = (schema.n_inputs, *configuration.hidden, schema.n_classes)
+    weights = sum(fan_in * fan_out for fan_in, fan_out in pairwise(widths))
+    if weights > _MOST_WEIGHTS:
+        raise UsageError(
+            f"a network of {weights:,} weights is too large, {_MOST_WEIGHTS:,} are the most: give "
+            f"narrower layers with --hidden (it was {','.join(map(str, configuration.hidden))})"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(configuration.seed, "weights"))
         return SimpleNet(schema.n_inputs, schema.n_classes, configuration.hidden)
@@ -106,7 +122,9 @@ class _Descent:
         self, dataset: Dataset, configuration: Configuration, device: DeviceName, name: EngineName
     ) -> None:
         self._configuration = configuration
-        self._rows = rows = prepare(dataset, configuration, device)
+        self._placement = place = place_dataset(dataset, device, configuration.validation)
+        judging: DeviceName = device if place.judging else "cpu"
+        self._rows = rows = prepare(dataset, configuration, device, judging=judging)
         network = draw_network(dataset, configuration).to(device)
         self._state = lay_out(network, configuration.optimiser)
         size = min(configuration.batch_size, rows.n_rows)
@@ -118,7 +136,10 @@ class _Descent:
             class_weights=rows.class_weights,
         )
         training = rows.features, rows.labels
-        self._engine = open_engine(name, self._task, self._state, training, rows.scale)
+        streams = not place.training
+        self._engine = open_engine(
+            name, self._task, self._state, training, rows.scale, streams=streams
+        )
         self._losses = torch.zeros(math.ceil(rows.n_rows / size), device=device)  # (steps,)
         self._folded = lay_out(copy.deepcopy(network), "sgd")  # of the state, for raw features
         self._epoch, self._step = 0, 0  # of the next step
@@ -143,7 +164,7 @@ class _Descent:
         last = self._best.epoch if self._best else self._last
         assert last is not None, "a configuration has at least one epoch"  # noqa: S101
         model = copy.deepcopy(self._fold()).cpu()  # apart from the vector of all parameters
-        return Fitted(model.eval(), last, self._epoch)
+        return Fitted(model.eval(), last, self._epoch, self._placement.reason)
 
     def _make_steps(self, keeper: Keeper) -> None:
         """Make the steps of an epoch that are left."""
@@ -187,6 +208,7 @@ class _Descent:
             validation=judge(model, held) if held else None,
             best=self._epoch,
             patience=self._configuration.patience,
+            rows=self._rows.n_rows,
         )
         self._check_finite((test.loss, epoch.validation.loss if epoch.validation else 0.0))
         return self._choose_best(epoch)
@@ -233,12 +255,14 @@ class _Descent:
 
     def _check_finite(self, losses: Sequence[float]) -> None:
         """Stop a fit that has diverged; ``losses`` are those of the epoch, or after it."""
+        options = self._configuration
+        better = "" if options.standardise else ", or --preset default"
         for step, loss in enumerate(losses, start=1):
             if not math.isfinite(loss):
                 raise DataError(
                     f"the fit diverged: the loss is {loss} at epoch {self._epoch + 1}, "
                     f"step {min(step, self._step)}; use a lower --learning-rate "
-                    f"(it was {self._configuration.learning_rate}), or --preset default"
+                    f"(it was {options.learning_rate}){better}"
                 )
 
 

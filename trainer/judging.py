@@ -41,14 +41,17 @@ def judge(model: SimpleNet, part: Part) -> Judgement:
     """Judge a network.
 
     Args:
-        model: on the rows' device.
-        part: rows.
+        model: on any device.
+        part: rows, on the same or on the CPU, from where they are sent a block at a time.
 
     Returns:
         Its loss and accuracy.
     """
-    labels = part.labels
-    blocks = [model(block) for block in torch.split(part.features, _ROWS_AT_ONCE)]
+    labels, device = part.labels, next(model.parameters()).device
+    blocks = [
+        model(block.to(device)).to(labels.device)
+        for block in torch.split(part.features, _ROWS_AT_ONCE)
+    ]
     logits = blocks[0] if len(blocks) == 1 else torch.cat(blocks)  # (rows, classes)
     hits = (logits.argmax(dim=1) == labels).sum()
     loss = functional.cross_entropy(logits, labels)

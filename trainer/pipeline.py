@@ -23,8 +23,9 @@ from runtime.files.unfinished import discard, unfinished_folder, unfinished_path
 from runtime.manifest import to_json
 from trainer.attempt import Attempt, Saving
 from trainer.checkpoint import Fit, read_record
+from trainer.crossing import Device, Work
 from trainer.data import Dataset, synthetic_products
-from trainer.device import Device, choose_device
+from trainer.device import choose_device
 from trainer.epoch import Watch, look_away
 from trainer.gaps import fill_gaps
 from trainer.journals import METRICS, TENSORBOARD
@@ -92,8 +93,9 @@ def make_run(
     start = time.perf_counter()
     saving = saving or Saving()
     _check_apart(out, saving.logdir)
-    chosen = choose_device(device)
     dataset = dataset or synthetic_products(configuration.seed)
+    begun = _begun_on(out) if saving.resume and device == "auto" else None
+    chosen = begun or choose_device(device, _measure(dataset, configuration))
     filled = fill_gaps(dataset)
     this = _identify(dataset, configuration, chosen)
     run = _find_finished(out, this) if saving.resume else None
@@ -110,6 +112,7 @@ def make_run(
                 (folder / EVALUATION).write_bytes(to_json(evaluation))
                 record = _describe(this, dataset, fitted)
                 run = save_run(folder, Run(record, model, dataset.rows))
+                chosen = chosen.adding(fitted.streaming)
             discard(work)
     return Outcome(run, evaluation, chosen, dataset.seconds + time.perf_counter() - start)
 
@@ -135,6 +138,21 @@ def _identify(dataset: Dataset, configuration: Configuration, device: Device) ->
             "python": platform.python_version(),
         },
     )
+
+
+def _measure(dataset: Dataset, configuration: Configuration) -> Work:
+    rows = len(dataset.rows.train_labels)
+    return Work(configuration.batch_size, rows, configuration.epochs)
+
+
+def _begun_on(out: Path) -> Device | None:
+    """Find the device of the fit that is taken up: on another it would be another fit."""
+    record = read_record(unfinished_path(out))
+    if record is None:
+        return None
+    if record.fit.options.get("device") == "cuda":
+        return choose_device("cuda", Work(0, 0, 0))
+    return Device("cpu", "where it began")
 
 
 def _find_finished(out: Path, this: Fit) -> Run | None:

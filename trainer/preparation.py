@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Part:
-    """Rows to judge by, raw, on the fit's device.
+    """Rows to judge by, raw, on the fit's device, or on the CPU where they are too many for it.
 
     Attributes:
         features: ``(rows, n_features)`` float32.
@@ -61,13 +61,20 @@ class Prepared:
         return len(self.labels if self.learned is None else self.learned)
 
 
-def prepare(dataset: Dataset, configuration: Configuration, device: DeviceName) -> Prepared:
+def prepare(
+    dataset: Dataset,
+    configuration: Configuration,
+    device: DeviceName,
+    *,
+    judging: DeviceName | None = None,
+) -> Prepared:
     """Find out what a fit needs.
 
     Args:
         dataset: rows on the CPU.
         configuration: the options.
         device: of the fit.
+        judging: where the rows to judge by go; None is the device.
 
     Returns:
         Rows, and what was found out about those to learn from alone.
@@ -76,18 +83,18 @@ def prepare(dataset: Dataset, configuration: Configuration, device: DeviceName) 
         DataError: when rows are held out and none is left to learn from.
     """
     rows, learned, held = dataset.rows, None, None
-    labels = rows.train_labels
+    labels, judging = rows.train_labels, judging or device
     if configuration.validation:
         parts = hold_out(labels, configuration.validation, configuration.seed)
         learned, labels = parts.learned, labels[parts.learned]
-        held = _move(rows.train_features[parts.held], rows.train_labels[parts.held], device)
+        held = _move(rows.train_features[parts.held], rows.train_labels[parts.held], judging)
     weights = weigh_classes(labels, dataset.schema.n_classes, configuration.class_weights)
     return Prepared(
         features=rows.train_features,
         labels=rows.train_labels,
         learned=learned,
         held=held,
-        test=_move(rows.test_features, rows.test_labels, device),
+        test=_move(rows.test_features, rows.test_labels, judging),
         scale=measure(rows.train_features, learned) if configuration.standardise else None,
         class_weights=None if weights is None else weights.to(device),
     )

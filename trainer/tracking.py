@@ -7,7 +7,7 @@ TensorBoard, with the tutorial's names and step numbers:
     Loss/validation, Accuracy/validation  likewise, where rows are held out
     LearningRate/train                    likewise
     Gradient/norm                         likewise: Euclidean norm, of the epoch's last batch
-    Layer N/weight, Layer N/bias          histograms, at most five times in a fit
+    Layer N/weight, Layer N/bias          histograms, at most six times in a fit
 
 A norm for every step would add 6 % to a step of 32 rows on a CPU; the last gradient lies
 there anyway, in the vector that the steps write. SGD's has the weight decay in it.
@@ -20,6 +20,7 @@ In: epochs as ``fit`` reports them. Out: bytes in journals. Raises what ``Journa
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import socket
 import time
@@ -33,6 +34,7 @@ from trainer.events import file_header, scalar_records
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    import torch
 
     from trainer.engines.state import State
     from trainer.epoch import Epoch
@@ -65,8 +67,8 @@ class Curves:
 
     def see(self, epoch: Epoch, state: State) -> None:
         """Take up what an epoch made, before ``watch`` has the epoch."""
-        self._norms.append(state.gradients.norm().item())
-        if is_time(epoch.index, epoch.epochs):
+        self._norms.append(_norm_of(state.gradients))
+        if epoch.is_last or is_time(epoch.index, epoch.epochs):
             from trainer.board.summaries import to_record
 
             self._journal.append(to_record(weigh(state.network), epoch.index))
@@ -99,6 +101,14 @@ class Curves:
         self._journal.append(
             b"".join(scalar_records(tag, *curve, now) for tag, curve in curves.items())
         )
+
+
+def _norm_of(gradients: torch.Tensor) -> float:
+    """Euclidean norm; on the CPU by numpy, which is asked in a tenth of the time."""
+    if gradients.is_cuda:
+        return float(gradients.norm().item())
+    numbers: npt.NDArray[np.float32] = gradients.numpy()
+    return math.sqrt(float(numbers.dot(numbers)))
 
 
 class Lines:

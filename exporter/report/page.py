@@ -16,11 +16,13 @@ from exporter.report.proven import draw_lines
 from exporter.report.regions import draw_regions
 from exporter.report.reliability import draw_reliability
 from exporter.report.tested import judge_test_rows
+from runtime.days import name_instant
 from runtime.manifest import REPORT
 from runtime.monitoring.confusion import Interval, wilson
 
 if TYPE_CHECKING:
     from exporter.report.evidence import Evidence
+    from runtime.schema import Feature
 
 LISTED = 12  # names before a list is folded
 
@@ -54,8 +56,14 @@ def render_report(evidence: Evidence) -> bytes:
         regions=regions,
         diagram=reliability,
         listed=LISTED,
+        show=_show,
     )
     return page.encode()
+
+
+def _show(feature: Feature, value: float) -> str:
+    """Write a value of a column, of dates as a date."""
+    return name_instant(value, feature.origin) if feature.origin else short(value)
 
 
 def _stored_accuracy(training: dict[str, float]) -> Interval | None:

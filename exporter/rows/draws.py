@@ -10,6 +10,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec import UNSET
 
 from exporter.truth.enclosure import rows_with_all
 from runtime.schema import to_float32
@@ -43,19 +44,32 @@ _SPECIAL_VALUES = (
 
 
 @dataclass(frozen=True)
+class Choice:
+    """The inputs of a column of categories, of which one is 1 and the others 0.
+
+    Attributes:
+        span: where they are in a row.
+        may_be_none: whether all may be 0, as for a category that training did not have.
+    """
+
+    span: slice
+    may_be_none: bool
+
+
+@dataclass(frozen=True)
 class Ranges:
     """Smallest and largest value of each input.
 
     Attributes:
         low: ``(n_inputs,)`` float32, finite.
         high: ``(n_inputs,)`` float32, finite.
+        choices: inputs that are categories of a column.
         gaps: inputs that may be missing, NaN.
-        choices: inputs of which one is 1 and the others 0: the categories of a column.
     """
 
     low: Float32Matrix
     high: Float32Matrix
-    choices: tuple[slice, ...] = ()
+    choices: tuple[Choice, ...] = ()
     gaps: tuple[int, ...] = ()
 
     def hold(self, features: Float32Matrix) -> Mask:
@@ -72,21 +86,26 @@ def ranges_of(schema: Schema) -> Ranges:
     ]
     low, high = np.clip(to_float32(columns), _FLOAT32.min, _FLOAT32.max)
     spans = zip(schema.features, schema.spans, strict=True)
-    choices = tuple(span for feature, span in spans if feature.categories)
+    choices = tuple(
+        Choice(span, feature.one_hot.unseen == "other")
+        for feature, span in spans
+        if feature.one_hot is not UNSET
+    )
     return Ranges(low, high, choices, schema.gaps)
 
 
 def fill_in(rows: Float32Matrix, ranges: Ranges, generator: np.random.Generator) -> Float32Matrix:
     """Put categories and gaps at random into rows, ``(rows, n_inputs)``, in place.
 
-    One row in many has no category of a column, as one that training did not have; one in a few
-    has a gap. The first row has neither.
+    Each row has exactly one category of a column; one row in many has none, where the model takes
+    categories that training did not have. One in a few has a gap. The first row has neither.
     """
     for choice in ranges.choices:
-        categories = choice.stop - choice.start
+        categories = choice.span.stop - choice.span.start
         chosen = generator.integers(0, categories, len(rows))
-        rows[:, choice] = np.eye(categories, dtype=np.float32)[chosen]
-        rows[_WITHOUT - 1 :: _WITHOUT, choice] = 0
+        rows[:, choice.span] = np.eye(categories, dtype=np.float32)[chosen]
+        if choice.may_be_none:
+            rows[_WITHOUT - 1 :: _WITHOUT, choice.span] = 0
     for gap in ranges.gaps:
         missing = generator.integers(0, _GAPS, len(rows)) == 0
         rows[1:][missing[1:], gap] = np.nan
@@ -116,14 +135,29 @@ def draw_corners(ranges: Ranges, generator: np.random.Generator) -> Float32Matri
 
 
 def draw_edges(ranges: Ranges, generator: np.random.Generator) -> Float32Matrix:
-    """Rows with one feature at an end of its range, each feature and end in turn."""
+    """Rows with one input at an end of its range, each input and end in turn.
+
+    A category at its upper end is the column's only one; at its lower end another takes its place.
+    """
     width = len(ranges.low)
     rows = min(max(64, 2 * width), _MOST_EDGES)
     edges = draw_uniform(ranges, generator, rows)
     for row in range(rows):
         feature = row // 2 % width
         edges[row, feature] = (ranges.low, ranges.high)[row % 2][feature]
+        for choice in ranges.choices:
+            if choice.span.start <= feature < choice.span.stop:
+                _keep_one(edges[row, choice.span], feature - choice.span.start, choice)
     return edges
+
+
+def _keep_one(inputs: Float32Matrix, at: int, choice: Choice) -> None:
+    """Let a row have one category again, ``(categories,)`` in place, after that ``at`` was set."""
+    if inputs[at] == 1:
+        inputs[:] = 0
+        inputs[at] = 1
+    elif not inputs.any() and not choice.may_be_none:
+        inputs[(at + 1) % len(inputs)] = 1
 
 
 def draw_outside(ranges: Ranges, generator: np.random.Generator) -> Float32Matrix:

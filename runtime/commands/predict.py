@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -18,6 +19,7 @@ from runtime.scoring.endpoints import is_many, refuse_same, rejects_path
 from runtime.screen.terminal import harmless_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from runtime.predictor import Predictor
@@ -32,6 +34,24 @@ def split_names(text: str | None) -> tuple[str, ...] | None:
     import csv
 
     return tuple(next(csv.reader([text]), []))
+
+
+def refuse_more(file: Path, words: Sequence[str]) -> None:
+    """Refuse words that belong to no option, as a shell makes of a pattern without quotes.
+
+    Args:
+        file: what the option named.
+        words: that are left.
+
+    Raises:
+        UsageError: when there are any.
+    """
+    if not words:
+        return
+    advice = ""
+    if len(words) > 1 or file.suffix == PurePath(words[0]).suffix:
+        advice = f"; put a pattern in quotes: --file {str(file.parent / f'*{file.suffix}')!r}"
+    raise UsageError(f"{words[0]} belongs to no option{advice}")
 
 
 def is_for_a_look(source: Path, *, wants_all: bool) -> bool:
@@ -94,7 +114,7 @@ def check_summary(saved: Path, source: Path, out: Path, options: Options) -> Non
     if not is_many(source):
         refuse_same(source, out, rejects_path(out, options), options.drift, saved)
         return
-    from runtime.scoring.batch import find_tables
+    from runtime.scoring.search import find_tables
 
     root, tables = find_tables(source)
     for name in tables:
@@ -180,11 +200,7 @@ def _in_a_line(summary: Summary, out: Path) -> str:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in summary.reasons.items())
         kept = f"listed in {summary.rejects}" if summary.rejects else "kept with empty answers"
         text += f"\n{summary.rejected:,} bad rows {kept}: {reasons}"
-    outside = {
-        name: counts.below + counts.above
-        for name, counts in summary.out_of_range.items()
-        if counts.below or counts.above
-    }
+    outside = {name: counts.total for name, counts in summary.out_of_range.items() if counts.total}
     if outside:
         counted = ", ".join(f"{name} {count:,}" for name, count in outside.items())
         text += f"\nvalues outside the range of training, scored all the same: {counted}"

@@ -1,4 +1,4 @@
-"""Values outside the range seen in training: scored, and counted.
+"""Values unlike any that training saw, yet scored: out of its range, or unseen categories.
 
 In: matrices as the model reads them. Out: counts. No errors.
 """
@@ -24,15 +24,32 @@ _PIECE_BYTES = 2**20  # stays in a processor's caches
 _FEWEST_ROWS = 8192  # below, numpy's calls cost more than the counting
 
 
-class Outside(Record, frozen=True):
-    """How many values of a feature lie ``below`` and ``above`` the range seen in training."""
+class Outside(Record, frozen=True, omit_defaults=True):
+    """How many values of a feature are unlike any of training.
+
+    Attributes:
+        below: numbers below its range.
+        above: numbers above it.
+        unseen: categories that it did not have, where these are none of those it had.
+    """
 
     below: int
     above: int
+    unseen: int = 0
+
+    @property
+    def total(self) -> int:
+        """How many in all."""
+        return self.below + self.above + self.unseen
 
 
 class Ranges:
-    """The ranges of a schema, and how many of the values so far lie outside; for one thread."""
+    """What a schema saw in training, and how many values so far are unlike it; for one thread.
+
+    Attributes:
+        counts: ``(features, 3)`` int64, as ``Outside`` has them.
+        open: where in a model's matrix the features of categories are that take any, by name.
+    """
 
     def __init__(self, schema: Schema) -> None:
         """Start with no rows.
@@ -41,15 +58,25 @@ class Ranges:
             schema: of the model; every column of numbers has a range.
         """
         numbers = schema.numbers.values()
-        self._names = [feature.name for feature in numbers]
+        self.open = {
+            feature.name: span
+            for feature, span in zip(schema.features, schema.spans, strict=True)
+            if feature.one_hot and feature.one_hot.unseen == "other"
+        }
+        self._names = [*(feature.name for feature in numbers), *self.open]
         self._low = round_ends([feature.minimum for feature in numbers])
         self._high = round_ends([feature.maximum for feature in numbers])
         self._places = places_of(schema)
-        self.counts: Counts = np.zeros((len(numbers), 2), dtype=np.int64)
+        self.counts: Counts = np.zeros((len(self._names), 3), dtype=np.int64)
 
     def count(self, features: Float32Matrix) -> Counts:
         """Count a block's values, ``(rows, n_inputs)`` float32, in any thread; see ``counts``."""
-        return count_out_of_range(features[:, self._places], self._low, self._high)
+        counts = np.zeros_like(self.counts)
+        ranges = count_out_of_range(features[:, self._places], self._low, self._high)
+        counts[: len(ranges), :2] = ranges
+        for at, span in enumerate(self.open.values(), start=len(ranges)):
+            counts[at, 2] = np.count_nonzero(~features[:, span].any(axis=1))
+        return counts
 
     def add(self, features: Float32Matrix) -> None:
         """Count the rows of a block, ``(rows, n_inputs)`` float32."""
@@ -58,8 +85,8 @@ class Ranges:
     def outside(self) -> dict[str, Outside]:
         """Give the counts of every feature, also those without a value outside."""
         return {
-            name: Outside(below, above)
-            for name, (below, above) in zip(self._names, self.counts.tolist(), strict=True)
+            name: Outside(*counts)
+            for name, counts in zip(self._names, self.counts.tolist(), strict=True)
         }
 
 

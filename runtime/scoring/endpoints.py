@@ -149,7 +149,7 @@ def open_source(source: Path) -> Iterator[Source]:
     try:
         stream = source.open("rb", buffering=0)
     except OSError as exc:
-        raise DataError(f"cannot read {source}: {exc.strerror}; see --file") from exc
+        raise DataError(f"cannot read {source}: {exc.strerror}; give the path of a table") from exc
     with stream:
         yield stream
 

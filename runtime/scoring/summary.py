@@ -33,7 +33,7 @@ class Summary(Value, frozen=True):
         rejects: where rejected records are listed, if they are.
         provider_reason: why this provider.
         model: name and version.
-        out_of_range: how many scored values lie outside training's range, by feature.
+        out_of_range: how many scored values are unlike any of training, by feature.
         truth: how right the answers are, where ``--truth`` was given.
         drift: how the rows differ from training's, where ``--drift`` was given.
         stages: seconds spent in each stage, all threads together.

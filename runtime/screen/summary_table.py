@@ -78,7 +78,7 @@ def _lines(summary: Summary, out: Path) -> Iterator[Line]:
 
 def _outside_lines(outside: Mapping[str, Outside]) -> Iterator[Line]:
     """Say how many values of which features are unlike any of training."""
-    found = {name: counts for name, counts in outside.items() if counts.below or counts.above}
+    found = {name: counts for name, counts in outside.items() if counts.total}
     if not found:
         return
     yield "out of range", "", "of training; scored all the same"
@@ -86,8 +86,9 @@ def _outside_lines(outside: Mapping[str, Outside]) -> Iterator[Line]:
     for name, counts in found.items():
         below = f"{counts.below:,} below" if counts.below else ""
         above = f"{counts.above:,} above" if counts.above else ""
-        sides = ", ".join(filter(None, (below, above)))
-        lines.append((f"  {name}", f"{counts.below + counts.above:,}", sides))
+        unseen = f"{counts.unseen:,} unseen categories" if counts.unseen else ""
+        sides = ", ".join(filter(None, (below, above, unseen)))
+        lines.append((f"  {name}", f"{counts.total:,}", sides))
     yield from _first(lines)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from runtime.serving.http.message import Reply, Request
     from runtime.serving.limits import Limits
-    from runtime.serving.models.batching import Batched
+    from runtime.serving.models.calling import Batched
     from runtime.serving.models.served import ServedModel
     from runtime.serving.protocol.outputs import Wanted
     from runtime.serving.protocol.tensors import Numbers

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from runtime.days import name_instant
 from runtime.screen.terminal import harmless
 from runtime.value import Value
 
@@ -67,4 +68,6 @@ def _example(feature: Feature) -> float | str:
     """A value that the column may hold."""
     if feature.categories:
         return feature.categories[0]
+    if feature.origin:
+        return name_instant(round((feature.minimum + feature.maximum) / 2), feature.origin)
     return float(f"{(feature.minimum + feature.maximum) / 2:.3g}")

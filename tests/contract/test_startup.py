@@ -90,11 +90,11 @@ def test_a_few_rows_of_csv_import_only_what_they_need(tmp_path: Path) -> None:
     table = tmp_path / "products.csv"
     table.write_text("price,rating\n" + "8,4\n" * 10)
     code = (
-        "import atexit, sys\n"
+        "import sys\n"
         "sys.modules['cloudpickle'] = None\n"  # pyarrow loads it where something else brought it
-        "atexit.register(lambda: print(*sys.modules, file=sys.__stderr__))\n"
         "from runtime.cli import main\n"
-        "main()"
+        "try: main()\n"
+        "finally: print(*sys.modules, file=sys.__stderr__)"
     )
     words = [sys.executable, "-c", code, *COMMAND[3:], str(table)]
     words += ["--out", str(tmp_path / "scored.csv"), "--provider", "cpu"]

@@ -67,7 +67,7 @@ def test_wheel_holds_the_packages_and_nothing_else(
     modules = {
         file.relative_to(checkout).as_posix()
         for package in _PACKAGES
-        for pattern in ("*.py", "py.typed", "templates/*", "page/*.*", "*.proto")
+        for pattern in ("*.py", "py.typed", "*.json", "templates/*", "page/*.*", "*.proto")
         for file in (checkout / package).rglob(pattern)
     }
     metadata = {

@@ -3,18 +3,22 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from exporter.rows.blocks import KNOWN_ROWS, ProofRows, draw_rows
 from exporter.rows.boundary import bisect_boundaries
-from exporter.rows.draws import draw_corners, draw_uniform, ranges_of
+from exporter.rows.draws import draw_corners, draw_edges, draw_uniform, ranges_of
 from exporter.rows.plan import BATCHES, CHUNK, FULL, Plan
 from exporter.truth.bounds import enclose_logits
 from exporter.truth.derived import label_by
 from exporter.truth.layer import Layer
 from runtime.schema import Feature, OneHot, Schema
+
+if TYPE_CHECKING:
+    from runtime.schema import Unseen
 
 PLAN = Plan(uniform=4096, boundary=512)
 
@@ -201,19 +205,25 @@ def test_a_model_with_one_answer_has_no_boundary() -> None:
     assert bisect_boundaries(label_by(constant), rows, most=100).shape == (0, 4)
 
 
-def test_categories_are_drawn_as_they_are_read() -> None:
-    """Uniform rows and corners have one category or none, and every category comes up."""
-    colour = Feature("c", 0, 1, one_hot=OneHot(("a", "b", "d")))
-    schema = Schema("y", (Feature("x", -1, 1), colour, Feature("z", 2, 3)), ("p", "q"))
+@pytest.mark.parametrize("unseen", ["error", "other"])
+def test_categories_are_drawn_as_they_are_read(unseen: Unseen) -> None:
+    """Rows inside have one category of a column, as a table's have, and every one comes up.
+
+    None at all is a category that training did not have: only where the model takes such.
+    """
+    colour = Feature("c", 0, 1, one_hot=OneHot(("a", "b", "d"), unseen))
+    only = Feature("o", 0, 1, one_hot=OneHot(("a",), unseen))
+    schema = Schema("y", (Feature("x", -1, 1), colour, Feature("z", 2, 3), only), ("p", "q"))
     ranges = ranges_of(schema)
     generator = np.random.default_rng(1)
-    for rows in (draw_uniform(ranges, generator, 1000), draw_corners(ranges, generator)):
-        assert rows.shape[1] == schema.n_inputs == 5
-        assert {tuple(row) for row in rows[:, 1:4].tolist()} <= {
-            (1, 0, 0),
-            (0, 1, 0),
-            (0, 0, 1),
-            (0, 0, 0),
-        }
-        assert rows[:, 1:4].any(axis=0).all()
+    for rows in (
+        draw_uniform(ranges, generator, 1000),
+        draw_corners(ranges, generator),
+        draw_edges(ranges, generator),
+    ):
+        assert rows.shape[1] == schema.n_inputs == 6
+        allowed = {(1, 0, 0), (0, 1, 0), (0, 0, 1)}
+        found = {tuple(row) for row in rows[:, 1:4].tolist()}
+        assert allowed <= found <= allowed | ({(0, 0, 0)} if unseen == "other" else set())
+        assert set(rows[:, 5].tolist()) <= ({0, 1} if unseen == "other" else {1})
         assert ranges.hold(rows).all()

@@ -100,6 +100,14 @@ def test_every_parameter_has_histograms(shown: Shown) -> None:
         assert [row[:, 2].sum() for row in rows.values()] == [size] * 5
 
 
+def test_a_fit_that_ends_early_shows_its_last_weights(tmp_path: Path) -> None:
+    """Patience ends it long before the last of the epochs that it might have had."""
+    options = configure(epochs=4_000, validation=0.2, patience=2, learning_rate=0.5)
+    run = make_run(tmp_path / "run", options, device="cpu").run
+    (*_, last) = Shown(tmp_path / "run" / "tensorboard").tensors("Layer 1/weight")
+    assert last == run.record.metrics["epochs"] - 1
+
+
 @given(st.integers(1, 10_000))
 def test_histograms_are_few(epochs: int) -> None:
     """At most five in a fit of any length, one of them after the last epoch."""
@@ -186,7 +194,7 @@ def test_two_features_have_a_picture_of_their_regions(shown: Shown) -> None:
 
     (parts,) = shown.tensors("Decision regions").values()
     assert [int(part) for part in parts[:2]] == [WIDTH, HEIGHT]
-    pixels = np.asarray(PIL.Image.open(io.BytesIO(parts[2])))
+    pixels = np.asarray(PIL.Image.open(io.BytesIO(parts[2])).convert("RGB"))
     assert pixels.shape == (HEIGHT, WIDTH, 3)
     corners = {"blue": pixels[-1, 0], "orange": pixels[0, -1]}  # no: cheap and bad; yes: neither
     for name, corner in corners.items():
@@ -198,14 +206,20 @@ def test_two_features_have_a_picture_of_their_regions(shown: Shown) -> None:
     assert "blue no, orange yes" in said
 
 
-@given(st.integers(1, 40), st.integers(1, 40), st.randoms(use_true_random=False))
-def test_pictures_are_read_as_they_were(height: int, width: int, random: Random) -> None:
-    """Every pixel, by a reader that is not ours."""
+@given(
+    st.integers(1, 40), st.integers(1, 40), st.integers(1, 256), st.randoms(use_true_random=False)
+)
+def test_pictures_are_read_as_they_were(
+    height: int, width: int, colours: int, random: Random
+) -> None:
+    """Every pixel in its colour, by a reader that is not ours."""
     import PIL.Image
 
-    pixels = np.frombuffer(random.randbytes(height * width * 3), np.uint8).reshape(height, width, 3)
-    found = np.asarray(PIL.Image.open(io.BytesIO(write_png(pixels))))
-    assert found.tobytes() == pixels.tobytes()
+    palette = np.frombuffer(random.randbytes(colours * 3), np.uint8).reshape(colours, 3)
+    pixels = np.frombuffer(random.randbytes(height * width), np.uint8).reshape(height, width)
+    pixels = pixels % np.uint16(colours)
+    picture = PIL.Image.open(io.BytesIO(write_png(pixels.astype(np.uint8), palette))).convert("RGB")
+    assert np.asarray(picture).tobytes() == palette[pixels].tobytes()
 
 
 def test_other_tables_have_no_picture(tmp_path: Path) -> None:

@@ -45,6 +45,20 @@ def test_flags_come_before_the_file_and_the_file_before_defaults(
     }
 
 
+def test_a_list_holds_names_with_commas_and_quotes(trainer: Trainer, tmp_path: Path) -> None:
+    """A list in TOML says where a name ends, so nothing has to be quoted twice."""
+    header = '"a, b","c ""d""",e,f'
+    rows = [f"{at % 7},{at % 5},{at % 3},{'xy'[at % 2]}" for at in range(40)]
+    (tmp_path / "table.csv").write_text("\n".join([header, *rows, ""]))
+    (tmp_path / "run.toml").write_text(
+        'data = "table.csv"\nlabel = "f"\nfeatures = ["a, b", \'c "d"\']\n'
+        'epochs = 1\nout = "mine"\n'
+    )
+    done = trainer("fit", "--config", "run.toml", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert load_run(tmp_path / "mine").record.schema.feature_names == ("a, b", 'c "d"')
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

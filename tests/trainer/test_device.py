@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from runtime.errors import UnavailableError
+from trainer.crossing import Work
 from trainer.device import choose_device, reproducible
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 WITHOUT_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is present")
 DEVICES: list[DeviceName] = ["cpu", "cuda"]
+LARGE = Work(batch_size=2**20, rows=2**30, epochs=10)
 
 
 class Stop(Exception):  # noqa: N818 - it stops a block, nothing is wrong
@@ -40,22 +42,22 @@ def fail_inside(device: DeviceName) -> dict[str, object]:
 
 
 def test_auto_takes_what_is_there_and_says_why() -> None:
-    """CUDA where there is one, named; else the CPU, with the reason."""
-    chosen = choose_device("auto")
+    """CUDA for large work where there is one, named; else the CPU, with the reason."""
+    chosen = choose_device("auto", LARGE)
     assert chosen.name == ("cuda" if torch.cuda.is_available() else "cpu")
     assert chosen.reason
 
 
 def test_cpu_means_cpu() -> None:
     """A machine with CUDA fits on the CPU when told so."""
-    assert choose_device("cpu").name == "cpu"
+    assert choose_device("cpu", LARGE).name == "cpu"
 
 
 @WITHOUT_CUDA
 def test_cuda_that_is_not_there_is_an_error() -> None:
     """Nothing falls back to the CPU silently, and the message says what to do."""
     with pytest.raises(UnavailableError, match="--device cpu"):
-        choose_device("cuda")
+        choose_device("cuda", LARGE)
 
 
 @pytest.mark.parametrize("device", DEVICES)

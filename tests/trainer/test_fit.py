@@ -9,7 +9,7 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
-from runtime.errors import DataError
+from runtime.errors import DataError, UsageError
 from trainer.config import Configuration, Options, configure
 from trainer.data import Dataset, synthetic_products
 from trainer.fit import fit
@@ -183,6 +183,13 @@ def test_hidden_layers_are_as_configured() -> None:
     fitted = fit(synthetic_products(3), Configuration(hidden=(8, 6), epochs=20))
     assert [layer.out_features for layer in fitted.model.linear_layers()] == [8, 6, 2]
     assert fitted.last.accuracy > 0.95
+
+
+def test_a_network_beyond_all_memory_is_refused() -> None:
+    """Before anything is laid out for it; a kernel would end the process without a word."""
+    for hidden in ((10**12,), (30_000, 30_000)):
+        with pytest.raises(UsageError, match=r"weights is too large.*--hidden"):
+            fit(synthetic_products(1), Configuration(hidden=hidden))
 
 
 @pytest.mark.parametrize("preset", ["default", "tutorial"])

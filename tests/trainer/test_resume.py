@@ -239,6 +239,13 @@ def test_ctrl_c_leaves_a_checkpoint_and_an_older_run_as_it_was(tmp_path: Path) -
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "whole"]
 
 
+def test_a_fit_goes_on_where_it_began(tmp_path: Path) -> None:
+    """``auto`` chooses a device for a fit that starts; on another one it would be another fit."""
+    cut_off(tmp_path / "run")
+    outcome = make_run(tmp_path / "run", THOROUGH, device="auto", saving=Saving(resume=True))
+    assert (outcome.device.name, outcome.device.reason) == ("cpu", "where it began")
+
+
 def test_a_logdir_goes_on_where_the_checkpoint_left_it(tmp_path: Path) -> None:
     """No step is doubled or lost, though the file had more than the checkpoint knows."""
     make_run(tmp_path / "whole", THOROUGH, device="cpu")

@@ -1,8 +1,8 @@
 """Options beside what came of them, for TensorBoard's tab of hparams.
 
 In: options and metrics. Out: values; the metrics are scalars too, for the tab reads them there. The
-messages are those of ``tensorboard/plugins/hparams/summary_v2.py``, which would load TensorFlow
-where it is installed. No errors of ours.
+messages are those of ``tensorboard/plugins/hparams/summary_v2.py``, the numbers of their fields
+stand in ``plugin_data.proto`` and ``api.proto`` beside it. No errors of ours.
 """
 
 from __future__ import annotations
@@ -10,31 +10,25 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final, Literal
 
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.compat.proto.tensor_pb2 import TensorProto
-from tensorboard.compat.proto.types_pb2 import DT_FLOAT
-from tensorboard.plugins.hparams import api_pb2 as api
-from tensorboard.plugins.hparams.plugin_data_pb2 import (
-    HParamsPluginData,
-    SessionEndInfo,
-    SessionStartInfo,
-)
-
-from trainer.board.summaries import scalar
+from trainer import wire
+from trainer.board.summaries import note, scalar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from runtime.manifest import Scalar
-    from trainer.board.summaries import Value
 
-_PREFIX = "_hparams_"
-_GROUP = "Final"
+    Kind = Literal["bool", "number", "string"]
+
+_PREFIX: Final = "_hparams_"
+_GROUP: Final = "Final"
+_SUCCESS: Final = 1  # Status
+_TYPES: Final[dict[Kind, int]] = {"string": 1, "bool": 2, "number": 3}  # DataType
 
 
-def compare(options: Mapping[str, Scalar], metrics: Mapping[str, float | None]) -> list[Value]:
+def compare(options: Mapping[str, Scalar], metrics: Mapping[str, float | None]) -> list[bytes]:
     """Say what a fit was made with and how it ended; runs of the same options are a group.
 
     Args:
@@ -46,17 +40,14 @@ def compare(options: Mapping[str, Scalar], metrics: Mapping[str, float | None]) 
         The values.
     """
     given = {name: option for name, option in options.items() if option is not None}
-    text = json.dumps(given, sort_keys=True)
-    start = SessionStartInfo(
-        group_name=hashlib.sha256(text.encode()).hexdigest(), start_time_secs=time.time()
-    )
-    for name, option in given.items():
-        setattr(start.hparams[name], f"{_kind(option)}_value", option)
-    end = SessionEndInfo(status=api.STATUS_SUCCESS, end_time_secs=time.time())
+    group = hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()
+    options_set = b"".join(wire.entry(1, name, _value(option)) for name, option in given.items())
+    start = options_set + wire.text(4, group) + wire.double(5, time.time())
+    end = wire.whole(1, _SUCCESS) + wire.double(2, time.time())
     return [
-        _note("experiment", HParamsPluginData(experiment=_describe(given, metrics))),
-        _note("session_start_info", HParamsPluginData(session_start_info=start)),
-        _note("session_end_info", HParamsPluginData(session_end_info=end)),
+        _note("experiment", wire.field(2, _describe(given, metrics))),
+        _note("session_start_info", wire.field(3, start)),
+        _note("session_end_info", wire.field(4, end)),
         *(
             scalar(f"{_GROUP}/{name}", number)
             for name, number in metrics.items()
@@ -65,36 +56,33 @@ def compare(options: Mapping[str, Scalar], metrics: Mapping[str, float | None]) 
     ]
 
 
-def _describe(options: Mapping[str, Scalar], metrics: Mapping[str, float | None]) -> api.Experiment:
-    """Name the columns of the tab's table."""
-    types = {
-        "bool": api.DATA_TYPE_BOOL,
-        "number": api.DATA_TYPE_FLOAT64,
-        "string": api.DATA_TYPE_STRING,
-    }
-    return api.Experiment(
-        hparam_infos=[
-            api.HParamInfo(name=name, type=types[_kind(option)]) for name, option in options.items()
-        ],
-        metric_infos=[
-            api.MetricInfo(name=api.MetricName(tag=f"{_GROUP}/{name}"), display_name=name)
-            for name in metrics
-        ],
-        time_created_secs=time.time(),
+def _describe(options: Mapping[str, Scalar], metrics: Mapping[str, float | None]) -> bytes:
+    """Name the columns of the tab's table: an ``Experiment``."""
+    columns = b"".join(
+        wire.field(4, wire.text(1, name) + wire.whole(4, _TYPES[_kind(option)]))
+        for name, option in options.items()
     )
+    for name in metrics:
+        named = wire.field(1, wire.text(2, f"{_GROUP}/{name}"))
+        columns += wire.field(5, named + wire.text(3, name))
+    return wire.double(3, time.time()) + columns
 
 
-def _kind(option: Scalar) -> str:
+def _value(option: Scalar) -> bytes:
+    """A ``google.protobuf.Value``, which says 0, false and an empty text, too."""
+    if isinstance(option, bool):
+        return wire.varint(4 << 3) + bytes([option])
+    if isinstance(option, str):
+        return wire.field(3, option.encode())
+    assert option is not None, "what is None is left out"  # noqa: S101
+    return wire.double(2, option)
+
+
+def _kind(option: Scalar) -> Kind:
     if isinstance(option, bool):
         return "bool"
     return "string" if isinstance(option, str) else "number"
 
 
-def _note(name: str, content: Any) -> Value:  # noqa: ANN401 - tensorboard publishes no types
-    """A value that holds nothing but what it is marked with."""
-    value = Summary.Value(tag=f"{_PREFIX}/{name}")
-    value.metadata.plugin_data.plugin_name = "hparams"
-    value.metadata.plugin_data.content = content.SerializeToString()
-    value.tensor.CopyFrom(TensorProto(dtype=DT_FLOAT))
-    value.tensor.tensor_shape.dim.add(size=0)
-    return value
+def _note(name: str, content: bytes) -> bytes:
+    return note(f"{_PREFIX}/{name}", ("hparams", content))

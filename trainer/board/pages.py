@@ -13,14 +13,13 @@ from trainer.board.graph import graph_record
 from trainer.board.hparams import compare
 from trainer.board.png import write_png
 from trainer.board.precision import THRESHOLDS, count_hits
-from trainer.board.regions import COLOURS, HEIGHT, WIDTH, draw_regions, ranges_of
+from trainer.board.regions import COLOURS, HEIGHT, PALETTE, WIDTH, draw_regions, ranges_of
 from trainer.board.summaries import picture, precision_recall, text, to_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from runtime.manifest import Scalar
-    from trainer.board.summaries import Value
     from trainer.checkpoint import Fit
     from trainer.data import Dataset
     from trainer.fit import Fitted
@@ -91,7 +90,7 @@ def _metrics(fitted: Fitted) -> dict[str, float | None]:
 
 
 @torch.inference_mode()
-def _precision_recall(model: SimpleNet, dataset: Dataset) -> list[Value]:
+def _precision_recall(model: SimpleNet, dataset: Dataset) -> list[bytes]:
     rows, classes = dataset.rows, dataset.schema.classes[:MOST_CLASSES]
     blocks = torch.split(rows.test_features, _ROWS_AT_ONCE)
     probabilities = torch.cat(
@@ -107,7 +106,7 @@ def _precision_recall(model: SimpleNet, dataset: Dataset) -> list[Value]:
     ]
 
 
-def _regions(model: SimpleNet, dataset: Dataset) -> list[Value]:
+def _regions(model: SimpleNet, dataset: Dataset) -> list[bytes]:
     """A picture where there are two numbers to draw it over."""
     schema, rows = dataset.schema, dataset.rows
     if schema.n_features != 2 or schema.n_inputs != 2:  # noqa: PLR2004 - a plane
@@ -123,4 +122,4 @@ def _regions(model: SimpleNet, dataset: Dataset) -> list[Value]:
         f"have the colour of the predicted class, dots that of a test row's own: "
         f"{', '.join(colours)}."
     )
-    return [picture("Decision regions", write_png(pixels), (WIDTH, HEIGHT), said)]
+    return [picture("Decision regions", write_png(pixels, PALETTE), (WIDTH, HEIGHT), said)]

@@ -15,25 +15,31 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_TRUECOLOUR = struct.pack(">BBBBB", 8, 2, 0, 0, 0)  # 8 bits a sample, RGB, no interlacing
+_INDEXED = struct.pack(">BBBBB", 8, 3, 0, 0, 0)  # 8 bits a pixel, its place in the palette
+_UP = 2  # the filter: what is written of a line is what differs from the one above
+_FAST = 1  # flat colours pack well at any level
 
 
-def write_png(pixels: npt.NDArray[np.uint8]) -> bytes:
-    """Encode a picture.
+def write_png(pixels: npt.NDArray[np.uint8], palette: npt.NDArray[np.uint8]) -> bytes:
+    """Encode a picture of few colours.
 
     Args:
-        pixels: ``(height, width, 3)``, red, green and blue; the first row is the upper one.
+        pixels: ``(height, width)``, places in the palette; the first row is the upper one.
+        palette: ``(colours, 3)``, red, green and blue; at most 256.
 
     Returns:
         The file.
     """
-    height, width, _ = pixels.shape
-    lines = pixels.reshape(height, width * 3)
-    unfiltered = np.concatenate((np.zeros((height, 1), np.uint8), lines), axis=1)
+    height, width = pixels.shape
+    lines = np.empty((height, 1 + width), np.uint8)
+    lines[:, 0] = _UP
+    lines[0, 1:] = pixels[0]
+    np.subtract(pixels[1:], pixels[:-1], out=lines[1:, 1:])
     return (
         _SIGNATURE
-        + _chunk(b"IHDR", struct.pack(">II", width, height) + _TRUECOLOUR)
-        + _chunk(b"IDAT", zlib.compress(unfiltered.tobytes()))
+        + _chunk(b"IHDR", struct.pack(">II", width, height) + _INDEXED)
+        + _chunk(b"PLTE", palette.tobytes())
+        + _chunk(b"IDAT", zlib.compress(lines.tobytes(), _FAST))
         + _chunk(b"IEND", b"")
     )
 

@@ -1,8 +1,8 @@
 """Decision regions of a network of two numbers, as a picture.
 
-In: a network and test rows. Out: pixels: each point in the colour of the class that it is given,
-paler where the network is less sure, and test rows as dots in the colour of their own class. No
-errors.
+In: a network and test rows. Out: pixels as places in ``PALETTE``: each point in the colour of the
+class that it is given, paler where the network is less sure, and test rows as dots in the colour
+of their own class. No errors.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trainer.model import SimpleNet
 
     Range = tuple[float, float]
+    Places = npt.NDArray[np.int64]
 
 WIDTH, HEIGHT = 480, 360
 COLOURS = {  # distinct to the colour-blind (Okabe and Ito, Color Universal Design, 2008)
@@ -28,10 +29,23 @@ COLOURS = {  # distinct to the colour-blind (Okabe and Ito, Color Universal Desi
     "vermilion": (213, 94, 0),
     "sky blue": (86, 180, 233),
 }
-_CELL = 4  # pixels: regions are drawn coarsely, so that the file stays small
+_CELL = 6  # pixels: regions are drawn coarsely, so that they are drawn soon
 _MARGIN = 0.05  # of a range, on either side
 _MOST_DOTS = 500
-_SHADES = 8
+_SHADES = 8  # from pale to strong; the strongest is one more
+
+
+def _mix_colours() -> npt.NDArray[np.uint8]:
+    """All shades of each colour of a class, then the colours themselves, then white."""
+    pure = np.array(list(COLOURS.values()), np.float64)  # (colours, 3)
+    depth = (0.2 + 0.4 * np.arange(_SHADES + 1) / _SHADES)[:, None]  # (shades, 1)
+    shades = 255 * (1 - depth) + pure[:, None] * depth  # (colours, shades, 3)
+    return np.concatenate((shades.reshape(-1, 3), pure, [[255.0] * 3])).round().astype(np.uint8)
+
+
+PALETTE = _mix_colours()
+_PURE = len(COLOURS) * (_SHADES + 1)  # where in it the colours themselves begin
+_WHITE = len(PALETTE) - 1
 
 
 def ranges_of(features: torch.Tensor) -> tuple[Range, Range]:
@@ -61,35 +75,42 @@ def draw_regions(
         labels: of the test rows, ``(rows,)`` int64.
 
     Returns:
-        ``(HEIGHT, WIDTH, 3)``; the first feature grows to the right, the second upwards.
+        ``(HEIGHT, WIDTH)``; the first feature grows to the right, the second upwards.
     """
     spans = ranges_of(features)
-    palette = np.array(list(COLOURS.values()), np.float64)  # (colours, 3)
-    cells = _paint(model, spans, palette)
+    cells = _paint(model, spans)
     pixels = cells.repeat(_CELL, axis=0).repeat(_CELL, axis=1)
-    columns, rows = _locate(features[:_MOST_DOTS].double().numpy(), spans)
-    colours = palette[labels[:_MOST_DOTS].numpy() % len(palette)].astype(np.uint8)
-    for x, y, colour in zip(columns, rows, colours, strict=True):
-        pixels[max(0, y - 3) : y + 4, max(0, x - 3) : x + 4] = 255
-        pixels[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3] = colour
+    places = _locate(features[:_MOST_DOTS].double().numpy(), spans)
+    colours = _PURE + labels[:_MOST_DOTS].numpy() % len(COLOURS)
+    _put_squares(pixels, places, 3, np.full(len(colours), _WHITE))
+    _put_squares(pixels, places, 2, colours)
     return pixels
 
 
-def _locate(
-    points: npt.NDArray[np.float64], spans: tuple[Range, Range]
-) -> tuple[list[int], list[int]]:
+def _put_squares(
+    pixels: npt.NDArray[np.uint8],
+    places: tuple[Places, Places],
+    reach: int,
+    colours: Places,
+) -> None:
+    """Put a square of one colour around each place, ``reach`` pixels to either side."""
+    aside = np.arange(-reach, reach + 1)
+    columns = np.clip(places[0][:, None] + aside, 0, WIDTH - 1)  # (dots, side)
+    rows = np.clip(places[1][:, None] + aside, 0, HEIGHT - 1)
+    pixels[rows[:, :, None], columns[:, None, :]] = colours[:, None, None]
+
+
+def _locate(points: npt.NDArray[np.float64], spans: tuple[Range, Range]) -> tuple[Places, Places]:
     """Columns and rows of pixels of points, ``(rows, 2)``."""
     (left, right), (bottom, top) = spans
     x = (points[:, 0] - left) / (right - left) * (WIDTH - 1)
     y = (top - points[:, 1]) / (top - bottom) * (HEIGHT - 1)
-    return x.round().astype(int).tolist(), y.round().astype(int).tolist()
+    return x.round().astype(np.int64), y.round().astype(np.int64)
 
 
 @torch.inference_mode()
-def _paint(
-    model: SimpleNet, spans: tuple[Range, Range], palette: npt.NDArray[np.float64]
-) -> npt.NDArray[np.uint8]:
-    """Colour each cell as the network answers in its middle, ``(rows, columns, 3)``."""
+def _paint(model: SimpleNet, spans: tuple[Range, Range]) -> npt.NDArray[np.uint8]:
+    """Colour each cell as the network answers in its middle, ``(rows, columns)``."""
     rows, columns = HEIGHT // _CELL, WIDTH // _CELL
     (left, right), (bottom, top) = spans
     x = left + (right - left) * (torch.arange(columns, dtype=torch.float64) + 0.5) / columns
@@ -97,7 +118,5 @@ def _paint(
     grid = torch.cartesian_prod(y, x).flip(1).float().nan_to_num()  # (cells, 2)
     sure, classes = model(grid).softmax(dim=1).max(dim=1)  # (cells,) each
     steps = (sure.nan_to_num().double().numpy() * _SHADES).round()  # (cells,)
-    depth = (0.2 + 0.4 * steps / _SHADES)[:, None]  # (cells, 1)
-    colours = palette[classes.numpy() % len(palette)]  # (cells, 3)
-    painted = (255 * (1 - depth) + colours * depth).round().reshape(rows, columns, 3)
-    return np.asarray(painted, np.uint8)
+    painted = classes.numpy() % len(COLOURS) * (_SHADES + 1) + steps
+    return np.asarray(painted.reshape(rows, columns), np.uint8)

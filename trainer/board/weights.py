@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trainer.board.summaries import Value
     from trainer.model import SimpleNet
 
 _TIMES = 5
@@ -29,7 +28,7 @@ def is_time(index: int, epochs: int) -> bool:
     return index in {last * part // (_TIMES - 1) for part in range(_TIMES)}
 
 
-def weigh(network: SimpleNet) -> list[Value]:
+def weigh(network: SimpleNet) -> list[bytes]:
     """Show every parameter as it is in training, before the standardisation is folded in.
 
     Args:

@@ -48,8 +48,18 @@ class Gather:
             Features ``(rows, n_features)`` float32 and labels ``(rows,)`` int64.
         """
         features, labels = self._raw[: len(order)], self._chosen[: len(order)]
+        self.into(order, features, labels)
+        return features, labels
+
+    def into(self, order: torch.Tensor, features: torch.Tensor, labels: torch.Tensor) -> None:
+        """Gather rows into places of the caller's.
+
+        Args:
+            order: positions of rows, ``(rows,)`` int32 or int64.
+            features: ``(rows, n_features)`` float32 on the CPU, written.
+            labels: ``(rows,)`` int64, likewise.
+        """
         torch.index_select(self._features, 0, order, out=features)
         torch.index_select(self._labels, 0, order, out=labels)
         if self._scale is not None:
             self._scale.apply_into(features, self._wide[: len(order)])
-        return features, labels

@@ -23,6 +23,8 @@ def open_engine(
     state: State,
     rows: tuple[torch.Tensor, torch.Tensor],
     scale: Standardisation | None,
+    *,
+    streams: bool = False,
 ) -> Engine:
     """Open an engine on the state's device.
 
@@ -33,6 +35,7 @@ def open_engine(
         state: is changed in place.
         rows: features ``(rows, n_features)`` float32, raw, and labels ``(rows,)``, on the CPU.
         scale: what standardises a row; None leaves rows raw.
+        streams: whether rows are too many for the device, which then gets them bit by bit.
 
     Returns:
         An engine that has made no step.
@@ -50,7 +53,7 @@ def open_engine(
     if state.values.is_cuda:
         from trainer.engines.graph import Graph
 
-        return Graph(task, state, rows, scale)
+        return Graph(task, state, rows, scale, streams=streams)
     from trainer.engines.written import Written
 
     return Written(task, state, Gather(features, labels, scale, task.rows_at_once))

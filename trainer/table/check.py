@@ -23,6 +23,14 @@ class Missing(Record, frozen=True):
     cells: int
 
 
+class Dates(Record, frozen=True):
+    """A column of dates: since when it counts days, and to how many seconds float32 keeps them."""
+
+    name: str
+    origin: str
+    seconds: float
+
+
 class DataCheck(Record, frozen=True):
     """What a table holds, and what may be wrong with it.
 
@@ -33,6 +41,7 @@ class DataCheck(Record, frozen=True):
         classes: rows of each class.
         empty: columns left out, because no cell of them is filled.
         missing: columns with cells that are not filled.
+        dates: columns of dates.
         constant: columns with one value in all rows to learn from.
         same: columns that are equal to one another in every row, group by group.
         repeated_rows: rows to learn from whose features another row before them has, too.
@@ -51,6 +60,7 @@ class DataCheck(Record, frozen=True):
     classes: tuple[ClassRows, ...]
     empty: tuple[str, ...] = ()
     missing: tuple[Missing, ...] = ()
+    dates: tuple[Dates, ...] = ()
     constant: tuple[str, ...] = ()
     same: tuple[tuple[str, ...], ...] = ()
     repeated_rows: int = 0

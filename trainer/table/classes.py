@@ -27,6 +27,7 @@ NONE = -1  # no class
 _FEWEST = 2  # classes, and rows of each
 _NAMED = 5  # classes in a message
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,20 @@ def order_classes(found: Survey, *, name: str, where: str) -> Classes:
         The classes.
 
     Raises:
-        SchemaError: when there are fewer than two, when one has a single row, or a label is no
-            text in UTF-8.
+        SchemaError: when there are fewer than two, when one has a single row, when one is NaN among
+            numbers, or a label is no text in UTF-8.
     """
     texts = [_decode(label, name, where) for label in found.labels]
     if len(texts) < _FEWEST:
         said = f"is {texts[0]!r} in every row" if texts else "is empty in every row"
         raise SchemaError(f"{where}: label {name!r} {said}; a classifier tells two classes apart")
     rows = np.bincount(found.codes[found.codes >= 0], minlength=len(texts))
+    nameless = [text for text in texts if text.lower() == "nan"]
+    if nameless and all(text in nameless or _NUMBER.fullmatch(text) for text in texts):
+        count = sum(int(rows[texts.index(text)]) for text in nameless)
+        raise SchemaError(
+            f"{where}: label {name!r} is NaN in {count:,} rows, which is no class: remove such rows"
+        )
     if lonely := [text for text, count in zip(texts, rows, strict=True) if count < _FEWEST]:
         raise SchemaError(_describe_lonely(lonely, name, where))
     whole = all(_WHOLE.fullmatch(text) for text in texts)
@@ -89,8 +96,9 @@ def _by_value(text: str) -> tuple[int, str]:
 
 def _describe_lonely(lonely: Sequence[str], name: str, where: str) -> str:
     shown = ", ".join(map(repr, lonely[:_NAMED])) + (", …" if len(lonely) > _NAMED else "")
+    have = "1 class has" if len(lonely) == 1 else f"{len(lonely)} classes have"
     return (
-        f"{where}: {len(lonely)} classes of label {name!r} have a single row ({shown}), and a "
+        f"{where}: of label {name!r}, {have} a single row ({shown}), and a "
         "class needs one to learn from and one to judge by: remove such rows or join classes; a "
         "quantity is no label before it is written as ranges"
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.schema import fold_name
-from trainer.table.check import ClassRows, DataCheck, Missing
+from trainer.table.check import ClassRows, DataCheck, Dates, Missing
 from trainer.table.duplicates import Twins, hash_rows
 from trainer.table.features import single_columns
 from trainer.table.leaks import is_identifier, tells_label
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from trainer.table.reading import Labelled
 
 _WHOLE_IN_FLOAT32 = 2.0**24  # whole numbers beyond are rounded
+_SECONDS_OF_A_DAY = 86_400
 
 
 def check_data(
@@ -51,6 +52,7 @@ def check_data(
         classes=_count_classes(schema, train, test),
         empty=tuple(empty),
         missing=_count_missing(schema, train, test),
+        dates=_describe_dates(schema, columns),
         constant=_names_where(columns, _is_constant),
         same=_find_same(columns),
         repeated_rows=int((twins.first != np.arange(len(train.labels))).sum()),
@@ -96,6 +98,22 @@ def _missing_in(inputs: Float32Matrix, feature: Feature) -> int:
     if "" in feature.categories:
         return int((inputs[:, feature.categories.index("")] == 1).sum())
     return int(np.isnan(inputs[:, 0]).sum())
+
+
+def _describe_dates(schema: Schema, columns: Mapping[str, Values]) -> tuple[Dates, ...]:
+    return tuple(
+        Dates(feature.name, feature.origin, _seconds_kept(columns[feature.name]))
+        for feature in schema.features
+        if feature.origin
+    )
+
+
+def _seconds_kept(days: Values) -> float:
+    """How far a time may be rounded, in seconds; 0 for whole days, which float32 holds exactly."""
+    days = days[days > np.finfo(np.float32).min]  # which stands for a missing one
+    if (days == np.rint(days)).all():
+        return 0.0
+    return float(np.spacing(np.abs(days).max())) / 2 * _SECONDS_OF_A_DAY
 
 
 def _find_same(columns: Mapping[str, Values]) -> tuple[tuple[str, ...], ...]:

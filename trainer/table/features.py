@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from msgspec.structs import replace
 
+from runtime.days import name_day
 from runtime.errors import SchemaError
-from runtime.schema import Feature, OneHot, Schema
+from runtime.schema import Date, Feature, OneHot, Schema
 from trainer.data import describe_column
 from trainer.table.columns import join_names
+from trainer.table.notations import refuse_notations
 from trainer.table.survey import MOST_CATEGORIES
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from runtime.schema import Float32Matrix
+    from runtime.schema import Float32Matrix, Missing
     from trainer.table.source import TableSource
     from trainer.table.survey import Survey
 
@@ -41,10 +43,14 @@ def choose_features(
         Features by position; of numbers neither the range is known yet nor whether any is missing.
 
     Raises:
-        SchemaError: when a column has too many categories or text that is not UTF-8, or there is
-            no column left.
+        SchemaError: when a column has too many categories or text that is not UTF-8, or numbers
+            in a notation that was not asked for, or there is no column left.
     """
     where = str(source.data)
+    unasked = {name: found.texts.get(at, set()) for at, name in names.items()}
+    for name in source.categories:
+        del unasked[name]
+    refuse_notations(unasked, source.reading.decimal, where)
     if many := [names[at] for at in names if len(found.texts.get(at, ())) > MOST_CATEGORIES]:
         raise SchemaError(_describe_many(many, where))
     features: dict[int, Feature] = {}
@@ -52,12 +58,21 @@ def choose_features(
         texts = found.texts.get(at, set())
         if found.kinds[at] == "number":
             features[at] = Feature(name, 0, 0, missing="imputed")
+        elif at in found.first_days:
+            date = Date(name_day(found.first_days[at]))
+            features[at] = Feature(name, 0, 0, missing="imputed", date=date)
         elif texts - {b""}:
-            one_hot = OneHot(_decode(texts, name, where), source.unseen)
-            features[at] = Feature(name, 0, 1, one_hot=one_hot)
+            categories = _decode(texts, name, where)
+            unseen = "error" if _is_boolean(categories) else source.unseen
+            features[at] = Feature(name, 0, 1, one_hot=OneHot(categories, unseen))
     if not features:
         raise SchemaError(f"{where}: no column has a filled cell to predict {source.label!r} from")
     return features
+
+
+def _is_boolean(categories: Sequence[str]) -> bool:
+    """Tell a column of truths: of another spelling (``TRUE``) it would not be `none of both`."""
+    return {text.lower() for text in categories if text} <= {"true", "false"}
 
 
 def describe_features(schema: Schema, whole: Float32Matrix, train: Float32Matrix) -> Schema:
@@ -78,21 +93,22 @@ def describe_features(schema: Schema, whole: Float32Matrix, train: Float32Matrix
     features = tuple(
         feature
         if feature.categories
-        else _describe_numbers(feature.name, train[:, span.start], has_gaps=bool(gaps[span.start]))
+        else _describe_numbers(feature, train[:, span.start], has_gaps=bool(gaps[span.start]))
         for feature, span in zip(schema.features, schema.spans, strict=True)
     )
     return Schema(schema.target, features, schema.classes)
 
 
-def _describe_numbers(name: str, values: np.ndarray, *, has_gaps: bool) -> Feature:
+def _describe_numbers(feature: Feature, values: np.ndarray, *, has_gaps: bool) -> Feature:
+    name = feature.name
     known = values[~np.isnan(values)] if has_gaps else values
     if not len(known):
         raise SchemaError(
-            f"column {name!r} has no number in any row to learn from: leave it out with --exclude "
-            f"{shlex.quote(join_names([name]))}"
+            f"column {name!r} has no {'date' if feature.origin else 'number'} in any row to learn "
+            f"from: leave it out with --exclude {shlex.quote(join_names([name]))}"
         )
-    described = describe_column(name, known)
-    return replace(described, missing="imputed") if has_gaps else described
+    missing: Missing = "imputed" if has_gaps else "refused"
+    return replace(describe_column(name, known), missing=missing, date=feature.date)
 
 
 def single_columns(schema: Schema, inputs: Float32Matrix) -> dict[str, np.ndarray]:

@@ -1,11 +1,12 @@
-"""What the columns of a table hold: numbers, texts, or nothing.
+"""What the columns of a table hold: numbers, dates, texts, or nothing.
 
 In: columns as a table gives them. Out: a kind. No errors.
 
 Typed columns say it themselves. A column of text holds numbers when nearly all of its filled cells
 are numbers by the rules of ``runtime.tables.cells``: the others then are bad cells, which is what
-a person would say of ``n/a`` among a thousand prices. It is told by the beginning of the first
-block in which the column has a filled cell.
+a person would say of ``n/a`` among a thousand prices. So it is with dates, by the rules of
+``runtime.tables.dates``. It is told by the beginning of the first block in which the column has a
+filled cell.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pyarrow.compute as pc
 
 from runtime.tables.arrow import bool_scalar
 from runtime.tables.cells import parse_numbers
+from runtime.tables.dates import is_temporal, read_instants
 from runtime.tables.text_cells import cell_texts
 
 if TYPE_CHECKING:
@@ -26,8 +28,9 @@ if TYPE_CHECKING:
     from runtime.choices import Decimal
     from runtime.tables.table import Block
 
-Kind = Literal["number", "text", "empty"]
+Kind = Literal["number", "date", "text", "empty"]
 TEXT: Final = "text"
+DATE: Final = "date"
 _FILLED = rb"[^ \t]"
 _NEARLY_ALL = 0.9
 _LOOKED_AT = 10_000  # cells of a block
@@ -38,6 +41,8 @@ def kind_of_type(kind: pa.DataType) -> Kind | None:
     types = pa.types
     if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
         return "number"
+    if is_temporal(kind):
+        return DATE
     return "empty" if types.is_null(kind) else None
 
 
@@ -58,7 +63,9 @@ def kind_of_cells(column: pa.Array, decimals: Sequence[Decimal] = (".",)) -> Kin
         return "empty"
     cells = pa.chunked_array([filled])
     numbers = [np.isfinite(parse_numbers(cells, decimal)) for decimal in decimals]
-    return "number" if np.logical_or.reduce(numbers).mean() >= _NEARLY_ALL else "text"
+    if np.logical_or.reduce(numbers).mean() >= _NEARLY_ALL:
+        return "number"
+    return DATE if read_instants(filled).known.mean() >= _NEARLY_ALL else TEXT
 
 
 class KindFinder:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from runtime.tables.table import BadRow, Block, Parsed, Table
     from trainer.table.truths import Truths
 
-_ADVICE = "--exclude and the names of such columns"
+_ADVICE = "--exclude (texts: --categories) and the names of such columns"
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,9 @@ def _about_cells(check: DataCheck) -> Iterator[str]:
         shown = [f"{each.cells:,} in {each.name!r}" for each in check.missing[:_NAMED]]
         more = len(check.missing) - len(shown)
         yield f"cells missing: {', '.join(shown)}" + (f" and {more} more columns" if more else "")
+    for each in check.dates:
+        kept = f", their times kept to {each.seconds:.2g} s" if each.seconds else ""
+        yield f"{each.name!r}: dates, as days since {each.origin}{kept}"
     if check.rounded:
         yield f"{_list(check.rounded)}: whole numbers beyond 16,777,216, which float32 rounds"
 

@@ -6,7 +6,7 @@ that is no class, ``DataError`` for a table that is damaged.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +15,8 @@ from runtime.errors import SchemaError
 from runtime.scoring.ordered import available_processors, map_ordered
 from runtime.tables.columnar.arrow_table import ArrowTable
 from trainer.table.coding import Coder, TextCollector, group_cells
-from trainer.table.kinds import TEXT, KindFinder, kind_of_type
+from trainer.table.first_days import FirstDays, find_first_days
+from trainer.table.kinds import DATE, TEXT, KindFinder, kind_of_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,12 +43,14 @@ class Survey:
         kinds: of the feature columns, by position in the table.
         texts: of the columns of text, likewise: the different ones, an empty one for a missing
             cell; at most one more than ``MOST_CATEGORIES``.
+        first_days: of the columns of dates, likewise: the earliest, since 1970-01-01.
     """
 
     codes: Codes
     labels: tuple[bytes, ...]
     kinds: dict[int, Kind]
     texts: dict[int, set[bytes]]
+    first_days: dict[int, int] = field(default_factory=dict)
 
 
 def survey(table: Table, roles: Roles, reading: Reading, *, where: str) -> Survey:
@@ -69,23 +72,27 @@ def survey(table: Table, roles: Roles, reading: Reading, *, where: str) -> Surve
     decimals = {reading.decimal, "."} if table.kind == "jsonl" else {reading.decimal}
     known = _kinds_by_type(table, roles.features) | dict.fromkeys(roles.categories, TEXT)
     looker = KindFinder(sorted(decimals), known, [at for at in roles.features if at not in known])
-    labels, texts = Coder(), TextCollector(MOST_CATEGORIES)
+    labels, texts, first_days = Coder(), TextCollector(MOST_CATEGORIES), FirstDays()
     codes: list[Codes] = []
 
-    def group(block: Block) -> dict[int, pa.DictionaryArray]:
+    def group(block: Block) -> tuple[dict[int, pa.DictionaryArray], dict[int, int]]:
         columns = [roles.label, *(at for at in roles.features if looker.kinds.get(at) == TEXT)]
-        cells = block.select(columns).columns
-        return dict(zip(columns, map(group_cells, cells), strict=True))
+        dates = [at for at in roles.features if looker.kinds.get(at) == DATE]
+        cells = block.select([*columns, *dates]).columns
+        grouped = dict(zip(columns, map(group_cells, cells), strict=False))
+        return grouped, find_first_days(dict(zip(dates, cells[len(columns) :], strict=True)))
 
-    read = [at for at in roles.features if known.get(at) in {None, TEXT}]
+    read = [at for at in roles.features if known.get(at) in {None, TEXT, DATE}]
     blocks = looker.watch(table.blocks([roles.label, *read]))
-    for cells in map_ordered(group, blocks, threads=available_processors()):
+    for cells, days in map_ordered(group, blocks, threads=available_processors()):
         codes.append(labels.add(cells.pop(roles.label)))
         texts.add(cells)
+        first_days.add(days)
         if len(labels.texts) > MOST_CLASSES:
             raise SchemaError(_describe_many(table.columns[roles.label], where))
     whole = np.concatenate(codes or [np.empty(0, np.int64)])
-    return Survey(whole, tuple(labels.texts), looker.kinds, texts.found(late=looker.late))
+    found = texts.found(late=looker.late)
+    return Survey(whole, tuple(labels.texts), looker.kinds, found, first_days.days)
 
 
 def _describe_many(name: str, where: str) -> str:

@@ -1,9 +1,9 @@
 """Read requests from the bytes of one connection (RFC 9112).
 
-httptools parses the head and small bodies. A large body of known length is received straight
-into the memory it stays in: the socket writes there, nothing copies it again. In: bytes, as they
-come. Out: whole requests to ``take``, and at most one refusal to ``refuse``, after which nothing
-is read any more.
+httptools parses heads that are new to a connection, and the bodies behind them. A large body of
+known length is received straight into the memory it stays in: the socket writes there, nothing
+copies it again. In: bytes, as they come. Out: whole requests to ``take``, and at most one refusal
+to ``refuse``, after which nothing is read any more.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import httptools
 
 from runtime.serving.http.head import Fault, find_fault, is_too_large, too_large
+from runtime.serving.http.known import Head, KnownHeads, cut_head
 from runtime.serving.http.message import Request
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class RequestReader:
     """Reads one connection's requests, one after the other."""
 
     __slots__ = (
+        "_begun",
         "_body",
         "_direct",
         "_expected",
@@ -61,6 +63,7 @@ class RequestReader:
         "_filled",
         "_headers",
         "_keep_alive",
+        "_known",
         "_limits",
         "_method",
         "_parser",
@@ -84,6 +87,8 @@ class RequestReader:
         self._direct: bytearray | None = None
         self._filled = 0
         self._fed = 0
+        self._begun = 0
+        self._known = KnownHeads()
         self._start()
 
     def _start(self) -> None:
@@ -138,12 +143,44 @@ class RequestReader:
         self._refuse(400, f"the body ended after {have}{told} bytes; send it whole")
 
     def _feed(self, data: memoryview) -> None:
+        head = b""
+        while self.phase == Phase.IDLE and len(data):
+            head = cut_head(data)
+            known = self._known.find(head)
+            if known is None:
+                break
+            data = self._take_known(known, data[len(head) :])
+        if len(data) and not self._refused:
+            self._parse(data, head if self.phase == Phase.IDLE else b"")
+
+    def _take_known(self, head: Head, data: memoryview) -> memoryview:
+        """Take the body behind a known head, or what has come of it; give back what follows."""
+        self._method, self._target, self._headers = head.method, head.target, head.headers
+        self._keep_alive, self._expected = True, head.length
+        size = min(head.length, len(data))
+        if not self._has_room(size):
+            return data[:0]
+        if size == head.length:
+            self._finish(bytes(data[:size]))
+        else:
+            self.phase = Phase.BODY
+            self._begin_direct(data)
+        return data[size:]
+
+    def _parse(self, data: memoryview, head: bytes) -> None:
+        """Have the parser read what has come, a new head by itself: so it is known later on."""
         self._fed += len(data)
+        self._begun = at = 0
         try:
-            self._parser.feed_data(data)
+            if head:
+                self._parser.feed_data(head)
+                self._learn(head)
+            if len(data) > len(head) and not self._refused:
+                at = len(head)
+                self._parser.feed_data(data[at:])
         except httptools.HttpParserUpgrade as exc:  # nothing else is spoken here: RFC 9110, 7.8
             self._parser = httptools.HttpRequestParser(self)
-            self._take_up(data[exc.args[0] :])
+            self._take_up(data[at + exc.args[0] :])
         except httptools.HttpParserError as exc:
             self._refuse(400, f"this is no HTTP/1.1 request: {exc}")
         if self._refused:
@@ -152,6 +189,14 @@ class RequestReader:
             self._refuse_for(too_large(self._limits))
         elif self.phase == Phase.BODY and self._direct is None and self._expected is not None:
             self._receive_in_place(self._expected)
+
+    def _learn(self, text: bytes) -> None:
+        """Keep a head, and nothing but a whole head, behind which a body of known length comes."""
+        length, headers = self._expected, self._headers
+        if self.phase != Phase.BODY or self._begun != 1 or self._body or self._refused:
+            return
+        if length and self._keep_alive and b"expect" not in headers:
+            self._known.keep(text, Head(self._method, self._target, headers, length))
 
     def _take_up(self, data: memoryview) -> None:
         """Read on where the parser stops: behind a header that offers another protocol."""
@@ -172,8 +217,12 @@ class RequestReader:
 
     def _begin_direct(self, have: memoryview | bytes | bytearray) -> None:
         """Go on with a body where its first bytes have been read."""
-        self._direct, self._filled, self._body = bytearray(have), len(have), b""
-        self._grow(_FIRST_BYTES)
+        self._filled, self._body = len(have), b""
+        try:
+            self._direct = bytearray(min(len(have) + _FIRST_BYTES, self._expected or 0))
+            self._direct[: len(have)] = have
+        except MemoryError:
+            self._refuse(503, _FULL)
 
     def _grow(self, size: int) -> None:
         """Make room for bytes to come: no more than have come, whatever was announced."""
@@ -199,6 +248,7 @@ class RequestReader:
     def on_message_begin(self) -> None:
         """Begin a request."""
         self.phase = Phase.HEAD
+        self._begun += 1
         self._start()
 
     def on_url(self, url: bytes) -> None:

@@ -2,44 +2,27 @@
 
 Nobody waits for company: the first rows of a tick ask the loop to run the batch as soon as all
 sockets that are ready have been read. At one connection that costs nothing; at many, one call
-answers them all. A row's answer does not depend on its batch. For the event loop's thread.
+answers them all. A row's answer does not depend on its batch. A request too large to share a call
+has one of its own, in a thread, while the loop reads and answers others. For the event loop's
+thread.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
+import os
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.errors import OnnxferryError, RequestError
-from runtime.schema import round_rows
-from runtime.serving.models.statistics import Durations
+from runtime.errors import OnnxferryError
+from runtime.serving.models.calling import Batched, Caller
 from runtime.value import Value
 
 if TYPE_CHECKING:
-    from runtime.predictor import Predictor
-    from runtime.serving.models.screening import Screen
-    from runtime.serving.models.statistics import Statistics
     from runtime.serving.protocol.tensors import Numbers
-    from runtime.session import Outputs
-
-
-class Batched(Value, frozen=True, gc=False):
-    """The answer to one request's rows.
-
-    Attributes:
-        outputs: ``(rows, …)``.
-        started: nanoseconds of ``time.perf_counter_ns`` at which the batch was put together.
-        took: the call that they were part of.
-    """
-
-    outputs: Outputs
-    started: int
-    took: Durations
-
 
 Done = Callable[[Batched | OnnxferryError], None]
 
@@ -54,32 +37,25 @@ class Waiting(Value, frozen=True, gc=False):
 class TickBatch:
     """One model's rows of the current tick."""
 
-    def __init__(
-        self,
-        predictor: Predictor,
-        statistics: Statistics,
-        most_rows: int,
-        screen: Screen,
-    ) -> None:
+    def __init__(self, caller: Caller, most_rows: int) -> None:
         """Begin empty.
 
         Args:
-            predictor: the model.
-            statistics: count the calls.
+            caller: calls the model, and counts the calls.
             most_rows: in one call; it is made as soon as so many wait, and a request with more
-                has a call of its own.
-            screen: looks at the rows of each call.
+                has a call of its own, in a thread.
         """
-        self._predictor, self._statistics = predictor, statistics
-        self._most_rows, self._screen = most_rows, screen
+        self._caller, self._most_rows = caller, most_rows
         self._waiting: list[Waiting] = []
         self._rows = 0
         self._is_due = False
+        self._beside = 0  # large requests, in threads
+        self._threads: ThreadPoolExecutor | None = None  # until there is a large request
 
     @property
     def depth(self) -> int:
         """How many requests wait."""
-        return len(self._waiting)
+        return len(self._waiting) + self._beside
 
     def submit(self, features: Numbers, done: Done) -> None:
         """Have rows answered at the end of the tick, or at once when they fill a call.
@@ -88,6 +64,9 @@ class TickBatch:
             features: ``(rows, n_inputs)`` float32, or float64 that is rounded then.
             done: told of the answer, or of the error that refuses these rows.
         """
+        if len(features) > self._most_rows:
+            self._run_beside(features, done)
+            return
         if self._rows + len(features) > self._most_rows:
             self.run()
         self._waiting.append(Waiting(features, done))
@@ -110,7 +89,7 @@ class TickBatch:
 
     def _run_group(self, group: list[Waiting]) -> None:
         try:
-            batch = self._call(_join(group))
+            batch = self._caller.call(_join(group))
         except OnnxferryError as exc:
             if len(group) == 1:
                 group[0].done(exc)
@@ -118,27 +97,43 @@ class TickBatch:
             for one in group:  # the bad ones alone are refused
                 self._run_group([one])
             return
+        self._caller.count(batch)
         if len(group) == 1:
             group[0].done(batch)
             return
         start = 0
         for one in group:
             end = start + len(one.features)
-            one.done(Batched(batch.outputs.slice(start, end), batch.started, batch.took))
+            one.done(batch.slice(start, end))
             start = end
 
-    def _call(self, joined: Numbers) -> Batched:
-        started = time.perf_counter_ns()
-        features = round_rows(joined)
-        self._screen.check(features)
-        before = time.perf_counter_ns()
-        outputs = self._predictor.run(features)
-        took = Durations(before - started, time.perf_counter_ns() - before)
-        if not outputs.is_finite:
-            row = int(np.argmin(outputs.finite_rows()))
-            raise RequestError(f"row {row}: the model has no finite answer; leave such rows out")
-        self._statistics.count_execution(len(features), took)
-        return Batched(outputs, started, took)
+    # ---- Beside the loop ---------------------------------------------------------------------
+
+    def _run_beside(self, features: Numbers, done: Done) -> None:
+        """Call the model in a thread; onnxruntime holds no lock of Python's while it computes."""
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(int(os.environ.get("XT", "2")), "model")
+        loop = asyncio.get_running_loop()
+        self._beside += 1
+
+        def tell(future: Future[Batched]) -> None:
+            loop.call_soon_threadsafe(self._take, future, done)
+
+        self._threads.submit(self._caller.call, features).add_done_callback(tell)
+
+    def _take(self, future: Future[Batched], done: Done) -> None:
+        """Hand on what a thread has computed."""
+        self._beside -= 1
+        try:
+            batch = future.result()
+        except OnnxferryError as exc:
+            done(exc)
+        except BaseException:
+            done(OnnxferryError("a bug of the server; its log says more"))
+            raise  # into the log
+        else:
+            self._caller.count(batch)
+            done(batch)
 
 
 def _join(group: list[Waiting]) -> Numbers:

@@ -16,13 +16,14 @@ from runtime.monitoring.ranges import Ranges, round_ends
 from runtime.schema import usable_values
 
 if TYPE_CHECKING:
+    from runtime.monitoring.ranges import Counts
     from runtime.schema import Float32Matrix, Schema
 
 _FEW_ROWS: Final = 256  # above, numpy is faster along columns, as ``Ranges`` goes
 
 
 class Screen:
-    """Looks at rows, and counts.
+    """Looks at rows; ``check`` does so in any thread.
 
     Attributes:
         ranges: values outside training's range so far.
@@ -42,19 +43,20 @@ class Screen:
         self._low = np.maximum(round_ends([each.minimum for each in wide]), -largest)
         self._high = np.minimum(round_ends([each.maximum for each in wide]), largest)
 
-    def check(self, features: Float32Matrix) -> None:
+    def check(self, features: Float32Matrix) -> Counts | None:
         """Look at a batch; most are a few rows, all finite and inside, and that is told at once.
 
         Args:
             features: ``(rows, n_inputs)`` float32.
 
+        Returns:
+            Values out of training's range, to be added to ``ranges``; None where there are none.
+
         Raises:
             RequestError: for the first value that is NaN or infinite.
         """
-        if len(features) <= _FEW_ROWS and (
-            ((features >= self._low) & (features <= self._high)).all()
-        ):
-            return
+        if len(features) <= _FEW_ROWS and not self.ranges.open and self._is_inside(features):
+            return None
         usable = usable_values(self._schema, features)
         if not usable.all():
             row, column = (int(at) for at in np.argwhere(~usable)[0])
@@ -62,4 +64,7 @@ class Screen:
                 f"row {row}, column {self._names[column]!r}: NaN, infinity or a number out of "
                 "float32's range cannot be scored; leave such rows out"
             )
-        self.ranges.add(features)
+        return self.ranges.count(features)
+
+    def _is_inside(self, features: Float32Matrix) -> bool:
+        return bool(((features >= self._low) & (features <= self._high)).all())

@@ -8,6 +8,7 @@ import numpy as np
 
 from runtime.predictor import Predictor
 from runtime.serving.models.batching import TickBatch
+from runtime.serving.models.calling import Caller
 from runtime.serving.models.screening import Screen
 from runtime.serving.models.statistics import Durations, Statistics
 from runtime.serving.protocol.columns import Columns
@@ -49,7 +50,8 @@ class ServedModel:
         self.statistics = Statistics()
         self.columns = Columns(predictor.schema, limits.body_bytes)
         self.screen = Screen(predictor.schema)
-        self.batch = TickBatch(predictor, self.statistics, limits.batch_rows, self.screen)
+        caller = Caller(predictor, self.screen, self.statistics)
+        self.batch = TickBatch(caller, limits.batch_rows)
         self.identity = {"model_name": name, "model_version": self.version}
 
     @classmethod

@@ -115,7 +115,7 @@ def _of_models(repository: Repository) -> Iterator[str]:
     yield from _family("out_of_range_total", "counter", _OUTSIDE, list(_outside(models)))
 
 
-_OUTSIDE: Final = "values outside the range of training, scored all the same"
+_OUTSIDE: Final = "values outside the range of training and unseen categories, scored all the same"
 
 
 def _histograms(models: list[tuple[Labels, ServedModel]]) -> Iterator[str]:
@@ -133,9 +133,13 @@ def _histograms(models: list[tuple[Labels, ServedModel]]) -> Iterator[str]:
 
 def _outside(models: list[tuple[Labels, ServedModel]]) -> Iterator[Sample]:
     for labels, model in models:
-        for name, counts in model.screen.ranges.outside().items():
-            yield {**labels, "feature": name, "side": "below"}, counts.below
-            yield {**labels, "feature": name, "side": "above"}, counts.above
+        ranges = model.screen.ranges
+        for name, counts in ranges.outside().items():
+            if name in ranges.open:
+                yield {**labels, "feature": name, "side": "unseen"}, counts.unseen
+            else:
+                yield {**labels, "feature": name, "side": "below"}, counts.below
+                yield {**labels, "feature": name, "side": "above"}, counts.above
 
 
 def _labels(model: ServedModel) -> Labels:

@@ -160,6 +160,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
                             "minimum": _NUMBER,
                             "maximum": _NUMBER,
                             "missing": _TEXT,
+                            "origin": _TEXT,
                             "categories": _list(_TEXT),
                         }
                     )

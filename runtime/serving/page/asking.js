@@ -19,8 +19,8 @@ async function ask(target, options) {
 
 // A row goes as one tensor a column: texts for categories, numbers, null for one that is missing.
 function inferRow(model, values, names) {
-  const inputs = model.features.map(({ name, categories }, at) => ({
-    name, datatype: categories.length ? "BYTES" : "FP64", shape: [1], data: [values[at]],
+  const inputs = model.features.map(({ name, categories, origin }, at) => ({
+    name, datatype: categories.length || origin ? "BYTES" : "FP64", shape: [1], data: [values[at]],
   }));
   return infer(model, inputs, names, []);
 }

@@ -23,13 +23,15 @@ class Column(Value, frozen=True):
         minimum: smallest number.
         maximum: largest number.
         missing: what a missing cell means: ``refused``, ``imputed``, or a ``category`` of its own.
-        categories: texts, an empty one for a missing cell; none for a column of numbers.
+        origin: the date since which a column of dates counts days; empty for others.
+        categories: texts, an empty one for a missing cell; none for a column of numbers or dates.
     """
 
     name: str
     minimum: float
     maximum: float
     missing: str
+    origin: str
     categories: tuple[str, ...]
 
 
@@ -83,7 +85,12 @@ def card_of(model: ServedModel) -> Card:
 def _column(feature: Feature) -> Column:
     missing = "category" if "" in feature.categories else feature.missing
     return Column(
-        feature.name, feature.minimum, feature.maximum, missing, tuple(feature.categories)
+        name=feature.name,
+        minimum=feature.minimum,
+        maximum=feature.maximum,
+        missing=missing,
+        origin=feature.origin,
+        categories=tuple(feature.categories),
     )
 
 

@@ -26,6 +26,28 @@ function tell(id, text) {
 const count = (value) => Math.round(value).toLocaleString("en");
 const short = (value) => String(Number(Number(value).toPrecision(4)));
 
+// A column of dates counts days since its origin, midnight in UTC.
+const DAY = 24 * 60 * 60 * 1000; // milliseconds
+
+// A number, a text of a category, null for what may be missing, or NaN for what is none.
+function readValue({ categories = [], missing, origin }, text) {
+  if (categories.length) return text;
+  if (!text.trim()) return missing === "imputed" ? null : NaN;
+  if (!origin) return Number.isFinite(Number(text)) ? Number(text) : NaN;
+  const date = text.trim().replace(" ", "T");
+  if (!/^\d{4}-\d\d-\d\d/.test(date)) return NaN;
+  const zoned = /T[\d:.]+$/.test(date) ? `${date}Z` : date;
+  return (Date.parse(zoned) - Date.parse(origin)) / DAY;
+}
+
+function showValue({ origin }, value) {
+  if (!origin) return short(value);
+  const date = new Date(Date.parse(origin) + Math.round(value * DAY));
+  return Number.isNaN(date.getTime()) ? "" : date.toISOString().slice(0, 19).replace("T00:00:00", "");
+}
+
+const axisName = ({ name, origin }) => cut(name) + (origin ? `, days since ${origin}` : "");
+
 function cut(name, most = 40) {
   return name.length > most ? `${name.slice(0, most - 1)}…` : name;
 }

@@ -17,24 +17,28 @@ class Form {
   }
 
   set(values) {
-    values.forEach((value, at) => (this.inputs[at].value = short(value)));
+    const features = this.model.features;
+    values.forEach((value, at) => (this.inputs[at].value = showValue(features[at], value)));
     this.ask();
   }
 
   async ask() {
-    const values = this.inputs.map((input, at) => valueOf(input, this.model.features[at]));
-    const wrong = this.inputs.filter((_, at) => Number.isNaN(values[at]));
-    this.inputs.forEach((input) => input.setAttribute("aria-invalid", wrong.includes(input)));
+    const features = this.model.features;
+    const values = this.inputs.map((input, at) => readValue(features[at], input.value));
+    const wrong = features.filter((_, at) => Number.isNaN(values[at]));
+    this.inputs.forEach((input, at) => input.setAttribute("aria-invalid", wrong.includes(features[at])));
     this.asked += 1;
     if (wrong.length) {
-      this.tellNothing(`${wrong.map((input) => input.name).join(", ")}: a number is needed`);
+      const needs = ({ name, origin }) => `${name}: a ${origin ? "date, as 2024-12-31," : "number"} is needed`;
+      this.tellNothing(wrong.map(needs).join("; "));
       return;
     }
     this.plane?.mark(values);
     tell("outside", this.outside(values));
     const turn = this.asked;
+    const sent = this.inputs.map((input, at) => (features[at].origin ? input.value : values[at]));
     try {
-      const outputs = await inferRow(this.model, values, ["label", "probabilities"]);
+      const outputs = await inferRow(this.model, sent, ["label", "probabilities"]);
       if (turn === this.asked) this.show(outputs);
     } catch (error) {
       if (turn === this.asked) this.tellNothing(error.message);
@@ -66,15 +70,8 @@ class Form {
   }
 }
 
-// A number, a text of a category, null for a number that may be missing, or NaN for what is none.
-function valueOf(input, { categories, missing }) {
-  if (categories.length) return input.value;
-  if (!input.value.trim()) return missing === "imputed" ? null : NaN;
-  const value = Number(input.value);
-  return Number.isFinite(value) ? value : NaN;
-}
-
-function makeField({ name, minimum, maximum, missing, categories }) {
+function makeField(feature) {
+  const { name, minimum, maximum, missing, origin, categories } = feature;
   const label = make("label", {}, cut(name));
   if (categories.length) {
     const choice = make("select", { name });
@@ -82,10 +79,12 @@ function makeField({ name, minimum, maximum, missing, categories }) {
     label.append(choice, make("small", {}, `${categories.length} in training`));
     return choice;
   }
-  const input = make("input", { name, inputmode: "decimal", autocomplete: "off" });
-  input.value = short((minimum + maximum) / 2);
+  const input = make("input", { name, inputmode: origin ? "text" : "decimal", autocomplete: "off" });
+  const middle = (minimum + maximum) / 2;
+  input.value = showValue(feature, origin ? Math.round(middle) : middle);
+  const [lowest, highest] = [minimum, maximum].map((value) => showValue(feature, value));
   const may = missing === "imputed" ? ", may be empty" : "";
-  label.append(input, make("small", {}, `${short(minimum)} to ${short(maximum)} in training${may}`));
+  label.append(input, make("small", {}, `${lowest} to ${highest} in training${may}`));
   return input;
 }
 

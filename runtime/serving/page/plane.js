@@ -86,8 +86,8 @@ class Plane {
         draw("text", { x: this.x(value), y: SIZE - BOTTOM + 17, "text-anchor": "middle" }, short(value))),
       ...ticks(this.up.low, this.up.high).map((value) =>
         draw("text", { x: LEFT - 6, y: this.y(value) + 4, "text-anchor": "end" }, short(value))),
-      draw("text", { x: middle, y: SIZE - 6, "text-anchor": "middle" }, cut(first.name)),
-      draw("text", { transform: `translate(13 ${half}) rotate(-90)`, "text-anchor": "middle" }, cut(second.name)),
+      draw("text", { x: middle, y: SIZE - 6, "text-anchor": "middle" }, axisName(first)),
+      draw("text", { transform: `translate(13 ${half}) rotate(-90)`, "text-anchor": "middle" }, axisName(second)),
     ];
   }
 

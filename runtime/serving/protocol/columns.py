@@ -1,7 +1,8 @@
 """What tensors a model is asked with, and how one tensor a column becomes its matrix.
 
-In: a schema; then numbers and texts by column. Out: ``(rows, n_inputs)``, categories encoded by
-the code that encodes those of files. Raises ``RequestError`` that names row, column and text.
+In: a schema; then numbers and texts by column. Out: ``(rows, n_inputs)``, categories and dates
+encoded by the code that encodes those of files. Raises ``RequestError`` that names row, column and
+text.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ class Columns:
 
     Attributes:
         schema: of the model.
-        texts: names of the columns that hold categories.
-        gaps: names of those of numbers in which one may be missing.
+        texts: names of the columns that hold categories or dates.
+        gaps: names of those of numbers or dates in which one may be missing.
         most_rows: of a request, so that its matrix is no larger than a body may be; a category is
             a few bytes when it is sent, and a row of numbers when it is encoded.
     """
@@ -45,7 +46,7 @@ class Columns:
             most_bytes: of a body.
         """
         self.schema = schema
-        self.texts = frozenset(one.name for one in schema.features if one.categories)
+        self.texts = frozenset(one.name for one in schema.features if one.categories or one.origin)
         self.gaps = frozenset(one.name for one in schema.features if one.missing == "imputed")
         self.most_rows = (
             most_bytes // (_FLOAT_BYTES * schema.n_inputs) if self.texts else sys.maxsize
@@ -79,7 +80,7 @@ class Columns:
             ``(rows, n_inputs)`` float32, or float64 that is still to be rounded.
 
         Raises:
-            RequestError: for a category that the model does not take.
+            RequestError: for a text that is no category of the model, or no date.
         """
         ordered = [sent[name] for name in self.schema.feature_names]
         if self._encoder is None:
@@ -97,7 +98,7 @@ class Columns:
         return (sent, np.isnan(sent)) if takes_missing else sent
 
     def _check(self, encoded: Encoded, ordered: list[Numbers | list[bytes]]) -> None:
-        """Refuse the first category that is none; numbers are looked at with the whole batch."""
+        """Refuse the first text that has no place; numbers are looked at with the whole batch."""
         texts = [at for at, sent in enumerate(ordered) if isinstance(sent, list)]
         usable = encoded.usable[:, texts]
         if not usable.all():
@@ -112,4 +113,5 @@ class Columns:
         why = cast("Encoder", self._encoder).why_bad(at, text, COMMA)
         shown = text[: 4 * _SHOWN].decode(errors="replace")[:_SHOWN]
         known = ", ".join(repr(one[:_SHOWN]) for one in feature.categories[:_SHOWN] if one)
-        return f"row {row}, column {feature.name!r}: {shown!r}: {why}; it takes {known}"
+        takes = f"; it takes {known}" if known else ""
+        return f"row {row}, column {feature.name!r}: {shown!r}: {why}{takes}"

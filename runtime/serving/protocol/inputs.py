@@ -1,7 +1,7 @@
 """Bind a request's tensors to the model's columns.
 
 A request has one tensor ``features`` with all columns in the schema's order, or one tensor a
-column, in any order, bound by name: numbers, or BYTES where a column holds categories. In: the
+column, in any order, bound by name: numbers, or BYTES where a column holds text. In: the
 messages. Out: ``(rows, n_inputs)``. Raises ``RequestError`` that names the tensor,
 ``OversizeError`` for too many rows.
 """
@@ -111,7 +111,7 @@ def _check_names(tensors: list[InputTensor], columns: Columns) -> None:
             check_datatype(tensor.datatype, f"inputs[{at}]")
         elif tensor.datatype != DATATYPE:
             raise RequestError(
-                f"inputs[{at}].datatype is {tensor.datatype!r}; {tensor.name!r} holds categories: "
+                f"inputs[{at}].datatype is {tensor.datatype!r}; {tensor.name!r} holds text: "
                 f"send {DATATYPE}"
             )
 

@@ -17,6 +17,7 @@ from runtime.encoding import read_gaps
 from runtime.errors import SchemaError
 from runtime.tables.arrow import number_scalar
 from runtime.tables.cells import MISSING, NOT_FINITE, OUT_OF_RANGE, parse_numbers
+from runtime.tables.dates import is_temporal
 from runtime.tables.table import Fault
 from runtime.tables.text_cells import cell_texts
 
@@ -60,10 +61,12 @@ def read_columns(
 
     Returns:
         As the encoder takes them: float64, NaN for a missing value and for what is not a number;
-        or texts.
+        or texts, or dates.
     """
     return [
-        cell_texts(column) if encoder.reads_text(at) else _as_numbers(column, at, encoder, decimal)
+        _as_texts(column, at, encoder)
+        if encoder.reads_text(at)
+        else _as_numbers(column, at, encoder, decimal)
         for at, column in enumerate(columns)
     ]
 
@@ -90,6 +93,13 @@ def find_faults(
         cell = cell_texts(cell) if encoder.reads_text(at) else _as_bytes(cell)
         faults[row] = _explain(cell[0].as_py(), names[at], encoder, at, dialect)
     return faults
+
+
+def _as_texts(column: pa.Array, at: int, encoder: Encoder) -> pa.Array:
+    """Read one column of texts; dates that have a type stay as they are."""
+    if pa.types.is_dictionary(column.type):
+        return _as_texts(column.dictionary, at, encoder).take(column.indices)
+    return column if encoder.reads_dates(at) and is_temporal(column.type) else cell_texts(column)
 
 
 def _as_numbers(column: pa.Array, at: int, encoder: Encoder, decimal: Decimal) -> Column:

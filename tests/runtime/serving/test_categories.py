@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +29,9 @@ from serving_client import request
 
 from runtime.errors import RequestError
 from runtime.predictor import Predictor
-from runtime.schema import Feature, OneHot, Schema
+from runtime.schema import Date, Feature, OneHot, Schema
+from runtime.scoring.options import Options
+from runtime.scoring.score import score_file
 from runtime.serving.protocol.columns import Columns
 from runtime.serving.protocol.inputs import Binary, bind_inputs
 from runtime.serving.protocol.messages import parse_request
@@ -119,7 +123,7 @@ def test_predict_is_the_command(
         ({"size": {"data": ["S", 5, "L", "S"]}}, "inputs[0].data[1]: expected str"),
         ({"size": {"data": [["S"], ["M", "L"], ["L"], ["S"]]}}, "inputs[0].data[1]: expected arr"),
         ({"size": {"data": "SMLS"}}, "inputs[0].data: expected array"),
-        ({"size": {"datatype": "FP32"}}, "'size' holds categories: send BYTES"),
+        ({"size": {"datatype": "FP32"}}, "'size' holds text: send BYTES"),
         ({"rating": {"datatype": "BYTES"}}, "inputs[1].datatype is 'BYTES'"),
         ({"price": {"data": [1, None, 2, 3]}}, "inputs[3].data[1]: expected float, got null"),
         ({"rating": {"data": [1, "", 2, 3]}}, "inputs[1].data[1]: expected float"),
@@ -204,6 +208,29 @@ def test_other_takes_what_training_did_not_have(
     assert probabilities(answer).tobytes() == predictor.run(rows).probabilities.tobytes()
     tensors[0]["data"] = ["red", None]
     assert "row 1, column 'colour': '': missing value" in ask(served, tensors).error
+
+
+def test_dates_are_answered_as_a_file_is(
+    start_server: Callable[..., Served], make_bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    """ISO texts as BYTES have the answers of ``predict``; what is no date is told by its place."""
+    day = Feature("day", 0, 60, missing="imputed", date=Date("2024-02-29"))
+    bundle = make_bundle(["price", day])
+    days = ["2024-03-01", "2024-03-01T12:00:00+02:00", " 2024-04-02 ", "2024-02-29T00:00"]
+    rows = "".join(f"{price},{one}\n" for price, one in zip(PRICE, days, strict=True))
+    (tmp_path / "in.csv").write_text(f"price,day\n{rows}")
+    predictor = Predictor.open(bundle, provider="cpu")
+    score_file(predictor, tmp_path / "in.csv", tmp_path / "out.csv", Options(proba=True))
+    lines = csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text()))
+    wanted = [[row["probability_no"], row["probability_yes"]] for row in lines]
+    served = start_server("--bundle", f"sales={bundle}")
+    price, sent = tensor("price", "FP64", PRICE), as_bytes([text.encode() for text in days])
+    text, (told, tail) = tensor("day", "BYTES", days), binary("day", "BYTES", sent)
+    for answer in (ask(served, [text, price]), ask(served, [price, told], tail)):
+        assert probabilities(answer).tobytes() == np.array(wanted, np.float32).tobytes()
+    refused = ask(served, [price, tensor("day", "BYTES", [*days[:2], "2024-02-30", days[3]])])
+    assert refused.status == 400
+    assert refused.json == {"error": "row 2, column 'day': '2024-02-30': not an ISO date"}
 
 
 def test_no_rows(sales_server: Served) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import time
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from browser import CHROMIUM, Browser
 from serving_client import PATIENCE_S
 
+from runtime.schema import Date, Feature
 from runtime.serving.page.document import page
 
 if TYPE_CHECKING:
@@ -92,6 +94,48 @@ def test_the_form_asks_the_model(browser: Browser, server: Served, predictor: Pr
     assert _text(browser, "outside").startswith("price: outside the range of training")
     _set(browser, "1e39", "4.5")
     browser.until("document.getElementById('trouble').textContent.includes('out of float32')")
+
+
+@pytest.mark.parametrize(
+    ("typed", "days", "shown"),
+    [
+        ("2024-03-01", 1, "2024-03-01"),
+        (" 2024-02-29 12:00 ", 0.5, "2024-02-29T12:00:00"),
+        ("2024-02-29T12:00:00+06:00", 0.25, "2024-02-29T06:00:00"),
+        ("2024-02-30x", None, None),
+        ("7", None, None),
+        ("", None, None),
+    ],
+)
+def test_the_form_reads_dates_as_a_table_does(
+    browser: Browser, typed: str, days: float | None, shown: str | None
+) -> None:
+    """A column of dates asks for dates; the model is sent days, and UTC where no zone is named."""
+    script = files("runtime.serving.page").joinpath("drawing.js").read_text(encoding="utf-8")
+    column, days_read = "{origin: '2024-02-29'}", json.dumps(typed)
+    asked = f"[readValue({column}, {days_read}), showValue({column}, {days or 0})]"
+    read, said = browser.run(f"(() => {{ {script}\n return {asked}; }})()")
+    assert read == days
+    assert shown in {said, None}
+
+
+def test_a_date_that_is_typed_is_what_a_table_would_hold(
+    browser: Browser, start_server: Callable[..., Served], make_bundle: Callable[..., Path]
+) -> None:
+    """The text goes to the model as it is; what the server refuses is told."""
+    day = Feature("day", 0, 60, date=Date("2024-02-29"))
+    served = start_server("--bundle", f"sales={make_bundle(['price', day])}")
+    browser.show(f"http://127.0.0.1:{served.port}/", 1280, dark=False)
+    browser.until(ANSWERED)
+    _set(browser, "2.5", "2024-04-01T12:00:00+02:00")
+    table = b"price,day\n2.5,2024-04-01T12:00:00+02:00\n"
+    row = served.ask("/predict", table).body.decode().splitlines()[1].split(",")
+    told = f"probability {float(row[-1]):.4f}"
+    browser.until(f"document.getElementById('sure').textContent === '{told}'")
+    _set(browser, "2.5", "2024-04-01 12:00:00.1234567890123")
+    browser.until("document.getElementById('trouble').textContent.includes('not an ISO date')")
+    _set(browser, "2.5", "tomorrow")
+    assert _text(browser, "trouble") == "day: a date, as 2024-12-31, is needed"
 
 
 def test_the_form_knows_categories_and_gaps(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from runtime.choices import Decimal
     from runtime.schema import Unseen
 
     Columns = dict[str, list[Any]]
@@ -97,7 +98,11 @@ def test_a_test_table_is_read_as_it_would_be_scored(save: Save, columns: Columns
         (["x,y", "1,a", "2,a"], "label 'y' is 'a' in every row"),
         (["x,y", "1,", "2,"], "label 'y' is empty in every row"),
         (["x,y"], "label 'y' is empty in every row"),
-        (["x,y", "1,a", "2,a", "3,b"], "1 classes of label 'y' have a single row ('b')"),
+        (["x,y", "1,a", "2,a", "3,b"], "of label 'y', 1 class has a single row ('b')"),
+        (
+            ["x,y", "1,0", "2,NaN", "3,1.0", "4,nan", "5,nan"],
+            "label 'y' is NaN in 3 rows, which is",
+        ),
         (["x,y", *(f"1,{at}" for at in range(1100))], "more than 1,024 different values"),
         (
             ["n,x,y", *(f"a{at},{at},{at % 2}" for at in range(300))],
@@ -119,6 +124,12 @@ def test_a_table_that_cannot_be_fitted_is_refused(
     assert message in str(refusal.value)
 
 
+def test_nan_among_texts_is_a_text(table: Table) -> None:
+    """A class may bear that name where no other is a number."""
+    path = table("x,y\n" + "1,nan\n2,pita\n" * 9)
+    assert read_dataset(TableSource(path, "y"), seed=1).schema.classes == ("nan", "pita")
+
+
 def test_bad_rows_are_listed_as_predict_lists_them(table: Table) -> None:
     """Record, line, column and reason of cells, short records and missing labels, in order."""
     lines = [*NUMBERS, "1e99,1,no", "7", "8,9, ", "n/a,1,", *NUMBERS]
@@ -134,7 +145,7 @@ def test_bad_rows_are_listed_as_predict_lists_them(table: Table) -> None:
         "  record 12 (line 13): too few fields (1 instead of 3)",
         "  record 13 (line 14), column 'y': '': missing value",
         "  record 14 (line 15), column 'a': 'n/a': not a number",
-        "mend them, or go on with --exclude and the names of such columns",
+        "mend them, or go on with --exclude (texts: --categories) and the names of such columns",
     ]
 
 
@@ -184,6 +195,49 @@ def test_texts_are_categories_in_every_format(save: Save, ending: str) -> None:
         (-1.0, 0, 0, 1, 0, 1, 0, 1, 0, 0),
         (2.0, 0, 1, 0, 0, 0, 1, 0, 0, 1),
     }
+
+
+@pytest.mark.parametrize(
+    ("values", "decimal", "advice"),
+    [
+        (["1,5", "12", "2,25", "7"], ".", r"column 'a' .* decimal commas: give --decimal ,; if"),
+        (["1.5", "12", "2.25", "v"] * 20 + ["2.75"], ",", None),
+        (["1.5", "12.1", "2.25"], ",", "column 'a' .* decimal points: give --decimal ."),
+        (["1,234,567", "12", "2,345,678"], ".", "column 'a' .* thousands separators"),
+        (["1,5", "red", "2,5", "blue", "green"], ".", None),
+    ],
+    ids=["commas", "a few words", "points", "thousands", "words"],
+)
+def test_numbers_in_another_notation_are_no_categories(
+    save: Save, values: list[str], decimal: Decimal, advice: str | None
+) -> None:
+    """A column would be taken for texts without a word, and the model know nothing of order."""
+    cells = [values[at % len(values)] for at in range(40)]
+    table: Columns = {"a": cells, "b": list(range(40)), "y": ["no", "yes"] * 20}
+    path = save("t.tsv", table)
+    reading = Reading(decimal=decimal)
+    asked = read_dataset(TableSource(path, "y", categories=("a",), reading=reading), seed=1)
+    assert asked.schema.features[0].categories
+    source = TableSource(path, "y", reading=reading)
+    if advice is None:
+        assert read_dataset(source, seed=1).schema == asked.schema
+        return
+    with pytest.raises(SchemaError, match=advice):
+        read_dataset(source, seed=1)
+
+
+def test_a_boolean_of_another_spelling_is_never_none_of_both(save: Save) -> None:
+    """What writes TRUE for true is refused, not answered as if neither were known."""
+    at = range(40)
+    table: Columns = {
+        "on": [number % 2 == 0 for number in at],
+        "colour": ["red" if number % 3 else "blue" for number in at],
+        "y": ["no" if number % 5 else "yes" for number in at],
+    }
+    for ending in ("csv", "parquet", "jsonl"):
+        source = TableSource(save(f"t.{ending}", table), "y", unseen="other")
+        features = read_dataset(source, seed=1).schema.features
+        assert [each.one_hot and each.one_hot.unseen for each in features] == ["error", "other"]
 
 
 @pytest.mark.parametrize("unseen", ["error", "other"])

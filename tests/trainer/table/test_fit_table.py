@@ -10,6 +10,7 @@ import pytest
 from exporter.export import export_run
 from exporter.rows.plan import Plan
 from runtime.errors import BadRowsError, DataError
+from runtime.monitoring.ranges import Outside
 from runtime.predictor import Predictor
 from runtime.scoring.options import Options
 from trainer.run import load_run
@@ -81,7 +82,8 @@ def test_categories_go_the_whole_way(
     for ending in ("csv", "jsonl", "parquet"):
         out = tmp_path / f"scored.{ending}"
         summary = predictor.score_file(save(f"mine.{ending}", table), out, options_of_drift)
-        assert (summary.scored, list(summary.out_of_range)) == (400, ["x"])
+        watched = {"x": Outside(0, 0), **({"farbe": Outside(0, 0)} if unseen == "other" else {})}
+        assert (summary.scored, summary.out_of_range) == (400, watched)
         assert summary.truth is not None
         assert summary.truth.accuracy is not None
         assert summary.truth.accuracy.share == np.mean(answers.label == labels)
@@ -96,7 +98,8 @@ def check_unseen(predictor: Predictor, path: Path, unseen: str) -> None:
     """A category that training did not have is refused by its row, or answered."""
     path.write_text("farbe,x\nlila,1\n", encoding="utf-8")
     if unseen == "other":
-        assert predictor.score_file(path, path.parent / "out.csv").scored == 1
+        summary = predictor.score_file(path, path.parent / "out.csv")
+        assert (summary.scored, summary.out_of_range["farbe"].unseen) == (1, 1)
         assert predictor.predict_columns({"farbe": ["lila"], "x": [1]}).label.shape == (1,)
         return
     with pytest.raises(BadRowsError, match="'lila': a category that training did not have"):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.monitoring.ranges import Outside, Ranges, count_out_of_range, pieces_by_column
-from runtime.schema import Feature, Schema, to_float32
+from runtime.schema import Feature, OneHot, Schema, to_float32
 
 
 @given(st.lists(st.tuples(*[st.floats(-3, 3, width=32)] * 3), max_size=40))
@@ -28,6 +28,17 @@ def test_blocks_add_up_by_feature() -> None:
     for _ in range(3):
         ranges.add(np.array([[2, 0], [-1, 0.5], [1, -1]], dtype=np.float32))
     assert ranges.outside() == {"a": Outside(3, 3), "b": Outside(0, 3)}
+
+
+def test_categories_that_training_did_not_have_are_counted_where_they_are_scored() -> None:
+    """Where any category is taken, one without an input of its own is told of; else it is bad."""
+    one_hot = OneHot(("no", "yes"), "other")
+    first, last = (Feature(name, 0, 1, one_hot=one_hot) for name in "cd")
+    ranges = Ranges(Schema("k", (first, Feature("a", 0, 1), last), ("x", "y")))
+    ranges.add(np.array([[0, 1, 2, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 0]], np.float32))
+    assert ranges.outside() == {"a": Outside(0, 1), "c": Outside(0, 0, 2), "d": Outside(0, 0, 2)}
+    closed = Feature("c", 0, 1, one_hot=OneHot(("no", "yes")))
+    assert Ranges(Schema("k", (closed, Feature("a", 0, 1)), ("x", "y"))).outside().keys() == {"a"}
 
 
 @pytest.mark.parametrize("end", [0.1, 4.3, 7.9, 16777217.0, -0.3, 1e-46, 3.4028235e38])

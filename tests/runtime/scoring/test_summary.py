@@ -145,6 +145,18 @@ def test_many_features_are_cut_to_ten() -> None:
     assert any("and 10 more" in line for line in lines)
 
 
+def test_categories_that_were_let_through_are_told_of() -> None:
+    """For people in words, for machines beside what lies out of range."""
+    told = replace(PLAIN, out_of_range={"city": Outside(0, 0, 1200), "street": Outside(0, 0)})
+    lines = "\n".join(describe(told))
+    assert "1,200 unseen categories" in lines
+    assert "street" not in lines
+    assert told.values()["out_of_range"] == {
+        "city": {"below": 0, "above": 0, "unseen": 1200},
+        "street": {"below": 0, "above": 0},
+    }
+
+
 def test_a_column_that_is_no_truth_is_explained() -> None:
     """No matrix without rows; the hint says what to look at."""
     truth = Truth(("0", "1"))

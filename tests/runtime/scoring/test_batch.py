@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from runtime.errors import BadRowsError, DataError, UsageError
-from runtime.scoring.batch import find_tables, score_files
+from runtime.scoring.batch import score_files
 from runtime.scoring.endpoints import is_many
 from runtime.scoring.options import Options, Reading
 from runtime.scoring.score import score_file
+from runtime.scoring.search import find_tables
 from runtime.tables.stored.formats import parse_format
 
 if TYPE_CHECKING:

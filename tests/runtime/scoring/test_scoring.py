@@ -509,7 +509,7 @@ def test_a_source_that_cannot_be_read_is_said(
 ) -> None:
     """A missing file, a folder or an impossible name is one message."""
     (tmp_path / "in.csv").write_bytes(b"price,rating\n")
-    with pytest.raises(DataError, match=r"cannot read .*; see --file"):
+    with pytest.raises(DataError, match=r"cannot read .*; give the path of a table"):
         score_file(predictor, tmp_path / source, tmp_path / "out.csv")
     assert names(tmp_path) == ["in.csv"]
 

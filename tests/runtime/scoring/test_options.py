@@ -258,3 +258,19 @@ def test_a_name_cannot_write_to_the_terminal(
     assert done.returncode == 0
     assert rb"to \x1b[2Jo.csv" in done.stderr
     assert b"\x1b" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["a.csv", "b.csv"], "b.csv belongs to no option; put a pattern in quotes: --file '*.csv'"),
+        (["a.csv", "oops"], "oops belongs to no option"),
+    ],
+)
+def test_words_too_many_are_refused(
+    run_command: Run, bundle: Path, words: list[str], said: str
+) -> None:
+    """A shell makes several words of a pattern without quotes; none of them is passed over."""
+    done = run_command("predict", "--bundle", bundle, "--file", *words)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.decode() == f"runtime: error: {said}\n"

@@ -1,0 +1,88 @@
+"""One call of a served model: rows are rounded and looked at, the model answers, all is counted.
+
+In: ``(rows, n_inputs)``. Out: a ``Batched``. Raises ``RequestError`` for rows that cannot be
+scored.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from runtime.errors import RequestError
+from runtime.schema import round_rows
+from runtime.serving.models.statistics import Durations
+from runtime.value import Value
+
+if TYPE_CHECKING:
+    from runtime.monitoring.ranges import Counts
+    from runtime.predictor import Predictor
+    from runtime.serving.models.screening import Screen
+    from runtime.serving.models.statistics import Statistics
+    from runtime.serving.protocol.tensors import Numbers
+    from runtime.session import Outputs
+
+
+class Batched(Value, frozen=True, gc=False):
+    """The answer to rows.
+
+    Attributes:
+        outputs: ``(rows, …)``.
+        started: nanoseconds of ``time.perf_counter_ns`` at which the batch was put together.
+        took: the call that they were part of.
+        outside: values out of training's range in that call; None where there are none.
+    """
+
+    outputs: Outputs
+    started: int
+    took: Durations
+    outside: Counts | None = None
+
+    def slice(self, start: int, end: int) -> Batched:
+        """Take one request's rows, from ``start`` to before ``end``."""
+        return Batched(self.outputs.slice(start, end), self.started, self.took)
+
+
+class Caller:
+    """Calls one model."""
+
+    def __init__(self, predictor: Predictor, screen: Screen, statistics: Statistics) -> None:
+        """Take the model.
+
+        Args:
+            predictor: the model.
+            screen: looks at the rows of each call.
+            statistics: count the calls.
+        """
+        self._predictor, self._screen, self._statistics = predictor, screen, statistics
+
+    def call(self, joined: Numbers) -> Batched:
+        """Call the model; in any thread.
+
+        Args:
+            joined: ``(rows, n_inputs)`` float32, or float64 that is rounded here.
+
+        Returns:
+            The answer, not yet counted.
+
+        Raises:
+            RequestError: when a value cannot be scored, or has no finite answer.
+        """
+        started = time.perf_counter_ns()
+        features = round_rows(joined)
+        outside = self._screen.check(features)
+        before = time.perf_counter_ns()
+        outputs = self._predictor.run(features)
+        took = Durations(before - started, time.perf_counter_ns() - before)
+        if not outputs.is_finite:
+            row = int(np.argmin(outputs.finite_rows()))
+            raise RequestError(f"row {row}: the model has no finite answer; leave such rows out")
+        return Batched(outputs, started, took, outside)
+
+    def count(self, batch: Batched) -> None:
+        """Count a call that was answered; in the event loop's thread."""
+        self._statistics.count_execution(len(batch.outputs.label), batch.took)
+        if batch.outside is not None:
+            self._screen.ranges.counts += batch.outside

@@ -1,0 +1,86 @@
+"""How a command's process ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# A thread of pyarrow calls back into Python while the main thread is done.
+READING = """
+import io, sys, threading, time
+import pyarrow as pa, pyarrow.parquet as pq
+from runtime import console
+
+class Slow(io.BytesIO):
+    is_slow = False
+    def read(self, size=-1):
+        if self.is_slow:
+            begun.set()
+            time.sleep(0.3)
+        return super().read(size)
+
+begun, written = threading.Event(), io.BytesIO()
+pq.write_table(pa.table({"price": [1.0] * 100}), written, row_group_size=10)
+file = Slow(written.getvalue())
+parquet = pq.ParquetFile(file, pre_buffer=True)
+file.is_slow = True
+
+def command(prog_name):
+    threading.Thread(target=lambda: list(parquet.iter_batches(10)), daemon=True).start()
+    begun.wait()
+    print("answered")
+    sys.exit(CODE)
+
+console.run(command, "command")
+"""
+ENDING = """
+import sys
+from runtime import console
+
+def command(prog_name):
+    print("answered", end="")
+    ENDS
+
+console.run(command, "command")
+"""
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_thread_of_a_library_that_still_works_does_not_abort_the_process(code: int) -> None:
+    """The exit code is the command's, whatever pyarrow's threads are at then."""
+    done = _run(READING.replace("CODE", str(code)))
+    assert (done.returncode, done.stdout, done.stderr) == (code, "answered\n", "")
+
+
+@pytest.mark.parametrize(
+    ("ends", "code"),
+    [
+        ("return", 0),
+        ("sys.exit()", 0),
+        ("sys.exit(5)", 5),
+        ("raise KeyboardInterrupt", 130),
+        ("raise RuntimeError('a bug')", 1),
+    ],
+)
+def test_every_ending_has_its_code_and_loses_no_output(ends: str, code: int) -> None:
+    """What was printed arrives, also before a bug, which keeps its traceback."""
+    done = _run(ENDING.replace("ENDS", ends))
+    assert (done.returncode, done.stdout) == (code, "answered")
+    assert ("RuntimeError: a bug" in done.stderr) == (code == 1)
+
+
+def test_output_that_cannot_be_written_at_the_end_is_a_failure() -> None:
+    """A full disk is not taken for success."""
+    with Path("/dev/full").open("w") as full:
+        code = ENDING.replace("ENDS", "return")
+        done = subprocess.run([sys.executable, "-c", code], stdout=full, check=False)
+    assert done.returncode == 1
+
+
+def _run(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
