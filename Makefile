@@ -47,8 +47,9 @@ BUNDLE := artifacts/bundle/manifest.json
 TORCH_FREE_TESTS := tests/runtime tests/property/test_cells.py tests/property/test_dates.py \
 	tests/property/test_digits.py \
 	tests/property/test_json_lines.py tests/property/test_records.py \
-	tests/property/test_scoring.py tests/property/test_serving.py tests/contract/test_errors.py \
-	tests/contract/test_extras.py tests/contract/test_imports.py tests/contract/test_startup.py
+	tests/property/test_scoring.py tests/property/test_serving.py tests/property/test_texts.py \
+	tests/contract/test_errors.py tests/contract/test_extras.py tests/contract/test_imports.py \
+	tests/contract/test_startup.py
 
 # There is no onnxruntime-gpu for macOS.
 BUILD := $(if $(filter Darwin,$(shell uname -s)),cpu,gpu)

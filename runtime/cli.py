@@ -174,7 +174,7 @@ def serve(
         int | None, typer.Option(min=1, help="Rows of a request (default: 262,144).")
     ] = None,
     max_in_flight: Annotated[
-        int | None, typer.Option(min=1, help="Requests answered at once (default: 1,024).")
+        int | None, typer.Option(min=1, help="Requests answered at once (default: 68).")
     ] = None,
     max_connections: Annotated[
         int | None, typer.Option(min=1, help="Connections open at once (default: 1,024).")

@@ -12,6 +12,7 @@ from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, Final, cast
 
+from runtime.serving.http.exchange import Exchange
 from runtime.serving.http.hub import RETRY
 from runtime.serving.http.message import CONTINUE, Request, Response, encode_head, refusal
 from runtime.serving.http.reading import Phase, RequestReader
@@ -22,31 +23,6 @@ if TYPE_CHECKING:
 _LINGER_S: Final = 0.5  # what a client still sends is read: a reset would take its answer away
 _SMALL_BYTES: Final = 16 * 1024  # joined to its head: one write instead of two
 _INTERIM: Final = 100
-
-
-class Exchange:
-    """A request that was handed on, and its answer when it is there."""
-
-    __slots__ = ("_connection", "held", "is_head", "keep_alive", "response")
-
-    def __init__(self, connection: Connection, *, keep_alive: bool, is_head: bool) -> None:
-        """Begin without an answer.
-
-        Args:
-            connection: that it came from.
-            keep_alive: another request may follow.
-            is_head: the answer's body is not sent.
-        """
-        self._connection = connection
-        self.keep_alive, self.is_head = keep_alive, is_head
-        self.response: Response | None = None
-        self.held = 0
-
-    def reply(self, response: Response) -> None:
-        """Answer, once."""
-        if self.response is None:
-            self.response = response
-            self._connection.answered(self)
 
 
 class Connection(asyncio.BufferedProtocol):

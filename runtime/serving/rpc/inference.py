@@ -92,9 +92,10 @@ class Inference:
             raise sent
         model = self._app.repository.find(sent.model_name, sent.model_version or None)
         try:
-            request, binary = as_request(sent)
+            most_rows = self._app.limits.rows
+            request, binary = as_request(sent, most_rows)
             wanted = parse_wishes(request)
-            features = bind_inputs(request, binary, model.columns, self._app.limits.rows)
+            features = bind_inputs(request, binary, model.columns, most_rows)
         except OnnxferryError:
             model.statistics.count_failure(time.perf_counter_ns() - arrived)
             raise

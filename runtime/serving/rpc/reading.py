@@ -95,17 +95,19 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         shift += 7
 
 
-def as_request(sent: Message) -> tuple[InferenceRequest, Binary]:
+def as_request(sent: Message, most_rows: int) -> tuple[InferenceRequest, Binary]:
     """Write a request as HTTP's with the binary tensor extension.
 
     Args:
         sent: a ``ModelInferRequest``.
+        most_rows: that are allowed.
 
     Returns:
         The messages, and the bytes of its tensors.
 
     Raises:
         RequestError: when the tensors' contents are not where they should be.
+        OversizeError: when there are far too many texts.
     """
     raw = sent.raw_input_contents
     if raw and len(raw) != len(sent.inputs):
@@ -120,7 +122,7 @@ def as_request(sent: Message) -> tuple[InferenceRequest, Binary]:
         where = f"inputs[{at}]"
         if raw and tensor.HasField("contents"):
             raise RequestError(f"{where} has contents and raw_input_contents; send one of them")
-        content = raw[at] if raw else _contents(tensor, where)
+        content = raw[at] if raw else _contents(tensor, where, most_rows)
         parameters = {**_parameters(tensor.parameters), BINARY_SIZE: len(content)}
         shape = msgspec.Raw(msgspec.json.encode(list(tensor.shape[:_MOST_SIZES])))
         tensors.append(InputTensor(tensor.name, shape, tensor.datatype, parameters))
@@ -133,11 +135,14 @@ def as_request(sent: Message) -> tuple[InferenceRequest, Binary]:
 _MOST_SIZES: Final = 8  # of a shape; the ones served have two
 
 
-def _contents(tensor: Message, where: str) -> bytes:
+def _contents(tensor: Message, where: str, most_rows: int) -> bytes:
     """Give the bytes of numbers or texts that were sent as such."""
     found = {field.name: values for field, values in tensor.contents.ListFields()}
     if tensor.datatype == DATATYPE and not found.keys() - {"bytes_contents"}:
-        return as_bytes(tensor.contents.bytes_contents)
+        texts = tensor.contents.bytes_contents
+        if len(texts) > most_rows:  # two bytes of a message become fifty in memory
+            raise OversizeError(f"{where} has {len(texts)} texts, more than {most_rows} rows")
+        return as_bytes(texts)
     if tensor.datatype not in _CONTENTS:
         if found:
             raise RequestError(

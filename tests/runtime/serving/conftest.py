@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from sales import TABLE
 from serving_client import Client, Served
+
+from runtime.predictor import Predictor
+from runtime.scoring.options import Options
+from runtime.scoring.score import score_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,3 +67,20 @@ def client(server: Served) -> Iterator[Client]:
     """A fresh connection to it."""
     with server.client() as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def sales_server(start_server: Callable[..., Served], sales_bundle: Path) -> Served:
+    """A server of the bundle that was trained with categories and gaps."""
+    return start_server("--bundle", f"sales={sales_bundle}")
+
+
+@pytest.fixture(scope="session")
+def expected(sales_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    """The probabilities that ``runtime predict`` writes for its rows, (4, 2) float32."""
+    folder = tmp_path_factory.mktemp("scored")
+    (folder / "in.csv").write_bytes(TABLE)
+    predictor = Predictor.open(sales_bundle, provider="cpu")
+    score_file(predictor, folder / "in.csv", folder / "out.csv", Options(proba=True))
+    rows = list(csv.DictReader(io.StringIO((folder / "out.csv").read_text(encoding="utf-8"))))
+    return np.array([[row["probability_no"], row["probability_yes"]] for row in rows], np.float32)

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import typer.core
 from serving.damage import attack
 from serving.distinct import ask_while_reloading, draw_pool
 from serving_client import Client, features, request
 
+from runtime.cli import app
 from runtime.serving.http.connection import Connection
 from runtime.serving.http.hub import Hub
 from runtime.serving.http.message import Response
-from runtime.serving.limits import Limits
+from runtime.serving.limits import DEFAULT_LIMITS, MIB, Limits
 from runtime.serving.observing.traffic import Traffic
 
 if TYPE_CHECKING:
@@ -161,6 +163,27 @@ def test_idle_connections_are_closed(start_server: Callable[..., Served], bundle
     with served.client() as client:
         assert client.ask("/v2/health/live").status == 200
         assert client.is_closed()
+
+
+@pytest.mark.parametrize(
+    ("option", "default"),
+    [
+        ("max_body", f"{DEFAULT_LIMITS.body_bytes // MIB} MiB"),
+        ("max_rows", f"{DEFAULT_LIMITS.rows:,}"),
+        ("max_in_flight", f"{DEFAULT_LIMITS.in_flight:,}"),
+        ("max_connections", f"{DEFAULT_LIMITS.connections:,}"),
+        ("header_timeout", f"{DEFAULT_LIMITS.header_s:g}"),
+        ("body_timeout", f"{DEFAULT_LIMITS.body_s:g}"),
+        ("idle_timeout", f"{DEFAULT_LIMITS.idle_s:g}"),
+        ("drain_timeout", f"{DEFAULT_LIMITS.drain_s:g}"),
+    ],
+)
+def test_the_help_tells_the_defaults(option: str, default: str) -> None:
+    """What an option's help says is what holds without it."""
+    command = typer.main.get_command(app)
+    assert isinstance(command, typer.core.TyperGroup)
+    (found,) = (one for one in command.commands["serve"].params if one.name == option)
+    assert f"(default: {default})" in str(getattr(found, "help", ""))
 
 
 def test_limits_can_be_set(start_server: Callable[..., Served], bundle: Path) -> None:

@@ -253,6 +253,11 @@ def _contents(datatype: str, field: str, values: list[Any]) -> Any:
         (lambda: _contents("BYTES", "bytes_contents", [b"1"]), "INVALID_ARGUMENT", "BYTES"),
         (lambda: _raw(np.full((3, 2), np.nan, "f4")), "INVALID_ARGUMENT", "row 0, column 'price'"),
         (lambda: _raw(np.ones((1001, 2), "f4")), "RESOURCE_EXHAUSTED", "more than the 1000"),
+        (
+            lambda: _contents("BYTES", "bytes_contents", [b""] * 1001),
+            "RESOURCE_EXHAUSTED",
+            "more than 1000 rows",
+        ),
         (lambda: b"\x0a\xff", "INVALID_ARGUMENT", "is no ModelInferRequest"),
         (lambda: b"\x2a\x00" * 1_000_000, "RESOURCE_EXHAUSTED", "tensors and other fields"),
         (lambda: b"", "NOT_FOUND", "no model ''"),
@@ -288,7 +293,7 @@ def test_damaged_messages_are_refused_or_read(predictor: Predictor, data: st.Dat
             return
     try:
         sent = parse_request(bytes(content), 70)
-        message, binary = as_request(sent)
+        message, binary = as_request(sent, 1000)
         parse_wishes(message)
         rows = bind_inputs(message, binary, Columns(predictor.schema, 10**6), 1000)
     except RequestError:

@@ -1,0 +1,1 @@
+"""What answers each address, by who asks: clients of the protocol, people, operators."""
