@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
+from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Literal
 
@@ -140,11 +141,12 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"feature {self.name!r}: {wrong}")
 
 
-class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """The columns a model reads, in order, and the classes it answers.
 
     A user gives ``features`` by name; ``runtime.encoding`` makes ``inputs`` of them, which is
-    what the model's matrix holds. For columns of numbers and dates both have the same names.
+    what the model's matrix holds. For columns of numbers and dates both have the same names. What
+    follows from the fields is worked out once: serving asks for it with every request.
 
     Attributes:
         target: name of the column the model was trained to predict.
@@ -165,7 +167,7 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if doubled := _doubled(names):
                 raise ValueError(f"{kind} names appear twice: {', '.join(doubled)}")
 
-    @property
+    @cached_property
     def feature_names(self) -> tuple[str, ...]:
         """Names of the columns a user gives."""
         return tuple(feature.name for feature in self.features)
@@ -175,35 +177,35 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Number of columns a user gives."""
         return len(self.features)
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[str, ...]:
         """Names of the columns of the model's matrix."""
         return tuple(name for feature in self.features for name in feature.inputs)
 
-    @property
+    @cached_property
     def n_inputs(self) -> int:
         """Width of the model's matrix."""
         return sum(len(feature.categories) or 1 for feature in self.features)
 
-    @property
+    @cached_property
     def spans(self) -> tuple[slice, ...]:
         """Where in the model's matrix each feature is."""
         ends = list(accumulate((len(feature.inputs) for feature in self.features), initial=0))
         return tuple(map(slice, ends, ends[1:]))
 
-    @property
+    @cached_property
     def numbers(self) -> dict[int, Feature]:
         """The columns of numbers and dates, by where in the model's matrix they are."""
         spans = zip(self.spans, self.features, strict=True)
         return {span.start: feature for span, feature in spans if not feature.categories}
 
-    @property
+    @cached_property
     def gaps(self) -> tuple[int, ...]:
         """Columns of the model's matrix in which NaN stands for a missing number."""
         numbers = self.numbers.items()
         return tuple(at for at, feature in numbers if feature.missing == "imputed")
 
-    @property
+    @cached_property
     def is_numeric(self) -> bool:
         """Whether every feature is a column that holds numbers as a user gives it."""
         return not any(feature.categories or feature.origin for feature in self.features)

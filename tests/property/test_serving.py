@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from runtime.errors import RequestError
 from runtime.predictor import Predictor
 from runtime.serving.app import App, build_app
+from runtime.serving.http.known import Head, KnownHeads
 from runtime.serving.http.message import Request, Response
 from runtime.serving.http.reading import RequestReader
 from runtime.serving.limits import DEFAULT_LIMITS
@@ -173,3 +174,86 @@ def test_requests_are_the_same_however_they_are_cut(
         reader.received(size, shared)
         sent = sent[size:]
     assert taken.requests == [(f"/{number}", body) for number, (body, _) in enumerate(bodies)]
+
+
+class Noted:
+    """Notes all that a reader says."""
+
+    def __init__(self) -> None:
+        self.events: list[object] = []
+
+    def take(self, request: Request, *, keep_alive: bool) -> None:
+        """Note a request."""
+        said = (request.method, request.target, request.headers, bytes(request.body), keep_alive)
+        self.events.append(said)
+
+    def refuse(self, status: int, message: str) -> None:
+        """Note a refusal."""
+        self.events.append((status, message))
+
+    def go_on(self) -> None:
+        """Note a word."""
+        self.events.append("go on")
+
+    def reserve(self, size: int) -> bool:
+        """There is room for all."""
+        return size >= 0
+
+
+class Forgetful(KnownHeads):
+    """Knows no head again."""
+
+    def find(self, text: bytes) -> Head | None:  # noqa: ARG002 - as it is asked
+        """Nothing was sent before."""
+        return None
+
+
+LINES = st.sampled_from(
+    [
+        b"Content-Length: 2",
+        b"Content-Length: 30000",
+        b"Transfer-Encoding: chunked",
+        b"Expect: 100-continue",
+        b"Connection: close",
+        b"Connection: Upgrade\r\nUpgrade: h2c",
+        b"X: y",
+    ]
+)
+BROKEN = [
+    b"\r\n",
+    b"GET / HTTP/1.1\nHost: a\n\n",
+    b"GET / HTTP/1.1\r\nHost: a\n\nPOST / HTTP/1.1\r\n",
+]
+HEADS = st.lists(LINES, max_size=3).map(
+    lambda lines: b"\r\n".join([b"POST / HTTP/1.1", b"Host: a", *lines, b"", b""])
+)
+BYTES = st.sampled_from([b"{}", b"x" * 30_000, b"2\r\n{}\r\n0\r\n\r\n", b"", *BROKEN])
+
+
+@given(
+    st.lists(st.tuples(HEADS, BYTES), min_size=1, max_size=3),
+    st.lists(st.tuples(st.integers(0, 2), st.just(65_536) | st.integers(1, 40_000)), max_size=8),
+)
+def test_a_known_head_is_read_as_a_new_one(
+    kinds: list[tuple[bytes, bytes]], order: list[tuple[int, int]]
+) -> None:
+    """Right requests and wrong ones, again and again: what came before changes nothing."""
+    pieces: list[bytes] = []
+    for number, cut in order:
+        message = b"".join(kinds[number % len(kinds)])
+        pieces += [message[:cut], message[cut:]]
+    told = []
+    for known in (KnownHeads(), Forgetful()):
+        noted, shared = Noted(), memoryview(bytearray(65_536))
+        reader = RequestReader(DEFAULT_LIMITS, noted, known)
+        for piece in pieces:
+            left = piece
+            while left:
+                room = reader.room(shared)
+                size = min(len(left), len(room))
+                room[:size] = left[:size]
+                reader.received(size, shared)
+                left = left[size:]
+        reader.ended()
+        told.append(noted.events)
+    assert told[0] == told[1]

@@ -73,12 +73,13 @@ class RequestReader:
         "phase",
     )
 
-    def __init__(self, limits: Limits, taker: Taker) -> None:
+    def __init__(self, limits: Limits, taker: Taker, known: KnownHeads | None = None) -> None:
         """Wait for a first request.
 
         Args:
             limits: how much a request may be.
             taker: takes requests and refusals.
+            known: keeps heads; new where it is None.
         """
         self._limits, self._taker = limits, taker
         self._parser = httptools.HttpRequestParser(self)
@@ -88,7 +89,7 @@ class RequestReader:
         self._filled = 0
         self._fed = 0
         self._begun = 0
-        self._known = KnownHeads()
+        self._known = known or KnownHeads()
         self._start()
 
     def _start(self) -> None:

@@ -97,7 +97,6 @@ class TickBatch:
             for one in group:  # the bad ones alone are refused
                 self._run_group([one])
             return
-        self._caller.count(batch)
         if len(group) == 1:
             group[0].done(batch)
             return
@@ -111,28 +110,32 @@ class TickBatch:
 
     def _run_beside(self, features: Numbers, done: Done) -> None:
         """Call the model in a thread; onnxruntime holds no lock of Python's while it computes."""
+        try:
+            ready = self._caller.prepare(features)
+        except OnnxferryError as exc:
+            done(exc)
+            return
         if self._threads is None:
-            self._threads = ThreadPoolExecutor(int(os.environ.get("XT", "2")), "model")
+            self._threads = ThreadPoolExecutor(os.cpu_count(), "model")
         loop = asyncio.get_running_loop()
         self._beside += 1
 
         def tell(future: Future[Batched]) -> None:
             loop.call_soon_threadsafe(self._take, future, done)
 
-        self._threads.submit(self._caller.call, features).add_done_callback(tell)
+        self._threads.submit(self._caller.run, ready).add_done_callback(tell)
 
     def _take(self, future: Future[Batched], done: Done) -> None:
         """Hand on what a thread has computed."""
         self._beside -= 1
         try:
-            batch = future.result()
+            batch = self._caller.count(future.result())
         except OnnxferryError as exc:
             done(exc)
         except BaseException:
             done(OnnxferryError("a bug of the server; its log says more"))
             raise  # into the log
         else:
-            self._caller.count(batch)
             done(batch)
 
 

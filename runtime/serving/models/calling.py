@@ -19,6 +19,7 @@ from runtime.value import Value
 if TYPE_CHECKING:
     from runtime.monitoring.ranges import Counts
     from runtime.predictor import Predictor
+    from runtime.schema import Float32Matrix
     from runtime.serving.models.screening import Screen
     from runtime.serving.models.statistics import Statistics
     from runtime.serving.protocol.tensors import Numbers
@@ -45,8 +46,28 @@ class Batched(Value, frozen=True, gc=False):
         return Batched(self.outputs.slice(start, end), self.started, self.took)
 
 
+class Ready(Value, frozen=True, gc=False):
+    """Rows that the model can be given.
+
+    Attributes:
+        features: ``(rows, n_inputs)`` float32.
+        outside: values out of training's range; None where there are none.
+        started: nanoseconds of ``time.perf_counter_ns`` at which they were put together.
+        joined: how long they took to round and to look at, nanoseconds.
+    """
+
+    features: Float32Matrix
+    outside: Counts | None
+    started: int
+    joined: int
+
+
 class Caller:
-    """Calls one model."""
+    """Calls one model; ``run`` in any thread, all else in the event loop's.
+
+    Python's lock is asked for once in ``run``, when onnxruntime is done: each further time would
+    be another wait for the loop.
+    """
 
     def __init__(self, predictor: Predictor, screen: Screen, statistics: Statistics) -> None:
         """Take the model.
@@ -59,30 +80,50 @@ class Caller:
         self._predictor, self._screen, self._statistics = predictor, screen, statistics
 
     def call(self, joined: Numbers) -> Batched:
-        """Call the model; in any thread.
+        """Call the model at once; see ``prepare`` and ``count``."""
+        return self.count(self.run(self.prepare(joined)))
+
+    def prepare(self, joined: Numbers) -> Ready:
+        """Round rows and look at them.
 
         Args:
             joined: ``(rows, n_inputs)`` float32, or float64 that is rounded here.
 
         Returns:
-            The answer, not yet counted.
+            The rows.
 
         Raises:
-            RequestError: when a value cannot be scored, or has no finite answer.
+            RequestError: when a value cannot be scored.
         """
         started = time.perf_counter_ns()
         features = round_rows(joined)
         outside = self._screen.check(features)
+        return Ready(features, outside, started, time.perf_counter_ns() - started)
+
+    def run(self, ready: Ready) -> Batched:
+        """Compute the answer; not yet looked at."""
         before = time.perf_counter_ns()
-        outputs = self._predictor.run(features)
-        took = Durations(before - started, time.perf_counter_ns() - before)
+        outputs = self._predictor.run(ready.features)
+        took = Durations(ready.joined, time.perf_counter_ns() - before)
+        return Batched(outputs, ready.started, took, ready.outside)
+
+    def count(self, batch: Batched) -> Batched:
+        """Look at an answer, and count the call.
+
+        Args:
+            batch: of ``run``.
+
+        Returns:
+            The same.
+
+        Raises:
+            RequestError: when a row has no finite answer.
+        """
+        outputs = batch.outputs
         if not outputs.is_finite:
             row = int(np.argmin(outputs.finite_rows()))
             raise RequestError(f"row {row}: the model has no finite answer; leave such rows out")
-        return Batched(outputs, started, took, outside)
-
-    def count(self, batch: Batched) -> None:
-        """Count a call that was answered; in the event loop's thread."""
-        self._statistics.count_execution(len(batch.outputs.label), batch.took)
+        self._statistics.count_execution(len(outputs.label), batch.took)
         if batch.outside is not None:
             self._screen.ranges.counts += batch.outside
+        return batch

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from serving_client import features, tensors
+from serving_client import features, request, tensors
 
 if TYPE_CHECKING:
     from serving_client import Answer, Client
@@ -49,6 +49,42 @@ def test_an_answer_is_the_predictors(client: Client, predictor: Predictor) -> No
         assert np.array(data, expected.dtype).reshape(expected.shape).tobytes() == (
             expected.tobytes()
         )
+
+
+def test_a_large_request_is_answered_beside_the_others(
+    client: Client, predictor: Predictor
+) -> None:
+    """Small ones before and after a request with a call of its own: each gets its own answer."""
+    rows = np.random.default_rng(0).uniform(1, 20, (3000, 2)).astype(np.float32)
+    expected = predictor.run(rows)
+    large = features(*rows.astype(np.float64).tolist())
+    for body in (features(*ROWS), large, features(*ROWS), large):
+        client.send(request(INFER, body))
+    answers = [_data(client.read()) for _ in range(4)]
+    assert [len(each["label"]) for each in answers] == [3, 3000, 3, 3000]
+    for each in answers[1::2]:
+        assert each["label"] == expected.label.tolist()
+        found = np.array(each["probabilities"], np.float32)
+        assert found.tobytes() == expected.probabilities.tobytes()
+
+
+def test_a_large_request_is_screened_and_counted(client: Client) -> None:
+    """The row that cannot be scored is named; what is out of range stands in the metrics."""
+    rows = [[7.5, 3.0]] * 3000
+    before = _outside(client)
+    assert client.ask(INFER, features(*rows[:-1], [1000, 3])).status == 200
+    assert _outside(client) == before + 1
+    refused = client.ask(INFER, features(*rows[:-1], [1e39, 3]))
+    assert refused.status == 400
+    assert "row 2999, column 'price'" in refused.error
+    assert _outside(client) == before + 1
+
+
+def _outside(client: Client) -> int:
+    text = client.ask("/metrics").body.decode()
+    wanted = 'feature="price",side="above"'
+    (line,) = (each for each in text.splitlines() if "out_of_range" in each and wanted in each)
+    return int(line.split()[-1])
 
 
 @pytest.mark.parametrize(
