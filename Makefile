@@ -121,6 +121,7 @@ torch-free: | $(READY) .venv-runtime/.ready
 bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/accuracy.py
 	python benchmarks/bound.py
+	python benchmarks/crossing.py
 	python benchmarks/dirty.py
 	python benchmarks/false_alarms.py
 	python benchmarks/fit_table.py
