@@ -1,9 +1,9 @@
-"""Serving SimpleNet: ours, Triton and FastAPI with orjson, one process each, in the same run.
+"""Serving SimpleNet: ours and what else is used for it, one process each, in the same run.
 
 The load comes from a process of its own on the same machine. Contenders are asked in turn, round
 after round; each figure is a median over the rounds and each ratio a median over the pairs. Peers
-are installed into environments of their own under --peers, once (minutes); Triton is left out
-with --without triton.
+are installed into environments of their own under --peers, once (minutes); Triton is left out with
+--without triton, and so are fastapi, kserve and mlserver.
 
 python benchmarks/serve.py [--peers DIR] [--rounds 3] [--seconds 1.5] [--write]
 """
@@ -20,10 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import measure
-from serving.contenders import Contender, fastapi, ours, triton
+from serving.contenders import Contender, fastapi, kserve, mlserver, ours, triton
 
 LOAD = Path(__file__).parent / "serving" / "load.py"
 OURS = "runtime serve"
+PEERS = {"Triton": triton, "FastAPI, orjson": fastapi, "KServe": kserve, "MLServer": mlserver}
+WITHOUT_BINARY = ("FastAPI, orjson", "MLServer")
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def main() -> None:
     args = parser.parse_args()
     bundle, peers = args.bundle.resolve(), args.peers.resolve()
     starters = {OURS: ours(bundle)}
-    for name, peer in (("Triton", triton), ("FastAPI, orjson", fastapi)):
+    for name, peer in PEERS.items():
         if name.partition(",")[0].lower() not in args.without:
             starters[name] = peer(bundle, peers)
     contenders: dict[str, Contender] = {}
@@ -161,7 +163,8 @@ def main() -> None:
         note=(
             "Medians; ratios are medians over the pairs of rounds. The load comes from the same "
             "processors. Memory is the proportional set of all processes. FastAPI has no binary "
-            "tensors; Triton runs its Python backend with onnxruntime. The machine's load average "
+            "tensors, MLServer answers them with an error; Triton runs its Python backend with "
+            "onnxruntime. The machine's load average "
             f"was {os.getloadavg()[0]:.1f} at the end, two of it this benchmark's: where it is far "
             "above, requests/s say who got the processor, and CPU a request is what to compare."
         ),
@@ -179,9 +182,7 @@ def race(
 ) -> str:
     """Ask all that can do a task, in turn."""
     able = [
-        name
-        for name in contenders
-        if all_can or task.kind == "json" or not name.startswith("FastAPI")
+        name for name in contenders if all_can or task.kind == "json" or name not in WITHOUT_BINARY
     ]
     measured: dict[str, list[Figure]] = {name: [] for name in able}
     for _ in range(rounds):

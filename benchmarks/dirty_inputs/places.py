@@ -23,7 +23,7 @@ def _option(
 
 
 PLACES = (
-    _files("a file that is not there", {"x.csv": _GOOD}, "--file", "table.csv"),
+    _files("a file that is not there", {"x.csv": _GOOD}, "give the path of a table", "table.csv"),
     _files("an empty folder", {"in/.hidden": b""}, "holds no tables"),
     _files("a pattern that matches nothing", {"x.csv": _GOOD}, "holds no tables", "*.tsv"),
     DirtyInput("folder", "a folder with a file of another kind", {"in/a.csv": _GOOD, "in/notes.md": b"x"}, says="notes.md", code=2, file="in"),

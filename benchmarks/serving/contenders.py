@@ -93,10 +93,14 @@ def start(command: Sequence[str], port: int, environment: Mapping[str, str]) -> 
         stderr=subprocess.DEVNULL,
         env={**os.environ, **environment},
     )
-    url = f"http://127.0.0.1:{port}/v2/models/simplenet/infer"
+    asked = urllib.request.Request(
+        f"http://127.0.0.1:{port}/v2/models/simplenet/infer",
+        ASKED,
+        {"Content-Type": "application/json"},
+    )
     while time.perf_counter() - begun < _PATIENCE_S and process.poll() is None:
         try:
-            with urllib.request.urlopen(url, ASKED, timeout=_PATIENCE_S) as answer:
+            with urllib.request.urlopen(asked, timeout=_PATIENCE_S) as answer:  # noqa: S310 - as above
                 if b'"data":[1]' in answer.read():
                     return Contender(process, port, time.perf_counter() - begun)
         except (urllib.error.URLError, ConnectionError):
@@ -151,6 +155,38 @@ def fastapi(bundle: Path, peers: Path) -> Callable[[], Contender]:
         words = [str(folder / "bin" / "uvicorn"), "--app-dir", str(HERE), "fastapi_app:app"]
         quiet = ["--log-level", "warning", "--no-access-log", "--port", str(port)]
         return start([*words, *quiet], port, {"MODEL_ONNX": str(bundle / "model.onnx")})
+
+    return begin
+
+
+def kserve(bundle: Path, peers: Path) -> Callable[[], Contender]:
+    """Give what starts the model server of KServe's SDK."""
+    python = environment_for(peers, "kserve") / "bin" / "python"
+
+    def begin() -> Contender:
+        port = free_port()
+        words = [str(python), str(HERE / "kserve_app.py"), str(port)]
+        return start(words, port, {"MODEL_ONNX": str(bundle / "model.onnx")})
+
+    return begin
+
+
+def mlserver(bundle: Path, peers: Path) -> Callable[[], Contender]:
+    """Give what starts MLServer without workers of its own, its quickest way for a small model."""
+    program = environment_for(peers, "mlserver") / "bin" / "mlserver"
+
+    def begin() -> Contender:
+        port, *others = (free_port() for _ in range(3))
+        variables = {
+            "MODEL_ONNX": str(bundle / "model.onnx"),
+            "MLSERVER_PARALLEL_WORKERS": "0",
+            "MLSERVER_DEBUG": "false",
+            "MLSERVER_HOST": "127.0.0.1",
+            "MLSERVER_HTTP_PORT": str(port),
+            "MLSERVER_GRPC_PORT": str(others[0]),
+            "MLSERVER_METRICS_PORT": str(others[1]),
+        }
+        return start([str(program), "start", str(HERE / "mlserver_model")], port, variables)
 
     return begin
 

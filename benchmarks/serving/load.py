@@ -54,13 +54,15 @@ class Client(asyncio.Protocol):
 
 
 def _size_of(answer: bytes) -> int:
-    """Tell how long an answer is; 0 while its header is not there."""
+    """Tell how long an answer is; 0 while that cannot be told."""
     head, end, _ = answer.partition(b"\r\n\r\n")
     if not end:
         return 0
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"content-length:"):
             return len(head) + len(end) + int(line[15:])
+        if line == b"transfer-encoding: chunked":  # KServe's way with binary tensors
+            return len(answer) if answer.endswith(b"\r\n0\r\n\r\n") else 0
     raise SystemExit(f"no length in {head!r}")
 
 
@@ -80,7 +82,8 @@ def make_request(path: str, kind: str, rows: int, number: int) -> bytes:
     text = json.dumps(message, separators=(",", ":")).encode()
     if tail:
         fields = f"Inference-Header-Content-Length: {len(text)}\r\n"
-    head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n{fields}"
+    content = "application/octet-stream" if tail else "application/json"
+    head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: {content}\r\n{fields}"
     return f"{head}Content-Length: {len(text) + len(tail)}\r\n\r\n".encode() + text + tail
 
 
