@@ -128,6 +128,7 @@ bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/fuzz.py
 	python benchmarks/gate.py
 	python benchmarks/http_layer.py
+	python benchmarks/install_size.py
 	python benchmarks/kserve_client.py
 	python benchmarks/matrix.py
 	python benchmarks/overload.py
