@@ -143,6 +143,7 @@ bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/serving_json.py
 	python benchmarks/startup.py
 	python benchmarks/train.py
+	python benchmarks/workers.py
 
 clean:
 	rm -rf artifacts build dist .coverage .coverage.* .hypothesis .import_linter_cache \
