@@ -127,7 +127,7 @@ class Supervisor:
         control, theirs = socket.socketpair()
         listener = self._listeners[number].fileno()
         with theirs:
-            self._running[number] = await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-c",
                 _PROGRAM.format(path=sys.path),
@@ -135,6 +135,9 @@ class Supervisor:
                 pass_fds=(listener,),
                 start_new_session=True,  # Ctrl-C is for the supervisor, which passes it on
             )
+        self._running[number] = process
+        if self._ending.is_set():  # while it was made: nobody has told it yet
+            self._signal(number, signal.SIGTERM)
         task = Task(self._bundles, self._settings, listener, self._folder, number, self._count)
         control.setblocking(False)
         loop = asyncio.get_running_loop()
@@ -169,8 +172,6 @@ class Supervisor:
             line, control = await self._start(number)
             if line:
                 self._log.tell("info", "worker replaced", worker=number)
-            if self._ending.is_set():  # while it was starting
-                self._signal(number, signal.SIGTERM)
 
     async def _pause(self) -> None:
         try:
