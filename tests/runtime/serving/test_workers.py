@@ -139,11 +139,13 @@ def test_a_request_of_a_dead_worker_fails_at_once(served: Served) -> None:
     assert served.end() == 0
 
 
-@pytest.mark.parametrize("delay_s", [0.1, 0.2, 0.25, 0.3, 0.35, 0.4])
+@pytest.mark.parametrize("delay_s", [0.0, 0.1, 0.2, 0.25, 0.3, 0.4])
 def test_a_worker_that_is_starting_is_told_to_end_once(served: Served, delay_s: float) -> None:
     """Whatever it is at when the server ends: a second signal would break off what it answers."""
     time.sleep(1.1)  # one that dies sooner is not replaced at once
     os.kill(_workers(served)[0], signal.SIGKILL)
+    assert served.process.stderr
+    assert "worker died" in served.process.stderr.readline()
     time.sleep(delay_s)
     assert served.end() == 0
 
