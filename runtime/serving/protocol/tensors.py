@@ -7,6 +7,7 @@ anything is allocated. Raises ``RequestError`` that names the place.
 
 from __future__ import annotations
 
+import struct
 from functools import lru_cache
 from itertools import chain
 from types import GenericAlias
@@ -123,10 +124,10 @@ def numbers_of_json(data: Raw, rows: int, datatype: str, place: Place) -> Number
     has_gaps = bool(place.gaps) and b"null" in text
     decoder = _decoder(datatype in _INTEGERS, width if nested else 0, has_gaps)
     found: list[Any] = decode(decoder, text, f"{where}.data")
-    values = chain.from_iterable(found) if nested else found
+    values = list(chain.from_iterable(found)) if nested else found
     if has_gaps:
-        return _with_gaps(list(values), datatype, place, nested=nested)
-    return _typed(values, count, datatype, where)
+        return _with_gaps(values, datatype, place, nested=nested)
+    return _typed(values, datatype, where)
 
 
 def _with_gaps(values: list[Any], datatype: str, place: Place, *, nested: bool) -> Numbers:
@@ -141,8 +142,8 @@ def _with_gaps(values: list[Any], datatype: str, place: Place, *, nested: bool) 
             f"{place.where}.data{at}: expected a number, got null; no number of its column may "
             "be missing"
         )
-    filled = (0 if value is None else value for value in values)
-    numbers = _typed(filled, len(values), datatype, place.where)
+    filled = [0 if value is None else value for value in values]
+    numbers = _typed(filled, datatype, place.where)
     numbers[missing] = np.nan
     return numbers
 
@@ -156,10 +157,13 @@ def _decoder(is_integer: bool, width: int, has_gaps: bool) -> msgspec.json.Decod
     return msgspec.json.Decoder(GenericAlias(list, (row,)))
 
 
-def _typed(values: Any, count: int, datatype: str, where: str) -> Numbers:  # noqa: ANN401 - an iterable of numbers
+def _typed(values: list[Any], datatype: str, where: str) -> Numbers:
     """Read Python's numbers as their datatype says."""
+    count = len(values)
     if datatype in {"FP32", "FP64"}:
-        return np.fromiter(values, np.float64, count)
+        numbers = np.empty(count)
+        struct.pack_into(f"{count}d", numbers.data, 0, *values)  # fromiter takes 2.5 times as long
+        return numbers
     try:
         with np.errstate(over="ignore"):
             return np.fromiter(values, _DTYPES[datatype], count).astype(np.float64)
