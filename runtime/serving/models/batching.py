@@ -13,7 +13,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from runtime.serving.protocol.tensors import Numbers
 
 Done = Callable[[Batched | OnnxferryError], None]
+
+_THREADS: Final = max((os.cpu_count() or 1) - 1, 1)  # the loop needs a processor for itself
 
 
 class Waiting(Value, frozen=True, gc=False):
@@ -116,7 +118,7 @@ class TickBatch:
             done(exc)
             return
         if self._threads is None:
-            self._threads = ThreadPoolExecutor(os.cpu_count(), "model")
+            self._threads = ThreadPoolExecutor(_THREADS, "model")
         loop = asyncio.get_running_loop()
         self._beside += 1
 
