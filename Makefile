@@ -141,6 +141,7 @@ bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/reloading.py
 	python benchmarks/serve.py
 	python benchmarks/serving_json.py
+	python benchmarks/softmax.py
 	python benchmarks/startup.py
 	python benchmarks/train.py
 	python benchmarks/workers.py

@@ -59,6 +59,18 @@ def _initializer(name: str, value: float) -> Callable[[onnx.ModelProto], None]:
     return edit
 
 
+def _probabilities(kind: str, axis: int | None = None) -> Callable[[onnx.ModelProto], None]:
+    """Make the probabilities in one operation on the logits."""
+
+    def edit(model: onnx.ModelProto) -> None:
+        for node in model.graph.node:
+            node.output[:] = ["unused" if name == "probabilities" else name for name in node.output]
+        node = onnx.helper.make_node(kind, ["logits"], ["probabilities"], axis=axis)
+        model.graph.node.append(node)
+
+    return edit
+
+
 def _metadata(key: str, value: str | None) -> Callable[[onnx.ModelProto], None]:
     """Change or drop an entry of the metadata."""
 
@@ -182,8 +194,10 @@ def _dropout(model: onnx.ModelProto) -> None:
 _EDITS: dict[str, Callable[[onnx.ModelProto], None]] = {
     "ONNX: LeakyRelu for Relu": _operator("Relu", "LeakyRelu"),
     "ONNX: Relu lost": _lose_relu,
-    "ONNX: Sigmoid for Softmax": _operator("Softmax", "Sigmoid"),
-    "ONNX: Softmax over the batch": _operator("Softmax", "Softmax", axis=0),
+    "ONNX: Sigmoid for Softmax": _probabilities("Sigmoid"),
+    "ONNX: Softmax over the batch": _probabilities("Softmax", axis=0),
+    "ONNX: probabilities of the other class": _initializer("two_classes.other_less_own", 1.0),
+    "ONNX: odds that do not add up": _initializer("two_classes.one", 1.0001),
     "ONNX: Softplus for Relu": _operator("Relu", "Softplus"),
     "ONNX: smallest for largest": _operator("ArgMax", "ArgMin", axis=1, keepdims=0),
     "ONNX: last of equal classes": _attribute("ArgMax", "select_last_index", 1),

@@ -47,7 +47,8 @@ class _Stage:
 
     Attributes:
         kind: ``features``, ``product`` (a sum without its bias), ``sum``, ``relu``,
-            ``probabilities`` or ``label``.
+            ``probabilities``, ``label``, or ``way``: what is computed of the logits on the way to
+            one of these two.
         layer: position of the layer that made it; -1 for the features.
     """
 
@@ -87,6 +88,8 @@ def find_divergence(
         if source is None:
             continue  # made of constants alone, or on the way to that
         stages[node.output] = stage = _expect(node, source, graph, len(layers))
+        if stage.kind == "way":
+            continue
         promised = expected.of(stage, keeps_specials=keeps_specials)
         reason = _compare(node, promised, features, index)
         if reason:
@@ -103,6 +106,8 @@ def _expect(node: Node, source: _Stage, graph: Graph, layers: int) -> _Stage:
     role = graph.roles.get(node.output, _ANSWERS.get(kind))
     if role:
         return _Stage("sum" if role == "logits" else role, layers - 1)
+    if source.kind == "way" or not _logits(graph).isdisjoint(node.inputs):
+        return replace(source, kind="way")
     if kind in _LINEAR + _PRODUCT:
         bare = kind in _PRODUCT and _is_added_to(node, graph)
         return _Stage("product" if bare else "sum", min(source.layer + 1, layers - 1))
@@ -111,6 +116,17 @@ def _expect(node: Node, source: _Stage, graph: Graph, layers: int) -> _Stage:
     if source.kind == "sum" and source.layer < layers - 1:
         return replace(source, kind="relu")
     return source  # whatever else is done must change nothing
+
+
+def _logits(graph: Graph) -> set[str]:
+    """Names of the logits: the output, and what it is a copy of."""
+    names = {name for name, role in graph.roles.items() if role == "logits"}
+    copies = [
+        node.inputs[0]
+        for node in graph.nodes
+        if node.output in names and kind_of(node.op) == "identity"
+    ]
+    return names.union(copies)
 
 
 def _is_added_to(node: Node, graph: Graph) -> bool:

@@ -20,6 +20,7 @@ from torch import fx
 
 from exporter.failure.graphs import OUTPUTS, is_value, kind_of
 from exporter.formats.onnx_model import convert
+from exporter.formats.two_classes import expand_softmax
 from exporter.truth.arithmetic import FLOAT32
 from exporter.truth.enclosure import Enclosure
 from exporter.truth.measured import SPARE
@@ -97,7 +98,9 @@ def known_steps(
     (answer,) = (node for node in module.graph.nodes if node.op == "output")
     names = dict(zip(OUTPUTS, (node.name for node in answer.all_input_nodes), strict=False))
     if converted:  # there the outputs have the names of their roles
-        made = [(node.op_type, node.output[0]) for node in converted.model_proto.graph.node]
+        model = converted.model_proto
+        expand_softmax(model)
+        made = [(node.op_type, node.output[0]) for node in model.graph.node]
         return tuple(
             Step(kind_of(op), name if name in names else None, known.get(names.get(name, name)))
             for op, name in made

@@ -21,7 +21,7 @@ from google.protobuf.message import (
 )
 
 from exporter.formats.program import BATCH
-from exporter.formats.two_classes import divide_two_classes
+from exporter.formats.two_classes import expand_softmax
 from runtime.engines import ENGINES, oldest_engine
 from runtime.errors import ArtifactError, ParityError
 from runtime.manifest import FORMAT, MODEL_KEY, SCHEMA_KEY, Requirements, signature_of
@@ -53,7 +53,7 @@ def write_onnx(program: ExportedProgram, schema: Schema, *, name: str) -> bytes:
     exported: onnx.ModelProto = convert(program).model_proto
     _name_batch(exported)
     _strip(exported)
-    divide_two_classes(exported)
+    expand_softmax(exported)
     del exported.graph.value_info[:]  # shapes that every reader infers, and quantisers trip over
     exported.producer_name, exported.producer_version = "onnxferry", str(FORMAT)
     for key, value in sorted(_metadata(schema, name).items()):

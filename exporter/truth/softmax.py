@@ -4,6 +4,9 @@ In: logits with their error. Out: probabilities with theirs, kept by every evalu
 
     p_i = exp(z_i - max z) / sum_j exp(z_j - max z)
 
+and, for two classes, by 1 / (1 + exp(z_other - z_own)): the same subtraction, exponential, sum and
+division, of which no step rounds more.
+
 The bound adds what the logits' errors can change to what the evaluation itself rounds. The
 second part follows Blanchard, Higham and Higham, *Accurately computing the log-sum-exp and
 softmax functions* (IMA Journal of Numerical Analysis 41, 2021): the rounded subtraction changes

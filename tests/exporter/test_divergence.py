@@ -114,8 +114,12 @@ ONNX_FAULTS: dict[str, tuple[Edit, str]] = {
     "sum": (split_gemm("sum"), r"plus \(Add\), output linear"),
     "no ReLU": (replace_operator("Relu", "Identity"), r"node_relu \(Identity\), output relu"),
     "sigmoid": (
-        replace_operator("Softmax", "Sigmoid"),
+        replace_operator("Reciprocal", "Sigmoid"),
         r"node_softmax \(Sigmoid\), output probabilities",
+    ),
+    "odds": (
+        change("two_classes.one", lambda one: one * np.float32(1.001)),
+        r"node_softmax \(Reciprocal\), output probabilities",
     ),
     "scaled twice": (scale_first, r"scale \(Div\), output scaled: row 17: got scaled\[0\] = "),
     "frozen": (freeze, r"freeze \(Reshape\), output two: it raised ArtifactError: onnxruntime"),
