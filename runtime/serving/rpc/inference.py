@@ -16,6 +16,7 @@ from runtime.serving.protocol.inputs import bind_inputs
 from runtime.serving.protocol.outputs import parse_wishes
 from runtime.serving.refusing import refuse
 from runtime.serving.rpc.reading import as_request, parse_request
+from runtime.serving.rpc.weighing import Allowance
 from runtime.serving.rpc.writing import write_answer
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from runtime.serving.rpc.messages import Message
     from runtime.session import Outputs
 
+_FIELDS_A_TENSOR: Final = 16  # name, datatype, shape, parameters; as contents or as bytes
 _FIELDS_BESIDE: Final = 64  # of a request: names, parameters, outputs
 _NOT_READY: Final = 503
 _OK: Final = 200
@@ -55,10 +57,14 @@ class Inference:
 
     def read(self, data: bytes) -> Sent:
         """Read a request; an error is handed on, to be answered in our own words."""
-        models = self._app.repository.models()
-        columns = max((one.predictor.schema.n_features for one in models), default=1)
+        schemas = [one.predictor.schema for one in self._app.repository.models()]
+        columns = max((one.n_features for one in schemas), default=1)
+        width = max((one.n_inputs for one in schemas), default=1)
+        allowed = Allowance(
+            _FIELDS_A_TENSOR * columns + _FIELDS_BESIDE, width * self._app.limits.rows
+        )
         try:
-            return parse_request(data, 3 * columns + _FIELDS_BESIDE)
+            return parse_request(data, allowed)
         except OnnxferryError as exc:
             return exc
 

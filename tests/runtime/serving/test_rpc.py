@@ -20,6 +20,7 @@ from runtime.serving.protocol.outputs import parse_wishes
 
 grpc = pytest.importorskip("grpc")
 from runtime.serving.rpc.reading import as_request, parse_request  # noqa: E402 - needs gRPC's extra
+from runtime.serving.rpc.weighing import Allowance  # noqa: E402 - likewise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -239,11 +240,17 @@ def _contents(datatype: str, field: str, values: list[Any]) -> Any:
     return request
 
 
+def _shaped(shape: list[int]) -> Any:
+    request = _raw()
+    request.inputs[0].shape[:] = shape
+    return request
+
+
 @pytest.mark.parametrize(
     ("make", "code", "told"),
     [
         (lambda: _raw(model_version="9"), "NOT_FOUND", "is served in version"),
-        (_request, "INVALID_ARGUMENT", "make 24 bytes"),
+        (_request, "INVALID_ARGUMENT", "has 0 values, its shape [3, 2] says 6"),
         (lambda: _request(raw_input_contents=[b"1234"]), "INVALID_ARGUMENT", "make 24 bytes"),
         (lambda: _request(raw_input_contents=[b"", b""]), "INVALID_ARGUMENT", "2 entries for 1"),
         (_mixed, "INVALID_ARGUMENT", "send one of them"),
@@ -261,6 +268,28 @@ def _contents(datatype: str, field: str, values: list[Any]) -> Any:
         (lambda: b"\x0a\xff", "INVALID_ARGUMENT", "is no ModelInferRequest"),
         (lambda: b"\x2a\x00" * 1_000_000, "RESOURCE_EXHAUSTED", "tensors and other fields"),
         (lambda: b"", "NOT_FOUND", "no model ''"),
+        (lambda: b"\xff" * 1_000_000, "INVALID_ARGUMENT", "is no ModelInferRequest"),
+        (
+            lambda: b"\x7b\x7c" + b"\x2a\x00" * 1_000_000,  # an unknown group goes before
+            "RESOURCE_EXHAUSTED",
+            "tensors and other fields",
+        ),
+        (
+            lambda: _contents("INT64", "int64_contents", [1] * 2_000_000),
+            "RESOURCE_EXHAUSTED",
+            "more than the 2000 values",
+        ),
+        (
+            lambda: _contents("BYTES", "bytes_contents", [b""] * 2_000_000),
+            "RESOURCE_EXHAUSTED",
+            "more than the 2000 values",
+        ),
+        (lambda: _shaped([1] * 1_000_000), "RESOURCE_EXHAUSTED", "tensors and other fields"),
+        (
+            lambda: _contents("FP32", "fp32_contents", [1, 2, 3]),
+            "INVALID_ARGUMENT",
+            "fp32_contents has 3 values, its shape [1, 2] says 2",
+        ),
     ],
     ids=itertools.count(),
 )
@@ -292,7 +321,7 @@ def test_damaged_messages_are_refused_or_read(predictor: Predictor, data: st.Dat
         if not content:
             return
     try:
-        sent = parse_request(bytes(content), 70)
+        sent = parse_request(bytes(content), Allowance(70, 2000))
         message, binary = as_request(sent, 1000)
         parse_wishes(message)
         rows = bind_inputs(message, binary, Columns(predictor.schema, 10**6), 1000)
