@@ -20,6 +20,8 @@ from runtime.serving.rpc.weighing import Allowance
 from runtime.serving.rpc.writing import write_answer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from runtime.serving.app import App
     from runtime.serving.models.served import ServedModel
     from runtime.serving.protocol.tensors import Numbers
@@ -57,12 +59,7 @@ class Inference:
 
     def read(self, data: bytes) -> Sent:
         """Read a request; an error is handed on, to be answered in our own words."""
-        schemas = [one.predictor.schema for one in self._app.repository.models()]
-        columns = max((one.n_features for one in schemas), default=1)
-        width = max((one.n_inputs for one in schemas), default=1)
-        allowed = Allowance(
-            _FIELDS_A_TENSOR * columns + _FIELDS_BESIDE, width * self._app.limits.rows
-        )
+        allowed = _allow(self._app.repository.models(), self._app.limits.rows)
         try:
             return parse_request(data, allowed)
         except OnnxferryError as exc:
@@ -107,6 +104,16 @@ class Inference:
             raise
         outputs = await _run(model, features, arrived)
         return write_answer(wanted, outputs, model.identity, raw=bool(sent.raw_input_contents))
+
+
+def _allow(models: Iterable[ServedModel], rows: int) -> Allowance:
+    """Say what a right request to any of the models has at most."""
+    columns = [one.columns for one in models]
+    tensors = max((one.schema.n_features for one in columns), default=1)
+    width = max((one.schema.n_inputs for one in columns), default=1)
+    texts = max((len(one.texts) for one in columns), default=0)
+    fields = _FIELDS_A_TENSOR * tensors + _FIELDS_BESIDE
+    return Allowance(fields, width * rows, max(texts, 1) * rows)
 
 
 async def _run(model: ServedModel, features: Numbers, arrived: int) -> Outputs:

@@ -263,7 +263,7 @@ def _shaped(shape: list[int]) -> Any:
         (
             lambda: _contents("BYTES", "bytes_contents", [b""] * 1001),
             "RESOURCE_EXHAUSTED",
-            "more than 1000 rows",
+            "1000 texts that are allowed",
         ),
         (lambda: b"\x0a\xff", "INVALID_ARGUMENT", "is no ModelInferRequest"),
         (lambda: b"\x2a\x00" * 1_000_000, "RESOURCE_EXHAUSTED", "tensors and other fields"),
@@ -277,12 +277,12 @@ def _shaped(shape: list[int]) -> Any:
         (
             lambda: _contents("INT64", "int64_contents", [1] * 2_000_000),
             "RESOURCE_EXHAUSTED",
-            "more than the 2000 values",
+            "2000 numbers and 1000 texts",
         ),
         (
             lambda: _contents("BYTES", "bytes_contents", [b""] * 2_000_000),
             "RESOURCE_EXHAUSTED",
-            "more than the 2000 values",
+            "2000 numbers and 1000 texts",
         ),
         (lambda: _shaped([1] * 1_000_000), "RESOURCE_EXHAUSTED", "tensors and other fields"),
         (
@@ -321,7 +321,7 @@ def test_damaged_messages_are_refused_or_read(predictor: Predictor, data: st.Dat
         if not content:
             return
     try:
-        sent = parse_request(bytes(content), Allowance(70, 2000))
+        sent = parse_request(bytes(content), Allowance(70, 2000, 1000))
         message, binary = as_request(sent, 1000)
         parse_wishes(message)
         rows = bind_inputs(message, binary, Columns(predictor.schema, 10**6), 1000)
