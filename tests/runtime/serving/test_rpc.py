@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -360,6 +361,39 @@ def test_an_unloaded_model_is_not_ready(start_server: Callable[..., Served], bun
         client.load_model("a")
         assert client.is_server_ready()
     assert served.end() == 0
+
+
+def test_health_as_grpc_has_it(start_server: Callable[..., Served], bundle: Path) -> None:
+    """Kubernetes' own check is answered: the server, the protocol or a model; bytes as it reads."""
+    served = start_server("--bundle", bundle, "--grpc-port", 0)
+    with grpc.insecure_channel(f"127.0.0.1:{served.grpc_port}") as channel:
+        check = channel.unary_unary("/grpc.health.v1.Health/Check")
+
+        def ask(name: bytes) -> bytes:
+            sent = b"\x0a%c%b" % (len(name), name) if name else b""
+            return bytes(check(sent, timeout=PATIENCE_S))
+
+        names = (b"", b"inference.GRPCInferenceService", b"simplenet")
+        assert [ask(name) for name in names] == [b"\x08\x01"] * 3
+        with pytest.raises(grpc.RpcError) as caught:
+            ask(b"other")
+        assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+        assert served.ask("/v2/repository/models/simplenet/unload", b"").status == 200
+        assert ask(b"") == b"\x08\x02"
+
+
+def test_connections_that_ask_nothing_are_closed(
+    start_server: Callable[..., Served], bundle: Path
+) -> None:
+    """Who connects and says nothing, or says hello and no more, does not stay."""
+    limits = ("--idle-timeout", 0.3, "--header-timeout", 0.3)
+    served = start_server("--bundle", bundle, "--grpc-port", 0, *limits)
+    hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+    for sent in (b"", hello):
+        with socket.create_connection(("127.0.0.1", served.grpc_port), PATIENCE_S) as client:
+            client.sendall(sent)
+            while client.recv(1000):  # settings, and the word of the end
+                pass
 
 
 def test_calls_that_have_begun_are_answered_at_the_end(
