@@ -15,7 +15,7 @@ from runtime.value import Value
 _MODEL: Final = ("v2", "models")
 _STORED: Final = ("v2", "repository", "models")
 _MOST_KNOWN: Final = 1024  # targets whose match is kept
-_MOST_SHOWN: Final = 200  # characters of an unknown address
+_MOST_SHOWN: Final = 200  # characters of an address that are kept or shown
 _NOT_FOUND: Final = 404
 _NOT_ALLOWED: Final = 405
 
@@ -91,14 +91,16 @@ class Router:
         if handlers is None:
             return None
         match = Match(handlers, name, version)
-        if len(self._known) < _MOST_KNOWN:
+        if len(path) <= _MOST_SHOWN:  # what is kept is bounded, whoever asks for what
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
             self._known[path] = match
         return match
 
 
 def _read(path: str) -> tuple[str, str, str | None]:  # address, name, version
     """Take the names out of a path."""
-    if "://" in path:  # a proxy's way to ask: RFC 9112, 3.2.2
+    if "://" in path and not path.startswith("/"):  # a proxy's way to ask: RFC 9112, 3.2.2
         path = "/" + path.partition("://")[2].partition("/")[2]
     parts = tuple(path.strip("/").split("/"))
     if parts[:2] == _MODEL and len(parts) > 2 and parts != (*_MODEL, "stats"):  # noqa: PLR2004 - the name's place

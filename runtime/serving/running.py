@@ -9,6 +9,7 @@ from runtime import console
 from runtime.serving.access.gate import Gate
 from runtime.serving.app import App, build_app
 from runtime.serving.binding import bind
+from runtime.serving.descriptors import allow_connections
 from runtime.serving.models.repository import Repository
 from runtime.serving.observing.log import Log
 from runtime.serving.observing.traffic import Traffic
@@ -53,7 +54,9 @@ def open_app(bundles: Mapping[str, Path], settings: Settings) -> App:
     Raises:
         OnnxferryError: when a bundle cannot be opened, or there are no keys where there should be.
     """
-    log, limits = Log(settings.level), settings.limits
+    log, limits = Log(settings.level), allow_connections(settings.limits)
+    if limits.connections < settings.limits.connections:
+        log.tell("info", "fewer connections: ulimit -n", connections=limits.connections)
 
     def refused(reason: str) -> None:
         log.tell("error", "keys refused", reason=reason)

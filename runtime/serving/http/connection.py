@@ -70,6 +70,19 @@ class Connection(asyncio.BufferedProtocol):
         """Tell whether a request is on its way, or something was heard after ``since``."""
         return self.heard >= since or self._reader.phase == Phase.BODY
 
+    def is_idle(self, since: float) -> bool:
+        """Tell whether nothing is asked or answered and nothing was heard after ``since``."""
+        is_quiet = self._reader.phase == Phase.IDLE and not self._pending and not self._ending
+        return is_quiet and self.heard < since
+
+    def close(self) -> None:
+        """Close at once, without a word."""
+        self._ending = True
+        self._hub.remove(self)
+        self._release()
+        if self._transport:
+            self._transport.close()
+
     # ---- What the transport calls ------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -17,8 +17,18 @@ if TYPE_CHECKING:
 
 # A second one of these would let two readers of one request understand two different things.
 _SINGLE: Final = frozenset(
-    {b"host", b"content-length", b"content-type", b"inference-header-content-length"}
+    {
+        b"authorization",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"host",
+        b"inference-header-content-length",
+        b"transfer-encoding",
+        b"x-api-key",
+    }
 )
+_VERSIONS: Final = frozenset({"1.0", "1.1"})
 
 
 class Fault(Value, frozen=True):
@@ -71,15 +81,34 @@ def find_fault(
     Returns:
         The first fault.
     """
+    if version not in _VERSIONS:
+        return Fault(400, f"HTTP/{version} is not spoken here; send HTTP/1.1")
     if method == "CONNECT":
         return Fault(501, "this server is no proxy")
-    if b"host" not in headers and version == "1.1":
+    if len(headers) < len(fields) and (doubled := _find_doubled(fields)):
+        return Fault(400, f"the header field {doubled} stands there twice")
+    return _find_old_fault(headers) if version == "1.0" else _find_new_fault(headers)
+
+
+def _find_doubled(fields: Sequence[Header]) -> str:
+    names = [name.lower() for name, _ in fields]
+    return next((name.decode() for name in _SINGLE if names.count(name) > 1), "")
+
+
+def _find_new_fault(headers: Mapping[bytes, bytes]) -> Fault | None:
+    """Look for what HTTP/1.1 has and HTTP/1.0 has not."""
+    if b"host" not in headers:
         return Fault(400, "the header field Host is missing")
-    if len(headers) < len(fields):
-        names = [name.lower() for name, _ in fields]
-        for name in _SINGLE:
-            if names.count(name) > 1:
-                return Fault(400, f"the header field {name.decode()} stands there twice")
+    # The parser takes off chunks and nothing else: what was compressed, too, would be passed on.
+    if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+        return Fault(501, "the only Transfer-Encoding that is read is chunked")
     if headers.get(b"expect", b"100-continue").lower() != b"100-continue":
         return Fault(417, "the only expectation that is met is 100-continue")
+    return None
+
+
+def _find_old_fault(headers: Mapping[bytes, bytes]) -> Fault | None:
+    """Whoever passed chunks of HTTP/1.0 on may have read another end: RFC 9112, 6.1."""
+    if b"transfer-encoding" in headers:
+        return Fault(400, "HTTP/1.0 has no Transfer-Encoding; send Content-Length")
     return None

@@ -24,6 +24,9 @@ SWEEP_S: Final = 0.5
 _DAYS: Final = "MonTueWedThuFriSatSun"
 _MONTHS: Final = "JanFebMarAprMayJunJulAugSepOctNovDec"
 _READ_BYTES: Final = 64 * 1024  # at once; so many small requests of one client are read together
+_LEAST_IDLE_S: Final = 1.0  # a client that has just come, or been answered, may be about to ask
+_SHARE_CLOSED: Final = 32  # of the connections, at once: looking for them is not for nothing
+_MOST_TOLD: Final = 64  # connections beyond the limit that stay open to be told so
 # What is asked when a server is in trouble is answered also then.
 _ALWAYS: Final = ("/v2/health/", "/metrics")
 
@@ -104,10 +107,30 @@ class Hub:
         return True
 
     def add(self, connection: Connection) -> bool:
-        """Take a connection; tell whether it is one too many."""
+        """Take a connection; tell whether it is one too many.
+
+        Those that have been idle give way to it: who opens connections and asks nothing keeps
+        nobody out. Of those that are too many, so many are told so that it costs little.
+        """
         self.open.add(connection)
+        excess = len(self.open) - self.limits.connections
+        if excess > 0 and self._close_idle():
+            excess = 0
+        if excess > _MOST_TOLD:
+            connection.close()
+            excess = 0
         self.traffic.connections = len(self.open)
-        return len(self.open) > self.limits.connections
+        return excess > 0
+
+    def _close_idle(self) -> int:
+        """Close the connections that have been idle longest; tell how many."""
+        before = time.monotonic() - _LEAST_IDLE_S
+        idle = [one for one in self.open if one.is_idle(before)]
+        idle.sort(key=lambda one: one.heard)
+        found = idle[: 1 + self.limits.connections // _SHARE_CLOSED]
+        for connection in found:
+            connection.close()
+        return len(found)
 
     def remove(self, connection: Connection) -> None:
         """Forget a connection."""

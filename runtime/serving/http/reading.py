@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 _FULL: Final = "too many bodies are being received; try again in a second"
 _DIRECT_BYTES: Final = 16 * 1024  # what is still missing of a body, to receive it in its place
+_PADDED: Final = (
+    "the chunks' extensions and the trailer are larger than what they belong to; leave them out"
+)
+_CHUNK_BYTES: Final = 16  # that a byte of a chunked body may come with: chunks of one byte need 6
 _FIRST_BYTES: Final = 256 * 1024  # room made at once for a body that was announced
 
 
@@ -188,8 +192,19 @@ class RequestReader:
             return
         if self.phase == Phase.HEAD and self._fed > self._limits.header_bytes:
             self._refuse_for(too_large(self._limits))
+        elif self._is_padded():
+            self._refuse(413, _PADDED)
         elif self.phase == Phase.BODY and self._direct is None and self._expected is not None:
             self._receive_in_place(self._expected)
+
+    def _is_padded(self) -> bool:
+        """Tell whether a chunked body came with far more beside it than chunks need.
+
+        Extensions and trailers are read and dropped, so they count nowhere else.
+        """
+        if self.phase != Phase.BODY or self._expected is not None:
+            return False
+        return self._fed > self._limits.header_bytes + _CHUNK_BYTES * len(self._body)
 
     def _learn(self, text: bytes) -> None:
         """Keep a head, and nothing but a whole head, behind which a body of known length comes."""
@@ -267,24 +282,28 @@ class RequestReader:
             return
         fed, self.phase, self._fed = self._fed, Phase.BODY, 0
         self._method = self._parser.get_method().decode("ascii")
-        self._keep_alive = self._parser.should_keep_alive()
+        version = self._parser.get_http_version()
+        # An old client would have to be told that its connection goes on.
+        self._keep_alive = self._parser.should_keep_alive() and version == "1.1"
         fields, limits = self._fields, self._limits
         headers = self._headers = {name.lower(): value for name, value in fields}
         if is_too_large(self._target, fields, fed, limits):
             self._refuse_for(too_large(limits))
-        elif fault := find_fault(self._method, self._parser.get_http_version(), fields, headers):
+        elif fault := find_fault(self._method, version, fields, headers):
             self._refuse_for(fault)
-        elif self._awaits_a_word(headers):
+        elif self._awaits_a_word(headers) and version == "1.1":
             self._taker.go_on()
 
     def _awaits_a_word(self, headers: dict[bytes, bytes]) -> bool:
         """Learn how large the body is; tell whether the client waits for leave to send it."""
         length = headers.get(b"content-length")
-        if length is not None and b"transfer-encoding" not in headers:
+        has_body = b"transfer-encoding" in headers
+        if length is not None and not has_body:
             self._expected = int(length)
+            has_body = self._expected > 0
             if not self._is_allowed(self._expected):
                 return False
-        return b"expect" in headers
+        return has_body and b"expect" in headers
 
     def _is_allowed(self, size: int) -> bool:
         if size > self._limits.body_bytes:

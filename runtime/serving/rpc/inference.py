@@ -16,15 +16,19 @@ from runtime.serving.protocol.inputs import bind_inputs
 from runtime.serving.protocol.outputs import parse_wishes
 from runtime.serving.refusing import refuse
 from runtime.serving.rpc.reading import as_request, parse_request
+from runtime.serving.rpc.weighing import Allowance
 from runtime.serving.rpc.writing import write_answer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from runtime.serving.app import App
     from runtime.serving.models.served import ServedModel
     from runtime.serving.protocol.tensors import Numbers
     from runtime.serving.rpc.messages import Message
     from runtime.session import Outputs
 
+_FIELDS_A_TENSOR: Final = 16  # name, datatype, shape, parameters; as contents or as bytes
 _FIELDS_BESIDE: Final = 64  # of a request: names, parameters, outputs
 _NOT_READY: Final = 503
 _OK: Final = 200
@@ -55,10 +59,9 @@ class Inference:
 
     def read(self, data: bytes) -> Sent:
         """Read a request; an error is handed on, to be answered in our own words."""
-        models = self._app.repository.models()
-        columns = max((one.predictor.schema.n_features for one in models), default=1)
+        allowed = _allow(self._app.repository.models(), self._app.limits.rows)
         try:
-            return parse_request(data, 3 * columns + _FIELDS_BESIDE)
+            return parse_request(data, allowed)
         except OnnxferryError as exc:
             return exc
 
@@ -101,6 +104,16 @@ class Inference:
             raise
         outputs = await _run(model, features, arrived)
         return write_answer(wanted, outputs, model.identity, raw=bool(sent.raw_input_contents))
+
+
+def _allow(models: Iterable[ServedModel], rows: int) -> Allowance:
+    """Say what a right request to any of the models has at most."""
+    columns = [one.columns for one in models]
+    tensors = max((one.schema.n_features for one in columns), default=1)
+    width = max((one.schema.n_inputs for one in columns), default=1)
+    texts = max((len(one.texts) for one in columns), default=0)
+    fields = _FIELDS_A_TENSOR * tensors + _FIELDS_BESIDE
+    return Allowance(fields, width * rows, max(texts, 1) * rows)
 
 
 async def _run(model: ServedModel, features: Numbers, arrived: int) -> Outputs:

@@ -1,4 +1,4 @@
-"""The protocol's messages as classes, made from ``open_inference.proto`` when they are needed.
+"""The messages of a service as classes, made from its ``.proto`` file when they are needed.
 
 They live in a pool of their own: a client library in the same process may bring the same names.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
@@ -17,34 +18,57 @@ from runtime.serving.rpc.proto_text import parse_proto
 if TYPE_CHECKING:
     from google.protobuf.descriptor import ServiceDescriptor
 
-NAME: Final = "open_inference.proto"
-_SERVICE: Final = "inference.GRPCInferenceService"
+INFERENCE: Final = "inference.GRPCInferenceService"
+HEALTH: Final = "grpc.health.v1.Health"
+_FILES: Final = {INFERENCE: "open_inference.proto", HEALTH: "health.proto"}
 
 Message = Any  # classes that are made from a descriptor have no static type
 MessageClass = Any
 
 
 @cache
-def service() -> ServiceDescriptor:
-    """Read the protocol, once.
+def service(name: str = INFERENCE) -> ServiceDescriptor:
+    """Read a protocol, once.
+
+    Args:
+        name: of the service.
 
     Returns:
         The service and, through it, every message.
     """
-    text = files("runtime.serving.rpc").joinpath(NAME).read_text(encoding="utf-8")
+    file = _FILES[name]
+    text = files("runtime.serving.rpc").joinpath(file).read_text(encoding="utf-8")
     pool = DescriptorPool()
-    pool.AddSerializedFile(parse_proto(text, NAME).SerializeToString())
-    return pool.FindServiceByName(_SERVICE)
+    pool.AddSerializedFile(parse_proto(text, file).SerializeToString())
+    return pool.FindServiceByName(name)
 
 
 @cache
-def message(name: str) -> MessageClass:
+def message(name: str, of: str = INFERENCE) -> MessageClass:
     """Give the class of a message.
 
     Args:
         name: as in the file, for example ``ModelInferRequest``.
+        of: the service whose file it is.
 
     Returns:
         The class.
     """
-    return GetMessageClass(service().file.message_types_by_name[name])
+    return GetMessageClass(service(of).file.message_types_by_name[name])
+
+
+def address(name: str, version: str, what: str = "") -> str:
+    """Say where HTTP has what a message asks for.
+
+    Args:
+        name: of a model.
+        version: of it; empty for the one there is.
+        what: is asked of it; empty for what it is.
+
+    Returns:
+        A target.
+    """
+    parts = ["", "v2", "models", quote(name, safe="")]
+    if version:
+        parts += ["versions", quote(version, safe="")]
+    return "/".join([*parts, what] if what else parts)

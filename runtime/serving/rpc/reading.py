@@ -7,6 +7,7 @@ place, ``OversizeError`` for far too many tensors.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -18,12 +19,14 @@ from runtime.serving.protocol.inputs import BINARY_SIZE, Binary
 from runtime.serving.protocol.messages import InferenceRequest, InputTensor, OutputWish
 from runtime.serving.protocol.texts import DATATYPE, as_bytes
 from runtime.serving.rpc.messages import message
+from runtime.serving.rpc.weighing import weigh
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from runtime.serving.protocol.messages import Parameters
     from runtime.serving.rpc.messages import Message
+    from runtime.serving.rpc.weighing import Allowance
 
 # Datatypes that may come as numbers: where, and what each is read as.
 _CONTENTS: Final = {
@@ -38,61 +41,27 @@ _CONTENTS: Final = {
     "UINT32": ("uint_contents", "<u4"),
     "UINT64": ("uint64_contents", "<u8"),
 }
-_SIZE_BITS: Final = 0x7F
-_LAST_VARINT: Final = 0x80
-_FIXED: Final = {1: 8, 5: 4}  # bytes of a field by wire type
-_VARINT, _DELIMITED = 0, 2
 
 
-def parse_request(data: bytes, most_fields: int) -> Message:
+def parse_request(data: bytes, allowed: Allowance) -> Message:
     """Read a message.
 
     Args:
         data: as sent.
-        most_fields: that a right request has; two bytes of a field become a hundred in memory.
+        allowed: what a right request has.
 
     Returns:
         A ``ModelInferRequest``.
 
     Raises:
         RequestError: when it is none.
-        OversizeError: when it has far too many fields.
+        OversizeError: when it has far too many fields or values.
     """
-    if _count_fields(data, most_fields) > most_fields:
-        raise OversizeError(f"the request has more than {most_fields} tensors and other fields")
+    weigh(data, allowed)
     try:
         return message("ModelInferRequest").FromString(data)
     except DecodeError as exc:
         raise RequestError(f"the message is no ModelInferRequest: {exc}") from exc
-
-
-def _count_fields(data: bytes, most: int) -> int:
-    """Count a message's fields without reading them; no further than ``most``."""
-    at = fields = 0
-    try:
-        while at < len(data) and fields <= most:
-            fields += 1
-            tag, at = _varint(data, at)
-            kind = tag & 7
-            if kind in {_VARINT, _DELIMITED}:
-                value, at = _varint(data, at)
-                at += value if kind == _DELIMITED else 0
-            else:
-                at += _FIXED[kind]
-    except (IndexError, KeyError):  # broken: the parser will say so
-        return 0
-    return fields
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & _SIZE_BITS) << shift
-        if byte < _LAST_VARINT:
-            return value, at
-        shift += 7
 
 
 def as_request(sent: Message, most_rows: int) -> tuple[InferenceRequest, Binary]:
@@ -155,6 +124,12 @@ def _contents(tensor: Message, where: str, most_rows: int) -> bytes:
         wrong = ", ".join(sorted(found.keys() - {name}))
         raise RequestError(f"{where} is {tensor.datatype} and has {wrong}; send {name}")
     values = found.get(name, ())
+    promised = math.prod(tensor.shape)
+    if len(values) != promised >= 0:
+        raise RequestError(
+            f"{where}.{name} has {len(values)} values, its shape {list(tensor.shape)} says "
+            f"{promised}"
+        )
     try:
         return np.fromiter(values, kind, len(values)).tobytes()
     except OverflowError as exc:

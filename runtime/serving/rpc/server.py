@@ -14,6 +14,7 @@ import grpc
 import grpc.aio
 
 from runtime.errors import UnavailableError
+from runtime.serving.rpc.health import Health
 from runtime.serving.rpc.service import Service
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from runtime.serving.settings import Settings
 
 _HEADROOM_BYTES: Final = 64 * 1024  # a message is a little more than its tensors
+_LONGEST_MS: Final = 2**31 - 1
 _HELD_S: Final = 0.1  # twice: a request on its way arrives, and the word of the end does
 
 
@@ -73,11 +75,14 @@ async def start(app: App, handle: Handle, settings: Settings, *, shared: bool) -
             ("grpc.max_receive_message_length", limits.body_bytes + _HEADROOM_BYTES),
             ("grpc.max_send_message_length", -1),
             ("grpc.max_metadata_size", limits.header_bytes),
+            ("grpc.absolute_max_metadata_size", limits.header_bytes),
+            ("grpc.server_handshake_timeout_ms", _milliseconds(limits.header_s)),
+            ("grpc.max_connection_idle_ms", _milliseconds(limits.idle_s)),
             ("grpc.so_reuseport", int(shared)),
         ],
     )
     service = Service(app, handle)
-    server.add_generic_rpc_handlers((service.handler(),))
+    server.add_generic_rpc_handlers((service.handler(), Health(service.ask).handler()))
     try:
         port = (
             server.add_secure_port(where, _credentials(settings.certificate))
@@ -90,6 +95,10 @@ async def start(app: App, handle: Handle, settings: Settings, *, shared: bool) -
         ) from exc
     await server.start()
     return RpcServer(server, service, port)
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, min(round(1000 * seconds), _LONGEST_MS))
 
 
 def _credentials(certificate: Certificate) -> Any:  # noqa: ANN401 - grpc publishes no types

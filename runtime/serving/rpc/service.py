@@ -18,7 +18,7 @@ from google.protobuf.json_format import MessageToDict
 from runtime.errors import OnnxferryError
 from runtime.serving.http.message import Request, Response
 from runtime.serving.rpc.inference import Inference, Sent
-from runtime.serving.rpc.messages import message, service
+from runtime.serving.rpc.messages import address, message, service
 from runtime.serving.rpc.writing import as_message, status_of
 
 if TYPE_CHECKING:
@@ -99,11 +99,11 @@ class Service:
         return await self._tell("ServerLiveResponse", "/v2/health/live", context)
 
     async def _ServerReady(self, _sent: Message, context: Context) -> Message:  # noqa: N802
-        response = await self._ask("/v2/health/ready", context)
+        response = await self.ask("/v2/health/ready", context)
         return message("ServerReadyResponse")(ready=response.status == _OK)
 
     async def _ModelReady(self, sent: Message, context: Context) -> Message:  # noqa: N802
-        response = await self._ask(_address(sent.name, sent.version, "ready"), context)
+        response = await self.ask(address(sent.name, sent.version, "ready"), context)
         if response.status not in {_OK, _UNKNOWN}:
             await context.abort(*status_of(response))
         return message("ModelReadyResponse")(ready=response.status == _OK)
@@ -112,11 +112,11 @@ class Service:
         return await self._tell("ServerMetadataResponse", "/v2", context)
 
     async def _ModelMetadata(self, sent: Message, context: Context) -> Message:  # noqa: N802
-        target = _address(sent.name, sent.version)
+        target = address(sent.name, sent.version)
         return await self._tell("ModelMetadataResponse", target, context)
 
     async def _ModelStatistics(self, sent: Message, context: Context) -> Message:  # noqa: N802
-        target = _address(sent.name, sent.version, "stats") if sent.name else "/v2/models/stats"
+        target = address(sent.name, sent.version, "stats") if sent.name else "/v2/models/stats"
         return await self._tell("ModelStatisticsResponse", target, context)
 
     async def _RepositoryIndex(self, sent: Message, context: Context) -> Message:  # noqa: N802
@@ -135,13 +135,22 @@ class Service:
         return await self._tell(f"RepositoryModel{verb.title()}Response", target, context, body)
 
     async def _tell(self, name: str, target: str, context: Context, body: bytes = b"") -> Message:
-        response = await self._ask(target, context, body)
+        response = await self.ask(target, context, body)
         if response.status != _OK:
             await context.abort(*status_of(response))
         return as_message(name, response)
 
-    async def _ask(self, target: str, context: Context, body: bytes = b"") -> Response:
-        """Ask HTTP's handler."""
+    async def ask(self, target: str, context: Context, body: bytes = b"") -> Response:
+        """Ask HTTP's handler.
+
+        Args:
+            target: as HTTP has it.
+            context: of the call; keys and ids are taken from it.
+            body: of a POST; empty for a GET.
+
+        Returns:
+            Its answer.
+        """
         future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
 
         def reply(response: Response) -> None:
@@ -160,10 +169,3 @@ def _as_request(target: str, context: Context, body: bytes) -> Request:
     }
     method = "POST" if body else "GET"
     return Request(method, target, headers, body, time.perf_counter_ns())
-
-
-def _address(name: str, version: str, *rest: str) -> str:
-    parts = ["", "v2", "models", quote(name, safe="")]
-    if version:
-        parts += ["versions", quote(version, safe="")]
-    return "/".join([*parts, *rest])

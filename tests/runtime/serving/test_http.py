@@ -16,6 +16,7 @@ INFER = "/v2/models/simplenet/infer"
 BODY = json.dumps(
     {"inputs": [{"name": "features", "shape": [1, 2], "datatype": "FP32", "data": [7.5, 3]}]}
 ).encode()
+CHUNKED = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
 POST = f"POST {INFER} HTTP/1.1\r\nHost: a\r\n"
 
 
@@ -147,6 +148,12 @@ def test_half_a_request_is_refused(client: Client, sent: bytes, told: str) -> No
         (b"GET /v2 HTTP/1.1\r\nHost: a\r\n" + b"X: a\r\n" * 200 + b"\r\n", 431),
         (b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 431),
         (_post("Content-Length: 20000000\r\n", b"{" * 100_000), 413),
+        (_post("Transfer-Encoding: gzip, chunked\r\n", CHUNKED), 501),
+        (f"POST {INFER} HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n".encode() + CHUNKED, 400),
+        (b"GET /v2/health/live\r\n\r\n", 400),
+        (b"GET /v2 HTTP/1.1\r\nHost: a\r\nX-API-Key: a\r\nX-API-Key: b\r\n\r\n", 400),
+        (_post("Transfer-Encoding: chunked\r\n", b"5;" + b"a" * 100_000), 413),
+        (_post("Transfer-Encoding: chunked\r\n", CHUNKED[:-2] + b"X: a\r\n" * 20_000), 413),
     ],
     ids=[
         "tls",
@@ -164,6 +171,12 @@ def test_half_a_request_is_refused(client: Client, sent: bytes, told: str) -> No
         "many-fields",
         "long-target",
         "large-body",
+        "compressed-chunks",
+        "old-and-chunked",
+        "before-1.0",
+        "two-keys",
+        "endless-extension",
+        "endless-trailer",
     ],
 )
 def test_what_is_no_request_is_refused_and_the_connection_ends(
@@ -211,6 +224,23 @@ def test_http_1_0_and_close(client: Client, server: Served) -> None:
         assert other.is_closed()
 
 
+def test_http_1_0_knows_no_continue_and_is_not_kept(client: Client) -> None:
+    """An old client is not told to go on, nor left to wait for an end that never comes."""
+    fields = f"Connection: keep-alive\r\nExpect: 100-continue\r\nContent-Length: {len(BODY)}\r\n"
+    client.send(f"POST {INFER} HTTP/1.0\r\n{fields}\r\n".encode() + BODY)
+    answer = client.read()
+    assert (answer.status, answer.headers["connection"]) == (200, "close")
+    assert client.is_closed()
+
+
+def test_small_chunks_are_no_padding(client: Client) -> None:
+    """A large body may come in chunks of one byte."""
+    body = BODY + b" " * 50_000
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
+    client.send(_post("Transfer-Encoding: chunked\r\n", chunks + b"0\r\n\r\n"))
+    assert client.read().status == 200
+
+
 def test_head_has_no_body(client: Client) -> None:
     """HEAD answers as GET does, without the body, and the connection goes on."""
     client.send(b"HEAD /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -241,6 +271,7 @@ def test_an_upgrade_is_not_taken_up(client: Client) -> None:
         ("GET", "/v2/models/%73implenet", 200, None),
         ("GET", "http://elsewhere/v2/health/live", 200, None),
         ("GET", "/v2/?a=b", 200, None),
+        ("GET", "/a://elsewhere/v2/health/live", 404, None),
     ],
 )
 def test_addresses(

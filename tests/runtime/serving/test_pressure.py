@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,6 +47,7 @@ def test_too_many_connections(start_server: Callable[..., Served], bundle: Path)
     clients = [served.client() for _ in range(3)]
     for client in clients:
         assert client.ask("/v2/health/live").status == 200
+        client.send(request(INFER, GOOD)[:-1])  # so it is not idle
     with served.client() as extra:
         answer = extra.read()
         assert answer.status == 503
@@ -55,8 +58,51 @@ def test_too_many_connections(start_server: Callable[..., Served], bundle: Path)
     while served.ask("/v2/health/live").status == 503:
         pass
     for client in clients:
-        assert client.ask(INFER, GOOD).status == 200
+        client.send(GOOD[-1:])
+        assert client.read().status == 200
         client.close()
+
+
+def test_idle_connections_give_way(start_server: Callable[..., Served], bundle: Path) -> None:
+    """Who opens connections and asks nothing keeps nobody out, and who is answered stays."""
+    served = start_server("--bundle", bundle, "--max-connections", 3)
+    with served.client() as busy, served.client() as idle, served.client() as silent:
+        assert idle.ask("/v2/health/live").status == 200
+        busy.send(request(INFER, GOOD)[:-1])
+        while served.ask("/v2/health/live").status == 503:  # until they have been idle
+            pass
+        assert silent.is_closed()  # it was heard of longest ago
+        busy.send(GOOD[-1:])
+        assert busy.read().status == 200
+
+
+def test_as_many_files_may_be_open_as_connections(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """A server that may open too few files raises its limit, or takes fewer connections."""
+    (tmp_path / "run.py").write_text(RAISE)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "run.py"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == ["1024 1536", "400", "100"]
+
+
+RAISE = """
+import resource
+from runtime.serving.descriptors import allow_connections
+from runtime.serving.limits import Limits
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 2000))
+connections = allow_connections(Limits()).connections
+print(connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 800))
+print(allow_connections(Limits()).connections)
+print(allow_connections(Limits(connections=100)).connections)
+"""
 
 
 def test_too_many_requests_in_flight() -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from runtime.serving.protocol.outputs import parse_wishes
 
 grpc = pytest.importorskip("grpc")
 from runtime.serving.rpc.reading import as_request, parse_request  # noqa: E402 - needs gRPC's extra
+from runtime.serving.rpc.weighing import Allowance  # noqa: E402 - likewise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -239,11 +241,17 @@ def _contents(datatype: str, field: str, values: list[Any]) -> Any:
     return request
 
 
+def _shaped(shape: list[int]) -> Any:
+    request = _raw()
+    request.inputs[0].shape[:] = shape
+    return request
+
+
 @pytest.mark.parametrize(
     ("make", "code", "told"),
     [
         (lambda: _raw(model_version="9"), "NOT_FOUND", "is served in version"),
-        (_request, "INVALID_ARGUMENT", "make 24 bytes"),
+        (_request, "INVALID_ARGUMENT", "has 0 values, its shape [3, 2] says 6"),
         (lambda: _request(raw_input_contents=[b"1234"]), "INVALID_ARGUMENT", "make 24 bytes"),
         (lambda: _request(raw_input_contents=[b"", b""]), "INVALID_ARGUMENT", "2 entries for 1"),
         (_mixed, "INVALID_ARGUMENT", "send one of them"),
@@ -256,11 +264,33 @@ def _contents(datatype: str, field: str, values: list[Any]) -> Any:
         (
             lambda: _contents("BYTES", "bytes_contents", [b""] * 1001),
             "RESOURCE_EXHAUSTED",
-            "more than 1000 rows",
+            "1000 texts that are allowed",
         ),
         (lambda: b"\x0a\xff", "INVALID_ARGUMENT", "is no ModelInferRequest"),
         (lambda: b"\x2a\x00" * 1_000_000, "RESOURCE_EXHAUSTED", "tensors and other fields"),
         (lambda: b"", "NOT_FOUND", "no model ''"),
+        (lambda: b"\xff" * 1_000_000, "INVALID_ARGUMENT", "is no ModelInferRequest"),
+        (
+            lambda: b"\x7b\x7c" + b"\x2a\x00" * 1_000_000,  # an unknown group goes before
+            "RESOURCE_EXHAUSTED",
+            "tensors and other fields",
+        ),
+        (
+            lambda: _contents("INT64", "int64_contents", [1] * 2_000_000),
+            "RESOURCE_EXHAUSTED",
+            "2000 numbers and 1000 texts",
+        ),
+        (
+            lambda: _contents("BYTES", "bytes_contents", [b""] * 2_000_000),
+            "RESOURCE_EXHAUSTED",
+            "2000 numbers and 1000 texts",
+        ),
+        (lambda: _shaped([1] * 1_000_000), "RESOURCE_EXHAUSTED", "tensors and other fields"),
+        (
+            lambda: _contents("FP32", "fp32_contents", [1, 2, 3]),
+            "INVALID_ARGUMENT",
+            "fp32_contents has 3 values, its shape [1, 2] says 2",
+        ),
     ],
     ids=itertools.count(),
 )
@@ -292,7 +322,7 @@ def test_damaged_messages_are_refused_or_read(predictor: Predictor, data: st.Dat
         if not content:
             return
     try:
-        sent = parse_request(bytes(content), 70)
+        sent = parse_request(bytes(content), Allowance(70, 2000, 1000))
         message, binary = as_request(sent, 1000)
         parse_wishes(message)
         rows = bind_inputs(message, binary, Columns(predictor.schema, 10**6), 1000)
@@ -331,6 +361,39 @@ def test_an_unloaded_model_is_not_ready(start_server: Callable[..., Served], bun
         client.load_model("a")
         assert client.is_server_ready()
     assert served.end() == 0
+
+
+def test_health_as_grpc_has_it(start_server: Callable[..., Served], bundle: Path) -> None:
+    """Kubernetes' own check is answered: the server, the protocol or a model; bytes as it reads."""
+    served = start_server("--bundle", bundle, "--grpc-port", 0)
+    with grpc.insecure_channel(f"127.0.0.1:{served.grpc_port}") as channel:
+        check = channel.unary_unary("/grpc.health.v1.Health/Check")
+
+        def ask(name: bytes) -> bytes:
+            sent = b"\x0a%c%b" % (len(name), name) if name else b""
+            return bytes(check(sent, timeout=PATIENCE_S))
+
+        names = (b"", b"inference.GRPCInferenceService", b"simplenet")
+        assert [ask(name) for name in names] == [b"\x08\x01"] * 3
+        with pytest.raises(grpc.RpcError) as caught:
+            ask(b"other")
+        assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+        assert served.ask("/v2/repository/models/simplenet/unload", b"").status == 200
+        assert ask(b"") == b"\x08\x02"
+
+
+def test_connections_that_ask_nothing_are_closed(
+    start_server: Callable[..., Served], bundle: Path
+) -> None:
+    """Who connects and says nothing, or says hello and no more, does not stay."""
+    limits = ("--idle-timeout", 0.3, "--header-timeout", 0.3)
+    served = start_server("--bundle", bundle, "--grpc-port", 0, *limits)
+    hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+    for sent in (b"", hello):
+        with socket.create_connection(("127.0.0.1", served.grpc_port), PATIENCE_S) as client:
+            client.sendall(sent)
+            while client.recv(1000):  # settings, and the word of the end
+                pass
 
 
 def test_calls_that_have_begun_are_answered_at_the_end(
