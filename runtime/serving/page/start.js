@@ -44,12 +44,13 @@ function look(model) {
 }
 
 function showCard(model) {
-  byId("columns").replaceChildren(...model.features.map(({ name, minimum, maximum, missing, categories }) => {
+  byId("columns").replaceChildren(...model.features.map((feature) => {
+    const { name, minimum, maximum, missing, categories } = feature;
     const line = make("tr");
     const seen = categories.length
       ? [make("td", { class: "text", colspan: 2 }, cut(categories.filter(Boolean).join(", "), 120))]
-      : [make("td", {}, short(minimum)), make("td", {}, short(maximum))];
-    line.append(make("th", { scope: "row" }, name), ...seen, make("td", { class: "text" }, missing));
+      : [minimum, maximum].map((value) => make("td", {}, showValue(feature, value)));
+    line.append(make("th", { scope: "row" }, cut(name, 80)), ...seen, make("td", { class: "text" }, missing));
     return line;
   }));
   byId("facts").replaceChildren(...Object.entries(model.facts).map(([name, value]) => {
