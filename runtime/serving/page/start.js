@@ -38,8 +38,8 @@ function look(model) {
   byId("provider").textContent = model.provider;
   byId("reason").textContent = model.reason;
   showCard(model);
-  rate = new Rate(model, start);
-  new Form(model);
+  const form = new Form(model);
+  rate = new Rate(model, start, () => form.ask());
   new Table(model);
 }
 

@@ -318,6 +318,23 @@ def test_the_page_says_when_the_server_is_gone(
     browser.until("document.getElementById('state').textContent.includes('does not answer')")
 
 
+def test_the_page_goes_on_when_the_model_is_back(
+    browser: Browser, start_server: Callable[..., Served], bundle: Path
+) -> None:
+    """A model that is unloaded is told, and so is that it is served again; the row stays."""
+    served = start_server("--bundle", bundle)
+    browser.show(f"http://127.0.0.1:{served.port}/", 1280, dark=False)
+    browser.until(ANSWERED)
+    served.ask("/v2/repository/models/simplenet/unload", b"")
+    _set(browser, "7.5", "3")
+    browser.until("document.getElementById('trouble').textContent.includes('is not loaded')")
+    browser.until("document.querySelector('#state.bad')")
+    served.ask("/v2/repository/models/simplenet/load", b"")
+    browser.until("document.querySelector('#state.good')")
+    browser.until("document.getElementById('label').textContent === 'popular: yes'")
+    assert _text(browser, "trouble") == ""
+
+
 def test_the_page_works_with_a_key(
     browser: Browser, start_server: Callable[..., Served], bundle: Path, tmp_path: Path
 ) -> None:
