@@ -123,6 +123,7 @@ bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/bound.py
 	python benchmarks/crossing.py
 	python benchmarks/dirty.py
+	python benchmarks/ending.py
 	python benchmarks/false_alarms.py
 	python benchmarks/fit_table.py
 	python benchmarks/fuzz.py

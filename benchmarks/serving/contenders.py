@@ -59,7 +59,9 @@ class Contender:
         return total / 1024
 
     def stop(self) -> None:
-        """End it and all it started."""
+        """End it and all it started, where it has not ended by itself."""
+        if self.process.poll() is not None:
+            return
         for pid in reversed(self._pids()):
             os.kill(pid, signal.SIGKILL)
         self.process.wait()

@@ -38,7 +38,7 @@ class Client(asyncio.Protocol):
         self._have += len(data)
         if not self._size:
             self._first += data
-            self._size = _size_of(self._first)
+            self._size = size_of(self._first)
             if not self._size:
                 return
         if self._have < self._size:
@@ -53,7 +53,7 @@ class Client(asyncio.Protocol):
         self._transport.write(self._request)  # type: ignore[attr-defined]  # a transport for both ways
 
 
-def _size_of(answer: bytes) -> int:
+def size_of(answer: bytes) -> int:
     """Tell how long an answer is; 0 while that cannot be told."""
     head, end, _ = answer.partition(b"\r\n\r\n")
     if not end:

@@ -74,7 +74,8 @@ class _Process:
                 stack.push_async_callback(lambda: ending)
             if self._settings.watches:
                 stack.callback(loop.create_task(watch(app.repository)).cancel)
-            place = Place.of(listener, rpc.port if rpc else None, has_tls=bool(self._tls))
+            port, workers = rpc.port if rpc else None, self._settings.workers
+            place = Place.of(listener, port, workers, has_tls=bool(self._tls))
             await server.serve(listener, lambda: tell(start_line(app, place)), self._tls)
         app.log.tell("info", "ended", answers=sum(app.traffic.answers.values()))
 

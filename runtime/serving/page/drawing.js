@@ -1,6 +1,8 @@
 // Elements and numbers. Text that comes from a bundle or a table is only ever set as text.
 
 const KINDS = 8; // colours before they repeat
+let colours = new Map(); // of classes; the others have that of their number
+const colourOf = (at) => `k${(colours.get(at) ?? at) % KINDS}`;
 const byId = (id) => document.getElementById(id);
 
 function make(tag, attributes = {}, text = undefined) {

@@ -1,5 +1,7 @@
 // The form: one field a column; each change is asked of the server, the last one counts.
 
+const BARS = 12; // classes that are shown
+
 class Form {
   constructor(model) {
     this.model = model;
@@ -11,8 +13,10 @@ class Form {
     byId("form").oninput = () => this.ask();
     byId("form").onsubmit = (event) => event.preventDefault();
     byId("regions").hidden = true;
+    colours = new Map();
     byId("classes").replaceChildren();
-    this.plane?.show().catch((error) => tell("trouble", error.message));
+    const drawn = this.plane?.show().catch((error) => tell("trouble", error.message));
+    if (model.classes.length > KINDS) drawn?.then(() => this.ask()); // in the colours of the regions
     this.ask();
   }
 
@@ -56,8 +60,8 @@ class Form {
     tell("trouble", "");
     byId("label").textContent = `${cut(this.model.target)}: ${this.model.classes[label[0]]}`;
     byId("sure").textContent = `probability ${probabilities[label[0]].toFixed(4)}`;
-    const most = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]);
-    const shown = most.slice(0, 12).sort((a, b) => a - b);
+    const { shown, others } = mostLikely(probabilities);
+    tell("others", others.length ? `and ${count(others.length)} that are less likely` : "");
     byId("classes").replaceChildren(...shown.flatMap((at) => bar(this.model.classes[at], at, probabilities[at])));
   }
 
@@ -65,6 +69,7 @@ class Form {
     byId("label").textContent = "–";
     byId("sure").textContent = "";
     byId("classes").replaceChildren();
+    tell("others", "");
     tell("outside", "");
     tell("trouble", message);
   }
@@ -88,8 +93,18 @@ function makeField(feature) {
   return input;
 }
 
+// Few classes keep their order, so that bars stay where they are; of many, the most likely come first.
+function mostLikely(probabilities) {
+  const all = [...probabilities.keys()];
+  if (all.length <= BARS) return { shown: all, others: [] };
+  all.sort((a, b) => probabilities[b] - probabilities[a]);
+  return { shown: all.slice(0, BARS), others: all.slice(BARS) };
+}
+
 function bar(name, at, share) {
   const track = draw("svg", { class: "track", width: "100%", "aria-hidden": "true" });
-  track.append(draw("rect", { class: `k${at % KINDS}`, width: `${100 * share}%`, height: "100%" }));
-  return [make("span", { role: "listitem" }, cut(name)), track, make("span", { class: "number" }, share.toFixed(4))];
+  track.append(draw("rect", { class: colourOf(at), width: `${100 * share}%`, height: "100%" }));
+  const told = share.toFixed(4);
+  const item = make("span", { role: "listitem", "aria-label": `${name}: ${told}` }, cut(name));
+  return [item, track, make("span", { class: "number", "aria-hidden": "true" }, told)];
 }

@@ -50,6 +50,8 @@ class Plane {
   async show() {
     const { label } = await inferRows(this.model, this.grid(), ["label"]);
     const areas = [...new Set(label)].sort((a, b) => a - b);
+    // Of many classes few are answered here: these are told apart first.
+    if (this.model.classes.length > KINDS) colours = new Map(areas.map((at, order) => [at, order]));
     this.svg.replaceChildren(...areas.map((at) => this.area(label, at)), ...this.frame(), this.ring);
     byId("legend").replaceChildren(...areas.map((at) => legendLine(this.model.classes[at], at)));
     byId("regions").hidden = false;
@@ -68,8 +70,7 @@ class Plane {
       }
       start = end;
     }
-    const kind = `area k${wanted % KINDS}`;
-    const element = draw("path", { class: kind, d: path, "shape-rendering": "crispEdges" });
+    const element = draw("path", { class: `area ${colourOf(wanted)}`, d: path, "shape-rendering": "crispEdges" });
     element.append(draw("title", {}, this.model.classes[wanted]));
     return element;
   }
@@ -108,7 +109,7 @@ function wider({ minimum, maximum }) {
 function legendLine(name, at) {
   const line = make("li");
   const sign = draw("svg", { viewBox: "0 0 10 10", "aria-hidden": "true" });
-  sign.append(draw("rect", { width: 10, height: 10, rx: 2, class: `k${at % KINDS}` }));
+  sign.append(draw("rect", { width: 10, height: 10, rx: 2, class: colourOf(at) }));
   line.append(sign, cut(name));
   return line;
 }

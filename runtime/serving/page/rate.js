@@ -4,9 +4,11 @@ const LOOK_MS = 2000;
 const LOOKS = 60;
 
 class Rate {
-  constructor(model, onChange) {
+  constructor(model, onChange, onReturn) {
     this.model = model;
-    this.onChange = onChange; // the server answers with another version, or with none
+    this.onChange = onChange; // the server answers with another version
+    this.onReturn = onReturn; // it answers again
+    this.isLost = false;
     this.seen = null;
     this.rates = [];
     this.timer = setInterval(() => document.hidden || this.look(), LOOK_MS);
@@ -24,7 +26,10 @@ class Rate {
       if (found.version !== this.model.version) this.onChange();
       else this.show(found);
       showState(true, "✓ serving; its golden rows came out right here");
+      if (this.isLost) this.onReturn();
+      this.isLost = false;
     } catch (error) {
+      this.isLost = true;
       showState(false, `✗ ${error.message}`);
     }
   }

@@ -38,18 +38,19 @@ function look(model) {
   byId("provider").textContent = model.provider;
   byId("reason").textContent = model.reason;
   showCard(model);
-  rate = new Rate(model, start);
-  new Form(model);
+  const form = new Form(model);
+  rate = new Rate(model, start, () => form.ask());
   new Table(model);
 }
 
 function showCard(model) {
-  byId("columns").replaceChildren(...model.features.map(({ name, minimum, maximum, missing, categories }) => {
+  byId("columns").replaceChildren(...model.features.map((feature) => {
+    const { name, minimum, maximum, missing, categories } = feature;
     const line = make("tr");
     const seen = categories.length
       ? [make("td", { class: "text", colspan: 2 }, cut(categories.filter(Boolean).join(", "), 120))]
-      : [make("td", {}, short(minimum)), make("td", {}, short(maximum))];
-    line.append(make("th", { scope: "row" }, name), ...seen, make("td", { class: "text" }, missing));
+      : [minimum, maximum].map((value) => make("td", {}, showValue(feature, value)));
+    line.append(make("th", { scope: "row" }, cut(name, 80)), ...seen, make("td", { class: "text" }, missing));
     return line;
   }));
   byId("facts").replaceChildren(...Object.entries(model.facts).map(([name, value]) => {

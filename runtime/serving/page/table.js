@@ -58,20 +58,23 @@ class Table {
 
 function drawTable(header, rows) {
   const first = header.lastIndexOf("label"); // from here on the columns are new
-  const kind = (cell, at) => ({
-    class: `${at >= first ? "new" : ""} ${cell && Number.isNaN(Number(cell)) ? "text" : ""}`,
-  });
+  const kinds = header.map((_, at) => ({ class: `${at >= first ? "new" : ""} ${isText(rows, at) ? "text" : ""}` }));
   const table = make("table"), head = make("thead"), body = make("tbody"), line = make("tr");
-  const above = (at) => ({ scope: "col", ...kind(rows[0]?.[at] ?? "", at) });
-  line.append(...header.map((name, at) => make("th", above(at), cut(name))));
+  line.append(...header.map((name, at) => make("th", { scope: "col", ...kinds[at] }, cut(name))));
   head.append(line);
   for (const row of rows) {
     const cells = make("tr");
-    cells.append(...row.map((cell, at) => make("td", kind(cell, at), cut(cell, 80))));
+    cells.append(...row.map((cell, at) => make("td", kinds[at], cut(cell, 80))));
     body.append(cells);
   }
   table.append(head, body);
   return table;
+}
+
+// A column of numbers may hold a few that are none.
+function isText(rows, at) {
+  const filled = rows.map((row) => row[at]).filter(Boolean);
+  return filled.filter((cell) => Number.isNaN(Number(cell))).length * 2 > filled.length;
 }
 
 // Records of delimited text by RFC 4180; the delimiter is the header's most frequent.

@@ -239,7 +239,7 @@ def test_https(start_server: Callable[..., Served], bundle: Path, tmp_path: Path
     """Small and large bodies, keep-alive and pipelining, over TLS; nothing over plain HTTP."""
     chain, key = _make_certificate(tmp_path, "one")
     served = start_server("--bundle", bundle, "--tls-cert", chain, "--tls-key", key)
-    assert f"https://127.0.0.1:{served.port}" in served.lines[0]
+    assert f"try: curl -k https://127.0.0.1:{served.port}/predict" in served.lines[0]
     many = features(*([[7.5, 3.0]] * 20_000))
     with SecureClient(served.port, chain) as client:
         for body in (ROW, many, ROW):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import shutil
+import socket
 import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from serving_client import features
+
+from runtime.serving.starting import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +58,61 @@ def test_the_start_line_says_what_to_try(server: Served) -> None:
     assert url.startswith(f"http://127.0.0.1:{server.port}/")
     answer = server.ask("/" + url.split("/", 3)[3], body.encode())
     assert answer.json["label"] in {"yes", "no"}
+
+
+def _has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl")
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--bundle", "a b&c's?={bundle}", "--bundle", "other={bundle}"],
+        ["--bundle", "{bundle}", "--workers", "2"],
+        ["--bundle", "{bundle}", "--api-key-file", "{keys}"],
+        pytest.param(
+            ["--bundle", "{bundle}", "--host", "::1"],
+            marks=pytest.mark.skipif(not _has_ipv6(), reason="there is no IPv6"),
+        ),
+        ["--bundle", "{named}"],
+    ],
+    ids=["names", "workers", "key", "IPv6", "quote"],
+)
+def test_the_command_to_try_works_when_it_is_typed(
+    start_server: Callable[..., Served],
+    make_bundle: Callable[..., Path],
+    bundle: Path,
+    tmp_path: Path,
+    options: list[str],
+) -> None:
+    """A shell and curl get an answer, whatever a model or a column is called."""
+    keys = tmp_path / "keys"
+    keys.write_text("a-key-of-some-length")
+    named = make_bundle(["it's $HOME", "`b`"])
+    server = start_server(*(one.format(bundle=bundle, keys=keys, named=named) for one in options))
+    command = server.lines[0].rstrip("\n").partition("try: ")[2]
+    done = subprocess.run(
+        ["sh", "-c", f"{command} --silent --show-error --noproxy '*'"],
+        check=False,
+        env={**os.environ, "KEY": keys.read_text()},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr == ""
+    assert 0 < json.loads(done.stdout)["probability"] <= 1
+    assert server.end() == 0
+
+
+def test_all_interfaces_are_tried_at_the_own_machine() -> None:
+    """What is listened on with ``--host ::`` is no address to ask; loopback is."""
+    place = Place("::", 8000, None, has_tls=False, workers=1)
+    assert place.url == "http://[::]:8000"
+    assert place.near == "http://[::1]:8000"
 
 
 def test_metrics_count_what_happens(start_server: Callable[..., Served], bundle: Path) -> None:

@@ -160,6 +160,55 @@ def test_the_form_knows_categories_and_gaps(
     assert browser.complaints() == []
 
 
+def test_the_card_shows_dates(
+    browser: Browser, start_server: Callable[..., Served], make_bundle: Callable[..., Path]
+) -> None:
+    """The range of a column of dates is two dates, as in the form, and not days since a date."""
+    day = Feature("day", 0, 60, date=Date("2024-02-29"))
+    served = start_server("--bundle", make_bundle(["price", day]))
+    browser.show(f"http://127.0.0.1:{served.port}/", 1280, dark=False)
+    browser.until(ANSWERED)
+    cells = browser.run(
+        "[...document.querySelectorAll('#columns tr:last-child > *')].map((one) => one.textContent)"
+    )
+    assert cells == ["day", "2024-02-29", "2024-04-29", "refused"]
+
+
+def test_many_classes_are_told_apart(
+    browser: Browser, start_server: Callable[..., Served], make_bundle: Callable[..., Path]
+) -> None:
+    """The most likely come first, the rest is told; no two regions have one colour.
+
+    A class has its colour in the bars, too, and each bar has room beside the longest name.
+    """
+    classes = [f"class {at} {'of a long name ' * 5}" for at in range(20)]
+    served = start_server("--bundle", make_bundle(classes=classes))
+    browser.show(f"http://127.0.0.1:{served.port}/", 390, dark=False)
+    browser.until("document.querySelector('#legend li')")
+    browser.until(
+        "document.querySelector('#classes rect').getAttribute('class') === "
+        "document.querySelector('#legend rect').getAttribute('class')"
+    )
+    shown = browser.run(
+        "[...document.querySelectorAll('#classes .number')].map((one) => +one.textContent)"
+    )
+    assert len(shown) == 12
+    assert shown == sorted(shown, reverse=True)
+    assert _text(browser, "others") == "and 8 that are less likely"
+    colours = browser.run(
+        "[...document.querySelectorAll('#legend rect')].map((one) => one.getAttribute('class'))"
+    )
+    assert len(set(colours)) == len(colours) > 1
+    narrowest = browser.run(
+        "Math.min(...[...document.querySelectorAll('#classes .track')].map("
+        "(one) => one.getBoundingClientRect().width))"
+    )
+    assert narrowest > 40
+    told = browser.run("document.querySelector('#classes [role=listitem]').ariaLabel")
+    assert told.startswith(f"{classes[int(told.split()[1])]}: 0.")
+    assert browser.run("document.documentElement.scrollWidth <= window.innerWidth")
+
+
 def test_pointing_at_the_plane_fills_in_the_form(browser: Browser, server: Served) -> None:
     """The regions are another way to say the row."""
     browser.show(f"http://127.0.0.1:{server.port}/", 1280, dark=False)
@@ -195,6 +244,11 @@ def test_a_table_is_scored_shown_and_offered(
     assert [row[3] for row in cells] == ["yes", "no", ""]
     assert cells[0][2].startswith('a "b", <img')
     assert "price" in cells[2][5]
+    kinds = browser.run(
+        "[...document.querySelectorAll('#scored th')].map(({classList}) => "
+        "classList.contains('text'))"
+    )
+    assert kinds == [False, False, True, True, False, True]  # one bad cell makes no text of it
     browser.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
     browser.run("document.getElementById('download').click()")
     saved = tmp_path / "products.scored.csv"
@@ -262,6 +316,23 @@ def test_the_page_says_when_the_server_is_gone(
     browser.until("document.querySelector('#trace path').getAttribute('d')?.includes('L')")
     assert served.end() == 0
     browser.until("document.getElementById('state').textContent.includes('does not answer')")
+
+
+def test_the_page_goes_on_when_the_model_is_back(
+    browser: Browser, start_server: Callable[..., Served], bundle: Path
+) -> None:
+    """A model that is unloaded is told, and so is that it is served again; the row stays."""
+    served = start_server("--bundle", bundle)
+    browser.show(f"http://127.0.0.1:{served.port}/", 1280, dark=False)
+    browser.until(ANSWERED)
+    served.ask("/v2/repository/models/simplenet/unload", b"")
+    _set(browser, "7.5", "3")
+    browser.until("document.getElementById('trouble').textContent.includes('is not loaded')")
+    browser.until("document.querySelector('#state.bad')")
+    served.ask("/v2/repository/models/simplenet/load", b"")
+    browser.until("document.querySelector('#state.good')")
+    browser.until("document.getElementById('label').textContent === 'popular: yes'")
+    assert _text(browser, "trouble") == ""
 
 
 def test_the_page_works_with_a_key(
