@@ -29,19 +29,26 @@ class Times:
     Attributes:
         served: 200.
         refused: 503, with Retry-After.
+        again: either, to who was refused just before and did not wait.
         health: of the client that asks for health.
+        answered: how many were 200.
+        turned_away: how many were 503.
         wrong: how many answers were anything else.
     """
 
     served: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
+    again: list[float] = field(default_factory=list)
     health: list[float] = field(default_factory=list)
+    answered: int = 0
+    turned_away: int = 0
     wrong: int = 0
 
     def clear(self) -> None:
         """Forget what came while the server warmed up."""
-        for times in (self.served, self.refused, self.health):
+        for times in (self.served, self.refused, self.again, self.health):
             times.clear()
+        self.answered = self.turned_away = 0
 
 
 class Client(asyncio.Protocol):
@@ -51,6 +58,7 @@ class Client(asyncio.Protocol):
         self._request, self._times, self._patient = request, times, patient
         self._sizes: set[int] = set()  # of whole answers: most are as long as one before
         self._have = b""
+        self._is_hasty = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the others to be connected."""
@@ -68,20 +76,25 @@ class Client(asyncio.Protocol):
         self._note(data, now - self._sent)
 
     def _note(self, answer: bytes, seconds: float) -> None:
+        times, loop = self._times, asyncio.get_running_loop()
+        is_hasty, self._is_hasty = self._is_hasty, False
         if answer.startswith(b"HTTP/1.1 200"):
-            times = self._times.served if self._request is not HEALTH else self._times.health
-            times.append(seconds)
-        elif answer.startswith(b"HTTP/1.1 503") and b"\r\nretry-after: 1\r\n" in answer:
-            self._times.refused.append(seconds)
-            if self._patient:
-                asyncio.get_running_loop().call_later(1, self.send)
+            if self._request is HEALTH:
+                times.health.append(seconds)
+                loop.call_later(HEALTH_EVERY_S, self.send)
                 return
+            times.answered += 1
+            (times.again if is_hasty else times.served).append(seconds)
+        elif answer.startswith(b"HTTP/1.1 503") and b"\r\nretry-after: 1\r\n" in answer:
+            times.turned_away += 1
+            (times.again if is_hasty else times.refused).append(seconds)
+            if self._patient:
+                loop.call_later(1, self.send)
+                return
+            self._is_hasty = True
         else:
-            self._times.wrong += 1
-        if self._request is HEALTH:
-            asyncio.get_running_loop().call_later(HEALTH_EVERY_S, self.send)
-        else:
-            self.send()
+            times.wrong += 1
+        self.send()
 
     def send(self) -> None:
         """Ask."""
@@ -112,11 +125,12 @@ async def ask(args: argparse.Namespace) -> dict[str, float]:
     await asyncio.sleep(args.seconds)
     seconds = time.perf_counter() - started
     return {
-        "served": len(times.served) / seconds,
-        "refused": len(times.refused) / seconds,
+        "served": times.answered / seconds,
+        "refused": times.turned_away / seconds,
         "wrong": times.wrong,
         **_percentiles("served", times.served),
         **_percentiles("refused", times.refused),
+        **_percentiles("again", times.again),
         **_percentiles("health", times.health),
     }
 

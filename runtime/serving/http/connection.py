@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _LINGER_S: Final = 0.5  # what a client still sends is read: a reset would take its answer away
 _SMALL_BYTES: Final = 16 * 1024  # joined to its head: one write instead of two
 _INTERIM: Final = 100
+_REST_S: Final = 0.1  # in which a client that was turned away is not heard
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -160,7 +161,11 @@ class Connection(asyncio.BufferedProtocol):
             self._pace()
 
     def _turn_away(self) -> None:
-        """Answer one request too many, in no time."""
+        """Answer one request too many, in no time, and hear no more of its client for a while.
+
+        It was told to wait a second. Clients that ask again at once would otherwise take the
+        server's time from those who are let in.
+        """
         traffic, transport = self._traffic, self._transport
         self._release()
         self._phase = Phase.IDLE
@@ -169,6 +174,8 @@ class Connection(asyncio.BufferedProtocol):
             return
         traffic.count_answer(503)
         transport.write(self._hub.full_text)
+        transport.pause_reading()
+        asyncio.get_running_loop().call_later(_REST_S, self._pace)
 
     def refuse(self, status: int, message: str) -> None:
         """Answer the last request of this connection: nothing more can be read."""
