@@ -6,9 +6,9 @@ A factory, so that tests call it without a socket: ``build_app(...)`` gives an `
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from runtime.errors import OnnxferryError
+from runtime.errors import MediaError, OnnxferryError
 from runtime.serving.access.gate import Gate
 from runtime.serving.addresses.operators import Operators
 from runtime.serving.addresses.people import People
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from runtime.serving.observing.log import Log
     from runtime.serving.observing.traffic import Traffic
     from runtime.serving.routing import Routes
+
+_CODINGS: Final = (b"", b"identity")
 
 
 class App:
@@ -74,9 +76,17 @@ class App:
             return
         handler, call = found
         try:
+            _check_coding(request)
             handler(call, reply)
         except OnnxferryError as exc:
             reply(refuse(exc))
+
+
+def _check_coding(request: Request) -> None:
+    """Refuse a body that was compressed, which would be read as something else."""
+    coding = request.headers.get(b"content-encoding", b"")
+    if coding.lower() not in _CODINGS:
+        raise MediaError("compressed bodies are not read; send the body as it is")
 
 
 def build_app(

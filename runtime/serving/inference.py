@@ -7,9 +7,9 @@ messages and shares everything between.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from runtime.errors import OnnxferryError, RequestError
+from runtime.errors import OnnxferryError
 from runtime.serving.protocol.binary import LENGTH_FIELD, split_body
 from runtime.serving.protocol.inputs import bind_inputs
 from runtime.serving.protocol.messages import parse_request
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from runtime.serving.protocol.outputs import Wanted
     from runtime.serving.protocol.tensors import Numbers
     from runtime.session import Outputs
-
-_ENCODINGS: Final = (b"", b"identity")
 
 
 def infer(model: ServedModel, request: Request, limits: Limits, reply: Reply) -> None:
@@ -89,8 +87,6 @@ def submit(
 def _read(model: ServedModel, request: Request, limits: Limits) -> tuple[Numbers, Wanted]:
     columns = model.columns
     headers = request.headers
-    if headers.get(b"content-encoding", b"") not in _ENCODINGS:
-        raise RequestError("compressed bodies are not read; send the body as it is")
     text, binary = split_body(request.body, headers.get(LENGTH_FIELD))
     message = parse_request(
         text,
