@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from runtime.errors import OnnxferryError
-from runtime.serving.protocol.binary import LENGTH_FIELD, split_body
+from runtime.serving.protocol.binary import LENGTH_FIELD, NO_JSON, raw_request, split_body
 from runtime.serving.protocol.inputs import bind_inputs
 from runtime.serving.protocol.messages import parse_request
 from runtime.serving.protocol.outputs import encode_answer, parse_wishes
@@ -87,11 +87,16 @@ def submit(
 def _read(model: ServedModel, request: Request, limits: Limits) -> tuple[Numbers, Wanted]:
     columns = model.columns
     headers = request.headers
-    text, binary = split_body(request.body, headers.get(LENGTH_FIELD))
-    message = parse_request(
-        text,
-        most_tensors=columns.schema.n_features,
-        most_texts=len(columns.texts) * limits.rows,
+    length = headers.get(LENGTH_FIELD)
+    text, binary = split_body(request.body, length)
+    message = (
+        raw_request(len(request.body), columns)
+        if length == NO_JSON
+        else parse_request(
+            text,
+            most_tensors=columns.schema.n_features,
+            most_texts=len(columns.texts) * limits.rows,
+        )
     )
     wanted = parse_wishes(message)
     return bind_inputs(message, binary, columns, limits.rows), wanted
