@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from runtime.errors import MediaError, OnnxferryError
+from runtime.errors import OnnxferryError
 from runtime.serving.access.gate import Gate
 from runtime.serving.addresses.operators import Operators
 from runtime.serving.addresses.people import People
 from runtime.serving.addresses.protocol import Protocol
-from runtime.serving.http.message import Response
+from runtime.serving.http.message import Response, refusal
 from runtime.serving.later import Later
 from runtime.serving.observing.tracing import Tracer
 from runtime.serving.refusing import refuse
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from runtime.serving.routing import Routes
 
 _CODINGS: Final = (b"", b"identity")
+_COMPRESSED: Final = refusal(
+    415,
+    "compressed bodies are not read; send the body as it is",
+    ((b"accept-encoding", b"identity"),),  # RFC 9110, 15.5.16
+)
 
 
 class App:
@@ -74,19 +79,14 @@ class App:
         if isinstance(found, Response):
             reply(found)
             return
+        if request.headers.get(b"content-encoding", b"").lower() not in _CODINGS:
+            reply(_COMPRESSED)
+            return
         handler, call = found
         try:
-            _check_coding(request)
             handler(call, reply)
         except OnnxferryError as exc:
             reply(refuse(exc))
-
-
-def _check_coding(request: Request) -> None:
-    """Refuse a body that was compressed, which would be read as something else."""
-    coding = request.headers.get(b"content-encoding", b"")
-    if coding.lower() not in _CODINGS:
-        raise MediaError("compressed bodies are not read; send the body as it is")
 
 
 def build_app(
