@@ -7,7 +7,8 @@
     │   ├── BadRowsError      3  rows that cannot be scored
     │   └── RequestError      3  a request that cannot be answered as it stands
     │       ├── UnknownNameError  3  a model, version or address that is not there
-    │       └── OversizeError     3  a request beyond a limit of the server
+    │       ├── OversizeError     3  a request beyond a limit of the server
+    │       └── MediaError        3  a request whose body is in a form that is not read
     ├── ArtifactError         4  a run or bundle damaged or of an unknown format
     ├── ParityError           5  an export that does not compute what the model computes
     └── UnavailableError      6  a device, provider or extra that is not there
@@ -60,6 +61,10 @@ class UnknownNameError(RequestError):
 
 class OversizeError(RequestError):
     """A request beyond one of the server's limits."""
+
+
+class MediaError(RequestError):
+    """A request whose body is in a form that is not read."""
 
 
 class ArtifactError(OnnxferryError):

@@ -67,7 +67,8 @@ def score_text(
         BadRowsError: when rows cannot be scored and ``bad_rows`` is ``fail``.
     """
     refuses = options.bad_rows == "fail"
-    tally = Tally(where, Wording("nothing was scored", "bad_rows=null"), refuses_bad=refuses)
+    wording = Wording("nothing was scored", "bad_rows=null", decimal_option="decimal={}")
+    tally = Tally(where, wording, refuses_bad=refuses, decimal=options.reading.decimal)
     schema, out = predictor.schema, io.BytesIO()
     table = read_text(
         io.BytesIO(content), stored, options.reading, schema.feature_names, where=where

@@ -6,14 +6,14 @@ A factory, so that tests call it without a socket: ``build_app(...)`` gives an `
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from runtime.errors import OnnxferryError
 from runtime.serving.access.gate import Gate
 from runtime.serving.addresses.operators import Operators
 from runtime.serving.addresses.people import People
 from runtime.serving.addresses.protocol import Protocol
-from runtime.serving.http.message import Response
+from runtime.serving.http.message import Response, refusal
 from runtime.serving.later import Later
 from runtime.serving.observing.tracing import Tracer
 from runtime.serving.refusing import refuse
@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from runtime.serving.observing.log import Log
     from runtime.serving.observing.traffic import Traffic
     from runtime.serving.routing import Routes
+
+_CODINGS: Final = (b"", b"identity")
+_COMPRESSED: Final = refusal(
+    415,
+    "compressed bodies are not read; send the body as it is",
+    ((b"accept-encoding", b"identity"),),  # RFC 9110, 15.5.16
+)
 
 
 class App:
@@ -71,6 +78,9 @@ class App:
         found = self._router.find(request)
         if isinstance(found, Response):
             reply(found)
+            return
+        if request.headers.get(b"content-encoding", b"").lower() not in _CODINGS:
+            reply(_COMPRESSED)
             return
         handler, call = found
         try:

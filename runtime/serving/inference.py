@@ -7,10 +7,10 @@ messages and shares everything between.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from runtime.errors import OnnxferryError, RequestError
-from runtime.serving.protocol.binary import LENGTH_FIELD, split_body
+from runtime.errors import OnnxferryError
+from runtime.serving.protocol.binary import LENGTH_FIELD, NO_JSON, raw_request, split_body
 from runtime.serving.protocol.inputs import bind_inputs
 from runtime.serving.protocol.messages import parse_request
 from runtime.serving.protocol.outputs import encode_answer, parse_wishes
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from runtime.serving.protocol.outputs import Wanted
     from runtime.serving.protocol.tensors import Numbers
     from runtime.session import Outputs
-
-_ENCODINGS: Final = (b"", b"identity")
 
 
 def infer(model: ServedModel, request: Request, limits: Limits, reply: Reply) -> None:
@@ -89,13 +87,16 @@ def submit(
 def _read(model: ServedModel, request: Request, limits: Limits) -> tuple[Numbers, Wanted]:
     columns = model.columns
     headers = request.headers
-    if headers.get(b"content-encoding", b"") not in _ENCODINGS:
-        raise RequestError("compressed bodies are not read; send the body as it is")
-    text, binary = split_body(request.body, headers.get(LENGTH_FIELD))
-    message = parse_request(
-        text,
-        most_tensors=columns.schema.n_features,
-        most_texts=len(columns.texts) * limits.rows,
+    length = headers.get(LENGTH_FIELD)
+    text, binary = split_body(request.body, length)
+    message = (
+        raw_request(len(request.body), columns)
+        if length == NO_JSON
+        else parse_request(
+            text,
+            most_tensors=columns.schema.n_features,
+            most_texts=len(columns.texts) * limits.rows,
+        )
     )
     wanted = parse_wishes(message)
     return bind_inputs(message, binary, columns, limits.rows), wanted

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from runtime.errors import (
     DataError,
+    MediaError,
     OverloadError,
     OversizeError,
     UnavailableError,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _STATUSES: Final[tuple[tuple[type[OnnxferryError], int], ...]] = (
     (UnknownNameError, 404),
     (OversizeError, 413),
+    (MediaError, 415),
     (DataError, 400),
     (OverloadError, 503),
     (UnavailableError, 503),

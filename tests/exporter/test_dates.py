@@ -19,9 +19,10 @@ from runtime.errors import BadRowsError
 from runtime.manifest import REPORT
 from runtime.predictor import Predictor
 from runtime.scoring.options import Options
+from runtime.serving.asked import Asked
 from runtime.serving.http.message import Request
 from runtime.serving.limits import Limits
-from runtime.serving.rows import Asked, answer_rows
+from runtime.serving.rows import answer_rows
 from trainer.config import configure
 from trainer.pipeline import make_run
 from trainer.table.dataset import read_dataset

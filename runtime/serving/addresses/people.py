@@ -10,8 +10,9 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from runtime.serving.asked import parse_query
 from runtime.serving.http.message import Response, json_response
-from runtime.serving.rows import answer_rows, parse_query
+from runtime.serving.rows import answer_rows
 
 if TYPE_CHECKING:
     from runtime.serving.access.gate import Gate

@@ -24,7 +24,7 @@ _DESCRIPTION: Final = (
 )
 _OPEN: Final = "/v2/health/"
 _ALWAYS: Final = (
-    "What cannot be read or is too much now: 400, 405, 408, 413, 417, 431, 501, 503; and 500, "
+    "What cannot be read or is too much now: 400, 405, 408, 413, 415, 417, 431, 501, 503; and 500, "
     "which is a bug"
 )
 _STATUSES: Final = {

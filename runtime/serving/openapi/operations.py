@@ -46,6 +46,12 @@ PARAMETERS: Final[dict[str, dict[str, object]]] = {
     "bad_rows": {"in": "query", "schema": _flag("fail", "fail", "null")},
     "proba": {"in": "query", "schema": _flag("false", "true", "false")},
     "prefix": {"in": "query", "schema": {"type": "string"}},
+    "delimiter": {
+        "in": "query",
+        "description": "between the fields of CSV, where its header doesn't tell",
+        "schema": {"type": "string", "enum": ["comma", "semicolon", "tab", "pipe"]},
+    },
+    "decimal": {"in": "query", "schema": _flag(".", ".", ",")},
     "Inference-Header-Content-Length": {
         "in": "header",
         "description": "bytes of the JSON, which tensors in binary follow",
@@ -95,7 +101,7 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
             {200: {JSON: "Rows", _CSV: ""}, 413: _ERROR, **_MAY_BE_BOTH},
             {JSON: "Rows", _CSV: ""},
             needs_body=True,
-            parameters=("model", "bad_rows", "proba", "prefix"),
+            parameters=("model", "bad_rows", "proba", "prefix", "delimiter", "decimal"),
         )
     },
     "/v2": {"GET": Operation("Describe the server", _told("Server"))},

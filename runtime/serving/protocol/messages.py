@@ -162,7 +162,8 @@ def _explain(message: str, where: str) -> str:
     inner = place[1] if place else ""
     said = (message[: place.start()] if place else message).replace("`", "")
     at = f"{where}.{inner}" if where and inner and inner[0] != "[" else where + inner
-    return f"{at or 'the request'}: {said[0].lower()}{said[1:]}"
+    said = said if said.startswith("JSON") else said[0].lower() + said[1:]
+    return f"{at or 'the request'}: {said}"
 
 
 def _without_data(text: Buffer, request: InferenceRequest, most_tensors: int) -> bytes:

@@ -63,7 +63,7 @@ class Inference:
         try:
             return parse_request(data, allowed)
         except OnnxferryError as exc:
-            return exc
+            return exc.with_traceback(None)  # which would hold the message
 
     async def answer(self, sent: Sent) -> Message | Response:
         """Answer a request, and count it as HTTP's are counted."""
@@ -81,6 +81,8 @@ class Inference:
         return answer
 
     async def _answer_or_refuse(self, sent: Sent) -> Message | Response:
+        if isinstance(sent, OnnxferryError):
+            return refuse(sent)
         try:
             return await self._compute(sent)
         except OnnxferryError as exc:
@@ -91,8 +93,6 @@ class Inference:
 
     async def _compute(self, sent: Sent) -> Message | Response:
         arrived = time.perf_counter_ns()
-        if isinstance(sent, OnnxferryError):
-            raise sent
         model = self._app.repository.find(sent.model_name, sent.model_version or None)
         try:
             most_rows = self._app.limits.rows
@@ -103,6 +103,8 @@ class Inference:
             model.statistics.count_failure(time.perf_counter_ns() - arrived)
             raise
         outputs = await _run(model, features, arrived)
+        if isinstance(outputs, OnnxferryError):
+            return refuse(outputs)
         return write_answer(wanted, outputs, model.identity, raw=bool(sent.raw_input_contents))
 
 
@@ -116,16 +118,17 @@ def _allow(models: Iterable[ServedModel], rows: int) -> Allowance:
     return Allowance(fields, width * rows, max(texts, 1) * rows)
 
 
-async def _run(model: ServedModel, features: Numbers, arrived: int) -> Outputs:
-    """Have rows answered with the others of the tick."""
-    future: asyncio.Future[Outputs] = asyncio.get_running_loop().create_future()
+async def _run(model: ServedModel, features: Numbers, arrived: int) -> Outputs | OnnxferryError:
+    """Have rows answered with the others of the tick.
+
+    An error is given, not raised: with frames in it, it and the future would hold each other.
+    """
+    future: asyncio.Future[Outputs | OnnxferryError] = asyncio.get_running_loop().create_future()
 
     def done(answer: Outputs | OnnxferryError) -> None:
-        if future.done():  # the client has gone
-            return
         if isinstance(answer, OnnxferryError):
-            future.set_exception(answer)
-        else:
+            answer = answer.with_traceback(None)
+        if not future.done():  # else the client has gone
             future.set_result(answer)
 
     submit(model, features, arrived, done)

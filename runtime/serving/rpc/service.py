@@ -75,6 +75,7 @@ class Service:
         await self._let_in(context)
         answer = await self.inference.answer(sent)
         if isinstance(answer, Response):
+            del sent  # the call and what abort raises hold each other, and this frame, for long
             await context.abort(*status_of(answer))
         return answer
 

@@ -180,6 +180,24 @@ def test_bytes_that_do_not_fit(
     assert _ask(client, *_message(ROWS.tobytes())).status == 200
 
 
+def test_a_body_without_json(client: Client, predictor: Predictor) -> None:
+    """Rows of float32 and nothing else, as Triton's raw binary request; answered in binary."""
+    zero = {"Inference-Header-Content-Length": "0"}
+    answer = client.ask(INFER, ROWS.tobytes(), zero)
+    assert "inference-header-content-length" in answer.headers
+    _same(answer, predictor)
+    for body in (b"", ROWS.tobytes()[:-1], ROWS.tobytes()[:-4]):
+        answer = client.ask(INFER, body, zero)
+        assert (answer.status, f"it has {len(body)} bytes" in answer.error) == (400, True)
+
+
+def test_a_model_with_text_needs_json(sales_server: Served) -> None:
+    """Columns of text have no place among numbers alone."""
+    zero = {"Inference-Header-Content-Length": "0"}
+    answer = sales_server.ask("/v2/models/sales/infer", bytes(36), zero)
+    assert (answer.status, "columns of text" in answer.error) == (400, True)
+
+
 def test_a_client_of_triton(server: Served, predictor: Predictor) -> None:
     """tritonclient, which knows nothing of us, gets metadata, statistics and the right answer."""
     client_library = pytest.importorskip("tritonclient.http")

@@ -285,6 +285,15 @@ def test_addresses(
     assert status == 200 or answer.error
 
 
+@pytest.mark.parametrize("target", [INFER, "/predict", "/v2/repository/index"])
+def test_a_compressed_body_is_told_apart(client: Client, target: str) -> None:
+    """It is never read as something else, and the client learns in which form to send it."""
+    answer = client.ask(target, b"\x1f\x8b\x08", {"Content-Encoding": "gzip"})
+    assert (answer.status, answer.headers["accept-encoding"]) == (415, "identity")
+    assert "compressed" in answer.error
+    assert client.ask(INFER, BODY, {"Content-Encoding": "Identity"}).status == 200
+
+
 def test_the_date_is_that_of_http(client: Client) -> None:
     """An answer says when it was given, in the one form that HTTP has for it."""
     from datetime import UTC, datetime

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 CSV = {"Content-Type": "text/csv"}
 JSON = {"Content-Type": "application/json"}
+LINES = {"Content-Type": "application/x-ndjson"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}  # what curl -d says of anything
 
 
@@ -49,6 +50,48 @@ def test_one_object_is_answered_by_one(client: Client) -> None:
     """A single row needs no array around it."""
     answer = client.ask("/predict", b'{\n"price": 7.5,\r\n"rating": 3}', JSON)
     assert answer.json["label"] == "yes"
+
+
+def test_json_lines(client: Client) -> None:
+    """One object a line is answered so."""
+    body = b'{"price": 7.5, "rating": 3}\n{"rating": 1, "price": 2}\n'
+    answer = client.ask("/predict", body, LINES)
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    assert [json.loads(line)["label"] for line in answer.body.splitlines()] == ["yes", "no"]
+    assert client.ask("/predict", b"", LINES).body == b""
+
+
+def test_a_mark_before_json_is_passed_over(client: Client) -> None:
+    """Some editors write a byte order mark; RFC 8259 lets a reader ignore it."""
+    assert client.ask("/predict", b'\xef\xbb\xbf{"price": 7.5, "rating": 3}').json["label"] == "yes"
+
+
+def test_csv_as_other_countries_write_it(client: Client) -> None:
+    """A decimal comma, a delimiter that no header tells."""
+    answer = client.ask("/predict?decimal=,", b"price;rating\n7,5;3\n", CSV)
+    assert answer.body == b"price;rating;label;probability\n7,5;3;yes;0,8071706\n"
+    answer = client.ask("/predict?delimiter=~", b"price~rating\n7.5~3\n", CSV)
+    assert answer.body == b"price~rating~label~probability\n7.5~3~yes~0.8071706\n"
+
+
+@pytest.mark.parametrize(
+    ("charset", "sent", "told"),
+    [
+        ("", "utf-8", "text/csv; charset=utf-8"),
+        ("", "utf-16", "text/csv; charset=utf-16"),
+        ("", "latin-1", "text/csv"),  # nobody knows
+        ("; charset=ISO-8859-1", "latin-1", "text/csv; charset=iso-8859-1"),
+        ('; header=present; charset="cp1252"', "cp1252", "text/csv; charset=cp1252"),
+        ("; charset=gbk", "gbk", "text/csv; charset=gbk"),
+    ],
+)
+def test_csv_comes_back_in_its_charset(client: Client, charset: str, sent: str, told: str) -> None:
+    """Text is carried as it is, and the answer doesn't call it what it isn't."""
+    body = "price,rating,note\n7.5,3,é\n".encode(sent)
+    answer = client.ask("/predict", body, {"Content-Type": f"text/csv{charset}"})
+    assert answer.headers["content-type"] == told
+    expected = "price,rating,note,label,probability\n7.5,3,é,yes,0.8071706\n"
+    assert answer.body.decode(sent) == expected
 
 
 def test_no_rows(client: Client) -> None:
@@ -112,8 +155,20 @@ def test_bad_rows_can_stay(client: Client) -> None:
         ("/predict?model=other", b"", CSV, 404, "no model 'other'"),
         ("/predict", b"price,rating\n" + b"1,1\n" * 600_000, CSV, 413, "rows allowed"),
         ("/predict", b"[" + b"{}," * 3_000_000 + b"{}]", JSON, 413, "rows allowed"),
+        ("/predict", b"{}\n" * 600_000, LINES, 413, "rows allowed"),
+        ("/predict", b'{"price":1,"rating":1,"a":"\xff"}', JSON, 400, "JSON is UTF-8, and byte 27"),
+        ("/predict", b'{"price":1,"rating":1}', CSV, 400, "Content-Type: application/x-ndjson"),
+        ("/predict", b"price,rating,label\n1,1,1\n", CSV, 400, "prefix=TEXT in the query"),
+        ("/predict", b"price~rating\n1~1\n", CSV, 400, "in the query delimiter="),
+        ("/predict", b"price,rating7.5,3", FORM, 400, "--data-binary @FILE"),
+        ("/predict", b"price,rating\n1,1\n", {"Content-Type": "multipart/form-data"}, 415, "parts"),
+        ("/predict", b"\x1f\x8b", {"Content-Encoding": "gzip"}, 415, "compressed"),
+        ("/predict", b"price\n", {"Content-Type": "text/csv; charset=rot13"}, 400, "rot13"),
+        ("/predict?delimiter=ab", b"price,rating\n", CSV, 400, "delimiter"),
+        ("/predict?decimal=x", b"price,rating\n", CSV, 400, "the query: decimal: "),
+        ("/predict", b"price;rating\n" + b"7,5;3\n" * 20, CSV, 400, "give decimal=,"),
     ],
-    ids=range(14),
+    ids=range(26),
 )
 def test_what_cannot_be_scored(
     client: Client, target: str, body: bytes, headers: dict[str, str], status: int, told: str

@@ -229,6 +229,12 @@ def test_no_rows_are_no_error(call: Callable[..., Any]) -> None:
     assert list(answer.outputs[0].shape) == [0]
 
 
+def _contents_of(rows: np.ndarray) -> Any:
+    request = _request(rows)
+    request.inputs[0].contents.fp32_contents.extend(rows.reshape(-1).tolist())
+    return request
+
+
 def _mixed() -> Any:
     request = _raw()
     request.inputs[0].contents.fp32_contents.extend([1.0])
@@ -338,6 +344,33 @@ def test_a_declared_shape_costs_nothing(call: Callable[..., Any]) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         call("ModelInfer", request)
     assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize("values", [[np.nan], [1.0, 2.0, 3.0], []], ids=["row", "shape", "read"])
+def test_a_refused_message_is_not_kept(
+    start_server: Callable[..., Served], bundle: Path, values: list[float]
+) -> None:
+    """A hundred refused messages of megabytes leave no more memory taken than a few."""
+    size = 2_000_000
+    limits = ("--max-rows", 1000) if not values else ("--max-rows", size)
+    served = start_server("--bundle", bundle, "--grpc-port", 0, *limits)
+    rows = np.full((size // 8, 2), values[0] if values else 1.0, np.float32)
+    request = _contents_of(rows) if not values else _raw(rows)
+    if len(values) == 3:
+        request.inputs[0].shape[0] += 1
+    data = request.SerializeToString()
+    with grpc.insecure_channel(f"127.0.0.1:{served.grpc_port}") as channel:
+        ask = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+
+        def refuse(times: int) -> float:
+            for _ in range(times):
+                with pytest.raises(grpc.RpcError):
+                    ask(data, timeout=PATIENCE_S)
+            text = served.ask("/metrics").body.decode()
+            return float(text.split("\nonnxferry_resident_memory_bytes ")[1].split()[0])
+
+        few = refuse(10)
+        assert refuse(100) < few + 50 * size
 
 
 def test_it_joins_the_batches_of_http(served: Served, call: Callable[..., Any]) -> None:
