@@ -8,22 +8,27 @@ told to load or to unload, all do before the answer is given.
 from __future__ import annotations
 
 import asyncio
+import shutil
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from runtime.serving.http.connection import Connection
 from runtime.serving.http.hub import Hub
+from runtime.serving.http.message import Request
+from runtime.serving.models.repository import UNLOADED
 from runtime.serving.observing.traffic import Traffic
 from runtime.serving.workers.asking import ask
 from runtime.serving.workers.merging import merge_metrics, merge_statistics
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Callable, Sequence
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Callable
 
     from runtime.serving.app import App
-    from runtime.serving.http.message import Reply, Request, Response
+    from runtime.serving.http.message import Reply, Response
+    from runtime.serving.workers.task import Task
 
 _OF_ALL: Final = ("/metrics", "/v2/repository/models/")
 _COUNTS: Final = "/stats"
@@ -33,26 +38,18 @@ _OK: Final = 200
 class Member:
     """A worker among workers."""
 
-    def __init__(
-        self,
-        app: App,
-        control: socket.socket,
-        folder: Path,
-        number: int,
-        others: Sequence[int],
-    ) -> None:
+    def __init__(self, app: App, control: socket.socket, task: Task) -> None:
         """Take what the supervisor has said.
 
         Args:
             app: answers for this worker.
             control: ends when the supervisor does.
-            folder: where the workers' sockets lie, each under its number.
-            number: of this worker.
-            others: numbers of the other workers.
+            task: says where the workers' sockets lie, each under its number, and which is its own.
         """
-        self._app, self._control = app, control
-        self._path = folder / str(number)
-        self._paths = [folder / str(number) for number in others]
+        self._app, self._control, self._folder = app, control, task.folder
+        self._path = task.folder / str(task.number)
+        others = (number for number in range(task.of) if number != task.number)
+        self._paths = [task.folder / str(number) for number in others]
 
     def handle(self, request: Request, reply: Reply) -> None:
         """Answer a request, for all workers where it concerns all.
@@ -82,15 +79,27 @@ class Member:
 
         def look() -> None:
             loop.remove_reader(self._control)
+            shutil.rmtree(self._folder, ignore_errors=True)  # the supervisor no longer can
             stop()
 
         loop.add_reader(self._control, look)
+        await self._unload_what_others_have()
         try:
             yield
         finally:
             loop.remove_reader(self._control)
             server.close()
             hub.close_all()
+
+    async def _unload_what_others_have(self) -> None:
+        """Unload what was unloaded before this worker took the place of one that died."""
+        request = Request("GET", "/v2/health/ready", {}, b"", 0)
+        for path in self._paths:
+            if answer := await ask(path, request):
+                reasons = msgspec.json.decode(b"".join(answer.body)).get("reasons", {})
+                for name in (name for name, reason in reasons.items() if reason == UNLOADED):
+                    self._app.repository.unload(name)
+                return
 
     async def _answer_for_all(self, request: Request) -> Response:
         own = await self._answer_alone(request)
