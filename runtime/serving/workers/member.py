@@ -21,6 +21,7 @@ from runtime.serving.models.repository import UNLOADED
 from runtime.serving.observing.traffic import Traffic
 from runtime.serving.workers.asking import ask
 from runtime.serving.workers.merging import merge_metrics, merge_statistics
+from runtime.serving.workers.remembering import Memory
 
 if TYPE_CHECKING:
     import socket
@@ -47,9 +48,10 @@ class Member:
             task: says where the workers' sockets lie, each under its number, and which is its own.
         """
         self._app, self._control, self._folder = app, control, task.folder
+        self._number, self._memory = task.number, Memory(task.folder)
         self._path = task.folder / str(task.number)
-        others = (number for number in range(task.of) if number != task.number)
-        self._paths = [task.folder / str(number) for number in others]
+        self._others = [number for number in range(task.of) if number != task.number]
+        self._paths = [task.folder / str(number) for number in self._others]
 
     def handle(self, request: Request, reply: Reply) -> None:
         """Answer a request, for all workers where it concerns all.
@@ -75,6 +77,7 @@ class Member:
         hub = Hub(app.handle, app.limits, Traffic(), app.log.tell_bug)
         hub.start(loop)
         self._path.unlink(missing_ok=True)  # of a worker that died
+        self._memory.take_over(self._number)
         server = await loop.create_unix_server(lambda: Connection(hub), str(self._path))
 
         def look() -> None:
@@ -103,12 +106,13 @@ class Member:
 
     async def _answer_for_all(self, request: Request) -> Response:
         own = await self._answer_alone(request)
-        if own.status != _OK:
+        if own.status != _OK or request.method == "HEAD":
             return own
-        asked = (ask(path, request) for path in self._paths)
-        answers = [one for one in await asyncio.gather(*asked) if one is not None]
+        found = await asyncio.gather(*(ask(path, request) for path in self._paths))
         if request.target.startswith("/metrics"):
-            return merge_metrics([own, *answers])
+            counts = [(self._number, own), *zip(self._others, found, strict=True)]
+            return merge_metrics([self._memory.complete(*one, own) for one in counts])
+        answers = [one for one in found if one is not None]
         if request.method == "GET":
             return merge_statistics([own, *answers])
         refused = next((one for one in answers if one.status != _OK), None)

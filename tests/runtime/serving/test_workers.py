@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,6 +137,54 @@ def test_a_worker_that_dies_is_replaced(served: Served) -> None:
     (died,) = (one for one in events if one["event"] == "worker died")
     assert died["code"] == -signal.SIGKILL
     assert any(one["event"] == "worker replaced" for one in events)
+
+
+def _counts(served: Served) -> dict[str, float]:
+    """Every counter and histogram, and when the server began."""
+    found, grows = {}, False
+    for line in served.ask("/metrics").body.decode().splitlines():
+        if line.startswith("# TYPE"):
+            grows = line.endswith((" counter", " histogram", "start_time_seconds gauge"))
+        elif grows and not line.startswith("#"):
+            name, _, value = line.rpartition(" ")
+            found[name] = float(value)
+    return found
+
+
+def test_counts_never_fall(served: Served) -> None:
+    """Whether a worker dies, is replaced, hangs, or loads its bundle anew."""
+    for _ in range(20):
+        served.ask(INFER, ROW)
+    told = [_counts(served)]
+    first = _workers(served)[0]
+    os.kill(first, signal.SIGKILL)
+    told.append(_counts(served))
+    _until(lambda: len(set(_workers(served)) - {first}) == 2)
+    for _ in range(20):
+        served.ask(INFER, ROW)
+    told.append(_counts(served))
+    served.ask("/v2/repository/models/m/load", b"")
+    told.append(_counts(served))
+    hangs = _workers(served)[0]
+    asked = [served.client() for _ in range(16)]  # some are dealt to the one that answers
+    os.kill(hangs, signal.SIGSTOP)
+    try:
+        for client in asked:
+            client.send(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+        ready, _, _ = select.select([client.socket for client in asked], [], [], PATIENCE_S)
+        assert ready
+    finally:
+        os.kill(hangs, signal.SIGCONT)
+    told.append(_counts(served))
+    for before, after in pairwise(told):
+        assert {
+            name: after.get(name, -1) for name in before if after.get(name, -1) < before[name]
+        } == {}
+    answered = next(value for name, value in told[-1].items() if "inferences_total" in name)
+    assert answered == 40
+    for client in asked:
+        client.close()
+    assert served.end() == 0
 
 
 def _versions(served: Served, asked: int = 24) -> set[str]:
