@@ -16,7 +16,6 @@ import pickle
 import signal
 import socket
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -25,9 +24,9 @@ import uvloop
 from msgspec.structs import replace
 
 from runtime import console
-from runtime.errors import UnavailableError
 from runtime.serving.binding import bind, bind_shared
 from runtime.serving.observing.log import Log
+from runtime.serving.workers.folder import make_folder
 from runtime.serving.workers.task import Task
 
 if TYPE_CHECKING:
@@ -43,7 +42,6 @@ _SHORT_LIFE_S: Final = 1.0  # a worker that dies so soon will do so again
 _PAUSE_S: Final = 1.0
 _BEYOND_DRAIN_S: Final = 5.0
 _LINE_BYTES: Final = 1 << 16
-_LONGEST_NAME: Final = "255"  # of a socket in the folder: a worker's number
 
 
 def supervise(bundles: Mapping[str, Path], settings: Settings) -> None:
@@ -61,7 +59,7 @@ def supervise(bundles: Mapping[str, Path], settings: Settings) -> None:
     if settings.grpc_port is not None:  # held, so that each worker can take the same one
         held = bind_shared(settings.host, settings.grpc_port, 1, "--grpc-port")
         settings = replace(settings, grpc_port=held[0].getsockname()[1])
-    with _folder_for_sockets() as folder:
+    with make_folder() as folder:
         code = uvloop.run(Supervisor(bundles, settings, listeners, Path(folder)).run())
     if code:
         sys.exit(code)
@@ -229,32 +227,6 @@ class Supervisor:
         process = self._running[at]
         if process.returncode is None:
             process.send_signal(number)
-
-
-def _folder_for_sockets() -> tempfile.TemporaryDirectory[str]:
-    """Make a folder that only this user can enter.
-
-    Returns:
-        The folder; it goes when it is left.
-
-    Raises:
-        UnavailableError: when there is no place for one, or its path is too long for a socket.
-    """
-    advice = "set TMPDIR to a folder that can be written, with a short path"
-    try:
-        made = tempfile.TemporaryDirectory(prefix="onnxferry-")
-    except OSError as exc:
-        raise UnavailableError(f"workers need a folder for their sockets: {advice}") from exc
-    try:
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.bind(f"{made.name}/{_LONGEST_NAME}")
-    except OSError as exc:
-        made.cleanup()
-        reason = exc.strerror or exc
-        raise UnavailableError(
-            f"workers cannot have sockets in {made.name}: {reason}; {advice}"
-        ) from exc
-    return made
 
 
 def _exit_code(code: int) -> int:
