@@ -88,9 +88,13 @@ class _Ending:
 
 
 def say(text: str = "") -> None:
-    """Tell a person something, on stderr; nobody listening is no failure."""
+    """Tell a person something, on stderr; nobody listening is no failure.
+
+    Text and line break are one write, also where Python does not buffer: lines of several
+    processes stay apart.
+    """
     with suppress(OSError):
-        print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is where the commands speak
+        print(f"{text}\n", end="", file=sys.stderr, flush=True)  # noqa: T201 - this is where the commands speak
 
 
 def show(text: str) -> None:

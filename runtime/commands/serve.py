@@ -7,6 +7,7 @@ raises, ``UsageError`` for names that do not fit, ``UnavailableError`` where the
 from __future__ import annotations
 
 import os
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -125,6 +126,8 @@ def serve(bundles: dict[str, Path], settings: Settings) -> None:
     _refuse_missing("serve", _SERVE)
     if settings.grpc_port is not None:
         _refuse_missing("grpc", _GRPC)
+    # It would end a server that is only starting: it waits until there is something to reload.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     if settings.workers > 1:
         from runtime.serving.workers.supervisor import supervise as run
     else:

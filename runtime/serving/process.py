@@ -65,6 +65,7 @@ class _Process:
         server = Server(app, member.handle if member else app.handle)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
         async with AsyncExitStack() as stack:
             if member:
                 await stack.enter_async_context(member.joined(server.stop))

@@ -78,6 +78,8 @@ def start_line(app: App, place: Place) -> str:
         One line, harmless to a terminal.
     """
     models = list(app.repository.models())
+    if not models:  # a worker took the place of one that died, and all had been unloaded
+        return f"no model is loaded at {place.url}"
     served = ", ".join(f"{one.name} {one.version}" for one in models)
     session = models[0].predictor.session
     besides = [f"gRPC at port {place.grpc_port}"] if place.grpc_port else []

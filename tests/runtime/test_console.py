@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -84,3 +85,19 @@ def _run(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
     )
+
+
+def test_a_line_is_one_write() -> None:
+    """Lines of processes that share a standard error stay apart, as where nothing is buffered.
+
+    Each write to a socket of this kind is a message of its own.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with ours, theirs:
+        subprocess.run(
+            [sys.executable, "-u", "-c", "from runtime import console; console.say('a line')"],
+            stderr=theirs.fileno(),
+            check=True,
+        )
+        ours.settimeout(10)
+        assert ours.recv(100) == b"a line\n"

@@ -9,17 +9,20 @@ is not there.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from runtime.errors import OnnxferryError, RequestError, UnknownNameError
 from runtime.serving.models.served import ServedModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from runtime.choices import ProviderChoice
     from runtime.serving.limits import Limits
+
+
+UNLOADED: Final = "unloaded"  # the reason that is shown
 
 
 class Slot:
@@ -45,6 +48,11 @@ class Slot:
         self.reason = ""
         self.failures = self.loads = 0
         self.stale = False
+
+    @property
+    def is_unloaded(self) -> bool:
+        """Whether somebody unloaded it; then it stays so until somebody loads it."""
+        return self.reason == UNLOADED
 
 
 class Repository:
@@ -146,11 +154,20 @@ class Repository:
 
     async def reload(self) -> None:
         """Open every bundle anew; those that cannot be opened are reported."""
-        for name in self.slots:
-            try:
-                await self.load(name)
-            except RequestError:
-                continue  # it is in the log, in the metrics and in the readiness
+        await self.reload_each(self.slots)
+
+    async def reload_each(self, names: Iterable[str]) -> None:
+        """Open bundles anew, but for those that were unloaded.
+
+        Args:
+            names: under which they are served.
+        """
+        for name in names:
+            if not self.slots[name].is_unloaded:
+                try:
+                    await self.load(name)
+                except RequestError:
+                    continue  # it is in the log, in the metrics and in the readiness
 
     def unload(self, name: str) -> None:
         """Stop serving a model; requests that have begun are answered.
@@ -162,7 +179,7 @@ class Repository:
             UnknownNameError: when no bundle has that name.
         """
         slot = self._slot(name)
-        slot.model, slot.reason, slot.stale = None, "unloaded", False
+        slot.model, slot.reason, slot.stale = None, UNLOADED, False
 
     def index(self) -> list[dict[str, str]]:
         """List the bundles as the model repository extension does."""
@@ -185,4 +202,4 @@ class Repository:
         return slot
 
     def _open(self, name: str, slot: Slot) -> ServedModel:
-        return ServedModel.open(name, slot.path, self._provider, self._limits)
+        return ServedModel.open(name, slot.path, self._provider, self._limits, slot.model)

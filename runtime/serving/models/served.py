@@ -37,25 +37,43 @@ class ServedModel:
         identity: ``model_name`` and ``model_version``, as an answer begins.
     """
 
-    def __init__(self, name: str, predictor: Predictor, limits: Limits) -> None:
+    def __init__(
+        self,
+        name: str,
+        predictor: Predictor,
+        limits: Limits,
+        before: ServedModel | None = None,
+    ) -> None:
         """Make a model ready.
 
         Args:
             name: under which it is served.
             predictor: opened, its golden rows within their bounds.
             limits: of the server.
+            before: what was served until now; where that is the same version, its counts go on.
         """
         self.name, self.predictor = name, predictor
         self.version = predictor.manifest.model.version
-        self.statistics = Statistics()
         self.columns = Columns(predictor.schema, limits.body_bytes)
-        self.screen = Screen(predictor.schema)
+        goes_on = before and (before.version, before.predictor.schema) == (
+            self.version,
+            predictor.schema,
+        )
+        self.statistics: Statistics = before.statistics if before and goes_on else Statistics()
+        self.screen: Screen = before.screen if before and goes_on else Screen(predictor.schema)
         caller = Caller(predictor, self.screen, self.statistics)
         self.batch = TickBatch(caller, limits.batch_rows)
         self.identity = {"model_name": name, "model_version": self.version}
 
     @classmethod
-    def open(cls, name: str, path: Path, provider: ProviderChoice, limits: Limits) -> Self:
+    def open(
+        cls,
+        name: str,
+        path: Path,
+        provider: ProviderChoice,
+        limits: Limits,
+        before: ServedModel | None = None,
+    ) -> Self:
         """Open a bundle, check its hashes, run its golden rows, and warm it up.
 
         Args:
@@ -63,6 +81,7 @@ class ServedModel:
             path: the bundle.
             provider: what runs it.
             limits: of the server.
+            before: what was served until now.
 
         Returns:
             The model.
@@ -72,7 +91,7 @@ class ServedModel:
         """
         predictor = Predictor.open(path, provider=provider)
         predictor.run(np.zeros((1, predictor.schema.n_inputs), np.float32))
-        return cls(name, predictor, limits)
+        return cls(name, predictor, limits, before)
 
     def metadata(self) -> dict[str, object]:
         """Describe the model as the protocol does."""

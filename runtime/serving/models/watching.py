@@ -1,8 +1,8 @@
 """Notice that a bundle's folder was replaced, and load what is there now.
 
 A folder is looked at once a second: names, sizes, times and inodes of its files. What cannot be
-opened is tried again when something changes there, so a bundle that is copied slowly is loaded
-when it is whole.
+opened is tried again when something changes there, be it a permission, so a bundle that is copied
+slowly is loaded when it is whole.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 from typing import TYPE_CHECKING, Final
-
-from runtime.errors import RequestError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,10 +35,7 @@ async def watch(repository: Repository) -> None:
             if state == seen[name]:
                 continue
             seen[name] = state
-            try:
-                await repository.load(name)
-            except RequestError:
-                continue  # it is in the log, in the metrics and in the readiness
+            await repository.reload_each([name])
 
 
 def look(folder: Path) -> State:
@@ -50,4 +45,4 @@ def look(folder: Path) -> State:
             found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
     except OSError:
         return frozenset()
-    return frozenset((name, at.st_size, at.st_mtime_ns, at.st_ino) for name, at in found)
+    return frozenset((name, at.st_size, at.st_ctime_ns, at.st_ino) for name, at in found)

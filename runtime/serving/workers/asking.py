@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from runtime.serving.http.message import Request
 
-_PATIENCE_S: Final = 60.0  # a bundle may be large
+_PATIENCE_S: Final = 60.0  # to load: a bundle may be large
+_COUNTS_S: Final = 2.0  # to tell counts: who asks does not wait for long, as Prometheus
 _HEAD_BYTES: Final = 64 * 1024
 
 
@@ -24,11 +25,11 @@ async def ask(path: Path, request: Request) -> Response | None:
         request: as it came, with its keys.
 
     Returns:
-        The answer; None where the worker died or is starting: a new one begins with new counts
-        and with the bundles as they are now.
+        The answer; None where the worker died, is starting or hangs: a new one begins with new
+        counts and with the bundles as they are now.
     """
     try:
-        async with asyncio.timeout(_PATIENCE_S):
+        async with asyncio.timeout(_PATIENCE_S if request.method == "POST" else _COUNTS_S):
             return await _exchange(path, request)
     except (OSError, EOFError, asyncio.LimitOverrunError, TimeoutError):
         return None

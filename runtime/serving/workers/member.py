@@ -8,22 +8,28 @@ told to load or to unload, all do before the answer is given.
 from __future__ import annotations
 
 import asyncio
+import shutil
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from runtime.serving.http.connection import Connection
 from runtime.serving.http.hub import Hub
+from runtime.serving.http.message import Request
+from runtime.serving.models.repository import UNLOADED
 from runtime.serving.observing.traffic import Traffic
 from runtime.serving.workers.asking import ask
 from runtime.serving.workers.merging import merge_metrics, merge_statistics
+from runtime.serving.workers.remembering import Memory
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Callable, Sequence
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Callable
 
     from runtime.serving.app import App
-    from runtime.serving.http.message import Reply, Request, Response
+    from runtime.serving.http.message import Reply, Response
+    from runtime.serving.workers.task import Task
 
 _OF_ALL: Final = ("/metrics", "/v2/repository/models/")
 _COUNTS: Final = "/stats"
@@ -33,26 +39,19 @@ _OK: Final = 200
 class Member:
     """A worker among workers."""
 
-    def __init__(
-        self,
-        app: App,
-        control: socket.socket,
-        folder: Path,
-        number: int,
-        others: Sequence[int],
-    ) -> None:
+    def __init__(self, app: App, control: socket.socket, task: Task) -> None:
         """Take what the supervisor has said.
 
         Args:
             app: answers for this worker.
             control: ends when the supervisor does.
-            folder: where the workers' sockets lie, each under its number.
-            number: of this worker.
-            others: numbers of the other workers.
+            task: says where the workers' sockets lie, each under its number, and which is its own.
         """
-        self._app, self._control = app, control
-        self._path = folder / str(number)
-        self._paths = [folder / str(number) for number in others]
+        self._app, self._control, self._folder = app, control, task.folder
+        self._number, self._memory = task.number, Memory(task.folder)
+        self._path = task.folder / str(task.number)
+        self._others = [number for number in range(task.of) if number != task.number]
+        self._paths = [task.folder / str(number) for number in self._others]
 
     def handle(self, request: Request, reply: Reply) -> None:
         """Answer a request, for all workers where it concerns all.
@@ -78,13 +77,16 @@ class Member:
         hub = Hub(app.handle, app.limits, Traffic(), app.log.tell_bug)
         hub.start(loop)
         self._path.unlink(missing_ok=True)  # of a worker that died
+        self._memory.take_over(self._number)
         server = await loop.create_unix_server(lambda: Connection(hub), str(self._path))
 
         def look() -> None:
             loop.remove_reader(self._control)
+            shutil.rmtree(self._folder, ignore_errors=True)  # the supervisor no longer can
             stop()
 
         loop.add_reader(self._control, look)
+        await self._unload_what_others_have()
         try:
             yield
         finally:
@@ -92,14 +94,25 @@ class Member:
             server.close()
             hub.close_all()
 
+    async def _unload_what_others_have(self) -> None:
+        """Unload what was unloaded before this worker took the place of one that died."""
+        request = Request("GET", "/v2/health/ready", {}, b"", 0)
+        for path in self._paths:
+            if answer := await ask(path, request):
+                reasons = msgspec.json.decode(b"".join(answer.body)).get("reasons", {})
+                for name in (name for name, reason in reasons.items() if reason == UNLOADED):
+                    self._app.repository.unload(name)
+                return
+
     async def _answer_for_all(self, request: Request) -> Response:
         own = await self._answer_alone(request)
-        if own.status != _OK:
+        if own.status != _OK or request.method == "HEAD":
             return own
-        asked = (ask(path, request) for path in self._paths)
-        answers = [one for one in await asyncio.gather(*asked) if one is not None]
+        found = await asyncio.gather(*(ask(path, request) for path in self._paths))
         if request.target.startswith("/metrics"):
-            return merge_metrics([own, *answers])
+            counts = [(self._number, own), *zip(self._others, found, strict=True)]
+            return merge_metrics([self._memory.complete(*one, own) for one in counts])
+        answers = [one for one in found if one is not None]
         if request.method == "GET":
             return merge_statistics([own, *answers])
         refused = next((one for one in answers if one.status != _OK), None)

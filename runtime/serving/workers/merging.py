@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
     from runtime.serving.http.message import Response
 
+_STARTED: Final = "onnxferry_start_time_seconds"
 # Where the sum of all workers says nothing.
 _NOT_SUMMED: Final[dict[str, Callable[[float, float], float]]] = {
     "onnxferry_draining": max,
     "onnxferry_model_info": max,
     "onnxferry_model_ready": min,
     "onnxferry_model_stale": max,
-    "onnxferry_start_time_seconds": min,
+    _STARTED: min,
     "last_inference": max,
     "batch_size": max,
 }
@@ -49,6 +50,27 @@ def merge_metrics(answers: Sequence[Response]) -> Response:
                 samples[name] = float(value) if known is None else _add(name, known, float(value))
     lines = [line for head, samples in families.items() for line in (head, *_write(samples))]
     return replace(answers[0], body=(("\n".join(lines) + "\n").encode(),))
+
+
+def counters_of(answer: Response) -> bytes:
+    """Take what only ever grows, and when the server began.
+
+    Args:
+        answer: in Prometheus's text format.
+
+    Returns:
+        Its counters and histograms, in the same format.
+    """
+    kept, told, grows = [], "", False
+    for line in b"".join(answer.body).decode().splitlines():
+        if line.startswith("# HELP"):
+            told = line
+        elif line.startswith("# TYPE"):
+            grows = line.endswith((" counter", " histogram", f"{_STARTED} gauge"))
+            kept += [told, line] if grows else []
+        elif grows:
+            kept.append(line)
+    return ("\n".join(kept) + "\n").encode()
 
 
 def _write(samples: dict[str, float]) -> list[str]:

@@ -2,8 +2,11 @@
 
 The supervisor takes the address once for each worker and never accepts a connection itself: the
 kernel deals them out (SO_REUSEPORT). A worker's socket outlives it, so connections that wait for
-a worker that died are answered by the one that takes its place. In: bundles and settings. Out:
-the exit code. Raises ``UnavailableError`` when an address is taken.
+a worker that died are answered by the one that takes its place. Where none can take it, as when
+its bundle was damaged on the disk meanwhile, the socket is closed, and the others are dealt what
+comes. A worker that took another's place has opened what lies on the disk now: so all others open
+it, too. In: bundles and settings. Out: the exit code. Raises ``UnavailableError`` when an address
+is taken or there is no folder for sockets.
 """
 
 from __future__ import annotations
@@ -13,7 +16,6 @@ import pickle
 import signal
 import socket
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -22,8 +24,9 @@ import uvloop
 from msgspec.structs import replace
 
 from runtime import console
-from runtime.serving.binding import bind_shared
+from runtime.serving.binding import bind, bind_shared
 from runtime.serving.observing.log import Log
+from runtime.serving.workers.folder import make_folder
 from runtime.serving.workers.task import Task
 
 if TYPE_CHECKING:
@@ -56,7 +59,7 @@ def supervise(bundles: Mapping[str, Path], settings: Settings) -> None:
     if settings.grpc_port is not None:  # held, so that each worker can take the same one
         held = bind_shared(settings.host, settings.grpc_port, 1, "--grpc-port")
         settings = replace(settings, grpc_port=held[0].getsockname()[1])
-    with tempfile.TemporaryDirectory(prefix="onnxferry-") as folder:
+    with make_folder() as folder:
         code = uvloop.run(Supervisor(bundles, settings, listeners, Path(folder)).run())
     if code:
         sys.exit(code)
@@ -81,9 +84,11 @@ class Supervisor:
             folder: for the workers' sockets.
         """
         self._bundles, self._settings = dict(bundles), settings
-        self._listeners, self._folder = listeners, folder
+        self._listeners, self._folder = list(listeners), folder
         self._log = Log(settings.level)
         self._running: dict[int, Process] = {}
+        self._serving: set[int] = set()  # those that take connections
+        self._reloads = 0
         self._codes: list[int] = []
         self._ending = asyncio.Event()
 
@@ -96,7 +101,8 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end, number)
-        loop.add_signal_handler(signal.SIGHUP, self._pass_on, signal.SIGHUP)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
         # The first says what is wrong with bundles and options, once.
         line, control = await self._start(0)
         if not line:
@@ -115,15 +121,18 @@ class Supervisor:
     def _count(self) -> int:
         return len(self._listeners)
 
-    async def _start(self, number: int) -> tuple[str, socket.socket]:
+    async def _start(self, number: int, *, follows: bool = False) -> tuple[str, socket.socket]:
         """Start a worker and wait until it takes connections.
 
         Args:
             number: of the worker.
+            follows: it takes the place of one that died.
 
         Returns:
             What it says of itself, empty where it died instead; and the socket to it.
         """
+        self._serving.discard(number)
+        reloads = self._reloads
         control, theirs = socket.socketpair()
         listener = self._listeners[number].fileno()
         with theirs:
@@ -138,7 +147,9 @@ class Supervisor:
         self._running[number] = process
         if self._ending.is_set():  # while it was made: nobody has told it yet
             self._signal(number, signal.SIGTERM)
-        task = Task(self._bundles, self._settings, listener, self._folder, number, self._count)
+        task = Task(
+            self._bundles, self._settings, listener, self._folder, number, self._count, follows
+        )
         control.setblocking(False)
         loop = asyncio.get_running_loop()
         try:
@@ -146,6 +157,10 @@ class Supervisor:
             line = (await loop.sock_recv(control, _LINE_BYTES)).decode()
         except OSError:
             line = ""
+        if line:
+            self._serving.add(number)
+            if self._reloads != reloads:  # it may have opened its bundles before
+                self._signal(number, signal.SIGHUP)
         return line, control
 
     async def _keep(self, number: int, line: str, control: socket.socket) -> None:
@@ -169,9 +184,18 @@ class Supervisor:
                 await self._pause()
             if self._ending.is_set():
                 return
-            line, control = await self._start(number)
+            line, control = await self._start(number, follows=True)
             if line:
                 self._log.tell("info", "worker replaced", worker=number)
+                self._reload(but=number)
+            elif not self._ending.is_set():
+                self._take_anew(number)
+
+    def _take_anew(self, number: int) -> None:
+        """Take a socket that nobody listens on yet; who waits at the old one is told to go."""
+        host, port = self._listeners[number].getsockname()[:2]
+        self._listeners[number].close()
+        self._listeners[number] = bind(host, port, shared=True)
 
     async def _pause(self) -> None:
         try:
@@ -188,6 +212,12 @@ class Supervisor:
             after = self._settings.limits.drain_s + _BEYOND_DRAIN_S
             asyncio.get_running_loop().call_later(after, self._pass_on, signal.SIGKILL)
         self._pass_on(number)
+
+    def _reload(self, but: int | None = None) -> None:
+        """Have the workers read certificate and bundles anew; those that start do so then."""
+        self._reloads += 1
+        for at in self._serving - {but}:
+            self._signal(at, signal.SIGHUP)
 
     def _pass_on(self, number: int) -> None:
         for at in self._running:

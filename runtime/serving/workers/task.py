@@ -22,6 +22,7 @@ class Task(Value, frozen=True):
         folder: where the workers' sockets lie.
         number: its own, from 0.
         of: how many workers there are.
+        follows: it takes the place of a worker that died.
     """
 
     bundles: dict[str, Path]
@@ -30,3 +31,4 @@ class Task(Value, frozen=True):
     folder: Path
     number: int
     of: int
+    follows: bool

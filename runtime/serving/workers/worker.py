@@ -9,9 +9,12 @@ from __future__ import annotations
 import contextlib
 import pickle
 import socket
+import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from runtime import console
+from runtime.errors import OnnxferryError
+from runtime.serving.observing.log import Log
 from runtime.serving.process import run_process
 from runtime.serving.running import open_app
 from runtime.serving.workers.member import Member
@@ -35,8 +38,13 @@ def _work(prog_name: str) -> None:
         with contextlib.suppress(OSError):  # a supervisor that is gone is noticed soon
             control.sendall(line.encode())
 
-    app = open_app(task.bundles, task.settings)
-    others = [number for number in range(task.of) if number != task.number]
-    member = Member(app, control, task.folder, task.number, others)
+    try:
+        app = open_app(task.bundles, task.settings)
+    except OnnxferryError as exc:
+        if task.follows:  # a line of the log, where a person no longer waits for the start
+            Log(task.settings.level).tell("error", "worker not replaced", reason=str(exc))
+            sys.exit(exc.exit_code)
+        raise
+    member = Member(app, control, task)
     with socket.socket(fileno=task.listener) as listener:
         run_process(app, listener, task.settings, tell, member)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from serving_client import PATIENCE_S, features
 
+from runtime.serving.models.watching import look
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -131,6 +133,46 @@ def test_an_unloaded_model_is_gone_until_it_is_loaded(
     assert server.ask("/v2/repository/models/a/load", b"{}").status == 200
     assert server.ask("/v2/models/a/infer", features(*ROWS)).status == 200
     assert server.ask(READY).status == 200
+
+
+def test_watching_and_sighup_load_nothing_that_was_unloaded(
+    start_server: Callable[..., Served], bundle_copy: Path
+) -> None:
+    """Unloaded is unloaded, whatever happens to the folder, until somebody loads it."""
+    server = start_server("--bundle", f"m={bundle_copy}", "--bundle", f"n={bundle_copy}", "--watch")
+    assert server.ask("/v2/repository/models/m/unload", b"").status == 200
+    (bundle_copy / "note").write_text("a change")
+    server.process.send_signal(signal.SIGHUP)
+    loads = 'onnxferry_model_loads_total{model="n",outcome="served"} 3'  # the other hears of both
+    _until(lambda: loads in server.ask("/metrics").body.decode())
+    assert server.ask("/v2/models/m/ready").status == 404
+    assert server.end() == 0
+
+
+def test_a_permission_that_is_mended_is_noticed(bundle_copy: Path) -> None:
+    """A file that could not be read has the same content, time and number afterwards."""
+    before = look(bundle_copy)
+    (bundle_copy / "model.onnx").chmod(0o600)
+    assert look(bundle_copy) != before
+
+
+def test_counts_go_on_when_the_same_version_is_loaded(
+    start_server: Callable[..., Served], bundle: Path
+) -> None:
+    """A reload of what is served already loses no count, also of values out of range."""
+    server = start_server("--bundle", f"m={bundle}")
+    server.ask("/v2/models/m/infer", features([75.0, 3.0]))
+    before = _counted(server)
+    assert before
+    assert server.ask("/v2/repository/models/m/load", b"").status == 200
+    assert _counted(server) == before
+    assert server.end() == 0
+
+
+def _counted(server: Served) -> list[str]:
+    lines = server.ask("/metrics").body.decode().splitlines()
+    names = ("onnxferry_inferences_total{", "onnxferry_out_of_range_total{")
+    return [line for line in lines if line.startswith(names) and not line.endswith(" 0")]
 
 
 def test_only_known_bundles_are_loaded(server: Served) -> None:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import select
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +54,16 @@ def _is_alive(number: int) -> bool:
         os.kill(number, 0)
         return True
     return False
+
+
+def _socket_of(number: int) -> Path:
+    """Where a worker listens for the others, as the system has it."""
+    links = [str(one.readlink()) for one in Path(f"/proc/{number}/fd").iterdir()]
+    for line in Path("/proc/net/unix").read_text().splitlines():
+        fields = line.split()
+        if f"socket:[{fields[6]}]" in links and "/onnxferry-" in fields[-1]:
+            return Path(fields[-1])
+    raise AssertionError(number)
 
 
 @pytest.fixture
@@ -124,6 +139,155 @@ def test_a_worker_that_dies_is_replaced(served: Served) -> None:
     assert any(one["event"] == "worker replaced" for one in events)
 
 
+def _counts(served: Served) -> dict[str, float]:
+    """Every counter and histogram, and when the server began."""
+    found, grows = {}, False
+    for line in served.ask("/metrics").body.decode().splitlines():
+        if line.startswith("# TYPE"):
+            grows = line.endswith((" counter", " histogram", "start_time_seconds gauge"))
+        elif grows and not line.startswith("#"):
+            name, _, value = line.rpartition(" ")
+            found[name] = float(value)
+    return found
+
+
+def test_counts_never_fall(served: Served) -> None:
+    """Whether a worker dies, is replaced, hangs, or loads its bundle anew."""
+    for _ in range(20):
+        served.ask(INFER, ROW)
+    told = [_counts(served)]
+    first = _workers(served)[0]
+    os.kill(first, signal.SIGKILL)
+    told.append(_counts(served))
+    _until(lambda: len(set(_workers(served)) - {first}) == 2)
+    for _ in range(20):
+        served.ask(INFER, ROW)
+    told.append(_counts(served))
+    served.ask("/v2/repository/models/m/load", b"")
+    told.append(_counts(served))
+    hangs = _workers(served)[0]
+    asked = [served.client() for _ in range(16)]  # some are dealt to the one that answers
+    os.kill(hangs, signal.SIGSTOP)
+    try:
+        for client in asked:
+            client.send(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+        ready, _, _ = select.select([client.socket for client in asked], [], [], PATIENCE_S)
+        assert ready
+    finally:
+        os.kill(hangs, signal.SIGCONT)
+    told.append(_counts(served))
+    for before, after in pairwise(told):
+        assert {
+            name: after.get(name, -1) for name in before if after.get(name, -1) < before[name]
+        } == {}
+    answered = next(value for name, value in told[-1].items() if "inferences_total" in name)
+    assert answered == 40
+    for client in asked:
+        client.close()
+    assert served.end() == 0
+
+
+def _versions(served: Served, asked: int = 24) -> set[str]:
+    """What many requests, each on a connection of its own, say that they were answered by."""
+    answers = [served.ask(INFER, ROW) for _ in range(asked)]
+    return {one.json.get("model_version", str(one.status)) for one in answers}
+
+
+def test_workers_serve_the_same_after_one_is_replaced(
+    start: Callable[..., Served], bundle_copy: Path, make_bundle: Callable[..., Path]
+) -> None:
+    """A bundle was replaced and not loaded; the new worker opens it, and so do all others."""
+    served = start(folder=bundle_copy)
+    (before,) = _versions(served)
+    bundle_copy.rename(bundle_copy.with_name("old"))
+    make_bundle().rename(bundle_copy)
+    os.kill(_workers(served)[0], signal.SIGKILL)
+    _until(lambda: before not in _versions(served))
+    assert len(_versions(served)) == 1
+    assert served.end() == 0
+
+
+def test_an_unloaded_model_stays_so_when_a_worker_is_replaced(served: Served) -> None:
+    """The new worker asks what the others serve; SIGHUP loads nothing that was unloaded."""
+    first, second = _workers(served)
+    assert served.ask("/v2/repository/models/m/unload", b"").status == 200
+    os.kill(first, signal.SIGKILL)
+    _until(lambda: len(set(_workers(served)) - {first, second}) == 1)
+    served.process.send_signal(signal.SIGHUP)
+    assert _versions(served) == {"404"}
+    assert served.ask("/v2/repository/models/m/load", b"").status == 200
+    assert "404" not in _versions(served)
+    assert served.end() == 0
+
+
+def test_nobody_waits_for_a_worker_that_cannot_start(
+    start: Callable[..., Served], bundle_copy: Path
+) -> None:
+    """The bundle was damaged meanwhile: the others answer everything, the log is JSON."""
+    served = start(folder=bundle_copy)
+    before = _versions(served)
+    model = bundle_copy / "model.onnx"
+    good = model.read_bytes()
+    model.write_bytes(b"damaged")
+    os.kill(_workers(served)[0], signal.SIGKILL)
+    _read_to(served, "worker not replaced")
+    _read_to(served, "worker died")
+    assert _versions(served, 40) == before
+    model.write_bytes(good)
+    _read_to(served, "worker replaced")
+    assert _versions(served) == before
+    assert served.end() == 0
+
+
+def _read_to(served: Served, event: str) -> None:
+    """Read the log to an event; every line is JSON."""
+    assert served.process.stderr
+    while json.loads(served.process.stderr.readline())["event"] != event:
+        pass
+
+
+@pytest.mark.parametrize("delay_s", [0.1, 0.2, 0.3, 0.4])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_signal_to_reload_ends_no_server_that_starts(
+    environment: dict[str, str], bundle: Path, tmp_path: Path, workers: int, delay_s: float
+) -> None:
+    """It is heard when there is something to reload."""
+    words = [sys.executable, "-m", "runtime", "serve", "--bundle", bundle, "--port", "0"]
+    process = subprocess.Popen(
+        list(map(str, [*words, "--workers", workers])),
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+    )
+    assert process.stderr
+    try:
+        _until(lambda: _minds_hangup(process.pid))
+        time.sleep(delay_s)
+        process.send_signal(signal.SIGHUP)
+        said = ""
+        while " at http://" not in said or '"event":"load"' not in said:
+            line = process.stderr.readline()
+            assert line, said
+            said += line
+        process.send_signal(signal.SIGTERM)
+        assert "died" not in said + process.stderr.read()
+        assert process.wait(PATIENCE_S) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def _minds_hangup(number: int) -> bool:
+    """Whether the command has begun: before, the signal ends it as any other."""
+    path = Path(f"/proc/{number}/status")
+    if not path.exists():
+        pytest.skip("needs Linux's /proc to see processes")
+    masks = re.findall(r"^Sig(?:Blk|Cgt):\s+(\w+)$", path.read_text(), re.MULTILINE)
+    return any(int(mask, 16) & 1 << signal.SIGHUP - 1 for mask in masks)
+
+
 def test_a_request_of_a_dead_worker_fails_at_once(served: Served) -> None:
     """Who was being answered sees the connection end, and is answered when it asks again."""
     clients = [served.client() for _ in range(8)]
@@ -197,11 +361,28 @@ def test_a_second_signal_ends_at_once(served: Served, number: signal.Signals) ->
 
 
 def test_no_worker_outlives_its_supervisor(served: Served) -> None:
-    """Even when that is killed and can say nothing."""
+    """Even when that is killed and can say nothing; nor does the folder of their sockets."""
     workers = _workers(served)
+    (folder,) = {path.parent for path in map(_socket_of, workers)}
+    assert folder.is_dir()
     served.process.kill()
     served.process.wait()
     _until(lambda: not any(map(_is_alive, workers)))
+    assert not folder.exists()
+
+
+def test_a_folder_that_cannot_hold_sockets_is_told(
+    run_command: Callable[..., Any], bundle: Path, tmp_path: Path
+) -> None:
+    """Its path is too long for a socket's: one message that says what to do."""
+    place = tmp_path / ("x" * 100)
+    place.mkdir()
+    words = ("serve", "--workers", 2, "--bundle", bundle, "--port", 0)
+    done = run_command(*words, env={"TMPDIR": str(place)})
+    assert list(place.iterdir()) == []
+    assert done.returncode == 6
+    assert b"set TMPDIR to a folder" in done.stderr
+    assert done.stderr.count(b"\n") == 1
 
 
 def test_what_cannot_be_served_is_told_once(
