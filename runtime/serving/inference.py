@@ -90,7 +90,7 @@ def _read(model: ServedModel, request: Request, limits: Limits) -> tuple[Numbers
     length = headers.get(LENGTH_FIELD)
     text, binary = split_body(request.body, length)
     message = (
-        raw_request(len(request.body), columns)
+        raw_request(request, columns)
         if length == NO_JSON
         else parse_request(
             text,

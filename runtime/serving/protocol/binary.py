@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Raw
 
 from runtime.errors import RequestError
+from runtime.serving.http.message import BINARY, JSON
 from runtime.serving.protocol.columns import FEATURES
 from runtime.serving.protocol.inputs import BINARY_SIZE, Binary
 from runtime.serving.protocol.messages import InferenceRequest, InputTensor
 
 if TYPE_CHECKING:
-    from runtime.serving.http.message import Buffer
+    from runtime.serving.http.message import Buffer, Request
     from runtime.serving.protocol.columns import Columns
 
 LENGTH_FIELD: Final = b"inference-header-content-length"
@@ -45,11 +46,11 @@ def split_body(body: bytes | bytearray, length: bytes | None) -> tuple[Buffer, B
     return body[: int(length)], Binary(body, int(length))
 
 
-def raw_request(size: int, columns: Columns) -> InferenceRequest:
+def raw_request(request: Request, columns: Columns) -> InferenceRequest:
     """Say what a body without JSON asks for (Triton's raw binary request).
 
     Args:
-        size: bytes of the body.
+        request: whose body is numbers alone.
         columns: of the model.
 
     Returns:
@@ -58,7 +59,12 @@ def raw_request(size: int, columns: Columns) -> InferenceRequest:
     Raises:
         RequestError: when the body cannot be that.
     """
-    width = columns.schema.n_inputs
+    if request.headers.get(b"content-type", b"").startswith(JSON):
+        raise RequestError(
+            "Inference-Header-Content-Length is 0, so the body has no JSON, and Content-Type says "
+            f"that it is; send {BINARY.decode()}, or the length of the JSON"
+        )
+    width, size = columns.schema.n_inputs, len(request.body)
     rows, rest = divmod(size, _FLOAT_BYTES * width)
     if columns.texts or rest or not rows:
         raise RequestError(
