@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final, cast
 from runtime.serving.http.exchange import Exchange
 from runtime.serving.http.hub import RETRY
 from runtime.serving.http.message import CONTINUE, Request, Response, encode_head, refusal
-from runtime.serving.http.reading import Phase, RequestReader
+from runtime.serving.http.reading import RequestReader
+from runtime.serving.http.taker import Phase
 
 if TYPE_CHECKING:
     from runtime.serving.http.hub import Hub

@@ -9,16 +9,19 @@ to ``refuse``, after which nothing is read any more.
 from __future__ import annotations
 
 import time
-from enum import IntEnum
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import httptools
 
+from runtime.serving.http.direct import DirectBody
 from runtime.serving.http.head import Fault, find_fault, is_too_large, too_large
 from runtime.serving.http.known import Head, KnownHeads, cut_head
 from runtime.serving.http.message import Request
+from runtime.serving.http.taker import Phase
 
 if TYPE_CHECKING:
+    from runtime.serving.http.message import Buffer
+    from runtime.serving.http.taker import Taker
     from runtime.serving.limits import Limits
 
 _FULL: Final = "too many bodies are being received; try again in a second"
@@ -27,31 +30,6 @@ _PADDED: Final = (
     "the chunks' extensions and the trailer are larger than what they belong to; leave them out"
 )
 _CHUNK_BYTES: Final = 16  # that a byte of a chunked body may come with: chunks of one byte need 6
-_FIRST_BYTES: Final = 256 * 1024  # room made at once for a body that was announced
-
-
-class Phase(IntEnum):
-    """How far the current request has come."""
-
-    IDLE = 0
-    HEAD = 1
-    BODY = 2
-
-
-class Taker(Protocol):
-    """Who takes what was read: the connection."""
-
-    def take(self, request: Request, *, keep_alive: bool) -> None:
-        """Take a whole request."""
-
-    def refuse(self, status: int, message: str) -> None:
-        """Take the reason why nothing more can be read."""
-
-    def go_on(self) -> None:
-        """Tell the client to send the body that it holds back."""
-
-    def reserve(self, size: int) -> bool:
-        """Ask for room for so many bytes of a body; given back when the request is answered."""
 
 
 class RequestReader:
@@ -64,7 +42,6 @@ class RequestReader:
         "_expected",
         "_fed",
         "_fields",
-        "_filled",
         "_headers",
         "_keep_alive",
         "_known",
@@ -89,8 +66,7 @@ class RequestReader:
         self._parser = httptools.HttpRequestParser(self)
         self.phase = Phase.IDLE
         self._refused = False
-        self._direct: bytearray | None = None
-        self._filled = 0
+        self._direct: DirectBody | None = None
         self._fed = 0
         self._begun = 0
         self._known = known or KnownHeads()
@@ -114,9 +90,13 @@ class RequestReader:
         Returns:
             That, or what is missing of a large body.
         """
-        if self._direct is not None and self._filled == len(self._direct):
-            self._grow(self._filled)
-        return shared if self._direct is None else memoryview(self._direct)[self._filled :]
+        if self._direct is None:
+            return shared
+        try:
+            return self._direct.room()
+        except MemoryError:
+            self._refuse(503, _FULL)
+            return shared
 
     def received(self, size: int, shared: memoryview) -> None:
         """Read bytes that have come.
@@ -130,11 +110,12 @@ class RequestReader:
         if self._direct is None:
             self._feed(shared[:size])
             return
-        self._filled += size
-        if self._has_room(size) and self._filled == self._expected:
-            body, self._direct = self._direct, None
+        direct = self._direct
+        direct.filled += size
+        if self._has_room(size) and direct.is_whole:
+            self._direct = None
             self._parser = httptools.HttpRequestParser(self)  # the old one waits for the body
-            self._finish(body)
+            self._finish(direct.content)
 
     def ended(self) -> None:
         """Note that the client sends no more; half a request is refused."""
@@ -143,7 +124,7 @@ class RequestReader:
         if self.phase == Phase.HEAD:
             self._refuse(400, "the request ended within its header; send it again")
             return
-        have = len(self._body) if self._direct is None else self._filled
+        have = len(self._body) if self._direct is None else self._direct.filled
         told = "" if self._expected is None else f" of {self._expected}"
         self._refuse(400, f"the body ended after {have}{told} bytes; send it whole")
 
@@ -220,8 +201,9 @@ class RequestReader:
             self._expected = self._expected or 0
             size = min(self._expected, len(data))
             self._begin_direct(data[:size])
-            self._filled = 0
-            self.received(size, data)
+            if self._direct:
+                self._direct.filled = 0
+                self.received(size, data)
             data = data[size:]
         if len(data):
             self._feed(data)
@@ -231,21 +213,11 @@ class RequestReader:
         if expected - len(self._body) >= _DIRECT_BYTES:
             self._begin_direct(self._body)
 
-    def _begin_direct(self, have: memoryview | bytes | bytearray) -> None:
+    def _begin_direct(self, have: Buffer) -> None:
         """Go on with a body where its first bytes have been read."""
-        self._filled, self._body = len(have), b""
+        self._body = b""
         try:
-            self._direct = bytearray(min(len(have) + _FIRST_BYTES, self._expected or 0))
-            self._direct[: len(have)] = have
-        except MemoryError:
-            self._refuse(503, _FULL)
-
-    def _grow(self, size: int) -> None:
-        """Make room for bytes to come: no more than have come, whatever was announced."""
-        if self._direct is None or self._expected is None:
-            return
-        try:
-            self._direct += bytes(min(size, self._expected - len(self._direct)))
+            self._direct = DirectBody(have, self._expected or 0)
         except MemoryError:
             self._refuse(503, _FULL)
 
