@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from runtime.schema import to_float32
+from runtime.matrix import to_float32
 from runtime.tables.arrow import binary_array, bool_array, bool_scalar, number_scalar, number_values
 from runtime.tables.cells import MISSING, UNDECODABLE, why_bad
 from runtime.tables.dates import NOT_A_DATE, days_since, is_temporal, read_instants

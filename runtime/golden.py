@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import ArtifactError, ParityError
-from runtime.schema import usable_values
+from runtime.matrix import usable_values
 from runtime.value import Value
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from runtime.bundle import read_bundle
 from runtime.errors import DataError, SchemaError, UsageError
 from runtime.golden import GoldenCheck, check_golden, load_golden
 from runtime.manifest import GOLDEN, ONNX_MODEL, Manifest
+from runtime.matrix import to_float32, usable_values
 from runtime.promises import check_engine, check_requirements, check_signature
-from runtime.schema import Float32Matrix, Schema, to_float32, usable_values
 from runtime.scoring.named_columns import names_of
 from runtime.scoring.options import DEFAULTS
 from runtime.session import Outputs, Session
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from runtime.bundle import Bundle
     from runtime.choices import ProviderChoice
+    from runtime.schema import Float32Matrix, Schema
     from runtime.scoring.options import Options
     from runtime.scoring.summary import Summary
 

@@ -13,13 +13,15 @@ import pandas as pd
 import polars as pl
 import pyarrow.csv as arrow_csv
 
-from runtime.schema import Float32Matrix, to_float32
+from runtime.matrix import to_float32
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from dirty_inputs.dirty_input import Row
+
+    from runtime.schema import Float32Matrix
 
 RIGHT: Final = "right"
 ERROR: Final = "error"

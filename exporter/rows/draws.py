@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import UNSET
 
 from exporter.truth.enclosure import rows_with_all
-from runtime.schema import to_float32
+from runtime.matrix import to_float32
 
 if TYPE_CHECKING:
     from exporter.truth.enclosure import Mask

@@ -26,7 +26,7 @@ from exporter.truth.layers import gaps_of, layers_of
 from exporter.truth.measured import measure
 from runtime.errors import SchemaError, UsageError
 from runtime.manifest import Provenance
-from runtime.schema import usable_values
+from runtime.matrix import usable_values
 
 if TYPE_CHECKING:
     import numpy.typing as npt

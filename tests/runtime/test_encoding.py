@@ -14,7 +14,8 @@ from pyarrow import feather, parquet
 
 from runtime.encoding import PLAIN, UNSEEN, Encoder
 from runtime.errors import RequestError
-from runtime.schema import Feature, OneHot, Schema, usable_values
+from runtime.matrix import usable_values
+from runtime.schema import Feature, OneHot, Schema
 from runtime.scoring.options import Reading
 from runtime.serving.models.screening import Screen
 from runtime.tables.cells import MISSING, NOT_A_NUMBER, NOT_FINITE, UNDECODABLE

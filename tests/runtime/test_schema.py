@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from runtime.errors import SchemaError
-from runtime.schema import Feature, Schema, to_float32
+from runtime.matrix import to_float32
+from runtime.schema import Feature, Schema
 
 SCHEMA = Schema(
     "popular",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.errors import RequestError
-from runtime.schema import round_rows
+from runtime.matrix import round_rows
 from runtime.serving.models.statistics import Durations
 from runtime.value import Value
 

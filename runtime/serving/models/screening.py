@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from runtime.errors import RequestError
+from runtime.matrix import usable_values
 from runtime.monitoring.ranges import Ranges, round_ends
-from runtime.schema import usable_values
 
 if TYPE_CHECKING:
     from runtime.monitoring.ranges import Counts

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from runtime.schema import Float32Matrix, to_float32
+from runtime.matrix import to_float32
 from runtime.tables.arrow import binary_array, bool_scalar
 from runtime.tables.json_lines.json_decode import (
     REFUSED,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from runtime.schema import Float32Matrix
     from runtime.tables.json_lines.json_block import JsonBlock
 
 _NEGATIVE_ZERO = re.compile(rb"-0(?![.eE0-9])")  # an integer, for msgspec one without a sign
