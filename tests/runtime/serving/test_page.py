@@ -184,9 +184,9 @@ def test_many_classes_are_told_apart(
     classes = [f"class {at} {'of a long name ' * 5}" for at in range(20)]
     served = start_server("--bundle", make_bundle(classes=classes))
     browser.show(f"http://127.0.0.1:{served.port}/", 390, dark=False)
-    browser.until("document.querySelector('#legend li')")
+    browser.until("document.querySelector('#legend rect')")
     browser.until(
-        "document.querySelector('#classes rect').getAttribute('class') === "
+        "document.querySelector('#classes rect')?.getAttribute('class') === "
         "document.querySelector('#legend rect').getAttribute('class')"
     )
     shown = browser.run(
