@@ -43,11 +43,8 @@ def expand_softmax(model: onnx.ModelProto) -> None:
         model: with the contract's outputs; it is changed.
     """
     graph = model.graph
-    classes = {
-        value.name: value.type.tensor_type.shape.dim[-1].dim_value for value in graph.output
-    }.get(PROBABILITIES)
     at = next((at for at, node in enumerate(graph.node) if PROBABILITIES in node.output), None)
-    if at is None or classes != 2 or graph.node[at].op_type != "Softmax":  # noqa: PLR2004 - see above
+    if at is None or not _is_of_two(graph, graph.node[at]):
         return
     softmax = graph.node[at]
     following = list(graph.node)[at + 1 :]
@@ -57,6 +54,15 @@ def expand_softmax(model: onnx.ModelProto) -> None:
     graph.initializer.extend(
         numpy_helper.from_array(value, name) for name, value in _CONSTANTS.items()
     )
+
+
+def _is_of_two(graph: onnx.GraphProto, node: onnx.NodeProto) -> bool:
+    """Tell whether a node is the softmax of each row's two classes."""
+    shape = next(
+        value.type.tensor_type.shape for value in graph.output if value.name == PROBABILITIES
+    )
+    axes = [attribute.i for attribute in node.attribute if attribute.name == "axis"]
+    return node.op_type == "Softmax" and axes in ([1], [-1], []) and shape.dim[-1].dim_value == 2  # noqa: PLR2004 - as it says
 
 
 def _write(name: str, logits: str) -> list[onnx.NodeProto]:

@@ -26,12 +26,12 @@ SPECIAL = (math.nan, math.inf, -math.inf, 0.0, 1.0, -1.0, 88.0, -104.0, 3e38, -3
 PAIRS = np.array(list(product(SPECIAL, SPECIAL)), np.float32)  # (121, 2)
 
 
-def answers(classes: int) -> onnx.ModelProto:
+def answers(classes: int, axis: int = 1) -> onnx.ModelProto:
     """A model whose features are its logits."""
     nodes = [
         helper.make_node("Identity", ["features"], ["logits"], "copy"),
         helper.make_node("ArgMax", ["logits"], ["label"], "largest", axis=1, keepdims=0),
-        helper.make_node("Softmax", ["logits"], ["probabilities"], "softmax", axis=1),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], "softmax", axis=axis),
     ]
     shape: list[str | int | None] = ["batch", classes]
     graph = helper.make_graph(
@@ -89,7 +89,8 @@ def test_onnx_itself_computes_the_same() -> None:
     assert (np.abs(got - expected.value) <= expected.error).all()
 
 
-def test_more_classes_keep_their_softmax() -> None:
-    """Nothing is replaced but what has a cheaper form."""
-    kinds = [node.op_type for node in answers(3).graph.node]
+@pytest.mark.parametrize(("classes", "axis"), [(3, 1), (2, 0)])
+def test_another_softmax_is_left_alone(classes: int, axis: int) -> None:
+    """More classes have no cheaper form, and what is wrong is not put right unseen."""
+    kinds = [node.op_type for node in answers(classes, axis).graph.node]
     assert kinds == ["Identity", "ArgMax", "Softmax"]
