@@ -1,7 +1,8 @@
 """Damaged requests, byte by byte, a hundred thousand in a row; good ones between must be right.
 
-Nothing may be answered 5xx, the server may not end, grow or log a bug, and each good request, on a
-connection of its own or before a damaged one, must have its right answer.
+Nothing may be answered 5xx but 501 and 505, HTTP's words for a coding or version that nobody offers;
+the server may not end, grow or log a bug, and each good request, on a connection of its own or before
+a damaged one, must have its right answer.
 
 python benchmarks/fuzz.py [--requests 120000] [--seed 1] [--write]
 """
@@ -55,7 +56,7 @@ def describe(harm: Harm, sizes: tuple[float, float], seconds: float) -> str:
         *((f"answered {status}", f"{n:,}") for status, n in answered.items()),
         ("dropped without a word, as no request", f"{harm.statuses[0]:,}"),
         ("good requests between, all right", f"{harm.good:,}"),
-        ("5xx, wrong answers, lost ones", f"**{len(harm.wrong)}**"),
+        ("other 5xx, wrong answers, lost ones", f"**{len(harm.wrong)}**"),
         ("memory before and after, MiB", f"{sizes[0]:.0f}, {sizes[1]:.0f}"),
         ("seconds", f"{seconds:.0f}"),
     ]
