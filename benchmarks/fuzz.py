@@ -1,8 +1,8 @@
 """Damaged requests, byte by byte, a hundred thousand in a row; good ones between must be right.
 
-Nothing may be answered 5xx but 501 and 505, HTTP's words for a coding or version that nobody offers;
-the server may not end, grow or log a bug, and each good request, on a connection of its own or before
-a damaged one, must have its right answer.
+Nothing may be answered 5xx but 501 and 505, HTTP's words for a coding or version nobody offers. The
+server may not end, grow or log a bug, and each good request, on a connection of its own or before a
+damaged one, must have its right answer.
 
 python benchmarks/fuzz.py [--requests 120000] [--seed 1] [--write]
 """
