@@ -95,9 +95,7 @@ def _command(app: App, place: Place, models: list[ServedModel]) -> str:
     """Ask for a row in the middle of what training had."""
     words = ["curl"]
     if place.has_tls:
-        words.append(
-            "-k"
-        )  # the certificate is for a name, and perhaps of an authority of one's own
+        words.append("-k")  # the certificate is for a name, perhaps of an authority of one's own
     if app.gate.keys is not None:
         words.append('-H "X-API-Key: $KEY"')
     query = f"?model={quote(models[0].name, safe='')}" if len(models) > 1 else ""

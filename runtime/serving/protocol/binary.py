@@ -59,7 +59,7 @@ def raw_request(request: Request, columns: Columns) -> InferenceRequest:
     Raises:
         RequestError: when the body cannot be that.
     """
-    if request.headers.get(b"content-type", b"").startswith(JSON):
+    if request.headers.get(b"content-type", b"").lower().startswith(JSON):
         raise RequestError(
             "Inference-Header-Content-Length is 0, so the body has no JSON, and Content-Type says "
             f"that it is; send {BINARY.decode()}, or the length of the JSON"
