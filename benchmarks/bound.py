@@ -24,7 +24,7 @@ from exporter.truth.layer import Layer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runtime.schema import Float32Matrix
+    from runtime.schema.features import Float32Matrix
 
 Order = Callable[["Float32Matrix", Layer], "Float32Matrix"]
 WIDTHS = (4, 16, 32, 64, 128)

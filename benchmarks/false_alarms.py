@@ -28,9 +28,9 @@ from exporter.export import export_candidate
 from exporter.source.candidate import Candidate, Labelled
 from exporter.truth.derived import derive
 from exporter.truth.layers import layers_of
+from runtime.bundle.manifest import Provenance
 from runtime.errors import OnnxferryError
-from runtime.manifest import Provenance
-from runtime.schema import Feature, Schema
+from runtime.schema.features import Feature, Schema
 from trainer.model import SimpleNet, fold_standardisation
 from trainer.standardise import measure as standardisation_of
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import measure
 import numpy as np
 
-from runtime.manifest import ONNX_MODEL
+from runtime.bundle.manifest import ONNX_MODEL
 from runtime.predictor import Predictor
 from runtime.session import Provider, Session, present_providers
 
 if TYPE_CHECKING:
-    from runtime.schema import Float32Matrix
+    from runtime.schema.features import Float32Matrix
 
 BATCHES = (1, 8, 64, 512, 4096, 16_384, 65_536, 262_144, 1_048_576)
 PACKAGES = ("onnxferry", "onnxruntime-gpu", "numpy")

@@ -14,13 +14,19 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from runtime import console
-from runtime.command_line import DEFAULT_BUNDLE, DEFAULT_RUN, BundleArgument, JsonOption, new_app
-from runtime.screen.terminal import harmless
+from runtime.printable import printable
+from runtime.terminal import process
+from runtime.terminal.options import (
+    DEFAULT_BUNDLE,
+    DEFAULT_RUN,
+    BundleArgument,
+    JsonOption,
+    new_app,
+)
 
 if TYPE_CHECKING:
     from exporter.proof.parity import Report
-    from runtime.schema import Schema
+    from runtime.schema.features import Schema
 
 app = new_app("exporter", "Make bundles that carry a proof of what they compute.")
 
@@ -90,15 +96,15 @@ def export(
         return
     seconds = time.perf_counter() - start
     if as_json:
-        console.show(console.as_json(_values(exported.report, out, seconds)))
+        process.show(process.as_json(_values(exported.report, out, seconds)))
         return
     made = exported.manifest.model
-    console.say(
-        f"{harmless(made.name)} {made.version}: {', '.join(exported.manifest.files)}\n"
+    process.say(
+        f"{printable(made.name)} {made.version}: {', '.join(exported.manifest.files)}\n"
         f"{_describe(exported.report)}, {seconds:.1f} s\n"
         f"next: {name_next_step(exported.manifest.schema, out)}"
     )
-    console.show(str(out))
+    process.show(str(out))
 
 
 @app.command()
@@ -121,11 +127,11 @@ def verify(
         report = verify_bundle(bundle, plan=plan, watch=watch)
     seconds = time.perf_counter() - start
     if as_json:
-        console.show(console.as_json(_values(report, bundle, seconds)))
+        process.show(process.as_json(_values(report, bundle, seconds)))
     again = f"exporter verify {shlex.quote(str(bundle))}"
     require(report, again=again, consequence=f"do not serve {bundle} on this machine")
     if not as_json:
-        console.show(harmless(f"{bundle}: {_describe(report)}, {seconds:.1f} s"))
+        process.show(printable(f"{bundle}: {_describe(report)}, {seconds:.1f} s"))
 
 
 def name_next_step(schema: Schema, out: Path) -> str:
@@ -139,9 +145,9 @@ def _tell_part(report: Report, start: float, *, as_json: bool) -> None:
     """Say how a part of the proof went; there is no bundle then."""
     seconds = time.perf_counter() - start
     if as_json:
-        console.show(console.as_json(_values(report, None, seconds)))
+        process.show(process.as_json(_values(report, None, seconds)))
     else:
-        console.say(f"{_describe(report)}, {seconds:.1f} s; a part: nothing was published")
+        process.say(f"{_describe(report)}, {seconds:.1f} s; a part: nothing was published")
 
 
 def _values(report: Report, bundle: Path | None, seconds: float) -> dict[str, object]:
@@ -175,4 +181,4 @@ def main() -> NoReturn:
     # Importing torch makes a million objects that live as long as the process: looking through
     # them for garbage again and again takes a fifth of the whole time.
     gc.disable()
-    console.run(app, "exporter")
+    process.run(app, "exporter")

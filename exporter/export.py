@@ -28,11 +28,8 @@ from exporter.report.page import render_report
 from exporter.rows.blocks import draw_rows
 from exporter.rows.plan import FULL
 from exporter.source.candidate import candidate_of_module, candidate_of_run
-from runtime.bundle import digest
-from runtime.errors import ArtifactError, ParityError, UsageError
-from runtime.files.folders import atomic_folder
-from runtime.golden import save_golden
-from runtime.manifest import (
+from runtime.bundle.golden import save_golden
+from runtime.bundle.manifest import (
     GOLDEN,
     MANIFEST,
     ONNX_MODEL,
@@ -43,6 +40,9 @@ from runtime.manifest import (
     signature_of,
     to_json,
 )
+from runtime.bundle.reading import digest
+from runtime.errors import ArtifactError, ParityError, UsageError
+from runtime.files.folders import atomic_folder
 from runtime.session import Session, engine_version
 from trainer.run import load_run
 
@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     from exporter.rows.blocks import ProofRows
     from exporter.rows.plan import Plan
     from exporter.source.candidate import Candidate, Labelled
-    from runtime.manifest import Requirements
-    from runtime.schema import Schema
+    from runtime.bundle.manifest import Requirements
+    from runtime.schema.features import Schema
 
 Convert = Callable[["Candidate"], ModelFiles]
 _PACKAGES = ("onnx", "onnxscript")

@@ -1,6 +1,6 @@
 """Choose the golden rows that travel in a bundle.
 
-In: the rows of a proof and what asks the oracle. Out: ``runtime.golden.Golden``. No errors.
+In: the rows of a proof and what asks the oracle. Out: ``runtime.bundle.golden.Golden``. No errors.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.golden import Golden
+from runtime.bundle.golden import Golden
 
 if TYPE_CHECKING:
     from exporter.rows.blocks import ProofRows

@@ -25,10 +25,8 @@ from exporter.truth.chain import find_gaps, find_layers
 from exporter.truth.derived import derive
 from exporter.truth.layers import model_of
 from exporter.truth.measured import measure
-from runtime.bundle import read_bundle
-from runtime.errors import ArtifactError, ParityError
-from runtime.golden import check_golden, load_golden
-from runtime.manifest import (
+from runtime.bundle.golden import check_golden, load_golden
+from runtime.bundle.manifest import (
     FORMAT,
     GOLDEN,
     MANIFEST,
@@ -38,14 +36,16 @@ from runtime.manifest import (
     TORCHSCRIPT_MODEL,
     parse_record,
 )
+from runtime.bundle.reading import read_bundle
+from runtime.errors import ArtifactError, ParityError
 from runtime.session import Session, present_providers
 
 if TYPE_CHECKING:
     from exporter.proof.matrix import Watch
     from exporter.rows.plan import Plan
     from exporter.truth.truth import Truth
-    from runtime.bundle import Bundle
-    from runtime.golden import Golden
+    from runtime.bundle.golden import Golden
+    from runtime.bundle.reading import Bundle
 
 # How much wider the golden rows' bounds may be than those that are found again: derived ones
 # differ by float64 roundings, measured ones by what PyTorch loses on another CPU.

@@ -7,31 +7,32 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from runtime.predictor import Prediction, Predictor
-    from runtime.schema import Feature, Schema
-    from runtime.scoring.options import Options, Reading
-    from runtime.scoring.score import score_file
+    from runtime.schema.features import Feature, Schema
+    from runtime.scoring.options import Options
+    from runtime.scoring.pipeline import score_file
     from runtime.scoring.summary import Summary
+    from runtime.tables.options import ReadOptions
 
 __all__ = [
     "Feature",
     "Options",
     "Prediction",
     "Predictor",
-    "Reading",
+    "ReadOptions",
     "Schema",
     "Summary",
     "score_file",
 ]
 
 _HOME = {
-    "Feature": "runtime.schema",
+    "Feature": "runtime.schema.features",
     "Options": "runtime.scoring.options",
     "Prediction": "runtime.predictor",
     "Predictor": "runtime.predictor",
-    "Reading": "runtime.scoring.options",
-    "Schema": "runtime.schema",
+    "ReadOptions": "runtime.scoring.options",
+    "Schema": "runtime.schema.features",
     "Summary": "runtime.scoring.summary",
-    "score_file": "runtime.scoring.score",
+    "score_file": "runtime.scoring.pipeline",
 }
 
 

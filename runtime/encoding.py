@@ -14,11 +14,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from runtime.matrix import to_float32
-from runtime.tables.arrow import binary_array, bool_array, bool_scalar, number_scalar, number_values
-from runtime.tables.cells import MISSING, UNDECODABLE, why_bad
-from runtime.tables.dates import NOT_A_DATE, days_since, is_temporal, read_instants
-from runtime.value import Value
+from runtime.schema.matrix import to_float32
+from runtime.tables.arrays import (
+    binary_array,
+    bool_array,
+    number_scalar,
+    number_values,
+)
+from runtime.tables.base import Encoded
+from runtime.tables.cells import MISSING, UNDECODABLE, find_missing, why_bad
+from runtime.tables.dates import NOT_A_DATE, days_since, read_instants
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +31,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-    from runtime.schema import Feature, Float32Matrix
-    from runtime.tables.delimited.dialect import Dialect
+    from runtime.schema.features import Feature
+    from runtime.tables.dialect import Dialect
 
     Mask = npt.NDArray[np.bool_]
     Numbers = npt.NDArray[np.float64]
@@ -35,21 +40,9 @@ if TYPE_CHECKING:
     Column = Any
     Places = npt.NDArray[np.int32]
 
+
 UNSEEN: Final = "a category that training did not have"
-_FILLED: Final = rb"[^ \t]"
 _NOWHERE: Final = np.int32(-1)
-
-
-class Encoded(Value, frozen=True):
-    """Rows as a model reads them.
-
-    Attributes:
-        matrix: ``(rows, n_inputs)`` float32.
-        usable: ``(rows, n_features)`` bool, false for a cell that has no place in it.
-    """
-
-    matrix: Float32Matrix
-    usable: Mask
 
 
 class Encoder:
@@ -171,39 +164,6 @@ class Encoder:
 PLAIN: Final = Encoder()
 
 
-def read_gaps(column: pa.Array) -> tuple[Numbers, Mask]:
-    """Take numbers of which some are missing.
-
-    Args:
-        column: ``(rows,)`` float64, null where a number is missing.
-
-    Returns:
-        ``(rows,)`` float64, NaN for null, and ``(rows,)`` bool, true for null.
-    """
-    import pyarrow.compute as pc
-
-    missing = _as_mask(pc.is_null(column))
-    numbers = pc.fill_null(column, number_scalar(np.float64(np.nan)))
-    return number_values(numbers), missing
-
-
-def find_missing(cells: pa.Array) -> Mask:
-    """Find cells that are missing: null, or nothing but blanks.
-
-    Args:
-        cells: ``(rows,)`` binary, in one piece or more; or of Arrow's dates or timestamps.
-
-    Returns:
-        ``(rows,)`` bool.
-    """
-    import pyarrow.compute as pc
-
-    if is_temporal(cells.type):
-        return _as_mask(pc.is_null(cells))
-    filled = pc.fill_null(pc.match_substring_regex(cells, _FILLED), bool_scalar(False))
-    return ~_as_mask(filled)
-
-
 def _find_places(cells: pa.Array, texts: pa.Array) -> tuple[Places, Mask]:
     """Find cells among texts: ``(rows,)`` int32, and which of the others are missing, bool."""
     import pyarrow.compute as pc
@@ -214,11 +174,3 @@ def _find_places(cells: pa.Array, texts: pa.Array) -> tuple[Places, Mask]:
     if missing.any():
         missing[missing] = find_missing(cells.filter(bool_array(missing)))
     return places, missing
-
-
-def _as_mask(truths: pa.Array) -> Mask:
-    """View truths without nulls as ``(rows,)`` bool."""
-    numbers = truths.cast("uint8")
-    whole = numbers.combine_chunks() if hasattr(numbers, "chunks") else numbers
-    mask: Mask = number_values(whole).astype(np.bool_)
-    return mask

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle import read_bundle
+from runtime.bundle.compatibility import check_engine, check_requirements, check_signature
+from runtime.bundle.golden import GoldenCheck, check_golden, load_golden
+from runtime.bundle.manifest import GOLDEN, ONNX_MODEL, Manifest
+from runtime.bundle.reading import read_bundle
 from runtime.errors import DataError, SchemaError, UsageError
-from runtime.golden import GoldenCheck, check_golden, load_golden
-from runtime.manifest import GOLDEN, ONNX_MODEL, Manifest
-from runtime.matrix import to_float32, usable_values
-from runtime.promises import check_engine, check_requirements, check_signature
-from runtime.scoring.named_columns import names_of
+from runtime.schema.matrix import to_float32, usable_values
+from runtime.scoring.dataframes import names_of
 from runtime.scoring.options import DEFAULTS
 from runtime.session import Outputs, Session
 from runtime.value import Value
@@ -28,9 +28,9 @@ from runtime.value import Value
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from runtime.bundle import Bundle
+    from runtime.bundle.reading import Bundle
     from runtime.choices import ProviderChoice
-    from runtime.schema import Float32Matrix, Schema
+    from runtime.schema.features import Float32Matrix, Schema
     from runtime.scoring.options import Options
     from runtime.scoring.summary import Summary
 
@@ -172,7 +172,7 @@ class Predictor:
             raise UsageError(f"a {type(columns).__name__} has no named columns; see predict")
         self.schema.bind(names)
         if not self._is_plain:
-            from runtime.scoring.frames import read_features
+            from runtime.scoring.dataframes import read_features
 
             return self._answer(read_features(columns, self.schema))
         wanted = [_unmasked(columns[name]) for name in self.schema.feature_names]
@@ -182,7 +182,7 @@ class Predictor:
         return self.predict(np.column_stack(wanted))
 
     def predict_table(self, table: Frame, options: Options | None = None) -> Frame:
-        """Score a table in memory; see ``runtime.scoring.frames.score_table``.
+        """Score a table in memory; see ``runtime.scoring.dataframes.score_table``.
 
         Args:
             table: of pyarrow, polars, pandas or numpy with named columns, or a dict of columns.
@@ -191,14 +191,14 @@ class Predictor:
         Returns:
             The same kind of table with ``label`` and ``probability`` as new columns.
         """
-        from runtime.scoring.frames import score_table
+        from runtime.scoring.dataframes import score_table
 
         return score_table(self, table, options or DEFAULTS)
 
     def score_file(
         self, source: Path | str, out: Path | str, options: Options | None = None
     ) -> Summary:
-        """Score a file into another; see ``runtime.scoring.score.score_file``.
+        """Score a file into another; see ``runtime.scoring.pipeline.score_file``.
 
         Args:
             source: the table; ``-`` is standard input.
@@ -208,7 +208,7 @@ class Predictor:
         Returns:
             How many records were read, scored and rejected.
         """
-        from runtime.scoring.score import score_file
+        from runtime.scoring.pipeline import score_file
 
         return score_file(self, source, out, options or DEFAULTS)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from runtime.schema import Float32Matrix
+    from runtime.schema.features import Float32Matrix
 
 Provider = Literal["cpu", "cuda"]
 OptimizationLevel = Literal["all", "extended", "basic", "disabled"]

@@ -20,18 +20,19 @@ import msgspec
 import torch
 from safetensors.torch import save
 
-from runtime.bundle import digest
+from runtime.bundle.manifest import File, Record, Scalar, parse_record, to_json
+from runtime.bundle.reading import digest
 from runtime.errors import ArtifactError
 from runtime.files.atomic import atomic_file
-from runtime.manifest import File, Record, Scalar, parse_record, to_json
 from trainer.config import Configuration
-from trainer.epoch import Epoch
 from trainer.snapshot import Best, Snapshot
 from trainer.stored import damaged, read_file, read_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from trainer.epoch import Epoch
 
 FORMAT: Final = 1
 CHECKPOINT = "checkpoint.json"

@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from msgspec import UNSET, to_builtins
 
-from runtime import console
-from runtime.command_line import (
+from runtime.files.atomic import STANDARD_STREAM
+from runtime.schema.features import Unseen  # noqa: TC001 - typer reads it
+from runtime.scoring.endpoints import open_sinks
+from runtime.tables.options import parse_read_options
+from runtime.terminal import process
+from runtime.terminal.options import (
     DEFAULT_RUN,
     DecimalOption,
     DelimiterOption,
     EncodingOption,
     JsonOption,
     new_app,
+    split_names,
 )
-from runtime.commands.predict import split_names
-from runtime.commands.reading import parse_reading
-from runtime.files.atomic import STANDARD_STREAM
-from runtime.schema import Unseen  # noqa: TC001 - typer reads it
-from runtime.scoring.endpoints import open_sinks
 from trainer.config import (
     CHECKPOINT_EVERY_S,
     ClassWeights,
@@ -76,12 +76,12 @@ def sample(
     """Write synthetic products: price, rating, popular."""
     from trainer.sample import write_sample
 
-    with console.until_reader_leaves(), open_sinks() as open_sink:
+    with process.until_reader_leaves(), open_sinks() as open_sink:
         sink = open_sink(out)
         write_sample(sink, rows, seed=seed)
         sink.flush()
     where = "standard output" if out == STANDARD_STREAM else str(out)
-    console.say(f"{rows:,} products written to {where}")
+    process.say(f"{rows:,} products written to {where}")
 
 
 @app.command()
@@ -216,7 +216,7 @@ def fit(
         unseen=unseen or "error",
         test=test,
         test_fraction=test_fraction,
-        reading=parse_reading(table_format, delimiter, encoding, decimal, loose=False),
+        reading=parse_read_options(table_format, delimiter, encoding, decimal, loose=False),
     )
     configuration = None if resume else configure(preset or "default", **given)
     from trainer.attempt import Saving
@@ -228,7 +228,7 @@ def fit(
 
     configuration = configuration or resume_options(out, preset, given)
     if start := describe_start(out, resume=resume):
-        console.say(start)
+        process.say(start)
     dataset = _read(source, configuration.seed) if source else None
     if dataset and not (resume and is_unfinished(out)):
         configuration = suit_table(configuration, given, len(dataset.rows.train_labels))
@@ -236,12 +236,12 @@ def fit(
     with advice_to_go_on(), show_epochs(configuration.epochs) as watch:
         outcome = make_run(out, configuration, dataset, device=device, saving=saving, watch=watch)
     if as_json:
-        console.show(console.as_json(_values(outcome, out)))
+        process.show(process.as_json(_values(outcome, out)))
     elif source is None:
-        console.show(answer_example(outcome.run.model))
+        process.show(answer_example(outcome.run.model))
     if not as_json:
-        console.say(describe_evaluation(outcome.evaluation, sys.stderr))
-        console.say(_describe(outcome, out))
+        process.say(describe_evaluation(outcome.evaluation, sys.stderr))
+        process.say(_describe(outcome, out))
 
 
 def _read(source: TableSource, seed: int) -> Dataset:
@@ -251,7 +251,7 @@ def _read(source: TableSource, seed: int) -> Dataset:
 
     dataset = read_dataset(source, seed)
     if dataset.check:
-        console.say(describe_check(dataset.check, source.label))
+        process.say(describe_check(dataset.check, source.label))
     return dataset
 
 
@@ -288,4 +288,4 @@ def _describe(outcome: Outcome, out: Path) -> str:
 
 def main() -> NoReturn:
     """Run the command line."""
-    console.run(in_team(app), "trainer")
+    process.run(in_team(app), "trainer")

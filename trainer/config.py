@@ -14,7 +14,7 @@ from trainer.schedule import parse_schedule
 from trainer.seeds import DEFAULT_SEED, check_seed
 
 if TYPE_CHECKING:
-    from runtime.manifest import Scalar
+    from runtime.bundle.manifest import Scalar
 
 Preset = Literal["default", "tutorial"]
 DeviceName = Literal["cpu", "cuda"]

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from runtime.distribution import describe_values
 from runtime.errors import UsageError
-from runtime.schema import Feature, Schema
+from runtime.schema.distribution import describe_values
+from runtime.schema.features import Feature, Schema
 from trainer.run import Rows
 from trainer.seeds import DEFAULT_SEED, check_seed, derive_seed
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from runtime.manifest import Scalar
+    from runtime.bundle.manifest import Scalar
     from trainer.table.check import DataCheck
 
 TRAIN_ROWS = 800

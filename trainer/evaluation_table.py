@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
-from runtime.screen.confusion_table import draw_confusion, percent
-from runtime.screen.terminal import new_table, render, width_of
+from runtime.terminal.tables import draw_confusion, new_table, percent, render, width_of
 
 if TYPE_CHECKING:
     from rich.table import Table

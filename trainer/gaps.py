@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import torch
 
-from runtime.schema import Feature, Schema
+from runtime.schema.features import Feature, Schema
 from trainer.imputation import Imputation, measure_gaps
 from trainer.model import fill_first
 

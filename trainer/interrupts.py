@@ -14,7 +14,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from runtime.console import say
+from runtime.terminal.process import say
 from trainer.ranks.place import command_words
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 In: labels and probabilities. Out: frozen figures. No errors; what has no value, as the accuracy
 in an empty bin, is NaN, and None in a ``Evaluation``, which is stored as JSON.
-``runtime.monitoring.confusion`` counts the labels.
+``runtime.monitoring.accuracy`` counts the labels.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.manifest import Record
-from runtime.monitoring.confusion import ClassScore, Interval, class_scores, confusion, wilson
+from runtime.bundle.manifest import Record
+from runtime.monitoring.accuracy import ClassScore, Interval, class_scores, confusion, wilson
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

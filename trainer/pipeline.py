@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
+from runtime.bundle.manifest import to_json
 from runtime.errors import UsageError
 from runtime.files.folders import atomic_folder
 from runtime.files.unfinished import discard, unfinished_folder, unfinished_path
-from runtime.manifest import to_json
 from trainer.attempt import Attempt, Saving
 from trainer.checkpoint import Fit, read_record
 from trainer.crossing import Device, Work

@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from runtime.console import say
+from runtime.terminal.process import say
 from trainer.pace import Pace, describe_pace
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError
 from safetensors.torch import load
 
-from runtime.bundle import digest
+from runtime.bundle.reading import digest
 from runtime.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from runtime.manifest import File
+    from runtime.bundle.manifest import File
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -24,7 +24,7 @@ from exporter.formats.onnx_model import write_onnx
 from exporter.formats.program import capture_program
 from exporter.source.candidate import Labelled, candidate_of_module
 from faults.fault import Brought, Fault
-from runtime.schema import Feature, Schema
+from runtime.schema.features import Feature, Schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable

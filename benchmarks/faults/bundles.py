@@ -14,9 +14,8 @@ import onnx
 from onnx import numpy_helper
 
 from faults.fault import Fault, Good
-from runtime.bundle import digest, model_version
-from runtime.golden import Golden, load_golden, save_golden
-from runtime.manifest import (
+from runtime.bundle.golden import Golden, load_golden, save_golden
+from runtime.bundle.manifest import (
     GOLDEN,
     MANIFEST,
     ONNX_MODEL,
@@ -28,12 +27,13 @@ from runtime.manifest import (
     Requirements,
     parse_manifest,
 )
+from runtime.bundle.reading import digest, model_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from runtime.schema import Feature, Schema
+    from runtime.schema.features import Feature, Schema
 
 
 def _read(folder: Path) -> Manifest:

@@ -13,7 +13,7 @@ import pandas as pd
 import polars as pl
 import pyarrow.csv as arrow_csv
 
-from runtime.matrix import to_float32
+from runtime.schema.matrix import to_float32
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from dirty_inputs.dirty_input import Row
 
-    from runtime.schema import Float32Matrix
+    from runtime.schema.features import Float32Matrix
 
 RIGHT: Final = "right"
 ERROR: Final = "error"

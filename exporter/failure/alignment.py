@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from exporter.failure.graphs import Graph, Node, Value
     from exporter.failure.known import Known, Step
     from exporter.truth.truth import Captured
-    from runtime.schema import Float32Matrix
+    from runtime.schema.features import Float32Matrix
 
 _MOST_ROWS = 256  # that are compared, the one that went wrong among them
 _SHOWN = 3  # nodes without counterpart that are named

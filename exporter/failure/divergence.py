@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from exporter.failure.graphs import Graph, Node, Value
     from exporter.truth.gaps import Gaps
-    from runtime.schema import Float32Matrix
+    from runtime.schema.features import Float32Matrix
 
 _LINEAR = ("gemm", "linear", "addmm")
 _PRODUCT = ("matmul", "mm")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from exporter.proof.settings import Setting
-    from runtime.schema import Float32Matrix
+    from runtime.schema.features import Float32Matrix
 
 Language = Literal["ONNX", "ATen"]
 Value = npt.NDArray[np.generic]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from exporter.failure.graphs import Language, Value
     from exporter.truth.truth import Captured
-    from runtime.schema import Float32Matrix
+    from runtime.schema.features import Float32Matrix
 
 _NOTHING = Enclosure(np.empty((0, 0)), np.empty((0, 0)))
 

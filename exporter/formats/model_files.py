@@ -14,14 +14,14 @@ from exporter.formats.deployed import Deployed
 from exporter.formats.onnx_model import write_onnx
 from exporter.formats.program import capture_program, write_program
 from exporter.formats.torchscript import write_torchscript
-from runtime.manifest import ONNX_MODEL, PROGRAM_MODEL, TORCHSCRIPT_MODEL
+from runtime.bundle.manifest import ONNX_MODEL, PROGRAM_MODEL, TORCHSCRIPT_MODEL
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import nn
 
-    from runtime.schema import Schema
+    from runtime.schema.features import Schema
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from google.protobuf.message import (
 
 from exporter.formats.program import BATCH
 from exporter.formats.two_classes import expand_softmax
-from runtime.engines import ENGINES, oldest_engine
+from runtime.bundle.compatibility import ENGINES, oldest_engine
+from runtime.bundle.manifest import FORMAT, MODEL_KEY, SCHEMA_KEY, Requirements, signature_of
 from runtime.errors import ArtifactError, ParityError
-from runtime.manifest import FORMAT, MODEL_KEY, SCHEMA_KEY, Requirements, signature_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
     from torch.onnx import ONNXProgram
 
-    from runtime.manifest import Tensor
-    from runtime.schema import Schema
+    from runtime.bundle.manifest import Tensor
+    from runtime.schema.features import Schema
 
 OPSET = 20  # fixed, so that a new torch does not change what the bundle asks of its engine
 _DATATYPES: dict[int, str] = {onnx.TensorProto.FLOAT: "FP32", onnx.TensorProto.INT64: "INT64"}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from torch.export import ExportedProgram
 
-    from runtime.schema import Schema
+    from runtime.schema.features import Schema
 
 BATCH = "batch"
 

@@ -22,7 +22,7 @@ from runtime.errors import ArtifactError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from runtime.schema import Schema
+    from runtime.schema.features import Schema
 
 # What differs from one writing to the next, or names source files of this machine. None of it is
 # needed to load the model.

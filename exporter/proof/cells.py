@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from exporter.proof.running import are_same, have_same_logits
-from runtime.manifest import Record
+from runtime.bundle.manifest import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,8 +19,8 @@ from exporter.formats.torchscript import load_torchscript
 from exporter.proof.reference import answer_by_numpy
 from exporter.proof.settings import settings
 from exporter.truth.gaps import after_filling
+from runtime.bundle.manifest import ONNX_MODEL, PROGRAM_MODEL, TORCHSCRIPT_MODEL
 from runtime.errors import UsageError
-from runtime.manifest import ONNX_MODEL, PROGRAM_MODEL, TORCHSCRIPT_MODEL
 from runtime.session import Outputs
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from exporter.proof.settings import Setting
     from exporter.truth.gaps import Gaps
     from exporter.truth.layer import Layer
-    from runtime.schema import Float32Matrix
+    from runtime.schema.features import Float32Matrix
 
 
 @dataclass(frozen=True)

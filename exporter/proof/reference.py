@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from exporter.truth.layer import Layer
-    from runtime.schema import Float32Matrix
+    from runtime.schema.features import Float32Matrix
 
 
 def answer_by_numpy(layers: Sequence[Layer]) -> Callable[[Float32Matrix], Outputs]:

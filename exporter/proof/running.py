@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from runtime.schema import Float32Matrix
+    from runtime.schema.features import Float32Matrix
 
 _FIRST = 1024
 _OUTPUTS = ("label", "probabilities", "logits")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from exporter.rows.blocks import Part
     from exporter.truth.enclosure import Enclosure, Float64Matrix, Mask
     from exporter.truth.oracle import Oracle
-    from runtime.schema import Float32Matrix
+    from runtime.schema.features import Float32Matrix
     from runtime.session import Outputs
 
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from exporter.proof.parity import Report
     from exporter.source.candidate import Labelled
-    from runtime.manifest import Manifest
-    from runtime.schema import Float32Matrix
+    from runtime.bundle.manifest import Manifest
+    from runtime.schema.features import Float32Matrix
     from runtime.session import Outputs
 
 

@@ -16,13 +16,13 @@ from exporter.report.proven import draw_lines
 from exporter.report.regions import draw_regions
 from exporter.report.reliability import draw_reliability
 from exporter.report.tested import judge_test_rows
-from runtime.days import name_instant
-from runtime.manifest import REPORT
-from runtime.monitoring.confusion import Interval, wilson
+from runtime.bundle.manifest import REPORT
+from runtime.monitoring.accuracy import Interval, wilson
+from runtime.schema.dates import name_instant
 
 if TYPE_CHECKING:
     from exporter.report.evidence import Evidence
-    from runtime.schema import Feature
+    from runtime.schema.features import Feature
 
 LISTED = 12  # names before a list is folded
 

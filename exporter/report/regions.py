@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from exporter.report.evidence import Evidence
-    from runtime.schema import Feature
+    from runtime.schema.features import Feature
 
 SIZE, LEFT, BOTTOM, EDGE = 460, 52, 44, 10  # user units of the drawing and its margins
 CELLS = 150  # a side

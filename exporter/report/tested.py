@@ -10,18 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.monitoring.confusion import ClassScore, Interval, class_scores, confusion, wilson
-from trainer.metrics import (
-    Bin,
-    brier,
-    calibration_error,
-    log_loss,
-    reliability,
-)
+from runtime.monitoring.accuracy import ClassScore, Interval, class_scores, confusion, wilson
+from trainer.metrics import Bin, brier, calibration_error, log_loss, reliability
 
 if TYPE_CHECKING:
     from exporter.report.evidence import Evidence
-    from runtime.monitoring.confusion import Counts
+    from runtime.monitoring.accuracy import Counts
 
 MOST_CLASSES = 12  # a larger matrix says less than its largest mistakes
 _MISTAKES = 20

@@ -23,12 +23,12 @@ from exporter.rows.draws import (
 )
 from exporter.rows.plan import FULL
 from exporter.truth.enclosure import rows_with_all
-from runtime.manifest import Record
+from runtime.bundle.manifest import Record
 
 if TYPE_CHECKING:
     from exporter.rows.plan import Plan
     from exporter.truth.truth import LabelOf
-    from runtime.schema import Float32Matrix, Schema
+    from runtime.schema.features import Float32Matrix, Schema
 
 KNOWN_ROWS = 100_000  # the first of them; more would prove no more
 _SEED = 20_240_229

@@ -13,7 +13,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from exporter.truth.truth import LabelOf, Labels
-    from runtime.schema import Float32Matrix
+    from runtime.schema.features import Float32Matrix
 
 _SEED = 20_240_301
 _HALVINGS = 64  # more than the bits of a float32, so that the two sides become neighbours

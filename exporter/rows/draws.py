@@ -13,11 +13,11 @@ import numpy as np
 from msgspec import UNSET
 
 from exporter.truth.enclosure import rows_with_all
-from runtime.matrix import to_float32
+from runtime.schema.matrix import to_float32
 
 if TYPE_CHECKING:
     from exporter.truth.enclosure import Mask
-    from runtime.schema import Float32Matrix, Schema
+    from runtime.schema.features import Float32Matrix, Schema
 
 _PIECE = 65_536  # rows drawn at a time, so that their float64 values take little memory
 _MOST_CORNERS = 256

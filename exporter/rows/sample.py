@@ -13,7 +13,7 @@ from exporter.rows.draws import draw_corners, draw_uniform
 
 if TYPE_CHECKING:
     from exporter.rows.draws import Ranges
-    from runtime.schema import Float32Matrix
+    from runtime.schema.features import Float32Matrix
 
 _SEED = 20_240_302
 _ROWS = 16_384

@@ -24,16 +24,16 @@ from exporter.truth.derived import derive
 from exporter.truth.enclosure import rows_with_all
 from exporter.truth.layers import gaps_of, layers_of
 from exporter.truth.measured import measure
+from runtime.bundle.manifest import Provenance
 from runtime.errors import SchemaError, UsageError
-from runtime.manifest import Provenance
-from runtime.matrix import usable_values
+from runtime.schema.matrix import usable_values
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import nn
 
     from exporter.truth.truth import Truth
-    from runtime.schema import Float32Matrix, Schema
+    from runtime.schema.features import Float32Matrix, Schema
     from trainer.run import Run
 
 _COMPARED = 256  # rows that are answered in the mode that a module came in, too

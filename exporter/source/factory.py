@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from runtime.errors import ArtifactError, SchemaError, UsageError
-from runtime.schema import Schema
+from runtime.schema.features import Schema
 
 if TYPE_CHECKING:
     from torch import nn

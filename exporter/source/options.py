@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from exporter.source.candidate import candidate_of_module, candidate_of_run
 from exporter.source.factory import make_model, read_schema
-from runtime.command_line import DEFAULT_RUN
 from runtime.errors import UsageError
+from runtime.terminal.options import DEFAULT_RUN
 from trainer.run import load_run
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from runtime.errors import UsageError
 if TYPE_CHECKING:
     from torch import nn
 
-    from runtime.schema import Float32Matrix
+    from runtime.schema.features import Float32Matrix
 
 _SHOWN = 3  # layers that are named
 _SEED = 20_240_303

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from exporter.truth.arithmetic import Arithmetic
     from exporter.truth.enclosure import Float64Matrix
     from exporter.truth.layer import Layer
-    from runtime.schema import Float32Matrix
+    from runtime.schema.features import Float32Matrix
 
 # The bound is computed in float64 too, from non-negative terms: this covers its own roundings.
 _OWN_ROUNDING = 1 + 2.0**-30

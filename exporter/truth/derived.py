@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from exporter.truth.gaps import Gaps
     from exporter.truth.layer import Layer
     from exporter.truth.truth import LabelOf, Labels
-    from runtime.schema import Float32Matrix
+    from runtime.schema.features import Float32Matrix
 
 
 def derive(layers: Sequence[Layer], gaps: Gaps | None = None) -> Truth:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
 
-    from runtime.schema import Float32Matrix
+    from runtime.schema.features import Float32Matrix
 
     Answer = TypeVar("Answer")
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from exporter.truth.enclosure import Float64Matrix
     from exporter.truth.oracle import Oracle
     from exporter.truth.truth import Labels
-    from runtime.schema import Float32Matrix
+    from runtime.schema.features import Float32Matrix
 
 # Another order of summation may round more often than PyTorch's, by the square root of the terms
 # and more; weights in half precision are off by thousands of times.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from exporter.truth.enclosure import Mask
     from exporter.truth.layer import Layer
-    from runtime.schema import Float32Matrix
+    from runtime.schema.features import Float32Matrix
 
 
 _PIECE = 1024  # rows evaluated at a time: their values stay in the cache, and memory is bounded

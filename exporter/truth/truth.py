@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from exporter.truth.gaps import Gaps
     from exporter.truth.layer import Layer
     from exporter.truth.oracle import Ask
-    from runtime.schema import Float32Matrix
+    from runtime.schema.features import Float32Matrix
 
 Tolerance = Literal["derived", "measured"]
 Labels = npt.NDArray[np.intp]

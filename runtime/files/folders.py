@@ -13,13 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from runtime.errors import UsageError
-from runtime.files.destinations import (
-    close_quietly,
-    file_type,
-    refuse_unwritable,
-    resolve,
-    writing,
-)
+from runtime.files.destinations import close_quietly, file_type, refuse_unwritable, resolve, writing
 from runtime.files.durable import sync_folder, sync_tree
 from runtime.files.partials import partial_folder, sweep
 from runtime.files.renames import merge_folder, rename_folder, replace_folder

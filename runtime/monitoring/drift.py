@@ -2,7 +2,7 @@
 
 In: the schema, then the matrices that the model reads. Out: a ``DriftReport`` to be written as
 JSON. Raises ``UsageError`` for a model that does not say how its training was distributed. The
-index is in ``runtime.monitoring.stability``; the counts in its bins are exact.
+index is in ``runtime.monitoring.psi``; the counts in its bins are exact.
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from runtime.distribution import cuts_of, deciles_of
+from runtime.bundle.manifest import Record
 from runtime.errors import UsageError
-from runtime.manifest import Record
+from runtime.monitoring.psi import PsiReading, Sample, read_index, stability_index
 from runtime.monitoring.ranges import pieces_by_column, places_of, round_ends
-from runtime.monitoring.sampling import Sample
-from runtime.monitoring.stability import Reading, read_index, stability_index
+from runtime.schema.distribution import cuts_of, deciles_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runtime.schema import Feature, Float32Matrix, Schema
+    from runtime.schema.features import Feature, Float32Matrix, Schema
 
 _SAMPLE_ROWS = 2**16
 _SAMPLE_VALUES = 2**22  # 16 MiB
@@ -64,7 +63,7 @@ class FeatureDrift(Record, frozen=True):
 
     name: str
     psi: float | None
-    reading: Reading
+    reading: PsiReading
     below: int
     above: int
     minimum: float | None

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
+    from runtime.monitoring.accuracy import Accuracy, AccuracyReport
     from runtime.monitoring.drift import Drift, DriftReport
     from runtime.monitoring.ranges import Outside
-    from runtime.monitoring.truth import Judged, Truth
-    from runtime.schema import Float32Matrix, Schema
+    from runtime.schema.features import Float32Matrix, Schema
     from runtime.session import Outputs
-    from runtime.tables.table import Parsed
+    from runtime.tables.base import Parsed
 
 
 class Monitor:
@@ -46,12 +46,12 @@ class Monitor:
         """
         self.records_before = 0
         self._ranges = Ranges(schema)
-        self._truth: Truth | None = None
+        self._truth: Accuracy | None = None
         self._drift: Drift | None = None
         if truth:
-            from runtime.monitoring.truth import Truth
+            from runtime.monitoring.accuracy import Accuracy
 
-            self._truth = Truth(schema.classes)
+            self._truth = Accuracy(schema.classes)
         if drift:
             from runtime.monitoring.drift import Drift
 
@@ -91,7 +91,7 @@ class Monitor:
         return self._ranges.outside()
 
     @property
-    def judged(self) -> Judged | None:
+    def judged(self) -> AccuracyReport | None:
         """How right the answers are, where that was asked for."""
         return self._truth.result() if self._truth else None
 

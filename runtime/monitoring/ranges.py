@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from runtime.manifest import Record
+from runtime.bundle.manifest import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from runtime.schema import Float32Matrix, Schema
+    from runtime.schema.features import Float32Matrix, Schema
 
     Float32Vector = npt.NDArray[np.float32]
     Counts = npt.NDArray[np.int64]

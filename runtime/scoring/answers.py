@@ -1,8 +1,4 @@
-"""The columns that scoring adds to a table: their names, and their cells for a block.
-
-In: what was read of a block, and the model's outputs for its good records. Out: one array a new
-column, for the records that stay. Raises ``SchemaError`` for a name that is taken.
-"""
+"""Bind a table's columns to the model, and name and compute the columns that scoring adds."""
 
 from __future__ import annotations
 
@@ -11,9 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from runtime.encoding import Encoder
 from runtime.errors import SchemaError
-from runtime.tables.arrow import binary_array, bool_array, number_array, text_array
-from runtime.tables.text_cells import pack_text
+from runtime.tables.arrays import binary_array, bool_array, number_array, text_array
+from runtime.tables.base import AddedColumns
+from runtime.tables.csv.table import CsvTable
+from runtime.tables.opening import choose_columns
+from runtime.tables.text import pack_text
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -21,28 +21,16 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from runtime.schema import Schema
+    from runtime.schema.features import Schema
+    from runtime.scoring.options import Options
     from runtime.session import Outputs
-    from runtime.tables.table import BadRow, Parsed
+    from runtime.tables.base import Parsed, Table
+
 
 LABEL = pa.dictionary(pa.int32(), pa.string())
 REASON = pa.dictionary(pa.int32(), pa.binary())  # see ``pack_text``
 PROBABILITY = pa.float32()
 REASON_NAME = "reason"
-
-
-class Answers(Value, frozen=True):
-    """What is added to a block.
-
-    Attributes:
-        kept: ``(records,)`` bool, which records stay; None when all do.
-        columns: one array a new column, ``(records that stay,)``.
-        bad: records that stay without an answer.
-    """
-
-    kept: npt.NDArray[np.bool_] | None
-    columns: tuple[pa.Array, ...]
-    bad: tuple[BadRow, ...] = ()
 
 
 class NewColumns:
@@ -86,7 +74,7 @@ class NewColumns:
         """Names of the new columns."""
         return tuple(field.name for field in self.fields)
 
-    def answer(self, parsed: Parsed, outputs: Outputs) -> Answers:
+    def answer(self, parsed: Parsed, outputs: Outputs) -> AddedColumns:
         """Make a block's new columns.
 
         Args:
@@ -107,7 +95,7 @@ class NewColumns:
         if self._keep_bad:
             columns.append(_reasons(parsed, len(index)))
         bad = parsed.bad if self._keep_bad else ()
-        return Answers(None if self._keep_bad else parsed.good, tuple(columns), bad)
+        return AddedColumns(None if self._keep_bad else parsed.good, tuple(columns), bad)
 
 
 def chosen_probability(outputs: Outputs) -> npt.NDArray[np.float32]:
@@ -138,3 +126,71 @@ def _reasons(parsed: Parsed, rows: int) -> pa.Array:
     else:
         index = _spread(np.arange(len(sentences), dtype=np.int32), ~parsed.good)
     return pa.DictionaryArray.from_arrays(index, sentences)
+
+
+class TableBinding(Value, frozen=True):
+    """Which columns of a table are what; positions are those in the table.
+
+    Attributes:
+        features: of the features, in the schema's order.
+        encoder: makes the model's inputs of them.
+        carried: of the columns that go to the output, in its order.
+        truth: of the column with the true class; empty where there is none.
+        added: the new columns.
+    """
+
+    features: tuple[int, ...]
+    encoder: Encoder
+    carried: tuple[int, ...]
+    truth: tuple[int, ...]
+    added: NewColumns
+
+
+def bind_table(
+    table: Table, schema: Schema, options: Options, *, where: str, keep_bad: bool
+) -> TableBinding:
+    """Find a table's columns by their names.
+
+    Args:
+        table: opened for reading.
+        schema: of the model.
+        options: which columns are carried and added.
+        where: name of the table for messages.
+        keep_bad: bad rows stay, with their reason in a column of its own.
+
+    Returns:
+        Where they are.
+
+    Raises:
+        SchemaError: when a column is missing, there twice or of a type that is no number, or a
+            new column's name is taken.
+    """
+    try:
+        features = schema.bind(table.columns, loose=options.reading.loose_header)
+    except SchemaError as exc:
+        raise SchemaError(f"{where}: {exc}{_layout_hint(table, schema)}") from exc
+    encoder = Encoder(schema.features)
+    table.expect_numbers([at for place, at in enumerate(features) if not encoder.reads_text(place)])
+    try:
+        carried = choose_columns(table.columns, options.columns, "--columns")
+        judged_by = () if options.truth is None else (options.truth,)
+        truth = choose_columns(table.columns, judged_by, "--truth")
+        names = [table.columns[at] for at in carried]
+        # A column "reason" is in nobody's way where bad rows are kept only for a look.
+        reason = options.prefix + REASON_NAME
+        taken = [name for name in names if name != reason or options.bad_rows == "null"]
+        added = NewColumns(
+            schema, taken, prefix=options.prefix, proba=options.proba, keep_bad=keep_bad
+        )
+    except SchemaError as exc:
+        raise SchemaError(f"{where}: {exc}") from exc
+    return TableBinding(features, encoder, carried, truth, added)
+
+
+def _layout_hint(table: Table, schema: Schema) -> str:
+    if not isinstance(table, CsvTable):
+        return ""
+    from runtime.tables.csv.hints import layout_hint
+
+    hint = layout_hint(table.header, schema.feature_names)
+    return f"\n{hint}" if hint else ""

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from runtime.bundle.manifest import to_json
 from runtime.errors import SchemaError, UsageError
 from runtime.files.atomic import STANDARD_STREAM
 from runtime.files.folders import staged_files
-from runtime.manifest import to_json
 from runtime.monitoring.monitor import Monitor
 from runtime.scoring.endpoints import Sink, open_sinks, refuse_same
 from runtime.scoring.options import DEFAULTS, Options
-from runtime.scoring.score import Job, score_into
+from runtime.scoring.pipeline import Job, score_into
 from runtime.scoring.search import find_tables, wild_parts
-from runtime.tables.stored.formats import format_of_name, stem_of
+from runtime.tables.formats import format_of_name, stem_of
 from runtime.value import Value
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from runtime.scoring.options import Options
-    from runtime.tables.delimited.csv_reader import Source
+    from runtime.tables.csv.reader import Source
     from runtime.tables.stored.stored import ByteSink
 
 

@@ -7,72 +7,19 @@ drift="drift.json", reading=Reading(delimiter=";"))``. Raises ``UsageError`` for
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
-
-from msgspec.structs import force_setattr
+from typing import TYPE_CHECKING, get_args
 
 from runtime.choices import BadRows
 from runtime.errors import UsageError
+from runtime.tables.options import ReadOptions, parse_format_option, parse_text_option
 from runtime.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from runtime.choices import Decimal
-    from runtime.tables.stored.encodings import Encoding
-    from runtime.tables.stored.formats import Format
-
-
-def _take_text(owner: Value, name: str, read: Callable[[str], object]) -> None:
-    """Read an option that was given as text."""
-    given: Any = getattr(owner, name)
-    if isinstance(given, str):
-        force_setattr(owner, name, read(given))
-
-
-def _parse_format(text: str) -> Format:
-    from runtime.tables.stored.formats import parse_format
-
-    return parse_format(text)
-
-
-def _parse_delimiter(text: str) -> bytes:
-    from runtime.tables.delimited.dialect import parse_delimiter
-
-    return parse_delimiter(text)
-
-
-def _parse_encoding(text: str) -> Encoding:
-    from runtime.tables.stored.encodings import parse_encoding
-
-    return parse_encoding(text)
+    from runtime.tables.formats import Format
 
 
 def _refuse_one_name(text: str) -> object:
     raise UsageError(f"columns is a list of names: give [{text!r}]")
-
-
-class Reading(Value, frozen=True):
-    """How a table is read; what is None is told by the table's name and content.
-
-    Attributes:
-        format: of the table.
-        delimiter: the byte between fields of delimited text.
-        encoding: of text.
-        decimal: the sign before a number's fraction, in text.
-        loose_header: take columns whose names differ only in case or surrounding blanks.
-    """
-
-    format: Format | None = None
-    delimiter: bytes | None = None
-    encoding: Encoding | None = None
-    decimal: Decimal = "."
-    loose_header: bool = False
-
-    def __post_init__(self) -> None:
-        _take_text(self, "format", _parse_format)
-        _take_text(self, "delimiter", _parse_delimiter)
-        _take_text(self, "encoding", _parse_encoding)
 
 
 class Options(Value, frozen=True):
@@ -92,7 +39,7 @@ class Options(Value, frozen=True):
         threads: how many blocks are scored at once; by default one a processor, at most 8.
     """
 
-    reading: Reading = Reading()
+    reading: ReadOptions = ReadOptions()
     out_format: Format | None = None
     bad_rows: BadRows = "fail"
     columns: tuple[str, ...] | None = None
@@ -111,10 +58,10 @@ class Options(Value, frozen=True):
             raise UsageError("--rejects lists what --bad-rows reject leaves out: give both")
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"{self.threads} threads score nothing: give 1 or more")
-        _take_text(self, "out_format", _parse_format)
-        _take_text(self, "rejects", Path)
-        _take_text(self, "drift", Path)
-        _take_text(self, "columns", _refuse_one_name)
+        parse_text_option(self, "out_format", parse_format_option)
+        parse_text_option(self, "rejects", Path)
+        parse_text_option(self, "drift", Path)
+        parse_text_option(self, "columns", _refuse_one_name)
 
 
 DEFAULTS = Options()

@@ -1,6 +1,6 @@
-"""What scoring did: for people (``runtime.screen.summary_table``), and as JSON for machines.
+"""What scoring did: for people (``runtime.terminal.summary``), and as JSON for machines.
 
-In: counts from ``runtime.scoring.score``. Out: a ``Summary``, its JSON. No errors.
+In: counts from ``runtime.scoring.pipeline``. Out: a ``Summary``, its JSON. No errors.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from runtime.monitoring.accuracy import AccuracyReport
     from runtime.monitoring.drift import DriftReport
     from runtime.monitoring.ranges import Outside
-    from runtime.monitoring.truth import Judged
 
 
 class Summary(Value, frozen=True):
@@ -49,7 +49,7 @@ class Summary(Value, frozen=True):
     provider_reason: str = ""
     model: str = ""
     out_of_range: Mapping[str, Outside] = msgspec.field(default_factory=dict)
-    truth: Judged | None = None
+    truth: AccuracyReport | None = None
     drift: DriftReport | None = None
     stages: Mapping[str, float] = msgspec.field(default_factory=dict)
 

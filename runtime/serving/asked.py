@@ -48,11 +48,12 @@ class Asked(Value, frozen=True):
         Raises:
             UsageError: when text cannot be read so.
         """
-        from runtime.scoring.options import Options, Reading
-        from runtime.tables.delimited.dialect import parse_delimiter
+        from runtime.scoring.options import Options
+        from runtime.tables.dialect import parse_delimiter
+        from runtime.tables.options import ReadOptions
         from runtime.tables.stored.encodings import parse_encoding
 
-        reading = Reading(
+        reading = ReadOptions(
             delimiter=parse_delimiter(self.delimiter) if self.delimiter else None,
             encoding=parse_encoding(charset) if charset else None,
             decimal=self.decimal,

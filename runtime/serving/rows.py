@@ -18,7 +18,7 @@ from runtime.serving.protocol.messages import decode
 
 if TYPE_CHECKING:
     from runtime.predictor import Predictor
-    from runtime.scoring.text import ScoredText
+    from runtime.scoring.in_memory import ScoredText
     from runtime.serving.asked import Asked
     from runtime.serving.http.message import Request
     from runtime.serving.limits import Limits
@@ -81,8 +81,8 @@ def answer_rows(
 def _answer_csv(
     predictor: Predictor, request: Request, asked: Asked, limits: Limits
 ) -> tuple[Response, ScoredText]:
-    from runtime.scoring.text import score_text
-    from runtime.tables.stored.formats import Format
+    from runtime.scoring.in_memory import score_text
+    from runtime.tables.formats import Format
 
     kind, charset = _media_type(request)
     body = request.body
@@ -99,8 +99,8 @@ def _answer_csv(
 def _answer_json(
     predictor: Predictor, request: Request, asked: Asked, limits: Limits, form: Form
 ) -> tuple[Response, ScoredText | None]:
-    from runtime.scoring.text import score_text
-    from runtime.tables.stored.formats import Format
+    from runtime.scoring.in_memory import score_text
+    from runtime.tables.formats import Format
 
     body = request.body.removeprefix(_MARK)
     _check_text(body)

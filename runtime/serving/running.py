@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 from typing import TYPE_CHECKING, Final
 
-from runtime import console
 from runtime.serving.access.gate import Gate
 from runtime.serving.app import App, build_app
 from runtime.serving.binding import bind
@@ -14,6 +13,7 @@ from runtime.serving.models.repository import Repository
 from runtime.serving.observing.log import Log
 from runtime.serving.observing.traffic import Traffic
 from runtime.serving.process import run_process
+from runtime.terminal import process
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +38,7 @@ def run_server(bundles: Mapping[str, Path], settings: Settings) -> None:
     """
     app = open_app(bundles, settings)
     with bind(settings.host, settings.port) as listener:
-        run_process(app, listener, settings, console.say)
+        run_process(app, listener, settings, process.say)
 
 
 def open_app(bundles: Mapping[str, Path], settings: Settings) -> App:

@@ -12,14 +12,14 @@ from urllib.parse import quote
 
 import msgspec
 
-from runtime.days import name_instant
-from runtime.screen.terminal import harmless
+from runtime.printable import printable
+from runtime.schema.dates import name_instant
 from runtime.value import Value
 
 if TYPE_CHECKING:
     import socket
 
-    from runtime.schema import Feature
+    from runtime.schema.features import Feature
     from runtime.serving.app import App
     from runtime.serving.models.served import ServedModel
 
@@ -75,7 +75,7 @@ def start_line(app: App, place: Place) -> str:
         place: where.
 
     Returns:
-        One line, harmless to a terminal.
+        One line, printable to a terminal.
     """
     models = list(app.repository.models())
     if not models:  # a worker took the place of one that died, and all had been unloaded
@@ -85,7 +85,7 @@ def start_line(app: App, place: Place) -> str:
     besides = [f"gRPC at port {place.grpc_port}"] if place.grpc_port else []
     besides += [f"{place.workers} workers"] if place.workers > 1 else []
     also = f", {', '.join(besides)}," if besides else ""
-    return harmless(
+    return printable(
         f"{served} at {place.url}{also} on {session.provider} "
         f"({session.reason}); try: {_command(app, place, models)}"
     )

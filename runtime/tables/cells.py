@@ -1,28 +1,34 @@
-"""What counts as a number in a cell, and why a cell is not one.
-
-A number is: blanks (space, tab) around it allowed; an optional sign; digits with an optional
-decimal sign, which is the point unless the table's dialect says comma; an optional exponent
-(``e`` or ``E``). No thousands separators, no other decimal sign, hexadecimal, underscores or
-digits of other scripts. NaN and infinity written out are bad cells, and so is a number beyond
-float32's range, because the model would answer NaN for it.
-In: the content of cells. Out: float64, or the reason why not.
-"""
+"""What counts as a number in a cell, and why a cell is not one."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
 
-from runtime.tables.arrow import float64_values, number_scalar
-from runtime.tables.delimited.dialect import COMMA, Dialect
+from runtime.tables.arrays import (
+    bool_scalar,
+    float64_values,
+    number_scalar,
+    number_values,
+)
+from runtime.tables.dates import is_temporal
+from runtime.tables.dialect import COMMA, Dialect
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from runtime.choices import Decimal
+    from runtime.tables.dialect import Dialect
+
+    Mask = npt.NDArray[np.bool_]
+    Numbers = npt.NDArray[np.float64]
+    # Numbers, numbers with a mask, or texts: pyarrow publishes no types.
+    Column = Any
+    Places = npt.NDArray[np.int32]
+
 
 # Each text matches in one way at most: a cell of endless digits is refused in no time.
 _NUMBER: Final[dict[Decimal, str]] = {
@@ -77,3 +83,47 @@ def why_bad(cell: bytes, dialect: Dialect = COMMA) -> str:
     if re.fullmatch(_NUMBER[dialect.decimal], text):
         return OUT_OF_RANGE
     return NOT_FINITE if re.fullmatch(_NOT_FINITE, text, re.IGNORECASE) else NOT_A_NUMBER
+
+
+_FILLED: Final = rb"[^ \t]"
+
+
+def split_missing(column: pa.Array) -> tuple[Numbers, Mask]:
+    """Take numbers of which some are missing.
+
+    Args:
+        column: ``(rows,)`` float64, null where a number is missing.
+
+    Returns:
+        ``(rows,)`` float64, NaN for null, and ``(rows,)`` bool, true for null.
+    """
+    import pyarrow.compute as pc
+
+    missing = as_mask(pc.is_null(column))
+    numbers = pc.fill_null(column, number_scalar(np.float64(np.nan)))
+    return number_values(numbers), missing
+
+
+def find_missing(cells: pa.Array) -> Mask:
+    """Find cells that are missing: null, or nothing but blanks.
+
+    Args:
+        cells: ``(rows,)`` binary, in one piece or more; or of Arrow's dates or timestamps.
+
+    Returns:
+        ``(rows,)`` bool.
+    """
+    import pyarrow.compute as pc
+
+    if is_temporal(cells.type):
+        return as_mask(pc.is_null(cells))
+    filled = pc.fill_null(pc.match_substring_regex(cells, _FILLED), bool_scalar(False))
+    return ~as_mask(filled)
+
+
+def as_mask(truths: pa.Array) -> Mask:
+    """View truths without nulls as ``(rows,)`` bool."""
+    numbers = truths.cast("uint8")
+    whole = numbers.combine_chunks() if hasattr(numbers, "chunks") else numbers
+    mask: Mask = number_values(whole).astype(np.bool_)
+    return mask

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
-from runtime.days import SECONDS, days_from_epoch
-from runtime.tables.arrow import (
+from runtime.schema.dates import SECONDS, days_from_epoch
+from runtime.tables.arrays import (
     binary_scalar,
     bool_scalar,
     number_scalar,

@@ -12,12 +12,12 @@ from msgspec.structs import replace
 from runtime.errors import DataError, SchemaError, UsageError
 from runtime.files.atomic import STANDARD_STREAM, writing
 from runtime.scoring.endpoints import open_source, source_name
-from runtime.tables.delimited.csv_reader import CsvReader
-from runtime.tables.delimited.csv_table import CsvTable
-from runtime.tables.delimited.dialect import COMMA
+from runtime.tables.csv.reader import CsvReader
+from runtime.tables.csv.table import CsvTable
+from runtime.tables.decoding import open_table as open_stored
+from runtime.tables.dialect import COMMA
+from runtime.tables.formats import format_of_name
 from runtime.tables.stored.encodings import BOM, UTF_8
-from runtime.tables.stored.formats import format_of_name
-from runtime.tables.stored.opened import open_table as open_stored
 from runtime.tables.stored.sources import not_waiting
 
 if TYPE_CHECKING:
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from runtime.scoring.options import Reading
-    from runtime.tables.delimited.csv_reader import Source
-    from runtime.tables.stored.formats import Format, Kind
-    from runtime.tables.stored.opened import Opened
-    from runtime.tables.table import Table
+    from runtime.tables.base import Table
+    from runtime.tables.csv.reader import Source
+    from runtime.tables.decoding import Opened
+    from runtime.tables.formats import Format, Kind
+    from runtime.tables.options import ReadOptions
 
 _TAB = b"\t"
 _SPOOL = 1024 * 1024  # bytes at a time
 
 
 @contextmanager
-def open_table(source: Path, reading: Reading, wanted: Sequence[str]) -> Iterator[Table]:
+def open_table(source: Path, reading: ReadOptions, wanted: Sequence[str]) -> Iterator[Table]:
     """Open a table for reading.
 
     Args:
@@ -67,7 +67,7 @@ def open_table(source: Path, reading: Reading, wanted: Sequence[str]) -> Iterato
 
 
 def read_text(
-    stream: Source, stored: Format, reading: Reading, wanted: Sequence[str], *, where: str
+    stream: Source, stored: Format, reading: ReadOptions, wanted: Sequence[str], *, where: str
 ) -> Table:
     """Read a table of text that is in memory.
 
@@ -117,13 +117,13 @@ def choose_columns(
     return tuple(columns.index(name) for name in wanted)
 
 
-def _text_table(opened: Opened, reading: Reading, wanted: Sequence[str], where: str) -> Table:
+def _text_table(opened: Opened, reading: ReadOptions, wanted: Sequence[str], where: str) -> Table:
     if opened.format.kind == "jsonl":
         return _json_table(opened, reading, wanted, where)
     return _csv_table(opened, reading, wanted, where)
 
 
-def _csv_table(opened: Opened, reading: Reading, wanted: Sequence[str], where: str) -> CsvTable:
+def _csv_table(opened: Opened, reading: ReadOptions, wanted: Sequence[str], where: str) -> CsvTable:
     dialect = replace(COMMA, encoding=opened.encoding, decimal=reading.decimal)
     delimiter = reading.delimiter or (_TAB if opened.format.kind == "tsv" else None)
     if delimiter:
@@ -133,7 +133,7 @@ def _csv_table(opened: Opened, reading: Reading, wanted: Sequence[str], where: s
     return CsvTable(reader, opened.format.kind)
 
 
-def _json_table(opened: Opened, reading: Reading, wanted: Sequence[str], where: str) -> Table:
+def _json_table(opened: Opened, reading: ReadOptions, wanted: Sequence[str], where: str) -> Table:
     from runtime.tables.json_lines.json_lines import JsonLinesTable
 
     encoding = opened.encoding
@@ -148,9 +148,9 @@ def _json_table(opened: Opened, reading: Reading, wanted: Sequence[str], where: 
     return table
 
 
-def _arrow_table(file: pa.NativeFile, kind: Kind, reading: Reading, where: str) -> Table:
-    from runtime.tables.columnar.arrow_files import IpcBatches, ParquetBatches
-    from runtime.tables.columnar.arrow_table import ArrowTable
+def _arrow_table(file: pa.NativeFile, kind: Kind, reading: ReadOptions, where: str) -> Table:
+    from runtime.tables.arrow.files import IpcBatches, ParquetBatches
+    from runtime.tables.arrow.table import ArrowTable
 
     batches = ParquetBatches if kind == "parquet" else IpcBatches
     return ArrowTable(batches(file, where=where), kind=kind, where=where, decimal=reading.decimal)

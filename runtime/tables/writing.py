@@ -12,11 +12,11 @@ from runtime.errors import SchemaError, UsageError
 from runtime.files.atomic import STANDARD_STREAM, writing
 from runtime.scoring.answers import LABEL
 from runtime.scoring.endpoints import Sink
-from runtime.tables.delimited.csv_output import CsvAppend, CsvOutput
-from runtime.tables.delimited.csv_table import CsvTable
-from runtime.tables.delimited.dialect import COMMA, Dialect
+from runtime.tables.csv.table import CsvTable
+from runtime.tables.csv.writer import CsvAppend, CsvOutput
+from runtime.tables.dialect import COMMA, Dialect
+from runtime.tables.formats import Format, format_of_name
 from runtime.tables.stored.encodings import BOM, UTF_8
-from runtime.tables.stored.formats import Format, format_of_name
 from runtime.tables.stored.stored import storing
 
 if TYPE_CHECKING:
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 
     from runtime.scoring.answers import NewColumns
     from runtime.scoring.options import Options
-    from runtime.tables.columnar.arrow_output import ArrowOutput
-    from runtime.tables.output import Output
-    from runtime.tables.table import Table
+    from runtime.tables.arrow.writer import ArrowOutput
+    from runtime.tables.base import Table, TableWriter
 
 
 def choose_format(out: Path, table: Table, options: Options) -> Format:
@@ -88,7 +87,7 @@ def open_output(
     carried: Sequence[int],
     columns: NewColumns,
     delimiter: bytes | None,
-) -> Iterator[Output[Any]]:
+) -> Iterator[TableWriter[Any]]:
     """Begin a scored table.
 
     Args:
@@ -151,7 +150,7 @@ def _csv_output(
 
 def _json_output(
     sink: Sink, table: Table, carried: Sequence[int], columns: NewColumns
-) -> Output[Any]:
+) -> TableWriter[Any]:
     from runtime.tables.json_lines.json_lines import JsonLinesTable
     from runtime.tables.json_lines.json_output import JsonAppend, JsonOutput
 
@@ -176,8 +175,8 @@ def _arrow_output(
 ) -> ArrowOutput:
     import pyarrow as pa
 
-    from runtime.tables.columnar.arrow_output import ArrowOutput, output_schema
-    from runtime.tables.columnar.arrow_table import ArrowTable
+    from runtime.tables.arrow.table import ArrowTable
+    from runtime.tables.arrow.writer import ArrowOutput, output_schema
 
     typed = table if isinstance(table, ArrowTable) else None
     fields = [
@@ -186,10 +185,10 @@ def _arrow_output(
     ]
     schema = output_schema(fields, columns.fields, typed.schema.metadata if typed else None)
     if kind == "arrow":
-        from runtime.tables.columnar.ipc_writer import IpcWriter
+        from runtime.tables.arrow.file_writers import IpcWriter
 
         return ArrowOutput(sink, IpcWriter(sink, schema), carried)
-    from runtime.tables.columnar.parquet_writer import ParquetWriter
+    from runtime.tables.arrow.file_writers import ParquetWriter
 
     labels = [field.name for field in columns.fields if field.type == LABEL]
     metadata = typed.parquet_metadata if typed else None

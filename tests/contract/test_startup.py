@@ -29,12 +29,12 @@ NOT_FOR_CSV = frozenset(
         "rich",
         "runtime.files.folders",
         "runtime.monitoring.drift",
-        "runtime.monitoring.truth",
+        "runtime.monitoring.accuracy",
         "runtime.scoring.batch",
-        "runtime.scoring.first_rows",
-        "runtime.screen.summary_table",
+        "runtime.scoring.preview",
+        "runtime.terminal.summary",
         "runtime.tables.columnar",
-        "runtime.tables.delimited.number_hints",
+        "runtime.tables.number_formats",
         "runtime.tables.json_lines",
         "runtime.tables.stored.compressing",
         "runtime.tables.stored.compression",
@@ -101,7 +101,7 @@ def test_a_few_rows_of_csv_import_only_what_they_need(tmp_path: Path) -> None:
     bare = {name: value for name, value in os.environ.items() if "COV" not in name}
     done = subprocess.run(words, env=bare, capture_output=True, text=True, check=True)
     loaded = done.stderr.splitlines()[-1].split()
-    assert "runtime.scoring.score" in loaded
+    assert "runtime.scoring.pipeline" in loaded
     assert not NOT_FOR_CSV.intersection(loaded)
 
 

@@ -16,7 +16,7 @@ from exporter.rows.plan import Plan
 from exporter.source.candidate import candidate_of_run
 from exporter.truth.derived import derive, label_by
 from exporter.truth.layers import layers_of
-from runtime.manifest import PARITY
+from runtime.bundle.manifest import PARITY
 from trainer.config import configure
 from trainer.pipeline import make_run
 from trainer.run import load_run

@@ -22,7 +22,7 @@ from exporter.rows.plan import Plan
 from exporter.rows.sample import sample_inside
 from exporter.source.candidate import Candidate, candidate_of_module
 from runtime.errors import ParityError
-from runtime.schema import Feature, Schema
+from runtime.schema.features import Feature, Schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -28,11 +28,11 @@ from exporter.source.options import Source
 from exporter.truth.chain import find_layers
 from exporter.truth.measured import SPARE
 from exporter.verify import verify_bundle
-from runtime.description import describe
+from runtime.bundle.manifest import PARITY
 from runtime.errors import OnnxferryError, ParityError, SchemaError, UsageError
-from runtime.manifest import PARITY
 from runtime.predictor import Predictor
-from runtime.schema import Feature, Schema
+from runtime.schema.features import Feature, Schema
+from runtime.terminal.manifest import format_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,7 +125,7 @@ def test_a_brought_model_becomes_a_proven_bundle(
         scores = model(torch.from_numpy(features)).numpy()
     found = Predictor.open(exported.path).run(features)
     np.testing.assert_allclose(found.logits, scores, atol=1e-4)
-    assert "elsewhere" in describe(exported.manifest)
+    assert "elsewhere" in format_manifest(exported.manifest)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from exporter.cli import app, name_next_step
 from exporter.export import convert_candidate
 from exporter.source.candidate import candidate_of_run
-from runtime.manifest import ONNX_MODEL, TORCHSCRIPT_MODEL
-from runtime.schema import Feature, Schema
+from runtime.bundle.manifest import ONNX_MODEL, TORCHSCRIPT_MODEL
+from runtime.schema.features import Feature, Schema
 from trainer.run import load_run, save_run
 
 if TYPE_CHECKING:

@@ -14,15 +14,15 @@ import pytest
 from pyarrow import parquet
 
 from exporter.export import export_run
-from runtime.description import describe
+from runtime.bundle.manifest import REPORT
 from runtime.errors import BadRowsError
-from runtime.manifest import REPORT
 from runtime.predictor import Predictor
 from runtime.scoring.options import Options
 from runtime.serving.asked import Asked
 from runtime.serving.http.message import Request
 from runtime.serving.limits import Limits
 from runtime.serving.rows import answer_rows
+from runtime.terminal.manifest import format_manifest
 from trainer.config import configure
 from trainer.pipeline import make_run
 from trainer.table.dataset import read_dataset
@@ -61,7 +61,7 @@ def test_the_bundle_says_what_a_date_is(dated: Path, predictor: Predictor) -> No
     """The schema has the origin; people read dates, not days."""
     feature = predictor.schema.features[0]
     assert (feature.origin, feature.missing) == ("2024-01-01", "imputed")
-    assert "when (2024-01-0" in describe(predictor.manifest)
+    assert "when (2024-01-0" in format_manifest(predictor.manifest)
     assert re.search(r"<td>2024-01-0[^<]*</td><td>2024-09-", (dated / REPORT).read_text())
 
 

@@ -25,9 +25,9 @@ from exporter.formats.program import capture_program, load_program, write_progra
 from exporter.formats.torchscript import load_torchscript, write_torchscript
 from exporter.proof.settings import settings
 from exporter.verify import verify_bundle
-from runtime.bundle import digest
+from runtime.bundle.manifest import MANIFEST, ONNX_MODEL, parse_manifest
+from runtime.bundle.reading import digest
 from runtime.errors import ParityError, UsageError
-from runtime.manifest import MANIFEST, ONNX_MODEL, parse_manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from exporter.rows.blocks import ProofRows
     from exporter.rows.plan import Plan
     from exporter.truth.layer import Layer
-    from runtime.schema import Float32Matrix
+    from runtime.schema.features import Float32Matrix
     from trainer.run import Run
 
 Edit = Callable[[onnx.ModelProto], None]

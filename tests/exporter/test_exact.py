@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from exporter.proof.settings import Setting
     from exporter.rows.blocks import ProofRows
     from exporter.truth.layer import Layer
-    from runtime.schema import Float32Matrix
+    from runtime.schema.features import Float32Matrix
     from runtime.session import Outputs
 
 ON_CPU = [setting for setting in settings() if setting.provider == "cpu"]

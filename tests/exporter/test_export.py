@@ -11,10 +11,8 @@ from onnx import numpy_helper
 
 from exporter.export import export_run
 from exporter.rows.plan import Plan
-from runtime.bundle import read_bundle
-from runtime.errors import ArtifactError, ParityError, UsageError
-from runtime.golden import check_golden, load_golden
-from runtime.manifest import (
+from runtime.bundle.golden import check_golden, load_golden
+from runtime.bundle.manifest import (
     GOLDEN,
     MANIFEST,
     ONNX_MODEL,
@@ -23,6 +21,8 @@ from runtime.manifest import (
     REPORT,
     TORCHSCRIPT_MODEL,
 )
+from runtime.bundle.reading import read_bundle
+from runtime.errors import ArtifactError, ParityError, UsageError
 from runtime.session import Session
 from trainer.run import Run, load_run, save_run
 

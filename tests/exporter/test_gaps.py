@@ -20,7 +20,7 @@ from exporter.truth.layers import gaps_of, model_of
 from exporter.verify import verify_bundle
 from runtime.errors import DataError, ParityError
 from runtime.predictor import Predictor
-from runtime.schema import Feature, OneHot, Schema
+from runtime.schema.features import Feature, OneHot, Schema
 from trainer.imputation import Imputation
 from trainer.model import SimpleNet, fill_first
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from exporter.golden_rows import choose_golden
-from runtime.golden import load_golden, save_golden
+from runtime.bundle.golden import load_golden, save_golden
 
 if TYPE_CHECKING:
     import pytest

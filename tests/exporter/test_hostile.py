@@ -20,9 +20,9 @@ from torch import nn
 from exporter.formats.program import load_program
 from exporter.formats.torchscript import load_torchscript
 from exporter.verify import verify_bundle
-from runtime.bundle import digest, read_bundle
+from runtime.bundle.manifest import MANIFEST, ONNX_MODEL
+from runtime.bundle.reading import digest, read_bundle
 from runtime.errors import ArtifactError
-from runtime.manifest import MANIFEST, ONNX_MODEL
 from runtime.onnx_file import refuse_external_data
 from runtime.predictor import Predictor
 from runtime.session import Session

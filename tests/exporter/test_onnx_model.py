@@ -12,7 +12,7 @@ from exporter.formats.deployed import Deployed
 from exporter.formats.onnx_model import check_contract, write_onnx
 from exporter.formats.program import capture_program
 from runtime.errors import ArtifactError, ParityError
-from runtime.schema import Feature, Schema
+from runtime.schema.features import Feature, Schema
 from runtime.session import Session
 from trainer.model import SimpleNet
 

@@ -20,9 +20,9 @@ from exporter.rows.plan import BATCHES, CHUNK, FULL, Plan
 from exporter.truth.derived import derive, label_by
 from exporter.truth.layer import Layer
 from exporter.truth.oracle import ask_oracle
+from runtime.bundle.manifest import to_json
 from runtime.errors import ParityError
-from runtime.manifest import to_json
-from runtime.schema import Feature, Float32Matrix, Schema
+from runtime.schema.features import Feature, Float32Matrix, Schema
 from runtime.session import Outputs
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from exporter.report.page import render_report
 from exporter.report.regions import CELLS, draw_regions
 from exporter.report.tested import judge_test_rows
 from exporter.source.candidate import Labelled
-from runtime.bundle import read_bundle
-from runtime.manifest import ONNX_MODEL
-from runtime.schema import Feature, Schema
+from runtime.bundle.manifest import ONNX_MODEL
+from runtime.bundle.reading import read_bundle
+from runtime.schema.features import Feature, Schema
 from runtime.session import Outputs, Session
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from exporter.proof.parity import Report
-    from runtime.manifest import Manifest
-    from runtime.schema import Float32Matrix
+    from runtime.bundle.manifest import Manifest
+    from runtime.schema.features import Float32Matrix
     from trainer.run import Run
 
 VOID = {"meta", "link", "br", "rect", "path", "img", "hr"}

@@ -15,10 +15,10 @@ from exporter.rows.plan import BATCHES, CHUNK, FULL, Plan
 from exporter.truth.bounds import enclose_logits
 from exporter.truth.derived import label_by
 from exporter.truth.layer import Layer
-from runtime.schema import Feature, OneHot, Schema
+from runtime.schema.features import Feature, OneHot, Schema
 
 if TYPE_CHECKING:
-    from runtime.schema import Unseen
+    from runtime.schema.features import Unseen
 
 PLAN = Plan(uniform=4096, boundary=512)
 

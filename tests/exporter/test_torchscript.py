@@ -12,7 +12,7 @@ import torch
 from exporter.formats.deployed import Deployed
 from exporter.formats.torchscript import load_torchscript, write_torchscript
 from runtime.errors import ArtifactError
-from runtime.schema import Feature, Schema
+from runtime.schema.features import Feature, Schema
 from trainer.model import SimpleNet
 
 if TYPE_CHECKING:

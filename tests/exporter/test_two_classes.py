@@ -20,7 +20,7 @@ from exporter.truth.enclosure import Enclosure
 from exporter.truth.softmax import enclose_probabilities
 
 if TYPE_CHECKING:
-    from runtime.schema import Float32Matrix
+    from runtime.schema.features import Float32Matrix
 
 SPECIAL = (math.nan, math.inf, -math.inf, 0.0, 1.0, -1.0, 88.0, -104.0, 3e38, -3e38, 1e-40)
 PAIRS = np.array(list(product(SPECIAL, SPECIAL)), np.float32)  # (121, 2)

@@ -14,10 +14,8 @@ from exporter.formats.deployed import Deployed
 from exporter.formats.program import capture_program, write_program
 from exporter.rows.plan import BATCHES, Plan
 from exporter.verify import verify_bundle
-from runtime.bundle import digest, model_version
-from runtime.errors import ArtifactError, ParityError
-from runtime.golden import Golden, load_golden, save_golden
-from runtime.manifest import (
+from runtime.bundle.golden import Golden, load_golden, save_golden
+from runtime.bundle.manifest import (
     GOLDEN,
     MANIFEST,
     ONNX_MODEL,
@@ -27,6 +25,8 @@ from runtime.manifest import (
     Manifest,
     parse_manifest,
 )
+from runtime.bundle.reading import digest, model_version
+from runtime.errors import ArtifactError, ParityError
 from trainer.model import SimpleNet
 
 if TYPE_CHECKING:

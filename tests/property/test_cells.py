@@ -12,13 +12,14 @@ import pyarrow.csv as arrow_csv
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from runtime.encoding import PLAIN
 from runtime.tables.cells import parse_numbers
-from runtime.tables.delimited.csv_reader import Block
-from runtime.tables.delimited.dialect import COMMA, Dialect
-from runtime.tables.delimited.feature_cells import parse_features
+from runtime.tables.csv.features import parse_features
+from runtime.tables.csv.reader import Block
+from runtime.tables.dialect import COMMA, Dialect
 
 if TYPE_CHECKING:
-    from runtime.tables.table import Parsed
+    from runtime.tables.base import Parsed
 
 # Written down a second time, on purpose: what counts as a number.
 NUMBER = re.compile(rb"[ \t]*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?[ \t]*")
@@ -48,7 +49,7 @@ def parse(values: list[bytes], dialect: Dialect = COMMA) -> Parsed:
     end = b'"' + dialect.delimiter + b"0"
     pieces = [b'\n"' + cell.replace(b'"', b'""') + end for cell in values]
     bounds = np.cumsum([0, *map(len, pieces)])
-    return parse_features(Block(b"".join(pieces), bounds, 1, 1, dialect), ("x", "y"), (0,))
+    return parse_features(Block(b"".join(pieces), bounds, 1, 1, dialect), ("x", "y"), (0,), PLAIN)
 
 
 def expected(cell: bytes) -> np.float32 | None:

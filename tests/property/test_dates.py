@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from pyarrow import feather, parquet
 
 from runtime.encoding import Encoder
-from runtime.schema import Date, Feature
-from runtime.scoring.options import Reading
+from runtime.schema.features import Date, Feature
 from runtime.tables.dates import days_since, read_instants
 from runtime.tables.opening import open_table
+from runtime.tables.options import ReadOptions
 
 few = settings(max_examples=40, deadline=None)  # each writes several files
 
@@ -75,7 +75,7 @@ def test_dates_alone_and_beside_other_cells_are_the_same(cells: list[bytes]) -> 
 def bits(path: Path, feature: Feature) -> bytes:
     """What a model reads of a table's only feature."""
     encoder = Encoder((feature,))
-    with open_table(path, Reading(), (feature.name,)) as table:
+    with open_table(path, ReadOptions(), (feature.name,)) as table:
         at = table.columns.index(feature.name)
         parts = [block.parse((at,), encoder) for block in table.blocks([at])]
     assert not any(part.bad for part in parts)

@@ -13,6 +13,7 @@ import pyarrow as pa
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from runtime.encoding import PLAIN
 from runtime.tables.json_lines.json_block import JsonBlock
 from runtime.tables.json_lines.json_cells import read_clean, read_tokens
 from runtime.tables.json_lines.json_encode import encode_records
@@ -132,7 +133,7 @@ def test_a_record_is_read_as_python_reads_it(line: bytes) -> None:
     wanted = expected(line)
     for data in (line, line + b"\n?", b'{"x":1,"x":1}\n' + line, line + b"\r" + line):
         block = block_of(data)
-        parsed = block.parse([0, 1])
+        parsed = block.parse([0, 1], PLAIN)
         times = 2 if b"\r" in data else 1
         assert parsed.features.tobytes() == (wanted.bits or b"") * times
         assert len(parsed.bad) == len(block) - len(parsed.features)
@@ -146,7 +147,7 @@ def test_what_surrounds_a_record_changes_nothing(records: list[bytes], block_siz
     data = b'{"x":0,"y":0}\n' + b"\n".join(records)
     table = JsonLinesTable(io.BytesIO(data), where="t", wanted=["x"], block_size=block_size)
     at = [table.columns.index("x"), table.columns.index("y")] if "y" in table.columns else [0]
-    parsed = [block.parse(at) for block in table.blocks(())]
+    parsed = [block.parse(at, PLAIN) for block in table.blocks(())]
     wanted = [expected(line) for line in records]
     assert b"".join(part.features.tobytes() for part in parsed) == bytes(8) + b"".join(
         read.bits for read in wanted if read.bits

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from runtime.encoding import PLAIN
 from runtime.errors import DataError
-from runtime.tables.delimited.csv_reader import Block, CsvReader
-from runtime.tables.delimited.dialect import Dialect
-from runtime.tables.delimited.feature_cells import parse_features
-from runtime.tables.delimited.records import count_lines, find_breaks, find_delimiters
+from runtime.tables.csv.features import parse_features
+from runtime.tables.csv.reader import Block, CsvReader
+from runtime.tables.csv.records import count_lines, find_breaks, find_delimiters
+from runtime.tables.dialect import Dialect
 
 LF, CR, QUOTE = b'\n\r"'
 
@@ -175,7 +176,7 @@ def test_every_record_is_good_or_bad_for_a_reason(
         return
     reader, blocks = read(data, block_size, delimiter)
     features = tuple(range(columns))[::-1]
-    parsed = [parse_features(block, reader.header.columns, features) for block in blocks]
+    parsed = [parse_features(block, reader.header.columns, features, PLAIN) for block in blocks]
     bad = [row for part in parsed for row in part.bad]
     assert sum(len(part.features) for part in parsed) + len(bad) == len(records)
     assert all(np.isfinite(part.features).all() for part in parsed)
@@ -207,7 +208,7 @@ def test_records_and_cells_are_those_of_pyarrow(
         return
     misfits, cells = parse_with_pyarrow(data, columns, delimiter)
     reader, blocks = read(data, 1 << 20, delimiter)
-    parsed = [parse_features(block, reader.header.columns, (0, 1)) for block in blocks]
+    parsed = [parse_features(block, reader.header.columns, (0, 1), PLAIN) for block in blocks]
     bad = [row for part in parsed for row in part.bad]
     assert sum(map(len, blocks)) == len(cells[0]) + misfits
     assert sum(not row.column for row in bad) == misfits

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from runtime.errors import BadRowsError, DataError
 from runtime.predictor import Predictor
 from runtime.scoring.options import Options
-from runtime.scoring.score import score_file
+from runtime.scoring.pipeline import score_file
 from runtime.tables import opening
-from runtime.tables.delimited.csv_reader import CsvReader
+from runtime.tables.csv.reader import CsvReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from runtime.bundle import digest
-from runtime.golden import Golden, save_golden
-from runtime.manifest import (
+from runtime.bundle.golden import Golden, save_golden
+from runtime.bundle.manifest import (
     GOLDEN,
     MANIFEST,
     MODEL_KEY,
@@ -31,8 +30,9 @@ from runtime.manifest import (
     Requirements,
     signature_of,
 )
+from runtime.bundle.reading import digest
 from runtime.predictor import Predictor
-from runtime.schema import Feature, Schema
+from runtime.schema.features import Feature, Schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runtime.console import as_json
+from runtime.terminal.process import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable

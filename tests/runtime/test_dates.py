@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from runtime.days import name_day, name_instant
-from runtime.schema import Date, Feature, OneHot, Schema
-from runtime.tables.arrow import binary_array, text_array
+from runtime.schema.dates import name_day, name_instant
+from runtime.schema.features import Date, Feature, OneHot, Schema
+from runtime.tables.arrays import binary_array, text_array
 from runtime.tables.dates import days_since, read_instants
 
 NOON = "2024-02-29T12:00:00Z"

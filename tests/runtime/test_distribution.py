@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.distribution import cuts_of, deciles_of, describe_values, why_no_distribution
+from runtime.schema.distribution import cuts_of, deciles_of, describe_values, why_no_distribution
 
 Values = list[float]
 VALUES = st.lists(

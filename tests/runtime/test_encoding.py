@@ -14,20 +14,20 @@ from pyarrow import feather, parquet
 
 from runtime.encoding import PLAIN, UNSEEN, Encoder
 from runtime.errors import RequestError
-from runtime.matrix import usable_values
-from runtime.schema import Feature, OneHot, Schema
-from runtime.scoring.options import Reading
+from runtime.schema.features import Feature, OneHot, Schema
+from runtime.schema.matrix import usable_values
 from runtime.serving.models.screening import Screen
 from runtime.tables.cells import MISSING, NOT_A_NUMBER, NOT_FINITE, UNDECODABLE
-from runtime.tables.delimited.dialect import COMMA
+from runtime.tables.dialect import COMMA
 from runtime.tables.opening import open_table
+from runtime.tables.options import ReadOptions
 from runtime.tables.stored.encodings import parse_encoding
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runtime.schema import Unseen
-    from runtime.tables.table import Parsed
+    from runtime.schema.features import Unseen
+    from runtime.tables.base import Parsed
 
 ENDINGS = ("csv", "jsonl", "parquet", "arrow")
 
@@ -178,10 +178,10 @@ def write(path: Path, rows: list[dict[str, object]], ending: str) -> Path:
     return path
 
 
-def parse(path: Path, *features: Feature, reading: Reading | None = None) -> list[Parsed]:
+def parse(path: Path, *features: Feature, reading: ReadOptions | None = None) -> list[Parsed]:
     """Read the features of a file as scoring does."""
     schema = schema_of(*features)
-    with open_table(path, reading or Reading(), schema.feature_names) as table:
+    with open_table(path, reading or ReadOptions(), schema.feature_names) as table:
         places = schema.bind(table.columns)
         return [block.parse(places, Encoder(features)) for block in table.blocks(places)]
 
@@ -236,7 +236,7 @@ def test_booleans_and_whole_numbers_are_categories_by_their_text(tmp_path: Path)
 def test_a_category_is_read_in_the_tables_encoding(tmp_path: Path) -> None:
     """``grün`` in cp1252 is the category ``grün``."""
     (tmp_path / "t.csv").write_bytes("x,c\n1,grün\n2,rot\n".encode("cp1252"))
-    reading = Reading(encoding=parse_encoding("cp1252"))
+    reading = ReadOptions(encoding=parse_encoding("cp1252"))
     features = (category("c", "grün", "rot"), Feature("x", 0, 1))
     (parsed,) = parse(tmp_path / "t.csv", *features, reading=reading)
     assert parsed.features.tolist() == [[1, 0, 1], [0, 1, 2]]

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from runtime.bundle.golden import Golden, check_golden, load_golden, save_golden
+from runtime.bundle.manifest import GOLDEN, ONNX_MODEL
 from runtime.errors import ArtifactError, ParityError
-from runtime.golden import Golden, check_golden, load_golden, save_golden
-from runtime.manifest import GOLDEN, ONNX_MODEL
 from runtime.predictor import Predictor
 from runtime.session import Outputs, Session
 

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from runtime.bundle import digest
+from runtime.bundle.manifest import MANIFEST, ONNX_MODEL
+from runtime.bundle.reading import digest
 from runtime.errors import ArtifactError, DataError, SchemaError, UnavailableError, UsageError
-from runtime.manifest import MANIFEST, ONNX_MODEL
 from runtime.predictor import Prediction, Predictor
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from runtime.errors import SchemaError
-from runtime.matrix import to_float32
-from runtime.schema import Feature, Schema
+from runtime.schema.features import Feature, Schema
+from runtime.schema.matrix import to_float32
 
 SCHEMA = Schema(
     "popular",

@@ -13,14 +13,14 @@ import onnxruntime
 import pytest
 
 import runtime
+from runtime.bundle.manifest import ONNX_MODEL
 from runtime.errors import ArtifactError, UnavailableError
-from runtime.manifest import ONNX_MODEL
 from runtime.session import Outputs, Session, engine_version, present_providers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runtime.schema import Float32Matrix
+    from runtime.schema.features import Float32Matrix
     from runtime.session import OptimizationLevel
 
     Run = Callable[..., subprocess.CompletedProcess[bytes]]

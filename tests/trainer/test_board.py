@@ -18,7 +18,7 @@ from tensorboard.plugins.hparams.metadata import (
 )
 from tensorboard.util.tensor_util import make_ndarray
 
-from runtime.schema import Feature, Schema
+from runtime.schema.features import Feature, Schema
 from trainer.attempt import Saving
 from trainer.board.png import write_png
 from trainer.board.precision import THRESHOLDS, count_hits

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from runtime.command_line import DEFAULT_RUN
+from runtime.terminal.options import DEFAULT_RUN
 from trainer.run import load_run
 
 if TYPE_CHECKING:

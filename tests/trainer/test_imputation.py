@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from runtime.errors import ArtifactError
-from runtime.schema import Feature, Schema
+from runtime.schema.features import Feature, Schema
 from trainer.data import Dataset
 from trainer.gaps import fill_gaps
 from trainer.imputation import measure_gaps

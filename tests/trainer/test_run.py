@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from runtime.bundle.manifest import File
 from runtime.errors import ArtifactError
-from runtime.manifest import File
-from runtime.schema import Feature, Schema
+from runtime.schema.features import Feature, Schema
 from trainer.model import SimpleNet
 from trainer.run import MAX_STORED_ROWS, Rows, Run, RunRecord, load_run, save_run
 

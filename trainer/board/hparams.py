@@ -18,7 +18,7 @@ from trainer.board.summaries import note, scalar
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from runtime.manifest import Scalar
+    from runtime.bundle.manifest import Scalar
 
     Kind = Literal["bool", "number", "string"]
 

@@ -19,7 +19,7 @@ from trainer.board.summaries import picture, precision_recall, text, to_record
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from runtime.manifest import Scalar
+    from runtime.bundle.manifest import Scalar
     from trainer.checkpoint import Fit
     from trainer.data import Dataset
     from trainer.fit import Fitted

@@ -12,13 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from runtime.errors import UnavailableError
-from trainer.ranks.agreement import (
-    check_equal,
-    check_ready,
-    digest_of,
-    vectors_by_name,
-    why_absent,
-)
+from trainer.ranks.agreement import check_equal, check_ready, digest_of, vectors_by_name, why_absent
 from trainer.ranks.group import Group
 from trainer.ranks.messages import End, Opening, Ready, Steps
 from trainer.ranks.part import Part

@@ -5,7 +5,7 @@ In: figures, by ``trainer.table.examination``. Out: ``DataCheck``, to be written
 
 from __future__ import annotations
 
-from runtime.manifest import Record
+from runtime.bundle.manifest import Record
 
 
 class ClassRows(Record, frozen=True):

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from runtime.tables.arrow import number_scalar, number_values
-from runtime.tables.text_cells import cell_texts
+from runtime.tables.arrays import number_scalar, number_values
+from runtime.tables.text import cell_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runtime.errors import SchemaError
-from runtime.schema import fold_name
+from runtime.schema.features import fold_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runtime.schema import Schema
+    from runtime.schema.features import Schema
     from trainer.table.source import TableSource
 
 _NAMED = 10  # columns in a message

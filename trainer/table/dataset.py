@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from runtime.schema import Schema
+from runtime.schema.features import Schema
 from runtime.tables.opening import open_table
 from trainer.data import Dataset
 from trainer.run import Rows

@@ -15,7 +15,7 @@ from trainer.table.split import mix
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from runtime.schema import Float32Matrix
+    from runtime.schema.features import Float32Matrix
 
     Hashes = npt.NDArray[np.uint64]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.schema import fold_name
+from runtime.schema.features import fold_name
 from trainer.table.check import ClassRows, DataCheck, Dates, Missing
 from trainer.table.duplicates import Twins, hash_rows
 from trainer.table.features import single_columns
@@ -20,7 +20,7 @@ from trainer.table.leaks import is_identifier, tells_label
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from runtime.schema import Feature, Float32Matrix, Schema
+    from runtime.schema.features import Feature, Float32Matrix, Schema
     from trainer.table.leaks import Values
     from trainer.table.reading import Labelled
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from msgspec.structs import replace
 
-from runtime.days import name_day
 from runtime.errors import SchemaError
-from runtime.schema import Date, Feature, OneHot, Schema
+from runtime.schema.dates import name_day
+from runtime.schema.features import Date, Feature, OneHot, Schema
 from trainer.data import describe_column
 from trainer.table.columns import join_names
 from trainer.table.notations import refuse_notations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from runtime.schema import Float32Matrix, Missing
+    from runtime.schema.features import Float32Matrix, Missing
     from trainer.table.source import TableSource
     from trainer.table.survey import Survey
 

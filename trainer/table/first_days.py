@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runtime.tables.dates import is_temporal, read_instants
-from runtime.tables.text_cells import cell_texts
+from runtime.tables.text import cell_texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

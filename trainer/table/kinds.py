@@ -17,16 +17,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from runtime.tables.arrow import bool_scalar
+from runtime.tables.arrays import bool_scalar
 from runtime.tables.cells import parse_numbers
 from runtime.tables.dates import is_temporal, read_instants
-from runtime.tables.text_cells import cell_texts
+from runtime.tables.text import cell_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from runtime.choices import Decimal
-    from runtime.tables.table import Block
+    from runtime.tables.base import Block
 
 Kind = Literal["number", "date", "text", "empty"]
 TEXT: Final = "text"

@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from runtime.errors import SchemaError
-from runtime.tables.arrow import binary_array
+from runtime.tables.arrays import binary_array
 from runtime.tables.cells import parse_numbers
-from runtime.tables.delimited.number_hints import number_hint
+from runtime.tables.number_formats import number_hint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

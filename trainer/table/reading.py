@@ -14,17 +14,17 @@ import numpy as np
 
 from runtime.encoding import Encoder
 from runtime.errors import DataError
+from runtime.scoring.counters import Counters, StageTimer, Wording
 from runtime.scoring.ordered import available_processors, map_ordered
-from runtime.scoring.tally import Clock, Tally, Wording
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
 
-    from runtime.schema import Feature, Float32Matrix
-    from runtime.scoring.options import Reading
-    from runtime.tables.table import BadRow, Block, Parsed, Table
+    from runtime.schema.features import Feature, Float32Matrix
+    from runtime.tables.base import BadRow, Block, Parsed, Table
+    from runtime.tables.options import ReadOptions
     from trainer.table.truths import Truths
 
 _ADVICE = "--exclude (texts: --categories) and the names of such columns"
@@ -52,7 +52,7 @@ def read_rows(
     places: Sequence[int],
     features: Sequence[Feature],
     truths: Truths,
-    tally: Tally,
+    tally: Counters,
 ) -> Labelled:
     """Read the features of a table whose labels are known.
 
@@ -85,7 +85,7 @@ def read_rows(
         if stop > rows:
             break
         bad = _merge(parsed.bad, block.report(truths.faults(start, stop)))
-        tally.add(len(block), len(block) - len(bad), bad, Clock())
+        tally.add(len(block), len(block) - len(bad), bad, StageTimer())
         if not tally.refused:
             matrix[start:stop] = parsed.features
     else:
@@ -95,9 +95,9 @@ def read_rows(
     raise DataError(f"{tally.where} changed while it was read; fit again when it is whole")
 
 
-def new_tally(where: str, reading: Reading) -> Tally:
+def new_tally(where: str, reading: ReadOptions) -> Counters:
     """Start to count the rows of a table to fit."""
-    return Tally(
+    return Counters(
         where,
         Wording("nothing was fitted", _ADVICE, purpose="fitted"),
         refuses_bad=True,

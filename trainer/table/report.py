@@ -1,6 +1,6 @@
 """A data check in words, for people.
 
-In: a ``DataCheck``. Out: lines of text, harmless to a terminal. No errors.
+In: a ``DataCheck``. Out: lines of text, printable to a terminal. No errors.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from runtime.screen.terminal import harmless
+from runtime.printable import printable
 from trainer.table.columns import join_names
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def describe_check(check: DataCheck, label: str) -> str:
         f"{label!r} is {_list_classes(check, rows)}",
         *(f"  {finding}" for finding in _findings(check)),
     ]
-    return "\n".join(map(harmless, lines))
+    return "\n".join(map(printable, lines))
 
 
 def _list_classes(check: DataCheck, rows: int) -> str:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from runtime.errors import UsageError
 from runtime.files.atomic import STANDARD_STREAM
-from runtime.scoring.options import Reading
+from runtime.tables.options import ReadOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from runtime.schema import Unseen
+    from runtime.schema.features import Unseen
 
 TEST_FRACTION = 0.2  # of each class's rows, where no test table is given
 
@@ -47,7 +47,7 @@ class TableSource:
     unseen: Unseen = "error"
     test: Path | None = None
     test_fraction: float | None = None
-    reading: Reading = field(default_factory=Reading)
+    reading: ReadOptions = field(default_factory=ReadOptions)
 
     def __post_init__(self) -> None:
         if STANDARD_STREAM in {self.data, self.test}:

@@ -13,7 +13,7 @@ import numpy as np
 
 from runtime.errors import SchemaError
 from runtime.scoring.ordered import available_processors, map_ordered
-from runtime.tables.columnar.arrow_table import ArrowTable
+from runtime.tables.arrow.table import ArrowTable
 from trainer.table.coding import Coder, TextCollector, group_cells
 from trainer.table.first_days import FirstDays, find_first_days
 from trainer.table.kinds import DATE, TEXT, KindFinder, kind_of_type
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from runtime.scoring.options import Reading
-    from runtime.tables.table import Block, Table
+    from runtime.tables.base import Block, Table
+    from runtime.tables.options import ReadOptions
     from trainer.table.coding import Codes
     from trainer.table.columns import Roles
     from trainer.table.kinds import Kind
@@ -53,7 +53,7 @@ class Survey:
     first_days: dict[int, int] = field(default_factory=dict)
 
 
-def survey(table: Table, roles: Roles, reading: Reading, *, where: str) -> Survey:
+def survey(table: Table, roles: Roles, reading: ReadOptions, *, where: str) -> Survey:
     """Read a table once.
 
     Args:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from runtime.tables.base import Fault
 from runtime.tables.cells import MISSING as MISSING_VALUE
-from runtime.tables.table import Fault
 from trainer.table.coding import MISSING
 
 if TYPE_CHECKING:

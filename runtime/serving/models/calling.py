@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.errors import RequestError
-from runtime.matrix import round_rows
+from runtime.schema.matrix import round_rows
 from runtime.serving.models.statistics import Durations
 from runtime.value import Value
 
 if TYPE_CHECKING:
     from runtime.monitoring.ranges import Counts
     from runtime.predictor import Predictor
-    from runtime.schema import Float32Matrix
+    from runtime.schema.features import Float32Matrix
     from runtime.serving.models.screening import Screen
     from runtime.serving.models.statistics import Statistics
     from runtime.serving.protocol.tensors import Numbers

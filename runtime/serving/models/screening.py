@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from runtime.errors import RequestError
-from runtime.matrix import usable_values
 from runtime.monitoring.ranges import Ranges, round_ends
+from runtime.schema.matrix import usable_values
 
 if TYPE_CHECKING:
     from runtime.monitoring.ranges import Counts
-    from runtime.schema import Float32Matrix, Schema
+    from runtime.schema.features import Float32Matrix, Schema
 
 _FEW_ROWS: Final = 256  # above, numpy is faster along columns, as ``Ranges`` goes
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runtime.choices import ProviderChoice
-    from runtime.scoring.text import ScoredText
+    from runtime.scoring.in_memory import ScoredText
     from runtime.serving.limits import Limits
 
 _PLATFORM = "onnxruntime_onnx"  # as Triton calls it

@@ -11,8 +11,8 @@ import time
 import traceback
 from typing import get_args
 
-from runtime import console
 from runtime.choices import LogLevel
+from runtime.terminal import process
 
 _ORDER = get_args(LogLevel)
 
@@ -41,7 +41,7 @@ class Log:
             return
         now = time.time()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{now % 1:.3f}"[2:] + "Z"
-        console.say(console.as_json({"time": stamp, "level": level, "event": event, **facts}))
+        process.say(process.as_json({"time": stamp, "level": level, "event": event, **facts}))
 
     def tell_bug(self, error: Exception) -> None:
         """Write an error that is a bug of ours, with all that helps to find it."""

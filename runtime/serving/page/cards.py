@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from runtime.value import Value
 
 if TYPE_CHECKING:
-    from runtime.manifest import Manifest
-    from runtime.schema import Feature
+    from runtime.bundle.manifest import Manifest
+    from runtime.schema.features import Feature
     from runtime.serving.models.served import ServedModel
 
 

@@ -18,9 +18,10 @@ from runtime.serving.protocol.texts import DATATYPE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from runtime.encoding import Column, Encoded, Encoder
-    from runtime.schema import Schema
+    from runtime.encoding import Column, Encoder
+    from runtime.schema.features import Schema
     from runtime.serving.protocol.tensors import Numbers
+    from runtime.tables.base import Encoded
 
 FEATURES: Final = "features"
 _SHOWN: Final = 40  # characters of a text, and categories
@@ -90,7 +91,7 @@ class Columns:
         return encoded.matrix
 
     def _as_column(self, at: int, sent: Numbers | list[bytes]) -> Column:
-        from runtime.tables.arrow import binary_array
+        from runtime.tables.arrays import binary_array
 
         if isinstance(sent, list):
             return binary_array(sent)
@@ -107,7 +108,7 @@ class Columns:
             raise RequestError(self._explain(row, at, cast("list[bytes]", ordered[at])[row]))
 
     def _explain(self, row: int, at: int, text: bytes) -> str:
-        from runtime.tables.delimited.dialect import COMMA
+        from runtime.tables.dialect import COMMA
 
         feature = self.schema.features[at]
         why = cast("Encoder", self._encoder).why_bad(at, text, COMMA)

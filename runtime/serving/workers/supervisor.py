@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Final
 import uvloop
 from msgspec.structs import replace
 
-from runtime import console
 from runtime.serving.binding import bind, bind_shared
 from runtime.serving.observing.log import Log
 from runtime.serving.workers.folder import make_folder
 from runtime.serving.workers.task import Task
+from runtime.terminal import process
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -113,7 +113,7 @@ class Supervisor:
                 began = await self._start(at)
                 keepers.append(loop.create_task(self._keep(at, *began)))
         if not self._ending.is_set():
-            console.say(line)
+            process.say(line)
         await asyncio.gather(*keepers)
         return max((code for code in self._codes if code), default=0)
 

@@ -12,12 +12,12 @@ import socket
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from runtime import console
 from runtime.errors import OnnxferryError
 from runtime.serving.observing.log import Log
 from runtime.serving.process import run_process
 from runtime.serving.running import open_app
 from runtime.serving.workers.member import Member
+from runtime.terminal import process
 
 if TYPE_CHECKING:
     from runtime.serving.workers.task import Task
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def main() -> NoReturn:
     """Take a task and serve until a signal, or the supervisor's end, ends it."""
-    console.run(_work, "runtime")
+    process.run(_work, "runtime")
 
 
 def _work(prog_name: str) -> None:

@@ -16,14 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec.structs import replace
 
-from runtime.encoding import PLAIN
 from runtime.errors import DataError
-from runtime.tables.arrow import binary_scalar, bool_scalar, split_bytes
+from runtime.tables.arrays import binary_scalar, bool_scalar, split_bytes
+from runtime.tables.base import BadRow, Fault, Parsed
 from runtime.tables.cells import parse_numbers
-from runtime.tables.delimited.dialect import COMMA
-from runtime.tables.delimited.records import count_lines
+from runtime.tables.csv.records import count_lines
+from runtime.tables.dialect import COMMA
 from runtime.tables.json_lines.json_cells import Tokens, read_clean, read_contents, read_tokens
-from runtime.tables.table import BadRow, Fault, Parsed
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from runtime.choices import Decimal
-    from runtime.encoding import Encoder
+    from runtime.tables.base import CellEncoder
     from runtime.tables.json_lines.lines import Positions
 
 TWICE = "key occurs twice"
@@ -81,7 +80,7 @@ class JsonBlock:
         """View the records as ``(records,)`` binary with their line ends; not copied."""
         return split_bytes(self.data, self.bounds.astype(np.int32))
 
-    def parse(self, features: Sequence[int], encoder: Encoder = PLAIN) -> Parsed:
+    def parse(self, features: Sequence[int], encoder: CellEncoder) -> Parsed:
         """Read the feature cells; see ``Block``."""
         keys = [self.columns[position] for position in features]
         matrix = read_clean(self, keys) if encoder.is_plain else None
@@ -210,7 +209,7 @@ class _Cell(Value, frozen=True):
     content: bytes | None
 
 
-def _bad_cell(cell: _Cell, tokens: Tokens, encoder: Encoder, decimal: Decimal) -> Fault:
+def _bad_cell(cell: _Cell, tokens: Tokens, encoder: CellEncoder, decimal: Decimal) -> Fault:
     """Say why a record's first bad feature has no place in a model."""
     value = (cell.token if cell.content is None else cell.content) or b""
     told = value.decode(errors="backslashreplace")

@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from runtime.matrix import to_float32
-from runtime.tables.arrow import binary_array, bool_scalar
+from runtime.schema.matrix import to_float32
+from runtime.tables.arrays import binary_array, bool_scalar
+from runtime.tables.base import Fault
 from runtime.tables.json_lines.json_decode import (
     REFUSED,
     decode_records,
@@ -29,7 +30,6 @@ from runtime.tables.json_lines.json_decode import (
 )
 from runtime.tables.json_lines.json_keys import find_repeats
 from runtime.tables.json_lines.json_record import read_members, unescape
-from runtime.tables.table import Fault
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from runtime.schema import Float32Matrix
+    from runtime.schema.features import Float32Matrix
     from runtime.tables.json_lines.json_block import JsonBlock
 
 _NEGATIVE_ZERO = re.compile(rb"-0(?![.eE0-9])")  # an integer, for msgspec one without a sign

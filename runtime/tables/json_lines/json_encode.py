@@ -15,16 +15,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as kinds
 
-from runtime.tables.arrow import (
+from runtime.tables.arrays import (
     binary_array,
     binary_scalar,
     bool_scalar,
+    counts_of,
+    is_list,
+    is_text,
+    is_uuid,
+    join_parts,
     number_scalar,
     whole_bytes,
+    write_uuids,
 )
-from runtime.tables.arrow_text import counts_of, is_list, is_text, is_uuid, join_parts, write_uuids
 from runtime.tables.json_lines.json_keys import encode_text
-from runtime.tables.text_cells import plain_text
+from runtime.tables.text import plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow.compute as pc
 
-from runtime.tables.arrow import split_bytes
-from runtime.tables.arrow_text import counts_of
+from runtime.tables.arrays import counts_of, split_bytes
 from runtime.value import Value
 
 if TYPE_CHECKING:

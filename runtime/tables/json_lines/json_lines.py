@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.errors import DataError
-from runtime.tables.delimited.records import count_lines
+from runtime.tables.base import Fault
+from runtime.tables.csv.records import count_lines
 from runtime.tables.json_lines.json_block import JsonBlock
 from runtime.tables.json_lines.json_cells import read_keys
 from runtime.tables.json_lines.json_record import read_members
 from runtime.tables.json_lines.lines import BLANKS, find_filled, find_lines
 from runtime.tables.stored.chunks import LONGEST_RECORD, read_chunk
 from runtime.tables.stored.sources import PeekedSource
-from runtime.tables.table import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from runtime.choices import Decimal
-    from runtime.tables.delimited.csv_reader import Source
-    from runtime.tables.stored.formats import Kind
+    from runtime.tables.csv.reader import Source
+    from runtime.tables.formats import Kind
 
 BLOCK_SIZE = 512 * 1024  # bytes a read: enough to fill the engine, little memory
 _BOM = b"\xef\xbb\xbf"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.tables.arrow import keep_rows
-from runtime.tables.columnar.arrow_output import as_batch, output_schema
+from runtime.tables.arrays import keep_rows
+from runtime.tables.arrow.writer import as_batch, output_schema
 from runtime.tables.json_lines.json_block import JsonBlock
 from runtime.tables.json_lines.json_encode import encode_values, join_members
 from runtime.tables.json_lines.json_writer import append_members
@@ -19,14 +19,13 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from runtime.scoring.answers import Answers
     from runtime.scoring.endpoints import Sink
+    from runtime.tables.base import AddedColumns, Block
     from runtime.tables.json_lines.json_lines import JsonLinesTable
-    from runtime.tables.table import Block
 
 
 class JsonOutput:
-    """JSON Lines being written; see ``runtime.tables.output.Output``."""
+    """JSON Lines being written; see ``runtime.tables.base.TableWriter``."""
 
     def __init__(self, sink: Sink, added: Sequence[pa.Field], *, columns: Sequence[int]) -> None:
         """Begin a table whose records are written anew.
@@ -39,7 +38,7 @@ class JsonOutput:
         self._sink, self._columns = sink, columns
         self._added = output_schema([], added)
 
-    def encode(self, block: Block, answers: Answers) -> bytes | memoryview:
+    def encode(self, block: Block, answers: AddedColumns) -> bytes | memoryview:
         """Write the records that stay, each with its line end."""
         names, members = self._carry(block)
         if answers.kept is not None:
@@ -55,7 +54,7 @@ class JsonOutput:
         carried = block.select(self._columns)
         return carried.schema.names, [encode_values(column) for column in carried.columns]
 
-    def _plain(self, block: Block, answers: Answers) -> pa.RecordBatch:
+    def _plain(self, block: Block, answers: AddedColumns) -> pa.RecordBatch:
         return as_batch(answers.columns, self._added, block.first_record)
 
     def write(self, piece: bytes | memoryview) -> None:
@@ -82,7 +81,7 @@ class JsonAppend(JsonOutput):
         self._table = table
         sink.write(table.head)
 
-    def encode(self, block: Block, answers: Answers) -> bytes | memoryview:
+    def encode(self, block: Block, answers: AddedColumns) -> bytes | memoryview:
         """Write the records that stay as they were read, with their new members."""
         if not isinstance(block, JsonBlock):
             raise TypeError(f"members are added to JSON Lines, not to {type(block)}")

@@ -13,8 +13,8 @@ from functools import cache
 from json.decoder import scanstring  # type: ignore[attr-defined] # public, yet without a stub
 from typing import TYPE_CHECKING, Any
 
+from runtime.tables.base import Fault
 from runtime.tables.cells import UNDECODABLE
-from runtime.tables.table import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable

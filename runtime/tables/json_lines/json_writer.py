@@ -13,15 +13,16 @@ import numpy as np
 import pyarrow.compute as pc
 
 from runtime.errors import SchemaError
-from runtime.tables.arrow import (
+from runtime.tables.arrays import (
     binary_array,
     binary_scalar,
     bool_array,
     bool_scalar,
+    counts_of,
+    join_parts,
     split_bytes,
     whole_bytes,
 )
-from runtime.tables.arrow_text import counts_of, join_parts
 from runtime.tables.json_lines.json_cells import read_tokens
 from runtime.tables.json_lines.json_encode import encode_values
 from runtime.tables.json_lines.json_keys import encode_text, may_have

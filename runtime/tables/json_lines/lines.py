@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from runtime.tables.delimited.records import line_breaks_with_returns
+from runtime.tables.csv.records import line_breaks_with_returns
 from runtime.value import Value
 
 _LF, _CR, _SPACE, _TAB = b"\n\r \t"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from runtime.errors import DataError
 
 if TYPE_CHECKING:
-    from runtime.tables.delimited.csv_reader import Source
+    from runtime.tables.csv.reader import Source
 
 LONGEST_RECORD = 64 * 1024 * 1024  # bytes; what is longer is no record but another kind of file
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from runtime.errors import DataError
 
 if TYPE_CHECKING:
-    from runtime.tables.delimited.csv_reader import Source
+    from runtime.tables.csv.reader import Source
 
 PEEK_SIZE = 512  # bytes: the magic number of a tar archive stands at 257
 

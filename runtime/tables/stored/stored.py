@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from runtime.tables.formats import Format
     from runtime.tables.stored.encodings import Encoding
-    from runtime.tables.stored.formats import Format
 
 
 class ByteSink(Protocol):

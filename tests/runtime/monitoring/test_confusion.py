@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.monitoring.confusion import class_scores, confusion, wilson
+from runtime.monitoring.accuracy import class_scores, confusion, wilson
 
 
 def test_wilson_interval() -> None:

@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.distribution import describe_values
+from runtime.bundle.manifest import to_json
 from runtime.errors import UsageError
-from runtime.manifest import to_json
 from runtime.monitoring import drift as module
 from runtime.monitoring.drift import Drift, DriftReport
-from runtime.monitoring.stability import stability_index
-from runtime.schema import Feature, Schema
+from runtime.monitoring.psi import stability_index
+from runtime.schema.distribution import describe_values
+from runtime.schema.features import Feature, Schema
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runtime.schema import Float32Matrix
+    from runtime.schema.features import Float32Matrix
 
 RANDOM = np.random.default_rng(7)
 TRAINING = np.column_stack(

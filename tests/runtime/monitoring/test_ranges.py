@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.matrix import to_float32
 from runtime.monitoring.ranges import Outside, Ranges, count_out_of_range, pieces_by_column
-from runtime.schema import Feature, OneHot, Schema
+from runtime.schema.features import Feature, OneHot, Schema
+from runtime.schema.matrix import to_float32
 
 
 @given(st.lists(st.tuples(*[st.floats(-3, 3, width=32)] * 3), max_size=40))

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.bundle.manifest import to_json
 from runtime.errors import UsageError
-from runtime.manifest import to_json
-from runtime.monitoring.confusion import wilson
-from runtime.monitoring.truth import Judged, Truth
+from runtime.monitoring.accuracy import Accuracy, AccuracyReport, wilson
 
 CLASSES = ("no", "yes", "größer")
 CELLS = st.sampled_from([*CLASSES, *CLASSES, "", "No", "maybe", "yes ", "1", None])
@@ -31,7 +30,7 @@ def test_counts_are_those_of_a_plain_count(
     rows: list[tuple[str | None, int]], cut: int, kind: pa.DataType, *, encoded: bool
 ) -> None:
     """However rows are cut and cells are stored, the matrix is that of a loop over the rows."""
-    truth = Truth(CLASSES)
+    truth = Accuracy(CLASSES)
     for part in (rows[:cut], rows[cut:]):
         cells = pa.array([cell for cell, _ in part], pa.string()).cast(kind)
         if encoded and kind in (pa.binary(), pa.string()):
@@ -47,12 +46,12 @@ def test_counts_are_those_of_a_plain_count(
     others = dict.fromkeys(cell or "" for cell, _ in rows if cell not in CLASSES)
     assert set(result.other_values) <= set(others)
     assert len(result.other_values) == len(others) <= 5
-    assert msgspec.json.decode(to_json(result), type=Judged) == result
+    assert msgspec.json.decode(to_json(result), type=AccuracyReport) == result
 
 
 def test_precision_and_recall_are_of_their_class() -> None:
     """By hand: three of four yes found, three of five answers yes right; no was never there."""
-    truth = Truth(("no", "yes", "never"))
+    truth = Accuracy(("no", "yes", "never"))
     cells = ["yes"] * 4 + ["no"] * 3
     truth.add(pa.array(cells, pa.binary()), np.array([1, 1, 1, 0, 1, 1, 0]))
     _, yes, never = truth.result().classes
@@ -64,7 +63,7 @@ def test_precision_and_recall_are_of_their_class() -> None:
 def test_a_slice_of_a_longer_column_is_counted_alone() -> None:
     """Arrow's slices share memory with their column; the rows before and after stay out."""
     cells = pa.array(["no", "yes", "other", "yes"], pa.binary())
-    truth = Truth(("no", "yes"))
+    truth = Accuracy(("no", "yes"))
     truth.add(cells[1:3], np.array([1, 1]))
     assert truth.result().confusion == ((0, 0), (0, 1))
     assert truth.result().other_values == ("other",)
@@ -86,7 +85,7 @@ def test_a_column_without_any_class_is_explained(
     column: list[object], classes: tuple[str, ...], said: str
 ) -> None:
     """Class names are compared as text, and the hint says how they differ."""
-    truth = Truth(classes)
+    truth = Accuracy(classes)
     truth.add(pa.array(column), np.zeros(len(column), dtype=np.int64))
     result = truth.result()
     assert (result.rows, result.accuracy) == (0, None)
@@ -106,7 +105,7 @@ def test_typed_columns_are_compared_by_their_text(
     column: list[object], classes: tuple[str, ...]
 ) -> None:
     """A column of Parquet need not be text."""
-    truth = Truth(classes)
+    truth = Accuracy(classes)
     truth.add(pa.array(column), np.array([0, 1]))
     assert truth.result().confusion == ((1, 0), (0, 1))
     assert truth.result().hint is None
@@ -114,7 +113,7 @@ def test_typed_columns_are_compared_by_their_text(
 
 def test_long_and_many_other_values_are_cut() -> None:
     """The first five different ones are shown, in the order of the rows, 40 characters each."""
-    truth = Truth(("no", "yes"))
+    truth = Accuracy(("no", "yes"))
     column = ["yes", "x" * 99, "b", "a", "b", "c", "d", "e"]
     truth.add(pa.array(column), np.ones(8, dtype=np.int64))
     assert truth.result().other_values == ("x" * 40 + "…", "b", "a", "c", "d")
@@ -123,18 +122,18 @@ def test_long_and_many_other_values_are_cut() -> None:
 
 def test_nothing_added_is_judged_as_nothing() -> None:
     """No rows, no accuracy, no hint."""
-    result = Truth(("no", "yes")).result()
+    result = Accuracy(("no", "yes")).result()
     assert (result.rows, result.other, result.accuracy, result.hint) == (0, 0, None, None)
 
 
 def test_cells_and_labels_have_to_be_of_the_same_rows() -> None:
     """Anything else would be a matrix of rows that do not belong together."""
     with pytest.raises(ValueError, match="2 true classes for 1 labels"):
-        Truth(("no", "yes")).add(pa.array(["no", "yes"]), np.array([0]))
+        Accuracy(("no", "yes")).add(pa.array(["no", "yes"]), np.array([0]))
 
 
 def test_a_matrix_of_very_many_classes_is_refused() -> None:
     """Before memory runs out, with what to do."""
-    Truth([str(number) for number in range(1024)])
+    Accuracy([str(number) for number in range(1024)])
     with pytest.raises(UsageError, match="the model has 1,025"):
-        Truth([str(number) for number in range(1025)])
+        Accuracy([str(number) for number in range(1025)])

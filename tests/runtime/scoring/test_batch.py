@@ -14,10 +14,11 @@ import pytest
 from runtime.errors import BadRowsError, DataError, UsageError
 from runtime.scoring.batch import score_files
 from runtime.scoring.endpoints import is_many
-from runtime.scoring.options import Options, Reading
-from runtime.scoring.score import score_file
+from runtime.scoring.options import Options
+from runtime.scoring.pipeline import score_file
 from runtime.scoring.search import find_tables
-from runtime.tables.stored.formats import parse_format
+from runtime.tables.formats import parse_format
+from runtime.tables.options import ReadOptions
 
 if TYPE_CHECKING:
     import subprocess
@@ -230,13 +231,13 @@ def test_a_format_that_is_given_needs_no_ending(predictor: Predictor, folder: Pa
     """What a name does not tell, options do, for one table and for many."""
     fill(folder / "new", "x.2026", "y.md")
     csv = parse_format("csv")
-    options = Options(reading=Reading(format=csv), out_format=csv)
+    options = Options(reading=ReadOptions(format=csv), out_format=csv)
     score_files(predictor, "in/new", "out", options)
     assert files(Path("out")) == ["x.2026.csv", "y.md.csv"]
     score_file(predictor, "in/new/y.md", "alone.2026", options)
     assert Path("alone.2026").read_bytes() == Path("out/y.md.csv").read_bytes()
     with pytest.raises(UsageError, match=r"alone\.2026: .* --out-format"):
-        score_file(predictor, "in/new/y.md", "alone.2026", Options(reading=Reading(format=csv)))
+        score_file(predictor, "in/new/y.md", "alone.2026", Options(reading=ReadOptions(format=csv)))
 
 
 def test_marks_are_no_tables(predictor: Predictor, folder: Path) -> None:

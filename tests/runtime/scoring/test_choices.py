@@ -10,8 +10,8 @@ import pytest
 
 from runtime import Options, Reading
 from runtime.errors import UsageError
+from runtime.tables.formats import Format
 from runtime.tables.stored.encodings import Encoding
-from runtime.tables.stored.formats import Format
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pytest
 
 from runtime.errors import DataError, SchemaError
-from runtime.scoring.first_rows import score_first
-from runtime.scoring.options import Options, Reading
+from runtime.scoring.options import Options
+from runtime.scoring.preview import score_preview
+from runtime.tables.options import ReadOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +36,7 @@ def test_the_first_rows_are_those_of_the_whole(
     source = write(tmp_path / "in.csv", products)
     predictor.score_file(source, tmp_path / "out.csv")
     saved = [line.split(",") for line in (tmp_path / "out.csv").read_text().splitlines()]
-    first = score_first(predictor, source, Options(), 10)
+    first = score_preview(predictor, source, Options(), 10)
     assert list(first.names) == saved[0]
     assert first.new == 2
     assert first.total == 200
@@ -58,7 +59,7 @@ def test_short_batches_are_read_on(
         for at, size in enumerate(sizes):
             numbers = [[1.0] * size, [2.0] * size, [at] * size]
             writer.write_batch(pa.record_batch(numbers, schema=schema))
-    first = score_first(predictor, tmp_path / "in.arrow", Options(), 10)
+    first = score_preview(predictor, tmp_path / "in.arrow", Options(), 10)
     whole = [str(at) for at, size in enumerate(sizes) for _ in range(size)]
     assert [row[2] for row in first.rows] == whole[:10]
     assert first.total == total
@@ -70,7 +71,7 @@ def test_bad_rows_show_their_reason(predictor: Predictor, tmp_path: Path) -> Non
     source = write(tmp_path / "in.csv", b"price,rating\n1,2\n,2\n3\n")
     for policy in ("fail", "reject", "null"):
         options = Options(bad_rows=policy)
-        first = score_first(predictor, source, options, 10)
+        first = score_preview(predictor, source, options, 10)
         assert first.names[-1] == "reason"
         reasons = ["", "price: missing value", "too few fields (1 instead of 2)"]
         assert [row[-1] for row in first.rows] == reasons
@@ -80,19 +81,19 @@ def test_bad_rows_show_their_reason(predictor: Predictor, tmp_path: Path) -> Non
 def test_a_column_called_reason_is_in_nobodys_way(predictor: Predictor, tmp_path: Path) -> None:
     """It could be saved: so it can be looked at; with ``null`` it could not."""
     source = write(tmp_path / "in.csv", b"price,rating,reason\n1,2,why\n")
-    first = score_first(predictor, source, Options(), 10)
+    first = score_preview(predictor, source, Options(), 10)
     assert first.names == ("price", "rating", "reason", "label", "probability")
     assert first.rows[0][2] == "why"
     with pytest.raises(SchemaError, match="'reason'"):
-        score_first(predictor, source, Options(bad_rows="null"), 10)
+        score_preview(predictor, source, Options(bad_rows="null"), 10)
 
 
 def test_options_are_heeded(predictor: Predictor, tmp_path: Path) -> None:
     """Chosen columns, a class's probabilities, names, a loose header, decimal commas."""
     source = write(tmp_path / "in.csv", b"id;Price ;rating\n7;1,5;2\n")
-    reading = Reading(decimal=",", loose_header=True)
+    reading = ReadOptions(decimal=",", loose_header=True)
     options = Options(reading=reading, columns=("id",), proba=True, prefix="m_")
-    first = score_first(predictor, source, options, 10)
+    first = score_preview(predictor, source, options, 10)
     assert first.names == (
         "id",
         "m_label",
@@ -115,16 +116,16 @@ def test_typed_cells_are_shown_as_text(predictor: Predictor, tmp_path: Path) -> 
     )  # fmt: skip
     with pa.ipc.new_file(tmp_path / "in.arrow", table.schema) as writer:
         writer.write_table(table)
-    first = score_first(predictor, tmp_path / "in.arrow", Options(), 10)
+    first = score_preview(predictor, tmp_path / "in.arrow", Options(), 10)
     assert [row[2:5] for row in first.rows] == [("w", "[1, 2]", r"\xff"), ("", "", "")]
 
 
 def test_what_is_no_table_is_said(predictor: Predictor, tmp_path: Path) -> None:
     """The errors are those of scoring all."""
     with pytest.raises(DataError, match="is empty"):
-        score_first(predictor, write(tmp_path / "in.csv", b""), Options(), 10)
+        score_preview(predictor, write(tmp_path / "in.csv", b""), Options(), 10)
     with pytest.raises(SchemaError, match="'rating' is missing"):
-        score_first(predictor, write(tmp_path / "in.csv", b"price\n1\n"), Options(), 10)
+        score_preview(predictor, write(tmp_path / "in.csv", b"price\n1\n"), Options(), 10)
 
 
 def look(folder: Path, environment: Mapping[str, str], *arguments: str) -> tuple[int, str]:

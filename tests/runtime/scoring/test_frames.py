@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 from runtime.errors import BadRowsError, DataError, OnnxferryError, SchemaError, UsageError
-from runtime.scoring.options import Options, Reading
+from runtime.scoring.options import Options
+from runtime.tables.options import ReadOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,7 +153,7 @@ def test_a_missing_column_is_said(predictor: Predictor, make: Callable[..., Any]
         table.columns = ["id", "Rating ", "price"]
     with pytest.raises(SchemaError, match=r"'rating' is missing; the table has 'Rating '"):
         predictor.predict_table(table)
-    scored = predictor.predict_table(table, Options(reading=Reading(loose_header=True)))
+    scored = predictor.predict_table(table, Options(reading=ReadOptions(loose_header=True)))
     assert column(scored, "label") == list(predictor.predict_table(COLUMNS)["label"])
 
 
@@ -334,9 +335,9 @@ def test_decimal_commas_are_read_where_they_are_given(
 ) -> None:
     """The message about a column of decimal commas names the option, and the option does it."""
     table = make({"id": ["a", "b"], "rating": [4.0, 1.0], "price": ["8,25", "1,5"]})
-    with pytest.raises(BadRowsError, match=r'give reading=Reading\(decimal=","\)'):
+    with pytest.raises(BadRowsError, match=r'give reading=ReadOptions\(decimal=","\)'):
         predictor.predict_table(table)
-    scored = predictor.predict_table(table, Options(reading=Reading(decimal=",")))
+    scored = predictor.predict_table(table, Options(reading=ReadOptions(decimal=",")))
     expected = predictor.predict([[8.25, 4.0], [1.5, 1.0]])
     assert column(scored, "label") == expected.label.tolist()
     assert column(scored, "probability") == expected.probability.tolist()
@@ -346,9 +347,9 @@ def test_decimal_commas_are_read_where_they_are_given(
     "options",
     [
         pytest.param(Options(out_format="parquet"), id="out_format"),  # type: ignore[arg-type]
-        pytest.param(Options(reading=Reading(delimiter=b";")), id="delimiter"),
-        pytest.param(Options(reading=Reading(encoding="latin-1")), id="encoding"),  # type: ignore[arg-type]
-        pytest.param(Options(reading=Reading(format="csv")), id="format"),  # type: ignore[arg-type]
+        pytest.param(Options(reading=ReadOptions(delimiter=b";")), id="delimiter"),
+        pytest.param(Options(reading=ReadOptions(encoding="latin-1")), id="encoding"),  # type: ignore[arg-type]
+        pytest.param(Options(reading=ReadOptions(format="csv")), id="format"),  # type: ignore[arg-type]
     ],
 )
 def test_options_of_files_are_not_passed_over(

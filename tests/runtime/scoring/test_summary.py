@@ -10,12 +10,12 @@ import pyarrow as pa
 import pytest
 from msgspec.structs import replace
 
+from runtime.monitoring.accuracy import Accuracy, AccuracyReport
 from runtime.monitoring.drift import Drift
 from runtime.monitoring.ranges import Outside
-from runtime.monitoring.truth import Judged, Truth
 from runtime.scoring.summary import Summary
-from runtime.screen.confusion_table import percent
-from runtime.screen.summary_table import describe_summary
+from runtime.terminal.summary import format_summary
+from runtime.terminal.tables import percent
 
 if TYPE_CHECKING:
     from runtime.predictor import Predictor
@@ -26,10 +26,10 @@ PLAIN = Summary(
 OUT = Path("scored.csv")
 
 
-def judged(classes: int) -> Judged:
+def judged(classes: int) -> AccuracyReport:
     """A hundred rows, every class answered as itself, each but the last once as the next."""
     names = [f"class {number}" for number in range(classes)]
-    truth = Truth(names)
+    truth = Accuracy(names)
     cells = [names[number % classes] for number in range(100)]
     truth.add(pa.array(cells), np.arange(100) % classes)
     truth.add(pa.array(names[:-1]), np.arange(1, classes))
@@ -59,7 +59,7 @@ def describe(summary: Summary, width: int = 80) -> list[str]:
     """The lines as they are on something of so many columns that is no terminal."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", str(width))
-        return describe_summary(summary, OUT, io.StringIO()).splitlines()
+        return format_summary(summary, OUT, io.StringIO()).splitlines()
 
 
 def test_json_holds_all_that_is_known(full: Summary) -> None:
@@ -159,7 +159,7 @@ def test_categories_that_were_let_through_are_told_of() -> None:
 
 def test_a_column_that_is_no_truth_is_explained() -> None:
     """No matrix without rows; the hint says what to look at."""
-    truth = Truth(("0", "1"))
+    truth = Accuracy(("0", "1"))
     truth.add(pa.array(["1.0", "0.0"]), np.array([1, 0]))
     lines = describe(replace(PLAIN, truth=truth.result()), 120)
     assert any("'1.0' is not '1'" in line for line in lines)

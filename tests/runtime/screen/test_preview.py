@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from runtime.screen.preview import describe_preview
+from runtime.terminal.preview import format_preview
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ def preview(
     """The lines as they are on something of so many columns that is no terminal."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", str(width))
-        text = describe_preview(names, rows, new=2, total=total, save=SAVE, stream=io.StringIO())
+        text = format_preview(names, rows, new=2, total=total, save=SAVE, stream=io.StringIO())
     return text.splitlines()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runtime.screen.progress import scoring_progress
+from runtime.terminal.progress import scoring_progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,8 @@ from contextlib import closing
 
 import pytest
 
-from runtime.screen.terminal import cut, harmless, new_table, render, width_of
+from runtime.printable import printable
+from runtime.terminal.tables import cut, new_table, render, width_of
 
 
 def draw(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
@@ -90,4 +91,4 @@ def test_text_is_cut_by_the_columns_it_takes(text: str, width: int, shown: str) 
 
 def test_what_is_not_printable_is_shown_by_its_number() -> None:
     """Nothing that a terminal would act on is left."""
-    assert harmless("a\x00\x1b\x9b\r\n\u2028\udc80é") == r"a\x00\x1b\x9b\r\n\u2028\udc80é"
+    assert printable("a\x00\x1b\x9b\r\n\u2028\udc80é") == r"a\x00\x1b\x9b\r\n\u2028\udc80é"

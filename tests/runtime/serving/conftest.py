@@ -16,7 +16,7 @@ from serving_client import Client, Served
 
 from runtime.predictor import Predictor
 from runtime.scoring.options import Options
-from runtime.scoring.score import score_file
+from runtime.scoring.pipeline import score_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -29,9 +29,9 @@ from serving_client import request
 
 from runtime.errors import RequestError
 from runtime.predictor import Predictor
-from runtime.schema import Date, Feature, OneHot, Schema
+from runtime.schema.features import Date, Feature, OneHot, Schema
 from runtime.scoring.options import Options
-from runtime.scoring.score import score_file
+from runtime.scoring.pipeline import score_file
 from runtime.serving.protocol.columns import Columns
 from runtime.serving.protocol.inputs import Binary, bind_inputs
 from runtime.serving.protocol.messages import parse_request

@@ -15,7 +15,7 @@ import pytest
 from browser import CHROMIUM, Browser
 from serving_client import PATIENCE_S
 
-from runtime.schema import Date, Feature
+from runtime.schema.features import Date, Feature
 from runtime.serving.page.document import page
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from serving.damage import attack
 from serving.distinct import ask_while_reloading, draw_pool
 from serving_client import Client, features, request
 
-from runtime.cli import app
+from runtime.cli.app import app
 from runtime.serving.http.connection import Connection
 from runtime.serving.http.hub import Hub
 from runtime.serving.http.message import Response

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from runtime.tables.delimited.csv_reader import Block
-from runtime.tables.delimited.feature_cells import parse_features
+from runtime.encoding import PLAIN
+from runtime.tables.csv.features import parse_features
+from runtime.tables.csv.reader import Block
 
 if TYPE_CHECKING:
-    from runtime.tables.table import Parsed
+    from runtime.tables.base import Parsed
 
 NUMBERS = [
     "0", "1", "-1", "+1", "007", "1.", ".5", "-.5", "+0.5", "1e5", "1E5", "1e+5", "1e-5", "1.e2",
@@ -45,7 +46,7 @@ def parse(*cells: bytes) -> Parsed:
     """Read cells, each quoted, as a table of one column read them."""
     pieces = [b'\n"' + cell.replace(b'"', b'""') + b'"' for cell in cells]
     bounds = np.cumsum([0, *map(len, pieces)])
-    return parse_features(Block(b"".join(pieces), bounds, 1, 1), ("x",), (0,))
+    return parse_features(Block(b"".join(pieces), bounds, 1, 1), ("x",), (0,), PLAIN)
 
 
 def rounded(text: str) -> bytes:

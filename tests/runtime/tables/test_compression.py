@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.errors import DataError
-from runtime.tables.delimited.csv_reader import CsvReader
+from runtime.tables.csv.reader import CsvReader
 from runtime.tables.stored.compressing import compressing
 from runtime.tables.stored.compression import Compression, expand
 from runtime.tables.stored.sources import PeekedSource

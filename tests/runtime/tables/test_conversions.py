@@ -16,11 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from runtime.errors import DataError, SchemaError
-from runtime.scoring.options import Options, Reading
-from runtime.scoring.score import score_file
-from runtime.tables.delimited.dialect import parse_delimiter
+from runtime.scoring.options import Options
+from runtime.scoring.pipeline import score_file
+from runtime.tables.dialect import parse_delimiter
+from runtime.tables.formats import parse_format
+from runtime.tables.options import ReadOptions
 from runtime.tables.stored.encodings import parse_encoding
-from runtime.tables.stored.formats import parse_format
 
 if TYPE_CHECKING:
     import subprocess
@@ -127,7 +128,7 @@ def test_the_same_text_has_the_same_answers(
     source = tmp_path / f"in.{kind_alone}"
     source.write_bytes(as_file(TABLE, kind))
     legacy = encoding == "cp1252"
-    reading = Reading(encoding=parse_encoding(encoding) if legacy else None)
+    reading = ReadOptions(encoding=parse_encoding(encoding) if legacy else None)
     target = tmp_path / f"out.{out}"
     done = score_file(predictor, source, target, Options(reading=reading, proba=True))
     assert done.rows == done.scored == len(TABLE)
@@ -217,7 +218,7 @@ def test_decimal_commas_are_read_wherever_numbers_are_text(
     records = [{**r, "rating": r["rating"].replace(".", ",")} for r in records]
     source, target = tmp_path / f"in.{kind}", tmp_path / f"out.{out}"
     source.write_bytes(as_file(records, kind))
-    score_file(predictor, source, target, Options(reading=Reading(decimal=",")))
+    score_file(predictor, source, target, Options(reading=ReadOptions(decimal=",")))
     expected = predictor.predict([[float(r["price"]), float(r["rating"])] for r in TABLE])
     found = [
         {**record, "probability": str(record["probability"]).replace(",", ".")}
@@ -233,7 +234,7 @@ def test_any_sign_may_stand_between_fields(predictor: Predictor, tmp_path: Path,
     delimiter = "\t" if sign == "tab" else sign
     source = tmp_path / "in.csv"
     source.write_text(as_delimited(TABLE, delimiter))
-    given = Reading(delimiter=parse_delimiter(sign))
+    given = ReadOptions(delimiter=parse_delimiter(sign))
     score_file(predictor, source, tmp_path / "given.csv", Options(reading=given))
     text = (tmp_path / "given.csv").read_text()
     found = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter))

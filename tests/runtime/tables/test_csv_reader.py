@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from runtime.encoding import PLAIN
 from runtime.errors import DataError
-from runtime.tables.delimited.csv_reader import Block, CsvReader
-from runtime.tables.delimited.feature_cells import parse_features
+from runtime.tables.csv.features import parse_features
+from runtime.tables.csv.reader import Block, CsvReader
 
 if TYPE_CHECKING:
-    from runtime.tables.table import BadRow
+    from runtime.tables.base import BadRow
 
 BOM = b"\xef\xbb\xbf"
 
@@ -25,7 +26,7 @@ def bad_rows(data: bytes, block_size: int = 1 << 20) -> list[BadRow]:
     """The bad rows of a table whose first two columns are the features."""
     reader, blocks = read(data, block_size)
     columns = reader.header.columns
-    return [row for block in blocks for row in parse_features(block, columns, (0, 1)).bad]
+    return [row for block in blocks for row in parse_features(block, columns, (0, 1), PLAIN).bad]
 
 
 @pytest.mark.parametrize("block_size", [1, 2, 3, 5, 1 << 20])
@@ -184,7 +185,7 @@ def test_in_a_table_of_one_column_a_blank_line_is_a_missing_value(end: bytes) ->
     text = end.join([b"a", b"", b"", b"1", b"2,3", b"", b"5,6", b"4", b"", b""])
     reader, blocks = read(text)
     (block,) = blocks
-    parsed = parse_features(block, reader.header.columns, (0,))
+    parsed = parse_features(block, reader.header.columns, (0,), PLAIN)
     assert parsed.features.tolist() == [[1], [4]]
     missing, too_many = "missing value", "too many fields (2 instead of 1)"
     assert [(row.record, row.line, row.reason) for row in parsed.bad] == [

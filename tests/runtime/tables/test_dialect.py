@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pytest
 
+from runtime.encoding import PLAIN
 from runtime.errors import UsageError
-from runtime.tables.delimited.csv_reader import CsvReader
-from runtime.tables.delimited.csv_writer import format_floats
-from runtime.tables.delimited.dialect import COMMA, Dialect, parse_delimiter
-from runtime.tables.delimited.feature_cells import parse_features
-from runtime.tables.delimited.number_hints import number_hint
+from runtime.tables.csv.features import parse_features
+from runtime.tables.csv.quoting import format_floats
+from runtime.tables.csv.reader import CsvReader
+from runtime.tables.dialect import COMMA, Dialect, parse_delimiter
+from runtime.tables.number_formats import number_hint
 from runtime.tables.stored.encodings import Encoding
 
 if TYPE_CHECKING:
-    from runtime.tables.table import Parsed
+    from runtime.tables.base import Parsed
 
 WANTED = ("price", "rating")
 BOM = b"\xef\xbb\xbf"
@@ -31,7 +32,7 @@ def parsed(data: bytes, dialect: Dialect, features: tuple[int, ...] = (0, 1)) ->
     """Read a whole table."""
     reader = CsvReader(io.BytesIO(data), where="t.csv", dialect=dialect)
     columns = reader.header.columns
-    return [parse_features(block, columns, features) for block in reader.blocks()]
+    return [parse_features(block, columns, features, PLAIN) for block in reader.blocks()]
 
 
 @pytest.mark.parametrize(

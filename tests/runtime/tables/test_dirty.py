@@ -10,7 +10,7 @@ from dirty_inputs import CATALOGUE
 from dirty_inputs.answers import Outcome, complain, out_name, policies_of, read_answers
 from typer.testing import CliRunner
 
-from runtime.cli import app
+from runtime.cli.app import app
 from runtime.errors import EXIT_BUG, OnnxferryError
 from runtime.predictor import Predictor
 

@@ -18,9 +18,9 @@ import pyarrow.parquet as arrow_parquet
 import pytest
 
 from runtime.errors import DataError, OnnxferryError, UsageError
-from runtime.tables.delimited.csv_reader import CsvReader
-from runtime.tables.stored.formats import Format, format_of_name, parse_format
-from runtime.tables.stored.opened import Opened, open_table
+from runtime.tables.csv.reader import CsvReader
+from runtime.tables.decoding import Opened, open_table
+from runtime.tables.formats import Format, format_of_name, parse_format
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from runtime.encoding import PLAIN
 from runtime.errors import DataError, SchemaError
+from runtime.tables.base import BadRow, Block, Table
 from runtime.tables.json_lines.json_encode import encode_records, encode_values
 from runtime.tables.json_lines.json_lines import JsonLinesTable
 from runtime.tables.json_lines.json_writer import append_members
-from runtime.tables.table import BadRow, Block, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +42,7 @@ def read(
     """All good values of a feature, and all bad rows."""
     table = open_table(data, block_size)
     at = table.columns.index(feature)
-    parsed = [block.parse([at]) for block in table.blocks(())]
+    parsed = [block.parse([at], PLAIN) for block in table.blocks(())]
     numbers = [value for part in parsed for value in part.features[:, 0].tolist()]
     return numbers, [row for part in parsed for row in part.bad]
 
@@ -52,7 +53,7 @@ def test_a_decimal_comma_is_that_of_strings() -> None:
     data = "".join(json.dumps({"x": value}) + "\n" for value in values).encode()
     table = JsonLinesTable(io.BytesIO(data), where="t.jsonl", wanted=["x"], decimal=",")
     (block,) = table.blocks(())
-    parsed = block.parse([0])
+    parsed = block.parse([0], PLAIN)
     assert parsed.features[:, 0].tolist() == [7.5, 7.5, 2, 0.5, 7.5]
     assert [(row.record, row.reason) for row in parsed.bad] == [
         (3, "not a number"),
@@ -92,7 +93,7 @@ def test_records_are_lines_wherever_the_reads_break(text: bytes, block_size: int
     table = open_table(text, block_size)
     blocks = list(table.blocks(()))
     assert b"".join([table.head, *(block.data for block in blocks), table.tail]) == text
-    assert [block.parse([0]).features.tolist() for block in blocks if len(block)] in (
+    assert [block.parse([0], PLAIN).features.tolist() for block in blocks if len(block)] in (
         [[[1], [2]]],
         [[[1]], [[2]]],
     )
@@ -318,7 +319,7 @@ def test_a_block_size_changes_nothing() -> None:
 
 def append(data: bytes, kept: list[bool] | None = None, **columns: object) -> bytes:
     (block,) = blocks_of(data)
-    block.parse([0])
+    block.parse([0], PLAIN)
     arrays = {key: values for key, values in columns.items() if isinstance(values, pa.Array)}
     return append_members(block, None if kept is None else np.array(kept), arrays)
 

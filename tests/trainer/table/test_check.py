@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from runtime.schema import Float32Matrix
+    from runtime.schema.features import Float32Matrix
 
     Columns = dict[str, list[Any]]
     Save = Callable[[str, Columns], Path]

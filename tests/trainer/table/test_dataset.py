@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from runtime.errors import BadRowsError, DataError, SchemaError
-from runtime.scoring.options import Reading
+from runtime.tables.options import ReadOptions
 from trainer.table.dataset import read_dataset
 from trainer.table.source import TableSource
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runtime.choices import Decimal
-    from runtime.schema import Unseen
+    from runtime.schema.features import Unseen
 
     Columns = dict[str, list[Any]]
     Save = Callable[[str, Columns], Path]
@@ -215,7 +215,7 @@ def test_numbers_in_another_notation_are_no_categories(
     cells = [values[at % len(values)] for at in range(40)]
     table: Columns = {"a": cells, "b": list(range(40)), "y": ["no", "yes"] * 20}
     path = save("t.tsv", table)
-    reading = Reading(decimal=decimal)
+    reading = ReadOptions(decimal=decimal)
     asked = read_dataset(TableSource(path, "y", categories=("a",), reading=reading), seed=1)
     assert asked.schema.features[0].categories
     source = TableSource(path, "y", reading=reading)
@@ -307,7 +307,7 @@ def test_a_column_without_a_number_to_learn_from_is_refused(save: Save) -> None:
 
 def test_decimal_commas_are_numbers_where_told_so(tmp_path: Path) -> None:
     """In delimited text and in the texts of JSON; JSON's own numbers keep their point."""
-    reading = Reading(decimal=",")
+    reading = ReadOptions(decimal=",")
     (tmp_path / "t.csv").write_text("x;z;y\n" + "1,5;2,25;a\n3,5;4,25;b\n" * 4)
     lines = '{"x":"1,5","z":2.25,"y":"a"}\n{"x":"3,5","z":4.25,"y":"b"}\n' * 4
     (tmp_path / "t.jsonl").write_text(lines)

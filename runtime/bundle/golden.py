@@ -1,0 +1,185 @@
+"""Golden rows: inputs with the float64 reference's outputs and the error bound of a correct engine."""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.errors import ArtifactError, ParityError
+from runtime.schema.matrix import usable_values
+from runtime.value import Value
+
+if TYPE_CHECKING:
+    from runtime.schema.features import Float32Matrix, Schema
+    from runtime.session import Outputs, Session
+
+
+_NPY_VERSION = (1, 0)
+_SMALLEST = np.finfo(np.float64).tiny  # a bound of 0 is kept by an error of 0 alone
+_DTYPES: dict[str, type[np.generic]] = {
+    "features": np.float32,
+    "label": np.int64,
+    "probabilities": np.float64,
+    "logits": np.float64,
+    "probabilities_bound": np.float64,
+    "logits_bound": np.float64,
+    "decidable": np.bool_,
+}
+
+
+class Golden(Value, frozen=True):
+    """Rows with their exact answers and error bounds.
+
+    Attributes:
+        features: ``(rows, n_inputs)`` float32, finite.
+        label: ``(rows,)`` int64, the oracle's answer.
+        probabilities: ``(rows, classes)`` float64, the oracle's.
+        logits: ``(rows, classes)`` float64, the oracle's.
+        probabilities_bound: ``(rows, classes)`` float64, largest error of a correct engine.
+        logits_bound: ``(rows, classes)`` float64, likewise.
+        decidable: ``(rows,)`` bool; where false, a correct engine may answer another label.
+    """
+
+    features: Float32Matrix
+    label: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float64]
+    logits: npt.NDArray[np.float64]
+    probabilities_bound: npt.NDArray[np.float64]
+    logits_bound: npt.NDArray[np.float64]
+    decidable: npt.NDArray[np.bool_]
+
+
+def save_golden(golden: Golden) -> bytes:
+    """Write golden rows as an uncompressed NumPy archive, the same bytes for the same rows."""
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = {name: getattr(golden, name) for name in _DTYPES}
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def load_golden(content: bytes, schema: Schema, *, where: str) -> Golden:
+    """Read golden rows.
+
+    Args:
+        content: of ``golden.npz``.
+        schema: of the model, which gives the widths.
+        where: path for messages.
+
+    Returns:
+        The rows, every array's dtype and shape checked.
+
+    Raises:
+        ArtifactError: when the archive is damaged or an array does not fit.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            golden = Golden(**{name: _read_array(archive, name) for name in _DTYPES})
+    except Exception as exc:  # on hostile bytes zipfile and numpy raise almost anything
+        raise ArtifactError(f"{where} is damaged: {exc}; export the model again") from exc
+    _check_arrays(golden, schema, where)
+    return golden
+
+
+class GoldenCheck(Value, frozen=True):
+    """How the golden rows came out; all of them within their bounds.
+
+    Attributes:
+        rows: that were run.
+        worst_error_over_bound: largest error of a logit or probability over its bound.
+        undecidable: rows on which a correct engine may answer another label.
+    """
+
+    rows: int
+    worst_error_over_bound: float
+    undecidable: int
+
+
+def check_golden(session: Session, golden: Golden, *, where: str) -> GoldenCheck:
+    """Run the golden rows and compare them with the oracle's answers.
+
+    Args:
+        session: the model, loaded.
+        golden: rows, answers and bounds.
+        where: name of the bundle for messages.
+
+    Returns:
+        How near the answers came to their bounds.
+
+    Raises:
+        ParityError: when an answer leaves its bound; names the first such row.
+    """
+    got = session.run(golden.features)
+    worst = 0.0
+    for name in ("logits", "probabilities"):
+        expected, bound = getattr(golden, name), getattr(golden, f"{name}_bound")
+        # Written so that NaN counts as outside.
+        error = np.abs(getattr(got, name) - expected)
+        outside = ~(error <= bound)
+        if outside.any():
+            row, column = (int(at) for at in np.argwhere(outside)[0])
+            raise ParityError(
+                f"{where}: on {session.provider} golden row {row} "
+                f"(features {golden.features[row].tolist()}) gives {name}[{column}] = "
+                f"{getattr(got, name)[row, column]:.9g}, expected {expected[row, column]:.9g} "
+                f"± {bound[row, column]:.3g}; do not serve this bundle here"
+            )
+        worst = max(worst, float((error / np.maximum(bound, _SMALLEST)).max()))
+    _check_labels(session, golden, got, where)
+    return GoldenCheck(len(golden.label), worst, int((~golden.decidable).sum()))
+
+
+def _read_array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
+    """Read one array, whose size is that of its bytes in the archive: none is packed."""
+    entry = archive.getinfo(f"{name}.npy")
+    if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
+        raise ValueError(f"{entry.filename} is packed, which the exporter does not do")
+    with archive.open(entry) as stream:
+        version = np.lib.format.read_magic(stream)
+        if version != _NPY_VERSION:
+            raise ValueError(f"{entry.filename} is of version {version}")
+        shape, by_columns, dtype = np.lib.format.read_array_header_1_0(stream)
+        declared, left = math.prod(shape) * dtype.itemsize, entry.file_size - stream.tell()
+        if declared != left:
+            raise ValueError(f"{entry.filename} declares {declared} bytes and has {left}")
+        array: npt.NDArray[Any] = np.frombuffer(stream.read(), dtype).copy()
+    return array.reshape(shape, order="F" if by_columns else "C")
+
+
+def _check_labels(session: Session, golden: Golden, got: Outputs, where: str) -> None:
+    wrong = np.flatnonzero(golden.decidable & (got.label != golden.label))
+    if wrong.size:
+        row = int(wrong[0])
+        raise ParityError(
+            f"{where}: on {session.provider} golden row {row} "
+            f"(features {golden.features[row].tolist()}) gives label {got.label[row]}, "
+            f"expected {golden.label[row]}; do not serve this bundle here"
+        )
+
+
+def _check_arrays(golden: Golden, schema: Schema, where: str) -> None:
+    rows = golden.label.size
+    wide = (rows, schema.n_classes)
+    shapes = {
+        "features": (rows, schema.n_inputs),
+        "label": (rows,),
+        "probabilities": wide,
+        "logits": wide,
+        "probabilities_bound": wide,
+        "logits_bound": wide,
+        "decidable": (rows,),
+    }
+    for name, dtype in _DTYPES.items():
+        array = getattr(golden, name)
+        if array.dtype != dtype or array.shape != shapes[name] or rows == 0:
+            raise ArtifactError(
+                f"{where} is damaged: {name} is {array.dtype} {array.shape}, "
+                f"expected {np.dtype(dtype)} {shapes[name]}; export the model again"
+            )
+        usable = usable_values(schema, array) if name == "features" else np.isfinite(array)
+        if not usable.all():  # an infinite bound would let every answer pass
+            raise ArtifactError(f"{where} is damaged: {name} is not finite; export the model again")

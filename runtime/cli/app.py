@@ -1,0 +1,288 @@
+"""The command ``runtime``: parse, call the library, print."""
+
+# No annotations from the future: typer would evaluate each of them at every start.
+import os
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from runtime.choices import BadRows, LogLevel, ProviderChoice
+from runtime.errors import ParityError
+from runtime.files.atomic import STANDARD_STREAM
+from runtime.terminal import process
+from runtime.terminal.options import (
+    DEFAULT_BUNDLE,
+    BundleArgument,
+    DecimalOption,
+    DelimiterOption,
+    EncodingOption,
+    JsonOption,
+    new_app,
+    split_names,
+)
+
+app = new_app("runtime", "Score files with a proven bundle, without torch.")
+
+
+ProviderOption = Annotated[
+    ProviderChoice,
+    typer.Option(help="What runs the model; auto takes CUDA where it works and says so."),
+]
+# typer's own look at a path would give other messages and exit codes than ours: readable=False.
+FileOption = Annotated[
+    Path,
+    typer.Option(
+        help="The table to score, a folder of tables or a pattern; - is standard input.",
+        readable=False,
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where to write, for many tables a folder; - is standard output, the default.",
+        readable=False,
+    ),
+]
+
+
+@app.command(context_settings={"allow_extra_args": True})
+def predict(
+    context: typer.Context,
+    file: FileOption,
+    bundle: Annotated[
+        Path, typer.Option(envvar="ONNXFERRY_BUNDLE", help="The bundle's folder.", readable=False)
+    ] = DEFAULT_BUNDLE,
+    out: OutOption = None,
+    provider: ProviderOption = "auto",
+    bad_rows: Annotated[
+        BadRows,
+        typer.Option(
+            help="Rows that cannot be scored: fail refuses the file, reject lists them in "
+            "OUT.rejects.csv, null keeps them with empty answers and a reason."
+        ),
+    ] = "fail",
+    rejects: Annotated[
+        Path | None, typer.Option(help="Where --bad-rows reject lists them.", readable=False)
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(help="Columns to carry along, separated by commas (default: all)."),
+    ] = None,
+    proba: Annotated[
+        bool, typer.Option("--proba", help="Add one column a class with its probability.")
+    ] = False,
+    prefix: Annotated[str, typer.Option(help="Put before each new column's name.")] = "",
+    table_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="Of the table: csv, tsv, jsonl, parquet, arrow; text also as csv.gz."
+        ),
+    ] = None,
+    out_format: Annotated[
+        str | None, typer.Option(help="Of the output (default: by its name, else as the table).")
+    ] = None,
+    delimiter: DelimiterOption = None,
+    encoding: EncodingOption = None,
+    decimal: DecimalOption = ".",
+    loose_header: Annotated[
+        bool, typer.Option("--loose-header", help="Take names that differ in case or blanks.")
+    ] = False,
+    truth: Annotated[
+        str | None, typer.Option(help="Column with the true class: adds accuracy and confusion.")
+    ] = None,
+    drift: Annotated[
+        Path | None,
+        typer.Option(help="Write how the rows differ from training's, JSON.", readable=False),
+    ] = None,
+    summary: Annotated[
+        Path | None, typer.Option(help="Write the summary as JSON, too.", readable=False)
+    ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Show where the time went, stage by stage.")
+    ] = False,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Blocks scored at once (default: one a CPU).")
+    ] = None,
+    check: Annotated[bool, typer.Option(help="Run the bundle's golden rows first.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Score a table: its columns unchanged, then label and probability."""
+    from runtime.cli import predict as command
+    from runtime.predictor import Predictor
+    from runtime.scoring.options import Options
+    from runtime.tables.formats import parse_format
+    from runtime.tables.options import parse_read_options
+
+    command.refuse_more(file, context.args)
+    options = Options(
+        reading=parse_read_options(table_format, delimiter, encoding, decimal, loose=loose_header),
+        out_format=parse_format(out_format) if out_format else None,
+        bad_rows=bad_rows,
+        columns=split_names(columns),
+        proba=proba,
+        prefix=prefix,
+        rejects=rejects,
+        truth=truth,
+        drift=drift,
+        threads=threads,
+    )
+    predictor = Predictor.open(bundle, provider=provider, check=check)
+    wants_all = bool(out or as_json or truth or drift or rejects or summary or profile)
+    if command.is_for_a_look(file, wants_all=wants_all):
+        process.show(command.look(predictor, file, options))
+        return
+    out = out or STANDARD_STREAM
+    done = command.score(predictor, file, out, options, saved=summary, profile=profile)
+    is_taken = STANDARD_STREAM in {out, drift}
+    command.tell(done, out, profile=profile, as_json=as_json, is_taken=is_taken)
+
+
+@app.command()
+def serve(
+    bundle: Annotated[
+        list[str] | None,
+        typer.Option(help="A bundle, NAME=DIR or DIR; may be repeated.", metavar="NAME=DIR"),
+    ] = None,
+    models: Annotated[
+        Path | None, typer.Option(help="A folder of bundles, served under its folders' names.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    grpc_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Listen for gRPC there, too; 0 takes a free one."),
+    ] = None,
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option(help="Keys that let requests in, one a line; may be changed at any time."),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Certificate for https, PEM; read anew on SIGHUP.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, max=256, help="Processes, each with its own session.")
+    ] = 1,
+    provider: ProviderOption = "auto",
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Load a bundle when its folder is replaced.")
+    ] = False,
+    max_body: Annotated[
+        int | None, typer.Option(min=1, help="Bytes of a request's body (default: 16 MiB).")
+    ] = None,
+    max_rows: Annotated[
+        int | None, typer.Option(min=1, help="Rows of a request (default: 262,144).")
+    ] = None,
+    max_in_flight: Annotated[
+        int | None, typer.Option(min=1, help="Requests answered at once (default: 68).")
+    ] = None,
+    max_connections: Annotated[
+        int | None, typer.Option(min=1, help="Connections open at once (default: 1,024).")
+    ] = None,
+    header_timeout: Annotated[
+        float | None, typer.Option(min=0, help="Seconds to send a header (default: 10).")
+    ] = None,
+    body_timeout: Annotated[
+        float | None, typer.Option(min=0, help="Seconds to send a body (default: 30).")
+    ] = None,
+    idle_timeout: Annotated[
+        float | None, typer.Option(min=0, help="Seconds without a request (default: 75).")
+    ] = None,
+    drain_timeout: Annotated[
+        float | None, typer.Option(min=0, help="Seconds to end after SIGTERM (default: 30).")
+    ] = None,
+    log_level: Annotated[
+        LogLevel, typer.Option(help="The least that is logged; debug tells each request.")
+    ] = "info",
+) -> None:
+    """Serve bundles over HTTP and gRPC, by the Open Inference Protocol v2."""
+    from runtime.cli import serve as command
+    from runtime.serving.settings import Settings
+
+    limits = command.choose_limits(
+        body_bytes=max_body,
+        rows=max_rows,
+        in_flight=max_in_flight,
+        connections=max_connections,
+        header_s=header_timeout,
+        body_s=body_timeout,
+        idle_s=idle_timeout,
+        drain_s=drain_timeout,
+    )
+    found = command.find_bundles(bundle or [], models)
+    settings = Settings(
+        host,
+        port,
+        provider,
+        limits,
+        watches=watch,
+        level=log_level,
+        grpc_port=grpc_port,
+        key_file=api_key_file,
+        workers=workers,
+        certificate=command.choose_certificate(tls_cert, tls_key),
+    )
+    command.serve(found, settings)
+
+
+@app.command()
+def verify(
+    bundle: BundleArgument = DEFAULT_BUNDLE,
+    provider: ProviderOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Check a bundle's hashes and run its golden rows on this machine."""
+    from runtime.predictor import Predictor
+    from runtime.printable import printable
+
+    try:
+        predictor = Predictor.open(bundle, provider=provider)
+    except ParityError:
+        if as_json:
+            process.show(process.as_json({"passed": False, "bundle": str(bundle)}))
+        raise
+    manifest, check = predictor.manifest, predictor.check
+    if as_json:
+        process.show(
+            process.as_json(
+                {
+                    "passed": True,
+                    "bundle": str(bundle),
+                    "version": manifest.model.version,
+                    "provider": predictor.provider,
+                    "files": len(manifest.files),
+                    "worst_error_over_bound": check.worst_error_over_bound if check else None,
+                    "undecidable": check.undecidable if check else None,
+                }
+            )
+        )
+    else:
+        text = (
+            f"{bundle}: {manifest.model.name} {manifest.model.version} is intact; "
+            f"{len(manifest.files)} files hashed, golden rows within their bounds "
+            f"on {predictor.provider} ({predictor.session.reason})"
+        )
+        process.show(printable(text))
+
+
+@app.command()
+def inspect(
+    bundle: BundleArgument = DEFAULT_BUNDLE,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what is in a bundle, its hashes checked; nothing is run."""
+    from runtime.bundle.reading import read_bundle
+    from runtime.terminal.manifest import format_manifest
+
+    manifest = read_bundle(bundle).manifest
+    process.show(
+        process.indented_json(manifest.to_json()) if as_json else format_manifest(manifest)
+    )
+
+
+def main() -> NoReturn:
+    """Run the command line."""
+    # numpy's BLAS starts threads that spin while there is no work: a fifth of a short run.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    process.run(app, "runtime")

@@ -1,0 +1,200 @@
+"""``runtime predict``: one table or many, a preview or everything."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from runtime.errors import UsageError
+from runtime.files.atomic import STANDARD_STREAM, atomic_file
+from runtime.printable import printable_lines
+from runtime.scoring.endpoints import is_many, refuse_same, rejects_path
+from runtime.terminal import process
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from runtime.predictor import Predictor
+    from runtime.scoring.options import Options
+    from runtime.scoring.summary import Summary
+
+
+def refuse_more(file: Path, words: Sequence[str]) -> None:
+    """Refuse words that belong to no option, as a shell makes of a pattern without quotes.
+
+    Args:
+        file: what the option named.
+        words: that are left.
+
+    Raises:
+        UsageError: when there are any.
+    """
+    if not words:
+        return
+    advice = ""
+    if len(words) > 1 or file.suffix == PurePath(words[0]).suffix:
+        advice = f"; put a pattern in quotes: --file {str(file.parent / f'*{file.suffix}')!r}"
+    raise UsageError(f"{words[0]} belongs to no option{advice}")
+
+
+def is_for_a_look(source: Path, *, wants_all: bool) -> bool:
+    """Tell whether somebody at a terminal wants to see the first rows rather than all."""
+    return not wants_all and sys.stdout.isatty() and not is_many(source)
+
+
+def look(predictor: Predictor, source: Path, options: Options) -> str:
+    """Score the first rows and draw them.
+
+    Args:
+        predictor: the model.
+        source: the table.
+        options: how it is scored.
+
+    Returns:
+        A table for the terminal, and how to save everything.
+    """
+    from runtime.scoring.preview import score_preview
+    from runtime.terminal.preview import PREVIEW_ROWS, format_preview
+
+    first = score_preview(predictor, source, options, PREVIEW_ROWS)
+    return format_preview(
+        first.names,
+        first.rows,
+        new=first.new,
+        total=first.total,
+        save=_repeat(source, options, bad=first.bad),
+        stream=sys.stdout,
+    )
+
+
+def _repeat(source: Path, options: Options, *, bad: bool) -> str:
+    """Write the command that saves what was looked at, and goes on where rows are bad."""
+    import shlex
+
+    words = ["runtime", *sys.argv[1:]]
+    if bad and options.bad_rows == "fail":
+        words += ["--bad-rows", "null"]
+    ending = options.out_format or "csv"
+    name = f"scored.{ending}" if source.name != f"scored.{ending}" else f"scored.again.{ending}"
+    again = " ".join(map(shlex.quote, [*words, "--out", name]))
+    return f"… | {again}" if source == STANDARD_STREAM else again
+
+
+def check_summary(saved: Path, source: Path, out: Path, options: Options) -> None:
+    """Refuse a place for the summary that is needed for something else.
+
+    Args:
+        saved: where to write the summary as JSON.
+        source: the table, a folder or a pattern.
+        out: where the rows go.
+        options: how it is scored.
+
+    Raises:
+        UsageError: when it is standard output, a table, or another output.
+    """
+    if saved == STANDARD_STREAM:
+        raise UsageError("--summary names a file; --json prints the same")
+    if not is_many(source):
+        refuse_same(source, out, rejects_path(out, options), options.drift, saved)
+        return
+    from runtime.scoring.search import find_tables
+
+    root, tables = find_tables(source)
+    for name in tables:
+        refuse_same(root / name, saved, options.drift)
+
+
+def score(
+    predictor: Predictor,
+    source: Path,
+    out: Path,
+    options: Options,
+    *,
+    saved: Path | None = None,
+    profile: bool = False,
+) -> Summary:
+    """Score one table or many, with a progress bar on a terminal.
+
+    Args:
+        predictor: the model.
+        source: the table, a folder or a pattern.
+        out: where to write.
+        options: how it is scored.
+        saved: where to write the summary as JSON, if anywhere; it appears when all is scored.
+        profile: keep the time of each stage.
+
+    Returns:
+        What was done, over all tables.
+    """
+    with ExitStack() as stack:
+        stream = None
+        if saved:
+            check_summary(saved, source, out, options)
+            stream = stack.enter_context(atomic_file(saved))
+        done = _score(predictor, source, out, options)
+        done = done if profile else replace(done, stages={})
+        if stream:
+            stream.write(done.to_json())
+    return done
+
+
+def _score(predictor: Predictor, source: Path, out: Path, options: Options) -> Summary:
+    if is_many(source):
+        from runtime.scoring.batch import score_files
+
+        return score_files(predictor, source, out, options, _announce).total
+    from runtime.scoring.pipeline import score_file
+    from runtime.terminal.progress import scoring_progress
+
+    with process.until_reader_leaves(), scoring_progress(source, out) as on_progress:
+        return score_file(predictor, source, out, options, on_progress)
+
+
+def tell(shown: Summary, out: Path, *, profile: bool, as_json: bool, is_taken: bool) -> None:
+    """Say what was done.
+
+    Args:
+        shown: the summary of the scoring.
+        out: where the rows went.
+        profile: show the stages too.
+        as_json: one JSON object, on stdout unless that is taken.
+        is_taken: whether rows, or anything else that was asked for, went to stdout.
+    """
+    if as_json:
+        answer = process.as_json(shown.values())
+        process.say(answer) if is_taken else process.show(answer)
+    elif sys.stderr.isatty() or profile or shown.truth or shown.drift:
+        from runtime.terminal.summary import format_summary
+
+        process.say(format_summary(shown, out, sys.stderr))
+    else:
+        process.say(printable_lines(_in_a_line(shown, out)))
+
+
+def _in_a_line(summary: Summary, out: Path) -> str:
+    """Say the same in a line or two, for logs."""
+    where = "standard output" if out == STANDARD_STREAM else str(out)
+    text = (
+        f"{summary.scored:,} of {summary.rows:,} rows scored to {where} "
+        f"in {summary.seconds:.2f} s ({summary.rows_per_second:,.0f} rows/s) "
+        f"on {summary.provider} ({summary.provider_reason})"
+    )
+    if summary.rejected:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in summary.reasons.items())
+        kept = f"listed in {summary.rejects}" if summary.rejects else "kept with empty answers"
+        text += f"\n{summary.rejected:,} bad rows {kept}: {reasons}"
+    outside = {name: counts.total for name, counts in summary.out_of_range.items() if counts.total}
+    if outside:
+        counted = ", ".join(f"{name} {count:,}" for name, count in outside.items())
+        text += f"\nvalues outside the range of training, scored all the same: {counted}"
+    return text
+
+
+def _announce(table: Path, number: int, tables: int) -> None:
+    if sys.stderr.isatty():
+        process.say(printable_lines(f"{number} of {tables}: {table}"))

@@ -1,0 +1,144 @@
+"""``runtime serve``."""
+
+from __future__ import annotations
+
+import os
+import signal
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
+
+from runtime.bundle.manifest import MANIFEST
+from runtime.errors import UnavailableError, UsageError
+from runtime.serving.limits import DEFAULT_LIMITS, Limits
+from runtime.terminal.options import DEFAULT_BUNDLE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runtime.serving.access.certificate import Certificate
+    from runtime.serving.settings import Settings
+
+
+_SERVE: Final = ("httptools", "orjson", "uvloop")
+_GRPC: Final = ("grpc", "google.protobuf")
+
+
+def find_bundles(named: Sequence[str], models: Path | None) -> dict[str, Path]:
+    """Find the bundles to serve.
+
+    Args:
+        named: ``NAME=DIR`` or ``DIR``, which is served under its manifest's name.
+        models: a folder of bundles, served under their folders' names.
+
+    Returns:
+        Folders by name; the bundle of the environment, or the default one, where none is given.
+
+    Raises:
+        UsageError: when a name is given twice or a folder holds no bundle.
+    """
+    if not named and not models:
+        named = [os.environ.get("ONNXFERRY_BUNDLE") or str(DEFAULT_BUNDLE)]
+    found: dict[str, Path] = {}
+    for name, path in _listed(named, models):
+        if name in found:
+            raise UsageError(f"two bundles are called {name!r}: give one another NAME=DIR")
+        found[name] = path
+    return found
+
+
+def _listed(named: Sequence[str], models: Path | None) -> list[tuple[str, Path]]:
+    listed = []
+    for text in named:
+        name, equals, folder = text.partition("=")
+        path = Path(folder if equals else text)
+        listed.append((name if equals else _own_name(path), path))
+    if models:
+        if not models.is_dir():
+            raise UsageError(f"--models {models} is no folder")
+        inside = sorted(path.parent for path in models.glob(f"*/{MANIFEST}"))
+        if not inside:
+            raise UsageError(f"--models {models} holds no bundle: no folder in it has {MANIFEST}")
+        listed += [(path.name, path) for path in inside]
+    if any(not name for name, _ in listed):
+        raise UsageError("--bundle NAME=DIR needs a name before the equals sign")
+    return listed
+
+
+def _own_name(path: Path) -> str:
+    from runtime.bundle.reading import read_bundle
+
+    return read_bundle(path).manifest.model.name
+
+
+def choose_limits(**given: float | None) -> Limits:
+    """Take the limits that were given, and the defaults for the others.
+
+    Args:
+        **given: by their names in ``Limits``; None for the default.
+
+    Returns:
+        The limits.
+    """
+    return replace(
+        DEFAULT_LIMITS, **{name: value for name, value in given.items() if value is not None}
+    )
+
+
+def choose_certificate(chain: Path | None, key: Path | None) -> Certificate | None:
+    """Put a certificate and its key together.
+
+    Args:
+        chain: file of the certificate.
+        key: file of its key.
+
+    Returns:
+        Both; None where neither is given.
+
+    Raises:
+        UsageError: when one is given without the other.
+    """
+    from runtime.serving.access.certificate import Certificate
+
+    if chain and key:
+        return Certificate(chain, key)
+    if chain or key:
+        raise UsageError("--tls-cert and --tls-key belong together: give both")
+    return None
+
+
+def serve(bundles: dict[str, Path], settings: Settings) -> None:
+    """Serve until a signal ends it.
+
+    Args:
+        bundles: folders by name.
+        settings: how it is run.
+
+    Raises:
+        UnavailableError: when the extra ``serve`` or ``grpc`` is not installed, or an address
+            is taken.
+    """
+    _refuse_missing("serve", _SERVE)
+    if settings.grpc_port is not None:
+        _refuse_missing("grpc", _GRPC)
+    # It would end a server that is only starting: it waits until there is something to reload.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    if settings.workers > 1:
+        from runtime.serving.workers.supervisor import supervise as run
+    else:
+        from runtime.serving.running import run_server as run
+    run(bundles, settings)
+
+
+def _refuse_missing(extra: str, modules: tuple[str, ...]) -> None:
+    for module in modules:
+        try:
+            found = find_spec(module)
+        except ModuleNotFoundError:  # the package that it lies in
+            found = None
+        if found is None:
+            raise UnavailableError(
+                f'serving needs {module}, which is not installed: pip install "onnxferry[{extra}]"'
+            )

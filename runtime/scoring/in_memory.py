@@ -1,0 +1,85 @@
+"""Score a table of text that is in memory: a request's body."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from runtime.monitoring.ranges import Ranges
+from runtime.scoring.answers import bind_table
+from runtime.scoring.counters import Counters, StageTimer, Wording
+from runtime.scoring.endpoints import Sink
+from runtime.scoring.pipeline import answer_block
+from runtime.tables.opening import read_text
+from runtime.tables.writing import open_output
+from runtime.value import Value
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from runtime.predictor import Predictor
+    from runtime.scoring.options import Options
+    from runtime.tables.formats import Format
+
+
+class ScoredText(Value, frozen=True):
+    """A scored table.
+
+    Attributes:
+        content: its bytes.
+        scored: how many of its rows have an answer.
+        outside: ``(n_features, 2)`` int64, values below and above training's range.
+    """
+
+    content: bytes
+    scored: int
+    outside: npt.NDArray[np.int64]
+
+
+def score_text(
+    predictor: Predictor,
+    content: bytes | bytearray,
+    stored: Format,
+    options: Options,
+    *,
+    where: str,
+) -> ScoredText:
+    """Score a table of text.
+
+    Args:
+        predictor: the model.
+        content: the table.
+        stored: its format, CSV or JSON Lines.
+        options: ``bad_rows`` is ``fail`` or ``null``; which columns to add.
+        where: name of the table for messages.
+
+    Returns:
+        The table, each record followed by its answers, and what was counted.
+
+    Raises:
+        DataError: when it is no table.
+        SchemaError: when a feature's column is missing, or a new column's name is taken.
+        BadRowsError: when rows cannot be scored and ``bad_rows`` is ``fail``.
+    """
+    refuses = options.bad_rows == "fail"
+    wording = Wording("nothing was scored", "bad_rows=null", decimal_option="decimal={}")
+    tally = Counters(where, wording, refuses_bad=refuses, decimal=options.reading.decimal)
+    schema, out = predictor.schema, io.BytesIO()
+    table = read_text(
+        io.BytesIO(content), stored, options.reading, schema.feature_names, where=where
+    )
+    bound = bind_table(table, schema, options, where=where, keep_bad=not refuses)
+    sink, ranges = Sink(where, out), Ranges(schema)
+    with open_output(sink, stored, table, bound.carried, bound.added, None) as output:
+        for block in table.blocks(sorted({*bound.features, *bound.carried})):
+            parsed, outputs = answer_block(
+                predictor, block, block.parse(bound.features, bound.encoder)
+            )
+            tally.add(len(block), len(block), parsed.bad, StageTimer())
+            ranges.add(parsed.features)
+            if not tally.refused:
+                output.write(output.encode(block, bound.added.answer(parsed, outputs)))
+        tally.settle(keeps_bad=not refuses)
+        output.finish()
+    return ScoredText(out.getvalue(), tally.rows - tally.rejected, ranges.counts)

@@ -1,0 +1,268 @@
+"""Score a file: read blocks of records, predict, append the predictions, write."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runtime.bundle.manifest import to_json
+from runtime.monitoring.monitor import Monitor
+from runtime.scoring.answers import bind_table
+from runtime.scoring.counters import Counters, StageTimer
+from runtime.scoring.endpoints import open_sinks, refuse_same, rejects_path
+from runtime.scoring.options import DEFAULTS, Options
+from runtime.scoring.ordered import available_processors, map_ordered
+from runtime.scoring.summary import Summary
+from runtime.tables.arrays import keep_rows
+from runtime.tables.base import Fault
+from runtime.tables.csv.quoting import REJECTS_HEADER, encode_record, encode_rejects
+from runtime.tables.opening import open_table
+from runtime.tables.writing import choose_format, choose_listing, open_output, refuse_idle
+from runtime.value import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    from runtime.predictor import Predictor
+    from runtime.scoring.answers import TableBinding
+    from runtime.scoring.endpoints import Sink
+    from runtime.session import Outputs
+    from runtime.tables.base import Block, Parsed, Table, TableWriter
+
+    Watch = Callable[[int, int], None]
+    OpenSink = Callable[[Path], Sink]
+
+
+NO_ANSWER = "no finite answer from the model"
+
+
+def score_file(
+    predictor: Predictor,
+    source: Path | str,
+    out: Path | str,
+    options: Options = DEFAULTS,
+    on_progress: Watch | None = None,
+) -> Summary:
+    """Score a table into another.
+
+    Args:
+        predictor: the model.
+        source: the table; ``-`` is standard input.
+        out: appears only when complete; ``-`` is standard output.
+        options: what to do with bad rows, which columns to add.
+        on_progress: told after each block how many bytes were read and records written.
+
+    Returns:
+        How many records were read, scored and rejected.
+
+    Raises:
+        UsageError: when the output cannot be written or is the input.
+        DataError: when the source cannot be read or is no table.
+        SchemaError: when a feature's column is missing, or a new column's name is taken.
+        BadRowsError: when rows cannot be scored and ``bad_rows`` is ``fail``.
+    """
+    source, out = Path(source), Path(out)
+    rejects = rejects_path(out, options)
+    refuse_same(source, out, rejects, options.drift)
+    monitor = Monitor(
+        predictor.schema, truth=options.truth is not None, drift=options.drift is not None
+    )
+    with open_sinks() as open_sink:
+        job = Job(source, out, rejects, options, monitor, alone=True)
+        summary = score_into(predictor, job, open_sink, on_progress)
+        if options.drift and summary.drift:
+            sink = open_sink(options.drift)
+            sink.write(to_json(summary.drift))
+            sink.flush()
+    return summary
+
+
+class Job(Value, frozen=True):
+    """One table to score.
+
+    Attributes:
+        source: the table.
+        out: where its rows go.
+        rejects: where bad rows are listed, if anywhere.
+        options: how it is scored.
+        monitor: what looks at the rows.
+        alone: no other table is scored with the same options, which then all have to fit it.
+    """
+
+    source: Path
+    out: Path
+    rejects: Path | None
+    options: Options
+    monitor: Monitor
+    alone: bool = False
+
+
+def score_into(
+    predictor: Predictor, job: Job, open_sink: OpenSink, on_progress: Watch | None = None
+) -> Summary:
+    """Score a table into outputs that somebody else publishes; see ``score_file``.
+
+    Args:
+        predictor: the model.
+        job: what to score.
+        open_sink: opens an output by its path.
+        on_progress: told after each block how many bytes were read and records written.
+
+    Returns:
+        How many records were read, scored and rejected.
+    """
+    started = time.perf_counter()
+    options, schema = job.options, predictor.schema
+    tally = Counters.of(job.source, job.out, options)
+    with ExitStack() as stack:
+        reading = options.reading
+        table = stack.enter_context(open_table(job.source, reading, schema.feature_names))
+        keep_bad = options.bad_rows == "null"
+        bound = bind_table(table, schema, options, where=tally.where, keep_bad=keep_bad)
+        stored = choose_format(job.out, table, options)
+        if job.alone:
+            refuse_idle(table, stored, options)
+        output = stack.enter_context(
+            open_output(
+                open_sink(job.out), stored, table, bound.carried, bound.added, reading.delimiter
+            )
+        )
+        listed = open_sink(job.rejects) if job.rejects else None
+        scorer = _Scorer(predictor, bound, output, tally, job.monitor)
+        blocks = table.blocks(sorted({*bound.features, *bound.carried, *bound.truth}))
+        threads = options.threads or available_processors()
+        timed = _time_reading(blocks, tally.clock)
+        _run(scorer, map_ordered(scorer, timed, threads=threads), table, listed, on_progress)
+        tally.settle(keeps_bad=keep_bad)
+        output.finish()  # a full disk must show before either output takes its place
+        if listed:
+            listed.flush()
+    model = predictor.manifest.model
+    return Summary(
+        rows=tally.rows,
+        scored=tally.rows - tally.rejected,
+        rejected=tally.rejected,
+        reasons=dict(tally.reasons),
+        provider=predictor.provider,
+        seconds=time.perf_counter() - started,
+        rejects=job.rejects,
+        provider_reason=predictor.session.reason,
+        model=f"{model.name} {model.version}",
+        out_of_range=job.monitor.out_of_range,
+        truth=job.monitor.judged,
+        drift=job.monitor.drift,
+        stages=dict(tally.clock.seconds),
+    )
+
+
+def answer_block(predictor: Predictor, block: Block, parsed: Parsed) -> tuple[Parsed, Outputs]:
+    """Run the model on what was read of a block.
+
+    Args:
+        predictor: the model.
+        block: the records.
+        parsed: their features.
+
+    Returns:
+        What was read, records without a finite answer now among the bad, and the model's outputs.
+    """
+    outputs = predictor.run(parsed.features)
+    if outputs.is_finite:
+        return parsed, outputs
+    answered = outputs.finite_rows()  # finite features can still overflow inside the model
+    return parsed.without(block, answered, Fault(NO_ANSWER)), outputs.take(answered)
+
+
+class _Scored(Value, frozen=True):
+    """A block that was scored: ``piece`` is what to write, None where nothing is."""
+
+    block: Block
+    parsed: Parsed
+    outputs: Outputs
+    outside: npt.NDArray[np.int64]
+    truth: pa.Array | None
+    written: int
+    piece: Any
+    clock: StageTimer
+
+
+class _Scorer(Value, frozen=True):
+    """Scores a block, in any thread."""
+
+    predictor: Predictor
+    bound: TableBinding
+    output: TableWriter[Any]
+    tally: Counters
+    monitor: Monitor
+
+    def __call__(self, block: Block) -> _Scored:
+        clock = StageTimer()
+        parsed = block.parse(self.bound.features, self.bound.encoder)
+        clock.lap("parse")
+        parsed, outputs = answer_block(self.predictor, block, parsed)
+        clock.lap("model")
+        written, piece = 0, None
+        if not (self.tally.refused or (self.tally.refuses_bad and parsed.bad)):
+            answers = self.bound.added.answer(parsed, outputs)
+            written, piece = len(answers.columns[0]), self.output.encode(block, answers)
+        clock.lap("format")
+        outside = self.monitor.count(parsed.features)
+        truth = self._read_truth(block, parsed)
+        clock.lap("look")
+        return _Scored(block, parsed, outputs, outside, truth, written, piece, clock)
+
+    def _read_truth(self, block: Block, parsed: Parsed) -> pa.Array | None:
+        if not self.bound.truth:
+            return None
+        cells = block.select(self.bound.truth).column(0)
+        return cells if parsed.good is None else keep_rows(cells, parsed.good)
+
+
+def _run(
+    scorer: _Scorer,
+    scored: Iterable[_Scored],
+    table: Table,
+    listed: Sink | None,
+    on_progress: Watch | None,
+) -> None:
+    """Write the blocks in order and count their records."""
+    tally, output = scorer.tally, scorer.output
+    if listed:
+        listed.write(encode_record(REJECTS_HEADER))
+    listing = choose_listing(table)
+    clock = StageTimer()
+    for done in scored:
+        clock.skip()  # for reading, which is timed where it happens, and waiting
+        tally.add(len(done.block), done.written, done.parsed.bad, done.clock)
+        if done.piece is not None and not tally.refused:
+            output.write(done.piece)
+        if listed:
+            listed.write(encode_rejects(done.parsed.bad, listing))
+        clock.lap("write")
+        scorer.monitor.add(
+            done.parsed,
+            done.outputs,
+            first_record=done.block.first_record,
+            outside=done.outside,
+            truth=done.truth,
+        )
+        clock.lap("look")
+        if on_progress:
+            on_progress(table.bytes_read, tally.rows)
+    tally.clock.add(clock)
+
+
+def _time_reading(blocks: Iterable[Block], clock: StageTimer) -> Iterator[Block]:
+    """Count the time that the blocks take to come."""
+    clock.skip()
+    for block in blocks:
+        clock.lap("read")
+        yield block
+        clock.skip()
+    clock.lap("read")

@@ -1,0 +1,104 @@
+"""Record batches of Parquet files, Arrow IPC files and streams."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from runtime.errors import DataError
+from runtime.scoring.ordered import read_ahead
+from runtime.tables.arrow.errors import reason_of
+from runtime.tables.arrow.table import BATCH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+class ParquetBatches:
+    """The row groups of a Parquet file; checksums of pages are verified where they are."""
+
+    def __init__(self, file: Any, *, where: str) -> None:  # noqa: ANN401 - pyarrow publishes no types
+        """Read the footer.
+
+        Args:
+            file: an open file that can be read anywhere, of Python or of pyarrow.
+            where: its name for messages.
+
+        Raises:
+            DataError: when it is no Parquet file.
+        """
+        import pyarrow.parquet as pq
+
+        try:
+            self._file = pq.ParquetFile(file, page_checksum_verification=True)
+            self._size = file.size() if hasattr(file, "size") else 0
+            self.schema: pa.Schema = self._file.schema_arrow
+        except (pa.ArrowInvalid, OSError, RuntimeError) as exc:
+            raise DataError(f"{where} is no Parquet file: {reason_of(exc)}") from exc
+        self.progress = 0
+
+    @property
+    def metadata(self) -> Any:  # noqa: ANN401 - as above
+        """Of the file: codecs and encodings of its columns."""
+        return self._file.metadata
+
+    def read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Read these columns, at most ``BATCH`` rows at a time."""
+        rows, done = self._file.metadata.num_rows, 0
+        # One thread ahead: decoding overlaps with scoring, and more would fight over the cores.
+        batches = self._file.iter_batches(BATCH, columns=list(columns), use_threads=False)
+        for batch in read_ahead(batches):
+            done += batch.num_rows
+            self.progress = self._size * done // max(rows, 1)
+            yield batch
+
+
+class IpcBatches:
+    """The batches of an Arrow IPC file or stream."""
+
+    def __init__(self, file: Any, *, where: str) -> None:  # noqa: ANN401 - as above
+        """Read the schema.
+
+        Args:
+            file: an open file or stream, of Python or of pyarrow.
+            where: its name for messages.
+
+        Raises:
+            DataError: when it holds no Arrow data.
+        """
+        self._file = file
+        try:
+            self._reader = _open_ipc(file)
+        except (pa.ArrowException, OSError) as exc:
+            raise DataError(f"{where} holds no Arrow data: {reason_of(exc)}") from exc
+        self.schema: pa.Schema = self._reader.schema
+
+    @property
+    def progress(self) -> int:
+        """Bytes read so far."""
+        at: int = self._file.tell()
+        return at
+
+    def read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:  # noqa: ARG002 - all are there
+        """Read the batches, whole; nothing else would notice a damaged one, and crash on it."""
+        for batch in self._batches():
+            batch.validate(full=True)
+            yield batch
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        if isinstance(self._reader, pa.RecordBatchStreamReader):
+            yield from self._reader
+        else:
+            for number in range(self._reader.num_record_batches):
+                yield self._reader.get_batch(number)
+
+
+def _open_ipc(file: Any) -> Any:  # noqa: ANN401 - as above
+    """Open the file format where there is its magic number, else the stream format."""
+    if file.seekable():
+        magic = file.read(6)
+        file.seek(0)
+        if magic == b"ARROW1":
+            return pa.ipc.open_file(file)
+    return pa.ipc.open_stream(file)

@@ -1,0 +1,292 @@
+"""Read the feature cells of a block of records."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
+
+from runtime.tables.arrays import (
+    binary_array,
+    binary_scalar,
+    bool_array,
+    float64_values,
+    whole_bytes,
+)
+from runtime.tables.base import BadRow, Fault, Parsed
+from runtime.tables.cells import parse_numbers, split_missing
+from runtime.tables.csv.records import count_lines, find_delimiters
+from runtime.tables.stored.encodings import UTF_8
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from runtime.schema.features import Float32Matrix
+    from runtime.tables.base import CellEncoder, Column
+    from runtime.tables.csv.reader import Block
+    from runtime.tables.dialect import Dialect
+    from runtime.tables.stored.encodings import Encoding
+
+
+TOO_FEW = "too few fields"
+TOO_MANY = "too many fields"
+
+
+def parse_features(
+    block: Block, columns: Sequence[str], features: Sequence[int], encoder: CellEncoder
+) -> Parsed:
+    """Read the feature cells of a block's records.
+
+    Args:
+        block: the records.
+        columns: names of the table's columns.
+        features: positions of the feature columns, in the schema's order.
+        encoder: makes the model's inputs of them.
+
+    Returns:
+        The good records as a matrix, and the others with their reasons.
+    """
+    matrix = _parse_clean(block, len(columns), features, encoder)
+    if matrix is not None:
+        return Parsed(matrix, None, ())
+    return _parse_dirty(block, columns, features, encoder)
+
+
+def describe(block: Block, n_columns: int, faults: Mapping[int, Fault]) -> tuple[BadRow, ...]:
+    """Report faults by record; lines are counted once over the whole block.
+
+    Args:
+        block: the records.
+        n_columns: of the table.
+        faults: by position in the block, in order.
+
+    Returns:
+        One entry a fault.
+    """
+    return tuple(_bad_rows(block, n_columns, faults))
+
+
+def fit(block: Block, n_columns: int, misfits: Sequence[int]) -> pa.Array:
+    """View a block's records with the short and long ones made to fit the header.
+
+    Args:
+        block: the records.
+        n_columns: of the table.
+        misfits: positions of the records that have another number of fields.
+
+    Returns:
+        ``(records,)`` binary, each led by its line break.
+    """
+    pieces = block.pieces()
+    if not misfits:
+        return pieces
+    import pyarrow.compute as pc
+
+    fitted = []
+    for index in misfits:
+        text = block.text(index)
+        line_break = block.data[block.bounds[index] : block.bounds[index + 1] - len(text)]
+        fitted.append(line_break + _fit(text, n_columns, block.dialect.delimiter)[0])
+    mask = np.zeros(len(block), dtype=np.bool_)
+    mask[list(misfits)] = True
+    return pc.replace_with_mask(pieces, bool_array(mask), binary_array(fitted))
+
+
+def read_text(block: Block, n_columns: int, columns: Sequence[int]) -> list[pa.Array]:
+    """Read cells as text, quotes removed.
+
+    Args:
+        block: the records.
+        n_columns: of the table.
+        columns: positions of the columns wanted.
+
+    Returns:
+        For each of them ``(records,)`` binary; records that are too short end in empty cells.
+    """
+    found = _count_fields(block)
+    pieces = fit(block, n_columns, np.flatnonzero(found != n_columns).tolist())
+    table = _arrow_read(
+        bytes(whole_bytes(pieces)), n_columns, columns, block.dialect, _texts(columns)
+    )
+    return [table.column(str(position)).combine_chunks() for position in columns]
+
+
+def _parse_clean(
+    block: Block, n_columns: int, features: Sequence[int], encoder: CellEncoder
+) -> Float32Matrix | None:
+    """Parse a block in which every record is good; None when one is not."""
+    texts = [encoder.reads_text(at) for at in range(len(features))]
+    kinds = [pa.binary() if text else pa.float64() for text in texts]
+    try:
+        table = _arrow_read(block.data, n_columns, features, block.dialect, kinds)
+    except pa.ArrowInvalid:
+        return None
+    columns = [table.column(str(position)) for position in features]
+    if table.num_rows != len(block) or _has_gaps(columns, encoder):
+        return None
+    encoded = encoder.encode(
+        [
+            _read_texts(column, block.dialect) if text else _read_numbers(column, at, encoder)
+            for at, (column, text) in enumerate(zip(columns, texts, strict=True))
+        ]
+    )
+    return encoded.matrix if encoded.usable.all() else None
+
+
+def _has_gaps(columns: Sequence[pa.ChunkedArray], encoder: CellEncoder) -> bool:
+    """Whether a cell is missing where none may be."""
+    return any(
+        column.null_count and not encoder.takes_missing(at) for at, column in enumerate(columns)
+    )
+
+
+def _read_numbers(column: pa.ChunkedArray, at: int, encoder: CellEncoder) -> Column:
+    """Take a column of numbers as the encoder does."""
+    if not encoder.takes_missing(at):
+        return float64_values(column)
+    return split_missing(column.combine_chunks())
+
+
+def _parse_dirty(
+    block: Block, columns: Sequence[str], features: Sequence[int], encoder: CellEncoder
+) -> Parsed:
+    """Parse a block with bad records in it, each cell looked at."""
+    n_fields = _count_fields(block)
+    fits = n_fields == len(columns)
+    cells = _read_cells(block, fits, len(columns), features)
+    encoded = encoder.encode(
+        [
+            _read_texts(column, block.dialect)
+            if encoder.reads_text(at)
+            else encoder.pair(at, parse_numbers(column, block.dialect.decimal), column)
+            for at, column in enumerate(cells)
+        ]
+    )
+    matrix, usable = encoded.matrix, encoded.usable
+    good = fits & usable.all(axis=1)
+    faults: dict[int, Fault] = {}
+    for index in np.flatnonzero(~good).tolist():
+        if fits[index]:
+            first = int(np.argmin(usable[index]))
+            cell: bytes = cells[first][index].as_py()
+            value = block.dialect.encoding.decode(cell, "backslashreplace")
+            reason = encoder.why_bad(first, cell, block.dialect)
+            faults[index] = Fault(reason, columns[features[first]], value)
+        else:
+            faults[index] = _misfit(int(n_fields[index]), len(columns))
+    return Parsed(matrix[good], good, describe(block, len(columns), faults))
+
+
+def _read_cells(
+    block: Block, fits: npt.NDArray[np.bool_], n_columns: int, features: Sequence[int]
+) -> list[pa.ChunkedArray]:
+    """Read the feature cells as they are written; those of misfits mean nothing."""
+    data = block.data
+    if not fits.all():
+        import pyarrow.compute as pc
+
+        # Something that fits stands in; its line break joins none before or after it.
+        stand_in = binary_scalar(b"\r" + block.dialect.delimiter * (n_columns - 1) + b"0")
+        data = bytes(whole_bytes(pc.if_else(bool_array(fits), block.pieces(), stand_in)))
+    table = _arrow_read(data, n_columns, features, block.dialect, _texts(features))
+    if table.num_rows != len(block):
+        raise RuntimeError(
+            f"found {len(block)} records from {block.first_record} on, parsed {table.num_rows}"
+        )
+    return [table.column(str(position)) for position in features]
+
+
+def _arrow_read(
+    data: bytes,
+    n_columns: int,
+    features: Sequence[int],
+    dialect: Dialect,
+    kinds: Sequence[pa.DataType],
+) -> pa.Table:
+    """Let pyarrow split a block's bytes into fields and convert those of the feature columns."""
+    if n_columns == 1:  # here an empty line is a record, also as the first or last one
+        data = _without_first_break(data) + b"\r"  # which joins no line break before it
+    wanted = [str(position) for position in features]
+    return arrow_csv.read_csv(
+        pa.BufferReader(data),
+        read_options=arrow_csv.ReadOptions(
+            use_threads=False,
+            block_size=len(data) + 1,
+            column_names=[str(position) for position in range(n_columns)],
+        ),
+        parse_options=arrow_csv.ParseOptions(
+            delimiter=dialect.delimiter.decode(),
+            newlines_in_values=True,
+            ignore_empty_lines=n_columns > 1,
+        ),
+        convert_options=arrow_csv.ConvertOptions(
+            include_columns=wanted,
+            column_types=dict(zip(wanted, kinds, strict=True)),
+            null_values=[""],
+            strings_can_be_null=False,
+            decimal_point=dialect.decimal,
+        ),
+    )
+
+
+def _texts(columns: Sequence[int]) -> list[pa.DataType]:
+    return [pa.binary()] * len(columns)
+
+
+def _without_first_break(data: bytes) -> bytes:
+    return data[2:] if data.startswith(b"\r\n") else data[1:]
+
+
+def _misfit(found: int, expected: int) -> Fault:
+    reason = TOO_FEW if found < expected else TOO_MANY
+    return Fault(f"{reason} ({found} instead of {expected})")
+
+
+def in_utf8(column: pa.Array, encoding: Encoding) -> pa.Array:
+    """Write text of any encoding in UTF-8, ``(rows,)`` binary; bytes that do not decode stay."""
+    if encoding == UTF_8 or encoding.is_wide:  # what is wide was transcoded when it was read
+        return column
+    texts = (encoding.decode(cell, "surrogateescape") for cell in column.to_pylist())
+    return binary_array([text.encode("utf-8", "surrogateescape") for text in texts])
+
+
+def _read_texts(column: pa.ChunkedArray, dialect: Dialect) -> pa.Array:
+    """Take a column of texts as ``(rows,)`` binary in UTF-8."""
+    return in_utf8(column.combine_chunks(), dialect.encoding)
+
+
+def _fit(text: bytes, n_columns: int, delimiter: bytes) -> tuple[bytes, bytes]:
+    """Give a record as many fields as the header; return it and what is left over."""
+    found = find_delimiters(text, delimiter[0])
+    if len(found) < n_columns:
+        return text + delimiter * (n_columns - 1 - len(found)), b""
+    end = int(found[n_columns - 1])
+    return text[:end], text[end + 1 :]
+
+
+def _count_fields(block: Block) -> npt.NDArray[np.int64]:
+    """Count the fields of each record: ``(records,)``."""
+    delimiters = find_delimiters(block.data, block.dialect.delimiter[0])
+    return np.diff(np.searchsorted(delimiters, block.bounds)) + 1
+
+
+def _bad_rows(block: Block, n_columns: int, faults: Mapping[int, Fault]) -> Iterator[BadRow]:
+    line, counted = block.first_line, 0
+    for index, fault in faults.items():
+        text = block.text(index)
+        start = int(block.bounds[index + 1]) - len(text)
+        line += count_lines(block.data[counted:start])
+        counted = start
+        left_over = b"" if fault.column else _fit(text, n_columns, block.dialect.delimiter)[1]
+        yield BadRow(
+            record=block.first_record + index,
+            line=line,
+            column=fault.column,
+            value=fault.value,
+            reason=fault.reason,
+            text=text,
+            left_over=block.dialect.encoding.decode(left_over, "surrogateescape"),
+        )

@@ -1,0 +1,99 @@
+"""Delimited text as a table: its records stay the bytes they were read as."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from runtime.tables.csv.features import describe, fit, in_utf8, parse_features, read_text
+from runtime.value import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from runtime.tables.base import BadRow, CellEncoder, Fault, Parsed
+    from runtime.tables.csv.reader import Block, CsvReader, Header
+    from runtime.tables.formats import Kind
+
+
+class CsvBlock(Value, frozen=True):
+    """Consecutive records of delimited text; see ``runtime.tables.base.Block``.
+
+    Attributes:
+        records: the bytes, and where each record begins.
+        header: of the table.
+    """
+
+    records: Block
+    header: Header
+
+    @property
+    def first_record(self) -> int:
+        """Number of its first record, counted from 1."""
+        return self.records.first_record
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def parse(self, features: Sequence[int], encoder: CellEncoder) -> Parsed:
+        """Read the feature cells."""
+        return parse_features(self.records, self.header.columns, features, encoder)
+
+    def report(self, faults: Mapping[int, Fault]) -> tuple[BadRow, ...]:
+        """Describe records that cannot be scored."""
+        return describe(self.records, len(self.header.columns), faults)
+
+    def select(self, columns: Sequence[int]) -> pa.RecordBatch:
+        """Give cells as text in UTF-8, quotes removed; bytes that do not decode stay."""
+        cells = self.cells(columns)
+        cells = [in_utf8(column, self.header.dialect.encoding) for column in cells]
+        return pa.RecordBatch.from_arrays(cells, [self.header.columns[at] for at in columns])
+
+    def cells(self, columns: Sequence[int]) -> list[pa.Array]:
+        """Give cells as they were read, quotes removed: ``(records,)`` binary a column."""
+        return read_text(self.records, len(self.header.columns), columns)
+
+    def pieces(self, misfits: Sequence[int]) -> pa.Array:
+        """View the records as they were read, each led by its line break.
+
+        Args:
+            misfits: positions of records with too few or too many fields: these are made to fit.
+
+        Returns:
+            ``(records,)`` binary.
+        """
+        return fit(self.records, len(self.header.columns), misfits)
+
+
+class CsvTable:
+    """Delimited text, opened for reading; see ``runtime.tables.base.Table``."""
+
+    def __init__(self, reader: CsvReader, kind: Kind = "csv") -> None:
+        """Take a reader that has read its header, and the table's format."""
+        self.kind = kind
+        self._reader = reader
+        self.header = reader.header
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of its columns, in order."""
+        return self.header.columns
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of text read so far."""
+        return self._reader.bytes_read
+
+    @property
+    def tail(self) -> bytes:
+        """What follows the last record, once all blocks were read."""
+        return self._reader.tail
+
+    def expect_numbers(self, features: Sequence[int]) -> None:
+        """Refuse nothing: text can be a number."""
+
+    def blocks(self, columns: Sequence[int]) -> Iterator[CsvBlock]:  # noqa: ARG002 - all are read
+        """Read the records."""
+        for block in self._reader.blocks():
+            yield CsvBlock(block, self.header)

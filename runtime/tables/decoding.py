@@ -1,0 +1,77 @@
+"""A table's bytes, decompressed and transcoded to UTF-8."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runtime.errors import DataError
+from runtime.tables import signatures
+from runtime.tables.formats import Format, as_compression, check_stored, check_text, kind_of_content
+from runtime.tables.stored.encodings import UTF_8, Encoding, recognise
+from runtime.tables.stored.sources import PeekedSource
+from runtime.value import Value
+
+if TYPE_CHECKING:
+    from runtime.tables.csv.reader import Source
+    from runtime.tables.stored.sources import CountedSource
+
+
+class Opened(Value, frozen=True):
+    """A table whose format is known.
+
+    Attributes:
+        source: of text in UTF-8 or an encoding that keeps ASCII, or of Parquet or Arrow as it is
+            stored. Its ``bytes_read`` counts bytes of the file.
+        format: how it is stored.
+        encoding: of the stored text.
+    """
+
+    source: CountedSource
+    format: Format
+    encoding: Encoding
+
+
+def open_table(
+    source: Source, stored: Format | None, *, where: str, encoding: Encoding | None = None
+) -> Opened:
+    """Tell the format of a table, check it and undo what is around the table.
+
+    Args:
+        source: the stored bytes, at their beginning.
+        stored: the format by name or choice; None means that the first bytes tell.
+        where: name of the table for messages.
+        encoding: of the text; None means that the byte order mark tells, UTF-8 without one.
+
+    Returns:
+        The table.
+
+    Raises:
+        DataError: when the content is not what it is read as, or its beginning is damaged.
+    """
+    peeked = PeekedSource(source, where=where)
+    head = peeked.peek()
+    compression = stored.compression if stored else as_compression(signatures.name_of(head))
+    if stored:
+        check_stored(head, stored, where=where)
+    if compression:
+        from runtime.tables.stored.compression import expand
+
+        peeked = PeekedSource(expand(peeked, compression, where=where), where=where)
+        head = peeked.peek()
+    if not stored:
+        kind = kind_of_content(head)
+        # What is compressed and no text is refused below.
+        stored = Format(
+            "csv" if compression and kind in {"parquet", "arrow"} else kind, compression
+        )
+    if not stored.is_text:
+        if not head:
+            raise DataError(f"{where} is empty; not even names of columns are there")
+        return Opened(peeked, stored, UTF_8)
+    check_text(head, stored, where=where, encoding=encoding)
+    known = recognise(head, encoding, where=where)
+    if known.is_wide:
+        from runtime.tables.stored.transcoding import TranscodedSource
+
+        return Opened(TranscodedSource(peeked, known, where=where), stored, known)
+    return Opened(peeked, stored, known)

@@ -1,0 +1,120 @@
+"""What delimited text looks like: delimiter, encoding and decimal sign."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Final, get_args
+
+from msgspec.structs import replace
+
+from runtime.choices import Decimal
+from runtime.errors import UsageError
+from runtime.schema.features import fold_name
+from runtime.tables.stored.encodings import UTF_8, Encoding
+from runtime.value import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+DETECTED: Final = (b",", b";", b"\t", b"|")  # where two fit as well, the first one is meant
+_NAMES: Final = {"tab": b"\t", r"\t": b"\t", "comma": b",", "semicolon": b";", "pipe": b"|"}
+_NEVER: Final = b'"\r\n\0+-.'  # quotes, line ends, numbers; letters and digits besides
+
+
+class Dialect(Value, frozen=True):
+    """How a table's text is laid out; quoting is that of RFC 4180.
+
+    Attributes:
+        delimiter: the byte between fields.
+        encoding: of the characters.
+        decimal: the sign before a number's fraction.
+    """
+
+    delimiter: bytes = b","
+    encoding: Encoding = UTF_8
+    decimal: Decimal = "."
+
+    def __post_init__(self) -> None:
+        sign = self.delimiter
+        if len(sign) != 1 or not sign.isascii() or sign in _NEVER or sign.isalnum():
+            raise UsageError(
+                f"no delimiter {sign.decode(errors='replace')!r}: give one ASCII character that is "
+                "no quote, line end, letter or digit and no part of a number, or 'tab'"
+            )
+        if self.encoding.splits_characters(sign[0]):
+            raise UsageError(
+                f"delimiter {sign.decode()!r} is also a part of longer characters in "
+                f"{self.encoding.name}; convert the table first: "
+                f"iconv -f {self.encoding.name} -t utf-8"
+            )
+        if self.decimal not in get_args(Decimal):
+            raise UsageError(f"no decimal sign {self.decimal!r}: choose '.' or ','")
+
+
+COMMA: Final = Dialect()
+
+
+def parse_delimiter(text: str) -> bytes:
+    """Read the value of ``--delimiter``.
+
+    Args:
+        text: one character, or its name: ``tab``, ``comma``, ``semicolon``, ``pipe``.
+
+    Returns:
+        The byte between fields.
+
+    Raises:
+        UsageError: when it cannot be one.
+    """
+    return Dialect(_NAMES.get(text.lower(), text.encode())).delimiter
+
+
+def detectable(dialect: Dialect) -> tuple[Dialect, ...]:
+    """List the dialects that a table may have, alike but for their delimiters.
+
+    Args:
+        dialect: what is known.
+
+    Returns:
+        One for each delimiter that is looked for and can be one in this encoding.
+    """
+    return tuple(
+        replace(dialect, delimiter=sign)
+        for sign in DETECTED
+        if not dialect.encoding.splits_characters(sign[0])
+    )
+
+
+def likeliest(headers: Sequence[Sequence[str]], wanted: Sequence[str]) -> int:
+    """Choose the delimiter by what the header looks like under each.
+
+    Args:
+        headers: the column names under each delimiter.
+        wanted: the names that should be there.
+
+    Returns:
+        Position of the header that holds the most wanted names (blanks around them and case
+        aside), then of those the one with the most fields, then the first.
+    """
+    folded = {fold_name(name) for name in wanted}
+
+    def fit(at: int) -> tuple[int, int]:
+        names = headers[at]
+        return len(folded.intersection(map(fold_name, names))), len(names)
+
+    return max(range(len(headers)), key=fit)  # the first of equals
+
+
+def split_record(text: str, delimiter: bytes) -> list[str]:
+    """Split one record into its cells, quotes removed.
+
+    Args:
+        text: without line end.
+        delimiter: the byte between fields.
+
+    Returns:
+        The cells.
+    """
+    return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter.decode()), [])

@@ -1,0 +1,83 @@
+"""How a table is read: what a user can choose, with the defaults."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import force_setattr
+
+from runtime.value import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runtime.choices import Decimal
+    from runtime.tables.formats import Format
+    from runtime.tables.stored.encodings import Encoding
+
+
+def parse_text_option(owner: Value, name: str, read: Callable[[str], object]) -> None:
+    """Read an option that was given as text."""
+    given: Any = getattr(owner, name)
+    if isinstance(given, str):
+        force_setattr(owner, name, read(given))
+
+
+def parse_format_option(text: str) -> Format:
+    """Parse a format without loading the formats at import."""
+    from runtime.tables.formats import parse_format
+
+    return parse_format(text)
+
+
+def _parse_delimiter(text: str) -> bytes:
+    from runtime.tables.dialect import parse_delimiter
+
+    return parse_delimiter(text)
+
+
+def _parse_encoding(text: str) -> Encoding:
+    from runtime.tables.stored.encodings import parse_encoding
+
+    return parse_encoding(text)
+
+
+class ReadOptions(Value, frozen=True):
+    """How a table is read; what is None is told by the table's name and content.
+
+    Attributes:
+        format: of the table.
+        delimiter: the byte between fields of delimited text.
+        encoding: of text.
+        decimal: the sign before a number's fraction, in text.
+        loose_header: take columns whose names differ only in case or surrounding blanks.
+    """
+
+    format: Format | None = None
+    delimiter: bytes | None = None
+    encoding: Encoding | None = None
+    decimal: Decimal = "."
+    loose_header: bool = False
+
+    def __post_init__(self) -> None:
+        parse_text_option(self, "format", parse_format_option)
+        parse_text_option(self, "delimiter", _parse_delimiter)
+        parse_text_option(self, "encoding", _parse_encoding)
+
+
+def parse_read_options(
+    table_format: str | None,
+    delimiter: str | None,
+    encoding: str | None,
+    decimal: Decimal,
+    *,
+    loose: bool,
+) -> ReadOptions:
+    """Parse the options of a command line."""
+    return ReadOptions(
+        format=None if table_format is None else parse_format_option(table_format),
+        delimiter=None if delimiter is None else _parse_delimiter(delimiter),
+        encoding=None if encoding is None else _parse_encoding(encoding),
+        decimal=decimal,
+        loose_header=loose,
+    )

@@ -1,0 +1,71 @@
+"""Values of any Arrow type as text, the same text in every format."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from runtime.tables.arrays import is_text, is_uuid, write_uuids
+
+
+def cell_texts(column: pa.Array) -> pa.Array:
+    """Write each value as text, as ``as_text`` does, those of a dictionary too."""
+    if pa.types.is_dictionary(column.type):
+        return cell_texts(column.dictionary).take(column.indices)
+    return as_text(column)
+
+
+def as_text(column: pa.Array) -> pa.Array:
+    """Write each value as text.
+
+    Numbers in the fewest digits that read back as the same number, booleans as ``true`` and
+    ``false``, dates and times in ISO 8601, nested values as JSON.
+
+    Args:
+        column: ``(rows,)`` of any type but dictionaries.
+
+    Returns:
+        ``(rows,)`` binary, null for null. Text is UTF-8; binary values stay as they are.
+    """
+    kind = column.type
+    if pa.types.is_binary(kind):
+        return column
+    if is_uuid(kind):
+        return write_uuids(column)
+    if isinstance(kind, pa.BaseExtensionType):
+        return as_text(column.storage)
+    if is_text(kind):
+        return column.cast(pa.binary())
+    if pa.types.is_nested(kind) or pa.types.is_interval(kind) or pa.types.is_run_end_encoded(kind):
+        import pyarrow.compute as pc
+
+        from runtime.tables.json_lines.json_encode import encode_values
+
+        return pc.if_else(pc.is_valid(column), encode_values(column), pa.nulls(1, pa.binary())[0])
+    return plain_text(column)
+
+
+def plain_text(column: pa.Array) -> pa.Array:
+    """Write numbers, truths, times and decimals as Arrow does.
+
+    Args:
+        column: ``(rows,)``. Times of a zone that nobody knows here are written in UTC.
+
+    Returns:
+        ``(rows,)`` binary, null for null.
+    """
+    try:
+        return column.cast(pa.string()).cast(pa.binary())
+    except pa.ArrowInvalid:
+        if not pa.types.is_timestamp(column.type):
+            raise
+        return plain_text(column.cast(pa.timestamp(column.type.unit, "UTC")))
+
+
+def pack_text(text: str) -> bytes:
+    """Pack text that may hold undecodable bytes of a table, as surrogates, into binary."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def unpack_text(packed: bytes) -> str:
+    """Undo ``pack_text``."""
+    return packed.decode("utf-8", "surrogatepass")

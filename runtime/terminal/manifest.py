@@ -1,0 +1,71 @@
+"""Format a bundle's manifest, for ``runtime inspect``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runtime.printable import printable
+from runtime.schema.dates import name_instant
+
+if TYPE_CHECKING:
+    from runtime.bundle.manifest import Manifest, Provenance, Tensor
+    from runtime.schema.features import Feature
+
+
+_CATEGORIES = 10  # shown of a column
+
+
+def format_manifest(manifest: Manifest) -> str:
+    """Write what a bundle holds and promises, in lines of text that are printable to a terminal."""
+    schema, provenance, requires = manifest.schema, manifest.provenance, manifest.requires
+    facts = {
+        "model": f"{manifest.model.name}, version {manifest.model.version}, "
+        f"bundle format {manifest.format}",
+        "predicts": f"{schema.target}: {', '.join(schema.classes)}",
+        "from": ", ".join(map(_describe_feature, schema.features)),
+        "input": ", ".join(map(_describe_tensor, manifest.signature.inputs)),
+        "output": ", ".join(map(_describe_tensor, manifest.signature.outputs)),
+        "measured": ", ".join(f"{name} {value:g}" for name, value in manifest.training.items()),
+        "trained": _describe_training(provenance),
+        "made with": ", ".join(f"{name} {value}" for name, value in provenance.versions.items()),
+        "needs": f"onnxruntime {requires.onnxruntime} or newer "
+        f"(opset {requires.opset}, IR {requires.ir})",
+        "files": "sha256 checked",
+    }
+    lines = [f"{name:10} {printable(fact)}" for name, fact in facts.items()]
+    files = {printable(name): file for name, file in sorted(manifest.files.items())}
+    width = max(map(len, files))
+    lines += [
+        f"  {name:{width}}  {file.size:>9,} bytes  {file.sha256[:16]}…"
+        for name, file in files.items()
+    ]
+    return "\n".join(lines)
+
+
+def _describe_feature(feature: Feature) -> str:
+    if not feature.categories:
+        gaps = ", may be missing" if feature.missing == "imputed" else ""
+        ends = f"{show_value(feature, feature.minimum)} to {show_value(feature, feature.maximum)}"
+        return f"{feature.name} ({ends}{gaps})"
+    shown = [text or "missing" for text in feature.categories[:_CATEGORIES]]
+    more = len(feature.categories) - len(shown)
+    return f"{feature.name} ({', '.join(shown)}{f' and {more} more' if more else ''})"
+
+
+def show_value(feature: Feature, value: float) -> str:
+    """Write a value of a column of numbers or dates as a person would."""
+    return name_instant(value, feature.origin) if feature.origin else f"{value:g}"
+
+
+def _describe_training(provenance: Provenance) -> str:
+    if provenance.seed is None or provenance.data_digest is None:
+        return "elsewhere"
+    configuration = (f"{name} {value}" for name, value in provenance.configuration.items())
+    return ", ".join(
+        [f"seed {provenance.seed}, data {provenance.data_digest[:12]}…", *configuration]
+    )
+
+
+def _describe_tensor(tensor: Tensor) -> str:
+    shape = ", ".join("batch" if size < 0 else str(size) for size in tensor.shape)
+    return f"{tensor.name} {tensor.datatype} [{shape}]"
