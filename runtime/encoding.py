@@ -15,12 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from runtime.schema.matrix import to_float32
-from runtime.tables.arrays import (
-    binary_array,
-    bool_array,
-    number_scalar,
-    number_values,
-)
+from runtime.tables.arrays import binary_array, bool_array, number_scalar, number_values
 from runtime.tables.base import Encoded
 from runtime.tables.cells import MISSING, UNDECODABLE, find_missing, why_bad
 from runtime.tables.dates import NOT_A_DATE, days_since, read_instants

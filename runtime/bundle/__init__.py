@@ -1,1 +1,1 @@
-"""TODO bundle."""
+"""Bundles: manifest, hashes, golden rows, compatibility."""

@@ -1,1 +1,1 @@
-"""TODO cli."""
+"""The command line: parse, call the library, print."""

@@ -1,1 +1,1 @@
-"""TODO schema."""
+"""What a model reads and predicts: features, classes, ranges."""

@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
-from runtime.tables.arrays import (
-    bool_scalar,
-    float64_values,
-    number_scalar,
-    number_values,
-)
+from runtime.tables.arrays import bool_scalar, float64_values, number_scalar, number_values
 from runtime.tables.dates import is_temporal
 from runtime.tables.dialect import COMMA, Dialect
 

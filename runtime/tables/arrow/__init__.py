@@ -1,1 +1,1 @@
-"""TODO arrow."""
+"""Typed columns: Parquet, Arrow IPC, and data frames."""

@@ -1,1 +1,1 @@
-"""TODO csv."""
+"""Delimited text; records stay the bytes they were."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 import pytest
 
-from runtime import Options, Reading
+from runtime import Options, ReadOptions
 from runtime.errors import UsageError
 from runtime.tables.formats import Format
 from runtime.tables.stored.encodings import Encoding
@@ -24,11 +24,11 @@ def test_what_the_command_takes_as_text_is_taken_as_text(
 ) -> None:
     """Paths, formats, delimiters and encodings need no types of ours."""
     given: Any = {"format": "csv.gz", "delimiter": "tab", "encoding": "ISO-8859-1"}
-    assert Reading(**given) == Reading(Format("csv", "gzip"), b"\t", Encoding("iso8859-1"))
+    assert ReadOptions(**given) == ReadOptions(Format("csv", "gzip"), b"\t", Encoding("iso8859-1"))
     source, out = tmp_path / "in.txt", tmp_path / "out.bin"
     source.write_bytes(b"price|rating|caf\xe9\n8|4|x\n1|x|y\n")
     options: Any = {
-        "reading": Reading(delimiter="|", encoding="latin-1"),  # type: ignore[arg-type]
+        "reading": ReadOptions(delimiter="|", encoding="latin-1"),  # type: ignore[arg-type]
         "out_format": "parquet",
         "bad_rows": "reject",
         "rejects": str(tmp_path / "bad.csv"),

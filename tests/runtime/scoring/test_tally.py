@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from runtime.scoring.score import score_file
+from runtime.scoring.pipeline import score_file
 
 import runtime.tables.arrow.table as arrow_table
 from runtime.scoring.batch import score_files
