@@ -1,38 +1,29 @@
-"""Open a bundle, prove it on this machine, and predict.
-
-In: a bundle's folder; then matrices, or columns by name. Out: a ``Prediction``. Raises
-``ArtifactError`` for a damaged bundle, ``ParityError`` when it does not compute here what it
-computed at export, ``UnavailableError`` for a provider that is not there and ``SchemaError`` or
-``DataError`` for rows that do not fit.
-"""
+"""Predict matrices, columns by name, tables in memory and files with a bundle."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle.compatibility import check_engine, check_requirements, check_signature
-from runtime.bundle.golden import GoldenCheck, check_golden, load_golden
-from runtime.bundle.manifest import GOLDEN, ONNX_MODEL, Manifest
-from runtime.bundle.reading import read_bundle
 from runtime.errors import DataError, SchemaError, UsageError
+from runtime.model import LoadedModel
 from runtime.schema.matrix import to_float32, usable_values
 from runtime.scoring.dataframes import names_of
 from runtime.scoring.options import DEFAULTS
-from runtime.session import Outputs, Session
 from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-    from runtime.bundle.reading import Bundle
-    from runtime.choices import ProviderChoice
-    from runtime.schema.features import Float32Matrix, Schema
+    from runtime.bundle.golden import GoldenCheck
+    from runtime.bundle.manifest import Manifest
+    from runtime.schema.features import Float32Matrix
     from runtime.scoring.options import Options
     from runtime.scoring.summary import Summary
+    from runtime.session import Session
 
 Frame = TypeVar("Frame")
 
@@ -51,79 +42,16 @@ class Prediction(Value, frozen=True):
     probabilities: npt.NDArray[np.float32]
 
 
-class Predictor:
-    """A proven bundle, ready to answer; safe to use from several threads."""
+class Predictor(LoadedModel):
+    """A loaded model that takes matrices, columns by name, tables and files."""
 
     def __init__(
         self, manifest: Manifest, session: Session, check: GoldenCheck | None = None
     ) -> None:
-        """Put together what ``open`` has read.
-
-        Args:
-            manifest: what the bundle says of itself.
-            session: the model, loaded.
-            check: how the golden rows came out; None when they were not run.
-        """
-        self.manifest = manifest
-        self.session = session
-        self.check = check
+        """Take what ``open`` has read; see ``LoadedModel``."""
+        super().__init__(manifest, session, check)
         self._classes = np.array(manifest.schema.classes)
         self._is_plain = manifest.schema.is_numeric and not manifest.schema.gaps
-
-    @classmethod
-    def open(
-        cls,
-        path: Path | str,
-        *,
-        provider: ProviderChoice = "auto",
-        check: bool = True,
-    ) -> Self:
-        """Open a bundle.
-
-        Args:
-            path: the bundle's folder.
-            provider: ``cuda`` and ``cpu`` mean just that; ``auto`` takes CUDA where it works.
-            check: run the golden rows first.
-
-        Returns:
-            A predictor whose model computes here what it computed at export.
-
-        Raises:
-            ArtifactError: when the bundle is damaged or of an unknown format.
-            UnavailableError: when the engine or the provider is not there.
-            ParityError: when a golden row leaves its bound.
-        """
-        bundle = read_bundle(Path(path))
-        check_engine(bundle)
-        session = Session(
-            bundle.files[ONNX_MODEL], provider=provider, where=str(bundle.path / ONNX_MODEL)
-        )
-        check_requirements(bundle)
-        check_signature(bundle, session)
-        checked = _check_golden_rows(bundle, session) if check else None
-        return cls(bundle.manifest, session, checked)
-
-    @property
-    def schema(self) -> Schema:
-        """The columns the model reads and the classes it answers."""
-        return self.manifest.schema
-
-    @property
-    def provider(self) -> str:
-        """What the model runs on: ``cpu`` or ``cuda``."""
-        return self.session.provider
-
-    def run(self, features: Float32Matrix) -> Outputs:
-        """Compute the model's raw outputs.
-
-        Args:
-            features: ``(rows, n_inputs)`` float32, finite, columns in the order of the schema's
-                inputs.
-
-        Returns:
-            Labels as positions, probabilities and logits.
-        """
-        return self.session.run(features)
 
     def predict(self, features: npt.ArrayLike) -> Prediction:
         """Predict a matrix of the schema's inputs in their order, or a table by its names.
@@ -250,9 +178,3 @@ def _unmasked(values: npt.ArrayLike) -> npt.NDArray[Any]:
     if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "biuf":
         return np.ma.filled(values.astype(np.float64), np.nan)
     return np.asarray(values)
-
-
-def _check_golden_rows(bundle: Bundle, session: Session) -> GoldenCheck:
-    where = str(bundle.path / GOLDEN)
-    golden = load_golden(bundle.files[GOLDEN], bundle.manifest.schema, where=where)
-    return check_golden(session, golden, where=str(bundle.path))

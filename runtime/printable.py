@@ -1,4 +1,4 @@
-"""TODO"""
+"""Text from outside with its control characters made visible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Golden rows: inputs with the float64 reference's outputs and the error bound of a correct engine."""
+"""Golden rows: inputs with the float64 reference's outputs and their error bounds."""
 
 from __future__ import annotations
 

@@ -108,6 +108,7 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Score a table: its columns unchanged, then label and probability."""
+    from runtime.cli import predict as command
     from runtime.predictor import Predictor
     from runtime.scoring.options import Options
     from runtime.tables.formats import parse_format
@@ -196,6 +197,7 @@ def serve(
     ] = "info",
 ) -> None:
     """Serve bundles over HTTP and gRPC, by the Open Inference Protocol v2."""
+    from runtime.cli import serve as command
     from runtime.serving.settings import Settings
 
     limits = command.choose_limits(

@@ -1,4 +1,4 @@
-"""Accuracy against a column that holds the true class: interval, confusion matrix, precision, recall, F1."""
+"""Accuracy, precision and recall against a column that holds the true class."""
 
 from __future__ import annotations
 
@@ -19,11 +19,6 @@ if TYPE_CHECKING:
 
     Labels = npt.NDArray[np.int64]
     Counts = npt.NDArray[np.int64]
-
-    import numpy.typing as npt
-
-    Labels = npt.NDArray[np.int64]
-
 
 _NORMAL_95 = 1.959963984540054  # quantile 0.975 of the standard normal distribution
 

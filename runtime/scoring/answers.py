@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from runtime.encoding import Encoder
 from runtime.errors import SchemaError
+from runtime.tables.added import LABEL, PROBABILITY, REASON
 from runtime.tables.arrays import binary_array, bool_array, number_array, text_array
 from runtime.tables.base import AddedColumns
-from runtime.tables.csv.table import CsvTable
 from runtime.tables.opening import choose_columns
 from runtime.tables.text import pack_text
 from runtime.value import Value
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from runtime.tables.base import Parsed, Table
 
 
-LABEL = pa.dictionary(pa.int32(), pa.string())
-REASON = pa.dictionary(pa.int32(), pa.binary())  # see ``pack_text``
-PROBABILITY = pa.float32()
 REASON_NAME = "reason"
 
 
@@ -188,9 +185,5 @@ def bind_table(
 
 
 def _layout_hint(table: Table, schema: Schema) -> str:
-    if not isinstance(table, CsvTable):
-        return ""
-    from runtime.tables.csv.hints import layout_hint
-
-    hint = layout_hint(table.header, schema.feature_names)
+    hint = table.layout_hint(schema.feature_names)
     return f"\n{hint}" if hint else ""

@@ -1,6 +1,6 @@
 """Score many tables: a folder, or what a pattern names; the output mirrors the input.
 
-In: a predictor, and a folder or pattern. Out: a folder with one output a table, all of them
+In: a model, and a folder or pattern. Out: a folder with one output a table, all of them
 or none, and their summaries. Raises what ``score_file`` raises.
 """
 
@@ -29,7 +29,7 @@ from runtime.value import Value
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from runtime.predictor import Predictor
+    from runtime.model import LoadedModel
     from runtime.scoring.summary import Summary
 
     Announce = Callable[[Path, int, int], None]
@@ -49,7 +49,7 @@ class Batch(Value, frozen=True):
 
 
 def score_files(
-    predictor: Predictor,
+    model: LoadedModel,
     source: Path | str,
     out: Path | str,
     options: Options = DEFAULTS,
@@ -58,7 +58,7 @@ def score_files(
     """Score every table of a folder or pattern into a folder.
 
     Args:
-        predictor: the model.
+        model: that predicts.
         source: a folder, or a pattern.
         out: a folder; its files appear together when all tables are scored.
         options: as for one table. Rejected rows are listed beside each output.
@@ -80,7 +80,7 @@ def score_files(
     _check_places(source, root, out, options)
     places = _plan(root, tables, out, options)
     monitor = Monitor(
-        predictor.schema, truth=options.truth is not None, drift=options.drift is not None
+        model.schema, truth=options.truth is not None, drift=options.drift is not None
     )
     summaries: dict[Path, Summary] = {}
     with open_sinks() as open_beside, staged_files(out) as open_file:
@@ -95,7 +95,7 @@ def score_files(
                     return Sink(str(path), stream)
 
                 with _naming(root / name):
-                    summaries[name] = score_into(predictor, job, open_sink)
+                    summaries[name] = score_into(model, job, open_sink)
             monitor.records_before += summaries[name].rows
         if options.drift and monitor.drift:
             sink = open_beside(options.drift)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from runtime.choices import Decimal
-    from runtime.predictor import Predictor
+    from runtime.model import LoadedModel
     from runtime.schema.features import Float32Matrix, Schema
 
 
@@ -31,11 +31,11 @@ _WORDING = Wording(
 )
 
 
-def score_table(predictor: Predictor, table: Frame, options: Options = DEFAULTS) -> Frame:
+def score_table(model: LoadedModel, table: Frame, options: Options = DEFAULTS) -> Frame:
     """Score a table in memory.
 
     Args:
-        predictor: the model.
+        model: that predicts.
         table: with named columns: a table or batch of pyarrow, a frame of polars or pandas, a
             structured array of numpy, or a dict of columns of the same length.
         options: ``bad_rows`` is ``fail`` or ``null``; ``proba``, ``prefix`` and, for columns of
@@ -58,7 +58,7 @@ def score_table(predictor: Predictor, table: Frame, options: Options = DEFAULTS)
             f"a {type(table).__name__} has no named columns: give a table of pyarrow, polars or "
             "pandas, a structured array or a dict; Predictor.predict takes a matrix"
         )
-    schema = predictor.schema
+    schema = model.schema
     places = schema.bind(names, loose=options.reading.loose_header)
     columns = NewColumns(
         schema,
@@ -68,7 +68,7 @@ def score_table(predictor: Predictor, table: Frame, options: Options = DEFAULTS)
         keep_bad=options.bad_rows == "null",
     )
     source = _open(table, places, schema, options.reading.decimal)
-    added = _answer(predictor, source, columns, options)
+    added = _answer(model, source, columns, options)
     return _append(table, added)
 
 
@@ -125,10 +125,10 @@ class _InMemory:
 
 
 def _answer(
-    predictor: Predictor, source: ArrowTable, columns: NewColumns, options: Options
+    model: LoadedModel, source: ArrowTable, columns: NewColumns, options: Options
 ) -> pa.Table:
     """Make the new columns."""
-    features, encoder = range(predictor.schema.n_features), Encoder(predictor.schema.features)
+    features, encoder = range(model.schema.n_features), Encoder(model.schema.features)
     refuses_bad = options.bad_rows == "fail"
     tally = Counters(
         "the table",
@@ -139,7 +139,7 @@ def _answer(
     schema = output_schema([], columns.fields)
     batches, written = [], 0
     for block in source.blocks(features):
-        parsed, outputs = answer_block(predictor, block, block.parse(features, encoder))
+        parsed, outputs = answer_block(model, block, block.parse(features, encoder))
         if not (tally.refused or (refuses_bad and parsed.bad)):
             arrays = columns.answer(parsed, outputs).columns
             batches.append(as_batch(arrays, schema, block.first_record))

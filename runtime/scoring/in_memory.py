@@ -10,6 +10,7 @@ from runtime.scoring.answers import bind_table
 from runtime.scoring.counters import Counters, StageTimer, Wording
 from runtime.scoring.endpoints import Sink
 from runtime.scoring.pipeline import answer_block
+from runtime.tables.driver import WritePlan
 from runtime.tables.opening import read_text
 from runtime.tables.writing import open_output
 from runtime.value import Value
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from runtime.predictor import Predictor
+    from runtime.model import LoadedModel
     from runtime.scoring.options import Options
     from runtime.tables.formats import Format
 
@@ -38,7 +39,7 @@ class ScoredText(Value, frozen=True):
 
 
 def score_text(
-    predictor: Predictor,
+    model: LoadedModel,
     content: bytes | bytearray,
     stored: Format,
     options: Options,
@@ -48,7 +49,7 @@ def score_text(
     """Score a table of text.
 
     Args:
-        predictor: the model.
+        model: that predicts.
         content: the table.
         stored: its format, CSV or JSON Lines.
         options: ``bad_rows`` is ``fail`` or ``null``; which columns to add.
@@ -65,17 +66,16 @@ def score_text(
     refuses = options.bad_rows == "fail"
     wording = Wording("nothing was scored", "bad_rows=null", decimal_option="decimal={}")
     tally = Counters(where, wording, refuses_bad=refuses, decimal=options.reading.decimal)
-    schema, out = predictor.schema, io.BytesIO()
+    schema, out = model.schema, io.BytesIO()
     table = read_text(
         io.BytesIO(content), stored, options.reading, schema.feature_names, where=where
     )
     bound = bind_table(table, schema, options, where=where, keep_bad=not refuses)
     sink, ranges = Sink(where, out), Ranges(schema)
-    with open_output(sink, stored, table, bound.carried, bound.added, None) as output:
+    plan = WritePlan(stored.kind, table, bound.carried, bound.added.fields)
+    with open_output(sink, stored, plan) as output:
         for block in table.blocks(sorted({*bound.features, *bound.carried})):
-            parsed, outputs = answer_block(
-                predictor, block, block.parse(bound.features, bound.encoder)
-            )
+            parsed, outputs = answer_block(model, block, block.parse(bound.features, bound.encoder))
             tally.add(len(block), len(block), parsed.bad, StageTimer())
             ranges.add(parsed.features)
             if not tally.refused:

@@ -18,8 +18,9 @@ from runtime.scoring.summary import Summary
 from runtime.tables.arrays import keep_rows
 from runtime.tables.base import Fault
 from runtime.tables.csv.quoting import REJECTS_HEADER, encode_record, encode_rejects
+from runtime.tables.driver import WritePlan
 from runtime.tables.opening import open_table
-from runtime.tables.writing import choose_format, choose_listing, open_output, refuse_idle
+from runtime.tables.writing import choose_format, open_output, refuse_unused, rejects_dialect
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-    from runtime.predictor import Predictor
+    from runtime.model import LoadedModel
     from runtime.scoring.answers import TableBinding
     from runtime.scoring.endpoints import Sink
     from runtime.session import Outputs
@@ -43,7 +44,7 @@ NO_ANSWER = "no finite answer from the model"
 
 
 def score_file(
-    predictor: Predictor,
+    model: LoadedModel,
     source: Path | str,
     out: Path | str,
     options: Options = DEFAULTS,
@@ -52,7 +53,7 @@ def score_file(
     """Score a table into another.
 
     Args:
-        predictor: the model.
+        model: that predicts.
         source: the table; ``-`` is standard input.
         out: appears only when complete; ``-`` is standard output.
         options: what to do with bad rows, which columns to add.
@@ -71,11 +72,11 @@ def score_file(
     rejects = rejects_path(out, options)
     refuse_same(source, out, rejects, options.drift)
     monitor = Monitor(
-        predictor.schema, truth=options.truth is not None, drift=options.drift is not None
+        model.schema, truth=options.truth is not None, drift=options.drift is not None
     )
     with open_sinks() as open_sink:
         job = Job(source, out, rejects, options, monitor, alone=True)
-        summary = score_into(predictor, job, open_sink, on_progress)
+        summary = score_into(model, job, open_sink, on_progress)
         if options.drift and summary.drift:
             sink = open_sink(options.drift)
             sink.write(to_json(summary.drift))
@@ -104,12 +105,12 @@ class Job(Value, frozen=True):
 
 
 def score_into(
-    predictor: Predictor, job: Job, open_sink: OpenSink, on_progress: Watch | None = None
+    model: LoadedModel, job: Job, open_sink: OpenSink, on_progress: Watch | None = None
 ) -> Summary:
     """Score a table into outputs that somebody else publishes; see ``score_file``.
 
     Args:
-        predictor: the model.
+        model: that predicts.
         job: what to score.
         open_sink: opens an output by its path.
         on_progress: told after each block how many bytes were read and records written.
@@ -118,23 +119,25 @@ def score_into(
         How many records were read, scored and rejected.
     """
     started = time.perf_counter()
-    options, schema = job.options, predictor.schema
+    options, schema = job.options, model.schema
     tally = Counters.of(job.source, job.out, options)
     with ExitStack() as stack:
         reading = options.reading
         table = stack.enter_context(open_table(job.source, reading, schema.feature_names))
         keep_bad = options.bad_rows == "null"
         bound = bind_table(table, schema, options, where=tally.where, keep_bad=keep_bad)
-        stored = choose_format(job.out, table, options)
+        stored = choose_format(job.out, table, options.out_format)
         if job.alone:
-            refuse_idle(table, stored, options)
+            refuse_unused(table, stored, reading)
         output = stack.enter_context(
             open_output(
-                open_sink(job.out), stored, table, bound.carried, bound.added, reading.delimiter
+                open_sink(job.out),
+                stored,
+                WritePlan(stored.kind, table, bound.carried, bound.added.fields, reading.delimiter),
             )
         )
         listed = open_sink(job.rejects) if job.rejects else None
-        scorer = _Scorer(predictor, bound, output, tally, job.monitor)
+        scorer = _Scorer(model, bound, output, tally, job.monitor)
         blocks = table.blocks(sorted({*bound.features, *bound.carried, *bound.truth}))
         threads = options.threads or available_processors()
         timed = _time_reading(blocks, tally.clock)
@@ -143,17 +146,17 @@ def score_into(
         output.finish()  # a full disk must show before either output takes its place
         if listed:
             listed.flush()
-    model = predictor.manifest.model
+    proven = model.manifest.model
     return Summary(
         rows=tally.rows,
         scored=tally.rows - tally.rejected,
         rejected=tally.rejected,
         reasons=dict(tally.reasons),
-        provider=predictor.provider,
+        provider=model.provider,
         seconds=time.perf_counter() - started,
         rejects=job.rejects,
-        provider_reason=predictor.session.reason,
-        model=f"{model.name} {model.version}",
+        provider_reason=model.session.reason,
+        model=f"{proven.name} {proven.version}",
         out_of_range=job.monitor.out_of_range,
         truth=job.monitor.judged,
         drift=job.monitor.drift,
@@ -161,18 +164,18 @@ def score_into(
     )
 
 
-def answer_block(predictor: Predictor, block: Block, parsed: Parsed) -> tuple[Parsed, Outputs]:
+def answer_block(model: LoadedModel, block: Block, parsed: Parsed) -> tuple[Parsed, Outputs]:
     """Run the model on what was read of a block.
 
     Args:
-        predictor: the model.
+        model: that predicts.
         block: the records.
         parsed: their features.
 
     Returns:
         What was read, records without a finite answer now among the bad, and the model's outputs.
     """
-    outputs = predictor.run(parsed.features)
+    outputs = model.run(parsed.features)
     if outputs.is_finite:
         return parsed, outputs
     answered = outputs.finite_rows()  # finite features can still overflow inside the model
@@ -195,7 +198,7 @@ class _Scored(Value, frozen=True):
 class _Scorer(Value, frozen=True):
     """Scores a block, in any thread."""
 
-    predictor: Predictor
+    model: LoadedModel
     bound: TableBinding
     output: TableWriter[Any]
     tally: Counters
@@ -205,7 +208,7 @@ class _Scorer(Value, frozen=True):
         clock = StageTimer()
         parsed = block.parse(self.bound.features, self.bound.encoder)
         clock.lap("parse")
-        parsed, outputs = answer_block(self.predictor, block, parsed)
+        parsed, outputs = answer_block(self.model, block, parsed)
         clock.lap("model")
         written, piece = 0, None
         if not (self.tally.refused or (self.tally.refuses_bad and parsed.bad)):
@@ -235,7 +238,7 @@ def _run(
     tally, output = scorer.tally, scorer.output
     if listed:
         listed.write(encode_record(REJECTS_HEADER))
-    listing = choose_listing(table)
+    listing = rejects_dialect(table)
     clock = StageTimer()
     for done in scored:
         clock.skip()  # for reading, which is timed where it happens, and waiting

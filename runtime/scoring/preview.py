@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from runtime.predictor import Predictor
+    from runtime.model import LoadedModel
     from runtime.scoring.answers import TableBinding
     from runtime.scoring.options import Options
     from runtime.tables.base import Table
@@ -41,11 +41,11 @@ class Preview(Value, frozen=True):
     bad: bool
 
 
-def score_preview(predictor: Predictor, source: Path, options: Options, rows: int) -> Preview:
+def score_preview(model: LoadedModel, source: Path, options: Options, rows: int) -> Preview:
     """Score the first rows of a table.
 
     Args:
-        predictor: the model.
+        model: that predicts.
         source: the table; ``-`` is standard input.
         options: how it is read, which columns are carried and added.
         rows: how many to give.
@@ -53,11 +53,11 @@ def score_preview(predictor: Predictor, source: Path, options: Options, rows: in
     Returns:
         The rows; with their reasons when some cannot be scored.
     """
-    schema, reading = predictor.schema, options.reading
+    schema, reading = model.schema, options.reading
     with open_table(source, reading, schema.feature_names) as table:
         bound = bind_table(table, schema, options, where=source_name(source), keep_bad=True)
         names = [table.columns[at] for at in bound.carried]
-        found, total = _score_rows(predictor, table, bound, rows)
+        found, total = _score_rows(model, table, bound, rows)
     columns = bound.added
     new = len(columns.names)
     bad = any(row[-1] for row in found)
@@ -67,7 +67,7 @@ def score_preview(predictor: Predictor, source: Path, options: Options, rows: in
 
 
 def _score_rows(
-    predictor: Predictor, table: Table, bound: TableBinding, rows: int
+    model: LoadedModel, table: Table, bound: TableBinding, rows: int
 ) -> tuple[list[tuple[str, ...]], int | None]:
     """Score blocks until there are enough rows; the total is known where the table ends before."""
     found: list[tuple[str, ...]] = []
@@ -76,7 +76,7 @@ def _score_rows(
     for block in table.blocks(sorted({*bound.features, *bound.carried})):
         if len(found) == rows:
             return found, None
-        parsed, outputs = answer_block(predictor, block, block.parse(bound.features, bound.encoder))
+        parsed, outputs = answer_block(model, block, block.parse(bound.features, bound.encoder))
         answers = columns.answer(parsed, outputs)
         added = as_batch(answers.columns, output_schema([], columns.fields), block.first_record)
         shown = [*block.select(bound.carried).columns, *added.columns]

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from runtime.schema.features import Float32Matrix
     from runtime.tables.dialect import Dialect
-    from runtime.tables.formats import Kind
 
     Mask = npt.NDArray[np.bool_]
     Numbers = npt.NDArray[np.float64]
@@ -190,8 +189,8 @@ class Table(Protocol):
     """A table opened for reading."""
 
     @property
-    def kind(self) -> Kind:
-        """Its format."""
+    def kind(self) -> str:
+        """Name of its format."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -200,6 +199,13 @@ class Table(Protocol):
     @property
     def bytes_read(self) -> int:
         """How far reading has come, in the unit of the source's size."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """How its cells are written as delimited text, bad rows for one."""
+
+    def layout_hint(self, features: Sequence[str]) -> str:
+        """Guess what a header is in which the features are not found; empty without a guess."""
 
     def expect_numbers(self, features: Sequence[int]) -> None:
         """Refuse columns of numbers whose type cannot be one; raises ``SchemaError``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Final
 
 from runtime.errors import DataError, UsageError
 from runtime.tables import signatures
@@ -11,13 +11,32 @@ from runtime.value import Value
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from runtime.tables.driver import FileDriver, TextDriver
     from runtime.tables.stored.compression import Compression
     from runtime.tables.stored.encodings import Encoding
 
 
-Kind = Literal["csv", "tsv", "jsonl", "parquet", "arrow"]
-_TEXT: Final[tuple[Kind, ...]] = ("csv", "tsv", "jsonl")
-_KINDS: Final[dict[str, Kind]] = {
+def text_driver(kind: str) -> TextDriver:
+    """Load what reads and writes a format of text."""
+    if kind == "jsonl":
+        from runtime.tables.json_lines import driver as jsonl
+
+        return jsonl
+    from runtime.tables.csv import driver as csv
+
+    return csv
+
+
+def file_driver(kind: str) -> FileDriver:  # noqa: ARG001 - there is one for both
+    """Load what reads and writes a binary format."""
+    from runtime.tables.arrow import driver
+
+    return driver
+
+
+_DELIMITED: Final = ("csv", "tsv")
+_TEXT: Final = (*_DELIMITED, "jsonl")
+_KINDS: Final = {
     "csv": "csv",
     "txt": "csv",
     "tsv": "tsv",
@@ -57,7 +76,7 @@ class Format(Value, frozen=True):
         compression: around it, for text only.
     """
 
-    kind: Kind
+    kind: str
     compression: Compression | None = None
 
     def __post_init__(self) -> None:
@@ -75,6 +94,11 @@ class Format(Value, frozen=True):
     def is_text(self) -> bool:
         """Whether it is stored as characters, in some encoding."""
         return self.kind in _TEXT
+
+    @property
+    def is_delimited(self) -> bool:
+        """Whether it is text with delimiters, which binds columns by position as well."""
+        return self.kind in _DELIMITED
 
 
 def parse_format(text: str) -> Format:
@@ -132,7 +156,7 @@ def stem_of(name: str) -> str:
     return stem if stem and last.lower() in _KINDS else name
 
 
-def kind_of_content(head: bytes) -> Kind:
+def kind_of_content(head: bytes) -> str:
     """Tell the kind of a table without a name; what is nothing else counts as CSV.
 
     Args:
@@ -205,7 +229,7 @@ def _is_other(where: str, found: str, stored: Format, *, inside: bool) -> DataEr
     if inside and (compression or kind):
         advice = "unpack it first"
     elif compression:
-        text: Kind = stored.kind if stored.is_text else "csv"
+        text = stored.kind if stored.is_text else "csv"
         advice = f"give --format {Format(text, compression)}"
     elif kind:
         advice = f"give --format {kind}"
@@ -214,8 +238,8 @@ def _is_other(where: str, found: str, stored: Format, *, inside: bool) -> DataEr
     return DataError(f"{where} is {found}{' inside' if inside else ''}, not {stored}; {advice}")
 
 
-def _as_kind(found: str) -> Kind | None:
-    return next((kind for kind in get_args(Kind) if kind == found), None)
+def _as_kind(found: str) -> str | None:
+    return found if found in _KINDS.values() else None
 
 
 def _is_special(path: Path) -> bool:

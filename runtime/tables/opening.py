@@ -1,4 +1,4 @@
-"""Open a table of any format for reading."""
+"""Open a table of any format for options."""
 
 from __future__ import annotations
 
@@ -7,17 +7,12 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
-from msgspec.structs import replace
-
-from runtime.errors import DataError, SchemaError, UsageError
+from runtime.errors import DataError, SchemaError
 from runtime.files.atomic import STANDARD_STREAM, writing
 from runtime.scoring.endpoints import open_source, source_name
-from runtime.tables.csv.reader import CsvReader
-from runtime.tables.csv.table import CsvTable
 from runtime.tables.decoding import open_table as open_stored
-from runtime.tables.dialect import COMMA
-from runtime.tables.formats import format_of_name
-from runtime.tables.stored.encodings import BOM, UTF_8
+from runtime.tables.driver import ReadPlan
+from runtime.tables.formats import file_driver, format_of_name, text_driver
 from runtime.tables.stored.sources import not_waiting
 
 if TYPE_CHECKING:
@@ -29,7 +24,7 @@ if TYPE_CHECKING:
     from runtime.tables.base import Table
     from runtime.tables.csv.reader import Source
     from runtime.tables.decoding import Opened
-    from runtime.tables.formats import Format, Kind
+    from runtime.tables.formats import Format
     from runtime.tables.options import ReadOptions
 
 _TAB = b"\t"
@@ -37,12 +32,12 @@ _SPOOL = 1024 * 1024  # bytes at a time
 
 
 @contextmanager
-def open_table(source: Path, reading: ReadOptions, wanted: Sequence[str]) -> Iterator[Table]:
+def open_table(source: Path, options: ReadOptions, wanted: Sequence[str]) -> Iterator[Table]:
     """Open a table for reading.
 
     Args:
         source: a file, or ``-``.
-        reading: what is known of it.
+        options: what is known of it.
         wanted: names of columns, by which the delimiter of text is told.
 
     Yields:
@@ -53,28 +48,28 @@ def open_table(source: Path, reading: ReadOptions, wanted: Sequence[str]) -> Ite
         DataError: when it cannot be opened or is no table.
     """
     where = source_name(source)
-    stored = reading.format
+    stored = options.format
     if stored is None and source != STANDARD_STREAM:
         stored = format_of_name(source)
     with open_source(source) as stream:
-        opened = open_stored(stream, stored, where=where, encoding=reading.encoding)
-        kind = opened.format.kind
+        opened = open_stored(stream, stored, where=where, encoding=options.encoding)
+        plan = _plan(opened, options, wanted, where)
         if opened.format.is_text:
-            yield _text_table(opened, reading, wanted, where)
+            yield text_driver(plan.kind).open_text(opened.source, plan)
         else:
             with _seekable(source, opened, where) as file:
-                yield _arrow_table(file, kind, reading, where)
+                yield file_driver(plan.kind).open_file(file, plan)
 
 
 def read_text(
-    stream: Source, stored: Format, reading: ReadOptions, wanted: Sequence[str], *, where: str
+    stream: Source, stored: Format, options: ReadOptions, wanted: Sequence[str], *, where: str
 ) -> Table:
     """Read a table of text that is in memory.
 
     Args:
         stream: the text, at its beginning.
         stored: its format, one of text.
-        reading: what else is known of it.
+        options: what else is known of it.
         wanted: names of columns, by which the delimiter is told.
         where: name of the table for messages.
 
@@ -84,8 +79,9 @@ def read_text(
     Raises:
         DataError: when it is no table.
     """
-    opened = open_stored(stream, stored, where=where, encoding=reading.encoding)
-    return _text_table(opened, reading, wanted, where)
+    opened = open_stored(stream, stored, where=where, encoding=options.encoding)
+    plan = _plan(opened, options, wanted, where)
+    return text_driver(plan.kind).open_text(opened.source, plan)
 
 
 def choose_columns(
@@ -117,43 +113,10 @@ def choose_columns(
     return tuple(columns.index(name) for name in wanted)
 
 
-def _text_table(opened: Opened, reading: ReadOptions, wanted: Sequence[str], where: str) -> Table:
-    if opened.format.kind == "jsonl":
-        return _json_table(opened, reading, wanted, where)
-    return _csv_table(opened, reading, wanted, where)
-
-
-def _csv_table(opened: Opened, reading: ReadOptions, wanted: Sequence[str], where: str) -> CsvTable:
-    dialect = replace(COMMA, encoding=opened.encoding, decimal=reading.decimal)
-    delimiter = reading.delimiter or (_TAB if opened.format.kind == "tsv" else None)
-    if delimiter:
-        dialect = replace(dialect, delimiter=delimiter)
-    told = None if delimiter else wanted
-    reader = CsvReader(opened.source, where=where, dialect=dialect, wanted=told)
-    return CsvTable(reader, opened.format.kind)
-
-
-def _json_table(opened: Opened, reading: ReadOptions, wanted: Sequence[str], where: str) -> Table:
-    from runtime.tables.json_lines.json_lines import JsonLinesTable
-
-    encoding = opened.encoding
-    if not (encoding == UTF_8 or encoding.is_wide):
-        raise UsageError(
-            f"{where} is JSON Lines, which is Unicode: --encoding {encoding.name} cannot be; "
-            f"convert it first: iconv -f {encoding.name} -t utf-8"
-        )
-    table = JsonLinesTable(opened.source, where=where, wanted=wanted, decimal=reading.decimal)
-    if encoding.is_wide:  # its mark says nothing where UTF-8 is written
-        table.head = table.head.removeprefix(BOM)
-    return table
-
-
-def _arrow_table(file: pa.NativeFile, kind: Kind, reading: ReadOptions, where: str) -> Table:
-    from runtime.tables.arrow.files import IpcBatches, ParquetBatches
-    from runtime.tables.arrow.table import ArrowTable
-
-    batches = ParquetBatches if kind == "parquet" else IpcBatches
-    return ArrowTable(batches(file, where=where), kind=kind, where=where, decimal=reading.decimal)
+def _plan(opened: Opened, options: ReadOptions, wanted: Sequence[str], where: str) -> ReadPlan:
+    return ReadPlan(
+        opened.format.kind, where, opened.encoding, wanted, options.delimiter, options.decimal
+    )
 
 
 @contextmanager

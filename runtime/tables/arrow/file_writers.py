@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from runtime.scoring.answers import LABEL
+from runtime.tables.added import LABEL
 from runtime.tables.arrow.errors import translate_errors
 from runtime.tables.arrow.writer import ROW_GROUP
 from runtime.tables.columnar.tap import Tap

@@ -13,7 +13,7 @@ from runtime.errors import DataError
 from runtime.tables.arrow.errors import reason_of
 from runtime.tables.arrow.features import check_types, find_faults, read_columns
 from runtime.tables.base import BadRow, Fault, Parsed
-from runtime.tables.dialect import COMMA
+from runtime.tables.dialect import COMMA, Dialect
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from runtime.choices import Decimal
     from runtime.tables.base import CellEncoder
-    from runtime.tables.formats import Kind
 
 
 BATCH = 65_536  # rows: enough to fill the engine, and every batch of the proof fits
@@ -98,7 +97,7 @@ class ArrowTable:
     """Typed columns, opened for reading; see ``runtime.tables.base.Table``."""
 
     def __init__(
-        self, batches: Batches, *, kind: Kind = "arrow", where: str, decimal: Decimal = "."
+        self, batches: Batches, *, kind: str = "arrow", where: str, decimal: Decimal = "."
     ) -> None:
         """Look at the columns.
 
@@ -129,6 +128,11 @@ class ArrowTable:
         return tuple(self.schema.names)
 
     @property
+    def dialect(self) -> Dialect:
+        """How its cells are written as delimited text."""
+        return COMMA
+
+    @property
     def bytes_read(self) -> int:
         """How far reading has come."""
         return self._batches.progress
@@ -137,6 +141,10 @@ class ArrowTable:
     def parquet_metadata(self) -> Any:  # noqa: ANN401 - pyarrow publishes no types
         """Codecs and encodings of the Parquet file it comes from, None for another source."""
         return getattr(self._batches, "metadata", None)
+
+    def layout_hint(self, features: Sequence[str]) -> str:  # noqa: ARG002 - names are certain here
+        """Guess nothing: the names are not split off a line."""
+        return ""
 
     def expect_numbers(self, features: Sequence[int]) -> None:
         """Refuse feature columns of other types; ``SchemaError`` names the first."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from runtime.tables.base import BadRow, CellEncoder, Fault, Parsed
     from runtime.tables.csv.reader import Block, CsvReader, Header
-    from runtime.tables.formats import Kind
+    from runtime.tables.dialect import Dialect
 
 
 class CsvBlock(Value, frozen=True):
@@ -69,7 +69,7 @@ class CsvBlock(Value, frozen=True):
 class CsvTable:
     """Delimited text, opened for reading; see ``runtime.tables.base.Table``."""
 
-    def __init__(self, reader: CsvReader, kind: Kind = "csv") -> None:
+    def __init__(self, reader: CsvReader, kind: str = "csv") -> None:
         """Take a reader that has read its header, and the table's format."""
         self.kind = kind
         self._reader = reader
@@ -81,6 +81,11 @@ class CsvTable:
         return self.header.columns
 
     @property
+    def dialect(self) -> Dialect:
+        """What the text looks like."""
+        return self.header.dialect
+
+    @property
     def bytes_read(self) -> int:
         """Bytes of text read so far."""
         return self._reader.bytes_read
@@ -89,6 +94,12 @@ class CsvTable:
     def tail(self) -> bytes:
         """What follows the last record, once all blocks were read."""
         return self._reader.tail
+
+    def layout_hint(self, features: Sequence[str]) -> str:
+        """Guess what a header is in which the features are not found."""
+        from runtime.tables.csv.hints import layout_hint
+
+        return layout_hint(self.header, features) or ""
 
     def expect_numbers(self, features: Sequence[int]) -> None:
         """Refuse nothing: text can be a number."""

@@ -14,6 +14,7 @@ import numpy as np
 from runtime.errors import DataError
 from runtime.tables.base import Fault
 from runtime.tables.csv.records import count_lines
+from runtime.tables.dialect import COMMA, Dialect
 from runtime.tables.json_lines.json_block import JsonBlock
 from runtime.tables.json_lines.json_cells import read_keys
 from runtime.tables.json_lines.json_record import read_members
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from runtime.choices import Decimal
     from runtime.tables.csv.reader import Source
-    from runtime.tables.formats import Kind
 
 BLOCK_SIZE = 512 * 1024  # bytes a read: enough to fill the engine, little memory
 _BOM = b"\xef\xbb\xbf"
@@ -62,7 +62,7 @@ class JsonLinesTable:
         Raises:
             DataError: when there are no records, or none of the first ones has a key.
         """
-        self.kind: Kind = "jsonl"
+        self.kind: str = "jsonl"
         self._stream = PeekedSource(stream, where=where)
         self._where, self._block_size, self._decimal = where, block_size, decimal
         self.columns: tuple[str, ...] = ()
@@ -76,9 +76,18 @@ class JsonLinesTable:
         self.columns = self._first.columns = self._find_columns(self._first, wanted)
 
     @property
+    def dialect(self) -> Dialect:
+        """How its cells are written as delimited text."""
+        return COMMA
+
+    @property
     def bytes_read(self) -> int:
         """Bytes taken from where the table is stored."""
         return self._stream.bytes_read
+
+    def layout_hint(self, features: Sequence[str]) -> str:  # noqa: ARG002 - names are certain here
+        """Guess nothing: the names are not split off a line."""
+        return ""
 
     def expect_numbers(self, features: Sequence[int]) -> None:
         """Refuse nothing: any value can be a number."""

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from runtime.scoring.pipeline import score_file
 
 import runtime.tables.arrow.table as arrow_table
 from runtime.scoring.batch import score_files
 from runtime.scoring.options import Options
+from runtime.scoring.pipeline import score_file
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,42 @@
+"""Parquet and Arrow IPC as formats of ``runtime.tables.formats``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from runtime.tables.added import LABEL
+from runtime.tables.arrow.files import IpcBatches, ParquetBatches
+from runtime.tables.arrow.table import ArrowTable
+from runtime.tables.arrow.writer import ArrowOutput, output_schema
+
+if TYPE_CHECKING:
+    from runtime.scoring.endpoints import Sink
+    from runtime.tables.driver import ReadPlan, WritePlan
+
+
+def open_file(file: pa.NativeFile, plan: ReadPlan) -> ArrowTable:
+    """Read the schema of a file that can be read anywhere."""
+    batches = ParquetBatches if plan.kind == "parquet" else IpcBatches
+    source = batches(file, where=plan.where)
+    return ArrowTable(source, kind=plan.kind, where=plan.where, decimal=plan.decimal)
+
+
+def open_writer(sink: Sink, plan: WritePlan) -> ArrowOutput:
+    """Begin the output: carried columns keep their types and, in Parquet, their encodings."""
+    typed = plan.table if isinstance(plan.table, ArrowTable) else None
+    fields = [
+        typed.schema.field(at) if typed else pa.field(plan.table.columns[at], pa.string())
+        for at in plan.carried
+    ]
+    schema = output_schema(fields, plan.added, typed.schema.metadata if typed else None)
+    if plan.kind == "arrow":
+        from runtime.tables.arrow.file_writers import IpcWriter
+
+        return ArrowOutput(sink, IpcWriter(sink, schema), plan.carried)
+    from runtime.tables.arrow.file_writers import ParquetWriter
+
+    labels = [field.name for field in plan.added if field.type == LABEL]
+    metadata = typed.parquet_metadata if typed else None
+    return ArrowOutput(sink, ParquetWriter(sink, schema, labels, metadata), plan.carried)

@@ -1,0 +1,60 @@
+"""Delimited text as one of the formats of ``runtime.tables.formats``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from runtime.tables.csv.reader import CsvReader
+from runtime.tables.csv.table import CsvTable
+from runtime.tables.csv.writer import CsvAppend, CsvOutput
+from runtime.tables.dialect import COMMA, Dialect
+from runtime.tables.stored.encodings import BOM
+
+if TYPE_CHECKING:
+    from runtime.scoring.endpoints import Sink
+    from runtime.tables.base import Table
+    from runtime.tables.driver import ReadPlan, WritePlan
+    from runtime.tables.stored.encodings import Encoding
+    from runtime.tables.stored.sources import CountedSource
+
+_TAB = b"\t"
+
+
+def open_text(source: CountedSource, plan: ReadPlan) -> CsvTable:
+    """Read the header; without a given delimiter, the wanted names decide."""
+    dialect = replace(COMMA, encoding=plan.encoding, decimal=plan.decimal)
+    delimiter = plan.delimiter or (_TAB if plan.kind == "tsv" else None)
+    if delimiter:
+        dialect = replace(dialect, delimiter=delimiter)
+    detect_by = None if delimiter else plan.wanted
+    reader = CsvReader(source, where=plan.where, dialect=dialect, wanted=detect_by)
+    return CsvTable(reader, plan.kind)
+
+
+def text_encoding(table: Table) -> Encoding:
+    """Choose the encoding of the output: that of the text which was read."""
+    return table.dialect.encoding
+
+
+def open_writer(sink: Sink, plan: WritePlan) -> CsvOutput:
+    """Begin the output; records of the same dialect are appended to as they were read."""
+    table, names = plan.table, [field.name for field in plan.added]
+    dialect = _choose_dialect(plan)
+    if isinstance(table, CsvTable) and dialect == table.dialect and plan.carries_all:
+        return CsvAppend(sink, names, table)
+    carried = [table.columns[at] for at in plan.carried]
+    if dialect.encoding.is_wide:
+        sink.write(BOM)  # without it nobody knows the order of the bytes
+    return CsvOutput(sink, names, columns=plan.carried, carried=carried, dialect=dialect)
+
+
+def _choose_dialect(plan: WritePlan) -> Dialect:
+    """Write text as the table's, but for the delimiter that the format requires."""
+    source = plan.table.dialect
+    if plan.kind == "tsv":
+        return replace(source, delimiter=_TAB)
+    if plan.table.kind == "csv":
+        return source
+    return replace(source, delimiter=plan.delimiter or b",")
