@@ -42,7 +42,7 @@ from runtime.bundle.manifest import (
 )
 from runtime.bundle.reading import digest
 from runtime.errors import ArtifactError, ParityError, UsageError
-from runtime.files.folders import atomic_folder
+from runtime.io.folders import atomic_folder
 from runtime.session import Session, engine_version
 from trainer.run import load_run
 

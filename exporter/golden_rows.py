@@ -1,6 +1,6 @@
 """Choose the golden rows that travel in a bundle.
 
-In: the rows of a proof and what asks the oracle. Out: ``runtime.bundle.reading.golden.Golden``. No errors.
+In: the rows of a proof and what asks the oracle. Out: ``runtime.bundle.golden.Golden``. No errors.
 """
 
 from __future__ import annotations

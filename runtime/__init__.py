@@ -25,12 +25,12 @@ __all__ = [
 ]
 
 _HOME = {
-    "Feature": "runtime.schema.features.features",
+    "Feature": "runtime.schema.features",
     "Options": "runtime.scoring.options",
     "Prediction": "runtime.predictor",
     "Predictor": "runtime.predictor",
     "ReadOptions": "runtime.tables.options",
-    "Schema": "runtime.schema.features.features",
+    "Schema": "runtime.schema.features",
     "Summary": "runtime.scoring.summary",
     "score_file": "runtime.scoring.pipeline",
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.errors import DataError
-from runtime.files.unfinished import discard, empty
+from runtime.io.workdir import clear_workdir, remove_workdir
 from trainer.checkpoint import CHECKPOINT, CheckpointRecord, Fit, read_record
 from trainer.config import CHECKPOINT_EVERY_S
 from trainer.fit import Fitted, fit
@@ -93,7 +93,7 @@ class Attempt:
                 return this, fitted
         except BaseException:
             if not (self.work / CHECKPOINT).exists():
-                discard(self.work)
+                remove_workdir(self.work)
             raise
 
     def _fit(
@@ -127,7 +127,7 @@ class Attempt:
         """Remove what an attempt left that had come to no checkpoint, or is not taken up."""
         if self.saving.resume and (self.work / _CURVES).exists():  # else they would be there twice
             Path((self.work / _CURVES).read_text()).unlink(missing_ok=True)
-        empty(self.work)
+        clear_workdir(self.work)
 
 
 def _draw_pages(this: Fit, dataset: Dataset, fitted: Fitted) -> bytes:

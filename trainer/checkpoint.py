@@ -23,7 +23,7 @@ from safetensors.torch import save
 from runtime.bundle.manifest import File, Record, Scalar, parse_record, to_json
 from runtime.bundle.reading import digest
 from runtime.errors import ArtifactError
-from runtime.files.atomic import atomic_file
+from runtime.io.atomic import atomic_file
 from trainer.config import Configuration
 from trainer.snapshot import Best, Snapshot
 from trainer.stored import damaged, read_file, read_tensors

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from msgspec import UNSET, to_builtins
 
-from runtime.files.atomic import STANDARD_STREAM
+from runtime.io.paths import STANDARD_STREAM
+from runtime.io.sinks import open_sinks
 from runtime.schema.features import Unseen  # noqa: TC001 - typer reads it
-from runtime.scoring.endpoints import open_sinks
 from runtime.tables.options import parse_read_options
 from runtime.terminal import process
 from runtime.terminal.options import (

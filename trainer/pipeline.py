@@ -19,8 +19,8 @@ from msgspec import UNSET
 
 from runtime.bundle.manifest import to_json
 from runtime.errors import UsageError
-from runtime.files.folders import atomic_folder
-from runtime.files.unfinished import discard, unfinished_folder, unfinished_path
+from runtime.io.folders import atomic_folder
+from runtime.io.workdir import locked_workdir, remove_workdir, workdir_path
 from trainer.attempt import Attempt, Saving
 from trainer.checkpoint import Fit, read_record
 from trainer.crossing import Device, Work
@@ -102,7 +102,7 @@ def make_run(
     if run is not None:
         evaluation = evaluate_rows(run.model, dataset)
     else:
-        with unfinished_folder(out) as work:
+        with locked_workdir(out) as work:
             with atomic_folder(out, marker=RECORD) as folder:
                 attempt = Attempt(work, filled.dataset, configuration, chosen.name, saving)
                 this, fitted = attempt.make(this, watch)
@@ -113,7 +113,7 @@ def make_run(
                 record = _describe(this, dataset, fitted)
                 run = save_run(folder, Run(record, model, dataset.rows))
                 chosen = chosen.adding(fitted.streaming)
-            discard(work)
+            remove_workdir(work)
     return Outcome(run, evaluation, chosen, dataset.seconds + time.perf_counter() - start)
 
 
@@ -147,7 +147,7 @@ def _measure(dataset: Dataset, configuration: Configuration) -> Work:
 
 def _begun_on(out: Path) -> Device | None:
     """Find the device of the fit that is taken up: on another it would be another fit."""
-    record = read_record(unfinished_path(out))
+    record = read_record(workdir_path(out))
     if record is None:
         return None
     if record.fit.options.get("device") == "cuda":
@@ -157,7 +157,7 @@ def _begun_on(out: Path) -> Device | None:
 
 def _find_finished(out: Path, this: Fit) -> Run | None:
     """Load the run of this very fit, if it has come to its end."""
-    if read_record(unfinished_path(out)) or not (out / RECORD).exists():
+    if read_record(workdir_path(out)) or not (out / RECORD).exists():
         return None
     run = load_run(out)
     record = run.record

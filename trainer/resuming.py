@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from runtime.errors import ArtifactError, UsageError
-from runtime.files.unfinished import unfinished_path
+from runtime.io.workdir import workdir_path
 from trainer.checkpoint import CHECKPOINT, CheckpointRecord, Fit, read_record
 from trainer.config import configure
 
@@ -41,7 +41,7 @@ def resume_options(out: Path, preset: Preset | None, given: Options) -> Configur
         UsageError: when an option is given that cannot change.
         ArtifactError: when the checkpoint is damaged.
     """
-    record = read_record(unfinished_path(out))
+    record = read_record(workdir_path(out))
     if record is None:
         return configure(preset or "default", **given)
     base = record.fit.configuration()
@@ -72,7 +72,7 @@ def is_unfinished(out: Path) -> bool:
     Raises:
         ArtifactError: when it is damaged.
     """
-    return read_record(unfinished_path(out)) is not None
+    return read_record(workdir_path(out)) is not None
 
 
 def describe_start(out: Path, *, resume: bool) -> str | None:
@@ -85,7 +85,7 @@ def describe_start(out: Path, *, resume: bool) -> str | None:
     Returns:
         A line for people; None where there is nothing to say.
     """
-    folder = unfinished_path(out)
+    folder = workdir_path(out)
     if not resume:
         found = (folder / CHECKPOINT).exists()
         return f"the unfinished fit in {folder} is dropped; --resume takes it up" if found else None

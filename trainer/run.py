@@ -121,7 +121,7 @@ def save_run(folder: Path, run: Run) -> Run:
     """Write a run's files into an existing folder, the record last.
 
     Args:
-        folder: to write into; use ``runtime.files.atomic_folder`` with ``marker=RECORD``.
+        folder: to write into; use ``runtime.io.atomic_folder`` with ``marker=RECORD``.
         run: its rows may be more than are stored; its record's ``files`` are not looked at.
 
     Returns:

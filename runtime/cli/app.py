@@ -9,7 +9,7 @@ import typer
 
 from runtime.choices import BadRows, LogLevel, ProviderChoice
 from runtime.errors import ParityError
-from runtime.files.atomic import STANDARD_STREAM
+from runtime.io.paths import STANDARD_STREAM
 from runtime.terminal import process
 from runtime.terminal.options import (
     DEFAULT_BUNDLE,

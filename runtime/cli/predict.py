@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from runtime.errors import UsageError
-from runtime.files.atomic import STANDARD_STREAM, atomic_file
+from runtime.io.atomic import atomic_file
+from runtime.io.paths import STANDARD_STREAM, check_distinct, is_folder_or_pattern
 from runtime.printable import printable_lines
-from runtime.scoring.endpoints import is_many, refuse_same, rejects_path
+from runtime.scoring.options import rejects_path
 from runtime.terminal import process
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def refuse_more(file: Path, words: Sequence[str]) -> None:
 
 def is_for_a_look(source: Path, *, wants_all: bool) -> bool:
     """Tell whether somebody at a terminal wants to see the first rows rather than all."""
-    return not wants_all and sys.stdout.isatty() and not is_many(source)
+    return not wants_all and sys.stdout.isatty() and not is_folder_or_pattern(source)
 
 
 def look(predictor: Predictor, source: Path, options: Options) -> str:
@@ -99,14 +100,14 @@ def check_summary(saved: Path, source: Path, out: Path, options: Options) -> Non
     """
     if saved == STANDARD_STREAM:
         raise UsageError("--summary names a file; --json prints the same")
-    if not is_many(source):
-        refuse_same(source, out, rejects_path(out, options), options.drift, saved)
+    if not is_folder_or_pattern(source):
+        check_distinct(source, out, rejects_path(out, options), options.drift, saved)
         return
-    from runtime.scoring.search import find_tables
+    from runtime.io.discovery import find_tables
 
     root, tables = find_tables(source)
     for name in tables:
-        refuse_same(root / name, saved, options.drift)
+        check_distinct(root / name, saved, options.drift)
 
 
 def score(
@@ -144,7 +145,7 @@ def score(
 
 
 def _score(predictor: Predictor, source: Path, out: Path, options: Options) -> Summary:
-    if is_many(source):
+    if is_folder_or_pattern(source):
         from runtime.scoring.batch import score_files
 
         return score_files(predictor, source, out, options, _announce).total

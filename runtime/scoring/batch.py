@@ -16,13 +16,13 @@ from msgspec.structs import replace
 
 from runtime.bundle.manifest import to_json
 from runtime.errors import SchemaError, UsageError
-from runtime.files.atomic import STANDARD_STREAM
-from runtime.files.folders import staged_files
+from runtime.io.discovery import find_tables, wildcard_parts
+from runtime.io.folders import staged_files
+from runtime.io.paths import STANDARD_STREAM, check_distinct
+from runtime.io.sinks import Sink, open_sinks
 from runtime.monitoring.monitor import Monitor
-from runtime.scoring.endpoints import Sink, open_sinks, refuse_same
 from runtime.scoring.options import DEFAULTS, Options
 from runtime.scoring.pipeline import Job, score_into
-from runtime.scoring.search import find_tables, wild_parts
 from runtime.tables.formats import format_of_name, stem_of
 from runtime.value import Value
 
@@ -168,7 +168,7 @@ def _plan(
     drift = [options.drift] if options.drift else []
     written = [path for place in places.values() for path in place if path] + drift
     for name in tables:
-        refuse_same(root / name, *places[name], options.drift)
+        check_distinct(root / name, *places[name], options.drift)
     if again := [path for path, count in Counter(written).items() if count > 1]:
         raise UsageError(f"{again[0]} would be written twice: rename one of the tables")
     read = {os.path.realpath(root / name) for name in tables}
@@ -189,7 +189,7 @@ def _check_places(source: Path, root: Path, out: Path, options: Options) -> None
     if options.rejects:
         raise UsageError("--rejects names one file, and there are more tables: leave it out")
     inside = out.resolve().is_relative_to(root.resolve())
-    flat = not source.is_dir() and "**" not in source.parts and len(wild_parts(source)) == 1
+    flat = not source.is_dir() and "**" not in source.parts and len(wildcard_parts(source)) == 1
     if inside and not (flat and out.resolve() != root.resolve()):
         raise UsageError(f"{out} lies in {root}, which is read; give another folder to write to")
 

@@ -7,8 +7,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Self
 
 from runtime.errors import BadRowsError
-from runtime.files.atomic import STANDARD_STREAM
-from runtime.scoring.endpoints import describe_loss, source_name
+from runtime.io.paths import STANDARD_STREAM
+from runtime.io.sinks import describe_failed_output
+from runtime.io.sources import source_name
 from runtime.tables.cells import NOT_A_NUMBER
 from runtime.value import Value
 
@@ -114,7 +115,7 @@ class Counters:
         """
         return cls(
             source_name(source),
-            Wording(describe_loss(out), _advise(out, options)),
+            Wording(describe_failed_output(out), _advise(out, options)),
             refuses_bad=options.bad_rows == "fail",
             decimal=options.reading.decimal,
         )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
+from runtime.io.sinks import Sink
 from runtime.monitoring.ranges import Ranges
 from runtime.scoring.answers import bind_table
 from runtime.scoring.counters import Counters, StageTimer, Wording
-from runtime.scoring.endpoints import Sink
 from runtime.scoring.pipeline import answer_block
 from runtime.tables.driver import WritePlan
 from runtime.tables.opening import read_text

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, get_args
 
 from runtime.choices import BadRows
 from runtime.errors import UsageError
+from runtime.io.paths import STANDARD_STREAM, is_special
 from runtime.tables.options import ReadOptions, parse_format_option, parse_text_option
 from runtime.value import Value
 
@@ -65,3 +66,29 @@ class Options(Value, frozen=True):
 
 
 DEFAULTS = Options()
+
+
+def rejects_path(out: Path, options: Options) -> Path | None:
+    """Settle where rejected rows are listed.
+
+    Args:
+        out: where the rows go.
+        options: of the scoring.
+
+    Returns:
+        The file; None when bad rows are not rejected.
+
+    Raises:
+        UsageError: when no file can stand beside the output.
+    """
+    if options.bad_rows != "reject":
+        return None
+    beside = options.rejects is None
+    if options.rejects == STANDARD_STREAM or (
+        beside and (out == STANDARD_STREAM or is_special(out))
+    ):
+        raise UsageError(
+            "--bad-rows reject lists bad rows in a file beside the output: "
+            "give --out FILE or --rejects FILE"
+        )
+    return options.rejects or out.parent / f"{out.name}.rejects.csv"

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runtime.bundle.manifest import to_json
+from runtime.io.parallel import available_processors, map_ordered
+from runtime.io.paths import check_distinct
+from runtime.io.sinks import open_sinks
 from runtime.monitoring.monitor import Monitor
 from runtime.scoring.answers import bind_table
 from runtime.scoring.counters import Counters, StageTimer
-from runtime.scoring.endpoints import open_sinks, refuse_same, rejects_path
-from runtime.scoring.options import DEFAULTS, Options
-from runtime.scoring.ordered import available_processors, map_ordered
+from runtime.scoring.options import DEFAULTS, Options, rejects_path
 from runtime.scoring.summary import Summary
 from runtime.tables.arrays import keep_rows
 from runtime.tables.base import Fault
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
+    from runtime.io.sinks import Sink
     from runtime.model import LoadedModel
     from runtime.scoring.answers import TableBinding
-    from runtime.scoring.endpoints import Sink
     from runtime.session import Outputs
     from runtime.tables.base import Block, Parsed, Table, TableWriter
 
@@ -70,7 +71,7 @@ def score_file(
     """
     source, out = Path(source), Path(out)
     rejects = rejects_path(out, options)
-    refuse_same(source, out, rejects, options.drift)
+    check_distinct(source, out, rejects, options.drift)
     monitor = Monitor(
         model.schema, truth=options.truth is not None, drift=options.drift is not None
     )

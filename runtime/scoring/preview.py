@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from runtime.io.sources import source_name
 from runtime.scoring.answers import bind_table
-from runtime.scoring.endpoints import source_name
 from runtime.scoring.pipeline import answer_block
 from runtime.tables.arrow.writer import as_batch, output_schema
 from runtime.tables.opening import open_table

@@ -48,10 +48,10 @@ class Asked(Value, frozen=True):
         Raises:
             UsageError: when text cannot be read so.
         """
+        from runtime.io.charsets import parse_encoding
         from runtime.scoring.options import Options
         from runtime.tables.dialect import parse_delimiter
         from runtime.tables.options import ReadOptions
-        from runtime.tables.stored.encodings import parse_encoding
 
         reading = ReadOptions(
             delimiter=parse_delimiter(self.delimiter) if self.delimiter else None,

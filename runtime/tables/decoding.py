@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runtime.errors import DataError
+from runtime.io.charsets import UTF_8, Encoding, detect_encoding
+from runtime.io.sources import PeekedSource
 from runtime.tables import signatures
 from runtime.tables.formats import Format, as_compression, check_stored, check_text, kind_of_content
-from runtime.tables.stored.encodings import UTF_8, Encoding, recognise
-from runtime.tables.stored.sources import PeekedSource
 from runtime.value import Value
 
 if TYPE_CHECKING:
-    from runtime.tables.csv.reader import Source
-    from runtime.tables.stored.sources import CountedSource
+    from runtime.io.streams import ByteSource, CountedSource
 
 
 class Opened(Value, frozen=True):
@@ -32,7 +31,7 @@ class Opened(Value, frozen=True):
 
 
 def open_table(
-    source: Source, stored: Format | None, *, where: str, encoding: Encoding | None = None
+    source: ByteSource, stored: Format | None, *, where: str, encoding: Encoding | None = None
 ) -> Opened:
     """Tell the format of a table, check it and undo what is around the table.
 
@@ -54,9 +53,9 @@ def open_table(
     if stored:
         check_stored(head, stored, where=where)
     if compression:
-        from runtime.tables.stored.compression import expand
+        from runtime.io.compression import decompressed_source
 
-        peeked = PeekedSource(expand(peeked, compression, where=where), where=where)
+        peeked = PeekedSource(decompressed_source(peeked, compression, where=where), where=where)
         head = peeked.peek()
     if not stored:
         kind = kind_of_content(head)
@@ -69,9 +68,9 @@ def open_table(
             raise DataError(f"{where} is empty; not even names of columns are there")
         return Opened(peeked, stored, UTF_8)
     check_text(head, stored, where=where, encoding=encoding)
-    known = recognise(head, encoding, where=where)
+    known = detect_encoding(head, encoding, where=where)
     if known.is_wide:
-        from runtime.tables.stored.transcoding import TranscodedSource
+        from runtime.io.charsets import TranscodedSource
 
         return Opened(TranscodedSource(peeked, known, where=where), stored, known)
     return Opened(peeked, stored, known)

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from runtime.choices import Decimal
 from runtime.errors import UsageError
+from runtime.io.charsets import UTF_8, Encoding
 from runtime.schema.features import fold_name
-from runtime.tables.stored.encodings import UTF_8, Encoding
 from runtime.value import Value
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from runtime.choices import Decimal
-    from runtime.scoring.endpoints import Sink
+    from runtime.io.charsets import Encoding
+    from runtime.io.sinks import Sink
+    from runtime.io.streams import CountedSource
     from runtime.tables.base import Table
-    from runtime.tables.stored.encodings import Encoding
-    from runtime.tables.stored.sources import CountedSource
 
 
 class ReadPlan(Value, frozen=True):

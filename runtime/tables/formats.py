@@ -11,9 +11,9 @@ from runtime.value import Value
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from runtime.io.charsets import Encoding
+    from runtime.io.compression import Compression
     from runtime.tables.driver import FileDriver, TextDriver
-    from runtime.tables.stored.compression import Compression
-    from runtime.tables.stored.encodings import Encoding
 
 
 def text_driver(kind: str) -> TextDriver:

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 from runtime.errors import DataError, SchemaError
-from runtime.files.atomic import STANDARD_STREAM, writing
-from runtime.scoring.endpoints import open_source, source_name
+from runtime.io.paths import STANDARD_STREAM
+from runtime.io.sources import nonblocking_error, open_source, source_name
+from runtime.io.streams import translate_write_errors
 from runtime.tables.decoding import open_table as open_stored
 from runtime.tables.driver import ReadPlan
 from runtime.tables.formats import file_driver, format_of_name, text_driver
-from runtime.tables.stored.sources import not_waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from runtime.io.streams import ByteSource
     from runtime.tables.base import Table
-    from runtime.tables.csv.reader import Source
     from runtime.tables.decoding import Opened
     from runtime.tables.formats import Format
     from runtime.tables.options import ReadOptions
@@ -62,7 +62,7 @@ def open_table(source: Path, options: ReadOptions, wanted: Sequence[str]) -> Ite
 
 
 def read_text(
-    stream: Source, stored: Format, options: ReadOptions, wanted: Sequence[str], *, where: str
+    stream: ByteSource, stored: Format, options: ReadOptions, wanted: Sequence[str], *, where: str
 ) -> Table:
     """Read a table of text that is in memory.
 
@@ -133,10 +133,10 @@ def _seekable(source: Path, opened: Opened, where: str) -> Iterator[pa.NativeFil
     with _open_spool() as stored:
         while (piece := opened.source.read(_SPOOL)) != b"":
             if piece is None:
-                raise not_waiting(where)
-            with writing(f"a temporary file in {tempfile.gettempdir()}"):
+                raise nonblocking_error(where)
+            with translate_write_errors(f"a temporary file in {tempfile.gettempdir()}"):
                 stored.write(piece)
-        with writing(f"a temporary file in {tempfile.gettempdir()}"):
+        with translate_write_errors(f"a temporary file in {tempfile.gettempdir()}"):
             stored.seek(0)
         with pa.PythonFile(stored, "r") as file:
             yield file

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runtime.choices import Decimal
+    from runtime.io.charsets import Encoding
     from runtime.tables.formats import Format
-    from runtime.tables.stored.encodings import Encoding
 
 
 def parse_text_option(owner: Value, name: str, read: Callable[[str], object]) -> None:
@@ -37,7 +37,7 @@ def _parse_delimiter(text: str) -> bytes:
 
 
 def _parse_encoding(text: str) -> Encoding:
-    from runtime.tables.stored.encodings import parse_encoding
+    from runtime.io.charsets import parse_encoding
 
     return parse_encoding(text)
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from runtime.errors import SchemaError, UsageError
-from runtime.files.atomic import STANDARD_STREAM, writing
-from runtime.scoring.endpoints import Sink
+from runtime.io.paths import STANDARD_STREAM
+from runtime.io.sinks import Sink, encoded_sink
+from runtime.io.streams import translate_write_errors
 from runtime.tables.dialect import COMMA, Dialect
 from runtime.tables.formats import Format, file_driver, format_of_name, text_driver
-from runtime.tables.stored.stored import storing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -75,7 +75,10 @@ def open_output(sink: Sink, stored: Format, plan: WritePlan) -> Iterator[TableWr
         return
     driver = text_driver(stored.kind)
     encoding = driver.text_encoding(plan.table)
-    with writing(sink.name), storing(sink.stream, stored, encoding) as stream:
+    with (
+        translate_write_errors(sink.name),
+        encoded_sink(sink.stream, stored.compression, encoding) as stream,
+    ):
         yield driver.open_writer(Sink(sink.name, stream), plan)
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from runtime.errors import EXIT_BUG, EXIT_INTERRUPTED, OnnxferryError, UnavailableError
-from runtime.files.destinations import writing
+from runtime.io.streams import translate_write_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -95,7 +95,7 @@ def say(text: str = "") -> None:
 
 def show(text: str) -> None:
     """Print a result, on stdout."""
-    with until_reader_leaves(), writing("standard output"):
+    with until_reader_leaves(), translate_write_errors("standard output"):
         print(text, flush=True)  # noqa: T201 - this is where the commands answer
 
 

@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-from runtime.files.atomic import STANDARD_STREAM
+from runtime.io.paths import STANDARD_STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

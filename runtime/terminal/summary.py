@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Final, TextIO
 
-from runtime.files.atomic import STANDARD_STREAM
+from runtime.io.paths import STANDARD_STREAM
 from runtime.printable import printable
 from runtime.terminal.tables import cut, draw_confusion, new_table, percent, render, width_of
 

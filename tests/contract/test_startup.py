@@ -27,7 +27,9 @@ NOT_FOR_CSV = frozenset(
         "pyarrow.dataset",
         "pyarrow.parquet",
         "rich",
-        "runtime.files.folders",
+        "runtime.io.compression",
+        "runtime.io.discovery",
+        "runtime.io.folders",
         "runtime.monitoring.drift",
         "runtime.monitoring.accuracy",
         "runtime.scoring.batch",
@@ -36,9 +38,6 @@ NOT_FOR_CSV = frozenset(
         "runtime.tables.columnar",
         "runtime.tables.number_formats",
         "runtime.tables.json_lines",
-        "runtime.tables.stored.compressing",
-        "runtime.tables.stored.compression",
-        "runtime.tables.stored.transcoding",
         "tempfile",
     }
 )

@@ -211,7 +211,7 @@ def test_a_file_larger_than_the_memory_is_refused(
     bundle_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file with a hole is as long as it likes; the message names it."""
-    monkeypatch.setattr("runtime.bundle.reading.reading._LARGEST_BUNDLE", 2**62)
+    monkeypatch.setattr("runtime.bundle.reading._LARGEST_BUNDLE", 2**62)
     swell(GOLDEN, 2**43)(bundle_copy)
     with pytest.raises(ArtifactError, match=r"golden\.npz: it is larger than the memory here"):
         read_bundle(bundle_copy)

@@ -14,6 +14,7 @@ from pyarrow import feather, parquet
 
 from runtime.encoding import PLAIN, UNSEEN, Encoder
 from runtime.errors import RequestError
+from runtime.io.charsets import parse_encoding
 from runtime.schema.features import Feature, OneHot, Schema
 from runtime.schema.matrix import usable_values
 from runtime.serving.models.screening import Screen
@@ -21,7 +22,6 @@ from runtime.tables.cells import MISSING, NOT_A_NUMBER, NOT_FINITE, UNDECODABLE
 from runtime.tables.dialect import COMMA
 from runtime.tables.opening import open_table
 from runtime.tables.options import ReadOptions
-from runtime.tables.stored.encodings import parse_encoding
 
 if TYPE_CHECKING:
     from pathlib import Path

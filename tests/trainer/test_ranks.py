@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from runtime.errors import UsageError
-from runtime.files.unfinished import unfinished_path
+from runtime.io.workdir import workdir_path
 from trainer.checkpoint import CHECKPOINT
 from trainer.ranks.agreement import why_absent
 from trainer.ranks.place import Place, command_words, find_place
@@ -88,7 +88,7 @@ def follower_of(process: subprocess.Popen[str]) -> int:
 
 def wait_for_checkpoint(run: Path, process: subprocess.Popen[str]) -> None:
     limit = time.monotonic() + SECONDS
-    while not (unfinished_path(run) / CHECKPOINT).exists():
+    while not (workdir_path(run) / CHECKPOINT).exists():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < limit
         time.sleep(0.05)
@@ -186,7 +186,7 @@ def test_a_lost_process_ends_all_and_the_fit_goes_on(
     said = [line for line in err.splitlines() if line.startswith(("trainer: ", "stopped "))]
     assert len(said) == 1, err
     assert not (tmp_path / "run").exists()
-    record = json.loads((unfinished_path(tmp_path / "run") / CHECKPOINT).read_text())
+    record = json.loads((workdir_path(tmp_path / "run") / CHECKPOINT).read_text())
     epochs = str(record["epoch"] + 2)
     alone = trainer("fit", "--resume", "--out", "run", "--epochs", epochs)
     assert alone.returncode == 4, "one process adds up in another order: another fit"

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from runtime.errors import ArtifactError, DataError, UsageError
-from runtime.files.unfinished import unfinished_folder, unfinished_path
+from runtime.io.workdir import locked_workdir, workdir_path
 from trainer.attempt import Saving
 from trainer.checkpoint import CHECKPOINT, read_record
 from trainer.config import Configuration, configure
@@ -276,7 +276,7 @@ def test_without_a_checkpoint_the_fit_begins(tmp_path: Path) -> None:
     make_run(tmp_path / "whole", THOROUGH, device="cpu")
     make_run(tmp_path / "a", THOROUGH, device="cpu", saving=EVERY_LOOK)
     assert_same_run(tmp_path / "a", tmp_path / "whole")
-    work = unfinished_path(tmp_path / "b")
+    work = workdir_path(tmp_path / "b")
     (work / "tensorboard").mkdir(parents=True)
     (work / "tensorboard" / "events.out.tfevents.1").write_bytes(b"half a rec")
     (work / "metrics.jsonl").write_text("{")
@@ -298,7 +298,7 @@ def test_a_finished_fit_is_not_made_again(tmp_path: Path) -> None:
 def test_two_processes_do_not_share_a_fit(tmp_path: Path) -> None:
     """The second one is told, and changes nothing."""
     with (
-        unfinished_folder(tmp_path / "run"),
+        locked_workdir(tmp_path / "run"),
         pytest.raises(UsageError, match="another process is writing"),
     ):
         make_run(tmp_path / "run", THOROUGH, device="cpu")
@@ -309,7 +309,7 @@ def test_two_processes_do_not_share_a_fit(tmp_path: Path) -> None:
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path, name: str) -> None:
     """Whichever byte is flipped, cut off or missing; the files are left to look at."""
     cut_off(tmp_path / "run")
-    (path,) = unfinished_path(tmp_path / "run").glob(name)
+    (path,) = workdir_path(tmp_path / "run").glob(name)
     content, draw = path.read_bytes(), random.Random(1)  # noqa: S311 - no secret
     wrong = [content[:-1], b"", content + b" "]
     for _ in range(12):
@@ -360,7 +360,7 @@ def test_a_fit_that_diverges_keeps_the_last_good_checkpoint(tmp_path: Path) -> N
     wild = resume_options(tmp_path / "run", None, {"learning_rate": 1e30})
     with pytest.raises(DataError, match=r"diverged.*at epoch 3, step 1 is kept: --resume"):
         make_run(tmp_path / "run", wild, device="cpu", saving=EVERY_LOOK)
-    record = read_record(unfinished_path(tmp_path / "run"))
+    record = read_record(workdir_path(tmp_path / "run"))
     assert record is not None
     assert record.epoch == 2
     calm = resume_options(tmp_path / "run", None, {"learning_rate": 0.1})

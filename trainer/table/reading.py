@@ -14,8 +14,8 @@ import numpy as np
 
 from runtime.encoding import Encoder
 from runtime.errors import DataError
+from runtime.io.parallel import available_processors, map_ordered
 from runtime.scoring.counters import Counters, StageTimer, Wording
-from runtime.scoring.ordered import available_processors, map_ordered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from runtime.errors import UsageError
-from runtime.files.atomic import STANDARD_STREAM
+from runtime.io.paths import STANDARD_STREAM
 from runtime.tables.options import ReadOptions
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.errors import SchemaError
-from runtime.scoring.ordered import available_processors, map_ordered
+from runtime.io.parallel import available_processors, map_ordered
 from runtime.tables.arrow.table import ArrowTable
 from trainer.table.coding import Coder, TextCollector, group_cells
 from trainer.table.first_days import FirstDays, find_first_days

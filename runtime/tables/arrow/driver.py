@@ -12,7 +12,7 @@ from runtime.tables.arrow.table import ArrowTable
 from runtime.tables.arrow.writer import ArrowOutput, output_schema
 
 if TYPE_CHECKING:
-    from runtime.scoring.endpoints import Sink
+    from runtime.io.sinks import Sink
     from runtime.tables.driver import ReadPlan, WritePlan
 
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from runtime.io.sinks import DetachableSink
 from runtime.tables.added import LABEL
 from runtime.tables.arrow.errors import translate_errors
 from runtime.tables.arrow.writer import ROW_GROUP
-from runtime.tables.columnar.tap import Tap
 from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from runtime.scoring.endpoints import Sink
+    from runtime.io.sinks import Sink
 
 
 _ARROW_SCHEMA = b"ARROW:schema"  # where Arrow's readers find the types of a Parquet file
@@ -38,10 +38,10 @@ class ParquetWriter:
 
         encoding = _choose_encoding(metadata, schema)
         self.schema = _with_positions(schema, labels)
-        self._tap = Tap(sink.stream)
+        self._stream = DetachableSink(sink.stream)
         with translate_errors(sink.name):
             self._writer = pq.ParquetWriter(
-                self._tap,
+                self._stream,
                 self.schema,
                 compression=encoding.codecs,
                 use_dictionary=encoding.with_dictionary,
@@ -62,7 +62,7 @@ class ParquetWriter:
 
     def discard(self) -> None:
         """Write nothing more."""
-        self._tap.shut()
+        self._stream.detach()
 
 
 class _Encoding(Value, frozen=True):
@@ -132,8 +132,8 @@ class IpcWriter:
         self.schema = schema
         # A file has one dictionary a column: it may grow, and all batches share it.
         options = pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)
-        self._tap = Tap(sink.stream)
-        self._writer = pa.ipc.new_file(self._tap, schema, options=options)
+        self._stream = DetachableSink(sink.stream)
+        self._writer = pa.ipc.new_file(self._stream, schema, options=options)
         self._dictionaries: dict[str, pa.Array] = {}
 
     def write(self, table: pa.Table) -> None:
@@ -160,4 +160,4 @@ class IpcWriter:
 
     def discard(self) -> None:
         """Write nothing more."""
-        self._tap.shut()
+        self._stream.detach()

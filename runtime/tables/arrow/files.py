@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from runtime.errors import DataError
-from runtime.scoring.ordered import read_ahead
+from runtime.io.parallel import read_ahead
 from runtime.tables.arrow.errors import reason_of
 from runtime.tables.arrow.table import BATCH
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 import pyarrow as pa
 
 from runtime.errors import DataError
-from runtime.files.atomic import writing
-from runtime.scoring.behind import Behind
+from runtime.io.parallel import BackgroundWriter
+from runtime.io.streams import translate_write_errors
 from runtime.tables.arrays import keep_rows, text_array
 from runtime.tables.arrow.errors import translate_errors
 from runtime.tables.text import unpack_text
@@ -16,7 +16,7 @@ from runtime.tables.text import unpack_text
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from runtime.scoring.endpoints import Sink
+    from runtime.io.sinks import Sink
     from runtime.tables.base import AddedColumns, Block
 
 
@@ -56,7 +56,7 @@ class ArrowOutput:
         self._sink, self._writer, self._columns = sink, writer, columns
         self._waiting: list[pa.RecordBatch] = []
         self._rows = 0
-        self._behind = Behind("write")
+        self._background = BackgroundWriter("write")
 
     def encode(self, block: Block, answers: AddedColumns) -> pa.RecordBatch:
         """Put carried and new columns side by side."""
@@ -72,21 +72,21 @@ class ArrowOutput:
         self._rows += piece.num_rows
         if self._rows >= ROW_GROUP:
             table = self._take()
-            self._behind.begin(lambda: self._write(table))
+            self._background.submit(lambda: self._write(table))
 
     def finish(self) -> None:
         """Write the rest."""
-        self._behind.settle()
-        self._behind.stop()
+        self._background.wait()
+        self._background.close()
         if self._rows:
             self._write(self._take())
-        with writing(self._sink.name):
+        with translate_write_errors(self._sink.name):
             self._writer.close()
         self._sink.flush()
 
     def discard(self) -> None:
         """Give up after a failure: nothing more is written, above all no end of the file."""
-        self._behind.stop()
+        self._background.close()
         self._writer.discard()
 
     def _take(self) -> pa.Table:
@@ -95,7 +95,7 @@ class ArrowOutput:
         return table
 
     def _write(self, table: pa.Table) -> None:
-        with writing(self._sink.name), translate_errors(self._sink.name):
+        with translate_write_errors(self._sink.name), translate_errors(self._sink.name):
             self._writer.write(table)
 
 

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from runtime.io.charsets import BOM
 from runtime.tables.csv.reader import CsvReader
 from runtime.tables.csv.table import CsvTable
 from runtime.tables.csv.writer import CsvAppend, CsvOutput
 from runtime.tables.dialect import COMMA, Dialect
-from runtime.tables.stored.encodings import BOM
 
 if TYPE_CHECKING:
-    from runtime.scoring.endpoints import Sink
+    from runtime.io.charsets import Encoding
+    from runtime.io.sinks import Sink
+    from runtime.io.streams import CountedSource
     from runtime.tables.base import Table
     from runtime.tables.driver import ReadPlan, WritePlan
-    from runtime.tables.stored.encodings import Encoding
-    from runtime.tables.stored.sources import CountedSource
 
 _TAB = b"\t"
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
+from runtime.io.charsets import UTF_8
 from runtime.tables.arrays import (
     binary_array,
     binary_scalar,
@@ -19,16 +20,15 @@ from runtime.tables.arrays import (
 from runtime.tables.base import BadRow, Fault, Parsed
 from runtime.tables.cells import parse_numbers, split_missing
 from runtime.tables.csv.records import count_lines, find_delimiters
-from runtime.tables.stored.encodings import UTF_8
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from runtime.io.charsets import Encoding
     from runtime.schema.features import Float32Matrix
     from runtime.tables.base import CellEncoder, Column
     from runtime.tables.csv.reader import Block
     from runtime.tables.dialect import Dialect
-    from runtime.tables.stored.encodings import Encoding
 
 
 TOO_FEW = "too few fields"

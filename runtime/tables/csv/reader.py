@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from runtime.errors import DataError
+from runtime.io.charsets import BOM
+from runtime.io.sources import PeekedSource, nonblocking_error
 from runtime.tables.arrays import split_bytes
 from runtime.tables.csv.records import Positions, count_lines, find_breaks
 from runtime.tables.dialect import COMMA, Dialect, detectable, likeliest, split_record
-from runtime.tables.stored.encodings import BOM
-from runtime.tables.stored.sources import PeekedSource, not_waiting
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class CsvReader:
             except OSError as exc:
                 raise DataError(f"cannot read {self._where}: {exc.strerror}") from exc
             if piece is None:
-                raise not_waiting(self._where)
+                raise nonblocking_error(self._where)
             if not piece:
                 break
             pieces.append(piece)

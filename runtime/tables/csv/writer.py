@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from runtime.scoring.endpoints import Sink
+    from runtime.io.sinks import Sink
     from runtime.tables.base import AddedColumns, Block
     from runtime.tables.csv.table import CsvTable
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runtime.errors import UsageError
+from runtime.io.charsets import BOM, UTF_8
 from runtime.tables.json_lines.json_lines import JsonLinesTable
 from runtime.tables.json_lines.json_output import JsonAppend, JsonOutput
-from runtime.tables.stored.encodings import BOM, UTF_8
 
 if TYPE_CHECKING:
-    from runtime.scoring.endpoints import Sink
+    from runtime.io.charsets import Encoding
+    from runtime.io.sinks import Sink
+    from runtime.io.streams import CountedSource
     from runtime.tables.base import Table
     from runtime.tables.driver import ReadPlan, WritePlan
-    from runtime.tables.stored.encodings import Encoding
-    from runtime.tables.stored.sources import CountedSource
 
 
 def open_text(source: CountedSource, plan: ReadPlan) -> JsonLinesTable:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.errors import DataError
+from runtime.io.sources import MAX_RECORD_BYTES, PeekedSource, read_chunk
 from runtime.tables.base import Fault
 from runtime.tables.csv.records import count_lines
 from runtime.tables.dialect import COMMA, Dialect
@@ -19,14 +20,12 @@ from runtime.tables.json_lines.json_block import JsonBlock
 from runtime.tables.json_lines.json_cells import read_keys
 from runtime.tables.json_lines.json_record import read_members
 from runtime.tables.json_lines.lines import BLANKS, find_filled, find_lines
-from runtime.tables.stored.chunks import LONGEST_RECORD, read_chunk
-from runtime.tables.stored.sources import PeekedSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from runtime.choices import Decimal
-    from runtime.tables.csv.reader import Source
+    from runtime.io.streams import ByteSource
 
 BLOCK_SIZE = 512 * 1024  # bytes a read: enough to fill the engine, little memory
 _BOM = b"\xef\xbb\xbf"
@@ -43,7 +42,7 @@ class JsonLinesTable:
 
     def __init__(
         self,
-        stream: Source,
+        stream: ByteSource,
         *,
         where: str,
         wanted: Sequence[str],
@@ -129,7 +128,7 @@ class JsonLinesTable:
                 record += len(block)
                 line += count_lines(block.data)
                 rest = rest[len(block.data) :]
-            if len(rest) > LONGEST_RECORD:
+            if len(rest) > MAX_RECORD_BYTES:
                 raise DataError(
                     f"{self._where}: record {record} is longer than 64 MiB; JSON Lines has one "
                     "object a line"

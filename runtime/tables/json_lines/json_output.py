@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from runtime.scoring.endpoints import Sink
+    from runtime.io.sinks import Sink
     from runtime.tables.base import AddedColumns, Block
     from runtime.tables.json_lines.json_lines import JsonLinesTable
 

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from runtime.errors import BadRowsError, DataError, UsageError
+from runtime.io.discovery import find_tables
+from runtime.io.paths import is_folder_or_pattern
 from runtime.scoring.batch import score_files
-from runtime.scoring.endpoints import is_many
 from runtime.scoring.options import Options
 from runtime.scoring.pipeline import score_file
-from runtime.scoring.search import find_tables
 from runtime.tables.formats import parse_format
 from runtime.tables.options import ReadOptions
 
@@ -279,10 +279,10 @@ def test_truth_and_drift_are_of_all_tables(predictor: Predictor, folder: Path) -
 def test_a_name_with_a_bracket_is_a_name(predictor: Predictor, folder: Path) -> None:
     """What exists under that very name is meant; else its signs are a pattern's."""
     fill(folder, "x[1].csv", "x1.csv")
-    assert not is_many(folder / "x[1].csv")
+    assert not is_folder_or_pattern(folder / "x[1].csv")
     score_file(predictor, folder / "x[1].csv", "o.csv")
     (folder / "x[1].csv").unlink()
-    assert is_many(folder / "x[1].csv")
+    assert is_folder_or_pattern(folder / "x[1].csv")
     assert set(score_files(predictor, folder / "x[1].csv", "out").tables) == {Path("x1.csv")}
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from runtime import Options, ReadOptions
 from runtime.errors import UsageError
+from runtime.io.charsets import Encoding
 from runtime.tables.formats import Format
-from runtime.tables.stored.encodings import Encoding
 
 if TYPE_CHECKING:
     from pathlib import Path

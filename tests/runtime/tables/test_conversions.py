@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from runtime.errors import DataError, SchemaError
+from runtime.io.charsets import parse_encoding
 from runtime.scoring.options import Options
 from runtime.scoring.pipeline import score_file
 from runtime.tables.dialect import parse_delimiter
 from runtime.tables.formats import parse_format
 from runtime.tables.options import ReadOptions
-from runtime.tables.stored.encodings import parse_encoding
 
 if TYPE_CHECKING:
     import subprocess

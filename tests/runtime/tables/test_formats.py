@@ -25,7 +25,7 @@ from runtime.tables.formats import Format, format_of_name, parse_format
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runtime.tables.stored.compression import Compression
+    from runtime.io.compression import Compression
 
 CSV = b"price,rating\n8,4\n"
 ROWS = b'{"price": 8, "rating": 4}\n'

@@ -12,18 +12,21 @@ from __future__ import annotations
 
 import bz2
 import zlib
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from runtime.errors import DataError
-from runtime.tables.stored.sources import not_waiting
+from runtime.io.sources import nonblocking_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from runtime.tables.stored.sources import CountedSource
+    from runtime.io.streams import ByteSink, CountedSource
 
 Compression = Literal["gzip", "zstd", "bzip2"]
-GZIP_WINDOW = 31  # zlib: a window of 2^15 bytes, and gzip's header and checksum around the data
+_GZIP_WINDOW = 31  # zlib: a window of 2^15 bytes, and gzip's header and checksum around the data
+_GZIP_LEVEL = 1
+_PIECE = 1024 * 1024  # bytes handed to a compressor at once, however they were written
 _STORED_CHUNK = 64 * 1024  # bytes of compressed data a read
 
 
@@ -43,7 +46,7 @@ class _Inflater:
     """One member of a gzip stream."""
 
     def __init__(self) -> None:
-        self._state = zlib.decompressobj(GZIP_WINDOW)
+        self._state = zlib.decompressobj(_GZIP_WINDOW)
 
     @property
     def eof(self) -> bool:
@@ -141,7 +144,7 @@ class _RawFile:
             self.failure = exc
             raise
         if data is None:
-            raise not_waiting(self._where)
+            raise nonblocking_error(self._where)
         return data
 
     def close(self) -> None:
@@ -176,7 +179,9 @@ class _ZstdSource:
         return data
 
 
-def expand(source: CountedSource, compression: Compression, *, where: str) -> CountedSource:
+def decompressed_source(
+    source: CountedSource, compression: Compression, *, where: str
+) -> CountedSource:
     """Read a compressed stream.
 
     Args:
@@ -204,3 +209,107 @@ def cut_off(where: str, name: Compression) -> DataError:
 def damaged(where: str, name: Compression, detail: str) -> DataError:
     """Describe a stream that does not hold what was written."""
     return DataError(f"{where}: its {name} data is damaged ({detail}); copy or make it again")
+
+
+class _Compressor(Protocol):
+    def compress(self, data: bytes | bytearray | memoryview, /) -> bytes: ...
+    def flush(self) -> bytes: ...
+
+
+class CompressedSink:
+    """Bytes to be compressed; what is stored depends on them alone, not on how they come."""
+
+    def __init__(self, compress: Callable[[bytes | bytearray | memoryview], object]) -> None:
+        """Gather bytes.
+
+        Args:
+            compress: takes the bytes in pieces of one size.
+        """
+        self._compress = compress
+        self._gathered = bytearray()
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Take bytes; errors of the stored stream come from here."""
+        view = memoryview(data).cast("B")
+        start = 0
+        while start < len(view):
+            end = start + _PIECE - len(self._gathered)
+            if not self._gathered and end <= len(view):
+                self._compress(view[start:end])  # a whole piece: not copied
+            else:
+                self._gathered += view[start:end]
+                if len(self._gathered) == _PIECE:
+                    self.pass_on()
+            start = end
+        return len(view)
+
+    def flush(self) -> None:
+        """Keep what is gathered: only the end makes a stream whole."""
+
+    def pass_on(self) -> None:
+        """Hand over what is gathered."""
+        gathered, self._gathered = self._gathered, bytearray()
+        self._compress(gathered)
+
+
+@contextmanager
+def compressed_sink(stream: ByteSink, compression: Compression) -> Iterator[CompressedSink]:
+    """Compress what is written; the stream is ended when the block ends without an error.
+
+    The same bytes are stored whenever the same are written: no time, no file name.
+
+    Args:
+        stream: takes the stored bytes; stays open.
+        compression: how to compress.
+
+    Yields:
+        Where to write.
+    """
+    if compression == "zstd":
+        with _zstd(stream) as sink:
+            yield sink
+        return
+    compressor: _Compressor = (
+        zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_WINDOW)
+        if compression == "gzip"
+        else bz2.BZ2Compressor()
+    )
+    sink = CompressedSink(lambda data: stream.write(compressor.compress(data)))
+    yield sink
+    sink.pass_on()
+    stream.write(compressor.flush())
+
+
+class _OpenFile:
+    """What pyarrow takes for a file to write; it is silent once it is let go."""
+
+    closed = False
+
+    def __init__(self, stream: ByteSink) -> None:
+        self.stream: ByteSink | None = stream
+
+    def write(self, data: bytes) -> int:
+        if self.stream:
+            self.stream.write(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """Leave the stream to the one who opened it."""
+
+    def close(self) -> None:
+        """Leave the stream to the one who opened it."""
+
+
+@contextmanager
+def _zstd(stream: ByteSink) -> Iterator[CompressedSink]:
+    import pyarrow as pa
+
+    raw = _OpenFile(stream)
+    compressor = pa.CompressedOutputStream(pa.PythonFile(raw, mode="w"), "zstd")
+    sink = CompressedSink(compressor.write)
+    try:
+        yield sink
+        sink.pass_on()
+        compressor.close()
+    finally:
+        raw.stream = None  # what pyarrow still writes when it is let go belongs nowhere

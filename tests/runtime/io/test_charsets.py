@@ -6,23 +6,26 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from runtime.scoring.score import score_file
+from runtime.tables.delimited.csv_reader import CsvReader
+from runtime.tables.delimited.csv_writer import encode_cell, encode_record, encode_rejects
+from runtime.tables.delimited.dialect import Dialect
+from runtime.tables.delimited.feature_cells import parse_features
+from runtime.tables.stored.formats import parse_format
+from runtime.tables.stored.opened import Opened, open_table
+from runtime.tables.table import BadRow
 
-from runtime.encoding import PLAIN
 from runtime.errors import DataError, UsageError
-from runtime.scoring.options import Options
-from runtime.scoring.pipeline import score_file
-from runtime.tables.base import BadRow
-from runtime.tables.csv.features import parse_features
-from runtime.tables.csv.quoting import encode_cell, encode_record, encode_rejects
-from runtime.tables.csv.reader import CsvReader
-from runtime.tables.decoding import Opened, open_table
-from runtime.tables.dialect import Dialect
-from runtime.tables.formats import parse_format
-from runtime.tables.options import ReadOptions
-from runtime.tables.stored.encodings import Encoding, parse_encoding, recognise
-from runtime.tables.stored.sources import PeekedSource
-from runtime.tables.stored.stored import storing
-from runtime.tables.stored.transcoding import TranscodedSource, transcoding
+from runtime.io.charsets import (
+    Encoding,
+    TranscodedSource,
+    detect_encoding,
+    parse_encoding,
+    transcoded_sink,
+)
+from runtime.io.sinks import encoded_sink
+from runtime.io.sources import PeekedSource
+from runtime.scoring.options import Options, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,9 +53,7 @@ def bad_rows(data: bytes, encoding: str | None = None) -> list[BadRow]:
     """The bad rows of a table whose first column is a feature."""
     reader = reader_of(data, encoding)
     columns = reader.header.columns
-    return [
-        row for block in reader.blocks() for row in parse_features(block, columns, (0,), PLAIN).bad
-    ]
+    return [row for block in reader.blocks() for row in parse_features(block, columns, (0,)).bad]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_a_byte_order_mark_tells_the_encoding(
 ) -> None:
     """It tells what was not given, and the byte order; in Latin-1 its bytes are letters."""
     chosen = parse_encoding(given_name) if given_name else None
-    assert recognise(head, chosen, where="t.csv") == Encoding(expected)
+    assert detect_encoding(head, chosen, where="t.csv") == Encoding(expected)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,7 @@ def test_a_mark_that_contradicts_the_given_encoding_is_refused(
 ) -> None:
     """Nothing is read in an encoding that the file itself denies."""
     with pytest.raises(DataError, match=said) as caught:
-        recognise(head, parse_encoding(given_name), where="t.csv")
+        detect_encoding(head, parse_encoding(given_name), where="t.csv")
     assert str(caught.value).startswith("t.csv ")
 
 
@@ -160,7 +161,7 @@ def test_wide_text_survives_the_way_through_utf_8(
         pieces.append(piece)
     joined = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
     assert b"".join(pieces) == (text if "32" in name else joined).encode("utf-8", "surrogatepass")
-    with transcoding(out, Encoding(name)) as sink:
+    with transcoded_sink(out, Encoding(name)) as sink:
         for piece in pieces:
             sink.write(piece)
     assert out.getvalue() == stored
@@ -333,7 +334,7 @@ def test_a_table_is_stored_as_it_was(name: str, stored: str) -> None:
     data = text.encode(name)
     format_, encoding = parse_format(stored), parse_encoding(name)
     first = io.BytesIO()
-    with storing(first, format_, Encoding()) as sink:  # only compressed
+    with encoded_sink(first, format_.compression, Encoding()) as sink:  # only compressed
         sink.write(data)
     source = io.BytesIO(first.getvalue())
     found = open_table(source, format_, where="t", encoding=encoding)
@@ -341,10 +342,10 @@ def test_a_table_is_stored_as_it_was(name: str, stored: str) -> None:
     reader = CsvReader(found.source, where="t", dialect=dialect, wanted=["price"])
     assert reader.header.columns == ("price", "Größe")
     again = io.BytesIO()
-    with storing(again, format_, found.encoding) as sink:
+    with encoded_sink(again, format_.compression, found.encoding) as sink:
         sink.write(reader.header.text)
         for block in reader.blocks():
-            assert parse_features(block, reader.header.columns, (0,), PLAIN).bad == ()
+            assert parse_features(block, reader.header.columns, (0,)).bad == ()
             sink.write(memoryview(block.data))
         sink.write(reader.tail)
     assert again.getvalue() == first.getvalue()
@@ -357,7 +358,7 @@ def test_the_list_of_bad_rows_has_one_encoding(
     """Names, values and the rows' own text are all in the table's: it opens like the table."""
     source = tmp_path / "in.csv"
     source.write_bytes("price,rating,ä\n1,2é,ü\n1,2,ü\n".encode(name))
-    reading = ReadOptions(encoding=Encoding(name))
+    reading = Reading(encoding=Encoding(name))
     score_file(predictor, source, tmp_path / "o.csv", Options(bad_rows="reject", reading=reading))
     listed = (tmp_path / "o.csv.rejects.csv").read_text(name)
     assert listed.splitlines()[1] == '1,2,rating,2é,not a number,"1,2é,ü"'

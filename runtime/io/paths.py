@@ -1,26 +1,21 @@
-"""What a destination is, and what the system says when it cannot be written.
-
-Raises ``UsageError`` for a destination that cannot be one and ``DataError`` when writing fails.
-"""
+"""What a path names: a standard stream, a device, a file, a folder or a pattern."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.errors import DataError, UsageError
+from runtime.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import IO
 
 STANDARD_STREAM = Path("-")
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_FAULTS = _FULL | {errno.EIO, errno.EROFS, errno.EBADF}
+WILDCARDS = frozenset("*?[")
 _MOST_LINKS = 40  # as many as Linux follows
 
 
@@ -41,27 +36,6 @@ def is_special(path: Path) -> bool:
         stat.S_IFREG,
         stat.S_IFDIR,
     }
-
-
-@contextmanager
-def writing(where: object) -> Iterator[None]:
-    """Turn the system's errors while writing into one clear message.
-
-    Args:
-        where: name of the destination for messages.
-
-    Raises:
-        DataError: when the disk is full or fails.
-    """
-    try:
-        yield
-    except BrokenPipeError:
-        raise  # the reader has gone: the command stops quietly
-    except OSError as exc:
-        if exc.errno not in _FAULTS:
-            raise
-        advice = "; make room and run again" if exc.errno in _FULL else ""
-        raise DataError(f"cannot write {where}: {exc.strerror}{advice}") from exc
 
 
 def own_descriptor(path: Path) -> int | None:
@@ -146,3 +120,43 @@ def close_quietly(stream: IO[bytes]) -> None:
     """Close what is given up anyway."""
     with suppress(OSError):
         stream.close()
+
+
+def is_folder_or_pattern(source: Path) -> bool:
+    """Tell whether a source is a folder or a pattern rather than one table."""
+    # What cannot be looked at is no folder; opening it says why. A path would raise here.
+    if source == STANDARD_STREAM or os.path.isfile(source):  # noqa: PTH113
+        return False
+    return os.path.isdir(source) or bool(WILDCARDS & set(str(source)))  # noqa: PTH112
+
+
+def check_distinct(source: Path, out: Path, *beside: Path | None) -> None:
+    """Refuse to write over what is being read, or two outputs into one file.
+
+    Args:
+        source: what is read.
+        out: where the rows go.
+        *beside: other outputs.
+
+    Raises:
+        UsageError: when two of them are one file, by whatever name.
+    """
+    read = _identity(source, Path("/dev/stdin"))
+    outputs = [out, *(path for path in beside if path)]
+    seen: dict[object, Path] = {}
+    for path in outputs:
+        identity = _identity(path, Path("/dev/stdout"))
+        if read is not None and identity == read:
+            raise UsageError(f"{path} is the input; give another name to write to")
+        for key in {identity, os.path.realpath(path)} - {None}:
+            if seen.setdefault(key, path) is not path and not is_special(path):
+                raise UsageError(f"{path} is written twice; give each output a name of its own")
+
+
+def _identity(path: Path, standard: Path) -> tuple[int, int] | None:
+    """Device and inode of a regular file, ``standard`` for ``-``; None for anything else."""
+    try:
+        state = (standard if path == STANDARD_STREAM else path).stat()
+    except OSError:
+        return None
+    return (state.st_dev, state.st_ino) if stat.S_ISREG(state.st_mode) else None

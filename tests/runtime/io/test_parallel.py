@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runtime.scoring.ordered import map_ordered
+from runtime.io.parallel import map_ordered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,31 +14,21 @@ from contextlib import ExitStack, contextmanager
 from typing import IO, TYPE_CHECKING
 
 from runtime.errors import UsageError
-from runtime.files.destinations import (
-    STANDARD_STREAM,
+from runtime.io.paths import (
     close_quietly,
     is_special,
     own_descriptor,
     refuse_unwritable,
     resolve,
-    writing,
 )
-from runtime.files.partials import partial_file
-from runtime.files.patient import PatientFile
-from runtime.files.renames import publish
+from runtime.io.replace import publish
+from runtime.io.streams import WriteAllFile, translate_write_errors
+from runtime.io.temporary import partial_file
 from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-__all__ = [
-    "STANDARD_STREAM",
-    "atomic_file",
-    "atomic_files",
-    "is_special",
-    "writing",
-]
 
 
 @contextmanager
@@ -88,7 +78,7 @@ def atomic_files() -> Iterator[Callable[[Path], IO[bytes]]]:
         try:
             yield open_output
         except OSError:
-            with writing(" or ".join(str(output.given) for output in outputs)):
+            with translate_write_errors(" or ".join(str(output.given) for output in outputs)):
                 raise
         for output in outputs:
             output.finish()
@@ -114,7 +104,7 @@ class _Output(Value, frozen=True):
 
     def finish(self) -> None:
         """Bring what was written to the disk."""
-        with writing(self.given):
+        with translate_write_errors(self.given):
             self.stream.close()
             if self.descriptor is not None:
                 os.fsync(self.descriptor)
@@ -142,7 +132,7 @@ def _open_in_place(path: Path) -> IO[bytes]:
     try:
         # Opened anew, a file behind /dev/stdout would be emptied, and written from its start.
         return io.BufferedWriter(
-            PatientFile(path if descriptor is None else os.dup(descriptor), "wb")
+            WriteAllFile(path if descriptor is None else os.dup(descriptor), "wb")
         )
     except OSError as exc:
         raise UsageError(f"cannot write into {path}: {exc.strerror}") from exc

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.errors import DataError
-from runtime.scoring.endpoints import WILDCARDS
+from runtime.io.paths import WILDCARDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -83,7 +83,7 @@ def _match(pattern: Path) -> list[Path]:
 def _refuse_locked(pattern: Path) -> None:
     """Refuse folders that a pattern leads into and nobody may search: glob takes them for empty."""
     parts = pattern.parts
-    for length in range(len(parts) - len(wild_parts(pattern)), len(parts)):
+    for length in range(len(parts) - len(wildcard_parts(pattern)), len(parts)):
         for folder in _match(Path(*parts[:length])):
             if os.path.isdir(folder) and not os.access(folder, os.R_OK | os.X_OK):  # noqa: PTH112 - as above
                 raise DataError(f"cannot search {folder}: {os.strerror(errno.EACCES)}")
@@ -104,11 +104,11 @@ def _refuse_no_file(path: Path) -> None:
 
 def _fixed_part(pattern: Path) -> Path:
     """Find the folder in front of the first wildcard."""
-    wild = len(wild_parts(pattern)) or 1  # without any, the last part alone
+    wild = len(wildcard_parts(pattern)) or 1  # without any, the last part alone
     return Path(*pattern.parts[:-wild])
 
 
-def wild_parts(pattern: Path) -> Sequence[str]:
+def wildcard_parts(pattern: Path) -> Sequence[str]:
     """Give the parts of a pattern from the first wildcard on."""
     parts = pattern.parts
     first = next((at for at, part in enumerate(parts) if WILDCARDS & set(part)), len(parts))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runtime.errors import UsageError
-from runtime.files.patient import PatientFile, standard_output
+from runtime.io.streams import WriteAllFile, standard_output
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,7 +78,7 @@ def test_everything_is_written_to_a_pipe_that_does_not_block() -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     data = os.urandom(1 << 20)
-    with PatientFile(writer, "wb") as stream, os.fdopen(reader, "rb") as back:
+    with WriteAllFile(writer, "wb") as stream, os.fdopen(reader, "rb") as back:
         found: list[bytes] = []
         thread = threading.Thread(target=lambda: found.append(back.read(len(data))))
         thread.start()

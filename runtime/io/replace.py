@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from runtime.errors import DataError
-from runtime.files.durable import sync_folder
-from runtime.files.partials import partial_name, set_aside
+from runtime.io.durable import sync_folder
+from runtime.io.temporary import partial_name, set_aside
 from runtime.value import Value
 
 if TYPE_CHECKING:

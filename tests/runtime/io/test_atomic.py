@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runtime.errors import DataError, UsageError
-from runtime.files import renames
-from runtime.files.atomic import atomic_file, atomic_files, is_special
-from runtime.files.folders import atomic_folder, staged_files
+from runtime.io import replace
+from runtime.io.atomic import atomic_file, atomic_files
+from runtime.io.folders import atomic_folder, staged_files
+from runtime.io.paths import is_special
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,7 +128,7 @@ def test_a_folder_is_replaced_where_names_cannot_be_exchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without Linux's renameat2 the outcome is the same, and nothing is left over."""
-    monkeypatch.setattr(renames, "exchange", lambda *_: False)
+    monkeypatch.setattr(replace, "exchange", lambda *_: False)
     path = tmp_path / "bundle"
     path.mkdir()
     (path / MARKER).write_text("old")
@@ -288,7 +289,7 @@ def ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
         raise PermissionError
 
     if request.param != "exchange":
-        monkeypatch.setattr(renames, "exchange", lambda *_: False)
+        monkeypatch.setattr(replace, "exchange", lambda *_: False)
     if request.param == "neither":
         monkeypatch.setattr(os, "link", refuse)
     return str(request.param)
@@ -421,7 +422,7 @@ def test_a_stream_may_be_closed_by_the_block(tmp_path: Path, *, closed: bool) ->
 OWN_STREAM = """
 import sys
 from pathlib import Path
-from runtime.files.atomic import atomic_file
+from runtime.io.atomic import atomic_file
 with atomic_file(Path(sys.argv[1])) as stream:
     stream.write(b"rows\\n")
 """
@@ -536,8 +537,8 @@ def test_special_files_are_told_from_others(path: str, *, special: bool) -> None
 WRITER = """
 import signal, sys
 from pathlib import Path
-from runtime.files.atomic import atomic_file, atomic_files
-from runtime.files.folders import atomic_folder, staged_files
+from runtime.io.atomic import atomic_file, atomic_files
+from runtime.io.folders import atomic_folder, staged_files
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # also as a job in the background
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -595,7 +596,7 @@ def test_two_processes_make_the_same_new_folder(tmp_path: Path) -> None:
     program = """
 import sys
 from pathlib import Path
-from runtime.files.folders import atomic_folder
+from runtime.io.folders import atomic_folder
 for turn in range(40):
     with atomic_folder(Path(sys.argv[1]) / str(turn), marker="mark") as folder:
         (folder / "mark").write_text(sys.argv[2])

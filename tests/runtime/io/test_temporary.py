@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runtime.files import partials
-from runtime.files.atomic import atomic_file, atomic_files
-from runtime.files.folders import atomic_folder, staged_files
+from runtime.io import temporary
+from runtime.io.atomic import atomic_file, atomic_files
+from runtime.io.folders import atomic_folder, staged_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -141,8 +141,8 @@ def test_a_folder_set_aside_outlives_failures(tmp_path: Path) -> None:
 LIVING = """
 import sys
 from pathlib import Path
-from runtime.files.atomic import atomic_file
-from runtime.files.folders import atomic_folder, staged_files
+from runtime.io.atomic import atomic_file
+from runtime.io.folders import atomic_folder, staged_files
 kind, path = sys.argv[1], Path(sys.argv[2])
 opened = {"file": atomic_file, "staged": staged_files,
           "folder": lambda path: atomic_folder(path, marker="mark")}[kind](path)
@@ -218,11 +218,11 @@ def test_a_sweeper_may_come_before_the_lock(
     def late(descriptor: int) -> bool | None:
         if not swept:
             swept.append(descriptor)
-            partials.sweep(tmp_path / "out")
+            temporary.sweep(tmp_path / "out")
         return lock(descriptor)
 
-    lock = partials.try_lock
-    monkeypatch.setattr(partials, "try_lock", late)
+    lock = temporary.try_lock
+    monkeypatch.setattr(temporary, "try_lock", late)
     write(tmp_path / "out")
     assert swept
     assert not [name for name in names(tmp_path) if name.startswith(".")]
@@ -233,7 +233,7 @@ def test_processes_race_for_one_file(tmp_path: Path) -> None:
     program = """
 import sys
 from pathlib import Path
-from runtime.files.atomic import atomic_file
+from runtime.io.atomic import atomic_file
 for turn in range(150):
     with atomic_file(Path(sys.argv[1])) as stream:
         stream.write(sys.argv[2].encode() * 5000)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runtime.errors import DataError, UsageError
-from runtime.files import renames
-from runtime.files.folders import staged_files
+from runtime.io import replace
+from runtime.io.folders import staged_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,7 +118,7 @@ def test_when_one_file_cannot_appear_none_does(
 ) -> None:
     """A name that is in the way by the end: files replaced by then are taken back."""
     if ways == "links":
-        monkeypatch.setattr(renames, "exchange", lambda *_: False)
+        monkeypatch.setattr(replace, "exchange", lambda *_: False)
     for name in ("a.csv", "sub/b.csv"):
         (existing / name).chmod(0o640)
 

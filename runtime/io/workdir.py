@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from runtime.errors import UsageError
-from runtime.files.destinations import resolve
-from runtime.files.partials import is_at, try_lock
+from runtime.io.paths import resolve
+from runtime.io.temporary import is_at, try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MOST_TRIES = 20  # another process may remove its folder just before it is locked
 
 
-def unfinished_path(path: Path) -> Path:
+def workdir_path(path: Path) -> Path:
     """Name the folder of work on ``path``.
 
     Args:
@@ -36,19 +36,19 @@ def unfinished_path(path: Path) -> Path:
 
 
 @contextmanager
-def unfinished_folder(path: Path) -> Iterator[Path]:
+def locked_workdir(path: Path) -> Iterator[Path]:
     """Hold the folder of work on ``path``, with what is in it.
 
     Args:
         path: destination; missing parents are made.
 
     Yields:
-        The folder; it stays unless the block removes it with ``discard``.
+        The folder; it stays unless the block removes it with ``remove_workdir``.
 
     Raises:
         UsageError: when it cannot be made, or another process works in it.
     """
-    folder = unfinished_path(path)
+    folder = workdir_path(path)
     try:
         descriptor = _open(folder)
     except OSError as exc:
@@ -63,12 +63,12 @@ def unfinished_folder(path: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def discard(folder: Path) -> None:
+def remove_workdir(folder: Path) -> None:
     """Remove a folder of work, or as much of it as goes."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def empty(folder: Path) -> None:
+def clear_workdir(folder: Path) -> None:
     """Remove all that is in a folder."""
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():

@@ -14,12 +14,11 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from runtime.tables.delimited.csv_reader import CsvReader
 
 from runtime.errors import DataError
-from runtime.tables.csv.reader import CsvReader
-from runtime.tables.stored.compressing import compressing
-from runtime.tables.stored.compression import Compression, expand
-from runtime.tables.stored.sources import PeekedSource
+from runtime.io.compression import Compression, compressed_sink, decompressed_source
+from runtime.io.sources import PeekedSource
 
 COMPRESSIONS: tuple[Compression, ...] = get_args(Compression)
 TEXT = b"price,rating\n" + b"".join(b"%d,%d\n" % (n, n * 7919 % 1000) for n in range(100_000))
@@ -30,7 +29,7 @@ ZSTD_CHECKED = bytes.fromhex("28b52ffd04586500003068656c6c6f0a0100cb598aa5f248c2
 def store(data: bytes, compression: Compression, pieces: int = 1 << 30) -> bytes:
     """Compress with the product's own writer."""
     stream = io.BytesIO()
-    with compressing(stream, compression) as sink:
+    with compressed_sink(stream, compression) as sink:
         for start in range(0, len(data), pieces):
             sink.write(data[start : start + pieces])
     return stream.getvalue()
@@ -50,7 +49,9 @@ def peers(data: bytes) -> dict[Compression, bytes]:
 
 def load(stored: bytes, compression: Compression, size: int = 1 << 16) -> bytes:
     """Read a whole stream in reads of one size."""
-    source = expand(PeekedSource(io.BytesIO(stored), where="t"), compression, where="t.csv.x")
+    source = decompressed_source(
+        PeekedSource(io.BytesIO(stored), where="t"), compression, where="t.csv.x"
+    )
     return b"".join(iter(lambda: source.read(size) or b"", b""))
 
 
@@ -157,7 +158,9 @@ def test_the_checksum_of_zstd_is_looked_at_where_there_is_one() -> None:
 def test_memory_stays_small(compression: Compression) -> None:
     """Many megabytes of zeros in a small file is read piece by piece."""
     stored = store(bytes(1 << 27 if compression != "bzip2" else 1 << 25), compression)
-    source = expand(PeekedSource(io.BytesIO(stored), where="t"), compression, where="t")
+    source = decompressed_source(
+        PeekedSource(io.BytesIO(stored), where="t"), compression, where="t"
+    )
     before = pa.total_allocated_bytes()
     tracemalloc.start()
     try:
@@ -175,7 +178,9 @@ def test_progress_counts_stored_bytes(compression: Compression) -> None:
     stored = STORED[compression] * 3
     source = PeekedSource(io.BytesIO(stored), where="t")
     assert source.peek(4) == stored[:4]
-    reader = CsvReader(expand(source, compression, where="t"), where="t", block_size=1 << 16)
+    reader = CsvReader(
+        decompressed_source(source, compression, where="t"), where="t", block_size=1 << 16
+    )
     assert 0 < reader.bytes_read < len(stored)
     assert sum(map(len, reader.blocks())) == 300_002, "and the headers in between"
     assert reader.bytes_read == len(stored)
@@ -205,7 +210,7 @@ def test_what_reading_fails_with_comes_through(
 ) -> None:
     """A failing disk or Ctrl-C is not taken for a damaged stream."""
     raw = Failing(STORED[compression][:1000], failure)
-    source = expand(PeekedSource(raw, where="t"), compression, where="t")
+    source = decompressed_source(PeekedSource(raw, where="t"), compression, where="t")
     with pytest.raises(type(failure)) as caught:
         list(iter(lambda: source.read(1 << 16), b""))
     assert getattr(caught.value, "errno", None) == getattr(failure, "errno", None)
@@ -215,8 +220,9 @@ def test_what_reading_fails_with_comes_through(
 def test_a_pipe_that_does_not_wait_is_refused(compression: Compression) -> None:
     """No data for now is not the end of a compressed stream either."""
     source = PeekedSource(Failing(STORED[compression][:1000], None), where="t.csv")
+    expanded = decompressed_source(source, compression, where="t.csv")
     with pytest.raises(DataError, match=r"t\.csv does not wait for its writer"):
-        list(CsvReader(expand(source, compression, where="t.csv"), where="t.csv").blocks())
+        list(CsvReader(expanded, where="t.csv").blocks())
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
@@ -227,7 +233,7 @@ def test_what_writing_fails_with_comes_through(compression: Compression, failure
     """A full disk and a reader that has gone keep their names; nothing is written afterwards."""
     with (
         pytest.raises(type(failure)) as caught,
-        compressing(Failing(b"", failure), compression) as sink,
+        compressed_sink(Failing(b"", failure), compression) as sink,
     ):
         sink.write(NOISE)
     assert caught.value.errno == failure.errno
@@ -239,7 +245,7 @@ def test_a_failed_block_leaves_the_stream_without_an_end(compression: Compressio
     stream = io.BytesIO()
 
     def break_off() -> None:
-        with compressing(stream, compression) as sink:
+        with compressed_sink(stream, compression) as sink:
             sink.write(NOISE)
             sink.flush()
             raise ZeroDivisionError

@@ -13,10 +13,16 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from runtime.errors import UsageError
-from runtime.files.destinations import close_quietly, file_type, refuse_unwritable, resolve, writing
-from runtime.files.durable import sync_folder, sync_tree
-from runtime.files.partials import partial_folder, sweep
-from runtime.files.renames import merge_folder, rename_folder, replace_folder
+from runtime.io.durable import sync_folder, sync_tree
+from runtime.io.paths import (
+    close_quietly,
+    file_type,
+    refuse_unwritable,
+    resolve,
+)
+from runtime.io.replace import merge_folder, rename_folder, replace_folder
+from runtime.io.streams import translate_write_errors
+from runtime.io.temporary import partial_folder, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +49,7 @@ def atomic_folder(path: Path, *, marker: str) -> Iterator[Path]:
     path = resolve(path)
     if Path.cwd().is_relative_to(path):
         raise UsageError(f"{path} is the folder you are in, or above it; name another to write")
-    with _partial_folder(path, path) as partial, writing(path):
+    with _partial_folder(path, path) as partial, translate_write_errors(path):
         yield partial
         sync_tree(partial)
         replace_folder(partial, path)
@@ -74,7 +80,7 @@ def staged_files(folder: Path) -> Iterator[Callable[[Path | str], IO[bytes]]]:
     exists = folder.exists()
     with _partial_folder(folder / folder.name if exists else folder, given) as partial:
         streams: list[IO[bytes]] = []
-        with ExitStack() as stack, writing(given):
+        with ExitStack() as stack, translate_write_errors(given):
 
             def open_output(path: Path | str) -> IO[bytes]:
                 stream = _open_staged(partial, folder, Path(path))

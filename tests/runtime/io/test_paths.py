@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runtime.errors import UsageError
-from runtime.files.folders import staged_files
+from runtime.io.folders import staged_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

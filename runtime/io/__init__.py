@@ -1,0 +1,1 @@
+"""Sources and sinks: files, streams, compression, character encodings, atomic output, threads."""

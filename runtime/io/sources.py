@@ -1,0 +1,139 @@
+"""Where a table's bytes come from: opened, peeked at, counted and read in chunks."""
+
+from __future__ import annotations
+
+import io
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from runtime.errors import DataError
+from runtime.io.paths import STANDARD_STREAM
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from runtime.io.streams import ByteSource
+
+PEEK_SIZE = 512  # bytes: the magic number of a tar archive stands at 257
+MAX_RECORD_BYTES = 64 * 1024 * 1024  # bytes; what is longer is no record but another kind of file
+
+
+def source_name(source: Path) -> str:
+    """Name a source for messages."""
+    return "standard input" if source == STANDARD_STREAM else str(source)
+
+
+@contextmanager
+def open_source(source: Path) -> Iterator[ByteSource]:
+    """Open a table for reading, unbuffered; ``-`` is standard input.
+
+    Args:
+        source: the table.
+
+    Yields:
+        Where its bytes come from.
+
+    Raises:
+        DataError: when it cannot be opened.
+    """
+    if source == STANDARD_STREAM:
+        yield io.FileIO(sys.stdin.fileno(), closefd=False)
+        return
+    try:
+        stream = source.open("rb", buffering=0)
+    except OSError as exc:
+        raise DataError(f"cannot read {source}: {exc.strerror}; give the path of a table") from exc
+    with stream:
+        yield stream
+
+
+class PeekedSource:
+    """A source whose first bytes can be looked at before they are read."""
+
+    def __init__(self, source: ByteSource, *, where: str) -> None:
+        """Take over a source.
+
+        Args:
+            source: at its beginning. Where it counts what it takes from a file, that counts.
+            where: name of the table for messages.
+        """
+        self._source = source
+        self._where = where
+        self._ahead = b""
+        self._given = 0
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes taken from where they are stored."""
+        stored: int | None = getattr(self._source, "bytes_read", None)
+        return self._given if stored is None else stored
+
+    def peek(self, size: int = PEEK_SIZE) -> bytes:
+        """Look at the first bytes; they are still there for ``read``.
+
+        Args:
+            size: how many bytes.
+
+        Returns:
+            So many bytes, fewer where the source ends before.
+
+        Raises:
+            DataError: when the source cannot be read.
+        """
+        while len(self._ahead) < size:
+            try:
+                piece = self._source.read(size - len(self._ahead))
+            except OSError as exc:
+                raise DataError(f"cannot read {self._where}: {exc.strerror}") from exc
+            if piece is None:
+                raise nonblocking_error(self._where)
+            if not piece:
+                break
+            self._ahead += piece
+        return self._ahead[:size]
+
+    def read(self, size: int, /) -> bytes | None:
+        """Give at most ``size`` bytes, none at the end, None where there are none for now."""
+        if self._ahead:
+            piece: bytes | None = self._ahead[:size]
+            self._ahead = self._ahead[size:]
+        else:
+            piece = self._source.read(size)
+        self._given += len(piece or b"")
+        return piece
+
+
+def nonblocking_error(where: str) -> DataError:
+    """Describe a source that has neither data nor an end: half of it must not pass for all."""
+    return DataError(f"{where} does not wait for its writer (it is non-blocking)")
+
+
+def read_chunk(stream: ByteSource, size: int, where: str) -> bytes:
+    """Read a chunk; a pipe gives it in pieces, and between them a signal can be heard.
+
+    Args:
+        stream: where bytes come from.
+        size: bytes wanted.
+        where: name of the table for messages.
+
+    Returns:
+        ``size`` bytes; fewer only at the end.
+
+    Raises:
+        DataError: when the stream cannot be read, or has neither bytes nor an end.
+    """
+    pieces: list[bytes] = []
+    while size > 0:
+        try:
+            piece = stream.read(size)
+        except OSError as exc:
+            raise DataError(f"cannot read {where}: {exc.strerror}") from exc
+        if piece is None:  # neither data nor the end: half a table would pass for a whole one
+            raise nonblocking_error(where)
+        if not piece:
+            break
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)

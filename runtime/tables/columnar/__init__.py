@@ -1,1 +1,0 @@
-"""Typed columns: Parquet, Arrow IPC."""

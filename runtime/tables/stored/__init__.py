@@ -1,1 +1,0 @@
-"""How a table is stored: format, compression, encoding."""
