@@ -25,6 +25,7 @@ from runtime.bundle.reading import digest
 from runtime.errors import ArtifactError
 from runtime.io.atomic import atomic_file
 from trainer.config import Configuration
+from trainer.epoch import Epoch
 from trainer.snapshot import Best, Snapshot
 from trainer.stored import damaged, read_file, read_tensors
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from trainer.epoch import Epoch
 
 FORMAT: Final = 1
 CHECKPOINT = "checkpoint.json"

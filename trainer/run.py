@@ -23,15 +23,15 @@ from safetensors.torch import save
 
 from runtime.bundle.manifest import File, Record, Scalar, parse_record, to_json
 from runtime.bundle.reading import digest
+from runtime.schema.features import Schema
 from trainer.imputation import FILLS, Imputation
 from trainer.model import SimpleNet, fill_first
 from trainer.stored import Shapes, check_tensors, damaged, read_file, read_tensors
+from trainer.table.check import DataCheck
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runtime.schema.features import Schema
-    from trainer.table.check import DataCheck
 
 FORMAT: Final = 1
 RECORD = "run.json"

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from exporter.proof.cells import Cell, Failure
 from exporter.proof.matrix import run_matrix
+from exporter.rows.blocks import Block
 from exporter.rows.plan import FULL
 from exporter.truth.arithmetic import FLOAT32
+from exporter.truth.truth import Tolerance
 from runtime.bundle.manifest import Record
 from runtime.errors import ParityError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from exporter.proof.cells import Cell, Failure
     from exporter.proof.contenders import Contender
     from exporter.proof.matrix import Found, Watch
-    from exporter.rows.blocks import Block, ProofRows
+    from exporter.rows.blocks import ProofRows
     from exporter.rows.plan import Plan
     from exporter.truth.arithmetic import Arithmetic
-    from exporter.truth.truth import Tolerance, Truth
+    from exporter.truth.truth import Truth
 
 
 # Share of the rows inside the ranges, class boundaries and exact ties apart, whose label a proof

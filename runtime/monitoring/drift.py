@@ -225,5 +225,5 @@ def _describe_unknown(names: Sequence[str]) -> str:
         f"--drift compares with the rows of training, and this bundle's schema has no quantiles "
         f"for {shown}: fit and export the model again with this release or, for a model trained "
         "elsewhere, give its schema the quantiles and shares of "
-        "runtime.distribution.describe_values and export again; or leave out --drift"
+        "runtime.schema.distribution.describe_values and export again; or leave out --drift"
     )

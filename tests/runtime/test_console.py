@@ -13,7 +13,7 @@ import pytest
 READING = """
 import io, sys, threading, time
 import pyarrow as pa, pyarrow.parquet as pq
-from runtime import console
+from runtime.terminal import process
 
 class Slow(io.BytesIO):
     is_slow = False
@@ -35,17 +35,17 @@ def command(prog_name):
     print("answered")
     sys.exit(CODE)
 
-console.run(command, "command")
+process.run(command, "command")
 """
 ENDING = """
 import sys
-from runtime import console
+from runtime.terminal import process
 
 def command(prog_name):
     print("answered", end="")
     ENDS
 
-console.run(command, "command")
+process.run(command, "command")
 """
 
 
@@ -95,7 +95,12 @@ def test_a_line_is_one_write() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with ours, theirs:
         subprocess.run(
-            [sys.executable, "-u", "-c", "from runtime import console; console.say('a line')"],
+            [
+                sys.executable,
+                "-u",
+                "-c",
+                "from runtime.terminal import process; process.say('a line')",
+            ],
             stderr=theirs.fileno(),
             check=True,
         )

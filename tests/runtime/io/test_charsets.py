@@ -6,15 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from runtime.scoring.score import score_file
-from runtime.tables.delimited.csv_reader import CsvReader
-from runtime.tables.delimited.csv_writer import encode_cell, encode_record, encode_rejects
-from runtime.tables.delimited.dialect import Dialect
-from runtime.tables.delimited.feature_cells import parse_features
-from runtime.tables.stored.formats import parse_format
-from runtime.tables.stored.opened import Opened, open_table
-from runtime.tables.table import BadRow
 
+from runtime.encoding import PLAIN
 from runtime.errors import DataError, UsageError
 from runtime.io.charsets import (
     Encoding,
@@ -25,7 +18,16 @@ from runtime.io.charsets import (
 )
 from runtime.io.sinks import encoded_sink
 from runtime.io.sources import PeekedSource
-from runtime.scoring.options import Options, Reading
+from runtime.scoring.options import Options
+from runtime.scoring.pipeline import score_file
+from runtime.tables.base import BadRow
+from runtime.tables.csv.features import parse_features
+from runtime.tables.csv.quoting import encode_cell, encode_record, encode_rejects
+from runtime.tables.csv.reader import CsvReader
+from runtime.tables.decoding import Opened, open_table
+from runtime.tables.dialect import Dialect
+from runtime.tables.formats import parse_format
+from runtime.tables.options import ReadOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +55,9 @@ def bad_rows(data: bytes, encoding: str | None = None) -> list[BadRow]:
     """The bad rows of a table whose first column is a feature."""
     reader = reader_of(data, encoding)
     columns = reader.header.columns
-    return [row for block in reader.blocks() for row in parse_features(block, columns, (0,)).bad]
+    return [
+        row for block in reader.blocks() for row in parse_features(block, columns, (0,), PLAIN).bad
+    ]
 
 
 @pytest.mark.parametrize(
@@ -345,7 +349,7 @@ def test_a_table_is_stored_as_it_was(name: str, stored: str) -> None:
     with encoded_sink(again, format_.compression, found.encoding) as sink:
         sink.write(reader.header.text)
         for block in reader.blocks():
-            assert parse_features(block, reader.header.columns, (0,)).bad == ()
+            assert parse_features(block, reader.header.columns, (0,), PLAIN).bad == ()
             sink.write(memoryview(block.data))
         sink.write(reader.tail)
     assert again.getvalue() == first.getvalue()
@@ -358,7 +362,7 @@ def test_the_list_of_bad_rows_has_one_encoding(
     """Names, values and the rows' own text are all in the table's: it opens like the table."""
     source = tmp_path / "in.csv"
     source.write_bytes("price,rating,ä\n1,2é,ü\n1,2,ü\n".encode(name))
-    reading = Reading(encoding=Encoding(name))
+    reading = ReadOptions(encoding=Encoding(name))
     score_file(predictor, source, tmp_path / "o.csv", Options(bad_rows="reject", reading=reading))
     listed = (tmp_path / "o.csv.rejects.csv").read_text(name)
     assert listed.splitlines()[1] == '1,2,rating,2é,not a number,"1,2é,ü"'

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from runtime.tables.delimited.csv_reader import CsvReader
 
 from runtime.errors import DataError
 from runtime.io.compression import Compression, compressed_sink, decompressed_source
 from runtime.io.sources import PeekedSource
+from runtime.tables.csv.reader import CsvReader
 
 COMPRESSIONS: tuple[Compression, ...] = get_args(Compression)
 TEXT = b"price,rating\n" + b"".join(b"%d,%d\n" % (n, n * 7919 % 1000) for n in range(100_000))

@@ -11,7 +11,8 @@ COMMAND = """
 import re, sys
 from pathlib import Path
 from runtime.predictor import Predictor
-from runtime.scoring.score import Options, score_file
+from runtime.scoring.options import Options
+from runtime.scoring.pipeline import score_file
 
 predictor = Predictor.open(sys.argv[1], provider="cpu")
 options = Options(bad_rows=sys.argv[2], threads=2)

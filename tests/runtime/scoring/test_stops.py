@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 DRIVER = """
 import itertools, json, os, signal, sys
 from pathlib import Path
-from runtime.files import renames
-from runtime.files.atomic import atomic_file, atomic_files
-from runtime.files.folders import atomic_folder, staged_files
+from runtime.io import replace as renames
+from runtime.io.atomic import atomic_file, atomic_files
+from runtime.io.folders import atomic_folder, staged_files
 
 root, kind, portable, exists, stop = (*map(json.loads, sys.argv[1:]),)
 if portable:  # as on a system that cannot exchange two names

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ON_A_TERMINAL = """
 import sys, time
 from pathlib import Path
-from runtime.screen.progress import scoring_progress
+from runtime.terminal.progress import scoring_progress
 size = int(sys.argv[1]) or None
 end = time.monotonic() + 1
 with scoring_progress(Path("-"), Path("out.csv"), size=size) as tell:
