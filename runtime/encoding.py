@@ -1,8 +1,5 @@
 """The one place where a row's cells become the numbers that a model reads.
 
-In: the columns of features, numbers as float64, dates and categories as text. Out: the model's
-matrix, and which cells have no place in it. No errors.
-
 A category is compared byte for byte, in UTF-8, with the texts of training. A cell of nothing but
 blanks is a missing one; where training had such cells, they are the category of the empty text.
 What a date is and which number it becomes is in ``runtime.tables.dates``.

@@ -48,15 +48,7 @@ _LARGEST_KEY = 2**32 - 1
 
 
 def refuse_external_data(content: bytes, *, where: str) -> None:
-    """Make sure that every tensor of an ONNX file lies in the file itself.
-
-    Args:
-        content: of the file.
-        where: its name for messages.
-
-    Raises:
-        ArtifactError: when a tensor lies elsewhere, or the bytes are no ONNX model.
-    """
+    """Make sure that every tensor of an ONNX file lies in the file itself."""
     pending = [("ModelProto", memoryview(content))]
     try:
         while pending:
@@ -75,14 +67,7 @@ def refuse_external_data(content: bytes, *, where: str) -> None:
 
 
 def read_versions(content: bytes) -> tuple[int, int]:
-    """Read which operators and which format an ONNX file is written in.
-
-    Args:
-        content: of a file that ``refuse_external_data`` has looked at.
-
-    Returns:
-        The opset of the standard operators and the IR version; 0 where the file says nothing.
-    """
+    """Read which operators and which format an ONNX file is written in."""
     opset = ir = 0
     for field, value in _fields(memoryview(content)):
         if field == IR_VERSION and isinstance(value, int):

@@ -156,14 +156,7 @@ class Session:
 
 
 def engine_version() -> str:
-    """Look up the version of the installed onnxruntime.
-
-    Returns:
-        For example ``1.31.1``.
-
-    Raises:
-        UnavailableError: when it is missing or doubled.
-    """
+    """Look up the version of the installed onnxruntime."""
     return str(_load_onnxruntime().__version__)
 
 
@@ -194,14 +187,7 @@ def _load_onnxruntime() -> ModuleType:
 
 
 def is_installed(distribution: str) -> bool:
-    """Tell whether a distribution is installed.
-
-    Args:
-        distribution: its name, such as ``onnxruntime-gpu``.
-
-    Returns:
-        Whether its folder is there; importlib.metadata takes 40 ms to load, at every start.
-    """
+    """Tell whether a distribution is installed."""
     prefix = distribution.replace("-", "_") + "-"
     for folder in sys.path:
         with suppress(OSError):

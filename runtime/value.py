@@ -2,7 +2,7 @@
 
 A frozen dataclass with slots writes, compiles and runs source when its module is imported, half a
 millisecond each; with thirty of them, scoring ten rows takes a tenth longer. A changed copy is
-made by ``msgspec.structs.replace``. No errors.
+made by ``msgspec.structs.replace``.
 """
 
 from __future__ import annotations

@@ -16,14 +16,7 @@ if TYPE_CHECKING:
 
 
 def check_engine(bundle: Bundle) -> None:
-    """Compare the engine here with what the bundle needs by its word.
-
-    Args:
-        bundle: that was read.
-
-    Raises:
-        UnavailableError: when the engine is too old.
-    """
+    """Compare the engine here with what the bundle needs by its word."""
     promised, found = bundle.manifest.requires, engine_version()
     if _release(found) < _release(promised.onnxruntime):
         raise UnavailableError(
@@ -33,14 +26,7 @@ def check_engine(bundle: Bundle) -> None:
 
 
 def check_requirements(bundle: Bundle) -> None:
-    """Compare what the manifest says that the model needs with the model itself.
-
-    Args:
-        bundle: that was read.
-
-    Raises:
-        ArtifactError: when they differ.
-    """
+    """Compare what the manifest says that the model needs with the model itself."""
     promised = bundle.manifest.requires
     opset, ir = read_versions(bundle.files[ONNX_MODEL])
     needed = oldest_engine(opset, ir)  # None: a model of tomorrow, of which nothing is known
@@ -54,15 +40,7 @@ def check_requirements(bundle: Bundle) -> None:
 
 
 def check_signature(bundle: Bundle, session: Session) -> None:
-    """Compare what the model says of itself with what the manifest says of it.
-
-    Args:
-        bundle: that was read.
-        session: its model, loaded.
-
-    Raises:
-        ArtifactError: when they differ in a tensor's name, the schema or the model's name.
-    """
+    """Compare what the model says of itself with what the manifest says of it."""
     signature = bundle.manifest.signature
     promised = (
         tuple(tensor.name for tensor in signature.inputs),
@@ -106,15 +84,7 @@ ENGINES: Final = (
 
 
 def oldest_engine(opset: int, ir: int) -> str | None:
-    """Name the oldest onnxruntime that is known to load a file.
-
-    Args:
-        opset: of the standard operators.
-        ir: version of the format.
-
-    Returns:
-        For example ``1.18``; None where none is known.
-    """
+    """Name the oldest onnxruntime that is known to load a file."""
     for release, newest_opset, newest_ir in ENGINES:
         if opset <= newest_opset and ir <= newest_ir:
             return release

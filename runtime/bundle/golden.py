@@ -63,19 +63,7 @@ def save_golden(golden: Golden) -> bytes:
 
 
 def load_golden(content: bytes, schema: Schema, *, where: str) -> Golden:
-    """Read golden rows.
-
-    Args:
-        content: of ``golden.npz``.
-        schema: of the model, which gives the widths.
-        where: path for messages.
-
-    Returns:
-        The rows, every array's dtype and shape checked.
-
-    Raises:
-        ArtifactError: when the archive is damaged or an array does not fit.
-    """
+    """Read golden rows."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             golden = Golden(**{name: _read_array(archive, name) for name in _DTYPES})
@@ -100,19 +88,7 @@ class GoldenCheck(Value, frozen=True):
 
 
 def check_golden(session: Session, golden: Golden, *, where: str) -> GoldenCheck:
-    """Run the golden rows and compare them with the oracle's answers.
-
-    Args:
-        session: the model, loaded.
-        golden: rows, answers and bounds.
-        where: name of the bundle for messages.
-
-    Returns:
-        How near the answers came to their bounds.
-
-    Raises:
-        ParityError: when an answer leaves its bound; names the first such row.
-    """
+    """Run the golden rows and compare them with the oracle's answers."""
     got = session.run(golden.features)
     worst = 0.0
     for name in ("logits", "probabilities"):

@@ -134,36 +134,12 @@ def signature_of(schema: Schema) -> Signature:
 
 
 def parse_manifest(content: bytes, *, where: str) -> Manifest:
-    """Read a manifest.
-
-    Args:
-        content: the JSON text.
-        where: path for messages.
-
-    Returns:
-        The manifest, every field checked.
-
-    Raises:
-        ArtifactError: when it is no JSON, of another format, or a field does not fit.
-    """
+    """Read a manifest."""
     return parse_record(content, Manifest, known_format=FORMAT, where=where)
 
 
 def parse_record(content: bytes, kind: type[T], *, known_format: int, where: str) -> T:
-    """Read a JSON record that carries a ``format`` number.
-
-    Args:
-        content: the JSON text.
-        kind: the type to read.
-        known_format: the format this release reads.
-        where: path for messages.
-
-    Returns:
-        The record, every field checked.
-
-    Raises:
-        ArtifactError: when it is no JSON, of another format, or a field does not fit.
-    """
+    """Read a JSON record that carries a ``format`` number."""
     try:
         found = msgspec.json.decode(content, type=_Versioned).format
         if found == known_format:

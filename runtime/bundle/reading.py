@@ -37,18 +37,7 @@ class Bundle(Value, frozen=True):
 
 
 def read_bundle(path: Path) -> Bundle:
-    """Read a bundle and check the size and SHA-256 of every file the manifest lists.
-
-    Args:
-        path: the bundle's folder.
-
-    Returns:
-        The manifest and the checked contents.
-
-    Raises:
-        ArtifactError: when the folder is no bundle, of an unknown format, or a file is missing,
-            is no plain file of the folder, or differs from what the manifest says.
-    """
+    """Read a bundle and check the size and SHA-256 of every file the manifest lists."""
     where = path / MANIFEST
     try:
         is_folder, has_manifest = path.is_dir(), where.exists()

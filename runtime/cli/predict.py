@@ -26,15 +26,7 @@ if TYPE_CHECKING:
 
 
 def refuse_more(file: Path, words: Sequence[str]) -> None:
-    """Refuse words that belong to no option, as a shell makes of a pattern without quotes.
-
-    Args:
-        file: what the option named.
-        words: that are left.
-
-    Raises:
-        UsageError: when there are any.
-    """
+    """Refuse words that belong to no option, as a shell makes of a pattern without quotes."""
     if not words:
         return
     advice = ""
@@ -49,16 +41,7 @@ def is_for_a_look(source: Path, *, wants_all: bool) -> bool:
 
 
 def look(predictor: Predictor, source: Path, options: Options) -> str:
-    """Score the first rows and draw them.
-
-    Args:
-        predictor: the model.
-        source: the table.
-        options: how it is scored.
-
-    Returns:
-        A table for the terminal, and how to save everything.
-    """
+    """Score the first rows and draw them."""
     from runtime.scoring.preview import score_preview
     from runtime.terminal.preview import PREVIEW_ROWS, format_preview
 
@@ -87,17 +70,7 @@ def _repeat(source: Path, options: Options, *, bad: bool) -> str:
 
 
 def check_summary(saved: Path, source: Path, out: Path, options: Options) -> None:
-    """Refuse a place for the summary that is needed for something else.
-
-    Args:
-        saved: where to write the summary as JSON.
-        source: the table, a folder or a pattern.
-        out: where the rows go.
-        options: how it is scored.
-
-    Raises:
-        UsageError: when it is standard output, a table, or another output.
-    """
+    """Refuse a place for the summary that is needed for something else."""
     if saved == STANDARD_STREAM:
         raise UsageError("--summary names a file; --json prints the same")
     if not is_folder_or_pattern(source):
@@ -119,19 +92,7 @@ def score(
     saved: Path | None = None,
     profile: bool = False,
 ) -> Summary:
-    """Score one table or many, with a progress bar on a terminal.
-
-    Args:
-        predictor: the model.
-        source: the table, a folder or a pattern.
-        out: where to write.
-        options: how it is scored.
-        saved: where to write the summary as JSON, if anywhere; it appears when all is scored.
-        profile: keep the time of each stage.
-
-    Returns:
-        What was done, over all tables.
-    """
+    """Score one table or many, with a progress bar on a terminal."""
     with ExitStack() as stack:
         stream = None
         if saved:
@@ -157,15 +118,7 @@ def _score(predictor: Predictor, source: Path, out: Path, options: Options) -> S
 
 
 def tell(shown: Summary, out: Path, *, profile: bool, as_json: bool, is_taken: bool) -> None:
-    """Say what was done.
-
-    Args:
-        shown: the summary of the scoring.
-        out: where the rows went.
-        profile: show the stages too.
-        as_json: one JSON object, on stdout unless that is taken.
-        is_taken: whether rows, or anything else that was asked for, went to stdout.
-    """
+    """Say what was done."""
     if as_json:
         answer = process.as_json(shown.values())
         process.say(answer) if is_taken else process.show(answer)

@@ -27,18 +27,7 @@ _GRPC: Final = ("grpc", "google.protobuf")
 
 
 def find_bundles(named: Sequence[str], models: Path | None) -> dict[str, Path]:
-    """Find the bundles to serve.
-
-    Args:
-        named: ``NAME=DIR`` or ``DIR``, which is served under its manifest's name.
-        models: a folder of bundles, served under their folders' names.
-
-    Returns:
-        Folders by name; the bundle of the environment, or the default one, where none is given.
-
-    Raises:
-        UsageError: when a name is given twice or a folder holds no bundle.
-    """
+    """Find the bundles to serve."""
     if not named and not models:
         named = [os.environ.get("ONNXFERRY_BUNDLE") or str(DEFAULT_BUNDLE)]
     found: dict[str, Path] = {}
@@ -74,32 +63,14 @@ def _own_name(path: Path) -> str:
 
 
 def choose_limits(**given: float | None) -> Limits:
-    """Take the limits that were given, and the defaults for the others.
-
-    Args:
-        **given: by their names in ``Limits``; None for the default.
-
-    Returns:
-        The limits.
-    """
+    """Take the limits that were given, and the defaults for the others."""
     return replace(
         DEFAULT_LIMITS, **{name: value for name, value in given.items() if value is not None}
     )
 
 
 def choose_certificate(chain: Path | None, key: Path | None) -> Certificate | None:
-    """Put a certificate and its key together.
-
-    Args:
-        chain: file of the certificate.
-        key: file of its key.
-
-    Returns:
-        Both; None where neither is given.
-
-    Raises:
-        UsageError: when one is given without the other.
-    """
+    """Put a certificate and its key together."""
     from runtime.serving.access.certificate import Certificate
 
     if chain and key:
@@ -110,16 +81,7 @@ def choose_certificate(chain: Path | None, key: Path | None) -> Certificate | No
 
 
 def serve(bundles: dict[str, Path], settings: Settings) -> None:
-    """Serve until a signal ends it.
-
-    Args:
-        bundles: folders by name.
-        settings: how it is run.
-
-    Raises:
-        UnavailableError: when the extra ``serve`` or ``grpc`` is not installed, or an address
-            is taken.
-    """
+    """Serve until a signal ends it."""
     _refuse_missing("serve", _SERVE)
     if settings.grpc_port is not None:
         _refuse_missing("grpc", _GRPC)

@@ -42,15 +42,7 @@ class ClassScore(Record, frozen=True):
 
 
 def wilson(hits: int, rows: int) -> Interval:
-    """Bound a share by Wilson's score interval (Wilson, JASA 22, 1927), 95 %.
-
-    Args:
-        hits: rows that count.
-        rows: all, at least 1.
-
-    Returns:
-        The share and its interval.
-    """
+    """Bound a share by Wilson's score interval (Wilson, JASA 22, 1927), 95 %."""
     share, square = hits / rows, _NORMAL_95**2
     centre = (share + square / (2 * rows)) / (1 + square / rows)
     half = (
@@ -121,14 +113,7 @@ class Accuracy:
     """Counts of true and answered classes so far; for one thread, blocks in their order."""
 
     def __init__(self, classes: Sequence[str]) -> None:
-        """Start with no rows.
-
-        Args:
-            classes: names, in the order of the labels.
-
-        Raises:
-            UsageError: when there are more than ``MOST_CLASSES``.
-        """
+        """Start with no rows."""
         if len(classes) > MOST_CLASSES:
             raise UsageError(
                 f"--truth counts every pair of classes, of {MOST_CLASSES:,} classes at most, and "
@@ -141,15 +126,7 @@ class Accuracy:
         self._others: dict[str, None] = {}
 
     def add(self, cells: pa.Array, labels: Labels) -> None:
-        """Count rows.
-
-        Args:
-            cells: ``(rows,)``, of any type that has a text; null where there is none.
-            labels: ``(rows,)`` int64, positions in the classes.
-
-        Raises:
-            ValueError: when there are more of one than of the other.
-        """
+        """Count rows."""
         if len(cells) != len(labels):
             raise ValueError(f"{len(cells)} true classes for {len(labels)} labels")
         names = len(self._classes)

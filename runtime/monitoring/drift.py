@@ -1,9 +1,4 @@
-"""How the rows that are scored differ from those of training, for ``--drift FILE``.
-
-In: the schema, then the matrices that the model reads. Out: a ``DriftReport`` to be written as
-JSON. Raises ``UsageError`` for a model that does not say how its training was distributed. The
-index is in ``runtime.monitoring.psi``; the counts in its bins are exact.
-"""
+"""How the rows that are scored differ from those of training, for ``--drift FILE``."""
 
 from __future__ import annotations
 
@@ -133,14 +128,7 @@ class Drift:
     """
 
     def __init__(self, schema: Schema) -> None:
-        """Start with no rows.
-
-        Args:
-            schema: of the model.
-
-        Raises:
-            UsageError: when a feature comes without the quantiles of training.
-        """
+        """Start with no rows."""
         numbers = list(schema.numbers.values())
         if unknown := [feature.name for feature in numbers if not feature.quantiles]:
             raise UsageError(_describe_unknown(unknown))
@@ -157,13 +145,7 @@ class Drift:
         first_record: int,
         good: npt.NDArray[np.bool_] | None = None,
     ) -> None:
-        """Count a block of records.
-
-        Args:
-            features: ``(good records, n_inputs)`` float32, finite.
-            first_record: number of the block's first record, counted from 1.
-            good: ``(records,)`` bool, which records ``features`` holds; None when it holds all.
-        """
+        """Count a block of records."""
         features = features[:, self._places]
         places = np.arange(len(features)) if good is None else np.flatnonzero(good)
         self._sample.add(features, places + first_record)

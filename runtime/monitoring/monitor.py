@@ -1,8 +1,4 @@
-"""What is looked at while rows are scored: values out of range, drift, and the truth.
-
-In: what came of each block, in order. Out: the parts of a ``Summary`` that say it. Raises
-``UsageError`` where a model or table cannot be looked at so.
-"""
+"""What is looked at while rows are scored: values out of range, drift, and the truth."""
 
 from __future__ import annotations
 
@@ -33,17 +29,7 @@ class Monitor:
     """
 
     def __init__(self, schema: Schema, *, truth: bool, drift: bool) -> None:
-        """Start with no rows.
-
-        Args:
-            schema: of the model.
-            truth: look at a column of true classes.
-            drift: compare with the rows of training.
-
-        Raises:
-            UsageError: when the schema does not say how training's rows were distributed, or has
-                too many classes for a matrix of them.
-        """
+        """Start with no rows."""
         self.records_before = 0
         self._ranges = Ranges(schema)
         self._truth: Accuracy | None = None
@@ -70,15 +56,7 @@ class Monitor:
         outside: npt.NDArray[np.int64],
         truth: pa.Array | None,
     ) -> None:
-        """Look at a block.
-
-        Args:
-            parsed: its rows.
-            outputs: the model's answers.
-            first_record: number of its first record.
-            outside: as ``count`` gave it.
-            truth: ``(good records,)``, the cells of the column of true classes.
-        """
+        """Look at a block."""
         self._ranges.counts += outside
         if self._drift:
             self._drift.add(parsed.features, self.records_before + first_record, parsed.good)

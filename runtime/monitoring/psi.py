@@ -24,29 +24,13 @@ PsiReading = Literal["stable", "shifted", "drifted", "too few rows"]
 
 
 def stability_index(training: Sequence[float], scored: Sequence[float]) -> float:
-    """Compute the population-stability index.
-
-    Args:
-        training: share of rows in each bin, 0 to 1.
-        scored: likewise.
-
-    Returns:
-        0 for equal shares, more the more they differ; finite.
-    """
+    """Compute the population-stability index."""
     expected, actual = np.maximum(training, SMALLEST_SHARE), np.maximum(scored, SMALLEST_SHARE)
     return float(np.sum((actual - expected) * np.log(actual / expected)))
 
 
 def read_index(psi: float | None, rows: int) -> PsiReading:
-    """Say what an index is usually taken to mean.
-
-    Args:
-        psi: the index; None without rows.
-        rows: that were scored.
-
-    Returns:
-        The reading; none is made of too few rows.
-    """
+    """Say what an index is usually taken to mean."""
     if psi is None or rows < FEWEST_ROWS:
         return "too few rows"
     if psi < SHIFTED_FROM:
@@ -62,12 +46,7 @@ class Sample:
     """At most ``capacity`` rows; more than half as many once there were more to choose from."""
 
     def __init__(self, capacity: int, n_features: int) -> None:
-        """Start with no rows.
-
-        Args:
-            capacity: most rows that are kept, at least 1.
-            n_features: width of a row.
-        """
+        """Start with no rows."""
         self._capacity = capacity
         self._limit = _ALL  # of a row's key, inclusive
         self._size = 0
@@ -75,12 +54,7 @@ class Sample:
         self._rows: list[Float32Matrix] = [np.empty((0, n_features), dtype=np.float32)]
 
     def add(self, features: Float32Matrix, records: npt.NDArray[np.int64]) -> None:
-        """Offer rows.
-
-        Args:
-            features: ``(rows, n_features)`` float32; what is kept is copied.
-            records: ``(rows,)`` int64, the number of each row's record; never one twice.
-        """
+        """Offer rows."""
         for start in range(0, len(records), self._capacity):
             piece = slice(start, start + self._capacity)
             keys = records[piece].astype(np.uint64) * _GOLDEN

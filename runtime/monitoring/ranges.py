@@ -1,7 +1,4 @@
-"""Values unlike any that training saw, yet scored: out of its range, or unseen categories.
-
-In: matrices as the model reads them. Out: counts. No errors.
-"""
+"""Values unlike any that training saw, yet scored: out of its range, or unseen categories."""
 
 from __future__ import annotations
 
@@ -52,11 +49,7 @@ class Ranges:
     """
 
     def __init__(self, schema: Schema) -> None:
-        """Start with no rows.
-
-        Args:
-            schema: of the model; every column of numbers has a range.
-        """
+        """Start with no rows."""
         numbers = schema.numbers.values()
         self.open = {
             feature.name: span
@@ -98,16 +91,7 @@ def places_of(schema: Schema) -> slice | list[int]:
 def count_out_of_range(
     features: Float32Matrix, low: Float32Vector, high: Float32Vector
 ) -> npt.NDArray[np.int64]:
-    """Count values outside a range; a value at its end is inside.
-
-    Args:
-        features: ``(rows, n_features)`` float32, finite.
-        low: ``(n_features,)`` float32, the smallest value inside.
-        high: ``(n_features,)`` float32, the largest.
-
-    Returns:
-        ``(n_features, 2)`` int64: how many are below, how many above.
-    """
+    """Count values outside a range; a value at its end is inside."""
     counts = np.zeros((features.shape[1], 2), dtype=np.int64)
     for columns in pieces_by_column(features):
         for count, column, lowest, highest in zip(counts, columns, low, high, strict=True):
@@ -117,27 +101,13 @@ def count_out_of_range(
 
 
 def round_ends(ends: list[float]) -> Float32Vector:
-    """Round the ends of ranges as the values were rounded: both keep their order.
-
-    Args:
-        ends: of the features' ranges, as training or a person wrote them.
-
-    Returns:
-        ``(n_features,)`` float32; infinite where float32 ends earlier.
-    """
+    """Round the ends of ranges as the values were rounded: both keep their order."""
     with np.errstate(over="ignore"):
         return np.array(ends, dtype=np.float64).astype(np.float32)
 
 
 def pieces_by_column(features: Float32Matrix) -> Iterator[Float32Matrix]:
-    """Turn a matrix over, a few rows at a time: numpy is ten times faster along a column.
-
-    Args:
-        features: ``(rows, n_features)`` float32.
-
-    Yields:
-        ``(n_features, some rows)`` float32, C-contiguous.
-    """
+    """Turn a matrix over, a few rows at a time: numpy is ten times faster along a column."""
     step = max(_PIECE_BYTES // (4 * max(features.shape[1], 1)), _FEWEST_ROWS)
     for start in range(0, len(features), step):
         yield np.ascontiguousarray(features[start : start + step].T)

@@ -20,16 +20,7 @@ def name_day(day: int) -> str:
 
 
 def name_instant(days: float, origin: str) -> str:
-    """Write days since an origin for people.
-
-    Args:
-        days: with their fraction.
-        origin: an ISO date.
-
-    Returns:
-        The date, with the time to the second where it is not midnight; the days themselves where
-        no calendar has that date.
-    """
+    """Write days since an origin for people."""
     begin = dt.datetime.fromisoformat(origin)
     try:
         instant = begin + dt.timedelta(seconds=round(days * SECONDS))

@@ -33,14 +33,7 @@ class Distribution(Value, frozen=True):
 
 
 def describe_values(values: npt.NDArray[np.float32]) -> Distribution:
-    """Describe a column.
-
-    Args:
-        values: ``(rows,)`` float32, finite, at least one.
-
-    Returns:
-        Its deciles and the exact share of rows in each bin.
-    """
+    """Describe a column."""
     ordered = np.sort(values)
     quantiles = deciles_of(ordered)
     cuts = np.array(cuts_of(quantiles), dtype=np.float32)
@@ -50,28 +43,14 @@ def describe_values(values: npt.NDArray[np.float32]) -> Distribution:
 
 
 def deciles_of(ordered: npt.NDArray[Any]) -> tuple[float, ...]:
-    """Pick the deciles: the smallest value that at least so many rows do not exceed.
-
-    Args:
-        ordered: ``(rows,)``, ascending, at least one.
-
-    Returns:
-        ``DECILES`` values (definition 1 of Hyndman and Fan, The American Statistician 50, 1996).
-    """
+    """Pick the deciles: the smallest value that at least so many rows do not exceed."""
     steps = DECILES - 1
     places = [max(-(-step * len(ordered) // steps) - 1, 0) for step in range(DECILES)]
     return tuple((ordered[places].astype(np.float64) + 0.0).tolist())  # + 0.0: no negative zero
 
 
 def cuts_of(quantiles: Sequence[float]) -> tuple[float, ...]:
-    """Say where one bin ends and the next begins.
-
-    Args:
-        quantiles: ascending.
-
-    Returns:
-        The upper end of every bin but the last, float32 values, ascending and distinct.
-    """
+    """Say where one bin ends and the next begins."""
     counts = Counter(map(np.float32, quantiles))
     lowest, highest = min(counts), max(counts)
     cuts: set[np.float32] = set()
@@ -86,17 +65,7 @@ def cuts_of(quantiles: Sequence[float]) -> tuple[float, ...]:
 def why_no_distribution(
     quantiles: Sequence[float], shares: Sequence[float], *, minimum: float, maximum: float
 ) -> str | None:
-    """Check figures that somebody wrote down.
-
-    Args:
-        quantiles: of a column.
-        shares: of its rows in each bin.
-        minimum: the column's smallest value.
-        maximum: its largest.
-
-    Returns:
-        What is wrong with them, or None.
-    """
+    """Check figures that somebody wrote down."""
     if len(quantiles) != DECILES:
         return f"there are {len(quantiles)} quantiles instead of {DECILES}"
     if any(low > high for low, high in pairwise(quantiles)):

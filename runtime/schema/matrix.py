@@ -15,15 +15,7 @@ if TYPE_CHECKING:
 
 
 def usable_values(schema: Schema, inputs: Float32Matrix) -> npt.NDArray[np.bool_]:
-    """Tell which values a model may be given: finite ones, and NaN where it fills gaps.
-
-    Args:
-        schema: of the model.
-        inputs: ``(rows, n_inputs)`` float32.
-
-    Returns:
-        ``(rows, n_inputs)`` bool.
-    """
+    """Tell which values a model may be given: finite ones, and NaN where it fills gaps."""
     usable = np.isfinite(inputs)
     if not usable.all():
         gaps = list(schema.gaps)
@@ -36,12 +28,6 @@ def to_float32(columns: Sequence[npt.NDArray[np.float64]]) -> Float32Matrix:
 
     Here and in ``round_rows`` alone a feature's value is rounded. Values beyond float32's range
     become infinite; the caller has to look for them.
-
-    Args:
-        columns: ``(rows,)`` float64 each.
-
-    Returns:
-        ``(rows, columns)`` float32, C-contiguous.
     """
     matrix = np.empty((len(columns[0]), len(columns)), dtype=np.float32)
     with np.errstate(over="ignore"):
@@ -51,13 +37,6 @@ def to_float32(columns: Sequence[npt.NDArray[np.float64]]) -> Float32Matrix:
 
 
 def round_rows(rows: npt.NDArray[np.float32] | npt.NDArray[np.float64]) -> Float32Matrix:
-    """Round rows of float64 once, as ``to_float32`` rounds columns.
-
-    Args:
-        rows: ``(rows, n_features)`` float64; float32 is given back as it is.
-
-    Returns:
-        ``(rows, n_features)`` float32, C-contiguous; infinite beyond float32's range.
-    """
+    """Round rows of float64 once, as ``to_float32`` rounds columns."""
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(rows, dtype=np.float32)

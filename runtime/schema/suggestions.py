@@ -9,16 +9,7 @@ if TYPE_CHECKING:
 
 
 def describe_missing(name: str, columns: Sequence[str], near: Sequence[int]) -> str:
-    """Say that a column is missing and which names come nearest.
-
-    Args:
-        name: of the column.
-        columns: of the table.
-        near: positions of those that match when case and blanks are set aside.
-
-    Returns:
-        A sentence with advice.
-    """
+    """Say that a column is missing and which names come nearest."""
     if len(near) == 1:
         return (
             f"column {name!r} is missing; the table has {columns[near[0]]!r}: rename it, or take "

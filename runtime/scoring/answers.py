@@ -40,18 +40,7 @@ class NewColumns:
     def __init__(
         self, schema: Schema, taken: Sequence[str], *, prefix: str, proba: bool, keep_bad: bool
     ) -> None:
-        """Name the new columns.
-
-        Args:
-            schema: of the model.
-            taken: names of the columns that they are added to.
-            prefix: put before each new column's name.
-            proba: add one column a class with its probability.
-            keep_bad: bad rows stay, with empty cells and their reason in a last column.
-
-        Raises:
-            SchemaError: when the table already has a column of such a name.
-        """
+        """Name the new columns."""
         self._proba, self._keep_bad = proba, keep_bad
         self._classes = text_array(schema.classes)
         kinds = {"label": LABEL, "probability": PROBABILITY}
@@ -72,15 +61,7 @@ class NewColumns:
         return tuple(field.name for field in self.fields)
 
     def answer(self, parsed: Parsed, outputs: Outputs) -> AddedColumns:
-        """Make a block's new columns.
-
-        Args:
-            parsed: what was read of the block.
-            outputs: ``(good records, …)``, the model's.
-
-        Returns:
-            The columns, and which records stay.
-        """
+        """Make a block's new columns."""
         stays = parsed.good if self._keep_bad else None
         index = _spread(outputs.label.astype(np.int32), stays)
         columns = [
@@ -146,22 +127,7 @@ class TableBinding(Value, frozen=True):
 def bind_table(
     table: Table, schema: Schema, options: Options, *, where: str, keep_bad: bool
 ) -> TableBinding:
-    """Find a table's columns by their names.
-
-    Args:
-        table: opened for reading.
-        schema: of the model.
-        options: which columns are carried and added.
-        where: name of the table for messages.
-        keep_bad: bad rows stay, with their reason in a column of its own.
-
-    Returns:
-        Where they are.
-
-    Raises:
-        SchemaError: when a column is missing, there twice or of a type that is no number, or a
-            new column's name is taken.
-    """
+    """Find a table's columns by their names."""
     try:
         features = schema.bind(table.columns, loose=options.reading.loose_header)
     except SchemaError as exc:

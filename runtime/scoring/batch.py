@@ -1,8 +1,4 @@
-"""Score many tables: a folder, or what a pattern names; the output mirrors the input.
-
-In: a model, and a folder or pattern. Out: a folder with one output a table, all of them
-or none, and their summaries. Raises what ``score_file`` raises.
-"""
+"""Score many tables: a folder, or what a pattern names; the output mirrors the input."""
 
 from __future__ import annotations
 
@@ -55,24 +51,7 @@ def score_files(
     options: Options = DEFAULTS,
     on_table: Announce | None = None,
 ) -> Batch:
-    """Score every table of a folder or pattern into a folder.
-
-    Args:
-        model: that predicts.
-        source: a folder, or a pattern.
-        out: a folder; its files appear together when all tables are scored.
-        options: as for one table. Rejected rows are listed beside each output.
-        on_table: told before each table which it is, its number and how many there are.
-
-    Returns:
-        What was done.
-
-    Raises:
-        UsageError: when the output is no folder, lies in the input, or would be written twice, or
-            a file's ending is that of no table.
-        DataError: when there is no table, or one of them cannot be read.
-        BadRowsError: when rows of one cannot be scored and ``bad_rows`` is ``fail``.
-    """
+    """Score every table of a folder or pattern into a folder."""
     source, out = Path(source), Path(out)
     root, tables = find_tables(source)
     if options.reading.format is None:
@@ -149,20 +128,7 @@ def _output_name(name: Path, options: Options) -> Path:
 def _plan(
     root: Path, tables: Sequence[Path], out: Path, options: Options
 ) -> dict[Path, tuple[Path, Path | None]]:
-    """Name the output and the list of rejects of every table, before the first is read.
-
-    Args:
-        root: the folder that is mirrored.
-        tables: in it.
-        out: the folder to write.
-        options: of the scoring.
-
-    Returns:
-        Both, by table.
-
-    Raises:
-        UsageError: when an output is another output, or one of the tables.
-    """
+    """Name the output and the list of rejects of every table, before the first is read."""
     outputs = {name: out / _output_name(name, options) for name in tables}
     places = {name: (target, _beside(target, options)) for name, target in outputs.items()}
     drift = [options.drift] if options.drift else []

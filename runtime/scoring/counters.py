@@ -85,14 +85,7 @@ class Counters:
     def __init__(
         self, where: str, wording: Wording, *, refuses_bad: bool, decimal: Decimal = "."
     ) -> None:
-        """Start without records.
-
-        Args:
-            where: name of the table for messages.
-            wording: what is said of bad rows.
-            refuses_bad: whether a bad row refuses the table.
-            decimal: the sign before a number's fraction, in text.
-        """
+        """Start without records."""
         self.where, self.wording, self.refuses_bad = where, wording, refuses_bad
         self.decimal = decimal
         self.rows, self.written, self.rejected = 0, 0, 0
@@ -103,16 +96,7 @@ class Counters:
 
     @classmethod
     def of(cls, source: Path, out: Path, options: Options) -> Self:
-        """Start counting a file's records.
-
-        Args:
-            source: the table.
-            out: where its rows go.
-            options: how it is scored.
-
-        Returns:
-            A tally without records.
-        """
+        """Start counting a file's records."""
         return cls(
             source_name(source),
             Wording(describe_failed_output(out), _advise(out, options)),
@@ -126,14 +110,7 @@ class Counters:
         return self.refuses_bad and self.rejected > 0
 
     def add(self, records: int, written: int, bad: Sequence[BadRow], clock: StageTimer) -> None:
-        """Count a block.
-
-        Args:
-            records: that it has.
-            written: of them.
-            bad: those that cannot be scored.
-            clock: time spent on it.
-        """
+        """Count a block."""
         self.rows += records
         self.written += written
         self.rejected += len(bad)
@@ -146,14 +123,7 @@ class Counters:
         self.clock.add(clock)
 
     def settle(self, *, keeps_bad: bool) -> None:
-        """Look at the counts before an output takes its place.
-
-        Args:
-            keeps_bad: whether bad rows were written too.
-
-        Raises:
-            BadRowsError: when there were bad rows and they are refused.
-        """
+        """Look at the counts before an output takes its place."""
         if self.refused:
             raise BadRowsError(self._describe_bad())
         left_out = 0 if keeps_bad else self.rejected

@@ -32,25 +32,7 @@ _WORDING = Wording(
 
 
 def score_table(model: LoadedModel, table: Frame, options: Options = DEFAULTS) -> Frame:
-    """Score a table in memory.
-
-    Args:
-        model: that predicts.
-        table: with named columns: a table or batch of pyarrow, a frame of polars or pandas, a
-            structured array of numpy, or a dict of columns of the same length.
-        options: ``bad_rows`` is ``fail`` or ``null``; ``proba``, ``prefix`` and, for columns of
-            text, ``decimal`` as for files.
-
-    Returns:
-        The same kind of table: its columns, then the new ones.
-
-    Raises:
-        UsageError: when ``bad_rows`` is ``reject`` or an option is for files alone, or the table
-            has no named columns.
-        SchemaError: when a feature's column is missing or no number, or a new name is taken.
-        DataError: when the columns cannot be read, or differ in length.
-        BadRowsError: when rows cannot be scored and ``bad_rows`` is ``fail``.
-    """
+    """Score a table in memory."""
     _refuse_options(options)
     names = names_of(table)
     if names is None:
@@ -73,19 +55,7 @@ def score_table(model: LoadedModel, table: Frame, options: Options = DEFAULTS) -
 
 
 def read_features(table: object, schema: Schema) -> Float32Matrix:
-    """Read the features of a table in memory as a model's inputs.
-
-    Args:
-        table: with named columns, of any library.
-        schema: of the model.
-
-    Returns:
-        ``(rows, n_inputs)`` float32, finite.
-
-    Raises:
-        SchemaError: when a feature's column is missing or cannot be a number.
-        DataError: when the columns cannot be read, or a cell has no place in the model.
-    """
+    """Read the features of a table in memory as a model's inputs."""
     source = _open(table, schema.bind(names_of(table) or ()), schema)
     encoder, features = Encoder(schema.features), range(schema.n_features)
     parts = [np.empty((0, schema.n_inputs), dtype=np.float32)]
@@ -163,19 +133,7 @@ def _refuse_options(options: Options) -> None:
 
 
 def _to_arrow(table: Any, places: Sequence[int], schema: Schema) -> pa.Table:  # noqa: ANN401 - tables of many libraries
-    """Read some columns of any table as Arrow.
-
-    Args:
-        table: of any library.
-        places: positions of the columns.
-        schema: gives their names, and says where NaN in Python's numbers is a missing one.
-
-    Returns:
-        The columns.
-
-    Raises:
-        DataError: when they cannot be read.
-    """
+    """Read some columns of any table as Arrow."""
     columns, names = [], schema.feature_names
     for feature, column in zip(schema.features, _take(table, places), strict=True):
         may_miss = feature.missing == "imputed"
@@ -280,17 +238,7 @@ def _append_fields(table: np.ndarray[Any, Any], arrays: Mapping[str, Any]) -> np
 
 
 def names_of(table: object) -> list[str] | None:
-    """Ask a table for the names of its columns.
-
-    Args:
-        table: anything.
-
-    Returns:
-        The names, as text; None for what has none, as a matrix.
-
-    Raises:
-        UsageError: for a lazy frame of polars, which has no rows yet.
-    """
+    """Ask a table for the names of its columns."""
     if isinstance(table, Mapping):
         return [str(name) for name in table]
     if isinstance(table, np.ndarray):

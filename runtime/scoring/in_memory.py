@@ -46,23 +46,7 @@ def score_text(
     *,
     where: str,
 ) -> ScoredText:
-    """Score a table of text.
-
-    Args:
-        model: that predicts.
-        content: the table.
-        stored: its format, CSV or JSON Lines.
-        options: ``bad_rows`` is ``fail`` or ``null``; which columns to add.
-        where: name of the table for messages.
-
-    Returns:
-        The table, each record followed by its answers, and what was counted.
-
-    Raises:
-        DataError: when it is no table.
-        SchemaError: when a feature's column is missing, or a new column's name is taken.
-        BadRowsError: when rows cannot be scored and ``bad_rows`` is ``fail``.
-    """
+    """Score a table of text."""
     refuses = options.bad_rows == "fail"
     wording = Wording("nothing was scored", "bad_rows=null", decimal_option="decimal={}")
     tally = Counters(where, wording, refuses_bad=refuses, decimal=options.reading.decimal)

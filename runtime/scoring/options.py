@@ -69,18 +69,7 @@ DEFAULTS = Options()
 
 
 def rejects_path(out: Path, options: Options) -> Path | None:
-    """Settle where rejected rows are listed.
-
-    Args:
-        out: where the rows go.
-        options: of the scoring.
-
-    Returns:
-        The file; None when bad rows are not rejected.
-
-    Raises:
-        UsageError: when no file can stand beside the output.
-    """
+    """Settle where rejected rows are listed."""
     if options.bad_rows != "reject":
         return None
     beside = options.rejects is None

@@ -108,17 +108,7 @@ class Job(Value, frozen=True):
 def score_into(
     model: LoadedModel, job: Job, open_sink: OpenSink, on_progress: Watch | None = None
 ) -> Summary:
-    """Score a table into outputs that somebody else publishes; see ``score_file``.
-
-    Args:
-        model: that predicts.
-        job: what to score.
-        open_sink: opens an output by its path.
-        on_progress: told after each block how many bytes were read and records written.
-
-    Returns:
-        How many records were read, scored and rejected.
-    """
+    """Score a table into outputs that somebody else publishes; see ``score_file``."""
     started = time.perf_counter()
     options, schema = job.options, model.schema
     tally = Counters.of(job.source, job.out, options)
@@ -166,16 +156,7 @@ def score_into(
 
 
 def answer_block(model: LoadedModel, block: Block, parsed: Parsed) -> tuple[Parsed, Outputs]:
-    """Run the model on what was read of a block.
-
-    Args:
-        model: that predicts.
-        block: the records.
-        parsed: their features.
-
-    Returns:
-        What was read, records without a finite answer now among the bad, and the model's outputs.
-    """
+    """Run the model on what was read of a block."""
     outputs = model.run(parsed.features)
     if outputs.is_finite:
         return parsed, outputs

@@ -42,17 +42,7 @@ class Preview(Value, frozen=True):
 
 
 def score_preview(model: LoadedModel, source: Path, options: Options, rows: int) -> Preview:
-    """Score the first rows of a table.
-
-    Args:
-        model: that predicts.
-        source: the table; ``-`` is standard input.
-        options: how it is read, which columns are carried and added.
-        rows: how many to give.
-
-    Returns:
-        The rows; with their reasons when some cannot be scored.
-    """
+    """Score the first rows of a table."""
     schema, reading = model.schema, options.reading
     with open_table(source, reading, schema.feature_names) as table:
         bound = bind_table(table, schema, options, where=source_name(source), keep_bad=True)

@@ -1,7 +1,4 @@
-"""What scoring did: for people (``runtime.terminal.summary``), and as JSON for machines.
-
-In: counts from ``runtime.scoring.pipeline``. Out: a ``Summary``, its JSON. No errors.
-"""
+"""What scoring did: for people (``runtime.terminal.summary``), and as JSON for machines."""
 
 from __future__ import annotations
 

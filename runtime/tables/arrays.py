@@ -16,14 +16,7 @@ if TYPE_CHECKING:
 
 
 def number_array(values: npt.NDArray[Any]) -> pa.Array:
-    """View numbers as an Arrow array.
-
-    Args:
-        values: ``(rows,)`` of a numeric dtype, C-contiguous.
-
-    Returns:
-        ``(rows,)`` of the same type, no nulls.
-    """
+    """View numbers as an Arrow array."""
     kind = pa.from_numpy_dtype(values.dtype)
     return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
 
@@ -63,15 +56,7 @@ def number_scalar(value: np.number[Any]) -> pa.Scalar:
 
 
 def split_bytes(data: bytes, bounds: npt.NDArray[np.int32]) -> pa.Array:
-    """View pieces of ``data`` as a binary Arrow array.
-
-    Args:
-        data: the bytes; not copied.
-        bounds: ``(pieces + 1,)`` int32, where each piece begins and the last one ends.
-
-    Returns:
-        ``(pieces,)`` binary.
-    """
+    """View pieces of ``data`` as a binary Arrow array."""
     return pa.Array.from_buffers(
         pa.binary(), len(bounds) - 1, [None, pa.py_buffer(bounds), pa.py_buffer(data)]
     )
@@ -84,29 +69,14 @@ def number_values(array: pa.Array) -> npt.NDArray[Any]:
 
 
 def float64_values(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
-    """View a column as numbers.
-
-    Args:
-        column: ``(rows,)`` float64, no nulls.
-
-    Returns:
-        ``(rows,)`` float64.
-    """
+    """View a column as numbers."""
     array = column.combine_chunks()
     values = np.frombuffer(array.buffers()[1] or b"", dtype=np.float64)
     return values[array.offset : array.offset + len(array)]
 
 
 def keep_rows(column: pa.Array, kept: npt.NDArray[np.bool_]) -> pa.Array:
-    """Take some rows of a column.
-
-    Args:
-        column: ``(rows,)`` of any type; Arrow's own filter lacks views, run ends and lists of them.
-        kept: ``(rows,)`` bool.
-
-    Returns:
-        ``(rows kept,)`` of the same type.
-    """
+    """Take some rows of a column."""
     try:
         return column.filter(bool_array(kept))
     except pa.ArrowNotImplementedError:
@@ -129,14 +99,7 @@ _UUID_LOW = _UUID_HIGH + 1
 
 
 def join_parts(*parts: pa.Array | pa.Scalar) -> pa.Array:
-    """Put the parts of each row side by side.
-
-    Args:
-        *parts: ``(rows,)`` binary each, or one value for all rows.
-
-    Returns:
-        ``(rows,)`` binary; null where a part is.
-    """
+    """Put the parts of each row side by side."""
     import pyarrow.compute as pc
 
     return pc.binary_join_element_wise(*parts, binary_scalar(b""))

@@ -73,16 +73,7 @@ class Parsed(Value, frozen=True):
     bad: tuple[BadRow, ...]
 
     def without(self, block: Block, answered: npt.NDArray[np.bool_], fault: Fault) -> Parsed:
-        """Count some good records among the bad ones.
-
-        Args:
-            block: that this was read of.
-            answered: ``(good records,)`` bool, those that stay good.
-            fault: of the others.
-
-        Returns:
-            The records that are both good and answered, and all others with their reasons.
-        """
+        """Count some good records among the bad ones."""
         good = np.ones(len(block), dtype=np.bool_) if self.good is None else self.good.copy()
         lost = np.flatnonzero(good)[~answered]
         good[lost] = False

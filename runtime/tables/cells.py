@@ -40,15 +40,7 @@ UNDECODABLE: Final = "undecodable bytes"
 
 
 def parse_numbers(cells: pa.ChunkedArray, decimal: Decimal = ".") -> npt.NDArray[np.float64]:
-    """Read cells as float64, correctly rounded.
-
-    Args:
-        cells: ``(rows,)`` binary, quotes removed.
-        decimal: the sign before a fraction.
-
-    Returns:
-        ``(rows,)`` float64; NaN for every cell that is not a number.
-    """
+    """Read cells as float64, correctly rounded."""
     import pyarrow.compute as pc
 
     is_number = pc.match_substring_regex(cells, rf"\A{_NUMBER[decimal]}\z")
@@ -60,15 +52,7 @@ def parse_numbers(cells: pa.ChunkedArray, decimal: Decimal = ".") -> npt.NDArray
 
 
 def why_bad(cell: bytes, dialect: Dialect = COMMA) -> str:
-    """Say why a cell is not a number the model can read.
-
-    Args:
-        cell: the content of a bad cell, quotes removed.
-        dialect: its encoding and decimal sign.
-
-    Returns:
-        The reason.
-    """
+    """Say why a cell is not a number the model can read."""
     if not cell.strip(b" \t"):
         return MISSING
     try:
@@ -84,14 +68,7 @@ _FILLED: Final = rb"[^ \t]"
 
 
 def split_missing(column: pa.Array) -> tuple[Numbers, Mask]:
-    """Take numbers of which some are missing.
-
-    Args:
-        column: ``(rows,)`` float64, null where a number is missing.
-
-    Returns:
-        ``(rows,)`` float64, NaN for null, and ``(rows,)`` bool, true for null.
-    """
+    """Take numbers of which some are missing."""
     import pyarrow.compute as pc
 
     missing = as_mask(pc.is_null(column))
@@ -100,14 +77,7 @@ def split_missing(column: pa.Array) -> tuple[Numbers, Mask]:
 
 
 def find_missing(cells: pa.Array) -> Mask:
-    """Find cells that are missing: null, or nothing but blanks.
-
-    Args:
-        cells: ``(rows,)`` binary, in one piece or more; or of Arrow's dates or timestamps.
-
-    Returns:
-        ``(rows,)`` bool.
-    """
+    """Find cells that are missing: null, or nothing but blanks."""
     import pyarrow.compute as pc
 
     if is_temporal(cells.type):

@@ -71,14 +71,7 @@ def is_temporal(kind: pa.DataType) -> bool:
 
 
 def read_instants(cells: pa.Array) -> Instants:
-    """Read cells.
-
-    Args:
-        cells: ``(rows,)`` of a date or timestamp type, or binary.
-
-    Returns:
-        An instant each; not known where the cell is null, or no date.
-    """
+    """Read cells."""
     if not len(cells):
         none = np.empty(0, dtype=np.int64)
         return Instants(none, none, none.astype(np.bool_))
@@ -88,15 +81,7 @@ def read_instants(cells: pa.Array) -> Instants:
 
 
 def days_since(instants: Instants, origin: str) -> npt.NDArray[np.float64]:
-    """Count days, with their fraction.
-
-    Args:
-        instants: to count.
-        origin: an ISO date, midnight in UTC.
-
-    Returns:
-        ``(rows,)`` float64; NaN where an instant is not known.
-    """
+    """Count days, with their fraction."""
     whole = instants.days - days_from_epoch(dt.date.fromisoformat(origin))
     days = whole + instants.nanoseconds / float(SECONDS * _NANOSECONDS)
     return np.where(instants.known, days, np.nan)

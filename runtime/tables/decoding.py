@@ -33,20 +33,7 @@ class Opened(Value, frozen=True):
 def open_table(
     source: ByteSource, stored: Format | None, *, where: str, encoding: Encoding | None = None
 ) -> Opened:
-    """Tell the format of a table, check it and undo what is around the table.
-
-    Args:
-        source: the stored bytes, at their beginning.
-        stored: the format by name or choice; None means that the first bytes tell.
-        where: name of the table for messages.
-        encoding: of the text; None means that the byte order mark tells, UTF-8 without one.
-
-    Returns:
-        The table.
-
-    Raises:
-        DataError: when the content is not what it is read as, or its beginning is damaged.
-    """
+    """Tell the format of a table, check it and undo what is around the table."""
     peeked = PeekedSource(source, where=where)
     head = peeked.peek()
     compression = stored.compression if stored else as_compression(signatures.name_of(head))

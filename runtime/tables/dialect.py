@@ -57,29 +57,12 @@ COMMA: Final = Dialect()
 
 
 def parse_delimiter(text: str) -> bytes:
-    """Read the value of ``--delimiter``.
-
-    Args:
-        text: one character, or its name: ``tab``, ``comma``, ``semicolon``, ``pipe``.
-
-    Returns:
-        The byte between fields.
-
-    Raises:
-        UsageError: when it cannot be one.
-    """
+    """Read the value of ``--delimiter``."""
     return Dialect(_NAMES.get(text.lower(), text.encode())).delimiter
 
 
 def detectable(dialect: Dialect) -> tuple[Dialect, ...]:
-    """List the dialects that a table may have, alike but for their delimiters.
-
-    Args:
-        dialect: what is known.
-
-    Returns:
-        One for each delimiter that is looked for and can be one in this encoding.
-    """
+    """List the dialects that a table may have, alike but for their delimiters."""
     return tuple(
         replace(dialect, delimiter=sign)
         for sign in DETECTED
@@ -88,16 +71,7 @@ def detectable(dialect: Dialect) -> tuple[Dialect, ...]:
 
 
 def likeliest(headers: Sequence[Sequence[str]], wanted: Sequence[str]) -> int:
-    """Choose the delimiter by what the header looks like under each.
-
-    Args:
-        headers: the column names under each delimiter.
-        wanted: the names that should be there.
-
-    Returns:
-        Position of the header that holds the most wanted names (blanks around them and case
-        aside), then of those the one with the most fields, then the first.
-    """
+    """Choose the delimiter by what the header looks like under each."""
     folded = {fold_name(name) for name in wanted}
 
     def fit(at: int) -> tuple[int, int]:
@@ -108,13 +82,5 @@ def likeliest(headers: Sequence[Sequence[str]], wanted: Sequence[str]) -> int:
 
 
 def split_record(text: str, delimiter: bytes) -> list[str]:
-    """Split one record into its cells, quotes removed.
-
-    Args:
-        text: without line end.
-        delimiter: the byte between fields.
-
-    Returns:
-        The cells.
-    """
+    """Split one record into its cells, quotes removed."""
     return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter.decode()), [])

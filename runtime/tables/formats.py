@@ -102,17 +102,7 @@ class Format(Value, frozen=True):
 
 
 def parse_format(text: str) -> Format:
-    """Read the value of ``--format``.
-
-    Args:
-        text: an ending, like ``csv``, ``ndjson`` or ``csv.gz``.
-
-    Returns:
-        The format.
-
-    Raises:
-        UsageError: when it is none.
-    """
+    """Read the value of ``--format``."""
     kind, _, compression = text.lower().removeprefix(".").partition(".")
     if kind not in _KINDS or (compression and compression not in _COMPRESSIONS):
         raise UsageError(f"no format {text!r}: choose {_choices()}")
@@ -120,19 +110,7 @@ def parse_format(text: str) -> Format:
 
 
 def format_of_name(path: Path, *, option: str = "--format") -> Format | None:
-    """Tell a format from a file's name.
-
-    Args:
-        path: the file; it need not exist.
-        option: that says what no name tells, for messages: ``--format`` of a table that is read.
-
-    Returns:
-        The format; None for a name without an ending and for a device or pipe with a strange
-        one: there the content tells, and CSV is written.
-
-    Raises:
-        UsageError: when the ending is unknown.
-    """
+    """Tell a format from a file's name."""
     endings = [ending.lower() for ending in path.name.lstrip(".").split(".")[1:]]
     compression = _COMPRESSIONS.get(endings[-1]) if endings else None
     rest = endings[:-1] if compression else endings
@@ -157,30 +135,14 @@ def stem_of(name: str) -> str:
 
 
 def kind_of_content(head: bytes) -> str:
-    """Tell the kind of a table without a name; what is nothing else counts as CSV.
-
-    Args:
-        head: its first bytes, decompressed.
-
-    Returns:
-        The kind.
-    """
+    """Tell the kind of a table without a name; what is nothing else counts as CSV."""
     if kind := _as_kind(signatures.name_of(head) or ""):
         return kind
     return "jsonl" if signatures.begins_json_object(head) else "csv"
 
 
 def check_stored(head: bytes, stored: Format, *, where: str) -> None:
-    """Refuse a file whose first bytes contradict its compression or binary kind.
-
-    Args:
-        head: its first bytes, as they are stored.
-        stored: what it is read as.
-        where: name of the table for messages.
-
-    Raises:
-        DataError: when it is something else; says what, and which option or tool helps.
-    """
+    """Refuse a file whose first bytes contradict its compression or binary kind."""
     found = signatures.name_of(head)
     expected = stored.compression or (None if stored.is_text else stored.kind)
     if found == expected or not head:
@@ -198,17 +160,7 @@ def check_stored(head: bytes, stored: Format, *, where: str) -> None:
 def check_text(
     head: bytes, stored: Format, *, where: str, encoding: Encoding | None = None
 ) -> None:
-    """Refuse text that is none.
-
-    Args:
-        head: the first bytes, decompressed.
-        stored: what it is read as.
-        where: name of the table for messages.
-        encoding: that was given; then zeros between the characters are no surprise.
-
-    Raises:
-        DataError: when it is something else; says what, and which option or tool helps.
-    """
+    """Refuse text that is none."""
     found = signatures.name_of(head)
     if found is not None:
         raise _is_other(where, found, stored, inside=stored.compression is not None)

@@ -31,17 +31,7 @@ def number_hint(
     decimal: Decimal = ".",
     option: str = "--decimal {}",
 ) -> str | None:
-    """Say what helps when nearly all bad cells of a column are numbers in another notation.
-
-    Args:
-        column: its name.
-        values: of its bad cells, or of the first of them.
-        decimal: the sign that was read as the decimal one.
-        option: how another is given.
-
-    Returns:
-        A sentence that names the column and the option or change; None where nothing fits.
-    """
+    """Say what helps when nearly all bad cells of a column are numbers in another notation."""
     other: Decimal = "," if decimal == "." else "."
     grouped = {value: found for value in values if (found := _GROUPED.fullmatch(value))}
     surely = [found for found in grouped.values() if _is_sure(found)]

@@ -33,20 +33,7 @@ _SPOOL = 1024 * 1024  # bytes at a time
 
 @contextmanager
 def open_table(source: Path, options: ReadOptions, wanted: Sequence[str]) -> Iterator[Table]:
-    """Open a table for reading.
-
-    Args:
-        source: a file, or ``-``.
-        options: what is known of it.
-        wanted: names of columns, by which the delimiter of text is told.
-
-    Yields:
-        The table.
-
-    Raises:
-        UsageError: when no format is given and the name's ending is none.
-        DataError: when it cannot be opened or is no table.
-    """
+    """Open a table for reading."""
     where = source_name(source)
     stored = options.format
     if stored is None and source != STANDARD_STREAM:
@@ -64,21 +51,7 @@ def open_table(source: Path, options: ReadOptions, wanted: Sequence[str]) -> Ite
 def read_text(
     stream: ByteSource, stored: Format, options: ReadOptions, wanted: Sequence[str], *, where: str
 ) -> Table:
-    """Read a table of text that is in memory.
-
-    Args:
-        stream: the text, at its beginning.
-        stored: its format, one of text.
-        options: what else is known of it.
-        wanted: names of columns, by which the delimiter is told.
-        where: name of the table for messages.
-
-    Returns:
-        The table.
-
-    Raises:
-        DataError: when it is no table.
-    """
+    """Read a table of text that is in memory."""
     opened = open_stored(stream, stored, where=where, encoding=options.encoding)
     plan = _plan(opened, options, wanted, where)
     return text_driver(plan.kind).open_text(opened.source, plan)
@@ -87,19 +60,7 @@ def read_text(
 def choose_columns(
     columns: Sequence[str], wanted: Sequence[str] | None, option: str
 ) -> tuple[int, ...]:
-    """Find columns by their names.
-
-    Args:
-        columns: of the table.
-        wanted: their names, in the order of the output; None for all.
-        option: that names them, for messages.
-
-    Returns:
-        Their positions.
-
-    Raises:
-        SchemaError: when there is no such column, or more than one.
-    """
+    """Find columns by their names."""
     if wanted is None:
         return tuple(range(len(columns)))
     if doubled := [name for name, count in Counter(wanted).items() if count > 1]:

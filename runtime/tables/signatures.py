@@ -67,15 +67,7 @@ ADVICE: Final = {
 
 
 def name_of(head: bytes) -> str | None:
-    """Name what begins with these bytes.
-
-    Args:
-        head: the first bytes of a file, up to 512.
-
-    Returns:
-        ``gzip``, ``zstd``, ``bzip2``, ``parquet`` or ``arrow`` for what is read here, words for
-        what is not, None for text and for what is unknown.
-    """
+    """Name what begins with these bytes."""
     return next((name for name, begin in (*_READ, *_FOREIGN) if begin.match(head)), None)
 
 
@@ -89,14 +81,7 @@ def begins_json_object(head: bytes) -> bool:
 
 
 def wide_without_mark(head: bytes) -> str | None:
-    """Tell UTF-16 or UTF-32 text without a byte order mark by the zeros in its first characters.
-
-    Args:
-        head: the first bytes of a file.
-
-    Returns:
-        The name of the encoding; None for what does not look so.
-    """
+    """Tell UTF-16 or UTF-32 text without a byte order mark by the zeros in its first characters."""
     patterns = (
         ("utf-32-le", rb"([\t\r\n -~]\0\0\0){2}"),
         ("utf-32-be", rb"(\0\0\0[\t\r\n -~]){2}"),

@@ -19,12 +19,6 @@ def as_text(column: pa.Array) -> pa.Array:
 
     Numbers in the fewest digits that read back as the same number, booleans as ``true`` and
     ``false``, dates and times in ISO 8601, nested values as JSON.
-
-    Args:
-        column: ``(rows,)`` of any type but dictionaries.
-
-    Returns:
-        ``(rows,)`` binary, null for null. Text is UTF-8; binary values stay as they are.
     """
     kind = column.type
     if pa.types.is_binary(kind):
@@ -45,14 +39,7 @@ def as_text(column: pa.Array) -> pa.Array:
 
 
 def plain_text(column: pa.Array) -> pa.Array:
-    """Write numbers, truths, times and decimals as Arrow does.
-
-    Args:
-        column: ``(rows,)``. Times of a zone that nobody knows here are written in UTC.
-
-    Returns:
-        ``(rows,)`` binary, null for null.
-    """
+    """Write numbers, truths, times and decimals as Arrow does."""
     try:
         return column.cast(pa.string()).cast(pa.binary())
     except pa.ArrowInvalid:

@@ -28,15 +28,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 
 
 def new_app(name: str, purpose: str) -> typer.Typer:
-    """Make an empty command line with ``--version``; plain text, quick to start.
-
-    Args:
-        name: what the user types.
-        purpose: one sentence for the help.
-
-    Returns:
-        An app to hang commands on.
-    """
+    """Make an empty command line with ``--version``; plain text, quick to start."""
     app = typer.Typer(
         name=name,
         help=purpose,

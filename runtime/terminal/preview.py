@@ -29,19 +29,7 @@ def format_preview(
     save: str,
     stream: TextIO,
 ) -> str:
-    """Draw the first rows.
-
-    Args:
-        names: of all columns, the new ones last.
-        rows: the first rows, a cell for every name; more than ``PREVIEW_ROWS`` are not shown.
-        new: how many columns were added: ``label``, ``probability``, and more.
-        total: rows of the table; None where they were not counted.
-        save: the command that saves all rows.
-        stream: where the text will be shown.
-
-    Returns:
-        Lines without a line break at the end.
-    """
+    """Draw the first rows."""
     rows = rows[:PREVIEW_ROWS]
     cells = [
         [cut(cell, _WIDEST_CELL) for cell in column] for column in zip(names, *rows, strict=True)

@@ -24,15 +24,7 @@ _EXIT_SIGPIPE = 128 + signal.SIGPIPE
 
 
 def run(app: Callable[..., object], name: str) -> NoReturn:
-    """Run a command line and end the process with the documented exit code.
-
-    Args:
-            app: the commands; called with ``prog_name``.
-            name: what the user typed, for usage lines and messages.
-
-    Raises:
-        SystemExit: always.
-    """
+    """Run a command line and end the process with the documented exit code."""
     ending = _Ending()
     atexit.register(ending.leave)  # the first to be registered is the last to run
     interrupts = _watch_signals()
@@ -169,11 +161,7 @@ def _missing_extra(name: str, module: str) -> UnavailableError:
 
 
 def _watch_signals() -> list[int]:
-    """Leave by an exception on SIGTERM and SIGINT, so that temporary outputs are removed.
-
-    Returns:
-        The interruptions so far, a list that grows.
-    """
+    """Leave by an exception on SIGTERM and SIGINT, so that temporary outputs are removed."""
     interrupts: list[int] = []
 
     def interrupt(number: int, _frame: FrameType | None) -> NoReturn:

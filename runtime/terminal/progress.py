@@ -31,15 +31,6 @@ def scoring_progress(
     """Show rows, speed, time gone and time left while a file is scored.
 
     Without a size, as of a pipe, the bar swings to and fro and no time left is shown.
-
-    Args:
-        source: the table; a file's size gives the time left.
-        out: where the rows go; no bar is drawn between rows on the terminal.
-        size: of the source in bytes, where it is known better.
-
-    Yields:
-        What to call with the bytes read and the rows written, as often as one likes, or None
-        off a terminal.
     """
     rows_on_screen = out == STANDARD_STREAM and sys.stdout.isatty()
     if rows_on_screen or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":

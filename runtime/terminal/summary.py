@@ -30,16 +30,7 @@ _ROOM_FOR_NOTES: Final = 60
 
 
 def format_summary(summary: Summary, out: Path, stream: TextIO) -> str:
-    """Draw what was done.
-
-    Args:
-        summary: of the scoring.
-        out: where the rows went.
-        stream: where the text will be shown.
-
-    Returns:
-        Lines without a line break at the end.
-    """
+    """Draw what was done."""
     width, lines = width_of(stream), _lines(summary, out)
     parts: list[RenderableType] = [_draw(lines)] if width >= _ROOM_FOR_NOTES else _join(lines)
     if summary.truth and summary.truth.rows:

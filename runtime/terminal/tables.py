@@ -21,15 +21,7 @@ _DEFAULT_WIDTH = 80
 
 
 def render(*parts: RenderableType, stream: TextIO) -> str:
-    """Draw tables and lines as they fit a stream.
-
-    Args:
-        *parts: drawn one below the other.
-        stream: where the text will be written; its width and encoding are looked at.
-
-    Returns:
-        Lines without a line break at the end; control codes only for a terminal with colours.
-    """
+    """Draw tables and lines as they fit a stream."""
     from rich.console import Console
 
     colour = _is_colourful(stream)
@@ -109,15 +101,7 @@ class Confused(Protocol):
 
 
 def draw_confusion(truth: Confused, width: int) -> Table:
-    """Draw true classes as lines and answered ones as columns.
-
-    Args:
-        truth: counts and scores of each class.
-        width: columns of the terminal.
-
-    Returns:
-        The matrix with recall and precision, or where it is too wide the largest mistakes.
-    """
+    """Draw true classes as lines and answered ones as columns."""
     from rich.cells import cell_len
 
     names = [cut(score.name, _WIDEST_NAME) for score in truth.classes]

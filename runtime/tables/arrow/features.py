@@ -27,15 +27,7 @@ _NAN = number_scalar(np.float64(np.nan))
 
 
 def check_types(fields: Sequence[pa.Field], *, where: str) -> None:
-    """Make sure that feature columns have types that can be numbers.
-
-    Args:
-        fields: of the feature columns.
-        where: name of the table for messages.
-
-    Raises:
-        SchemaError: when a column is a date, a list or the like.
-    """
+    """Make sure that feature columns have types that can be numbers."""
     for field in fields:
         if not (_is_number(field.type) or _is_text(field.type)):
             raise SchemaError(
@@ -47,17 +39,7 @@ def check_types(fields: Sequence[pa.Field], *, where: str) -> None:
 def read_columns(
     columns: Sequence[pa.Array], encoder: CellEncoder, decimal: Decimal = "."
 ) -> list[Column]:
-    """Read feature columns.
-
-    Args:
-        columns: one array a feature, ``(rows,)``.
-        encoder: says which of them are texts.
-        decimal: the sign before a fraction in columns of numbers that are written as text.
-
-    Returns:
-        As the encoder takes them: float64, NaN for a missing value and for what is not a number;
-        or texts, or dates.
-    """
+    """Read feature columns."""
     return [
         _as_texts(column, at, encoder)
         if encoder.reads_text(at)
@@ -69,17 +51,7 @@ def read_columns(
 def find_faults(
     columns: Mapping[str, pa.Array], encoded: Encoded, encoder: CellEncoder, dialect: Dialect
 ) -> dict[int, Fault]:
-    """Say why rows cannot be scored.
-
-    Args:
-        columns: as given to ``read_columns``, by name.
-        encoded: what came of them.
-        encoder: that encoded them.
-        dialect: decimal sign of numbers that are written as text.
-
-    Returns:
-        The first fault of each row that has one, by row, in order.
-    """
+    """Say why rows cannot be scored."""
     faults: dict[int, Fault] = {}
     names = list(columns)
     for row in np.flatnonzero(~encoded.usable.all(axis=1)).tolist():

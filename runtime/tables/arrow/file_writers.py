@@ -26,14 +26,7 @@ class ParquetWriter:
     """Writes Parquet with page checksums, each column encoded as its source was."""
 
     def __init__(self, sink: Sink, schema: pa.Schema, labels: Sequence[str], metadata: Any) -> None:  # noqa: ANN401 - pyarrow publishes no types
-        """Begin the file.
-
-        Args:
-            sink: where to write.
-            schema: of the file.
-            labels: names of its columns of text that come as positions in the model's classes.
-            metadata: of the Parquet file that the rows come from; None for another source.
-        """
+        """Begin the file."""
         import pyarrow.parquet as pq
 
         encoding = _choose_encoding(metadata, schema)

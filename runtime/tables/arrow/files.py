@@ -19,15 +19,7 @@ class ParquetBatches:
     """The row groups of a Parquet file; checksums of pages are verified where they are."""
 
     def __init__(self, file: Any, *, where: str) -> None:  # noqa: ANN401 - pyarrow publishes no types
-        """Read the footer.
-
-        Args:
-            file: an open file that can be read anywhere, of Python or of pyarrow.
-            where: its name for messages.
-
-        Raises:
-            DataError: when it is no Parquet file.
-        """
+        """Read the footer."""
         import pyarrow.parquet as pq
 
         try:
@@ -58,15 +50,7 @@ class IpcBatches:
     """The batches of an Arrow IPC file or stream."""
 
     def __init__(self, file: Any, *, where: str) -> None:  # noqa: ANN401 - as above
-        """Read the schema.
-
-        Args:
-            file: an open file or stream, of Python or of pyarrow.
-            where: its name for messages.
-
-        Raises:
-            DataError: when it holds no Arrow data.
-        """
+        """Read the schema."""
         self._file = file
         try:
             self._reader = _open_ipc(file)

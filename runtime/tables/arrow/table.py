@@ -99,17 +99,7 @@ class ArrowTable:
     def __init__(
         self, batches: Batches, *, kind: str = "arrow", where: str, decimal: Decimal = "."
     ) -> None:
-        """Look at the columns.
-
-        Args:
-            batches: where the rows come from.
-            kind: of the file that holds them.
-            where: name of the table for messages.
-            decimal: the sign before a fraction in columns of text.
-
-        Raises:
-            DataError: when there are no columns, or two of one name.
-        """
+        """Look at the columns."""
         self._batches, self._where = batches, where
         self.kind, self._decimal = kind, decimal
         self.schema: pa.Schema = batches.schema

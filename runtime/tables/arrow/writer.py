@@ -46,13 +46,7 @@ class ArrowOutput:
     """Typed columns being written; see ``runtime.tables.base.TableWriter``."""
 
     def __init__(self, sink: Sink, writer: BatchWriter, columns: Sequence[int]) -> None:
-        """Take a writer.
-
-        Args:
-            sink: that it writes into.
-            writer: of the format.
-            columns: positions of the source's columns that are carried.
-        """
+        """Take a writer."""
         self._sink, self._writer, self._columns = sink, writer, columns
         self._waiting: list[pa.RecordBatch] = []
         self._rows = 0
@@ -104,17 +98,7 @@ def output_schema(
     added: Sequence[pa.Field],
     metadata: Mapping[bytes, bytes] | None = None,
 ) -> pa.Schema:
-    """Put the output's columns together.
-
-    Args:
-        carried: fields of the carried columns.
-        added: fields of the new ones.
-        metadata: of the table that the carried columns come from.
-
-    Returns:
-        The schema: new dictionary columns become plain text, and views in a dictionary become
-        what they view, since no format takes them.
-    """
+    """Put the output's columns together."""
     plain = [
         field.with_type(pa.string()) if pa.types.is_dictionary(field.type) else field
         for field in added
@@ -132,19 +116,7 @@ def _without_views(field: pa.Field) -> pa.Field:
 
 
 def as_batch(arrays: Sequence[pa.Array], schema: pa.Schema, first_record: int) -> pa.RecordBatch:
-    """Bring columns to the output's types.
-
-    Args:
-        arrays: the columns, ``(rows,)`` each.
-        schema: of the output.
-        first_record: number of the first row, for messages.
-
-    Returns:
-        The rows.
-
-    Raises:
-        DataError: when bytes that are to be text are no UTF-8.
-    """
+    """Bring columns to the output's types."""
     columns = [
         _cast(array, field, first_record) for array, field in zip(arrays, schema, strict=True)
     ]

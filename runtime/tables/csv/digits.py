@@ -27,11 +27,7 @@ class LabelledDigits:
     """The texts of a table's labels, each followed by a probability."""
 
     def __init__(self, labels: Sequence[bytes]) -> None:
-        """Make the tables.
-
-        Args:
-            labels: as they are written, delimiters on both sides included.
-        """
+        """Make the tables."""
         first = [f"0.{digits:04}" for digits in range(_GROUP)]
         alone = [text.rstrip("0") for text in first]
         stems = [text.encode() for text in (*first, "", *alone, "1")]
@@ -41,16 +37,7 @@ class LabelledDigits:
     def append(
         self, records: pa.Array, label: npt.NDArray[np.int32], probability: npt.NDArray[np.float32]
     ) -> memoryview:
-        """Write records with label and probability appended, one after another.
-
-        Args:
-            records: ``(rows,)`` binary.
-            label: ``(rows,)`` int32, positions in the labels.
-            probability: ``(rows,)`` float32, from ``SMALLEST`` to 1.
-
-        Returns:
-            The bytes.
-        """
+        """Write records with label and probability appended, one after another."""
         import pyarrow.compute as pc
 
         rows = len(records)
@@ -72,17 +59,7 @@ def append_few(
     label: npt.NDArray[np.int32],
     probability: npt.NDArray[np.float32],
 ) -> memoryview:
-    """Write a few records as ``LabelledDigits`` does, without tables and Arrow's kernels.
-
-    Args:
-        labels: as they are written, delimiters on both sides included.
-        records: ``(rows,)`` binary.
-        label: ``(rows,)`` int32, positions in the labels.
-        probability: ``(rows,)`` float32, from ``SMALLEST`` to 1.
-
-    Returns:
-        The bytes.
-    """
+    """Write a few records as ``LabelledDigits`` does, without tables and Arrow's kernels."""
     digits = _eight_decimals(probability).tolist()
     texts = ["1" if n == _ONE else f"0.{n:08}".rstrip("0") for n in digits]
     rows = zip(records.to_pylist(), label.tolist(), texts, strict=True)

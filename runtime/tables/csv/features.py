@@ -38,17 +38,7 @@ TOO_MANY = "too many fields"
 def parse_features(
     block: Block, columns: Sequence[str], features: Sequence[int], encoder: CellEncoder
 ) -> Parsed:
-    """Read the feature cells of a block's records.
-
-    Args:
-        block: the records.
-        columns: names of the table's columns.
-        features: positions of the feature columns, in the schema's order.
-        encoder: makes the model's inputs of them.
-
-    Returns:
-        The good records as a matrix, and the others with their reasons.
-    """
+    """Read the feature cells of a block's records."""
     matrix = _parse_clean(block, len(columns), features, encoder)
     if matrix is not None:
         return Parsed(matrix, None, ())
@@ -56,30 +46,12 @@ def parse_features(
 
 
 def describe(block: Block, n_columns: int, faults: Mapping[int, Fault]) -> tuple[BadRow, ...]:
-    """Report faults by record; lines are counted once over the whole block.
-
-    Args:
-        block: the records.
-        n_columns: of the table.
-        faults: by position in the block, in order.
-
-    Returns:
-        One entry a fault.
-    """
+    """Report faults by record; lines are counted once over the whole block."""
     return tuple(_bad_rows(block, n_columns, faults))
 
 
 def fit(block: Block, n_columns: int, misfits: Sequence[int]) -> pa.Array:
-    """View a block's records with the short and long ones made to fit the header.
-
-    Args:
-        block: the records.
-        n_columns: of the table.
-        misfits: positions of the records that have another number of fields.
-
-    Returns:
-        ``(records,)`` binary, each led by its line break.
-    """
+    """View a block's records with the short and long ones made to fit the header."""
     pieces = block.pieces()
     if not misfits:
         return pieces
@@ -96,16 +68,7 @@ def fit(block: Block, n_columns: int, misfits: Sequence[int]) -> pa.Array:
 
 
 def read_text(block: Block, n_columns: int, columns: Sequence[int]) -> list[pa.Array]:
-    """Read cells as text, quotes removed.
-
-    Args:
-        block: the records.
-        n_columns: of the table.
-        columns: positions of the columns wanted.
-
-    Returns:
-        For each of them ``(records,)`` binary; records that are too short end in empty cells.
-    """
+    """Read cells as text, quotes removed."""
     found = _count_fields(block)
     pieces = fit(block, n_columns, np.flatnonzero(found != n_columns).tolist())
     table = _arrow_read(

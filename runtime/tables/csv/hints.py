@@ -21,15 +21,7 @@ _NEVER: Final = frozenset('"\r\n\0+-.')  # see ``dialect``
 
 
 def layout_hint(header: Header, wanted: Sequence[str]) -> str | None:
-    """Say what helps with a header in which names are missing.
-
-    Args:
-        header: of the table.
-        wanted: the names that should be there.
-
-    Returns:
-        A sentence; None where nothing fits.
-    """
+    """Say what helps with a header in which names are missing."""
     first = header.columns[0]
     if re.match(r'\s*\{\s*("|$)', first):
         return "the first line looks like JSON, one object a line: give --format jsonl"

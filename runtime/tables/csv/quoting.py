@@ -19,34 +19,12 @@ REJECTS_HEADER = ("record", "line", "column", "value", "reason", "text")
 
 
 def encode_cell(text: str, dialect: Dialect = COMMA) -> bytes:
-    """Write one cell, quoted where it has to be.
-
-    Args:
-        text: what was decoded with surrogateescape comes out as it was read.
-        dialect: of the table.
-
-    Returns:
-        The cell.
-
-    Raises:
-        DataError: when the table's encoding has no such character.
-    """
+    """Write one cell, quoted where it has to be."""
     return quote(dialect.encoding.encode(text), dialect)
 
 
 def encode_record(cells: Sequence[str | bytes], dialect: Dialect = COMMA) -> bytes:
-    """Write one record, its cells quoted where they have to be, with a line end.
-
-    Args:
-        cells: text, or bytes in the dialect's encoding.
-        dialect: of the table.
-
-    Returns:
-        The record.
-
-    Raises:
-        DataError: when the table's encoding has not all of the characters.
-    """
+    """Write one record, its cells quoted where they have to be, with a line end."""
     encoded = [
         quote(cell, dialect) if isinstance(cell, bytes) else encode_cell(cell, dialect)
         for cell in cells
@@ -55,30 +33,14 @@ def encode_record(cells: Sequence[str | bytes], dialect: Dialect = COMMA) -> byt
 
 
 def quote(cell: bytes, dialect: Dialect) -> bytes:
-    """Put quotes around a cell that needs them.
-
-    Args:
-        cell: its content, in the dialect's encoding.
-        dialect: of the table.
-
-    Returns:
-        The cell as it is written.
-    """
+    """Put quotes around a cell that needs them."""
     if not any(sign in cell for sign in (dialect.delimiter, b'"', b"\n", b"\r")):
         return cell
     return b'"' + cell.replace(b'"', b'""') + b'"'
 
 
 def format_floats(values: pa.Array, dialect: Dialect = COMMA) -> pa.Array:
-    """Write float32 numbers in the fewest digits that read back as the same number.
-
-    Args:
-        values: ``(rows,)`` float32.
-        dialect: of the table; its decimal sign is used, in quotes where it is the delimiter too.
-
-    Returns:
-        ``(rows,)`` binary, null for null.
-    """
+    """Write float32 numbers in the fewest digits that read back as the same number."""
     import pyarrow.compute as pc
 
     text = pc.cast(values, pa.string())
@@ -90,14 +52,7 @@ def format_floats(values: pa.Array, dialect: Dialect = COMMA) -> pa.Array:
 
 
 def join_fields(fields: Sequence[pa.Array]) -> memoryview:
-    """Put the fields of each row side by side and the rows one after another.
-
-    Args:
-        fields: ``(rows,)`` binary each, delimiters and line breaks included; null is nothing.
-
-    Returns:
-        The bytes.
-    """
+    """Put the fields of each row side by side and the rows one after another."""
     import pyarrow.compute as pc
 
     nothing = binary_scalar(b"")
@@ -108,15 +63,7 @@ def join_fields(fields: Sequence[pa.Array]) -> memoryview:
 
 
 def encode_rejects(bad: Iterable[BadRow], dialect: Dialect = COMMA) -> bytes:
-    """Write bad rows as records of the rejects file.
-
-    Args:
-        bad: the rows.
-        dialect: of the table, and of this file: the rows' text comes out as it was read.
-
-    Returns:
-        The records.
-    """
+    """Write bad rows as records of the rejects file."""
     return b"".join(
         encode_record(
             [

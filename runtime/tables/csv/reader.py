@@ -94,19 +94,7 @@ class CsvReader:
         dialect: Dialect = COMMA,
         wanted: Sequence[str] | None = None,
     ) -> None:
-        """Read the header.
-
-        Args:
-            stream: delimited text; a byte order mark of UTF-8 is passed over.
-            where: name of the table for messages.
-            block_size: bytes asked for in one read.
-            dialect: what the text looks like.
-            wanted: names of columns by which the delimiter is found in the header; None means
-                that the dialect's is right.
-
-        Raises:
-            DataError: when there is no header, or it is no text.
-        """
+        """Read the header."""
         self._stream = PeekedSource(stream, where=where)
         self._where = where
         self._block_size = block_size
@@ -120,14 +108,7 @@ class CsvReader:
         return self._stream.bytes_read
 
     def blocks(self) -> Iterator[Block]:
-        """Read the records.
-
-        Yields:
-            Blocks in order; afterwards ``tail`` is what follows the last record.
-
-        Raises:
-            DataError: when a record is longer than 64 MiB, as after a quote that never closes.
-        """
+        """Read the records."""
         record, line = 1, count_lines(self.header.text) + 1
         keep_blank = len(self.header.columns) == 1
         rest, at_end = self._rest, False

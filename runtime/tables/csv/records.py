@@ -26,15 +26,7 @@ class Breaks(Value, frozen=True):
 
 
 def find_breaks(data: bytes, delimiter: int) -> Breaks:
-    """Find the terminators that end records, leaving out those inside quotes.
-
-    Args:
-        data: text that begins outside quotes, at a terminator or at the start of a record.
-        delimiter: the byte between fields.
-
-    Returns:
-        The terminators in order. A carriage return that ends ``data`` counts as one.
-    """
+    """Find the terminators that end records, leaving out those inside quotes."""
     text = np.frombuffer(data, dtype=np.uint8)
     if b"\r" in data:
         starts, ends = line_breaks_with_returns(text)
@@ -49,15 +41,7 @@ def find_breaks(data: bytes, delimiter: int) -> Breaks:
 
 
 def find_delimiters(data: bytes, delimiter: int) -> Positions:
-    """Find the delimiters between fields, leaving out those inside quotes.
-
-    Args:
-        data: text that begins outside quotes, at a terminator or at the start of a record.
-        delimiter: the byte between fields.
-
-    Returns:
-        ``(n,)`` int64, the position of each in order.
-    """
+    """Find the delimiters between fields, leaving out those inside quotes."""
     text = np.frombuffer(data, dtype=np.uint8)
     found: Positions = np.flatnonzero(text == delimiter)
     if b'"' not in data:

@@ -55,14 +55,7 @@ class CsvBlock(Value, frozen=True):
         return read_text(self.records, len(self.header.columns), columns)
 
     def pieces(self, misfits: Sequence[int]) -> pa.Array:
-        """View the records as they were read, each led by its line break.
-
-        Args:
-            misfits: positions of records with too few or too many fields: these are made to fit.
-
-        Returns:
-            ``(records,)`` binary.
-        """
+        """View the records as they were read, each led by its line break."""
         return fit(self.records, len(self.header.columns), misfits)
 
 

@@ -39,15 +39,7 @@ class CsvOutput:
         carried: Sequence[str],
         dialect: Dialect = COMMA,
     ) -> None:
-        """Begin a table whose records are written anew.
-
-        Args:
-            sink: where to write.
-            names: of the new columns.
-            columns: positions of those that are carried.
-            carried: their names.
-            dialect: what the text looks like.
-        """
+        """Begin a table whose records are written anew."""
         self._sink, self._columns, self._dialect = sink, columns, dialect
         self._sink.write(encode_record([*carried, *names], dialect).removesuffix(b"\n"))
 
@@ -112,13 +104,7 @@ class CsvAppend(CsvOutput):
     """Delimited text with cells appended to the records as they were read."""
 
     def __init__(self, sink: Sink, names: Sequence[str], table: CsvTable) -> None:
-        """Begin the table.
-
-        Args:
-            sink: where to write.
-            names: of the new columns.
-            table: that the records come from.
-        """
+        """Begin the table."""
         header = table.header
         self._sink, self._table, self._dialect = sink, table, header.dialect
         self._digits: LabelledDigits | None = None
@@ -168,15 +154,7 @@ class CsvAppend(CsvOutput):
 
 
 def as_cells(column: pa.Array, dialect: Dialect = COMMA) -> pa.Array:
-    """Write a column's values as cells, quoted where they have to be.
-
-    Args:
-        column: ``(rows,)`` of any type.
-        dialect: of the table.
-
-    Returns:
-        ``(rows,)`` binary, null for null.
-    """
+    """Write a column's values as cells, quoted where they have to be."""
     if pa.types.is_dictionary(column.type):
         return as_cells(column.dictionary, dialect).take(column.indices)
     text = as_text(column)
