@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.bundle.manifest import Record
-from runtime.monitoring.accuracy import ClassScore, Interval, class_scores, confusion, wilson
+from runtime.monitoring.accuracy import (
+    ClassScore,
+    Interval,
+    class_scores,
+    confusion_matrix,
+    wilson_interval,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,12 +76,12 @@ def evaluate(
         The figures.
     """
     answers = probabilities.argmax(axis=1)  # (rows,)
-    counts = confusion(truth, answers, len(names))
+    counts = confusion_matrix(truth, answers, len(names))
     scores = class_scores(counts, names)
     auc = roc_auc(truth, probabilities)
     return Evaluation(
         rows=len(truth),
-        accuracy=wilson(int((answers == truth).sum()), len(truth)),
+        accuracy=wilson_interval(int((answers == truth).sum()), len(truth)),
         baseline=float((truth == majority).mean()),
         macro_f1=float(np.mean([each.f1 for each in scores if each.f1 is not None])),
         roc_auc=None if np.isnan(auc) else auc,

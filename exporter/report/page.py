@@ -17,8 +17,8 @@ from exporter.report.regions import draw_regions
 from exporter.report.reliability import draw_reliability
 from exporter.report.tested import judge_test_rows
 from runtime.bundle.manifest import REPORT
-from runtime.monitoring.accuracy import Interval, wilson
-from runtime.schema.dates import name_instant
+from runtime.monitoring.accuracy import Interval, wilson_interval
+from runtime.schema.dates import format_instant
 
 if TYPE_CHECKING:
     from exporter.report.evidence import Evidence
@@ -63,10 +63,10 @@ def render_report(evidence: Evidence) -> bytes:
 
 def _show(feature: Feature, value: float) -> str:
     """Write a value of a column, of dates as a date."""
-    return name_instant(value, feature.origin) if feature.origin else short(value)
+    return format_instant(value, feature.origin) if feature.origin else short(value)
 
 
 def _stored_accuracy(training: dict[str, float]) -> Interval | None:
     """The accuracy that the trainer measured, with its interval."""
     accuracy, rows = training.get("accuracy"), int(training.get("test_rows", 0))
-    return None if accuracy is None or not rows else wilson(round(accuracy * rows), rows)
+    return None if accuracy is None or not rows else wilson_interval(round(accuracy * rows), rows)

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.monitoring.accuracy import ClassScore, Interval, class_scores, confusion, wilson
+from runtime.monitoring.accuracy import (
+    ClassScore,
+    Interval,
+    class_scores,
+    confusion_matrix,
+    wilson_interval,
+)
 from trainer.metrics import Bin, brier, calibration_error, log_loss, reliability
 
 if TYPE_CHECKING:
@@ -82,13 +88,13 @@ def judge_test_rows(evidence: Evidence) -> Tested | None:
         return None
     probabilities = outputs.probabilities[answered].astype(np.float64)
     labels = outputs.label[answered]
-    counts = confusion(truth, labels, len(names))
+    counts = confusion_matrix(truth, labels, len(names))
     bins = reliability(truth, probabilities)
     many = len(names) > MOST_CLASSES
     return Tested(
         rows=len(truth),
         unanswered=int((~answered).sum()),
-        accuracy=wilson(int((labels == truth).sum()), len(truth)),
+        accuracy=wilson_interval(int((labels == truth).sum()), len(truth)),
         baseline=float(counts.sum(axis=1).max() / len(truth)),
         matrix=() if many else _matrix(counts),
         mistakes=_mistakes(counts, names) if many else (),

@@ -114,7 +114,7 @@ def predict(
     from runtime.tables.formats import parse_format
     from runtime.tables.options import parse_read_options
 
-    command.refuse_more(file, context.args)
+    command.refuse_extra_arguments(file, context.args)
     options = Options(
         reading=parse_read_options(table_format, delimiter, encoding, decimal, loose=loose_header),
         out_format=parse_format(out_format) if out_format else None,
@@ -129,13 +129,13 @@ def predict(
     )
     predictor = Predictor.open(bundle, provider=provider, check=check)
     wants_all = bool(out or as_json or truth or drift or rejects or summary or profile)
-    if command.is_for_a_look(file, wants_all=wants_all):
-        process.show(command.look(predictor, file, options))
+    if command.wants_preview(file, wants_all=wants_all):
+        process.show(command.preview(predictor, file, options))
         return
     out = out or STANDARD_STREAM
     done = command.score(predictor, file, out, options, saved=summary, profile=profile)
     is_taken = STANDARD_STREAM in {out, drift}
-    command.tell(done, out, profile=profile, as_json=as_json, is_taken=is_taken)
+    command.report(done, out, profile=profile, as_json=as_json, is_taken=is_taken)
 
 
 @app.command()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from runtime.scoring.summary import Summary
 
 
-def refuse_more(file: Path, words: Sequence[str]) -> None:
+def refuse_extra_arguments(file: Path, words: Sequence[str]) -> None:
     """Refuse words that belong to no option, as a shell makes of a pattern without quotes."""
     if not words:
         return
@@ -35,12 +35,12 @@ def refuse_more(file: Path, words: Sequence[str]) -> None:
     raise UsageError(f"{words[0]} belongs to no option{advice}")
 
 
-def is_for_a_look(source: Path, *, wants_all: bool) -> bool:
+def wants_preview(source: Path, *, wants_all: bool) -> bool:
     """Tell whether somebody at a terminal wants to see the first rows rather than all."""
     return not wants_all and sys.stdout.isatty() and not is_folder_or_pattern(source)
 
 
-def look(predictor: Predictor, source: Path, options: Options) -> str:
+def preview(predictor: Predictor, source: Path, options: Options) -> str:
     """Score the first rows and draw them."""
     from runtime.scoring.preview import score_preview
     from runtime.terminal.preview import PREVIEW_ROWS, format_preview
@@ -117,7 +117,7 @@ def _score(predictor: Predictor, source: Path, out: Path, options: Options) -> S
         return score_file(predictor, source, out, options, on_progress)
 
 
-def tell(shown: Summary, out: Path, *, profile: bool, as_json: bool, is_taken: bool) -> None:
+def report(shown: Summary, out: Path, *, profile: bool, as_json: bool, is_taken: bool) -> None:
     """Say what was done."""
     if as_json:
         answer = process.as_json(shown.values())

@@ -41,7 +41,7 @@ class ClassScore(Record, frozen=True):
     f1: float | None
 
 
-def wilson(hits: int, rows: int) -> Interval:
+def wilson_interval(hits: int, rows: int) -> Interval:
     """Bound a share by Wilson's score interval (Wilson, JASA 22, 1927), 95 %."""
     share, square = hits / rows, _NORMAL_95**2
     centre = (share + square / (2 * rows)) / (1 + square / rows)
@@ -53,7 +53,7 @@ def wilson(hits: int, rows: int) -> Interval:
     return Interval(share, max(centre - half, 0.0), min(centre + half, 1.0))
 
 
-def confusion(truth: Labels, answers: Labels, classes: int) -> Counts:
+def confusion_matrix(truth: Labels, answers: Labels, classes: int) -> Counts:
     """Count rows by true class and answered class, ``(classes, classes)`` int64."""
     counts = np.bincount(truth * classes + answers, minlength=classes * classes)
     return counts.reshape(classes, classes).astype(np.int64)
@@ -148,7 +148,7 @@ class Accuracy:
             rows=rows,
             other=others,
             other_values=shown,
-            accuracy=wilson(int(counts.trace()), rows) if rows else None,
+            accuracy=wilson_interval(int(counts.trace()), rows) if rows else None,
             classes=class_scores(counts, self._classes),
             confusion=tuple(map(tuple, counts.tolist())),
             hint=_explain(shown, self._classes) if others and not rows else None,

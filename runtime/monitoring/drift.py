@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from runtime.bundle.manifest import Record
 from runtime.errors import UsageError
-from runtime.monitoring.psi import PsiReading, Sample, read_index, stability_index
+from runtime.monitoring.psi import PsiReading, RowSample, interpret_psi, population_stability_index
 from runtime.monitoring.ranges import pieces_by_column, places_of, round_ends
 from runtime.schema.distribution import cuts_of, deciles_of
 
@@ -116,7 +116,7 @@ class _Column:
         self.maximum = max(self.maximum, float(largest) + 0.0)
 
 
-class Drift:
+class DriftMonitor:
     """What has been scored so far; for one thread.
 
     The result does not depend on how rows were cut into blocks nor on the blocks' order. Memory
@@ -136,7 +136,7 @@ class Drift:
         self._columns = [_column_of(feature) for feature in numbers]
         width = max(len(numbers), 1)
         capacity = max(min(_SAMPLE_ROWS, _SAMPLE_VALUES // width), _FEWEST_SAMPLED)
-        self._sample = Sample(capacity, len(numbers))
+        self._sample = RowSample(capacity, len(numbers))
         self._rows = 0
 
     def add(
@@ -185,12 +185,12 @@ def _compare(feature: Feature, column: _Column, sample: npt.NDArray[np.float32])
     scored = (counts / rows).tolist() if rows else []
     training = column.shares.tolist()
     uppers = [*map(float, column.cuts), None]
-    psi = stability_index(training, scored) if scored else None
+    psi = population_stability_index(training, scored) if scored else None
     middle = deciles_of(np.sort(sample))[1:-1] if len(sample) else ()
     return FeatureDrift(
         name=feature.name,
         psi=psi,
-        reading=read_index(psi, rows),
+        reading=interpret_psi(psi, rows),
         below=column.below,
         above=column.above,
         minimum=column.minimum if rows else None,

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from runtime.monitoring.accuracy import Accuracy, AccuracyReport
-    from runtime.monitoring.drift import Drift, DriftReport
-    from runtime.monitoring.ranges import Outside
+    from runtime.monitoring.drift import DriftMonitor, DriftReport
+    from runtime.monitoring.ranges import OutOfRange
     from runtime.schema.features import Float32Matrix, Schema
     from runtime.session import Outputs
     from runtime.tables.base import Parsed
@@ -33,15 +33,15 @@ class Monitor:
         self.records_before = 0
         self._ranges = Ranges(schema)
         self._truth: Accuracy | None = None
-        self._drift: Drift | None = None
+        self._drift: DriftMonitor | None = None
         if truth:
             from runtime.monitoring.accuracy import Accuracy
 
             self._truth = Accuracy(schema.classes)
         if drift:
-            from runtime.monitoring.drift import Drift
+            from runtime.monitoring.drift import DriftMonitor
 
-            self._drift = Drift(schema)
+            self._drift = DriftMonitor(schema)
 
     def count(self, features: Float32Matrix) -> npt.NDArray[np.int64]:
         """Count a block's values outside the range of training."""
@@ -64,7 +64,7 @@ class Monitor:
             self._truth.add(truth, outputs.label)
 
     @property
-    def out_of_range(self) -> Mapping[str, Outside]:
+    def out_of_range(self) -> Mapping[str, OutOfRange]:
         """How many values lie outside the range of training, by feature."""
         return self._ranges.outside()
 

@@ -23,13 +23,13 @@ DRIFTED_ABOVE: Final = 0.25
 PsiReading = Literal["stable", "shifted", "drifted", "too few rows"]
 
 
-def stability_index(training: Sequence[float], scored: Sequence[float]) -> float:
+def population_stability_index(training: Sequence[float], scored: Sequence[float]) -> float:
     """Compute the population-stability index."""
     expected, actual = np.maximum(training, SMALLEST_SHARE), np.maximum(scored, SMALLEST_SHARE)
     return float(np.sum((actual - expected) * np.log(actual / expected)))
 
 
-def read_index(psi: float | None, rows: int) -> PsiReading:
+def interpret_psi(psi: float | None, rows: int) -> PsiReading:
     """Say what an index is usually taken to mean."""
     if psi is None or rows < FEWEST_ROWS:
         return "too few rows"
@@ -42,7 +42,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 divided by the golden ratio, od
 _ALL = 2**64 - 1
 
 
-class Sample:
+class RowSample:
     """At most ``capacity`` rows; more than half as many once there were more to choose from."""
 
     def __init__(self, capacity: int, n_features: int) -> None:

@@ -21,7 +21,7 @@ _PIECE_BYTES = 2**20  # stays in a processor's caches
 _FEWEST_ROWS = 8192  # below, numpy's calls cost more than the counting
 
 
-class Outside(Record, frozen=True, omit_defaults=True):
+class OutOfRange(Record, frozen=True, omit_defaults=True):
     """How many values of a feature are unlike any of training.
 
     Attributes:
@@ -44,7 +44,7 @@ class Ranges:
     """What a schema saw in training, and how many values so far are unlike it; for one thread.
 
     Attributes:
-        counts: ``(features, 3)`` int64, as ``Outside`` has them.
+        counts: ``(features, 3)`` int64, as ``OutOfRange`` has them.
         open: where in a model's matrix the features of categories are that take any, by name.
     """
 
@@ -75,10 +75,10 @@ class Ranges:
         """Count the rows of a block, ``(rows, n_inputs)`` float32."""
         self.counts += self.count(features)
 
-    def outside(self) -> dict[str, Outside]:
+    def outside(self) -> dict[str, OutOfRange]:
         """Give the counts of every feature, also those without a value outside."""
         return {
-            name: Outside(*counts)
+            name: OutOfRange(*counts)
             for name, counts in zip(self._names, self.counts.tolist(), strict=True)
         }
 

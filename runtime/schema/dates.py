@@ -14,12 +14,12 @@ def days_from_epoch(date: dt.date) -> int:
     return (date - EPOCH).days
 
 
-def name_day(day: int) -> str:
+def format_day(day: int) -> str:
     """Write a day, counted from 1970-01-01, as an ISO date."""
     return (EPOCH + dt.timedelta(days=day)).isoformat()
 
 
-def name_instant(days: float, origin: str) -> str:
+def format_instant(days: float, origin: str) -> str:
     """Write days since an origin for people."""
     begin = dt.datetime.fromisoformat(origin)
     try:

@@ -62,7 +62,7 @@ def cuts_of(quantiles: Sequence[float]) -> tuple[float, ...]:
     return tuple(map(float, sorted(cuts)))
 
 
-def why_no_distribution(
+def distribution_fault(
     quantiles: Sequence[float], shares: Sequence[float], *, minimum: float, maximum: float
 ) -> str | None:
     """Check figures that somebody wrote down."""

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import SchemaError
-from runtime.schema.distribution import why_no_distribution
+from runtime.schema.distribution import distribution_fault
 from runtime.schema.suggestions import describe_missing
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return tuple(f"{self.name}={text}" for text in self.categories) or (self.name,)
 
     def _check_distribution(self) -> None:
-        wrong = why_no_distribution(
+        wrong = distribution_fault(
             self.quantiles, self.shares, minimum=self.minimum, maximum=self.maximum
         )
         if wrong:

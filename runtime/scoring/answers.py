@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 REASON_NAME = "reason"
 
 
-class NewColumns:
+class PredictionColumns:
     """``label``, ``probability``, and on request more.
 
     Attributes:
@@ -121,7 +121,7 @@ class TableBinding(Value, frozen=True):
     encoder: Encoder
     carried: tuple[int, ...]
     truth: tuple[int, ...]
-    added: NewColumns
+    added: PredictionColumns
 
 
 def bind_table(
@@ -142,7 +142,7 @@ def bind_table(
         # A column "reason" is in nobody's way where bad rows are kept only for a look.
         reason = options.prefix + REASON_NAME
         taken = [name for name in names if name != reason or options.bad_rows == "null"]
-        added = NewColumns(
+        added = PredictionColumns(
             schema, taken, prefix=options.prefix, proba=options.proba, keep_bad=keep_bad
         )
     except SchemaError as exc:

@@ -18,7 +18,7 @@ from runtime.io.paths import STANDARD_STREAM, check_distinct
 from runtime.io.sinks import Sink, open_sinks
 from runtime.monitoring.monitor import Monitor
 from runtime.scoring.options import DEFAULTS, Options
-from runtime.scoring.pipeline import Job, score_into
+from runtime.scoring.pipeline import ScoringJob, score_into
 from runtime.tables.formats import format_of_name, stem_of
 from runtime.value import Value
 
@@ -66,7 +66,7 @@ def score_files(
         for number, name in enumerate(tables, start=1):
             if on_table:
                 on_table(name, number, len(tables))
-            job = Job(root / name, *places[name], options, monitor)
+            job = ScoringJob(root / name, *places[name], options, monitor)
             with ExitStack() as stack:  # closes each table's files: there may be many
 
                 def open_sink(path: Path, stack: ExitStack = stack) -> Sink:

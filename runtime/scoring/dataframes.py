@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from runtime.encoding import Encoder
 from runtime.errors import DataError, UsageError
-from runtime.scoring.answers import NewColumns
+from runtime.scoring.answers import PredictionColumns
 from runtime.scoring.counters import Counters, StageTimer, Wording
 from runtime.scoring.options import DEFAULTS, Options
-from runtime.scoring.pipeline import answer_block
+from runtime.scoring.pipeline import predict_block
 from runtime.tables.arrow.table import ArrowTable
 from runtime.tables.arrow.writer import as_batch, output_schema
 
@@ -42,7 +42,7 @@ def score_table(model: LoadedModel, table: Frame, options: Options = DEFAULTS) -
         )
     schema = model.schema
     places = schema.bind(names, loose=options.reading.loose_header)
-    columns = NewColumns(
+    columns = PredictionColumns(
         schema,
         names,
         prefix=options.prefix,
@@ -95,7 +95,7 @@ class _InMemory:
 
 
 def _answer(
-    model: LoadedModel, source: ArrowTable, columns: NewColumns, options: Options
+    model: LoadedModel, source: ArrowTable, columns: PredictionColumns, options: Options
 ) -> pa.Table:
     """Make the new columns."""
     features, encoder = range(model.schema.n_features), Encoder(model.schema.features)
@@ -109,7 +109,7 @@ def _answer(
     schema = output_schema([], columns.fields)
     batches, written = [], 0
     for block in source.blocks(features):
-        parsed, outputs = answer_block(model, block, block.parse(features, encoder))
+        parsed, outputs = predict_block(model, block, block.parse(features, encoder))
         if not (tally.refused or (refuses_bad and parsed.bad)):
             arrays = columns.answer(parsed, outputs).columns
             batches.append(as_batch(arrays, schema, block.first_record))

@@ -9,9 +9,9 @@ from runtime.io.sinks import Sink
 from runtime.monitoring.ranges import Ranges
 from runtime.scoring.answers import bind_table
 from runtime.scoring.counters import Counters, StageTimer, Wording
-from runtime.scoring.pipeline import answer_block
+from runtime.scoring.pipeline import predict_block
 from runtime.tables.driver import WritePlan
-from runtime.tables.opening import read_text
+from runtime.tables.opening import open_text_table
 from runtime.tables.writing import open_output
 from runtime.value import Value
 
@@ -51,7 +51,7 @@ def score_text(
     wording = Wording("nothing was scored", "bad_rows=null", decimal_option="decimal={}")
     tally = Counters(where, wording, refuses_bad=refuses, decimal=options.reading.decimal)
     schema, out = model.schema, io.BytesIO()
-    table = read_text(
+    table = open_text_table(
         io.BytesIO(content), stored, options.reading, schema.feature_names, where=where
     )
     bound = bind_table(table, schema, options, where=where, keep_bad=not refuses)
@@ -59,7 +59,9 @@ def score_text(
     plan = WritePlan(stored.kind, table, bound.carried, bound.added.fields)
     with open_output(sink, stored, plan) as output:
         for block in table.blocks(sorted({*bound.features, *bound.carried})):
-            parsed, outputs = answer_block(model, block, block.parse(bound.features, bound.encoder))
+            parsed, outputs = predict_block(
+                model, block, block.parse(bound.features, bound.encoder)
+            )
             tally.add(len(block), len(block), parsed.bad, StageTimer())
             ranges.add(parsed.features)
             if not tally.refused:

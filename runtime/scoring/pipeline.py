@@ -76,7 +76,7 @@ def score_file(
         model.schema, truth=options.truth is not None, drift=options.drift is not None
     )
     with open_sinks() as open_sink:
-        job = Job(source, out, rejects, options, monitor, alone=True)
+        job = ScoringJob(source, out, rejects, options, monitor, alone=True)
         summary = score_into(model, job, open_sink, on_progress)
         if options.drift and summary.drift:
             sink = open_sink(options.drift)
@@ -85,7 +85,7 @@ def score_file(
     return summary
 
 
-class Job(Value, frozen=True):
+class ScoringJob(Value, frozen=True):
     """One table to score.
 
     Attributes:
@@ -106,7 +106,7 @@ class Job(Value, frozen=True):
 
 
 def score_into(
-    model: LoadedModel, job: Job, open_sink: OpenSink, on_progress: Watch | None = None
+    model: LoadedModel, job: ScoringJob, open_sink: OpenSink, on_progress: Watch | None = None
 ) -> Summary:
     """Score a table into outputs that somebody else publishes; see ``score_file``."""
     started = time.perf_counter()
@@ -155,7 +155,7 @@ def score_into(
     )
 
 
-def answer_block(model: LoadedModel, block: Block, parsed: Parsed) -> tuple[Parsed, Outputs]:
+def predict_block(model: LoadedModel, block: Block, parsed: Parsed) -> tuple[Parsed, Outputs]:
     """Run the model on what was read of a block."""
     outputs = model.run(parsed.features)
     if outputs.is_finite:
@@ -190,7 +190,7 @@ class _Scorer(Value, frozen=True):
         clock = StageTimer()
         parsed = block.parse(self.bound.features, self.bound.encoder)
         clock.lap("parse")
-        parsed, outputs = answer_block(self.model, block, parsed)
+        parsed, outputs = predict_block(self.model, block, parsed)
         clock.lap("model")
         written, piece = 0, None
         if not (self.tally.refused or (self.tally.refuses_bad and parsed.bad)):
@@ -199,7 +199,7 @@ class _Scorer(Value, frozen=True):
         clock.lap("format")
         outside = self.monitor.count(parsed.features)
         truth = self._read_truth(block, parsed)
-        clock.lap("look")
+        clock.lap("monitor")
         return _Scored(block, parsed, outputs, outside, truth, written, piece, clock)
 
     def _read_truth(self, block: Block, parsed: Parsed) -> pa.Array | None:
@@ -237,7 +237,7 @@ def _run(
             outside=done.outside,
             truth=done.truth,
         )
-        clock.lap("look")
+        clock.lap("monitor")
         if on_progress:
             on_progress(table.bytes_read, tally.rows)
     tally.clock.add(clock)

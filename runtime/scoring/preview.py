@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from runtime.io.sources import source_name
 from runtime.scoring.answers import bind_table
-from runtime.scoring.pipeline import answer_block
+from runtime.scoring.pipeline import predict_block
 from runtime.tables.arrow.writer import as_batch, output_schema
 from runtime.tables.opening import open_table
 from runtime.tables.text import cell_texts
@@ -66,7 +66,7 @@ def _score_rows(
     for block in table.blocks(sorted({*bound.features, *bound.carried})):
         if len(found) == rows:
             return found, None
-        parsed, outputs = answer_block(model, block, block.parse(bound.features, bound.encoder))
+        parsed, outputs = predict_block(model, block, block.parse(bound.features, bound.encoder))
         answers = columns.answer(parsed, outputs)
         added = as_batch(answers.columns, output_schema([], columns.fields), block.first_record)
         shown = [*block.select(bound.carried).columns, *added.columns]

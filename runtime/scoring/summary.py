@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from runtime.monitoring.accuracy import AccuracyReport
     from runtime.monitoring.drift import DriftReport
-    from runtime.monitoring.ranges import Outside
+    from runtime.monitoring.ranges import OutOfRange
 
 
 class Summary(Value, frozen=True):
@@ -45,7 +45,7 @@ class Summary(Value, frozen=True):
     rejects: Path | None = None
     provider_reason: str = ""
     model: str = ""
-    out_of_range: Mapping[str, Outside] = msgspec.field(default_factory=dict)
+    out_of_range: Mapping[str, OutOfRange] = msgspec.field(default_factory=dict)
     truth: AccuracyReport | None = None
     drift: DriftReport | None = None
     stages: Mapping[str, float] = msgspec.field(default_factory=dict)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from runtime.printable import printable
-from runtime.schema.dates import name_instant
+from runtime.schema.dates import format_instant
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -110,5 +110,5 @@ def _example(feature: Feature) -> float | str:
     if feature.categories:
         return feature.categories[0]
     if feature.origin:
-        return name_instant(round((feature.minimum + feature.maximum) / 2), feature.origin)
+        return format_instant(round((feature.minimum + feature.maximum) / 2), feature.origin)
     return float(f"{(feature.minimum + feature.maximum) / 2:.3g}")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from runtime.io.streams import ByteSource, CountedSource
 
 
-class Opened(Value, frozen=True):
+class DecodedSource(Value, frozen=True):
     """A table whose format is known.
 
     Attributes:
@@ -30,9 +30,9 @@ class Opened(Value, frozen=True):
     encoding: Encoding
 
 
-def open_table(
+def decode_source(
     source: ByteSource, stored: Format | None, *, where: str, encoding: Encoding | None = None
-) -> Opened:
+) -> DecodedSource:
     """Tell the format of a table, check it and undo what is around the table."""
     peeked = PeekedSource(source, where=where)
     head = peeked.peek()
@@ -53,11 +53,11 @@ def open_table(
     if not stored.is_text:
         if not head:
             raise DataError(f"{where} is empty; not even names of columns are there")
-        return Opened(peeked, stored, UTF_8)
+        return DecodedSource(peeked, stored, UTF_8)
     check_text(head, stored, where=where, encoding=encoding)
     known = detect_encoding(head, encoding, where=where)
     if known.is_wide:
         from runtime.io.charsets import TranscodedSource
 
-        return Opened(TranscodedSource(peeked, known, where=where), stored, known)
-    return Opened(peeked, stored, known)
+        return DecodedSource(TranscodedSource(peeked, known, where=where), stored, known)
+    return DecodedSource(peeked, stored, known)

@@ -11,7 +11,7 @@ from runtime.errors import DataError, SchemaError
 from runtime.io.paths import STANDARD_STREAM
 from runtime.io.sources import nonblocking_error, open_source, source_name
 from runtime.io.streams import translate_write_errors
-from runtime.tables.decoding import open_table as open_stored
+from runtime.tables.decoding import decode_source
 from runtime.tables.driver import ReadPlan
 from runtime.tables.formats import file_driver, format_of_name, text_driver
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from runtime.io.streams import ByteSource
     from runtime.tables.base import Table
-    from runtime.tables.decoding import Opened
+    from runtime.tables.decoding import DecodedSource
     from runtime.tables.formats import Format
     from runtime.tables.options import ReadOptions
 
@@ -39,7 +39,7 @@ def open_table(source: Path, options: ReadOptions, wanted: Sequence[str]) -> Ite
     if stored is None and source != STANDARD_STREAM:
         stored = format_of_name(source)
     with open_source(source) as stream:
-        opened = open_stored(stream, stored, where=where, encoding=options.encoding)
+        opened = decode_source(stream, stored, where=where, encoding=options.encoding)
         plan = _plan(opened, options, wanted, where)
         if opened.format.is_text:
             yield text_driver(plan.kind).open_text(opened.source, plan)
@@ -48,11 +48,11 @@ def open_table(source: Path, options: ReadOptions, wanted: Sequence[str]) -> Ite
                 yield file_driver(plan.kind).open_file(file, plan)
 
 
-def read_text(
+def open_text_table(
     stream: ByteSource, stored: Format, options: ReadOptions, wanted: Sequence[str], *, where: str
 ) -> Table:
     """Read a table of text that is in memory."""
-    opened = open_stored(stream, stored, where=where, encoding=options.encoding)
+    opened = decode_source(stream, stored, where=where, encoding=options.encoding)
     plan = _plan(opened, options, wanted, where)
     return text_driver(plan.kind).open_text(opened.source, plan)
 
@@ -74,14 +74,16 @@ def choose_columns(
     return tuple(columns.index(name) for name in wanted)
 
 
-def _plan(opened: Opened, options: ReadOptions, wanted: Sequence[str], where: str) -> ReadPlan:
+def _plan(
+    opened: DecodedSource, options: ReadOptions, wanted: Sequence[str], where: str
+) -> ReadPlan:
     return ReadPlan(
         opened.format.kind, where, opened.encoding, wanted, options.delimiter, options.decimal
     )
 
 
 @contextmanager
-def _seekable(source: Path, opened: Opened, where: str) -> Iterator[pa.NativeFile]:
+def _seekable(source: Path, opened: DecodedSource, where: str) -> Iterator[pa.NativeFile]:
     """Give a file that can be read anywhere; what comes through a pipe is put on the disk."""
     import tempfile
 

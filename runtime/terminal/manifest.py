@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runtime.printable import printable
-from runtime.schema.dates import name_instant
+from runtime.schema.dates import format_instant
 
 if TYPE_CHECKING:
     from runtime.bundle.manifest import Manifest, Provenance, Tensor
@@ -54,7 +54,7 @@ def _describe_feature(feature: Feature) -> str:
 
 def show_value(feature: Feature, value: float) -> str:
     """Write a value of a column of numbers or dates as a person would."""
-    return name_instant(value, feature.origin) if feature.origin else f"{value:g}"
+    return format_instant(value, feature.origin) if feature.origin else f"{value:g}"
 
 
 def _describe_training(provenance: Provenance) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from runtime.monitoring.accuracy import AccuracyReport
     from runtime.monitoring.drift import DriftReport
-    from runtime.monitoring.ranges import Outside
+    from runtime.monitoring.ranges import OutOfRange
     from runtime.scoring.summary import Summary
 
     Line = tuple[str, str, str]  # name, figure, note
@@ -63,7 +63,7 @@ def _lines(summary: Summary, out: Path) -> Iterator[Line]:
         yield "model", "", summary.model
 
 
-def _outside_lines(outside: Mapping[str, Outside]) -> Iterator[Line]:
+def _outside_lines(outside: Mapping[str, OutOfRange]) -> Iterator[Line]:
     """Say how many values of which features are unlike any of training."""
     found = {name: counts for name, counts in outside.items() if counts.total}
     if not found:

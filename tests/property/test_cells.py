@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from runtime.encoding import PLAIN
 from runtime.tables.cells import parse_numbers
 from runtime.tables.csv.features import parse_features
-from runtime.tables.csv.reader import Block
+from runtime.tables.csv.reader import Records
 from runtime.tables.dialect import COMMA, Dialect
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def parse(values: list[bytes], dialect: Dialect = COMMA) -> Parsed:
     end = b'"' + dialect.delimiter + b"0"
     pieces = [b'\n"' + cell.replace(b'"', b'""') + end for cell in values]
     bounds = np.cumsum([0, *map(len, pieces)])
-    return parse_features(Block(b"".join(pieces), bounds, 1, 1, dialect), ("x", "y"), (0,), PLAIN)
+    return parse_features(Records(b"".join(pieces), bounds, 1, 1, dialect), ("x", "y"), (0,), PLAIN)
 
 
 def expected(cell: bytes) -> np.float32 | None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from runtime.encoding import PLAIN
 from runtime.errors import DataError
 from runtime.tables.csv.features import parse_features
-from runtime.tables.csv.reader import Block, CsvReader
+from runtime.tables.csv.reader import CsvReader, Records
 from runtime.tables.csv.records import count_lines, find_breaks, find_delimiters
 from runtime.tables.dialect import Dialect
 
@@ -114,7 +114,7 @@ def table(header: tuple[int, bytes], text: bytes, delimiter: bytes) -> bytes:
     return delimiter.join([b"x", b"y", b"z"][:columns]) + end + text
 
 
-def read(data: bytes, block_size: int, delimiter: bytes) -> tuple[CsvReader, list[Block]]:
+def read(data: bytes, block_size: int, delimiter: bytes) -> tuple[CsvReader, list[Records]]:
     """Read a whole table."""
     reader = CsvReader(
         io.BytesIO(data), where="t.csv", block_size=block_size, dialect=Dialect(delimiter)

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from runtime.schema.dates import name_day, name_instant
+from runtime.schema.dates import format_day, format_instant
 from runtime.schema.features import Date, Feature, OneHot, Schema
 from runtime.tables.arrays import binary_array, text_array
 from runtime.tables.dates import days_since, read_instants
@@ -99,10 +99,10 @@ def test_text_of_any_layout_is_read() -> None:
 
 def test_people_read_dates() -> None:
     """Days are written as the date that they are, with a time where there is one."""
-    assert name_day(19782) == "2024-02-29"
-    assert name_instant(1, "2024-02-28") == "2024-02-29"
-    assert name_instant(1.5, "2024-02-28") == "2024-02-29T12:00:00"
-    assert name_instant(1e9, "2024-02-28") == "1e+09 days since 2024-02-28"
+    assert format_day(19782) == "2024-02-29"
+    assert format_instant(1, "2024-02-28") == "2024-02-29"
+    assert format_instant(1.5, "2024-02-28") == "2024-02-29T12:00:00"
+    assert format_instant(1e9, "2024-02-28") == "1e+09 days since 2024-02-28"
 
 
 def test_a_schema_of_dates_says_so() -> None:

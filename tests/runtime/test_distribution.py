@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.schema.distribution import cuts_of, deciles_of, describe_values, why_no_distribution
+from runtime.schema.distribution import cuts_of, deciles_of, describe_values, distribution_fault
 
 Values = list[float]
 VALUES = st.lists(
@@ -33,7 +33,7 @@ def test_shares_are_those_of_a_plain_count(values: Values) -> None:
 def test_a_description_passes_the_schemas_check(values: Values) -> None:
     """What the trainer writes is what the schema accepts."""
     seen = describe_values(np.array(values, dtype=np.float32))
-    wrong = why_no_distribution(
+    wrong = distribution_fault(
         seen.quantiles, seen.shares, minimum=min(values), maximum=max(values)
     )
     assert wrong is None

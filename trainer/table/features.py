@@ -12,7 +12,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from runtime.errors import SchemaError
-from runtime.schema.dates import name_day
+from runtime.schema.dates import format_day
 from runtime.schema.features import Date, Feature, OneHot, Schema
 from trainer.data import describe_column
 from trainer.table.columns import join_names
@@ -59,7 +59,7 @@ def choose_features(
         if found.kinds[at] == "number":
             features[at] = Feature(name, 0, 0, missing="imputed")
         elif at in found.first_days:
-            date = Date(name_day(found.first_days[at]))
+            date = Date(format_day(found.first_days[at]))
             features[at] = Feature(name, 0, 0, missing="imputed", date=date)
         elif texts - {b""}:
             categories = _decode(texts, name, where)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from runtime.io.charsets import Encoding
     from runtime.schema.features import Float32Matrix
     from runtime.tables.base import CellEncoder, Column
-    from runtime.tables.csv.reader import Block
+    from runtime.tables.csv.reader import Records
     from runtime.tables.dialect import Dialect
 
 
@@ -36,7 +36,7 @@ TOO_MANY = "too many fields"
 
 
 def parse_features(
-    block: Block, columns: Sequence[str], features: Sequence[int], encoder: CellEncoder
+    block: Records, columns: Sequence[str], features: Sequence[int], encoder: CellEncoder
 ) -> Parsed:
     """Read the feature cells of a block's records."""
     matrix = _parse_clean(block, len(columns), features, encoder)
@@ -45,12 +45,14 @@ def parse_features(
     return _parse_dirty(block, columns, features, encoder)
 
 
-def describe(block: Block, n_columns: int, faults: Mapping[int, Fault]) -> tuple[BadRow, ...]:
+def report_faults(
+    block: Records, n_columns: int, faults: Mapping[int, Fault]
+) -> tuple[BadRow, ...]:
     """Report faults by record; lines are counted once over the whole block."""
     return tuple(_bad_rows(block, n_columns, faults))
 
 
-def fit(block: Block, n_columns: int, misfits: Sequence[int]) -> pa.Array:
+def fit_to_header(block: Records, n_columns: int, misfits: Sequence[int]) -> pa.Array:
     """View a block's records with the short and long ones made to fit the header."""
     pieces = block.pieces()
     if not misfits:
@@ -67,10 +69,10 @@ def fit(block: Block, n_columns: int, misfits: Sequence[int]) -> pa.Array:
     return pc.replace_with_mask(pieces, bool_array(mask), binary_array(fitted))
 
 
-def read_text(block: Block, n_columns: int, columns: Sequence[int]) -> list[pa.Array]:
+def read_cell_texts(block: Records, n_columns: int, columns: Sequence[int]) -> list[pa.Array]:
     """Read cells as text, quotes removed."""
     found = _count_fields(block)
-    pieces = fit(block, n_columns, np.flatnonzero(found != n_columns).tolist())
+    pieces = fit_to_header(block, n_columns, np.flatnonzero(found != n_columns).tolist())
     table = _arrow_read(
         bytes(whole_bytes(pieces)), n_columns, columns, block.dialect, _texts(columns)
     )
@@ -78,7 +80,7 @@ def read_text(block: Block, n_columns: int, columns: Sequence[int]) -> list[pa.A
 
 
 def _parse_clean(
-    block: Block, n_columns: int, features: Sequence[int], encoder: CellEncoder
+    block: Records, n_columns: int, features: Sequence[int], encoder: CellEncoder
 ) -> Float32Matrix | None:
     """Parse a block in which every record is good; None when one is not."""
     texts = [encoder.reads_text(at) for at in range(len(features))]
@@ -114,7 +116,7 @@ def _read_numbers(column: pa.ChunkedArray, at: int, encoder: CellEncoder) -> Col
 
 
 def _parse_dirty(
-    block: Block, columns: Sequence[str], features: Sequence[int], encoder: CellEncoder
+    block: Records, columns: Sequence[str], features: Sequence[int], encoder: CellEncoder
 ) -> Parsed:
     """Parse a block with bad records in it, each cell looked at."""
     n_fields = _count_fields(block)
@@ -140,11 +142,11 @@ def _parse_dirty(
             faults[index] = Fault(reason, columns[features[first]], value)
         else:
             faults[index] = _misfit(int(n_fields[index]), len(columns))
-    return Parsed(matrix[good], good, describe(block, len(columns), faults))
+    return Parsed(matrix[good], good, report_faults(block, len(columns), faults))
 
 
 def _read_cells(
-    block: Block, fits: npt.NDArray[np.bool_], n_columns: int, features: Sequence[int]
+    block: Records, fits: npt.NDArray[np.bool_], n_columns: int, features: Sequence[int]
 ) -> list[pa.ChunkedArray]:
     """Read the feature cells as they are written; those of misfits mean nothing."""
     data = block.data
@@ -208,7 +210,7 @@ def _misfit(found: int, expected: int) -> Fault:
     return Fault(f"{reason} ({found} instead of {expected})")
 
 
-def in_utf8(column: pa.Array, encoding: Encoding) -> pa.Array:
+def to_utf8(column: pa.Array, encoding: Encoding) -> pa.Array:
     """Write text of any encoding in UTF-8, ``(rows,)`` binary; bytes that do not decode stay."""
     if encoding == UTF_8 or encoding.is_wide:  # what is wide was transcoded when it was read
         return column
@@ -218,7 +220,7 @@ def in_utf8(column: pa.Array, encoding: Encoding) -> pa.Array:
 
 def _read_texts(column: pa.ChunkedArray, dialect: Dialect) -> pa.Array:
     """Take a column of texts as ``(rows,)`` binary in UTF-8."""
-    return in_utf8(column.combine_chunks(), dialect.encoding)
+    return to_utf8(column.combine_chunks(), dialect.encoding)
 
 
 def _fit(text: bytes, n_columns: int, delimiter: bytes) -> tuple[bytes, bytes]:
@@ -230,13 +232,13 @@ def _fit(text: bytes, n_columns: int, delimiter: bytes) -> tuple[bytes, bytes]:
     return text[:end], text[end + 1 :]
 
 
-def _count_fields(block: Block) -> npt.NDArray[np.int64]:
+def _count_fields(block: Records) -> npt.NDArray[np.int64]:
     """Count the fields of each record: ``(records,)``."""
     delimiters = find_delimiters(block.data, block.dialect.delimiter[0])
     return np.diff(np.searchsorted(delimiters, block.bounds)) + 1
 
 
-def _bad_rows(block: Block, n_columns: int, faults: Mapping[int, Fault]) -> Iterator[BadRow]:
+def _bad_rows(block: Records, n_columns: int, faults: Mapping[int, Fault]) -> Iterator[BadRow]:
     line, counted = block.first_line, 0
     for index, fault in faults.items():
         text = block.text(index)

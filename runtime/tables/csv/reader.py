@@ -49,7 +49,7 @@ class Header(Value, frozen=True):
     dialect: Dialect = COMMA
 
 
-class Block(Value, frozen=True):
+class Records(Value, frozen=True):
     """Consecutive records as they were read.
 
     ``data`` begins with the terminator of the record before and ends before the terminator of
@@ -107,7 +107,7 @@ class CsvReader:
         """Bytes taken from where the table is stored."""
         return self._stream.bytes_read
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[Records]:
         """Read the records."""
         record, line = 1, count_lines(self.header.text) + 1
         keep_blank = len(self.header.columns) == 1
@@ -118,7 +118,7 @@ class CsvReader:
             rest += chunk
             bounds = self._bounds(rest, line, keep_blank=keep_blank, at_end=at_end)
             if len(bounds) > 1:
-                block = Block(rest[: bounds[-1]], bounds, record, line, self._dialect)
+                block = Records(rest[: bounds[-1]], bounds, record, line, self._dialect)
                 yield block
                 record += len(block)
                 line += count_lines(block.data)

@@ -6,26 +6,32 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from runtime.tables.csv.features import describe, fit, in_utf8, parse_features, read_text
+from runtime.tables.csv.features import (
+    fit_to_header,
+    parse_features,
+    read_cell_texts,
+    report_faults,
+    to_utf8,
+)
 from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from runtime.tables.base import BadRow, CellEncoder, Fault, Parsed
-    from runtime.tables.csv.reader import Block, CsvReader, Header
+    from runtime.tables.csv.reader import CsvReader, Header, Records
     from runtime.tables.dialect import Dialect
 
 
 class CsvBlock(Value, frozen=True):
-    """Consecutive records of delimited text; see ``runtime.tables.base.Block``.
+    """Consecutive records of delimited text; see ``runtime.tables.base.Records``.
 
     Attributes:
         records: the bytes, and where each record begins.
         header: of the table.
     """
 
-    records: Block
+    records: Records
     header: Header
 
     @property
@@ -42,21 +48,21 @@ class CsvBlock(Value, frozen=True):
 
     def report(self, faults: Mapping[int, Fault]) -> tuple[BadRow, ...]:
         """Describe records that cannot be scored."""
-        return describe(self.records, len(self.header.columns), faults)
+        return report_faults(self.records, len(self.header.columns), faults)
 
     def select(self, columns: Sequence[int]) -> pa.RecordBatch:
         """Give cells as text in UTF-8, quotes removed; bytes that do not decode stay."""
         cells = self.cells(columns)
-        cells = [in_utf8(column, self.header.dialect.encoding) for column in cells]
+        cells = [to_utf8(column, self.header.dialect.encoding) for column in cells]
         return pa.RecordBatch.from_arrays(cells, [self.header.columns[at] for at in columns])
 
     def cells(self, columns: Sequence[int]) -> list[pa.Array]:
         """Give cells as they were read, quotes removed: ``(records,)`` binary a column."""
-        return read_text(self.records, len(self.header.columns), columns)
+        return read_cell_texts(self.records, len(self.header.columns), columns)
 
     def pieces(self, misfits: Sequence[int]) -> pa.Array:
         """View the records as they were read, each led by its line break."""
-        return fit(self.records, len(self.header.columns), misfits)
+        return fit_to_header(self.records, len(self.header.columns), misfits)
 
 
 class CsvTable:

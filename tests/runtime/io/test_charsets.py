@@ -24,7 +24,7 @@ from runtime.tables.base import BadRow
 from runtime.tables.csv.features import parse_features
 from runtime.tables.csv.quoting import encode_cell, encode_record, encode_rejects
 from runtime.tables.csv.reader import CsvReader
-from runtime.tables.decoding import Opened, open_table
+from runtime.tables.decoding import DecodedSource, decode_source
 from runtime.tables.dialect import Dialect
 from runtime.tables.formats import parse_format
 from runtime.tables.options import ReadOptions
@@ -39,10 +39,10 @@ WIDE = ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"]
 characters = st.text(st.characters(codec=None, exclude_categories=()), max_size=30)
 
 
-def opened(data: bytes, encoding: str | None = None) -> Opened:
+def opened(data: bytes, encoding: str | None = None) -> DecodedSource:
     """Open a table whose encoding was given, or not."""
     given_one = parse_encoding(encoding) if encoding else None
-    return open_table(io.BytesIO(data), None, where="t.csv", encoding=given_one)
+    return decode_source(io.BytesIO(data), None, where="t.csv", encoding=given_one)
 
 
 def reader_of(data: bytes, encoding: str | None = None) -> CsvReader:
@@ -341,7 +341,7 @@ def test_a_table_is_stored_as_it_was(name: str, stored: str) -> None:
     with encoded_sink(first, format_.compression, Encoding()) as sink:  # only compressed
         sink.write(data)
     source = io.BytesIO(first.getvalue())
-    found = open_table(source, format_, where="t", encoding=encoding)
+    found = decode_source(source, format_, where="t", encoding=encoding)
     dialect = Dialect(encoding=found.encoding, decimal=",")
     reader = CsvReader(found.source, where="t", dialect=dialect, wanted=["price"])
     assert reader.header.columns == ("price", "Größe")

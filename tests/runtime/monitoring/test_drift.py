@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from runtime.bundle.manifest import to_json
 from runtime.errors import UsageError
 from runtime.monitoring import drift as module
-from runtime.monitoring.drift import Drift, DriftReport
-from runtime.monitoring.psi import stability_index
+from runtime.monitoring.drift import DriftMonitor, DriftReport
+from runtime.monitoring.psi import population_stability_index
 from runtime.schema.distribution import describe_values
 from runtime.schema.features import Feature, Schema
 
@@ -52,7 +52,7 @@ SCHEMA = schema_of(TRAINING)
 
 def report_of(rows: Float32Matrix, schema: Schema = SCHEMA) -> DriftReport:
     """All rows in one block."""
-    drift = Drift(schema)
+    drift = DriftMonitor(schema)
     drift.add(rows, 1)
     return drift.report()
 
@@ -85,7 +85,7 @@ def test_blocks_and_their_order_do_not_show(
         patch.setattr(module, "_SAMPLE_VALUES", 3 * capacity)
         patch.setattr(module, "_FEWEST_SAMPLED", 1)
         for ends in (cuts, other, [120]):
-            drift = Drift(SCHEMA)
+            drift = DriftMonitor(SCHEMA)
             bounds = [0, *np.minimum(np.cumsum(ends), 120).tolist(), 120]
             pairs = list(pairwise(bounds))
             for start, end in random.permutation(np.array(pairs)).tolist():
@@ -121,11 +121,11 @@ def test_counts_are_those_of_a_plain_count(training: list[float], scored: list[f
 
 def test_the_index_of_equal_shares_is_nothing_and_of_an_empty_bin_finite() -> None:
     """As in the formula; an empty bin counts as a ten-thousandth."""
-    assert stability_index([0.1] * 10, [0.1] * 10) == 0
-    assert stability_index([0.5, 0.5], [0.4, 0.6]) == pytest.approx(
+    assert population_stability_index([0.1] * 10, [0.1] * 10) == 0
+    assert population_stability_index([0.5, 0.5], [0.4, 0.6]) == pytest.approx(
         -0.1 * math.log(0.8) + 0.1 * math.log(1.2)
     )
-    assert stability_index([0.5, 0.5], [1.0, 0.0]) == pytest.approx(
+    assert population_stability_index([0.5, 0.5], [1.0, 0.0]) == pytest.approx(
         0.5 * math.log(2) - 0.4999 * math.log(0.0001 / 0.5)
     )
 
@@ -164,7 +164,7 @@ def test_quantiles_of_many_rows_are_near_the_exact_ones() -> None:
     """Beyond the sample's size ranks are off by less than 1.1 %; memory stays constant."""
     rows = RANDOM.random((300_000, 1)).astype(np.float32)
     schema = schema_of(rows[:1000], ("f",))
-    drift = Drift(schema)
+    drift = DriftMonitor(schema)
     for start in range(0, len(rows), 50_000):
         drift.add(rows[start : start + 50_000], start + 1)
     report = drift.report()
@@ -178,7 +178,7 @@ def test_a_period_in_the_data_does_not_fool_the_sample(period: int) -> None:
     """Rows that repeat are sampled as evenly as others, and so are sorted ones."""
     count = 200_000
     schema = schema_of(TRAINING[:, :2], ("f", "sorted"))
-    drift = Drift(schema)
+    drift = DriftMonitor(schema)
     numbers = np.arange(count)
     drift.add(np.column_stack([numbers % period, numbers]).astype(np.float32), 1)
     repeated, ordered = drift.report().features
@@ -193,7 +193,7 @@ def test_a_bundle_without_quantiles_says_what_to_do() -> None:
     """The features without are named, five at most, and both ways out."""
     features = [Feature(f"f{number}", 0, 1) for number in range(7)]
     with pytest.raises(UsageError, match=r"no quantiles for 'f0', 'f1', .*, 'f4', …: fit and") as e:
-        Drift(Schema("kind", (*SCHEMA.features, *features), ("a", "b")))
+        DriftMonitor(Schema("kind", (*SCHEMA.features, *features), ("a", "b")))
     assert "leave out --drift" in str(e.value)
 
 

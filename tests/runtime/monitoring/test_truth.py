@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from runtime.bundle.manifest import to_json
 from runtime.errors import UsageError
-from runtime.monitoring.accuracy import Accuracy, AccuracyReport, wilson
+from runtime.monitoring.accuracy import Accuracy, AccuracyReport, wilson_interval
 
 CLASSES = ("no", "yes", "größer")
 CELLS = st.sampled_from([*CLASSES, *CLASSES, "", "No", "maybe", "yes ", "1", None])
@@ -42,7 +42,7 @@ def test_counts_are_those_of_a_plain_count(
     known = [(cell, label) for cell, label in rows if cell in CLASSES]
     assert (result.rows, result.other) == (len(known), len(rows) - len(known))
     hits = sum(cell == CLASSES[label] for cell, label in known)
-    assert result.accuracy == (wilson(hits, len(known)) if known else None)
+    assert result.accuracy == (wilson_interval(hits, len(known)) if known else None)
     others = dict.fromkeys(cell or "" for cell, _ in rows if cell not in CLASSES)
     assert set(result.other_values) <= set(others)
     assert len(result.other_values) == len(others) <= 5

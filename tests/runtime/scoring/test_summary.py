@@ -11,8 +11,8 @@ import pytest
 from msgspec.structs import replace
 
 from runtime.monitoring.accuracy import Accuracy, AccuracyReport
-from runtime.monitoring.drift import Drift
-from runtime.monitoring.ranges import Outside
+from runtime.monitoring.drift import DriftMonitor
+from runtime.monitoring.ranges import OutOfRange
 from runtime.scoring.summary import Summary
 from runtime.terminal.summary import format_summary
 from runtime.terminal.tables import percent
@@ -39,7 +39,7 @@ def judged(classes: int) -> AccuracyReport:
 @pytest.fixture
 def full(predictor: Predictor) -> Summary:
     """A summary of everything there is."""
-    drift = Drift(predictor.schema)
+    drift = DriftMonitor(predictor.schema)
     drift.add(np.full((1000, 2), 20, dtype=np.float32), 1)
     return replace(
         PLAIN,
@@ -48,7 +48,7 @@ def full(predictor: Predictor) -> Summary:
         reasons={"missing value": 1, "not a number": 2},
         rejects=Path("scored.csv.rejects.csv"),
         provider_reason="no CUDA device is present",
-        out_of_range={"price": Outside(0, 1000), "rating": Outside(0, 0)},
+        out_of_range={"price": OutOfRange(0, 1000), "rating": OutOfRange(0, 0)},
         truth=judged(2),
         drift=drift.report(),
         stages={"read": 0.1, "model": 0.3},
@@ -139,7 +139,7 @@ def test_of_many_classes_the_worst_mistakes_are_shown(full: Summary) -> None:
 
 def test_many_features_are_cut_to_ten() -> None:
     """The rest is counted; features without a value out of range are not named."""
-    outside = {f"f{number}": Outside(number % 2, 0) for number in range(40)}
+    outside = {f"f{number}": OutOfRange(number % 2, 0) for number in range(40)}
     lines = describe(replace(PLAIN, out_of_range=outside))
     assert sum(line.startswith("  f") for line in lines) == 10
     assert any("and 10 more" in line for line in lines)
@@ -147,7 +147,7 @@ def test_many_features_are_cut_to_ten() -> None:
 
 def test_categories_that_were_let_through_are_told_of() -> None:
     """For people in words, for machines beside what lies out of range."""
-    told = replace(PLAIN, out_of_range={"city": Outside(0, 0, 1200), "street": Outside(0, 0)})
+    told = replace(PLAIN, out_of_range={"city": OutOfRange(0, 0, 1200), "street": OutOfRange(0, 0)})
     lines = "\n".join(describe(told))
     assert "1,200 unseen categories" in lines
     assert "street" not in lines

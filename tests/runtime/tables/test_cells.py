@@ -8,7 +8,7 @@ import pytest
 
 from runtime.encoding import PLAIN
 from runtime.tables.csv.features import parse_features
-from runtime.tables.csv.reader import Block
+from runtime.tables.csv.reader import Records
 
 if TYPE_CHECKING:
     from runtime.tables.base import Parsed
@@ -46,7 +46,7 @@ def parse(*cells: bytes) -> Parsed:
     """Read cells, each quoted, as a table of one column read them."""
     pieces = [b'\n"' + cell.replace(b'"', b'""') + b'"' for cell in cells]
     bounds = np.cumsum([0, *map(len, pieces)])
-    return parse_features(Block(b"".join(pieces), bounds, 1, 1), ("x",), (0,), PLAIN)
+    return parse_features(Records(b"".join(pieces), bounds, 1, 1), ("x",), (0,), PLAIN)
 
 
 def rounded(text: str) -> bytes:

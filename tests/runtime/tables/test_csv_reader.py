@@ -8,7 +8,7 @@ import pytest
 from runtime.encoding import PLAIN
 from runtime.errors import DataError
 from runtime.tables.csv.features import parse_features
-from runtime.tables.csv.reader import Block, CsvReader
+from runtime.tables.csv.reader import CsvReader, Records
 
 if TYPE_CHECKING:
     from runtime.tables.base import BadRow
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 BOM = b"\xef\xbb\xbf"
 
 
-def read(data: bytes, block_size: int = 1 << 20) -> tuple[CsvReader, list[Block]]:
+def read(data: bytes, block_size: int = 1 << 20) -> tuple[CsvReader, list[Records]]:
     """Read a whole table."""
     reader = CsvReader(io.BytesIO(data), where="t.csv", block_size=block_size)
     return reader, list(reader.blocks())

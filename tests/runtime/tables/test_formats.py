@@ -19,7 +19,7 @@ import pytest
 
 from runtime.errors import DataError, OnnxferryError, UsageError
 from runtime.tables.csv.reader import CsvReader
-from runtime.tables.decoding import Opened, open_table
+from runtime.tables.decoding import DecodedSource, decode_source
 from runtime.tables.formats import Format, format_of_name, parse_format
 
 if TYPE_CHECKING:
@@ -64,10 +64,10 @@ PARQUET = written(lambda stream: arrow_parquet.write_table(TABLE, stream))
 FEATHER = written(lambda stream: arrow_feather.write_feather(TABLE, stream))
 
 
-def opened(data: bytes, stored: str | None = None) -> Opened:
+def opened(data: bytes, stored: str | None = None) -> DecodedSource:
     """Open bytes under a format's name, or as standard input."""
     choice = parse_format(stored) if stored else None
-    return open_table(io.BytesIO(data), choice, where="t.csv")
+    return decode_source(io.BytesIO(data), choice, where="t.csv")
 
 
 @pytest.mark.parametrize(
@@ -266,6 +266,6 @@ def test_an_empty_file_is_left_to_the_reader() -> None:
     """Nothing contradicts a name; the reader says that the table is empty."""
     compressions: list[Compression | None] = [None, "gzip", "zstd", "bzip2"]
     for compression in compressions:
-        found = open_table(io.BytesIO(), Format("csv", compression), where="t.csv")
+        found = decode_source(io.BytesIO(), Format("csv", compression), where="t.csv")
         with pytest.raises(DataError, match=r"t\.csv is empty"):
             CsvReader(found.source, where="t.csv")

@@ -10,7 +10,7 @@ import pytest
 from exporter.export import export_run
 from exporter.rows.plan import Plan
 from runtime.errors import BadRowsError, DataError
-from runtime.monitoring.ranges import Outside
+from runtime.monitoring.ranges import OutOfRange
 from runtime.predictor import Predictor
 from runtime.scoring.options import Options
 from trainer.run import load_run
@@ -82,7 +82,10 @@ def test_categories_go_the_whole_way(
     for ending in ("csv", "jsonl", "parquet"):
         out = tmp_path / f"scored.{ending}"
         summary = predictor.score_file(save(f"mine.{ending}", table), out, options_of_drift)
-        watched = {"x": Outside(0, 0), **({"farbe": Outside(0, 0)} if unseen == "other" else {})}
+        watched = {
+            "x": OutOfRange(0, 0),
+            **({"farbe": OutOfRange(0, 0)} if unseen == "other" else {}),
+        }
         assert (summary.scored, summary.out_of_range) == (400, watched)
         assert summary.truth is not None
         assert summary.truth.accuracy is not None
