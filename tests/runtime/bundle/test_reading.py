@@ -218,7 +218,7 @@ def test_a_file_larger_than_the_memory_is_refused(
 
 
 @pytest.mark.parametrize(
-    "name", sorted(read_bundle(Path(__file__).parents[1] / "data/bundle").files)
+    "name", sorted(read_bundle(Path(__file__).parents[2] / "data/bundle").files)
 )
 def test_every_listed_file_is_checked(bundle_copy: Path, name: str) -> None:
     """The first and last byte of each file count, whatever reads it later."""

@@ -422,7 +422,7 @@ def test_each_batch_may_have_its_own_words(
     predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
 ) -> None:
     """A stream's dictionaries change from batch to batch, which a file's cannot: they grow."""
-    monkeypatch.setattr("runtime.tables.arrays.writer.ROW_GROUP", 6)
+    monkeypatch.setattr("runtime.tables.arrow.writer.ROW_GROUP", 6)
     batches = [
         products(price=[1.0, 2.0, 3.0], w=pa.array([f"{n}", "y", None]).dictionary_encode())
         for n in range(5)
