@@ -95,7 +95,7 @@ class Encoder:
                 of Arrow's dates or timestamps.
 
         Returns:
-            The matrix; what it holds of cells that are not usable means nothing.
+            The matrix; cells that are not usable hold arbitrary values.
         """
         if self.is_plain:
             matrix = to_float32(columns)

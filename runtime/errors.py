@@ -6,12 +6,12 @@
     │   ├── SchemaError       3  columns or values that do not fit the schema
     │   ├── BadRowsError      3  rows that cannot be scored
     │   └── RequestError      3  a request that cannot be answered as it stands
-    │       ├── UnknownNameError  3  a model, version or address that is not there
+    │       ├── UnknownNameError  3  a model, version or address that does not exist
     │       ├── OversizeError     3  a request beyond a limit of the server
     │       └── MediaError        3  a request whose body is in a form that is not read
     ├── ArtifactError         4  a run or bundle damaged or of an unknown format
     ├── ParityError           5  an export that does not compute what the model computes
-    └── UnavailableError      6  a device, provider or extra that is not there
+    └── UnavailableError      6  a device, provider or extra that is not available
         └── OverloadError     6  a server that has no room for one more request now
 
 Every message says what is wrong, where, and what to do.
@@ -26,7 +26,7 @@ EXIT_INTERRUPTED = 130
 
 
 class OnnxferryError(Exception):
-    """Base of every error a user can mend; ``exit_code`` is what a command returns."""
+    """Base of every error a user can fix; ``exit_code`` is what a command returns."""
 
     exit_code: ClassVar[int] = EXIT_BUG
 
@@ -56,7 +56,7 @@ class RequestError(DataError):
 
 
 class UnknownNameError(RequestError):
-    """A request for a model, a version or an address that is not there."""
+    """A request for a model, a version or an address that does not exist."""
 
 
 class OversizeError(RequestError):
@@ -80,7 +80,7 @@ class ParityError(OnnxferryError):
 
 
 class UnavailableError(OnnxferryError):
-    """A device, a provider or an extra that was asked for and is not there."""
+    """A device, a provider or an extra that was requested and is not available."""
 
     exit_code = 6
 

@@ -28,7 +28,7 @@ class LoadedModel:
         Args:
             manifest: what the bundle says of itself.
             session: the model, loaded.
-            check: how the golden rows came out; None when they were not run.
+            check: result of the golden rows; None when they were not run.
         """
         self.manifest = manifest
         self.session = session
@@ -54,7 +54,7 @@ class LoadedModel:
 
         Raises:
             ArtifactError: when the bundle is damaged or of an unknown format.
-            UnavailableError: when the engine or the provider is not there.
+            UnavailableError: when the engine or the provider is not available.
             ParityError: when a golden row leaves its bound.
         """
         bundle = read_bundle(Path(path))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """Show what is not printable, as line breaks and a terminal's own codes, by its number."""
+    """Escape what is not printable, such as line breaks and terminal control codes."""
     if text.isprintable():
         return text
     return "".join(
@@ -13,5 +13,5 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """Make text printable whose line breaks are meant."""
+    """Escape each line; the line breaks stay."""
     return "\n".join(map(printable, text.split("\n")))

@@ -167,7 +167,7 @@ def present_providers() -> tuple[Provider, ...]:
 
 
 def _load_onnxruntime() -> ModuleType:
-    """Import onnxruntime, or say what is wrong with its installation and how to mend it."""
+    """Import onnxruntime, or explain what is wrong with its installation and how to fix it."""
     installed = [name for name in _BUILDS if is_installed(name)]
     if len(installed) == len(_BUILDS):
         raise UnavailableError(
@@ -204,22 +204,22 @@ def _choose(ort: ModuleType, choice: ProviderChoice) -> tuple[Provider, str]:
     if choice not in get_args(ProviderChoice):
         raise UsageError(f"no provider {choice!r}: choose {', '.join(get_args(ProviderChoice))}")
     if choice == "cpu":
-        return "cpu", "asked for"
+        return "cpu", "requested"
     obstacle = _why_no_cuda(ort)
     if choice == "auto":
         return ("cpu", obstacle.what) if obstacle else ("cuda", "a CUDA device is present")
     if obstacle:
         raise UnavailableError(
-            f"CUDA was asked for, but {obstacle.what}: {obstacle.mend}, or use --provider cpu"
+            f"CUDA was requested, but {obstacle.what}: {obstacle.advice}, or use --provider cpu"
         )
-    return "cuda", "asked for"
+    return "cuda", "requested"
 
 
 class _Obstacle(Value, frozen=True):
     """Why a provider cannot run, and what to do about it."""
 
     what: str
-    mend: str
+    advice: str
 
 
 def _why_no_cuda(ort: ModuleType) -> _Obstacle | None:
@@ -230,7 +230,7 @@ def _why_no_cuda(ort: ModuleType) -> _Obstacle | None:
             'pip uninstall -y onnxruntime, then pip install "onnxferry[gpu]"',
         )
     if not _count_cuda_devices():
-        return _Obstacle("no CUDA device is present", "look at nvidia-smi")
+        return _Obstacle("no CUDA device is present", "see nvidia-smi")
     return None
 
 
@@ -269,7 +269,7 @@ def _confirm(session: Any, provider: Provider) -> None:  # noqa: ANN401 - as abo
     running = session.get_providers()
     if running[0] != _PROVIDER_NAMES[provider]:
         raise UnavailableError(
-            f"{_PROVIDER_NAMES[provider]} was asked for and could not start; onnxruntime would "
+            f"{_PROVIDER_NAMES[provider]} was requested and could not start; onnxruntime would "
             f"have run on {running[0]}: install NVIDIA's libraries with "
             'pip install "onnxruntime-gpu[cuda,cudnn]", or use --provider cpu'
         )

@@ -36,7 +36,7 @@ def choose_device(choice: DeviceChoice, work: Work) -> Device:
         UnavailableError: when CUDA was asked for and is not there.
     """
     if choice == "cpu":
-        return Device("cpu", "asked for")
+        return Device("cpu", "requested")
     if torch.cuda.is_available():
         card = torch.cuda.get_device_name()
         if choice == "cuda":
@@ -44,7 +44,7 @@ def choose_device(choice: DeviceChoice, work: Work) -> Device:
         return choose_by_size(work, crossing_of(card), card)
     if choice == "auto":
         return Device("cpu", "no CUDA device")
-    raise UnavailableError(f"CUDA was asked for, but {_why_no_cuda()}; or use --device cpu")
+    raise UnavailableError(f"CUDA was requested, but {_why_no_cuda()}; or use --device cpu")
 
 
 @contextmanager

@@ -74,7 +74,7 @@ def load_golden(content: bytes, schema: Schema, *, where: str) -> Golden:
 
 
 class GoldenCheck(Value, frozen=True):
-    """How the golden rows came out; all of them within their bounds.
+    """Result of the golden rows; all are within their bounds.
 
     Attributes:
         rows: that were run.

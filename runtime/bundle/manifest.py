@@ -70,7 +70,7 @@ class Model(Record, frozen=True):
 
 
 class Provenance(Record, frozen=True):
-    """Where the model comes from.
+    """Provenance of the model.
 
     Attributes:
         seed: of the training run; None for a model that was trained elsewhere.

@@ -27,9 +27,9 @@ app = new_app("runtime", "Score files with a proven bundle, without torch.")
 
 ProviderOption = Annotated[
     ProviderChoice,
-    typer.Option(help="What runs the model; auto takes CUDA where it works and says so."),
+    typer.Option(help="What runs the model; auto takes CUDA where it works; the summary names it."),
 ]
-# typer's own look at a path would give other messages and exit codes than ours: readable=False.
+# typer's own check of a path would give other messages and exit codes: readable=False.
 FileOption = Annotated[
     Path,
     typer.Option(
@@ -193,7 +193,7 @@ def serve(
         float | None, typer.Option(min=0, help="Seconds to end after SIGTERM (default: 30).")
     ] = None,
     log_level: Annotated[
-        LogLevel, typer.Option(help="The least that is logged; debug tells each request.")
+        LogLevel, typer.Option(help="Log level; debug logs each request.")
     ] = "info",
 ) -> None:
     """Serve bundles over HTTP and gRPC, by the Open Inference Protocol v2."""

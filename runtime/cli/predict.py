@@ -36,7 +36,7 @@ def refuse_extra_arguments(file: Path, words: Sequence[str]) -> None:
 
 
 def wants_preview(source: Path, *, wants_all: bool) -> bool:
-    """Tell whether somebody at a terminal wants to see the first rows rather than all."""
+    """Whether a user at a terminal wants a preview rather than all rows."""
     return not wants_all and sys.stdout.isatty() and not is_folder_or_pattern(source)
 
 
@@ -57,7 +57,7 @@ def preview(predictor: Predictor, source: Path, options: Options) -> str:
 
 
 def _repeat(source: Path, options: Options, *, bad: bool) -> str:
-    """Write the command that saves what was looked at, and goes on where rows are bad."""
+    """Format the command that saves what was previewed, and continues at bad rows."""
     import shlex
 
     words = ["runtime", *sys.argv[1:]]
@@ -145,7 +145,7 @@ def _in_a_line(summary: Summary, out: Path) -> str:
     outside = {name: counts.total for name, counts in summary.out_of_range.items() if counts.total}
     if outside:
         counted = ", ".join(f"{name} {count:,}" for name, count in outside.items())
-        text += f"\nvalues outside the range of training, scored all the same: {counted}"
+        text += f"\nvalues outside the range of training, scored anyway: {counted}"
     return text
 
 

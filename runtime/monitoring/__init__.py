@@ -1,1 +1,1 @@
-"""What is looked at while rows are scored: ranges, drift, truth."""
+"""Monitoring while rows are scored: ranges, drift, accuracy."""

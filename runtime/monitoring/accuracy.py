@@ -32,7 +32,7 @@ class Interval(Record, frozen=True):
 
 
 class ClassScore(Record, frozen=True):
-    """How well one class is told: ``precision``, ``recall`` and ``f1``, 0 to 1, and its rows."""
+    """Scores of one class: ``precision``, ``recall`` and ``f1``, 0 to 1, and its rows."""
 
     name: str
     rows: int
@@ -97,7 +97,7 @@ class AccuracyReport(Record, frozen=True):
         classes: precision, recall and F1.
         confusion: rows by true class (outer) and answered class (inner), in the order of
             ``classes``.
-        hint: what to look at when no cell is a class.
+        hint: advice when no cell is a class.
     """
 
     rows: int

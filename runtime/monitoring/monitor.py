@@ -1,4 +1,4 @@
-"""What is looked at while rows are scored: values out of range, drift, and the truth."""
+"""Monitor rows while they are scored: out-of-range values, drift, accuracy."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ class Monitor:
         return self._ranges.outside()
 
     @property
-    def judged(self) -> AccuracyReport | None:
-        """How right the answers are, where that was asked for."""
+    def accuracy(self) -> AccuracyReport | None:
+        """Accuracy against the true classes, when requested."""
         return self._truth.result() if self._truth else None
 
     @property
     def drift(self) -> DriftReport | None:
-        """How the rows differ from training's, where that was asked for."""
+        """Drift from the training rows, when requested."""
         return self._drift.report() if self._drift else None

@@ -65,7 +65,7 @@ def cuts_of(quantiles: Sequence[float]) -> tuple[float, ...]:
 def distribution_fault(
     quantiles: Sequence[float], shares: Sequence[float], *, minimum: float, maximum: float
 ) -> str | None:
-    """Check figures that somebody wrote down."""
+    """Check figures from a file."""
     if len(quantiles) != DECILES:
         return f"there are {len(quantiles)} quantiles instead of {DECILES}"
     if any(low > high for low, high in pairwise(quantiles)):

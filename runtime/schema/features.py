@@ -77,12 +77,12 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         dtype: what the model receives.
         missing: what an empty cell of numbers or dates means: a bad cell (``refused``), or NaN in
             the model's matrix, which the model fills itself (``imputed``).
-        quantiles: deciles of the training rows, 0 to 100 %; empty where nobody knows them.
+        quantiles: deciles of the training rows, 0 to 100 %; empty where they are unknown.
         shares: of the training rows in each bin of ``distribution.cuts_of(quantiles)``, 0 to 1;
             empty likewise.
-        one_hot: of a column of categories, whose minimum is 0 and maximum 1; not there for
+        one_hot: of a column of categories, whose minimum is 0 and maximum 1; None for
             others.
-        date: of a column of dates; not there for others.
+        date: of a column of dates; None for others.
     """
 
     name: str
@@ -158,7 +158,7 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
     def __post_init__(self) -> None:
         if not self.features:
             raise ValueError("a schema needs at least one feature")
-        if len(self.classes) < 2:  # noqa: PLR2004 - a classifier tells at least two apart
+        if len(self.classes) < 2:  # noqa: PLR2004 - a classifier has at least two
             raise ValueError("a schema needs at least two classes")
         for kind, names in (("feature", self.feature_names), ("class", self.classes)):
             if doubled := _doubled(names):

@@ -136,10 +136,10 @@ def bind_table(
     table.expect_numbers([at for place, at in enumerate(features) if not encoder.reads_text(place)])
     try:
         carried = choose_columns(table.columns, options.columns, "--columns")
-        judged_by = () if options.truth is None else (options.truth,)
-        truth = choose_columns(table.columns, judged_by, "--truth")
+        truth_names = () if options.truth is None else (options.truth,)
+        truth = choose_columns(table.columns, truth_names, "--truth")
         names = [table.columns[at] for at in carried]
-        # A column "reason" is in nobody's way where bad rows are kept only for a look.
+        # A column "reason" does not clash where bad rows are kept only for a preview.
         reason = options.prefix + REASON_NAME
         taken = [name for name in names if name != reason or options.bad_rows == "null"]
         added = PredictionColumns(

@@ -36,8 +36,8 @@ class Batch(Value, frozen=True):
 
     Attributes:
         total: over all of them.
-        tables: one summary each, by its path relative to the folder; what was looked at while
-            they were scored stands in ``total`` alone.
+        tables: one summary each, by its path relative to the folder; what was monitored
+            is in ``total`` alone.
     """
 
     total: Summary
@@ -112,7 +112,7 @@ def _add_up(summaries: Sequence[Summary], monitor: Monitor) -> Summary:
         seconds=sum(summary.seconds for summary in summaries),
         rejects=None,
         out_of_range=monitor.out_of_range,
-        truth=monitor.judged,
+        truth=monitor.accuracy,
         drift=monitor.drift,
         stages=dict(stages),
     )

@@ -58,7 +58,7 @@ class Wording(Value, frozen=True):
 
     Attributes:
         consequence: what becomes of the output.
-        advice: what would go on.
+        advice: options that continue.
         purpose: what rows are read for.
         decimal_option: how another decimal sign is given.
     """
@@ -134,7 +134,7 @@ class Counters:
             )
 
     def _describe_bad(self) -> str:
-        """List the first bad rows and say which options would go on."""
+        """List the first bad rows and the options that continue."""
         from runtime.tables.number_formats import number_hint
 
         counts = f"{self.rejected} of {self.rows} rows cannot be {self.wording.purpose}"
@@ -150,7 +150,7 @@ class Counters:
             for column, values in self.no_numbers.items()
         )
         lines += filter(None, hints)
-        lines.append(f"mend them, or go on with {self.wording.advice}")
+        lines.append(f"fix them, or continue with {self.wording.advice}")
         return "\n".join(lines)
 
 

@@ -35,7 +35,7 @@ class Options(Value, frozen=True):
         proba: add one column a class with its probability.
         prefix: put before each new column's name.
         rejects: where bad rows are listed; by default the output's name and ``.rejects.csv``.
-        truth: name of the column that holds the true class, to judge the answers by.
+        truth: name of the column that holds the true class, for accuracy.
         drift: where to write how the rows differ from training's, as JSON.
         threads: how many blocks are scored at once; by default one a processor, at most 8.
     """

@@ -58,7 +58,7 @@ def score_file(
         source: the table; ``-`` is standard input.
         out: appears only when complete; ``-`` is standard output.
         options: what to do with bad rows, which columns to add.
-        on_progress: told after each block how many bytes were read and records written.
+        on_progress: called after each block with the bytes read and records written.
 
     Returns:
         How many records were read, scored and rejected.
@@ -93,7 +93,7 @@ class ScoringJob(Value, frozen=True):
         out: where its rows go.
         rejects: where bad rows are listed, if anywhere.
         options: how it is scored.
-        monitor: what looks at the rows.
+        monitor: of the rows.
         alone: no other table is scored with the same options, which then all have to fit it.
     """
 
@@ -108,7 +108,7 @@ class ScoringJob(Value, frozen=True):
 def score_into(
     model: LoadedModel, job: ScoringJob, open_sink: OpenSink, on_progress: Watch | None = None
 ) -> Summary:
-    """Score a table into outputs that somebody else publishes; see ``score_file``."""
+    """Score a table into outputs that the caller publishes; see ``score_file``."""
     started = time.perf_counter()
     options, schema = job.options, model.schema
     tally = Counters.of(job.source, job.out, options)
@@ -149,7 +149,7 @@ def score_into(
         provider_reason=model.session.reason,
         model=f"{proven.name} {proven.version}",
         out_of_range=job.monitor.out_of_range,
-        truth=job.monitor.judged,
+        truth=job.monitor.accuracy,
         drift=job.monitor.drift,
         stages=dict(tally.clock.seconds),
     )

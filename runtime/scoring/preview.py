@@ -30,7 +30,7 @@ class Preview(Value, frozen=True):
         names: of the columns, the new ones last.
         rows: a cell for every name.
         new: how many columns were added.
-        total: rows of the table; None where it has more than were looked at.
+        total: rows of the table; None where it has more rows than were read.
         bad: whether some of these rows cannot be scored.
     """
 

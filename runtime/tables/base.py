@@ -47,8 +47,8 @@ class BadRow(Value, frozen=True):
     @property
     def sentence(self) -> str:
         """Column and reason in one, for a cell of a table."""
-        told = f"{self.column}: {self.reason}" if self.column else self.reason
-        return f"{told}, left over: {self.left_over}" if self.left_over else told
+        sentence = f"{self.column}: {self.reason}" if self.column else self.reason
+        return f"{sentence}, left over: {self.left_over}" if self.left_over else sentence
 
 
 class Fault(Value, frozen=True):
@@ -172,7 +172,7 @@ class Block(Protocol):
 
         Returns:
             One column each, ``(records,)``: text where the format knows only text, typed where it
-            has types; null for a cell that is not there.
+            has types; null for a missing cell.
         """
 
 
@@ -205,7 +205,7 @@ class Table(Protocol):
         """Read the records.
 
         Args:
-            columns: positions of those that will be asked for; others need not be read.
+            columns: positions of the columns to read; others may be skipped.
 
         Returns:
             Blocks in order.

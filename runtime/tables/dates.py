@@ -120,7 +120,7 @@ def _of_texts(cells: pa.Array) -> Instants:
 
 
 def _are_long(cells: pa.Array, size: int) -> bool:
-    """Whether all cells, ``(rows,)`` binary, are there and have so many bytes."""
+    """Whether all cells, ``(rows,)`` binary, are present and have so many bytes."""
     bounds = np.frombuffer(cells.buffers()[1], dtype=np.int32)
     bounds = bounds[cells.offset : cells.offset + len(cells) + 1]
     return not cells.null_count and bool((np.diff(bounds) == size).all())

@@ -52,7 +52,7 @@ def decode_source(
         )
     if not stored.is_text:
         if not head:
-            raise DataError(f"{where} is empty; not even names of columns are there")
+            raise DataError(f"{where} is empty; it has not even column names")
         return DecodedSource(peeked, stored, UTF_8)
     check_text(head, stored, where=where, encoding=encoding)
     known = detect_encoding(head, encoding, where=where)

@@ -126,7 +126,7 @@ def format_of_name(path: Path, *, option: str = "--format") -> Format | None:
 
 
 def stem_of(name: str) -> str:
-    """Cut the endings that tell a format off a file's name; other points stay."""
+    """Cut the endings that name a format off a file's name."""
     stem, _, last = name.rpartition(".")
     if stem and last.lower() in _COMPRESSIONS:
         name = stem

@@ -43,7 +43,7 @@ def _parse_encoding(text: str) -> Encoding:
 
 
 class ReadOptions(Value, frozen=True):
-    """How a table is read; what is None is told by the table's name and content.
+    """How a table is read; None means detected from its name and content.
 
     Attributes:
         format: of the table.

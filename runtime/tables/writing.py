@@ -88,5 +88,5 @@ def _refuse_doubled(names: Sequence[str], where: str, stored: Format) -> None:
     if count > 1:
         raise SchemaError(
             f"cannot write {where}: the table has {count} columns {name!r}, and {stored.kind} "
-            "tells columns by their names: rename them, name others with --columns, or write CSV"
+            "binds columns by name: rename them, name others with --columns, or write CSV"
         )

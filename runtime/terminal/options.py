@@ -14,7 +14,7 @@ DEFAULT_BUNDLE = Path("artifacts/bundle")
 
 BundleArgument = Annotated[
     Path,
-    # typer's own look at a path would give other messages and exit codes than ours.
+    # typer's own check of a path would give other messages and exit codes.
     typer.Argument(envvar="ONNXFERRY_BUNDLE", help="The bundle's folder.", readable=False),
 ]
 DelimiterOption = Annotated[

@@ -76,7 +76,7 @@ class _Ending:
 
 
 def say(text: str = "") -> None:
-    """Tell a person something, on stderr; nobody listening is no failure.
+    """Write a line to stderr; a closed stderr is no failure.
 
     Text and line break are one write, also where Python does not buffer: lines of several
     processes stay apart.
@@ -92,7 +92,7 @@ def show(text: str) -> None:
 
 
 def as_json(values: Mapping[str, object]) -> str:
-    """Write one JSON object on one line, for machines; plain ASCII, whatever a path contains."""
+    """Write one JSON object on one line, for machines, in ASCII."""
     import json
 
     return json.dumps(values, separators=(",", ":"))
@@ -136,7 +136,7 @@ def _settle_stdout() -> None:
 
 
 def _prepare_streams() -> None:
-    """Make the standard streams fit to be written, whatever the caller did to them."""
+    """Make the standard streams writable, also where the caller closed or changed them."""
     # Closed by the caller (``>&-``): taken, lest an output file take the number and the text.
     # Stdout is opened for reading, so that writing an answer fails as for any other program.
     for name, mode, flags in (

@@ -51,14 +51,14 @@ def scoring_progress(
         redirect_stdout=False,  # rows may go there as bytes
     ) as progress:
         task = progress.add_task("scoring", total=size or None, rows=0, speed=0.0)
-        started = told = time.monotonic()
+        started = shown = time.monotonic()
 
         def on_progress(bytes_read: int, rows: int) -> None:
-            nonlocal told
+            nonlocal shown
             now = time.monotonic()
-            if now - told < 1 / _REFRESHES:  # nobody would see it
+            if now - shown < 1 / _REFRESHES:
                 return
-            told = now
+            shown = now
             progress.update(task, completed=bytes_read, rows=rows, speed=rows / (now - started))
 
         yield on_progress

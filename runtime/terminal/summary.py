@@ -68,7 +68,7 @@ def _outside_lines(outside: Mapping[str, OutOfRange]) -> Iterator[Line]:
     found = {name: counts for name, counts in outside.items() if counts.total}
     if not found:
         return
-    yield "out of range", "", "of training; scored all the same"
+    yield "out of range", "", "of training; scored anyway"
     lines = []
     for name, counts in found.items():
         below = f"{counts.below:,} below" if counts.below else ""
@@ -100,7 +100,7 @@ def _truth_lines(truth: AccuracyReport) -> Iterator[Line]:
         yield "accuracy", percent(truth.accuracy.share), note
     if truth.other:
         values = ", ".join(map(repr, truth.other_values))
-        yield "not judged", f"{truth.other:,}", truth.hint or f"no class of the model: {values}"
+        yield "not compared", f"{truth.other:,}", truth.hint or f"no class of the model: {values}"
 
 
 def _first(lines: Iterable[Line]) -> Iterator[Line]:

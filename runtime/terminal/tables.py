@@ -44,9 +44,9 @@ def render(*parts: RenderableType, stream: TextIO) -> str:
 
 def width_of(stream: TextIO) -> int:
     """Count the columns of a terminal; ``COLUMNS`` says it where it is set."""
-    told = os.environ.get("COLUMNS", "")
-    if told.isdecimal() and int(told):
-        return int(told)
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns):
+        return int(columns)
     try:
         return os.get_terminal_size(stream.fileno()).columns or _DEFAULT_WIDTH
     except (OSError, ValueError):  # no terminal, or no file at all
@@ -72,7 +72,7 @@ def cut(text: str, width: int) -> str:
     """Shorten text to so many columns of a terminal, made printable."""
     from rich.cells import cell_len, set_cell_size
 
-    shown = printable(text[: 4 * width])  # a long cell is not looked at to its end
+    shown = printable(text[: 4 * width])  # a long cell is not read to its end
     if len(text) <= 4 * width and cell_len(shown) <= width:
         return shown
     return set_cell_size(shown, width - 1).rstrip() + ELLIPSIS

@@ -103,7 +103,7 @@ def test_several_threads_may_run_at_once(model: bytes, features: Float32Matrix) 
 def test_a_session_says_what_runs_and_why(model: bytes) -> None:
     """What was asked for runs, and ``auto`` gives its reason."""
     asked = Session(model, provider="cpu")
-    assert (asked.provider, asked.reason) == ("cpu", "asked for")
+    assert (asked.provider, asked.reason) == ("cpu", "requested")
     chosen = Session(model, provider="auto")
     assert chosen.provider == present_providers()[-1]
     assert "CUDA" in chosen.reason
@@ -112,7 +112,7 @@ def test_a_session_says_what_runs_and_why(model: bytes) -> None:
 @no_gpu
 def test_cuda_without_a_gpu_is_unavailable(model: bytes) -> None:
     """CUDA asked for and not there is an error, never a silent fall back to the CPU."""
-    with pytest.raises(UnavailableError, match=r"CUDA was asked for, but .* or use --provider cpu"):
+    with pytest.raises(UnavailableError, match=r"CUDA was requested, but .* or use --provider cpu"):
         Session(model, provider="cuda")
 
 

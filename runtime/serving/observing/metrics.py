@@ -115,7 +115,7 @@ def _of_models(repository: Repository) -> Iterator[str]:
     yield from _family("out_of_range_total", "counter", _OUTSIDE, list(_outside(models)))
 
 
-_OUTSIDE: Final = "values outside the range of training and unseen categories, scored all the same"
+_OUTSIDE: Final = "values outside the range of training and unseen categories, scored anyway"
 
 
 def _histograms(models: list[tuple[Labels, ServedModel]]) -> Iterator[str]:

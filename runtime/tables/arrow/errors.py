@@ -20,7 +20,7 @@ def translate_errors(name: str) -> Iterator[None]:
         yield
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid, OSError) as exc:
         if isinstance(exc, OSError) and exc.errno is not None:
-            raise  # of the system; without a number it is Arrow that says so
+            raise  # of the operating system; Arrow's own have no number
         raise DataError(
             f"cannot write {name}: {reason_of(exc)}; leave such columns out with --columns, "
             "or choose another --out-format"

@@ -38,7 +38,7 @@ class ParquetWriter:
                 self.schema,
                 compression=encoding.codecs,
                 use_dictionary=encoding.with_dictionary,
-                # The first and the last class of a row group tell nobody anything.
+                # The minimum and maximum class of a row group are of no use.
                 write_statistics=[name for name in encoding.columns if name not in labels],
                 write_page_checksum=True,
                 store_schema=False,
@@ -63,7 +63,7 @@ class _Encoding(Value, frozen=True):
 
     Attributes:
         codecs: compression by column.
-        with_dictionary: names of the columns whose values are mostly told once.
+        with_dictionary: names of the dictionary-encoded columns.
         columns: names of all; those within lists and structs as far as they are known.
     """
 

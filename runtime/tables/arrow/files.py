@@ -64,7 +64,7 @@ class IpcBatches:
         at: int = self._file.tell()
         return at
 
-    def read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:  # noqa: ARG002 - all are there
+    def read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:  # noqa: ARG002 - all are read
         """Read the batches, whole; nothing else would notice a damaged one, and crash on it."""
         for batch in self._batches():
             batch.validate(full=True)

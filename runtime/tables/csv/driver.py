@@ -46,7 +46,7 @@ def open_writer(sink: Sink, plan: WritePlan) -> CsvOutput:
         return CsvAppend(sink, names, table)
     carried = [table.columns[at] for at in plan.carried]
     if dialect.encoding.is_wide:
-        sink.write(BOM)  # without it nobody knows the order of the bytes
+        sink.write(BOM)  # without it the byte order is unknown
     return CsvOutput(sink, names, columns=plan.carried, carried=carried, dialect=dialect)
 
 

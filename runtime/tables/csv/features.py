@@ -118,7 +118,7 @@ def _read_numbers(column: pa.ChunkedArray, at: int, encoder: CellEncoder) -> Col
 def _parse_dirty(
     block: Records, columns: Sequence[str], features: Sequence[int], encoder: CellEncoder
 ) -> Parsed:
-    """Parse a block with bad records in it, each cell looked at."""
+    """Parse a block with bad records, cell by cell."""
     n_fields = _count_fields(block)
     fits = n_fields == len(columns)
     cells = _read_cells(block, fits, len(columns), features)
@@ -153,7 +153,7 @@ def _read_cells(
     if not fits.all():
         import pyarrow.compute as pc
 
-        # Something that fits stands in; its line break joins none before or after it.
+        # A placeholder that fits; its line break merges with none before or after it.
         stand_in = binary_scalar(b"\r" + block.dialect.delimiter * (n_columns - 1) + b"0")
         data = bytes(whole_bytes(pc.if_else(bool_array(fits), block.pieces(), stand_in)))
     table = _arrow_read(data, n_columns, features, block.dialect, _texts(features))

@@ -32,7 +32,7 @@ def layout_hint(header: Header, wanted: Sequence[str]) -> str | None:
     if sign is None:
         return None
     given = "tab" if sign == "\t" else shlex.quote(sign)
-    return f"the names are there with {sign!r} between them: give --delimiter {given}"
+    return f"the names are separated by {sign!r}: give --delimiter {given}"
 
 
 def _other_delimiter(text: str, wanted: Sequence[str]) -> str | None:

@@ -133,7 +133,7 @@ class CsvReader:
     def _bounds(self, data: bytes, first_line: int, *, keep_blank: bool, at_end: bool) -> Positions:
         """Find the pieces of line break and record that ``data`` begins with.
 
-        A record counts only when its terminator is there too, or the table ends.
+        A record counts only with its terminator, or at the end of the table.
         """
         breaks = find_breaks(data, self._dialect.delimiter[0])
         starts, ends = breaks.starts, breaks.ends
@@ -225,7 +225,7 @@ class CsvReader:
 
 
 def _header_under(dialect: Dialect, head: bytes) -> list[str]:
-    """Read the names in a table's first bytes; none where they cannot be told."""
+    """Read the column names in a table's first bytes; none where they are not complete."""
     breaks = find_breaks(head, dialect.delimiter[0])
     if breaks.in_quotes and not len(breaks.starts):
         head = head.replace(b'"', b"")  # it never closes: what it would be without

@@ -128,7 +128,7 @@ class CsvAppend(CsvOutput):
         return self._digits.append(records, index, probability)
 
     def _plain_probability(self, answers: AddedColumns) -> npt.NDArray[np.float32] | None:
-        """Look for a label and a probability alone, all there and in reach of the tables."""
+        """Return the probabilities where the digit tables apply, else None."""
         labels, probability, *others = answers.columns
         if (
             others

@@ -181,7 +181,7 @@ def test_dirty_rows_are_refused_with_where_and_why(score: Score, tmp_path: Path)
         "  record 10 (line 12), column 'rating': '-Infinity': NaN or infinity",
         "  record 11 (line 13), column 'price': '1e39': out of float32's range",
         "  … and 2 more",
-        "mend them, or go on with --bad-rows reject or --bad-rows null",
+        "fix them, or continue with --bad-rows reject or --bad-rows null",
     ]
     assert names(tmp_path) == ["in.csv"]
 
