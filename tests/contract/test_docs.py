@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pages
 import pytest
 from pages import PAGES, ROOT, Session, run_page, shape
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 README = ROOT / "README.md"
 DOCS = [page for page in PAGES if page != README]
@@ -56,7 +59,10 @@ def test_options_are_those_of_the_commands() -> None:
 
 def test_options_named_in_the_pages_exist() -> None:
     """Each option that a page names in its text is one of a command, or of a named tool."""
-    known = set(re.findall(r"`(--[\w-]+)`", pages.options_page())) | {"--logdir", "--nproc-per-node"}
+    known = set(re.findall(r"`(--[\w-]+)`", pages.options_page())) | {
+        "--logdir",
+        "--nproc-per-node",
+    }
     for page in PAGES:
         text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
         named = set(re.findall(r"`(--[\w-]+)", text))

@@ -28,6 +28,14 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 BIN = Path(sys.executable).parent
 _BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _STEP = re.compile(r"^\$ (.+(?:\\\n.+)*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
+_HEAD = """# Commands
+
+Written from `--help` by `make docs`. Results go to stdout, messages to stderr; `-` names the standard
+streams where a table is read or written; `--json` prints one object for machines.
+
+Exit codes: 0 done · 1 a bug of ours · 2 usage · 3 data or schema · 4 run or bundle damaged or of an
+unknown format · 5 parity failed · 6 device, provider or extra not available · 130 interrupted.
+"""
 _PORT = ":8000"
 _GRPC = ":8001"
 
@@ -67,9 +75,9 @@ class Session:
         """Type a command; give what it prints, or the first line of a server."""
         if command.endswith("&"):
             return self._serve(command.removesuffix("&").strip())
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S602 - our own pages
             self._replace_ports(command),
-            shell=True,  # noqa: S602 - our own pages
+            shell=True,
             executable="/bin/bash",
             cwd=self.folder,
             env=self._environment(),
@@ -160,13 +168,7 @@ def options_page() -> str:
     from runtime.cli.app import app as runtime
     from trainer.cli import app as trainer
 
-    parts = [
-        "# Commands\n\nWritten from `--help` by `make docs`. Results go to stdout, messages to "
-        "stderr; `-` names the standard streams where a table is read or written; `--json` prints "
-        "one object for machines.\n\nExit codes: 0 done · 1 a bug of ours · 2 usage · 3 data or "
-        "schema · 4 run or bundle damaged or of an unknown format · 5 parity failed · 6 device, "
-        "provider or extra not available · 130 interrupted.\n"
-    ]
+    parts = [_HEAD]
     for name, app in (("trainer", trainer), ("exporter", exporter), ("runtime", runtime)):
         for command, entry in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
             parts.append(f"\n## {name} {command}\n\n{_unwrap(entry.help)}\n\n| | |\n|---|---|\n")
@@ -184,7 +186,9 @@ def _option_row(parameter: object) -> str:
         names = [str(getattr(parameter, "name", "")).upper()]
     text = " ".join((getattr(parameter, "help", None) or "").split()).replace("|", "\\|")
     default = getattr(parameter, "default", None)
-    given = default if isinstance(default, (str, int, float, Path)) and default is not True else None
+    given = (
+        default if isinstance(default, (str, int, float, Path)) and default is not True else None
+    )
     if given not in (None, False, "") and "default" not in text:
         text += f" (default: `{given}`)"
     return f"| {', '.join(f'`{name}`' for name in names)} | {text} |\n"
