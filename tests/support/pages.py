@@ -30,8 +30,8 @@ _BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTAL
 _STEP = re.compile(r"^\$ (.+(?:\\\n.+)*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 _HEAD = """# Commands
 
-Written from `--help` by `make docs`. Results go to stdout, messages to stderr; `-` names the standard
-streams where a table is read or written; `--json` prints one object for machines.
+Written from `--help` by `make docs`. Results go to stdout, messages to stderr; `-` names the
+standard streams where a table is read or written; `--json` prints one object for machines.
 
 Exit codes: 0 done · 1 a bug of ours · 2 usage · 3 data or schema · 4 run or bundle damaged or of an
 unknown format · 5 parity failed · 6 device, provider or extra not available · 130 interrupted.
@@ -68,7 +68,7 @@ class Session:
 
     def _restore_ports(self, text: str) -> str:
         for port, free in self.ports.items():
-            text = text.replace(free, port)
+            text = text.replace(free, port).replace(f"port {free[1:]}", f"port {port[1:]}")
         return text
 
     def run(self, command: str) -> str:
