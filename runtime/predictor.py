@@ -10,7 +10,7 @@ import numpy.typing as npt
 from runtime.errors import DataError, SchemaError, UsageError
 from runtime.model import LoadedModel
 from runtime.schema.matrix import to_float32, usable_values
-from runtime.scoring.dataframes import names_of
+from runtime.scoring.named_columns import names_of
 from runtime.scoring.options import DEFAULTS
 from runtime.value import Value
 

@@ -12,6 +12,7 @@ from runtime.encoding import Encoder
 from runtime.errors import DataError, UsageError
 from runtime.scoring.answers import PredictionColumns
 from runtime.scoring.counters import Counters, StageTimer, Wording
+from runtime.scoring.named_columns import names_of
 from runtime.scoring.options import DEFAULTS, Options
 from runtime.scoring.pipeline import predict_block
 from runtime.tables.arrow.table import ArrowTable
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 Frame = TypeVar("Frame")
 _WORDING = Wording(
-    "nothing was scored", 'bad_rows="null"', decimal_option='reading=Reading(decimal="{}")'
+    "nothing was scored", 'bad_rows="null"', decimal_option='reading=ReadOptions(decimal="{}")'
 )
 
 
@@ -235,18 +236,3 @@ def _append_fields(table: np.ndarray[Any, Any], arrays: Mapping[str, Any]) -> np
     for name, array in texts.items():
         whole[name] = array
     return whole
-
-
-def names_of(table: object) -> list[str] | None:
-    """Ask a table for the names of its columns."""
-    if isinstance(table, Mapping):
-        return [str(name) for name in table]
-    if isinstance(table, np.ndarray):
-        return list(table.dtype.names) if table.dtype.names else None
-    if hasattr(table, "collect_schema") and hasattr(table, "collect"):
-        raise UsageError(f"a {type(table).__name__} has no rows yet: give table.collect()")
-    for attribute in ("column_names", "columns"):  # pyarrow; polars and pandas
-        names = getattr(table, attribute, None)
-        if names is not None and not callable(names):
-            return [str(name) for name in names]
-    return None

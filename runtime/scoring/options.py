@@ -1,7 +1,7 @@
 """How a table is scored: what a user can choose, with the defaults.
 
 What the command takes as text is taken as text here too: ``Options(out_format="csv.gz",
-drift="drift.json", reading=Reading(delimiter=";"))``. Raises ``UsageError`` for what cannot be.
+drift="drift.json", reading=ReadOptions(delimiter=";"))``. Raises ``UsageError`` for what cannot be.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def test_every_module_of_the_runtime_is_torch_free(
 ) -> None:
     """Importing all of the runtime loads neither torch nor trainer and exporter."""
     modules = _modules(checkout, "runtime")
-    assert "runtime.cli.app.app.app" in modules
+    assert "runtime.cli.app" in modules
     loaded = _loaded(["-c", f"import {', '.join(modules)}"], environment)
     assert "runtime" in loaded
     assert loaded.isdisjoint(_TRAINING | {"trainer", "exporter"})

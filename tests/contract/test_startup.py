@@ -91,7 +91,7 @@ def test_a_few_rows_of_csv_import_only_what_they_need(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "sys.modules['cloudpickle'] = None\n"  # pyarrow loads it where something else brought it
-        "from runtime.cli import main\n"
+        "from runtime.cli.app import main\n"
         "try: main()\n"
         "finally: print(*sys.modules, file=sys.__stderr__)"
     )

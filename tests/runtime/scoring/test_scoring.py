@@ -16,7 +16,7 @@ from runtime.errors import BadRowsError, DataError, SchemaError, UsageError
 from runtime.predictor import Predictor
 from runtime.scoring.options import Options
 from runtime.scoring.pipeline import score_file
-from runtime.tables import opening
+from runtime.tables.csv import driver
 from runtime.tables.csv.reader import CsvReader
 
 if TYPE_CHECKING:
@@ -283,7 +283,7 @@ def test_refused_rows_stop_the_output(
     predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is written in place ends before the first bad block: no later row hides the gap."""
-    monkeypatch.setattr(opening, "CsvReader", partial(CsvReader, block_size=16))
+    monkeypatch.setattr(driver, "CsvReader", partial(CsvReader, block_size=16))
     source, pipe = tmp_path / "in.csv", tmp_path / "pipe"
     source.write_bytes(b"price,rating\n" + b"1,2\n" * 20 + b"x,2\n" + b"3,4\n" * 2000)
     os.mkfifo(pipe)
@@ -538,7 +538,7 @@ def test_progress_is_told_in_bytes_and_rows(
     predictor: Predictor, products: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After each block the numbers grow, and the last ones are the whole."""
-    monkeypatch.setattr(opening, "CsvReader", partial(CsvReader, block_size=1000))
+    monkeypatch.setattr(driver, "CsvReader", partial(CsvReader, block_size=1000))
     (tmp_path / "in.csv").write_bytes(products)
     told: list[tuple[int, int]] = []
     score_file(
