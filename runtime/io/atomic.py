@@ -1,51 +1,34 @@
-"""Outputs that appear whole or not at all.
+"""Files that appear whole or not at all, alone or several together.
 
-A file or folder is written under a temporary name beside its destination, flushed to the
-disk and then renamed, so that an interruption at any moment leaves the destination as it was.
-What a killed run left is removed by the next run to the same destination. Raises ``UsageError``
-for a destination that cannot be one and ``DataError`` when writing fails.
+A file is written under a temporary name beside its destination, flushed to the disk and renamed, so
+that an interruption at any moment leaves the destination as it was.
 """
 
 from __future__ import annotations
 
 import io
 import os
-from contextlib import ExitStack, contextmanager
+import stat
+from contextlib import ExitStack, contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
-from runtime.errors import UsageError
-from runtime.io.paths import (
-    close_quietly,
-    is_special,
-    own_descriptor,
-    refuse_unwritable,
-    resolve,
-)
-from runtime.io.replace import publish
+from runtime.errors import DataError, UsageError
+from runtime.io.paths import check_replaceable, descriptor_number, is_special, resolve
 from runtime.io.streams import WriteAllFile, translate_write_errors
-from runtime.io.temporary import partial_file
+from runtime.io.temporary import temporary_name, temporary_sibling
 from runtime.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open ``path`` for writing; it appears, complete, when the block ends without an error.
+    """Open a file that appears, complete, when the block ends without an error.
 
-    A device or pipe given as ``path`` is written in place: renaming over it would replace it.
-
-    Args:
-        path: destination; its folder must exist.
-
-    Yields:
-        A binary file to write to.
-
-    Raises:
-        UsageError: when the destination is a folder, or its folder is missing or not writable.
-        DataError: when writing fails, for example on a full disk.
+    A device or pipe is written in place. Raises ``UsageError`` for an impossible destination and
+    ``DataError`` when writing fails, for example on a full disk.
     """
     with atomic_files() as open_output:
         yield open_output(path)
@@ -55,22 +38,15 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
 def atomic_files() -> Iterator[Callable[[Path], IO[bytes]]]:
     """Open files that appear together, complete, when the block ends without an error.
 
-    All are on the disk before the first is renamed. The one opened first is renamed last: who
-    sees it finds the others beside it. When one cannot take its place, none does.
-
-    Yields:
-        What opens one more destination, with the arguments, result and errors of ``atomic_file``.
-        The block need not close what it opens.
-
-    Raises:
-        DataError: when writing fails, for example on a full disk.
+    All are on the disk before the first is renamed, and if one rename fails none is made. The file
+    opened first is renamed last: a reader who sees it finds the others beside it.
     """
     outputs: list[_Output] = []
     with ExitStack() as stack:
 
         def open_output(path: Path) -> IO[bytes]:
             output = _open_output(path, stack)
-            if output.partial and output.target in {other.target for other in outputs}:
+            if output.temporary and output.target in {other.target for other in outputs}:
                 raise UsageError(f"{path} is written twice; give each output its own name")
             outputs.append(output)
             return output.stream
@@ -81,33 +57,91 @@ def atomic_files() -> Iterator[Callable[[Path], IO[bytes]]]:
             with translate_write_errors(" or ".join(str(output.given) for output in outputs)):
                 raise
         for output in outputs:
-            output.finish()
-        publish([(output.partial, output.target) for output in reversed(outputs) if output.partial])
+            with translate_write_errors(output.given):
+                output.stream.close()
+                if output.descriptor is not None:
+                    os.fsync(output.descriptor)
+        publish([(out.temporary, out.target) for out in reversed(outputs) if out.temporary])
+
+
+def publish(moves: Sequence[tuple[Path, Path]]) -> None:
+    """Rename files, already on the disk, to their targets in this order, or none of them.
+
+    What fails before the last rename is undone. On a file system without hard links, files
+    replaced by then stay replaced.
+    """
+    if not moves:
+        return
+    *undoable, (last, _) = moves
+    backups = {
+        target: new.with_name(temporary_name(target).name)
+        for new, target in undoable
+        if target.exists()
+    }
+    try:
+        for new, target in moves:
+            with translate_rename_errors(target):
+                with suppress(FileNotFoundError):  # as open to others as the file it replaces
+                    new.chmod(stat.S_IMODE(target.stat().st_mode))
+                if target in backups:
+                    with suppress(OSError):
+                        os.link(target, backups[target])
+                new.replace(target)
+    except BaseException:
+        if last.exists():
+            for new, target in reversed(undoable):
+                if not new.exists():  # renamed: asked of the disk, an interrupt comes at any time
+                    _restore(target, backups.get(target))
+        raise
+    finally:
+        for backup in backups.values():
+            with suppress(OSError):
+                backup.unlink()
+    for folder in {target.parent for _, target in moves}:
+        sync_folder(folder)
+
+
+@contextmanager
+def translate_rename_errors(target: Path) -> Iterator[None]:
+    """Raise ``DataError`` that names the target for what the system refuses."""
+    try:
+        yield
+    except OSError as exc:
+        raise DataError(f"cannot write {target}: {exc.strerror}") from exc
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder outlive a loss of power, where the file system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def close_quietly(stream: IO[bytes]) -> None:
+    """Close a stream whose content is given up, or already on the disk."""
+    with suppress(OSError):
+        stream.close()
+
+
+def _restore(target: Path, backup: Path | None) -> None:
+    with suppress(OSError):
+        if backup is None:
+            target.unlink()
+        else:
+            backup.replace(target)
 
 
 class _Output(Value, frozen=True):
-    """An open destination.
+    """An open destination; what is written in place has no temporary file."""
 
-    Attributes:
-        given: its name for messages.
-        target: what it names, links followed.
-        stream: what is written to.
-        partial: what is renamed to ``target``; None for what is written in place.
-        descriptor: of ``partial``, with its lock; not that of ``stream``, which may be closed.
-    """
-
-    given: Path
-    target: Path
+    given: Path  # for messages
+    target: Path  # links followed
     stream: IO[bytes]
-    partial: Path | None = None
-    descriptor: int | None = None
-
-    def finish(self) -> None:
-        """Bring what was written to the disk."""
-        with translate_write_errors(self.given):
-            self.stream.close()
-            if self.descriptor is not None:
-                os.fsync(self.descriptor)
+    temporary: Path | None = None
+    descriptor: int | None = None  # of ``temporary``, with its lock; ``stream`` may be closed
 
 
 def _open_output(path: Path, stack: ExitStack) -> _Output:
@@ -116,23 +150,21 @@ def _open_output(path: Path, stack: ExitStack) -> _Output:
         output = _Output(path, path, _open_in_place(path))
     else:
         target = resolve(path)  # through a link: the file it names is replaced, the link stays
-        refuse_unwritable(target)
+        check_replaceable(target)
         try:
-            partial, descriptor = stack.enter_context(partial_file(target))
+            temporary, descriptor = stack.enter_context(temporary_sibling(target))
         except OSError as exc:
             raise UsageError(f"cannot write into {target.parent}: {exc.strerror}") from exc
         stream = os.fdopen(os.dup(descriptor), "wb")
-        output = _Output(path, target, stream, partial, descriptor)
+        output = _Output(path, target, stream, temporary, descriptor)
     stack.callback(close_quietly, output.stream)
     return output
 
 
 def _open_in_place(path: Path) -> IO[bytes]:
-    descriptor = own_descriptor(path)
+    number = descriptor_number(path)
     try:
-        # Opened anew, a file behind /dev/stdout would be emptied, and written from its start.
-        return io.BufferedWriter(
-            WriteAllFile(path if descriptor is None else os.dup(descriptor), "wb")
-        )
+        # Opened by name, a file behind /dev/stdout would be truncated.
+        return io.BufferedWriter(WriteAllFile(path if number is None else os.dup(number), "wb"))
     except OSError as exc:
         raise UsageError(f"cannot write into {path}: {exc.strerror}") from exc

@@ -1,8 +1,4 @@
-"""Which tables are meant: those of a folder, or what a pattern names.
-
-In: a folder or a pattern. Out: the folder that they lie in, and their paths in it. Raises
-``DataError`` for what cannot be searched or read, so that nothing passes for empty.
-"""
+"""Which tables a folder holds or a pattern names; what cannot be searched is an error."""
 
 from __future__ import annotations
 
@@ -21,46 +17,32 @@ if TYPE_CHECKING:
 
 
 def find_tables(source: Path) -> tuple[Path, tuple[Path, ...]]:
-    """Find the tables of a folder or pattern.
+    """Find the tables of a folder, searched recursively, or of a pattern such as ``in/*.csv``.
 
-    Args:
-        source: a folder, searched to its depths, links followed, or a pattern such as
-            ``in/*.csv``.
+    Hidden files are left out, and markers without a suffix such as ``_SUCCESS``. Raises
+    ``DataError`` when there are none, a folder cannot be searched, or something in it is no file.
 
     Returns:
         The folder that the output mirrors, and the tables in it by their relative paths, sorted.
-        Hidden files are left out, and marks without an ending such as ``_SUCCESS``.
-
-    Raises:
-        DataError: when there are none, a folder cannot be searched, or something in it is no
-            file, as a link to nothing or a pipe.
     """
-    if os.path.isdir(source):  # noqa: PTH112 - a path raises where it cannot look
+    if os.path.isdir(source):  # noqa: PTH112 - a Path raises on errors
         root, found = source, list(_walk(source, frozenset()))
     else:
         root = _fixed_part(source)
-        _refuse_locked(source)
+        _check_searchable(source)
         found = _match(source)
         found = [path for path in found if not os.path.isdir(path)]  # noqa: PTH112 - as above
     relative = sorted({path.relative_to(root) for path in found})
-    tables = tuple(path for path in relative if not (_is_hidden(path) or _is_mark(path)))
+    tables = tuple(path for path in relative if not (_is_hidden(path) or _is_marker(path)))
     if not tables:
         raise DataError(f"{source} holds no tables; see --file")
     for path in tables:
-        _refuse_no_file(root / path)
+        _check_regular(root / path)
     return root, tables
 
 
 def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:
-    """Find what is in a folder; a part that cannot be searched must not pass for empty.
-
-    Args:
-        folder: to search.
-        above: real paths of the folders that led here.
-
-    Yields:
-        Everything but folders. A link that leads back to a folder above gives nothing new.
-    """
+    """Find the files below a folder; ``above`` are its parents, to stop at links back to them."""
     real = os.path.realpath(folder)
     if real in above:
         return
@@ -80,8 +62,8 @@ def _match(pattern: Path) -> list[Path]:
     return [Path(name) for name in glob.glob(str(pattern), recursive=True)]  # noqa: PTH207 - patterns may be absolute
 
 
-def _refuse_locked(pattern: Path) -> None:
-    """Refuse folders that a pattern leads into and nobody may search: glob takes them for empty."""
+def _check_searchable(pattern: Path) -> None:
+    """Refuse folders that a pattern leads into and that cannot be searched: glob skips them."""
     parts = pattern.parts
     for length in range(len(parts) - len(wildcard_parts(pattern)), len(parts)):
         for folder in _match(Path(*parts[:length])):
@@ -89,17 +71,17 @@ def _refuse_locked(pattern: Path) -> None:
                 raise DataError(f"cannot search {folder}: {os.strerror(errno.EACCES)}")
 
 
-def _refuse_no_file(path: Path) -> None:
-    """Refuse what no table can be read from; to pass over it hides loss."""
+def _check_regular(path: Path) -> None:
+    """Refuse what is no regular file: to skip it would hide a loss."""
     try:
         if stat.S_ISREG(path.stat().st_mode):
             return
-        fault = "is a pipe or device"
+        problem = "is a pipe or device"
     except FileNotFoundError:
-        fault = "is a link to nothing"
+        problem = "is a link to nothing"
     except OSError as exc:
-        fault = f"cannot be read ({exc.strerror})"
-    raise DataError(f"{path} {fault}: remove it, or name the tables alone with --file 'PATTERN'")
+        problem = f"cannot be read ({exc.strerror})"
+    raise DataError(f"{path} {problem}: remove it, or name the tables alone with --file 'PATTERN'")
 
 
 def _fixed_part(pattern: Path) -> Path:
@@ -109,14 +91,14 @@ def _fixed_part(pattern: Path) -> Path:
 
 
 def wildcard_parts(pattern: Path) -> Sequence[str]:
-    """Give the parts of a pattern from the first wildcard on."""
+    """Get the parts of a pattern from the first wildcard on."""
     parts = pattern.parts
     first = next((at for at, part in enumerate(parts) if WILDCARDS & set(part)), len(parts))
     return parts[first:]
 
 
-def _is_mark(path: Path) -> bool:
-    """Tell what Spark and its like leave beside tables to say how far they came."""
+def _is_marker(path: Path) -> bool:
+    """Whether it is a marker such as Spark's ``_SUCCESS``."""
     return path.name.startswith("_") and not path.suffix
 
 

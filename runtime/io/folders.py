@@ -1,89 +1,63 @@
-"""Folders that appear whole, and files in a folder that appear together.
-
-Raises ``UsageError`` for a destination that cannot be one and ``DataError`` when writing fails.
-"""
+"""Folders that appear whole, and files in a folder that appear together."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from runtime.errors import UsageError
-from runtime.io.durable import sync_folder, sync_tree
-from runtime.io.paths import (
-    close_quietly,
-    file_type,
-    refuse_unwritable,
-    resolve,
-)
-from runtime.io.replace import merge_folder, rename_folder, replace_folder
+from runtime.io.atomic import close_quietly, publish, sync_folder, translate_rename_errors
+from runtime.io.paths import check_replaceable, file_type, resolve
 from runtime.io.streams import translate_write_errors
-from runtime.io.temporary import partial_folder, sweep
+from runtime.io.temporary import remove, sweep, temporary_name, temporary_sibling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+_RENAME_EXCHANGE = 2  # linux/fs.h
+_AT_FDCWD = -100
 
 
 @contextmanager
 def atomic_folder(path: Path, *, marker: str) -> Iterator[Path]:
     """Fill a folder that takes the place of ``path`` when the block ends without an error.
 
-    Args:
-        path: destination; missing parents are made.
-        marker: name of the file that every folder of this kind contains. An existing
-            destination without it is not ours and is never replaced.
-
-    Yields:
-        The temporary folder to fill.
-
-    Raises:
-        UsageError: when ``path`` exists and is not a folder with ``marker`` (or empty), or
-            cannot be written.
-        DataError: when writing fails, for example on a full disk.
+    An existing folder that is not empty is replaced only if it contains the file ``marker``.
+    Raises ``UsageError`` for an impossible destination and ``DataError`` when writing fails.
     """
-    _check_replaceable(path, marker)
+    _check_marker(path, marker)
     path = resolve(path)
     if Path.cwd().is_relative_to(path):
-        raise UsageError(f"{path} is the folder you are in, or above it; name another to write")
-    with _partial_folder(path, path) as partial, translate_write_errors(path):
-        yield partial
-        sync_tree(partial)
-        replace_folder(partial, path)
+        raise UsageError(f"{path} is or contains the current folder; give another name to write")
+    with _temporary_folder(path, path) as temporary, translate_write_errors(path):
+        yield temporary
+        _sync_tree(temporary)
+        _put_folder(temporary, path)
         sync_folder(path.parent)
 
 
 @contextmanager
 def staged_files(folder: Path) -> Iterator[Callable[[Path | str], IO[bytes]]]:
-    """Open files of one folder that appear when the block ends without an error.
+    """Open files of one folder, by relative path, that appear when the block succeeds.
 
-    A folder that does not exist appears as a whole. In one that does, each file takes its place
-    by a rename, one after the other, and other files stay; when one cannot, none does.
-
-    Args:
-        folder: destination; missing parents are made.
-
-    Yields:
-        What opens one more file, named by its path relative to ``folder``, subfolders allowed.
-        The block may close what it opens and should, where there are many.
-
-    Raises:
-        UsageError: when ``folder`` is not one or cannot be written, or a file cannot be one.
-        DataError: when writing fails, for example on a full disk.
+    A folder that does not exist appears as a whole. In one that does, the files are renamed into
+    place one after the other, and other files stay; if one rename fails none is made. Close files
+    in the block where there are many.
     """
     if file_type(folder) not in {None, stat.S_IFDIR}:
         raise UsageError(f"{folder} is a file; give the name of a folder to write")
     given, folder = folder, resolve(folder)
     exists = folder.exists()
-    with _partial_folder(folder / folder.name if exists else folder, given) as partial:
+    with _temporary_folder(folder / folder.name if exists else folder, given) as temporary:
         streams: list[IO[bytes]] = []
         with ExitStack() as stack, translate_write_errors(given):
 
             def open_output(path: Path | str) -> IO[bytes]:
-                stream = _open_staged(partial, folder, Path(path))
+                stream = _open_staged(temporary, folder, Path(path))
                 stack.callback(close_quietly, stream)
                 streams.append(stream)
                 return stream
@@ -91,51 +65,25 @@ def staged_files(folder: Path) -> Iterator[Callable[[Path | str], IO[bytes]]]:
             yield open_output
             for stream in streams:
                 stream.close()
-            sync_tree(partial)
-        if exists or not rename_folder(partial, folder):
-            merge_folder(partial, folder)
+            _sync_tree(temporary)
+        if exists or not _rename_folder(temporary, folder):
+            _merge_folder(temporary, folder)
         sync_folder(folder.parent)
     sweep(folder)
 
 
-def _open_staged(partial: Path, folder: Path, path: Path) -> IO[bytes]:
-    if path.is_absolute() or ".." in path.parts or not path.parts:
-        raise UsageError(f"{path} is not a path within {folder}")
-    target = resolve(folder / path)
-    refuse_unwritable(target)
-    _refuse_unreachable(target, partial)
-    try:
-        (partial / path).parent.mkdir(parents=True, exist_ok=True)
-        return (partial / path).open("xb")
-    except FileExistsError as exc:
-        raise UsageError(
-            f"{folder / path} is written twice; give each output its own name"
-        ) from exc
-    except OSError as exc:
-        raise UsageError(f"cannot write {folder / path}: {exc.strerror}") from exc
-
-
-def _refuse_unreachable(target: Path, partial: Path) -> None:
-    """Refuse a place that ``partial`` cannot be renamed to, before any work is done."""
-    home = next(folder for folder in target.parents if folder.exists())
-    if not os.access(home, os.W_OK | os.X_OK):
-        raise UsageError(f"cannot write into {home}: {os.strerror(errno.EACCES)}")
-    if home.stat().st_dev != partial.stat().st_dev:
-        raise UsageError(f"{target} is on another file system: write it in a run of its own")
-
-
 @contextmanager
-def _partial_folder(path: Path, given: Path) -> Iterator[Path]:
+def _temporary_folder(path: Path, given: Path) -> Iterator[Path]:
     with ExitStack() as stack:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = stack.enter_context(partial_folder(path))
+            temporary, _ = stack.enter_context(temporary_sibling(path, folder=True))
         except OSError as exc:
             raise UsageError(f"cannot write {given}: {exc.strerror}") from exc
-        yield partial
+        yield temporary
 
 
-def _check_replaceable(path: Path, marker: str) -> None:
+def _check_marker(path: Path, marker: str) -> None:
     kind = file_type(path)
     if kind is None:
         return
@@ -146,3 +94,102 @@ def _check_replaceable(path: Path, marker: str) -> None:
             f"{path} holds other files and no {marker}: it is not replaced; "
             "choose another folder or empty this one"
         )
+
+
+def _open_staged(temporary: Path, folder: Path, path: Path) -> IO[bytes]:
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise UsageError(f"{path} is not a path within {folder}")
+    target = resolve(folder / path)
+    check_replaceable(target)
+    _check_renamable(target, temporary)
+    try:
+        (temporary / path).parent.mkdir(parents=True, exist_ok=True)
+        return (temporary / path).open("xb")
+    except FileExistsError as exc:
+        raise UsageError(
+            f"{folder / path} is written twice; give each output its own name"
+        ) from exc
+    except OSError as exc:
+        raise UsageError(f"cannot write {folder / path}: {exc.strerror}") from exc
+
+
+def _check_renamable(target: Path, temporary: Path) -> None:
+    """Refuse a target that ``temporary`` cannot be renamed to, before any work is done."""
+    home = next(folder for folder in target.parents if folder.exists())
+    if not os.access(home, os.W_OK | os.X_OK):
+        raise UsageError(f"cannot write into {home}: {os.strerror(errno.EACCES)}")
+    if home.stat().st_dev != temporary.stat().st_dev:
+        raise UsageError(f"{target} is on another file system: write it in a separate run")
+
+
+def _sync_tree(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as stream:
+                os.fsync(stream.fileno())
+        elif path.is_dir():
+            sync_folder(path)
+    sync_folder(folder)
+
+
+def _rename_folder(new: Path, target: Path) -> bool:
+    """Rename a folder; False when there are files at ``target``."""
+    with translate_rename_errors(target):
+        try:
+            new.rename(target)
+        except OSError as exc:
+            if exc.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                raise
+            return False
+    return True
+
+
+def _put_folder(new: Path, target: Path) -> None:
+    """Rename ``new`` to ``target``, swapped with a folder that is there."""
+    if _rename_folder(new, target) or exchange(new, target):
+        return
+    # Two renames where the system cannot exchange: a reader may miss the folder between them.
+    aside = temporary_name(target, "replaced")
+    try:
+        with translate_rename_errors(target):
+            target.rename(aside)
+            new.rename(target)
+    except BaseException:
+        if not target.exists():
+            with suppress(OSError):
+                aside.rename(target)
+        raise
+    remove(aside)
+
+
+def exchange(a: Path, b: Path) -> bool:
+    """Swap two names in one step with Linux's renameat2; False where it is missing."""
+    import ctypes
+
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    done: int = renameat2(
+        _AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), ctypes.c_uint(_RENAME_EXCHANGE)
+    )
+    return done == 0
+
+
+def _merge_folder(new: Path, old: Path) -> None:
+    """Rename every file below ``new`` to the same place below ``old``, or none."""
+    files = sorted(path for path in new.rglob("*") if path.is_file())
+    moves = [(file, (old / file.relative_to(new)).resolve()) for file in files]
+    missing = sorted({path for _, target in moves for path in target.parents if not path.exists()})
+    try:
+        for folder in missing:
+            with translate_rename_errors(folder):
+                folder.mkdir(exist_ok=True)
+        publish(moves)
+    except BaseException:
+        for folder in reversed(missing):
+            with suppress(OSError):  # not empty: everything was renamed
+                folder.rmdir()
+        raise
+    for folder in missing:
+        sync_folder(folder.parent)

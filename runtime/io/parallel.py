@@ -1,4 +1,4 @@
-"""Work on a stream of items in threads, results in the stream's order."""
+"""Parallel work on a stream of items: ordered map, read-ahead and a background writer."""
 
 from __future__ import annotations
 
@@ -11,31 +11,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future, ThreadPoolExecutor
 
-_SPARE = 2  # items that wait for a thread while the consumer is busy
+_SPARE = 2  # items queued while the consumer is busy
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-_MOST_THREADS = 8
+_MAX_THREADS = 8
 
 
 def available_processors() -> int:
-    """Processors this process may use, as far as more threads pay."""
+    """Count the processors this process may use, up to the number that pays."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return min(len(os.sched_getaffinity(0)), _MOST_THREADS)
-    return min(os.cpu_count() or 1, _MOST_THREADS)
+        return min(len(os.sched_getaffinity(0)), _MAX_THREADS)
+    return min(os.cpu_count() or 1, _MAX_THREADS)
 
 
 def map_ordered(
     work: Callable[[Item], Result], items: Iterable[Item], *, threads: int
 ) -> Iterator[Result]:
-    """Apply ``work`` to each item, a few items ahead of the consumer.
+    """Apply ``work`` in threads, a few items ahead of the consumer; results keep their order.
 
-    Args:
-        work: called in the threads; should spend its time outside the interpreter's lock.
-        items: read one by one as threads become free, so that memory stays bounded.
-        threads: how many.
-
-    Yields:
-        The results in the order of ``items``; an exception of ``work`` is raised in its place.
+    ``work`` should release the interpreter's lock. Items are read as threads become free, so that
+    memory stays bounded. An exception of ``work`` is raised in its place.
     """
     stream = iter(items)
     first = list(islice(stream, 2))
@@ -43,7 +38,7 @@ def map_ordered(
         yield from map(work, first)
         return
     pending: deque[Future[Result]] = deque()
-    with _threads(threads, "score") as pool:
+    with _threads(threads, "map") as pool:
         try:
             for item in chain(first, stream):
                 pending.append(pool.submit(work, item))
@@ -57,14 +52,9 @@ def map_ordered(
 
 
 def read_ahead(items: Iterable[Item]) -> Iterator[Item]:
-    """Let the next item come in a thread of its own while the consumer works on the last one.
+    """Read the next item in a thread while the consumer works on the last one.
 
-    Args:
-        items: what takes time to come, outside the interpreter's lock, but never blocks for long:
-            the thread is waited for when the consumer leaves.
-
-    Yields:
-        The items; an exception of theirs is raised in its place.
+    Items must not block for long: the thread is joined when the consumer leaves.
     """
     iterator = iter(items)
     with _threads(1, "read") as pool:
@@ -75,53 +65,36 @@ def read_ahead(items: Iterable[Item]) -> Iterator[Item]:
 
 
 class BackgroundWriter:
-    """Does one piece of work while the caller prepares the next; the thread starts when needed."""
+    """Runs one write in a thread while the caller prepares the next."""
 
     def __init__(self, name: str) -> None:
-        """Begin without a thread.
-
-        Args:
-            name: of the thread.
-        """
+        """Name the thread, which starts with the first write."""
         self._name = name
         self._pool: ThreadPoolExecutor | None = None
         self._current: Future[None] | None = None
 
     def submit(self, work: Callable[[], None]) -> None:
-        """Begin a piece of work, once the one before is done.
-
-        Args:
-            work: should spend its time outside the interpreter's lock.
-
-        Raises:
-            Exception: whatever the work before has raised.
-        """
+        """Start a write once the one before is done, whose exception is raised here."""
         self.wait()
         if self._pool is None:
-            from concurrent.futures import ThreadPoolExecutor
-
-            self._pool = ThreadPoolExecutor(1, thread_name_prefix=self._name)
+            self._pool = _threads(1, self._name)
         self._current = self._pool.submit(work)
 
     def wait(self) -> None:
-        """Wait for the work that was begun.
-
-        Raises:
-            Exception: whatever it has raised.
-        """
+        """Wait for the write in progress and raise its exception."""
         if self._current:
             current, self._current = self._current, None
             current.result()
 
     def close(self) -> None:
-        """Wait for the work that was begun, whatever becomes of it, and end the thread."""
+        """Wait for the write in progress, whatever its outcome, and end the thread."""
         if self._pool:
             self._pool.shutdown()
         self._pool = self._current = None
 
 
 def _threads(count: int, name: str) -> ThreadPoolExecutor:
-    """Make a pool; what it is made of takes several milliseconds to import."""
+    """Make a pool; importing it takes several milliseconds."""
     from concurrent.futures import ThreadPoolExecutor
 
     return ThreadPoolExecutor(count, thread_name_prefix=name)

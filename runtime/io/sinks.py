@@ -20,12 +20,7 @@ if TYPE_CHECKING:
 
 
 class Sink(Value, frozen=True):
-    """An output and its name: with two of them open, it must be clear which one fails.
-
-    Attributes:
-        name: for messages.
-        stream: what is written to.
-    """
+    """An output and its name for messages."""
 
     name: str
     stream: ByteSink
@@ -36,36 +31,13 @@ class Sink(Value, frozen=True):
             self.stream.write(data)
 
     def flush(self) -> None:
-        """Hand everything to the system; errors as in ``write``."""
+        """Flush to the system; errors as in ``write``."""
         with translate_write_errors(self.name):
             self.stream.flush()
 
 
-class DetachableSink:
-    """A stream that can be shut: pyarrow's writers end their files when they are forgotten."""
-
-    closed = False
-
-    def __init__(self, stream: ByteSink) -> None:
-        self._stream: ByteSink | None = stream
-
-    def write(self, data: bytes | memoryview) -> None:
-        """Pass bytes on while it is open."""
-        if self._stream:
-            self._stream.write(data)
-
-    def flush(self) -> None:
-        """Pass on what can be."""
-        if self._stream:
-            self._stream.flush()
-
-    def detach(self) -> None:
-        """Drop what comes from now on."""
-        self._stream = None
-
-
 def describe_failed_output(out: Path) -> str:
-    """Say what becomes of an output when scoring fails."""
+    """State what is left of an output when scoring fails."""
     if out == STANDARD_STREAM:
         return "the output is incomplete"
     return f"{out} was not written"
@@ -73,10 +45,9 @@ def describe_failed_output(out: Path) -> str:
 
 @contextmanager
 def open_sinks() -> Iterator[Callable[[Path], Sink]]:
-    """Open outputs that appear together when the block ends without an error.
+    """Open outputs, ``-`` for standard output, that appear together when the block succeeds.
 
-    Yields:
-        What opens one more; ``-`` is standard output. The output opened first appears last.
+    The output opened first appears last.
     """
     with atomic_files() as open_file:
 
@@ -92,17 +63,7 @@ def open_sinks() -> Iterator[Callable[[Path], Sink]]:
 def encoded_sink(
     stream: ByteSink, compression: Compression | None, encoding: Encoding
 ) -> Iterator[ByteSink]:
-    """Store a table; it is complete when the block ends without an error.
-
-    Args:
-        stream: takes the stored bytes; stays open.
-        compression: of the stored bytes, if any.
-        encoding: of the stored text, its byte order known. A byte order mark is stored when one
-            is written.
-
-    Yields:
-        Where to write the table.
-    """
+    """Compress and transcode what is written; it is complete when the block succeeds."""
     with ExitStack() as stack:
         if compression:
             from runtime.io.compression import compressed_sink

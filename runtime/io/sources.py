@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from runtime.io.streams import ByteSource
 
 PEEK_SIZE = 512  # bytes: the magic number of a tar archive stands at 257
-MAX_RECORD_BYTES = 64 * 1024 * 1024  # bytes; what is longer is no record but another kind of file
+MAX_RECORD_BYTES = 64 * 1024 * 1024  # what is longer is no record but another kind of file
 
 
 def source_name(source: Path) -> str:
@@ -27,17 +27,7 @@ def source_name(source: Path) -> str:
 
 @contextmanager
 def open_source(source: Path) -> Iterator[ByteSource]:
-    """Open a table for reading, unbuffered; ``-`` is standard input.
-
-    Args:
-        source: the table.
-
-    Yields:
-        Where its bytes come from.
-
-    Raises:
-        DataError: when it cannot be opened.
-    """
+    """Open a table for reading, unbuffered; ``-`` is standard input."""
     if source == STANDARD_STREAM:
         yield io.FileIO(sys.stdin.fileno(), closefd=False)
         return
@@ -50,48 +40,24 @@ def open_source(source: Path) -> Iterator[ByteSource]:
 
 
 class PeekedSource:
-    """A source whose first bytes can be looked at before they are read."""
+    """A source whose first bytes can be inspected before they are read."""
 
     def __init__(self, source: ByteSource, *, where: str) -> None:
-        """Take over a source.
-
-        Args:
-            source: at its beginning. Where it counts what it takes from a file, that counts.
-            where: name of the table for messages.
-        """
-        self._source = source
-        self._where = where
+        """Wrap a source at its beginning; ``where`` names it in messages."""
+        self._source, self._where = source, where
         self._ahead = b""
         self._given = 0
 
     @property
     def bytes_read(self) -> int:
-        """Bytes taken from where they are stored."""
+        """Bytes read from storage, as the source counts them if it does."""
         stored: int | None = getattr(self._source, "bytes_read", None)
         return self._given if stored is None else stored
 
     def peek(self, size: int = PEEK_SIZE) -> bytes:
-        """Look at the first bytes; they are still there for ``read``.
-
-        Args:
-            size: how many bytes.
-
-        Returns:
-            So many bytes, fewer where the source ends before.
-
-        Raises:
-            DataError: when the source cannot be read.
-        """
-        while len(self._ahead) < size:
-            try:
-                piece = self._source.read(size - len(self._ahead))
-            except OSError as exc:
-                raise DataError(f"cannot read {self._where}: {exc.strerror}") from exc
-            if piece is None:
-                raise nonblocking_error(self._where)
-            if not piece:
-                break
-            self._ahead += piece
+        """Get the first bytes and keep them for ``read``; fewer than ``size`` only at the end."""
+        if len(self._ahead) < size:
+            self._ahead += read_chunk(self._source, size - len(self._ahead), self._where)
         return self._ahead[:size]
 
     def read(self, size: int, /) -> bytes | None:
@@ -105,24 +71,10 @@ class PeekedSource:
         return piece
 
 
-def nonblocking_error(where: str) -> DataError:
-    """Describe a source that has neither data nor an end: half of it must not pass for all."""
-    return DataError(f"{where} does not wait for its writer (it is non-blocking)")
-
-
 def read_chunk(stream: ByteSource, size: int, where: str) -> bytes:
-    """Read a chunk; a pipe gives it in pieces, and between them a signal can be heard.
+    """Read ``size`` bytes, fewer only at the end, in as many reads as a pipe needs.
 
-    Args:
-        stream: where bytes come from.
-        size: bytes wanted.
-        where: name of the table for messages.
-
-    Returns:
-        ``size`` bytes; fewer only at the end.
-
-    Raises:
-        DataError: when the stream cannot be read, or has neither bytes nor an end.
+    Raises ``DataError`` when the stream cannot be read, or has neither data nor an end.
     """
     pieces: list[bytes] = []
     while size > 0:
@@ -130,10 +82,15 @@ def read_chunk(stream: ByteSource, size: int, where: str) -> bytes:
             piece = stream.read(size)
         except OSError as exc:
             raise DataError(f"cannot read {where}: {exc.strerror}") from exc
-        if piece is None:  # neither data nor the end: half a table would pass for a whole one
+        if piece is None:
             raise nonblocking_error(where)
         if not piece:
             break
         pieces.append(piece)
         size -= len(piece)
     return b"".join(pieces)
+
+
+def nonblocking_error(where: str) -> DataError:
+    """Describe a source with neither data nor an end: half of a table must not pass for all."""
+    return DataError(f"{where} is non-blocking and has no data yet: give a file or a blocking pipe")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_FAULTS = _FULL | {errno.EIO, errno.EROFS, errno.EBADF}
+_DISK_ERRORS = _FULL | {errno.EIO, errno.EROFS, errno.EBADF}
 
 
 class ByteSource(Protocol):
@@ -45,32 +45,54 @@ class ByteSink(Protocol):
         """Pass on what can be passed on before the end."""
 
 
+class DetachableSink:
+    """A file for pyarrow's writers, which end their files even when they are given up.
+
+    Once detached it drops what is written.
+    """
+
+    closed = False
+
+    def __init__(self, stream: ByteSink) -> None:
+        self._stream: ByteSink | None = stream
+
+    def write(self, data: bytes | memoryview, /) -> None:
+        """Pass bytes on unless detached."""
+        if self._stream:
+            self._stream.write(data)
+
+    def flush(self) -> None:
+        """Flush the stream unless detached."""
+        if self._stream:
+            self._stream.flush()
+
+    def close(self) -> None:
+        """Leave the stream open."""
+
+    def detach(self) -> None:
+        """Drop what is written from now on."""
+        self._stream = None
+
+
 @contextmanager
 def translate_write_errors(where: object) -> Iterator[None]:
-    """Turn the system's errors while writing into one clear message.
-
-    Args:
-        where: name of the destination for messages.
-
-    Raises:
-        DataError: when the disk is full or fails.
-    """
+    """Raise ``DataError`` naming the destination for a full or failing disk."""
     try:
         yield
     except BrokenPipeError:
-        raise  # the reader has gone: the command stops quietly
+        raise  # the reader has closed the pipe: the command ends quietly
     except OSError as exc:
-        if exc.errno not in _FAULTS:
+        if exc.errno not in _DISK_ERRORS:
             raise
         advice = "; make room and run again" if exc.errno in _FULL else ""
         raise DataError(f"cannot write {where}: {exc.strerror}{advice}") from exc
 
 
 class WriteAllFile(io.FileIO):
-    """A file whose ``write`` takes everything; where a pipe is full it waits for the reader."""
+    """An unbuffered file whose ``write`` writes everything, waiting where a pipe is full."""
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Write all of ``data``; returns how many bytes that are."""
+        """Write all of ``data`` and return its size."""
         view = memoryview(data).cast("B")
         written = 0
         while written < len(view):
@@ -90,14 +112,7 @@ class WriteAllFile(io.FileIO):
 
 
 def standard_output() -> io.FileIO | BinaryIO:
-    """Give the standard output as something that takes bytes, all of them.
-
-    Returns:
-        The descriptor of ``sys.stdout``; where that is none, as in a test, the bytes below it.
-
-    Raises:
-        UsageError: when it takes text alone, as in a notebook.
-    """
+    """Open standard output for bytes, without a buffer where it has a descriptor."""
     stream = sys.stdout
     try:
         stream.flush()

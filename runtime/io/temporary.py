@@ -1,181 +1,63 @@
 """Temporary siblings: what an output is called while it is written.
 
-A writer holds an exclusive lock (``flock``) on its temporary file or folder until that has taken
-its place or is gone. The lock ends with the process, however that ends: what nobody holds is the
-rest of a run that was killed, and the next run to the same destination sweeps it away. Raises
-``OSError`` where nothing can be made.
+A writer holds an exclusive lock (``flock``) on its temporary file or folder. The lock ends with the
+process, however it ends: what nobody locks was left by a killed run, and the next run with the same
+destination removes it.
 """
 
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import re
 import shutil
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-_PARTIAL = "partial"
-_REPLACED = "replaced"  # a folder set aside for a moment, the only copy until the new one is there
 _LOCK_TAKEN = frozenset({errno.EACCES, errno.EAGAIN})
-_MOST_TRIES = 20  # where files have no lasting numbers nothing is ever swept: go on without a lock
-_CAREFUL = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_MAX_TRIES = 20  # then the file system has no stable inode numbers, and nothing is ever swept
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 @contextmanager
-def partial_file(path: Path) -> Iterator[tuple[Path, int]]:
-    """Make an empty temporary file beside ``path``.
-
-    Args:
-        path: destination, resolved.
-
-    Yields:
-        The temporary file and a descriptor of it to write to, both the block's to use; what
-        still bears the temporary name at its end is removed.
-    """
+def temporary_sibling(path: Path, *, folder: bool = False) -> Iterator[tuple[Path, int]]:
+    """Create and lock a file or folder beside ``path``; it is removed unless renamed by the end."""
     sweep(path)
-    partial, descriptor = _make(path, _make_file)
+    temporary, descriptor = _create(path, folder=folder)
     try:
-        yield partial, descriptor
+        yield temporary, descriptor
     finally:
-        _remove(partial)
+        remove(temporary)
         os.close(descriptor)
-    sweep(path)  # again, for those who died meanwhile
+    sweep(path)  # again, for runs killed meanwhile
 
 
-@contextmanager
-def partial_folder(path: Path) -> Iterator[Path]:
-    """Make an empty temporary folder beside ``path``.
-
-    Args:
-        path: destination, resolved.
-
-    Yields:
-        The temporary folder; what still bears its name at the end of the block is removed.
-    """
-    sweep(path)
-    partial, descriptor = _make(path, _make_folder)
-    try:
-        yield partial
-    finally:
-        _remove(partial)
-        os.close(descriptor)
-    sweep(path)
-
-
-def partial_name(path: Path) -> Path:
-    """Choose a name for what will take the place of ``path``."""
-    return _sibling(path, _PARTIAL)
-
-
-@contextmanager
-def set_aside(folder: Path) -> Iterator[Path]:
-    """Move a folder out of the way of another, and remove it; or back, if none takes its place.
-
-    Args:
-        folder: must exist.
-
-    Yields:
-        Its name meanwhile.
-    """
-    aside = _sibling(folder, _REPLACED)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try_lock(descriptor)
-    try:
-        folder.rename(aside)
-        yield aside
-    finally:
-        if folder.exists():
-            _remove(aside)
-        else:
-            with suppress(OSError):
-                aside.rename(folder)
-        os.close(descriptor)
-
-
-def sweep(path: Path) -> None:
-    """Remove what killed writers of ``path`` left beside it; those alive are not touched.
-
-    Args:
-        path: destination, resolved.
-    """
-    left_by_writers = re.compile(
-        rf"\.{re.escape(_stem(path))}\.[0-9a-f]{{8}}\.({_PARTIAL}|{_REPLACED})"
-    )
-    rests: list[Path] = []
-    with suppress(OSError), os.scandir(path.parent) as entries:
-        rests = [
-            path.with_name(entry.name) for entry in entries if left_by_writers.fullmatch(entry.name)
-        ]
-    for rest in rests:
-        if rest.suffix == f".{_REPLACED}" and not path.exists():
-            continue  # of a run killed between two renames: a person may want it back
-        with suppress(OSError):
-            _remove_if_dead(rest)
-
-
-def _stem(path: Path) -> str:
-    return path.name[:40]  # shortened: any name that the system takes will do
-
-
-def _sibling(path: Path, ending: str) -> Path:
-    # Random: a process id comes again, in a container at once, and the file of a run that was
-    # killed would stand in the way.
+def temporary_name(path: Path, ending: Literal["partial", "replaced"] = "partial") -> Path:
+    """Choose an unused name; ``replaced`` is a folder moved away, for a moment the only copy."""
+    # Random: in a container every run has the same process id.
     return path.with_name(f".{_stem(path)}.{os.urandom(4).hex()}.{ending}")
 
 
-def _make(path: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
-    """Make a temporary sibling and lock it, again if a sweeper was faster than the lock."""
-    partial = partial_name(path)
-    descriptor = make(partial)
-    for _ in range(_MOST_TRIES):
-        if try_lock(descriptor) is not False and is_at(partial, descriptor):
-            break
-        os.close(descriptor)
-        _remove(partial)
-        partial = partial_name(path)
-        descriptor = make(partial)
-    return partial, descriptor
-
-
-def _make_file(partial: Path) -> int:
-    return os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-
-
-def _make_folder(partial: Path) -> int:
-    partial.mkdir()
-    try:
-        return os.open(partial, os.O_RDONLY)
-    except FileNotFoundError:  # swept at once: an empty stand-in is found out to be one
-        return os.open(os.devnull, os.O_RDONLY)
-
-
-def _remove_if_dead(rest: Path) -> None:
-    try:
-        descriptor = os.open(rest, os.O_RDWR | _CAREFUL)  # network file systems lock only these
-    except (IsADirectoryError, PermissionError):
-        descriptor = os.open(rest, os.O_RDONLY | _CAREFUL)
-    try:
-        # After the lock: its writer may just have finished, and the name be gone or another's.
-        if try_lock(descriptor) and is_at(rest, descriptor):
-            _remove(rest)
-    finally:
-        os.close(descriptor)
+def sweep(path: Path) -> None:
+    """Remove what killed writers of ``path`` left beside it, and nothing of running ones."""
+    ours = re.compile(rf"\.{re.escape(_stem(path))}\.[0-9a-f]{{8}}\.(partial|replaced)")
+    found: list[Path] = []
+    with suppress(OSError), os.scandir(path.parent) as entries:
+        found = [path.with_name(entry.name) for entry in entries if ours.fullmatch(entry.name)]
+    for leftover in found:
+        # A folder moved away by a run that was killed may be the only copy.
+        if leftover.suffix == ".partial" or path.exists():
+            with suppress(OSError):
+                _remove_unlocked(leftover)
 
 
 def try_lock(descriptor: int) -> bool | None:
-    """Lock without waiting; the lock ends with the process, or when the descriptor is closed.
-
-    Args:
-        descriptor: of a file or folder.
-
-    Returns:
-        False where another process holds it, None where nothing can be locked.
-    """
+    """Lock a file or folder; False if another process holds it, None without support for locks."""
     try:
         import fcntl
     except ImportError:
@@ -188,25 +70,56 @@ def try_lock(descriptor: int) -> bool | None:
 
 
 def is_at(path: Path, descriptor: int) -> bool:
-    """Whether a name is still that of what was opened.
-
-    Args:
-        path: the name.
-        descriptor: of what was opened.
-
-    Returns:
-        False also where the name is gone.
-    """
+    """Whether ``path`` still names the open file or folder."""
     try:
         return os.path.samestat(path.lstat(), os.fstat(descriptor))
     except OSError:
         return False
 
 
-def _remove(path: Path) -> None:
-    """Remove a file or folder, or as much of it as goes."""
+def remove(path: Path) -> None:
+    """Remove a file or folder, as far as possible."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         with suppress(OSError):
             path.unlink()
+
+
+def _stem(path: Path) -> str:
+    return path.name[:40]  # shortened, so that the longest name the system allows has a sibling
+
+
+def _create(path: Path, *, folder: bool) -> tuple[Path, int]:
+    """Create and lock a temporary sibling, again if it was swept before it was locked."""
+    flags = os.O_RDONLY if folder else os.O_RDWR | os.O_CREAT | os.O_EXCL
+    for attempt in itertools.count(1):
+        temporary = temporary_name(path)
+        if folder:
+            temporary.mkdir()
+        try:
+            descriptor = os.open(temporary, flags, 0o666)
+        except FileNotFoundError:
+            if folder:
+                continue
+            raise
+        if try_lock(descriptor) is not False and is_at(temporary, descriptor):
+            break
+        if attempt >= _MAX_TRIES:
+            break
+        os.close(descriptor)
+        remove(temporary)
+    return temporary, descriptor
+
+
+def _remove_unlocked(path: Path) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDWR | _NO_FOLLOW)  # NFS locks only what is open to write
+    except (IsADirectoryError, PermissionError):
+        descriptor = os.open(path, os.O_RDONLY | _NO_FOLLOW)
+    try:
+        # After the lock: its writer may just have finished, and the name be gone or another's.
+        if try_lock(descriptor) and is_at(path, descriptor):
+            remove(path)
+    finally:
+        os.close(descriptor)

@@ -1,7 +1,6 @@
-"""A folder of work that outlives its process, so that another can take it up.
+"""A working folder that outlives its process, so that another can resume the work.
 
-It lies beside its destination, ``run.partial`` beside ``run``, and is locked while somebody works
-in it. Raises ``UsageError`` where it cannot be made or another process holds it.
+It lies beside its destination, ``run.partial`` beside ``run``, and is locked while in use.
 """
 
 from __future__ import annotations
@@ -19,38 +18,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_MOST_TRIES = 20  # another process may remove its folder just before it is locked
+_MAX_TRIES = 20  # another process may remove its folder just before it is locked
 
 
 def workdir_path(path: Path) -> Path:
-    """Name the folder of work on ``path``.
-
-    Args:
-        path: destination.
-
-    Returns:
-        Its sibling.
-    """
+    """Name the working folder of a destination."""
     target = resolve(path)
     return target.with_name(f"{target.name}.partial")
 
 
 @contextmanager
 def locked_workdir(path: Path) -> Iterator[Path]:
-    """Hold the folder of work on ``path``, with what is in it.
+    """Lock the working folder of ``path``, with its content; missing folders are made.
 
-    Args:
-        path: destination; missing parents are made.
-
-    Yields:
-        The folder; it stays unless the block removes it with ``remove_workdir``.
-
-    Raises:
-        UsageError: when it cannot be made, or another process works in it.
+    It stays unless the block calls ``remove_workdir``. Raises ``UsageError`` when it cannot be made
+    or another process uses it.
     """
     folder = workdir_path(path)
     try:
-        descriptor = _open(folder)
+        descriptor = _lock(folder)
     except OSError as exc:
         raise UsageError(f"cannot write {folder}: {exc.strerror}") from exc
     if descriptor is None:
@@ -64,12 +50,12 @@ def locked_workdir(path: Path) -> Iterator[Path]:
 
 
 def remove_workdir(folder: Path) -> None:
-    """Remove a folder of work, or as much of it as goes."""
+    """Remove a working folder, as far as possible."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def clear_workdir(folder: Path) -> None:
-    """Remove all that is in a folder."""
+    """Remove all that is in a working folder."""
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -77,9 +63,9 @@ def clear_workdir(folder: Path) -> None:
             path.unlink()
 
 
-def _open(folder: Path) -> int | None:
-    """Make the folder where it is missing, and lock it; None where another process has."""
-    for _ in range(_MOST_TRIES):
+def _lock(folder: Path) -> int | None:
+    """Make the folder where it is missing, and lock it; None if another process has."""
+    for _ in range(_MAX_TRIES):
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY)
         locked = try_lock(descriptor)

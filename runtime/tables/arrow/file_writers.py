@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from runtime.io.sinks import DetachableSink
+from runtime.io.streams import DetachableSink
 from runtime.tables.added import LABEL
 from runtime.tables.arrow.errors import translate_errors
 from runtime.tables.arrow.writer import ROW_GROUP

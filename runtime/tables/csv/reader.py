@@ -26,7 +26,7 @@ _LONGEST_RECORD = 64 * 1024 * 1024  # bytes; longer means a quote that never clo
 _DETECTION = 256 * 1024  # bytes of the header in which the delimiter is looked for
 
 
-class Source(Protocol):
+class ByteSource(Protocol):
     """Where bytes come from: an unbuffered file or pipe."""
 
     def read(self, size: int, /) -> bytes | None:
@@ -87,7 +87,7 @@ class CsvReader:
 
     def __init__(
         self,
-        stream: Source,
+        stream: ByteSource,
         *,
         where: str,
         block_size: int = BLOCK_SIZE,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runtime.errors import DataError, UsageError
-from runtime.io import replace
+from runtime.io import folders
 from runtime.io.atomic import atomic_file, atomic_files
 from runtime.io.folders import atomic_folder, staged_files
 from runtime.io.paths import is_special
@@ -128,7 +128,7 @@ def test_a_folder_is_replaced_where_names_cannot_be_exchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without Linux's renameat2 the outcome is the same, and nothing is left over."""
-    monkeypatch.setattr(replace, "exchange", lambda *_: False)
+    monkeypatch.setattr(folders, "exchange", lambda *_: False)
     path = tmp_path / "bundle"
     path.mkdir()
     (path / MARKER).write_text("old")
@@ -139,7 +139,7 @@ def test_a_folder_is_replaced_where_names_cannot_be_exchanged(
 
 
 def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
-    """An empty folder is nobody's: it is taken, as ``mktemp -d`` would make it."""
+    """An empty folder, as ``mktemp -d`` makes it, is replaced."""
     path = tmp_path / "bundle"
     path.mkdir()
     with atomic_folder(path, marker=MARKER) as folder:
@@ -184,7 +184,7 @@ def loop(folder: Path) -> Path:
 
 
 def below_a_file(folder: Path) -> Path:
-    """A name in a folder that is none."""
+    """A path below a regular file."""
     (folder / "file").write_text("")
     return folder / "file" / "out"
 
@@ -204,7 +204,7 @@ def test_what_cannot_be_written_is_refused_at_once(
     kind: str,
     name_destination: Callable[[Path], Path],
 ) -> None:
-    """A destination that cannot be one is an error of usage, before any work is done."""
+    """An impossible destination is a usage error, before any work is done."""
     path = name_destination(tmp_path)
     opened = atomic_file(path) if kind == "file" else atomic_folder(path, marker=MARKER)
     with pytest.raises(UsageError, match="cannot write"), opened:
@@ -212,7 +212,7 @@ def test_what_cannot_be_written_is_refused_at_once(
 
 
 def test_the_folder_of_a_file_must_exist(tmp_path: Path) -> None:
-    """A mistyped folder is not made: the message names it."""
+    """A mistyped folder is not created: the message names it."""
     with (
         pytest.raises(UsageError, match=r"cannot write into .*missing: No such file"),
         atomic_file(tmp_path / "missing" / "out.csv"),
@@ -221,15 +221,15 @@ def test_the_folder_of_a_file_must_exist(tmp_path: Path) -> None:
 
 
 def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
-    """The temporary name is no longer than the system allows, whatever the destination's is."""
+    """The temporary name stays within the system's limit for every destination."""
     path = tmp_path / ("ü" * 127)
     with atomic_file(path) as stream:
         stream.write(b"1")
     assert path.read_bytes() == b"1"
 
 
-def test_what_a_killed_run_left_does_not_stand_in_the_way(tmp_path: Path) -> None:
-    """In a container every run has the same process id: temporary names must differ anyway."""
+def test_a_leftover_of_a_killed_run_does_not_conflict(tmp_path: Path) -> None:
+    """Temporary names differ even between runs with one process id, as in a container."""
     path = tmp_path / "out.csv"
     with atomic_file(path) as stream:
         stream.write(b"old")
@@ -281,16 +281,14 @@ def fail() -> None:
     raise RuntimeError
 
 
-@pytest.fixture(params=["exchange", "links", "neither"])
+@pytest.fixture(params=["links", "no links"])
 def ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What the file system can do: Linux's, any of Unix, and one of a memory card."""
+    """File systems with hard links, and without, as on a memory card."""
 
     def refuse(*_: object) -> None:
         raise PermissionError
 
-    if request.param != "exchange":
-        monkeypatch.setattr(replace, "exchange", lambda *_: False)
-    if request.param == "neither":
+    if request.param == "no links":
         monkeypatch.setattr(os, "link", refuse)
     return str(request.param)
 
@@ -301,15 +299,15 @@ def contents(folder: Path) -> dict[str, bytes | None]:
 
 
 def put_pair(folder: Path) -> None:
-    """Outputs from before, which not everybody may read."""
+    """Existing outputs with restricted permissions."""
     for name in ("out.csv", "bad.csv"):
         (folder / name).write_bytes(b"old")
         (folder / name).chmod(0o640)
 
 
 @pytest.mark.parametrize("exists", [False, True], ids=["new", "existing"])
-def test_a_bug_leaves_all_files_as_they_were(tmp_path: Path, ways: str, *, exists: bool) -> None:
-    """Before the end of the block nothing has happened, whatever the file system can do."""
+def test_an_exception_changes_no_file(tmp_path: Path, ways: str, *, exists: bool) -> None:
+    """Nothing is replaced before the end of the block."""
     if exists:
         put_pair(tmp_path)
     with pytest.raises(RuntimeError):
@@ -322,20 +320,20 @@ def test_a_bug_leaves_all_files_as_they_were(tmp_path: Path, ways: str, *, exist
 def test_when_one_file_cannot_appear_none_does(
     tmp_path: Path, ways: str, obstacle: str, other: str, *, exists: bool
 ) -> None:
-    """A name became a folder meanwhile: what was there before is there again."""
+    """When one name has become a folder, the other file is restored."""
     if exists:
         put_pair(tmp_path)
         (tmp_path / obstacle).unlink()
     with pytest.raises(DataError, match=f"cannot write .*{obstacle}: Is a directory"):
         write_pair(tmp_path, (tmp_path / obstacle).mkdir)
-    old = b"new" if ways == "neither" and other == "bad.csv" else b"old"  # as documented
+    old = b"new" if ways == "no links" and other == "bad.csv" else b"old"  # as documented
     assert contents(tmp_path) == {obstacle: None} | ({other: old} if exists else {})
     if exists:
         assert stat.S_IMODE((tmp_path / other).stat().st_mode) == 0o640
 
 
 def test_files_are_replaced_together(tmp_path: Path, ways: str) -> None:
-    """Whatever the file system can do, the outcome is the same and nothing is left over."""
+    """Both files are new, with the old permissions, and nothing temporary is left."""
     put_pair(tmp_path)
     write_pair(tmp_path)
     assert contents(tmp_path) == {"out.csv": b"new", "bad.csv": b"new"}, ways
@@ -343,18 +341,17 @@ def test_files_are_replaced_together(tmp_path: Path, ways: str) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
-def test_the_last_rename_is_the_moment_that_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Ctrl-C right after it finds everything done and takes nothing back."""
+def test_the_last_rename_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C right after it undoes nothing."""
     put_pair(tmp_path)
 
     def interrupt(new: Path, target: Path) -> None:
         rename(new, target)
-        raise KeyboardInterrupt
+        if target.name == "out.csv":
+            raise KeyboardInterrupt
 
     rename = Path.replace
-    monkeypatch.setattr(Path, "replace", interrupt)  # the last one: before it, names are exchanged
+    monkeypatch.setattr(Path, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write_pair(tmp_path)
     assert contents(tmp_path) == {"out.csv": b"new", "bad.csv": b"new"}
@@ -364,7 +361,7 @@ def test_the_last_rename_is_the_moment_that_counts(
 def test_all_files_are_on_the_disk_before_one_appears(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """A loss of power cannot leave one of two outputs in its place and the other half written."""
+    """A loss of power cannot leave one output in place and the other half written."""
     synced: list[list[str]] = []
 
     def look(descriptor: int) -> None:
@@ -396,7 +393,7 @@ def test_a_file_of_a_group_is_written_once(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_under_one_file_leaves_none(tmp_path: Path, full_device: Path) -> None:
-    """What shows only when the last bytes are handed over shows before any file appears."""
+    """An error that shows only on the final flush shows before any file appears."""
 
     def write() -> None:
         with atomic_files() as open_output:
@@ -410,7 +407,7 @@ def test_a_full_disk_under_one_file_leaves_none(tmp_path: Path, full_device: Pat
 
 @pytest.mark.parametrize("closed", [False, True])
 def test_a_stream_may_be_closed_by_the_block(tmp_path: Path, *, closed: bool) -> None:
-    """Libraries close what they are given; that is no end before the end."""
+    """Libraries close the stream they write to; the file still appears at the end of the block."""
     with atomic_file(tmp_path / "out.csv") as stream:
         stream.write(b"whole")
         if closed:
@@ -434,7 +431,7 @@ with atomic_file(Path(sys.argv[1])) as stream:
 def test_an_open_file_is_written_where_it_stands(
     tmp_path: Path, name: str, redirection: str
 ) -> None:
-    """``--out /dev/stdout > file`` neither replaces nor empties it: what else is there stays."""
+    """``--out /dev/stdout > file`` neither replaces nor truncates the file."""
     (tmp_path / "link").symlink_to("/dev/stdout")
     (tmp_path / "file").write_bytes(b"old\n")
     inode = (tmp_path / "file").stat().st_ino
@@ -447,7 +444,7 @@ def test_an_open_file_is_written_where_it_stands(
 
 
 def test_a_descriptor_that_is_not_open_is_refused() -> None:
-    """A slip in the number is an error of usage."""
+    """A wrong descriptor number is a usage error."""
     with pytest.raises(UsageError, match=r"cannot write"), atomic_file(Path("/dev/fd/987")):
         pytest.fail("the block must not run")
 
@@ -462,8 +459,8 @@ def test_devices_are_written_in_place(null_device: Path) -> None:
     assert (before.st_ino, before.st_rdev) == (after.st_ino, after.st_rdev)
 
 
-def test_a_full_disk_is_an_error_of_the_data(full_device: Path) -> None:
-    """No room left is said in one sentence, and the device stays what it is."""
+def test_a_full_disk_is_a_data_error(full_device: Path) -> None:
+    """A full disk gives a one-line message, and the device is not replaced."""
     with (
         pytest.raises(DataError, match=f"cannot write {full_device}: No space left on device"),
         atomic_file(full_device) as stream,
@@ -515,7 +512,7 @@ def test_permissions_of_a_replaced_file_are_kept(tmp_path: Path) -> None:
 
 
 def test_permissions_of_a_new_file_follow_the_umask(tmp_path: Path) -> None:
-    """A new file is as open as the user's umask says."""
+    """A new file has the permissions of the user's umask."""
     before = os.umask(0o027)
     try:
         with atomic_file(tmp_path / "out.csv") as stream:
@@ -529,7 +526,7 @@ def test_permissions_of_a_new_file_follow_the_umask(tmp_path: Path) -> None:
     ("path", "special"),
     [("/dev/null", True), ("/", False), ("/nowhere-at-all", False), (__file__, False)],
 )
-def test_special_files_are_told_from_others(path: str, *, special: bool) -> None:
+def test_special_files_are_recognised(path: str, *, special: bool) -> None:
     """Only what exists and is neither a regular file nor a folder is written in place."""
     assert is_special(Path(path)) is special
 
@@ -569,7 +566,7 @@ else:
 def test_a_signal_while_writing_leaves_the_destination_as_it_was(
     tmp_path: Path, kind: str, name: str
 ) -> None:
-    """Ctrl-C, a stop and a kill never change what was there; only a kill may leave a rest."""
+    """Ctrl-C, SIGTERM and SIGKILL never change the destination; only SIGKILL leaves a leftover."""
     path = tmp_path / "out"
     if kind == "folder":
         path.mkdir()
@@ -592,7 +589,7 @@ def test_a_signal_while_writing_leaves_the_destination_as_it_was(
 
 
 def test_two_processes_make_the_same_new_folder(tmp_path: Path) -> None:
-    """Whoever comes second replaces the first; neither fails, and one of them is there whole."""
+    """The second replaces the first; neither fails, and one result is complete."""
     program = """
 import sys
 from pathlib import Path
@@ -612,12 +609,15 @@ for turn in range(40):
     assert {(tmp_path / str(turn) / "mark").read_text() for turn in range(40)} <= {"a", "b"}
 
 
-def test_the_folder_one_stands_in_is_not_replaced(
+def test_the_current_folder_is_not_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Replacing it would leave the shell in a folder that is gone."""
+    """Replacing it would leave the shell in a deleted folder."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     for path in (Path(), Path("..") / "here"):
-        with pytest.raises(UsageError, match="folder you are in"), atomic_folder(path, marker="m"):
+        with (
+            pytest.raises(UsageError, match="contains the current folder"),
+            atomic_folder(path, marker="m"),
+        ):
             pass

@@ -82,7 +82,7 @@ def bad_rows(data: bytes, encoding: str | None = None) -> list[BadRow]:
         ("utf_32_be", "utf-32-be"),
     ],
 )
-def test_encodings_of_the_world_are_taken(given_name: str, name: str) -> None:
+def test_common_encodings_are_supported(given_name: str, name: str) -> None:
     """In any spelling that Python knows."""
     assert parse_encoding(given_name) == Encoding(name)
 
@@ -92,16 +92,16 @@ def test_encodings_of_the_world_are_taken(given_name: str, name: str) -> None:
     ["utf-7", "hz", "iso2022_jp", "iso-2022-kr", "cp037", "cp500", "punycode", "idna", "rot13",
      "base64", "unicode_escape", "raw_unicode_escape", "undefined", "hex"],
 )  # fmt: skip
-def test_an_encoding_without_plain_ascii_is_refused(name: str) -> None:
-    """What has states, or another meaning for ASCII's bytes, cannot be split into records."""
+def test_an_encoding_incompatible_with_ascii_is_refused(name: str) -> None:
+    """Stateful encodings and those that remap ASCII bytes cannot be split into records."""
     with pytest.raises(UsageError, match=f"tables in {name} cannot be read.*iconv -f {name}"):
         parse_encoding(name)
 
 
 @pytest.mark.parametrize("name", ["", "utf-9", "klingon", "a\0b", "ü"])
 def test_an_unknown_encoding_is_refused(name: str) -> None:
-    """The message names some that are known."""
-    with pytest.raises(UsageError, match=r"no encoding .*latin-1, cp1252"):
+    """The message names some supported ones."""
+    with pytest.raises(UsageError, match=r"unknown encoding .*latin-1, cp1252"):
         parse_encoding(name)
 
 
@@ -125,7 +125,7 @@ def test_an_unknown_encoding_is_refused(name: str) -> None:
 def test_a_byte_order_mark_tells_the_encoding(
     head: bytes, given_name: str | None, expected: str
 ) -> None:
-    """It tells what was not given, and the byte order; in Latin-1 its bytes are letters."""
+    """It gives the encoding and byte order; in Latin-1 its bytes are letters."""
     chosen = parse_encoding(given_name) if given_name else None
     assert detect_encoding(head, chosen, where="t.csv") == Encoding(expected)
 
@@ -143,7 +143,7 @@ def test_a_byte_order_mark_tells_the_encoding(
 def test_a_mark_that_contradicts_the_given_encoding_is_refused(
     head: bytes, given_name: str, said: str
 ) -> None:
-    """Nothing is read in an encoding that the file itself denies."""
+    """A file is not read in an encoding its mark contradicts."""
     with pytest.raises(DataError, match=said) as caught:
         detect_encoding(head, parse_encoding(given_name), where="t.csv")
     assert str(caught.value).startswith("t.csv ")
@@ -151,10 +151,8 @@ def test_a_mark_that_contradicts_the_given_encoding_is_refused(
 
 @pytest.mark.parametrize("name", WIDE)
 @given(characters, st.lists(st.integers(1, 9), min_size=1, max_size=9))
-def test_wide_text_survives_the_way_through_utf_8(
-    name: str, text: str, sizes: Sequence[int]
-) -> None:
-    """Every character and every lone surrogate comes back, in reads and writes of any size."""
+def test_wide_text_survives_transcoding(name: str, text: str, sizes: Sequence[int]) -> None:
+    """Characters and lone surrogates round-trip, in reads and writes of any size."""
     stored = text.encode(name, "surrogatepass")
     source = PeekedSource(io.BytesIO(stored), where="t")
     wide = TranscodedSource(source, Encoding(name), where="t.csv")
@@ -177,8 +175,8 @@ def test_wide_text_survives_the_way_through_utf_8(
     [(b"a\0b", "utf-16-le"), (b"a\0\0\0b\0", "utf-32-le"), (b"\0\x11\0\0", "utf-32-be")],
 )
 def test_wide_text_that_ends_in_a_character_is_damaged(data: bytes, name: str) -> None:
-    """Half a character, or one beyond Unicode's end, is no text."""
-    with pytest.raises(DataError, match=r"t\.csv is damaged or no UTF-(16|32)"):
+    """Half a character, or a code point beyond Unicode, is damage."""
+    with pytest.raises(DataError, match=r"t\.csv is damaged or not UTF-(16|32)"):
         list(reader_of(data, name).blocks())
 
 
@@ -239,7 +237,7 @@ def test_text_in_other_encodings_is_read_in_place(name: str, text: str) -> None:
 def test_bytes_that_do_not_decode_are_a_bad_cell(
     name: str, cell: bytes, reason: str, value: str
 ) -> None:
-    """In a feature's column; in another column nobody looks at them."""
+    """In a feature's column; other columns are not decoded."""
     (row,) = bad_rows(b"a,b\n" + cell + b",1\n2," + cell + b"\n", name)
     assert (row.record, row.reason, row.value) == (1, reason, value)
 
@@ -333,7 +331,7 @@ def test_records_are_quoted_where_they_have_to_be(
 @pytest.mark.parametrize("name", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "cp1252"])
 @pytest.mark.parametrize("stored", ["tsv", "csv.gz", "csv.zst", "csv.bz2"])
 def test_a_table_is_stored_as_it_was(name: str, stored: str) -> None:
-    """What is around a table is undone and done again: encoding, byte order, mark, compression."""
+    """Encoding, byte order, mark and compression are decoded and encoded again."""
     text = "price\tGröße\r\n" + "7,5\té\r\n" * 5000
     data = text.encode(name)
     format_, encoding = parse_format(stored), parse_encoding(name)
@@ -359,7 +357,7 @@ def test_a_table_is_stored_as_it_was(name: str, stored: str) -> None:
 def test_the_list_of_bad_rows_has_one_encoding(
     predictor: Predictor, tmp_path: Path, name: str
 ) -> None:
-    """Names, values and the rows' own text are all in the table's: it opens like the table."""
+    """Names, values and the rows' text are all in the table's encoding."""
     source = tmp_path / "in.csv"
     source.write_bytes("price,rating,ä\n1,2é,ü\n1,2,ü\n".encode(name))
     reading = ReadOptions(encoding=Encoding(name))

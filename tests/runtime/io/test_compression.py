@@ -36,7 +36,7 @@ def store(data: bytes, compression: Compression, pieces: int = 1 << 30) -> bytes
 
 
 def peers(data: bytes) -> dict[Compression, bytes]:
-    """Compress with what others use."""
+    """Compress with other libraries."""
     stream = pa.BufferOutputStream()
     with pa.CompressedOutputStream(stream, "zstd") as out:
         out.write(data)
@@ -63,7 +63,7 @@ STORED = {name: store(TEXT, name) for name in COMPRESSIONS}
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 @pytest.mark.parametrize("size", [1 << 10, 1 << 19])
 def test_what_is_written_is_read(compression: Compression, size: int) -> None:
-    """By us, and by others what we wrote; and what others wrote by us."""
+    """Our streams are read by us and by other tools, and theirs by us."""
     assert load(STORED[compression], compression, size) == TEXT
     assert load(peers(TEXT)[compression], compression, size) == TEXT
     others = {"gzip": gzip.decompress, "bzip2": bz2.decompress, "zstd": _unzstd}
@@ -84,7 +84,7 @@ def test_any_bytes_survive(compression: Compression, data: bytes, size: int) -> 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_what_is_stored_depends_on_the_bytes_alone(compression: Compression) -> None:
-    """No time and no name are stored, and how the bytes came makes no difference."""
+    """Neither time nor name is stored, and the size of writes makes no difference."""
     for pieces in (7919, 1 << 20, 3_000_000):
         assert store(TEXT, compression, pieces) == STORED[compression]
     if compression == "gzip":
@@ -101,8 +101,8 @@ def test_members_one_after_another_are_one_stream(compression: Compression) -> N
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 @pytest.mark.parametrize("left", [1, 3, 5, 9, 11, 1000, -1, -3, -8, -9])
-def test_a_stream_that_was_cut_off_is_an_error(compression: Compression, left: int) -> None:
-    """Wherever it was cut, in its first member or in another."""
+def test_a_truncated_stream_is_an_error(compression: Compression, left: int) -> None:
+    """Wherever it is truncated, in its first member or in another."""
     for stored in (STORED[compression][:left], STORED[compression] * 2)[: 2 if left < 0 else 1]:
         cut = stored if left > 0 else stored[:left]
         with pytest.raises(DataError, match=r"t\.csv\.x ends in the middle of its \w+ data"):
@@ -110,21 +110,21 @@ def test_a_stream_that_was_cut_off_is_an_error(compression: Compression, left: i
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
-def test_something_else_after_the_stream_is_an_error(compression: Compression) -> None:
-    """Bytes that are no member are never left out in silence."""
+def test_trailing_garbage_is_an_error(compression: Compression) -> None:
+    """Bytes that are no member are never dropped silently."""
     with pytest.raises(DataError, match=r"t\.csv\.x.*(follows|damaged|in the middle)"):
         load(STORED[compression] + b"1,2\n3,4\n" * 10, compression)
 
 
 def test_padding_after_gzip_is_no_data() -> None:
-    """Zeros that fill the last block of a tape or disk are passed over, as gzip does."""
+    """Zeros that fill the last block of a tape or disk are skipped, as gzip does."""
     assert load(STORED["gzip"] + bytes(1000), "gzip") == TEXT
     assert load(STORED["gzip"] + bytes(512) + STORED["gzip"], "gzip", 1000) == TEXT * 2
 
 
 @pytest.mark.parametrize("compression", ["gzip", "bzip2"])
 def test_a_flipped_bit_is_found(compression: Compression) -> None:
-    """The checksum is looked at: wherever a bit is wrong, the same text is read or none."""
+    """The checksum is verified, wherever the wrong bit is."""
     text = TEXT[:60_000]
     stored, chance = store(text, compression), random.Random(1)  # noqa: S311 - no secret
     for _ in range(200):
@@ -136,7 +136,7 @@ def test_a_flipped_bit_is_found(compression: Compression) -> None:
 
 
 @pytest.mark.parametrize("place", [-8, -4], ids=["checksum", "length"])
-def test_a_wrong_end_of_gzip_is_found(place: int) -> None:
+def test_a_wrong_trailer_of_gzip_is_found(place: int) -> None:
     """A wrong checksum and a wrong length at the very end are errors."""
     wrong = bytearray(STORED["gzip"])
     wrong[place] ^= 1
@@ -144,8 +144,8 @@ def test_a_wrong_end_of_gzip_is_found(place: int) -> None:
         load(bytes(wrong), "gzip")
 
 
-def test_the_checksum_of_zstd_is_looked_at_where_there_is_one() -> None:
-    """The zstd command writes one; a skippable frame beside it is passed over."""
+def test_the_checksum_of_zstd_is_verified_where_present() -> None:
+    """The zstd command writes one; skippable frames are skipped."""
     skipped = struct.pack("<II", 0x184D2A50, 5) + b"aside"
     assert load(ZSTD_CHECKED, "zstd") == b"hello\n" * 10
     assert load(skipped + ZSTD_CHECKED + skipped, "zstd") == b"hello\n" * 10
@@ -174,7 +174,7 @@ def test_memory_stays_small(compression: Compression) -> None:
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_progress_counts_stored_bytes(compression: Compression) -> None:
-    """A bar against the file's size ends at its end, whatever the file holds."""
+    """A progress bar against the file's size ends at 100 %."""
     stored = STORED[compression] * 3
     source = PeekedSource(io.BytesIO(stored), where="t")
     assert source.peek(4) == stored[:4]
@@ -187,7 +187,7 @@ def test_progress_counts_stored_bytes(compression: Compression) -> None:
 
 
 class Failing(io.RawIOBase):
-    """A source and sink that gives and takes little and then fails."""
+    """A source and sink that fails after a few bytes."""
 
     def __init__(self, data: bytes, failure: BaseException | None) -> None:
         self.data, self.failure = io.BytesIO(data), failure
@@ -205,10 +205,8 @@ class Failing(io.RawIOBase):
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 @pytest.mark.parametrize("failure", [OSError(errno.EIO, "I/O error"), KeyboardInterrupt()])
-def test_what_reading_fails_with_comes_through(
-    compression: Compression, failure: BaseException
-) -> None:
-    """A failing disk or Ctrl-C is not taken for a damaged stream."""
+def test_a_read_error_is_raised_unchanged(compression: Compression, failure: BaseException) -> None:
+    """A failing disk or Ctrl-C is not reported as a damaged stream."""
     raw = Failing(STORED[compression][:1000], failure)
     source = decompressed_source(PeekedSource(raw, where="t"), compression, where="t")
     with pytest.raises(type(failure)) as caught:
@@ -217,11 +215,11 @@ def test_what_reading_fails_with_comes_through(
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
-def test_a_pipe_that_does_not_wait_is_refused(compression: Compression) -> None:
+def test_a_non_blocking_pipe_is_refused(compression: Compression) -> None:
     """No data for now is not the end of a compressed stream either."""
     source = PeekedSource(Failing(STORED[compression][:1000], None), where="t.csv")
     expanded = decompressed_source(source, compression, where="t.csv")
-    with pytest.raises(DataError, match=r"t\.csv does not wait for its writer"):
+    with pytest.raises(DataError, match=r"t\.csv is non-blocking and has no data yet"):
         list(CsvReader(expanded, where="t.csv").blocks())
 
 
@@ -229,8 +227,8 @@ def test_a_pipe_that_does_not_wait_is_refused(compression: Compression) -> None:
 @pytest.mark.parametrize(
     "failure", [OSError(errno.ENOSPC, "full"), BrokenPipeError(errno.EPIPE, "")]
 )
-def test_what_writing_fails_with_comes_through(compression: Compression, failure: OSError) -> None:
-    """A full disk and a reader that has gone keep their names; nothing is written afterwards."""
+def test_a_write_error_is_raised_unchanged(compression: Compression, failure: OSError) -> None:
+    """A full disk and a closed pipe keep their errno."""
     with (
         pytest.raises(type(failure)) as caught,
         compressed_sink(Failing(b"", failure), compression) as sink,
@@ -241,7 +239,7 @@ def test_what_writing_fails_with_comes_through(compression: Compression, failure
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_a_failed_block_leaves_the_stream_without_an_end(compression: Compression) -> None:
-    """What was broken off reads as broken off, never as a complete table."""
+    """An aborted stream reads as truncated, never as a complete table."""
     stream = io.BytesIO()
 
     def break_off() -> None:
@@ -258,7 +256,7 @@ def test_a_failed_block_leaves_the_stream_without_an_end(compression: Compressio
         load(stored, compression)
 
 
-def test_gzip_is_what_rfc_1952_says() -> None:
-    """The end holds the CRC-32 and the length of the text."""
+def test_gzip_follows_rfc_1952() -> None:
+    """The trailer holds the CRC-32 and the length of the text."""
     crc, length = struct.unpack("<II", STORED["gzip"][-8:])
     assert (crc, length) == (zlib.crc32(TEXT), len(TEXT))

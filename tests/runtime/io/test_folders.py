@@ -1,4 +1,4 @@
-"""Files of one folder that appear together; whole folders are tested in test_files."""
+"""Files of one folder that appear together; whole folders are tested in test_atomic."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runtime.errors import DataError, UsageError
-from runtime.io import replace
 from runtime.io.folders import staged_files
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ STAGED |= {"very/deep/c.csv": b"new"}
 
 
 def test_a_new_folder_appears_as_a_whole(tmp_path: Path) -> None:
-    """Missing parents are made; the folder itself is not there before everything is in it."""
+    """Missing parents are made; the folder appears only when it is complete."""
     folder = tmp_path / "new" / "out"
     stage(folder, lambda: None if not folder.exists() else pytest.fail("too early"))
     assert tree(folder) == STAGED
@@ -80,8 +79,8 @@ def test_files_of_an_existing_folder_are_replaced_and_others_stay(existing: Path
     assert names(existing.parent) == ["out"]
 
 
-def test_a_folder_made_meanwhile_is_filled(tmp_path: Path) -> None:
-    """Another process that was first loses nothing."""
+def test_a_folder_created_meanwhile_is_filled(tmp_path: Path) -> None:
+    """Files of a process that was first stay."""
     folder = tmp_path / "out"
 
     def come_first() -> None:
@@ -111,14 +110,9 @@ def test_an_interruption_leaves_everything_as_it_was(
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("ways", ["exchange", "links"])
 @pytest.mark.parametrize("obstacle", ["a.csv", "sub/b.csv", "very/deep/c.csv", "very"])
-def test_when_one_file_cannot_appear_none_does(
-    existing: Path, monkeypatch: pytest.MonkeyPatch, ways: str, obstacle: str
-) -> None:
-    """A name that is in the way by the end: files replaced by then are taken back."""
-    if ways == "links":
-        monkeypatch.setattr(replace, "exchange", lambda *_: False)
+def test_when_one_file_cannot_appear_none_does(existing: Path, obstacle: str) -> None:
+    """When a rename fails, files replaced before it are restored."""
     for name in ("a.csv", "sub/b.csv"):
         (existing / name).chmod(0o640)
 
@@ -146,7 +140,7 @@ def test_when_one_file_cannot_appear_none_does(
 def test_only_paths_within_the_folder_are_opened(
     tmp_path: Path, name: str, *, exists: bool
 ) -> None:
-    """A name can lead to no other place."""
+    """Absolute paths and ``..`` are refused."""
     if exists:
         (tmp_path / "out").mkdir()
     with (
@@ -171,7 +165,7 @@ def test_only_paths_within_the_folder_are_opened(
 def test_what_cannot_be_written_is_refused_when_it_is_opened(
     existing: Path, name: str, message: str
 ) -> None:
-    """An output that cannot be one is an error of usage before it is filled, and the only one."""
+    """An impossible output is a usage error before it is written."""
     os.mkfifo(existing / "pipe")
     (existing / "loop").symlink_to("loop")
     with staged_files(existing) as open_output:
@@ -197,7 +191,7 @@ def test_what_is_no_folder_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_links_stay_links(tmp_path: Path, existing: Path) -> None:
-    """Through a link to the folder, and one in it, that is written which they name."""
+    """What a link names is written, be it the folder or a file in it."""
     (tmp_path / "link").symlink_to("out")
     (existing / "a.csv").unlink()
     (existing / "a.csv").symlink_to("other.txt")
@@ -207,17 +201,15 @@ def test_links_stay_links(tmp_path: Path, existing: Path) -> None:
     assert (existing / "other.txt").read_bytes() == b"new"
 
 
-def test_the_folder_one_stands_in_may_be_filled(
-    existing: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is the files that are replaced: the shell stays where it is."""
+def test_the_current_folder_may_be_filled(existing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are replaced, not the folder: the shell stays in it."""
     monkeypatch.chdir(existing)
     stage(Path())
     assert (existing / "a.csv").read_bytes() == b"new"
 
 
 def test_no_output_is_no_error(tmp_path: Path) -> None:
-    """A glob that matched nothing: an empty folder."""
+    """A glob without matches gives an empty folder."""
     with staged_files(tmp_path / "out"):
         pass
     assert tree(tmp_path) == {"out": None}

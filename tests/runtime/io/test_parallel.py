@@ -34,7 +34,7 @@ def test_a_late_first_item_holds_back_the_others() -> None:
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_items_are_read_only_a_little_ahead(threads: int) -> None:
-    """A consumer that waits holds the source back: memory stays bounded."""
+    """A slow consumer holds back the source: memory stays bounded."""
     taken = 0
 
     def items() -> Iterator[int]:
@@ -52,7 +52,7 @@ def test_items_are_read_only_a_little_ahead(threads: int) -> None:
 
 
 def test_an_error_is_raised_in_its_items_place() -> None:
-    """Results before it come out; then the error, and no further item is begun."""
+    """Earlier results come first, then the error; no further item is started."""
     begun: list[int] = []
 
     def work(item: int) -> int:
@@ -68,7 +68,7 @@ def test_an_error_is_raised_in_its_items_place() -> None:
     assert max(begun) <= 8
 
 
-def test_an_error_of_the_source_comes_out() -> None:
+def test_an_error_of_the_source_is_raised() -> None:
     """When the items end in an error, it is raised after the threads have ended."""
 
     def items() -> Iterator[int]:

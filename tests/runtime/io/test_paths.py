@@ -73,13 +73,13 @@ def without_power() -> list[str]:
 
 
 def put_outputs(folder: Path) -> None:
-    """Results from before."""
+    """Existing results."""
     for name in OUTPUTS:
         (folder / name).write_bytes(b"from yesterday")
 
 
 def assert_as_before(folder: Path, *, exists: bool) -> None:
-    """Only what was there is there, unchanged."""
+    """The folder is unchanged."""
     left = sorted(path.name for path in folder.iterdir() if path.name != "in.csv")
     assert left == (sorted(OUTPUTS) if exists else [])
     assert all((folder / name).read_bytes() == b"from yesterday" for name in left)
@@ -90,7 +90,7 @@ def assert_as_before(folder: Path, *, exists: bool) -> None:
 def test_a_file_that_grows_too_large_leaves_nothing(
     predict: Run, tmp_path: Path, options: list[str], *, exists: bool
 ) -> None:
-    """A limit on the size of files is met like a full disk: 3, one message, all as before."""
+    """A limit on file size acts like a full disk: exit 3, one message, nothing changed."""
     if exists:
         put_outputs(tmp_path)
     done = predict("out.csv", *options, script='ulimit -f 400; "$@"')  # KiB
@@ -105,7 +105,7 @@ def test_a_file_that_grows_too_large_leaves_nothing(
 def test_a_full_disk_leaves_nothing(
     predict: Run, small_disk: Path, options: list[str], *, exists: bool
 ) -> None:
-    """No room for the output, or for the last of two: 3, one message, all as before."""
+    """No room for the output, or the last of two: exit 3, one message, nothing changed."""
     if exists:
         put_outputs(small_disk)
     done = predict(small_disk / "out.csv", *options)
@@ -115,8 +115,8 @@ def test_a_full_disk_leaves_nothing(
     assert_as_before(small_disk, exists=exists)
 
 
-def test_rests_do_not_fill_a_small_disk(predict: Run, small_disk: Path, tmp_path: Path) -> None:
-    """A killed run's file makes room for the next run to the same destination."""
+def test_leftovers_do_not_fill_a_small_disk(predict: Run, small_disk: Path, tmp_path: Path) -> None:
+    """A killed run's leftover is removed before the next run to the same destination writes."""
     (small_disk / ".out.csv.0123abcd.partial").write_bytes(b"x" * 1_000_000)
     (tmp_path / "in.csv").write_bytes(TABLE[:200_000])
     done = predict(small_disk / "out.csv")
@@ -125,7 +125,7 @@ def test_rests_do_not_fill_a_small_disk(predict: Run, small_disk: Path, tmp_path
 
 
 def test_a_folder_may_be_a_disk_of_its_own(small_disk: Path) -> None:
-    """As in a container: nothing beside it could be renamed into it, so files are staged in it."""
+    """A mount point, as in a container: files are staged inside it."""
     with staged_files(small_disk) as open_output:
         open_output("sub/a.csv").write(b"new")
     assert (small_disk / "sub" / "a.csv").read_bytes() == b"new"
@@ -133,7 +133,7 @@ def test_a_folder_may_be_a_disk_of_its_own(small_disk: Path) -> None:
 
 
 def test_a_disk_within_a_folder_is_refused(small_disk: Path) -> None:
-    """No rename leads there: this is said when the file is opened, not when all is done."""
+    """A rename cannot cross file systems: refused when the file is opened, not at the end."""
     with staged_files(small_disk.parent) as open_output:
         open_output("a.csv").write(b"new")
         with pytest.raises(UsageError, match="is on another file system"):
@@ -145,7 +145,7 @@ def test_a_disk_within_a_folder_is_refused(small_disk: Path) -> None:
 def test_a_protected_folder_is_refused(
     predict: Run, tmp_path: Path, without_power: list[str], *, exists: bool
 ) -> None:
-    """Where nobody may write nothing is scored: 2, one message, all as before."""
+    """Exit 2 with one message before anything is scored."""
     folder = tmp_path / "protected"
     folder.mkdir()
     if exists:
@@ -163,7 +163,7 @@ def test_a_protected_folder_is_refused(
 def test_a_protected_file_is_refused(
     predict: Run, tmp_path: Path, without_power: list[str], name: str
 ) -> None:
-    """A rename would replace it all the same; who protects a file means it."""
+    """A rename would replace it nevertheless; the protection is respected."""
     put_outputs(tmp_path)
     (tmp_path / name).chmod(0o444)
     done = predict("out.csv", "--bad-rows", "reject", leader=without_power)
@@ -175,7 +175,7 @@ def test_a_protected_file_is_refused(
 
 
 def test_a_read_only_disk_is_refused(predict: Run, small_disk: Path) -> None:
-    """Root, too, is told so in one message before anything is scored."""
+    """For root too, with one message before anything is scored."""
     put_outputs(small_disk)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     done = predict(small_disk / "out.csv")
@@ -206,7 +206,7 @@ def test_standard_output_by_another_name(
 
 
 def test_standard_output_that_is_the_input_is_refused(predict: Run, tmp_path: Path) -> None:
-    """``--out /dev/stdout >> in.csv`` would read what it writes, for ever."""
+    """``--out /dev/stdout >> in.csv`` would never end."""
     done = predict("/dev/stdout", script='"$@" >> in.csv')
     assert done.returncode == 2
     assert b"/dev/stdout is the input" in done.stderr
@@ -224,7 +224,7 @@ def test_a_named_pipe_is_written_in_place(predict: Run, tmp_path: Path) -> None:
 
 
 def test_a_reader_of_a_named_pipe_may_leave(predict: Run, tmp_path: Path) -> None:
-    """As with ``| head``: it has what it wanted, and the command ends without a word."""
+    """As with ``| head``: the command ends silently."""
     os.mkfifo(tmp_path / "pipe")
     done = predict("pipe", script='head -1 pipe > o & "$@"; code=$?; wait; exit $code')
     assert (done.returncode, done.stderr) == (128 + 13, b"")

@@ -1,4 +1,4 @@
-"""Outputs that take little at a time."""
+"""Outputs that accept partial writes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TABLE = b"price,rating\n" + b"1.5,2.5\n" * ROWS
 
 @pytest.fixture
 def command(bundle: Path, tmp_path: Path) -> list[str]:
-    """Score a table of which the answers are more than a pipe holds."""
+    """Score a table whose output is larger than a pipe's buffer."""
     (tmp_path / "in.csv").write_bytes(TABLE)
     command = [sys.executable, "-m", "runtime", "predict", "--bundle", str(bundle)]
     return [*command, "--file", "in.csv", "--out-format", "jsonl"]
@@ -31,14 +31,14 @@ def command(bundle: Path, tmp_path: Path) -> list[str]:
 
 @pytest.mark.parametrize("out", ["-", "/dev/stdout"])
 @pytest.mark.parametrize("buffering", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "not"])
-def test_a_full_pipe_that_does_not_block_is_waited_for(
+def test_a_full_non_blocking_pipe_is_waited_for(
     command: list[str],
     environment: dict[str, str],
     tmp_path: Path,
     out: str,
     buffering: dict[str, str],
 ) -> None:
-    """A non-blocking pipe takes a part of a write: no row is lost there."""
+    """A non-blocking pipe accepts partial writes: no row is lost."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     with subprocess.Popen(
@@ -56,10 +56,10 @@ def test_a_full_pipe_that_does_not_block_is_waited_for(
     assert len(lines) == ROWS
 
 
-def test_the_last_bytes_of_a_disk_are_no_success(
+def test_a_partial_last_write_is_an_error(
     command: list[str], environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """A disk that takes a part of the last write is full, however Python buffers."""
+    """A disk that accepts part of the last write is full, however Python buffers."""
     done = subprocess.run(
         ["bash", "-c", 'ulimit -f 64; "$@" > out.jsonl', "bash", *command],
         capture_output=True,
@@ -73,8 +73,8 @@ def test_the_last_bytes_of_a_disk_are_no_success(
     assert b"Traceback" not in done.stderr
 
 
-def test_everything_is_written_to_a_pipe_that_does_not_block() -> None:
-    """``write`` returns when the reader has taken, or can take, all of it."""
+def test_everything_is_written_to_a_non_blocking_pipe() -> None:
+    """``write`` returns when everything is in the pipe."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     data = os.urandom(1 << 20)
@@ -87,8 +87,8 @@ def test_everything_is_written_to_a_pipe_that_does_not_block() -> None:
     assert found == [data]
 
 
-def test_text_alone_takes_no_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where standard output is text alone, as in a notebook, the message says what to do."""
+def test_a_text_only_standard_output_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where standard output accepts only text, as in a notebook, the message gives the remedy."""
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     with pytest.raises(UsageError, match="give the name of a file"):
         standard_output()

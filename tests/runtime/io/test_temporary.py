@@ -1,4 +1,4 @@
-"""Rests of killed runs are swept, work of living ones is not."""
+"""Leftovers of killed runs are removed, files of running ones are not."""
 
 from __future__ import annotations
 
@@ -55,22 +55,22 @@ WRITERS = [write_file, write_pair, write_folder, write_staged]
 
 
 @pytest.mark.parametrize("write", WRITERS)
-def test_rests_of_killed_runs_are_swept(tmp_path: Path, write: Callable[[Path], None]) -> None:
+def test_leftovers_of_killed_runs_are_swept(tmp_path: Path, write: Callable[[Path], None]) -> None:
     """After a run there is nothing temporary beside its output, files or folders."""
     for ending in ("00000000.partial", "0123abcd.partial", "ffffffff.replaced"):
-        (tmp_path / f".out.{ending}").write_bytes(b"rest")
+        (tmp_path / f".out.{ending}").write_bytes(b"leftover")
     for ending in ("11111111.partial", "22222222.replaced"):
         (tmp_path / f".out.{ending}" / "sub").mkdir(parents=True)
-        (tmp_path / f".out.{ending}" / "sub" / "rest").write_bytes(b"rest")
+        (tmp_path / f".out.{ending}" / "sub" / "leftover").write_bytes(b"leftover")
     write(tmp_path / "out")
     assert not [name for name in names(tmp_path) if name.startswith(".")]
 
 
-def test_rests_inside_a_folder_are_swept(tmp_path: Path) -> None:
-    """Files of an existing folder are staged in it, and their rests found there."""
-    rest = tmp_path / "out" / ".out.0123abcd.partial" / "sub"
-    rest.mkdir(parents=True)
-    (rest / "rest.csv").write_bytes(b"rest")
+def test_leftovers_inside_a_folder_are_swept(tmp_path: Path) -> None:
+    """Files of an existing folder are staged in it, and their leftovers found there."""
+    leftover = tmp_path / "out" / ".out.0123abcd.partial" / "sub"
+    leftover.mkdir(parents=True)
+    (leftover / "leftover.csv").write_bytes(b"leftover")
     (tmp_path / ".out.0123abcd.partial").mkdir()
     write_staged(tmp_path / "out")
     assert names(tmp_path) == ["out"]
@@ -79,9 +79,9 @@ def test_rests_inside_a_folder_are_swept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("write", WRITERS)
 def test_room_is_made_before_writing(tmp_path: Path, write: Callable[[Path], None]) -> None:
-    """What killed runs left does not fill the disk for ever: it goes before anything is written."""
-    rest = tmp_path / ".out.0123abcd.partial"
-    rest.write_bytes(b"rest")
+    """Leftovers are removed before anything is written."""
+    leftover = tmp_path / ".out.0123abcd.partial"
+    leftover.write_bytes(b"leftover")
     seen: list[list[str]] = []
     draw = os.urandom
 
@@ -110,14 +110,14 @@ def test_room_is_made_before_writing(tmp_path: Path, write: Callable[[Path], Non
     ],
 )
 def test_nothing_else_is_swept(tmp_path: Path, name: str) -> None:
-    """Only names that a writer of this very destination chooses are looked at."""
+    """Only temporary names of this very destination are removed."""
     (tmp_path / name).write_bytes(b"years of work")
     write_file(tmp_path / "out")
     assert (tmp_path / name).read_bytes() == b"years of work"
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
-    """A link with a temporary name leads no sweeper to what it points at."""
+    """What a link with a temporary name points at stays."""
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "thesis.tex").write_bytes(b"years of work")
     (tmp_path / ".out.00000000.partial").symlink_to("work")
@@ -127,7 +127,7 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
 
 
 def test_a_folder_set_aside_outlives_failures(tmp_path: Path) -> None:
-    """Killed between two renames, a run leaves the only copy under its name: it is kept as long."""
+    """A run killed between two renames leaves the only copy: it stays until there is another."""
     aside = tmp_path / ".out.0123abcd.replaced"
     aside.mkdir()
     (aside / "mark").write_bytes(b"old")
@@ -138,7 +138,7 @@ def test_a_folder_set_aside_outlives_failures(tmp_path: Path) -> None:
     assert names(tmp_path) == ["out"]
 
 
-LIVING = """
+RUNNING = """
 import sys
 from pathlib import Path
 from runtime.io.atomic import atomic_file
@@ -151,7 +151,7 @@ with opened as target:
         target = (target / "mark").open("wb")
     elif kind == "staged":
         target = target("mark")
-    target.write(b"living")
+    target.write(b"running")
     target.flush()
     print("writing", flush=True)
     sys.stdin.read()
@@ -160,10 +160,10 @@ with opened as target:
 
 
 @contextmanager
-def living(kind: str, path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Another process in the middle of writing; it goes on when its input ends."""
+def running(kind: str, path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process in the middle of writing; it continues when its input ends."""
     with subprocess.Popen(
-        [sys.executable, "-c", LIVING, kind, str(path)],
+        [sys.executable, "-c", RUNNING, kind, str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -177,28 +177,28 @@ def living(kind: str, path: Path) -> Iterator[subprocess.Popen[bytes]]:
     ("kind", "write"), [("file", write_file), ("folder", write_folder), ("staged", write_staged)]
 )
 @pytest.mark.parametrize("exists", [False, True], ids=["new", "existing"])
-def test_living_writers_are_not_touched(
+def test_running_writers_are_not_touched(
     tmp_path: Path, kind: str, write: Callable[[Path], None], *, exists: bool
 ) -> None:
-    """A run that ends removes nothing of one that still writes; both succeed, the last one wins."""
+    """A finished run removes nothing of one still writing; both succeed, the last one wins."""
     path = tmp_path / "out"
     if exists:
         write(path)
-    with living(kind, path) as other:
+    with running(kind, path) as other:
         before = set(tmp_path.rglob(".*"))
         assert len(before) == 1
         write(path)
         assert before <= set(tmp_path.rglob(".*"))
         _, spoken = other.communicate(timeout=60)
         assert (other.returncode, spoken) == (0, b"")
-    assert (path if kind == "file" else path / "mark").read_bytes() == b"living"
+    assert (path if kind == "file" else path / "mark").read_bytes() == b"running"
     assert not list(tmp_path.rglob(".*"))
 
 
-def test_a_writer_that_died_meanwhile_is_swept(tmp_path: Path) -> None:
-    """What was alive when a run began and dead when it ended leaves nothing either."""
+def test_a_writer_killed_meanwhile_is_swept(tmp_path: Path) -> None:
+    """The leftover of a writer killed during a run is removed at its end."""
     path = tmp_path / "out"
-    with living("file", path) as other:
+    with running("file", path) as other:
         with atomic_file(path) as stream:
             stream.write(b"new")
             other.kill()
@@ -212,7 +212,7 @@ def test_a_writer_that_died_meanwhile_is_swept(tmp_path: Path) -> None:
 def test_a_sweeper_may_come_before_the_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], None]
 ) -> None:
-    """A temporary output is nobody's until it is locked: one swept by then is made again."""
+    """A temporary file swept before it is locked is created again."""
     swept: list[int] = []
 
     def late(descriptor: int) -> bool | None:
@@ -254,7 +254,7 @@ for turn in range(150):
 def test_without_locks_nothing_is_swept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], None], lack: str
 ) -> None:
-    """Where it cannot be told who is alive outputs are written all the same, and rests stay."""
+    """Without locks outputs are written anyway, and leftovers stay."""
     if lack == "module":
         monkeypatch.setitem(sys.modules, "fcntl", None)
     else:
@@ -263,8 +263,8 @@ def test_without_locks_nothing_is_swept(
             raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
         monkeypatch.setattr(fcntl, "flock", refuse)
-    rest = tmp_path / ".out.0123abcd.partial"
-    rest.write_bytes(b"perhaps alive")
+    leftover = tmp_path / ".out.0123abcd.partial"
+    leftover.write_bytes(b"perhaps alive")
     write(tmp_path / "out")
-    assert rest.read_bytes() == b"perhaps alive"
-    assert [name for name in names(tmp_path) if name.startswith(".")] == [rest.name]
+    assert leftover.read_bytes() == b"perhaps alive"
+    assert [name for name in names(tmp_path) if name.startswith(".")] == [leftover.name]
