@@ -244,5 +244,5 @@ def test_a_pipe_that_does_not_wait_is_refused() -> None:
             self.given = True
             return b"a,b\n1,2\n"[:size]
 
-    with pytest.raises(DataError, match=r"t\.csv does not wait for its writer"):
+    with pytest.raises(DataError, match=r"t\.csv is non-blocking and has no data yet"):
         CsvReader(Impatient(), where="t.csv")
