@@ -90,7 +90,7 @@ def publish(moves: Sequence[tuple[Path, Path]]) -> None:
     except BaseException:
         if last.exists():
             for new, target in reversed(undoable):
-                if not new.exists():  # renamed: asked of the disk, an interrupt comes at any time
+                if not new.exists():  # renamed; the disk knows, whenever an interrupt came
                     _restore(target, backups.get(target))
         raise
     finally:

@@ -364,13 +364,13 @@ def test_all_files_are_on_the_disk_before_one_appears(
     """A loss of power cannot leave one output in place and the other half written."""
     synced: list[list[str]] = []
 
-    def look(descriptor: int) -> None:
+    def record(descriptor: int) -> None:
         sync(descriptor)
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
             synced.append([name for name in names(tmp_path) if not name.startswith(".")])
 
     sync = os.fsync
-    monkeypatch.setattr(os, "fsync", look)
+    monkeypatch.setattr(os, "fsync", record)
     if kind == "files":
         write_pair(tmp_path)
     else:

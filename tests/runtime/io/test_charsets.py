@@ -131,7 +131,7 @@ def test_a_byte_order_mark_tells_the_encoding(
 
 
 @pytest.mark.parametrize(
-    ("head", "given_name", "said"),
+    ("head", "given_name", "message"),
     [
         (b"a\0", "utf-16", "no byte order mark; give --encoding utf-16-le or --encoding utf-16-be"),
         (b"\xef\xbb\xbfa", "latin-1", "mark of UTF-8, not of iso8859-1; leave out --encoding"),
@@ -141,10 +141,10 @@ def test_a_byte_order_mark_tells_the_encoding(
     ],
 )
 def test_a_mark_that_contradicts_the_given_encoding_is_refused(
-    head: bytes, given_name: str, said: str
+    head: bytes, given_name: str, message: str
 ) -> None:
     """A file is not read in an encoding its mark contradicts."""
-    with pytest.raises(DataError, match=said) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         detect_encoding(head, parse_encoding(given_name), where="t.csv")
     assert str(caught.value).startswith("t.csv ")
 
@@ -244,9 +244,9 @@ def test_bytes_that_do_not_decode_are_a_bad_cell(
 
 @pytest.mark.parametrize("name", ["utf-8", "ascii", "gbk", "cp1252"])
 def test_a_header_that_does_not_decode_is_refused(name: str) -> None:
-    """The message says in which encoding it was read, and where it went wrong."""
-    said = rf"t\.csv: the header is no {name.upper()} text \(byte 3\).*--encoding"
-    with pytest.raises(DataError, match=said):
+    """The message names the encoding and the position of the error."""
+    message = rf"t\.csv: the header is no {name.upper()} text \(byte 3\).*--encoding"
+    with pytest.raises(DataError, match=message):
         reader_of(b"a,\x81\n1,2\n", name)
 
 
@@ -293,7 +293,7 @@ def test_new_cells_are_written_in_the_tables_encoding(
 
 
 def test_a_label_that_the_encoding_lacks_is_refused() -> None:
-    """It says which character, which encoding and how to convert the table."""
+    """The message names the character and the encoding, and how to convert the table."""
     with pytest.raises(DataError) as caught:
         encode_cell("teuer €", Dialect(encoding=parse_encoding("latin-1")))
     assert str(caught.value) == (

@@ -66,13 +66,13 @@ def test_files_of_an_existing_folder_are_replaced_and_others_stay(existing: Path
     """Nothing visible changes before the end; then the new files are there, beside the others."""
     before = tree(existing)
 
-    def look() -> None:
+    def inspect() -> None:
         visible = {name: text for name, text in tree(existing).items() if name[0] != "."}
         assert visible == before
 
     (existing / "a.csv").chmod(0o640)
     inode = existing.stat().st_ino
-    stage(existing, look)
+    stage(existing, inspect)
     assert tree(existing) == before | STAGED
     assert stat.S_IMODE((existing / "a.csv").stat().st_mode) == 0o640
     assert existing.stat().st_ino == inode

@@ -51,8 +51,8 @@ def test_a_full_non_blocking_pipe_is_waited_for(
         os.close(writer)
         with os.fdopen(reader, "rb") as stream:
             lines = stream.read().splitlines()
-        _, said = process.communicate(timeout=120)
-    assert process.returncode == 0, said
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
     assert len(lines) == ROWS
 
 

@@ -85,12 +85,12 @@ def test_room_is_made_before_writing(tmp_path: Path, write: Callable[[Path], Non
     seen: list[list[str]] = []
     draw = os.urandom
 
-    def look(size: int) -> bytes:
+    def record(size: int) -> bytes:
         seen.append(names(tmp_path))
         return draw(size)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "urandom", look)  # for its temporary name: it has written nothing yet
+        patch.setattr(os, "urandom", record)  # for its temporary name: it has written nothing yet
         write(tmp_path / "out")
     assert seen[0] == []
 
