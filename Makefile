@@ -46,7 +46,7 @@ BUNDLE := artifacts/bundle/manifest.json
 # What of the test suite needs neither torch nor the developers' tools.
 TORCH_FREE_TESTS := tests/runtime tests/property/test_cells.py tests/property/test_dates.py \
 	tests/property/test_digits.py \
-	tests/property/test_json_lines.py tests/property/test_records.py \
+	tests/property/test_jsonl.py tests/property/test_records.py \
 	tests/property/test_scoring.py tests/property/test_serving.py tests/property/test_texts.py \
 	tests/contract/test_errors.py tests/contract/test_extras.py tests/contract/test_imports.py \
 	tests/contract/test_startup.py
@@ -130,6 +130,7 @@ bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/gate.py
 	python benchmarks/http_layer.py
 	python benchmarks/install_size.py
+	python benchmarks/json_lines.py
 	python benchmarks/kserve_client.py
 	python benchmarks/matrix.py
 	python benchmarks/overload.py

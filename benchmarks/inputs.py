@@ -27,6 +27,13 @@ BYTES_A_ROW: dict[TableName, int] = {"products": 14, "wide": 34}
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a temporary folder inside it, of a random name
 _CHUNK_ROWS = 2**18
 _ROW_GROUP = 2**20
+_BAD_LINES = [
+    "?",
+    '{"id": 1, "price": "cheap", "rating": 2}',
+    '{"id": 1, "price": 1}',
+    '{"id": 1, "price": null, "rating": 2}',
+    '{"id": 1, "price": 1, "price": 1, "rating": 2}',
+]
 _NAMES = ["pen", "mug", "cup", "bag", "hat", "tie", "jar", "fan", "map", "key"]
 
 
@@ -74,6 +81,20 @@ def write_parquet(path: Path, rows: int) -> None:
                 table = table.set_column(at, name, table.column(name).cast(pa.float64()))
             writer = writer or stack.enter_context(pq.ParquetWriter(path, table.schema))
             writer.write_table(table)
+
+
+def write_json_lines(path: Path, rows: int, *, bad_every: int = 0) -> None:
+    """Write the columns of ``wide`` but the label as JSON Lines, one row in ``bad_every`` bad."""
+    generator = np.random.default_rng(1)
+    with path.open("w") as stream:
+        for start in range(0, rows, _CHUNK_ROWS):
+            columns = _draw(generator, start, min(_CHUNK_ROWS, rows - start)).values()
+            cells = [pc.cast(pa.array(column), pa.string()).to_pylist() for column in columns]
+            for row, (number, price, rating, name, _) in enumerate(zip(*cells, strict=True), start):
+                line = f'{{"id": {number}, "price": {price}, "rating": {rating}, "name": "{name}"}}'
+                if bad_every and row % bad_every == bad_every - 1:
+                    line = _BAD_LINES[row // bad_every % len(_BAD_LINES)]
+                stream.write(f"{line}\n")
 
 
 def _wide_rows(generator: np.random.Generator, start: int, count: int) -> memoryview:

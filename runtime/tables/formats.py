@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def text_driver(kind: str) -> TextDriver:
     """Load what reads and writes a format of text."""
     if kind == "jsonl":
-        from runtime.tables.json_lines import driver as jsonl
+        from runtime.tables.jsonl import driver as jsonl
 
         return jsonl
     from runtime.tables.csv import driver as csv

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from runtime.tables.arrays import is_text, is_uuid, write_uuids
+from runtime.tables.arrow_text import is_text, is_uuid, plain_text, write_uuids
 
 
 def cell_texts(column: pa.Array) -> pa.Array:
@@ -32,20 +32,10 @@ def as_text(column: pa.Array) -> pa.Array:
     if pa.types.is_nested(kind) or pa.types.is_interval(kind) or pa.types.is_run_end_encoded(kind):
         import pyarrow.compute as pc
 
-        from runtime.tables.json_lines.json_encode import encode_values
+        from runtime.tables.jsonl.values import encode_values
 
         return pc.if_else(pc.is_valid(column), encode_values(column), pa.nulls(1, pa.binary())[0])
     return plain_text(column)
-
-
-def plain_text(column: pa.Array) -> pa.Array:
-    """Write numbers, truths, times and decimals as Arrow does."""
-    try:
-        return column.cast(pa.string()).cast(pa.binary())
-    except pa.ArrowInvalid:
-        if not pa.types.is_timestamp(column.type):
-            raise
-        return plain_text(column.cast(pa.timestamp(column.type.unit, "UTC")))
 
 
 def pack_text(text: str) -> bytes:

@@ -37,7 +37,7 @@ NOT_FOR_CSV = frozenset(
         "runtime.terminal.summary",
         "runtime.tables.arrays",
         "runtime.tables.number_formats",
-        "runtime.tables.json_lines",
+        "runtime.tables.jsonl",
         "tempfile",
     }
 )

@@ -59,7 +59,7 @@ class ArrowBlock(Value, frozen=True):
 
     def report(self, faults: Mapping[int, Fault]) -> tuple[BadRow, ...]:
         """Describe rows that cannot be scored; their text is JSON."""
-        from runtime.tables.json_lines.json_encode import encode_records
+        from runtime.tables.jsonl.values import encode_records
 
         return tuple(
             BadRow(

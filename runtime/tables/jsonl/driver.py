@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from runtime.errors import UsageError
 from runtime.io.charsets import BOM, UTF_8
-from runtime.tables.json_lines.json_lines import JsonLinesTable
-from runtime.tables.json_lines.json_output import JsonAppend, JsonOutput
+from runtime.tables.jsonl.reader import JsonLinesTable
+from runtime.tables.jsonl.writer import JsonLinesWriter
 
 if TYPE_CHECKING:
     from runtime.io.charsets import Encoding
@@ -36,8 +36,8 @@ def text_encoding(table: Table) -> Encoding:  # noqa: ARG001 - the same for ever
     return UTF_8
 
 
-def open_writer(sink: Sink, plan: WritePlan) -> JsonOutput:
+def open_writer(sink: Sink, plan: WritePlan) -> JsonLinesWriter:
     """Begin the output; records of JSON Lines are appended to as they were read."""
     if isinstance(plan.table, JsonLinesTable) and plan.carries_all:
-        return JsonAppend(sink, plan.added, plan.table)
-    return JsonOutput(sink, plan.added, columns=plan.carried)
+        return plan.table.appender(sink, plan.added)
+    return JsonLinesWriter(sink, plan.added, columns=plan.carried)

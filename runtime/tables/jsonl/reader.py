@@ -1,0 +1,165 @@
+"""Read JSON Lines as a stream of blocks, each the very bytes that were read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from runtime.errors import DataError
+from runtime.io.sources import MAX_RECORD_BYTES, PeekedSource, read_chunk
+from runtime.tables.base import Fault
+from runtime.tables.csv.records import count_lines, line_breaks_with_returns
+from runtime.tables.dialect import COMMA, Dialect
+from runtime.tables.jsonl.block import JsonLinesBlock
+from runtime.tables.jsonl.records import read_members
+from runtime.tables.jsonl.writer import JsonLinesAppender
+from runtime.value import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    from runtime.choices import Decimal
+    from runtime.io.sinks import Sink
+    from runtime.io.streams import ByteSource
+
+BLOCK_SIZE = 512 * 1024  # bytes a read: enough to fill the engine, little memory
+_BOM = b"\xef\xbb\xbf"
+_LF, _SPACE, _TAB = b"\n \t"
+
+
+class JsonLinesTable:
+    """A JSON Lines table; see ``runtime.tables.base.Table``.
+
+    Attributes:
+        columns: the keys of the first block's records, in order of first appearance.
+        head: byte order mark before the first record.
+        tail: blank lines after the last record, once all blocks were read.
+    """
+
+    def __init__(
+        self,
+        stream: ByteSource,
+        *,
+        where: str,
+        wanted: Sequence[str],
+        block_size: int = BLOCK_SIZE,
+        decimal: Decimal = ".",
+    ) -> None:
+        """Read the first block; ``wanted`` keys are named where the file is no such table."""
+        self.kind: str = "jsonl"
+        self._stream = PeekedSource(stream, where=where)
+        self._where, self._block_size, self._decimal = where, block_size, decimal
+        self.columns: tuple[str, ...] = ()
+        self.head = self.tail = b""
+        self._blocks = self._read_blocks()
+        self._first = next(self._blocks, None)
+        if self._first is None:
+            raise DataError(
+                f"{where} is empty; a table begins with a record, one JSON object a line"
+            )
+        self.columns = self._first.columns = tuple(
+            {key: None for keys in self._first.record_keys() for key in keys}
+        )
+        if not self.columns:
+            raise self._no_table(self._first, wanted)
+
+    @property
+    def dialect(self) -> Dialect:
+        """Delimited text made of it is written with commas."""
+        return COMMA
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes taken from where the table is stored."""
+        return self._stream.bytes_read
+
+    def layout_hint(self, features: Sequence[str]) -> str:  # noqa: ARG002 - see the protocol
+        """Give none: keys are explicit."""
+        return ""
+
+    def expect_numbers(self, features: Sequence[int]) -> None:
+        """Accept all columns: any value can be a number."""
+
+    def blocks(self, columns: Sequence[int]) -> Iterator[JsonLinesBlock]:  # noqa: ARG002 - reads all
+        """Read the records."""
+        if self._first is not None:
+            yield self._first
+            self._first = None
+        yield from self._blocks
+
+    def appender(self, sink: Sink, added: Sequence[pa.Field]) -> JsonLinesAppender:
+        """Begin an output of these records, byte for byte, with new members."""
+        return JsonLinesAppender(sink, added, self)
+
+    def _read_blocks(self) -> Iterator[JsonLinesBlock]:
+        record, line = 1, 1
+        rest, at_end, begun = b"", False, False
+        while not at_end:
+            size = max(self._block_size, len(rest))  # doubling: a long line is not scanned again
+            chunk = read_chunk(self._stream, size, self._where)
+            at_end = len(chunk) < size
+            rest += chunk
+            if not begun and not at_end and len(rest) < len(_BOM):
+                continue
+            if not begun and rest.startswith(_BOM):
+                self.head, rest = _BOM, rest[len(_BOM) :]
+            begun = True
+            lines = find_records(rest, at_end=at_end)
+            if len(lines.ends):
+                data, bounds = rest[: lines.ends[-1]], np.append(0, lines.ends)
+                places = (data, bounds, lines.starts, lines.stops, record, line)
+                yield JsonLinesBlock(*places, self.columns, self._where, self._decimal)
+                record += len(lines.ends)
+                line += count_lines(data)
+                rest = rest[len(data) :]
+            if len(rest) > MAX_RECORD_BYTES:
+                raise DataError(
+                    f"{self._where}: record {record} is longer than 64 MiB; JSON Lines has one "
+                    "object a line"
+                )
+        self.tail = rest
+
+    def _no_table(self, first: JsonLinesBlock, wanted: Sequence[str]) -> DataError:
+        text = first.text(0)
+        if text.strip(b" \t").startswith(b"["):
+            hint = "line 1 begins an array: write each of its objects on a line of its own"
+        else:
+            found = read_members(text)
+            hint = f"record 1 is {found.reason if isinstance(found, Fault) else '{}'}"
+        names = ", ".join(map(repr, wanted))
+        return DataError(
+            f"{self._where}: none of the first {len(first)} records is a JSON object with keys "
+            f"such as {names} ({hint}); JSON Lines has one object a line"
+        )
+
+
+class Lines(Value, frozen=True):
+    """Lines that are not blank: ``(n,)`` int64 each, where text, line end and next line begin."""
+
+    starts: npt.NDArray[np.int64]
+    stops: npt.NDArray[np.int64]
+    ends: npt.NDArray[np.int64]
+
+
+def find_records(data: bytes, *, at_end: bool) -> Lines:
+    """Find the complete lines (LF, CRLF or CR) that are not blank; the last one needs no end."""
+    text = np.frombuffer(data, dtype=np.uint8)
+    if b"\r" in data:
+        stops, ends = line_breaks_with_returns(text)
+        if not at_end and data.endswith(b"\r"):
+            stops, ends = stops[:-1], ends[:-1]
+    else:
+        stops = np.flatnonzero(text == _LF)
+        ends = stops + 1
+    if at_end and (ends[-1] if len(ends) else 0) < len(data):
+        stops, ends = np.append(stops, len(data)), np.append(ends, len(data))
+    starts = np.append(0, ends[:-1])[: len(ends)]
+    filled = stops > starts
+    first = text[starts]
+    for index in np.flatnonzero(filled & ((first == _SPACE) | (first == _TAB))).tolist():
+        filled[index] = bool(data[starts[index] : stops[index]].strip(b" \t"))
+    return Lines(starts[filled], stops[filled], ends[filled])
