@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import measure
 import numpy as np
 
-from exporter.truth.bounds import enclose_logits
-from exporter.truth.layer import Layer
+from exporter.reference.bounds import enclose_logits
+from exporter.reference.layers import Layer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,7 +4,7 @@
 
 Each is a network of its own: seed, features, classes, hidden layers and their widths, the scale and
 place of each feature, weights that were drawn and then trained for a few steps, standardisation
-folded in. Each is really exported, all files and all contenders, on fewer rows than a user's.
+folded in. Each is really exported, all files and all backends, on fewer rows than a user's.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from faults.gate import QUICK
 from torch import nn
 
 from exporter.export import export_candidate
-from exporter.source.candidate import Candidate, Labelled
-from exporter.truth.derived import derive
-from exporter.truth.layers import layers_of
+from exporter.reference.layers import layers_of
+from exporter.reference.oracle import derive_reference
+from exporter.source.candidate import Candidate, LabelledRows
 from runtime.bundle.manifest import Provenance
 from runtime.errors import OnnxferryError
 from runtime.schema.features import Feature, Schema
@@ -86,8 +86,8 @@ def export_once(seed: int) -> Result:
     """Export the network of a seed."""
     candidate = draw_candidate(seed)
     shape = tuple(
-        [candidate.truth.layers[0].weight.shape[1]]
-        + [layer.weight.shape[0] for layer in candidate.truth.layers]
+        [candidate.reference.layers[0].weight.shape[1]]
+        + [layer.weight.shape[0] for layer in candidate.reference.layers]
     )
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -122,10 +122,10 @@ def draw_candidate(seed: int) -> Candidate:
         name="simplenet",
         model=model,
         schema=schema,
-        truth=derive(layers_of(model)),
+        reference=derive_reference(layers_of(model)),
         metrics={},
         provenance=Provenance(seed=seed, data_digest="drawn", configuration={}, versions={}),
-        test=Labelled(features, labels),
+        test=LabelledRows(features, labels),
     )
 
 

@@ -28,7 +28,7 @@ import numpy as np
 import onnxruntime as ort
 import torch
 from faults import CATALOGUE
-from faults.brought import bring
+from faults.custom_model import make_custom_model
 from faults.fault import Fault, Good, Place, good_export
 from faults.gate import QUICK, stop
 from polygraphy.comparator import IterationResult, SimpleCompareFunc
@@ -49,10 +49,10 @@ if TYPE_CHECKING:
 Values = dict[str, np.ndarray]
 NAMES = ("label", "probabilities", "logits")
 BATCH = 32
-LOOKED_AT: tuple[Place, ...] = ("all files", "ONNX", "brought model")
+LOOKED_AT: tuple[Place, ...] = ("all files", "ONNX", "custom model")
 RIGHT = (
     Fault("none", "ONNX", files=lambda good: good.files),
-    Fault("none", "brought model", files=lambda good: good.brought.files),
+    Fault("none", "custom model", files=lambda good: good.custom.files),
 )
 ABSOLUTE, RELATIVE = 5e-3, 1e-1  # torch.onnx.export(verify=True)
 NOTE = (
@@ -69,8 +69,8 @@ def main() -> int:
     G_LOGGER.module_severity = G_LOGGER.CRITICAL
     with tempfile.TemporaryDirectory() as folder:
         good = make_good(Path(folder))
-        found = {fault: judge(fault, good, Path(folder) / "scratch") for fault in CATALOGUE}
-        right = [judge(fault, good, Path(folder) / "x") for fault in RIGHT]
+        found = {fault: evaluate(fault, good, Path(folder) / "scratch") for fault in CATALOGUE}
+        right = [evaluate(fault, good, Path(folder) / "x") for fault in RIGHT]
     measure.report(
         "gate",
         "Wrong exports, and who notices",
@@ -88,10 +88,10 @@ def make_good(folder: Path) -> Good:
         make_run(folder / f"run{seed}", configure(epochs=2, seed=seed), device="cpu")
         export_run(folder / f"run{seed}", folder / f"bundle{seed}", plan=QUICK)
     run, other = (load_run(folder / f"run{seed}") for seed in (11, 12))
-    return good_export(run, other, folder / "bundle11", folder / "bundle12", bring())
+    return good_export(run, other, folder / "bundle11", folder / "bundle12", make_custom_model())
 
 
-def judge(fault: Fault, good: Good, scratch: Path) -> dict[str, bool | None]:
+def evaluate(fault: Fault, good: Good, scratch: Path) -> dict[str, bool | None]:
     """Ask everyone about a fault: noticed, not noticed, or None for what they never look at."""
     with tempfile.TemporaryDirectory(dir=scratch.parent) as folder:
         noticed: dict[str, bool | None] = {"onnxferry": stop(fault, good, Path(folder)) is not None}
@@ -174,15 +174,15 @@ def describe(
     checkers = ("onnxferry", *PEERS)
     places = Counter(fault.place for fault in found)
     inside: tuple[Place, ...] = ("all files", "ONNX")
-    brought: tuple[Place, ...] = ("brought model",)
-    outside = tuple(place for place in places if place not in inside + brought)
+    custom: tuple[Place, ...] = ("custom model",)
+    outside = tuple(place for place in places if place not in inside + custom)
     seen = sum(places[place] for place in inside)
     elsewhere = sum(places[place] for place in outside)
     refused = (str(sum(bool(noticed[checker]) for noticed in right)) for checker in checkers)
     rows = {
         f"{seen} faults in model.onnx": _count(found, checkers, inside),
-        f"{places['brought model']} in model.onnx of a brought model, measured": _count(
-            found, checkers, brought
+        f"{places['custom model']} in model.onnx of a custom model, measured": _count(
+            found, checkers, custom
         ),
         f"{elsewhere} faults elsewhere": _count(found, checkers, outside),
         f"all {len(found)}": _count(found, checkers, tuple(places)),

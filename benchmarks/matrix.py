@@ -2,8 +2,8 @@
 
     python benchmarks/matrix.py [--runs 3] [--write]
 
-Run as a user's export runs it: every contender at every batch size, all rows. Timed is the proof
-alone, in one process, after the imports and the conversion. Contenders whose figures are the same
+Run as a user's export runs it: every backend at every batch size, all rows. Timed is the proof
+alone, in one process, after the imports and the conversion. Backends whose figures are the same
 in every cell, such as the settings of onnxruntime, share a line.
 """
 
@@ -19,19 +19,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import measure
-from faults.brought import bring
+from faults.custom_model import make_custom_model
 
-from exporter.export import convert_candidate, try_candidate
-from exporter.rows.plan import FULL
-from exporter.source.candidate import candidate_of_run
+from exporter.export import check_candidate, convert_candidate
+from exporter.parity.rows import FULL
+from exporter.source.candidate import candidate_from_run
 from trainer.config import configure
 from trainer.pipeline import make_run
 from trainer.run import load_run
 
 if TYPE_CHECKING:
     from exporter.formats.model_files import ModelFiles
-    from exporter.proof.cells import Cell
-    from exporter.proof.parity import Report
+    from exporter.parity.cells import Cell
+    from exporter.parity.report import Report
     from exporter.source.candidate import Candidate
 
 TARGET_S = 15.0
@@ -66,14 +66,14 @@ def main() -> int:
 
 
 def models() -> list[tuple[str, Candidate, ModelFiles]]:
-    """The default products model, freshly trained, and the brought model of the faults."""
+    """The default products model, freshly trained, and the custom model of the faults."""
     with tempfile.TemporaryDirectory() as folder:
         make_run(Path(folder) / "run", configure(), device="cpu")
-        products = candidate_of_run(load_run(Path(folder) / "run"))
-    brought = bring()
+        products = candidate_from_run(load_run(Path(folder) / "run"))
+    custom = make_custom_model()
     return [
         ("Products, bounds derived", products, convert_candidate(products)),
-        ("A brought model, tolerance measured", brought.candidate, brought.files),
+        ("A custom model, tolerance measured", custom.candidate, custom.files),
     ]
 
 
@@ -82,7 +82,7 @@ def prove_often(candidate: Candidate, files: ModelFiles, runs: int) -> tuple[Rep
     seconds = []
     for _ in range(runs):
         started = time.perf_counter()
-        report = try_candidate(candidate, FULL, convert=lambda _: files)
+        report = check_candidate(candidate, FULL, convert=lambda _: files)
         seconds.append(time.perf_counter() - started)
     return report, seconds
 
@@ -111,7 +111,7 @@ def describe(title: str, report: Report, seconds: list[float]) -> str:
         lines.append(f"| {names} | {figures} |")
     lines += [
         "",
-        "| contender | batch | rows | worst error | ULP | labels that disagree | undecidable |",
+        "| backend | batch | rows | worst error | ULP | labels that disagree | undecidable |",
         "|---|---|---|---|---|---|---|",
         *(line(names, cell) for names, cells in groups.items() for cell in cells),
     ]
@@ -119,25 +119,25 @@ def describe(title: str, report: Report, seconds: list[float]) -> str:
 
 
 def group(report: Report) -> dict[str, list[Cell]]:
-    """Contenders with the same figures in all cells, one batch of no rows apart."""
+    """Backends with the same figures in all cells, one batch of no rows apart."""
     alike: dict[str, list[str]] = {}
     found: dict[str, list[Cell]] = {}
-    for contender in report.contenders:
-        cells = [report.cell(contender, batch) for batch in report.batches if batch]
+    for backend in report.backends:
+        cells = [report.cell(backend, batch) for batch in report.batches if batch]
         key = "".join(line("", cell) + str(cell.worst_error_over_bound) for cell in cells)
-        alike.setdefault(key, []).append(contender)
+        alike.setdefault(key, []).append(backend)
         found.setdefault(key, cells)
     return {name(alike[key]): cells for key, cells in found.items()}
 
 
-def name(contenders: list[str]) -> str:
+def name(backends: list[str]) -> str:
     """The only one, or what they have in common."""
-    if len(contenders) == 1:
-        return contenders[0]
-    kinds = {"-".join(contender.split("-")[:2]) for contender in contenders}
+    if len(backends) == 1:
+        return backends[0]
+    kinds = {"-".join(backend.split("-")[:2]) for backend in backends}
     if len(kinds) == 1:
-        return f"{kinds.pop()} ({len(contenders)} settings)"
-    return ", ".join(contenders)
+        return f"{kinds.pop()} ({len(backends)} settings)"
+    return ", ".join(backends)
 
 
 def line(names: str, cell: Cell) -> str:

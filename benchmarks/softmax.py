@@ -17,7 +17,7 @@ import measure
 import numpy as np
 
 from exporter.formats.deployed import Deployed
-from exporter.formats.onnx_model import convert, write_onnx
+from exporter.formats.onnx import convert, write_onnx
 from exporter.formats.program import capture_program
 from runtime.session import Session
 from trainer.run import load_run

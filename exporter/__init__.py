@@ -1,4 +1,4 @@
-"""The exporter: turn a run into a bundle that carries a proof of what it computes."""
+"""The exporter: turn a trained model into a bundle with a proof of parity."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from exporter.export import Exported, export_model, export_run
-    from exporter.proof.parity import Report
+    from exporter.parity.report import Report
     from exporter.verify import verify_bundle
 
 __all__ = ["Exported", "Report", "export_model", "export_run", "verify_bundle"]
 
-_HOME = {
+_MODULES = {
     "Exported": "exporter.export",
-    "Report": "exporter.proof.parity",
+    "Report": "exporter.parity.report",
     "export_model": "exporter.export",
     "export_run": "exporter.export",
     "verify_bundle": "exporter.verify",
@@ -22,7 +22,7 @@ _HOME = {
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name when it is first used, so that ``import exporter`` loads no torch."""
-    if name not in _HOME:
+    """Import a public name on first use, so that ``import exporter`` does not import torch."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    return getattr(import_module(_MODULES[name]), name)

@@ -1,4 +1,4 @@
-"""``python -m exporter``: the same as the command ``exporter``."""
+"""``python -m exporter``: the command ``exporter``."""
 
 from __future__ import annotations
 

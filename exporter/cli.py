@@ -1,14 +1,13 @@
-"""The command ``exporter``: parse, call the library, say what happened.
-
-Torch is imported by the command that needs it, so that help starts at once.
-"""
+"""The command ``exporter``; torch is imported by the subcommands, so that help is immediate."""
 
 from __future__ import annotations
 
 import gc
 import shlex
+import sys
 import time
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -25,24 +24,25 @@ from runtime.terminal.options import (
 )
 
 if TYPE_CHECKING:
-    from exporter.proof.parity import Report
+    from collections.abc import Iterator
+
+    from exporter.parity.matrix import OnProgress, Progress
+    from exporter.parity.report import Report
     from runtime.schema.features import Schema
 
-app = new_app("exporter", "Make bundles that carry a proof of what they compute.")
+app = new_app("exporter", "Export models as bundles with a proof of parity.")
 
-_OF_PRODUCTS = ("price", "rating")  # as `trainer sample` and make write them to products.csv
-_PROVEN = {"derived": "proven", "measured": "measured, not derived"}
+_PRODUCT_FEATURES = ("price", "rating")  # of products.csv, which `trainer sample` and make write
+_TOLERANCE = {"derived": "proven", "measured": "measured, not derived"}
 _LIMIT = {"derived": "bound", "measured": "tolerance"}
 
-RunOption = Annotated[
-    Path | None, typer.Option(help="The run's folder.", show_default=str(DEFAULT_RUN))
+RunOption = Annotated[Path | None, typer.Option(help="Run folder.", show_default=str(DEFAULT_RUN))]
+BackendOption = Annotated[
+    str | None, typer.Option("--contender", help="Run only this backend, such as onnx-cpu-all-1.")
 ]
-ContenderOption = Annotated[
-    str | None, typer.Option(help="Run this contender alone, such as onnx-cpu-all-1.")
-]
-BatchOption = Annotated[int | None, typer.Option(help="Run this batch size alone.")]
+BatchOption = Annotated[int | None, typer.Option(help="Run only this batch size.")]
 RowOption = Annotated[
-    int | None, typer.Option(help="Run the batch that holds this row alone; needs --batch.")
+    int | None, typer.Option(help="Run only the batch with this row; needs --batch.")
 ]
 
 
@@ -53,56 +53,56 @@ def export(
         str | None,
         typer.Option(
             metavar="PACKAGE.MODULE:FACTORY",
-            help="Export a torch module of your own instead of a run; needs --weights, --schema.",
+            help="Export your own torch module instead of a run; needs --weights and --schema.",
         ),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Its state dict: .safetensors, or saved by torch.")
+        Path | None, typer.Option(help="Its state dict: .safetensors, or written by torch.save.")
     ] = None,
     schema: Annotated[
         Path | None, typer.Option(help="Its columns, their ranges and its classes, as JSON.")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Its name in the bundle.")] = None,
+    name: Annotated[str | None, typer.Option(help="Model name in the bundle.")] = None,
     out: Annotated[
-        Path, typer.Option(help="The bundle's folder; an older bundle is replaced.")
+        Path, typer.Option(help="Bundle folder; an existing bundle is replaced.")
     ] = DEFAULT_BUNDLE,
-    contender: ContenderOption = None,
+    backend: BackendOption = None,
     batch: BatchOption = None,
     row: RowOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a bundle from a run, or a model of your own: ONNX, TorchScript and their proof.
+    """Export a run, or your own model, as a bundle: ONNX, TorchScript and the proof of parity.
 
     Nothing is published when the proof fails (exit 5), or when only a part of it is run.
     """
     start = time.perf_counter()
-    from exporter.export import export_candidate, try_candidate
-    from exporter.progress import proof_progress
-    from exporter.rows.plan import FULL
-    from exporter.source.options import Source
+    from exporter.export import check_candidate, export_candidate
+    from exporter.parity.rows import FULL
+    from exporter.source.factory import ModelSource
 
-    plan = FULL.only(contender, batch, row)
-    source = Source(run, model, weights, schema, name)
-    candidate = source.candidate()
-    with proof_progress() as watch:
-        if not plan.is_whole:
-            report = try_candidate(candidate, plan, again=source.command, watch=watch)
-        else:
-            exported = export_candidate(
-                candidate, out, again=source.command, plan=plan, watch=watch
+    plan = FULL.only(backend, batch, row)
+    source = ModelSource(run, model, weights, schema, name)
+    candidate = source.load()
+    if not plan.is_complete:
+        with proof_progress() as on_progress:
+            report = check_candidate(
+                candidate, plan, command=source.command, on_progress=on_progress
             )
-    if not plan.is_whole:
-        _tell_part(report, start, as_json=as_json)
+        _report_partial(report, start, as_json=as_json)
         return
+    with proof_progress() as on_progress:
+        exported = export_candidate(
+            candidate, out, command=source.command, plan=plan, on_progress=on_progress
+        )
     seconds = time.perf_counter() - start
     if as_json:
         process.show(process.as_json(_values(exported.report, out, seconds)))
         return
-    made = exported.manifest.model
+    written = exported.manifest.model
     process.say(
-        f"{printable(made.name)} {made.version}: {', '.join(exported.manifest.files)}\n"
-        f"{_describe(exported.report)}, {seconds:.1f} s\n"
-        f"next: {name_next_step(exported.manifest.schema, out)}"
+        f"{printable(written.name)} {written.version}: {', '.join(exported.manifest.files)}\n"
+        f"{_summarise(exported.report)}, {seconds:.1f} s\n"
+        f"next: {next_step(exported.manifest.schema, out)}"
     )
     process.show(str(out))
 
@@ -110,44 +110,69 @@ def export(
 @app.command()
 def verify(
     bundle: BundleArgument = DEFAULT_BUNDLE,
-    contender: ContenderOption = None,
+    backend: BackendOption = None,
     batch: BatchOption = None,
     row: RowOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Repeat a bundle's whole proof on this machine, or a part of it."""
     start = time.perf_counter()
-    from exporter.progress import proof_progress
-    from exporter.proof.parity import require
-    from exporter.rows.plan import FULL
+    from exporter.parity.report import require
+    from exporter.parity.rows import FULL
     from exporter.verify import verify_bundle
 
-    plan = FULL.only(contender, batch, row)
-    with proof_progress() as watch:
-        report = verify_bundle(bundle, plan=plan, watch=watch)
+    plan = FULL.only(backend, batch, row)
+    with proof_progress() as on_progress:
+        report = verify_bundle(bundle, plan=plan, on_progress=on_progress)
     seconds = time.perf_counter() - start
     if as_json:
         process.show(process.as_json(_values(report, bundle, seconds)))
-    again = f"exporter verify {shlex.quote(str(bundle))}"
-    require(report, again=again, consequence=f"do not serve {bundle} on this machine")
+    command = f"exporter verify {shlex.quote(str(bundle))}"
+    require(report, command=command, consequence=f"do not serve {bundle} on this machine")
     if not as_json:
-        process.show(printable(f"{bundle}: {_describe(report)}, {seconds:.1f} s"))
+        process.show(printable(f"{bundle}: {_summarise(report)}, {seconds:.1f} s"))
 
 
-def name_next_step(schema: Schema, out: Path) -> str:
-    """Name the command that scores with a bundle; of another table than products, which FILE."""
-    file = "products.csv" if schema.feature_names == _OF_PRODUCTS else "FILE"
+@contextmanager
+def proof_progress() -> Iterator[OnProgress | None]:
+    """Show a progress bar on stderr where that is a terminal; yields None elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as ProgressBar
+
+    columns = (
+        TextColumn("proving"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[cell]}"),
+    )
+    with ProgressBar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("proof", total=None, cell="")
+
+        def on_progress(progress: Progress) -> None:
+            cell = f"{progress.backend} at batch {progress.batch}"
+            bar.update(task, completed=progress.done, total=progress.total, cell=cell)
+
+        yield on_progress
+
+
+def next_step(schema: Schema, out: Path) -> str:
+    """Return the command that scores with a bundle; FILE for any table but products."""
+    file = "products.csv" if schema.feature_names == _PRODUCT_FEATURES else "FILE"
     option = "" if out == DEFAULT_BUNDLE else f" --bundle {shlex.quote(str(out))}"
     return f"runtime predict --file {file}{option}"
 
 
-def _tell_part(report: Report, start: float, *, as_json: bool) -> None:
-    """Say how a part of the proof went; there is no bundle then."""
+def _report_partial(report: Report, start: float, *, as_json: bool) -> None:
     seconds = time.perf_counter() - start
     if as_json:
         process.show(process.as_json(_values(report, None, seconds)))
     else:
-        process.say(f"{_describe(report)}, {seconds:.1f} s; a part: nothing was published")
+        process.say(f"{_summarise(report)}, {seconds:.1f} s; partial run: nothing was published")
 
 
 def _values(report: Report, bundle: Path | None, seconds: float) -> dict[str, object]:
@@ -158,18 +183,18 @@ def _values(report: Report, bundle: Path | None, seconds: float) -> dict[str, ob
         "worst_error_over_bound": report.worst_error_over_bound,
         "undecidable": report.undecidable,
         "undecidable_on_boundaries": report.undecidable_on_boundaries,
-        "contenders": report.contenders,
+        "contenders": report.backends,
         "batches": report.batches,
         "rows": report.rows,
         "seconds": round(seconds, 3),
     }
 
 
-def _describe(report: Report) -> str:
-    kinds = Counter("-".join(name.split("-")[:2]) for name in report.contenders)
+def _summarise(report: Report) -> str:
+    kinds = Counter("-".join(name.split("-")[:2]) for name in report.backends)
     names = [f"{kind} ({many} settings)" if many > 1 else kind for kind, many in kinds.items()]
     return (
-        f"{_PROVEN[report.tolerance]}: {', '.join(names)} in batches of "
+        f"{_TOLERANCE[report.tolerance]}: {', '.join(names)} in batches of "
         f"{', '.join(map(str, report.batches))}, up to {report.rows:,} rows each; "
         f"worst error {report.worst_error_over_bound:.3f} of its {_LIMIT[report.tolerance]}, "
         f"{report.undecidable} rows undecidable (and {report.undecidable_on_boundaries} by design)"
@@ -178,7 +203,7 @@ def _describe(report: Report) -> str:
 
 def main() -> NoReturn:
     """Run the command line."""
-    # Importing torch makes a million objects that live as long as the process: looking through
-    # them for garbage again and again takes a fifth of the whole time.
+    # Importing torch makes a million objects that live as long as the process: collecting garbage
+    # among them takes a fifth of the whole time.
     gc.disable()
     process.run(app, "exporter")

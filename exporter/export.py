@@ -1,9 +1,4 @@
-"""From a run, or a model of one's own, to a bundle that carries its proof.
-
-In: a run folder or a module. Out: a bundle folder, which appears only when every contender kept
-its bounds on the very files in it. Raises ``ParityError`` when one did not, ``ArtifactError`` for
-a damaged run, ``UsageError`` for a destination that is not replaced.
-"""
+"""Export a run, or a module trained elsewhere, as a bundle with a proof of parity."""
 
 from __future__ import annotations
 
@@ -16,19 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 
 from exporter.formats.model_files import ModelFiles, convert_model
-from exporter.formats.onnx_model import check_contract
-from exporter.golden_rows import choose_golden
-from exporter.proof.contenders import every_contender
-from exporter.proof.parity import require
-from exporter.proof.proving import prove_model
-from exporter.report.evidence import Evidence
-from exporter.report.page import render_report
-from exporter.rows.blocks import draw_rows
-from exporter.rows.plan import FULL
-from exporter.source.candidate import candidate_of_module, candidate_of_run
-from runtime.bundle.golden import save_golden
+from exporter.formats.onnx import check_contract
+from exporter.parity.backends import all_backends
+from exporter.parity.report import require
+from exporter.parity.rows import FULL, draw_rows
+from exporter.proof import prove_model
+from exporter.report.page import ReportData, render_report
+from exporter.source.candidate import candidate_from_module, candidate_from_run
+from runtime.bundle.golden import Golden, save_golden
 from runtime.bundle.manifest import (
     GOLDEN,
     MANIFEST,
@@ -49,27 +42,28 @@ from trainer.run import load_run
 if TYPE_CHECKING:
     from torch import nn
 
-    from exporter.proof.matrix import Watch
-    from exporter.proof.parity import Report
-    from exporter.rows.blocks import ProofRows
-    from exporter.rows.plan import Plan
-    from exporter.source.candidate import Candidate, Labelled
+    from exporter.parity.matrix import OnProgress
+    from exporter.parity.report import Report
+    from exporter.parity.rows import ParityRows, Plan
+    from exporter.reference.oracle import Evaluate
+    from exporter.source.candidate import Candidate, LabelledRows
     from runtime.bundle.manifest import Requirements
     from runtime.schema.features import Schema
 
 Convert = Callable[["Candidate"], ModelFiles]
 _PACKAGES = ("onnx", "onnxscript")
 _VERSION_DIGITS = 12
+_GOLDEN_ROWS = {"known": 16, "corners": 8, "edges": 4, "uniform": 8}  # the first of each group
 
 
 def convert_candidate(candidate: Candidate) -> ModelFiles:
-    """Write a candidate's model in every form; raises as ``convert_model`` does."""
+    """Convert a candidate's model to every format."""
     return convert_model(candidate.model, candidate.schema, name=candidate.name)
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A bundle that was published.
+    """A published bundle.
 
     Attributes:
         path: its folder.
@@ -84,9 +78,7 @@ class Exported:
 
 @dataclass(frozen=True)
 class _Proof:
-    """What the proof of a model's files was made with, and what came of it."""
-
-    rows: ProofRows
+    rows: ParityRows
     report: Report
     requires: Requirements
 
@@ -97,31 +89,32 @@ def export_run(
     *,
     convert: Convert = convert_candidate,
     plan: Plan = FULL,
-    watch: Watch | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Exported:
-    """Make a bundle from a run.
+    """Export a run as a bundle.
 
     Args:
         source: the run's folder.
-        out: the bundle's folder; an older bundle there is replaced, whole or not at all.
-        convert: makes the model files. Whatever it makes has to pass the proof.
-        plan: how much the proof runs; the bundle says so.
-        watch: told after every step of the proof.
+        out: the bundle's folder; an existing bundle is replaced atomically.
+        convert: makes the model files, which the proof then checks.
+        plan: how much the proof runs; recorded in the bundle.
+        on_progress: called after every step of the proof.
 
     Returns:
         The bundle.
 
     Raises:
         ArtifactError: when the run is damaged.
-        UsageError: when ``out`` holds something else or cannot be written, or the plan is of a
-            part of the proof.
+        UsageError: when ``out`` holds something else or cannot be written, or the plan is partial.
         UnavailableError: when onnxruntime is missing.
         ParityError: when a file does not compute what the trained model computes.
     """
-    _require_whole(plan)
-    candidate = candidate_of_run(load_run(Path(source)))
-    again = f"exporter export --run {shlex.quote(str(source))}"
-    return export_candidate(candidate, out, again=again, convert=convert, plan=plan, watch=watch)
+    _require_complete(plan)
+    candidate = candidate_from_run(load_run(Path(source)))
+    command = f"exporter export --run {shlex.quote(str(source))}"
+    return export_candidate(
+        candidate, out, command=command, convert=convert, plan=plan, on_progress=on_progress
+    )
 
 
 def export_model(
@@ -130,35 +123,35 @@ def export_model(
     out: Path | str,
     *,
     name: str = "model",
-    test: Labelled | None = None,
+    test: LabelledRows | None = None,
     plan: Plan = FULL,
 ) -> Exported:
-    """Make a bundle from a model that was trained elsewhere.
+    """Export a module that was trained elsewhere as a bundle.
 
     A chain of Linear layers with ReLU between them gets derived bounds. For any other module the
     tolerance is measured in float64, and the proof says so.
 
     Args:
         model: maps ``(batch, n_features)`` float32 to class scores ``(batch, classes)`` float32,
-            each row for itself; in evaluation mode.
+            each row independently; in evaluation mode.
         schema: its columns, with the ranges seen in training, and its classes.
-        out: the bundle's folder; an older bundle there is replaced, whole or not at all.
+        out: the bundle's folder; an existing bundle is replaced atomically.
         name: of the model.
         test: rows with their classes, for the proof and the report.
-        plan: how much the proof runs; the bundle says so.
+        plan: how much the proof runs; recorded in the bundle.
 
     Returns:
         The bundle.
 
     Raises:
-        UsageError: when the model is in training mode, cannot be captured or does not answer each
-            row for itself, or ``out`` cannot be written.
+        UsageError: when the model is in training mode, cannot be captured or does not compute each
+            row independently, or ``out`` cannot be written.
         SchemaError: when the model or the test rows do not fit the schema.
         UnavailableError: when onnxruntime is missing.
         ParityError: when a file does not compute what the model computes.
     """
-    _require_whole(plan)
-    candidate = candidate_of_module(model, schema, name=name, test=test)
+    _require_complete(plan)
+    candidate = candidate_from_module(model, schema, name=name, test=test)
     return export_candidate(candidate, out, plan=plan)
 
 
@@ -166,104 +159,107 @@ def export_candidate(
     candidate: Candidate,
     out: Path | str,
     *,
-    again: str | None = None,
+    command: str | None = None,
     convert: Convert = convert_candidate,
     plan: Plan = FULL,
-    watch: Watch | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Exported:
-    """Make a bundle from a model with all that is known of it; see ``export_run``.
-
-    Args:
-        candidate: to export.
-        out: the bundle's folder.
-        again: the command that takes ``--contender``, ``--batch`` and ``--row``, for messages.
-        convert: makes the model files.
-        plan: how much the proof runs.
-        watch: told after every step of the proof.
-
-    Returns:
-        The bundle.
-    """
-    _require_whole(plan)
+    """Export a candidate as ``export_run`` does; ``command`` reproduces it, for messages."""
+    _require_complete(plan)
     out = Path(out)
     with atomic_folder(out, marker=MANIFEST) as folder:
         convert(candidate).write(folder)
-        # What lies in the folder is proven, not what was meant to be written there.
-        proof = _prove(candidate, ModelFiles.read(folder), plan, watch)
-        _require(proof.report, again)
+        # The files as written are proven, not the bytes that were meant to be written.
+        proof = _prove(candidate, ModelFiles.read(folder), plan, on_progress)
+        _require_parity(proof.report, command)
         (folder / PARITY).write_bytes(to_json(proof.report))
-        golden = choose_golden(proof.rows, candidate.truth.ask)
+        golden = choose_golden(proof.rows, candidate.reference.evaluate)
         (folder / GOLDEN).write_bytes(save_golden(golden))
-        shown = _describe(candidate, proof, folder)
-        (folder / REPORT).write_bytes(
-            render_report(_evidence(candidate, proof.report, shown, folder))
-        )
-        manifest = _describe(candidate, proof, folder)
+        data = _report_data(candidate, proof.report, _manifest(candidate, proof, folder), folder)
+        (folder / REPORT).write_bytes(render_report(data))
+        manifest = _manifest(candidate, proof, folder)
         (folder / MANIFEST).write_bytes(manifest.to_json())
     return Exported(out, manifest, proof.report)
 
 
-def try_candidate(
+def check_candidate(
     candidate: Candidate,
     plan: Plan,
     *,
-    again: str | None = None,
+    command: str | None = None,
     convert: Convert = convert_candidate,
-    watch: Watch | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Report:
-    """Convert a model and prove a part of what came of it; nothing is published.
+    """Convert a candidate and run a part of its proof; nothing is published.
 
-    Args:
-        candidate: to export.
-        plan: what to run.
-        again: the command that takes ``--contender``, ``--batch`` and ``--row``, for messages.
-        convert: makes the model files.
-        watch: told after every step.
-
-    Returns:
-        The report of a part that held.
-
-    Raises:
-        UsageError: when the plan asks for a contender or row that is not there.
-        UnavailableError: when onnxruntime is missing.
-        ParityError: when a file does not compute what the trained model computes.
+    Raises as ``export_candidate``, and ``UsageError`` for a backend or row that does not exist.
     """
-    report = _prove(candidate, convert(candidate), plan, watch).report
-    _require(report, again)
+    report = _prove(candidate, convert(candidate), plan, on_progress).report
+    _require_parity(report, command)
     return report
 
 
-def _require_whole(plan: Plan) -> None:
-    if not plan.is_whole:
-        raise UsageError("a part of the proof is no proof: nothing is published; see try_candidate")
+def choose_golden(rows: ParityRows, evaluate: Evaluate) -> Golden:
+    """Choose a few dozen rows inside the ranges, with exact outputs and bounds."""
+    groups = [rows.group(name) for name in _GOLDEN_ROWS]
+    chosen = np.concatenate(
+        [
+            np.arange(group.start, min(group.stop, group.start + count))
+            for group, count in zip(groups, _GOLDEN_ROWS.values(), strict=True)
+        ]
+    )
+    features = rows.features[chosen]
+    expected = evaluate(features)
+    return Golden(
+        features=features,
+        label=expected.label,
+        probabilities=expected.probabilities.value,
+        logits=expected.logits.value,
+        probabilities_bound=expected.probabilities.error,
+        logits_bound=expected.logits.error,
+        decidable=expected.decidable,
+    )
 
 
-def _require(report: Report, again: str | None) -> None:
-    require(report, again=again, consequence="nothing was published")
+def _require_complete(plan: Plan) -> None:
+    if not plan.is_complete:
+        raise UsageError(
+            "a partial plan proves nothing, so nothing is published; use check_candidate"
+        )
 
 
-def _prove(candidate: Candidate, files: ModelFiles, plan: Plan, watch: Watch | None) -> _Proof:
-    """Run the proof of a model's files; ``ParityError`` where they do not keep the contract."""
-    schema, truth = candidate.schema, candidate.truth
-    plan = plan.for_cost(truth.products)
-    rows = draw_rows(schema, truth.label_of, candidate.known, plan)
+def _require_parity(report: Report, command: str | None) -> None:
+    require(report, command=command, consequence="nothing was published")
+
+
+def _prove(
+    candidate: Candidate, files: ModelFiles, plan: Plan, on_progress: OnProgress | None
+) -> _Proof:
+    """Run the proof of a candidate's files; ``ParityError`` where they break the contract."""
+    schema, reference = candidate.schema, candidate.reference
+    plan = plan.for_cost(reference.multiplications)
+    rows = draw_rows(schema, reference.predict, candidate.known, plan)
     try:
         requires = check_contract(files.onnx, schema, name=candidate.name, where=ONNX_MODEL)
-        contenders = every_contender(files, candidate.model, truth.layers, truth.gaps, where=Path())
-        report = prove_model(contenders, truth, rows, plan=plan, watch=watch)
+        backends = all_backends(
+            files, candidate.model, reference.layers, reference.imputer, where=Path()
+        )
+        report = prove_model(backends, reference, rows, plan=plan, on_progress=on_progress)
     except (ArtifactError, ParityError) as exc:  # unreadable though just written: our fault
         raise ParityError(f"{exc}; nothing was published") from exc
     return _Proof(rows, report, requires)
 
 
-def _evidence(candidate: Candidate, report: Report, manifest: Manifest, folder: Path) -> Evidence:
-    """Gather what the page shows, answered by the file and the session that serve."""
+def _report_data(
+    candidate: Candidate, report: Report, manifest: Manifest, folder: Path
+) -> ReportData:
+    """Collect the page's data, with the file and the session that serve."""
     session = Session((folder / ONNX_MODEL).read_bytes(), provider="cpu", where=ONNX_MODEL)
-    return Evidence(manifest, report, session.run, candidate.train, candidate.test)
+    return ReportData(manifest, report, session.run, candidate.train, candidate.test)
 
 
-def _describe(candidate: Candidate, proof: _Proof, folder: Path) -> Manifest:
-    """Write the manifest of the files that lie in a folder."""
+def _manifest(candidate: Candidate, proof: _Proof, folder: Path) -> Manifest:
+    """Make the manifest of the files in a folder."""
     contents = {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
     version = hashlib.sha256(contents[ONNX_MODEL]).hexdigest()[:_VERSION_DIGITS]
     exporters = {name: metadata.version(name) for name in _PACKAGES}

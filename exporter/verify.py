@@ -1,8 +1,4 @@
-"""The proof again, on this machine, from a bundle alone.
-
-In: a bundle folder. Out: the report of the whole matrix. Raises ``ArtifactError`` for a damaged
-bundle and ``ParityError`` where a file breaks the contract before anything is run.
-"""
+"""Repeat the proof of a bundle on this machine, from the bundle alone."""
 
 from __future__ import annotations
 
@@ -12,19 +8,17 @@ from typing import TYPE_CHECKING
 import torch
 
 from exporter.formats.model_files import ModelFiles
-from exporter.formats.onnx_model import check_contract
+from exporter.formats.onnx import check_contract
 from exporter.formats.program import load_program
-from exporter.proof.contenders import every_contender
-from exporter.proof.parity import Report
-from exporter.proof.proving import prove_model
-from exporter.rows.blocks import draw_rows
-from exporter.rows.draws import ranges_of
-from exporter.rows.plan import FULL
-from exporter.rows.sample import sample_inside
-from exporter.truth.chain import find_gaps, find_layers
-from exporter.truth.derived import derive
-from exporter.truth.layers import model_of
-from exporter.truth.measured import measure
+from exporter.parity.backends import all_backends
+from exporter.parity.report import Report
+from exporter.parity.rows import FULL, draw_rows
+from exporter.parity.sampling import ranges_of, sample_inside
+from exporter.proof import prove_model
+from exporter.reference.capture import find_imputer, find_layers
+from exporter.reference.layers import model_of
+from exporter.reference.measured import measure_reference
+from exporter.reference.oracle import derive_reference
 from runtime.bundle.golden import check_golden, load_golden
 from runtime.bundle.manifest import (
     FORMAT,
@@ -41,36 +35,38 @@ from runtime.errors import ArtifactError, ParityError
 from runtime.session import Session, present_providers
 
 if TYPE_CHECKING:
-    from exporter.proof.matrix import Watch
-    from exporter.rows.plan import Plan
-    from exporter.truth.truth import Truth
+    from exporter.parity.matrix import OnProgress
+    from exporter.parity.rows import Plan
+    from exporter.reference.oracle import Reference
     from runtime.bundle.golden import Golden
     from runtime.bundle.reading import Bundle
 
-# How much wider the golden rows' bounds may be than those that are found again: derived ones
-# differ by float64 roundings, measured ones by what PyTorch loses on another CPU.
-_WIDER = {"derived": 1.001, "measured": 16.0}
+# How much wider the golden rows' bounds may be than those computed here: derived ones differ by
+# float64 roundings, measured ones by PyTorch's own error on another CPU.
+_MAX_WIDENING = {"derived": 1.001, "measured": 16.0}
 
 
-def verify_bundle(path: Path | str, *, plan: Plan = FULL, watch: Watch | None = None) -> Report:
+def verify_bundle(
+    path: Path | str, *, plan: Plan = FULL, on_progress: OnProgress | None = None
+) -> Report:
     """Repeat the proof of a bundle.
 
-    The oracle comes from the graph and the weights in ``model.pt2``, and so do PyTorch's own
-    answers; the known rows are the golden rows.
+    The reference comes from the graph and the weights in ``model.pt2``, and so does PyTorch eager;
+    the known rows are the golden rows.
 
     Args:
         path: the bundle's folder.
         plan: how much is run.
-        watch: told after every step.
+        on_progress: called after every step.
 
     Returns:
         The report, passed or not.
 
     Raises:
         ArtifactError: when the bundle is damaged, incomplete or of an unknown format.
-        UsageError: when the plan asks for a contender or row that is not there.
-        UnavailableError: when onnxruntime is missing or a provider does not really run.
-        ParityError: when a file breaks the contract or the golden rows are not met.
+        UsageError: when the plan selects a backend or row that does not exist.
+        UnavailableError: when onnxruntime is missing or a provider does not work.
+        ParityError: when a file breaks the contract or the golden rows do not match.
     """
     path = Path(path)
     bundle = read_bundle(path)
@@ -78,27 +74,27 @@ def verify_bundle(path: Path | str, *, plan: Plan = FULL, watch: Watch | None = 
     for name in (TORCHSCRIPT_MODEL, PROGRAM_MODEL, PARITY):
         if name not in bundle.files:
             raise ArtifactError(f"{path} has no {name} to prove; export it again")
-    truth = _truth_of(bundle)
+    reference = _reference_of(bundle)
     golden = load_golden(bundle.files[GOLDEN], schema, where=str(path / GOLDEN))
-    _check_golden_bounds(golden, truth, where=str(path / GOLDEN))
-    _check_promises(bundle)
-    plan = plan.for_cost(truth.products)
-    rows = draw_rows(schema, truth.label_of, golden.features, plan)
+    _check_golden_bounds(golden, reference, where=str(path / GOLDEN))
+    _check_requirements(bundle)
+    plan = plan.for_cost(reference.multiplications)
+    rows = draw_rows(schema, reference.predict, golden.features, plan)
     files = ModelFiles(
         onnx=bundle.files[ONNX_MODEL],
         torchscript=bundle.files[TORCHSCRIPT_MODEL],
         program=bundle.files[PROGRAM_MODEL],
     )
-    model = model_of(truth.layers, truth.gaps) if truth.layers else None
-    contenders = every_contender(files, model, truth.layers, truth.gaps, where=path)
-    report = prove_model(contenders, truth, rows, plan=plan, watch=watch)
-    if report and plan.is_whole:
+    model = model_of(reference.layers, reference.imputer) if reference.layers else None
+    backends = all_backends(files, model, reference.layers, reference.imputer, where=path)
+    report = prove_model(backends, reference, rows, plan=plan, on_progress=on_progress)
+    if report and plan.is_complete:
         _check_golden_rows(bundle, golden)
     return report
 
 
-def _truth_of(bundle: Bundle) -> Truth:
-    """Read from ``model.pt2`` what must be computed, as exactly as the proof says it is known."""
+def _reference_of(bundle: Bundle) -> Reference:
+    """Make the reference from ``model.pt2``, with the kind of tolerance that the proof states."""
     where = bundle.path / PROGRAM_MODEL
     schema = bundle.manifest.schema
     program = load_program(bundle.files[PROGRAM_MODEL], where=str(where))
@@ -106,7 +102,7 @@ def _truth_of(bundle: Bundle) -> Truth:
         bundle.files[PARITY], Report, known_format=FORMAT, where=str(bundle.path / PARITY)
     )
     if not proof.passed:
-        raise ParityError(f"{bundle.path / PARITY} tells of a failed proof; export the model again")
+        raise ParityError(f"{bundle.path / PARITY} records a failed proof; export the model again")
     layers = find_layers(program)
     if proof.tolerance == "measured":
         if layers:
@@ -115,27 +111,28 @@ def _truth_of(bundle: Bundle) -> Truth:
                 f"from {where}; export the model again"
             )
         ranges = ranges_of(schema)
-        return measure(_Logits(program.module()), program, sample_inside(ranges), ranges)
+        logits = _Logits(program.module())
+        return measure_reference(logits, program, sample_inside(ranges), ranges.contain)
     if layers is None:
         raise ParityError(
-            f"{where} is no chain of Linear layers with ReLU between them, though {PARITY} has "
-            "bounds that were derived from one; export the model again"
+            f"{where} is not a chain of Linear layers with ReLU between them, though {PARITY} has "
+            "bounds derived from one; export the model again"
         )
-    gaps = find_gaps(program)
+    imputer = find_imputer(program)
     widths = (layers[0].weight.shape[1], layers[-1].weight.shape[0])
-    if gaps:
-        widths = (len(gaps.fills), widths[1])
+    if imputer:
+        widths = (len(imputer.fill_values), widths[1])
     if widths != (schema.n_inputs, schema.n_classes):
         raise ParityError(
-            f"{where} leads from {widths[0]} features to {widths[1]} classes, the schema has "
+            f"{where} maps {widths[0]} features to {widths[1]} classes, the schema has "
             f"{schema.n_inputs} and {schema.n_classes}; export the model again"
         )
-    if (gaps.places if gaps else ()) != schema.gaps:
+    if (imputer.columns if imputer else ()) != schema.gaps:
         raise ParityError(
-            f"{where} fills other gaps than the schema has in "
+            f"{where} does not impute exactly the columns that the schema allows to be missing, "
             f"{[schema.inputs[at] for at in schema.gaps]}; export the model again"
         )
-    return derive(layers, gaps)
+    return derive_reference(layers, imputer)
 
 
 class _Logits(torch.nn.Module):
@@ -150,8 +147,8 @@ class _Logits(torch.nn.Module):
         return logits
 
 
-def _check_promises(bundle: Bundle) -> None:
-    """Compare what the manifest says of the model with the model itself."""
+def _check_requirements(bundle: Bundle) -> None:
+    """Compare the manifest's requirements with the model's."""
     manifest = bundle.manifest
     needed = check_contract(
         bundle.files[ONNX_MODEL],
@@ -161,24 +158,24 @@ def _check_promises(bundle: Bundle) -> None:
     )
     if needed != manifest.requires:
         raise ParityError(
-            f"{bundle.path / MANIFEST} promises {manifest.requires}, the model needs {needed}; "
+            f"{bundle.path / MANIFEST} states {manifest.requires}, the model needs {needed}; "
             "export the run again"
         )
 
 
-def _check_golden_bounds(golden: Golden, truth: Truth, *, where: str) -> None:
-    """Compare the golden rows' bounds with those of today: wide ones would let anything pass."""
-    oracle = truth.ask(golden.features)
-    most = _WIDER[truth.tolerance]
+def _check_golden_bounds(golden: Golden, reference: Reference, *, where: str) -> None:
+    """Compare the golden rows' bounds with the reference's: wide ones would accept anything."""
+    expected = reference.evaluate(golden.features)
+    limit = _MAX_WIDENING[reference.tolerance]
     for name in ("logits", "probabilities"):
-        stored, bound = getattr(golden, f"{name}_bound"), getattr(oracle, name).error
-        if (stored > most * bound).any():
+        stored, bound = getattr(golden, f"{name}_bound"), getattr(expected, name).error
+        if (stored > limit * bound).any():
             raise ParityError(
                 f"{where} allows errors of {name} up to {stored.max():.3g}, "
-                f"{bound.max():.3g} is right; export the model again"
+                f"{bound.max():.3g} is correct; export the model again"
             )
-    if (oracle.decidable & ~golden.decidable).any() and truth.tolerance == "derived":
-        raise ParityError(f"{where} has rows without a sure label; export the model again")
+    if (expected.decidable & ~golden.decidable).any() and reference.tolerance == "derived":
+        raise ParityError(f"{where} marks decidable rows as undecidable; export the model again")
 
 
 def _check_golden_rows(bundle: Bundle, golden: Golden) -> None:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from exporter.export import convert_candidate
-from exporter.formats.onnx_model import write_onnx
+from exporter.formats.onnx import write_onnx
 from exporter.formats.program import capture_program, write_program
 from exporter.formats.torchscript import write_torchscript
-from exporter.source.candidate import candidate_of_run
+from exporter.source.candidate import candidate_from_run
 from trainer.model import SimpleNet, fold_standardisation
 from trainer.standardise import Standardisation, measure
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from exporter.source.candidate import Candidate
     from trainer.run import Run
 
-Place = Literal["all files", "ONNX", "TorchScript", "program", "bundle", "brought model"]
+Place = Literal["all files", "ONNX", "TorchScript", "program", "bundle", "custom model"]
 
 
 @dataclass(frozen=True)
-class Brought:
+class CustomModel:
     """A model that was trained elsewhere, and its right files.
 
     Attributes:
@@ -54,7 +54,7 @@ class Good:
         bundle: its published bundle.
         other_bundle: the bundle of the other run.
         standardisation: that was folded into its first layer.
-        brought: a good export of another kind, whose tolerance is measured.
+        custom: a good export of another kind, whose tolerance is measured.
     """
 
     candidate: Candidate
@@ -63,7 +63,7 @@ class Good:
     bundle: Path
     other_bundle: Path
     standardisation: Standardisation
-    brought: Brought
+    custom: CustomModel
 
     def copy_model(self) -> SimpleNet:
         """The model, to be changed."""
@@ -96,10 +96,12 @@ class Fault:
 
     def candidate(self, good: Good) -> Candidate:
         """What is exported with these files."""
-        return good.brought.candidate if self.place == "brought model" else good.candidate
+        return good.custom.candidate if self.place == "custom model" else good.candidate
 
 
-def good_export(run: Run, other: Run, bundle: Path, other_bundle: Path, brought: Brought) -> Good:
+def good_export(
+    run: Run, other: Run, bundle: Path, other_bundle: Path, custom: CustomModel
+) -> Good:
     """Put together what the faults are injected into.
 
     Args:
@@ -107,20 +109,20 @@ def good_export(run: Run, other: Run, bundle: Path, other_bundle: Path, brought:
         other: of another seed.
         bundle: exported from ``run``.
         other_bundle: exported from ``other``.
-        brought: a good export of a model from elsewhere.
+        custom: a good export of a model from elsewhere.
 
     Returns:
         The good export.
     """
-    candidate = candidate_of_run(run)
+    candidate = candidate_from_run(run)
     return Good(
         candidate=candidate,
         files=convert_candidate(candidate),
-        other=convert_candidate(candidate_of_run(other)),
+        other=convert_candidate(candidate_from_run(other)),
         bundle=bundle,
         other_bundle=other_bundle,
         standardisation=measure(run.rows.train_features),
-        brought=brought,
+        custom=custom,
     )
 
 

@@ -9,7 +9,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from exporter.export import export_candidate
-from exporter.rows.plan import Plan
+from exporter.parity.rows import Plan
 from exporter.verify import verify_bundle
 from runtime.errors import ArtifactError, OnnxferryError, ParityError
 from runtime.predictor import Predictor
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from faults.fault import Fault, Good
 
-# Every contender and batch size, on few rows: what a fault changes, it changes nearly everywhere.
+# Every backend and batch size, on few rows: what a fault changes, it changes nearly everywhere.
 QUICK = Plan(uniform=4096, boundary=512, small=16, medium=256)
-FEWER = Plan(uniform=512, boundary=64, small=4, medium=64)  # of the brought model, which is slower
+FEWER = Plan(uniform=512, boundary=64, small=4, medium=64)  # of the custom model, which is slower
 
 
 def stop(fault: Fault, good: Good, scratch: Path) -> OnnxferryError | None:
@@ -39,7 +39,7 @@ def stop(fault: Fault, good: Good, scratch: Path) -> OnnxferryError | None:
     try:
         if fault.files:
             wrong = fault.files(good)
-            plan = FEWER if fault.place == "brought model" else QUICK
+            plan = FEWER if fault.place == "custom model" else QUICK
             export_candidate(fault.candidate(good), out, convert=lambda _: wrong, plan=plan)
         elif fault.bundle:
             shutil.copytree(good.bundle, out)
@@ -47,7 +47,7 @@ def stop(fault: Fault, good: Good, scratch: Path) -> OnnxferryError | None:
             Predictor.open(out, provider="cpu")
             report = verify_bundle(out, plan=QUICK)
             if not report and report.failure:
-                return ParityError(f"{report.failure.contender}: {report.failure.reason}")
+                return ParityError(f"{report.failure.backend}: {report.failure.reason}")
     except (ParityError, ArtifactError) as exc:
         return exc
     return None

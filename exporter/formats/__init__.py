@@ -1,1 +1,1 @@
-"""The files of a model: ONNX, TorchScript and ``torch.export``, written and loaded."""
+"""Model files: ONNX, TorchScript and ``torch.export``, written, loaded and inspected."""

@@ -1,8 +1,4 @@
-"""The model files of a bundle.
-
-In: a model and its schema. Out: the content of the files; nothing is proven of it. A model that
-torch cannot capture is a ``UsageError``.
-"""
+"""The three model files of a bundle, converted from a torch module."""
 
 from __future__ import annotations
 
@@ -11,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from exporter.formats.deployed import Deployed
-from exporter.formats.onnx_model import write_onnx
+from exporter.formats.onnx import write_onnx
 from exporter.formats.program import capture_program, write_program
 from exporter.formats.torchscript import write_torchscript
 from runtime.bundle.manifest import ONNX_MODEL, PROGRAM_MODEL, TORCHSCRIPT_MODEL
@@ -26,13 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """The model files' content.
-
-    Attributes:
-        onnx: of ``model.onnx``.
-        torchscript: of ``model.torchscript.pt``.
-        program: of ``model.pt2``.
-    """
+    """Contents of ``model.onnx``, ``model.torchscript.pt`` and ``model.pt2``."""
 
     onnx: bytes
     torchscript: bytes
@@ -55,20 +45,8 @@ class ModelFiles:
 
 
 def convert_model(model: nn.Module, schema: Schema, *, name: str) -> ModelFiles:
-    """Write a model in every form; nothing is proven yet.
-
-    Args:
-        model: maps ``(batch, n_features)`` float32 to logits ``(batch, classes)``; on the CPU.
-        schema: of its columns and classes.
-        name: of the model.
-
-    Returns:
-        The files.
-
-    Raises:
-        UsageError: when torch cannot capture the model's graph.
-    """
-    # A copy without gradients: what is served should not record how to differentiate it.
+    """Convert a model on the CPU to every format; ``UsageError`` when torch cannot capture it."""
+    # A copy without gradients: the served graph must not record autograd.
     deployed = Deployed(copy.deepcopy(model)).eval().requires_grad_(requires_grad=False)
     program = capture_program(deployed, schema)
     return ModelFiles(

@@ -1,9 +1,4 @@
-"""Capture, write and load ``model.pt2``, the exported program that is TorchScript's successor.
-
-In: a deployed module. Out: the graph that ``torch.export`` captured, and the bytes of its archive,
-the same for the same module in any folder; ``torch.export.load`` opens it. A file that cannot be
-loaded is an ``ArtifactError``, a module that cannot be captured a ``UsageError``.
-"""
+"""Capture, write and load ``model.pt2``, the program that ``torch.export`` captures."""
 
 from __future__ import annotations
 
@@ -28,19 +23,8 @@ BATCH = "batch"
 
 
 def capture_program(model: torch.nn.Module, schema: Schema) -> ExportedProgram:
-    """Capture a module's graph with a symbolic batch.
-
-    Args:
-        model: with the contract's outputs, on the CPU, in evaluation mode.
-        schema: gives the number of features.
-
-    Returns:
-        The program, without the places in our source files that it came from.
-
-    Raises:
-        UsageError: when torch cannot capture it.
-    """
-    example = torch.zeros(2, schema.n_inputs)  # a batch of 1 would be taken for a constant
+    """Capture the graph of a deployed module in evaluation mode, with a symbolic batch."""
+    example = torch.zeros(2, schema.n_inputs)  # a batch of 1 would be specialised to a constant
     try:
         with _silent():
             program = torch.export.export(
@@ -49,7 +33,7 @@ def capture_program(model: torch.nn.Module, schema: Schema) -> ExportedProgram:
     except Exception as exc:  # torch raises almost anything, and so may the model
         reason = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
         raise UsageError(
-            f"torch.export cannot capture the model: {reason}; it has to map rows of "
+            f"torch.export cannot capture the model: {reason}; it must map rows of "
             f"{schema.n_inputs} features to class scores, any number of rows, without branches "
             "on their values"
         ) from exc
@@ -60,7 +44,7 @@ def capture_program(model: torch.nn.Module, schema: Schema) -> ExportedProgram:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Keep torch from printing the graphs that it gives up on: its error says what is wrong."""
+    """Keep torch from printing the graphs that it cannot capture: its exception is enough."""
     previous = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
@@ -71,39 +55,21 @@ def _silent() -> Iterator[None]:
 
 
 def write_program(program: ExportedProgram) -> bytes:
-    """Write a program as an archive.
-
-    Args:
-        program: as captured.
-
-    Returns:
-        The archive's bytes.
-    """
+    """Write a program as an archive: the same bytes for the same module in any folder."""
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     return buffer.getvalue()
 
 
 def load_program(content: bytes, *, where: str) -> ExportedProgram:
-    """Load an exported program onto the CPU.
-
-    Args:
-        content: of the file.
-        where: path for messages.
-
-    Returns:
-        The program.
-
-    Raises:
-        ArtifactError: when torch cannot load it, would unpickle a part of it, or it opens files.
-    """
+    """Load a program onto the CPU; ``ArtifactError`` when it is damaged or would run code."""
     check_program_archive(content, where=where)
     try:
         with _silent():
             program = torch.export.load(io.BytesIO(content))
-    except Exception as exc:  # torch's reader of archives raises almost anything
+    except Exception as exc:  # torch's archive reader raises almost anything
         reason = str(exc).strip().splitlines()[0]
         raise ArtifactError(f"torch cannot load {where}: {reason}; export again") from exc
     if any(str(node.target).startswith("aten.from_file") for node in program.graph.nodes):
-        raise ArtifactError(f"{where} opens a file when it is run; export again")
+        raise ArtifactError(f"{where} opens a file when it runs; export again")
     return program

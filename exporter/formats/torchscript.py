@@ -1,9 +1,4 @@
-"""Write and load TorchScript files.
-
-In: a deployed module. Out: the bytes of an archive that plain ``torch.jit.load`` opens; the same
-module gives the same bytes in any folder and process. A file that cannot be loaded is an
-``ArtifactError``.
-"""
+"""Write and load TorchScript files: the same bytes for the same module in any process."""
 
 from __future__ import annotations
 
@@ -24,34 +19,25 @@ if TYPE_CHECKING:
 
     from runtime.schema.features import Schema
 
-# What differs from one writing to the next, or names source files of this machine. None of it is
-# needed to load the model.
+# Entries that differ between writes or name source files of this machine; loading needs none.
 _VOLATILE = re.compile(r"\.debug_pkl$|/\.data/serialization_id$|/traced_inputs(\.pkl$|/)")
 _SERIAL = re.compile(rb"___torch_mangle_(\d+)")
 _OPEN_FILES = ("aten::from_file", "aten::save")
 _ALIGNMENT = 64  # bytes, as torch aligns tensors in its archives
 _LOCAL_HEADER = 30  # bytes of a zip entry's header without name and extra field
-_PADDING_ID = b"FB"  # as torch names its padding
+_PADDING_ID = b"FB"  # torch's id of its padding
 
 
 def write_torchscript(model: torch.nn.Module, schema: Schema) -> bytes:
-    """Write a module as a TorchScript archive.
+    """Trace a deployed module in evaluation mode and write it as an archive.
 
-    It is traced, not scripted: tracing needs no source code and works for any module without
-    branches on data. What it got is proven afterwards, like every other file.
-
-    Args:
-        model: with the contract's outputs, on the CPU, in evaluation mode.
-        schema: gives the number of features.
-
-    Returns:
-        The archive's bytes.
+    Tracing needs no source code, unlike scripting; what it captured is proven afterwards.
     """
     example = torch.zeros(2, schema.n_inputs)  # (batch, n_inputs)
     buffer = io.BytesIO()
-    with _deprecated(), torch.no_grad():
-        # Classes get a serial number unless they are the first of their name in the process:
-        # the second trace has a number for every class, so that they can be counted anew.
+    with _expected_warnings(), torch.no_grad():
+        # torch numbers a class unless it is the first of its name in the process: the second
+        # trace has a number for every class, so that they can be renumbered.
         for _ in range(2):
             traced = torch.jit.trace(  # type: ignore[no-untyped-call]  # torch leaves it untyped
                 model, (example,), check_trace=False
@@ -61,20 +47,9 @@ def write_torchscript(model: torch.nn.Module, schema: Schema) -> bytes:
 
 
 def load_torchscript(content: bytes, *, where: str) -> torch.jit.ScriptModule:
-    """Load a TorchScript archive onto the CPU.
-
-    Args:
-        content: of the file.
-        where: path for messages.
-
-    Returns:
-        The module, in evaluation mode.
-
-    Raises:
-        ArtifactError: when torch cannot load it, or it opens files.
-    """
+    """Load an archive onto the CPU, in evaluation mode; ``ArtifactError`` when it opens files."""
     check_archive(content, where=where)
-    with _deprecated():
+    with _expected_warnings():
         try:
             module: torch.jit.ScriptModule = torch.jit.load(  # type: ignore[no-untyped-call]  # as above
                 io.BytesIO(content), "cpu"
@@ -83,12 +58,12 @@ def load_torchscript(content: bytes, *, where: str) -> torch.jit.ScriptModule:
             reason = str(exc).strip().splitlines()[0]
             raise ArtifactError(f"torch cannot load {where}: {reason}; export again") from exc
     if any(node.kind() in _OPEN_FILES for node in _nodes(module.inlined_graph)):
-        raise ArtifactError(f"{where} opens a file when it is run; export again")
+        raise ArtifactError(f"{where} opens a file when it runs; export again")
     return module.eval()
 
 
 def _nodes(block: Any) -> Iterator[Any]:  # noqa: ANN401 - torch publishes no types for its graphs
-    """The nodes of a graph, those of branches and loops too."""
+    """Yield the nodes of a graph, including those of branches and loops."""
     for node in block.nodes():
         yield node
         for inner in node.blocks():
@@ -96,22 +71,22 @@ def _nodes(block: Any) -> Iterator[Any]:  # noqa: ANN401 - torch publishes no ty
 
 
 @contextmanager
-def _deprecated() -> Iterator[None]:
-    """Expect what torch says of TorchScript since 2.13, and of every trace."""
+def _expected_warnings() -> Iterator[None]:
+    """Suppress torch's deprecation of TorchScript (2.13) and its warnings of every trace."""
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", r"`torch\.jit\.\w+` is deprecated", category=DeprecationWarning
         )
-        # Of values that a trace takes for constants: the proof shows whether they are.
+        # About values that a trace takes for constants: the proof shows whether they are.
         warnings.filterwarnings("ignore", category=torch.jit._trace.TracerWarning)  # noqa: SLF001 - not exported
         yield
 
 
 def _normalise(archive: bytes) -> bytes:
-    """Write an archive anew: volatile entries dropped, serial numbers counted from 0."""
+    """Rewrite an archive without volatile entries, serial numbers counted from 0."""
     serials: dict[bytes, bytes] = {}
 
-    def count_anew(match: re.Match[bytes]) -> bytes:
+    def renumber(match: re.Match[bytes]) -> bytes:
         return serials.setdefault(match[1], b"___torch_mangle_%d" % len(serials))
 
     buffer = io.BytesIO()
@@ -121,15 +96,15 @@ def _normalise(archive: bytes) -> bytes:
                 continue
             content = old.read(name)
             if name.endswith((".py", ".pkl")):
-                # Safe in the pickles: they write class names as lines, without a length.
-                content = _SERIAL.sub(count_anew, content)
-            renamed = _SERIAL.sub(count_anew, name.encode()).decode()
+                # Safe in pickles: they write class names as lines, without a length.
+                content = _SERIAL.sub(renumber, content)
+            renamed = _SERIAL.sub(renumber, name.encode()).decode()
             _write_aligned(new, renamed, content)
     return buffer.getvalue()
 
 
 def _write_aligned(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
-    """Add an entry, stored, without a date, its content at a multiple of the alignment."""
+    """Add a stored, undated entry whose content starts at a multiple of the alignment."""
     entry = zipfile.ZipInfo(name)  # dated 1980-01-01
     if archive.fp is None:
         raise ValueError("the archive is closed")

@@ -1,41 +1,46 @@
-"""Put the page together.
-
-In: the evidence. Out: one HTML file that loads nothing, the same bytes for the same evidence. No
-errors.
-"""
+"""Render the page: one HTML file that loads nothing, the same bytes for the same data."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from exporter.report import regions, reliability
-from exporter.report.drawing import brief, fitting, percent, short
-from exporter.report.proven import draw_lines
+from exporter.report import evaluation_section, regions
+from exporter.report.drawing import count_fitting, format_number, format_percent, truncate_middle
+from exporter.report.evaluation_section import evaluate_test_rows
+from exporter.report.proof_section import backend_rows
 from exporter.report.regions import draw_regions
-from exporter.report.reliability import draw_reliability
-from exporter.report.tested import judge_test_rows
 from runtime.bundle.manifest import REPORT
 from runtime.monitoring.accuracy import Interval, wilson_interval
 from runtime.schema.dates import format_instant
 
 if TYPE_CHECKING:
-    from exporter.report.evidence import Evidence
-    from runtime.schema.features import Feature
+    from collections.abc import Callable
 
-LISTED = 12  # names before a list is folded
+    from exporter.parity.report import Report
+    from exporter.source.candidate import LabelledRows
+    from runtime.bundle.manifest import Manifest
+    from runtime.schema.features import Feature, Float32Matrix
+    from runtime.session import Outputs
+
+LISTED = 12  # names before a list is collapsed
 
 
-def render_report(evidence: Evidence) -> bytes:
-    """Write the page.
+@dataclass(frozen=True)
+class ReportData:
+    """A bundle, its proof, and rows to show it on."""
 
-    Args:
-        evidence: a bundle, its proof and rows to show it on.
+    manifest: Manifest  # as stored, without the page itself among its files
+    report: Report
+    run: Callable[[Float32Matrix], Outputs]  # the served model, from (rows, n_features) float32
+    train: LabelledRows | None
+    test: LabelledRows | None
 
-    Returns:
-        HTML in UTF-8.
-    """
+
+def render_report(data: ReportData) -> bytes:
+    """Render the page as HTML in UTF-8."""
     environment = Environment(
         loader=PackageLoader("exporter.report"),
         autoescape=True,
@@ -43,30 +48,34 @@ def render_report(evidence: Evidence) -> bytes:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(brief=brief, fitting=fitting, short=short, percent=percent)
-    tested = judge_test_rows(evidence)
+    environment.filters.update(
+        truncate_middle=truncate_middle,
+        count_fitting=count_fitting,
+        number=format_number,
+        percent=format_percent,
+    )
+    schema = data.manifest.schema
     page = environment.get_template(REPORT).render(
-        manifest=evidence.manifest,
-        report=evidence.report,
-        lines=draw_lines(evidence.report),
-        plane=draw_regions(evidence),
-        tested=tested,
-        stored_accuracy=_stored_accuracy(evidence.manifest.training),
-        bars=draw_reliability(tested.bins) if tested else (),
+        manifest=data.manifest,
+        report=data.report,
+        backend_rows=backend_rows(data.report),
+        plane=draw_regions(schema, data.run, data.train),
+        tested=evaluate_test_rows(schema.classes, data.run, data.test),
+        stored_accuracy=_stored_accuracy(data.manifest.training),
         regions=regions,
-        diagram=reliability,
+        diagram=evaluation_section,
         listed=LISTED,
-        show=_show,
+        format_value=_format_value,
     )
     return page.encode()
 
 
-def _show(feature: Feature, value: float) -> str:
-    """Write a value of a column, of dates as a date."""
-    return format_instant(value, feature.origin) if feature.origin else short(value)
+def _format_value(feature: Feature, value: float) -> str:
+    """Format a value of a column; one of a date column as a date."""
+    return format_instant(value, feature.origin) if feature.origin else format_number(value)
 
 
 def _stored_accuracy(training: dict[str, float]) -> Interval | None:
-    """The accuracy that the trainer measured, with its interval."""
+    """Return the accuracy that the trainer measured, with its interval."""
     accuracy, rows = training.get("accuracy"), int(training.get("test_rows", 0))
     return None if accuracy is None or not rows else wilson_interval(round(accuracy * rows), rows)

@@ -1,7 +1,4 @@
-"""Decision regions of a model with two features, with the rows it was trained on.
-
-In: the evidence. Out: what the template draws: paths, markers, axes. No errors.
-"""
+"""Decision regions of a model with two features, with its training rows."""
 
 from __future__ import annotations
 
@@ -10,20 +7,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exporter.report.drawing import Scale, short, widen
+from exporter.report.drawing import Scale, format_number, widen
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
 
-    from exporter.report.evidence import Evidence
-    from runtime.schema.features import Feature
+    from exporter.source.candidate import LabelledRows
+    from runtime.schema.features import Feature, Float32Matrix, Schema
+    from runtime.session import Outputs
 
 SIZE, LEFT, BOTTOM, EDGE = 460, 52, 44, 10  # user units of the drawing and its margins
 CELLS = 150  # a side
-MOST_ROWS = 800
-KINDS = 8  # colours and shapes before they repeat
-_BEYOND = 0.05  # of the range, on each side
-# Outlines of markers around the origin, one a class: told apart without colour.
+MAX_ROWS = 800
+STYLES = 8  # colours and shapes before they repeat
+_PADDING = 0.05  # of the range, on each side
+# Outlines of markers around the origin, one a class: distinguishable without colour.
 MARKERS = (
     "m-2.6 0a2.6 2.6 0 1 0 5.2 0a2.6 2.6 0 1 0-5.2 0z",
     "m-2.4-2.4h4.8v4.8h-4.8z",
@@ -38,78 +38,68 @@ MARKERS = (
 
 @dataclass(frozen=True)
 class Tick:
-    """A place on an axis and the number there."""
+    """A position on an axis and the number there."""
 
-    place: float
+    position: float
     text: str
 
 
 @dataclass(frozen=True)
 class Regions:
-    """What is drawn.
+    """The elements of the drawing."""
 
-    Attributes:
-        areas: kind of colour, name and path of each class that is answered somewhere.
-        rows: kind of colour, name, number and path of the training rows of each class.
-        box: x, y, width and height of the range seen in training.
-        across: ticks of the first feature.
-        up: ticks of the second feature.
-        shown: training rows that are drawn.
-        of: training rows that are known.
-    """
-
-    areas: tuple[tuple[int, str, str], ...]
-    rows: tuple[tuple[int, str, int, str], ...]
-    box: tuple[float, float, float, float]
-    across: tuple[Tick, ...]
-    up: tuple[Tick, ...]
-    shown: int
-    of: int
+    areas: tuple[tuple[int, str, str], ...]  # style, name and path of each predicted class
+    rows: tuple[tuple[int, str, int, str], ...]  # style, name, count, path of the training rows
+    box: tuple[float, float, float, float]  # x, y, width and height of the range in training
+    x_ticks: tuple[Tick, ...]  # of the first feature
+    y_ticks: tuple[Tick, ...]  # of the second feature
+    shown: int  # training rows drawn
+    total: int  # training rows known
 
 
-def draw_regions(evidence: Evidence) -> Regions | None:
+def draw_regions(
+    schema: Schema, run: Callable[[Float32Matrix], Outputs], train: LabelledRows | None
+) -> Regions | None:
     """Draw the classes over the plane of two features; None for any other number of features."""
-    schema = evidence.manifest.schema
     if schema.n_inputs != 2 or schema.gaps or not schema.is_numeric:  # noqa: PLR2004 - a plane
         return None
     first, second = schema.features
-    across, up = _scale(first, LEFT, SIZE - EDGE), _scale(second, SIZE - BOTTOM, EDGE)
-    train = evidence.train
-    labels = evidence.answer(_grid(across, up)).label.reshape(CELLS, CELLS)
-    rows = _rows(evidence, across, up)
-    left, right = across.place(first.minimum), across.place(first.maximum)
-    top, bottom = up.place(second.maximum), up.place(second.minimum)
+    x, y = _scale(first, LEFT, SIZE - EDGE), _scale(second, SIZE - BOTTOM, EDGE)
+    labels = run(_grid(x, y)).label.reshape(CELLS, CELLS)
+    rows = _draw_rows(schema, train, x, y)
+    left, right = x.position(first.minimum), x.position(first.maximum)
+    top, bottom = y.position(second.maximum), y.position(second.minimum)
     return Regions(
         areas=tuple(
-            (at % KINDS, name, _area(labels == at))
+            (at % STYLES, name, _draw_area(labels == at))
             for at, name in enumerate(schema.classes)
             if (labels == at).any()
         ),
         rows=rows,
         box=(left, top, round(right - left, 1), round(bottom - top, 1)),
-        across=tuple(Tick(across.place(value), short(value)) for value in across.ticks()),
-        up=tuple(Tick(up.place(value), short(value)) for value in up.ticks()),
-        shown=sum(many for _, _, many, _ in rows),
-        of=0 if train is None else len(train.labels),
+        x_ticks=tuple(Tick(x.position(value), format_number(value)) for value in x.ticks()),
+        y_ticks=tuple(Tick(y.position(value), format_number(value)) for value in y.ticks()),
+        shown=sum(count for _, _, count, _ in rows),
+        total=0 if train is None else len(train.labels),
     )
 
 
 def _scale(feature: Feature, start: float, end: float) -> Scale:
-    low, high = widen(feature.minimum, feature.maximum, _BEYOND)
+    low, high = widen(feature.minimum, feature.maximum, _PADDING)
     return Scale(low, high, start, end)
 
 
-def _grid(across: Scale, up: Scale) -> npt.NDArray[np.float32]:
-    """Centres of the cells, row by row from the top, ``(CELLS * CELLS, 2)`` float32."""
+def _grid(x: Scale, y: Scale) -> npt.NDArray[np.float32]:
+    """Return the centres of the cells, row by row from the top, ``(CELLS * CELLS, 2)`` float32."""
     share = (np.arange(CELLS) + 0.5) / CELLS
-    first = across.low + share * (across.high - across.low)
-    second = up.high - share * (up.high - up.low)
+    first = x.low + share * (x.high - x.low)
+    second = y.high - share * (y.high - y.low)
     mesh = np.meshgrid(first, second)
     return np.stack([each.ravel() for each in mesh], axis=1).astype(np.float32)
 
 
-def _area(mask: npt.NDArray[np.bool_]) -> str:
-    """Path of the cells where ``(CELLS, CELLS)`` is true: one rectangle for each run in a row.
+def _draw_area(mask: npt.NDArray[np.bool_]) -> str:
+    """Draw the cells where ``(CELLS, CELLS)`` is true: one rectangle for each run in a row.
 
     Rows with the same runs as the row above make the rectangle taller.
     """
@@ -128,16 +118,18 @@ def _area(mask: npt.NDArray[np.bool_]) -> str:
     return "".join(pieces)
 
 
-def _rows(evidence: Evidence, across: Scale, up: Scale) -> tuple[tuple[int, str, int, str], ...]:
-    """Paths of the first training rows, class by class."""
-    if evidence.train is None:
+def _draw_rows(
+    schema: Schema, train: LabelledRows | None, x: Scale, y: Scale
+) -> tuple[tuple[int, str, int, str], ...]:
+    """Draw the first training rows, class by class."""
+    if train is None:
         return ()
-    features = evidence.train.features[:MOST_ROWS]
-    labels = evidence.train.labels[:MOST_ROWS]
+    features, labels = train.features[:MAX_ROWS], train.labels[:MAX_ROWS]
     drawn = []
-    for at, name in enumerate(evidence.manifest.schema.classes):
+    for at, name in enumerate(schema.classes):
         chosen = features[(labels == at) & np.isfinite(features).all(axis=1)].tolist()
-        path = "".join(f"M{across.place(x)} {up.place(y)}{MARKERS[at % KINDS]}" for x, y in chosen)
+        marker = MARKERS[at % STYLES]
+        path = "".join(f"M{x.position(a)} {y.position(b)}{marker}" for a, b in chosen)
         if chosen:
-            drawn.append((at % KINDS, name, len(chosen), path))
+            drawn.append((at % STYLES, name, len(chosen), path))
     return tuple(drawn)

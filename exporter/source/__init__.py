@@ -1,1 +1,1 @@
-"""Where a model to export comes from: a run, or a factory of the user's own."""
+"""Where a model to export comes from: a run, or a factory of the user."""

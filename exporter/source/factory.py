@@ -1,16 +1,16 @@
-"""Bring a model of one's own: a factory, a file of weights and a schema.
+"""Load the model that the command line names: a run, or a factory with weights and a schema.
 
-In: what the command line names. Out: the module and its schema. A factory that cannot be called
-is a ``UsageError``, weights that do not fit an ``ArtifactError``, a schema that is none a
-``SchemaError``. The factory is code of the user's and is run; weights are never unpickled.
+The factory is the user's code and is executed; weights are never unpickled.
 """
 
 from __future__ import annotations
 
 import importlib
 import pickle
+import shlex
 import sys
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,29 +19,68 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from exporter.source.candidate import candidate_from_module, candidate_from_run
 from runtime.errors import ArtifactError, SchemaError, UsageError
 from runtime.schema.features import Schema
+from runtime.terminal.options import DEFAULT_RUN
+from trainer.run import load_run
 
 if TYPE_CHECKING:
     from torch import nn
 
-_SHOWN = 3  # names of tensors that do not fit
+    from exporter.source.candidate import Candidate
+
+_SHOWN = 3  # names of unexpected tensors in a message
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a model comes from: a run's folder, or a factory with weights and a schema."""
+
+    run: Path | None = None
+    model: str | None = None  # package.module:factory
+    weights: Path | None = None
+    schema: Path | None = None
+    name: str | None = None  # the factory's by default
+
+    def __post_init__(self) -> None:
+        options = (self.weights, self.schema, self.name)
+        if self.model is None and any(option is not None for option in options):
+            raise UsageError("--weights, --schema and --name need --model")
+        if self.model is not None and self.run is not None:
+            raise UsageError("--run and --model exclude each other")
+        if self.model is not None and not (self.weights and self.schema):
+            raise UsageError("--model needs --weights FILE and --schema FILE")
+
+    @property
+    def command(self) -> str:
+        """The command that exports it, ready for more options."""
+        options = {
+            "run": self.run,
+            "model": self.model,
+            "weights": self.weights,
+            "schema": self.schema,
+            "name": self.name,
+        }
+        given = [
+            f" --{option} {shlex.quote(str(value))}" for option, value in options.items() if value
+        ]
+        return "exporter export" + "".join(given)
+
+    def load(self) -> Candidate:
+        """Load the model with its reference."""
+        if not (self.model and self.weights and self.schema):
+            return candidate_from_run(load_run(self.run or DEFAULT_RUN))
+        module = make_model(self.model, self.weights)
+        name = self.name or self.model.rpartition(":")[2].rpartition(".")[2].lower()
+        return candidate_from_module(module, read_schema(self.schema), name=name)
 
 
 def make_model(factory: str, weights: Path) -> nn.Module:
-    """Make a module and load its weights.
+    """Call ``package.module:factory`` and load a state dict into the module it returns.
 
-    Args:
-        factory: ``package.module:name`` of what returns the module when it is called without
-            arguments, a class for instance; the working directory is searched first.
-        weights: a state dict: ``.safetensors``, or what ``torch.save`` wrote.
-
-    Returns:
-        The module, as the factory left it but for the weights.
-
-    Raises:
-        UsageError: when there is no such factory, or it does not return a module.
-        ArtifactError: when the weights cannot be read or do not fit the module.
+    The working directory is searched first. Raises ``UsageError`` for the factory,
+    ``ArtifactError`` for the weights.
     """
     model = _call(factory)
     try:
@@ -49,32 +88,22 @@ def make_model(factory: str, weights: Path) -> nn.Module:
     except RuntimeError as exc:  # tensors of other shapes
         reason = " ".join(str(exc).split())
         raise ArtifactError(f"{weights} does not fit {factory}: {reason}") from exc
-    for names, problem in ((missing, "lacks"), (unexpected, "has, unknown to the model,")):
+    for names, problem in ((missing, "missing"), (unexpected, "unexpected")):
         if names:
             shown = ", ".join(names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")
-            raise ArtifactError(f"{weights} does not fit {factory}: it {problem} {shown}")
+            raise ArtifactError(f"{weights} does not fit {factory}: {problem} {shown}")
     return model
 
 
 def read_schema(path: Path) -> Schema:
-    """Read a schema from JSON, as ``Schema.to_json`` writes it.
-
-    Args:
-        path: of the file.
-
-    Returns:
-        The schema.
-
-    Raises:
-        SchemaError: when it cannot be read or is no schema; the message names the place.
-    """
+    """Read a schema from JSON, as ``Schema.to_json`` writes it; ``SchemaError`` otherwise."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Schema)
     except OSError as exc:
         raise SchemaError(f"cannot read {path}: {exc.strerror}; see --schema") from exc
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise SchemaError(
-            f"{path} is no schema: {exc}; it looks like "
+            f"{path} is not a valid schema: {exc}; an example is "
             '{"target": "label", "features": [{"name": "price", "minimum": 1, "maximum": 10}], '
             '"classes": ["no", "yes"]}'
         ) from exc
@@ -83,7 +112,7 @@ def read_schema(path: Path) -> Schema:
 def _call(factory: str) -> nn.Module:
     module_name, _, name = factory.partition(":")
     if not module_name or not name:
-        raise UsageError(f"--model is package.module:factory, got {factory!r}")
+        raise UsageError(f"--model must be package.module:factory, got {factory!r}")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
@@ -94,7 +123,7 @@ def _call(factory: str) -> nn.Module:
     except Exception as exc:  # the user's code may raise anything
         raise UsageError(f"cannot make the model {factory}: {type(exc).__name__}: {exc}") from exc
     if not isinstance(model, torch.nn.Module):
-        raise UsageError(f"{factory} gives a {type(model).__name__}, not a torch.nn.Module")
+        raise UsageError(f"{factory} returns a {type(model).__name__}, not a torch.nn.Module")
     return model
 
 
@@ -102,22 +131,22 @@ def _read_weights(path: Path) -> dict[str, torch.Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        with warnings.catch_warnings():  # a plain pickle: we say ourselves that it is none of ours
+        with warnings.catch_warnings():  # a plain pickle gets a message below
             warnings.filterwarnings("ignore", "Detected pickle protocol", category=UserWarning)
             found = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as exc:
         raise ArtifactError(f"cannot read {path}: {exc.strerror or exc}; see --weights") from exc
     except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as exc:
-        raise ArtifactError(f"{path} holds no readable weights: {_first_line(exc)}") from exc
+        raise ArtifactError(f"{path} has no readable weights: {_first_line(exc)}") from exc
     except pickle.UnpicklingError as exc:
         raise ArtifactError(
-            f"{path} is no state dict, and nothing else is unpickled: save model.state_dict(), "
-            "best as .safetensors"
+            f"{path} is not a state dict, and nothing else is unpickled: save model.state_dict(), "
+            "preferably as .safetensors"
         ) from exc
     if not isinstance(found, dict) or not all(
         isinstance(value, torch.Tensor) for value in found.values()
     ):
-        raise ArtifactError(f"{path} is no state dict: save model.state_dict()")
+        raise ArtifactError(f"{path} is not a state dict: save model.state_dict()")
     return found
 
 

@@ -10,12 +10,11 @@ import pytest
 import torch.onnx._internal.exporter._registration
 
 from exporter.export import convert_candidate, export_run
-from exporter.proof.parity import Report
-from exporter.rows.blocks import draw_rows
-from exporter.rows.plan import Plan
-from exporter.source.candidate import candidate_of_run
-from exporter.truth.derived import derive, label_by
-from exporter.truth.layers import layers_of
+from exporter.parity.report import Report
+from exporter.parity.rows import Plan, draw_rows
+from exporter.reference.layers import layers_of
+from exporter.reference.oracle import derive_reference, predict_with
+from exporter.source.candidate import candidate_from_run
 from runtime.bundle.manifest import PARITY
 from trainer.config import configure
 from trainer.pipeline import make_run
@@ -26,10 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from exporter.formats.model_files import ModelFiles
-    from exporter.rows.blocks import ProofRows
-    from exporter.truth.layer import Layer
-    from exporter.truth.oracle import Ask
-    from exporter.truth.truth import Truth
+    from exporter.parity.rows import ParityRows
+    from exporter.reference.layers import Layer
+    from exporter.reference.oracle import Evaluate, Reference
     from trainer.run import Run
 
 
@@ -60,7 +58,7 @@ def run(run_folder: Path) -> Run:
 @pytest.fixture(scope="session")
 def files(run: Run) -> ModelFiles:
     """Its model files."""
-    return convert_candidate(candidate_of_run(run))
+    return convert_candidate(candidate_from_run(run))
 
 
 @pytest.fixture(scope="session")
@@ -85,22 +83,22 @@ def layers(run: Run) -> tuple[Layer, ...]:
 
 
 @pytest.fixture(scope="session")
-def rows(run: Run, layers: tuple[Layer, ...], quick: Plan) -> ProofRows:
+def rows(run: Run, layers: tuple[Layer, ...], quick: Plan) -> ParityRows:
     """The rows it is proven on."""
     known = run.rows.test_features.numpy()
-    return draw_rows(run.record.schema, label_by(layers), known, quick)
+    return draw_rows(run.record.schema, predict_with(layers), known, quick)
 
 
 @pytest.fixture(scope="session")
-def truth(layers: tuple[Layer, ...]) -> Truth:
+def reference(layers: tuple[Layer, ...]) -> Reference:
     """What the model must compute."""
-    return derive(layers)
+    return derive_reference(layers)
 
 
 @pytest.fixture(scope="session")
-def ask(truth: Truth) -> Ask:
-    """Gives the oracle's answers for rows."""
-    return truth.ask
+def evaluate(reference: Reference) -> Evaluate:
+    """Evaluates the reference for rows."""
+    return reference.evaluate
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
 import subprocess
 import sys
@@ -11,9 +13,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from exporter.cli import app, name_next_step
+from exporter.cli import app, next_step, proof_progress
 from exporter.export import convert_candidate
-from exporter.source.candidate import candidate_of_run
+from exporter.source.candidate import candidate_from_run
 from runtime.bundle.manifest import ONNX_MODEL, TORCHSCRIPT_MODEL
 from runtime.schema.features import Feature, Schema
 from trainer.run import load_run, save_run
@@ -95,7 +97,7 @@ def test_two_users_in_two_folders_get_the_same_bytes(
             assert word not in (other / name).read_bytes()
     # This process has traced other modules before; a fresh one has not.
     assert (ours / TORCHSCRIPT_MODEL).read_bytes() == convert_candidate(
-        candidate_of_run(run)
+        candidate_from_run(run)
     ).torchscript
     check_talk(spoken)
     check_json(counted)
@@ -194,4 +196,39 @@ def test_the_version_is_the_distributions() -> None:
 def test_the_next_step_of_ones_own_table_is_not_of_products() -> None:
     """Nobody is sent to score products with a model of something else."""
     schema = Schema("y", (Feature("price", 0, 1),), ("a", "b"))
-    assert name_next_step(schema, Path("b c")) == "runtime predict --file FILE --bundle 'b c'"
+    assert next_step(schema, Path("b c")) == "runtime predict --file FILE --bundle 'b c'"
+
+
+ON_A_TERMINAL = """
+from types import SimpleNamespace
+from exporter.cli import proof_progress
+with proof_progress() as on_progress:
+    for done in range(1, 5):
+        on_progress(SimpleNamespace(done=done, total=4, backend="onnx-cpu-all-1", batch=33))
+"""
+
+
+def test_elsewhere_than_a_terminal_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """A log gets the result alone."""
+    with proof_progress() as on_progress:
+        assert on_progress is None
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+
+def test_a_terminal_gets_a_bar(environment: Mapping[str, str]) -> None:
+    """The bar is drawn on stderr, names the cell and ends with all of it done."""
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-c", ON_A_TERMINAL],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env={**environment, "TERM": "xterm", "COLUMNS": "100"},
+        check=True,
+    )
+    os.close(theirs)
+    drawn = os.read(ours, 2**16).decode()
+    os.close(ours)
+    assert done.stdout == b""
+    assert "100 %" in drawn
+    assert "onnx-cpu-all-1 at batch 33" in drawn

@@ -31,7 +31,7 @@ from trainer.table.source import TableSource
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from exporter.rows.plan import Plan
+    from exporter.parity.rows import Plan
 
 FIRST = dt.datetime(2024, 1, 1, 6)  # noqa: DTZ001 - what names no zone is in UTC
 TIMES = [FIRST + dt.timedelta(hours=31 * at) for at in range(200)]

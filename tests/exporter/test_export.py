@@ -9,9 +9,9 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from exporter.export import export_run
-from exporter.rows.plan import Plan
-from runtime.bundle.golden import check_golden, load_golden
+from exporter.export import choose_golden, export_run
+from exporter.parity.rows import Plan
+from runtime.bundle.golden import check_golden, load_golden, save_golden
 from runtime.bundle.manifest import (
     GOLDEN,
     MANIFEST,
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from exporter.formats.model_files import ModelFiles
+    from exporter.parity.rows import ParityRows
+    from exporter.reference.oracle import Evaluate
 
 QUICK = Plan(uniform=4096, boundary=512, small=128, medium=2048)
 
@@ -70,7 +72,7 @@ def test_a_truncated_file_is_not_published(
     check_refused(run_folder, tmp_path / "bundle", wrong)
 
 
-def test_the_message_names_contender_batch_and_row(
+def test_the_message_names_backend_batch_and_row(
     run_folder: Path, files: ModelFiles, tmp_path: Path
 ) -> None:
     """Whoever reads it knows what to run again: input, got, expected and bound."""
@@ -136,7 +138,7 @@ def test_a_damaged_run_is_an_artifact_error(run_folder: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize("value", [np.nan, np.inf], ids=str)
 def test_a_diverged_model_is_not_published(run_folder: Path, tmp_path: Path, value: float) -> None:
-    """A network of NaN answers NaN everywhere alike: that is no parity."""
+    """A network of NaN returns NaN in every backend: that is no parity."""
     run = load_run(run_folder)
     with torch.no_grad():
         run.model.linear_layers()[0].weight[0, 0] = value
@@ -188,8 +190,34 @@ def test_golden_rows_pass_through_the_session_that_serves(bundle: Path) -> None:
     assert corners <= set(map(tuple, golden.features))
 
 
+def test_golden_rows_are_the_first_of_their_groups(rows: ParityRows, evaluate: Evaluate) -> None:
+    """Known rows, corners, edges and uniform rows, each with the reference's output for it."""
+    golden = choose_golden(rows, evaluate)
+    assert np.array_equal(golden.features[:16], rows.features[:16])
+    expected = evaluate(golden.features)
+    assert np.array_equal(golden.logits[:16], expected.logits.value[:16])
+    assert np.array_equal(golden.logits_bound[:16], expected.logits.error[:16])
+    assert np.array_equal(golden.probabilities[:16], expected.probabilities.value[:16])
+    assert np.array_equal(golden.probabilities_bound[:16], expected.probabilities.error[:16])
+    assert np.array_equal(golden.label[:16], expected.label[:16])
+    assert golden.decidable.all()
+    assert (golden.logits_bound > 0).all()
+
+
+def test_golden_rows_are_stored_as_the_same_bytes(
+    rows: ParityRows, evaluate: Evaluate, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No clock reading gets into the archive, and reading gives back what was written."""
+    golden = choose_golden(rows, evaluate)
+    content = save_golden(golden)
+    monkeypatch.setattr("time.time", lambda: 2e9)
+    assert save_golden(golden) == content
+    read = load_golden(content, run.record.schema, where="golden")
+    assert np.array_equal(read.logits, golden.logits)
+
+
 @pytest.mark.cuda
 def test_cuda_takes_part_in_the_proof(run_folder: Path, files: ModelFiles, tmp_path: Path) -> None:
     """Where a GPU is, the bundle is proven on it too."""
     exported = export_run(run_folder, tmp_path / "bundle", convert=lambda _: files, plan=QUICK)
-    assert {"onnx-cpu-all-1", "onnx-cuda-all-1"} < set(exported.report.contenders)
+    assert {"onnx-cpu-all-1", "onnx-cuda-all-1"} < set(exported.report.backends)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from faults import CATALOGUE
-from faults.brought import bring
+from faults.custom_model import make_custom_model
 from faults.fault import Fault, Good, good_export
 from faults.gate import QUICK, stop
 
 from exporter.export import export_run
-from exporter.formats.onnx_model import convert
+from exporter.formats.onnx import convert
 from runtime.errors import OnnxferryError
 from trainer.config import configure
 from trainer.pipeline import make_run
@@ -33,14 +33,14 @@ def good(
     make_run(folder / "run", configure(epochs=2, seed=12), device="cpu")
     other = export_run(folder / "run", folder / "bundle", plan=QUICK).path
     assert run_folder.is_dir()
-    return good_export(run, load_run(folder / "run"), bundle, other, bring())
+    return good_export(run, load_run(folder / "run"), bundle, other, make_custom_model())
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _convert_once() -> Iterator[None]:
     """The right program is converted to ONNX for every failure, which takes a second."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("exporter.failure.known.convert", functools.lru_cache(convert))
+        patch.setattr("exporter.diagnosis.tracing.convert", functools.lru_cache(convert))
         yield
 
 
@@ -48,12 +48,12 @@ def test_the_catalogue_holds_different_faults() -> None:
     """At least sixty, each with a name of its own, in every file."""
     assert len({fault.name for fault in CATALOGUE}) == len(CATALOGUE) >= 60
     places = Counter(fault.place for fault in CATALOGUE)
-    assert set(places) == {"all files", "ONNX", "TorchScript", "program", "bundle", "brought model"}
+    assert set(places) == {"all files", "ONNX", "TorchScript", "program", "bundle", "custom model"}
 
 
 # Each converts a model anew: benchmarks/gate.py runs all of them, every second one is run here.
-BROUGHT = [fault for fault in CATALOGUE if fault.place == "brought model"][::2]
-RUN = [fault for fault in CATALOGUE if fault.place != "brought model"] + BROUGHT
+CUSTOM = [fault for fault in CATALOGUE if fault.place == "custom model"][::2]
+RUN = [fault for fault in CATALOGUE if fault.place != "custom model"] + CUSTOM
 
 
 @pytest.mark.parametrize("fault", RUN, ids=lambda fault: fault.name)
@@ -62,7 +62,7 @@ def test_nothing_wrong_gets_through(fault: Fault, good: Good, tmp_path: Path) ->
     stopped = stop(fault, good, tmp_path)
     assert isinstance(stopped, OnnxferryError)
     assert stopped.exit_code in {4, 5}
-    if fault.place == "brought model":
+    if fault.place == "custom model":
         assert "; first diverging node: " in str(stopped)
     if fault.files:
         assert list(tmp_path.iterdir()) == []
@@ -71,5 +71,5 @@ def test_nothing_wrong_gets_through(fault: Fault, good: Good, tmp_path: Path) ->
 def test_the_right_files_pass(good: Good, tmp_path: Path) -> None:
     """The same gate lets the same exports through when nothing is injected."""
     assert stop(Fault("none", "ONNX", files=lambda good: good.files), good, tmp_path / "a") is None
-    brought = Fault("none", "brought model", files=lambda good: good.brought.files)
-    assert stop(brought, good, tmp_path / "b") is None
+    custom = Fault("none", "custom model", files=lambda good: good.custom.files)
+    assert stop(custom, good, tmp_path / "b") is None

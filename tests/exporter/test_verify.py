@@ -12,7 +12,7 @@ from torch import nn
 
 from exporter.formats.deployed import Deployed
 from exporter.formats.program import capture_program, write_program
-from exporter.rows.plan import BATCHES, Plan
+from exporter.parity.rows import BATCHES, Plan
 from exporter.verify import verify_bundle
 from runtime.bundle.golden import Golden, load_golden, save_golden
 from runtime.bundle.manifest import (
@@ -61,12 +61,12 @@ def write_manifest(bundle: Path, manifest: Manifest) -> None:
 
 
 def test_a_bundle_is_proven_again_from_itself_alone(bundle: Path) -> None:
-    """All contenders at all batches pass, on rows drawn anew."""
+    """All backends at all batches pass, on rows drawn anew."""
     report = verify_bundle(bundle, plan=QUICK)
     assert report
     assert report.failure is None
-    assert report.contenders[:4] == ("eager", "torchscript", "program", "numpy")
-    assert report.contenders[4] == "onnx-cpu-all-1"
+    assert report.backends[:4] == ("eager", "torchscript", "program", "numpy")
+    assert report.backends[4] == "onnx-cpu-all-1"
     assert report.batches == BATCHES
     assert report.rows > 4096
     assert 0 < report.worst_error_over_bound < 1
@@ -97,8 +97,11 @@ def test_a_bundle_without_torchscript_cannot_be_proven(copied: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
-        (SimpleNet(2, 3), "leads from 2 features to 3 classes, the schema has 2 and 2"),
-        (nn.Sequential(nn.Linear(2, 4), nn.ReLU6(), nn.Linear(4, 2)), "no chain of Linear layers"),
+        (SimpleNet(2, 3), "maps 2 features to 3 classes, the schema has 2 and 2"),
+        (
+            nn.Sequential(nn.Linear(2, 4), nn.ReLU6(), nn.Linear(4, 2)),
+            "not a chain of Linear layers",
+        ),
     ],
     ids=["three classes", "relu6"],
 )
@@ -114,7 +117,7 @@ def test_a_program_of_another_kind_fails(copied: Path, model: nn.Module, reason:
 @pytest.mark.parametrize(
     ("altered", "reason"),
     [
-        ({"passed": False}, "tells of a failed proof"),
+        ({"passed": False}, "records a failed proof"),
         ({"tolerance": "measured"}, "has a measured tolerance, though bounds can be derived"),
     ],
     ids=["failed", "measured"],
@@ -137,7 +140,10 @@ def test_another_proof_than_the_models_fails(
             lambda golden: {"probabilities_bound": golden.probabilities_bound * 2},
             "errors of probabilities up to",
         ),
-        (lambda golden: {"decidable": golden.decidable & False}, "rows without a sure label"),
+        (
+            lambda golden: {"decidable": golden.decidable & False},
+            "marks decidable rows",
+        ),
     ],
     ids=["wide", "twice as wide", "no label sure"],
 )

@@ -13,14 +13,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from exporter.rows.boundary import bisect_boundaries
-from exporter.truth.arithmetic import FLOAT16, FLOAT32, TF32
-from exporter.truth.bounds import enclose_logits
-from exporter.truth.derived import label_by
-from exporter.truth.enclosure import Enclosure
-from exporter.truth.layer import Layer
-from exporter.truth.oracle import ask_oracle
-from exporter.truth.softmax import enclose_probabilities
+from exporter.parity.sampling import bisect_boundaries
+from exporter.reference.bounds import enclose_logits
+from exporter.reference.intervals import FLOAT16, FLOAT32, TF32, Enclosure
+from exporter.reference.layers import Layer
+from exporter.reference.oracle import evaluate_layers, predict_with
+from exporter.reference.softmax import enclose_probabilities
 
 Matrix = npt.NDArray[Any]  # float16 or float32, as the rows are
 Linear = Callable[[Matrix, Matrix, Matrix], Matrix]  # inputs, weight, bias -> outputs
@@ -180,27 +178,27 @@ def cases(draw: st.DrawFn, *, largest_scale: float = 3.0, rows: int = 64, widest
 
 @given(cases())
 def test_no_order_of_summation_leaves_the_bound(case: Case) -> None:
-    """Logits and probabilities in float32 stay within the bound of the float64 oracle."""
-    oracle = ask_oracle(case.layers, case.features)
+    """Logits and probabilities in float32 stay within the bound of the float64 reference."""
+    expected = evaluate_layers(case.layers, case.features)
     for linear in ORDERS:
         logits = evaluate(case.layers, case.features, linear)
-        assert (np.abs(logits - oracle.logits.value) <= oracle.logits.error).all(), linear
+        assert (np.abs(logits - expected.logits.value) <= expected.logits.error).all(), linear
         for finish in finishes(logits):
-            error = np.abs(finish(logits) - oracle.probabilities.value)
-            assert (error <= oracle.probabilities.error).all(), (linear, finish)
+            error = np.abs(finish(logits) - expected.probabilities.value)
+            assert (error <= expected.probabilities.error).all(), (linear, finish)
 
 
 @given(cases())
 def test_decidable_labels_are_the_same_in_every_order(case: Case) -> None:
-    """Where the oracle calls a label decidable, no evaluation answers another; elsewhere, too."""
-    near = bisect_boundaries(label_by(case.layers), case.features, most=512)
+    """Where the reference marks a label as decidable, no evaluation returns another."""
+    near = bisect_boundaries(predict_with(case.layers), case.features, limit=512)
     # From the boundary itself to where the label is plain, in steps of about one rounding.
     steps = [near * np.float32(1 + power * 2.0**-23) for power in range(0, 64, 8)]
     features = np.concatenate([case.features, *steps])
-    oracle = ask_oracle(case.layers, features)
+    expected = evaluate_layers(case.layers, features)
     for linear in ORDERS:
         label = evaluate(case.layers, features, linear).argmax(axis=1)
-        assert (label == oracle.label)[oracle.decidable].all()
+        assert (label == expected.label)[expected.decidable].all()
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 12), st.integers(0, 3))
@@ -335,17 +333,17 @@ def test_float16_stays_within_its_bound(case: Case) -> None:
 @given(cases(largest_scale=0.5, rows=2048, widest=40))
 def test_the_bound_is_tight(case: Case) -> None:
     """Over some thousand rows the worst error comes near its bound: it is no blanket."""
-    oracle = ask_oracle(case.layers, case.features)
+    expected = evaluate_layers(case.layers, case.features)
     # Units that never switch on, and probabilities that are 0 or 1, bring no error to compare.
-    assume(len(np.unique(oracle.logits.value[:, 0])) > len(case.features) / 2)
-    assume(np.median(oracle.probabilities.value.max(axis=1)) < 0.999)
+    assume(len(np.unique(expected.logits.value[:, 0])) > len(case.features) / 2)
+    assume(np.median(expected.probabilities.value.max(axis=1)) < 0.999)
     worst_logit = worst_probability = 0.0
     for linear in ORDERS:
         logits = evaluate(case.layers, case.features, linear)
-        error = np.abs(logits - oracle.logits.value)
-        worst_logit = max(worst_logit, float((error / oracle.logits.error).max()))
-        error = np.abs(softmax(logits) - oracle.probabilities.value)
-        ratio = float((error / oracle.probabilities.error).max())
+        error = np.abs(logits - expected.logits.value)
+        worst_logit = max(worst_logit, float((error / expected.logits.error).max()))
+        error = np.abs(softmax(logits) - expected.probabilities.value)
+        ratio = float((error / expected.probabilities.error).max())
         worst_probability = max(worst_probability, ratio)
     assert worst_logit >= 1 / TIGHT
     assert worst_probability >= 1 / TIGHT
@@ -355,7 +353,7 @@ SPECIALS = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -2.5)
 
 
 @given(cases(largest_scale=1.0), st.integers(0, 2**32 - 1))
-def test_nan_and_infinities_come_out_where_the_oracle_has_them(case: Case, seed: int) -> None:
+def test_nan_and_infinities_come_out_where_the_reference_has_them(case: Case, seed: int) -> None:
     """Whatever the order, special inputs give the same special outputs; zero weights included."""
     random = np.random.default_rng(seed)
     layers = tuple(
@@ -364,45 +362,45 @@ def test_nan_and_infinities_come_out_where_the_oracle_has_them(case: Case, seed:
     )
     special = random.choice(SPECIALS, size=case.features.shape).astype(np.float32)
     features = np.where(random.random(case.features.shape) < 0.5, special, case.features)
-    oracle = ask_oracle(layers, features)
-    assert np.isfinite(oracle.logits.error).all()
+    expected = evaluate_layers(layers, features)
+    assert np.isfinite(expected.logits.error).all()
     with np.errstate(invalid="ignore"):
         for linear in (one_by_one, backwards_from_bias, in_blocks):
             logits = evaluate(layers, features, linear)
-            for got, expected in (
-                (logits, oracle.logits),
-                (softmax(logits), oracle.probabilities),
+            for got, exact in (
+                (logits, expected.logits),
+                (softmax(logits), expected.probabilities),
             ):
-                ordinary = np.isfinite(expected.value)
-                assert np.array_equal(got[~ordinary], expected.value[~ordinary], equal_nan=True)
-                error = np.abs(got[ordinary] - expected.value[ordinary])
-                assert (error <= expected.error[ordinary]).all()
+                ordinary = np.isfinite(exact.value)
+                assert np.array_equal(got[~ordinary], exact.value[~ordinary], equal_nan=True)
+                error = np.abs(got[ordinary] - exact.value[ordinary])
+                assert (error <= exact.error[ordinary]).all()
 
 
 @given(cases(largest_scale=1.0), st.floats(30, 38.5))
-def test_nothing_is_promised_where_float32_may_overflow(case: Case, power: float) -> None:
+def test_there_is_no_bound_where_float32_may_overflow(case: Case, power: float) -> None:
     """Near float32's largest number the bound holds or is infinite, and labels stay decidable."""
     largest = np.finfo(np.float32).max
     features = np.clip(case.features.astype(np.float64) * 10.0**power, -largest, largest)
-    oracle = ask_oracle(case.layers, features.astype(np.float32))
+    expected = evaluate_layers(case.layers, features.astype(np.float32))
     with np.errstate(over="ignore", invalid="ignore"):
         logits = evaluate(case.layers, features.astype(np.float32), one_by_one)
-        error = np.abs(logits - oracle.logits.value)
-    promised = np.isfinite(oracle.logits.error)
-    assert (error[promised] <= oracle.logits.error[promised]).all()
-    assert (promised.all(axis=1) | np.isinf(oracle.probabilities.error).all(axis=1)).all()
-    assert (logits.argmax(axis=1) == oracle.label)[oracle.decidable].all()
+        error = np.abs(logits - expected.logits.value)
+    bounded = np.isfinite(expected.logits.error)
+    assert (error[bounded] <= expected.logits.error[bounded]).all()
+    assert (bounded.all(axis=1) | np.isinf(expected.probabilities.error).all(axis=1)).all()
+    assert (logits.argmax(axis=1) == expected.label)[expected.decidable].all()
 
 
 def test_overflow_is_seen() -> None:
-    """Two large terms that cancel exactly may still overflow on the way: nothing is promised."""
+    """Two large terms that cancel exactly may still overflow on the way: there is no bound."""
     layers = (Layer(np.array([[1, 1], [0, 1]], np.float32), np.zeros(2, np.float32)),)
     features = np.array([[3e38, -3e38], [3e38, 3e38], [1, 2]], np.float32)
     error = enclose_logits(layers, features).error
     assert np.isinf(error).tolist() == [[True, False], [True, False], [False, False]]
 
 
-def test_what_float16_cannot_hold_is_promised_nothing() -> None:
+def test_what_float16_cannot_hold_has_no_bound() -> None:
     """A feature or weight beyond 65,504 is infinite in float16, however small its product is."""
     weight = np.array([[1e-4, 1], [1e5, 1e-6]], np.float32)
     layers = (Layer(weight, np.zeros(2, np.float32)),)

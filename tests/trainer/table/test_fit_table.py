@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from exporter.export import export_run
-from exporter.rows.plan import Plan
+from exporter.parity.rows import Plan
 from runtime.errors import BadRowsError, DataError
 from runtime.monitoring.ranges import OutOfRange
 from runtime.predictor import Predictor

@@ -1,0 +1,1 @@
+"""Where in the graph of a model file a failed proof comes from."""

@@ -1,1 +1,0 @@
-"""Where in a model file a failed proof comes from."""

@@ -1,1 +1,0 @@
-"""The proof of parity: every contender at every batch size, each answer judged."""

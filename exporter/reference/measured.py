@@ -1,0 +1,197 @@
+"""The reference of a network without derived bounds: the module itself, run in float64.
+
+The tolerance is measured on the module: ``MARGIN`` times the largest error of PyTorch's own float32
+evaluation over rows inside the ranges, in proportion to the logits where those are larger than any
+seen there. That is evidence, not a bound: a row harder than all measured ones may exceed it.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import fx
+from torch.utils.flop_counter import FlopCounterMode
+
+from exporter.reference.intervals import FLOAT32, Enclosure, rows_with_all
+from exporter.reference.oracle import Reference, ReferenceOutputs
+from exporter.reference.softmax import enclose_probabilities
+from runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch.export import ExportedProgram
+
+    from exporter.reference.intervals import Float64Matrix, Mask
+    from exporter.reference.oracle import Labels
+    from runtime.schema.features import Float32Matrix
+
+    FindInside = Callable[[Float32Matrix], Mask]
+
+# Another order of summation may round more often than PyTorch's, by the square root of the terms
+# and more; weights in half precision are off by thousands of times.
+MARGIN = 16
+# Cost of a row relative to a chain of layers: the module runs twice for every reference output,
+# once in float64, and functions like exp take longer than a product.
+_COST = 8
+_CHUNK = 1024  # rows evaluated at a time
+_SAME = 2.0**-30  # relative difference of a row's float64 outputs between batches
+_COMPARED = 64  # rows evaluated one by one
+
+
+def measure_reference(
+    model: torch.nn.Module,
+    program: ExportedProgram,
+    sample: Float32Matrix,
+    find_inside: FindInside,
+) -> Reference:
+    """Measure the reference of a float32 module on the CPU, in evaluation mode.
+
+    ``program`` is the captured module, ``sample`` are rows inside the ranges, and ``find_inside``
+    tells which rows are. Raises ``UsageError`` for a module that does not compute in float64, each
+    row independently, or not all rows.
+    """
+    exact = _in_float64(model, sample)
+    got = _run(model, sample, torch.float32)
+    expected = _run(exact, sample, torch.float64)
+    with np.errstate(invalid="ignore"):  # inf - inf: not finite, and not counted
+        error = np.abs(got - expected)
+    largest = float(np.abs(expected).max(initial=0.0, where=np.isfinite(expected)))
+    worst = float(error.max(initial=0.0, where=np.isfinite(error)))
+    worst = max(worst, FLOAT32.unit_roundoff * largest, FLOAT32.tiny)
+    measured = _Measured(model, exact, find_inside, MARGIN * worst, max(largest, FLOAT32.tiny))
+    return Reference(
+        tolerance="measured",
+        evaluate=measured.evaluate,
+        predict=measured.predict,
+        multiplications=_COST * _count_multiplications(model, sample[:_COMPARED]),
+        captured=program,
+    )
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A module with its measured tolerance."""
+
+    model: torch.nn.Module  # in float32
+    exact: torch.nn.Module  # the same in float64
+    find_inside: FindInside
+    tolerance: float  # of a logit, in rows where no logit exceeds ``largest``
+    largest: float  # logit seen while measuring
+
+    def predict(self, features: Float32Matrix) -> Labels:
+        """Return the exact label of rows, ``(rows,)``."""
+        return np.asarray(_run(self.exact, features, torch.float64).argmax(axis=1))
+
+    def evaluate(self, features: Float32Matrix) -> ReferenceOutputs:
+        """Return exact outputs with their tolerances."""
+        value = _run(self.exact, features, torch.float64)
+        got = _run(self.model, features, torch.float32)
+        logits = Enclosure(value, self._tolerances(features, value, got))
+        return ReferenceOutputs.of(logits, enclose_probabilities(logits))
+
+    def _tolerances(
+        self, features: Float32Matrix, value: Float64Matrix, got: Float64Matrix
+    ) -> Float64Matrix:
+        """Return the tolerance of each logit; infinite where there is none."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            size = np.abs(value).max(axis=1, keepdims=True)  # (rows, 1)
+            off = np.abs(got - value).max(axis=1, keepdims=True)  # (rows, 1)
+            usual = self.tolerance * np.maximum(size / self.largest, 1.0)  # (rows, 1)
+        # Inside the ranges every row has a tolerance; outside, float32 may break down.
+        inside = self.find_inside(features)[:, None]  # (rows, 1)
+        allowed = np.where(inside, np.fmax(usual, MARGIN * off), usual)
+        error = np.where(off <= allowed, allowed, np.inf)
+        special = (got == value) | (np.isnan(got) & np.isnan(value))  # where it is not finite
+        same = rows_with_all(special & ~np.isfinite(value))[:, None]  # (rows, 1)
+        return np.array(np.broadcast_to(np.where(same, 0.0, error), value.shape))
+
+
+def _count_multiplications(model: torch.nn.Module, features: Float32Matrix) -> int:
+    """Count the multiplications of matrix products that a row costs, at least 1."""
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        model(torch.from_numpy(features).clone())
+    # A multiplication and an addition are two of its operations.
+    return max(int(counter.get_total_flops()) // (2 * len(features)), 1)
+
+
+def _run(model: torch.nn.Module, features: Float32Matrix, dtype: torch.dtype) -> Float64Matrix:
+    """Run a module in its precision, ``(rows, classes)``."""
+    chunks = []
+    with torch.inference_mode():
+        for start in range(0, max(len(features), 1), _CHUNK):
+            chunk = torch.from_numpy(features[start : start + _CHUNK])
+            rows = chunk.to(dtype, copy=True)  # the model may change its input
+            try:
+                chunks.append(model(rows).double().numpy())
+            except Exception as exc:  # whatever a module raises
+                raise UsageError(
+                    f"the model cannot compute some rows: {_first_line(exc)}; it must accept any "
+                    "numbers, including those outside the ranges"
+                ) from exc
+    return np.concatenate(chunks)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _in_float64(model: torch.nn.Module, sample: Float32Matrix) -> torch.nn.Module:
+    """Copy a module to float64 and check that it computes there, each row independently."""
+    exact = widen(model)
+    rows = torch.from_numpy(sample[:_COMPARED]).double()
+    try:
+        with torch.inference_mode():
+            together = exact(rows.clone())
+            single = torch.cat([exact(row[None].clone()) for row in rows])
+    except Exception as exc:  # whatever a module raises
+        raise UsageError(
+            "the model cannot be run in float64, which is needed to measure its tolerance: "
+            f"{_first_line(exc)}; take dtypes from the input"
+        ) from exc
+    if together.dtype != torch.float64:
+        raise UsageError(
+            f"the model returns {together.dtype} for float64 rows, so its tolerance cannot be "
+            "measured: take dtypes from the input"
+        )
+    scale = float(together.abs().nan_to_num().max()) if together.numel() else 0.0
+    differs = (together - single).abs() > _SAME * max(scale, FLOAT32.tiny)
+    if differs.any():
+        row = int(differs.any(dim=1).nonzero()[0, 0])
+        raise UsageError(
+            f"the output for row {row} depends on the rest of the batch: the model is in training "
+            "mode, draws random numbers, or mixes rows; only models that compute each row "
+            "independently can be deployed"
+        )
+    return exact
+
+
+def widen(model: torch.nn.Module) -> torch.nn.Module:
+    """Copy a float32 module to float64, including dtypes and constants of a captured graph."""
+    with warnings.catch_warnings():  # torch's own, when it copies a program
+        warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", category=FutureWarning)
+        exact = copy.deepcopy(model).double()
+    for module in exact.modules():
+        if isinstance(module, fx.GraphModule):
+            _widen_graph(module)
+    return exact
+
+
+def _widen_graph(module: fx.GraphModule) -> None:
+    for node in module.graph.nodes:
+        node.args = fx.node.map_aggregate(node.args, _widen_value)
+        node.kwargs = fx.node.map_aggregate(node.kwargs, _widen_value)
+    module.recompile()
+    for part in module.modules():
+        for name, value in tuple(vars(part).items()):
+            if isinstance(value, torch.Tensor) and value.dtype == torch.float32:
+                setattr(part, name, value.double())
+
+
+def _widen_value(value: Any) -> Any:  # noqa: ANN401 - an operation's argument
+    return torch.float64 if value is torch.float32 else value

@@ -1,0 +1,161 @@
+"""Reference outputs: what a model computes in float64, with a tolerance for each number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.reference.bounds import enclose_logits
+from exporter.reference.intervals import FLOAT32, Arithmetic, Enclosure, rows_with_all
+from exporter.reference.layers import check_layers, impute_first
+from exporter.reference.softmax import enclose_probabilities
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch.export import ExportedProgram
+
+    from exporter.reference.intervals import Mask
+    from exporter.reference.layers import Imputer, Layer
+    from runtime.schema.features import Float32Matrix
+
+Tolerance = Literal["derived", "measured"]
+Labels = npt.NDArray[np.intp]
+Predict = Callable[["Float32Matrix"], Labels]  # (rows, n_features) float32 to labels (rows,)
+
+_CHUNK = 1024  # rows evaluated at a time: their values stay in the cache, and memory is bounded
+
+
+@dataclass(frozen=True)
+class ReferenceOutputs:
+    """Exact outputs for some rows, with the tolerance of each."""
+
+    label: npt.NDArray[np.int64]  # (rows,), the first largest logit; meaningless where one is NaN
+    probabilities: Enclosure  # (rows, classes)
+    logits: Enclosure  # (rows, classes)
+    # (rows,): the largest logit exceeds every other by more than their two bounds, so that every
+    # correct backend returns ``label``.
+    decidable: Mask
+
+    @classmethod
+    def of(cls, logits: Enclosure, probabilities: Enclosure) -> ReferenceOutputs:
+        """Add the label and whether it is decidable to logits and probabilities."""
+        label = logits.value.argmax(axis=1).astype(np.int64)  # (rows,)
+        return cls(label, probabilities, logits, _decidable(logits, label))
+
+    @property
+    def bounded(self) -> Mask:
+        """``(rows,)`` bool: rows whose every output has a bound."""
+        return rows_with_all(np.isfinite(self.logits.error))
+
+    @property
+    def special(self) -> Mask:
+        """``(rows,)`` bool: rows with a NaN or infinite logit."""
+        return ~rows_with_all(np.isfinite(self.logits.value))
+
+    @property
+    def undecidable(self) -> Mask:
+        """``(rows,)`` bool: ordinary rows too close to a class boundary for a certain label."""
+        return self.bounded & ~self.special & ~self.decidable
+
+    @property
+    def tied(self) -> Mask:
+        """``(rows,)`` bool: rows whose largest logits are exactly equal."""
+        value = self.logits.value  # (rows, classes)
+        return np.asarray((value == value.max(axis=1, keepdims=True)).sum(axis=1) > 1)
+
+
+Evaluate = Callable[["Float32Matrix"], ReferenceOutputs]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a model must compute.
+
+    A ``derived`` tolerance follows from the weights: every correct backend keeps it. A
+    ``measured`` one was observed on the model itself: it is evidence, not proof.
+    """
+
+    tolerance: Tolerance
+    evaluate: Evaluate  # outputs with tolerances
+    predict: Predict  # the exact labels alone, which is cheaper
+    multiplications: int  # a row, about
+    layers: tuple[Layer, ...] = ()  # of a Linear-ReLU network, from input to output
+    imputer: Imputer | None = None  # before the first layer
+    captured: ExportedProgram | None = None  # the graph of a measured model
+
+
+def derive_reference(layers: Sequence[Layer], imputer: Imputer | None = None) -> Reference:
+    """Derive the reference of a Linear-ReLU network, softmax after the last layer."""
+    check_layers(layers)
+    return Reference(
+        tolerance="derived",
+        evaluate=impute_first(imputer, partial(evaluate_layers, layers)),
+        predict=impute_first(imputer, predict_with(layers)),
+        multiplications=sum(layer.weight.size for layer in layers),
+        layers=tuple(layers),
+        imputer=imputer,
+    )
+
+
+def predict_with(layers: Sequence[Layer]) -> Predict:
+    """Make a function that returns exact labels, without the cost of their bounds."""
+    weights = [layer.weight.astype(np.float64).T for layer in layers]
+    biases = [layer.bias.astype(np.float64) for layer in layers]
+
+    def predict(rows: Float32Matrix) -> Labels:
+        values = rows.astype(np.float64)  # (rows, width)
+        for position, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+            values = np.maximum(values, 0) if position else values
+            values = values @ weight + bias
+        return np.asarray(values.argmax(axis=1))
+
+    return predict
+
+
+def evaluate_layers(
+    layers: Sequence[Layer], features: Float32Matrix, arithmetic: Arithmetic = FLOAT32
+) -> ReferenceOutputs:
+    """Evaluate a Linear-ReLU classifier in float64 and bound every other evaluation.
+
+    ``features`` are ``(rows, inputs)`` float32, any values; the bounds are for ``arithmetic``.
+    """
+    check_layers(layers)
+    starts = range(0, max(len(features), 1), _CHUNK)
+    chunks = [
+        _evaluate_chunk(layers, features[start : start + _CHUNK], arithmetic) for start in starts
+    ]
+    return ReferenceOutputs(
+        np.concatenate([chunk.label for chunk in chunks]),
+        _concatenate([chunk.probabilities for chunk in chunks]),
+        _concatenate([chunk.logits for chunk in chunks]),
+        np.concatenate([chunk.decidable for chunk in chunks]),
+    )
+
+
+def _evaluate_chunk(
+    layers: Sequence[Layer], features: Float32Matrix, arithmetic: Arithmetic
+) -> ReferenceOutputs:
+    logits = enclose_logits(layers, features, arithmetic)
+    return ReferenceOutputs.of(logits, enclose_probabilities(logits, arithmetic))
+
+
+def _concatenate(chunks: Sequence[Enclosure]) -> Enclosure:
+    return Enclosure(
+        np.concatenate([chunk.value for chunk in chunks]),
+        np.concatenate([chunk.error for chunk in chunks]),
+    )
+
+
+def _decidable(logits: Enclosure, label: npt.NDArray[np.int64]) -> Mask:
+    """Find rows where the label's logit, at its lowest, exceeds every other at its highest."""
+    with np.errstate(invalid="ignore"):  # inf - inf: there is no bound there
+        lowest = np.take_along_axis(logits.value - logits.error, label[:, None], axis=1)
+        highest = logits.value + logits.error  # (rows, classes)
+    np.put_along_axis(highest, label[:, None], -np.inf, axis=1)
+    return rows_with_all(lowest > highest)

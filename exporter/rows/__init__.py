@@ -1,1 +1,0 @@
-"""The rows of a proof: how many, which, and where the classes meet."""

@@ -1,0 +1,292 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from exporter.report.drawing import (
+    Scale,
+    format_number,
+    format_percent,
+    truncate_middle,
+    widen,
+)
+from exporter.report.evaluation_section import evaluate_test_rows
+from exporter.report.page import ReportData, render_report
+from exporter.report.regions import CELLS, draw_regions
+from exporter.source.candidate import LabelledRows
+from runtime.bundle.manifest import ONNX_MODEL
+from runtime.bundle.reading import read_bundle
+from runtime.schema.features import Feature, Schema
+from runtime.session import Outputs, Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from exporter.parity.report import Report
+    from runtime.bundle.manifest import Manifest
+    from runtime.schema.features import Float32Matrix
+    from trainer.run import Run
+
+VOID = {"meta", "link", "br", "rect", "path", "img", "hr"}
+
+
+class Page(HTMLParser):
+    """Reads a page as a browser would: its tags have to close, in order."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self.feed(content.decode())
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, _: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] != ["style"]:
+            self.text += data
+
+
+def lead(content: bytes) -> str:
+    """The text of the paragraph at the top, as a reader sees it."""
+    paragraph = content.decode().split("<p>Predicts", 1)[1].split("</p>", 1)[0]
+    return re.sub(r"<[^>]*>", "", paragraph)
+
+
+def test_long_names_are_cut_at_the_top_of_the_page(evidence: ReportData) -> None:
+    """On a telephone they would fill the screen; whoever points at one sees it whole."""
+    drawn_evidence = drawn(evidence, features=12, classes=12, rows=5)
+    long = [f"a column whose name says everything about it, number {at}" * 3 for at in range(12)]
+    schema = Schema("kind" * 50, tuple(Feature(name, 0, 1) for name in long), tuple(long))
+    manifest = with_schema(evidence.manifest, schema)
+    page = render_report(replace(drawn_evidence, manifest=manifest))
+    assert len(lead(page)) < 450
+    assert " and 6 more" in lead(page)
+    attributes = Page(page).attributes
+    for name in (*long[:6], "kind" * 50):
+        assert ("title", name) in attributes
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("price", "price"),
+        ("x" * 24, "x" * 24),
+        ("turnover of branch number 17", "turnover of bra…umber 17"),
+    ],
+)
+def test_the_middle_of_a_long_name_is_cut(text: str, shown: str) -> None:
+    """Its end is kept, where names with a common beginning differ."""
+    assert truncate_middle(text, 24) == shown
+
+
+@pytest.fixture(scope="module")
+def evidence(bundle: Path, run: Run, report: Report) -> ReportData:
+    """What the page of a real bundle is made from."""
+    opened = read_bundle(bundle)
+    rows = run.rows
+    return ReportData(
+        manifest=opened.manifest,
+        report=report,
+        run=Session(opened.files[ONNX_MODEL], provider="cpu").run,
+        train=LabelledRows(rows.train_features.numpy(), rows.train_labels.numpy()),
+        test=LabelledRows(rows.test_features.numpy(), rows.test_labels.numpy()),
+    )
+
+
+def with_schema(manifest: Manifest, schema: Schema) -> Manifest:
+    return msgspec.structs.replace(manifest, schema=schema)
+
+
+def imagined(features: int, classes: int) -> tuple[Schema, Callable[[Float32Matrix], Outputs]]:
+    """A schema, and a function that runs its rows."""
+    schema = Schema(
+        "kind",
+        tuple(Feature(f"column {number}", -1, number) for number in range(features)),
+        tuple(f"class {number}" for number in range(classes)),
+    )
+
+    def answer(rows: Float32Matrix) -> Outputs:
+        logits = np.cos(rows.sum(axis=1, keepdims=True) * np.arange(1, classes + 1))
+        terms = np.exp(logits)
+        probabilities = (terms / terms.sum(axis=1, keepdims=True)).astype(np.float32)
+        return Outputs(logits.argmax(axis=1), probabilities, logits.astype(np.float32))
+
+    return schema, answer
+
+
+def drawn(evidence: ReportData, features: int, classes: int, rows: int) -> ReportData:
+    """Evidence of an imagined model, with rows drawn for it."""
+    schema, answer = imagined(features, classes)
+    generator = np.random.default_rng(1)
+    labelled = LabelledRows(
+        generator.normal(size=(rows, features)).astype(np.float32),
+        generator.integers(0, classes, rows),
+    )
+    manifest = with_schema(evidence.manifest, schema)
+    return ReportData(manifest, evidence.report, answer, labelled, labelled)
+
+
+# ---- The page -------------------------------------------------------------------------------
+
+
+def test_the_page_is_in_the_bundle(bundle: Path, evidence: ReportData) -> None:
+    """It is a file like the others, hashed, and the same whenever it is made."""
+    stored = read_bundle(bundle).files["report.html"]
+    files = {name: file for name, file in evidence.manifest.files.items() if name != "report.html"}
+    manifest = msgspec.structs.replace(evidence.manifest, files=files)
+    again = ReportData(manifest, evidence.report, evidence.run, evidence.train, evidence.test)
+    assert render_report(again) == stored
+
+
+def test_the_page_loads_nothing(evidence: ReportData) -> None:
+    """No script, no address, nothing from elsewhere; the policy tells the browser so."""
+    content = render_report(evidence).decode()
+    assert "<script" not in content
+    assert not re.search(r"https?:|//[a-z]|url\(|@import|<link|<img|<iframe", content)
+    assert "default-src 'none'; style-src 'unsafe-inline'" in content
+    assert not [name for name, _ in Page(content.encode()).attributes if name.startswith("on")]
+    assert len(content) < 400_000
+
+
+def test_the_page_says_what_was_found(evidence: ReportData) -> None:
+    """Verdict, figures of the proof, ranges, classes, hashes: all from the bundle itself."""
+    text = " ".join(Page(render_report(evidence)).text.split())
+    manifest, report = evidence.manifest, evidence.report
+    for words in (
+        f"{manifest.model.name} {manifest.model.version}",
+        "✓ proven",
+        f"{report.worst_error_over_bound:.3f} of its bound",
+        f"{len(report.backends)} backends",
+        f"{len(report.batches)} batch sizes",
+        f"{report.rows:,}",
+        "800 training rows and 200 test rows, drawn with seed 11",
+        f"SHA-256 of all of them: {manifest.provenance.data_digest}",
+        "Decision regions",
+        "Confusion matrix",
+        "Calibration",
+        *(name for name in report.backends),
+        *(file.sha256 for file in manifest.files.values()),
+    ):
+        assert words in text, words
+
+
+def test_a_measured_tolerance_is_said_plainly(evidence: ReportData) -> None:
+    """Nobody takes evidence for a proof."""
+    report = msgspec.structs.replace(evidence.report, tolerance="measured")
+    measured = ReportData(evidence.manifest, report, evidence.run, None, None)
+    text = " ".join(Page(render_report(measured)).text.split())
+    assert "≈ measured, not derived" in text
+    assert "✓ proven" not in text
+    assert "No error bound is known for this kind of network" in text
+    assert "No test rows are available" in text
+    assert "none, as no training rows are available" in text
+
+
+@pytest.mark.parametrize(
+    ("features", "classes", "rows"),
+    [(2, 2, 1), (2, 9, 300), (1, 3, 50), (3, 5, 80), (200, 100, 300), (2, 2, 0)],
+    ids=["one row", "nine classes", "one column", "three columns", "wide", "no rows"],
+)
+def test_every_shape_of_model_has_a_page(
+    features: int, classes: int, rows: int, evidence: ReportData
+) -> None:
+    """Two features have a picture of their regions, others the reason why not."""
+    page = render_report(drawn(evidence, features, classes, rows))
+    text = " ".join(Page(page).text.split())
+    assert ("decision regions are drawn for exactly two" in text) == (features != 2)
+    assert ("Confusion matrix" in text) == (classes <= 12 and rows > 0)
+    assert len(page) < 600_000
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.text(min_size=1, max_size=60), min_size=4, max_size=4, unique=True))
+def test_names_are_text_whatever_is_in_them(evidence: ReportData, names: list[str]) -> None:
+    """Column and class names never become markup."""
+    names[0] = f"<script>alert(1)</script>{names[0]}"
+    names[2] = f"\"'><b onload=x>{names[2]}"
+    schema = Schema(
+        "ki<nd", (Feature(names[0], 0, 1), Feature(names[1], 0, 1)), (names[2], names[3])
+    )
+    manifest = with_schema(evidence.manifest, schema)
+    page = render_report(
+        ReportData(manifest, evidence.report, evidence.run, evidence.train, evidence.test)
+    )
+    read = Page(page)
+    assert b"<script" not in page
+    assert b"<b onload" not in page
+    assert not [name for name, _ in read.attributes if name.startswith("on")]
+
+
+# ---- The figures ----------------------------------------------------------------------------
+
+
+def test_rows_without_an_answer_are_counted_apart(evidence: ReportData) -> None:
+    """A NaN is neither right nor wrong."""
+    given_rows = drawn(evidence, 2, 2, 10)
+
+    def answer(features: Float32Matrix) -> Outputs:
+        outputs = given_rows.run(features)
+        if len(features) == 10:
+            outputs.probabilities[:3] = np.nan
+        return outputs
+
+    partly = ReportData(given_rows.manifest, given_rows.report, answer, None, given_rows.test)
+    tested = evaluate_test_rows(partly.manifest.schema.classes, answer, partly.test)
+    assert tested is not None
+    assert (tested.rows, tested.without_output) == (7, 3)
+    assert "3 rows have no finite output" in render_report(partly).decode()
+
+
+def test_regions_are_where_the_model_answers_them(evidence: ReportData) -> None:
+    """The areas of all classes fill the plane once, each where its class is answered."""
+    data = drawn(evidence, 2, 3, 40)
+    plane = draw_regions(data.manifest.schema, data.run, data.train)
+    assert plane is not None
+    filled = 0.0
+    for _, _, path in plane.areas:
+        for wide, tall in re.findall(r"h([\d.]+)v([\d.]+)", path):
+            filled += float(wide) * float(tall)
+    whole = (460 - 10 - 52) * (460 - 44 - 10)
+    assert filled == pytest.approx(whole, rel=0.02)
+    assert plane.shown == plane.total == 40
+    assert CELLS == 150
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
+def test_ticks_lie_on_the_axis(low: float, width: float) -> None:
+    """A few round values, inside the ends."""
+    scale = Scale(low, low + width, 0.0, 100.0)
+    ticks = scale.ticks()
+    assert 1 <= len(ticks) <= 7
+    assert all(low - 1e-6 * width <= tick <= low + width * (1 + 1e-6) for tick in ticks)
+
+
+def test_numbers_as_text() -> None:
+    """Four digits, a percentage of one, a dash for what has no value; a point gets a range."""
+    texts = [format_number(value) for value in (0.123456, 1234567.0, -0.0, float("nan"))]
+    assert texts == ["0.1235", "1.235e+06", "0", "\N{EM DASH}"]
+    assert (format_percent(0.12345), format_percent(float("nan"))) == ("12.3 %", "\N{EM DASH}")
+    low, high = widen(3.0, 3.0, 0.05)
+    assert low < 3.0 < high
