@@ -8,6 +8,7 @@
 ##   make test       run the whole test suite
 ##   make check      run all that CI runs: linters, types, the whole test suite,
 ##                   and the runtime's tests where torch is not installed
+##   make protos     compile gRPC's .proto file, after a change to it
 ##   make coverage   run the test suite and show what it does not reach
 ##   make bench      measure, with the alternatives beside us (minutes)
 ##   make clean      remove artifacts/ and caches; tables and .venv stay
@@ -29,7 +30,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 # What train and export publish is whole, or not there: make must never delete a part of it.
 .PRECIOUS: artifacts/run/run.json artifacts/bundle/manifest.json
-.PHONY: help coverage torch-free train export predict serve tensorboard test check bench clean own-environment FORCE
+.PHONY: help coverage torch-free train export predict serve tensorboard test check protos bench clean own-environment FORCE
 
 # These are taken from make's own command line: names this common in somebody's shell mean
 # something else. PYTHON and VENV may come from there.
@@ -117,6 +118,11 @@ torch-free: | $(READY) .venv-runtime/.ready
 	pydoclint --quiet runtime trainer exporter
 	lint-imports
 	env PATH="$(CURDIR)/.venv-runtime/bin:$$PATH" pytest -p no:cacheprovider $(TORCH_FREE_TESTS)
+
+# A descriptor set, not generated code, which would be bound to one release of protobuf.
+protos: | $(READY)
+	python -m grpc_tools.protoc -I runtime/serving/grpc \
+		--descriptor_set_out=runtime/serving/grpc/open_inference.binpb open_inference.proto
 
 bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/accuracy.py

@@ -76,3 +76,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
     if "cuda" not in present_providers():
         pytest.skip("needs a CUDA device and onnxruntime-gpu")
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name compressed data by its length: gzip's holds the time, and all workers need one id."""
+    if isinstance(val, bytes) and not val.isascii():
+        return f"{argname}-{len(val)}-bytes"
+    return None

@@ -13,10 +13,10 @@ import uvloop
 from serving.answer import ANSWER
 
 from runtime.serving.http.connection import Connection
-from runtime.serving.http.hub import Hub
-from runtime.serving.http.message import Reply, Request, Response
-from runtime.serving.limits import DEFAULT_LIMITS
-from runtime.serving.observing.traffic import Traffic
+from runtime.serving.http.connections import ConnectionManager
+from runtime.serving.http.messages import Reply, Request, Response
+from runtime.serving.observability.traffic import Traffic
+from runtime.serving.settings import DEFAULT_LIMITS
 
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
 
@@ -48,11 +48,11 @@ def handle(_request: Request, reply: Reply) -> None:
 async def run(kind: str, port: int) -> None:
     """Serve until killed."""
     loop = asyncio.get_running_loop()
-    hub = Hub(handle, DEFAULT_LIMITS, Traffic(), print)
-    hub.start(loop)
+    connections = ConnectionManager(handle, DEFAULT_LIMITS, Traffic(), print)
+    connections.start(loop)
     with socket.create_server(("127.0.0.1", port)) as listener:
         server = await loop.create_server(
-            (lambda: Connection(hub)) if kind == "ours" else Bare, sock=listener
+            (lambda: Connection(connections)) if kind == "ours" else Bare, sock=listener
         )
         await server.serve_forever()
 

@@ -12,18 +12,19 @@ from msgspec.structs import replace
 
 from runtime.bundle.manifest import MANIFEST
 from runtime.errors import UnavailableError, UsageError
-from runtime.serving.limits import DEFAULT_LIMITS, Limits
+from runtime.serving.settings import DEFAULT_LIMITS, Limits
 from runtime.terminal.options import DEFAULT_BUNDLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runtime.serving.access.certificate import Certificate
     from runtime.serving.settings import Settings
+    from runtime.serving.tls import Certificate
 
 
 _SERVE: Final = ("httptools", "orjson", "uvloop")
-_GRPC: Final = ("grpc", "google.protobuf")
+_WORKERS: Final = ("prometheus_client",)
+_GRPC: Final = ("grpc", "grpc_health", "google.protobuf")
 
 
 def find_bundles(named: Sequence[str], models: Path | None) -> dict[str, Path]:
@@ -71,7 +72,7 @@ def choose_limits(**given: float | None) -> Limits:
 
 def choose_certificate(chain: Path | None, key: Path | None) -> Certificate | None:
     """Put a certificate and its key together."""
-    from runtime.serving.access.certificate import Certificate
+    from runtime.serving.tls import Certificate
 
     if chain and key:
         return Certificate(chain, key)
@@ -88,9 +89,10 @@ def serve(bundles: dict[str, Path], settings: Settings) -> None:
     # It would end a server that is only starting: it waits until there is something to reload.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     if settings.workers > 1:
+        _refuse_missing("serve", _WORKERS)
         from runtime.serving.workers.supervisor import supervise as run
     else:
-        from runtime.serving.running import run_server as run
+        from runtime.serving.server import run_server as run
     run(bundles, settings)
 
 

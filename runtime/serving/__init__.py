@@ -1,1 +1,1 @@
-"""Serve bundles over the network: HTTP, the Open Inference Protocol, models and their reload."""
+"""Serve bundles over HTTP and gRPC with the Open Inference Protocol."""

@@ -1,79 +1,70 @@
-"""The application: who lets a request in, which address it goes to, and what answers it there.
-
-A factory, so that tests call it without a socket: ``build_app(...)`` gives an ``App`` whose
-``handle`` takes a request and a function to reply with. No errors leave it.
-"""
+"""The application: authentication, routing and error handling, independent of any socket."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from runtime.errors import OnnxferryError
-from runtime.serving.access.gate import Gate
-from runtime.serving.addresses.operators import Operators
-from runtime.serving.addresses.people import People
-from runtime.serving.addresses.protocol import Protocol
-from runtime.serving.http.message import Response, refusal
-from runtime.serving.later import Later
-from runtime.serving.observing.tracing import Tracer
-from runtime.serving.refusing import refuse
+from runtime.serving.auth import Auth
+from runtime.serving.background_tasks import BackgroundTasks
+from runtime.serving.error_responses import exception_response
+from runtime.serving.handlers.admin import AdminHandlers
+from runtime.serving.handlers.ui import UiHandlers
+from runtime.serving.handlers.v2 import V2Handlers
+from runtime.serving.http.messages import Response, error_response
+from runtime.serving.observability.tracing import Tracer
 from runtime.serving.routing import Router
 
 if TYPE_CHECKING:
-    from runtime.serving.http.message import Reply, Request
-    from runtime.serving.limits import Limits
+    from runtime.serving.http.messages import Reply, Request
     from runtime.serving.models.repository import Repository
-    from runtime.serving.observing.log import Log
-    from runtime.serving.observing.traffic import Traffic
+    from runtime.serving.observability.log import Logger
+    from runtime.serving.observability.traffic import Traffic
     from runtime.serving.routing import Routes
+    from runtime.serving.settings import Limits
 
 _CODINGS: Final = (b"", b"identity")
-_COMPRESSED: Final = refusal(
+_COMPRESSED: Final = error_response(
     415,
-    "compressed bodies are not read; send the body as it is",
+    "compressed bodies are not supported; send the body uncompressed",
     ((b"accept-encoding", b"identity"),),  # RFC 9110, 15.5.16
 )
 
 
 class App:
-    """Answers requests.
+    """Handles requests.
 
     Attributes:
         repository: the models.
         limits: of the server.
-        traffic: what goes through the server.
-        log: what it tells.
-        gate: lets requests in.
-        later: replies when something slow is done.
-        routes: handlers by method, by address.
+        traffic: counters of the server.
+        logger: of the server.
+        auth: authenticates requests.
+        background_tasks: run slow handlers.
+        routes: handlers by method, by path.
     """
 
     def __init__(
-        self, repository: Repository, limits: Limits, traffic: Traffic, log: Log, gate: Gate
+        self, repository: Repository, limits: Limits, traffic: Traffic, logger: Logger, auth: Auth
     ) -> None:
-        """Take the models; see ``build_app``."""
+        """Assemble the handlers; see ``build_app``."""
         self.repository, self.limits = repository, limits
-        self.traffic, self.log, self.gate = traffic, log, gate
-        self.later = Later(log)
-        self._tracer = Tracer(log)
+        self.traffic, self.logger, self.auth = traffic, logger, auth
+        self.background_tasks = BackgroundTasks(logger)
+        self._tracer = Tracer(logger)
         self.routes: Routes = {
-            **Protocol(repository, limits, traffic).routes(),
-            **People(repository, limits, gate, self.later).routes(),
-            **Operators(repository, traffic, self.later).routes(),
+            **V2Handlers(repository, limits, traffic).routes(),
+            **UiHandlers(repository, limits, auth, self.background_tasks).routes(),
+            **AdminHandlers(repository, traffic, self.background_tasks).routes(),
         }
         self._router = Router(self.routes)
 
     def handle(self, request: Request, reply: Reply) -> None:
-        """Answer a request.
-
-        Args:
-            request: whole.
-            reply: told of the answer, now or later.
-        """
-        if self._tracer.concerns(request):
-            reply = self._tracer.follow(request, reply)
-        if refused := self.gate.refuse(request):
-            reply(refused)
+        """Handle a request; ``reply`` is called once with the response, now or later."""
+        if self._tracer.applies_to(request):
+            reply = self._tracer.wrap(request, reply)
+        if rejected := self.auth.check(request):
+            reply(rejected)
             return
         found = self._router.find(request)
         if isinstance(found, Response):
@@ -86,22 +77,15 @@ class App:
         try:
             handler(call, reply)
         except OnnxferryError as exc:
-            reply(refuse(exc))
+            reply(exception_response(exc))
 
 
 def build_app(
-    repository: Repository, limits: Limits, traffic: Traffic, log: Log, gate: Gate | None = None
+    repository: Repository,
+    limits: Limits,
+    traffic: Traffic,
+    logger: Logger,
+    auth: Auth | None = None,
 ) -> App:
-    """Make the application.
-
-    Args:
-        repository: the models, opened.
-        limits: of the server.
-        traffic: what goes through the server.
-        log: what it tells.
-        gate: lets requests in; all of them where it is None.
-
-    Returns:
-        What answers requests.
-    """
-    return App(repository, limits, traffic, log, gate or Gate(None))
+    """Build the application; without ``auth`` every request is admitted."""
+    return App(repository, limits, traffic, logger, auth or Auth(None))

@@ -1,7 +1,4 @@
-"""Which handler answers which address.
-
-In: a method and a target. Out: a ``Match``, or the refusal that is the answer.
-"""
+"""Routing of requests to handlers by path and method."""
 
 from __future__ import annotations
 
@@ -9,24 +6,24 @@ from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import unquote
 
-from runtime.serving.http.message import Reply, Request, Response, refusal
+from runtime.serving.http.messages import Reply, Request, Response, error_response
 from runtime.value import Value
 
 _MODEL: Final = ("v2", "models")
 _STORED: Final = ("v2", "repository", "models")
-_MOST_KNOWN: Final = 1024  # targets whose match is kept
-_MOST_SHOWN: Final = 200  # characters of an address that are kept or shown
+_MAX_CACHED: Final = 1024  # paths
+_MAX_LENGTH: Final = 200  # characters of a path that are cached or shown
 _NOT_FOUND: Final = 404
 _NOT_ALLOWED: Final = 405
 
 
 class Call(Value, frozen=True, gc=False):
-    """A request and what its address names.
+    """A routed request.
 
     Attributes:
-        request: as it came.
-        name: of a model; empty where the address names none.
-        version: of the model; None where the address names none.
+        request: as received.
+        name: of a model; empty where the path has none.
+        version: of the model; None where the path has none.
         query: what follows the question mark.
     """
 
@@ -41,7 +38,7 @@ Routes = Mapping[str, Mapping[str, Handler]]
 
 
 class Match(Value, frozen=True):
-    """The handlers of an address by method, and the names in it."""
+    """The handlers of a path by method, and the path's parameters."""
 
     handlers: Mapping[str, Handler]
     name: str
@@ -49,36 +46,27 @@ class Match(Value, frozen=True):
 
 
 class Router:
-    """Finds handlers; a target that was found once is found at once."""
+    """Finds handlers, and caches the routes of paths.
+
+    In a route ``*`` stands for a model's name, optionally followed by ``/versions/VERSION``.
+    """
 
     def __init__(self, routes: Routes) -> None:
-        """Take the table.
-
-        Args:
-            routes: handlers by method, by address. In an address ``*`` stands for a model's name,
-                which ``/versions/…`` may follow.
-        """
+        """Begin with an empty cache."""
         self._routes = routes
-        self._known: dict[str, Match] = {}
+        self._cache: dict[str, Match] = {}
 
     def find(self, request: Request) -> tuple[Handler, Call] | Response:
-        """Find who answers a request.
-
-        Args:
-            request: as it came.
-
-        Returns:
-            The handler and what it needs; else 404 or 405.
-        """
+        """Return the handler of a request and its call, or a 404 or 405."""
         path, _, query = request.target.partition("?")
-        match = self._known.get(path) or self._match(path)
+        match = self._cache.get(path) or self._match(path)
         if match is None:
-            return refusal(_NOT_FOUND, f"no address {path[:_MOST_SHOWN]!r} here; see /v2")
+            return error_response(_NOT_FOUND, f"no route for {path[:_MAX_LENGTH]!r}; see /v2")
         method = "GET" if request.method == "HEAD" else request.method
         handler = match.handlers.get(method)
         if handler is None:
             allowed = ", ".join(match.handlers)
-            return refusal(
+            return error_response(
                 _NOT_ALLOWED,
                 f"{request.method} is not allowed here; use {allowed}",
                 ((b"allow", allowed.encode()),),
@@ -86,24 +74,24 @@ class Router:
         return handler, Call(request, match.name, match.version, query)
 
     def _match(self, path: str) -> Match | None:
-        address, name, version = _read(path)
-        handlers = self._routes.get(address)
+        route, name, version = _parse(path)
+        handlers = self._routes.get(route)
         if handlers is None:
             return None
         match = Match(handlers, name, version)
-        if len(path) <= _MOST_SHOWN:  # what is kept is bounded, whoever asks for what
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
-            self._known[path] = match
+        if len(path) <= _MAX_LENGTH:  # bounds the memory of the cache
+            if len(self._cache) >= _MAX_CACHED:
+                self._cache.clear()
+            self._cache[path] = match
         return match
 
 
-def _read(path: str) -> tuple[str, str, str | None]:  # address, name, version
-    """Take the names out of a path."""
-    if "://" in path and not path.startswith("/"):  # a proxy's way to ask: RFC 9112, 3.2.2
+def _parse(path: str) -> tuple[str, str, str | None]:  # route, name, version
+    """Split a path into its route and parameters."""
+    if "://" in path and not path.startswith("/"):  # absolute form: RFC 9112, 3.2.2
         path = "/" + path.partition("://")[2].partition("/")[2]
     parts = tuple(path.strip("/").split("/"))
-    if parts[:2] == _MODEL and len(parts) > 2 and parts != (*_MODEL, "stats"):  # noqa: PLR2004 - the name's place
+    if parts[:2] == _MODEL and len(parts) > 2 and parts != (*_MODEL, "stats"):  # noqa: PLR2004 - the name's position
         name, rest = unquote(parts[2]), parts[3:]
         version = None
         if rest[:1] == ("versions",) and len(rest) > 1:

@@ -1,119 +1,238 @@
-"""Listen, answer, and end without losing a request.
+"""Run a server: open its models, listen, and shut down without losing a request.
 
-At SIGTERM the server is no longer ready, still answers, and says with each answer that its
-connection ends. New connections are taken for a moment, so that none is reset in the queue. When
-nothing is being answered and no client has been heard of for a moment, it is over. A second
-signal ends the process at once.
+At SIGTERM readiness turns false and each response closes its connection. New connections are
+accepted for a moment more, so that none is reset in the backlog. The server stops when nothing is
+in flight and no client has sent anything for a moment; a second signal stops it immediately.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import time
-from typing import TYPE_CHECKING, Final
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Final, Protocol
 
+import uvloop
+
+from runtime.errors import UsageError
+from runtime.serving.app import App, build_app
+from runtime.serving.auth import ApiKeys, Auth
 from runtime.serving.http.connection import Connection
-from runtime.serving.http.hub import Hub
+from runtime.serving.http.connections import ConnectionManager
+from runtime.serving.models.repository import Repository, watch_folders
+from runtime.serving.observability.log import Logger, write_stderr
+from runtime.serving.observability.traffic import Traffic
+from runtime.serving.startup import ServerAddress, bind, raise_fd_limit, startup_line
+from runtime.serving.tls import create_ssl_context
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
     from ssl import SSLContext
 
-    from runtime.serving.app import App
-    from runtime.serving.http.message import Handle
+    from runtime.serving.grpc.server import GrpcServer
+    from runtime.serving.http.messages import Handle, Reply, Request
+    from runtime.serving.models.repository import ModelSlot
+    from runtime.serving.settings import Settings
 
-_QUIET_S: Final = 0.4  # a client not heard of for so long has nothing on its way
-_LOOK_S: Final = 0.02
+_QUIET_S: Final = 0.4  # a client silent for this long has nothing in transit
+_POLL_S: Final = 0.02
 _BACKLOG: Final = 4096
-# The event loop takes one connection a turn for each handle that listens: of a crowd that comes at
-# once, the last would wait for as many turns as there are clients.
-_ACCEPTED: Final = 16
+# The event loop accepts one connection an iteration and listening socket: with several sockets the
+# last of many simultaneous clients does not wait for as many iterations as there are clients.
+_LISTENERS: Final = 16
+_GC_OBJECTS: Final = 50_000
+
+
+class WorkerGroup(Protocol):
+    """The other worker processes, as this one sees them."""
+
+    def handle(self, request: Request, reply: Reply) -> None:
+        """Handle a request, on behalf of all workers where it concerns them all."""
+
+    def joined(self, stop: Callable[[], None]) -> AbstractAsyncContextManager[None]:
+        """Take part in the group within the context; ``stop`` shuts the server down."""
+
+
+def run_server(bundles: Mapping[str, Path], settings: Settings) -> None:
+    """Open the bundles, listen, and serve until a signal; raises ``OnnxferryError``."""
+    app = create_app(bundles, settings)
+    with bind(settings.host, settings.port) as listener:
+        run_process(app, listener, settings, write_stderr)
+
+
+def create_app(bundles: Mapping[str, Path], settings: Settings) -> App:
+    """Open the bundles and build the application; raises ``OnnxferryError``."""
+    logger, limits = Logger(settings.level), raise_fd_limit(settings.limits)
+    if limits.connections < settings.limits.connections:
+        logger.log("info", "fewer connections: ulimit -n", connections=limits.connections)
+
+    def report_keys(reason: str) -> None:
+        logger.log("error", "key reload failed", reason=reason)
+
+    def report_load(name: str, slot: ModelSlot) -> None:
+        version = slot.model.version if slot.model else None
+        if slot.stale:
+            logger.log("error", "load failed", model=name, reason=slot.reason, served=version)
+        else:
+            logger.log("info", "load", model=name, served=version)
+
+    keys = ApiKeys(settings.key_file, report_keys) if settings.key_file else None
+    repository = Repository(bundles, settings.provider, limits, report_load)
+    repository.open_all()
+    app = build_app(repository, limits, Traffic(), logger, Auth(keys))
+    gc.freeze()  # what is loaded stays, and requests create no cycles: collect rarely
+    gc.set_threshold(_GC_OBJECTS, 20, 50)
+    return app
+
+
+def run_process(
+    app: App,
+    listener: socket.socket,
+    settings: Settings,
+    on_ready: Callable[[str], None],
+    worker_group: WorkerGroup | None = None,
+) -> None:
+    """Serve in this process until a signal; raises ``OnnxferryError``.
+
+    ``on_ready`` receives the startup line; ``worker_group`` is None for a single process.
+    """
+    tls = create_ssl_context(settings.certificate) if settings.certificate else None
+    uvloop.run(_Process(app, settings, tls, worker_group).run(listener, on_ready))
+
+
+class _Process:
+    """HTTP, gRPC, signals and reload of one process."""
+
+    def __init__(
+        self, app: App, settings: Settings, tls: SSLContext | None, worker_group: WorkerGroup | None
+    ) -> None:
+        self._app, self._settings, self._tls = app, settings, tls
+        self._worker_group = worker_group
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self, listener: socket.socket, on_ready: Callable[[str], None]) -> None:
+        app, group = self._app, self._worker_group
+        handle = group.handle if group else app.handle
+        server = Server(app, handle)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+        async with AsyncExitStack() as stack:
+            if group:
+                await stack.enter_async_context(group.joined(server.stop))
+            grpc = await self._start_grpc(handle)
+            if grpc:
+                stopping = loop.create_task(self._stop_grpc(grpc, server))
+                stack.push_async_callback(lambda: stopping)
+            if self._settings.watches:
+                stack.callback(loop.create_task(watch_folders(app.repository)).cancel)
+            port, workers = grpc.port if grpc else None, self._settings.workers
+            address = ServerAddress.of(listener, port, workers, has_tls=bool(self._tls))
+            await server.serve(listener, lambda: on_ready(startup_line(app, address)), self._tls)
+        app.logger.log("info", "stopped", answers=sum(app.traffic.responses.values()))
+
+    def _reload(self) -> None:
+        """Reload the certificate and the bundles."""
+        try:
+            if self._tls and self._settings.certificate:
+                self._settings.certificate.load(self._tls)
+        except UsageError as exc:
+            self._app.logger.log("error", "certificate reload failed", reason=str(exc))
+        task = asyncio.get_running_loop().create_task(self._app.repository.reload())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _start_grpc(self, handle: Handle) -> GrpcServer | None:
+        if self._settings.grpc_port is None:
+            return None
+        from runtime.serving.grpc.server import start
+
+        return await start(self._app, handle, self._settings, shared=self._worker_group is not None)
+
+    async def _stop_grpc(self, grpc: GrpcServer, server: Server) -> None:
+        """Stop gRPC together with HTTP."""
+        await server.stopping.wait()
+        await grpc.stop(self._settings.limits.drain_s)
 
 
 class Server:
-    """One process's server.
+    """The HTTP server of one process.
 
     Attributes:
-        hub: its connections.
-        stopped: set when it has been told to end.
+        connections: its open connections.
+        stopping: set when shutdown begins.
     """
 
     def __init__(self, app: App, handle: Handle) -> None:
-        """Make a server that doesn't listen yet.
-
-        Args:
-            app: its limits, counts and log.
-            handle: answers requests.
-        """
+        """Prepare a server that does not listen yet; ``handle`` is the application's."""
         self._app, self._limits = app, app.limits
-        self.hub = Hub(handle, app.limits, app.traffic, app.log.tell_bug)
-        self.stopped = asyncio.Event()
+        self.connections = ConnectionManager(
+            handle, app.limits, app.traffic, app.logger.internal_error
+        )
+        self.stopping = asyncio.Event()
 
     async def serve(
         self, listener: socket.socket, on_ready: Callable[[], None], tls: SSLContext | None = None
     ) -> None:
-        """Serve until a signal ends it.
-
-        Args:
-            listener: bound; see ``bind``.
-            on_ready: told when connections are taken.
-            tls: what connections are made with; None for plain ones.
-        """
+        """Accept connections of a bound socket until a signal; ``on_ready`` is called first."""
         loop = asyncio.get_running_loop()
-        self.hub.start(loop)
+        self.connections.start(loop)
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop, number)
-        handles = [listener, *(listener.dup() for _ in range(_ACCEPTED - 1))]
+            loop.add_signal_handler(number, self._on_signal, number)
+        sockets = [listener, *(listener.dup() for _ in range(_LISTENERS - 1))]
         servers = [
             await loop.create_server(
-                lambda: Connection(self.hub),
-                sock=handle,
+                lambda: Connection(self.connections),
+                sock=sock,
                 backlog=_BACKLOG,
                 ssl=tls,
                 ssl_handshake_timeout=self._limits.header_s if tls else None,
             )
-            for handle in handles
+            for sock in sockets
         ]
         on_ready()
-        await self.stopped.wait()
+        await self.stopping.wait()
         await self._drain(servers)
 
     def stop(self) -> None:
-        """End as at a first signal."""
-        self.stopped.set()
+        """Begin to shut down, as at a first signal."""
+        self.stopping.set()
 
-    def _stop(self, number: int) -> None:
-        if self.stopped.is_set():
-            os._exit(128 + number)  # a second signal: no more waiting
-        self.stopped.set()
+    def _on_signal(self, number: int) -> None:
+        if self.stopping.is_set():
+            os._exit(128 + number)  # a second signal
+        self.stopping.set()
 
     async def _drain(self, servers: list[asyncio.Server]) -> None:
-        """Answer what has come and what comes until the clients know that it is over."""
+        """Answer what is received until the clients know of the shutdown."""
         self._app.traffic.draining = True
-        begun = time.monotonic()
-        while time.monotonic() - begun < self._limits.drain_s:
-            await asyncio.sleep(_LOOK_S)
+        start = time.monotonic()
+        while time.monotonic() - start < self._limits.drain_s:
+            await asyncio.sleep(_POLL_S)
             now = time.monotonic()
-            if now - begun > _QUIET_S:
+            if now - start > _QUIET_S:
                 _close(servers)
-                if self.hub.is_quiet(now - _QUIET_S):
+                if self.connections.is_quiet(now - _QUIET_S):
                     break
         _close(servers)
-        self.hub.close_all()
-        await self._see_off()
+        self.connections.close_all()
+        await self._flush()
 
-    async def _see_off(self) -> None:
-        """Let the last answers go out."""
-        for _ in range(int(_QUIET_S / _LOOK_S)):
-            if not self.hub.open:
+    async def _flush(self) -> None:
+        """Wait for the last responses to be sent."""
+        for _ in range(int(_QUIET_S / _POLL_S)):
+            if not self.connections.open:
                 return
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_POLL_S)
 
 
 def _close(servers: list[asyncio.Server]) -> None:
-    """Take no more connections."""
+    """Accept no more connections."""
     for server in servers:
         server.close()

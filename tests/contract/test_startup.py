@@ -106,8 +106,10 @@ def test_a_few_rows_of_csv_import_only_what_they_need(tmp_path: Path) -> None:
 
 def test_serving_imports_no_tables_and_no_threads_of_training() -> None:
     """A server that answers the protocol has no table library in its memory, and no torch."""
-    code = "import runtime.serving.running, runtime.predictor, sys; print(*sys.modules)"
+    code = "import runtime.serving.server, runtime.predictor, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "uvloop" in loaded
-    assert loaded.isdisjoint({"pandas", "pyarrow", "rich", "torch", "importlib.metadata", "email"})
+    assert loaded.isdisjoint(
+        {"pandas", "prometheus_client", "pyarrow", "rich", "torch", "importlib.metadata", "email"}
+    )

@@ -67,7 +67,7 @@ def test_wheel_holds_the_packages_and_nothing_else(
     modules = {
         file.relative_to(checkout).as_posix()
         for package in _PACKAGES
-        for pattern in ("*.py", "py.typed", "*.json", "templates/*", "page/*.*", "*.proto")
+        for pattern in ("*.py", "py.typed", "*.json", "templates/*", "ui/*.*", "open_inference.*")
         for file in (checkout / package).rglob(pattern)
     }
     metadata = {
@@ -119,7 +119,7 @@ def test_base_is_torch_free_and_leaves_the_engine_to_an_extra(distribution: Dist
     assert wanted[""] == {"msgspec", "numpy", "pyarrow", "rich", "typer"}
     assert wanted["gpu"] == {"onnxruntime-gpu"}
     assert wanted["cpu"] == {"onnxruntime"}
-    assert wanted["grpc"] == {"grpcio", "protobuf"}
+    assert wanted["grpc"] == {"grpcio", "grpcio-health-checking", "protobuf"}
     assert wanted["train"] == {
         "jinja2",
         "onnx",

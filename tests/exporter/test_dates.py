@@ -18,10 +18,9 @@ from runtime.bundle.manifest import REPORT
 from runtime.errors import BadRowsError
 from runtime.predictor import Predictor
 from runtime.scoring.options import Options
-from runtime.serving.asked import Asked
-from runtime.serving.http.message import Request
-from runtime.serving.limits import Limits
-from runtime.serving.rows import answer_rows
+from runtime.serving.handlers.predict import PredictParams, predict_rows
+from runtime.serving.http.messages import Request
+from runtime.serving.settings import Limits
 from runtime.terminal.manifest import format_manifest
 from trainer.config import configure
 from trainer.pipeline import make_run
@@ -87,7 +86,7 @@ def test_all_formats_give_the_same_answers(predictor: Predictor, tmp_path: Path)
     found["numpy"] = answer.probability.tolist()
     body = f"[{','.join(rows)}]".encode()
     request = Request("POST", "/predict", {b"content-type": b"application/json"}, body, 0)
-    response, _ = answer_rows(predictor, request, Asked(), Limits())
+    response, _ = predict_rows(predictor, request, PredictParams(), Limits())
     served = json.loads(b"".join(response.body))
     found["http"] = [float(np.float32(row["probability"])) for row in served]
     assert found == dict.fromkeys(found, found["in.csv"])

@@ -1,4 +1,4 @@
-"""Requests of the Open Inference Protocol, whatever is in them; without a socket."""
+"""Arbitrary requests of the Open Inference Protocol, without a socket."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from runtime.errors import RequestError
 from runtime.predictor import Predictor
 from runtime.serving.app import App, build_app
-from runtime.serving.http.known import Head, KnownHeads
-from runtime.serving.http.message import Request, Response
-from runtime.serving.http.reading import RequestReader
-from runtime.serving.limits import DEFAULT_LIMITS
+from runtime.serving.http.head import HeadCache, ParsedHead
+from runtime.serving.http.messages import Request, Response
+from runtime.serving.http.parser import RequestParser
 from runtime.serving.models.repository import Repository
-from runtime.serving.observing.log import Log
-from runtime.serving.observing.traffic import Traffic
-from runtime.serving.protocol.messages import parse_request
+from runtime.serving.observability.log import Logger
+from runtime.serving.observability.traffic import Traffic
+from runtime.serving.settings import DEFAULT_LIMITS
+from runtime.serving.v2.messages import parse_request
 
 BUNDLE = Path(__file__).parents[1] / "data" / "bundle"
 INFER = "/v2/models/m/infer"
@@ -36,17 +36,17 @@ def app() -> App:
     """The application, without a server."""
     repository = Repository({"m": BUNDLE}, "cpu", DEFAULT_LIMITS, lambda *_: None)
     repository.open_all()
-    return build_app(repository, DEFAULT_LIMITS, Traffic(), Log())
+    return build_app(repository, DEFAULT_LIMITS, Traffic(), Logger())
 
 
 @pytest.fixture(scope="module")
 def predictor() -> Predictor:
-    """The same bundle, asked directly."""
+    """The same bundle, without a server."""
     return Predictor.open(BUNDLE, provider="cpu")
 
 
 def ask(app: App, *bodies: bytes) -> list[Response]:
-    """Ask within one turn of an event loop; one answer a request."""
+    """Send requests within one iteration of the event loop; one response each."""
 
     async def run() -> list[Response]:
         loop = asyncio.get_running_loop()
@@ -59,7 +59,7 @@ def ask(app: App, *bodies: bytes) -> list[Response]:
 
 
 def message(rows: list[tuple[float, float]], *, nested: bool) -> bytes:
-    """Write a request."""
+    """Encode a request."""
     data: list[Any] = [list(row) for row in rows]
     flat = [value for row in rows for value in row]
     tensor = {"name": "features", "shape": [len(rows), 2], "datatype": "FP32"}
@@ -67,10 +67,10 @@ def message(rows: list[tuple[float, float]], *, nested: bool) -> bytes:
 
 
 @given(st.lists(st.tuples(ROWS, st.booleans()), min_size=1, max_size=6))
-def test_each_request_of_a_tick_gets_its_own_answer(
+def test_each_request_of_a_batch_gets_its_own_response(
     app: App, predictor: Predictor, requests: list[tuple[list[tuple[float, float]], bool]]
 ) -> None:
-    """However requests are joined, each gets what its rows get alone, to the last bit."""
+    """However requests are batched, each gets what its rows get alone, bit for bit."""
     answers = ask(app, *(message(rows, nested=nested) for rows, nested in requests))
     for (rows, _), answer in zip(requests, answers, strict=True):
         features = np.array(rows, np.float32).reshape(-1, 2)
@@ -89,8 +89,8 @@ FIELDS = ("name", "shape", "datatype", "data", "parameters")
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), JSON), st.dictionaries(st.text(), JSON))
-def test_any_json_is_answered(app: App, tensor: dict[str, Any], more: dict[str, Any]) -> None:
-    """Whatever the values are, the answer is 200 or 4xx with a message; nothing breaks."""
+def test_any_json_gets_a_response(app: App, tensor: dict[str, Any], more: dict[str, Any]) -> None:
+    """Whatever the values are, the response is 200 or 4xx with a message."""
     whole = {"name": "features", "shape": [1, 2], "datatype": "FP32", "data": [1, 2], **tensor}
     (answer,) = ask(app, json.dumps({"inputs": [whole], **more}).encode())
     assert answer.status in {200, 400, 413}
@@ -109,35 +109,35 @@ VALUES = {
 
 
 @given(st.lists(st.tuples(KEYS, st.booleans()), max_size=6))
-def test_a_key_counts_once_or_the_request_is_refused(drawn: list[tuple[str, bool]]) -> None:
-    """Two values under one key are always found, known key or not, escaped or not."""
+def test_duplicate_keys_are_rejected(drawn: list[tuple[str, bool]]) -> None:
+    """Duplicate keys are always found, known or not, escaped or not."""
     drawn = [("inputs", False), *drawn]
     keys = [key for key, _ in drawn]
     spelled = [f"\\u{ord(key[0]):04x}{key[1:]}" if escaped else key for key, escaped in drawn]
     text = "{" + ", ".join(f'"{a}": {VALUES[b]}' for a, b in zip(spelled, keys, strict=True)) + "}"
     if len(set(keys)) == len(keys):
-        assert parse_request(text.encode(), most_tensors=2).inputs == []
+        assert parse_request(text.encode(), max_tensors=2).inputs == []
         return
-    with pytest.raises(RequestError, match="stands twice"):
-        parse_request(text.encode(), most_tensors=2)
+    with pytest.raises(RequestError, match="appears twice"):
+        parse_request(text.encode(), max_tensors=2)
 
 
 class Taken:
-    """Notes what a reader gives."""
+    """Records requests; errors fail the test."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, bytes]] = []
 
-    def take(self, request: Request, *, keep_alive: bool) -> None:
+    def on_request(self, request: Request, *, keep_alive: bool) -> None:
         """Note a request."""
         assert keep_alive
         self.requests.append((request.target, bytes(request.body)))
 
-    def refuse(self, status: int, message: str) -> None:
+    def on_error(self, status: int, message: str) -> None:
         """Nothing here may be refused."""
         raise AssertionError((status, message))
 
-    def go_on(self) -> None:
+    def send_continue(self) -> None:
         """Nobody asks."""
 
     def reserve(self, size: int) -> bool:
@@ -152,7 +152,7 @@ BODIES = st.binary(max_size=60) | st.integers(16_000, 40_000).map(lambda size: b
     st.lists(st.tuples(BODIES, st.booleans()), max_size=4),
     st.lists(st.integers(1, 30_000), max_size=30),
 )
-def test_requests_are_the_same_however_they_are_cut(
+def test_requests_are_independent_of_segmentation(
     bodies: list[tuple[bytes, bool]], cuts: list[int]
 ) -> None:
     """Bodies of known length, small and large, and chunked ones, in pieces of any size."""
@@ -165,33 +165,33 @@ def test_requests_are_the_same_however_they_are_cut(
         else:
             sent += b"Content-Length: %d\r\n\r\n" % len(body) + body
     taken, shared = Taken(), memoryview(bytearray(65_536))
-    reader = RequestReader(DEFAULT_LIMITS, taken)
+    parser = RequestParser(DEFAULT_LIMITS, taken)
     sizes = iter(cuts)
     while sent:
-        room = reader.room(shared)
+        room = parser.get_buffer(shared)
         size = min(next(sizes, 65_536), len(sent), len(room))
         room[:size] = sent[:size]
-        reader.received(size, shared)
+        parser.buffer_updated(size, shared)
         sent = sent[size:]
     assert taken.requests == [(f"/{number}", body) for number, (body, _) in enumerate(bodies)]
 
 
 class Noted:
-    """Notes all that a reader says."""
+    """Records every event of a parser."""
 
     def __init__(self) -> None:
         self.events: list[object] = []
 
-    def take(self, request: Request, *, keep_alive: bool) -> None:
+    def on_request(self, request: Request, *, keep_alive: bool) -> None:
         """Note a request."""
         said = (request.method, request.target, request.headers, bytes(request.body), keep_alive)
         self.events.append(said)
 
-    def refuse(self, status: int, message: str) -> None:
+    def on_error(self, status: int, message: str) -> None:
         """Note a refusal."""
         self.events.append((status, message))
 
-    def go_on(self) -> None:
+    def send_continue(self) -> None:
         """Note a word."""
         self.events.append("go on")
 
@@ -200,11 +200,11 @@ class Noted:
         return size >= 0
 
 
-class Forgetful(KnownHeads):
-    """Knows no head again."""
+class EmptyCache(HeadCache):
+    """Never holds a head."""
 
-    def find(self, text: bytes) -> Head | None:  # noqa: ARG002 - as it is asked
-        """Nothing was sent before."""
+    def get(self, head: bytes) -> ParsedHead | None:  # noqa: ARG002 - as the cache's
+        """Return nothing."""
         return None
 
 
@@ -234,26 +234,26 @@ BYTES = st.sampled_from([b"{}", b"x" * 30_000, b"2\r\n{}\r\n0\r\n\r\n", b"", *BR
     st.lists(st.tuples(HEADS, BYTES), min_size=1, max_size=3),
     st.lists(st.tuples(st.integers(0, 2), st.just(65_536) | st.integers(1, 40_000)), max_size=8),
 )
-def test_a_known_head_is_read_as_a_new_one(
+def test_cached_head_equals_a_parsed_one(
     kinds: list[tuple[bytes, bytes]], order: list[tuple[int, int]]
 ) -> None:
-    """Right requests and wrong ones, again and again: what came before changes nothing."""
+    """Valid and invalid requests, repeated: the cache changes nothing."""
     pieces: list[bytes] = []
     for number, cut in order:
         message = b"".join(kinds[number % len(kinds)])
         pieces += [message[:cut], message[cut:]]
     told = []
-    for known in (KnownHeads(), Forgetful()):
+    for cache in (HeadCache(), EmptyCache()):
         noted, shared = Noted(), memoryview(bytearray(65_536))
-        reader = RequestReader(DEFAULT_LIMITS, noted, known)
+        parser = RequestParser(DEFAULT_LIMITS, noted, cache)
         for piece in pieces:
             left = piece
             while left:
-                room = reader.room(shared)
+                room = parser.get_buffer(shared)
                 size = min(len(left), len(room))
                 room[:size] = left[:size]
-                reader.received(size, shared)
+                parser.buffer_updated(size, shared)
                 left = left[size:]
-        reader.ended()
+        parser.eof_received()
         told.append(noted.events)
     assert told[0] == told[1]

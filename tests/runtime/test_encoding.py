@@ -17,7 +17,7 @@ from runtime.errors import RequestError
 from runtime.io.charsets import parse_encoding
 from runtime.schema.features import Feature, OneHot, Schema
 from runtime.schema.matrix import usable_values
-from runtime.serving.models.screening import Screen
+from runtime.serving.models.input_validation import InputValidator
 from runtime.tables.cells import MISSING, NOT_A_NUMBER, NOT_FINITE, UNDECODABLE
 from runtime.tables.dialect import COMMA
 from runtime.tables.opening import open_table
@@ -305,8 +305,8 @@ def test_nan_is_usable_in_a_gap_alone() -> None:
     inputs = np.array([[1, 2], [np.nan, 2], [1, np.nan], [np.inf, 2]], np.float32)
     expected = [[True, True], [True, True], [True, False], [False, True]]
     assert usable_values(schema, inputs).tolist() == expected
-    screen = Screen(schema)
-    screen.check(inputs[:2])
+    validator = InputValidator(schema)
+    validator.validate(inputs[:2])
     for row, column in ((2, "z"), (3, "x")):
         with pytest.raises(RequestError, match=f"column '{column}'"):
-            screen.check(inputs[row : row + 1])
+            validator.validate(inputs[row : row + 1])

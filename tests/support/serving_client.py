@@ -109,7 +109,7 @@ class Served:
     @property
     def grpc_port(self) -> int:
         """Where it listens for gRPC, as it says."""
-        found = re.search(r"gRPC at port (\d+)", self.lines[0])
+        found = re.search(r"gRPC on port (\d+)", self.lines[0])
         assert found
         return int(found[1])
 

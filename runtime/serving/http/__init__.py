@@ -1,1 +1,1 @@
-"""HTTP/1.1 on a socket (RFC 9112): requests in, answers out, in the order they were asked for."""
+"""HTTP/1.1 on asyncio (RFC 9112): parser, connections and messages."""

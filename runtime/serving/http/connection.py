@@ -1,8 +1,4 @@
-"""One connection: what is read becomes requests, answers go out in the order of the requests.
-
-In: a transport of asyncio or uvloop. Out: bytes to it. Whatever a client does, it costs at most
-what ``Limits`` allows, and its connection ends with an answer where one can still be read.
-"""
+"""One client connection: received bytes become requests, responses go out in request order."""
 
 from __future__ import annotations
 
@@ -12,183 +8,203 @@ from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, Final, cast
 
-from runtime.serving.http.exchange import Exchange
-from runtime.serving.http.hub import RETRY
-from runtime.serving.http.message import CONTINUE, Request, Response, encode_head, refusal
-from runtime.serving.http.reading import RequestReader
-from runtime.serving.http.taker import Phase
+from runtime.serving.http.connections import RETRY
+from runtime.serving.http.messages import CONTINUE, Request, Response, encode_head, error_response
+from runtime.serving.http.parser import Phase, RequestParser
 
 if TYPE_CHECKING:
-    from runtime.serving.http.hub import Hub
+    from runtime.serving.http.connections import ConnectionManager
 
-_LINGER_S: Final = 0.5  # what a client still sends is read: a reset would take its answer away
+_LINGER_S: Final = 0.5  # keep reading after the last response: a reset would discard it
 _SMALL_BYTES: Final = 16 * 1024  # joined to its head: one write instead of two
 _INTERIM: Final = 100
-_REST_S: Final = 0.1  # in which a client that was turned away is not heard
+_BACKOFF_S: Final = 0.1  # a rejected client is not read from for this long
+
+
+class Exchange:
+    """A request that was dispatched, and its response once there is one.
+
+    Attributes:
+        keep_alive: another request may follow.
+        is_head: the response's body is not sent.
+        response: None while pending.
+        held_bytes: of the request's body, reserved until it is answered.
+    """
+
+    __slots__ = ("_connection", "held_bytes", "is_head", "keep_alive", "response")
+
+    def __init__(self, connection: Connection, *, keep_alive: bool, is_head: bool) -> None:
+        """Begin without a response."""
+        self._connection = connection
+        self.keep_alive, self.is_head = keep_alive, is_head
+        self.response: Response | None = None
+        self.held_bytes = 0
+
+    def reply(self, response: Response) -> None:
+        """Set the response, once."""
+        if self.response is None:
+            self.response = response
+            self._connection.on_response(self)
 
 
 class Connection(asyncio.BufferedProtocol):
-    """A client, from its connecting to its end.
+    """A client connection.
 
     Attributes:
-        deadline: seconds of ``time.monotonic`` at which its time is over.
-        heard: when it last sent something.
+        deadline: seconds of ``time.monotonic`` at which it times out.
+        last_received: when bytes last arrived, seconds of ``time.monotonic``.
     """
 
     __slots__ = (
-        "_client_ended",
         "_ending",
-        "_hub",
+        "_eof",
+        "_manager",
+        "_parser",
         "_pending",
         "_phase",
-        "_reader",
         "_reserved",
-        "_stalled",
         "_traffic",
         "_transport",
+        "_write_paused",
         "deadline",
-        "heard",
+        "last_received",
     )
 
-    def __init__(self, hub: Hub) -> None:
-        """Wait for the transport.
-
-        Args:
-            hub: what all connections share.
-        """
-        self._hub, self._traffic = hub, hub.traffic
-        self._reader = RequestReader(hub.limits, self)
+    def __init__(self, manager: ConnectionManager) -> None:
+        """Wait for the transport."""
+        self._manager, self._traffic = manager, manager.traffic
+        self._parser = RequestParser(manager.limits, self)
         self._pending: deque[Exchange] = deque()
         self._phase = Phase.IDLE
         self._reserved = 0
-        self._client_ended = False
+        self._eof = False
         self._ending = False
-        self._stalled = False
+        self._write_paused = False
         self._transport: asyncio.Transport | None = None
-        self.heard = time.monotonic()
-        self.deadline = self.heard + hub.limits.header_s
+        self.last_received = time.monotonic()
+        self.deadline = self.last_received + manager.limits.header_s
 
     def is_busy(self, since: float) -> bool:
-        """Tell whether a request is on its way, or something was heard after ``since``."""
-        return self.heard >= since or self._reader.phase == Phase.BODY
+        """Return whether a body is being received or bytes arrived after ``since``."""
+        return self.last_received >= since or self._parser.phase == Phase.BODY
 
     def is_idle(self, since: float) -> bool:
-        """Tell whether nothing is asked or answered and nothing was heard after ``since``."""
-        is_quiet = self._reader.phase == Phase.IDLE and not self._pending and not self._ending
-        return is_quiet and self.heard < since
+        """Return whether no request is pending and no bytes arrived after ``since``."""
+        is_quiet = self._parser.phase == Phase.IDLE and not self._pending and not self._ending
+        return is_quiet and self.last_received < since
 
     def close(self) -> None:
-        """Close at once, without a word."""
+        """Close immediately, without a response."""
         self._ending = True
-        self._hub.remove(self)
+        self._manager.remove(self)
         self._release()
         if self._transport:
             self._transport.close()
 
-    # ---- What the transport calls ------------------------------------------------------------
+    # ---- Called by the transport -------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin; one connection too many is told so."""
+        """Register the connection; reject it when there are too many."""
         self._transport = cast("asyncio.Transport", transport)
-        if self._hub.add(self):
-            self.refuse(503, "too many connections are open; try again in a second")
+        if self._manager.add(self):
+            self.on_error(503, "too many connections are open; try again in a second")
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the protocol's signature
-        """Say where the next bytes go."""
-        return self._hub.shared if self._ending else self._reader.room(self._hub.shared)
+        """Return the memory to receive into."""
+        shared = self._manager.shared
+        return shared if self._ending else self._parser.get_buffer(shared)
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Read what has come."""
+        """Parse received bytes."""
         if self._ending:
             return
-        self.heard = time.monotonic()
-        self._reader.received(nbytes, self._hub.shared)
+        self.last_received = time.monotonic()
+        self._parser.buffer_updated(nbytes, self._manager.shared)
         self._set_deadline()
 
     def eof_received(self) -> bool:
-        """Note that the client sends no more; what it asked for is still answered."""
-        self._client_ended = True
+        """Finish after the pending responses: the client sends no more."""
+        self._eof = True
         if self._ending:
             return False
-        self._reader.ended()
+        self._parser.eof_received()
         if self._pending:
             self._pending[-1].keep_alive = False
         return bool(self._pending)
 
     def pause_writing(self) -> None:
-        """Stop reading from a client that doesn't read."""
-        self._stalled = True
-        self.deadline = time.monotonic() + self._hub.limits.write_s
-        self._pace()
+        """Stop reading from a client that does not read its responses."""
+        self._write_paused = True
+        self.deadline = time.monotonic() + self._manager.limits.write_s
+        self._control_flow()
 
     def resume_writing(self) -> None:
-        """Go on."""
-        self._stalled = False
+        """Resume reading."""
+        self._write_paused = False
         self._set_deadline()
-        self._pace()
+        self._control_flow()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - likewise
-        """Forget the connection; what it still waits for is computed and dropped."""
+        """Unregister the connection; pending responses are dropped."""
         self._transport = None
         self._ending = True
-        self._hub.remove(self)
+        self._manager.remove(self)
         self._release()
 
-    # ---- What the reader calls ---------------------------------------------------------------
+    # ---- Called by the parser ----------------------------------------------------------------
 
-    def take(self, request: Request, *, keep_alive: bool) -> None:
-        """Have a request answered."""
-        hub, traffic = self._hub, self._traffic
-        is_in = hub.let_in(request.target, follows=bool(self._pending))
+    def on_request(self, request: Request, *, keep_alive: bool) -> None:
+        """Dispatch a request, or reject it when too many are in flight."""
+        manager, traffic = self._manager, self._traffic
+        is_admitted = manager.admit(request.target, pipelined=bool(self._pending))
         is_head = request.method == "HEAD"
-        if not (is_in or is_head or self._pending or traffic.draining) and keep_alive:
-            self._turn_away()
+        if not (is_admitted or is_head or self._pending or traffic.draining) and keep_alive:
+            self._reject_with_backoff()
             return
         exchange = Exchange(self, keep_alive=keep_alive, is_head=is_head)
-        exchange.held, self._reserved = self._reserved, 0
+        exchange.held_bytes, self._reserved = self._reserved, 0
         self._pending.append(exchange)
         self._phase = Phase.IDLE
-        if not is_in:
+        if not is_admitted:
             traffic.in_flight += 1
-            traffic.count_refusal(503)
-            exchange.reply(hub.full)
+            traffic.count_rejected(503)
+            exchange.reply(manager.overloaded)
             return
         try:
-            hub.handle(request, exchange.reply)
-        except Exception as exc:  # noqa: BLE001 - a bug must not take the other requests with it
-            hub.report(exc)
-            exchange.reply(refusal(500, "a bug of the server; its log says more"))
-        if len(self._pending) >= hub.limits.pipelined:
-            self._pace()
+            manager.handle(request, exchange.reply)
+        except Exception as exc:  # noqa: BLE001 - a bug must not affect other requests
+            manager.report(exc)
+            exchange.reply(error_response(500, "internal server error; see the server's log"))
+        if len(self._pending) >= manager.limits.pipelined:
+            self._control_flow()
 
-    def _turn_away(self) -> None:
-        """Answer one request too many, in no time, and hear no more of its client for a while.
+    def _reject_with_backoff(self) -> None:
+        """Send the prepared 503 and stop reading for a moment.
 
-        It was told to wait a second. Clients that ask again at once would otherwise take the
-        server's time from those who are let in.
+        Clients that retry at once would otherwise take time from admitted requests.
         """
         traffic, transport = self._traffic, self._transport
         self._release()
         self._phase = Phase.IDLE
-        traffic.count_refusal(503)
+        traffic.count_rejected(503)
         if transport is None or self._ending:
             return
-        traffic.count_answer(503)
-        transport.write(self._hub.full_text)
+        traffic.count_response(503)
+        transport.write(self._manager.overloaded_bytes)
         transport.pause_reading()
-        asyncio.get_running_loop().call_later(_REST_S, self._pace)
+        asyncio.get_running_loop().call_later(_BACKOFF_S, self._control_flow)
 
-    def refuse(self, status: int, message: str) -> None:
-        """Answer the last request of this connection: nothing more can be read."""
-        self._traffic.count_refusal(status)
+    def on_error(self, status: int, message: str) -> None:
+        """Send a last response: nothing more can be parsed."""
+        self._traffic.count_rejected(status)
         exchange = Exchange(self, keep_alive=False, is_head=False)
-        exchange.held, self._reserved = self._reserved, 0
+        exchange.held_bytes, self._reserved = self._reserved, 0
         self._traffic.in_flight += 1
         self._pending.append(exchange)
-        exchange.reply(refusal(status, message, RETRY if status == 503 else ()))  # noqa: PLR2004
+        exchange.reply(error_response(status, message, RETRY if status == 503 else ()))  # noqa: PLR2004
 
-    def go_on(self) -> None:
-        """Tell the client to send its body, after the answers that it still waits for."""
+    def send_continue(self) -> None:
+        """Send ``100 Continue``, after the pending responses."""
         if self._pending:
             exchange = Exchange(self, keep_alive=True, is_head=False)
             exchange.response = Response(_INTERIM)
@@ -197,25 +213,25 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.write(CONTINUE)
 
     def reserve(self, size: int) -> bool:
-        """Ask for room for so many bytes of a body."""
-        if not self._hub.reserve(size):
+        """Reserve memory for bytes of a body; return whether there is any."""
+        if not self._manager.reserve(size):
             return False
         self._reserved += size
         return True
 
-    # ---- Answers -----------------------------------------------------------------------------
+    # ---- Responses ---------------------------------------------------------------------------
 
-    def answered(self, exchange: Exchange) -> None:
-        """Send an answer when all before it are sent."""
+    def on_response(self, exchange: Exchange) -> None:
+        """Send every response that is next in order."""
         self._traffic.in_flight -= 1
-        self._traffic.buffered -= exchange.held
+        self._traffic.buffered_bytes -= exchange.held_bytes
         pending = self._pending
         while pending and pending[0].response is not None:
             self._send(pending.popleft())
         if not pending and not self._ending:
             self._set_deadline()
         if self._transport and not self._transport.is_reading():
-            self._pace()
+            self._control_flow()
 
     def _send(self, exchange: Exchange) -> None:
         response, transport = exchange.response, self._transport
@@ -225,8 +241,8 @@ class Connection(asyncio.BufferedProtocol):
             transport.write(CONTINUE)
             return
         close = not exchange.keep_alive or (self._traffic.draining and not self._pending)
-        self._traffic.count_answer(response.status)
-        head = encode_head(response, self._hub.date, close=close)
+        self._traffic.count_response(response.status)
+        head = encode_head(response, self._manager.date, close=close)
         body = () if exchange.is_head else response.body
         if len(body) == 1 and len(body[0]) < _SMALL_BYTES:
             transport.write(head + body[0])
@@ -236,37 +252,37 @@ class Connection(asyncio.BufferedProtocol):
             self.end()
 
     def end(self) -> None:
-        """Close, after what was written has gone out, and without cutting off the client."""
+        """Close after pending writes are flushed, without resetting the client."""
         transport = self._transport
         if transport is None or self._ending:
             return
         self._ending = True
         self._release()
         self.deadline = time.monotonic() + _LINGER_S
-        if transport.can_write_eof() and not self._client_ended:
+        if transport.can_write_eof() and not self._eof:
             transport.write_eof()
             transport.resume_reading()
         else:
             transport.close()
 
-    # ---- Time --------------------------------------------------------------------------------
+    # ---- Timeouts and flow control -----------------------------------------------------------
 
-    def time_is_over(self) -> None:
-        """Close a connection that took too long, with a word where a request has begun."""
-        if self._ending or self._stalled:
+    def on_timeout(self) -> None:
+        """Close an expired connection, with a 408 where a request has begun."""
+        if self._ending or self._write_paused:
             if self._transport:
                 self._transport.abort()
         elif self._phase == Phase.IDLE:
             self.end()
         else:
-            what = "header" if self._phase == Phase.HEAD else "body"
-            self.refuse(408, f"the {what} took too long to come; send it faster")
+            part = "header" if self._phase == Phase.HEAD else "body"
+            self.on_error(408, f"timed out receiving the {part}; send it faster")
 
     def _set_deadline(self) -> None:
-        """Set the time for what is being waited for; it starts anew with each phase."""
-        if self._stalled or self._ending:
+        """Set the deadline of the current phase; it restarts with each phase."""
+        if self._write_paused or self._ending:
             return
-        phase, limits = self._reader.phase, self._hub.limits
+        phase, limits = self._parser.phase, self._manager.limits
         if phase == Phase.IDLE:
             self.deadline = inf if self._pending else time.monotonic() + limits.idle_s
         elif phase != self._phase:
@@ -274,16 +290,16 @@ class Connection(asyncio.BufferedProtocol):
             self.deadline = time.monotonic() + allowed
         self._phase = phase
 
-    def _pace(self) -> None:
-        """Read while the client reads its answers and doesn't ask too much at once."""
+    def _control_flow(self) -> None:
+        """Read only while the client reads its responses and pipelines few requests."""
         transport = self._transport
         if transport is None or self._ending:
             return
-        if self._stalled or len(self._pending) >= self._hub.limits.pipelined:
+        if self._write_paused or len(self._pending) >= self._manager.limits.pipelined:
             transport.pause_reading()
         else:
             transport.resume_reading()
 
     def _release(self) -> None:
-        self._traffic.buffered -= self._reserved
+        self._traffic.buffered_bytes -= self._reserved
         self._reserved = 0

@@ -1,1 +1,1 @@
-"""The models that a server holds: named bundles, proven when loaded, and replaced whole."""
+"""The served models: repository, micro-batching, input validation and statistics."""

@@ -1,40 +1,45 @@
-"""A model that is served: a proven predictor, its batch, its counts, and what it says of itself."""
+"""A served model: its predictor, batcher, statistics and metadata."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from runtime.errors import OnnxferryError
 from runtime.predictor import Predictor
-from runtime.serving.models.batching import TickBatch
-from runtime.serving.models.calling import Caller
-from runtime.serving.models.screening import Screen
+from runtime.serving.models.batcher import Executor, MicroBatcher
+from runtime.serving.models.input_validation import InputValidator
 from runtime.serving.models.statistics import Durations, Statistics
-from runtime.serving.protocol.columns import Columns
+from runtime.serving.v2.columns import InputColumns
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from runtime.choices import ProviderChoice
     from runtime.scoring.in_memory import ScoredText
-    from runtime.serving.limits import Limits
+    from runtime.serving.models.batcher import BatchResult
+    from runtime.serving.settings import Limits
+    from runtime.serving.v2.tensors import Numbers
+    from runtime.session import Outputs
 
-_PLATFORM = "onnxruntime_onnx"  # as Triton calls it
+_PLATFORM = "onnxruntime_onnx"  # Triton's name
 
 
 class ServedModel:
-    """One version of a model, ready to answer.
+    """One version of a model, ready for inference.
 
     Attributes:
         name: under which it is served.
         version: digest of the model.
         predictor: the model.
-        columns: how they are read out of a request.
-        statistics: what it has done.
-        screen: looks at rows, and counts values outside training's range.
-        batch: rows that wait for the end of the tick.
-        identity: ``model_name`` and ``model_version``, as an answer begins.
+        columns: how its inputs are read from a request.
+        statistics: of its requests.
+        validator: of its inputs; counts values outside the training ranges.
+        batcher: pending requests.
+        identity: ``model_name`` and ``model_version`` of a response.
     """
 
     def __init__(
@@ -42,27 +47,20 @@ class ServedModel:
         name: str,
         predictor: Predictor,
         limits: Limits,
-        before: ServedModel | None = None,
+        previous: ServedModel | None = None,
     ) -> None:
-        """Make a model ready.
-
-        Args:
-            name: under which it is served.
-            predictor: opened, its golden rows within their bounds.
-            limits: of the server.
-            before: what was served until now; where that is the same version, its counts go on.
-        """
+        """Take a verified predictor; the counts of the same previous version continue."""
         self.name, self.predictor = name, predictor
         self.version = predictor.manifest.model.version
-        self.columns = Columns(predictor.schema, limits.body_bytes)
-        goes_on = before and (before.version, before.predictor.schema) == (
+        self.columns = InputColumns(predictor.schema, limits.body_bytes)
+        self.statistics, self.validator = Statistics(), InputValidator(predictor.schema)
+        if previous and (previous.version, previous.predictor.schema) == (
             self.version,
             predictor.schema,
-        )
-        self.statistics: Statistics = before.statistics if before and goes_on else Statistics()
-        self.screen: Screen = before.screen if before and goes_on else Screen(predictor.schema)
-        caller = Caller(predictor, self.screen, self.statistics)
-        self.batch = TickBatch(caller, limits.batch_rows)
+        ):
+            self.statistics, self.validator = previous.statistics, previous.validator
+        executor = Executor(predictor, self.validator, self.statistics)
+        self.batcher = MicroBatcher(executor, limits.batch_rows)
         self.identity = {"model_name": name, "model_version": self.version}
 
     @classmethod
@@ -72,29 +70,15 @@ class ServedModel:
         path: Path,
         provider: ProviderChoice,
         limits: Limits,
-        before: ServedModel | None = None,
+        previous: ServedModel | None = None,
     ) -> Self:
-        """Open a bundle, check its hashes, run its golden rows, and warm it up.
-
-        Args:
-            name: under which it is served.
-            path: the bundle.
-            provider: what runs it.
-            limits: of the server.
-            before: what was served until now.
-
-        Returns:
-            The model.
-
-        Raises:
-            OnnxferryError: as ``Predictor.open`` does.
-        """
+        """Open, verify and warm up a bundle; raises ``OnnxferryError``."""
         predictor = Predictor.open(path, provider=provider)
         predictor.run(np.zeros((1, predictor.schema.n_inputs), np.float32))
-        return cls(name, predictor, limits, before)
+        return cls(name, predictor, limits, previous)
 
     def metadata(self) -> dict[str, object]:
-        """Describe the model as the protocol does."""
+        """Return the protocol's model metadata."""
         signature = self.predictor.manifest.signature
         return {
             "name": self.name,
@@ -104,10 +88,34 @@ class ServedModel:
             "outputs": [_tensor(one.name, one.datatype, one.shape) for one in signature.outputs],
         }
 
+    def submit(
+        self,
+        features: Numbers,
+        received_ns: int,
+        done: Callable[[Outputs | OnnxferryError], None],
+    ) -> None:
+        """Queue rows for the next micro-batch and count the request in the statistics."""
+        statistics = self.statistics
+
+        def record(result: BatchResult | OnnxferryError) -> None:
+            if isinstance(result, OnnxferryError):
+                done(result)
+                statistics.count_failure(time.perf_counter_ns() - received_ns)
+                return
+            done(result.outputs)
+            statistics.count_success(
+                len(features),
+                result.started - received_ns,
+                result.took,
+                time.perf_counter_ns() - received_ns,
+            )
+
+        self.batcher.submit(features, record)
+
     def count_table(self, scored: ScoredText, total: int) -> None:
-        """Count a table that was scored beside the batches, ``total`` nanoseconds."""
-        self.screen.ranges.counts += scored.outside
-        self.statistics.count_answer(scored.scored, 0, Durations(0, total), total)
+        """Count a table scored outside the batcher, ``total`` in nanoseconds."""
+        self.validator.ranges.counts += scored.outside
+        self.statistics.count_success(scored.scored, 0, Durations(0, total), total)
 
 
 def _tensor(name: str, datatype: str, shape: tuple[int, ...]) -> dict[str, object]:

@@ -1,6 +1,6 @@
-"""What a served model has done, in the terms of Triton's statistics extension, and a little more.
+"""Statistics of a served model, for Triton's statistics extension and the metrics.
 
-Times are nanoseconds. For one thread: all is counted in the event loop.
+Durations are nanoseconds. For the event loop's thread.
 """
 
 from __future__ import annotations
@@ -11,45 +11,47 @@ from typing import Final
 
 from runtime.value import Value
 
-# Upper ends of the histograms' buckets; the last bucket has none.
+# Upper bounds of the histograms' buckets; the last bucket is unbounded.
 LATENCY_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 BATCH_ROWS: Final = (1, 4, 16, 64, 256, 1024, 4096, 16_384, 65_536, 262_144)
-_MOST_SIZES: Final = 256  # batch sizes told apart; a client must not make us remember each
+_MAX_SIZES: Final = 256  # distinct batch sizes kept: bounds what clients can make us keep
 
 
 class Durations(Value, frozen=True, gc=False):
-    """Where the time of one call of the model went, nanoseconds.
+    """Durations of one call of the model.
 
     Attributes:
-        joined: putting the requests' rows together and rounding them.
-        inferred: in onnxruntime.
+        input_ns: concatenating, rounding and validating the inputs.
+        infer_ns: in onnxruntime.
     """
 
-    joined: int
-    inferred: int
+    input_ns: int
+    infer_ns: int
 
 
 class Statistics:
-    """Counts of one version of a model, since it was loaded.
+    """Counters of one version of a model since it was loaded.
 
     Attributes:
-        requests: answered.
-        failed: refused once the model was known.
-        rows: answered.
+        requests: successful.
+        failed: failed after the model was found.
+        rows: of the successful requests.
         executions: calls of the model.
-        latency: requests by bucket of ``LATENCY_S``, and their sum in seconds.
-        batches: calls of the model by bucket of ``BATCH_ROWS``, and the sum of their rows.
+        latency: requests by bucket of ``LATENCY_S``.
+        latency_sum: seconds.
+        batches: calls of the model by bucket of ``BATCH_ROWS``.
+        batch_sum: rows of all calls.
     """
 
     def __init__(self) -> None:
-        """Begin at nothing."""
+        """Begin at zero."""
         self.requests = self.failed = self.rows = self.executions = 0
         self.latency = [0] * (len(LATENCY_S) + 1)
         self.latency_sum = 0.0
         self.batches = [0] * (len(BATCH_ROWS) + 1)
         self.batch_sum = 0
         self.last_ms = 0
-        self._success = self._fail = self._queue = self._parse = self._infer = self._encode = 0
+        self._success = self._fail = self._queue = self._input = self._infer = self._output = 0
         self._sizes: dict[int, list[int]] = {}
 
     def count_execution(self, rows: int, took: Durations) -> None:
@@ -58,47 +60,36 @@ class Statistics:
         self.batches[bisect_left(BATCH_ROWS, rows)] += 1
         self.batch_sum += rows
         self.last_ms = time.time_ns() // 1_000_000
-        if rows in self._sizes or len(self._sizes) < _MOST_SIZES:
+        if rows in self._sizes or len(self._sizes) < _MAX_SIZES:
             size = self._sizes.setdefault(rows, [0, 0, 0])
             size[0] += 1
-            size[1] += took.joined
-            size[2] += took.inferred
+            size[1] += took.input_ns
+            size[2] += took.infer_ns
 
-    def count_answer(self, rows: int, waited: int, took: Durations, total: int) -> None:
-        """Count an answered request.
+    def count_success(self, rows: int, queued: int, took: Durations, total: int) -> None:
+        """Count a successful request.
 
-        Args:
-            rows: of the request.
-            waited: from its arrival until its rows were put together with others'.
-            took: the call of the model that it was part of.
-            total: from its arrival until its answer was written.
+        ``queued`` is from its arrival until its batch was assembled, ``took`` is of that batch,
+        ``total`` from its arrival until its response was written.
         """
         self.requests += 1
         self.rows += rows
         self._success += total
-        self._queue += waited
-        self._parse += took.joined
-        self._infer += took.inferred
-        self._encode += max(total - waited - took.joined - took.inferred, 0)
+        self._queue += queued
+        self._input += took.input_ns
+        self._infer += took.infer_ns
+        self._output += max(total - queued - took.input_ns - took.infer_ns, 0)
         seconds = total / 1e9
         self.latency[bisect_left(LATENCY_S, seconds)] += 1
         self.latency_sum += seconds
 
     def count_failure(self, total: int) -> None:
-        """Count a refused request, ``total`` after its arrival."""
+        """Count a failed request, ``total`` after its arrival."""
         self.failed += 1
         self._fail += total
 
     def values(self, name: str, version: str) -> dict[str, object]:
-        """Write the statistics as Triton's extension spells them.
-
-        Args:
-            name: of the model.
-            version: of the model.
-
-        Returns:
-            One entry of ``model_stats``.
-        """
+        """Return one entry of ``model_stats``, as in Triton's extension."""
         done = self.requests
 
         def duration(ns: int, count: int = done) -> dict[str, int]:
@@ -114,20 +105,20 @@ class Statistics:
                 "success": duration(self._success),
                 "fail": duration(self._fail, self.failed),
                 "queue": duration(self._queue),
-                "compute_input": duration(self._parse),
+                "compute_input": duration(self._input),
                 "compute_infer": duration(self._infer),
-                "compute_output": duration(self._encode),
+                "compute_output": duration(self._output),
                 "cache_hit": duration(0, 0),
                 "cache_miss": duration(0, 0),
             },
             "batch_stats": [
                 {
                     "batch_size": rows,
-                    "compute_input": duration(joined, count),
-                    "compute_infer": duration(inferred, count),
+                    "compute_input": duration(input_ns, count),
+                    "compute_infer": duration(infer_ns, count),
                     "compute_output": duration(0, count),
                 }
-                for rows, (count, joined, inferred) in sorted(self._sizes.items())
+                for rows, (count, input_ns, infer_ns) in sorted(self._sizes.items())
             ],
             "memory_usage": [],
         }

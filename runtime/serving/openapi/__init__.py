@@ -1,1 +1,1 @@
-"""What the server answers, described for machines."""
+"""The description of the server's HTTP interface."""

@@ -1,107 +1,114 @@
-"""``GET /openapi.json``: the operations and schemas as an OpenAPI 3.1 document.
+"""``GET /openapi.json``: the operations as an OpenAPI 3.1 document.
 
-Source: OpenAPI Specification 3.1.1 (spec.openapis.org/oas/v3.1.1). In: the names of the models.
-Out: JSON. No errors.
+Source: OpenAPI Specification 3.1.1 (spec.openapis.org/oas/v3.1.1).
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from runtime.serving.openapi.operations import JSON, OPERATIONS, PARAMETERS
-from runtime.serving.openapi.schemas import SCHEMAS
+from runtime.serving.v2.responses import Error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runtime.serving.openapi.operations import Contents, Operation
-    from runtime.serving.openapi.schemas import Schema
+
+Schema = dict[str, Any]
 
 _DESCRIPTION: Final = (
     "Open Inference Protocol v2 with the extensions binary tensor data, model repository and "
-    "statistics; rows for people at /predict. Every refusal is an object with `error`."
+    "statistics; tables at /predict. Every error is an object with `error`."
 )
-_OPEN: Final = "/v2/health/"
-_ALWAYS: Final = (
-    "What cannot be read or is too much now: 400, 405, 408, 413, 415, 417, 431, 501, 503; and 500, "
-    "which is a bug"
+_PUBLIC: Final = "/v2/health/"
+_ANY_ERROR: Final = (
+    "The request cannot be read, or exceeds a limit: 400, 405, 408, 413, 415, 417, 431, 501, 503; "
+    "or 500, an internal error"
 )
 _STATUSES: Final = {
-    200: "Done",
-    400: "The request does not fit; the message says where",
-    401: "A key is needed",
+    200: "OK",
+    400: "The request is invalid; the message names the place",
+    401: "An API key is required",
     404: "No such model or version",
-    413: "More rows than are allowed in one request",
+    413: "More rows than the limit of a request",
     503: "Not ready",
+}
+_SECURITY_SCHEMES: Final = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "basic": {"type": "http", "scheme": "basic", "description": "the key is the password"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
 
 
 def describe(version: str, models: Sequence[str], *, has_keys: bool) -> Schema:
-    """Describe the server.
-
-    Args:
-        version: of onnxferry.
-        models: names of what is served.
-        has_keys: everything but health needs a key.
-
-    Returns:
-        The document.
-    """
-    places: dict[str, Schema] = {
-        address: {
-            method.lower(): _operation(address, operation, has_keys=has_keys)
+    """Describe a server of these models; with keys, all operations but health require one."""
+    schemas = _Schemas()
+    paths: dict[str, Schema] = {
+        path: {
+            method.lower(): _describe(path, operation, schemas, has_keys=has_keys)
             for method, operation in methods.items()
         }
-        for address, methods in OPERATIONS.items()
+        for path, methods in OPERATIONS.items()
     }
-    for address, place in places.items():
-        if names := re.findall(r"\{(\w+)\}", address):
-            place["parameters"] = [_in_path(name, models) for name in names]
-    components: Schema = {"schemas": SCHEMAS}
+    for path, item in paths.items():
+        if names := re.findall(r"\{(\w+)\}", path):
+            item["parameters"] = [_path_parameter(name, models) for name in names]
+    components: Schema = {"schemas": schemas.components}
     if has_keys:
-        components["securitySchemes"] = {
-            "bearer": {"type": "http", "scheme": "bearer"},
-            "basic": {"type": "http", "scheme": "basic", "description": "the key is the password"},
-            "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-        }
+        components["securitySchemes"] = _SECURITY_SCHEMES
     return {
         "openapi": "3.1.1",
         "info": {"title": "onnxferry", "version": version, "description": _DESCRIPTION},
-        "paths": places,
+        "paths": paths,
         "components": components,
     }
 
 
-def _in_path(name: str, models: Sequence[str]) -> Schema:
+class _Schemas:
+    """JSON Schemas of the types of all bodies."""
+
+    def __init__(self) -> None:
+        operations = [one for methods in OPERATIONS.values() for one in methods.values()]
+        contents = [one for each in operations for one in (each.body, *each.responses.values())]
+        types = [kind for one in contents if one for kind in one.values() if kind]
+        schemas, self.components = msgspec.json.schema_components(
+            [Error, *types], ref_template="#/components/schemas/{name}"
+        )
+        self._schemas = dict(zip([Error, *types], schemas, strict=True))
+
+    def content(self, contents: Contents) -> Schema:
+        """Give each media type its schema; only JSON has one."""
+        return {
+            media_type: {"schema": self._schemas[kind]} if kind else {}
+            for media_type, kind in contents.items()
+        }
+
+
+def _path_parameter(name: str, models: Sequence[str]) -> Schema:
     schema: Schema = {"type": "string", "minLength": 1}
     if name == "model":
         schema["enum"] = list(models)
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
-def _operation(address: str, operation: Operation, *, has_keys: bool) -> Schema:
-    answers = {str(status): _answer(status, at) for status, at in operation.answers.items()}
-    answers["default"] = {"description": _ALWAYS, "content": _content({JSON: "Error"})}
-    found: Schema = {"summary": operation.summary, "responses": answers}
+def _describe(path: str, operation: Operation, schemas: _Schemas, *, has_keys: bool) -> Schema:
+    error = schemas.content({JSON: Error})
+    responses: Schema = {
+        str(status): {"description": _STATUSES[status], "content": schemas.content(contents)}
+        for status, contents in operation.responses.items()
+    }
+    responses["default"] = {"description": _ANY_ERROR, "content": error}
+    found: Schema = {"summary": operation.summary, "responses": responses}
     if operation.parameters:
         found["parameters"] = [{"name": name, **PARAMETERS[name]} for name in operation.parameters]
     if operation.body:
-        content = _content(operation.body)
-        found["requestBody"] = {"required": operation.needs_body, "content": content}
-    if has_keys and not address.startswith(_OPEN):
-        found["security"] = [{"bearer": []}, {"basic": []}, {"header": []}]
-        answers["401"] = _answer(401, {JSON: "Error"})
+        content = schemas.content(operation.body)
+        found["requestBody"] = {"required": operation.body_required, "content": content}
+    if has_keys and not path.startswith(_PUBLIC):
+        found["security"] = [{scheme: []} for scheme in _SECURITY_SCHEMES]
+        responses["401"] = {"description": _STATUSES[401], "content": error}
     return found
-
-
-def _answer(status: int, contents: Contents) -> Schema:
-    return {"description": _STATUSES[status], "content": _content(contents)}
-
-
-def _content(contents: Contents) -> Schema:
-    """Name the schema of each media type; what is no JSON has none."""
-    return {
-        kind: {"schema": {"$ref": f"#/components/schemas/{name}"}} if name else {}
-        for kind, name in contents.items()
-    }

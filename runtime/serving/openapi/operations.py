@@ -1,124 +1,143 @@
-"""Every operation: what is sent, which answers there are. A test compares it with the routes."""
+"""Every operation with its parameters and bodies; the tests compare them with the routes."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Any, Final
 
+from msgspec import Meta
+
+from runtime.serving.ui.model_cards import ModelCard
+from runtime.serving.v2.messages import InferenceRequest, RepositoryParams
+from runtime.serving.v2.responses import (
+    Empty,
+    Error,
+    InferenceResponse,
+    ModelMetadata,
+    ModelReady,
+    RepositoryModel,
+    ServerLive,
+    ServerMetadata,
+    ServerReady,
+    StatisticsResponse,
+)
 from runtime.value import Value
 
 JSON: Final = "application/json"
 _BINARY: Final = "application/octet-stream"
 _CSV: Final = "text/csv"
 
-Contents = dict[str, str]  # name of a schema by media type; "" for what is no JSON
+Contents = dict[str, Any]  # type of the JSON by media type; None for other media types
+Rows = dict[str, Any] | list[dict[str, Any]]
 
-_ERROR: Final[Contents] = {JSON: "Error"}
-_MAY_BE_WRONG: Final = {400: _ERROR}
-_MAY_BE_MISSING: Final = {404: _ERROR}
-_MAY_BE_BOTH: Final = {**_MAY_BE_WRONG, **_MAY_BE_MISSING}
+_ERROR: Final[Contents] = {JSON: Error}
+_BAD_REQUEST: Final = {400: _ERROR}
+_NOT_FOUND: Final = {404: _ERROR}
+_EITHER: Final = {**_BAD_REQUEST, **_NOT_FOUND}
+
+
+class LoadRequest(RepositoryParams):
+    """Loading takes no parameters."""
+
+    parameters: Annotated[dict[str, Any], Meta(max_length=0)] | None = None
 
 
 class Operation(Value, frozen=True):
-    """What a method of an address does.
+    """A method of a path.
 
     Attributes:
-        summary: in a few words.
-        answers: contents by status.
-        body: what is sent; None where nothing is.
-        needs_body: whether it must be.
-        parameters: names of those in ``PARAMETERS`` that may be sent.
+        summary: a few words.
+        responses: contents by status.
+        body: contents of the request; None where it has none.
+        body_required: whether the body may be left out.
+        parameters: names in ``PARAMETERS``.
     """
 
     summary: str
-    answers: dict[int, Contents]
+    responses: dict[int, Contents]
     body: Contents | None = None
-    needs_body: bool = False
+    body_required: bool = False
     parameters: tuple[str, ...] = ()
 
 
-def _flag(default: str, *words: str) -> dict[str, object]:
+def _enum(default: str, *words: str) -> dict[str, object]:
     return {"type": "string", "enum": list(words), "default": default}
 
 
-# Options of the query, and fields of the header.
+# Of the query, and of the header.
 PARAMETERS: Final[dict[str, dict[str, object]]] = {
     "model": {"in": "query", "schema": {"type": "string"}},
-    "bad_rows": {"in": "query", "schema": _flag("fail", "fail", "null")},
-    "proba": {"in": "query", "schema": _flag("false", "true", "false")},
+    "bad_rows": {"in": "query", "schema": _enum("fail", "fail", "null")},
+    "proba": {"in": "query", "schema": _enum("false", "true", "false")},
     "prefix": {"in": "query", "schema": {"type": "string"}},
     "delimiter": {
         "in": "query",
-        "description": "between the fields of CSV, where its header doesn't tell",
+        "description": "between the fields of CSV; by default detected from the header",
         "schema": {"type": "string", "enum": ["comma", "semicolon", "tab", "pipe"]},
     },
-    "decimal": {"in": "query", "schema": _flag(".", ".", ",")},
+    "decimal": {"in": "query", "schema": _enum(".", ".", ",")},
     "Inference-Header-Content-Length": {
         "in": "header",
-        "description": "bytes of the JSON, which tensors in binary follow",
+        "description": "bytes of the JSON, which binary tensors follow",
         "schema": {"type": "integer", "minimum": 0},
     },
 }
 
 
-def _told(name: str) -> dict[int, Contents]:
-    return {200: {JSON: name}}
+def _ok(body: object) -> dict[int, Contents]:
+    return {200: {JSON: body}}
 
 
 _INFER: Final = Operation(
-    "Answer rows, sent as tensors",
-    {
-        200: {JSON: "InferenceAnswer", _BINARY: ""},
-        413: _ERROR,
-        **_MAY_BE_BOTH,
-    },
-    {JSON: "InferenceRequest", _BINARY: ""},
-    needs_body=True,
+    "Run inference on tensors",
+    {200: {JSON: InferenceResponse, _BINARY: None}, 413: _ERROR, **_EITHER},
+    {JSON: InferenceRequest, _BINARY: None},
+    body_required=True,
     parameters=("Inference-Header-Content-Length",),
 )
-_OF_A_MODEL: Final = {
-    "": {"GET": Operation("Describe a model", _told("Model") | _MAY_BE_MISSING)},
-    "/ready": {"GET": Operation("Tell whether it answers", _told("ModelReady") | _MAY_BE_MISSING)},
+_MODEL: Final = {
+    "": {"GET": Operation("Model metadata", _ok(ModelMetadata) | _NOT_FOUND)},
+    "/ready": {"GET": Operation("Model readiness", _ok(ModelReady) | _NOT_FOUND)},
     "/infer": {"POST": _INFER},
-    "/stats": {"GET": Operation("Tell what it has done", _told("Statistics") | _MAY_BE_MISSING)},
+    "/stats": {"GET": Operation("Model statistics", _ok(StatisticsResponse) | _NOT_FOUND)},
 }
-_STORED: Final = {
-    verb: {"POST": Operation(summary, _told("Done") | _MAY_BE_BOTH, {JSON: body})}
+_REPOSITORY: Final = {
+    verb: {"POST": Operation(summary, _ok(Empty) | _EITHER, {JSON: body})}
     for verb, summary, body in (
-        ("load", "Open its bundle anew; the old version goes on until it is proven", "LoadRequest"),
-        ("unload", "Stop serving it", "UnloadRequest"),
+        ("load", "Load a model; its old version is served until the new one passes", LoadRequest),
+        ("unload", "Unload a model", RepositoryParams),
     )
 }
 
-# By address; {model} and {version} stand for their names.
+# By path; {model} and {version} stand for their names.
 OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
-    "/": {"GET": Operation("The page for people", {200: {"text/html": ""}})},
-    "/cards": {"GET": Operation("Model cards", _told("Cards"))},
-    "/metrics": {"GET": Operation("Counts for Prometheus", {200: {"text/plain": ""}})},
-    "/openapi.json": {"GET": Operation("This document", _told("Any"))},
+    "/": {"GET": Operation("Web page", {200: {"text/html": None}})},
+    "/cards": {"GET": Operation("Model cards", _ok(list[ModelCard]))},
+    "/metrics": {"GET": Operation("Metrics for Prometheus", {200: {"text/plain": None}})},
+    "/openapi.json": {"GET": Operation("This document", _ok(dict[str, Any]))},
     "/predict": {
         "POST": Operation(
-            "Answer rows, sent as objects or CSV, and give them back with their answers",
-            {200: {JSON: "Rows", _CSV: ""}, 413: _ERROR, **_MAY_BE_BOTH},
-            {JSON: "Rows", _CSV: ""},
-            needs_body=True,
+            "Score rows, sent as objects or CSV, and return them with their predictions",
+            {200: {JSON: Rows, _CSV: None}, 413: _ERROR, **_EITHER},
+            {JSON: Rows, _CSV: None},
+            body_required=True,
             parameters=("model", "bad_rows", "proba", "prefix", "delimiter", "decimal"),
         )
     },
-    "/v2": {"GET": Operation("Describe the server", _told("Server"))},
-    "/v2/health/live": {"GET": Operation("Tell whether the server lives", _told("Live"))},
+    "/v2": {"GET": Operation("Server metadata", _ok(ServerMetadata))},
+    "/v2/health/live": {"GET": Operation("Server liveness", _ok(ServerLive))},
     "/v2/health/ready": {
-        "GET": Operation("Tell whether it is ready", _told("Ready") | {503: {JSON: "Ready"}})
+        "GET": Operation("Server readiness", _ok(ServerReady) | {503: {JSON: ServerReady}})
     },
-    "/v2/models/stats": {"GET": Operation("Tell what all models have done", _told("Statistics"))},
+    "/v2/models/stats": {"GET": Operation("Statistics of all models", _ok(StatisticsResponse))},
     "/v2/repository/index": {
         "POST": Operation(
-            "List the bundles", _told("Index") | _MAY_BE_WRONG, {JSON: "IndexRequest"}
+            "List the models", _ok(list[RepositoryModel]) | _BAD_REQUEST, {JSON: RepositoryParams}
         )
     },
-    **{f"/v2/repository/models/{{model}}/{verb}": found for verb, found in _STORED.items()},
+    **{f"/v2/repository/models/{{model}}/{verb}": found for verb, found in _REPOSITORY.items()},
     **{
         f"/v2/models/{{model}}{version}{rest}": found
         for version in ("", "/versions/{version}")
-        for rest, found in _OF_A_MODEL.items()
+        for rest, found in _MODEL.items()
     },
 }

@@ -1,1 +1,1 @@
-"""Several processes that serve together: one address, a session each, no queue between them."""
+"""Several worker processes at one address, each with a session of its own."""

@@ -1,12 +1,10 @@
-"""Keep so many workers running: start them, replace those that die, end them all.
+"""Start workers, restart those that die, and stop them all.
 
-The supervisor takes the address once for each worker and never accepts a connection itself: the
-kernel deals them out (SO_REUSEPORT). A worker's socket outlives it, so connections that wait for
-a worker that died are answered by the one that takes its place. Where none can take it, as when
-its bundle was damaged on the disk meanwhile, the socket is closed, and the others are dealt what
-comes. A worker that took another's place has opened what lies on the disk now: so all others open
-it, too. In: bundles and settings. Out: the exit code. Raises ``UnavailableError`` when an address
-is taken or there is no folder for sockets.
+Each worker has a socket of its own at the address (SO_REUSEPORT: the kernel distributes the
+connections). The supervisor holds it, so connections that wait for a worker that died are accepted
+by its successor. While none can start, as when its bundle is damaged, the socket is closed and the
+other workers receive all connections. A restarted worker has loaded its bundles anew, so the others
+reload theirs.
 """
 
 from __future__ import annotations
@@ -16,219 +14,238 @@ import pickle
 import signal
 import socket
 import sys
+import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import uvloop
 from msgspec.structs import replace
 
-from runtime.serving.binding import bind, bind_shared
-from runtime.serving.observing.log import Log
-from runtime.serving.workers.folder import make_folder
-from runtime.serving.workers.task import Task
-from runtime.terminal import process
+from runtime.errors import OnnxferryError, UnavailableError
+from runtime.serving.observability.log import Logger, write_stderr
+from runtime.serving.startup import bind, bind_shared
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from runtime.serving.settings import Settings
 
 _PROGRAM: Final = (
     "import sys; sys.path[:] = {path!r}; from runtime.serving.workers.worker import main; main()"
 )
-_SHORT_LIFE_S: Final = 1.0  # a worker that dies so soon will do so again
+_SHORT_LIFE_S: Final = 1.0  # a worker that dies sooner probably does so again
 _PAUSE_S: Final = 1.0
-_BEYOND_DRAIN_S: Final = 5.0
-_LINE_BYTES: Final = 1 << 16
+_KILL_AFTER_S: Final = 5.0  # beyond the time for draining
+_REPORT_BYTES: Final = 1 << 16
+_LONGEST_NAME: Final = "255"  # of a socket in the run folder: the number of a worker
+
+
+class Task(Value, frozen=True):
+    """What a worker has to serve.
+
+    Attributes:
+        bundles: folders by model name.
+        settings: of the server.
+        listener: file descriptor of its bound socket.
+        folder: of the workers' control sockets and metrics.
+        number: of this worker, from 0.
+    """
+
+    bundles: dict[str, Path]
+    settings: Settings
+    listener: int
+    folder: Path
+    number: int
 
 
 def supervise(bundles: Mapping[str, Path], settings: Settings) -> None:
     """Run workers until a signal ends them.
 
-    Args:
-        bundles: folders by name.
-        settings: how they are served.
-
-    Raises:
-        UnavailableError: when an address is taken.
-        SystemExit: with a worker's exit code, where it is not 0.
+    Raises ``OnnxferryError`` when the first cannot serve, and ``SystemExit`` with a worker's exit
+    code where it is not 0.
     """
     listeners = bind_shared(settings.host, settings.port, settings.workers)
-    if settings.grpc_port is not None:  # held, so that each worker can take the same one
+    if settings.grpc_port is not None:  # held, so that each worker can bind the same one
         held = bind_shared(settings.host, settings.grpc_port, 1, "--grpc-port")
         settings = replace(settings, grpc_port=held[0].getsockname()[1])
-    with make_folder() as folder:
-        code = uvloop.run(Supervisor(bundles, settings, listeners, Path(folder)).run())
+    with _make_run_folder() as folder:
+        workers = [_Worker(number, listener) for number, listener in enumerate(listeners)]
+        code = uvloop.run(_Supervisor(bundles, settings, workers, Path(folder)).run())
     if code:
         sys.exit(code)
 
 
-class Supervisor:
-    """The workers of one server."""
+class _Worker:
+    """A worker's socket, its process, and the control connection to it."""
 
+    def __init__(self, number: int, listener: socket.socket) -> None:
+        self.number, self.listener = number, listener
+        self.is_serving = False
+        self.process: Process
+        self.control: socket.socket
+
+    def send_signal(self, number: int) -> None:
+        if hasattr(self, "process") and self.process.returncode is None:
+            self.process.send_signal(number)
+
+
+class _Supervisor:
     def __init__(
-        self,
-        bundles: Mapping[str, Path],
-        settings: Settings,
-        listeners: Sequence[socket.socket],
-        folder: Path,
+        self, bundles: Mapping[str, Path], settings: Settings, workers: list[_Worker], folder: Path
     ) -> None:
-        """Take what workers need.
-
-        Args:
-            bundles: folders by name.
-            settings: how they are served.
-            listeners: bound, one a worker.
-            folder: for the workers' sockets.
-        """
         self._bundles, self._settings = dict(bundles), settings
-        self._listeners, self._folder = list(listeners), folder
-        self._log = Log(settings.level)
-        self._running: dict[int, Process] = {}
-        self._serving: set[int] = set()  # those that take connections
+        self._workers, self._folder = workers, folder
+        self._logger = Logger(settings.level)
         self._reloads = 0
-        self._codes: list[int] = []
-        self._ending = asyncio.Event()
+        self._exit_codes: list[int] = []
+        self._stopping = asyncio.Event()
 
     async def run(self) -> int:
-        """Keep the workers running.
-
-        Returns:
-            The exit code: 0, or that of a worker that did not end as it should.
-        """
+        """Run the workers; gives the exit code: 0, or that of a worker that failed to stop."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._end, number)
+            loop.add_signal_handler(number, self._stop, number)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
-        # The first says what is wrong with bundles and options, once.
-        line, control = await self._start(0)
-        if not line:
-            return _exit_code(await self._running[0].wait())
-        keepers = [loop.create_task(self._keep(0, line, control))]
-        for at in range(1, self._count):
-            if not self._ending.is_set():
-                began = await self._start(at)
-                keepers.append(loop.create_task(self._keep(at, *began)))
-        if not self._ending.is_set():
-            process.say(line)
-        await asyncio.gather(*keepers)
-        return max((code for code in self._codes if code), default=0)
+        first, *others = self._workers
+        startup_line = await self._start(first)  # what is wrong with bundles and options, once
+        if not first.is_serving:
+            return _shell_code(await first.process.wait())
+        await asyncio.gather(*(self._try_start(worker) for worker in others))
+        if not self._stopping.is_set():
+            write_stderr(startup_line)
+        await asyncio.gather(*(self._keep_running(worker) for worker in self._workers))
+        return max((code for code in self._exit_codes if code), default=0)
 
-    @property
-    def _count(self) -> int:
-        return len(self._listeners)
-
-    async def _start(self, number: int, *, follows: bool = False) -> tuple[str, socket.socket]:
-        """Start a worker and wait until it takes connections.
-
-        Args:
-            number: of the worker.
-            follows: it takes the place of one that died.
-
-        Returns:
-            What it says of itself, empty where it died instead; and the socket to it.
-        """
-        self._serving.discard(number)
-        reloads = self._reloads
-        control, theirs = socket.socketpair()
-        listener = self._listeners[number].fileno()
+    async def _start(self, worker: _Worker) -> str:
+        """Start a process; gives its startup line, or nothing where it died without an error."""
+        worker.is_serving = False
+        reloads, listener = self._reloads, worker.listener.fileno()
+        worker.control, theirs = socket.socketpair()
+        worker.control.setblocking(False)
         with theirs:
-            process = await asyncio.create_subprocess_exec(
+            worker.process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-c",
                 _PROGRAM.format(path=sys.path),
                 stdin=theirs.fileno(),
+                stderr=sys.stderr,
                 pass_fds=(listener,),
                 start_new_session=True,  # Ctrl-C is for the supervisor, which passes it on
             )
-        self._running[number] = process
-        if self._ending.is_set():  # while it was made: nobody has told it yet
-            self._signal(number, signal.SIGTERM)
-        task = Task(
-            self._bundles, self._settings, listener, self._folder, number, self._count, follows
-        )
-        control.setblocking(False)
-        loop = asyncio.get_running_loop()
+        if self._stopping.is_set():  # meanwhile: nothing has been sent to it yet
+            worker.send_signal(signal.SIGTERM)
+        task = Task(self._bundles, self._settings, listener, self._folder, worker.number)
+        report = await _hand_over(task, worker.control)
+        if isinstance(report, OnnxferryError):
+            await worker.process.wait()
+            raise report
+        worker.is_serving = bool(report)
+        if worker.is_serving and self._reloads != reloads:  # it may have loaded its bundles before
+            worker.send_signal(signal.SIGHUP)
+        return report
+
+    async def _try_start(self, worker: _Worker) -> None:
         try:
-            await loop.sock_sendall(control, pickle.dumps(task))
-            line = (await loop.sock_recv(control, _LINE_BYTES)).decode()
-        except OSError:
-            line = ""
-        if line:
-            self._serving.add(number)
-            if self._reloads != reloads:  # it may have opened its bundles before
-                self._signal(number, signal.SIGHUP)
-        return line, control
+            await self._start(worker)
+        except OnnxferryError as exc:
+            reason = str(exc)
+            self._logger.log("error", "worker not started", worker=worker.number, reason=reason)
 
-    async def _keep(self, number: int, line: str, control: socket.socket) -> None:
-        """Wait for a worker's end, and put another in its place until all shall end.
-
-        Args:
-            number: of the worker.
-            line: what it said when it took connections; empty where it did not.
-            control: to it.
-        """
+    async def _keep_running(self, worker: _Worker) -> None:
+        """Restart a worker whenever it dies, until all are stopped."""
         while True:
-            begun = time.monotonic()
-            code = await self._running[number].wait()
-            control.close()
-            if self._ending.is_set():
-                if line:  # who was still starting has nothing to tell
-                    self._codes.append(_exit_code(code))
+            started = time.monotonic()
+            code = await worker.process.wait()
+            worker.control.close()
+            if self._stopping.is_set():
+                if worker.is_serving:  # else it was still starting, and its code says nothing
+                    self._exit_codes.append(_shell_code(code))
                 return
-            self._log.tell("error", "worker died", worker=number, code=code)
-            if time.monotonic() - begun < _SHORT_LIFE_S:
-                await self._pause()
-            if self._ending.is_set():
+            self._logger.log("error", "worker died", worker=worker.number, code=code)
+            self._forget_gauges(worker)
+            if time.monotonic() - started < _SHORT_LIFE_S:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), _PAUSE_S)
+            if self._stopping.is_set():
                 return
-            line, control = await self._start(number, follows=True)
-            if line:
-                self._log.tell("info", "worker replaced", worker=number)
-                self._reload(but=number)
-            elif not self._ending.is_set():
-                self._take_anew(number)
+            await self._restart(worker)
 
-    def _take_anew(self, number: int) -> None:
-        """Take a socket that nobody listens on yet; who waits at the old one is told to go."""
-        host, port = self._listeners[number].getsockname()[:2]
-        self._listeners[number].close()
-        self._listeners[number] = bind(host, port, shared=True)
+    async def _restart(self, worker: _Worker) -> None:
+        await self._try_start(worker)
+        if worker.is_serving:
+            self._logger.log("info", "worker replaced", worker=worker.number)
+            self._reload(but=worker)
+        elif not self._stopping.is_set():
+            host, port = worker.listener.getsockname()[:2]  # its queue is reset, and gets no more
+            worker.listener.close()
+            worker.listener = bind(host, port, shared=True)
 
-    async def _pause(self) -> None:
-        try:
-            await asyncio.wait_for(self._ending.wait(), _PAUSE_S)
-        except TimeoutError:
-            return
+    def _forget_gauges(self, worker: _Worker) -> None:
+        """Remove a dead worker's gauges, as prometheus_client's ``mark_process_dead`` does."""
+        for path in self._folder.glob(f"gauge_live*_{worker.number}-*.db"):
+            path.unlink(missing_ok=True)
 
-    def _end(self, number: int) -> None:
-        """End all workers; at a second signal, at once."""
-        if not self._ending.is_set():
-            self._ending.set()
-            for listener in self._listeners:  # else connections would wait for nobody
-                listener.close()
-            after = self._settings.limits.drain_s + _BEYOND_DRAIN_S
-            asyncio.get_running_loop().call_later(after, self._pass_on, signal.SIGKILL)
-        self._pass_on(number)
+    def _stop(self, number: int) -> None:
+        """Pass a signal on; at a second one, workers exit at once."""
+        if not self._stopping.is_set():
+            self._stopping.set()
+            for worker in self._workers:  # else connections would wait in a queue nobody accepts
+                worker.listener.close()
+            after = self._settings.limits.drain_s + _KILL_AFTER_S
+            asyncio.get_running_loop().call_later(after, self._send_all, signal.SIGKILL)
+        self._send_all(number)
 
-    def _reload(self, but: int | None = None) -> None:
-        """Have the workers read certificate and bundles anew; those that start do so then."""
+    def _send_all(self, number: int) -> None:
+        for worker in self._workers:
+            worker.send_signal(number)
+
+    def _reload(self, but: _Worker | None = None) -> None:
+        """Have workers reload certificate and bundles; those that start do so anyway."""
         self._reloads += 1
-        for at in self._serving - {but}:
-            self._signal(at, signal.SIGHUP)
-
-    def _pass_on(self, number: int) -> None:
-        for at in self._running:
-            self._signal(at, number)
-
-    def _signal(self, at: int, number: int) -> None:
-        process = self._running[at]
-        if process.returncode is None:
-            process.send_signal(number)
+        for worker in self._workers:
+            if worker.is_serving and worker is not but:
+                worker.send_signal(signal.SIGHUP)
 
 
-def _exit_code(code: int) -> int:
-    """Say as a shell does how a process ended; below 0 it is the signal that ended it."""
+async def _hand_over(task: Task, control: socket.socket) -> str | OnnxferryError:
+    """Send a task and receive what the worker reports."""
+    loop = asyncio.get_running_loop()
+    try:
+        await loop.sock_sendall(control, pickle.dumps(task))
+        report = await loop.sock_recv(control, _REPORT_BYTES)
+    except OSError:
+        return ""
+    message: str | OnnxferryError = pickle.loads(report) if report else ""  # noqa: S301 - from our own worker
+    return message
+
+
+def _make_run_folder() -> tempfile.TemporaryDirectory[str]:
+    """Make a folder that only this user can enter; it is removed on exit.
+
+    Raises ``UnavailableError`` when none can be made, or its path is too long for a socket.
+    """
+    advice = "set TMPDIR to a writable folder with a short path"
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="onnxferry-")
+    except OSError as exc:
+        raise UnavailableError(f"workers need a folder for their sockets: {advice}") from exc
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.bind(f"{folder.name}/{_LONGEST_NAME}")
+    except OSError as exc:
+        folder.cleanup()
+        reason = exc.strerror or exc
+        raise UnavailableError(
+            f"no socket can be made in {folder.name}: {reason}; {advice}"
+        ) from exc
+    return folder
+
+
+def _shell_code(code: int) -> int:
+    """Convert to a shell's exit code: 128 + N for a process that signal N, given as -N, ended."""
     return code if code >= 0 else 128 - code

@@ -1,50 +1,183 @@
-"""The program of a worker: it takes its task from the supervisor and serves.
+"""A worker process: it receives its task from the supervisor and serves.
 
-Its standard input is a socket to the supervisor: the task comes in by it, the word that
-connections are taken goes out, and its end is the supervisor's.
+Standard input is a socket to the supervisor: the task comes in, the startup line or an error goes
+out, and its end is the supervisor's. Metrics, statistics, loading and unloading concern all
+workers: each listens on a control socket in the run folder, where a pickled ``Request`` comes in
+and a pickled ``Response`` goes out.
 """
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
+import os
 import pickle
+import shutil
+import signal
 import socket
 import sys
-from typing import TYPE_CHECKING, NoReturn
+import time
+import traceback
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Final, NoReturn
 
-from runtime.errors import OnnxferryError
-from runtime.serving.observing.log import Log
-from runtime.serving.process import run_process
-from runtime.serving.running import open_app
-from runtime.serving.workers.member import Member
-from runtime.terminal import process
+import msgspec
+from msgspec.structs import replace
+
+from runtime.errors import EXIT_BUG, OnnxferryError
+from runtime.serving.http.messages import Request, Response
+from runtime.serving.models.repository import UNLOADED
+from runtime.serving.observability.metrics import collect, render
+from runtime.serving.server import create_app, run_process
+from runtime.serving.workers.aggregation import load_metrics, merge_statistics, save_metrics
 
 if TYPE_CHECKING:
-    from runtime.serving.workers.task import Task
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from runtime.serving.app import App
+    from runtime.serving.http.messages import Reply
+    from runtime.serving.workers.supervisor import Task
+
+_METRICS: Final = "/metrics"
+_REPOSITORY: Final = "/v2/repository/models/"
+_STATISTICS: Final = "/stats"
+_LOAD_TIMEOUT_S: Final = 60.0  # a bundle may be large
+_TIMEOUT_S: Final = 2.0  # less than Prometheus and other clients wait
+_OK: Final = 200
 
 
 def main() -> NoReturn:
-    """Take a task and serve until a signal, or the supervisor's end, ends it."""
-    process.run(_work, "runtime")
+    """Serve until a signal, or the supervisor's end."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the event loop handles it
+    code = EXIT_BUG
+    try:
+        code = _serve(socket.socket(fileno=0))
+    except Exception:  # noqa: BLE001 - a bug is shown and ends the process, too
+        traceback.print_exc()
+    sys.stderr.flush()
+    os._exit(code)  # threads of onnxruntime can abort an interpreter that is torn down
 
 
-def _work(prog_name: str) -> None:
-    del prog_name
-    control = socket.socket(fileno=0)
-    with control.makefile("rb") as stream:
+def _serve(supervisor: socket.socket) -> int:
+    with supervisor.makefile("rb") as stream:
         task: Task = pickle.load(stream)  # noqa: S301 - from our own supervisor, over our own socket
 
-    def tell(line: str) -> None:
-        with contextlib.suppress(OSError):  # a supervisor that is gone is noticed soon
-            control.sendall(line.encode())
+    def report(message: str | OnnxferryError) -> None:
+        with suppress(OSError):  # a supervisor that has died is noticed soon
+            supervisor.sendall(pickle.dumps(message))
 
     try:
-        app = open_app(task.bundles, task.settings)
+        app = create_app(task.bundles, task.settings)
+        with socket.socket(fileno=task.listener) as listener:
+            control = WorkerControl(app, supervisor, task)
+            run_process(app, listener, task.settings, report, control)
     except OnnxferryError as exc:
-        if task.follows:  # a line of the log, where a person no longer waits for the start
-            Log(task.settings.level).tell("error", "worker not replaced", reason=str(exc))
-            sys.exit(exc.exit_code)
-        raise
-    member = Member(app, control, task)
-    with socket.socket(fileno=task.listener) as listener:
-        run_process(app, listener, task.settings, tell, member)
+        report(exc)
+        return exc.exit_code
+    return 0
+
+
+class WorkerControl:
+    """A worker's side of the group."""
+
+    def __init__(self, app: App, supervisor: socket.socket, task: Task) -> None:
+        """Take the application, the socket to the supervisor, and the worker's task."""
+        self._app, self._supervisor, self._folder = app, supervisor, task.folder
+        paths = [task.folder / str(number) for number in range(task.settings.workers)]
+        self._path = paths.pop(task.number)
+        self._others = paths
+        self._started = time.time()
+        self._process = f"{task.number}-{time.time_ns()}"  # a PID can be reused
+
+    def handle(self, request: Request, reply: Reply) -> None:
+        """Handle a request, in all workers where it concerns all."""
+        target = request.target
+        if target.startswith((_METRICS, _REPOSITORY)) or _STATISTICS in target:
+            self._app.background_tasks.start(lambda: self._respond_for_all(request), reply)
+        else:
+            self._app.handle(request, reply)
+
+    @asynccontextmanager
+    async def joined(self, stop: Callable[[], None]) -> AsyncIterator[None]:
+        """Listen on the control socket; calls ``stop`` when the supervisor has died."""
+        loop = asyncio.get_running_loop()
+
+        def supervisor_died() -> None:
+            loop.remove_reader(self._supervisor)
+            shutil.rmtree(self._folder, ignore_errors=True)  # the supervisor no longer can
+            stop()
+
+        self._path.unlink(missing_ok=True)  # of a worker that died
+        server = await asyncio.start_unix_server(self._serve, str(self._path))
+        loop.add_reader(self._supervisor, supervisor_died)
+        await self._unload_as_others()
+        try:
+            yield
+        finally:
+            loop.remove_reader(self._supervisor)
+            server.close()
+
+    async def _unload_as_others(self) -> None:
+        """Unload the models that were unloaded before this worker replaced another."""
+        request = Request("GET", "/v2/health/ready", {}, b"", 0)
+        for path in self._others:
+            if response := await _query(path, request):
+                reasons = msgspec.json.decode(b"".join(response.body)).get("reasons", {})
+                for name in (name for name, reason in reasons.items() if reason == UNLOADED):
+                    self._app.repository.unload(name)
+                return
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Respond to another worker."""
+        with suppress(OSError, EOFError, pickle.UnpicklingError):
+            request: Request = pickle.loads(await reader.read())  # noqa: S301 - from our own user
+            response = await self._respond(request)
+            if response.status == _OK and request.target.startswith(_METRICS):
+                self._save_metrics()
+            writer.write(pickle.dumps(response))
+        writer.close()
+
+    async def _respond_for_all(self, request: Request) -> Response:
+        own = await self._respond(request)
+        if own.status != _OK or request.method == "HEAD":
+            return own
+        found = await asyncio.gather(*(_query(path, request) for path in self._others))
+        if request.target.startswith(_METRICS):
+            self._save_metrics()
+            return replace(own, body=(render(load_metrics(self._folder)).encode(),))
+        others = [one for one in found if one is not None]
+        if request.method == "GET":
+            return merge_statistics([own, *others])
+        return next((one for one in others if one.status != _OK), own)
+
+    async def _respond(self, request: Request) -> Response:
+        """Respond for this worker alone."""
+        future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+
+        def reply(response: Response) -> None:
+            if not future.done():
+                future.set_result(response)
+
+        self._app.handle(request, reply)
+        return await future
+
+    def _save_metrics(self) -> None:
+        metrics = collect(self._app.traffic, self._app.repository, self._started)
+        with suppress(OSError):  # a full disk: the last ones stand
+            save_metrics(self._folder, self._process, metrics)
+
+
+async def _query(path: Path, request: Request) -> Response | None:
+    """Send a request to another worker; None where it has died, is starting or hangs."""
+    try:
+        async with asyncio.timeout(_LOAD_TIMEOUT_S if request.method == "POST" else _TIMEOUT_S):
+            reader, writer = await asyncio.open_unix_connection(str(path))
+            try:
+                writer.write(pickle.dumps(request))
+                writer.write_eof()
+                response: Response = pickle.loads(await reader.read())  # noqa: S301 - likewise
+                return response
+            finally:
+                writer.close()
+    except (OSError, EOFError, pickle.UnpicklingError, TimeoutError):
+        return None

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def start_server(
     environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., Served]]:
-    """Start ``runtime serve`` on a free port of loopback; what still runs is ended."""
+    """Start ``runtime serve`` on a free loopback port; servers still running are stopped."""
     started: list[Served] = []
 
     def start(*arguments: object) -> Served:
@@ -58,7 +58,7 @@ def start_server(
 
 @pytest.fixture(scope="session")
 def server(start_server: Callable[..., Served], bundle: Path) -> Served:
-    """A server of the bundle kept with the tests."""
+    """A server of the test data's bundle."""
     return start_server("--bundle", bundle)
 
 
@@ -71,7 +71,7 @@ def client(server: Served) -> Iterator[Client]:
 
 @pytest.fixture(scope="session")
 def sales_server(start_server: Callable[..., Served], sales_bundle: Path) -> Served:
-    """A server of the bundle that was trained with categories and gaps."""
+    """A server of the bundle with categories and missing values."""
     return start_server("--bundle", f"sales={sales_bundle}")
 
 

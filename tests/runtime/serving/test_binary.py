@@ -36,7 +36,7 @@ def _ask(client: Client, text: bytes, data: bytes, length: int | None = None) ->
 
 
 def _outputs(answer: Answer) -> dict[str, np.ndarray]:
-    """Read an answer's tensors, JSON and bytes."""
+    """Decode a response's tensors, JSON and binary."""
     assert answer.status == 200, answer.body
     length = int(answer.headers.get("inference-header-content-length", len(answer.body)))
     text, rest = answer.body[:length], answer.body[length:]
@@ -62,8 +62,8 @@ def _same(answer: Answer, predictor: Predictor, rows: np.ndarray = ROWS) -> None
 @pytest.mark.parametrize(
     "datatype", ["FP32", "FP64", "FP16", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT64"]
 )
-def test_every_datatype_is_read(client: Client, predictor: Predictor, datatype: str) -> None:
-    """Bytes of any numeric datatype mean the numbers they hold."""
+def test_every_datatype_is_decoded(client: Client, predictor: Predictor, datatype: str) -> None:
+    """Binary data of every numeric datatype is decoded exactly."""
     kind = {"F": "f", "I": "i", "U": "u"}[datatype[0]]
     size = int(datatype.lstrip("UINTFP")) // 8
     values = ROWS.astype(f"<{kind}{size}")
@@ -72,7 +72,7 @@ def test_every_datatype_is_read(client: Client, predictor: Predictor, datatype: 
 
 
 def test_bf16_is_the_upper_half_of_a_float32(client: Client, predictor: Predictor) -> None:
-    """BF16, which numpy doesn't know, is read too."""
+    """BF16, which numpy lacks, is decoded too."""
     upper = (ROWS.view(np.uint32) >> 16).astype("<u2")
     rows = (upper.astype(np.uint32) << 16).view(np.float32)
     _same(_ask(client, *_message(upper.tobytes(), "BF16")), predictor, rows)
@@ -97,10 +97,10 @@ def test_bf16_is_the_upper_half_of_a_float32(client: Client, predictor: Predicto
     ],
     ids=["all", "one", "all but one", "none"],
 )
-def test_outputs_are_sent_as_asked(
+def test_outputs_are_encoded_as_requested(
     client: Client, predictor: Predictor, more: dict[str, Any], binary: set[str]
 ) -> None:
-    """Each output comes as bytes or as JSON, as the request says."""
+    """Each output is binary or JSON, as the request says."""
     answer = client.ask(INFER, features(*ROWS.tolist(), **more))
     _same(answer, predictor)
     length = int(answer.headers.get("inference-header-content-length", len(answer.body)))
@@ -108,8 +108,8 @@ def test_outputs_are_sent_as_asked(
     assert {tensor["name"] for tensor in sent if "data" not in tensor} == binary
 
 
-def test_one_column_as_bytes_and_one_as_json(client: Client, predictor: Predictor) -> None:
-    """Named columns may be mixed; the bytes belong to those that say so, in order."""
+def test_binary_and_json_columns_can_be_mixed(client: Client, predictor: Predictor) -> None:
+    """Binary data belongs to the tensors that declare it, in order."""
     inputs = [
         {
             "name": "rating",
@@ -124,14 +124,14 @@ def test_one_column_as_bytes_and_one_as_json(client: Client, predictor: Predicto
 
 
 @pytest.mark.parametrize("padding", range(4))
-def test_bytes_may_begin_anywhere(client: Client, predictor: Predictor, padding: int) -> None:
-    """An odd length of the JSON puts the numbers at an odd address: they are still right."""
+def test_unaligned_binary_data(client: Client, predictor: Predictor, padding: int) -> None:
+    """A JSON part of odd length leaves the numbers unaligned: they are still right."""
     text, data = _message(ROWS.tobytes())
     _same(_ask(client, text + b" " * padding, data), predictor)
 
 
-def test_a_large_tensor(client: Client, predictor: Predictor) -> None:
-    """A megabyte of numbers comes and goes as bytes."""
+def test_large_binary_tensor(client: Client, predictor: Predictor) -> None:
+    """A megabyte of numbers in and out as binary data."""
     rows = np.random.default_rng(0).uniform(1, 5, size=(131_072, 2)).astype(np.float32)
     text, data = _message(rows.tobytes(), parameters={"binary_data_output": True})
     text = text.replace(b"[3, 2]", b"[131072, 2]")
@@ -141,7 +141,7 @@ def test_a_large_tensor(client: Client, predictor: Predictor) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda text, data: (text, data[:-4], None), "24 bytes of binary data were promised"),
+        (lambda text, data: (text, data[:-4], None), "24 bytes of binary data were declared"),
         (
             lambda text, data: (text, data + b"1234", None),
             "4 bytes of the body belong to no",
@@ -168,20 +168,20 @@ def test_a_large_tensor(client: Client, predictor: Predictor) -> None:
         "infinity",
     ],
 )
-def test_bytes_that_do_not_fit(
+def test_binary_data_of_a_wrong_size(
     client: Client,
     change: Callable[[bytes, bytes], tuple[bytes, bytes, int | None]],
     told: str,
 ) -> None:
-    """Too few bytes, too many, or other than promised: 400, and the connection goes on."""
+    """Too few bytes, too many, or other than declared: 400, and the connection stays open."""
     answer = _ask(client, *change(*_message(ROWS.tobytes())))
     assert answer.status == 400
     assert told in answer.error
     assert _ask(client, *_message(ROWS.tobytes())).status == 200
 
 
-def test_a_body_without_json(client: Client, predictor: Predictor) -> None:
-    """Rows of float32 and nothing else, as Triton's raw binary request; answered in binary."""
+def test_raw_binary_request(client: Client, predictor: Predictor) -> None:
+    """Rows of float32 and nothing else, as Triton's raw binary request; the response is binary."""
     zero = {"Inference-Header-Content-Length": "0"}
     answer = client.ask(INFER, ROWS.tobytes(), zero)
     assert "inference-header-content-length" in answer.headers
@@ -191,23 +191,23 @@ def test_a_body_without_json(client: Client, predictor: Predictor) -> None:
         assert (answer.status, f"it has {len(body)} bytes" in answer.error) == (400, True)
 
 
-def test_json_is_never_taken_for_numbers(client: Client) -> None:
-    """A body that is said to be JSON and not to have any is refused, whatever its length."""
+def test_json_is_never_read_as_raw_binary(client: Client) -> None:
+    """A body declared as JSON with a JSON length of 0 is rejected, whatever its length."""
     for kind in ("application/json", "Application/JSON; charset=utf-8"):
         fields = {"Inference-Header-Content-Length": "0", "Content-Type": kind}
         answer = client.ask(INFER, b'{"inputs":[]}   ', fields)
-        assert (answer.status, "Content-Type says" in answer.error) == (400, True)
+        assert (answer.status, "Content-Type is JSON" in answer.error) == (400, True)
 
 
-def test_a_model_with_text_needs_json(sales_server: Served) -> None:
-    """Columns of text have no place among numbers alone."""
+def test_model_with_string_columns_needs_json(sales_server: Served) -> None:
+    """Raw binary requests carry numbers only."""
     zero = {"Inference-Header-Content-Length": "0"}
     answer = sales_server.ask("/v2/models/sales/infer", bytes(36), zero)
     assert (answer.status, "columns of text" in answer.error) == (400, True)
 
 
-def test_a_client_of_triton(server: Served, predictor: Predictor) -> None:
-    """tritonclient, which knows nothing of us, gets metadata, statistics and the right answer."""
+def test_tritonclient(server: Served, predictor: Predictor) -> None:
+    """Tritonclient gets metadata, statistics and the right prediction."""
     client_library = pytest.importorskip("tritonclient.http")
     client = client_library.InferenceServerClient(f"127.0.0.1:{server.port}")
     try:

@@ -1,4 +1,4 @@
-"""Columns of categories, and numbers that are missing: what files mean by them, requests mean."""
+"""Categories, dates and missing values in requests are handled as in files."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from runtime.predictor import Predictor
 from runtime.schema.features import Date, Feature, OneHot, Schema
 from runtime.scoring.options import Options
 from runtime.scoring.pipeline import score_file
-from runtime.serving.protocol.columns import Columns
-from runtime.serving.protocol.inputs import Binary, bind_inputs
-from runtime.serving.protocol.messages import parse_request
-from runtime.serving.protocol.texts import as_bytes
+from runtime.serving.v2.columns import InputColumns
+from runtime.serving.v2.inputs import BinaryData, bind_inputs
+from runtime.serving.v2.messages import parse_request
+from runtime.serving.v2.tensors import encode_strings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,17 +57,17 @@ if TYPE_CHECKING:
     ],
     ids=["flat", "nested", "null for a missing category", "blanks for one"],
 )
-def test_json_is_answered_as_a_file_is(
+def test_json_is_predicted_as_a_file_is(
     sales_server: Served, expected: np.ndarray, changed: dict[str, Any]
 ) -> None:
-    """Strings for categories and null for gaps have the answers of ``predict``, bit for bit."""
+    """Strings for categories and null for missing values: ``predict``'s results, bit for bit."""
     answer = ask(sales_server, columns(**changed))
     assert probabilities(answer).tobytes() == expected.tobytes()
 
 
-def test_bytes_are_answered_as_a_file_is(sales_server: Served, expected: np.ndarray) -> None:
-    """So have texts with their lengths and NaN for gaps; JSON and bytes may be mixed."""
-    colours = as_bytes([text.encode() for text in COLOUR])
+def test_binary_is_predicted_as_a_file_is(sales_server: Served, expected: np.ndarray) -> None:
+    """Binary strings and NaN for missing values too; JSON and binary may be mixed."""
+    colours = encode_strings([text.encode() for text in COLOUR])
     rating, ratings = binary("rating", "FP32", np.array(RATING, "<f4").tobytes())
     colour, texts = binary("colour", "BYTES", colours)
     price = tensor("price", "FP32", PRICE)
@@ -77,8 +77,8 @@ def test_bytes_are_answered_as_a_file_is(sales_server: Served, expected: np.ndar
     assert probabilities(answer).tobytes() == expected.tobytes()
 
 
-def test_the_matrix_is_answered_as_a_file_is(sales_server: Served, expected: np.ndarray) -> None:
-    """One tensor with a number for each category works too, in JSON and as bytes."""
+def test_matrix_is_predicted_as_a_file_is(sales_server: Served, expected: np.ndarray) -> None:
+    """One tensor with a number for each category works too, in JSON and binary."""
     tensor = {"name": "features", "shape": [4, 9], "datatype": "FP32"}
     flat = nulls([value for row in MATRIX for value in row])
     nested = [nulls(row) for row in MATRIX]
@@ -92,10 +92,10 @@ def test_the_matrix_is_answered_as_a_file_is(sales_server: Served, expected: np.
     assert probabilities(answer).tobytes() == expected.tobytes()
 
 
-def test_predict_is_the_command(
+def test_predict_endpoint_equals_the_command(
     sales_server: Served, sales_bundle: Path, run_command: Callable[..., Any]
 ) -> None:
-    """Empty cells of CSV and null of JSON: the bytes of ``runtime predict``, its very numbers."""
+    """Empty CSV cells and JSON null: the bytes and numbers of ``runtime predict``."""
     words = ("predict", "--bundle", sales_bundle, "--file", "-", "--format")
     done = run_command(*words, "csv", stdin=TABLE)
     answer = sales_server.ask("/predict", TABLE, {"Content-Type": "text/csv"})
@@ -135,10 +135,10 @@ def test_predict_is_the_command(
     ],
     ids=range(16),
 )
-def test_what_is_no_category_or_no_gap(
+def test_unseen_category_or_missing_value_is_rejected(
     sales_server: Served, changed: dict[str, Any], told: str
 ) -> None:
-    """What the bundle's policies do not take is 400 with column, row and value."""
+    """What the bundle's policies reject is 400 with column, row and value."""
     answer = ask(sales_server, columns(**changed))
     assert answer.status == 400
     assert told in answer.error
@@ -147,19 +147,19 @@ def test_what_is_no_category_or_no_gap(
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (as_bytes([b"S", b"M", b"L"]), "its 15 bytes end within text 3 of 4"),
-        (as_bytes([b"S", b"M", b"L", b"S", b""]), "4 bytes follow its 4 texts"),
+        (encode_strings([b"S", b"M", b"L"]), "its 15 bytes end within text 3 of 4"),
+        (encode_strings([b"S", b"M", b"L", b"S", b""]), "4 bytes follow its 4 texts"),
         (b"\xff\xff\xff\xffS", "its 5 bytes end within text 0 of 4"),
         (
-            as_bytes([b"S", b"M", b"\xff", b"S"]),
+            encode_strings([b"S", b"M", b"\xff", b"S"]),
             "row 2, column 'size': '\ufffd': undecodable bytes",
         ),
-        (as_bytes([b"S", b"M", b"m", b"S"]), "row 2, column 'size': 'm': a category that"),
+        (encode_strings([b"S", b"M", b"m", b"S"]), "row 2, column 'size': 'm': a category that"),
     ],
     ids=["few", "many", "beyond", "no text", "unseen"],
 )
-def test_bytes_that_are_no_texts(sales_server: Served, content: bytes, told: str) -> None:
-    """Lengths that lead astray and bytes that are no known text are 400 with their place."""
+def test_malformed_binary_strings(sales_server: Served, content: bytes, told: str) -> None:
+    """Invalid lengths and strings are 400 with their location."""
     size, _ = binary("size", "BYTES", content)
     answer = ask(sales_server, [size, *columns()[1:]], content)
     assert answer.status == 400
@@ -167,16 +167,16 @@ def test_bytes_that_are_no_texts(sales_server: Served, content: bytes, told: str
 
 
 @pytest.mark.parametrize("size", [-1, True, "20", 1.0, 10**9])
-def test_a_size_that_is_none(sales_server: Served, size: object) -> None:
-    """A size that is no number of the body's bytes is 400."""
+def test_invalid_binary_size(sales_server: Served, size: object) -> None:
+    """A binary size that is no valid number of bytes is 400."""
     sizes = tensor("size", "BYTES", parameters={"binary_data_size": size})
-    answer = ask(sales_server, [sizes, *columns()[1:]], as_bytes([b"S"] * 4))
+    answer = ask(sales_server, [sizes, *columns()[1:]], encode_strings([b"S"] * 4))
     assert answer.status == 400
     assert "inputs[0]" in answer.error
 
 
-def test_nan_is_a_gap_only_where_there_may_be_one(sales_server: Served) -> None:
-    """NaN in bytes is refused in a column that had no gaps; infinity is refused everywhere."""
+def test_nan_is_missing_only_where_allowed(sales_server: Served) -> None:
+    """Binary NaN is rejected in a column without missing values; infinity everywhere."""
     for name, values in (("price", [1, 2, NAN, 3]), ("rating", [1, 2, float("inf"), 3])):
         tensor, content = binary(name, "FP32", np.array(values, "<f4").tobytes())
         others = [one for one in columns() if one["name"] != name]
@@ -191,10 +191,10 @@ def test_nan_is_a_gap_only_where_there_may_be_one(sales_server: Served) -> None:
     assert "inputs[0].data[1][0]: expected a number, got null" in ask(sales_server, [tensor]).error
 
 
-def test_other_takes_what_training_did_not_have(
+def test_policy_other_accepts_unseen_categories(
     make_bundle: Callable[..., Path], start_server: Callable[..., Served]
 ) -> None:
-    """With the policy ``other`` an unseen text is none of the categories; a missing one is not."""
+    """With the policy ``other`` an unseen string is allowed; a missing one is not."""
     colour = Feature("colour", 0, 1, one_hot=OneHot(("red", "green"), "other"))
     folder = make_bundle([colour, "price"])
     predictor = Predictor.open(folder, provider="cpu")
@@ -210,10 +210,10 @@ def test_other_takes_what_training_did_not_have(
     assert "row 1, column 'colour': '': missing value" in ask(served, tensors).error
 
 
-def test_dates_are_answered_as_a_file_is(
+def test_dates_are_predicted_as_a_file_is(
     start_server: Callable[..., Served], make_bundle: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """ISO texts as BYTES have the answers of ``predict``; what is no date is told by its place."""
+    """ISO dates as BYTES give ``predict``'s results; an invalid date is located."""
     day = Feature("day", 0, 60, missing="imputed", date=Date("2024-02-29"))
     bundle = make_bundle(["price", day])
     days = ["2024-03-01", "2024-03-01T12:00:00+02:00", " 2024-04-02 ", "2024-02-29T00:00"]
@@ -224,7 +224,7 @@ def test_dates_are_answered_as_a_file_is(
     lines = csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text()))
     wanted = [[row["probability_no"], row["probability_yes"]] for row in lines]
     served = start_server("--bundle", f"sales={bundle}")
-    price, sent = tensor("price", "FP64", PRICE), as_bytes([text.encode() for text in days])
+    price, sent = tensor("price", "FP64", PRICE), encode_strings([text.encode() for text in days])
     text, (told, tail) = tensor("day", "BYTES", days), binary("day", "BYTES", sent)
     for answer in (ask(served, [text, price]), ask(served, [price, told], tail)):
         assert probabilities(answer).tobytes() == np.array(wanted, np.float32).tobytes()
@@ -234,7 +234,7 @@ def test_dates_are_answered_as_a_file_is(
 
 
 def test_no_rows(sales_server: Served) -> None:
-    """A request without rows has an answer without rows, texts or not."""
+    """A request without rows gets a response without rows, strings or not."""
     empty = {name: {"shape": [0], "data": []} for name in ("size", "rating", "colour", "price")}
     assert probabilities(ask(sales_server, columns(**empty))).shape == (0, 2)
 
@@ -242,10 +242,10 @@ def test_no_rows(sales_server: Served) -> None:
 @pytest.mark.parametrize(
     ("datatype", "data"), [("FP32", [1, None, 3]), ("INT8", [[1], [None], [3]])]
 )
-def test_gaps_among_numbers_alone(datatype: str, data: list[Any]) -> None:
-    """Where no column holds categories, null is NaN in the matrix of those that have gaps alone."""
+def test_null_in_numeric_columns(datatype: str, data: list[Any]) -> None:
+    """Without categories, null is NaN in nullable columns only."""
     features = (Feature("x", 0, 9, missing="imputed"), Feature("y", 0, 9))
-    columns = Columns(Schema("z", features, ("a", "b")), 10**6)
+    columns = InputColumns(Schema("z", features, ("a", "b")), 10**6)
 
     def bind(**sent: list[Any]) -> np.ndarray:
         tensors = [
@@ -253,16 +253,16 @@ def test_gaps_among_numbers_alone(datatype: str, data: list[Any]) -> None:
             for name, values in sent.items()
         ]
         text = json.dumps({"inputs": tensors}).encode()
-        message = parse_request(text, most_tensors=2)
-        return bind_inputs(message, Binary(text, len(text)), columns, 100)
+        message = parse_request(text, max_tensors=2)
+        return bind_inputs(message, BinaryData(text, len(text)), columns, 100)
 
     np.testing.assert_array_equal(bind(y=[4, 5, 6], x=data), [[1, 4], [NAN, 5], [3, 6]])
     with pytest.raises(RequestError, match=r"inputs\[1\]\.data\[1\].* got null"):
         bind(x=data, y=data)
 
 
-def test_many_texts_are_read_and_a_flood_of_names_is_not(sales_server: Served) -> None:
-    """A request may have as many texts as rows, but not as many keys."""
+def test_many_strings_are_accepted_but_not_many_keys(sales_server: Served) -> None:
+    """A request may have as many strings as rows, but not as many keys."""
     rows = 20_000
     long: list[dict[str, Any]] = [
         {"name": name, "shape": [rows], "datatype": kind, "data": [value] * rows}
@@ -279,10 +279,10 @@ def test_many_texts_are_read_and_a_flood_of_names_is_not(sales_server: Served) -
     assert ask(sales_server, long).status == 413
 
 
-def test_a_row_is_bounded_as_it_is_encoded(
+def test_rows_are_limited_by_their_encoded_size(
     make_bundle: Callable[..., Path], start_server: Callable[..., Served]
 ) -> None:
-    """A text of two bytes that becomes a thousand numbers does not take the server's memory."""
+    """A string of two bytes that is encoded as a thousand numbers cannot exhaust memory."""
     colour = Feature("colour", 0, 1, one_hot=OneHot(tuple(f"c{n}" for n in range(1000))))
     served = start_server("--bundle", f"sales={make_bundle([colour])}")
     tensor = {"name": "colour", "shape": [5000], "datatype": "BYTES", "data": ["c7"] * 5000}
@@ -291,8 +291,10 @@ def test_a_row_is_bounded_as_it_is_encoded(
     assert len(probabilities(ask(served, [{**tensor, "shape": [4], "data": ["c7"] * 4}]))) == 4
 
 
-def test_the_fault_of_one_is_not_the_others(sales_server: Served, expected: np.ndarray) -> None:
-    """A request with an unseen category between good ones of the same tick costs them nothing."""
+def test_invalid_request_does_not_affect_its_batch(
+    sales_server: Served, expected: np.ndarray
+) -> None:
+    """Of one batch, only the request with an unseen category fails."""
     good = request(INFER, json.dumps({"inputs": columns()}).encode())
     bad = request(INFER, json.dumps({"inputs": columns(size={"data": ["?"] * 4})}).encode())
     with sales_server.client() as client:

@@ -1,4 +1,4 @@
-"""Categories and gaps as clients that know nothing of us send them, over HTTP and gRPC."""
+"""Categories and missing values as other clients send them, over HTTP and gRPC."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from serving_client import Served
 
 
-def test_metadata_names_the_columns(sales_server: Served) -> None:
-    """A client that asks what to send is told a tensor a column, BYTES for categories."""
+def test_metadata_lists_the_columns(sales_server: Served) -> None:
+    """The metadata has one tensor a column, BYTES for categories."""
     told = sales_server.ask("/v2/models/sales").json["inputs"]
     assert [(one["name"], one["datatype"], one["shape"]) for one in told] == [
         ("price", "FP32", [-1]),
@@ -28,7 +28,7 @@ def test_metadata_names_the_columns(sales_server: Served) -> None:
 
 
 def _triton(library: Any, **options: object) -> list[Any]:  # noqa: ANN401 - without types
-    """The columns as a client of Triton's sends them: texts as arrays of objects."""
+    """Encode the columns as tritonclient does: strings as object arrays."""
     columns: dict[str, Any] = {
         "size": np.array(SIZE, np.object_),
         "price": np.array(PRICE, np.float32),
@@ -45,8 +45,8 @@ def _triton(library: Any, **options: object) -> list[Any]:  # noqa: ANN401 - wit
 
 
 @pytest.mark.parametrize("binary", [True, False], ids=["binary", "JSON"])
-def test_a_client_of_triton(sales_server: Served, expected: np.ndarray, binary: bool) -> None:  # noqa: FBT001
-    """Tritonclient sends numpy's objects as BYTES, as it is told by the metadata."""
+def test_tritonclient_http(sales_server: Served, expected: np.ndarray, binary: bool) -> None:  # noqa: FBT001
+    """Tritonclient sends numpy's objects as BYTES, as the metadata says."""
     library = pytest.importorskip("tritonclient.http")
     client = library.InferenceServerClient(f"127.0.0.1:{sales_server.port}")
     try:
@@ -58,13 +58,13 @@ def test_a_client_of_triton(sales_server: Served, expected: np.ndarray, binary: 
 
 @pytest.fixture(scope="module")
 def rpc_port(start_server: Callable[..., Served], sales_bundle: Path) -> int:
-    """Where a server of the bundle speaks gRPC."""
+    """The gRPC port of a server of the bundle."""
     pytest.importorskip("grpc")
     return start_server("--bundle", f"sales={sales_bundle}", "--grpc-port", 0).grpc_port
 
 
-def test_a_client_of_triton_over_grpc(rpc_port: int, expected: np.ndarray) -> None:
-    """Over gRPC, texts among the raw contents; the metadata is that of HTTP."""
+def test_tritonclient_grpc(rpc_port: int, expected: np.ndarray) -> None:
+    """Strings among the raw contents; the metadata equals HTTP's."""
     library = pytest.importorskip("tritonclient.grpc")
     with library.InferenceServerClient(f"127.0.0.1:{rpc_port}") as client:
         result = client.infer("sales", _triton(library))
@@ -80,11 +80,11 @@ def test_a_client_of_triton_over_grpc(rpc_port: int, expected: np.ndarray) -> No
             client.infer("sales", tensors)
 
 
-def test_contents_of_grpc(rpc_port: int, expected: np.ndarray) -> None:
-    """Texts as bytes_contents beside numbers as theirs, NaN for a gap: the same answers."""
+def test_grpc_contents(rpc_port: int, expected: np.ndarray) -> None:
+    """bytes_contents beside numeric contents, NaN for a missing value: the same predictions."""
     import grpc
 
-    from runtime.serving.rpc.messages import message
+    from runtime.serving.grpc.messages import message
 
     sent = message("ModelInferRequest")(model_name="sales")
     for name, kind, field, values in (

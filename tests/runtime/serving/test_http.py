@@ -1,4 +1,4 @@
-"""HTTP/1.1 as RFC 9112 has it, on a real socket."""
+"""HTTP/1.1 (RFC 9112) on a real socket."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def _whole(number: int = 0) -> bytes:
     return _post(f"Content-Length: {len(body)}\r\n", body)
 
 
-def test_a_connection_is_kept(client: Client) -> None:
-    """One connection answers as many requests as are sent."""
+def test_keep_alive(client: Client) -> None:
+    """One connection serves many requests."""
     for number in range(3):
         client.send(_whole(number))
         answer = client.read()
@@ -39,7 +39,7 @@ def test_a_connection_is_kept(client: Client) -> None:
 
 
 def test_pipelined_requests_are_answered_in_order(client: Client) -> None:
-    """Two hundred requests in one go get two hundred answers, each in its place."""
+    """Two hundred pipelined requests get two hundred responses in order."""
     health = b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n"
     client.send(b"".join(_whole(number) + health for number in range(200)))
     for number in range(200):
@@ -48,8 +48,8 @@ def test_pipelined_requests_are_answered_in_order(client: Client) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000], ids=str)
-def test_a_request_may_come_in_pieces(client: Client, size: int) -> None:
-    """Wherever the network cuts a request, it is the same request."""
+def test_request_split_anywhere(client: Client, size: int) -> None:
+    """Wherever the network splits a request, it is the same request."""
     client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     data = _whole(5)
     for start in range(0, len(data), size):
@@ -57,8 +57,8 @@ def test_a_request_may_come_in_pieces(client: Client, size: int) -> None:
     assert client.read().json["id"] == "5"
 
 
-def test_chunked_bodies(client: Client) -> None:
-    """A body of chunks, with an extension and a trailer, is read, and the next request too."""
+def test_chunked_body(client: Client) -> None:
+    """A chunked body with an extension and a trailer is read, and the next request too."""
     pieces = [BODY[start : start + 10] for start in range(0, len(BODY), 10)]
     chunks = b"".join(b"%x;note=1\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
     client.send(_post("Transfer-Encoding: chunked\r\n", chunks + b"0\r\nX-Trailer: 1\r\n\r\n"))
@@ -67,16 +67,16 @@ def test_chunked_bodies(client: Client) -> None:
     assert client.read().json["id"] == "8"
 
 
-def test_continue_is_said_before_the_body(client: Client) -> None:
-    """A client that waits for 100 Continue gets it, and its answer after the body."""
+def test_100_continue(client: Client) -> None:
+    """A client that expects 100 Continue gets it, and its response after the body."""
     client.send(_post(f"Content-Length: {len(BODY)}\r\nExpect: 100-continue\r\n"))
     assert client.read().status == 100
     client.send(BODY)
     assert client.read().status == 200
 
 
-def test_continue_keeps_its_place(client: Client) -> None:
-    """Behind a pipelined request, 100 Continue comes after that request's answer."""
+def test_100_continue_is_sent_in_order(client: Client) -> None:
+    """Behind a pipelined request, 100 Continue follows that request's response."""
     client.send(_whole(1) + _post(f"Content-Length: {len(BODY)}\r\nExpect: 100-continue\r\n"))
     assert client.read().json["id"] == "1"
     assert client.read().status == 100
@@ -92,8 +92,8 @@ def test_continue_keeps_its_place(client: Client) -> None:
     ],
     ids=["too-large", "unknown"],
 )
-def test_an_expectation_can_be_refused(client: Client, fields: str, status: int) -> None:
-    """A body that will not be read is refused before it is sent."""
+def test_unmet_expectation(client: Client, fields: str, status: int) -> None:
+    """A body that will not be read is rejected before it is sent."""
     client.send(_post(fields))
     answer = client.read()
     assert answer.status == status
@@ -101,8 +101,8 @@ def test_an_expectation_can_be_refused(client: Client, fields: str, status: int)
     assert answer.headers["connection"] == "close"
 
 
-def test_a_half_closed_socket_gets_its_answer(client: Client) -> None:
-    """A client that has sent its request and closed its side is still answered."""
+def test_half_closed_connection_is_answered(client: Client) -> None:
+    """A client that has closed its sending side is still answered."""
     client.send(_whole(3))
     client.socket.shutdown(socket.SHUT_WR)
     answer = client.read()
@@ -120,8 +120,8 @@ def test_a_half_closed_socket_gets_its_answer(client: Client) -> None:
     ],
     ids=["body", "header", "chunk", "large"],
 )
-def test_half_a_request_is_refused(client: Client, sent: bytes, told: str) -> None:
-    """A request that its client cut off is told so, not guessed."""
+def test_incomplete_request_is_rejected(client: Client, sent: bytes, told: str) -> None:
+    """A truncated request gets a 400."""
     client.send(sent)
     client.socket.shutdown(socket.SHUT_WR)
     answer = client.read()
@@ -179,10 +179,10 @@ def test_half_a_request_is_refused(client: Client, sent: bytes, told: str) -> No
         "endless-trailer",
     ],
 )
-def test_what_is_no_request_is_refused_and_the_connection_ends(
+def test_invalid_request_is_rejected_and_the_connection_closed(
     client: Client, server: Served, sent: bytes, status: int
 ) -> None:
-    """Ambiguous or oversized requests are answered once, in JSON, and nothing after is read."""
+    """Ambiguous or oversized requests get one JSON error; nothing after them is read."""
     client.send(sent)
     answer = client.read()
     assert answer.status == status
@@ -192,8 +192,8 @@ def test_what_is_no_request_is_refused_and_the_connection_ends(
     assert server.ask(INFER, BODY).status == 200
 
 
-def test_a_chunked_body_is_bounded(client: Client) -> None:
-    """Chunks that never end are refused at the limit of a body."""
+def test_chunked_body_is_limited(client: Client) -> None:
+    """Endless chunks are rejected at the limit of a body."""
     client.send(_post("Transfer-Encoding: chunked\r\n"))
     chunk = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
     for _ in range(17):
@@ -201,8 +201,8 @@ def test_a_chunked_body_is_bounded(client: Client) -> None:
     assert client.read().status == 413
 
 
-def test_large_bodies_are_whole(client: Client) -> None:
-    """A body of megabytes is received in place, and the request after it is read."""
+def test_large_body(client: Client) -> None:
+    """A body of megabytes is received in place, and the next request is read."""
     rows = 100_000
     numbers = json.dumps([7.5, 3] * rows)
     head, tail = BODY.decode().split("[7.5, 3]")
@@ -214,7 +214,7 @@ def test_large_bodies_are_whole(client: Client) -> None:
 
 
 def test_http_1_0_and_close(client: Client, server: Served) -> None:
-    """The old protocol, and a client that asks for it, get one answer and the end."""
+    """HTTP/1.0, and clients that ask for close, get one response and the end."""
     client.send(b"GET /v2/health/live HTTP/1.0\r\n\r\n")
     assert client.read().headers["connection"] == "close"
     assert client.is_closed()
@@ -224,8 +224,8 @@ def test_http_1_0_and_close(client: Client, server: Served) -> None:
         assert other.is_closed()
 
 
-def test_http_1_0_knows_no_continue_and_is_not_kept(client: Client) -> None:
-    """An old client is not told to go on, nor left to wait for an end that never comes."""
+def test_http_1_0_has_no_continue_and_no_keep_alive(client: Client) -> None:
+    """An HTTP/1.0 client gets no 100 Continue and is disconnected."""
     fields = f"Connection: keep-alive\r\nExpect: 100-continue\r\nContent-Length: {len(BODY)}\r\n"
     client.send(f"POST {INFER} HTTP/1.0\r\n{fields}\r\n".encode() + BODY)
     answer = client.read()
@@ -233,8 +233,8 @@ def test_http_1_0_knows_no_continue_and_is_not_kept(client: Client) -> None:
     assert client.is_closed()
 
 
-def test_small_chunks_are_no_padding(client: Client) -> None:
-    """A large body may come in chunks of one byte."""
+def test_one_byte_chunks_are_accepted(client: Client) -> None:
+    """A large body may be sent in chunks of one byte."""
     body = BODY + b" " * 50_000
     chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
     client.send(_post("Transfer-Encoding: chunked\r\n", chunks + b"0\r\n\r\n"))
@@ -242,14 +242,14 @@ def test_small_chunks_are_no_padding(client: Client) -> None:
 
 
 def test_head_has_no_body(client: Client) -> None:
-    """HEAD answers as GET does, without the body, and the connection goes on."""
+    """HEAD responds as GET without the body, and the connection stays open."""
     client.send(b"HEAD /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n")
     assert client.read(has_body=False).headers["content-length"] == "13"
     assert client.ask("/v2/health/live").json == {"live": True}
 
 
-def test_an_upgrade_is_not_taken_up(client: Client) -> None:
-    """A client that offers HTTP/2 or a web socket is answered in HTTP/1.1."""
+def test_upgrade_is_ignored(client: Client) -> None:
+    """A client that offers HTTP/2 or a WebSocket is answered in HTTP/1.1."""
     fields = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AA"}
     assert client.ask("/v2/health/live", headers=fields).json == {"live": True}
     assert client.ask(INFER, BODY, fields).status == 200
@@ -274,10 +274,10 @@ def test_an_upgrade_is_not_taken_up(client: Client) -> None:
         ("GET", "/a://elsewhere/v2/health/live", 404, None),
     ],
 )
-def test_addresses(
+def test_routing(
     client: Client, method: str, target: str, status: int, allowed: str | None
 ) -> None:
-    """Unknown addresses are 404, known ones with another method 405 with what is allowed."""
+    """Unknown paths are 404, other methods 405 with those allowed."""
     client.send(f"{method} {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n".encode())
     answer = client.read()
     assert answer.status == status
@@ -286,16 +286,16 @@ def test_addresses(
 
 
 @pytest.mark.parametrize("target", [INFER, "/predict", "/v2/repository/index"])
-def test_a_compressed_body_is_told_apart(client: Client, target: str) -> None:
-    """It is never read as something else, and the client learns in which form to send it."""
+def test_compressed_body_is_rejected(client: Client, target: str) -> None:
+    """415 with the accepted encoding, never misread."""
     answer = client.ask(target, b"\x1f\x8b\x08", {"Content-Encoding": "gzip"})
     assert (answer.status, answer.headers["accept-encoding"]) == (415, "identity")
     assert "compressed" in answer.error
     assert client.ask(INFER, BODY, {"Content-Encoding": "Identity"}).status == 200
 
 
-def test_the_date_is_that_of_http(client: Client) -> None:
-    """An answer says when it was given, in the one form that HTTP has for it."""
+def test_date_header(client: Client) -> None:
+    """Responses have HTTP's date format."""
     from datetime import UTC, datetime
     from email.utils import parsedate_to_datetime
 

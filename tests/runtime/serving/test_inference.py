@@ -1,4 +1,4 @@
-"""The Open Inference Protocol: what is answered, and what is refused with its place."""
+"""The Open Inference Protocol: responses, and errors with their location."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def _tensor(**changes: object) -> dict[str, object]:
     return {key: value for key, value in (tensor | changes).items() if value is not ...}
 
 
-def test_an_answer_is_the_predictors(client: Client, predictor: Predictor) -> None:
-    """Label, probabilities and logits are those of the predictor, to the last bit."""
+def test_response_equals_the_predictor(client: Client, predictor: Predictor) -> None:
+    """Label, probabilities and logits equal the predictor's, bit for bit."""
     outputs = predictor.run(np.array(ROWS, np.float32))
     answer = client.ask(INFER, features(*ROWS, id="seven"))
     assert answer.json["id"] == "seven"
@@ -51,10 +51,8 @@ def test_an_answer_is_the_predictors(client: Client, predictor: Predictor) -> No
         )
 
 
-def test_a_large_request_is_answered_beside_the_others(
-    client: Client, predictor: Predictor
-) -> None:
-    """Small ones before and after a request with a call of its own: each gets its own answer."""
+def test_large_request_runs_beside_others(client: Client, predictor: Predictor) -> None:
+    """Small requests around one that runs in a thread: each gets its own result."""
     rows = np.random.default_rng(0).uniform(1, 20, (3000, 2)).astype(np.float32)
     expected = predictor.run(rows)
     large = features(*rows.astype(np.float64).tolist())
@@ -68,8 +66,8 @@ def test_a_large_request_is_answered_beside_the_others(
         assert found.tobytes() == expected.probabilities.tobytes()
 
 
-def test_a_large_request_is_screened_and_counted(client: Client) -> None:
-    """The row that cannot be scored is named; what is out of range stands in the metrics."""
+def test_large_request_is_validated_and_counted(client: Client) -> None:
+    """An invalid row is located; values out of range are counted in the metrics."""
     rows = [[7.5, 3.0]] * 3000
     before = _outside(client)
     assert client.ask(INFER, features(*rows[:-1], [1000, 3])).status == 200
@@ -102,8 +100,8 @@ def _outside(client: Client) -> int:
     ],
     ids=["nested", "FP64", "INT8", "columns", "other order", "columns of one"],
 )
-def test_forms_of_a_request(client: Client, predictor: Predictor, inputs: list[Any]) -> None:
-    """Nested or flat, one tensor or one a column, any numeric datatype: the same answer."""
+def test_equivalent_requests(client: Client, predictor: Predictor, inputs: list[Any]) -> None:
+    """Nested or flat, one tensor or one a column, any numeric datatype: the same response."""
     factor = 2 if inputs[-1] == "half" else 1
     rows = np.array([[7.5, 3], [2, 1.5]], np.float32) * factor
     answer = _ask(client, {"inputs": [one for one in inputs if one != "half"]})
@@ -113,7 +111,7 @@ def test_forms_of_a_request(client: Client, predictor: Predictor, inputs: list[A
 
 
 def test_no_rows(client: Client) -> None:
-    """A request without rows has an answer without rows."""
+    """A request without rows gets a response without rows."""
     assert _data(_ask(client, {"inputs": [_tensor(shape=[0, 2], data=[])]})) == {
         "label": [],
         "probabilities": [],
@@ -122,7 +120,7 @@ def test_no_rows(client: Client) -> None:
 
 
 def test_outputs_are_selected(client: Client) -> None:
-    """Only what is asked for is sent, in the order it is asked for."""
+    """Only the requested outputs are sent, in the requested order."""
     wishes = [{"name": "probabilities"}, {"name": "label"}]
     answer = _ask(client, {"inputs": [_tensor()], "outputs": wishes})
     assert list(_data(answer)) == ["probabilities", "label"]
@@ -143,8 +141,8 @@ def test_outputs_are_selected(client: Client) -> None:
     ],
     ids=range(9),
 )
-def test_a_body_that_is_no_request(client: Client, body: bytes, told: str) -> None:
-    """What cannot be read is 400 with the place."""
+def test_malformed_body(client: Client, body: bytes, told: str) -> None:
+    """What cannot be parsed is 400 with the location."""
     answer = client.ask(INFER, body)
     assert answer.status == 400
     assert told.lower() in answer.error.lower()
@@ -178,22 +176,22 @@ def test_a_body_that_is_no_request(client: Client, body: bytes, told: str) -> No
         ({"shape": []}, "inputs[0].shape is []"),
         ({"shape": list(range(1000))}, "inputs[0].shape is no shape"),
         ({"name": "prices"}, "'prices' is no column of the model"),
-        ({"parameters": {"shared_memory_region": "a"}}, "shared memory is not offered"),
+        ({"parameters": {"shared_memory_region": "a"}}, "shared memory is not supported"),
         ({"parameters": {"binary_data_size": 16}}, "and not both"),
         ({"parameters": {"a": {}}}, "inputs[0].parameters"),
     ],
     ids=range(28),
 )
-def test_a_wrong_tensor(client: Client, changes: dict[str, Any], told: str) -> None:
-    """A tensor that is not as it says is 400, and the message names the place."""
+def test_inconsistent_tensor(client: Client, changes: dict[str, Any], told: str) -> None:
+    """A tensor that contradicts its declaration is 400 with the location."""
     answer = _ask(client, {"inputs": [_tensor(**changes)]})
     assert answer.status == 400, answer.body
     assert told in answer.error
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1" * 400, "0x1", "01", "1_0"])
-def test_what_is_no_number_in_json(client: Client, number: str) -> None:
-    """NaN, infinities, overlong integers and other spellings are refused."""
+def test_invalid_json_numbers(client: Client, number: str) -> None:
+    """NaN, infinities, overlong integers and other spellings are rejected."""
     body = json.dumps({"inputs": [_tensor(data="?")]}).replace('"?"', f"[1, 2, 3, {number}]")
     answer = client.ask(INFER, body.encode())
     assert answer.status == 400
@@ -205,8 +203,8 @@ def test_what_is_no_number_in_json(client: Client, number: str) -> None:
     [([10**15, 2], 413), ([10**19, 2], 413), ([262_145, 2], 413), ([262_144, 2], 400)],
     ids=str,
 )
-def test_a_declared_shape_costs_nothing(client: Client, shape: list[int], status: int) -> None:
-    """A shape of 10^15 rows is refused by arithmetic; the server goes on."""
+def test_declared_shape_allocates_nothing(client: Client, shape: list[int], status: int) -> None:
+    """A shape of 10^15 rows is rejected before allocating."""
     assert _ask(client, {"inputs": [_tensor(shape=shape)]}).status == status
     assert client.ask("/v2/health/ready").status == 200
 
@@ -216,14 +214,14 @@ def test_a_declared_shape_costs_nothing(client: Client, shape: list[int], status
     [
         (tensors(price=[1.0]), "'rating' is missing"),
         (tensors(price=[1.0], rating=[2.0], colour=[3.0]), "'colour' is no column of the model"),
-        (tensors(price=[1.0], rating=[2.0]) + tensors(price=[1.0]), "'price' stands there 2 times"),
+        (tensors(price=[1.0], rating=[2.0]) + tensors(price=[1.0]), "'price' appears 2 times"),
         (tensors(price=[1.0, 2.0], rating=[2.0]), "the tensors differ in rows: 1, 2"),
-        ([_tensor(), _tensor()], "'features' stands there 2 times"),
+        ([_tensor(), _tensor()], "'features' appears 2 times"),
     ],
     ids=["missing", "extra", "doubled", "rows", "two matrices"],
 )
-def test_columns_that_do_not_fit(client: Client, inputs: object, told: str) -> None:
-    """A column that is missing, unknown or doubled is 400 and named."""
+def test_wrong_columns(client: Client, inputs: object, told: str) -> None:
+    """A column that is missing, unknown or duplicated is 400 and named."""
     answer = _ask(client, {"inputs": inputs})
     assert answer.status == 400
     assert told in answer.error
@@ -233,14 +231,17 @@ def test_columns_that_do_not_fit(client: Client, inputs: object, told: str) -> N
     ("outputs", "told"),
     [
         ([{"name": "colour"}], "outputs[0]: no output 'colour'"),
-        ([{"name": "label"}, {"name": "label"}], "outputs[1]: 'label' is asked for twice"),
-        ([{"name": "label", "parameters": {"classification": 2}}], "classification is not offered"),
+        ([{"name": "label"}, {"name": "label"}], "outputs[1]: 'label' is requested twice"),
+        (
+            [{"name": "label", "parameters": {"classification": 2}}],
+            "classification is not supported",
+        ),
         ([{"name": "label", "parameters": {"binary_data": 1}}], "binary_data is 1"),
     ],
     ids=["unknown", "doubled", "classification", "flag"],
 )
-def test_outputs_that_are_not_there(client: Client, outputs: object, told: str) -> None:
-    """An output that cannot be given is 400 and named."""
+def test_unknown_outputs(client: Client, outputs: object, told: str) -> None:
+    """An output that is not available is 400 and named."""
     answer = _ask(client, {"inputs": [_tensor()], "outputs": outputs})
     assert answer.status == 400
     assert told in answer.error
@@ -257,11 +258,11 @@ def test_outputs_that_are_not_there(client: Client, outputs: object, told: str) 
     ],
     ids=["shape", "inputs", "escaped", "parameter", "unknown"],
 )
-def test_a_doubled_key_is_refused(client: Client, body: bytes) -> None:
-    """Two values under one key: nobody knows which is meant, so neither counts."""
+def test_duplicate_key_is_rejected(client: Client, body: bytes) -> None:
+    """Two values under one key are ambiguous."""
     answer = client.ask(INFER, body)
     assert answer.status == 400
-    assert "stands twice" in answer.error
+    assert "appears twice" in answer.error
 
 
 @pytest.mark.parametrize(
@@ -273,23 +274,23 @@ def test_a_doubled_key_is_refused(client: Client, body: bytes) -> None:
     ],
     ids=["unknown", "null", "quotes"],
 )
-def test_what_does_no_harm_is_taken(client: Client, more: dict[str, Any]) -> None:
-    """Unknown keys, null for what is optional, and quotes in an id are no fault."""
+def test_harmless_variations_are_accepted(client: Client, more: dict[str, Any]) -> None:
+    """Unknown keys, null for optional fields, and quotes in an id are accepted."""
     answer = client.ask(INFER, features(*ROWS, **more))
     assert answer.status == 200
     assert answer.json.get("id") == more.get("id")
 
 
-def test_a_flood_of_names_is_refused(client: Client) -> None:
-    """A body of a million keys is refused before it becomes a million values."""
+def test_too_many_keys_are_rejected(client: Client) -> None:
+    """A body of a million keys is rejected before it is decoded."""
     many = b", ".join(b'"key%d": 0' % number for number in range(200_000))
     body = features(*ROWS, parameters={"a": 1}).replace(b'"a": 1', many)
     assert client.ask(INFER, body).status == 413
 
 
 @pytest.mark.parametrize("text", [b"[],", b"0,", b"{},"], ids=["lists", "numbers", "objects"])
-def test_what_nobody_reads_costs_little(client: Client, text: bytes) -> None:
-    """Megabytes under an unknown key are refused before they become objects in memory."""
+def test_ignored_data_takes_little_memory(client: Client, text: bytes) -> None:
+    """Megabytes under an unknown key are rejected before they are decoded."""
     before = _resident(client)
     much = b"[" + text * (12_000_000 // len(text)) + text[:-1] + b"]"
     answer = client.ask(INFER, features(*ROWS, unknown="?").replace(b'"?"', much))
@@ -299,8 +300,8 @@ def test_what_nobody_reads_costs_little(client: Client, text: bytes) -> None:
     assert _resident(client) < before + 64 * 2**20
 
 
-def test_an_id_may_be_escaped_whatever_the_size(client: Client) -> None:
-    """A large request whose id is written with escapes is read like any other."""
+def test_escaped_id_in_a_large_request(client: Client) -> None:
+    """A large request whose id has escapes is parsed like any other."""
     rows = ROWS * 20_000
     answer = client.ask(INFER, features(*rows, id="a\nb", outputs=[{"name": "label"}]))
     assert answer.json["id"] == "a\nb"
@@ -313,8 +314,8 @@ def _resident(client: Client) -> float:
     return float(line.split()[1])
 
 
-def test_the_fault_of_one_is_not_the_others(client: Client) -> None:
-    """A bad request between good ones of the same tick costs them nothing."""
+def test_invalid_request_does_not_affect_its_batch(client: Client) -> None:
+    """An invalid request between valid ones of one batch fails alone."""
     from serving_client import request
 
     good, bad = features(*ROWS), features([1e39, 1.0])

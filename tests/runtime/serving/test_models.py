@@ -1,4 +1,4 @@
-"""Several bundles, their reload while requests come, and what is told when one is bad."""
+"""Several bundles, their reload under load, and reports of failed loads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from serving_client import PATIENCE_S, features
 
-from runtime.serving.models.watching import look
+from runtime.serving.models.repository import folder_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ READY = "/v2/health/ready"
 
 
 def _until(condition: Callable[[], bool]) -> None:
-    """Wait for what a server does on its own; fail when it doesn't."""
+    """Wait for a condition, or fail."""
     until = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < until
@@ -41,7 +41,7 @@ def other(make_bundle: Callable[..., Path]) -> Path:
 def reload(
     request: pytest.FixtureRequest, start_server: Callable[..., Served], bundle_copy: Path
 ) -> Iterator[tuple[Served, Callable[[], Answer | None]]]:
-    """A server of a bundle that may change, and each way to have it loaded anew."""
+    """A server of a bundle that may change, and each way to reload it."""
     watches = ["--watch"] if request.param == "watch" else []
     server = start_server("--bundle", f"m={bundle_copy}", *watches)
 
@@ -61,16 +61,16 @@ def _version(server: Served) -> str:
 
 
 def _replace(folder: Path, new: Path) -> None:
-    """Put another bundle where one lies, at once."""
+    """Replace a bundle atomically."""
     old = folder.rename(folder.with_name("old"))
     shutil.copytree(new, folder.with_name("new")).rename(folder)
     shutil.rmtree(old)
 
 
-def test_a_new_bundle_takes_over(
+def test_new_bundle_is_served(
     reload: tuple[Served, Callable[[], Answer | None]], bundle_copy: Path, other: Path
 ) -> None:
-    """By POST load, by SIGHUP or by --watch, the new version answers and names itself."""
+    """After POST load, SIGHUP or with --watch, the new version responds under its name."""
     server, act = reload
     before = _version(server)
     _replace(bundle_copy, other)
@@ -82,10 +82,10 @@ def test_a_new_bundle_takes_over(
     assert server.ask(f"/v2/models/m/versions/{wanted}").status == 200
 
 
-def test_a_bad_bundle_changes_nothing_and_is_told(
+def test_failed_load_keeps_the_version_and_is_reported(
     reload: tuple[Served, Callable[[], Answer | None]], bundle_copy: Path
 ) -> None:
-    """The old version goes on; readiness, index, metrics and log say what is wrong."""
+    """The previous version stays; readiness, index, metrics and log report the failure."""
     server, act = reload
     before = _version(server)
     model = bundle_copy / "model.onnx"
@@ -107,7 +107,7 @@ def test_a_bad_bundle_changes_nothing_and_is_told(
     _until(lambda: "reasons" not in server.ask(READY).json)
     assert 'onnxferry_model_stale{model="m"} 0' in server.ask("/metrics").body.decode()
     assert server.end() == 0
-    (refused,) = (line for line in map(_parse, server.lines) if line["event"] == "load refused")
+    (refused,) = (line for line in map(_parse, server.lines) if line["event"] == "load failed")
     assert (refused["model"], refused["served"]) == ("m", before)
 
 
@@ -115,10 +115,10 @@ def _parse(line: str) -> dict[str, str]:
     return json.loads(line) if line.startswith("{") else {"event": ""}
 
 
-def test_an_unloaded_model_is_gone_until_it_is_loaded(
+def test_unloaded_model_is_gone_until_loaded(
     start_server: Callable[..., Served], bundle: Path
 ) -> None:
-    """Unload, and the model is 404, the server not ready; load, and all is as before."""
+    """Unloaded, the model is 404 and the server not ready; loaded, all is as before."""
     server = start_server("--bundle", f"a={bundle}", "--bundle", f"b={bundle}")
     assert server.ask("/v2/repository/models/a/unload", b"{}").status == 200
     answer = server.ask("/v2/models/a/infer", features(*ROWS))
@@ -135,10 +135,10 @@ def test_an_unloaded_model_is_gone_until_it_is_loaded(
     assert server.ask(READY).status == 200
 
 
-def test_watching_and_sighup_load_nothing_that_was_unloaded(
+def test_reload_skips_unloaded_models(
     start_server: Callable[..., Served], bundle_copy: Path
 ) -> None:
-    """Unloaded is unloaded, whatever happens to the folder, until somebody loads it."""
+    """An unloaded model stays so, whatever happens to its folder, until a client loads it."""
     server = start_server("--bundle", f"m={bundle_copy}", "--bundle", f"n={bundle_copy}", "--watch")
     assert server.ask("/v2/repository/models/m/unload", b"").status == 200
     (bundle_copy / "note").write_text("a change")
@@ -149,17 +149,17 @@ def test_watching_and_sighup_load_nothing_that_was_unloaded(
     assert server.end() == 0
 
 
-def test_a_permission_that_is_mended_is_noticed(bundle_copy: Path) -> None:
-    """A file that could not be read has the same content, time and number afterwards."""
-    before = look(bundle_copy)
+def test_fixed_permission_is_noticed(bundle_copy: Path) -> None:
+    """A file that becomes readable keeps content, time and inode, and is still noticed."""
+    before = folder_state(bundle_copy)
     (bundle_copy / "model.onnx").chmod(0o600)
-    assert look(bundle_copy) != before
+    assert folder_state(bundle_copy) != before
 
 
-def test_counts_go_on_when_the_same_version_is_loaded(
+def test_counters_survive_a_reload_of_the_same_version(
     start_server: Callable[..., Served], bundle: Path
 ) -> None:
-    """A reload of what is served already loses no count, also of values out of range."""
+    """Reloading the served version keeps all counters, also of values out of range."""
     server = start_server("--bundle", f"m={bundle}")
     server.ask("/v2/models/m/infer", features([75.0, 3.0]))
     before = _counted(server)
@@ -175,8 +175,8 @@ def _counted(server: Served) -> list[str]:
     return [line for line in lines if line.startswith(names) and not line.endswith(" 0")]
 
 
-def test_only_known_bundles_are_loaded(server: Served) -> None:
-    """No name and no parameter of a request leads to a file that the server was not given."""
+def test_only_configured_bundles_are_loaded(server: Served) -> None:
+    """No name or parameter of a request reaches other files."""
     for name in ("other", "..%2F..%2Fetc", "%00"):
         assert server.ask(f"/v2/repository/models/{name}/load", b"").status == 404
     answer = server.ask("/v2/repository/models/simplenet/load", b'{"parameters": {"config": "{}"}}')
@@ -211,10 +211,10 @@ def test_a_folder_of_bundles(
     ],
     ids=range(7),
 )
-def test_what_cannot_be_served(
+def test_startup_errors(
     run_command: Callable[..., object], bundle: Path, arguments: list[str], code: int, told: str
 ) -> None:
-    """A server that cannot start says why in one line and ends with the documented code."""
+    """A server that cannot start reports why in one line, with the documented exit code."""
     named = [] if {"--bundle", "--models"} & set(arguments) else ["--bundle", str(bundle)]
     done = run_command("serve", *named, *arguments, "--port", "0")
     assert done.returncode == code, done.stderr  # type: ignore[attr-defined]
@@ -222,10 +222,8 @@ def test_what_cannot_be_served(
     assert b"Traceback" not in done.stderr  # type: ignore[attr-defined]
 
 
-def test_a_taken_port_is_told(
-    server: Served, run_command: Callable[..., object], bundle: Path
-) -> None:
-    """Two servers on one port: the second says so."""
+def test_port_in_use(server: Served, run_command: Callable[..., object], bundle: Path) -> None:
+    """The second server on a port reports it."""
     done = run_command("serve", "--bundle", bundle, "--port", server.port)
     assert done.returncode == 6  # type: ignore[attr-defined]
     assert b"choose another with --host, --port" in done.stderr  # type: ignore[attr-defined]

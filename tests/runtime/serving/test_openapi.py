@@ -1,4 +1,4 @@
-"""/openapi.json is true: it lists what there is, and what is answered is what it says."""
+"""/openapi.json lists all operations, and responses match its schemas."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from serving_client import features
 
-from runtime.serving.access.gate import Gate
+from runtime.errors import RequestError
 from runtime.serving.app import App
-from runtime.serving.limits import Limits
+from runtime.serving.auth import Auth
 from runtime.serving.models.repository import Repository
-from runtime.serving.observing.log import Log
-from runtime.serving.observing.traffic import Traffic
+from runtime.serving.observability.log import Logger
+from runtime.serving.observability.traffic import Traffic
 from runtime.serving.openapi.operations import OPERATIONS
+from runtime.serving.settings import Limits
+from runtime.serving.v2.outputs import DATATYPES
+from runtime.serving.v2.tensors import DATATYPE, check_datatype
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +38,7 @@ OF_A_MODEL = ("/v2/models/{model}", VERSION)
 
 # One request for each status of each operation: address as documented, body, header fields; what
 # has "other" in place of the model's name asks for one that is not there.
-ASKED: list[tuple[str, str, bytes | None, dict[str, str], int]] = [
+REQUESTS: list[tuple[str, str, bytes | None, dict[str, str], int]] = [
     ("/", "", None, {}, 200),
     ("/cards", "", None, {}, 200),
     ("/metrics", "", None, {}, 200),
@@ -89,12 +92,12 @@ def served(start_server: Callable[..., Served], bundle: Path) -> Served:
 
 @pytest.fixture(scope="module")
 def document(served: Served) -> Any:  # noqa: ANN401 - JSON
-    """What it says of itself."""
+    """Its OpenAPI document."""
     return served.ask("/openapi.json").json
 
 
 def _fits(schema: Any, value: Any, known: dict[str, Any]) -> bool:  # noqa: ANN401, PLR0911 - JSON Schema
-    """Whether a value is what a schema says: the words that ours use."""
+    """Whether a value matches a schema, for the keywords that ours use."""
     if reference := schema.get("$ref"):
         return _fits(known[reference.rpartition("/")[2]], value, known)
     if options := schema.get("anyOf"):
@@ -133,7 +136,9 @@ def test_every_route_is_described_and_nothing_else(predictor: object) -> None:
     """The table of operations and the table of routes are the same."""
     assert predictor
     limits = Limits()
-    app = App(Repository({}, "cpu", limits, lambda *_: None), limits, Traffic(), Log(), Gate(None))
+    app = App(
+        Repository({}, "cpu", limits, lambda *_: None), limits, Traffic(), Logger(), Auth(None)
+    )
     versioned = {"/v2/models/*", "/v2/models/*/ready", "/v2/models/*/infer", "/v2/models/*/stats"}
     expected = {}
     for address, handlers in app.routes.items():
@@ -143,11 +148,23 @@ def test_every_route_is_described_and_nothing_else(predictor: object) -> None:
     assert {place: set(methods) for place, methods in OPERATIONS.items()} == expected
 
 
+def test_datatypes_and_outputs_are_those_that_are_read(document: Any) -> None:  # noqa: ANN401 - JSON
+    """The schemas list what the server knows, and nothing else."""
+    schemas = document["components"]["schemas"]
+    assert schemas["RequestedOutput"]["properties"]["name"]["enum"] == list(DATATYPES)
+    numbers = set(schemas["InputTensor"]["properties"]["datatype"]["enum"]) - {DATATYPE}
+    for name in numbers:
+        check_datatype(name, "inputs[0]")
+    with pytest.raises(RequestError) as caught:
+        check_datatype("other", "inputs[0]")
+    assert set(re.findall(r"[A-Z]+\d+", str(caught.value))) == numbers
+
+
 def test_every_status_of_every_operation_occurs(served: Served, document: Any) -> None:  # noqa: ANN401 - JSON
-    """What is documented is what is answered: statuses, media types, bodies."""
+    """Statuses, media types and bodies of responses are the documented ones."""
     version = served.ask("/v2/models/simplenet").json["versions"][0]
     seen = set()
-    for address, query, body, headers, status in ASKED:
+    for address, query, body, headers, status in REQUESTS:
         place = address.replace("other", "{model}")
         target = address.replace("{model}", "simplenet").replace("{version}", version) + query
         answer = served.ask(target, body, headers)
@@ -168,8 +185,8 @@ def test_every_status_of_every_operation_occurs(served: Served, document: Any) -
 
 
 def test_refusals_of_the_transport_are_described(served: Served, document: Any) -> None:  # noqa: ANN401 - JSON
-    """What any address may answer is an error as the document says, with a status it names."""
-    told = document["paths"]["/v2"]["get"]["responses"]["default"]["description"]
+    """Errors that any path may respond with have the documented schema and status."""
+    description = document["paths"]["/v2"]["get"]["responses"]["default"]["description"]
     with served.client() as client:
         client.send(b"PUT /v2 HTTP/1.1\r\nHost: a\r\n\r\n")
         wrong = client.read()
@@ -183,14 +200,14 @@ def test_refusals_of_the_transport_are_described(served: Served, document: Any) 
         answers.append(client.read())
     assert [answer.status for answer in answers] == [405, 417, 431, 400]
     for answer in answers:
-        assert re.search(rf"\b{answer.status}\b", told)
+        assert re.search(rf"\b{answer.status}\b", description)
         assert answer.error
 
 
 def test_keys_are_described_where_they_are_needed(
     start_server: Callable[..., Served], bundle: Path, tmp_path: Path
 ) -> None:
-    """With keys every operation but health says 401, and answers it."""
+    """With keys every operation but health documents 401, and responds with it."""
     keys = tmp_path / "keys"
     keys.write_text("a-key-of-some-length\n")
     server = start_server("--bundle", bundle, "--api-key-file", keys)

@@ -1,22 +1,18 @@
-"""The page, in a headless Chromium and without one."""
+"""The page in a headless Chromium, driven by Playwright."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
-import time
+import shutil
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pytest
-from browser import CHROMIUM, Browser
-from serving_client import PATIENCE_S
+from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
 from runtime.schema.features import Date, Feature
-from runtime.serving.page.document import page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,74 +22,136 @@ if TYPE_CHECKING:
 
     from runtime.predictor import Predictor
 
-ANSWERED = "document.getElementById('label').textContent !== '–'"
-SCORED = "document.querySelector('#scored tbody')"
+    Show = Callable[..., Page]
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS: Final = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+PATIENCE_MS = 60_000  # a busy machine is slow, not wrong
 HOSTILE = "<img src=x onerror=\"document.title='taken'\">"
+PREDICTION = re.compile(r"\w+: .+")  # the label's text once there is one
+
+expect.set_options(timeout=PATIENCE_MS)
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser for all tests of this file."""
+@pytest.fixture(scope="module")  # no wider: its event loop is this thread's while it is open
+def browser() -> Iterator[Browser]:
+    """The browser of the system; each test has a profile of its own in it."""
     if CHROMIUM is None:
         pytest.skip("needs chromium on the PATH")
-    with Browser(tmp_path_factory.mktemp("profile")) as browser:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
+        browser.close()
 
 
-def _text(browser: Browser, element: str) -> str:
-    return str(browser.run(f"document.getElementById('{element}').textContent"))
+@pytest.fixture
+def console_errors() -> list[str]:
+    """What the test's pages wrote to their consoles, and errors that they did not catch."""
+    return []
 
 
-def _set(browser: Browser, *values: str) -> None:
-    """Fill in the form's fields, as typing does."""
-    browser.run(
-        "document.querySelectorAll('#fields input').forEach("
-        f"(one, at) => {{ one.value = {json.dumps(values)}[at]; }}); "
-        "document.getElementById('form').dispatchEvent(new Event('input'))"
-    )
+@pytest.fixture
+def urls() -> list[str]:
+    """URLs that the test's pages requested."""
+    return []
 
 
-def _until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
+@pytest.fixture
+def show(browser: Browser, console_errors: list[str], urls: list[str]) -> Iterator[Show]:
+    """``show(served, width=1280, dark=False)``: the page of a server, in a new profile."""
+    contexts = []
+
+    def open_page(served: Served, width: int = 1280, *, dark: bool = False) -> Page:
+        phone = width < 600
+        context = browser.new_context(
+            viewport={"width": width, "height": 844 if phone else 900},
+            is_mobile=phone,
+            color_scheme="dark" if dark else "light",
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("console", lambda message: console_errors.append(message.text))
+        page.on("pageerror", lambda error: console_errors.append(str(error)))
+        page.on("request", lambda request: urls.append(request.url))
+        page.goto(_home(served))
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def _home(served: Served) -> str:
+    return f"http://127.0.0.1:{served.port}/"
+
+
+def _set(page: Page, *values: str) -> None:
+    """Fill in the form's text fields."""
+    for field, value in zip(page.locator("#fields input").all(), values, strict=True):
+        field.fill(value)
+
+
+def _fits(page: Page) -> bool:
+    """Whether nothing reaches over the window's right edge."""
+    return bool(page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
+
+
+def _answer(served: Served, table: str) -> tuple[str, str]:
+    """Label and probability of a table's first row by ``/predict``, as the page shows them."""
+    row = served.ask("/predict", table.encode()).body.decode().splitlines()[1]
+    label, probability = row.split(",")[-2:]
+    return label, f"probability {float(probability):.4f}"
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280], ids=["phone", "desktop"])
-def test_the_page_works_at_every_width_and_in_both_schemes(
-    browser: Browser, server: Served, *, width: int, dark: bool
+def test_page_works_at_every_width_and_color_scheme(
+    show: Show,
+    server: Served,
+    console_errors: list[str],
+    urls: list[str],
+    *,
+    width: int,
+    dark: bool,
 ) -> None:
-    """It answers, draws and fits; its console is empty; nothing comes from elsewhere."""
-    here = f"http://127.0.0.1:{server.port}/"
-    browser.show(here, width, dark=dark)
-    browser.until(f"{ANSWERED} && document.querySelector('#plane .area')")
-    browser.until("document.getElementById('rate').textContent !== '–'")
-    assert browser.run("document.documentElement.scrollWidth <= window.innerWidth")
-    assert browser.run("[...document.querySelectorAll('#legend li')].length") == 2
-    paper = browser.run("getComputedStyle(document.body).backgroundColor")
+    """It predicts, draws and fits; its console is empty; nothing is loaded from elsewhere."""
+    page = show(server, width, dark=dark)
+    expect(page.locator("#label")).to_have_text(PREDICTION)
+    expect(page.locator("#plane .area").first).to_be_attached()
+    expect(page.locator("#rate")).not_to_have_text("–")
+    assert _fits(page)
+    expect(page.locator("#legend li")).to_have_count(2)
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (paper == "rgb(18, 22, 27)") == dark
-    assert browser.complaints() == []
-    assert all(url.startswith((here, "data:")) for url in browser.requested())
+    assert console_errors == []
+    assert urls
+    assert all(url.startswith((_home(server), "data:")) for url in urls)
 
 
-def test_the_form_asks_the_model(browser: Browser, server: Served, predictor: Predictor) -> None:
-    """What is typed is what the model answers; what is no number is told, not asked."""
-    browser.show(f"http://127.0.0.1:{server.port}/", 1280, dark=False)
-    browser.until(ANSWERED)
+def test_form_shows_the_models_prediction(show: Show, server: Served, predictor: Predictor) -> None:
+    """The form's row is what the model predicts; invalid input is reported, not sent."""
+    page = show(server)
+    expect(page.locator("#label")).to_have_text(PREDICTION)
     answer = predictor.predict(np.array([[9.5, 4.5]]))
-    _set(browser, "9.5", "4.5")
-    told = f"probability {answer.probability[0]:.4f}"
-    browser.until(f"document.getElementById('sure').textContent === '{told}'")
-    assert _text(browser, "label") == f"popular: {answer.label[0]}"
-    _set(browser, "abc", "4.5")
-    assert _text(browser, "trouble") == "price: a number is needed"
-    assert _text(browser, "label") == "–"
-    _set(browser, "50", "4.5")
-    assert _text(browser, "outside").startswith("price: outside the range of training")
-    _set(browser, "1e39", "4.5")
-    browser.until("document.getElementById('trouble').textContent.includes('out of float32')")
+    _set(page, "9.5", "4.5")
+    expect(page.locator("#probability")).to_have_text(f"probability {answer.probability[0]:.4f}")
+    expect(page.locator("#label")).to_have_text(f"popular: {answer.label[0]}")
+    _set(page, "abc", "4.5")
+    expect(page.locator("#form-error")).to_have_text("price: expected a number")
+    expect(page.locator("#label")).to_have_text("–")
+    _set(page, "50", "4.5")
+    expect(page.locator("#out-of-range")).to_contain_text("price: outside the training range")
+    _set(page, "1e39", "4.5")
+    expect(page.locator("#form-error")).to_contain_text("out of float32")
 
 
 @pytest.mark.parametrize(
@@ -107,268 +165,226 @@ def test_the_form_asks_the_model(browser: Browser, server: Served, predictor: Pr
         ("", None, None),
     ],
 )
-def test_the_form_reads_dates_as_a_table_does(
+def test_form_parses_dates_as_tables_do(
     browser: Browser, typed: str, days: float | None, shown: str | None
 ) -> None:
-    """A column of dates asks for dates; the model is sent days, and UTC where no zone is named."""
-    script = files("runtime.serving.page").joinpath("drawing.js").read_text(encoding="utf-8")
-    column, days_read = "{origin: '2024-02-29'}", json.dumps(typed)
-    asked = f"[readValue({column}, {days_read}), showValue({column}, {days or 0})]"
-    read, said = browser.run(f"(() => {{ {script}\n return {asked}; }})()")
-    assert read == days
+    """A column of dates takes dates; the model receives days, in UTC where no zone is given."""
+    script = files("runtime.serving.ui").joinpath("dom.js").read_text(encoding="utf-8")
+    column = "{origin: '2024-02-29'}"
+    called = f"[parseValue({column}, {json.dumps(typed)}), formatValue({column}, {days or 0})]"
+    with browser.new_page() as page:
+        read, said = page.evaluate(f"(() => {{ {script}\n return {called}; }})()")
+    assert (None if read is None or np.isnan(read) else read) == days
     assert shown in {said, None}
 
 
-def test_a_date_that_is_typed_is_what_a_table_would_hold(
-    browser: Browser, start_server: Callable[..., Served], make_bundle: Callable[..., Path]
+def test_date_in_the_form_equals_one_in_a_table(
+    show: Show, start_server: Callable[..., Served], make_bundle: Callable[..., Path]
 ) -> None:
-    """The text goes to the model as it is; what the server refuses is told."""
+    """The text is sent unchanged, and the server's error is shown."""
     day = Feature("day", 0, 60, date=Date("2024-02-29"))
     served = start_server("--bundle", f"sales={make_bundle(['price', day])}")
-    browser.show(f"http://127.0.0.1:{served.port}/", 1280, dark=False)
-    browser.until(ANSWERED)
-    _set(browser, "2.5", "2024-04-01T12:00:00+02:00")
-    table = b"price,day\n2.5,2024-04-01T12:00:00+02:00\n"
-    row = served.ask("/predict", table).body.decode().splitlines()[1].split(",")
-    told = f"probability {float(row[-1]):.4f}"
-    browser.until(f"document.getElementById('sure').textContent === '{told}'")
-    _set(browser, "2.5", "2024-04-01 12:00:00.1234567890123")
-    browser.until("document.getElementById('trouble').textContent.includes('not an ISO date')")
-    _set(browser, "2.5", "tomorrow")
-    assert _text(browser, "trouble") == "day: a date, as 2024-12-31, is needed"
+    page = show(served)
+    expect(page.locator("#label")).to_have_text(PREDICTION)
+    _set(page, "2.5", "2024-04-01T12:00:00+02:00")
+    _, probability = _answer(served, "price,day\n2.5,2024-04-01T12:00:00+02:00\n")
+    expect(page.locator("#probability")).to_have_text(probability)
+    _set(page, "2.5", "2024-04-01 12:00:00.1234567890123")
+    expect(page.locator("#form-error")).to_contain_text("not an ISO date")
+    _set(page, "2.5", "tomorrow")
+    expect(page.locator("#form-error")).to_have_text("day: expected a date such as 2024-12-31")
 
 
-def test_the_form_knows_categories_and_gaps(
-    browser: Browser, start_server: Callable[..., Served], sales_bundle: Path
+def test_form_handles_categories_and_missing_values(
+    show: Show, sales_server: Served, console_errors: list[str]
 ) -> None:
-    """A column of categories is a choice; an empty field is a gap where there may be one."""
-    served = start_server("--bundle", f"sales={sales_bundle}")
-    browser.show(f"http://127.0.0.1:{served.port}/", 1280, dark=False)
-    browser.until(ANSWERED)
-    choices = "[...document.querySelectorAll('#fields select')]"
-    texts = browser.run(f"{choices}.map((one) => [...one.options].map(({{text}}) => text))")
-    assert texts == [["(missing)", "blå, mørk", "green", "red"], ["L", "M", "S"]]
-    browser.run(f"{choices}.forEach((one, at) => {{ one.value = ['', 'M'][at]; }})")
-    _set(browser, "9.75", "")
-    table = b"price,colour,rating,size\n9.75,,,M\n"
-    row = served.ask("/predict", table).body.decode().splitlines()[1].split(",")
-    told = f"probability {float(row[-1]):.4f}"
-    browser.until(f"document.getElementById('sure').textContent === '{told}'")
-    assert _text(browser, "label") == f"sold: {row[-2]}"
-    _set(browser, "", "")
-    assert _text(browser, "trouble") == "price: a number is needed"
-    assert browser.complaints() == []
+    """Categories are a select; an empty field is a missing value where one is allowed."""
+    page = show(sales_server)
+    expect(page.locator("#label")).to_have_text(PREDICTION)
+    colour, size = page.locator("#fields select").all()
+    colours = ["(missing)", "blå, mørk", "green", "red"]
+    assert colour.locator("option").all_text_contents() == colours
+    assert size.locator("option").all_text_contents() == ["L", "M", "S"]
+    colour.select_option("")
+    size.select_option("M")
+    _set(page, "9.75", "")
+    label, probability = _answer(sales_server, "price,colour,rating,size\n9.75,,,M\n")
+    expect(page.locator("#probability")).to_have_text(probability)
+    expect(page.locator("#label")).to_have_text(f"sold: {label}")
+    _set(page, "", "")
+    expect(page.locator("#form-error")).to_have_text("price: expected a number")
+    assert console_errors == []
 
 
-def test_the_card_shows_dates(
-    browser: Browser, start_server: Callable[..., Served], make_bundle: Callable[..., Path]
+def test_model_card_shows_dates(
+    show: Show, start_server: Callable[..., Served], make_bundle: Callable[..., Path]
 ) -> None:
-    """The range of a column of dates is two dates, as in the form, and not days since a date."""
+    """The training range of a column of dates is shown as dates, not as days."""
     day = Feature("day", 0, 60, date=Date("2024-02-29"))
-    served = start_server("--bundle", make_bundle(["price", day]))
-    browser.show(f"http://127.0.0.1:{served.port}/", 1280, dark=False)
-    browser.until(ANSWERED)
-    cells = browser.run(
-        "[...document.querySelectorAll('#columns tr:last-child > *')].map((one) => one.textContent)"
+    page = show(start_server("--bundle", make_bundle(["price", day])))
+    expect(page.locator("#columns tr:last-child > *")).to_have_text(
+        ["day", "2024-02-29", "2024-04-29", "refused"]
     )
-    assert cells == ["day", "2024-02-29", "2024-04-29", "refused"]
 
 
-def test_many_classes_are_told_apart(
-    browser: Browser, start_server: Callable[..., Served], make_bundle: Callable[..., Path]
+def test_many_classes_are_distinguishable(
+    show: Show, start_server: Callable[..., Served], make_bundle: Callable[..., Path]
 ) -> None:
-    """The most likely come first, the rest is told; no two regions have one colour.
+    """The most likely come first, the rest is counted; no two regions share a colour.
 
-    A class has its colour in the bars, too, and each bar has room beside the longest name.
+    Bars use the colours of the regions, and have room beside the longest name.
     """
     classes = [f"class {at} {'of a long name ' * 5}" for at in range(20)]
-    served = start_server("--bundle", make_bundle(classes=classes))
-    browser.show(f"http://127.0.0.1:{served.port}/", 390, dark=False)
-    browser.until("document.querySelector('#legend rect')")
-    browser.until(
-        "document.querySelector('#classes rect')?.getAttribute('class') === "
-        "document.querySelector('#legend rect').getAttribute('class')"
-    )
-    shown = browser.run(
-        "[...document.querySelectorAll('#classes .number')].map((one) => +one.textContent)"
-    )
+    page = show(start_server("--bundle", make_bundle(classes=classes)), 390)
+    regions = page.locator("#legend rect")
+    expect(regions.first).to_be_attached()
+    colours = regions.evaluate_all("(all) => all.map((one) => one.getAttribute('class'))")
+    assert len(set(colours)) == len(colours) > 1
+    expect(page.locator("#classes rect").first).to_have_class(colours[0])
+    shown = [float(text) for text in page.locator("#classes .number").all_text_contents()]
     assert len(shown) == 12
     assert shown == sorted(shown, reverse=True)
-    assert _text(browser, "others") == "and 8 that are less likely"
-    colours = browser.run(
-        "[...document.querySelectorAll('#legend rect')].map((one) => one.getAttribute('class'))"
+    expect(page.locator("#others")).to_have_text("and 8 less likely classes")
+    widths = page.locator("#classes .track").evaluate_all(
+        "(all) => all.map((one) => one.getBoundingClientRect().width)"
     )
-    assert len(set(colours)) == len(colours) > 1
-    narrowest = browser.run(
-        "Math.min(...[...document.querySelectorAll('#classes .track')].map("
-        "(one) => one.getBoundingClientRect().width))"
-    )
-    assert narrowest > 40
-    told = browser.run("document.querySelector('#classes [role=listitem]').ariaLabel")
+    assert min(widths) > 40
+    told = page.locator("#classes [role=listitem]").first.get_attribute("aria-label") or ""
     assert told.startswith(f"{classes[int(told.split()[1])]}: 0.")
-    assert browser.run("document.documentElement.scrollWidth <= window.innerWidth")
+    assert _fits(page)
 
 
-def test_pointing_at_the_plane_fills_in_the_form(browser: Browser, server: Served) -> None:
-    """The regions are another way to say the row."""
-    browser.show(f"http://127.0.0.1:{server.port}/", 1280, dark=False)
-    browser.until("document.querySelector('#plane .area')")
-    x, y, width = browser.run(
-        "(({x, y, width}) => [x, y, width])(document.getElementById('plane')"
-        ".getBoundingClientRect())"
-    )
-    for kind in ("mousePressed", "mouseReleased"):
-        at = {"x": x + width * 0.95, "y": y + width * 0.05}
-        browser.send("Input.dispatchMouseEvent", type=kind, **at, button="left", clickCount=1)
-    browser.until("document.getElementById('label').textContent === 'popular: yes'")
-    values = browser.run("[...document.querySelectorAll('#fields input')].map((one) => +one.value)")
-    assert values[0] > 9
-    assert values[1] > 4.5
+def test_clicking_a_region_fills_in_the_form(show: Show, server: Served) -> None:
+    """The decision regions select a row, too."""
+    page = show(server)
+    expect(page.locator("#plane .area").first).to_be_attached()
+    box = page.locator("#plane").bounding_box()
+    assert box
+    page.mouse.click(box["x"] + box["width"] * 0.95, box["y"] + box["width"] * 0.05)
+    expect(page.locator("#label")).to_have_text("popular: yes")
+    price, rating = (float(field.input_value()) for field in page.locator("#fields input").all())
+    assert price > 9
+    assert rating > 4.5
 
 
-def test_a_table_is_scored_shown_and_offered(
-    browser: Browser, server: Served, tmp_path: Path
-) -> None:
-    """A file goes to /predict; its rows, also quoted and bad ones, are shown as they are."""
+def test_table_is_scored_shown_and_downloadable(show: Show, server: Served, tmp_path: Path) -> None:
+    """A file is sent to /predict; its rows, also quoted and bad ones, are shown verbatim."""
     table = tmp_path / "products.csv"
     table.write_text(f'price,rating,name\n9.5,4.5,"a ""b"", {HOSTILE}"\n2,1,c\nx,1,d\n')
-    browser.show(f"http://127.0.0.1:{server.port}/", 390, dark=True)
-    browser.until(ANSWERED)
-    browser.choose_file("#file", table)
-    browser.until(SCORED)
-    assert _text(browser, "told") == "3 rows, 2 scored"
-    cells = browser.run(
-        "[...document.querySelectorAll('#scored tbody tr')].map("
-        "(row) => [...row.cells].map((cell) => cell.textContent))"
-    )
+    page = show(server, 390, dark=True)
+    expect(page.locator("#label")).to_have_text(PREDICTION)
+    page.set_input_files("#file", table)
+    rows = page.locator("#scored tbody tr")
+    expect(rows).to_have_count(3)
+    expect(page.locator("#table-status")).to_have_text("3 rows, 2 scored")
+    cells = [row.locator("> *").all_text_contents() for row in rows.all()]
     assert [row[3] for row in cells] == ["yes", "no", ""]
     assert cells[0][2].startswith('a "b", <img')
     assert "price" in cells[2][5]
-    kinds = browser.run(
-        "[...document.querySelectorAll('#scored th')].map(({classList}) => "
-        "classList.contains('text'))"
+    kinds = page.locator("#scored th").evaluate_all(
+        "(all) => all.map(({classList}) => classList.contains('text'))"
     )
     assert kinds == [False, False, True, True, False, True]  # one bad cell makes no text of it
-    browser.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
-    browser.run("document.getElementById('download').click()")
-    saved = tmp_path / "products.scored.csv"
-    _until(saved.exists)
-    assert saved.read_text().splitlines()[2].startswith("2,1,c,no,0.99")
-    assert browser.run("document.querySelectorAll('#scored img').length") == 0
+    with page.expect_download() as downloading:
+        page.click("#download")
+    download = downloading.value
+    assert download.suggested_filename == "products.scored.csv"
+    assert download.path().read_text().splitlines()[2].startswith("2,1,c,no,0.99")
+    expect(page.locator("#scored img")).to_have_count(0)
 
 
-def test_a_dropped_table_is_scored(browser: Browser, server: Served) -> None:
-    """Dropping is another way to choose; semicolons and returns are read as they come."""
-    browser.show(f"http://127.0.0.1:{server.port}/", 1280, dark=False)
-    browser.until(ANSWERED)
-    browser.run(
-        "(() => { const dropped = new DataTransfer(); dropped.items.add(new File("
-        "['price;rating\\r\\n9.5;4.5\\r\\n'], 'a.csv')); document.getElementById('drop')"
-        ".dispatchEvent(new DragEvent('drop', {dataTransfer: dropped, bubbles: true, "
-        "cancelable: true})); })()"
+def test_dropped_table_is_scored(show: Show, server: Served) -> None:
+    """Drag and drop works, with semicolons and CRLF."""
+    page = show(server)
+    expect(page.locator("#label")).to_have_text(PREDICTION)
+    dropped = page.evaluate_handle(
+        "() => { const dropped = new DataTransfer(); dropped.items.add(new File("
+        "['price;rating\\r\\n9.5;4.5\\r\\n'], 'a.csv')); return dropped; }"
     )
-    browser.until(SCORED)
-    assert _text(browser, "told") == "1 rows, 1 scored"
-    cells = browser.run(
-        "[...document.querySelectorAll('#scored tbody td')].map((cell) => cell.textContent)"
-    )
-    assert cells[:3] == ["9.5", "4.5", "yes"]
+    page.dispatch_event("#drop", "drop", {"dataTransfer": dropped})
+    expect(page.locator("#table-status")).to_have_text("1 rows, 1 scored")
+    assert page.locator("#scored tbody td").all_text_contents()[:3] == ["9.5", "4.5", "yes"]
 
 
-def test_a_table_that_does_not_fit_is_told(
-    browser: Browser, server: Served, tmp_path: Path
-) -> None:
-    """The server's own words say what is wrong."""
+def test_table_error_is_shown(show: Show, server: Served, tmp_path: Path) -> None:
+    """The server's message is shown."""
     table = tmp_path / "other.csv"
     table.write_text("cost,rating\n1,2\n")
-    browser.show(f"http://127.0.0.1:{server.port}/", 1280, dark=False)
-    browser.until(ANSWERED)
-    browser.choose_file("#file", table)
-    browser.until("!document.getElementById('complaint').hidden")
-    assert "column 'price' is missing" in _text(browser, "complaint")
+    page = show(server)
+    expect(page.locator("#label")).to_have_text(PREDICTION)
+    page.set_input_files("#file", table)
+    expect(page.locator("#table-error")).to_be_visible()
+    expect(page.locator("#table-error")).to_contain_text("column 'price' is missing")
 
 
-def test_names_from_a_bundle_are_text(
-    browser: Browser, start_server: Callable[..., Served], make_bundle: Callable[..., Path]
+def test_names_of_a_bundle_are_escaped(
+    show: Show,
+    start_server: Callable[..., Served],
+    make_bundle: Callable[..., Path],
+    console_errors: list[str],
 ) -> None:
-    """Whatever a bundle's names hold, the page shows it and never runs it; any width works."""
+    """Names of a bundle are shown as text and never executed, at any width."""
     names = [HOSTILE, "</script><script>document.title='taken'</script>", "c"]
     folder = make_bundle(names, [HOSTILE, "b"])
     served = start_server("--bundle", f"a/b ?#={folder}", "--bundle", f"other={folder}")
-    browser.show(f"http://127.0.0.1:{served.port}/", 390, dark=False)
-    browser.until(ANSWERED)
-    assert browser.run("document.title") == "a/b ?#"
-    assert browser.run("document.querySelectorAll('img').length") == 0
-    assert browser.run("document.getElementById('regions').hidden") is True
-    assert browser.run("document.documentElement.scrollWidth <= window.innerWidth")
-    assert browser.run("document.querySelectorAll('#models option').length") == 2
-    assert browser.complaints() == []
+    page = show(served, 390)
+    expect(page.locator("#label")).not_to_have_text("–")
+    assert page.title() == "a/b ?#"
+    expect(page.locator("img")).to_have_count(0)
+    expect(page.locator("#regions")).to_be_hidden()
+    assert _fits(page)
+    expect(page.locator("#models option")).to_have_count(2)
+    assert console_errors == []
     assert served.end() == 0
 
 
-def test_the_page_says_when_the_server_is_gone(
-    browser: Browser, start_server: Callable[..., Served], bundle: Path
+def test_page_shows_that_the_server_is_gone(
+    show: Show, start_server: Callable[..., Served], bundle: Path
 ) -> None:
-    """A page that stays open draws the rate, and does not pretend."""
+    """An open page draws the throughput and reports a lost server."""
     served = start_server("--bundle", bundle)
-    browser.show(f"http://127.0.0.1:{served.port}/", 1280, dark=False)
-    browser.until("document.querySelector('#state.good')")
-    browser.until("document.querySelector('#trace path').getAttribute('d')?.includes('L')")
+    page = show(served)
+    expect(page.locator("#state")).to_have_class(re.compile(r"\bgood\b"))
+    expect(page.locator("#sparkline path")).to_have_attribute("d", re.compile("L"))
     assert served.end() == 0
-    browser.until("document.getElementById('state').textContent.includes('does not answer')")
+    expect(page.locator("#state")).to_contain_text("does not respond")
 
 
-def test_the_page_goes_on_when_the_model_is_back(
-    browser: Browser, start_server: Callable[..., Served], bundle: Path
+def test_page_recovers_when_the_model_is_loaded_again(
+    show: Show, start_server: Callable[..., Served], bundle: Path
 ) -> None:
-    """A model that is unloaded is told, and so is that it is served again; the row stays."""
+    """Unloading and loading are shown; the form keeps its row."""
     served = start_server("--bundle", bundle)
-    browser.show(f"http://127.0.0.1:{served.port}/", 1280, dark=False)
-    browser.until(ANSWERED)
+    page = show(served)
+    expect(page.locator("#label")).to_have_text(PREDICTION)
     served.ask("/v2/repository/models/simplenet/unload", b"")
-    _set(browser, "7.5", "3")
-    browser.until("document.getElementById('trouble').textContent.includes('is not loaded')")
-    browser.until("document.querySelector('#state.bad')")
+    _set(page, "7.5", "3")
+    expect(page.locator("#form-error")).to_contain_text("is not loaded")
+    expect(page.locator("#state")).to_have_class(re.compile(r"\bbad\b"))
     served.ask("/v2/repository/models/simplenet/load", b"")
-    browser.until("document.querySelector('#state.good')")
-    browser.until("document.getElementById('label').textContent === 'popular: yes'")
-    assert _text(browser, "trouble") == ""
+    expect(page.locator("#state")).to_have_class(re.compile(r"\bgood\b"))
+    expect(page.locator("#label")).to_have_text("popular: yes")
+    expect(page.locator("#form-error")).to_have_text("")
 
 
-def test_the_page_works_with_a_key(
+def test_page_works_with_an_api_key(
     browser: Browser, start_server: Callable[..., Served], bundle: Path, tmp_path: Path
 ) -> None:
-    """A browser asks for the key as a password, and then the page has it, too."""
-    keys = tmp_path / "keys"
-    keys.write_text("a-key-of-some-length\n")
-    served = start_server("--bundle", bundle, "--api-key-file", keys)
-    where = f"127.0.0.1:{served.port}/"
-    browser.show(f"http://{where}", 1280, dark=False)
-    assert browser.run("document.getElementById('form')") is None
-    browser.show(f"http://me:a-key-of-some-length@{where}", 1280, dark=False)
-    browser.show(f"http://{where}", 1280, dark=False)
-    browser.until(ANSWERED)
-    assert browser.complaints() == []
+    """The browser asks for the key as a password and sends it with every request."""
+    key = "a-key-of-some-length"
+    (tmp_path / "keys").write_text(f"{key}\n")
+    served = start_server("--bundle", bundle, "--api-key-file", tmp_path / "keys")
+    console_errors: list[str] = []
+    with browser.new_context() as stranger:
+        page = stranger.new_page()
+        with pytest.raises(Error, match="INVALID_AUTH_CREDENTIALS"):
+            page.goto(_home(served))
+        expect(page.locator("#form")).to_have_count(0)
+    with browser.new_context(http_credentials={"username": "me", "password": key}) as known:
+        page = known.new_page()
+        page.on("console", lambda message: console_errors.append(message.text))
+        page.on("pageerror", lambda error: console_errors.append(str(error)))
+        page.goto(_home(served))
+        expect(page.locator("#label")).to_have_text(PREDICTION)
+    assert console_errors == []
     assert served.end() == 0
-
-
-def test_the_policy_allows_this_page_and_nothing_else() -> None:
-    """The digests in the policy are those of the one style and the one script."""
-    response = page()
-    text = b"".join(response.body).decode()
-    policy = dict(response.headers)[b"content-security-policy"].decode()
-    for tag in ("style", "script"):
-        (inside,) = re.findall(rf"<{tag}[^>]*>(.*?)</{tag}>", text, re.DOTALL)
-        digest = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
-        assert f"{tag}-src 'sha256-{digest}'" in policy
-    assert policy.startswith("default-src 'none'")
-    assert not re.search(r"""(?:src|href)=["'](?:https?:|//)""", text)
-    assert "innerHTML" not in text
-
-
-def test_cards_describe_what_is_served(server: Served) -> None:
-    """The page's data is JSON for anyone."""
-    (card,) = server.ask("/cards").json
-    assert card["name"] == "simplenet"
-    assert [one["name"] for one in card["features"]] == ["price", "rating"]
-    assert card["classes"] == ["no", "yes"]

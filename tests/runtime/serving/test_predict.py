@@ -1,4 +1,4 @@
-"""``POST /predict``: rows for people."""
+"""``POST /predict``: rows as CSV and JSON."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}  # what curl -d say
 
 
 @pytest.mark.parametrize("headers", [CSV, FORM, {}], ids=["csv", "curl", "none"])
-def test_csv_comes_back_as_predict_writes_it(
+def test_csv_equals_runtime_predict(
     client: Client, bundle: Path, tmp_path: Path, products: bytes, headers: dict[str, str]
 ) -> None:
-    """The same bytes as ``runtime predict``: columns unchanged, then label and probability."""
+    """The bytes of ``runtime predict``: columns unchanged, then label and probability."""
     from runtime.predictor import Predictor
 
     (tmp_path / "products.csv").write_bytes(products)
@@ -36,8 +36,8 @@ def test_csv_comes_back_as_predict_writes_it(
 
 
 @pytest.mark.parametrize("headers", [JSON, FORM, {}], ids=["json", "curl", "none"])
-def test_json_objects_come_back_with_their_answers(client: Client, headers: dict[str, str]) -> None:
-    """Each object keeps its members, in any order and with any others, and gets two more."""
+def test_json_objects_gain_predictions(client: Client, headers: dict[str, str]) -> None:
+    """Each object keeps its members, in any order and with any others, and gains two."""
     rows = [{"rating": 3.0, "id": "a\nb", "price": 7.5}, {"price": "2", "rating": 1.5, "id": None}]
     answer = client.ask("/predict", json.dumps(rows, indent=1).encode(), headers)
     assert answer.status == 200, answer.body
@@ -46,14 +46,14 @@ def test_json_objects_come_back_with_their_answers(client: Client, headers: dict
     assert [{key: row[key] for key in rows[0]} for row in answer.json] == rows
 
 
-def test_one_object_is_answered_by_one(client: Client) -> None:
-    """A single row needs no array around it."""
+def test_single_object(client: Client) -> None:
+    """A single row needs no array."""
     answer = client.ask("/predict", b'{\n"price": 7.5,\r\n"rating": 3}', JSON)
     assert answer.json["label"] == "yes"
 
 
 def test_json_lines(client: Client) -> None:
-    """One object a line is answered so."""
+    """JSON Lines are answered as JSON Lines."""
     body = b'{"price": 7.5, "rating": 3}\n{"rating": 1, "price": 2}\n'
     answer = client.ask("/predict", body, LINES)
     assert answer.headers["content-type"] == "application/x-ndjson"
@@ -61,13 +61,13 @@ def test_json_lines(client: Client) -> None:
     assert client.ask("/predict", b"", LINES).body == b""
 
 
-def test_a_mark_before_json_is_passed_over(client: Client) -> None:
-    """Some editors write a byte order mark; RFC 8259 lets a reader ignore it."""
+def test_bom_before_json_is_ignored(client: Client) -> None:
+    """Some editors write a byte order mark; RFC 8259 lets a parser ignore it."""
     assert client.ask("/predict", b'\xef\xbb\xbf{"price": 7.5, "rating": 3}').json["label"] == "yes"
 
 
-def test_csv_as_other_countries_write_it(client: Client) -> None:
-    """A decimal comma, a delimiter that no header tells."""
+def test_csv_dialects(client: Client) -> None:
+    """A decimal comma, and a delimiter that the header does not reveal."""
     answer = client.ask("/predict?decimal=,", b"price;rating\n7,5;3\n", CSV)
     assert answer.body == b"price;rating;label;probability\n7,5;3;yes;0,8071706\n"
     answer = client.ask("/predict?delimiter=~", b"price~rating\n7.5~3\n", CSV)
@@ -85,8 +85,8 @@ def test_csv_as_other_countries_write_it(client: Client) -> None:
         ("; charset=gbk", "gbk", "text/csv; charset=gbk"),
     ],
 )
-def test_csv_comes_back_in_its_charset(client: Client, charset: str, sent: str, told: str) -> None:
-    """Text is carried as it is, and the answer doesn't call it what it isn't."""
+def test_csv_keeps_its_charset(client: Client, charset: str, sent: str, told: str) -> None:
+    """Text is kept verbatim, and the response declares its charset only where known."""
     body = "price,rating,note\n7.5,3,é\n".encode(sent)
     answer = client.ask("/predict", body, {"Content-Type": f"text/csv{charset}"})
     assert answer.headers["content-type"] == told
@@ -95,7 +95,7 @@ def test_csv_comes_back_in_its_charset(client: Client, charset: str, sent: str, 
 
 
 def test_no_rows(client: Client) -> None:
-    """An empty array is answered by an empty array."""
+    """An empty array gives an empty array."""
     assert client.ask("/predict", b"[]", JSON).json == []
 
 
@@ -119,18 +119,18 @@ def test_proba_and_prefix(client: Client) -> None:
     ],
     ids=["csv", "json"],
 )
-def test_bad_rows_are_named(
+def test_bad_rows_fail_the_request(
     client: Client, body: bytes, headers: dict[str, str], told: list[str]
 ) -> None:
-    """Rows that cannot be scored refuse the request, each with its place and reason."""
+    """Each bad row is reported with its location and reason."""
     answer = client.ask("/predict", body, headers)
     assert answer.status == 400
     for word in told:
         assert word in answer.error
 
 
-def test_bad_rows_can_stay(client: Client) -> None:
-    """With bad_rows=null they stay where they are, with empty answers and the reason."""
+def test_bad_rows_null(client: Client) -> None:
+    """With bad_rows=null they stay in place, with empty predictions and the reason."""
     body = b'[{"price": 7.5, "rating": 3}, {"price": "x", "rating": 3}]'
     good, bad = client.ask("/predict?bad_rows=null", body, JSON).json
     assert (good["label"], good["reason"]) == ("yes", None)
@@ -161,7 +161,13 @@ def test_bad_rows_can_stay(client: Client) -> None:
         ("/predict", b"price,rating,label\n1,1,1\n", CSV, 400, "prefix=TEXT in the query"),
         ("/predict", b"price~rating\n1~1\n", CSV, 400, "in the query delimiter="),
         ("/predict", b"price,rating7.5,3", FORM, 400, "--data-binary @FILE"),
-        ("/predict", b"price,rating\n1,1\n", {"Content-Type": "multipart/form-data"}, 415, "parts"),
+        (
+            "/predict",
+            b"price,rating\n1,1\n",
+            {"Content-Type": "multipart/form-data"},
+            415,
+            "multipart",
+        ),
         ("/predict", b"\x1f\x8b", {"Content-Encoding": "gzip"}, 415, "compressed"),
         ("/predict", b"price\n", {"Content-Type": "text/csv; charset=rot13"}, 400, "rot13"),
         ("/predict?delimiter=ab", b"price,rating\n", CSV, 400, "delimiter"),
@@ -170,19 +176,19 @@ def test_bad_rows_can_stay(client: Client) -> None:
     ],
     ids=range(26),
 )
-def test_what_cannot_be_scored(
+def test_invalid_tables(
     client: Client, target: str, body: bytes, headers: dict[str, str], status: int, told: str
 ) -> None:
-    """What is no table is refused in one sentence."""
+    """What is no table gets a one-sentence error."""
     answer = client.ask(target, body, headers)
     assert answer.status == status, answer.body
     assert told in answer.error
 
 
-def test_of_several_models_one_is_named(
+def test_several_models_need_a_name(
     start_server: Callable[..., Served], bundle: Path, make_bundle: Callable[..., Path]
 ) -> None:
-    """With two models the query says which; without, the names are given."""
+    """With two models the query selects one; without, the error lists them."""
     server = start_server("--bundle", f"a={bundle}", "--bundle", f"b={make_bundle()}")
     body = b"price,rating\n7.5,3\n"
     assert "'a', 'b'" in server.ask("/predict", body, CSV).error

@@ -1,4 +1,4 @@
-"""Several processes that serve as one: shared counts and loads, deaths, and the end."""
+"""Several worker processes: aggregated counts, loading, restarts and shutdown."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_client import PATIENCE_S, Served, features
 
-from runtime.serving.http.message import Response
-from runtime.serving.workers.merging import merge_metrics
+from runtime.serving.models.statistics import BATCH_ROWS
+from runtime.serving.observability.metrics import FAMILIES, Histogram, render
+
+pytest.importorskip("prometheus_client")
+from runtime.serving.workers.aggregation import load_metrics, save_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +37,7 @@ STATS = "/v2/models/m/stats"
 ROW = features([7.5, 3.0])
 
 
-def _until(condition: Callable[[], bool]) -> None:
+def _wait_until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < end
@@ -42,7 +45,7 @@ def _until(condition: Callable[[], bool]) -> None:
 
 
 def _workers(served: Served) -> list[int]:
-    """Numbers of the processes that the server has started."""
+    """PIDs of the server's child processes."""
     task = Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children")
     if not task.exists():
         pytest.skip("needs Linux's /proc to see processes")
@@ -57,7 +60,7 @@ def _is_alive(number: int) -> bool:
 
 
 def _socket_of(number: int) -> Path:
-    """Where a worker listens for the others, as the system has it."""
+    """A worker's control socket, as the system lists it."""
     links = [str(one.readlink()) for one in Path(f"/proc/{number}/fd").iterdir()]
     for line in Path("/proc/net/unix").read_text().splitlines():
         fields = line.split()
@@ -83,8 +86,8 @@ def served(start: Callable[..., Served]) -> Served:
 
 
 def test_counts_are_those_of_all_workers(served: Served) -> None:
-    """Whichever worker is asked, statistics and metrics are the sum."""
-    for _ in range(40):  # each on a connection of its own: the kernel deals them out
+    """Statistics and metrics are sums, whichever worker responds."""
+    for _ in range(40):  # each on a new connection: the kernel distributes them
         assert served.ask(INFER, ROW).status == 200
     for _ in range(5):
         (found,) = served.ask(STATS).json["model_stats"]
@@ -100,7 +103,7 @@ def test_counts_are_those_of_all_workers(served: Served) -> None:
         assert len(lines) == len(set(lines))
     assert len(_workers(served)) == 2
     assert served.end() == 0
-    ended = [json.loads(line) for line in served.lines if '"ended"' in line]
+    ended = [json.loads(line) for line in served.lines if '"stopped"' in line]
     assert len(ended) == 2
     assert all(one["answers"] > 0 for one in ended)
 
@@ -108,7 +111,7 @@ def test_counts_are_those_of_all_workers(served: Served) -> None:
 def test_a_load_is_done_by_all_workers_before_it_is_answered(
     start: Callable[..., Served], bundle_copy: Path, make_bundle: Callable[..., Path]
 ) -> None:
-    """After the answer no worker serves the old version; nor after unloading any at all."""
+    """After the response no worker serves the old version; after unloading, none at all."""
     served = start(folder=bundle_copy)
     other = make_bundle(name="simplenet")
     wanted = json.loads((other / "manifest.json").read_text())["model"]["version"]
@@ -124,12 +127,12 @@ def test_a_load_is_done_by_all_workers_before_it_is_answered(
 
 
 def test_a_worker_that_dies_is_replaced(served: Served) -> None:
-    """Connections that wait are answered by its successor; the log says what happened."""
+    """Waiting connections are accepted by its successor; the log has both events."""
     first, second = _workers(served)
     os.kill(first, signal.SIGKILL)
     answers = [served.ask(INFER, ROW).status for _ in range(20)]
     assert answers == [200] * 20
-    _until(lambda: len(_workers(served)) == 2)
+    _wait_until(lambda: len(_workers(served)) == 2)
     assert second in _workers(served)
     assert first not in _workers(served)
     assert served.end() == 0
@@ -140,7 +143,7 @@ def test_a_worker_that_dies_is_replaced(served: Served) -> None:
 
 
 def _counts(served: Served) -> dict[str, float]:
-    """Every counter and histogram, and when the server began."""
+    """Every counter and histogram, and the start time."""
     found, grows = {}, False
     for line in served.ask("/metrics").body.decode().splitlines():
         if line.startswith("# TYPE"):
@@ -151,68 +154,68 @@ def _counts(served: Served) -> dict[str, float]:
     return found
 
 
-def test_counts_never_fall(served: Served) -> None:
-    """Whether a worker dies, is replaced, hangs, or loads its bundle anew."""
+def test_counters_are_monotonic(served: Served) -> None:
+    """Whether a worker dies, is replaced, hangs, or reloads its bundle."""
     for _ in range(20):
         served.ask(INFER, ROW)
-    told = [_counts(served)]
+    readings = [_counts(served)]
     first = _workers(served)[0]
     os.kill(first, signal.SIGKILL)
-    told.append(_counts(served))
-    _until(lambda: len(set(_workers(served)) - {first}) == 2)
+    readings.append(_counts(served))
+    _wait_until(lambda: len(set(_workers(served)) - {first}) == 2)
     for _ in range(20):
         served.ask(INFER, ROW)
-    told.append(_counts(served))
+    readings.append(_counts(served))
     served.ask("/v2/repository/models/m/load", b"")
-    told.append(_counts(served))
+    readings.append(_counts(served))
     hangs = _workers(served)[0]
-    asked = [served.client() for _ in range(16)]  # some are dealt to the one that answers
+    clients = [served.client() for _ in range(16)]  # some go to the other worker
     os.kill(hangs, signal.SIGSTOP)
     try:
-        for client in asked:
+        for client in clients:
             client.send(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
-        ready, _, _ = select.select([client.socket for client in asked], [], [], PATIENCE_S)
+        ready, _, _ = select.select([client.socket for client in clients], [], [], PATIENCE_S)
         assert ready
     finally:
         os.kill(hangs, signal.SIGCONT)
-    told.append(_counts(served))
-    for before, after in pairwise(told):
+    readings.append(_counts(served))
+    for before, after in pairwise(readings):
         assert {
             name: after.get(name, -1) for name in before if after.get(name, -1) < before[name]
         } == {}
-    answered = next(value for name, value in told[-1].items() if "inferences_total" in name)
+    answered = next(value for name, value in readings[-1].items() if "inferences_total" in name)
     assert answered == 40
-    for client in asked:
+    for client in clients:
         client.close()
     assert served.end() == 0
 
 
-def _versions(served: Served, asked: int = 24) -> set[str]:
-    """What many requests, each on a connection of its own, say that they were answered by."""
-    answers = [served.ask(INFER, ROW) for _ in range(asked)]
+def _versions(served: Served, requests: int = 24) -> set[str]:
+    """The versions that respond to many requests, each on a connection of its own."""
+    answers = [served.ask(INFER, ROW) for _ in range(requests)]
     return {one.json.get("model_version", str(one.status)) for one in answers}
 
 
 def test_workers_serve_the_same_after_one_is_replaced(
     start: Callable[..., Served], bundle_copy: Path, make_bundle: Callable[..., Path]
 ) -> None:
-    """A bundle was replaced and not loaded; the new worker opens it, and so do all others."""
+    """A bundle was replaced but not loaded: the new worker loads it, and so do the others."""
     served = start(folder=bundle_copy)
     (before,) = _versions(served)
     bundle_copy.rename(bundle_copy.with_name("old"))
     make_bundle().rename(bundle_copy)
     os.kill(_workers(served)[0], signal.SIGKILL)
-    _until(lambda: before not in _versions(served))
+    _wait_until(lambda: before not in _versions(served))
     assert len(_versions(served)) == 1
     assert served.end() == 0
 
 
 def test_an_unloaded_model_stays_so_when_a_worker_is_replaced(served: Served) -> None:
-    """The new worker asks what the others serve; SIGHUP loads nothing that was unloaded."""
+    """The new worker serves what the others serve; SIGHUP loads nothing that was unloaded."""
     first, second = _workers(served)
     assert served.ask("/v2/repository/models/m/unload", b"").status == 200
     os.kill(first, signal.SIGKILL)
-    _until(lambda: len(set(_workers(served)) - {first, second}) == 1)
+    _wait_until(lambda: len(set(_workers(served)) - {first, second}) == 1)
     served.process.send_signal(signal.SIGHUP)
     assert _versions(served) == {"404"}
     assert served.ask("/v2/repository/models/m/load", b"").status == 200
@@ -220,17 +223,17 @@ def test_an_unloaded_model_stays_so_when_a_worker_is_replaced(served: Served) ->
     assert served.end() == 0
 
 
-def test_nobody_waits_for_a_worker_that_cannot_start(
+def test_no_connection_waits_for_a_worker_that_cannot_start(
     start: Callable[..., Served], bundle_copy: Path
 ) -> None:
-    """The bundle was damaged meanwhile: the others answer everything, the log is JSON."""
+    """Its bundle was damaged meanwhile: the others accept all connections; the log is JSON."""
     served = start(folder=bundle_copy)
     before = _versions(served)
     model = bundle_copy / "model.onnx"
     good = model.read_bytes()
     model.write_bytes(b"damaged")
     os.kill(_workers(served)[0], signal.SIGKILL)
-    _read_to(served, "worker not replaced")
+    _read_to(served, "worker not started")
     _read_to(served, "worker died")
     assert _versions(served, 40) == before
     model.write_bytes(good)
@@ -240,7 +243,7 @@ def test_nobody_waits_for_a_worker_that_cannot_start(
 
 
 def _read_to(served: Served, event: str) -> None:
-    """Read the log to an event; every line is JSON."""
+    """Read the log up to an event; every line is JSON."""
     assert served.process.stderr
     while json.loads(served.process.stderr.readline())["event"] != event:
         pass
@@ -251,7 +254,7 @@ def _read_to(served: Served, event: str) -> None:
 def test_a_signal_to_reload_ends_no_server_that_starts(
     environment: dict[str, str], bundle: Path, tmp_path: Path, workers: int, delay_s: float
 ) -> None:
-    """It is heard when there is something to reload."""
+    """SIGHUP is handled once there is something to reload."""
     words = [sys.executable, "-m", "runtime", "serve", "--bundle", bundle, "--port", "0"]
     process = subprocess.Popen(
         list(map(str, [*words, "--workers", workers])),
@@ -262,16 +265,16 @@ def test_a_signal_to_reload_ends_no_server_that_starts(
     )
     assert process.stderr
     try:
-        _until(lambda: _minds_hangup(process.pid))
+        _wait_until(lambda: _handles_sighup(process.pid))
         time.sleep(delay_s)
         process.send_signal(signal.SIGHUP)
-        said = ""
-        while " at http://" not in said or '"event":"load"' not in said:
+        output = ""
+        while " at http://" not in output or '"event":"load"' not in output:
             line = process.stderr.readline()
-            assert line, said
-            said += line
+            assert line, output
+            output += line
         process.send_signal(signal.SIGTERM)
-        assert "died" not in said + process.stderr.read()
+        assert "died" not in output + process.stderr.read()
         assert process.wait(PATIENCE_S) == 0
     finally:
         process.kill()
@@ -279,8 +282,8 @@ def test_a_signal_to_reload_ends_no_server_that_starts(
         process.stderr.close()
 
 
-def _minds_hangup(number: int) -> bool:
-    """Whether the command has begun: before, the signal ends it as any other."""
+def _handles_sighup(number: int) -> bool:
+    """Whether the command has started: before, the signal terminates it."""
     path = Path(f"/proc/{number}/status")
     if not path.exists():
         pytest.skip("needs Linux's /proc to see processes")
@@ -289,7 +292,7 @@ def _minds_hangup(number: int) -> bool:
 
 
 def test_a_request_of_a_dead_worker_fails_at_once(served: Served) -> None:
-    """Who was being answered sees the connection end, and is answered when it asks again."""
+    """The client sees the connection end, and its next request is answered."""
     clients = [served.client() for _ in range(8)]
     for client in clients:
         client.ask("/v2/health/live")
@@ -304,9 +307,9 @@ def test_a_request_of_a_dead_worker_fails_at_once(served: Served) -> None:
 
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.1, 0.2, 0.25, 0.3, 0.4])
-def test_a_worker_that_is_starting_is_told_to_end_once(served: Served, delay_s: float) -> None:
-    """Whatever it is at when the server ends: a second signal would break off what it answers."""
-    time.sleep(1.1)  # one that dies sooner is not replaced at once
+def test_a_starting_worker_is_stopped_by_one_signal(served: Served, delay_s: float) -> None:
+    """At any moment: a second signal would abort what it is responding to."""
+    time.sleep(1.1)  # one that dies sooner is replaced after a pause
     os.kill(_workers(served)[0], signal.SIGKILL)
     assert served.process.stderr
     assert "worker died" in served.process.stderr.readline()
@@ -315,7 +318,7 @@ def test_a_worker_that_is_starting_is_told_to_end_once(served: Served, delay_s: 
 
 
 def test_nothing_is_lost_at_the_end(served: Served) -> None:
-    """SIGTERM with 64 busy connections: every request is answered, every process ends."""
+    """SIGTERM with 64 busy connections: every request is answered, every process exits."""
     workers, lost, answered = _workers(served), [], []
 
     def ask() -> None:
@@ -334,22 +337,22 @@ def test_nothing_is_lost_at_the_end(served: Served) -> None:
     threads = [threading.Thread(target=ask) for _ in range(64)]
     for thread in threads:
         thread.start()
-    _until(lambda: len(answered) > 200)
+    _wait_until(lambda: len(answered) > 200)
     assert served.end() == 0
     for thread in threads:
         thread.join(PATIENCE_S)
     assert lost == []
-    ended = [json.loads(line) for line in served.lines if '"ended"' in line]
+    ended = [json.loads(line) for line in served.lines if '"stopped"' in line]
     assert sum(one["answers"] for one in ended) == len(answered)
     assert not any(map(_is_alive, workers))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda one: one.name)
 def test_a_second_signal_ends_at_once(served: Served, number: signal.Signals) -> None:
-    """Whoever cannot wait need not; no process stays."""
+    """No process waits for requests in flight any longer."""
     workers = _workers(served)
     clients = [served.client() for _ in range(8)]
-    for client in clients:  # a body that never comes holds both workers up
+    for client in clients:  # a body that never comes keeps both workers busy
         client.send(b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
     served.process.send_signal(number)
     time.sleep(0.3)
@@ -361,34 +364,34 @@ def test_a_second_signal_ends_at_once(served: Served, number: signal.Signals) ->
 
 
 def test_no_worker_outlives_its_supervisor(served: Served) -> None:
-    """Even when that is killed and can say nothing; nor does the folder of their sockets."""
+    """Even when it is killed; nor does the run folder."""
     workers = _workers(served)
     (folder,) = {path.parent for path in map(_socket_of, workers)}
     assert folder.is_dir()
     served.process.kill()
     served.process.wait()
-    _until(lambda: not any(map(_is_alive, workers)))
+    _wait_until(lambda: not any(map(_is_alive, workers)))
     assert not folder.exists()
 
 
-def test_a_folder_that_cannot_hold_sockets_is_told(
+def test_a_folder_that_cannot_hold_sockets_is_reported(
     run_command: Callable[..., Any], bundle: Path, tmp_path: Path
 ) -> None:
-    """Its path is too long for a socket's: one message that says what to do."""
+    """TMPDIR is too long for a socket's path: one message with the remedy."""
     place = tmp_path / ("x" * 100)
     place.mkdir()
     words = ("serve", "--workers", 2, "--bundle", bundle, "--port", 0)
     done = run_command(*words, env={"TMPDIR": str(place)})
     assert list(place.iterdir()) == []
     assert done.returncode == 6
-    assert b"set TMPDIR to a folder" in done.stderr
+    assert b"set TMPDIR to a writable folder" in done.stderr
     assert done.stderr.count(b"\n") == 1
 
 
-def test_what_cannot_be_served_is_told_once(
+def test_a_failed_start_is_reported_once(
     bundle_copy: Path, run_command: Callable[..., Any], served: Served
 ) -> None:
-    """A damaged bundle, or an address that is taken: one message and the exit code."""
+    """A damaged bundle, or an address in use: one message and the exit code."""
     start = ("serve", "--workers", 2, "--bundle", f"m={bundle_copy}", "--port")
     done = run_command(*start, served.port)
     assert done.returncode == 6
@@ -404,7 +407,7 @@ def test_what_cannot_be_served_is_told_once(
 def test_keys_hold_for_what_concerns_all_workers(
     start: Callable[..., Served], tmp_path: Path
 ) -> None:
-    """Counts and loads need the key, and with it are those of all."""
+    """Metrics, statistics and loading need the key, and then concern all workers."""
     keys = tmp_path / "keys"
     keys.write_text("a-key-of-some-length\n")
     served = start("--api-key-file", keys)
@@ -418,7 +421,7 @@ def test_keys_hold_for_what_concerns_all_workers(
 
 
 def test_grpc_is_served_by_all(start: Callable[..., Served]) -> None:
-    """One port for gRPC, too; counts are those of all."""
+    """One port for gRPC, too; metrics are aggregated."""
     library = pytest.importorskip("tritonclient.grpc")
     import numpy as np
 
@@ -436,19 +439,49 @@ def test_grpc_is_served_by_all(start: Callable[..., Served]) -> None:
     assert served.end() == 0
 
 
-@given(st.lists(st.dictionaries(st.sampled_from("abc"), st.integers(0, 10**9)), min_size=1))
-def test_metrics_add_up(counts: list[dict[str, int]]) -> None:
-    """Each sample is the sum over the workers that have it; the text stays well-formed."""
-    answers = []
-    for one in counts:
-        lines = ["# HELP t told", "# TYPE t counter"]
-        lines += [f't{{k="{key}"}} {value}' for key, value in one.items()]
-        answers.append(Response(200, ("\n".join(lines).encode() + b"\n",), b"text/plain"))
-    text = b"".join(merge_metrics(answers).body).decode()
-    first, second, *samples = text.splitlines()
-    assert (first, second) == ("# HELP t told", "# TYPE t counter")
-    total: Counter[str] = Counter()
-    for one in counts:
-        total.update(one)
-    expected = {f't{{k="{key}"}}': total[key] for key in {key for one in counts for key in one}}
-    assert {line.rpartition(" ")[0]: int(line.rpartition(" ")[2]) for line in samples} == expected
+LABELS = st.tuples(st.sampled_from('a"\\\n'), st.sampled_from(["1", "2"]))
+COUNTS = st.integers(0, 10**9)
+HISTOGRAMS = st.lists(COUNTS, min_size=len(BATCH_ROWS) + 1, max_size=len(BATCH_ROWS) + 1)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.dictionaries(LABELS, COUNTS), st.dictionaries(LABELS, HISTOGRAMS), st.booleans()
+        ),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_metrics_add_up(
+    tmp_path_factory: pytest.TempPathFactory,
+    workers: list[tuple[dict[tuple[str, str], int], dict[tuple[str, str], list[int]], bool]],
+) -> None:
+    """Each sample is the sum, minimum or maximum over the workers that have it."""
+    folder = tmp_path_factory.mktemp("metrics")
+    empty: dict[str, Any] = {family.name: {} for family in FAMILIES}
+    rows: Counter[tuple[str, str]] = Counter()
+    batches: dict[tuple[str, str], Any] = {}
+    for number, (counts, histograms, draining) in enumerate(workers):
+        found = {labels: Histogram(one, sum(one)) for labels, one in histograms.items()}
+        values: dict[str, Any] = {
+            "rows_total": counts,
+            "batch_rows": found,
+            "draining": {(): draining},
+        }
+        save_metrics(folder, str(number), {**empty, "rows_total": {("x", "1"): 1}})  # is replaced
+        save_metrics(folder, str(number), {**empty, **values})
+        rows.update(counts)
+        for labels, one in histograms.items():
+            known = batches.get(labels, [0] * len(one))
+            batches[labels] = [sum(pair) for pair in zip(known, one, strict=True)]
+    metrics = load_metrics(folder)
+    keys = {labels for counts, _, _ in workers for labels in counts}
+    assert metrics.get("rows_total", {}) == {labels: rows[labels] for labels in keys}
+    assert metrics.get("batch_rows", {}) == {
+        labels: Histogram(one, sum(one)) for labels, one in batches.items()
+    }
+    assert metrics["draining"] == {(): max(draining for _, _, draining in workers)}
+    lines = render(metrics).splitlines()
+    assert len(lines) == len(set(lines))
+    assert sum(line.startswith("# TYPE") for line in lines) == len(FAMILIES)

@@ -1,1 +1,0 @@
-"""What answers each address, by who asks: clients of the protocol, people, operators."""

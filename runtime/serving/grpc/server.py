@@ -1,0 +1,105 @@
+"""Listen for gRPC beside HTTP, in the same event loop.
+
+gRPC's own graceful stop cancels calls that arrive before the client has received GOAWAY. So
+responses are held back for a moment: a client that awaits one sends no further request, receives
+GOAWAY, and then its response.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+import grpc.aio
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
+
+from runtime.errors import UnavailableError
+from runtime.serving.grpc.health import Health
+from runtime.serving.grpc.service import InferenceService
+
+if TYPE_CHECKING:
+    from runtime.serving.app import App
+    from runtime.serving.http.messages import Handle
+    from runtime.serving.settings import Settings
+    from runtime.serving.tls import Certificate
+
+_HEADROOM_BYTES: Final = 64 * 1024  # a message is a little larger than its tensors
+_MAX_MS: Final = 2**31 - 1
+_HOLD_S: Final = 0.1  # twice: for a request under way, and for GOAWAY
+
+
+class GrpcServer:
+    """A running gRPC server and the port it listens on."""
+
+    def __init__(self, server: Any, service: InferenceService, port: int) -> None:  # noqa: ANN401 - grpc publishes no types
+        """Take what ``start`` has made."""
+        self._server, self._service, self.port = server, service, port
+
+    async def stop(self, grace_s: float) -> None:
+        """Accept no more calls and await those under way, ``grace_s`` seconds at most."""
+        self._service.inference.pause_responses()
+        await asyncio.sleep(_HOLD_S)
+        stopping = asyncio.ensure_future(self._server.stop(grace_s))
+        await asyncio.sleep(_HOLD_S)
+        self._service.inference.resume_responses()
+        await stopping
+
+
+async def start(app: App, handle: Handle, settings: Settings, *, shared: bool) -> GrpcServer:
+    """Start a server; ``shared`` when other processes listen on the same address.
+
+    Raises ``UnavailableError`` when the address is not available.
+    """
+    limits, where = settings.limits, _address(settings.host, settings.grpc_port or 0)
+    server = grpc.aio.server(
+        maximum_concurrent_rpcs=limits.connections,
+        options=[
+            ("grpc.max_receive_message_length", limits.body_bytes + _HEADROOM_BYTES),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_metadata_size", limits.header_bytes),
+            ("grpc.absolute_max_metadata_size", limits.header_bytes),
+            ("grpc.server_handshake_timeout_ms", _milliseconds(limits.header_s)),
+            ("grpc.max_connection_idle_ms", _milliseconds(limits.idle_s)),
+            ("grpc.so_reuseport", int(shared)),
+        ],
+    )
+    service = InferenceService(app, handle)
+    server.add_generic_rpc_handlers((service.handler(),))
+    add_HealthServicer_to_server(Health(service.query), server)
+    try:
+        port = (
+            server.add_secure_port(where, _credentials(settings.certificate))
+            if settings.certificate
+            else server.add_insecure_port(where)
+        )
+    except RuntimeError as exc:
+        raise UnavailableError(
+            f"cannot listen for gRPC on {where}; choose another with --grpc-port"
+        ) from exc
+    await server.start()
+    return GrpcServer(server, service, port)
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, min(round(1000 * seconds), _MAX_MS))
+
+
+def _credentials(certificate: Certificate) -> Any:  # noqa: ANN401 - grpc publishes no types
+    """Read the certificate's files anew for each connection."""
+
+    def read() -> Any:  # noqa: ANN401 - likewise
+        pair = (certificate.key.read_bytes(), certificate.chain.read_bytes())
+        return grpc.ssl_server_certificate_configuration([pair])
+
+    def renew() -> Any:  # noqa: ANN401 - likewise
+        with contextlib.suppress(OSError):
+            return read()
+        return None  # the previous one
+
+    return grpc.dynamic_ssl_server_credentials(read(), renew)
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,1 @@
+"""Request handlers: the protocol, administration and the browser page."""

@@ -1,0 +1,219 @@
+"""Micro-batching: requests of one event loop iteration share one call of the model.
+
+The first rows of an iteration schedule the batch for its end, when all readable sockets were read:
+no delay for a single client, one call for many. A row's prediction does not depend on its batch.
+Larger requests run alone in a thread, while the loop handles others. For the event loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from runtime.errors import OnnxferryError, RequestError
+from runtime.schema.matrix import round_rows
+from runtime.serving.error_responses import INTERNAL_ERROR
+from runtime.serving.models.statistics import Durations
+from runtime.value import Value
+
+if TYPE_CHECKING:
+    from runtime.monitoring.ranges import Counts
+    from runtime.predictor import Predictor
+    from runtime.schema.features import Float32Matrix
+    from runtime.serving.models.input_validation import InputValidator
+    from runtime.serving.models.statistics import Statistics
+    from runtime.serving.v2.tensors import Numbers
+    from runtime.session import Outputs
+
+_THREADS: Final = max((os.cpu_count() or 1) - 1, 1)  # one CPU is the event loop's
+
+
+class BatchResult(Value, frozen=True, gc=False):
+    """The model's outputs for a batch, or for one request of it.
+
+    Attributes:
+        outputs: ``(rows, …)``.
+        started: ``time.perf_counter_ns`` when the batch was assembled.
+        took: durations of the whole batch.
+        outside: values outside the training ranges in the batch; None where there are none.
+    """
+
+    outputs: Outputs
+    started: int
+    took: Durations
+    outside: Counts | None = None
+
+    def slice(self, start: int, end: int) -> BatchResult:
+        """Return the result of one request's rows."""
+        return BatchResult(self.outputs.slice(start, end), self.started, self.took)
+
+
+class PreparedBatch(Value, frozen=True, gc=False):
+    """Validated rows.
+
+    Attributes:
+        features: ``(rows, n_inputs)`` float32.
+        outside: values outside the training ranges; None where there are none.
+        started: ``time.perf_counter_ns`` when they were assembled.
+        input_ns: duration of rounding and validation, nanoseconds.
+    """
+
+    features: Float32Matrix
+    outside: Counts | None
+    started: int
+    input_ns: int
+
+
+Done = Callable[[BatchResult | OnnxferryError], None]
+
+
+class PendingRequest(Value, frozen=True, gc=False):
+    """Rows of a request, ``(rows, n_inputs)``, and its callback."""
+
+    features: Numbers
+    done: Done
+
+
+class Executor:
+    """Runs one model: ``run`` in any thread, the rest in the event loop's.
+
+    ``run`` takes the GIL back once, after onnxruntime: each further time would wait for the loop.
+    """
+
+    def __init__(
+        self, predictor: Predictor, validator: InputValidator, statistics: Statistics
+    ) -> None:
+        """Take the model, and where its calls are counted."""
+        self._predictor, self._validator, self._statistics = predictor, validator, statistics
+
+    def execute(self, features: Numbers) -> BatchResult:
+        """Prepare, run and record a batch."""
+        return self.record(self.run(self.prepare(features)))
+
+    def prepare(self, features: Numbers) -> PreparedBatch:
+        """Round to float32 and validate; raises ``RequestError``."""
+        started = time.perf_counter_ns()
+        rounded = round_rows(features)
+        outside = self._validator.validate(rounded)
+        return PreparedBatch(rounded, outside, started, time.perf_counter_ns() - started)
+
+    def run(self, batch: PreparedBatch) -> BatchResult:
+        """Run the model; the outputs are not validated yet."""
+        before = time.perf_counter_ns()
+        outputs = self._predictor.run(batch.features)
+        took = Durations(batch.input_ns, time.perf_counter_ns() - before)
+        return BatchResult(outputs, batch.started, took, batch.outside)
+
+    def record(self, result: BatchResult) -> BatchResult:
+        """Validate the outputs and count the call; raises ``RequestError`` if not finite."""
+        outputs = result.outputs
+        if not outputs.is_finite:
+            row = int(np.argmin(outputs.finite_rows()))
+            raise RequestError(f"row {row}: the model's output is not finite; leave such rows out")
+        self._statistics.count_execution(len(outputs.label), result.took)
+        if result.outside is not None:
+            self._validator.ranges.counts += result.outside
+        return result
+
+
+class MicroBatcher:
+    """Collects the requests of the current event loop iteration for one model."""
+
+    def __init__(self, executor: Executor, max_rows: int) -> None:
+        """Begin empty; a batch of ``max_rows`` runs at once, a larger request in a thread."""
+        self._executor, self._max_rows = executor, max_rows
+        self._pending: list[PendingRequest] = []
+        self._rows = 0
+        self._is_scheduled = False
+        self._in_threads = 0
+        self._threads: ThreadPoolExecutor | None = None  # until there is a large request
+
+    @property
+    def depth(self) -> int:
+        """The number of pending requests."""
+        return len(self._pending) + self._in_threads
+
+    def submit(self, features: Numbers, done: Done) -> None:
+        """Queue rows, ``(rows, n_inputs)`` float32 or float64; ``done`` receives the result."""
+        if len(features) > self._max_rows:
+            self._run_in_thread(features, done)
+            return
+        if self._rows + len(features) > self._max_rows:
+            self.flush()
+        self._pending.append(PendingRequest(features, done))
+        self._rows += len(features)
+        if self._rows >= self._max_rows:
+            self.flush()
+        elif not self._is_scheduled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._end_iteration)
+
+    def flush(self) -> None:
+        """Run everything that is queued."""
+        pending, self._pending, self._rows = self._pending, [], 0
+        if pending:
+            self._run_batch(pending)
+
+    def _end_iteration(self) -> None:
+        self._is_scheduled = False
+        self.flush()
+
+    def _run_batch(self, batch: list[PendingRequest]) -> None:
+        try:
+            result = self._executor.execute(_concatenate(batch))
+        except OnnxferryError as exc:
+            if len(batch) == 1:
+                batch[0].done(exc)
+                return
+            for one in batch:  # so that only the invalid ones fail
+                self._run_batch([one])
+            return
+        if len(batch) == 1:
+            batch[0].done(result)
+            return
+        start = 0
+        for one in batch:
+            end = start + len(one.features)
+            one.done(result.slice(start, end))
+            start = end
+
+    def _run_in_thread(self, features: Numbers, done: Done) -> None:
+        """Run a large request in a thread: onnxruntime releases the GIL."""
+        try:
+            batch = self._executor.prepare(features)
+        except OnnxferryError as exc:
+            done(exc)
+            return
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(_THREADS, "model")
+        loop = asyncio.get_running_loop()
+        self._in_threads += 1
+
+        def finish(future: Future[BatchResult]) -> None:
+            loop.call_soon_threadsafe(self._finish, future, done)
+
+        self._threads.submit(self._executor.run, batch).add_done_callback(finish)
+
+    def _finish(self, future: Future[BatchResult], done: Done) -> None:
+        self._in_threads -= 1
+        try:
+            result = self._executor.record(future.result())
+        except OnnxferryError as exc:
+            done(exc)
+        except BaseException:
+            done(OnnxferryError(INTERNAL_ERROR))
+            raise  # logged by the event loop
+        else:
+            done(result)
+
+
+def _concatenate(batch: list[PendingRequest]) -> Numbers:
+    if len(batch) == 1:
+        return batch[0].features
+    return np.concatenate([one.features for one in batch])

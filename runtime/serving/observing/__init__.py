@@ -1,1 +1,0 @@
-"""What a server tells of itself: log, metrics, and whose request is whose."""

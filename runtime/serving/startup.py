@@ -1,0 +1,166 @@
+"""Preparations of a server: its sockets, its file descriptor limit and its startup line."""
+
+from __future__ import annotations
+
+import resource
+import shlex
+import socket
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+import msgspec
+from msgspec.structs import replace
+
+from runtime.errors import UnavailableError
+from runtime.printable import printable
+from runtime.schema.dates import format_instant
+from runtime.value import Value
+
+if TYPE_CHECKING:
+    from runtime.schema.features import Feature
+    from runtime.serving.app import App
+    from runtime.serving.models.served import ServedModel
+    from runtime.serving.settings import Limits
+
+_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - printed, not bound
+_OTHER_FILES: Final = 512  # listeners, libraries, bundles being loaded, connections being rejected
+
+
+# ---- Sockets -----------------------------------------------------------------------------------
+
+
+def bind(host: str, port: int, *, shared: bool = False, option: str = "--port") -> socket.socket:
+    """Return a bound socket; raises ``UnavailableError``.
+
+    Port 0 chooses a free one. ``shared`` sets SO_REUSEPORT, so that the kernel balances connections
+    between processes; ``option`` is what the message names.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(address)
+    except OSError as exc:
+        raise UnavailableError(
+            f"cannot listen on {host}:{port}: {exc.strerror}; choose another with --host, {option}"
+        ) from exc
+    listener.setblocking(False)
+    return listener
+
+
+def bind_shared(host: str, port: int, count: int, option: str = "--port") -> list[socket.socket]:
+    """Return ``count`` sockets bound to one address; raises ``UnavailableError``."""
+    bind(host, port, option=option).close()  # fails if another server shares the address
+    first = bind(host, port, shared=True, option=option)
+    port = first.getsockname()[1]
+    return [first, *(bind(host, port, shared=True, option=option) for _ in range(count - 1))]
+
+
+# ---- File descriptors --------------------------------------------------------------------------
+
+
+def raise_fd_limit(limits: Limits) -> Limits:
+    """Raise the soft limit on open files as far as the connections need.
+
+    Returns the limits with fewer connections where the system does not allow that: a process out
+    of file descriptors can neither reject a connection nor open a bundle.
+    """
+    needed = limits.connections + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return limits
+    target = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
+    except (OSError, ValueError):  # macOS has a further, undocumented limit
+        target = soft
+    return replace(limits, connections=min(limits.connections, _max_connections(target)))
+
+
+def _max_connections(files: int) -> int:
+    return max(files - _OTHER_FILES, files // 2)
+
+
+# ---- Startup line ------------------------------------------------------------------------------
+
+
+class ServerAddress(Value, frozen=True):
+    """Where a server listens.
+
+    Attributes:
+        host: as bound.
+        port: of HTTP.
+        grpc_port: None without gRPC.
+        has_tls: whether it is https.
+        workers: processes that listen there.
+    """
+
+    host: str
+    port: int
+    grpc_port: int | None
+    has_tls: bool
+    workers: int
+
+    @classmethod
+    def of(
+        cls, listener: socket.socket, grpc_port: int | None, workers: int, *, has_tls: bool
+    ) -> ServerAddress:
+        """Return the address of a bound socket."""
+        host, port = listener.getsockname()[:2]
+        return cls(host, port, grpc_port, has_tls, workers)
+
+    @property
+    def url(self) -> str:
+        """The URL as bound."""
+        return self._url_of(self.host)
+
+    @property
+    def local_url(self) -> str:
+        """The URL on this machine: loopback where all interfaces are bound."""
+        return self._url_of(_LOOPBACK.get(self.host, self.host))
+
+    def _url_of(self, host: str) -> str:
+        name = f"[{host}]" if ":" in host else host
+        return f"{'https' if self.has_tls else 'http'}://{name}:{self.port}"
+
+
+def startup_line(app: App, address: ServerAddress) -> str:
+    """Return one printable line: what is served, where, on what, and a curl command to try it."""
+    models = list(app.repository.models())
+    if not models:  # a replaced worker whose models had all been unloaded
+        return f"no model is loaded at {address.url}"
+    served = ", ".join(f"{one.name} {one.version}" for one in models)
+    session = models[0].predictor.session
+    extras = [f"gRPC on port {address.grpc_port}"] if address.grpc_port else []
+    extras += [f"{address.workers} workers"] if address.workers > 1 else []
+    also = f", {', '.join(extras)}," if extras else ""
+    return printable(
+        f"{served} at {address.url}{also} on {session.provider} "
+        f"({session.reason}); try: {_curl_command(app, address, models)}"
+    )
+
+
+def _curl_command(app: App, address: ServerAddress, models: list[ServedModel]) -> str:
+    """Return a shell command that predicts a row from the middle of the training ranges."""
+    words = ["curl"]
+    if address.has_tls:
+        words.append("-k")  # the certificate may name another host or be self-signed
+    if app.auth.keys is not None:
+        words.append('-H "X-API-Key: $KEY"')
+    query = f"?model={quote(models[0].name, safe='')}" if len(models) > 1 else ""
+    words.append(shlex.quote(f"{address.local_url}/predict{query}"))
+    features = models[0].predictor.schema.features
+    row = msgspec.json.encode({feature.name: _example(feature) for feature in features}).decode()
+    return " ".join([*words, "-d", shlex.quote(row)])
+
+
+def _example(feature: Feature) -> float | str:
+    if feature.categories:
+        return feature.categories[0]
+    if feature.origin:
+        return format_instant(round((feature.minimum + feature.maximum) / 2), feature.origin)
+    return float(f"{(feature.minimum + feature.maximum) / 2:.3g}")

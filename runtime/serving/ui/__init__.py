@@ -1,0 +1,1 @@
+"""The browser page: model card, form, decision regions, table scoring and live throughput."""

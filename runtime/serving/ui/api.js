@@ -1,0 +1,59 @@
+// Requests to the server, and their errors.
+
+async function request(target, options) {
+  let response;
+  try {
+    response = await fetch(target, options);
+  } catch {
+    throw new Error("the server does not respond");
+  }
+  if (response.ok) return response;
+  let message = `the server responded ${response.status}`;
+  try {
+    message = (await response.json()).error ?? message;
+  } catch {
+    // no JSON, such as a proxy's page: not shown
+  }
+  throw new Error(message);
+}
+
+// A row is sent as one tensor a column: strings, numbers, or null for a missing value.
+function inferRow(model, values, names) {
+  const inputs = model.features.map(({ name, categories, origin }, at) => ({
+    name, datatype: categories.length || origin ? "BYTES" : "FP64", shape: [1], data: [values[at]],
+  }));
+  return infer(model, inputs, names, []);
+}
+
+// Rows of numbers are sent as binary data; values: Float64Array of rows × columns, row-major.
+function inferRows(model, values, names) {
+  const width = model.features.length;
+  const shape = [values.length / width, width];
+  const parameters = { binary_data_size: values.byteLength };
+  return infer(model, [{ name: "features", datatype: "FP64", shape, parameters }], names, [values]);
+}
+
+// Outputs are received as binary data.
+async function infer(model, inputs, names, tail) {
+  const outputs = names.map((name) => ({ name, parameters: { binary_data: true } }));
+  const head = new TextEncoder().encode(JSON.stringify({ inputs, outputs }));
+  const response = await request(`/v2/models/${encodeURIComponent(model.name)}/infer`, {
+    method: "POST",
+    headers: { "inference-header-content-length": head.length },
+    body: new Blob([head, ...tail]),
+  });
+  return decodeOutputs(await response.arrayBuffer(), response.headers);
+}
+
+function decodeOutputs(body, headers) {
+  let at = Number(headers.get("inference-header-content-length"));
+  const head = JSON.parse(new TextDecoder().decode(body.slice(0, at)));
+  const found = {};
+  for (const { name, datatype, parameters } of head.outputs) {
+    const end = at + parameters.binary_data_size;
+    const Kind = datatype === "INT64" ? BigInt64Array : Float32Array;
+    found[name] = Array.from(new Kind(body.slice(at, end)), Number);
+    at = end;
+  }
+  return found;
+}

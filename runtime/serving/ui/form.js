@@ -1,0 +1,110 @@
+// The form: one field a column; each change requests a prediction, the latest one is shown.
+
+const BARS = 12; // classes that are shown
+
+class Form {
+  constructor(model) {
+    this.model = model;
+    this.sequence = 0;
+    const isPlanar = model.features.length === 2 && model.features.every(({ categories }) => !categories.length);
+    this.regions = isPlanar ? new Regions(model, (values) => this.set(values)) : null;
+    this.inputs = model.features.map(makeField);
+    byId("fields").replaceChildren(...this.inputs.map((input) => input.parentElement));
+    byId("form").oninput = () => this.predict();
+    byId("form").onsubmit = (event) => event.preventDefault();
+    byId("regions").hidden = true;
+    colours = new Map();
+    byId("classes").replaceChildren();
+    const drawn = this.regions?.show().catch((error) => setText("form-error", error.message));
+    if (model.classes.length > KINDS) drawn?.then(() => this.predict()); // again, in the regions' colours
+    this.predict();
+  }
+
+  set(values) {
+    const features = this.model.features;
+    values.forEach((value, at) => (this.inputs[at].value = formatValue(features[at], value)));
+    this.predict();
+  }
+
+  async predict() {
+    const features = this.model.features;
+    const values = this.inputs.map((input, at) => parseValue(features[at], input.value));
+    const invalid = features.filter((_, at) => Number.isNaN(values[at]));
+    this.inputs.forEach((input, at) => input.setAttribute("aria-invalid", invalid.includes(features[at])));
+    this.sequence += 1;
+    if (invalid.length) {
+      const explain = ({ name, origin }) => `${name}: expected a ${origin ? "date such as 2024-12-31" : "number"}`;
+      this.showError(invalid.map(explain).join("; "));
+      return;
+    }
+    this.regions?.mark(values);
+    setText("out-of-range", this.outOfRange(values));
+    const sequence = this.sequence;
+    const sent = this.inputs.map((input, at) => (features[at].origin ? input.value : values[at]));
+    try {
+      const outputs = await inferRow(this.model, sent, ["label", "probabilities"]);
+      if (sequence === this.sequence) this.show(outputs);
+    } catch (error) {
+      if (sequence === this.sequence) this.showError(error.message);
+    }
+  }
+
+  outOfRange(values) {
+    const names = this.model.features
+      .filter(({ minimum, maximum }, at) => typeof values[at] === "number" && (values[at] < minimum || values[at] > maximum))
+      .map(({ name }) => name);
+    return names.length ? `${names.join(", ")}: outside the training range; the model extrapolates` : "";
+  }
+
+  show({ label, probabilities }) {
+    setText("form-error", "");
+    byId("label").textContent = `${truncate(this.model.target)}: ${this.model.classes[label[0]]}`;
+    byId("probability").textContent = `probability ${probabilities[label[0]].toFixed(4)}`;
+    const { shown, others } = mostLikely(probabilities);
+    setText("others", others.length ? `and ${count(others.length)} less likely classes` : "");
+    byId("classes").replaceChildren(...shown.flatMap((at) => bar(this.model.classes[at], at, probabilities[at])));
+  }
+
+  showError(message) {
+    byId("label").textContent = "–";
+    byId("probability").textContent = "";
+    byId("classes").replaceChildren();
+    setText("others", "");
+    setText("out-of-range", "");
+    setText("form-error", message);
+  }
+}
+
+function makeField(feature) {
+  const { name, minimum, maximum, missing, origin, categories } = feature;
+  const label = make("label", {}, truncate(name));
+  if (categories.length) {
+    const choice = make("select", { name });
+    choice.append(...categories.map((text) => make("option", { value: text }, truncate(text) || "(missing)")));
+    label.append(choice, make("small", {}, `${categories.length} in training`));
+    return choice;
+  }
+  const input = make("input", { name, inputmode: origin ? "text" : "decimal", autocomplete: "off" });
+  const middle = (minimum + maximum) / 2;
+  input.value = formatValue(feature, origin ? Math.round(middle) : middle);
+  const [lowest, highest] = [minimum, maximum].map((value) => formatValue(feature, value));
+  const optional = missing === "imputed" ? ", may be empty" : "";
+  label.append(input, make("small", {}, `${lowest} to ${highest} in training${optional}`));
+  return input;
+}
+
+// Few classes keep their order, so that bars stay in place; many are sorted by probability.
+function mostLikely(probabilities) {
+  const all = [...probabilities.keys()];
+  if (all.length <= BARS) return { shown: all, others: [] };
+  all.sort((a, b) => probabilities[b] - probabilities[a]);
+  return { shown: all.slice(0, BARS), others: all.slice(BARS) };
+}
+
+function bar(name, at, probability) {
+  const track = draw("svg", { class: "track", width: "100%", "aria-hidden": "true" });
+  track.append(draw("rect", { class: colourOf(at), width: `${100 * probability}%`, height: "100%" }));
+  const text = probability.toFixed(4);
+  const item = make("span", { role: "listitem", "aria-label": `${name}: ${text}` }, truncate(name));
+  return [item, track, make("span", { class: "number", "aria-hidden": "true" }, text)];
+}

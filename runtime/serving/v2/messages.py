@@ -1,0 +1,218 @@
+"""The protocol's JSON messages, parsed strictly: inference and model repository requests."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, UnsetType
+
+from runtime.errors import OversizeError, RequestError
+
+if TYPE_CHECKING:
+    from runtime.serving.http.messages import Buffer
+
+Parameters = dict[str, str | int | float | bool | None]
+
+# Constraints for /openapi.json only: decoding leaves them to checks that name the location.
+_DATATYPES: Final = (
+    *("FP16", "FP32", "FP64", "BF16", "INT8", "INT16", "INT32", "INT64"),
+    *("UINT8", "UINT16", "UINT32", "UINT64", "BYTES"),
+)
+_SIZES_SCHEMA: Final = {"type": "array", "items": {"type": "integer", "minimum": 0}}
+_CELL_SCHEMA: Final = {"type": ["number", "string", "null"]}
+_DATA_SCHEMA: Final = {
+    "type": "array",
+    "items": {"anyOf": [_CELL_SCHEMA, {"type": "array", "items": _CELL_SCHEMA}]},
+    "description": "flat or one list per row; null for a missing value, where training had some",
+}
+Datatype = Annotated[
+    str,
+    Meta(
+        description="BYTES for a column of categories or dates, a number for all others",
+        extra_json_schema={"enum": _DATATYPES},
+    ),
+]
+OutputName = Annotated[str, Meta(extra_json_schema={"enum": ["label", "probabilities", "logits"]})]
+
+# A name takes a hundred bytes of memory for three of the body; a request with one tensor a column
+# has some fifteen strings a tensor.
+_STRINGS_PER_TENSOR: Final = 64
+_MAX_SHAPE: Final = 64  # characters
+# What the slow search for duplicate keys reads is bounded: without its data, a request is short.
+_NAMES_BYTES: Final = 64 * 1024
+_TENSOR_BYTES: Final = 1024
+# A list under the key data, flat or one list a row, to its end or to where it breaks off: it always
+# matches what it has scanned, so the search is linear.
+_DATA: Final = re.compile(
+    rb'(?<!\\)"data"\s*+:\s*+\['
+    rb'(?:[^\]"]++|"(?:[^"\\]++|\\.)*+"|\](?=\s*+,\s*+\[))*+\]?',
+    re.DOTALL,
+)
+_LOCATION: Final = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
+_MAX_PARAMS_BYTES: Final = 64 * 1024  # of a body without tensors
+
+
+class InputTensor(msgspec.Struct):
+    """An input tensor; ``shape`` and ``data`` are decoded when their size is known."""
+
+    name: str  # of a column, or ``features``
+    shape: Annotated[Raw, Meta(extra_json_schema=_SIZES_SCHEMA)]
+    datatype: Datatype
+    parameters: Parameters | UnsetType | None = UNSET  # ``binary_data_size``
+    data: Annotated[Raw, Meta(extra_json_schema=_DATA_SCHEMA)] | UnsetType = UNSET
+
+
+class RequestedOutput(msgspec.Struct):
+    """An output that a request selects."""
+
+    name: OutputName
+    parameters: Parameters | UnsetType | None = UNSET  # ``binary_data``
+
+
+class InferenceRequest(msgspec.Struct):
+    """The JSON part of an inference request."""
+
+    inputs: Annotated[list[InputTensor], Meta(extra_json_schema={"minItems": 1})]
+    id: str | UnsetType | None = UNSET  # echoed in the response
+    parameters: Parameters | UnsetType | None = UNSET  # ``binary_data_output``
+    outputs: list[RequestedOutput] | UnsetType | None = UNSET  # all where unset
+
+
+class RepositoryParams(msgspec.Struct):
+    """The body of a model repository request; unknown keys are ignored."""
+
+    ready: bool = False  # list ready models only
+    parameters: dict[str, Any] | None = None  # of loading or unloading
+
+
+_REQUEST: Final = msgspec.json.Decoder(InferenceRequest)
+_REPOSITORY_PARAMS: Final = msgspec.json.Decoder(RepositoryParams)
+_SHAPE: Final = msgspec.json.Decoder(list[int])
+_ENCODER: Final = msgspec.json.Encoder()
+_SHAPES: Final[dict[bytes, tuple[int, ...]]] = {}  # clients repeat a few shapes
+_MAX_SHAPES: Final = 1024
+
+
+def parse_request(text: Buffer, *, max_tensors: int, max_strings: int = 0) -> InferenceRequest:
+    """Parse the JSON part of an inference request.
+
+    Args:
+        text: the JSON.
+        max_tensors: number of tensors a valid request has.
+        max_strings: number of strings its tensors hold.
+
+    Returns:
+        The request, every field of the right type and without duplicate keys.
+
+    Raises:
+        RequestError: when it is no JSON, or a field is missing, duplicated or of another type.
+        OversizeError: when it has far more strings than a valid request.
+    """
+    strings = _count_quotes(text)
+    limit = 2 * _STRINGS_PER_TENSOR * (max_tensors + 4)
+    if strings > limit + 2 * max_strings or (
+        strings > limit and _count_quotes(_DATA.sub(b"", text)) > limit
+    ):
+        raise OversizeError(
+            f"the request holds some {strings // 2} strings; a request to this model has at most "
+            f"{max_tensors} tensors and {max_strings} texts in them"
+        )
+    request: InferenceRequest = decode(_REQUEST, text)
+    # Encoded again, it has as many quotes as the body: then no key was duplicated or unknown.
+    if b"\\" in text or _count_quotes(_ENCODER.encode(request)) != strings:
+        _reject_duplicates(_without_data(text, request, max_tensors))
+    return request
+
+
+def parse_repository_params(body: bytes | bytearray) -> RepositoryParams:
+    """Parse the body of a model repository request.
+
+    Args:
+        body: a JSON object, or empty for the defaults.
+
+    Returns:
+        The parameters.
+
+    Raises:
+        RequestError: when it is no such object.
+        OversizeError: when it is too large.
+    """
+    if len(body) > _MAX_PARAMS_BYTES:
+        raise OversizeError(f"the body is larger than the {_MAX_PARAMS_BYTES} bytes allowed here")
+    params: RepositoryParams = (
+        decode(_REPOSITORY_PARAMS, body, "the body") if body else RepositoryParams()
+    )
+    return params
+
+
+def parse_shape(tensor: InputTensor, where: str) -> tuple[int, ...]:
+    """Parse a tensor's shape; raises ``RequestError`` unless it is sizes of 0 or more."""
+    text = bytes(tensor.shape)
+    known = _SHAPES.get(text)
+    if known is not None:
+        return known
+    if len(text) > _MAX_SHAPE:
+        raise RequestError(f"{where}.shape is no shape: it has {len(text)} characters")
+    sizes = decode(_SHAPE, text, f"{where}.shape")
+    if any(size < 0 for size in sizes):
+        raise RequestError(f"{where}.shape is {sizes}: sizes are 0 or more")
+    shape = tuple(sizes)
+    if len(_SHAPES) < _MAX_SHAPES:
+        _SHAPES[text] = shape
+    return shape
+
+
+def decode(decoder: msgspec.json.Decoder[Any], text: Buffer, where: str = "") -> Any:  # noqa: ANN401 - the decoder's type
+    """Decode JSON; raises ``RequestError`` that names the location, ``where`` being the text's."""
+    try:
+        return decoder.decode(text)
+    except RecursionError as exc:
+        raise RequestError(f"{where or 'the request'} is nested too deeply") from exc
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise RequestError(_explain(str(exc), where)) from exc
+
+
+def _count_quotes(text: Buffer) -> int:
+    return text.tobytes().count(b'"') if isinstance(text, memoryview) else text.count(b'"')
+
+
+def _explain(message: str, where: str) -> str:
+    """Reformat msgspec's message, the location first."""
+    location = _LOCATION.search(message)
+    inner = location[1] if location else ""
+    reason = (message[: location.start()] if location else message).replace("`", "")
+    at = f"{where}.{inner}" if where and inner and inner[0] != "[" else where + inner
+    reason = reason if reason.startswith("JSON") else reason[0].lower() + reason[1:]
+    return f"{at or 'the request'}: {reason}"
+
+
+def _without_data(text: Buffer, request: InferenceRequest, max_tensors: int) -> bytes:
+    """Return the request without its tensors' data, which has no keys."""
+    left = bytes(text)
+    for tensor in request.inputs:
+        if isinstance(tensor.data, Raw):
+            left = left.replace(bytes(tensor.data), b"0")
+    limit = _NAMES_BYTES + _TENSOR_BYTES * max_tensors
+    if len(left) > limit:
+        raise OversizeError(f"the request has {len(left)} bytes besides its data; at most {limit}")
+    return left
+
+
+def _reject_duplicates(text: bytes) -> None:
+    """Reject a key that appears twice in one object; slow, and rarely needed."""
+
+    def check(pairs: list[tuple[str, object]]) -> None:
+        names = [name for name, _ in pairs]
+        if len(set(names)) < len(names):
+            duplicate = next(name for name in names if names.count(name) > 1)
+            raise RequestError(f"the key {duplicate!r} appears twice in one object")
+
+    try:
+        json.loads(text.decode(), object_pairs_hook=check)
+    except RecursionError as exc:
+        raise RequestError("the request is nested too deeply") from exc
+    except ValueError as exc:  # in what msgspec skips, such as the value of an unknown key
+        raise RequestError(f"the request: JSON is malformed: {exc}") from exc

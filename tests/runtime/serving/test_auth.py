@@ -1,0 +1,310 @@
+"""Keys and certificates: authentication, TLS, and their reload."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serving_client import PATIENCE_S, Client, features, request
+
+from runtime.errors import UsageError
+from runtime.serving.auth import ApiKeys, Auth
+from runtime.serving.http.messages import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from serving_client import Served
+
+FIRST, SECOND = "first-key-0123456789", "second-key-0123456789"
+INFER = "/v2/models/simplenet/infer"
+ROW = features([7.5, 3.0])
+EVERYTHING = ("/", "/cards", "/metrics", "/openapi.json", "/v2", "/v2/models/simplenet", "/none")
+
+
+def _bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    """A file with two keys."""
+    path = tmp_path / "keys"
+    path.write_text(f"# a comment that is long enough\n\n{FIRST}\n  {SECOND}  \n")
+    return path
+
+
+@pytest.fixture
+def guarded(start_server: Callable[..., Served], bundle: Path, key_file: Path) -> Iterator[Served]:
+    """A server that requires a key."""
+    served = start_server("--bundle", bundle, "--api-key-file", key_file)
+    yield served
+    if served.process.poll() is None:
+        assert served.end() == 0
+
+
+def test_only_health_is_public(guarded: Served) -> None:
+    """Probes need no key; every other path, existing or not, is 401."""
+    assert guarded.ask("/v2/health/live").status == 200
+    assert guarded.ask("/v2/health/ready?a").status == 200
+    for target in EVERYTHING:
+        answer = guarded.ask(target)
+        assert answer.status == 401, target
+        assert "an API key is required" in answer.error
+    for target in (INFER, "/predict", "/v2/repository/models/simplenet/unload"):
+        assert guarded.ask(target, b"{}").status == 401
+        assert guarded.ask(target, b"{}", _bearer("wrong-key-0123456789")).status == 401
+
+
+@pytest.mark.parametrize("key", [FIRST, SECOND])
+def test_each_key_is_accepted_in_each_scheme(guarded: Served, key: str) -> None:
+    """As a bearer token, as X-API-Key, and as the password of Basic."""
+    basic = base64.b64encode(f"anybody:{key}".encode()).decode()
+    for headers in (_bearer(key), {"X-API-Key": key}, {"Authorization": f"Basic {basic}"}):
+        assert guarded.ask(INFER, ROW, headers).status == 200
+        assert guarded.ask("/", None, headers).status == 200
+
+
+def test_no_key_is_ever_logged(
+    start_server: Callable[..., Served], bundle: Path, key_file: Path
+) -> None:
+    """Not even at debug, where each request is logged."""
+    words = ("--bundle", bundle, "--api-key-file", key_file, "--log-level", "debug")
+    served = start_server(*words)
+    served.ask(INFER, ROW, _bearer(FIRST))
+    served.ask(INFER, ROW, {"X-API-Key": "wrong-key-0123456789"})
+    assert served.end() == 0
+    text = "".join(served.lines)
+    assert '"status":401' in text
+    assert "0123456789" not in text
+
+
+def test_keys_are_reloaded_without_a_restart(guarded: Served, key_file: Path) -> None:
+    """New keys are accepted and old ones rejected; an invalid file is reported and ignored."""
+    key_file.write_text("third-key-0123456789\n")
+    _until(lambda: guarded.ask("/v2", None, _bearer("third-key-0123456789")).status == 200)
+    assert guarded.ask("/v2", None, _bearer(FIRST)).status == 401
+    key_file.write_text("\n")
+    time.sleep(0.6)
+    assert guarded.ask("/v2", None, _bearer("third-key-0123456789")).status == 200
+    key_file.unlink()
+    time.sleep(0.6)
+    assert guarded.ask("/v2", None, _bearer("third-key-0123456789")).status == 200
+    assert guarded.ask("/v2", None, _bearer("")).status == 401
+    assert guarded.end() == 0
+    told = [json.loads(line) for line in guarded.lines if "key reload failed" in line]
+    assert "holds no key" in told[0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", "holds no key"),
+        ("# only\n\n", "holds no key"),
+        ("short\n", "fewer than 16"),
+        (None, "cannot be read"),
+    ],
+    ids=["empty", "comments", "short", "missing"],
+)
+def test_invalid_key_file_fails_at_startup(
+    tmp_path: Path, bundle: Path, run_command: Callable[..., Any], content: str | None, told: str
+) -> None:
+    """A server that requires keys does not start without any."""
+    path = tmp_path / "keys"
+    if content is not None:
+        path.write_text(content)
+    done = run_command("serve", "--bundle", bundle, "--port", 0, "--api-key-file", path)
+    assert done.returncode == 2
+    assert told in done.stderr.decode()
+    assert "Traceback" not in done.stderr.decode()
+
+
+@given(st.binary(max_size=40))
+def test_no_other_bytes_are_accepted(key: bytes) -> None:
+    """Only the keys of the file are valid, whole and exact."""
+    import tempfile
+    from pathlib import Path
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "keys"
+        path.write_text(f"{FIRST}\n{SECOND}\n")
+        keys = ApiKeys(path, lambda _: None)
+        assert keys.is_valid(key) == (key in {FIRST.encode(), SECOND.encode()})
+        auth = Auth(keys)
+        for name in (b"authorization", b"x-api-key"):
+            asked = Request("GET", "/v2", {name: key}, b"", 0)
+            refused = auth.check(asked)
+            right = key.strip() in {FIRST.encode(), SECOND.encode()} and name == b"x-api-key"
+            assert (refused is None) == right
+        path.unlink()
+        with pytest.raises(UsageError):
+            ApiKeys(path, lambda _: None)
+
+
+def test_cross_site_requests_are_rejected(server: Served) -> None:
+    """A POST sent for another site's page changes nothing; the server's own page works."""
+    unload = "/v2/repository/models/simplenet/unload"
+    for site in ("cross-site", "same-site"):
+        answer = server.ask(unload, b"", {"Sec-Fetch-Site": site})
+        assert answer.status == 403
+        assert "another site" in answer.error
+    assert server.ask("/v2/health/ready").status == 200
+    assert server.ask(INFER, ROW, {"Sec-Fetch-Site": "same-origin"}).status == 200
+
+
+def test_grpc_requires_a_key(
+    start_server: Callable[..., Served], bundle: Path, key_file: Path
+) -> None:
+    """Health is public; inference, streams and the repository are UNAUTHENTICATED without one."""
+    library = pytest.importorskip("tritonclient.grpc")
+    import numpy as np
+
+    served = start_server("--bundle", bundle, "--grpc-port", 0, "--api-key-file", key_file)
+    tensor = library.InferInput("features", [1, 2], "FP32")
+    tensor.set_data_from_numpy(np.array([[7.5, 3]], np.float32))
+    with library.InferenceServerClient(f"127.0.0.1:{served.grpc_port}") as client:
+        assert client.is_server_live()
+        assert client.is_server_ready()
+        asked: tuple[Callable[[], object], ...] = (
+            lambda: client.infer("simplenet", [tensor]),
+            lambda: client.unload_model("simplenet"),
+            lambda: client.is_model_ready("simplenet"),
+            lambda: client.infer("simplenet", [tensor], headers={"x-api-key": "wrong"}),
+        )
+        for ask in asked:
+            with pytest.raises(library.InferenceServerException) as caught:
+                ask()
+            assert caught.value.status() == "StatusCode.UNAUTHENTICATED"
+        for name, value in (("authorization", f"Bearer {FIRST}"), ("x-api-key", SECOND)):
+            result = client.infer("simplenet", [tensor], headers={name: value})
+            assert result.as_numpy("label").shape == (1,)
+    assert served.end() == 0
+
+
+# ---- TLS -----------------------------------------------------------------------------------------
+
+
+def _make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """Create a self-signed certificate of this machine with openssl."""
+    if not shutil.which("openssl"):
+        pytest.skip("needs openssl on the PATH")
+    chain, key = folder / f"{name}.pem", folder / f"{name}.key"
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    words += [
+        "-nodes",
+        "-days",
+        "1",
+        "-subj",
+        f"/CN={name}",
+        "-keyout",
+        str(key),
+        "-out",
+        str(chain),
+    ]
+    words += ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(words, check=True, capture_output=True)
+    return chain, key
+
+
+class SecureClient(Client):
+    """A client that trusts one certificate."""
+
+    def __init__(self, port: int, chain: Path) -> None:
+        plain = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
+        context = ssl.create_default_context(cafile=str(chain))
+        self.socket = context.wrap_socket(plain, server_hostname="127.0.0.1")
+        self._ahead = b""
+
+
+def test_https(start_server: Callable[..., Served], bundle: Path, tmp_path: Path) -> None:
+    """Small and large bodies, keep-alive and pipelining over TLS; plain HTTP fails."""
+    chain, key = _make_certificate(tmp_path, "one")
+    served = start_server("--bundle", bundle, "--tls-cert", chain, "--tls-key", key)
+    assert f"try: curl -k https://127.0.0.1:{served.port}/predict" in served.lines[0]
+    many = features(*([[7.5, 3.0]] * 20_000))
+    with SecureClient(served.port, chain) as client:
+        for body in (ROW, many, ROW):
+            assert client.ask(INFER, body).status == 200
+        client.send(request(INFER, ROW) * 20)
+        assert [client.read().status for _ in range(20)] == [200] * 20
+    with served.client() as plain:
+        plain.send(request("/v2"))
+        with pytest.raises(OSError, match=r"ended|reset"):
+            plain.read()
+    assert served.end() == 0
+
+
+def test_certificate_is_reloaded_on_sighup(
+    start_server: Callable[..., Served], bundle: Path, tmp_path: Path
+) -> None:
+    """Renewed files are used without a restart; invalid ones are reported and ignored."""
+    first, second = (_make_certificate(tmp_path, name) for name in ("first", "second"))
+    chain, key = tmp_path / "served.pem", tmp_path / "served.key"
+    shutil.copy(first[0], chain), shutil.copy(first[1], key)
+    served = start_server("--bundle", bundle, "--tls-cert", chain, "--tls-key", key)
+
+    def shows(wanted: Path) -> bool:
+        try:
+            with SecureClient(served.port, wanted) as client:
+                return client.ask("/v2/health/live").status == 200
+        except ssl.SSLCertVerificationError:
+            return False
+
+    assert shows(first[0])
+    chain.write_bytes(second[0].read_bytes())
+    served.process.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    assert shows(first[0])  # it does not belong to the key
+    key.write_bytes(second[1].read_bytes())
+    served.process.send_signal(signal.SIGHUP)
+    _until(lambda: shows(second[0]))
+    assert served.end() == 0
+    assert any("certificate reload failed" in line for line in served.lines)
+
+
+def test_incomplete_certificate_is_a_usage_error(
+    bundle: Path, tmp_path: Path, run_command: Callable[..., Any]
+) -> None:
+    """Usage errors, before anything is opened."""
+    chain, key = _make_certificate(tmp_path, "one")
+    other, _ = _make_certificate(tmp_path, "two")
+    start = ("serve", "--bundle", bundle, "--port", 0)
+    for words, told in (
+        (("--tls-cert", chain), "give both"),
+        (("--tls-cert", chain, "--tls-key", tmp_path / "none"), "No such file"),
+        (("--tls-cert", other, "--tls-key", key), "cannot be used"),
+        (("--tls-cert", key, "--tls-key", key), "cannot be used"),
+    ):
+        done = run_command(*start, *words)
+        assert done.returncode == 2, done.stderr
+        assert told in done.stderr.decode()
+
+
+def test_grpc_over_tls(start_server: Callable[..., Served], bundle: Path, tmp_path: Path) -> None:
+    """The same certificate, for gRPC."""
+    library = pytest.importorskip("tritonclient.grpc")
+    chain, key = _make_certificate(tmp_path, "one")
+    words = ("--bundle", bundle, "--grpc-port", 0, "--tls-cert", chain, "--tls-key", key)
+    served = start_server(*words)
+    where = f"127.0.0.1:{served.grpc_port}"
+    with library.InferenceServerClient(where, ssl=True, root_certificates=str(chain)) as client:
+        assert client.is_server_live()
+    assert served.end() == 0

@@ -1,0 +1,226 @@
+"""Startup line, log, request ids and metrics."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from serving_client import features
+
+from runtime.serving.startup import ServerAddress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from serving_client import Client, Served
+
+INFER = "/v2/models/simplenet/infer"
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def _metrics(served: Served) -> dict[str, float]:
+    """Samples by name and labels; every line is of Prometheus's text format."""
+    answer = served.ask("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    found: dict[str, float] = {}
+    families: list[str] = []
+    for line in answer.body.decode().splitlines():
+        if line.startswith("# TYPE "):
+            families.append(line.split()[2])
+        if line.startswith("#"):
+            assert re.fullmatch(r"# (HELP [a-z_]+ .+|TYPE [a-z_]+ (counter|gauge|histogram))", line)
+            continue
+        sample = re.fullmatch(r'([a-z_]+(\{([a-z]+="[^"]*",?)+\})?) ([0-9.e+-]+)', line)
+        assert sample, line
+        assert sample[1].startswith(families[-1])
+        assert sample[1] not in found
+        found[sample[1]] = float(sample[4])
+    assert len(set(families)) == len(families)
+    return found
+
+
+def test_startup_line_has_a_working_command(server: Served) -> None:
+    """One line: what, where, on what; its curl command works verbatim."""
+    line = server.lines[0].strip()
+    told = r"simplenet [0-9a-f]{12} at http://127\.0\.0\.1:\d+ on cpu \(asked for\); "
+    assert re.match(told, line)
+    command = shlex.split(line.partition("try: ")[2])
+    assert command[0] == "curl"
+    url, body = command[1], command[3]
+    assert url.startswith(f"http://127.0.0.1:{server.port}/")
+    answer = server.ask("/" + url.split("/", 3)[3], body.encode())
+    assert answer.json["label"] in {"yes", "no"}
+
+
+def _has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl")
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--bundle", "a b&c's?={bundle}", "--bundle", "other={bundle}"],
+        ["--bundle", "{bundle}", "--workers", "2"],
+        ["--bundle", "{bundle}", "--api-key-file", "{keys}"],
+        pytest.param(
+            ["--bundle", "{bundle}", "--host", "::1"],
+            marks=pytest.mark.skipif(not _has_ipv6(), reason="there is no IPv6"),
+        ),
+        ["--bundle", "{named}"],
+    ],
+    ids=["names", "workers", "key", "IPv6", "quote"],
+)
+def test_startup_command_works_in_a_shell(
+    start_server: Callable[..., Served],
+    make_bundle: Callable[..., Path],
+    bundle: Path,
+    tmp_path: Path,
+    options: list[str],
+) -> None:
+    """A shell and curl get a prediction, whatever a model or a column is named."""
+    keys = tmp_path / "keys"
+    keys.write_text("a-key-of-some-length")
+    named = make_bundle(["it's $HOME", "`b`"])
+    server = start_server(*(one.format(bundle=bundle, keys=keys, named=named) for one in options))
+    command = server.lines[0].rstrip("\n").partition("try: ")[2]
+    done = subprocess.run(
+        ["sh", "-c", f"{command} --silent --show-error --noproxy '*'"],
+        check=False,
+        env={**os.environ, "KEY": keys.read_text()},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr == ""
+    assert 0 < json.loads(done.stdout)["probability"] <= 1
+    assert server.end() == 0
+
+
+def test_startup_command_uses_loopback() -> None:
+    """The wildcard address ``::`` is replaced by loopback."""
+    address = ServerAddress("::", 8000, None, has_tls=False, workers=1)
+    assert address.url == "http://[::]:8000"
+    assert address.local_url == "http://[::1]:8000"
+
+
+def test_metrics(start_server: Callable[..., Served], bundle: Path) -> None:
+    """Requests, rows, errors, batches, values out of range and loads are counted."""
+    server = start_server("--bundle", bundle)
+    version = server.ask("/v2/models/simplenet").json["versions"][0]
+    labels = f'model="simplenet",version="{version}"'
+    assert server.ask(INFER, features([7.5, 3.0], [100.0, -1.0])).status == 200
+    assert server.ask(INFER, b"{").status == 400
+    assert server.ask("/predict", b"price,rating\n100,2\n2,2\n").status == 200
+    assert server.ask("/nowhere").status == 404
+    found = _metrics(server)
+    expected = {
+        'onnxferry_answers_total{code="400"}': 1,
+        'onnxferry_answers_total{code="404"}': 1,
+        f'onnxferry_inferences_total{{{labels},outcome="answered"}}': 2,
+        f'onnxferry_inferences_total{{{labels},outcome="refused"}}': 1,
+        f"onnxferry_rows_total{{{labels}}}": 4,
+        f'onnxferry_batch_rows_bucket{{{labels},le="1"}}': 0,
+        f'onnxferry_batch_rows_bucket{{{labels},le="4"}}': 1,
+        f"onnxferry_batch_rows_sum{{{labels}}}": 2,
+        f"onnxferry_inference_seconds_count{{{labels}}}": 2,
+        f'onnxferry_inference_seconds_bucket{{{labels},le="+Inf"}}': 2,
+        f'onnxferry_out_of_range_total{{{labels},feature="price",side="above"}}': 2,
+        f'onnxferry_out_of_range_total{{{labels},feature="rating",side="below"}}': 1,
+        f'onnxferry_model_info{{{labels},provider="cpu"}}': 1,
+        'onnxferry_model_ready{model="simplenet"}': 1,
+        'onnxferry_model_loads_total{model="simplenet",outcome="served"}': 1,
+        "onnxferry_connections": 1,
+        "onnxferry_draining": 0,
+    }
+    assert {name: found[name] for name in expected} == expected
+
+
+def test_statistics_extension(start_server: Callable[..., Served], bundle: Path) -> None:
+    """Counts of requests, rows and executions, with durations of each stage."""
+    server = start_server("--bundle", bundle)
+    for _ in range(3):
+        assert server.ask(INFER, features([7.5, 3.0], [2.0, 1.0])).status == 200
+    assert server.ask(INFER, b"{}").status == 400
+    (found,) = server.ask("/v2/models/simplenet/stats").json["model_stats"]
+    assert (found["inference_count"], found["execution_count"]) == (6, 3)
+    stages = found["inference_stats"]
+    assert stages["success"]["count"] == stages["compute_infer"]["count"] == 3
+    assert stages["fail"]["count"] == 1
+    parts = ("queue", "compute_input", "compute_infer", "compute_output")
+    assert sum(stages[part]["ns"] for part in parts) == stages["success"]["ns"]
+    assert [(one["batch_size"], one["compute_infer"]["count"]) for one in found["batch_stats"]] == [
+        (2, 3)
+    ]
+    assert server.ask("/v2/models/stats").json["model_stats"][0]["name"] == "simplenet"
+
+
+@pytest.mark.parametrize(
+    ("sent", "back"),
+    [
+        ({"traceparent": TRACE}, {"traceparent": TRACE}),
+        ({"X-Request-Id": "a-1"}, {"x-request-id": "a-1"}),
+        ({"traceparent": TRACE.replace("4", "X")}, {}),
+        ({"traceparent": f"00-{'0' * 32}-{'1' * 16}-01"}, {}),
+        ({}, {}),
+    ],
+    ids=["trace", "id", "malformed", "zero", "none"],
+)
+def test_request_ids_are_echoed(client: Client, sent: dict[str, str], back: dict[str, str]) -> None:
+    """A response carries its request's ids, unless malformed."""
+    answer = client.ask("/v2/health/live", headers=sent)
+    names = {"traceparent", *back} & set(answer.headers)
+    assert {name: answer.headers[name] for name in names} == back
+
+
+def _log(server: Served) -> list[dict[str, Any]]:
+    assert server.end() == 0
+    return [json.loads(line) for line in server.lines[1:]]
+
+
+def test_requests_are_logged_at_debug(start_server: Callable[..., Served], bundle: Path) -> None:
+    """One JSON object a request, with its ids, without header fields and body."""
+    server = start_server("--bundle", bundle, "--log-level", "debug")
+    secret = {"Authorization": "Bearer secret", "traceparent": TRACE, "X-Request-Id": "a-1"}
+    server.ask(f"{INFER}?secret=1", features([7.5, 3.0], id="secret"), secret)
+    server.ask("/nowhere")
+    lines = _log(server)
+    assert "secret" not in json.dumps(lines)
+    first, second, last = lines
+    assert (first["event"], first["path"], first["status"]) == ("request", INFER, 200)
+    assert (first["x_request_id"], first["traceparent"]) == ("a-1", TRACE)
+    assert second["status"] == 404
+    assert second["x_request_id"]
+    assert last["event"] == "stopped"
+    assert all(re.fullmatch(r"[\d-]+T[\d:]+\.\d{3}Z", line["time"]) for line in lines)
+
+
+def test_requests_are_not_logged_by_default(
+    start_server: Callable[..., Served], bundle: Path
+) -> None:
+    """By default requests are not logged, successful or not."""
+    server = start_server("--bundle", bundle)
+    server.ask(INFER, features([7.5, 3.0]))
+    server.ask(INFER, b"{")
+    assert [line["event"] for line in _log(server)] == ["stopped"]
+
+
+def test_port_is_reusable_after_shutdown(start_server: Callable[..., Served], bundle: Path) -> None:
+    """The next server can bind the port immediately."""
+    server = start_server("--bundle", bundle)
+    server.ask("/v2/health/live")
+    assert server.end() == 0
+    assert isinstance(server.process, subprocess.Popen)
+    again = start_server("--bundle", bundle, "--port", server.port)
+    assert again.port == server.port

@@ -1,0 +1,35 @@
+"""The page as it is sent, without a browser."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from typing import TYPE_CHECKING
+
+from runtime.serving.ui.page import render_page
+
+if TYPE_CHECKING:
+    from serving_client import Served
+
+
+def test_policy_allows_only_this_page() -> None:
+    """The digests in the policy are those of the one style and the one script."""
+    response = render_page()
+    text = b"".join(response.body).decode()
+    policy = dict(response.headers)[b"content-security-policy"].decode()
+    for tag in ("style", "script"):
+        (inside,) = re.findall(rf"<{tag}[^>]*>(.*?)</{tag}>", text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none'")
+    assert not re.search(r"""(?:src|href)=["'](?:https?:|//)""", text)
+    assert "innerHTML" not in text
+
+
+def test_cards_describe_served_models(server: Served) -> None:
+    """The model cards are plain JSON."""
+    (card,) = server.ask("/cards").json
+    assert card["name"] == "simplenet"
+    assert [one["name"] for one in card["features"]] == ["price", "rating"]
+    assert card["classes"] == ["no", "yes"]
