@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from trainer.config import PRESETS, Preset, configure
-from trainer.data import synthetic_products
+from trainer.data.products import synthetic_products
 from trainer.fit import fit
 
 if TYPE_CHECKING:
-    from trainer.epoch import Epoch
+    from trainer.checkpoint.state import Epoch
 
 RESULT = Path(__file__).parent / "results" / "accuracy.md"
 PROMISED_MEDIAN, PROMISED_WORST = 0.99, 0.97
@@ -65,7 +65,7 @@ def measure(preset: Preset, seed: int, rows: int) -> Result:
     """Fit one network and judge it on rows it has not seen."""
     epochs: list[Epoch] = []
     configuration = configure(preset, seed=seed)
-    model = fit(synthetic_products(seed), configuration, watch=epochs.append).model
+    model = fit(synthetic_products(seed), configuration, on_epoch_end=epochs.append).model
     fresh = synthetic_products(FRESH + seed, train_rows=1, test_rows=rows).rows
     with torch.no_grad():
         labels = model(fresh.test_features).argmax(dim=1)  # (rows,)

@@ -22,23 +22,23 @@ import msgspec
 import torch
 
 from trainer.config import configure
-from trainer.crossing import CROSSINGS, Crossing, find_crossing, read_crossings
-from trainer.data import synthetic_products
+from trainer.data.products import synthetic_products
+from trainer.device import CROSSOVERS, Crossover, find_crossover, read_crossovers
 from trainer.fit import fit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from trainer.checkpoint.state import Epoch
     from trainer.config import DeviceName
-    from trainer.data import Dataset
-    from trainer.epoch import Epoch
+    from trainer.data.dataset import Dataset
 
 SIZES: Final = (32, 128, 512, 1024, 2048, 4096, 16384, 65536)
 MOST_STEPS, MOST_ROWS = 400, 2**21  # of an epoch
 EPOCHS: Final = 3
 START: Final = (
     "import sys; from trainer.config import configure; from trainer.fit import fit; "
-    "from trainer.data import synthetic_products; "
+    "from trainer.data.products import synthetic_products; "
     "fit(synthetic_products(1), configure(epochs=1), device=sys.argv[1])"
 )
 DEVICES: Final[tuple[DeviceName, ...]] = ("cpu", "cuda")
@@ -56,7 +56,7 @@ def main() -> None:
     start_s = measure_start(args.runs)
     steps = [measure_size(size, args.runs) for size in SIZES]
     cpu, cuda = ([seconds[device] for seconds in steps] for device in DEVICES)
-    card, found = torch.cuda.get_device_name(), find_crossing(SIZES, cpu, cuda, start_s)
+    card, found = torch.cuda.get_device_name(), find_crossover(SIZES, cpu, cuda, start_s)
     measure.report(
         "crossing",
         f"A step on the CPU and on {card}",
@@ -94,7 +94,7 @@ def time_step(dataset: Dataset, size: int, device: DeviceName) -> float:
     def note(_: Epoch) -> None:
         ends.append(time.perf_counter())
 
-    fit(dataset, configure(epochs=EPOCHS, batch_size=size), device=device, watch=note)
+    fit(dataset, configure(epochs=EPOCHS, batch_size=size), device=device, on_epoch_end=note)
     steps = len(dataset.rows.train_labels) // size
     return (ends[-1] - ends[0]) / (steps * (EPOCHS - 1))
 
@@ -109,7 +109,7 @@ def table(cpu: Sequence[float], cuda: Sequence[float]) -> str:
     return "\n".join(head + lines)
 
 
-def describe(found: Crossing, start_s: float) -> str:
+def describe(found: Crossover, start_s: float) -> str:
     """What the rule makes of it."""
     started = f"CUDA starts in {start_s:.2f} s"
     if found.batch_size is None:
@@ -120,11 +120,11 @@ def describe(found: Crossing, start_s: float) -> str:
     )
 
 
-def keep(card: str, found: Crossing) -> None:
+def keep(card: str, found: Crossover) -> None:
     """Put a card into the trainer's table."""
-    known = dict(sorted((read_crossings() | {card: found}).items()))
+    known = dict(sorted((read_crossovers() | {card: found}).items()))
     content = msgspec.json.format(msgspec.json.encode(known), indent=2)
-    (Path(__file__).parents[1] / "trainer" / CROSSINGS).write_bytes(content + b"\n")
+    (Path(__file__).parents[1] / "trainer" / CROSSOVERS).write_bytes(content + b"\n")
 
 
 if __name__ == "__main__":

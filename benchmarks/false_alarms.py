@@ -31,8 +31,8 @@ from exporter.source.candidate import Candidate, LabelledRows
 from runtime.bundle.manifest import Provenance
 from runtime.errors import OnnxferryError
 from runtime.schema.features import Feature, Schema
+from trainer.data.preprocessing import fit_standardisation as standardisation_of
 from trainer.model import SimpleNet, fold_standardisation
-from trainer.standardise import measure as standardisation_of
 
 _ROWS = 256
 _STEPS = 20

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from trainer.sample import write_sample
+from trainer.data.products import write_sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

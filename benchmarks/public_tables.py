@@ -27,10 +27,10 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from trainer.config import configure, suit_table
+from trainer.config import adapt_to_table, configure
+from trainer.data.reading import read_dataset
+from trainer.data.source import TableSource
 from trainer.fit import fit
-from trainer.table.dataset import read_dataset
-from trainer.table.source import TableSource
 
 TEST_SHARE = 0.3
 PACKAGES = ("onnxferry", "torch", "scikit-learn", "numpy")
@@ -117,7 +117,7 @@ def ours(train: Any, train_labels: Any, test: Any, test_labels: Any, seed: int) 
         ):
             write(path, rows, labels)
         dataset = read_dataset(TableSource(paths[0], "label", test=paths[1]), seed)
-    configuration = suit_table(configure(), {}, len(dataset.rows.train_labels))
+    configuration = adapt_to_table(configure(), {}, len(dataset.rows.train_labels))
     model = fit(dataset, replace(configuration, seed=seed)).model
     with torch.no_grad():
         answers = model(dataset.rows.test_features).argmax(dim=1)

@@ -28,24 +28,25 @@ import measure
 import torch
 from peers.tutorial_loop import run_loop
 
-from trainer.board.pages import draw_pages
-from trainer.checkpoint import Fit
+from trainer.checkpoint.format import FitIdentity
+from trainer.checkpoint.state import NoCallback
 from trainer.config import Configuration, configure
-from trainer.data import Dataset, synthetic_products
+from trainer.data.products import synthetic_products
 from trainer.fit import fit
-from trainer.journal import Journal
-from trainer.journals import METRICS, open_journals
-from trainer.snapshot import NoKeeper
-from trainer.tracking import Lines
+from trainer.loggers.collection import METRICS, open_loggers
+from trainer.loggers.files import LogFile
+from trainer.loggers.final_summaries import final_records
+from trainer.loggers.jsonl import JsonlLogger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from trainer.checkpoint.state import Epoch
     from trainer.config import DeviceName
-    from trainer.engines.opening import EngineName
-    from trainer.engines.state import State
-    from trainer.epoch import Epoch
-    from trainer.journals import Journals
+    from trainer.data.dataset import Dataset
+    from trainer.engines import EngineName
+    from trainer.engines.state import ModelState
+    from trainer.loggers.collection import LoggerCollection
 
 OURS, UNTRACKED, SHOWN = "ours", "ours, no TensorBoard", "ours, all of TensorBoard's tabs"
 EAGER, TUTORIAL = "autograd on tensors", "the tutorial's loop"
@@ -164,8 +165,8 @@ def fit_untracked(
     dataset: Dataset, configuration: Configuration, device: DeviceName, folder: Path
 ) -> int:
     """Fit and write ``metrics.jsonl`` alone; returns the rows learned from."""
-    with Journal(folder / METRICS) as journal:
-        fit(dataset, configuration, device=device, watch=Lines(journal).watch)
+    with LogFile(folder / METRICS) as file:
+        fit(dataset, configuration, device=device, on_epoch_end=JsonlLogger(file).log_epoch)
     return configuration.epochs * len(dataset.rows.train_labels)
 
 
@@ -173,8 +174,8 @@ def fit_tracked(
     dataset: Dataset, configuration: Configuration, device: DeviceName, logdir: Path
 ) -> int:
     """Fit with the curves that the tutorial's loop writes; returns the rows learned from."""
-    with open_journals(logdir, logdir, {}) as journals:
-        fit(dataset, configuration, device=device, watch=journals.watch)
+    with open_loggers(logdir, logdir, {}) as loggers:
+        fit(dataset, configuration, device=device, on_epoch_end=loggers.log_epoch)
     return configuration.epochs * len(dataset.rows.train_labels)
 
 
@@ -182,24 +183,30 @@ def fit_shown(
     dataset: Dataset, configuration: Configuration, device: DeviceName, logdir: Path
 ) -> int:
     """Fit with all that a run writes for TensorBoard; returns the rows learned from."""
-    this = Fit(configuration.hidden, configuration.seed, configuration.to_record(device), "", {})
-    with open_journals(logdir, logdir, {}) as journals:
+    this = FitIdentity(
+        configuration.hidden, configuration.seed, configuration.to_record(device), "", {}
+    )
+    with open_loggers(logdir, logdir, {}) as loggers:
         fitted = fit(
-            dataset, configuration, device=device, watch=journals.watch, keeper=Seeing(journals)
+            dataset,
+            configuration,
+            device=device,
+            on_epoch_end=loggers.log_epoch,
+            callback=ParameterLogger(loggers),
         )
-        journals.conclude(draw_pages(this, dataset, fitted))
+        loggers.finalize(final_records(this, dataset, fitted))
     return configuration.epochs * len(dataset.rows.train_labels)
 
 
-class Seeing(NoKeeper):
-    """Shows the journals what an epoch made, and keeps nothing."""
+class ParameterLogger(NoCallback):
+    """Logs parameters of every epoch, and keeps nothing."""
 
-    def __init__(self, journals: Journals) -> None:
-        self._journals = journals
+    def __init__(self, loggers: LoggerCollection) -> None:
+        self._loggers = loggers
 
-    def see(self, epoch: Epoch, state: State) -> None:
-        """Note gradient and weights."""
-        self._journals.see(epoch, state)
+    def on_epoch_end(self, epoch: Epoch, state: ModelState) -> None:
+        """Log gradient norm and weights."""
+        self._loggers.log_parameters(epoch, state)
 
 
 def check_bits(dataset: Dataset, configuration: Configuration, device: DeviceName) -> None:

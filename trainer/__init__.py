@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trainer.config import Configuration, configure
+    from trainer.data.products import write_sample
     from trainer.model import SimpleNet
     from trainer.pipeline import Outcome, make_run
     from trainer.run import Run, load_run
-    from trainer.sample import write_sample
 
 __all__ = [
     "Configuration",
@@ -34,7 +34,7 @@ _HOME = {
     "configure": "trainer.config",
     "load_run": "trainer.run",
     "make_run": "trainer.pipeline",
-    "write_sample": "trainer.sample",
+    "write_sample": "trainer.data.products",
 }
 
 

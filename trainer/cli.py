@@ -1,6 +1,6 @@
-"""The command ``trainer``: parse, call the library, say what happened.
+"""The command ``trainer``: parse options, call the library, print the result.
 
-Torch is imported by the command that needs it, so that help and ``sample`` start at once.
+Torch is imported inside commands, so that help and ``sample`` start at once.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from msgspec import UNSET, to_builtins
 
+from runtime.errors import UsageError
 from runtime.io.paths import STANDARD_STREAM
 from runtime.io.sinks import open_sinks
 from runtime.schema.features import Unseen  # noqa: TC001 - typer reads it
@@ -34,47 +35,71 @@ from trainer.config import (
     Optimiser,
     Options,
     Preset,
+    adapt_to_table,
     configure,
     parse_widths,
-    suit_table,
+    read_options_file,
 )
-from trainer.config_file import take_defaults
-from trainer.interrupts import advice_to_go_on
-from trainer.ranks.team import in_team
+from trainer.data.source import TableSource, parse_table_options
+from trainer.distributed.launch import distributed, is_main_process, on_main_process
 from trainer.schedule import GRAMMAR
 from trainer.seeds import DEFAULT_SEED
-from trainer.table.source import TableSource, name_table
 
 if TYPE_CHECKING:
-    from trainer.data import Dataset
+    from trainer.data.dataset import Dataset
     from trainer.pipeline import Outcome
 
 SampleOption = Annotated[
-    Path, typer.Option(help="The CSV file to write; - is standard output.", readable=False)
+    Path, typer.Option(help="CSV file to write; - is standard output.", readable=False)
 ]
 
 DataOption = Annotated[
     Path | None,
     typer.Option(
-        help="Your table: CSV, TSV, JSON Lines, Parquet or Arrow (default: synthetic products).",
+        help="Training data: CSV, TSV, JSON Lines, Parquet or Arrow (default: synthetic products).",
         readable=False,
     ),
 ]
-TestOption = Annotated[
-    Path | None, typer.Option(help="A table of rows to judge by.", readable=False)
-]
+TestOption = Annotated[Path | None, typer.Option(help="Test set.", readable=False)]
 
-app = new_app("trainer", "Fit a classifier and leave a run that the exporter starts from.")
+_NOT_IN_FILE = frozenset({"config", "help", "json"})
+
+
+def _apply_config_file(context: typer.Context, path: Path | None) -> Path | None:
+    """Use the values of a TOML file as the command's defaults."""
+    if path is None:
+        return None
+    options = {
+        option.removeprefix("--"): parameter
+        for parameter in context.command.params
+        for option in parameter.opts
+        if option.startswith("--") and option.removeprefix("--") not in _NOT_IN_FILE
+    }
+    context.default_map = defaults = {}
+    for name, text in read_options_file(path, options).items():
+        try:
+            options[name].type.convert(text, options[name], context)
+        except typer.BadParameter as exc:
+            raise UsageError(f"{path}: {name}: {exc.message}") from exc
+        defaults[options[name].name or name] = text
+    return path
+
+
+app = new_app(
+    "trainer", "Train a classifier and write a run that the exporter turns into a bundle."
+)
 
 
 @app.command()
 def sample(
-    rows: Annotated[int, typer.Option(help="How many products.")],
+    rows: Annotated[int, typer.Option(help="Number of products.")],
     out: SampleOption,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = DEFAULT_SEED,
 ) -> None:
-    """Write synthetic products: price, rating, popular."""
-    from trainer.sample import write_sample
+    """Write synthetic products as CSV: price, rating, popular."""
+    if not is_main_process():
+        return
+    from trainer.data.products import write_sample
 
     with process.until_reader_leaves(), open_sinks() as open_sink:
         sink = open_sink(out)
@@ -87,112 +112,111 @@ def sample(
 @app.command()
 def fit(
     data: DataOption = None,
-    label: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
+    label: Annotated[str | None, typer.Option(help="Column to predict.")] = None,
     features: Annotated[
         str | None,
-        typer.Option(help="Columns to predict from, separated by commas (default: all others)."),
+        typer.Option(help="Feature columns, separated by commas (default: all others)."),
     ] = None,
     exclude: Annotated[
-        str | None, typer.Option(help="Columns to leave out, separated by commas.")
+        str | None, typer.Option(help="Columns to exclude, separated by commas.")
     ] = None,
     categories: Annotated[
         str | None,
-        typer.Option(help="Columns of categories that look like numbers, separated by commas."),
+        typer.Option(help="Categorical columns that look like numbers, separated by commas."),
     ] = None,
     unseen: Annotated[
         Unseen | None,
         typer.Option(
-            help="A category that training did not have: error makes it a bad cell (default), "
-            "other none of those that it had; of booleans always a bad cell."
+            help="Categories not seen in training: error makes them bad cells (default), other "
+            "maps them to none of the known ones; of booleans always bad cells."
         ),
     ] = None,
     test: TestOption = None,
     test_fraction: Annotated[
-        float | None, typer.Option(help="Of each class, to judge by (default: 0.2).")
+        float | None, typer.Option(help="Share of each class for the test set (default: 0.2).")
     ] = None,
     table_format: Annotated[
         str | None,
-        typer.Option("--format", help="Of the tables (default: by their names)."),
+        typer.Option("--format", help="Table format (default: by file name)."),
     ] = None,
     delimiter: DelimiterOption = None,
     encoding: EncodingOption = None,
     decimal: DecimalOption = ".",
-    out: Annotated[Path, typer.Option(help="The run's folder; an older run is replaced.")] = (
+    out: Annotated[Path, typer.Option(help="Run directory; an existing run is replaced.")] = (
         DEFAULT_RUN
     ),
     preset: Annotated[
         Preset | None,
         typer.Option(
-            help="default standardises the features inside the network; "
-            "tutorial fits the raw features slowly, as the tutorial does (default: default)."
+            help="default standardises the features inside the network; tutorial trains on raw "
+            "features with a low learning rate, as the tutorial does (default: default)."
         ),
     ] = None,
     device: Annotated[
-        DeviceChoice, typer.Option(help="Where to fit; auto takes CUDA where it is and says so.")
+        DeviceChoice,
+        typer.Option(help="Training device; auto uses CUDA where it is available and faster."),
     ] = "auto",
     seed: Annotated[
         int | None, typer.Option(help=f"Same seed, same weights (default: {DEFAULT_SEED}).")
     ] = None,
     hidden: Annotated[
-        str | None, typer.Option(help="Widths of the hidden layers, e.g. 64,64 (default: 32).")
+        str | None, typer.Option(help="Hidden layer widths, e.g. 64,64 (default: 32).")
     ] = None,
     epochs: Annotated[
         int | None,
         typer.Option(
-            help="Passes over the training rows (default: the preset's, of a small table more)."
+            help="Passes over the training rows (default: by preset, more for small tables)."
         ),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Rows a step (default: the preset's).")
+        int | None, typer.Option(help="Rows per step (default: by preset).")
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Of gradient descent (default: the preset's).")
+        float | None, typer.Option(help="Initial learning rate (default: by preset).")
     ] = None,
     schedule: Annotated[
-        str | None, typer.Option(help=f"Of the learning rate: {GRAMMAR} (default: constant).")
+        str | None, typer.Option(help=f"Learning rate schedule: {GRAMMAR} (default: constant).")
     ] = None,
-    optimiser: Annotated[Optimiser | None, typer.Option(help="(default: sgd)")] = None,
+    optimiser: Annotated[Optimiser | None, typer.Option(help="Optimiser (default: sgd).")] = None,
     weight_decay: Annotated[
-        float | None, typer.Option(help="Pull of all weights towards zero (default: 0).")
+        float | None, typer.Option(help="Weight decay coefficient (default: 0).")
     ] = None,
     class_weights: Annotated[
         ClassWeights | None,
-        typer.Option(help="balanced lets all classes count the same (default: none)."),
+        typer.Option(help="balanced weights all classes equally in the loss (default: none)."),
     ] = None,
     validation: Annotated[
         float | None,
-        typer.Option(help="Share of the training rows that only choose the best epoch."),
+        typer.Option(help="Share of the training rows held out to select the best epoch."),
     ] = None,
     patience: Annotated[
         int | None,
-        typer.Option(help="Epochs without a better one, by --validation, to end after."),
+        typer.Option(help="Early stopping: epochs without a better validation loss."),
     ] = None,
     logdir: Annotated[
         Path | None,
-        typer.Option(help="Where TensorBoard's files go, live (default: into the run)."),
+        typer.Option(help="Directory for TensorBoard event files (default: inside the run)."),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Take up the fit that was cut off.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run.")] = False,
     checkpoint_every: Annotated[
-        float, typer.Option(help="Seconds between two checkpoints.", min=0)
+        float, typer.Option(help="Seconds between checkpoints.", min=0)
     ] = CHECKPOINT_EVERY_S,
-    config: Annotated[  # noqa: ARG001 - its callback has read it
+    config: Annotated[  # noqa: ARG001 - applied by its callback
         Path | None,
         typer.Option(
-            help="A TOML file of these options, for those that are not given.",
+            help="TOML file with defaults for these options.",
             readable=False,
             is_eager=True,
-            callback=take_defaults,
+            callback=_apply_config_file,
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit SimpleNet to your table, or to synthetic products.
+    """Train SimpleNet on your table, or on synthetic products.
 
-    Of these 800 are to learn from and 200 to judge by; popular is price + rating > 10.
+    The synthetic data: 800 training and 200 test rows; popular is price + rating > 10.
     """
-    given = Options(
+    overrides = Options(
         hidden=parse_widths(hidden),
         learning_rate=learning_rate,
         schedule=schedule,
@@ -206,8 +230,8 @@ def fit(
         seed=seed,
     )
     columns = {"--features": features, "--exclude": exclude, "--categories": categories}
-    beside = columns | {"--unseen": unseen, "--test": test, "--test-fraction": test_fraction}
-    named = name_table(data, label, beside)
+    table_options = columns | {"--unseen": unseen, "--test": test, "--test-fraction": test_fraction}
+    named = parse_table_options(data, label, table_options)
     source = named and TableSource(
         *named,
         features=split_names(features),
@@ -218,44 +242,51 @@ def fit(
         test_fraction=test_fraction,
         reading=parse_read_options(table_format, delimiter, encoding, decimal, loose=False),
     )
-    configuration = None if resume else configure(preset or "default", **given)
-    from trainer.attempt import Saving
-    from trainer.evaluation_table import describe_evaluation
-    from trainer.example import answer_example
-    from trainer.pipeline import make_run
-    from trainer.progress import show_epochs
-    from trainer.resuming import describe_start, is_unfinished, resume_options
+    configuration = None if resume else configure(preset or "default", **overrides)
+    from trainer.checkpoint.manager import exit_with_resume_command
+    from trainer.checkpoint.resume import describe_start, has_checkpoint, resume_options
+    from trainer.data.products import predict_example
+    from trainer.evaluation.report import format_evaluation
+    from trainer.loggers.progress import show_progress
+    from trainer.pipeline import join_run, make_run
+    from trainer.session import SaveOptions
 
-    configuration = configuration or resume_options(out, preset, given)
-    if start := describe_start(out, resume=resume):
-        process.say(start)
+    configuration = configuration or on_main_process(lambda: resume_options(out, preset, overrides))
+    if notice := on_main_process(lambda: describe_start(out, resume=resume)):
+        process.say(notice)
     dataset = _read(source, configuration.seed) if source else None
-    if dataset and not (resume and is_unfinished(out)):
-        configuration = suit_table(configuration, given, len(dataset.rows.train_labels))
-    saving = Saving(logdir, resume, checkpoint_every)
-    with advice_to_go_on(), show_epochs(configuration.epochs) as watch:
-        outcome = make_run(out, configuration, dataset, device=device, saving=saving, watch=watch)
+    if dataset and not (resume and on_main_process(lambda: has_checkpoint(out))):
+        configuration = adapt_to_table(configuration, overrides, len(dataset.rows.train_labels))
+    saving = SaveOptions(logdir, resume, checkpoint_every)
+    if not is_main_process():
+        with exit_with_resume_command():
+            join_run(out, configuration, dataset, device=device, saving=saving)
+        return
+    with exit_with_resume_command(), show_progress(configuration.epochs) as report:
+        outcome = make_run(
+            out, configuration, dataset, device=device, saving=saving, on_epoch_end=report
+        )
     if as_json:
-        process.show(process.as_json(_values(outcome, out)))
+        process.show(process.as_json(_to_json(outcome, out)))
     elif source is None:
-        process.show(answer_example(outcome.run.model))
+        process.show(predict_example(outcome.run.model))
     if not as_json:
-        process.say(describe_evaluation(outcome.evaluation, sys.stderr))
-        process.say(_describe(outcome, out))
+        process.say(format_evaluation(outcome.evaluation, sys.stderr))
+        process.say(_format_summary(outcome, out))
 
 
 def _read(source: TableSource, seed: int) -> Dataset:
-    """Read a table and say what it holds before it is fitted."""
-    from trainer.table.dataset import read_dataset
-    from trainer.table.report import describe_check
+    """Read a table and print its data check before training."""
+    from trainer.data.reading import read_dataset
+    from trainer.data.report import format_report
 
     dataset = read_dataset(source, seed)
     if dataset.check:
-        process.say(describe_check(dataset.check, source.label))
+        process.say(format_report(dataset.check, source.label))
     return dataset
 
 
-def _values(outcome: Outcome, out: Path) -> dict[str, object]:
+def _to_json(outcome: Outcome, out: Path) -> dict[str, object]:
     record = outcome.run.record
     metrics, check = record.metrics, record.check
     return {
@@ -273,19 +304,19 @@ def _values(outcome: Outcome, out: Path) -> dict[str, object]:
     }
 
 
-def _describe(outcome: Outcome, out: Path) -> str:
+def _format_summary(outcome: Outcome, out: Path) -> str:
     metrics, device = outcome.run.record.metrics, outcome.device
     option = "" if out == DEFAULT_RUN else f" --run {shlex.quote(str(out))}"
-    best = f", the best was {metrics['best_epoch']:.0f}" if "best_epoch" in metrics else ""
+    best = f" (best: {metrics['best_epoch']:.0f})" if "best_epoch" in metrics else ""
     return (
         f"{metrics['train_rows']:,.0f} rows, {metrics['epochs']:.0f} epochs{best}: "
         f"loss {metrics['loss']:.4f}, "
-        f"accuracy {metrics['accuracy']:.1%} of {metrics['test_rows']:,.0f} test rows, "
+        f"accuracy {metrics['accuracy']:.1%} on {metrics['test_rows']:,.0f} test rows, "
         f"{outcome.seconds:.2f} s on {device.name} ({device.reason})\n"
         f"run: {out}; next: exporter export{option}"
     )
 
 
 def main() -> NoReturn:
-    """Run the command line."""
-    process.run(in_team(app), "trainer")
+    """Run the command ``trainer``."""
+    process.run(distributed(app), "trainer")

@@ -1,11 +1,12 @@
-"""The options of a fit and their presets: the one place where a default stands.
-
-In: options that were given. Out: a ``Configuration`` with all of them, or a ``UsageError``.
-"""
+"""The options of training, their defaults and presets, and options read from a TOML file."""
 
 from __future__ import annotations
 
+import csv
+import difflib
+import io
 import math
+import tomllib
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
@@ -14,6 +15,9 @@ from trainer.schedule import parse_schedule
 from trainer.seeds import DEFAULT_SEED, check_seed
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from pathlib import Path
+
     from runtime.bundle.manifest import Scalar
 
 Preset = Literal["default", "tutorial"]
@@ -22,30 +26,30 @@ DeviceChoice = Literal["auto", "cpu", "cuda"]
 Optimiser = Literal["sgd", "adamw"]
 ClassWeights = Literal["none", "balanced"]
 
-TABLE_STEPS = 4_000  # what small tables need; see benchmarks/public_tables.py
-CHECKPOINT_EVERY_S = 5.0  # a kill costs at most as much; writing one takes milliseconds
+TABLE_STEPS = 4_000  # small tables need as many; see benchmarks/public_tables.py
+CHECKPOINT_EVERY_S = 5.0  # work lost by a kill, at most; writing takes milliseconds
 _LARGEST_FLOAT32 = 2.0**128 - 2.0**104
 
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """Every option that has a say in the weights.
+    """Every option that influences the trained weights.
 
     Attributes:
-        preset: where the options that were not given come from.
+        preset: supplies the options that were not set.
         hidden: widths of the hidden layers; 32 is the tutorial's network.
         standardise: train on (x - mean) / std and fold that into the first layer afterwards;
-            raw prices and ratings make the loss's valley narrow and the steps useless.
-        learning_rate: of gradient descent in the first epoch; standardised features bear 0.1.
+            raw prices and ratings make the loss badly conditioned.
+        learning_rate: initial learning rate; standardised features tolerate 0.1.
         schedule: how it changes from epoch to epoch, see ``trainer.schedule``.
         optimiser: plain gradient descent, or AdamW.
-        weight_decay: pull of all parameters towards zero.
-        class_weights: balanced makes every class count the same, however many rows it has.
-        epochs: passes over the training rows, at most.
-        batch_size: rows a step.
-        validation: share of the training rows that only choose the best epoch; 0 takes none.
-        patience: epochs without a better validation loss after which the fit ends.
-        seed: of the data, the initial weights and the order of rows.
+        weight_decay: coefficient of weight decay, for all parameters.
+        class_weights: balanced weights every class equally in the loss.
+        epochs: maximum number of passes over the training rows.
+        batch_size: rows per step.
+        validation: share of the training rows held out to select the best epoch; 0 is none.
+        patience: epochs without a better validation loss before early stopping.
+        seed: of the data, the initial weights and the shuffling.
     """
 
     preset: Preset = "default"
@@ -90,13 +94,13 @@ class Configuration:
         if self.patience < 1:
             raise UsageError(f"patience must be at least 1 epoch, got {self.patience}")
         if self.validation == 0:
-            raise UsageError("patience needs rows to judge epochs by: give --validation, e.g. 0.1")
+            raise UsageError("patience needs validation rows: add --validation, e.g. 0.1")
 
     def to_record(self, device: DeviceName) -> dict[str, Scalar]:
-        """The options as a run stores them; hidden widths and seed have fields of their own.
+        """Convert to the options that a run stores; hidden widths and seed are separate fields.
 
         Args:
-            device: where the fit ran.
+            device: the training device.
 
         Returns:
             Options by name.
@@ -112,29 +116,19 @@ PRESETS: dict[Preset, Configuration] = {
 
 
 def parse_widths(text: str | None) -> tuple[int, ...] | None:
-    """Read the widths of hidden layers.
-
-    Args:
-        text: for example ``64,64``; empty is no hidden layer; None is not given.
-
-    Returns:
-        The widths, or None.
-
-    Raises:
-        UsageError: when they are no whole numbers.
-    """
+    """Parse hidden layer widths such as ``64,64``; empty text is no hidden layer."""
     if text is None:
         return None
     try:
         return tuple(int(width) for width in text.split(",")) if text.strip() else ()
     except ValueError:
         raise UsageError(
-            f"hidden must be whole numbers with commas between them, as 64,64, got {text!r}"
+            f"hidden must be whole numbers separated by commas, such as 64,64, got {text!r}"
         ) from None
 
 
 class Options(TypedDict, total=False):
-    """Options that can be given beside a preset, as in ``Configuration``; None is not given."""
+    """Options that override a preset, as in ``Configuration``; None is not set."""
 
     hidden: tuple[int, ...] | None
     learning_rate: float | None
@@ -150,10 +144,10 @@ class Options(TypedDict, total=False):
 
 
 def configure(preset: Preset = "default", **options: Unpack[Options]) -> Configuration:
-    """Take a preset and replace what was given.
+    """Build a configuration from a preset and the options that override it.
 
     Args:
-        preset: where everything that is not given comes from.
+        preset: supplies every option that is not set.
         **options: see ``Configuration``.
 
     Returns:
@@ -166,26 +160,66 @@ def configure(preset: Preset = "default", **options: Unpack[Options]) -> Configu
     return replace(PRESETS[preset], **given)  # type: ignore[arg-type]  # as Options has them
 
 
-def suit_table(configuration: Configuration, given: Options, rows: int) -> Configuration:
-    """Choose what was not given by the size of a table: a small one needs more epochs.
+def adapt_to_table(configuration: Configuration, given: Options, rows: int) -> Configuration:
+    """Adapt the options that were not set to a table of ``rows`` training rows.
 
-    Args:
-        configuration: complete.
-        given: the options that a person chose: they stay.
-        rows: to learn from.
-
-    Returns:
-        With the default preset, epochs enough for ``TABLE_STEPS`` and a learning rate that falls
-        over them; the tutorial's options stay the tutorial's.
+    The default preset gets enough epochs for ``TABLE_STEPS`` steps and a cosine schedule; the
+    tutorial preset stays as it is.
     """
     if configuration.preset != "default":
         return configuration
-    steps = math.ceil(rows / configuration.batch_size)  # an epoch
-    suited = {
+    steps = math.ceil(rows / configuration.batch_size)  # per epoch
+    adapted = {
         "epochs": max(configuration.epochs, math.ceil(TABLE_STEPS / steps)),
         "schedule": "cosine",
     }
     return replace(
         configuration,
-        **{name: value for name, value in suited.items() if given.get(name) is None},  # type: ignore[arg-type]  # as Options has them
+        **{name: value for name, value in adapted.items() if given.get(name) is None},  # type: ignore[arg-type]  # as Options has them
     )
+
+
+def read_options_file(path: Path, known: Collection[str]) -> dict[str, str]:
+    """Read options from a TOML file as the text that the command line would have.
+
+    ``known`` are the long options without hyphens; a key may use hyphens or underscores.
+    """
+    options: dict[str, str] = {}
+    for key, value in _read_toml(path).items():
+        name = key.replace("_", "-")
+        if name not in known:
+            near = closest_names(name, sorted(known), 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
+            raise UsageError(f"{path}: there is no option {key!r}; {hint}")
+        options[name] = _as_text(value, f"{path}: {name}")
+    return options
+
+
+def _read_toml(path: Path) -> dict[str, object]:
+    try:
+        with path.open("rb") as stream:
+            return tomllib.load(stream)
+    except OSError as exc:
+        raise UsageError(f"cannot read {path}: {exc.strerror}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise UsageError(f"{path} is not valid TOML: {exc}") from exc
+
+
+def _as_text(value: object, where: str) -> str:
+    """Format a value as on the command line; a list is joined by commas, quoted as in CSV."""
+    parts = value if isinstance(value, list) else [value]
+    if any(isinstance(part, dict | list) for part in parts):
+        raise UsageError(f"{where} must be one value or a list of values")
+    return join_names([str(part) for part in value]) if isinstance(value, list) else str(value)
+
+
+def join_names(names: Sequence[str]) -> str:
+    """Join names as an option takes them: separated by commas, quoted as in CSV."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(names)
+    return text.getvalue()
+
+
+def closest_names(name: str, known: Sequence[str], most: int) -> list[str]:
+    """Find the known names most similar to a misspelt one, best first."""
+    return difflib.get_close_matches(name, known, n=most, cutoff=0.6)

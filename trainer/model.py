@@ -1,23 +1,26 @@
-"""SimpleNet, and folding a standardisation into its first layer.
-
-In: float32 features. Out: logits. Nothing here reads or writes files or raises errors of ours.
-"""
+"""SimpleNet, and the layers that it takes in: standardisation and imputation."""
 
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FILLS = "imputation.fills"  # in a network's state dict
 
 
 class SimpleNet(nn.Module):
     """A chain of Linear layers with ReLU between them.
 
     Attributes:
-        imputation: fills the gaps of the features before the first layer; None where training had
-            none.
+        imputation: fills missing features before the first layer; None if training had none.
     """
 
     imputation: nn.Module | None
@@ -39,7 +42,7 @@ class SimpleNet(nn.Module):
         self.imputation = None
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Compute the class scores before softmax.
+        """Compute the logits.
 
         Args:
             features: ``(batch, n_features)`` float32.
@@ -52,41 +55,75 @@ class SimpleNet(nn.Module):
         return logits
 
     def linear_layers(self) -> list[nn.Linear]:
-        """The Linear layers, from input to output."""
+        """List the Linear layers, from input to output."""
         return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
 
 
-def fill_first(model: SimpleNet, imputation: nn.Module) -> SimpleNet:
-    """Make a model of features with gaps out of one that was trained on filled ones.
+class Imputation(nn.Module):
+    """Replaces missing inputs by constants and appends indicators; rounds nothing.
 
-    Args:
-        model: takes what ``imputation`` gives; left as it is.
-        imputation: see ``trainer.imputation``.
-
-    Returns:
-        A new model with the same layers.
+    Only inputs declared as gaps are filled: a NaN elsewhere stays NaN.
     """
+
+    fills: torch.Tensor
+    gaps: torch.Tensor
+    places: torch.Tensor
+
+    def __init__(self, fills: torch.Tensor, places: Sequence[int]) -> None:
+        """Store the constants ``(n_inputs,)`` and the ascending positions of inputs with gaps."""
+        super().__init__()
+        gaps = torch.zeros(len(fills), dtype=torch.bool)
+        gaps[list(places)] = True
+        self.register_buffer("fills", torch.where(gaps, fills, 0.0))
+        # The schema declares the gaps: a run need not store them again.
+        self.register_buffer("gaps", gaps, persistent=False)
+        self.register_buffer("places", torch.tensor(places, dtype=torch.int64), persistent=False)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Fill the gaps, then append an indicator column of 0 and 1 for each."""
+        missing = torch.logical_and(torch.isnan(inputs), self.gaps)  # (batch, n_inputs)
+        filled = torch.where(missing, self.fills, inputs)  # (batch, n_inputs)
+        marks = torch.index_select(missing, 1, self.places).to(torch.float32)  # (batch, n_gaps)
+        return torch.cat([filled, marks], dim=1)  # (batch, n_inputs + n_gaps)
+
+
+@dataclass(frozen=True)
+class Standardisation:
+    """The parameters of ``(x - mean) / std``.
+
+    Attributes:
+        mean: ``(n_features,)`` float64.
+        std: ``(n_features,)`` float64; 1 for a constant column.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def apply(self, features: torch.Tensor) -> torch.Tensor:
+        """Standardise ``(rows, n_features)`` float32 in float64, rounded once."""
+        return ((features.double() - self.mean) / self.std).float()
+
+    def apply_into(self, features: torch.Tensor, wide: torch.Tensor) -> None:
+        """Standardise in place, to the same bits; ``wide`` is a float64 buffer of that shape."""
+        torch.sub(features, self.mean, out=wide)
+        features.copy_(wide.div_(self.std))
+
+
+def prepend_imputation(model: SimpleNet, imputation: nn.Module) -> SimpleNet:
+    """Make a model of features with gaps from one trained on imputed ones; layers are shared."""
     with torch.device("meta"):  # no memory and no random draws for layers that are replaced
-        filling = SimpleNet(1, 1)
-    filling.layers = model.layers
-    del filling.imputation
-    filling.imputation = imputation
-    return filling.train(model.training)
+        imputing = SimpleNet(1, 1)
+    imputing.layers = model.layers
+    del imputing.imputation
+    imputing.imputation = imputation
+    return imputing.train(model.training)
 
 
 def fold_standardisation(model: SimpleNet, mean: torch.Tensor, std: torch.Tensor) -> SimpleNet:
-    """Make a model of raw features out of one that was trained on standardised features.
+    """Make a model of raw features from one trained on standardised features.
 
     ``W (x - mean) / std + b`` is ``V x + (b - V mean)`` with ``V = W / std``: computed in
     float64, rounded once.
-
-    Args:
-        model: trained on ``(x - mean) / std``; left as it is.
-        mean: ``(n_features,)`` float64.
-        std: ``(n_features,)`` float64, no zeros.
-
-    Returns:
-        A new model of the same shape and dtype.
     """
     folded = copy.deepcopy(model)
     fold_in_place(folded, mean, std)
@@ -94,13 +131,7 @@ def fold_standardisation(model: SimpleNet, mean: torch.Tensor, std: torch.Tensor
 
 
 def fold_in_place(model: SimpleNet, mean: torch.Tensor, std: torch.Tensor) -> None:
-    """Do what ``fold_standardisation`` does to the model itself.
-
-    Args:
-        model: changed.
-        mean: ``(n_features,)`` float64.
-        std: ``(n_features,)`` float64, no zeros.
-    """
+    """Fold a standardisation, ``(n_features,)`` float64 each, into the model's first layer."""
     first = model.linear_layers()[0]
     with torch.no_grad():
         weight = first.weight.double() / std.to(first.weight.device)  # (out, n_features)

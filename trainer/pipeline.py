@@ -1,9 +1,7 @@
-"""From a configuration to a run folder: data, fit, event files and record, all or nothing.
+"""From a configuration to a run directory: data, training, logs and record, all or nothing.
 
-In: a configuration and where to write. Out: a run folder that appears when everything is in
-it. Until then the fit lives in a folder beside it, with a checkpoint every few seconds, where a
-fit that was cut off is taken up. Raises what ``choose_device``, ``fit`` and ``atomic_folder``
-raise; an older run at the destination then stays as it was.
+Training runs in a work folder beside the run directory, with a checkpoint every few seconds; a
+previous run stays in place until the new one is complete.
 """
 
 from __future__ import annotations
@@ -21,24 +19,26 @@ from runtime.bundle.manifest import to_json
 from runtime.errors import UsageError
 from runtime.io.folders import atomic_folder
 from runtime.io.workdir import locked_workdir, remove_workdir, workdir_path
-from trainer.attempt import Attempt, Saving
-from trainer.checkpoint import Fit, read_record
-from trainer.crossing import Device, Work
-from trainer.data import Dataset, synthetic_products
-from trainer.device import choose_device
-from trainer.epoch import Watch, look_away
-from trainer.gaps import fill_gaps
-from trainer.journals import METRICS, TENSORBOARD
-from trainer.judging import evaluate_rows
-from trainer.ranks.team import count_processes
+from trainer.checkpoint.format import FitIdentity, read_record
+from trainer.checkpoint.manager import ReplicaCallback, deferred_signals
+from trainer.checkpoint.state import EpochCallback, FitResult, ignore_epoch
+from trainer.data.preprocessing import impute_dataset
+from trainer.data.products import synthetic_products
+from trainer.device import Device, Workload, select_device
+from trainer.distributed.launch import current_group, on_main_process, process_options
+from trainer.evaluation.evaluate import evaluate_test_rows
+from trainer.fit import fit
+from trainer.loggers.collection import METRICS, TENSORBOARD
 from trainer.run import FORMAT, RECORD, Run, RunRecord, load_run, save_run
+from trainer.session import SaveOptions, TrainingSession
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from trainer.config import Configuration, DeviceChoice
-    from trainer.fit import Fitted
-    from trainer.metrics import Evaluation
+    from trainer.data.dataset import Dataset
+    from trainer.evaluation.metrics import Evaluation
+
 
 EVALUATION = "metrics.json"
 _PACKAGES = ("onnxferry", "torch", "numpy")
@@ -46,13 +46,13 @@ _PACKAGES = ("onnxferry", "torch", "numpy")
 
 @dataclass(frozen=True)
 class Outcome:
-    """A run that was made.
+    """A completed run.
 
     Attributes:
         run: as stored.
         evaluation: of its model on the test rows.
-        device: where it ran.
-        seconds: wall-clock time of data, fit and writing.
+        device: the training device.
+        seconds: wall-clock time of data, training and writing.
     """
 
     run: Run
@@ -67,71 +67,125 @@ def make_run(
     dataset: Dataset | None = None,
     *,
     device: DeviceChoice = "auto",
-    saving: Saving | None = None,
-    watch: Watch = look_away,
+    saving: SaveOptions | None = None,
+    on_epoch_end: EpochCallback = ignore_epoch,
 ) -> Outcome:
-    """Fit SimpleNet and leave a run folder.
+    """Train SimpleNet and write a run directory.
 
     Args:
-        out: the run folder; an older run there is replaced.
+        out: the run directory; an existing run is replaced.
         configuration: the options.
-        dataset: what to fit; None draws synthetic products.
-        device: where to fit.
-        saving: what is written on the way; None is the default.
-        watch: called after every epoch.
+        dataset: the training data; None draws synthetic products.
+        device: the training device.
+        saving: what is written during training; None is the default.
+        on_epoch_end: called after every epoch.
 
     Returns:
-        The run and how it went.
+        The run and its evaluation.
 
     Raises:
         UsageError: when ``out`` or the logdir cannot be written.
-        DataError: when the fit diverges or the disk is full.
-        ArtifactError: when what is taken up is damaged, or another fit.
-        UnavailableError: when CUDA was asked for and is not there.
-        Stopped: when the fit was asked to end before it was done.
+        DataError: when training diverges or the disk is full.
+        ArtifactError: when the checkpoint to resume is damaged, or of another run.
+        UnavailableError: when CUDA was requested and is not available.
+        TrainingStopped: when a signal stopped training.
     """
     start = time.perf_counter()
-    saving = saving or Saving()
-    _check_apart(out, saving.logdir)
+    saving = saving or SaveOptions()
     dataset = dataset or synthetic_products(configuration.seed)
-    begun = _begun_on(out) if saving.resume and device == "auto" else None
-    chosen = begun or choose_device(device, _measure(dataset, configuration))
-    filled = fill_gaps(dataset)
-    this = _identify(dataset, configuration, chosen)
-    run = _find_finished(out, this) if saving.resume else None
-    if run is not None:
-        evaluation = evaluate_rows(run.model, dataset)
+    plan = _plan_run(out, dataset, configuration, device, saving)
+    identity, selected, imputed = plan.identity, plan.device, impute_dataset(dataset)
+    if plan.is_completed:
+        run = load_run(out)
+        evaluation = evaluate_test_rows(run.model, dataset)
     else:
         with locked_workdir(out) as work:
             with atomic_folder(out, marker=RECORD) as folder:
-                attempt = Attempt(work, filled.dataset, configuration, chosen.name, saving)
-                this, fitted = attempt.make(this, watch)
-                _copy_journals(work, folder)
-                model = filled.finish(fitted.model)
-                evaluation = evaluate_rows(model, dataset)
+                session = TrainingSession(
+                    work, imputed.dataset, configuration, selected.name, saving
+                )
+                identity, result = session.run(identity, on_epoch_end)
+                _copy_logs(work, folder)
+                model = imputed.restore_inputs(result.model)
+                evaluation = evaluate_test_rows(model, dataset)
                 (folder / EVALUATION).write_bytes(to_json(evaluation))
-                record = _describe(this, dataset, fitted)
+                record = _build_record(identity, dataset, result)
                 run = save_run(folder, Run(record, model, dataset.rows))
-                chosen = chosen.adding(fitted.streaming)
+                selected = selected.with_note(result.streaming)
             remove_workdir(work)
-    return Outcome(run, evaluation, chosen, dataset.seconds + time.perf_counter() - start)
+    return Outcome(run, evaluation, selected, dataset.seconds + time.perf_counter() - start)
 
 
-def _check_apart(out: Path, logdir: Path | None) -> None:
-    """Refuse a logdir in the run folder: the new run takes the whole folder's place."""
-    if logdir is not None and logdir.resolve().is_relative_to(out.resolve()):
-        raise UsageError(
-            f"--logdir {logdir} lies in the run folder {out}, which is replaced as a whole; "
-            f"leave --logdir away and TensorBoard's files go to {out / TENSORBOARD}"
+def join_run(
+    out: Path,
+    configuration: Configuration,
+    dataset: Dataset | None,
+    *,
+    device: DeviceChoice,
+    saving: SaveOptions,
+) -> None:
+    """Run the steps of rank 0's ``make_run`` in another process; nothing is written."""
+    dataset = dataset or synthetic_products(configuration.seed)
+    plan = _plan_run(out, dataset, configuration, device, saving)
+    if plan.is_completed:
+        return
+    with deferred_signals() as stop:
+        fit(
+            impute_dataset(dataset).dataset,
+            configuration,
+            device=plan.device.name,
+            callback=ReplicaCallback(stop),
         )
 
 
-def _identify(dataset: Dataset, configuration: Configuration, device: Device) -> Fit:
-    """Say which fit this is; nothing that differs between machines, folders or days."""
-    return Fit(
+@dataclass(frozen=True)
+class _RunPlan:
+    """What all processes of a run agree on before the first step."""
+
+    device: Device
+    identity: FitIdentity
+    is_completed: bool
+
+
+def _plan_run(
+    out: Path,
+    dataset: Dataset,
+    configuration: Configuration,
+    device: DeviceChoice,
+    saving: SaveOptions,
+) -> _RunPlan:
+    """Select the device and identify the run; what is on disk counts on rank 0."""
+    _check_logdir(out, saving.logdir)
+    is_resumed_auto = saving.resume and device == "auto"
+    resumed = on_main_process(lambda: _device_of_checkpoint(out)) if is_resumed_auto else None
+    selected = resumed or select_device(device, _workload(dataset, configuration))
+    identity = _identify(dataset, configuration, selected)
+    if group := current_group():
+        from trainer.distributed.consistency import check_same_fit, claim_device
+
+        if selected.name == "cuda":
+            claim_device(group.process)
+        names = {"hidden": identity.hidden, "seed": identity.seed}
+        check_same_fit(group, identity.data_digest, names | identity.options | identity.versions)
+    is_completed = saving.resume and on_main_process(lambda: _is_completed(out, identity))
+    return _RunPlan(selected, identity, is_completed)
+
+
+def _check_logdir(out: Path, logdir: Path | None) -> None:
+    """Refuse a logdir inside the run directory, which is replaced as a whole."""
+    if logdir is not None and logdir.resolve().is_relative_to(out.resolve()):
+        raise UsageError(
+            f"--logdir {logdir} is inside the run directory {out}, which is replaced as a whole; "
+            f"without --logdir the event files go to {out / TENSORBOARD}"
+        )
+
+
+def _identify(dataset: Dataset, configuration: Configuration, device: Device) -> FitIdentity:
+    """Build the identity of a run; nothing in it depends on machine, folder or day."""
+    return FitIdentity(
         hidden=configuration.hidden,
         seed=configuration.seed,
-        options={**configuration.to_record(device.name), **dataset.options, **count_processes()},
+        options={**configuration.to_record(device.name), **dataset.options, **process_options()},
         data_digest=dataset.digest(),
         versions={
             **{name: metadata.version(name) for name in _PACKAGES},
@@ -140,50 +194,48 @@ def _identify(dataset: Dataset, configuration: Configuration, device: Device) ->
     )
 
 
-def _measure(dataset: Dataset, configuration: Configuration) -> Work:
+def _workload(dataset: Dataset, configuration: Configuration) -> Workload:
     rows = len(dataset.rows.train_labels)
-    return Work(configuration.batch_size, rows, configuration.epochs)
+    return Workload(configuration.batch_size, rows, configuration.epochs)
 
 
-def _begun_on(out: Path) -> Device | None:
-    """Find the device of the fit that is taken up: on another it would be another fit."""
+def _device_of_checkpoint(out: Path) -> Device | None:
+    """Find the device of the run to resume: on another it would be another run."""
     record = read_record(workdir_path(out))
     if record is None:
         return None
     if record.fit.options.get("device") == "cuda":
-        return choose_device("cuda", Work(0, 0, 0))
-    return Device("cpu", "where it began")
+        return select_device("cuda", Workload(0, 0, 0))
+    return Device("cpu", "as before the interruption")
 
 
-def _find_finished(out: Path, this: Fit) -> Run | None:
-    """Load the run of this very fit, if it has come to its end."""
+def _is_completed(out: Path, identity: FitIdentity) -> bool:
+    """Check whether there is a completed run with this identity."""
     if read_record(workdir_path(out)) or not (out / RECORD).exists():
-        return None
-    run = load_run(out)
-    record = run.record
-    found = Fit(
+        return False
+    record = load_run(out).record
+    found = FitIdentity(
         record.hidden, record.seed, record.configuration, record.data_digest, record.versions
     )
-    return run if found == this else None
+    return found == identity
 
 
-def _copy_journals(work: Path, folder: Path) -> None:
-    """Copy, not move: until the run is in its place the fit can be taken up again."""
+def _copy_logs(work: Path, folder: Path) -> None:
+    """Copy, not move: until the run is in place its checkpoint can be resumed."""
     shutil.copy(work / METRICS, folder)
     if (work / TENSORBOARD).exists():
         shutil.copytree(work / TENSORBOARD, folder / TENSORBOARD)
 
 
-def _describe(this: Fit, dataset: Dataset, fitted: Fitted) -> RunRecord:
-    """Write down what was done."""
-    last = fitted.last
+def _build_record(identity: FitIdentity, dataset: Dataset, result: FitResult) -> RunRecord:
+    last = result.last
     metrics = {
         "accuracy": last.accuracy,
         "loss": last.loss,
         "test_loss": last.test_loss,
         "train_rows": float(len(dataset.rows.train_labels)),
         "test_rows": float(len(dataset.rows.test_labels)),
-        "epochs": float(fitted.epochs),
+        "epochs": float(result.epochs),
     }
     if last.validation:
         metrics["best_epoch"] = float(last.index + 1)
@@ -192,13 +244,13 @@ def _describe(this: Fit, dataset: Dataset, fitted: Fitted) -> RunRecord:
     return RunRecord(
         format=FORMAT,
         model="simplenet",
-        hidden=this.hidden,
+        hidden=identity.hidden,
         schema=dataset.schema,
-        configuration=this.options,
-        seed=this.seed,
-        data_digest=this.data_digest,
+        configuration=identity.options,
+        seed=identity.seed,
+        data_digest=identity.data_digest,
         metrics=metrics,
-        versions=this.versions,
+        versions=identity.versions,
         files={},
         check=dataset.check or UNSET,
     )

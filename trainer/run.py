@@ -1,33 +1,34 @@
-"""The run folder, format 1: what ``trainer fit`` leaves behind and the exporter starts from.
+"""The run directory, format 1: the output of ``trainer fit`` and the input of the exporter.
 
-    run.json             the RunRecord; the folder's marker
+    run.json             the RunRecord; marks the directory as a run
     weights.safetensors  the model's parameters, under the names of its state dict
     rows.safetensors     the first training and test rows, at most MAX_STORED_ROWS of each
     metrics.json         the Evaluation on the test rows (not listed in the record)
-    metrics.jsonl        an object for every epoch (likewise)
-    tensorboard/         event files (not listed in the record: they carry clock readings)
+    metrics.jsonl        one object per epoch (likewise)
+    tensorboard/         event files (not listed in the record: they contain timestamps)
 
-The same run gives the same bytes of the three files, in any folder on any day. Reading proves
-every byte before it is used and never unpickles; whatever is wrong is an ``ArtifactError``.
+The same run gives the same bytes of the first three. Reading checks every hash, never unpickles,
+and raises ``ArtifactError`` for anything wrong.
 """
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 import torch
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 
 from runtime.bundle.manifest import File, Record, Scalar, parse_record, to_json
 from runtime.bundle.reading import digest
+from runtime.errors import ArtifactError
 from runtime.schema.features import Schema
-from trainer.imputation import FILLS, Imputation
-from trainer.model import SimpleNet, fill_first
-from trainer.stored import Shapes, check_tensors, damaged, read_file, read_tensors
-from trainer.table.check import DataCheck
+from trainer.data.dataset import DataCheck, Rows
+from trainer.model import FILLS, Imputation, SimpleNet, prepend_imputation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +43,7 @@ _MAX_RECORD_SIZE = 16 * 2**20  # bytes; a record of thousands of columns stays f
 
 
 class RunRecord(Record, frozen=True):
-    """Everything a run says of itself.
+    """The content of ``run.json``.
 
     Attributes:
         format: version of the run format.
@@ -50,14 +51,14 @@ class RunRecord(Record, frozen=True):
         hidden: widths of its hidden layers.
         schema: the columns and classes it was trained on.
         configuration: every option of the fit, resolved; no paths.
-        seed: of the data, the initial weights and the order of rows.
+        seed: of the data, the initial weights and the shuffling.
         data_digest: SHA-256 of all training and test tensors, stored here or not.
         metrics: by name; ``accuracy``, ``loss``, ``test_loss``, ``train_rows``, ``test_rows``,
-            ``epochs``; where rows were held out, also ``best_epoch``, ``validation_loss`` and
+            ``epochs``; with a validation split also ``best_epoch``, ``validation_loss`` and
             ``validation_accuracy``.
-        versions: of the packages that trained it.
+        versions: of the packages used in training.
         files: the other files of the run, by name relative to it.
-        check: of the user's own table, where it was one.
+        check: data check of a user's table; unset for synthetic data.
     """
 
     format: Literal[1]
@@ -78,33 +79,8 @@ class RunRecord(Record, frozen=True):
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Training and test rows, on the CPU.
-
-    Attributes:
-        train_features: ``(train_rows, n_features)`` float32, raw.
-        train_labels: ``(train_rows,)`` int64, positions in the schema's classes.
-        test_features: ``(test_rows, n_features)`` float32, raw.
-        test_labels: ``(test_rows,)`` int64.
-    """
-
-    train_features: torch.Tensor
-    train_labels: torch.Tensor
-    test_features: torch.Tensor
-    test_labels: torch.Tensor
-
-    def by_name(self) -> dict[str, torch.Tensor]:
-        """The four tensors in a fixed order."""
-        return dict(vars(self))
-
-    def first(self, limit: int) -> Rows:
-        """The first rows of each part, copied."""
-        return Rows(**{name: part[:limit].clone() for name, part in self.by_name().items()})
-
-
-@dataclass(frozen=True)
 class Run:
-    """A trained model with what is known of it.
+    """A trained model with its record and rows.
 
     Attributes:
         record: as stored in ``run.json``.
@@ -120,12 +96,7 @@ class Run:
 def save_run(folder: Path, run: Run) -> Run:
     """Write a run's files into an existing folder, the record last.
 
-    Args:
-        folder: to write into; use ``runtime.io.atomic_folder`` with ``marker=RECORD``.
-        run: its rows may be more than are stored; its record's ``files`` are not looked at.
-
-    Returns:
-        The run as ``load_run`` will read it: rows cut, ``files`` filled in.
+    Returns the run as ``load_run`` will read it: rows truncated, the record's ``files`` set.
     """
     rows = run.rows.first(MAX_STORED_ROWS)
     contents = {
@@ -142,22 +113,22 @@ def save_run(folder: Path, run: Run) -> Run:
 
 
 def load_run(path: Path) -> Run:
-    """Read a run, every byte of it checked.
+    """Load a run and check every hash.
 
     Args:
-        path: the run folder.
+        path: the run directory.
 
     Returns:
-        The run; its model draws nothing from torch's random state.
+        The run; torch's random state is not used.
 
     Raises:
-        ArtifactError: when a file is missing, altered, of another format, or does not hold
-            what the record says; the message names the file.
+        ArtifactError: when a file is missing, altered, of another format, or contradicts the
+            record; the message names the file.
     """
     content = read_file(path / RECORD, limit=_MAX_RECORD_SIZE)
     record = parse_record(content, RunRecord, known_format=FORMAT, where=str(path / RECORD))
     if unknown := sorted(record.files.keys() ^ {WEIGHTS, ROWS}):
-        raise damaged(path / RECORD, f"files missing from its list or foreign: {unknown}")
+        raise damaged(path / RECORD, f"its list of files has missing or unknown names: {unknown}")
     weights = read_tensors(path / WEIGHTS, record.files[WEIGHTS])
     rows = read_tensors(path / ROWS, record.files[ROWS])
     return Run(
@@ -181,7 +152,7 @@ def _build_model(record: RunRecord, weights: dict[str, torch.Tensor], *, where: 
     with torch.device("meta"):  # no memory and no random draws for weights that are replaced
         model = SimpleNet(widths[0], widths[-1], record.hidden)
     if gaps:
-        model = fill_first(model, Imputation(weights[FILLS], gaps))
+        model = prepend_imputation(model, Imputation(weights[FILLS], gaps))
     model.load_state_dict(weights, assign=True)
     return model.eval()
 
@@ -200,3 +171,56 @@ def _build_rows(schema: Schema, tensors: dict[str, torch.Tensor], *, where: Path
         if ((labels < 0) | (labels >= schema.n_classes)).any():
             raise damaged(where, f"it has labels outside 0..{schema.n_classes - 1}")
     return rows_read
+
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def read_file(path: Path, *, limit: int) -> bytes:
+    """Read a regular file of at most ``limit`` bytes; links are not followed."""
+    try:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            raise damaged(path, "it is not a regular file")
+        if status.st_size > limit:
+            raise damaged(path, f"it has {status.st_size} bytes, at most {limit} expected")
+        return path.read_bytes()
+    except FileNotFoundError as exc:
+        raise ArtifactError(f"{path} is missing: make the run with `trainer fit`") from exc
+    except OSError as exc:
+        raise ArtifactError(f"cannot read {path}: {exc.strerror}") from exc
+
+
+def read_tensors(path: Path, expected: File) -> dict[str, torch.Tensor]:
+    """Read a safetensors file with the expected size and digest onto the CPU."""
+    content = read_file(path, limit=expected.size)
+    if digest(content) != expected:
+        raise damaged(path, "its size or SHA-256 differs from the record's")
+    try:
+        return load(content)
+    except (SafetensorError, KeyError, ValueError) as exc:  # KeyError: a dtype torch lacks
+        raise damaged(path, f"not readable as safetensors ({exc})") from exc
+
+
+def check_tensors(
+    found: dict[str, torch.Tensor],
+    shapes: Shapes,
+    dtypes: dict[str, torch.dtype],
+    where: Path,
+) -> None:
+    """Check tensors against the expected names, shapes and dtypes; report all differences."""
+    wrong = [f"{name} is unexpected" for name in sorted(found.keys() - shapes.keys())]
+    wrong += [f"{name} is missing" for name in sorted(shapes.keys() - found.keys())]
+    for name in sorted(found.keys() & shapes.keys()):
+        got = (tuple(found[name].shape), found[name].dtype)
+        if got != (shapes[name], dtypes[name]):
+            wrong.append(
+                f"{name} is {got[1]} {got[0]}, the record expects {dtypes[name]} {shapes[name]}"
+            )
+    if wrong:
+        raise damaged(where, "; ".join(wrong))
+
+
+def damaged(path: Path, reason: str) -> ArtifactError:
+    """Make the error for a damaged file."""
+    return ArtifactError(f"{path} is damaged: {reason}; run `trainer fit` again")

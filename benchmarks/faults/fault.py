@@ -14,8 +14,8 @@ from exporter.formats.onnx import write_onnx
 from exporter.formats.program import capture_program, write_program
 from exporter.formats.torchscript import write_torchscript
 from exporter.source.candidate import candidate_from_run
-from trainer.model import SimpleNet, fold_standardisation
-from trainer.standardise import Standardisation, measure
+from trainer.data.preprocessing import fit_standardisation
+from trainer.model import SimpleNet, Standardisation, fold_standardisation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,7 +121,7 @@ def good_export(
         other=convert_candidate(candidate_from_run(other)),
         bundle=bundle,
         other_bundle=other_bundle,
-        standardisation=measure(run.rows.train_features),
+        standardisation=fit_standardisation(run.rows.train_features),
         custom=custom,
     )
 

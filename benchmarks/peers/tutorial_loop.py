@@ -13,7 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from trainer.run import Rows
+    from trainer.data.dataset import Rows
 
 
 class TutorialNet(nn.Module):

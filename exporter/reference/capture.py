@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _LINEAR = "aten.linear"
 _CONCATENATION = "aten.cat"
 _RELU = ("aten.relu", "aten.relu_")
-# The operations of trainer.imputation, as _imputation_nodes lists them.
+# The operations of trainer.model.Imputation, as _imputation_nodes lists them.
 _IMPUTATION = ("aten.where", "aten.to", "aten.index_select", "aten.logical_and", "aten.isnan")
 _CONCATENATED = 2
 # Operations that return rows of features unchanged.
@@ -50,7 +50,7 @@ def find_layers(program: ExportedProgram) -> tuple[Layer, ...] | None:
 
 
 def find_imputer(program: ExportedProgram) -> Imputer | None:
-    """Find the imputation before the first layer, as ``trainer.imputation`` writes it."""
+    """Find the imputation before the first layer, as ``trainer.model`` writes it."""
     tensors = _tensors(program)
     nodes = [node for node in program.graph.nodes if node.op == "call_function"]
     found = [_read_imputer(node, tensors) for node in nodes if op_name(node) == _CONCATENATION]

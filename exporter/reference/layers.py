@@ -10,8 +10,7 @@ import numpy as np
 import torch
 
 from runtime.errors import ParityError
-from trainer.imputation import Imputation
-from trainer.model import SimpleNet, fill_first
+from trainer.model import Imputation, SimpleNet, prepend_imputation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -106,7 +105,7 @@ def model_of(layers: Sequence[Layer], imputer: Imputer | None = None) -> SimpleN
     if imputer is None:
         return model.eval()
     imputation = Imputation(torch.from_numpy(imputer.fill_values), imputer.columns)
-    return fill_first(model, imputation).eval()
+    return prepend_imputation(model, imputation).eval()
 
 
 def _to_numpy(tensor: torch.Tensor) -> npt.NDArray[np.float32]:

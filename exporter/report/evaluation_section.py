@@ -15,7 +15,7 @@ from runtime.monitoring.accuracy import (
     confusion_matrix,
     wilson_interval,
 )
-from trainer.metrics import Bin, brier, calibration_error, log_loss, reliability
+from trainer.evaluation.metrics import Bin, brier, calibration_error, log_loss, reliability
 
 if TYPE_CHECKING:
     from collections.abc import Callable

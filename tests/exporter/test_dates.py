@@ -23,9 +23,9 @@ from runtime.serving.http.messages import Request
 from runtime.serving.settings import Limits
 from runtime.terminal.manifest import format_manifest
 from trainer.config import configure
+from trainer.data.reading import read_dataset
+from trainer.data.source import TableSource
 from trainer.pipeline import make_run
-from trainer.table.dataset import read_dataset
-from trainer.table.source import TableSource
 
 if TYPE_CHECKING:
     from pathlib import Path

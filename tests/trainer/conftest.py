@@ -1,4 +1,4 @@
-"""The command under test, and one run that many tests read."""
+"""The command under test, and a shared run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def trainer(tmp_path: Path, environment: Mapping[str, str]) -> Trainer:
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of one epoch; not to be written to."""
+    """A run of one epoch; read-only."""
     folder = tmp_path_factory.mktemp("finished") / "run"
     make_run(folder, configure(epochs=1), device="cpu")
     return folder
@@ -43,5 +43,5 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run_copy(finished_run: Path, tmp_path: Path) -> Path:
-    """The finished run, to be damaged."""
+    """A copy of the run, to be damaged."""
     return Path(shutil.copytree(finished_run, tmp_path / "run"))

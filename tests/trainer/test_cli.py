@@ -22,29 +22,29 @@ FILES = ("run.json", "weights.safetensors", "rows.safetensors")
 
 
 def test_the_same_seed_gives_the_same_bytes_in_any_folder(trainer: Trainer, tmp_path: Path) -> None:
-    """Two processes, two folders, two ways to print: one run; and both say what they did."""
+    """Two processes, two folders, two output formats: the same run."""
     folders = [tmp_path / "here", tmp_path / "and there"]
     for folder in folders:
         folder.mkdir()
-    spoken = trainer("fit", "--seed", "5", folder=folders[0])
+    shown = trainer("fit", "--seed", "5", folder=folders[0])
     counted = trainer("fit", "--seed", "5", "--json", "--out", "mine", folder=folders[1])
-    assert (spoken.returncode, counted.returncode) == (0, 0), spoken.stderr + counted.stderr
+    assert (shown.returncode, counted.returncode) == (0, 0), shown.stderr + counted.stderr
     for name in FILES:
         ours, theirs = folders[0] / DEFAULT_RUN / name, folders[1] / "mine" / name
         assert ours.read_bytes() == theirs.read_bytes()
-    check_talk(spoken, load_run(folders[0] / DEFAULT_RUN).record.metrics)
+    check_output(shown, load_run(folders[0] / DEFAULT_RUN).record.metrics)
     check_json(counted, load_run(folders[0] / DEFAULT_RUN).record.metrics)
 
 
-def check_talk(done: subprocess.CompletedProcess[str], metrics: Mapping[str, float]) -> None:
-    """The answer stands on stdout, a line per epoch and the summary on stderr."""
+def check_output(done: subprocess.CompletedProcess[str], metrics: Mapping[str, float]) -> None:
+    """The prediction is on stdout, a line per epoch and the summary on stderr."""
     assert re.fullmatch(
         r"price 7\.5, rating 3\.0: popular \(probability 0\.[6-9]\d\)\n", done.stdout
     )
     *lines, summary, following = done.stderr.splitlines()
-    epochs, figures = lines[:10], "\n".join(lines[10:])
-    assert "of 200 test rows; 95 % interval" in figures
-    assert "true \\ answer" in figures
+    epochs, evaluation = lines[:10], "\n".join(lines[10:])
+    assert "on 200 test rows; 95 % interval" in evaluation
+    assert "true \\ answer" in evaluation
     assert [line.split()[1] for line in epochs] == [f"{index}/10" for index in range(1, 11)]
     assert f"loss {metrics['loss']:.4f}" in summary
     assert f"accuracy {metrics['accuracy']:.1%}" in summary
@@ -68,8 +68,8 @@ def check_json(done: subprocess.CompletedProcess[str], metrics: Mapping[str, flo
     }
 
 
-def test_a_sample_is_written_whole_and_counted(trainer: Trainer, tmp_path: Path) -> None:
-    """The file has a header and as many rows as asked; the seed decides which."""
+def test_a_sample_has_the_requested_rows(trainer: Trainer, tmp_path: Path) -> None:
+    """A header and the requested number of rows, which depend on the seed."""
     done = trainer("sample", "--rows", "1234", "--out", "products.csv", "--seed", "8")
     assert done.returncode == 0
     assert done.stdout == ""
@@ -122,7 +122,7 @@ def test_the_version_is_the_distributions(trainer: Trainer) -> None:
 
 
 def test_a_sample_needs_no_torch(tmp_path: Path, environment: Mapping[str, str]) -> None:
-    """Writing products works where the train extra is missing."""
+    """Sampling works without the train extra."""
     program = (
         "import sys; sys.modules['torch'] = None; from trainer.cli import main; "
         f"sys.argv[1:] = ['sample', '--rows', '3', '--out', {str(tmp_path / 'p.csv')!r}]; main()"

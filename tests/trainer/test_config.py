@@ -8,8 +8,8 @@ from runtime.errors import UsageError
 from trainer.config import Configuration, configure
 
 
-def test_options_not_given_come_from_the_preset() -> None:
-    """A given option replaces the preset's value and leaves the others."""
+def test_options_default_to_the_preset() -> None:
+    """An option overrides the preset's value and leaves the others."""
     assert configure("tutorial") == Configuration(
         preset="tutorial", standardise=False, learning_rate=0.01
     )
@@ -19,7 +19,7 @@ def test_options_not_given_come_from_the_preset() -> None:
 
 
 def test_the_default_preset_is_the_default_configuration() -> None:
-    """There is one place where a default stands."""
+    """Defaults are defined once."""
     assert configure() == Configuration()
 
 
@@ -48,13 +48,13 @@ def test_an_option_out_of_its_range_is_refused_by_name(options: dict[str, float]
 
 
 def test_hidden_layers_need_units() -> None:
-    """A layer of width 0 would cut the network in two."""
+    """A layer of width 0 would disconnect the network."""
     with pytest.raises(UsageError, match="hidden"):
         Configuration(hidden=(32, 0))
 
 
 def test_the_record_of_a_configuration_holds_every_option() -> None:
-    """What a run stores, together with its seed and hidden widths, is the whole configuration."""
+    """With seed and hidden widths it is the complete configuration."""
     record = configure("tutorial", batch_size=7).to_record("cuda")
     assert record == {
         "preset": "tutorial",

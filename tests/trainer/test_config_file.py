@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     Trainer = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_flags_come_before_the_file_and_the_file_before_defaults(
+def test_flags_override_the_file_and_the_file_overrides_defaults(
     trainer: Trainer, tmp_path: Path
 ) -> None:
-    """Keys may have hyphens or underscores; a list is what commas would be; the run tells all."""
+    """Keys may have hyphens or underscores; a TOML list is a comma-separated value."""
     (tmp_path / "run.toml").write_text(
         'epochs = 3\nbatch-size = 64\nlearning_rate = 0.05\nhidden = [8, 6]\nout = "mine"\n'
         'optimiser = "adamw"\nschedule = "step:2:0.5"\nseed = 7\n'
@@ -46,7 +46,7 @@ def test_flags_come_before_the_file_and_the_file_before_defaults(
 
 
 def test_a_list_holds_names_with_commas_and_quotes(trainer: Trainer, tmp_path: Path) -> None:
-    """A list in TOML says where a name ends, so nothing has to be quoted twice."""
+    """Names in a TOML list need no quotes of their own."""
     header = '"a, b","c ""d""",e,f'
     rows = [f"{at % 7},{at % 5},{at % 3},{'xy'[at % 2]}" for at in range(40)]
     (tmp_path / "table.csv").write_text("\n".join([header, *rows, ""]))
@@ -71,19 +71,19 @@ def test_a_list_holds_names_with_commas_and_quotes(trainer: Trainer, tmp_path: P
         ("epochs = 2.5", "epochs: '2.5' is not a valid int"),
         ("epochs = [[1]]", "epochs must be one value or a list"),
         ("preset = 'fast'", "preset: 'fast' is not one of 'default', 'tutorial'"),
-        ("epochs = +", "is no TOML: .*line 1"),
+        ("epochs = +", "is not valid TOML: .*line 1"),
         ("validation = 2", "validation must be a share"),
     ],
 )
-def test_what_is_wrong_in_a_file_is_said(tmp_path: Path, text: str, message: str) -> None:
-    """The file, the key and, for one that is unknown, the nearest."""
+def test_an_invalid_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    """The message has the file, the key and, if it is unknown, the closest one."""
     path = tmp_path / "run.toml"
     path.write_text(text)
     with pytest.raises(UsageError, match=message):
         CliRunner().invoke(app, ["fit", "--config", str(path)], catch_exceptions=False)
 
 
-def test_a_file_that_cannot_be_read_is_named() -> None:
+def test_an_unreadable_file_is_refused_by_name() -> None:
     """Missing, or a folder."""
     for path in ("missing.toml", "/"):
         with pytest.raises(UsageError, match=f"cannot read {path}"):

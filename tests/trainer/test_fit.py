@@ -11,21 +11,21 @@ from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from runtime.errors import DataError, UsageError
 from trainer.config import Configuration, Options, configure
-from trainer.data import Dataset, synthetic_products
+from trainer.data.products import synthetic_products
 from trainer.fit import fit
-from trainer.order import epoch_generator
-from trainer.seeds import derive_seed
+from trainer.seeds import derive_seed, epoch_generator
 
 if TYPE_CHECKING:
+    from trainer.checkpoint.state import Epoch
     from trainer.config import Preset
-    from trainer.epoch import Epoch
+    from trainer.data.dataset import Dataset
     from trainer.model import SimpleNet
 
 FRESH_SEED = 10**12
 
 
 class TutorialNet(nn.Module):
-    """The tutorial's network, as it stands there."""
+    """The tutorial's network, verbatim."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,25 +84,27 @@ def accuracy_on_fresh_rows(model: SimpleNet, seed: int, rows: int = 5000) -> flo
     ],
     ids=["the tutorial", "another seed", "a tail batch", "one short batch", "one row a batch"],
 )
-def test_the_tutorial_preset_equals_the_tutorials_loop_to_the_bit(
+def test_the_tutorial_preset_equals_the_tutorials_loop_bit_for_bit(
     train_rows: int, options: Options
 ) -> None:
-    """With the same draws a plain DataLoader loop ends with the same weights and losses."""
+    """With the same seeds a plain DataLoader loop gives the same weights and losses."""
     configuration = configure("tutorial", **options)
     dataset = synthetic_products(configuration.seed, train_rows=train_rows)
     epochs: list[Epoch] = []
-    ours = fit(dataset, configuration, watch=epochs.append).model
+    ours = fit(dataset, configuration, on_epoch_end=epochs.append).model
     theirs, losses = run_tutorial(dataset, configuration)
     assert weight_bytes(ours) == weight_bytes(theirs)
     assert [loss for epoch in epochs for loss in epoch.losses] == losses
 
 
 def test_the_tutorial_preset_learns_as_the_tutorial_does() -> None:
-    """Loss falls from about 0.6 to about 0.4 and accuracy ends about 81 %, over seeds."""
+    """Loss falls from about 0.6 to about 0.4 and accuracy reaches about 81 %, over seeds."""
     first, last, accuracy = [], [], []
     for seed in range(1, 12):
         epochs: list[Epoch] = []
-        model = fit(synthetic_products(seed), configure("tutorial", seed=seed), watch=epochs.append)
+        model = fit(
+            synthetic_products(seed), configure("tutorial", seed=seed), on_epoch_end=epochs.append
+        )
         first.append(epochs[0].loss)
         last.append(epochs[-1].loss)
         accuracy.append(accuracy_on_fresh_rows(model.model, seed))
@@ -121,11 +123,11 @@ def test_the_default_preset_is_accurate_for_any_seed() -> None:
     assert min(accuracies) >= 0.97
 
 
-def test_an_epoch_reports_what_the_returned_network_does() -> None:
-    """Test loss and accuracy are those of the folded float32 network on raw rows."""
+def test_an_epoch_has_the_metrics_of_the_returned_network() -> None:
+    """Test loss and accuracy are of the folded float32 network on raw rows."""
     dataset = synthetic_products(8, train_rows=100, test_rows=300)
     epochs: list[Epoch] = []
-    fitted = fit(dataset, configure(epochs=2), watch=epochs.append)
+    fitted = fit(dataset, configure(epochs=2), on_epoch_end=epochs.append)
     assert [epoch.index for epoch in epochs] == [0, 1]
     assert {epoch.epochs for epoch in epochs} == {2}
     assert fitted.last == epochs[-1]
@@ -137,15 +139,15 @@ def test_an_epoch_reports_what_the_returned_network_does() -> None:
     assert fitted.last.test_loss == pytest.approx(float(loss), rel=1e-6)
 
 
-def test_the_epochs_loss_weighs_every_row_alike() -> None:
-    """A tail batch of 6 rows counts 6, a full one 32."""
+def test_the_epochs_loss_weights_every_row_equally() -> None:
+    """A short batch of 6 rows has weight 6, a full one 32."""
     epochs: list[Epoch] = []
-    fit(synthetic_products(1, train_rows=70), configure(epochs=1), watch=epochs.append)
+    fit(synthetic_products(1, train_rows=70), configure(epochs=1), on_epoch_end=epochs.append)
     full, also_full, tail = epochs[0].losses
     assert epochs[0].loss == pytest.approx((32 * full + 32 * also_full + 6 * tail) / 70)
 
 
-def test_a_fit_is_a_function_of_data_and_configuration() -> None:
+def test_training_is_a_function_of_data_and_configuration() -> None:
     """Random numbers drawn before, and the number of threads, change no bit."""
     dataset, configuration = synthetic_products(3), configure(epochs=2, seed=3)
     before = weight_bytes(fit(dataset, configuration).model)
@@ -159,19 +161,19 @@ def test_a_fit_is_a_function_of_data_and_configuration() -> None:
             torch.set_num_threads(threads)
 
 
-def test_a_fit_leaves_torch_as_it_was() -> None:
-    """Global random state, thread count and the dataset's tensors stay the caller's."""
+def test_training_restores_torchs_settings() -> None:
+    """Global random state, thread count and the dataset's tensors do not change."""
     dataset = synthetic_products(3, train_rows=50)
     digest, state, threads = dataset.digest(), torch.get_rng_state(), torch.get_num_threads()
     seen = []
-    fit(dataset, configure(epochs=1), watch=lambda _: seen.append(torch.get_num_threads()))
+    fit(dataset, configure(epochs=1), on_epoch_end=lambda _: seen.append(torch.get_num_threads()))
     assert seen == [1]
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.get_rng_state(), state)
     assert dataset.digest() == digest
 
 
-def test_the_network_is_returned_for_use() -> None:
+def test_the_network_is_returned_ready_for_use() -> None:
     """It is in evaluation mode and on the CPU."""
     model = fit(synthetic_products(3, train_rows=50), configure(epochs=1)).model
     assert not model.training
@@ -179,38 +181,38 @@ def test_the_network_is_returned_for_use() -> None:
 
 
 def test_hidden_layers_are_as_configured() -> None:
-    """The configuration's widths make the network, and it learns with them."""
+    """The network has the configured widths, and learns."""
     fitted = fit(synthetic_products(3), Configuration(hidden=(8, 6), epochs=20))
     assert [layer.out_features for layer in fitted.model.linear_layers()] == [8, 6, 2]
     assert fitted.last.accuracy > 0.95
 
 
-def test_a_network_beyond_all_memory_is_refused() -> None:
-    """Before anything is laid out for it; a kernel would end the process without a word."""
+def test_a_network_too_large_for_memory_is_refused() -> None:
+    """Before anything is allocated: the kernel would kill the process without a message."""
     for hidden in ((10**12,), (30_000, 30_000)):
         with pytest.raises(UsageError, match=r"weights is too large.*--hidden"):
             fit(synthetic_products(1), Configuration(hidden=hidden))
 
 
 @pytest.mark.parametrize("preset", ["default", "tutorial"])
-def test_a_diverging_fit_stops_and_says_what_to_do(preset: Preset) -> None:
-    """The message names the place and the option; no observer sees the epoch."""
+def test_diverging_training_stops_with_advice(preset: Preset) -> None:
+    """The message names the step and the option; no callback receives the epoch."""
     configuration = configure(preset, learning_rate=1e30)
     epochs: list[Epoch] = []
     with pytest.raises(DataError, match=r"diverged.*epoch 1, step 2;.*--learning-rate.*1e\+30"):
-        fit(synthetic_products(1), configuration, watch=epochs.append)
+        fit(synthetic_products(1), configuration, on_epoch_end=epochs.append)
     assert epochs == []
 
 
-def test_a_divergence_in_the_last_step_is_seen_too() -> None:
-    """One step has a finite loss before it; the test rows show what it did."""
+def test_a_divergence_in_the_last_step_is_detected() -> None:
+    """Its own loss is finite; the loss of the test rows is not."""
     configuration = configure("tutorial", learning_rate=3e38, epochs=1, batch_size=800)
     with pytest.raises(DataError, match="epoch 1, step 1"):
         fit(synthetic_products(1), configuration)
 
 
-def test_no_step_reads_a_value_back() -> None:
-    """On a device every read waits for it: an epoch of 100 steps has as many as one of 1."""
+def test_no_step_synchronises_with_the_device() -> None:
+    """An epoch of 100 steps reads as many values as one of 1 step."""
     reads = []
     for size in (1, 100):
         with profile(activities=[ProfilerActivity.CPU]) as recorded:

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from trainer.data.preprocessing import fit_standardisation
 from trainer.model import SimpleNet, fold_standardisation
-from trainer.standardise import measure
 
 UNIT_ROUNDOFF = 2.0**-24
 
@@ -19,7 +19,7 @@ def draw(seed: int, n_features: int, n_classes: int, hidden: tuple[int, ...]) ->
 
 
 def test_the_default_network_draws_the_tutorials_weights() -> None:
-    """SimpleNet(2, 2) has the weights of two Linear layers made one after the other."""
+    """SimpleNet(2, 2) has the weights of two Linear layers created in order."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(11)
         fc1, fc2 = nn.Linear(2, 32), nn.Linear(32, 2)
@@ -31,7 +31,7 @@ def test_the_default_network_draws_the_tutorials_weights() -> None:
 
 @pytest.mark.parametrize("hidden", [(), (32,), (5, 7, 3)], ids=str)
 def test_a_network_is_linear_layers_with_relu_between(hidden: tuple[int, ...]) -> None:
-    """The forward pass is the chain written out, for any number of layers."""
+    """For any number of layers."""
     model = draw(1, 3, 4, hidden)
     features = torch.linspace(-2, 2, 30).reshape(10, 3)
     expected = features
@@ -48,10 +48,8 @@ def test_a_network_is_linear_layers_with_relu_between(hidden: tuple[int, ...]) -
     shift=st.floats(-1e4, 1e4),
     spread=st.floats(1e-3, 1e3),
 )
-def test_folding_loses_one_rounding_and_no_more(
-    seed: int, n_features: int, shift: float, spread: float
-) -> None:
-    """On raw features the folded layer is the standardised one, but for rounding its weights."""
+def test_folding_rounds_once(seed: int, n_features: int, shift: float, spread: float) -> None:
+    """On raw features the folded layer differs only by rounding its weights."""
     model = draw(seed, n_features, 3, (8,))
     generator = torch.Generator().manual_seed(seed)
     raw = shift + spread * torch.randn(20, n_features, generator=generator, dtype=torch.float64)
@@ -65,8 +63,8 @@ def test_folding_loses_one_rounding_and_no_more(
     assert ((folded - exact).abs() <= 2 * UNIT_ROUNDOFF * scale).all()
 
 
-def test_folding_leaves_the_model_and_its_later_layers_alone() -> None:
-    """A new model comes back; the one that is being trained stays as it is."""
+def test_folding_changes_only_a_copys_first_layer() -> None:
+    """The model in training does not change."""
     model = draw(2, 2, 2, (4, 4))
     before = [weight.clone() for weight in model.state_dict().values()]
     folded = fold_standardisation(model, torch.tensor([5.0, 3.0]).double(), torch.ones(2).double())
@@ -76,8 +74,8 @@ def test_folding_leaves_the_model_and_its_later_layers_alone() -> None:
 
 
 def test_a_constant_column_is_not_divided_by_zero() -> None:
-    """A column that never changes stands as 0 after standardising."""
+    """A constant column is 0 after standardising."""
     features = torch.tensor([[3.0, 1.0], [3.0, 2.0]])
-    scale = measure(features)
+    scale = fit_standardisation(features)
     assert scale.std.tolist() == [1.0, 0.5]
     assert scale.apply(features).tolist() == [[0.0, -1.0], [0.0, 1.0]]

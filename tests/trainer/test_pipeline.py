@@ -6,13 +6,13 @@ import msgspec
 import pytest
 
 from runtime.errors import DataError, UsageError
-from trainer.attempt import Saving
 from trainer.config import configure
-from trainer.data import synthetic_products
+from trainer.data.products import synthetic_products
+from trainer.evaluation.metrics import Evaluation
 from trainer.fit import fit
-from trainer.metrics import Evaluation
 from trainer.pipeline import make_run
 from trainer.run import load_run
+from trainer.session import SaveOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,8 +28,8 @@ def content_of(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_a_run_holds_the_fit_and_what_is_known_of_it(tmp_path: Path) -> None:
-    """Weights, metrics, configuration, seed and data are those of the fit."""
+def test_a_run_has_the_model_and_its_metadata(tmp_path: Path) -> None:
+    """Weights, metrics, configuration, seed and data are those of training."""
     configuration = configure("tutorial", epochs=2, batch_size=100, seed=6)
     outcome = make_run(tmp_path / "deep" / "run", configuration, device="cpu")
     run = load_run(tmp_path / "deep" / "run")
@@ -55,7 +55,7 @@ def test_a_run_holds_the_fit_and_what_is_known_of_it(tmp_path: Path) -> None:
 
 
 def test_the_folder_has_the_documented_files(finished_run: Path) -> None:
-    """Record, weights, rows and metrics beside TensorBoard's folder, and nothing else."""
+    """Record, weights, rows, metrics and TensorBoard's folder, and nothing else."""
     assert sorted(file.name for file in finished_run.iterdir()) == [
         "metrics.json",
         "metrics.jsonl",
@@ -64,47 +64,50 @@ def test_the_folder_has_the_documented_files(finished_run: Path) -> None:
         "tensorboard",
         "weights.safetensors",
     ]
-    told = msgspec.json.decode((finished_run / "metrics.json").read_bytes(), type=Evaluation)
-    assert told.accuracy.share == load_run(finished_run).record.metrics["accuracy"]
+    evaluation = msgspec.json.decode((finished_run / "metrics.json").read_bytes(), type=Evaluation)
+    assert evaluation.accuracy.share == load_run(finished_run).record.metrics["accuracy"]
     (events,) = (finished_run / "tensorboard").iterdir()
     assert events.name.startswith("events.out.tfevents.")
     assert [file.name for file in finished_run.parent.iterdir()] == ["run"]
 
 
-def test_a_logdir_takes_tensorboards_files_out_of_the_run(tmp_path: Path) -> None:
-    """A platform that reads a fixed folder finds them there, and only there."""
-    make_run(tmp_path / "run", QUICK, saving=Saving(tmp_path / "elsewhere"), device="cpu")
+def test_event_files_go_to_the_logdir(tmp_path: Path) -> None:
+    """They are there and not in the run."""
+    make_run(tmp_path / "run", QUICK, saving=SaveOptions(tmp_path / "elsewhere"), device="cpu")
     assert not (tmp_path / "run" / "tensorboard").exists()
     assert len(list((tmp_path / "elsewhere").iterdir())) == 1
 
 
 @pytest.mark.parametrize("inside", [".", "tensorboard", "x/../y"])
 def test_a_logdir_inside_the_run_is_refused(tmp_path: Path, inside: str) -> None:
-    """The run folder is replaced as a whole and would take the live files with it."""
-    with pytest.raises(UsageError, match="leave --logdir away"):
-        make_run(tmp_path / "run", QUICK, saving=Saving(tmp_path / "run" / inside))
+    """The run directory is replaced as a whole, with the files in it."""
+    with pytest.raises(UsageError, match="without --logdir"):
+        make_run(tmp_path / "run", QUICK, saving=SaveOptions(tmp_path / "run" / inside))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_every_epoch_is_reported(tmp_path: Path) -> None:
-    """Whoever watches sees each epoch once, in order."""
+    """The callback receives each epoch once, in order."""
     seen: list[int] = []
     make_run(
-        tmp_path / "run", configure(epochs=3), watch=lambda e: seen.append(e.index), device="cpu"
+        tmp_path / "run",
+        configure(epochs=3),
+        on_epoch_end=lambda e: seen.append(e.index),
+        device="cpu",
     )
     assert seen == [0, 1, 2]
 
 
-def test_a_new_run_replaces_an_older_one(run_copy: Path) -> None:
-    """The folder holds the new run alone, its event file included."""
+def test_a_new_run_replaces_the_previous_one(run_copy: Path) -> None:
+    """The folder has only files of the new run, event file included."""
     before = load_run(run_copy).record
     make_run(run_copy, configure(epochs=1, seed=99), device="cpu")
     assert load_run(run_copy).record.seed == 99 != before.seed
     assert len(list((run_copy / "tensorboard").iterdir())) == 1
 
 
-def test_a_fit_that_diverges_leaves_the_older_run(run_copy: Path) -> None:
-    """Not a byte of it changes and no half-written folder stays beside it."""
+def test_diverged_training_keeps_the_previous_run(run_copy: Path) -> None:
+    """No byte of it changes, and no partial folder is left."""
     before = content_of(run_copy)
     with pytest.raises(DataError, match="diverged"):
         make_run(run_copy, configure(learning_rate=1e30), device="cpu")
@@ -112,11 +115,11 @@ def test_a_fit_that_diverges_leaves_the_older_run(run_copy: Path) -> None:
     assert list(run_copy.parent.iterdir()) == [run_copy]
 
 
-def test_a_folder_of_other_things_is_not_replaced(tmp_path: Path) -> None:
-    """Only a run or an empty folder gives way; it is refused before any time is spent."""
+def test_another_folder_is_not_replaced(tmp_path: Path) -> None:
+    """Only a run or an empty folder is replaced; refused before training."""
     (tmp_path / "thesis.txt").write_text("three years of work")
     epochs: list[object] = []
     with pytest.raises(UsageError, match=r"no run\.json"):
-        make_run(tmp_path, QUICK, watch=epochs.append)
+        make_run(tmp_path, QUICK, on_epoch_end=epochs.append)
     assert epochs == []
     assert content_of(tmp_path) == {"thesis.txt": b"three years of work"}

@@ -16,15 +16,16 @@ from safetensors.torch import load_file, save_file
 from runtime.bundle.manifest import File
 from runtime.errors import ArtifactError
 from runtime.schema.features import Feature, Schema
+from trainer.data.dataset import Rows
 from trainer.model import SimpleNet
-from trainer.run import MAX_STORED_ROWS, Rows, Run, RunRecord, load_run, save_run
+from trainer.run import MAX_STORED_ROWS, Run, RunRecord, load_run, save_run
 
 Damage = Callable[[Path], object]
 Tensors = dict[str, torch.Tensor]
 
 
 def make_run(rows: int, hidden: tuple[int, ...] = (4, 3)) -> Run:
-    """A run of three features and classes that nothing was trained for."""
+    """An untrained run of three features and classes."""
     generator = torch.Generator().manual_seed(1)
     features = torch.rand(rows, 3, generator=generator)
     labels = torch.arange(rows) % 3
@@ -56,14 +57,14 @@ def describe(path: Path) -> dict[str, object]:
 
 
 def edit_record(run: Path, edit: Callable[[dict[str, Any]], object]) -> None:
-    """Change the record as someone would who keeps it valid JSON."""
+    """Change the record, keeping it valid JSON."""
     record = json.loads((run / "run.json").read_bytes())
     edit(record)
     (run / "run.json").write_text(json.dumps(record))
 
 
 def edit_tensors(run: Path, name: str, edit: Callable[[Tensors], object]) -> None:
-    """Change a file of tensors and put its new digest into the record."""
+    """Change a file of tensors and its digest in the record."""
     tensors = load_file(run / name)
     edit(tensors)
     save_file(tensors, run / name)
@@ -71,8 +72,8 @@ def edit_tensors(run: Path, name: str, edit: Callable[[Tensors], object]) -> Non
 
 
 @pytest.mark.parametrize("hidden", [(), (32,), (4, 3)], ids=str)
-def test_what_is_saved_is_what_is_loaded(tmp_path: Path, hidden: tuple[int, ...]) -> None:
-    """Record, weights and rows come back bit for bit."""
+def test_a_run_round_trips(tmp_path: Path, hidden: tuple[int, ...]) -> None:
+    """Record, weights and rows are loaded bit for bit."""
     made = make_run(20, hidden)
     saved = save_run(tmp_path, made)
     loaded = load_run(tmp_path)
@@ -87,15 +88,15 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path, hidden: tuple[int, ...]
     assert not loaded.model.training
 
 
-def test_the_record_names_every_byte_of_the_files(tmp_path: Path) -> None:
+def test_the_record_has_the_digests_of_the_files(tmp_path: Path) -> None:
     """Size and SHA-256 are those of the files beside it."""
     record = save_run(tmp_path, make_run(20)).record
     for name, file in record.files.items():
         assert file == File(**describe(tmp_path / name))  # type: ignore[arg-type]  # str and int
 
 
-def test_at_most_ten_thousand_rows_of_each_part_are_stored(tmp_path: Path) -> None:
-    """The first rows stay, so that a run of any table stays small."""
+def test_at_most_ten_thousand_rows_of_each_split_are_stored(tmp_path: Path) -> None:
+    """The first rows of each, so that a run of any table is small."""
     made = make_run(MAX_STORED_ROWS + 1)
     saved = save_run(tmp_path, made)
     rows = load_run(tmp_path).rows
@@ -107,7 +108,7 @@ def test_at_most_ten_thousand_rows_of_each_part_are_stored(tmp_path: Path) -> No
 
 
 def test_loading_leaves_the_global_random_state(finished_run: Path) -> None:
-    """A caller's own random numbers stay what they were."""
+    """The caller's random numbers do not change."""
     before = torch.get_rng_state()
     load_run(finished_run)
     assert torch.equal(torch.get_rng_state(), before)
@@ -127,17 +128,17 @@ def test_loading_leaves_the_global_random_state(finished_run: Path) -> None:
     ids=["missing", "empty", "cut in half", "one byte more", "a folder", "a link"],
 )
 def test_a_damaged_file_is_refused_by_name(run_copy: Path, name: str, damage: Damage) -> None:
-    """Exit 4 with the path of the file that is wrong."""
+    """The error has the path of the damaged file."""
     damage(run_copy / name)
     with pytest.raises(ArtifactError, match=name):
         load_run(run_copy)
 
 
 @given(data=st.data())
-def test_any_flipped_bit_of_the_tensors_is_noticed(
+def test_any_flipped_bit_of_the_tensors_is_detected(
     finished_run: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    """Digests catch what the safetensors format itself would take."""
+    """Digests detect what the safetensors format would accept."""
     name = data.draw(st.sampled_from(["weights.safetensors", "rows.safetensors"]))
     content = bytearray((finished_run / name).read_bytes())
     content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
@@ -148,10 +149,10 @@ def test_any_flipped_bit_of_the_tensors_is_noticed(
 
 
 @given(data=st.data())
-def test_an_altered_record_is_refused_or_read_and_never_crashes(
+def test_an_altered_record_never_crashes(
     finished_run: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    """Whatever stands in run.json, reading it ends with a run or the documented error."""
+    """Whatever is in run.json, reading gives a run or the documented error."""
     content = bytearray((finished_run / "run.json").read_bytes())
     content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     folder = Path(shutil.copytree(finished_run, tmp_path_factory.mktemp("altered") / "run"))
@@ -172,8 +173,8 @@ def test_an_altered_record_is_refused_or_read_and_never_crashes(
         (lambda record: record.update(hidden=[0]), "hidden"),
         (lambda record: record.update(hidden=[10**12]), "layers.0.weight"),
         (lambda record: record.update(hidden=[16, 16]), "layers.4.weight is missing"),
-        (lambda record: record["schema"]["features"].pop(), "calls for"),
-        (lambda record: record["schema"].update(classes=["no", "yes", "maybe"]), "calls for"),
+        (lambda record: record["schema"]["features"].pop(), "record expects"),
+        (lambda record: record["schema"].update(classes=["no", "yes", "maybe"]), "record expects"),
         (lambda record: record["files"].pop("rows.safetensors"), "rows.safetensors"),
         (lambda record: record["files"].update({"../x": describe(Path(__file__))}), r"\.\./x"),
         (
@@ -198,10 +199,10 @@ def test_an_altered_record_is_refused_or_read_and_never_crashes(
         "a negative size",
     ],
 )
-def test_a_record_that_does_not_fit_is_refused(
+def test_an_inconsistent_record_is_refused(
     run_copy: Path, edit: Callable[[dict[str, Any]], object], message: str
 ) -> None:
-    """The message says what of the record does not fit."""
+    """The message names the inconsistency."""
     edit_record(run_copy, edit)
     with pytest.raises(ArtifactError, match=message):
         load_run(run_copy)
@@ -232,17 +233,17 @@ def test_a_record_that_does_not_fit_is_refused(
         "a class too low",
     ],
 )
-def test_tensors_that_the_record_does_not_call_for_are_refused(
+def test_unexpected_tensors_are_refused(
     run_copy: Path, name: str, edit: Callable[[Tensors], object], message: str
 ) -> None:
-    """A right digest is not enough: names, shapes, types and labels must fit the schema."""
+    """A correct digest is not enough: names, shapes, types and labels must match the schema."""
     edit_tensors(run_copy, f"{name}.safetensors", edit)
     with pytest.raises(ArtifactError, match=message):
         load_run(run_copy)
 
 
-def test_a_pickle_is_no_run(run_copy: Path) -> None:
-    """Weights saved by torch.save are refused unread, even with their right digest."""
+def test_a_pickle_is_refused(run_copy: Path) -> None:
+    """Weights saved by torch.save are refused, even with their correct digest."""
     torch.save(SimpleNet(2, 2).state_dict(), run_copy / "weights.safetensors")
     edit_record(
         run_copy,
@@ -250,18 +251,18 @@ def test_a_pickle_is_no_run(run_copy: Path) -> None:
             {"weights.safetensors": describe(run_copy / "weights.safetensors")}
         ),
     )
-    with pytest.raises(ArtifactError, match="no readable safetensors"):
+    with pytest.raises(ArtifactError, match="not readable as safetensors"):
         load_run(run_copy)
 
 
-def test_a_file_in_the_place_of_a_run_is_refused(tmp_path: Path) -> None:
-    """A path that names a file is an error of the same kind."""
+def test_a_file_instead_of_a_run_is_refused(tmp_path: Path) -> None:
+    """A path to a file is the same kind of error."""
     (tmp_path / "run").write_text("no folder")
     with pytest.raises(ArtifactError, match=r"cannot read .*run\.json: Not a directory"):
         load_run(tmp_path / "run")
 
 
-def test_a_folder_that_is_no_run_says_how_to_make_one(tmp_path: Path) -> None:
-    """The message names the file that is missing and the command that writes it."""
+def test_a_missing_run_has_advice(tmp_path: Path) -> None:
+    """The message names the missing file and the command that writes it."""
     with pytest.raises(ArtifactError, match=r"nowhere/run\.json is missing.*`trainer fit`"):
         load_run(tmp_path / "nowhere")

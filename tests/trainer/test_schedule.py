@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from runtime.errors import UsageError
-from trainer.schedule import parse_schedule, rate_of
+from trainer.schedule import learning_rate_at, parse_schedule
 
 
 @pytest.mark.parametrize(
@@ -17,9 +17,11 @@ from trainer.schedule import parse_schedule, rate_of
     ],
 )
 def test_a_schedule_is_a_function_of_the_epoch(text: str, rates: list[float]) -> None:
-    """It starts with the learning rate and never comes to 0."""
-    assert [rate_of(1, text, epoch, 4) for epoch in range(4)] == pytest.approx(rates, abs=1e-6)
-    assert rate_of(0.3, text, 0, 4) == 0.3
+    """It starts at the learning rate and never reaches 0."""
+    assert [learning_rate_at(1, text, epoch, 4) for epoch in range(4)] == pytest.approx(
+        rates, abs=1e-6
+    )
+    assert learning_rate_at(0.3, text, 0, 4) == 0.3
 
 
 @pytest.mark.parametrize(
@@ -39,7 +41,9 @@ def test_a_schedule_is_a_function_of_the_epoch(text: str, rates: list[float]) ->
         "constant ",
     ],
 )
-def test_other_text_is_no_schedule(text: str) -> None:
+def test_an_invalid_schedule_is_refused(text: str) -> None:
     """The message shows the grammar."""
-    with pytest.raises(UsageError, match="is no schedule: give constant, linear, cosine or step:"):
+    with pytest.raises(
+        UsageError, match="is not a schedule: use constant, linear, cosine or step:"
+    ):
         parse_schedule(text)

@@ -1,9 +1,50 @@
-"""Engines: ways to make the same steps of gradient descent.
+"""Engines: implementations of the same steps of gradient descent.
 
-    step      the step in ATen calls, on buffers
-    written   runs it on the CPU, in torch's interpreter of TorchScript
-    graph     captures it as CUDA graphs; device_steps is what they hold, feeds bring the rows
-    eager     autograd and torch.optim: the oracle of both, for tests and benchmarks
-
-Each takes rows in a given order and changes a ``state.State`` in place.
+step         a step in ATen calls, on preallocated buffers
+torchscript  runs it on the CPU, in the TorchScript interpreter
+cuda_graph   captures it as CUDA graphs; prefetch brings the rows to the device
+eager        autograd and torch.optim: the reference for tests and benchmarks
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import torch
+
+    from trainer.engines.state import Engine, ModelState, TrainingTask
+    from trainer.model import Standardisation
+
+
+EngineName = Literal["fast", "eager"]
+
+
+def create_engine(
+    name: EngineName,
+    task: TrainingTask,
+    state: ModelState,
+    rows: tuple[torch.Tensor, torch.Tensor],
+    scale: Standardisation | None,
+    *,
+    streams: bool = False,
+) -> Engine:
+    """Create the engine for the state's device.
+
+    ``rows`` are raw features ``(rows, n_features)`` float32 and labels ``(rows,)`` on the CPU;
+    with ``streams`` they stay there and are sent to the device chunk by chunk.
+    """
+    from trainer.engines.gather import Gather
+
+    features, labels = rows
+    if name == "eager":
+        from trainer.engines.eager import EagerEngine
+
+        return EagerEngine(task, state, Gather(features, labels, scale, len(labels)))
+    if state.values.is_cuda:
+        from trainer.engines.cuda_graph import CudaGraphEngine
+
+        return CudaGraphEngine(task, state, rows, scale, streams=streams)
+    from trainer.engines.torchscript import TorchScriptEngine
+
+    return TorchScriptEngine(task, state, Gather(features, labels, scale, task.rows_at_once))

@@ -1,7 +1,7 @@
-"""The oracle: autograd and torch.optim, as anybody would write it.
+"""The reference engine: autograd and torch.optim.
 
-``torch.optim`` loads torch's compiler, more than a second: a fit does not use this engine unless
-it is asked to.
+``torch.optim`` loads torch's compiler, which takes more than a second: only tests and benchmarks
+use this engine.
 """
 
 from __future__ import annotations
@@ -13,35 +13,21 @@ from torch.nn import functional
 
 if TYPE_CHECKING:
     from trainer.engines.gather import Gather
-    from trainer.engines.state import State
-    from trainer.engines.task import Task
+    from trainer.engines.state import ModelState, TrainingTask
 
 
-class Eager:
-    """Makes steps by autograd and ``torch.optim.SGD`` or ``AdamW``, on any device."""
+class EagerEngine:
+    """Runs steps by autograd and ``torch.optim.SGD`` or ``AdamW``, on any device."""
 
-    def __init__(self, task: Task, state: State, gather: Gather) -> None:
-        """Prepare for steps; nothing is computed.
-
-        Args:
-            task: batch size, weights of classes, weight decay.
-            state: is changed in place.
-            gather: gives the rows.
-        """
+    def __init__(self, task: TrainingTask, state: ModelState, gather: Gather) -> None:
+        """Create the optimiser."""
         self._task, self._state, self._gather = task, state, gather
-        self._optimiser = self._open_optimiser()
+        self._optimiser = self._create_optimiser()
 
     def run(
         self, order: torch.Tensor, losses: torch.Tensor, *, learning_rate: float, done: int
     ) -> None:
-        """Make a step for each batch of rows.
-
-        Args:
-            order: positions of rows, ``(rows,)``; only the last batch may be short.
-            losses: the mean loss of each batch before its step is written here, ``(steps,)``.
-            learning_rate: of these steps.
-            done: steps made before these.
-        """
+        """Run a step for each batch of rows; see ``Engine``."""
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate
         for moments in self._optimiser.state.values():
@@ -57,8 +43,8 @@ class Eager:
             self._optimiser.step()
             losses[step] = loss.detach()
 
-    def _open_optimiser(self) -> torch.optim.Optimizer:
-        """Make the optimiser; its moments are those of the state."""
+    def _create_optimiser(self) -> torch.optim.Optimizer:
+        """Create the optimiser with the moments of the state."""
         network, decay = self._state.network, self._task.weight_decay
         if not self._state.moments:
             return torch.optim.SGD(network.parameters(), weight_decay=decay)

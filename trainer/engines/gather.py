@@ -1,8 +1,4 @@
-"""Rows in the order of an epoch, standardised, in buffers that are used again.
-
-In: the training rows as they are stored, and positions. Out: features and labels ready for a
-step. A few thousand rows at a time, so that no second copy of the table is ever made.
-"""
+"""Gather training rows in the order of an epoch, standardised, into reused buffers."""
 
 from __future__ import annotations
 
@@ -11,11 +7,11 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from trainer.standardise import Standardisation
+    from trainer.model import Standardisation
 
 
 class Gather:
-    """Gathers rows; what it returns is good until it is called again."""
+    """Gathers rows on the CPU; the tensors returned are valid until the next call."""
 
     def __init__(
         self,
@@ -24,14 +20,7 @@ class Gather:
         scale: Standardisation | None,
         most: int,
     ) -> None:
-        """Make the buffers.
-
-        Args:
-            features: ``(rows, n_features)`` float32, raw, on the CPU.
-            labels: ``(rows,)`` int64.
-            scale: what standardises a row; None leaves rows raw.
-            most: rows that are asked for at once.
-        """
+        """Allocate buffers for ``most`` rows; features are raw, ``(rows, n_features)`` float32."""
         self._features, self._labels, self._scale = features, labels, scale
         self.n_features = features.shape[1]
         self._raw = torch.empty(most, features.shape[1])
@@ -39,26 +28,13 @@ class Gather:
         self._chosen = torch.empty(most, dtype=torch.int64)
 
     def __call__(self, order: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Gather rows.
-
-        Args:
-            order: positions of rows, ``(rows,)`` int32 or int64.
-
-        Returns:
-            Features ``(rows, n_features)`` float32 and labels ``(rows,)`` int64.
-        """
+        """Gather features and labels of the positions ``order``, ``(rows,)``."""
         features, labels = self._raw[: len(order)], self._chosen[: len(order)]
         self.into(order, features, labels)
         return features, labels
 
     def into(self, order: torch.Tensor, features: torch.Tensor, labels: torch.Tensor) -> None:
-        """Gather rows into places of the caller's.
-
-        Args:
-            order: positions of rows, ``(rows,)`` int32 or int64.
-            features: ``(rows, n_features)`` float32 on the CPU, written.
-            labels: ``(rows,)`` int64, likewise.
-        """
+        """Gather into the caller's buffers on the CPU."""
         torch.index_select(self._features, 0, order, out=features)
         torch.index_select(self._labels, 0, order, out=labels)
         if self._scale is not None:

@@ -1,13 +1,12 @@
-"""What gradient descent changes: parameters and an optimiser's moments, each in one vector.
+"""What engines share: the protocol, the task, and parameters and buffers laid out for a step.
 
-One vector lets an update touch all parameters at once. In: a network. Out: a ``State`` whose
-network reads its parameters from the vector. No errors of ours.
+Parameters lie in one vector, so that an update touches all of them at once.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from trainer.config import Optimiser
     from trainer.model import SimpleNet
 
-ALIGNMENT = 16  # floats: products may be summed in another order where an operand starts oddly
+ALIGNMENT = 16  # floats: a product may sum in another order when an operand is not aligned
 _MOMENTS: dict[Optimiser, tuple[str, ...]] = {
     "sgd": (),
     "adamw": ("first_moment", "second_moment"),
@@ -23,8 +22,43 @@ _MOMENTS: dict[Optimiser, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class State:
-    """A network in training; all vectors have the same layout, with gaps of zeros.
+class TrainingTask:
+    """The parameters that all steps share.
+
+    Attributes:
+        batch_size: rows per step.
+        rows_at_once: rows per call of the engine, whole batches.
+        weight_decay: of SGD or AdamW.
+        class_weights: ``(classes,)`` float32; None weights all classes equally.
+    """
+
+    batch_size: int
+    rows_at_once: int
+    weight_decay: float
+    class_weights: torch.Tensor | None
+
+
+class Engine(Protocol):
+    """Runs steps of gradient descent and updates its state in place."""
+
+    def run(
+        self, order: torch.Tensor, losses: torch.Tensor, *, learning_rate: float, done: int
+    ) -> None:
+        """Run a step for each batch of rows.
+
+        Args:
+            order: positions of rows, ``(rows,)`` int32 or int64 on the CPU; only the last batch
+                may be short.
+            losses: receives the mean loss of each batch before its step, ``(steps,)`` float32 on
+                the engine's device.
+            learning_rate: of these steps.
+            done: steps completed before these.
+        """
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """A network in training; all vectors have the same layout, padded with zeros.
 
     Attributes:
         network: its parameters are views of ``values``.
@@ -39,14 +73,7 @@ class State:
     moments: dict[str, torch.Tensor]
 
     def views(self, vector: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Cut a vector into tensors of the parameters' shapes.
-
-        Args:
-            vector: ``(size,)`` of this layout.
-
-        Returns:
-            Views by the parameters' names.
-        """
+        """View a vector of this layout as the parameters, by name."""
         parts, offset = {}, 0
         for name, parameter in self.network.named_parameters():
             parts[name] = vector[offset : offset + parameter.numel()].view(parameter.shape)
@@ -54,27 +81,22 @@ class State:
         return parts
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """All that must be stored to go on: views by name, moments as ``first_moment/...``."""
+        """View all that a checkpoint stores, by name; moments are ``first_moment/...``."""
         stored = self.views(self.values)
         for moment, vector in self.moments.items():
             stored |= {f"{moment}/{name}": part for name, part in self.views(vector).items()}
         return stored
 
     def restore(self, stored: dict[str, torch.Tensor]) -> None:
-        """Take up what ``tensors`` gave; names and shapes must be the same."""
+        """Copy the tensors of a checkpoint into the state."""
         for name, part in self.tensors().items():
             part.copy_(stored[name])
 
 
-def lay_out(network: SimpleNet, optimiser: Optimiser) -> State:
-    """Move a network's parameters into one vector, and make the optimiser's vectors.
+def flatten_parameters(network: SimpleNet, optimiser: Optimiser) -> ModelState:
+    """Move a network's parameters into one vector and allocate gradients and moments.
 
-    Args:
-        network: on its device; from now on it reads its parameters from the vector.
-        optimiser: says which moments there are.
-
-    Returns:
-        The state before the first step.
+    The network's parameters become views of that vector.
     """
     parameters = dict(network.named_parameters())
     size = sum(_padded(parameter.numel()) for parameter in parameters.values())
@@ -82,7 +104,8 @@ def lay_out(network: SimpleNet, optimiser: Optimiser) -> State:
     values, gradients, *moments = (
         torch.zeros(size, device=device) for _ in range(2 + len(_MOMENTS[optimiser]))
     )
-    state = State(network, values, gradients, dict(zip(_MOMENTS[optimiser], moments, strict=True)))
+    named_moments = dict(zip(_MOMENTS[optimiser], moments, strict=True))
+    state = ModelState(network, values, gradients, named_moments)
     for name, view in state.views(values).items():
         view.copy_(parameters[name].detach())
         parameters[name].data = view
@@ -91,3 +114,40 @@ def lay_out(network: SimpleNet, optimiser: Optimiser) -> State:
 
 def _padded(numbers: int) -> int:
     return -(-numbers // ALIGNMENT) * ALIGNMENT
+
+
+class StepBuffers:
+    """The buffers of all steps of one batch size, in the layout of ``trainer.engines.step``."""
+
+    def __init__(self, state: ModelState, size: int, *, align: bool = False) -> None:
+        """Allocate for ``size`` rows; ``align`` copies each batch's features to aligned memory."""
+        device = state.values.device
+        values, gradients = (
+            state.views(untracked(vector)) for vector in (state.values, state.gradients)
+        )
+        names = list(values)
+        self.layers: list[list[torch.Tensor]] = []
+        for name_of_weight, name_of_bias in zip(names[::2], names[1::2], strict=True):
+            weight, bias = values[name_of_weight], values[name_of_bias]
+            out, delta = (torch.empty(size, len(bias), device=device) for _ in range(2))
+            slopes = [gradients[name_of_weight], gradients[name_of_bias]]
+            self.layers.append([weight, weight.t(), bias, *slopes, out, delta, delta.t()])
+        logs, slopes_of_logs = (torch.empty_like(self.layers[-1][5]) for _ in range(2))
+        weight_sum, one = torch.zeros((), device=device), torch.ones((), device=device)
+        n_features = self.layers[0][0].shape[1]
+        aligned = torch.empty(size if align else 0, n_features, device=device)
+        self.heads = [logs, slopes_of_logs, weight_sum, one, aligned]
+
+
+@torch.inference_mode()
+def untracked(tensor: torch.Tensor) -> torch.Tensor:
+    """Alias a CPU tensor without version tracking: calls on it cost less."""
+    return tensor if tensor.is_cuda else torch.from_numpy(tensor.numpy())
+
+
+def update_vectors(state: ModelState) -> list[torch.Tensor]:
+    """List what an update changes: parameters and gradients; for AdamW moments and scratch."""
+    vectors = [state.values, state.gradients, *state.moments.values()]
+    if state.moments:
+        vectors.append(torch.zeros_like(state.values))
+    return [untracked(vector) for vector in vectors]

@@ -1,15 +1,13 @@
-"""A step of gradient descent, written in the very ATen calls that autograd makes, on buffers.
+"""A step of gradient descent in the same ATen calls that autograd makes, on buffers.
 
     forward     addmm, relu, ..., addmm, log_softmax, nll_loss
     backward    nll_loss_backward, log_softmax_backward; then for each layer from the last:
                 mm and sum (its weight and bias), mm and threshold_backward (the layer before)
     update      as torch.optim.SGD and AdamW do it, once for all parameters, which lie in one vector
 
-Same calls, same operands, same order: so the same bits. What autograd adds (a graph that is built
-and taken down in every step) and what the calls would allocate is left out.
-
-The functions are Python, and within the part of it that torch's interpreter of TorchScript
-reads (``trainer.engines.written``): no names from outside them, no other types.
+Same calls, same operands, same order: so the same bits, without autograd's graph and allocations.
+The functions stay within the Python that the TorchScript interpreter reads
+(``trainer.engines.torchscript``): no names from outside them, no other types.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ def run_steps(
     state: list[Tensor],
     settings: list[float],
 ) -> None:
-    """Make as many steps as there are whole batches in ``rows``.
+    """Run a step for each whole batch in ``rows``.
 
     Args:
         rows: features ``(rows, n_features)``, labels ``(rows,)`` int64, losses ``(steps,)``,
@@ -38,13 +36,12 @@ def run_steps(
         layers: of each layer weight, its transpose, bias, the gradients of weight and bias, and
             for a batch the layer's output, the loss's gradient by it, and that transposed.
         heads: of a batch log-probabilities and the loss's gradient by them,
-            ``(batch, classes)``; the sum of its weights and the number one, ``()``; and a seat
-            for its features, ``(batch, n_features)``, or ``(0, n_features)`` to use them where
-            they are.
+            ``(batch, classes)``; the sum of its weights and the number one, ``()``; and an aligned
+            buffer for its features, ``(batch, n_features)``, or ``(0, n_features)`` for none.
         class_weights: ``(classes,)`` or None.
         state: all parameters and all their gradients; for AdamW also both moments and a scratch
             vector, ``(parameters,)`` each.
-        settings: learning rate, weight decay, number of steps before these.
+        settings: learning rate, weight decay, number of completed steps.
     """
     features, labels, losses = rows
     size = heads[0].size(0)
@@ -66,7 +63,7 @@ def find_gradients(
     heads: list[Tensor],
     class_weights: Tensor | None,
 ) -> None:
-    """Write the loss of a batch and its gradient by every parameter.
+    """Compute the loss of a batch and the gradients of all parameters.
 
     Args:
         batch: features ``(size, n_features)``, labels ``(size,)``, the loss ``()``.
@@ -101,7 +98,7 @@ def find_gradients(
         torch.sum(delta, [0], out=bias_gradient)
         if k > 0:
             delta_below = layers[k - 1][6]
-            if below.numel() == 1:  # one row of one number: autograd takes it for a column
+            if below.numel() == 1:  # one row of one number: autograd treats it as a column
                 torch.mm(weight_t, delta_t, out=delta_below)
             else:
                 torch.mm(delta, weight, out=delta_below)
@@ -109,12 +106,12 @@ def find_gradients(
 
 
 def update_sgd(state: list[Tensor], learning_rate: float, weight_decay: float) -> None:
-    """Take one step down the gradient, as ``torch.optim.SGD`` without momentum does.
+    """Update the parameters as ``torch.optim.SGD`` without momentum does.
 
     Args:
         state: parameters and gradients, ``(parameters,)`` each.
         learning_rate: of this step.
-        weight_decay: pull towards zero, part of the gradient.
+        weight_decay: added to the gradient.
     """
     parameters, gradients = state
     if weight_decay != 0.0:
@@ -125,7 +122,7 @@ def update_sgd(state: list[Tensor], learning_rate: float, weight_decay: float) -
 def update_adamw(
     state: list[Tensor], learning_rate: float, weight_decay: float, step: float
 ) -> None:
-    """Take one step of AdamW with torch's defaults: betas 0.9 and 0.999, epsilon 1e-8.
+    """Update the parameters by AdamW with torch's defaults: betas 0.9 and 0.999, epsilon 1e-8.
 
     Loshchilov and Hutter, Decoupled Weight Decay Regularization (2019), algorithm 2; the order
     of operations is that of ``torch.optim.AdamW`` for one tensor.
@@ -133,7 +130,7 @@ def update_adamw(
     Args:
         state: parameters, gradients, both moments and a scratch vector, ``(parameters,)`` each.
         learning_rate: of this step.
-        weight_decay: pull towards zero, apart from the gradient.
+        weight_decay: decoupled from the gradient.
         step: number of this step, from 1.
     """
     parameters, gradients, first, second, scratch = state

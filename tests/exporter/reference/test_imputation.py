@@ -20,8 +20,7 @@ from exporter.verify import verify_bundle
 from runtime.errors import DataError, ParityError
 from runtime.predictor import Predictor
 from runtime.schema.features import Feature, OneHot, Schema
-from trainer.imputation import Imputation
-from trainer.model import SimpleNet, fill_first
+from trainer.model import Imputation, SimpleNet, prepend_imputation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +46,9 @@ def network(fills: torch.Tensor = FILLS, places: tuple[int, ...] = (0, 3)) -> Si
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         layers = SimpleNet(4 + len(places), 2, (8,))
-    return fill_first(layers.requires_grad_(requires_grad=False), Imputation(fills, places)).eval()
+    return prepend_imputation(
+        layers.requires_grad_(requires_grad=False), Imputation(fills, places)
+    ).eval()
 
 
 @pytest.fixture(scope="module")

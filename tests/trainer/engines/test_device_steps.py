@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from trainer.engines.device_steps import DeviceSteps
+from trainer.engines.cuda_graph import DeviceSteps
 from trainer.engines.gather import Gather
-from trainer.engines.state import State, lay_out
-from trainer.engines.task import Task
-from trainer.engines.written import Written
+from trainer.engines.state import ModelState, TrainingTask, flatten_parameters
+from trainer.engines.torchscript import TorchScriptEngine
 from trainer.model import SimpleNet
 
 if TYPE_CHECKING:
@@ -19,29 +18,29 @@ SIZE, WHOLE, SHORT = 8, 5, 3
 ROWS = SIZE * WHOLE + SHORT
 
 
-def draw_state(optimiser: Optimiser) -> State:
+def draw_state(optimiser: Optimiser) -> ModelState:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        return lay_out(SimpleNet(4, 3, (16, 6)), optimiser)
+        return flatten_parameters(SimpleNet(4, 3, (16, 6)), optimiser)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 @pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
-def test_what_a_graph_holds_is_the_step(
+def test_device_steps_match_the_cpu_engine(
     *, optimiser: Optimiser, weight_decay: float, weighted: bool
 ) -> None:
-    """Whole batches and a short one, twice: weights, moments, losses as on the CPU, but rounded.
+    """Weights, moments and losses agree within rounding, over whole batches and a short one.
 
-    Rate and count are tensors here, so that the update rounds otherwise.
+    Learning rate and count are tensors here, so the update rounds differently.
     """
     generator = torch.Generator().manual_seed(1)
     features = torch.randn(ROWS, 4, generator=generator)
     labels = torch.randint(3, (ROWS,), generator=generator)
     weights = torch.tensor([0.5, 1.0, 3.0]) if weighted else None
-    task = Task(SIZE, ROWS, weight_decay, weights)
+    task = TrainingTask(SIZE, ROWS, weight_decay, weights)
     theirs, ours = draw_state(optimiser), draw_state(optimiser)
-    written = Written(task, theirs, Gather(features, labels, None, ROWS))
+    written = TorchScriptEngine(task, theirs, Gather(features, labels, None, ROWS))
     steps = DeviceSteps(task, ours, WHOLE)
     losses = torch.zeros(WHOLE + 1)
     with torch.inference_mode():
@@ -51,7 +50,7 @@ def test_what_a_graph_holds_is_the_step(
             steps.labels[:ROWS] = labels
             steps.minus_rate.fill_(-rate)
             steps.count.fill_(turn * len(losses))
-            steps.make(WHOLE, SHORT)
+            steps.run(WHOLE, SHORT)
             torch.testing.assert_close(steps.losses, losses, rtol=1e-5, atol=1e-6)
         assert steps.count == 2 * len(losses)
         for name, part in theirs.tensors().items():

@@ -1,0 +1,401 @@
+"""A resumed run equals an uninterrupted one."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from runtime.errors import ArtifactError, DataError, UsageError
+from runtime.io.workdir import locked_workdir, workdir_path
+from trainer.checkpoint.format import CHECKPOINT, read_record
+from trainer.checkpoint.manager import TrainingStopped
+from trainer.checkpoint.resume import resume_options
+from trainer.config import Configuration, configure
+from trainer.data.products import synthetic_products
+from trainer.fit import _ROWS_AT_ONCE, fit
+from trainer.pipeline import make_run
+from trainer.run import load_run
+from trainer.session import SaveOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import torch
+
+    from trainer.checkpoint.state import Epoch, TrainingState
+    from trainer.engines.state import ModelState
+
+    Trainer = Callable[..., subprocess.CompletedProcess[str]]
+
+THOROUGH = configure(
+    epochs=6,
+    batch_size=7,
+    optimiser="adamw",
+    learning_rate=0.01,
+    schedule="cosine",
+    validation=0.25,
+    patience=4,
+    weight_decay=0.01,
+    class_weights="balanced",
+    hidden=(9, 5),
+)
+EVERY_STEP = SaveOptions(resume=True, checkpoint_every_s=0)
+
+
+@pytest.fixture
+def short_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The callback is called every few steps, as with a large table."""
+    monkeypatch.setitem(_ROWS_AT_ONCE, "cpu", 50)
+
+
+class StopAt:
+    """A callback that captures the state at one call and stops there."""
+
+    def __init__(self, call: int, before: TrainingState | None = None) -> None:
+        self.left, self.state = call, before
+
+    def restore(self) -> TrainingState | None:
+        return self.state
+
+    def on_epoch_end(self, epoch: Epoch, state: ModelState) -> None:
+        pass
+
+    def on_step(self, capture: Callable[[], TrainingState]) -> None:
+        if self.left == 0:
+            self.state = capture()
+            raise TrainingStopped(signal.SIGINT, "here")
+        self.left -= 1
+
+
+def weights(model: torch.nn.Module) -> list[bytes]:
+    return [weight.detach().numpy().tobytes() for weight in model.parameters()]
+
+
+@settings(max_examples=25)
+@given(
+    calls=st.lists(st.integers(0, 30), min_size=1, max_size=6),
+    optimiser=st.sampled_from(("sgd", "adamw")),
+    validation=st.sampled_from((0.0, 0.3)),
+)
+def test_training_can_be_interrupted_anywhere(
+    calls: list[int], optimiser: str, validation: float
+) -> None:
+    """At any (epoch, step), any number of times: weights and last epoch are the same bits."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(_ROWS_AT_ONCE, "cpu", 50)
+        dataset = synthetic_products(5, train_rows=200)
+        configuration = configure(
+            epochs=5,
+            batch_size=9,
+            learning_rate=0.02,
+            optimiser="adamw" if optimiser == "adamw" else "sgd",
+            validation=validation,
+            patience=2 if validation else None,
+        )
+        whole = fit(dataset, configuration)
+        state = None
+        for call in calls:
+            callback = StopAt(call, state)
+            try:
+                fit(dataset, configuration, callback=callback)
+            except TrainingStopped:
+                state = callback.state
+        parts = fit(dataset, configuration, callback=StopAt(10**9, state))
+    assert weights(parts.model) == weights(whole.model)
+    assert (parts.epochs, parts.last.index) == (whole.epochs, whole.last.index)
+    assert parts.last.accuracy == whole.last.accuracy
+
+
+# A parent that has loaded torch forks the runs, so that a kill hits training, not the imports.
+KILLS = """
+import os, random, shutil, signal, sys, time
+from pathlib import Path
+import trainer.fit
+from trainer.config import configure
+from trainer.pipeline import make_run
+from trainer.session import SaveOptions
+
+trainer.fit._ROWS_AT_ONCE["cpu"] = 50
+configuration = configure(**eval(sys.argv[2]))
+saving = SaveOptions(resume=True, checkpoint_every_s=0.002)
+
+def start(folder):
+    child = os.fork()
+    if child:
+        return child
+    make_run(folder, configuration, device="cpu", saving=saving)
+    os._exit(0)
+
+root, draw = Path(sys.argv[1]), random.Random(int(sys.argv[3]))
+os.waitpid(start(root / "whole"), 0)
+began = time.monotonic()
+os.waitpid(start(root / "run0"), 0)
+took = time.monotonic() - began
+killed = resumed = 0
+while killed < 30:
+    folder = root / f"run{killed}"
+    shutil.rmtree(folder, ignore_errors=True)
+    child = start(folder)
+    time.sleep(draw.uniform(0, took))
+    os.kill(child, signal.SIGKILL)
+    if os.WIFSIGNALED(os.waitpid(child, 0)[1]):
+        killed += 1
+        resumed += (root / f"{folder.name}.partial" / "checkpoint.json").exists()
+    assert os.waitpid(start(folder), 0)[1] == 0
+print(resumed)
+"""
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: a kill takes nothing that a disk would have kept."""
+    shared = Path("/dev/shm")  # noqa: S108 - tempfile makes a folder of our own in it
+    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else tmp_path) as folder:
+        yield Path(folder)
+
+
+def test_a_kill_at_any_moment_loses_nothing(memory: Path, environment: Mapping[str, str]) -> None:
+    """30 runs killed at random moments and resumed: the files of an uninterrupted run."""
+    options = {
+        "epochs": 30,
+        "batch_size": 7,
+        "optimiser": "adamw",
+        "learning_rate": 0.003,
+        "schedule": "cosine",
+        "validation": 0.25,
+        "hidden": (9, 5),
+    }
+    seed = random.randrange(10**6)  # noqa: S311 - no secret
+    done = subprocess.run(
+        [sys.executable, "-c", KILLS, str(memory), repr(options), str(seed)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"seed {seed}: {done.stderr}"
+    assert int(done.stdout) >= 5, f"seed {seed}: {done.stdout} of 30 had a checkpoint"
+    for index in range(30):
+        assert_same_run(memory / f"run{index}", memory / "whole")
+    assert len(list(memory.iterdir())) == 31
+
+
+def assert_same_run(ours: Path, theirs: Path) -> None:
+    """Compare every byte but the timestamps of event files, which have the same curves."""
+    for name in ("run.json", "weights.safetensors", "rows.safetensors", "metrics.jsonl"):
+        assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
+    assert sorted(path.name for path in ours.iterdir()) == sorted(
+        path.name for path in theirs.iterdir()
+    )
+    assert read_curves(ours / "tensorboard") == read_curves(theirs / "tensorboard")
+
+
+def read_curves(logdir: Path) -> dict[str, list[tuple[int, float]]]:
+    reader = EventAccumulator(str(logdir), size_guidance={"scalars": 0}).Reload()
+    return {
+        tag: [(event.step, event.value) for event in reader.Scalars(tag)]
+        for tag in reader.Tags()["scalars"]
+    }
+
+
+def stop_after(epochs: int) -> Callable[[Epoch], None]:
+    """Send SIGINT at the end of an epoch."""
+
+    def interrupt(epoch: Epoch) -> None:
+        if epoch.index + 1 == epochs:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return interrupt
+
+
+def interrupt_run(
+    out: Path, configuration: Configuration = THOROUGH, logdir: Path | None = None
+) -> None:
+    """Leave a run with a checkpoint after its second epoch."""
+    saving = SaveOptions(logdir, checkpoint_every_s=0)
+    with pytest.raises(TrainingStopped, match="epoch 3, step 1"):
+        make_run(out, configuration, device="cpu", saving=saving, on_epoch_end=stop_after(2))
+
+
+def test_sigint_leaves_a_checkpoint_and_the_previous_run(tmp_path: Path) -> None:
+    """The previous run stays complete; the resumed run equals an uninterrupted one."""
+    make_run(tmp_path / "whole", THOROUGH, device="cpu")
+    make_run(tmp_path / "run", configure(epochs=1), device="cpu")
+    before = (tmp_path / "run" / "run.json").read_bytes()
+    interrupt_run(tmp_path / "run")
+    assert (tmp_path / "run" / "run.json").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "run.partial", "whole"]
+    make_run(tmp_path / "run", THOROUGH, device="cpu", saving=SaveOptions(resume=True))
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "whole"]
+
+
+def test_a_run_resumes_on_its_device(tmp_path: Path) -> None:
+    """``auto`` selects a device for new runs only: on another one it would be another run."""
+    interrupt_run(tmp_path / "run")
+    outcome = make_run(tmp_path / "run", THOROUGH, device="auto", saving=SaveOptions(resume=True))
+    assert (outcome.device.name, outcome.device.reason) == ("cpu", "as before the interruption")
+
+
+def test_a_logdir_continues_at_the_checkpoint(tmp_path: Path) -> None:
+    """No step is duplicated or lost, though the file had grown after the checkpoint."""
+    make_run(tmp_path / "whole", THOROUGH, device="cpu")
+    interrupt_run(tmp_path / "run", logdir=tmp_path / "tb")
+    (events,) = (tmp_path / "tb").iterdir()
+    events.write_bytes(events.read_bytes() + b"written after the checkpoint")
+    saving = SaveOptions(tmp_path / "tb", resume=True)
+    make_run(tmp_path / "run", THOROUGH, device="cpu", saving=saving)
+    assert read_curves(tmp_path / "tb") == read_curves(tmp_path / "whole" / "tensorboard")
+    assert not (tmp_path / "run" / "tensorboard").exists()
+
+
+def test_a_truncated_event_file_is_refused(tmp_path: Path) -> None:
+    """The curves would have an invisible gap."""
+    interrupt_run(tmp_path / "run", logdir=tmp_path / "tb")
+    (events,) = (tmp_path / "tb").iterdir()
+    saving = SaveOptions(tmp_path / "tb", resume=True)
+    events.write_bytes(events.read_bytes()[:-1])
+    with pytest.raises(ArtifactError, match=r"tfevents.*without --resume"):
+        make_run(tmp_path / "run", THOROUGH, device="cpu", saving=saving)
+    events.unlink()
+    with pytest.raises(ArtifactError, match="is missing"):
+        make_run(tmp_path / "run", THOROUGH, device="cpu", saving=saving)
+
+
+def test_without_a_checkpoint_training_starts_over(tmp_path: Path) -> None:
+    """Nothing there, or only the files of a run killed before its first checkpoint."""
+    make_run(tmp_path / "whole", THOROUGH, device="cpu")
+    make_run(tmp_path / "a", THOROUGH, device="cpu", saving=EVERY_STEP)
+    assert_same_run(tmp_path / "a", tmp_path / "whole")
+    work = workdir_path(tmp_path / "b")
+    (work / "tensorboard").mkdir(parents=True)
+    (work / "tensorboard" / "events.out.tfevents.1").write_bytes(b"half a rec")
+    (work / "metrics.jsonl").write_text("{")
+    make_run(tmp_path / "b", THOROUGH, device="cpu", saving=EVERY_STEP)
+    assert_same_run(tmp_path / "b", tmp_path / "whole")
+
+
+def test_a_completed_run_is_not_repeated(tmp_path: Path) -> None:
+    """With --resume it is loaded; with other options training starts over."""
+    make_run(tmp_path / "run", THOROUGH, device="cpu")
+    inode = (tmp_path / "run").stat().st_ino
+    outcome = make_run(tmp_path / "run", THOROUGH, device="cpu", saving=EVERY_STEP)
+    assert (tmp_path / "run").stat().st_ino == inode
+    assert outcome.run.record == load_run(tmp_path / "run").record
+    make_run(tmp_path / "run", configure(epochs=2), device="cpu", saving=EVERY_STEP)
+    assert (tmp_path / "run").stat().st_ino != inode
+
+
+def test_two_processes_do_not_share_a_run(tmp_path: Path) -> None:
+    """The second gets an error and changes nothing."""
+    with (
+        locked_workdir(tmp_path / "run"),
+        pytest.raises(UsageError, match="another process is writing"),
+    ):
+        make_run(tmp_path / "run", THOROUGH, device="cpu")
+
+
+@pytest.mark.usefixtures("short_calls")
+@pytest.mark.parametrize("name", [CHECKPOINT, "last.*.safetensors", "best.*.safetensors"])
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path, name: str) -> None:
+    """Whichever byte is flipped, truncated or missing; the files stay."""
+    interrupt_run(tmp_path / "run")
+    (path,) = workdir_path(tmp_path / "run").glob(name)
+    content, draw = path.read_bytes(), random.Random(1)  # noqa: S311 - no secret
+    wrong = [content[:-1], b"", content + b" "]
+    for _ in range(12):
+        flipped = bytearray(content)
+        flipped[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+        wrong.append(bytes(flipped))
+    for altered in wrong:
+        path.write_bytes(altered)
+        with pytest.raises(ArtifactError, match=r"run\.partial.*, without --resume$"):
+            make_run(tmp_path / "run", THOROUGH, device="cpu", saving=EVERY_STEP)
+        assert path.read_bytes() == altered
+    if name != CHECKPOINT:
+        path.unlink()
+        with pytest.raises(ArtifactError, match=r"is missing.*, without --resume$"):
+            make_run(tmp_path / "run", THOROUGH, device="cpu", saving=EVERY_STEP)
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
+    """Other data, another network: the message names the difference."""
+    interrupt_run(tmp_path / "run")
+    for options, what in (({"seed": 9}, "seed, data_digest"), ({"batch_size": 8}, "batch_size")):
+        other = configure(**{**vars(THOROUGH), **options})
+        with pytest.raises(ArtifactError, match=f"another run: it differs in {what}"):
+            make_run(tmp_path / "run", other, device="cpu", saving=EVERY_STEP)
+
+
+def test_options_default_to_those_of_the_checkpoint(tmp_path: Path) -> None:
+    """Some may change, and the run records it; others are refused by name."""
+    interrupt_run(tmp_path / "run")
+    assert resume_options(tmp_path / "run", None, {}) == THOROUGH
+    assert resume_options(tmp_path / "none", "tutorial", {}) == configure("tutorial")
+    changed = resume_options(tmp_path / "run", None, {"learning_rate": 0.5, "epochs": 4})
+    with pytest.raises(UsageError, match="has batch size 7, not 8"):
+        resume_options(tmp_path / "run", None, {"batch_size": 8})
+    with pytest.raises(UsageError, match="has preset default, not tutorial"):
+        resume_options(tmp_path / "run", "tutorial", {})
+    run = make_run(tmp_path / "run", changed, device="cpu", saving=EVERY_STEP).run
+    assert run.record.configuration["learning_rate"] == 0.5
+    assert run.record.configuration["changed"] == (
+        "epochs 6 until epoch 3, step 1; learning_rate 0.01 until epoch 3, step 1"
+    )
+
+
+@pytest.mark.usefixtures("short_calls")
+def test_diverged_training_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    """The message names it; a lower learning rate continues from there."""
+    interrupt_run(tmp_path / "run", configure(epochs=6))
+    wild = resume_options(tmp_path / "run", None, {"learning_rate": 1e30})
+    with pytest.raises(DataError, match=r"diverged.*at epoch 3, step 1 is kept: --resume"):
+        make_run(tmp_path / "run", wild, device="cpu", saving=EVERY_STEP)
+    record = read_record(workdir_path(tmp_path / "run"))
+    assert record is not None
+    assert record.epoch == 2
+    calm = resume_options(tmp_path / "run", None, {"learning_rate": 0.1})
+    outcome = make_run(tmp_path / "run", calm, device="cpu", saving=EVERY_STEP)
+    assert outcome.run.record.metrics["accuracy"] > 0.9
+
+
+def test_the_command_prints_how_to_resume(
+    trainer: Trainer, tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    """SIGINT: exit 130 and one command, which gives the run of an uninterrupted one."""
+    options = ["fit", "--out", "my run", "--epochs", "2000", "--device", "cpu"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "trainer", *options],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("epoch ")
+        process.send_signal(signal.SIGINT)
+        _, printed = process.communicate()
+    assert process.returncode == 130
+    assert "Traceback" not in printed
+    *_, advice = printed.splitlines()
+    command = "trainer fit --out 'my run' --epochs 2000 --device cpu --resume"
+    assert advice.endswith(f"resume with: {command}")
+    again = trainer(*options, "--resume")
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.startswith("resuming my run at epoch ")
+    whole = trainer("fit", "--out", "whole", "--epochs", "2000", "--device", "cpu", "--json")
+    assert json.loads(whole.stdout)["epochs"] == 2000
+    assert_same_run(tmp_path / "my run", tmp_path / "whole")

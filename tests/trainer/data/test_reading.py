@@ -1,0 +1,318 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from runtime.errors import BadRowsError, DataError, SchemaError
+from runtime.tables.options import ReadOptions
+from trainer.data.reading import read_dataset
+from trainer.data.source import TableSource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from runtime.choices import Decimal
+    from runtime.schema.features import Unseen
+
+    Columns = dict[str, list[Any]]
+    Save = Callable[[str, Columns], Path]
+    Table = Callable[[str], Path]
+
+ENDINGS = ("csv", "tsv", "csv.gz", "jsonl", "parquet", "arrow")
+NUMBERS = [f"{at},{at * at},{'no' if at < 5 else 'yes'}" for at in range(10)]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_every_format_gives_the_same_rows(save: Save, columns: Columns, ending: str) -> None:
+    """What is fitted is what is scored: the cells as float32, the labels as they are written."""
+    dataset = read_dataset(TableSource(save(f"t.{ending}", columns), "what kind"), seed=4)
+    expected = read_dataset(TableSource(save("other.csv", columns), "what kind"), seed=4)
+    assert dataset.schema == expected.schema
+    assert dataset.digest() == expected.digest()
+    assert dataset.schema.feature_names == ("größe cm", "a,b", "Σ")
+    assert dataset.schema.classes == ("mid dle", "no", "über")
+    rows = dataset.rows
+    assert (len(rows.train_labels), len(rows.test_labels)) == (240, 60)
+    cells = zip(*(columns[name] for name in dataset.schema.feature_names), strict=True)
+    known = {tuple(torch.tensor(row).tolist()) for row in cells}
+    assert {tuple(row) for row in rows.train_features.tolist()} <= known
+    for feature, values in zip(dataset.schema.features, rows.train_features.T, strict=True):
+        assert (feature.minimum, feature.maximum) == (float(values.min()), float(values.max()))
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        ([10, 9, -1], ("-1", "9", "10")),
+        ([True, False, True], ("false", "true")),
+        (["b", "a ", "Ä"], ("a ", "b", "Ä")),
+        (["10", "9", "x"], ("10", "9", "x")),
+    ],
+    ids=["integers by value", "booleans", "text as written", "not all of them integers"],
+)
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_labels_are_text_integers_or_booleans(
+    save: Save, labels: list[object], classes: tuple[str, ...], ending: str
+) -> None:
+    """Class names are the labels' text, in the order of their values."""
+    path = save(f"t.{ending}", {"x": list(range(30)), "y": labels * 10})
+    dataset = read_dataset(TableSource(path, "y"), seed=1)
+    assert dataset.schema.classes == classes
+    at = dataset.rows.train_features[:, 0].long() % 3
+    texts = [str(label).lower() if isinstance(label, bool) else str(label) for label in labels]
+    assert dataset.rows.train_labels.tolist() == [classes.index(texts[place]) for place in at]
+
+
+def test_columns_are_selected_by_name(save: Save, columns: Columns) -> None:
+    """``--features`` sets the order of the inputs, ``--exclude`` removes from all."""
+    path = save("t.csv", {**columns, "note": ["x"] * 300})
+    chosen = read_dataset(TableSource(path, "what kind", features=("Σ", "größe cm")), seed=1)
+    assert chosen.schema.feature_names == ("Σ", "größe cm")
+    left = read_dataset(TableSource(path, "what kind", exclude=("a,b", "note")), seed=1)
+    assert left.schema.feature_names == ("größe cm", "Σ")
+    assert torch.equal(left.rows.train_features, chosen.rows.train_features.flip(1))
+
+
+def test_a_test_set_is_read_as_it_would_be_scored(save: Save, columns: Columns) -> None:
+    """Its columns are bound by name, and no row of the other table is split off."""
+    path = save("t.csv", columns)
+    turned = save("test.jsonl", dict(reversed(columns.items())))
+    dataset = read_dataset(TableSource(path, "what kind", test=turned), seed=1)
+    assert torch.equal(dataset.rows.train_features, dataset.rows.test_features)
+    assert torch.equal(dataset.rows.train_labels, dataset.rows.test_labels)
+    assert len(dataset.rows.test_labels) == 300
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["x,z", "1,a"], "--label: there is no column 'y'; it has 'x', 'z'"),
+        (["x,Y ", "1,a"], "--label: there is no column 'y'; did you mean 'Y '?"),
+        (["y,y,x", "a,b,1"], "--label: 2 columns are named 'y'"),
+        (["x,x,y", "1,2,a"], "column 'x' appears more than once"),
+        (["y", "a", "b"], "no feature column is left to predict 'y'"),
+        (["x,,y", "1,2,a"], "column 2 has no name"),
+        (["x,y", "1,a", "2,a"], "label 'y' is 'a' in every row"),
+        (["x,y", "1,", "2,"], "label 'y' is empty in every row"),
+        (["x,y"], "label 'y' is empty in every row"),
+        (["x,y", "1,a", "2,a", "3,b"], "of label 'y', 1 class has a single row ('b')"),
+        (
+            ["x,y", "1,0", "2,NaN", "3,1.0", "4,nan", "5,nan"],
+            "label 'y' is NaN in 3 rows, which",
+        ),
+        (["x,y", *(f"1,{at}" for at in range(1100))], "more than 1,024 distinct values"),
+        (
+            ["n,x,y", *(f"a{at},{at},{at % 2}" for at in range(300))],
+            (
+                "'n' has more than 256 distinct texts, too many for categories: exclude "
+                "them with --exclude n, or merge"
+            ),
+        ),
+        (["x,y", ",a", ",b", ",a", ",b"], "no feature column has a filled cell to predict 'y'"),
+    ],
+)
+def test_a_table_unfit_for_training_is_refused(
+    table: Table, lines: list[str], message: str
+) -> None:
+    """One message with the table, the column and what to do."""
+    path = table("\n".join(lines) + "\n")
+    with pytest.raises(SchemaError, match=r"t\.csv: ") as refusal:
+        read_dataset(TableSource(path, "y"), seed=1)
+    assert message in str(refusal.value)
+
+
+def test_nan_among_texts_is_a_text(table: Table) -> None:
+    """A class may have that name if no other is a number."""
+    path = table("x,y\n" + "1,nan\n2,pita\n" * 9)
+    assert read_dataset(TableSource(path, "y"), seed=1).schema.classes == ("nan", "pita")
+
+
+def test_bad_rows_are_listed_as_in_predict(table: Table) -> None:
+    """Record, line, column and reason of cells, short records and missing labels, in order."""
+    lines = [*NUMBERS, "1e99,1,no", "7", "8,9, ", "n/a,1,", *NUMBERS]
+    with pytest.raises(BadRowsError) as refusal:
+        read_dataset(TableSource(table("a,b,y\n" + "\n".join(lines) + "\n"), "y"), seed=1)
+    assert (
+        str(refusal.value)
+        .splitlines()[0]
+        .endswith("t.csv: 4 of 24 rows cannot be fitted; nothing was fitted")
+    )
+    assert str(refusal.value).splitlines()[1:] == [
+        "  record 11 (line 12), column 'a': '1e99': out of float32's range",
+        "  record 12 (line 13): too few fields (1 instead of 3)",
+        "  record 13 (line 14), column 'y': '': missing value",
+        "  record 14 (line 15), column 'a': 'n/a': not a number",
+        "fix them, or continue with --exclude (texts: --categories) and the names of such columns",
+    ]
+
+
+def test_an_unknown_class_in_the_test_set_is_a_bad_row(save: Save) -> None:
+    """It is reported, not counted as a wrong prediction."""
+    path = save("t.csv", {"x": [1, 2, 3, 4], "y": ["a", "b", "a", "b"]})
+    test = save("test.csv", {"x": [1, 2], "y": ["a", "c"]})
+    with pytest.raises(BadRowsError, match=r"record 2 .*column 'y': 'c': not one of the classes"):
+        read_dataset(TableSource(path, "y", test=test), seed=1)
+
+
+def test_a_table_that_is_missing_is_named(tmp_path: Path) -> None:
+    """The message says which file."""
+    with pytest.raises(DataError, match=r"absent\.csv"):
+        read_dataset(TableSource(tmp_path / "absent.csv", "y"), seed=1)
+
+
+MIXED: Columns = {
+    "x": [0.5, 1.5, -1.0, 2.0] * 5,
+    "farbe": ["rot", None, "grün", "blau, hell"] * 5,
+    "fresh": [True, False, False, True] * 5,
+    "zip": [10115, 20095, 10115, 80331] * 5,
+    "y": ["a", "b"] * 10,
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_texts_are_categories_in_every_format(save: Save, ending: str) -> None:
+    """One input per category, missing cells included; numbers only where declared."""
+    path = save(f"t.{ending}", MIXED)
+    if ending in {"csv", "tsv", "csv.gz"}:
+        path = save(
+            f"t.{ending}", {**MIXED, "fresh": [str(cell).lower() for cell in MIXED["fresh"]]}
+        )
+    dataset = read_dataset(TableSource(path, "y", categories=("zip",)), seed=1)
+    assert dataset.schema.feature_names == ("x", "farbe", "fresh", "zip")
+    assert dataset.schema.inputs == (
+        "x",
+        *("farbe=", "farbe=blau, hell", "farbe=grün", "farbe=rot"),
+        *("fresh=false", "fresh=true"),
+        *("zip=10115", "zip=20095", "zip=80331"),
+    )
+    rows = {tuple(row) for row in dataset.rows.train_features.tolist()}
+    assert rows == {
+        (0.5, 0, 0, 0, 1, 0, 1, 1, 0, 0),
+        (1.5, 1, 0, 0, 0, 1, 0, 0, 1, 0),
+        (-1.0, 0, 0, 1, 0, 1, 0, 1, 0, 0),
+        (2.0, 0, 1, 0, 0, 0, 1, 0, 0, 1),
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "decimal", "advice"),
+    [
+        (["1,5", "12", "2,25", "7"], ".", r"column 'a' .* decimal commas: give --decimal ,; if"),
+        (["1.5", "12", "2.25", "v"] * 20 + ["2.75"], ",", None),
+        (["1.5", "12.1", "2.25"], ",", "column 'a' .* decimal points: give --decimal ."),
+        (["1,234,567", "12", "2,345,678"], ".", "column 'a' .* thousands separators"),
+        (["1,5", "red", "2,5", "blue", "green"], ".", None),
+    ],
+    ids=["commas", "a few words", "points", "thousands", "words"],
+)
+def test_numbers_in_another_format_are_no_categories(
+    save: Save, values: list[str], decimal: Decimal, advice: str | None
+) -> None:
+    """Silently made categories, the numbers would lose their order."""
+    cells = [values[at % len(values)] for at in range(40)]
+    table: Columns = {"a": cells, "b": list(range(40)), "y": ["no", "yes"] * 20}
+    path = save("t.tsv", table)
+    reading = ReadOptions(decimal=decimal)
+    declared = read_dataset(TableSource(path, "y", categories=("a",), reading=reading), seed=1)
+    assert declared.schema.features[0].categories
+    source = TableSource(path, "y", reading=reading)
+    if advice is None:
+        assert read_dataset(source, seed=1).schema == declared.schema
+        return
+    with pytest.raises(SchemaError, match=advice):
+        read_dataset(source, seed=1)
+
+
+def test_a_misspelt_boolean_is_never_scored_as_neither(save: Save) -> None:
+    """``TRUE`` for ``true`` is refused, not scored as an unknown category."""
+    at = range(40)
+    table: Columns = {
+        "on": [number % 2 == 0 for number in at],
+        "colour": ["red" if number % 3 else "blue" for number in at],
+        "y": ["no" if number % 5 else "yes" for number in at],
+    }
+    for ending in ("csv", "parquet", "jsonl"):
+        source = TableSource(save(f"t.{ending}", table), "y", unseen="other")
+        features = read_dataset(source, seed=1).schema.features
+        assert [each.one_hot and each.one_hot.unseen for each in features] == ["error", "other"]
+
+
+@pytest.mark.parametrize("unseen", ["error", "other"])
+def test_an_unseen_category_in_the_test_set_follows_the_policy(save: Save, unseen: Unseen) -> None:
+    """As in scoring: a bad cell, or none of the categories."""
+    path = save("t.csv", {"c": ["p", "q"] * 4, "y": ["a", "b"] * 4})
+    test = save("test.csv", {"c": ["p", "new"], "y": ["a", "b"]})
+    source = TableSource(path, "y", test=test, unseen=unseen)
+    if unseen == "error":
+        with pytest.raises(BadRowsError, match=r"record 2 .*'new': a category that training"):
+            read_dataset(source, seed=1)
+    else:
+        assert read_dataset(source, seed=1).rows.test_features.tolist() == [[1, 0], [0, 0]]
+
+
+def test_a_column_may_start_with_missing_cells(save: Save) -> None:
+    """Its type comes from the first filled cell; its missing cells are counted."""
+    rows = 200_000
+    columns: Columns = {
+        "x": list(range(rows)),
+        "late": [None] * (rows - 4) + ["p", "q", "p", "q"],
+        "y": ["a", "b"] * (rows // 2),
+    }
+    for ending in ("csv", "parquet"):
+        schema = read_dataset(TableSource(save(f"t.{ending}", columns), "y"), seed=1).schema
+        assert schema.inputs == ("x", "late=", "late=p", "late=q")
+
+
+def test_categories_have_to_be_features(save: Save) -> None:
+    """An excluded column cannot be categorical."""
+    path = save("t.csv", MIXED)
+    with pytest.raises(SchemaError, match="--categories names 'zip', which is not a feature"):
+        read_dataset(TableSource(path, "y", exclude=("zip",), categories=("zip",)), seed=1)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_missing_numbers_are_allowed_where_training_had_some(save: Save, ending: str) -> None:
+    """The schema allows them in these columns only, and describes the known numbers."""
+    columns: Columns = {
+        "x": [1.0, None, 3.0, 4.0] * 10,
+        "z": list(range(40)),
+        "y": ["a", "b"] * 20,
+    }
+    dataset = read_dataset(TableSource(save(f"t.{ending}", columns), "y"), seed=1)
+    first, second = dataset.schema.features
+    assert (first.missing, second.missing) == ("imputed", "refused")
+    assert (first.minimum, first.maximum, dataset.schema.gaps) == (1, 4, (0,))
+    rows = dataset.rows
+    assert int(rows.train_features.isnan().sum() + rows.test_features.isnan().sum()) == 10
+    assert not rows.train_features[:, 1].isnan().any()
+    assert dataset.check is not None
+    assert [(each.name, each.cells) for each in dataset.check.missing] == [("x", 10)]
+    test = save("test.csv", {"x": [None, 2], "z": [None, 2], "y": ["a", "b"]})
+    with pytest.raises(BadRowsError, match=r"record 1 .*column 'z'.*missing value"):
+        read_dataset(TableSource(save(f"t.{ending}", columns), "y", test=test), seed=1)
+
+
+def test_a_column_without_a_training_number_is_refused(save: Save) -> None:
+    """It would have no mean for imputation."""
+    columns: Columns = {"x": [None] * 40, "z": list(range(40)), "y": ["a", "b"] * 20}
+    path = save("t.csv", columns)
+    chosen = read_dataset(TableSource(path, "y"), seed=1).rows.test_features
+    columns["x"][int(chosen[0, 0])] = 5
+    with pytest.raises(SchemaError, match=r"column 'x' has no number .* --exclude x"):
+        read_dataset(TableSource(save("t.csv", columns), "y"), seed=1)
+
+
+def test_decimal_commas_are_numbers_with_the_option(tmp_path: Path) -> None:
+    """In delimited text and in the texts of JSON; JSON numbers keep their point."""
+    reading = ReadOptions(decimal=",")
+    (tmp_path / "t.csv").write_text("x;z;y\n" + "1,5;2,25;a\n3,5;4,25;b\n" * 4)
+    lines = '{"x":"1,5","z":2.25,"y":"a"}\n{"x":"3,5","z":4.25,"y":"b"}\n' * 4
+    (tmp_path / "t.jsonl").write_text(lines)
+    for name in ("t.csv", "t.jsonl"):
+        dataset = read_dataset(TableSource(tmp_path / name, "y", reading=reading), seed=1)
+        assert dataset.schema.inputs == ("x", "z")
+        rows = {tuple(row) for row in dataset.rows.train_features.tolist()}
+        assert rows == {(1.5, 2.25), (3.5, 4.25)}

@@ -1,0 +1,343 @@
+"""Two processes on loopback, started by torchrun, fit what one process fits."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from runtime.errors import UnavailableError, UsageError
+from runtime.io.workdir import workdir_path
+from trainer.checkpoint.format import CHECKPOINT
+from trainer.distributed.consistency import claim_device
+from trainer.distributed.environment import ProcessRank, launch_command, read_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    Trainer = Callable[..., subprocess.CompletedProcess[str]]
+    Start = Callable[..., subprocess.Popen[str]]
+
+SECONDS = 150  # limit for a run of two processes, which takes ten
+TORCHRUN = {
+    "RANK": "1",
+    "WORLD_SIZE": "2",
+    "LOCAL_RANK": "1",
+    "LOCAL_WORLD_SIZE": "2",
+    "MASTER_ADDR": "127.0.0.1",
+    "MASTER_PORT": "1",
+    "TORCHELASTIC_RUN_ID": "none",
+}
+# 600 training rows remain, in batches of 599 and 1: rank 0's shard of the last is empty.
+UNEVEN = ("--validation", "0.25", "--batch-size", "599", "--class-weights", "balanced")
+LONG = ("--epochs", "100000", "--checkpoint-every", "0.1", "--batch-size", "200")
+
+
+@pytest.fixture
+def start(tmp_path: Path, environment: Mapping[str, str]) -> Iterator[Start]:
+    """``start(*arguments)``: two processes of ``trainer``, or of a program text."""
+    started: list[subprocess.Popen[str]] = []
+
+    def run(*arguments: str, program: str | None = None) -> subprocess.Popen[str]:
+        what = ["-m", "trainer"]
+        if program is not None:
+            (tmp_path / "program.py").write_text(program)
+            what = ["program.py"]
+        launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", *launch, *what, *arguments],
+            cwd=tmp_path,
+            env={**environment, "PYTHONPATH": str(Path(__file__).parents[3])},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        process.terminate()
+        process.communicate()
+
+
+def end(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Wait for torchrun to exit; after a timeout the fixture terminates it."""
+    return process.communicate(timeout=SECONDS)
+
+
+def pid_of_rank_1(process: subprocess.Popen[str]) -> int:
+    """The process id of rank 1, a child of torchrun."""
+    for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+        if b"\0RANK=1\0" in Path(f"/proc/{child}/environ").read_bytes():
+            return int(child)
+    raise AssertionError("there is no rank 1")
+
+
+def wait_for_checkpoint(run: Path, process: subprocess.Popen[str]) -> None:
+    limit = time.monotonic() + SECONDS
+    while not (workdir_path(run) / CHECKPOINT).exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+
+
+@given(rows=st.integers(0, 10_000), size=st.integers(1, 50))
+def test_shards_partition_the_batch(rows: int, size: int) -> None:
+    """Every row of a batch is in one shard, in order; sizes differ by at most one."""
+    shards = [range(rows)[ProcessRank(rank, size, rank, size).shard(rows)] for rank in range(size)]
+    assert [row for shard in shards for row in shard] == list(range(rows))
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
+    assert max(map(len, shards)) <= -(-rows // size)
+
+
+def test_torchrun_is_recognised_by_all_its_variables() -> None:
+    """With a variable missing, or a single process, the fit is not distributed."""
+    assert read_environment(TORCHRUN) == ProcessRank(1, 2, 1, 2)
+    for name in TORCHRUN:
+        assert read_environment({key: TORCHRUN[key] for key in TORCHRUN if key != name}) is None
+    alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+    assert read_environment(TORCHRUN | alone) is None
+    assert launch_command({}) == ["trainer"]
+    assert launch_command(TORCHRUN) == ["torchrun", "--nproc-per-node", "2", "-m", "trainer"]
+
+
+@pytest.mark.parametrize("wrong", [{"RANK": "2"}, {"RANK": "-1"}, {"WORLD_SIZE": "many"}])
+def test_inconsistent_variables_are_rejected(wrong: dict[str, str]) -> None:
+    """The message names what is not a number, or a rank outside the group."""
+    with pytest.raises(UsageError, match=f"{next(iter(wrong))}={next(iter(wrong.values()))}"):
+        read_environment(TORCHRUN | wrong)
+
+
+def test_a_single_process_imports_no_process_group(tmp_path: Path) -> None:
+    """Without torchrun no process group is made, nor the modules for one imported."""
+    code = (
+        "import sys\nfrom pathlib import Path\n"
+        "from trainer.config import configure\nfrom trainer.pipeline import make_run\n"
+        "make_run(Path('run'), configure(epochs=1), device='cpu')\n"
+        "import torch\nassert not torch.distributed.is_initialized()\n"
+        "print(sorted(name for name in sys.modules if name.startswith('trainer.distributed.')))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (
+        done.stdout.strip() == "['trainer.distributed.environment', 'trainer.distributed.launch']"
+    )
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert "processes" not in record["configuration"]
+
+
+@pytest.mark.parametrize(("optimiser", "rate"), [("sgd", "0.1"), ("adamw", "0.01")])
+def test_two_processes_fit_what_one_fits(
+    start: Start, trainer: Trainer, tmp_path: Path, optimiser: str, rate: str
+) -> None:
+    """The same run except for rounding: uneven and empty shards, class weights.
+
+    A gradient is a mean over at most 599 rows; in two orders of summation it differs by at most
+    2 gamma(599 + 32 + 2) = 7.6e-5 of the mean of its terms' sizes (Higham, chapter 3), which are
+    below 2 here. Of SGD's 20 steps of rate 0.1 that makes 3e-4 at most, where descent does not
+    enlarge it. AdamW divides a gradient by its size: a step of rate 0.01 is as wrong, relatively,
+    as the gradient; that of one below a third of its terms' size makes the same bound.
+    """
+    options = ["fit", *UNEVEN, "--optimiser", optimiser, "--learning-rate", rate]
+    options += ["--device", "cpu", "--out"]
+    process = start(*options, "two")
+    _, err = end(process)
+    assert process.returncode == 0, err
+    assert err.count("epoch 10/10") == 1, "rank 0 alone prints"
+    alone = trainer(*options, "one")
+    assert alone.returncode == 0, alone.stderr
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert (one / "rows.safetensors").read_bytes() == (two / "rows.safetensors").read_bytes()
+    for name, weight in load_file(one / "weights.safetensors").items():
+        other = load_file(two / "weights.safetensors")[name]
+        assert torch.allclose(other, weight, rtol=0, atol=3e-4), name
+    record = json.loads((two / "run.json").read_text())
+    assert record["configuration"]["processes"] == 2
+    assert record["metrics"]["train_rows"] == 800
+
+
+def test_a_lost_process_ends_all_and_the_fit_resumes(
+    start: Start, tmp_path: Path, trainer: Trainer
+) -> None:
+    """After kill -9 of one: one message, no run; --resume in as many gives the same bytes."""
+    process = start("fit", *LONG, "--out", "run")
+    wait_for_checkpoint(tmp_path / "run", process)
+    os.kill(pid_of_rank_1(process), signal.SIGKILL)
+    _, err = end(process)
+    assert process.returncode != 0
+    messages = [line for line in err.splitlines() if line.startswith(("trainer: ", "stopped "))]
+    assert len(messages) == 1, err
+    assert not (tmp_path / "run").exists()
+    record = json.loads((workdir_path(tmp_path / "run") / CHECKPOINT).read_text())
+    epochs = str(record["epoch"] + 2)
+    alone = trainer("fit", "--resume", "--out", "run", "--epochs", epochs)
+    assert alone.returncode == 4, "one process sums in another order: a different fit"
+    assert "processes" in alone.stderr
+    for options in (("run", "--resume"), ("whole", *LONG[2:])):
+        process = start("fit", "--epochs", epochs, "--out", *options)
+        _, err = end(process)
+        assert process.returncode == 0, err
+    for file in ("weights.safetensors", "metrics.jsonl"):
+        assert (tmp_path / "run" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+
+
+def test_sigterm_stops_all_after_a_step(start: Start, tmp_path: Path) -> None:
+    """Torchrun forwards the signal: a checkpoint, and one line with the command to resume."""
+    process = start("fit", *LONG, "--out", "run")
+    wait_for_checkpoint(tmp_path / "run", process)
+    process.send_signal(signal.SIGTERM)
+    _, err = end(process)
+    assert err.count("resume with: torchrun --nproc-per-node 2 -m trainer fit --epochs") == 1, err
+    assert "trainer: error" not in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_error_is_printed_once(start: Start, tmp_path: Path) -> None:
+    """All processes fail, rank 0 prints why; both have its exit code."""
+    process = start("fit", "--data", "none.csv", "--label", "x")
+    _, err = end(process)
+    assert err.count("trainer: error:") == 1
+    assert err.count("none.csv") == 1
+    assert set(re.findall(r"exitcode  : (-?\d+)", err)) == {"3"}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_commands_run_once(start: Start) -> None:
+    """Rank 0 runs a command that fits nothing; the others exit with it."""
+    out, err = end(start("sample", "--rows", "2", "--out", "-"))
+    assert out.count("price,rating,popular") == 1
+    assert err.count("2 products written") == 1
+
+
+def test_more_processes_than_devices_are_rejected() -> None:
+    """On CUDA each process needs a device of its own."""
+    with pytest.raises(UnavailableError, match="for 1000000 processes: give torchrun"):
+        claim_device(ProcessRank(0, 10**6, 0, 10**6))
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_two_devices_fit_what_the_cpu_fits(start: Start, trainer: Trainer, tmp_path: Path) -> None:
+    """Over NCCL the weights equal those of one process on the CPU, except for rounding."""
+    process = start("fit", *UNEVEN, "--device", "cuda", "--out", "two")
+    _, err = end(process)
+    assert process.returncode == 0, err
+    alone = trainer("fit", *UNEVEN, "--device", "cpu", "--out", "one")
+    assert alone.returncode == 0, alone.stderr
+    for name, weight in load_file(tmp_path / "one" / "weights.safetensors").items():
+        other = load_file(tmp_path / "two" / "weights.safetensors")[name]
+        assert torch.allclose(other, weight, rtol=0, atol=3e-4), name
+
+
+BESIDE = """
+import os
+if os.environ["RANK"] == "1":
+    os.makedirs("elsewhere")
+    os.chdir("elsewhere")
+from trainer.cli import main
+main()
+"""
+
+
+def test_rank_0_alone_writes(start: Start, tmp_path: Path, trainer: Trainer) -> None:
+    """Another process, in a folder of its own, reads the same table and leaves nothing there."""
+    assert trainer("sample", "--rows", "300", "--out", "mine.csv").returncode == 0
+    process = start(
+        "fit", "--data", str(tmp_path / "mine.csv"), "--label", "popular", program=BESIDE
+    )
+    _, err = end(process)
+    assert process.returncode == 0, err
+    assert (tmp_path / "artifacts" / "run" / "run.json").exists()
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+FAULTY = """
+import os
+from trainer.distributed.shard import ShardedEngine
+make_steps = ShardedEngine.run
+def make_wrong_steps(self, *arguments, **options):
+    make_steps(self, *arguments, **options)
+    if os.environ["RANK"] == "1":
+        self._state.values[0] += 1e-6
+ShardedEngine.run = make_wrong_steps
+from trainer.cli import main
+main()
+"""
+
+
+def test_different_weights_are_an_error(start: Start, tmp_path: Path) -> None:
+    """The message names a process whose weights differ by one bit; there is no run."""
+    process = start("fit", program=FAULTY)
+    _, err = end(process)
+    assert err.count("rank 1 and rank 0 have different weights") == 1, err
+    assert err.count("exitcode  : 6") >= 1
+    assert not (tmp_path / "artifacts" / "run").exists()
+
+
+ON_RANK_1 = """
+import os, sys
+if os.environ["RANK"] == "1":
+    {change}
+from trainer.cli import main
+main()
+"""
+BUG = """
+    from trainer.distributed.shard import ShardedEngine
+    def run(*arguments, **options):
+        raise ValueError("no such step")
+    ShardedEngine.run = run
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "message", "code"),
+    [
+        pytest.param(
+            "sys.argv += ['--data', 'none.csv', '--label', 'x']", "none.csv", 3, id="file"
+        ),
+        pytest.param("sys.argv += ['--seed', '7']", "have read different rows", 3, id="rows"),
+        pytest.param("sys.argv += ['--epochs', '7']", "differ in epochs", 2, id="options"),
+        pytest.param(BUG, "ValueError: no such step", 6, id="bug"),
+    ],
+)
+def test_a_process_that_fails_alone_ends_all(
+    start: Start, tmp_path: Path, change: str, message: str, code: int
+) -> None:
+    """One message, with the reason; rank 0 has the documented exit code; there is no run."""
+    process = start("fit", program=ON_RANK_1.format(change=change))
+    _, err = end(process)
+    assert process.returncode != 0
+    assert err.count("trainer: error:") == 1, err
+    assert err.count(message) == 1, err
+    assert re.search(rf"rank      : 0 .*\n  exitcode  : {code} ", err), err
+    assert not (tmp_path / "artifacts" / "run").exists()
+
+
+def test_a_signal_to_one_process_stops_all(start: Start, tmp_path: Path) -> None:
+    """At the same step: rank 0 writes a checkpoint and prints the command to resume."""
+    process = start("fit", *LONG, "--out", "run")
+    wait_for_checkpoint(tmp_path / "run", process)
+    os.kill(pid_of_rank_1(process), signal.SIGTERM)
+    _, err = end(process)
+    assert err.count("resume with: torchrun --nproc-per-node 2 -m trainer fit --epochs") == 1, err
+    assert set(re.findall(r"exitcode  : (-?\d+)", err)) == {"143"}

@@ -1,0 +1,1 @@
+"""Training data: tables and synthetic products, their checks, splits and preprocessing."""

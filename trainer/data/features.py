@@ -1,0 +1,160 @@
+"""Choose the features of a table and describe the distribution of their training rows."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from msgspec.structs import replace
+
+from runtime.errors import SchemaError
+from runtime.schema.dates import format_day
+from runtime.schema.features import Date, Feature, OneHot, Schema
+from runtime.tables.arrays import binary_array
+from runtime.tables.cells import parse_numbers
+from runtime.tables.number_formats import number_hint
+from trainer.config import join_names
+from trainer.data.dataset import describe_column
+from trainer.data.profile import MOST_CATEGORIES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from runtime.choices import Decimal
+    from runtime.schema.features import Float32Matrix, Missing
+    from trainer.data.profile import TableProfile
+    from trainer.data.source import TableSource
+
+
+def choose_features(
+    found: TableProfile, names: Mapping[int, str], source: TableSource
+) -> dict[int, Feature]:
+    """Make a feature of every column that has a filled cell, by position.
+
+    Numbers have no range yet. ``names`` are the columns by position, in the order of the inputs.
+    """
+    where = str(source.data)
+    undeclared = {name: found.texts.get(at, set()) for at, name in names.items()}
+    for name in source.categories:
+        del undeclared[name]
+    check_number_formats(undeclared, source.reading.decimal, where)
+    if many := [names[at] for at in names if len(found.texts.get(at, ())) > MOST_CATEGORIES]:
+        raise SchemaError(_describe_many(many, where))
+    features: dict[int, Feature] = {}
+    for at, name in names.items():
+        texts = found.texts.get(at, set())
+        if found.kinds[at] == "number":
+            features[at] = Feature(name, 0, 0, missing="imputed")
+        elif at in found.first_days:
+            date = Date(format_day(found.first_days[at]))
+            features[at] = Feature(name, 0, 0, missing="imputed", date=date)
+        elif texts - {b""}:
+            categories = _decode(texts, name, where)
+            unseen = "error" if _is_boolean(categories) else source.unseen
+            features[at] = Feature(name, 0, 1, one_hot=OneHot(categories, unseen))
+    if not features:
+        raise SchemaError(
+            f"{where}: no feature column has a filled cell to predict {source.label!r}"
+        )
+    return features
+
+
+def _is_boolean(categories: Sequence[str]) -> bool:
+    """Check for a column of booleans: another spelling (``TRUE``) must not pass as neither."""
+    return {text.lower() for text in categories if text} <= {"true", "false"}
+
+
+def describe_features(schema: Schema, whole: Float32Matrix, train: Float32Matrix) -> Schema:
+    """Complete a schema with missing-value policies and the distribution of the training rows.
+
+    ``whole`` are all rows and ``train`` the training rows, ``(rows, n_inputs)`` float32, NaN for a
+    missing number.
+    """
+    gaps: npt.NDArray[np.bool_] = np.logical_or.reduce(np.isnan(whole), axis=0)  # (n_inputs,)
+    features = tuple(
+        feature
+        if feature.categories
+        else _describe_numbers(feature, train[:, span.start], has_gaps=bool(gaps[span.start]))
+        for feature, span in zip(schema.features, schema.spans, strict=True)
+    )
+    return Schema(schema.target, features, schema.classes)
+
+
+def _describe_numbers(feature: Feature, values: np.ndarray, *, has_gaps: bool) -> Feature:
+    name = feature.name
+    known = values[~np.isnan(values)] if has_gaps else values
+    if not len(known):
+        raise SchemaError(
+            f"column {name!r} has no {'date' if feature.origin else 'number'} in any training row: "
+            f"exclude it with --exclude {shlex.quote(join_names([name]))}"
+        )
+    missing: Missing = "imputed" if has_gaps else "refused"
+    return replace(describe_column(name, known), missing=missing, date=feature.date)
+
+
+def single_columns(schema: Schema, inputs: Float32Matrix) -> dict[str, np.ndarray]:
+    """Reduce the inputs to one column per feature, ``(rows,)`` float32 by name.
+
+    A category becomes its position, a missing number the smallest float32.
+    """
+    return {
+        feature.name: inputs[:, span].argmax(axis=1).astype(np.float32)
+        if feature.categories
+        else _without_nan(inputs[:, span.start])
+        for feature, span in zip(schema.features, schema.spans, strict=True)
+    }
+
+
+def _without_nan(values: np.ndarray) -> np.ndarray:
+    return np.where(np.isnan(values), np.finfo(np.float32).min, values)
+
+
+def _decode(texts: set[bytes], name: str, where: str) -> tuple[str, ...]:
+    try:
+        return tuple(sorted(text.decode() for text in texts))
+    except UnicodeDecodeError as exc:
+        raise SchemaError(
+            f"{where}: column {name!r} has {exc.object!r}, which is not UTF-8; set the "
+            "encoding of the table, for example --encoding cp1252"
+        ) from exc
+
+
+def _describe_many(names: Sequence[str], where: str) -> str:
+    shown = ", ".join(map(repr, names))
+    has = "has" if len(names) == 1 else "have"
+    return (
+        f"{where}: {shown} {has} more than {MOST_CATEGORIES} distinct texts, too many for "
+        f"categories: exclude them with --exclude {shlex.quote(join_names(names))}, or merge "
+        "values that belong together"
+    )
+
+
+_NAMED = 3  # columns in a message
+
+
+def check_number_formats(texts: Mapping[str, set[bytes]], decimal: Decimal, where: str) -> None:
+    """Refuse text columns whose texts are numbers in another format.
+
+    ``12,5`` and ``12,6`` would become two categories without --decimal. ``texts`` are the distinct
+    texts by column name.
+    """
+    found = [hint for name in texts if (hint := _hint(name, texts[name], decimal))]
+    if not found:
+        return
+    more = f"; and {len(found) - _NAMED} more such columns" if len(found) > _NAMED else ""
+    raise SchemaError(
+        f"{where}: {'; '.join(found[:_NAMED])}{more}; if they are categories, "
+        "declare them with --categories"
+    )
+
+
+def _hint(name: str, texts: set[bytes], decimal: Decimal) -> str | None:
+    if not (filled := sorted(texts - {b""})):
+        return None
+    is_number = np.isfinite(parse_numbers(pa.chunked_array([binary_array(filled)]), decimal))
+    others = [text for text, known in zip(filled, is_number, strict=True) if not known]
+    return number_hint(name, [text.decode(errors="replace") for text in others], decimal)

@@ -1,0 +1,148 @@
+"""Read a user's table into a dataset, with the runtime's parsers.
+
+profile ─► classes, column types ─► schema ─► rows, parsed as in scoring ─► split
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from runtime.encoding import Encoder
+from runtime.errors import DataError
+from runtime.io.parallel import available_processors, map_ordered
+from runtime.schema.features import Schema
+from runtime.scoring.counters import Counters, StageTimer, Wording
+from runtime.tables.opening import open_table
+from trainer.data.dataset import Dataset, Rows
+from trainer.data.features import choose_features, describe_features
+from trainer.data.labels import Classes, LabelledRows, RowLabels, order_classes
+from trainer.data.profile import profile_table
+from trainer.data.source import ColumnRoles, assign_roles, bind_features, find_column
+from trainer.data.splits import split_test
+from trainer.data.validation import check_data
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from runtime.schema.features import Feature
+    from runtime.tables.base import BadRow, Block, Parsed, Table
+    from runtime.tables.options import ReadOptions
+    from trainer.data.source import TableSource
+
+_ADVICE = "--exclude (texts: --categories) and the names of such columns"
+
+
+def read_dataset(source: TableSource, seed: int) -> Dataset:
+    """Read a table, check it and split it; ``seed`` decides the split."""
+    start = time.perf_counter()
+    where = str(source.data)
+    with open_table(source.data, source.reading, source.wanted) as table:
+        roles = assign_roles(table.columns, source)
+        found = profile_table(table, roles, source.reading, where=where)
+        names = {at: table.columns[at] for at in roles.features}
+    classes = order_classes(found, name=source.label, where=where)
+    features = choose_features(found, names, source)
+    labels = RowLabels.of(source.label, found, classes)
+    with open_table(source.data, source.reading, source.wanted) as table:
+        tally = new_tally(where, source.reading)
+        whole = read_rows(table, tuple(features), tuple(features.values()), labels, tally)
+    train, test = _split(whole, source.share, seed)
+    bare = Schema(source.label, tuple(features.values()), classes.names)
+    schema = describe_features(bare, whole.features, train.features)
+    if source.test is not None:
+        test = _read_test(source, source.test, schema)
+    empty = [name for at, name in names.items() if at not in features]
+    return Dataset(
+        schema,
+        _as_tensors(train, test),
+        check_data(schema, train, test, empty=empty),
+        options={"test_fraction": source.share},
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _split(whole: LabelledRows, share: float, seed: int) -> tuple[LabelledRows, LabelledRows]:
+    """Split rows into training and test rows, each in the table's order."""
+    chosen = np.zeros(len(whole.labels), np.bool_)
+    if share:
+        chosen = split_test(whole.labels, share, seed)
+    return whole.take(~chosen), whole.take(chosen)
+
+
+def _read_test(source: TableSource, path: Path, schema: Schema) -> LabelledRows:
+    """Read the test set as it would be scored."""
+    where = str(path)
+    wanted = (schema.target, *schema.feature_names)
+    with open_table(path, source.reading, wanted) as table:
+        label = find_column(table.columns, schema.target, "--label", where)
+        found = profile_table(table, ColumnRoles(label, ()), source.reading, where=where)
+    with open_table(path, source.reading, wanted) as table:
+        features = bind_features(schema, table.columns, where)
+        labels = RowLabels.of(schema.target, found, Classes(schema.classes))
+        tally = new_tally(where, source.reading)
+        return read_rows(table, features, schema.features, labels, tally)
+
+
+def _as_tensors(train: LabelledRows, test: LabelledRows) -> Rows:
+    return Rows(
+        train_features=torch.from_numpy(train.features),
+        train_labels=torch.from_numpy(train.labels),
+        test_features=torch.from_numpy(test.features),
+        test_labels=torch.from_numpy(test.labels),
+    )
+
+
+def read_rows(
+    table: Table,
+    places: Sequence[int],
+    features: Sequence[Feature],
+    labels: RowLabels,
+    tally: Counters,
+) -> LabelledRows:
+    """Read the features of a table whose labels are known.
+
+    ``places`` are the positions of the feature columns, in the order of ``features``.
+    """
+    encoder, rows = Encoder(features), len(labels.labels)
+    table.expect_numbers([at for place, at in enumerate(places) if not encoder.reads_text(place)])
+    width = sum(len(feature.inputs) for feature in features)
+    matrix = np.empty((rows, width), dtype=np.float32)
+
+    def parse(block: Block) -> tuple[Block, Parsed]:
+        return block, block.parse(places, encoder)
+
+    blocks = table.blocks(sorted(set(places)))
+    for block, parsed in map_ordered(parse, blocks, threads=available_processors()):
+        start, stop = tally.rows, tally.rows + len(block)
+        if stop > rows:
+            break
+        bad = _merge(parsed.bad, block.report(labels.faults(start, stop)))
+        tally.add(len(block), len(block) - len(bad), bad, StageTimer())
+        if not tally.refused:
+            matrix[start:stop] = parsed.features
+    else:
+        if tally.rows == rows:
+            tally.settle(keeps_bad=False)
+            return LabelledRows(matrix, labels.labels)
+    raise DataError(f"{tally.where} changed while it was read; train again when it is complete")
+
+
+def new_tally(where: str, reading: ReadOptions) -> Counters:
+    """Create the row counter of a table to train on."""
+    return Counters(
+        where,
+        Wording("nothing was fitted", _ADVICE, purpose="fitted"),
+        refuses_bad=True,
+        decimal=reading.decimal,
+    )
+
+
+def _merge(cells: Sequence[BadRow], labels: Sequence[BadRow]) -> Sequence[BadRow]:
+    """Merge the errors of cells and of labels, one per record: that of its cells."""
+    found = {row.record: row for row in (*labels, *cells)}
+    return [found[record] for record in sorted(found)]

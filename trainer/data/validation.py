@@ -1,0 +1,203 @@
+"""Check a table before training: duplicates, leakage, and columns worth a look.
+
+Rows are compared by 64-bit hashes: among a million rows the probability of a collision is 3 in 100
+million.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from runtime.schema.features import fold_name
+from trainer.data.dataset import ClassRows, DataCheck, Dates, Missing
+from trainer.data.features import single_columns
+from trainer.data.splits import mix
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from runtime.schema.features import Feature, Float32Matrix, Schema
+    from trainer.data.labels import LabelledRows
+
+    Hashes = npt.NDArray[np.uint64]
+    Values = npt.NDArray[np.float32]
+    Labels = npt.NDArray[np.int64]
+
+_WHOLE_IN_FLOAT32 = 2.0**24  # whole numbers beyond are rounded
+_SECONDS_OF_A_DAY = 86_400
+_FEWEST_ROWS = 20  # with fewer rows it happens by chance
+_DENSE = 10  # range of identifiers per row, at most
+_FEW = 0.1  # distinct values per row: more would identify rows, not labels
+_SAMPLE = 4096  # rows sorted first: most columns fail there already
+
+
+def check_data(
+    schema: Schema, train: LabelledRows, test: LabelledRows, *, empty: Sequence[str]
+) -> DataCheck:
+    """Check training and test rows; ``empty`` are columns that were excluded."""
+    columns = single_columns(schema, train.features)
+    numbers = {feature.name: columns[feature.name] for feature in schema.numbers.values()}
+    duplicates = DuplicateIndex(hash_rows(train.features))
+    return DataCheck(
+        train_rows=len(train.labels),
+        test_rows=len(test.labels),
+        features=schema.n_features,
+        classes=_count_classes(schema, train, test),
+        empty=tuple(empty),
+        missing=_count_missing(schema, train, test),
+        dates=_describe_dates(schema, columns),
+        constant=_names_where(columns, _is_constant),
+        same=_find_same(columns),
+        repeated_rows=int((duplicates.first != np.arange(len(train.labels))).sum()),
+        contradicting_rows=int((train.labels != train.labels[duplicates.first]).sum()),
+        shared_rows=duplicates.count_among(hash_rows(test.features)),
+        identifiers=_names_where(columns, is_identifier),
+        telling=_names_where(columns, lambda values: determines_label(values, train.labels)),
+        rounded=_names_where(numbers, _is_rounded),
+        alike=_find_alike(schema.classes),
+    )
+
+
+def _names_where(columns: Mapping[str, Values], holds: Callable[[Values], bool]) -> tuple[str, ...]:
+    return tuple(name for name, values in columns.items() if holds(values))
+
+
+def _is_constant(values: Values) -> bool:
+    return bool((values == values[0]).all())
+
+
+def _is_rounded(values: Values) -> bool:
+    values = values[values > np.finfo(np.float32).min]  # the smallest is a missing one
+    large = np.abs(values) >= _WHOLE_IN_FLOAT32
+    return bool(large.any() and (values == np.rint(values)).all())
+
+
+def _count_classes(
+    schema: Schema, train: LabelledRows, test: LabelledRows
+) -> tuple[ClassRows, ...]:
+    counts = (
+        np.bincount(part.labels, minlength=schema.n_classes).tolist() for part in (train, test)
+    )
+    return tuple(map(ClassRows, schema.classes, *counts))
+
+
+def _count_missing(schema: Schema, *parts: LabelledRows) -> tuple[Missing, ...]:
+    found = (
+        Missing(feature.name, sum(_missing_in(part.features[:, span], feature) for part in parts))
+        for feature, span in zip(schema.features, schema.spans, strict=True)
+    )
+    return tuple(missing for missing in found if missing.cells)
+
+
+def _missing_in(inputs: Float32Matrix, feature: Feature) -> int:
+    if "" in feature.categories:
+        return int((inputs[:, feature.categories.index("")] == 1).sum())
+    return int(np.isnan(inputs[:, 0]).sum())
+
+
+def _describe_dates(schema: Schema, columns: Mapping[str, Values]) -> tuple[Dates, ...]:
+    return tuple(
+        Dates(feature.name, feature.origin, _seconds_kept(columns[feature.name]))
+        for feature in schema.features
+        if feature.origin
+    )
+
+
+def _seconds_kept(days: Values) -> float:
+    """Compute the resolution of times, in seconds; 0 for whole days, which are exact."""
+    days = days[days > np.finfo(np.float32).min]  # the smallest is a missing one
+    if (days == np.rint(days)).all():
+        return 0.0
+    return float(np.spacing(np.abs(days).max())) / 2 * _SECONDS_OF_A_DAY
+
+
+def _find_same(columns: Mapping[str, Values]) -> tuple[tuple[str, ...], ...]:
+    """Group columns that are equal, byte for byte but for the sign of zero."""
+    groups: dict[bytes, list[str]] = {}
+    for name, values in columns.items():
+        key = hashlib.sha256((values + np.float32(0)).data).digest()
+        groups.setdefault(key, []).append(name)
+    return tuple(tuple(names) for names in groups.values() if len(names) > 1)
+
+
+def _find_alike(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(fold_name(name), []).append(name)
+    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
+
+
+def hash_rows(features: Float32Matrix) -> Hashes:
+    """Hash rows, ``(rows, n)`` float32 to ``(rows,)`` uint64; the sign of zero is ignored."""
+    hashes = np.zeros(len(features), dtype=np.uint64)
+    for values in features.T:
+        bits = (values + np.float32(0)).view(np.uint32)
+        hashes = mix(hashes + bits + np.uint64(1))
+    return hashes
+
+
+class DuplicateIndex:
+    """Finds equal rows by their hashes.
+
+    Attributes:
+        first: ``(rows,)`` int64, for each row the first row equal to it, possibly itself.
+    """
+
+    def __init__(self, hashes: Hashes) -> None:
+        """Index the hashes of rows, ``(rows,)``."""
+        order = np.argsort(hashes, kind="stable")
+        self._ordered = hashes[order]
+        begins = np.append(True, self._ordered[1:] != self._ordered[:-1])[: len(order)]
+        starts = np.flatnonzero(begins)
+        self.first = np.empty(len(order), dtype=np.int64)
+        self.first[order] = np.repeat(order[starts], np.diff(starts, append=len(order)))
+
+    def count_among(self, hashes: Hashes) -> int:
+        """Count the rows of another table that are equal to one of these."""
+        places = np.searchsorted(self._ordered, hashes)
+        found = self._ordered[np.minimum(places, len(self._ordered) - 1)]
+        return int(np.count_nonzero(found == hashes))
+
+
+def is_identifier(values: Values) -> bool:
+    """Check whether a column looks like an identifier.
+
+    Its values are unique whole numbers, in the table's order or dense, unlike amounts of money;
+    a text's value is its rank.
+    """
+    rows = len(values)
+    if rows < _FEWEST_ROWS or (values != np.rint(values)).any():
+        return False
+    steps = np.diff(values)
+    if (steps > 0).all() or (steps < 0).all():
+        return True
+    is_dense = float(values.max()) - float(values.min()) < _DENSE * rows
+    return is_dense and len(np.unique(values)) == rows
+
+
+def determines_label(values: Values, labels: Labels) -> bool:
+    """Check whether a column alone determines the label, as target leakage does.
+
+    Every value has one label, and thresholds separate the classes or there are few values.
+    """
+    if len(values) < _FEWEST_ROWS:
+        return False
+    step = -(-len(values) // _SAMPLE)
+    return _is_determining(values[::step], labels[::step]) and _is_determining(values, labels)
+
+
+def _is_determining(values: Values, labels: Labels) -> bool:
+    order = np.lexsort((labels, values))
+    ordered, classes = values[order], labels[order]
+    changes = classes[1:] != classes[:-1]
+    if (changes & (ordered[1:] == ordered[:-1])).any():  # one value, two labels
+        return False
+    distinct = 1 + np.count_nonzero(ordered[1:] != ordered[:-1])
+    runs = 1 + np.count_nonzero(changes)
+    n_classes = len(np.unique(classes))
+    return n_classes > 1 and bool(runs == n_classes or distinct <= _FEW * len(values))

@@ -1,0 +1,167 @@
+"""The processes of a fit: collectives, and how one that fails ends the others.
+
+A process that fails posts its error in torchrun's key-value store and closes its connections. The
+collectives of the others then fail, and rank 0 reports the posted error. Collectives have no
+timeout that a fit could meet: a lost process closes its connections, too.
+"""
+
+from __future__ import annotations
+
+import atexit
+import traceback
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from torch import distributed
+from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]  # documented
+
+from runtime.errors import (
+    EXIT_BUG,
+    EXIT_INTERRUPTED,
+    ArtifactError,
+    DataError,
+    OnnxferryError,
+    UnavailableError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from trainer.distributed.environment import ProcessRank
+
+_TIMEOUT = timedelta(days=7)  # rank 0 may write for hours while the others wait
+_REPORT_TIMEOUT = timedelta(seconds=5)  # for rank 0 to notice a failure and end
+_ENDED = "ended"
+
+_T = TypeVar("_T")
+
+
+class ConnectionLostError(UnavailableError):
+    """Another process has ended."""
+
+
+class ProcessGroup:
+    """All processes of a fit, connected."""
+
+    def __init__(self, process: ProcessRank) -> None:
+        """Wait until all processes have connected."""
+        self.process = process
+        has_nccl = torch.cuda.is_available() and distributed.is_nccl_available()
+        with _translated("the processes that torchrun started cannot connect"):
+            self._store, rank, size = next(rendezvous("env://", timeout=_TIMEOUT))
+            distributed.init_process_group(
+                "cpu:gloo,cuda:nccl" if has_nccl else "gloo",
+                store=PrefixStore("group", self._store),
+                rank=rank,
+                world_size=size,
+                timeout=_TIMEOUT,
+            )
+
+    def all_reduce(self, tensor: torch.Tensor) -> None:
+        """Replace a tensor by the sum over all processes; all get the same bits."""
+        with self._failures():
+            distributed.all_reduce(tensor)
+
+    def max(self, number: int) -> int:
+        """Return the largest number of all processes."""
+        tensor = torch.tensor(number)
+        with self._failures():
+            distributed.all_reduce(tensor, distributed.ReduceOp.MAX)
+        return int(tensor)
+
+    def broadcast(self, value: _T | None) -> _T:
+        """Return rank 0's value in all processes."""
+        values = [value]
+        with self._failures():
+            distributed.broadcast_object_list(values, 0, device=torch.device("cpu"))
+        return values[0]  # type: ignore[return-value]  # rank 0 gave one
+
+    def gather(self, value: _T) -> list[_T]:
+        """Return the values of all processes, by rank."""
+        values: list[_T] = [value] * self.process.size
+        with self._failures():
+            distributed.all_gather_object(values, value)
+        return values
+
+    def leave(self, error: BaseException | None) -> int | None:
+        """Disconnect; return the exit code, or None if this process must report ``error`` itself.
+
+        Rank 0 ends first: torchrun stops all processes as soon as one has failed.
+        """
+        code = _exit_code(error)
+        if self.process.rank == 0:
+            atexit.register(self._store.set, _ENDED, str(code))  # once its message is printed
+            self._disconnect()
+            return None
+        if error is None or isinstance(error, SystemExit):  # done or stopped, as rank 0
+            main_code = self._wait_for_main(_TIMEOUT)
+            self._disconnect()
+            return code or main_code or 0
+        failed_alone = not isinstance(error, ConnectionLostError | KeyboardInterrupt)
+        if failed_alone:
+            text = str(error) if isinstance(error, OnnxferryError) else traceback.format_exc()
+            self._store.set(f"error/{self.process.rank}", f"{code} {text}")
+        self._disconnect()
+        main_code = self._wait_for_main(_REPORT_TIMEOUT)
+        if failed_alone:
+            return None if main_code is None else code
+        return code if main_code is None else main_code
+
+    def _wait_for_main(self, timeout: timedelta) -> int | None:
+        """Wait until rank 0 ends and return its exit code; None if it does not."""
+        with suppress(RuntimeError):  # also if rank 0 held the store
+            self._store.wait([_ENDED], timeout)
+            return int(self._store.get(_ENDED))
+        return None
+
+    def _disconnect(self) -> None:
+        """Close the connections; their threads could abort the process's end."""
+        distributed.destroy_process_group()
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """Translate a failed collective into the error that another process has posted."""
+        try:
+            with _translated("a process of this fit has ended"):
+                yield
+        except ConnectionLostError as exc:
+            for rank in range(1, self.process.size):
+                if self.process.rank == 0 and self._store.check([f"error/{rank}"]):
+                    code, _, message = self._store.get(f"error/{rank}").decode().partition(" ")
+                    raise _error_class(int(code))(f"rank {rank}: {message}") from exc
+            raise
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """Translate torch's communication errors, which are all ``RuntimeError``."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as exc:
+        first_line = str(exc).partition("\n")[0]
+        raise ConnectionLostError(
+            f"{what} ({first_line}): see torchrun's report; the last checkpoint is kept, "
+            "continue with --resume"
+        ) from exc
+
+
+def _error_class(code: int) -> type[OnnxferryError]:
+    classes = (UsageError, DataError, ArtifactError)
+    return next((each for each in classes if each.exit_code == code), UnavailableError)
+
+
+def _exit_code(error: BaseException | None) -> int:
+    match error:
+        case None:
+            return 0
+        case OnnxferryError():
+            return error.exit_code
+        case KeyboardInterrupt():
+            return EXIT_INTERRUPTED
+        case SystemExit():
+            return int(error.code or 0) if not isinstance(error.code, str) else EXIT_BUG
+        case _:
+            return EXIT_BUG

@@ -1,0 +1,89 @@
+"""The engine of several processes: steps on a shard of each batch, gradients all-reduced.
+
+A batch's loss is a weighted mean, ``sum(w l) / sum(w)``, over its rows. A process has the mean over
+its shard, and the share of the batch's weight that its shard has; the sum over processes of share
+times mean is the batch's mean, and likewise for gradients. The share is the gradient that backward
+starts from, so nothing is scaled afterwards. All processes know all labels, hence all shares.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from trainer.distributed.consistency import check_same_weights
+from trainer.engines import step as steps
+from trainer.engines.gather import Gather
+from trainer.engines.state import StepBuffers, untracked, update_vectors
+
+if TYPE_CHECKING:
+    from trainer.distributed.group import ProcessGroup
+    from trainer.engines.state import ModelState, TrainingTask
+    from trainer.model import Standardisation
+
+
+class ShardedEngine:
+    """Makes the steps of one of several processes, on the CPU or on CUDA."""
+
+    def __init__(
+        self,
+        group: ProcessGroup,
+        task: TrainingTask,
+        state: ModelState,
+        rows: tuple[torch.Tensor, torch.Tensor],
+        scale: Standardisation | None,
+    ) -> None:
+        """Prepare the buffers; ``state`` is changed in place by ``run``."""
+        self._group, self._task, self._state = group, task, state
+        self._labels = rows[1]
+        self._gather = Gather(*rows, scale, -(-task.batch_size // group.process.size))
+        self._vectors = update_vectors(state)
+        self._buffers: dict[int, StepBuffers] = {}
+        weights = task.class_weights
+        self._weights = None if weights is None else weights.cpu().double()
+
+    def run(
+        self, order: torch.Tensor, losses: torch.Tensor, *, learning_rate: float, done: int
+    ) -> None:
+        """Make a step for each batch of rows; ``order`` is the same in all processes."""
+        self._run(order.long(), untracked(losses), learning_rate, done)
+        check_same_weights(self._group, self._state)
+
+    @torch.inference_mode()
+    def _run(
+        self, order: torch.Tensor, losses: torch.Tensor, learning_rate: float, done: int
+    ) -> None:
+        decay = self._task.weight_decay
+        losses.zero_()
+        for index, batch in enumerate(torch.split(order, self._task.batch_size)):
+            self._find_gradients(batch, losses[index])
+            self._group.all_reduce(self._vectors[1])
+            if self._state.moments:
+                steps.update_adamw(self._vectors, learning_rate, decay, done + index + 1)
+            else:
+                steps.update_sgd(self._vectors, learning_rate, decay)
+        self._group.all_reduce(losses)
+
+    def _find_gradients(self, batch: torch.Tensor, loss: torch.Tensor) -> None:
+        """Write the shard's contribution to the batch's gradients and loss."""
+        shard = batch[self._group.process.shard(len(batch))]
+        if len(shard) == 0:
+            self._vectors[1].zero_()
+            return
+        if len(shard) not in self._buffers:
+            self._buffers[len(shard)] = StepBuffers(self._state, len(shard))
+        buffers, share = self._buffers[len(shard)], self._share(shard, batch)
+        features, labels = (part.to(loss.device) for part in self._gather(shard))
+        buffers.heads[3].fill_(share)
+        steps.find_gradients(
+            [features, labels, loss], buffers.layers, buffers.heads, self._task.class_weights
+        )
+        loss.mul_(share)
+
+    def _share(self, shard: torch.Tensor, batch: torch.Tensor) -> float:
+        """Return the shard's fraction of its batch's weight, 0 to 1."""
+        if self._weights is None:
+            return len(shard) / len(batch)
+        part, whole = (self._weights[self._labels[rows]].sum() for rows in (shard, batch))
+        return float(part / whole)

@@ -1,0 +1,152 @@
+"""Bring rows in the order of an epoch into the input tensors of ``DeviceSteps``, chunk by chunk.
+
+    ResidentRows    the table is in device memory and is gathered there
+    StreamedRows    the table is in host memory: a chunk is gathered into pinned memory and copied
+                    on a stream of its own while the device works on the previous one
+
+A chunk is the rows of one graph launch. Both give the same bits: rows are always standardised on
+the host, in float64. On the CPU, for tests, there is no stream and no pinned memory.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+
+from trainer.engines.gather import Gather
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from trainer.model import Standardisation
+
+    Table = tuple[torch.Tensor, torch.Tensor]  # features (rows, n_features), labels (rows,)
+
+_ROWS_AT_ONCE = 2**18  # standardised in float64 at once, on their way to the device
+
+
+class RowFeed(Protocol):
+    """Fills the input tensors of steps."""
+
+    def chunks(self, order: torch.Tensor, counts: Sequence[int]) -> Iterator[None]:
+        """Load rows chunk by chunk; the previous chunk's steps are launched before the next.
+
+        Args:
+            order: positions of rows, ``(rows,)`` on the CPU.
+            counts: rows of each chunk; their sum is all rows.
+
+        Returns:
+            Nothing for each chunk, once its rows are ready on the current stream.
+        """
+
+
+class ResidentRows:
+    """A table in device memory."""
+
+    def __init__(self, rows: Table, scale: Standardisation | None, inputs: Table) -> None:
+        """Send the raw rows, standardised, to the device of ``inputs``, the tensors to fill."""
+        features, labels = rows
+        self._inputs, self._device = inputs, inputs[0].device
+        self._features = _send(features, scale, self._device)  # (rows, n_features)
+        self._labels = labels.to(self._device)  # (rows,)
+
+    def chunks(self, order: torch.Tensor, counts: Sequence[int]) -> Iterator[None]:
+        """Gather rows on the device; see ``RowFeed``."""
+        if self._device.type == "cuda":
+            order = order.pin_memory().to(self._device, non_blocking=True)  # (rows,)
+        features, labels = self._inputs
+        for part in torch.split(order, list(counts)):
+            torch.index_select(self._features, 0, part, out=features[: len(part)])
+            torch.index_select(self._labels, 0, part, out=labels[: len(part)])
+            yield
+
+
+class StreamedRows:
+    """A table in host memory, double-buffered."""
+
+    def __init__(self, rows: Table, scale: Standardisation | None, inputs: Table) -> None:
+        """Allocate the buffers; ``inputs`` are the tensors to fill."""
+        self._inputs = inputs
+        self._gather = Gather(*rows, scale, len(inputs[0]))
+        kind = _PinnedBuffer if inputs[0].is_cuda else _ChunkBuffer
+        self._buffers = [kind(inputs) for _ in range(2)]
+        self._loaded = 0
+
+    def chunks(self, order: torch.Tensor, counts: Sequence[int]) -> Iterator[None]:
+        """Load one chunk ahead of the device; see ``RowFeed``."""
+        parts = torch.split(order, list(counts))
+        ahead = self._load(parts[0]) if parts else None
+        for at, part in enumerate(parts):
+            assert ahead is not None  # noqa: S101 - every part is loaded one turn ahead
+            ahead.copy_to(self._inputs, len(part))
+            yield
+            ahead = self._load(parts[at + 1]) if at + 1 < len(parts) else None
+
+    def _load(self, part: torch.Tensor) -> _ChunkBuffer:
+        """Gather a chunk and start sending it."""
+        buffer = self._buffers[self._loaded % 2]
+        self._loaded += 1
+        buffer.load(self._gather, part)
+        return buffer
+
+
+class _ChunkBuffer:
+    """The buffer of a chunk, on the CPU."""
+
+    def __init__(self, inputs: Table) -> None:
+        self.features = torch.empty(inputs[0].shape)
+        self.labels = torch.empty(inputs[1].shape, dtype=torch.int64)
+
+    def load(self, gather: Gather, order: torch.Tensor) -> None:
+        """Gather a chunk."""
+        gather.into(order, self.features[: len(order)], self.labels[: len(order)])
+
+    def copy_to(self, inputs: Table, rows: int) -> None:
+        """Copy the chunk into the input tensors."""
+        for target, source in zip(inputs, (self.features, self.labels), strict=True):
+            target[:rows].copy_(source[:rows])
+
+
+class _PinnedBuffer(_ChunkBuffer):
+    """The buffers of a chunk in pinned host memory and in device memory."""
+
+    def __init__(self, inputs: Table) -> None:
+        super().__init__(inputs)
+        self._pinned = self.features.pin_memory(), self.labels.pin_memory()
+        self.features, self.labels = (torch.empty_like(tensor) for tensor in inputs)
+        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._sent, self._consumed = (
+            torch.cuda.Event()  # type: ignore[no-untyped-call]
+            for _ in range(2)
+        )
+        self._consumed.record()  # after any earlier use of the memory
+
+    def load(self, gather: Gather, order: torch.Tensor) -> None:
+        """Gather a chunk and start copying it."""
+        rows = len(order)
+        pinned = [part[:rows] for part in self._pinned]
+        self._sent.synchronize()  # of this buffer's previous chunk: done long ago
+        gather.into(order, *pinned)
+        with torch.cuda.stream(self._stream):
+            self._stream.wait_event(self._consumed)
+            self.features[:rows].copy_(pinned[0], non_blocking=True)
+            self.labels[:rows].copy_(pinned[1], non_blocking=True)
+            self._sent.record()
+
+    def copy_to(self, inputs: Table, rows: int) -> None:
+        """Copy the chunk into the input tensors, after it has arrived on the device."""
+        torch.cuda.current_stream().wait_event(self._sent)
+        super().copy_to(inputs, rows)
+        self._consumed.record()
+
+
+def _send(
+    features: torch.Tensor, scale: Standardisation | None, device: torch.device
+) -> torch.Tensor:
+    """Standardise rows and send them to the device, a block at a time."""
+    sent = torch.empty(features.shape, device=device)
+    blocks = (torch.split(whole, _ROWS_AT_ONCE) for whole in (sent, features))
+    for target, block in zip(*blocks, strict=True):
+        target.copy_(scale.apply(block) if scale else block)
+    return sent

@@ -1,0 +1,185 @@
+"""Classification metrics on labelled rows.
+
+A metric without a value, such as the accuracy of an empty bin, is NaN, and None in ``Evaluation``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from runtime.bundle.manifest import Record
+from runtime.monitoring.accuracy import (
+    ClassScore,
+    Interval,
+    class_scores,
+    confusion_matrix,
+    wilson_interval,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    Labels = npt.NDArray[np.int64]
+    Probabilities = npt.NDArray[np.float64]
+
+
+BINS = 10
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Loss and accuracy on some rows.
+
+    Attributes:
+        loss: mean cross-entropy.
+        accuracy: 0 to 1.
+    """
+
+    loss: float
+    accuracy: float
+
+
+class Evaluation(Record, frozen=True):
+    """All metrics of a model on the test rows.
+
+    Attributes:
+        rows: number of test rows.
+        accuracy: share of correct labels, with its 95 % interval.
+        baseline: accuracy of always predicting the most frequent class in training.
+        macro_f1: mean F1 of the classes; classes without rows and predictions are left out.
+        roc_auc: see ``roc_auc``; None where only one class has rows.
+        log_loss: nats.
+        brier: 0 to 2.
+        calibration_error: 0 to 1.
+        classes: precision, recall and F1 of each.
+        confusion: rows by true class, then by predicted class.
+    """
+
+    rows: int
+    accuracy: Interval
+    baseline: float
+    macro_f1: float
+    roc_auc: float | None
+    log_loss: float
+    brier: float
+    calibration_error: float
+    classes: tuple[ClassScore, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+
+def compute_evaluation(
+    truth: Labels, probabilities: Probabilities, names: Sequence[str], *, majority: int
+) -> Evaluation:
+    """Compute all metrics from labels ``(rows,)`` and probabilities ``(rows, classes)``.
+
+    The predicted class is the first with the largest probability; ``majority`` is the class most
+    frequent in training.
+    """
+    predicted = probabilities.argmax(axis=1)  # (rows,)
+    counts = confusion_matrix(truth, predicted, len(names))
+    scores = class_scores(counts, names)
+    auc = roc_auc(truth, probabilities)
+    return Evaluation(
+        rows=len(truth),
+        accuracy=wilson_interval(int((predicted == truth).sum()), len(truth)),
+        baseline=float((truth == majority).mean()),
+        macro_f1=float(np.mean([each.f1 for each in scores if each.f1 is not None])),
+        roc_auc=None if np.isnan(auc) else auc,
+        log_loss=log_loss(truth, probabilities),
+        brier=brier(truth, probabilities),
+        calibration_error=calibration_error(reliability(truth, probabilities)),
+        classes=scores,
+        confusion=tuple(tuple(map(int, line)) for line in counts),
+    )
+
+
+@dataclass(frozen=True)
+class Bin:
+    """A bin of rows by their top probability.
+
+    Attributes:
+        low: lower end.
+        high: upper end.
+        rows: number of rows.
+        confidence: mean top probability; NaN without rows.
+        accuracy: share of correct labels; NaN without rows.
+    """
+
+    low: float
+    high: float
+    rows: int
+    confidence: float
+    accuracy: float
+
+
+def reliability(truth: Labels, probabilities: Probabilities) -> tuple[Bin, ...]:
+    """Group rows by their top probability into ten bins of equal width, upper end inclusive."""
+    top = probabilities.max(axis=1)  # (rows,)
+    right = probabilities.argmax(axis=1) == truth
+    place = np.clip(np.ceil(top * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    bins = []
+    for at in range(BINS):
+        chosen = place == at
+        rows = int(chosen.sum())
+        confidence = float(top[chosen].mean()) if rows else float("nan")
+        accuracy = float(right[chosen].mean()) if rows else float("nan")
+        bins.append(Bin(at / BINS, (at + 1) / BINS, rows, confidence, accuracy))
+    return tuple(bins)
+
+
+def calibration_error(bins: tuple[Bin, ...]) -> float:
+    """Compute the expected calibration error (Naeini, Cooper and Hauskrecht, AAAI 2015), 0 to 1.
+
+    It is the mean over rows of ``|accuracy - confidence|`` in their bin.
+    """
+    rows = sum(each.rows for each in bins)
+    gaps = (each.rows * abs(each.accuracy - each.confidence) for each in bins if each.rows)
+    return _share(sum(gaps), rows)
+
+
+def brier(truth: Labels, probabilities: Probabilities) -> float:
+    """Compute the Brier score (Monthly Weather Review 78, 1950), summed over classes, 0 to 2."""
+    wanted = np.eye(probabilities.shape[1])[truth]  # (rows, classes)
+    return float(((probabilities - wanted) ** 2).sum(axis=1).mean())
+
+
+def log_loss(truth: Labels, probabilities: Probabilities) -> float:
+    """Compute the mean negative log probability of the true class, in nats."""
+    chosen = probabilities[np.arange(len(truth)), truth]
+    smallest = np.finfo(np.float32).tiny  # a probability rounded to 0 is not infinitely wrong
+    return float(-np.log(np.maximum(chosen, smallest)).mean())
+
+
+def roc_auc(truth: Labels, probabilities: Probabilities) -> float:
+    """Compute the area under the receiver operating characteristic curve, 0 to 1.
+
+    Of a class it is the Mann-Whitney statistic (Hanley and McNeil, Radiology 143, 1982): the
+    probability that one of its rows scores higher than a row of another class, ties counting half.
+    Of two classes that of the second, of more the mean over the classes; classes without rows, or
+    with all of them, are left out. NaN when none is left.
+    """
+    classes = probabilities.shape[1]
+    scored = range(classes) if classes > 2 else (1,)  # noqa: PLR2004 - of two, one determines the other
+    areas = [_area(truth == at, probabilities[:, at]) for at in scored]
+    known = [area for area in areas if not np.isnan(area)]
+    return float(np.mean(known)) if known else float("nan")
+
+
+def _area(of_class: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64]) -> float:
+    """Compute the Mann-Whitney statistic over all pairs, from the ranks of a class's rows."""
+    inside, outside = int(of_class.sum()), int((~of_class).sum())
+    if not inside or not outside:
+        return float("nan")
+    _, place, rows = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = np.cumsum(rows) - (rows - 1) / 2  # ties get their mean rank
+    above = float(ranks[place[of_class]].sum()) - inside * (inside + 1) / 2
+    return above / (inside * outside)
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else float("nan")

@@ -1,0 +1,38 @@
+"""The evaluation as tables on a terminal: metrics and the confusion matrix."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TextIO
+
+from runtime.terminal.tables import draw_confusion, new_table, percent, render, width_of
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from trainer.evaluation.metrics import Evaluation
+
+
+def format_evaluation(evaluation: Evaluation, stream: TextIO) -> str:
+    """Format the metrics and the confusion matrix for a stream."""
+    matrix = draw_confusion(evaluation, width_of(stream))
+    return render(_draw(evaluation), "", matrix, stream=stream)
+
+
+def _draw(evaluation: Evaluation) -> Table:
+    found = evaluation.accuracy
+    auc = "-" if evaluation.roc_auc is None else f"{evaluation.roc_auc:.4f}"
+    interval = f"95 % interval {percent(found.low)} to {percent(found.high)}"
+    table = new_table(header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
+    for line in (
+        ("accuracy", percent(found.share), f"on {evaluation.rows:,} test rows; {interval}"),
+        ("baseline", percent(evaluation.baseline), "always the most frequent class"),
+        ("macro F1", f"{evaluation.macro_f1:.4f}", "mean over the classes"),
+        ("ROC AUC", auc, ""),
+        ("log loss", f"{evaluation.log_loss:.4f}", "nats"),
+        ("calibration", f"{evaluation.calibration_error:.4f}", "expected error"),
+    ):
+        table.add_row(*line)
+    return table

@@ -1,0 +1,75 @@
+"""All loggers of a fit: TensorBoard's event file and ``metrics.jsonl``."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from trainer.loggers.files import LogFile
+from trainer.loggers.jsonl import JsonlLogger
+from trainer.loggers.tensorboard import TensorBoardLogger, new_event_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from trainer.checkpoint.state import Epoch
+    from trainer.engines.state import ModelState
+
+TENSORBOARD = "tensorboard"
+METRICS = "metrics.jsonl"
+
+
+class LoggerCollection:
+    """Logs every epoch to all files."""
+
+    def __init__(self, events: LogFile, metrics: LogFile) -> None:
+        """Append to the event file and to ``metrics.jsonl``."""
+        self._files = {TENSORBOARD: events, METRICS: metrics}
+        self._tensorboard, self._jsonl = TensorBoardLogger(events), JsonlLogger(metrics)
+
+    @property
+    def event_file(self) -> Path:
+        """Path of TensorBoard's event file."""
+        return self._files[TENSORBOARD].path
+
+    def log_parameters(self, epoch: Epoch, state: ModelState) -> None:
+        """Log gradients and weights of an epoch, before its metrics."""
+        self._tensorboard.log_parameters(epoch, state)
+
+    def log_epoch(self, epoch: Epoch) -> None:
+        """Log the metrics of an epoch."""
+        self._tensorboard.log_epoch(epoch)
+        self._jsonl.log_epoch(epoch)
+
+    def finalize(self, records: bytes) -> None:
+        """Append the final records to the event file."""
+        self._tensorboard.finalize(records)
+
+    def flush(self) -> None:
+        """Write what is pending."""
+        self._tensorboard.flush()
+
+    def sync(self) -> dict[str, tuple[str, int]]:
+        """Flush all files to disk; return the name and size of each, for a checkpoint."""
+        self.flush()
+        return {kind: (file.path.name, file.sync()) for kind, file in self._files.items()}
+
+
+@contextmanager
+def open_loggers(
+    folder: Path, logdir: Path, positions: Mapping[str, tuple[str, int]]
+) -> Iterator[LoggerCollection]:
+    """Open ``metrics.jsonl`` in ``folder`` and the event file in ``logdir``.
+
+    ``positions`` are those that ``sync`` gave to a checkpoint; empty ones begin new files.
+    """
+    name, size = positions.get(TENSORBOARD, (new_event_file(), 0))
+    with ExitStack() as stack:
+        events = stack.enter_context(LogFile(logdir / name, size=size))
+        metrics = stack.enter_context(
+            LogFile(folder / METRICS, size=positions.get(METRICS, ("", 0))[1])
+        )
+        loggers = LoggerCollection(events, metrics)
+        stack.callback(loggers.flush)
+        yield loggers

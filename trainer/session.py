@@ -1,0 +1,124 @@
+"""A training session: fitting in a work folder, with log files, checkpoints and resuming."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime.errors import DataError
+from runtime.io.workdir import clear_workdir, remove_workdir
+from trainer.checkpoint.format import CHECKPOINT, CheckpointRecord, FitIdentity, read_record
+from trainer.checkpoint.manager import CheckpointManager, deferred_signals
+from trainer.checkpoint.resume import check_resumable
+from trainer.config import CHECKPOINT_EVERY_S
+from trainer.fit import fit
+from trainer.loggers.collection import TENSORBOARD, open_loggers
+
+if TYPE_CHECKING:
+    from trainer.checkpoint.state import Epoch, EpochCallback, FitResult
+    from trainer.config import Configuration, DeviceName
+    from trainer.data.dataset import Dataset
+    from trainer.loggers.collection import LoggerCollection
+
+_EVENT_FILE = "curves"  # contains the path of the event file
+
+
+@dataclass(frozen=True)
+class SaveOptions:
+    """What is written during training.
+
+    Attributes:
+        logdir: directory of the TensorBoard event files; None is inside the run.
+        resume: continue from the checkpoint of an interrupted run, if there is one.
+        checkpoint_every_s: seconds between checkpoints; 0 writes one as often as possible.
+    """
+
+    logdir: Path | None = None
+    resume: bool = False
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S
+
+
+@dataclass(frozen=True)
+class TrainingSession:
+    """One process's training in a work folder, from the beginning or from its checkpoint.
+
+    Attributes:
+        work: the work folder, locked.
+        dataset: without missing values.
+        configuration: the options.
+        device: the training device.
+        saving: what is written.
+    """
+
+    work: Path
+    dataset: Dataset
+    configuration: Configuration
+    device: DeviceName
+    saving: SaveOptions
+
+    def run(
+        self, identity: FitIdentity, on_epoch_end: EpochCallback
+    ) -> tuple[FitIdentity, FitResult]:
+        """Train; the identity returned lists options that changed since the checkpoint."""
+        try:
+            record = read_record(self.work) if self.saving.resume else None
+            if record:
+                identity = check_resumable(record, identity, self.work)
+            else:
+                self._clear()
+            logdir = self.saving.logdir or self.work / TENSORBOARD
+            before = record.journals if record else {}
+            with open_loggers(self.work, logdir, before) as loggers:
+                (self.work / _EVENT_FILE).write_text(str(loggers.event_file.resolve()))
+                result = self._fit(identity, record, loggers, on_epoch_end)
+                loggers.finalize(_build_final_records(identity, self.dataset, result))
+                return identity, result
+        except BaseException:
+            if not (self.work / CHECKPOINT).exists():
+                remove_workdir(self.work)
+            raise
+
+    def _fit(
+        self,
+        identity: FitIdentity,
+        record: CheckpointRecord | None,
+        loggers: LoggerCollection,
+        on_epoch_end: EpochCallback,
+    ) -> FitResult:
+        def log_and_report(epoch: Epoch) -> None:
+            loggers.log_epoch(epoch)
+            on_epoch_end(epoch)
+
+        with deferred_signals() as stop:
+            every_s = self.saving.checkpoint_every_s
+            manager = CheckpointManager(self.work, identity, loggers, stop, every_s)
+            manager.record = record
+            try:
+                return fit(
+                    self.dataset,
+                    self.configuration,
+                    device=self.device,
+                    on_epoch_end=log_and_report,
+                    callback=manager,
+                )
+            except DataError as exc:
+                if manager.record is None:
+                    raise
+                raise DataError(
+                    f"{exc}. The checkpoint at {manager.record.where} is kept: --resume continues "
+                    "from there, with a lower --learning-rate"
+                ) from exc
+
+    def _clear(self) -> None:
+        """Remove what is left of a session without a checkpoint, or whose checkpoint is unused."""
+        if self.saving.resume and (self.work / _EVENT_FILE).exists():  # curves would appear twice
+            Path((self.work / _EVENT_FILE).read_text()).unlink(missing_ok=True)
+        clear_workdir(self.work)
+
+
+def _build_final_records(identity: FitIdentity, dataset: Dataset, result: FitResult) -> bytes:
+    """Build the content of TensorBoard's other tabs; their modules are imported only now."""
+    from trainer.loggers.final_summaries import final_records
+
+    return final_records(identity, dataset, result)
