@@ -1,26 +1,27 @@
-## onnxferry: from a table to a trained model, a proven bundle and its answers.
+## onnxferry: from a table to a trained model, a proven bundle and predictions.
 ##
-##   make train      fit the network                          -> artifacts/run
-##   make export     export it and prove the export           -> artifacts/bundle
+##   make train      train the network                        -> artifacts/run
+##   make export     export it with its proof of parity       -> artifacts/bundle
 ##   make predict    score FILE with the bundle               -> OUT
-##   make serve      answer over HTTP with the bundle, until Ctrl-C
-##   make tensorboard  show the fit in a browser, until Ctrl-C
+##   make serve      serve the bundle over HTTP, until Ctrl-C
+##   make tensorboard  show the training in a browser, until Ctrl-C
+##   make quick      test the core of each package in a minute, while editing
 ##   make test       run the whole test suite
-##   make check      run all that CI runs: linters, types, the whole test suite,
-##                   and the runtime's tests where torch is not installed
+##   make lint       run the linters and the type checker
+##   make check      run all that CI runs: lint, test, and test without torch
+##   make coverage   run the test suite and show what it does not cover
+##   make docs       renew the outputs and option tables in README and docs
 ##   make protos     compile gRPC's .proto file, after a change to it
-##   make coverage   run the test suite and show what it does not reach
-##   make bench      measure, with the alternatives beside us (minutes)
+##   make bench      measure, beside alternatives (minutes)
 ##   make clean      remove artifacts/ and caches; tables and .venv stay
 ##
-## A goal makes what it lacks: "make predict" alone works in a fresh clone.
-## The first goal builds .venv from constraints.txt, once.
+## A goal makes what it lacks; the first builds .venv from constraints.txt, once.
 ##
 ##   FILE=products.csv   table to score; products.csv is made where it is missing
-##   OUT=scored.csv      where the answers go
+##   OUT=scored.csv      where the scored table goes
 ##   DEVICE=auto         train on: auto, cuda or cpu
 ##   PROVIDER=auto       predict and serve on: auto, cuda or cpu
-##   SEED=1              where the training's random numbers start
+##   SEED=1              seed of the training's random numbers
 ##   PYTHON=python3      Python 3.11 or newer, to build .venv with
 ##   VENV=DIR            use this environment as it is and install nothing
 
@@ -28,12 +29,13 @@
 SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-# What train and export publish is whole, or not there: make must never delete a part of it.
+# What train and export publish is complete or absent: make must never delete a part of it.
 .PRECIOUS: artifacts/run/run.json artifacts/bundle/manifest.json
-.PHONY: help coverage torch-free train export predict serve tensorboard test check protos bench clean own-environment FORCE
+.PHONY: help train export predict serve tensorboard quick test lint check coverage torch-free docs protos \
+	bench clean own-environment FORCE
 
-# These are taken from make's own command line: names this common in somebody's shell mean
-# something else. PYTHON and VENV may come from there.
+# Set on make's command line only: names this common mean something else in a shell.
+# PYTHON and VENV may come from the environment.
 FILE := products.csv
 OUT := scored.csv
 DEVICE :=
@@ -44,13 +46,20 @@ PYTHON ?= python3
 SAMPLE_ROWS := 1000
 RUN := artifacts/run/run.json
 BUNDLE := artifacts/bundle/manifest.json
-# What of the test suite needs neither torch nor the developers' tools.
+# Tests that need neither torch nor the development tools.
 TORCH_FREE_TESTS := tests/runtime tests/property/test_cells.py tests/property/test_dates.py \
 	tests/property/test_digits.py \
 	tests/property/test_jsonl.py tests/property/test_records.py \
 	tests/property/test_scoring.py tests/property/test_serving.py tests/property/test_texts.py \
 	tests/contract/test_errors.py tests/contract/test_extras.py tests/contract/test_imports.py \
 	tests/contract/test_startup.py
+# These need a development tool, which is tested with once: Playwright, KServe's SDK, Schemathesis.
+TORCH_FREE_TESTS += --ignore=tests/runtime/serving/test_page.py \
+	--ignore=tests/runtime/serving/test_kserve.py \
+	--deselect=tests/runtime/serving/test_openapi.py::test_schemathesis_finds_nothing
+# One process a core, and no more than four: each holds torch, a server and a few hundred MiB.
+# Bytecode is kept: else every command that a test starts would compile our modules again.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 # There is no onnxruntime-gpu for macOS.
 BUILD := $(if $(filter Darwin,$(shell uname -s)),cpu,gpu)
@@ -65,7 +74,7 @@ READY := own-environment
 BENCH_READY := $(READY)
 endif
 
-# Commands are found in the environment, so that recipes read as a person would type them.
+# Commands come from the environment's PATH, so that recipes read as a person would type them.
 export PATH := $(if $(filter /%,$(VENV)),,$(CURDIR)/)$(VENV)/bin:$(PATH)
 
 quoted = $(shell printf %q '$(subst ','\'',$(1))')
@@ -74,15 +83,15 @@ option = $(if $(2), --$(1) $(call quoted,$(2)))
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
 
-# ---- From a table to its answers ---------------------------------------------------------
-# The files say what is missing or outdated; a goal that is named runs in any case.
+# ---- From a table to predictions ---------------------------------------------------------
+# A file target runs when it is missing or outdated; a named goal always runs.
 train: $(RUN)
 export: $(BUNDLE)
 
 $(RUN): $(if $(filter train,$(MAKECMDGOALS)),FORCE) | $(READY)
 	trainer fit$(call option,device,$(DEVICE))$(call option,seed,$(SEED))
 
-# A bundle that stands there without a run was brought from elsewhere: it is used, not replaced.
+# A bundle without a run was copied from elsewhere: it is used, not replaced.
 from_run := $(or $(filter train export,$(MAKECMDGOALS)),$(wildcard $(RUN)),$(if $(wildcard $(BUNDLE)),,x))
 
 $(BUNDLE): $(if $(from_run),$(RUN)) $(if $(filter export,$(MAKECMDGOALS)),FORCE) | $(READY)
@@ -101,28 +110,36 @@ serve: $(BUNDLE) | $(READY)
 tensorboard: $(RUN) | $(READY)
 	tensorboard --logdir artifacts/run
 
-# ---- For those who work on it ------------------------------------------------------------
+# ---- Development -------------------------------------------------------------------------
+# What starts no process and takes no second: see tests/conftest.py.
+quick: | $(READY)
+	$(PYTEST) -m "not slow" --hypothesis-profile quick
+
 test: | $(READY)
-	pytest
+	$(PYTEST)
 
 coverage: | $(READY)
-	pytest --cov
+	$(PYTEST) --cov
 
-# Two halves that "make -j2 check" runs side by side.
-check: test torch-free
-
-torch-free: | $(READY) .venv-runtime/.ready
+lint: | $(READY)
 	ruff check .
 	ruff format --check .
 	mypy
 	pydoclint --quiet runtime trainer exporter
 	lint-imports
-	env PATH="$(CURDIR)/.venv-runtime/bin:$$PATH" pytest -p no:cacheprovider $(TORCH_FREE_TESTS)
+
+check: lint test torch-free
+
+torch-free: | .venv-runtime/.ready
+	env PATH="$(CURDIR)/.venv-runtime/bin:$$PATH" $(PYTEST) -p no:cacheprovider $(TORCH_FREE_TESTS)
 
 # A descriptor set, not generated code, which would be bound to one release of protobuf.
 protos: | $(READY)
 	python -m grpc_tools.protoc -I runtime/serving/grpc \
 		--descriptor_set_out=runtime/serving/grpc/open_inference.binpb open_inference.proto
+
+docs: | $(READY)
+	python tests/support/pages.py
 
 bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/accuracy.py
@@ -160,9 +177,8 @@ clean:
 	find runtime trainer exporter tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 # ---- Environments ------------------------------------------------------------------------
-# The stamp .ready is written last: an installation that failed or was interrupted is taken up
-# again. It holds the folder: an environment that was copied or moved here, or whose Python is
-# gone, is built anew.
+# The stamp .ready is written last, so that an interrupted installation is repeated. It holds the
+# folder: a copied or moved environment, or one whose Python is gone, is rebuilt.
 stale = $(shell [ -x $(1)/bin/python ] && [ "$$(cat $(1)/.ready 2>&1)" = "$(CURDIR)" ] || echo FORCE)
 
 .venv/.ready: EXTRAS := $(BUILD),serve,grpc,train,dev
@@ -181,7 +197,7 @@ stale = $(shell [ -x $(1)/bin/python ] && [ "$$(cat $(1)/.ready 2>&1)" = "$(CURD
 	@touch $@
 
 own-environment:
-	@[ -x "$(VENV)/bin/trainer" ] || { $(stop) "there is no onnxferry in VENV=$(VENV):" \
+	@[ -x "$(VENV)/bin/trainer" ] || { $(stop) "onnxferry is not installed in VENV=$(VENV):" \
 		'install it there, pip install -c constraints.txt -e ".[$(BUILD),serve,grpc,train,dev]",' \
 		"or leave VENV out"; }
 
@@ -192,7 +208,7 @@ pip_install = PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.tx
 	$(@D)/bin/python -m pip install --disable-pip-version-check $$([ -t 1 ] || echo --quiet)
 
 define new_environment
-[ -n "$(BASE_PYTHON)" ] || { $(stop) "$(PYTHON) is not there: install Python 3.11 or newer," \
+[ -n "$(BASE_PYTHON)" ] || { $(stop) "$(PYTHON) was not found: install Python 3.11 or newer," \
 	"or name it: make PYTHON=/path/to/python3.11"; }; \
 "$(BASE_PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { $(stop) \
 	"$(PYTHON) is $$("$(BASE_PYTHON)" --version 2>&1); onnxferry needs 3.11 or newer:" \
@@ -206,6 +222,6 @@ endef
 define install
 echo "installing the pinned versions into $(@D) (once; a minute and more)"; \
 $(pip_install) -e ".[$(EXTRAS)]" || { $(stop) "the pinned versions could not be installed:" \
-	"pip says above why; run make again to go on"; }; \
+	"see pip's message above; run make again to continue"; }; \
 echo "$(CURDIR)" > $@
 endef

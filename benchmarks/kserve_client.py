@@ -2,8 +2,9 @@
 
 The SDK brings FastAPI, Kubernetes' client and pandas 2, so it is in none of our extras. It is
 installed beside this checkout into an environment of its own under --peers, once (a minute).
+CI runs them.
 
-python benchmarks/kserve_client.py [--peers DIR] [--write]
+python benchmarks/kserve_client.py [--peers DIR] [--prepare] [--write]
 """
 
 from __future__ import annotations
@@ -45,9 +46,12 @@ def main() -> None:
     """Prepare, test, report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peers", type=Path, default=Path("artifacts/peers"))
+    parser.add_argument("--prepare", action="store_true", help="make the environment, no more")
     parser.add_argument("--write", action="store_true", help="keep the result")
     args = parser.parse_args()
     python = prepare(args.peers.resolve())
+    if args.prepare:
+        return
     pytest = [str(python), "-m", "pytest", "-p", "no:cacheprovider", "-v", "--color=no", TESTS]
     done = subprocess.run(pytest, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     found = re.findall(rf"^{re.escape(TESTS)}::(\S+) ([A-Z]+)", done.stdout, re.MULTILINE)

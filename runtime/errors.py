@@ -12,7 +12,8 @@
     ├── ArtifactError         4  a run or bundle damaged or of an unknown format
     ├── ParityError           5  an export that does not compute what the model computes
     └── UnavailableError      6  a device, provider or extra that is not available
-        └── OverloadError     6  a server that has no room for one more request now
+        ├── OverloadError     6  a server that has no room for one more request now
+        └── ConnectionLostError  6  another process of a run has ended
 
 Every message says what is wrong, where, and what to do.
 """
@@ -87,3 +88,7 @@ class UnavailableError(OnnxferryError):
 
 class OverloadError(UnavailableError):
     """A server that has no room for one more request now."""
+
+
+class ConnectionLostError(UnavailableError):
+    """Another process of a run has ended."""

@@ -1,4 +1,4 @@
-"""What every test can rely on; it needs no more than the base of onnxferry and ``[test]``."""
+"""Fixtures and hooks for all tests; needs only the base of onnxferry and ``[test]``."""
 
 from __future__ import annotations
 
@@ -17,15 +17,23 @@ if TYPE_CHECKING:
 
     Make = Callable[..., subprocess.CompletedProcess[str]]
 
-# A busy machine is slow, not wrong. CI draws the same examples every time.
+# No deadline: machines may be busy. CI draws the same examples every time.
 settings.register_profile("onnxferry", deadline=None, derandomize="CI" in os.environ)
+settings.register_profile("quick", settings.get_profile("onnxferry"), max_examples=10)
+settings.register_profile("thorough", settings.get_profile("onnxferry"), max_examples=1000)
 settings.load_profile("onnxferry")
 
-# A job that a script put in the background ignores Ctrl-C, and so would all that it starts.
+# Threads of OpenMP that wait leave the core to the other worker; set before torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# A background job of a script ignores SIGINT, and so would its children.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# What an outer make and a developer's shell would tell the commands under test.
+_ONLY_CUDA_SKIPS = "ONNXFERRY_ONLY_CUDA_SKIPS"
+# Fixtures and folders of tests that start processes.
+_STARTS = {"environment", "browser", "contract", "pipeline"}
+# Variables of an outer make or a developer's shell that would reach the commands under test.
 _OUTSIDE = ("GNUMAKEFLAGS", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "ONNXFERRY_BUNDLE", "VENV")
 
 
@@ -60,12 +68,19 @@ def make(environment: Mapping[str, str]) -> Make:
 
 @pytest.fixture
 def project(checkout: Path, tmp_path: Path) -> Path:
-    """A folder with the files that make works from; its name has a blank."""
+    """A folder with the files that make needs; its name has a space."""
     folder = tmp_path / "a clone"
     folder.mkdir()
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(checkout / name, folder)
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what starts processes: commands, servers or a browser."""
+    for item in items:
+        if _STARTS & {*getattr(item, "fixturenames", ()), *item.path.parts}:
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -83,3 +98,15 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     if isinstance(val, bytes) and not val.isascii():
         return f"{argname}-{len(val)}-bytes"
     return None
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run if, in CI, tests were skipped for another reason than CUDA."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or not os.environ.get(_ONLY_CUDA_SKIPS):
+        return
+    skips = [report.longrepr for report in reporter.stats.get("skipped", [])]
+    if others := [f"{path}:{line}: {why}" for path, line, why in skips if "CUDA" not in why]:
+        reporter.section(f"skipped although {_ONLY_CUDA_SKIPS} is set", red=True)
+        reporter.write_line("\n".join(others))
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -1,4 +1,4 @@
-"""constraints.txt pins all that is installed, in a form that every machine can use."""
+"""constraints.txt pins everything that is installed, in a form that works on every machine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def pins(checkout: Path) -> dict[str, str]:
 
 
 def _required(name: str, extras: frozenset[str], seen: set[str]) -> Iterator[str]:
-    """Names of all that a distribution draws in here, directly and through others."""
+    """Names of a distribution's dependencies here, direct and transitive."""
     try:
         lines = distribution(name).requires or []
     except PackageNotFoundError:
@@ -47,7 +47,7 @@ def _applies(requirement: Requirement, extras: frozenset[str]) -> bool:
 
 
 def test_everything_installed_is_pinned(pins: dict[str, str]) -> None:
-    """No distribution that an extra draws in, directly or not, is left to chance."""
+    """Every dependency of an extra is pinned, direct or transitive."""
     wanted = {name for name in _required("onnxferry", _EXTRAS, set()) if not _CUDA.match(name)}
     assert {"onnx", "onnxruntime", "pytest", "torch", "typing-extensions"} <= wanted
     assert wanted - {"onnxferry"} - set(pins) == set()

@@ -1,7 +1,7 @@
-"""The environment that make builds: checked first, pinned, built once, taken up when broken.
+"""The environment that make builds: checked first, pinned, built once, repaired when broken.
 
-In place of Python stands a script that answers questions with the real one and makes an
-environment whose pip notes its arguments: nothing is downloaded.
+Python is replaced by a script that forwards queries to the real one and creates an environment
+whose pip logs its arguments: nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ chmod +x "$4/bin/python"
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
-    """Where the stand-in for Python notes what it was asked for."""
+    """Log of the fake Python."""
     return tmp_path / "log"
 
 
 @pytest.fixture
 def python(tmp_path: Path, log: Path) -> str:
-    """Make's setting that names the stand-in."""
+    """The make variable that selects the fake Python."""
     return f"PYTHON={_script(tmp_path / 'python3', _PYTHON.format(python=sys.executable, log=log))}"
 
 
@@ -50,8 +50,8 @@ def _script(path: Path, content: str) -> Path:
     return path
 
 
-def _noted(log: Path) -> list[str]:
-    """What was asked for since the last look, one word each."""
+def _logged(log: Path) -> list[str]:
+    """First words of the commands logged since the last call."""
     words = [line.split()[0] for line in log.read_text().splitlines()] if log.exists() else []
     log.unlink(missing_ok=True)
     return words
@@ -70,18 +70,16 @@ def test_first_goal_installs_the_pinned_versions(
 
 
 def test_second_run_installs_nothing(make: Make, project: Path, python: str, log: Path) -> None:
-    """Where the environment stands, neither pip nor venv is started, nor shown by ``-n``."""
+    """With a complete environment neither pip nor venv runs, nor is shown by ``-n``."""
     make(python, _READY, folder=project)
-    _noted(log)
+    _logged(log)
     assert make(python, _READY, folder=project).returncode == 0
     assert "pip" not in make(python, "-n", "train", folder=project).stdout
-    assert _noted(log) == []
+    assert _logged(log) == []
 
 
-def test_failed_installation_is_taken_up_again(
-    make: Make, project: Path, python: str, log: Path
-) -> None:
-    """No stamp is left by a failure, so that the next goal installs instead of trusting it."""
+def test_failed_installation_is_repeated(make: Make, project: Path, python: str, log: Path) -> None:
+    """A failure leaves no stamp, so that the next goal installs again."""
     offline = Path(f"{log}.offline")
     offline.touch()
     done = make(python, "train", folder=project)
@@ -89,49 +87,49 @@ def test_failed_installation_is_taken_up_again(
     assert "could not be installed" in done.stderr
     assert not (project / _READY).exists()
     offline.unlink()
-    _noted(log)
+    _logged(log)
     assert make(python, _READY, folder=project).returncode == 0
-    assert _noted(log) == ["venv", "pip"]
+    assert _logged(log) == ["venv", "pip"]
 
 
 @pytest.mark.parametrize("name", ["constraints.txt", "pyproject.toml"])
 def test_changed_requirements_are_installed(
     make: Make, project: Path, python: str, log: Path, name: str
 ) -> None:
-    """After a change of what is required pip runs again, in the environment that is there."""
+    """After a change of the requirements pip runs again in the existing environment."""
     make(python, _READY, folder=project)
-    _noted(log)
+    _logged(log)
     for file in (project / "constraints.txt", project / "pyproject.toml", project / _READY):
         os.utime(file, (1, 1))
     os.utime(project / name, (2, 2))
     assert make(python, _READY, folder=project).returncode == 0
-    assert _noted(log) == ["pip"]
+    assert _logged(log) == ["pip"]
 
 
-def test_environment_of_a_copied_folder_is_built_anew(
+def test_environment_of_a_copied_folder_is_rebuilt(
     make: Make, project: Path, python: str, log: Path
 ) -> None:
     """An environment holds absolute paths: one copied with its clone would run the old code."""
     make(python, _READY, folder=project)
-    _noted(log)
+    _logged(log)
     moved = project.rename(project.with_name("another place"))
     assert make(python, _READY, folder=moved).returncode == 0
-    assert _noted(log) == ["venv", "pip"]
+    assert _logged(log) == ["venv", "pip"]
     assert make(python, _READY, folder=moved).returncode == 0
-    assert _noted(log) == []
+    assert _logged(log) == []
 
 
-def test_environment_without_its_python_is_built_anew(
+def test_environment_without_its_python_is_rebuilt(
     make: Make, project: Path, python: str, log: Path
 ) -> None:
     """An upgrade that takes the interpreter away leaves a dangling link."""
     make(python, _READY, folder=project)
-    _noted(log)
+    _logged(log)
     interpreter = project / ".venv" / "bin" / "python"
     interpreter.unlink()
     interpreter.symlink_to(project / "gone")
     assert make(python, _READY, folder=project).returncode == 0
-    assert _noted(log) == ["venv", "pip"]
+    assert _logged(log) == ["venv", "pip"]
 
 
 def test_old_python_is_refused_by_version(make: Make, project: Path, tmp_path: Path) -> None:
@@ -148,16 +146,16 @@ if [ "$1" = --version ]; then echo Python 3.9.18; else exec {sys.executable} -c 
     assert not (project / ".venv").exists()
 
 
-def test_missing_python_is_said(make: Make, project: Path) -> None:
-    """A Python that isn't there is named, with what to do."""
+def test_missing_python_is_reported(make: Make, project: Path) -> None:
+    """A Python that does not exist is named, with what to do."""
     done = make("PYTHON=python-that-is-not-there", "train", folder=project)
     assert done.returncode == 2
-    assert "python-that-is-not-there is not there" in done.stderr
+    assert "python-that-is-not-there was not found" in done.stderr
     assert "make PYTHON=" in done.stderr
 
 
-def test_python_without_venv_is_said(make: Make, project: Path, tmp_path: Path) -> None:
-    """Debian ships Python without ensurepip: the message names the package that mends it."""
+def test_python_without_venv_is_reported(make: Make, project: Path, tmp_path: Path) -> None:
+    """Debian ships Python without ensurepip: the message names the package to install."""
     bare = "import sys; sys.modules['ensurepip'] = None; exec(sys.argv[1])"
     script = f'#!/bin/sh\nexec {sys.executable} -c "{bare}" "$2"\n'
     done = make(f"PYTHON={_script(tmp_path / 'bare', script)}", "train", folder=project)
@@ -169,21 +167,21 @@ def test_python_without_venv_is_said(make: Make, project: Path, tmp_path: Path) 
 def test_own_environment_is_never_installed_into(
     make: Make, project: Path, python: str, log: Path
 ) -> None:
-    """With VENV the user's environment is used as it is."""
+    """VENV uses the given environment as it is."""
     commands = project / "own" / "bin"
     commands.mkdir(parents=True)
     _script(commands / "trainer", "#!/bin/sh\nexit 0\n")
     assert make(python, "VENV=own", "train", folder=project).returncode == 0
-    assert _noted(log) == []
+    assert _logged(log) == []
     assert not (project / ".venv").exists()
 
 
 def test_own_environment_without_onnxferry_is_refused(
     make: Make, project: Path, python: str, log: Path
 ) -> None:
-    """An environment that lacks the commands is named, with the line that installs them."""
+    """An environment without the commands is named, with the pip line that installs them."""
     done = make(python, "VENV=elsewhere", "train", folder=project)
     assert done.returncode == 2
-    assert "no onnxferry in VENV=elsewhere" in done.stderr
+    assert "onnxferry is not installed in VENV=elsewhere" in done.stderr
     assert "pip install -c constraints.txt" in done.stderr
-    assert _noted(log) == []
+    assert _logged(log) == []

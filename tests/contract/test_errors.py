@@ -1,4 +1,4 @@
-"""The error tree is what its documentation says."""
+"""The documented error tree is the tree of the classes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A command whose extra is missing, or doubled, says how to mend it.
+"""A command whose extra is missing or conflicting prints how to fix it.
 
-What is absent is made so where it is installed: an import hook in the started interpreter
-refuses it, as the import system itself would. In the torch-free environment of ``make check``
+An import hook in the child interpreter hides packages that are installed, with the error of
+the import system. In the torch-free environment of ``make check``
 the training packages are absent anyway.
 """
 
@@ -69,7 +69,7 @@ def _run(
 def test_missing_train_extra_names_the_pip_line(
     command: tuple[str, ...], tmp_path: Path, environment: Mapping[str, str]
 ) -> None:
-    """Without torch the command ends with 6 and the line that installs it, no traceback."""
+    """Without torch the command exits with 6 and prints the pip line, no traceback."""
     bare = _without(_TRAINING, tmp_path, environment)
     done = _run(*command, folder=tmp_path, environment=bare)
     assert done.returncode == 6, done.stderr
@@ -80,12 +80,12 @@ def test_missing_train_extra_names_the_pip_line(
 
 
 def _holds(distribution: str) -> bool:
-    """Whether this environment holds a distribution: never the other build is recommended."""
+    """Whether a distribution is installed: the other build is never recommended."""
     return distribution in {found.name for found in metadata.distributions()}
 
 
 def test_sample_needs_no_extra(tmp_path: Path, environment: Mapping[str, str]) -> None:
-    """Synthetic products can be had from the base installation alone."""
+    """Synthetic products need only the base installation."""
     bare = _without((*_TRAINING, "onnxruntime"), tmp_path, environment)
     done = _run(
         "trainer", "sample", "--rows", "3", "--out", "p.csv", folder=tmp_path, environment=bare
@@ -97,7 +97,7 @@ def test_sample_needs_no_extra(tmp_path: Path, environment: Mapping[str, str]) -
 def test_missing_onnxruntime_names_both_builds(
     checkout: Path, tmp_path: Path, environment: Mapping[str, str]
 ) -> None:
-    """Without an engine the runtime ends with 6 and says which extras bring one."""
+    """Without onnxruntime the runtime exits with 6 and names the extras that install it."""
     bare = _without(("onnxruntime",), tmp_path, environment)
     bundle = checkout / "tests" / "data" / "bundle"
     done = _run("runtime", "verify", bundle, folder=tmp_path, environment=bare)
@@ -127,7 +127,7 @@ def test_missing_serving_extra_names_the_pip_line(
     words: tuple[str, ...],
     extra: str,
 ) -> None:
-    """Without the server's parts the command ends with 6 and the line that installs them."""
+    """Without the server's dependencies the command exits with 6 and prints the pip line."""
     bare = _without(missing, tmp_path, environment)
     bundle = checkout / "tests" / "data" / "bundle"
     done = _run("runtime", "serve", "--bundle", bundle, *words, folder=tmp_path, environment=bare)
@@ -139,7 +139,7 @@ def test_missing_serving_extra_names_the_pip_line(
 def test_both_builds_of_onnxruntime_are_refused(
     checkout: Path, tmp_path: Path, environment: Mapping[str, str]
 ) -> None:
-    """Two builds overwrite each other's files: the runtime says how to get rid of both."""
+    """Two builds overwrite each other's files: the runtime prints how to uninstall both."""
     for name in ("onnxruntime", "onnxruntime-gpu"):
         folder = tmp_path / f"{name.replace('-', '_')}-9.9.dist-info"
         folder.mkdir()

@@ -1,4 +1,4 @@
-"""What each package and command loads, looked at in fresh interpreters."""
+"""What each package and command imports, measured in fresh interpreters."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_every_module_of_the_runtime_is_torch_free(
 def test_importing_a_package_loads_none_of_the_heavy_ones(
     package: str, environment: Mapping[str, str]
 ) -> None:
-    """``import`` of a package alone costs nothing: what it offers is loaded at first use."""
+    """``import`` of a package alone is cheap: its public names are loaded lazily."""
     loaded = _loaded(["-c", f"import {package}"], environment)
     assert package in loaded
     assert loaded.isdisjoint(_TRAINING | {"numpy", "onnxruntime", "pyarrow", "typer"})
@@ -77,7 +77,7 @@ def test_importing_a_package_loads_none_of_the_heavy_ones(
     ],
 )
 def test_help_loads_none_of_the_heavy_ones(command: str, environment: Mapping[str, str]) -> None:
-    """A command answers questions about itself at once, with or without its extra."""
+    """Help and version start fast, with or without the extra."""
     name, *arguments = command.split()
     loaded = _loaded([_installed(name), *arguments], environment)
     assert "typer" in loaded

@@ -1,7 +1,7 @@
-"""Make's goals: what each runs, in which order, and what it doesn't repeat.
+"""Make's goals: what each runs, in which order, and what it does not repeat.
 
-The three commands are stood in for by scripts that note how they were called and make the
-file that marks their result; the real ones run in ``tests/pipeline``.
+The three commands are replaced by scripts that log their arguments and create the file that
+marks their result; the real ones run in ``tests/pipeline``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _GOALS = {
     *("train", "export", "predict", "serve", "tensorboard"),
-    *("test", "check", "coverage", "bench", "clean"),
+    *("quick", "test", "lint", "check", "coverage", "bench", "clean"),
 }
 _ALL = ["trainer fit", "trainer sample", "exporter export", "runtime predict"]
 _COMMAND = """#!/bin/sh
@@ -42,7 +42,7 @@ done
 
 @pytest.fixture
 def clone(project: Path) -> Path:
-    """A project folder whose environment ``env`` holds stand-ins for the commands."""
+    """A project folder whose environment ``env`` holds fake commands."""
     commands = project / "env" / "bin"
     commands.mkdir(parents=True)
     for name in ("trainer", "exporter", "runtime", "tensorboard"):
@@ -53,7 +53,7 @@ def clone(project: Path) -> Path:
 
 
 def _calls(clone: Path) -> list[str]:
-    """What was called since the last look, each command with its arguments."""
+    """Commands logged since the last call, with their arguments."""
     log = clone / "calls"
     lines = log.read_text().splitlines() if log.exists() else []
     log.unlink(missing_ok=True)
@@ -91,7 +91,7 @@ def test_goals_run_once_and_in_order(
 
 
 def test_named_goals_run_again(make: Make, clone: Path) -> None:
-    """Who asks for training gets it, also where a run exists; the made-up table stays."""
+    """A named goal trains again even where a run exists; the sample table is kept."""
     make("VENV=env", "train", "export", "predict", folder=clone)
     _calls(clone)
     make("VENV=env", "train", "export", "predict", folder=clone)
@@ -107,7 +107,7 @@ def test_predict_makes_what_it_lacks(make: Make, clone: Path) -> None:
 
 
 def test_predict_follows_a_newer_run(make: Make, clone: Path) -> None:
-    """After another training the bundle is outdated and is exported anew."""
+    """A newer run makes the bundle outdated, and it is exported again."""
     make("VENV=env", "predict", folder=clone)
     os.utime(clone / "artifacts" / "bundle" / "manifest.json", (1, 1))
     _calls(clone)
@@ -132,7 +132,7 @@ def test_tensorboard_opens_the_run(make: Make, clone: Path) -> None:
 
 
 def test_own_table_is_scored_as_named(make: Make, clone: Path) -> None:
-    """FILE and OUT reach the runtime whole, blanks and quotes too, and no table is made up."""
+    """FILE and OUT reach the runtime unchanged, with spaces and quotes, and no sample is made."""
     make("VENV=env", "predict", "FILE=shop's own list.csv", "OUT=my answers.csv", folder=clone)
     assert _calls(clone)[-1] == "runtime predict --file shop's own list.csv --out my answers.csv"
     assert not (clone / "products.csv").exists()

@@ -17,7 +17,7 @@ HOLDERS = set(FIELDS)
 
 
 def test_every_place_that_a_tensor_can_lie_in_is_known() -> None:
-    """The runtime looks into ONNX files without onnx: its map of them is onnx's own."""
+    """The runtime parses ONNX files without onnx: its map of fields is onnx's own."""
     for name, fields in FIELDS.items():
         descriptor = getattr(onnx, name).DESCRIPTOR
         expected = {

@@ -1,4 +1,4 @@
-"""The distribution holds what it must and nothing else, built as a release would be."""
+"""The distribution contains what it must and nothing else, built as for a release."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_metadata_says_who_may_use_it_and_where(distribution: Distribution) -> N
 
 
 def test_base_is_torch_free_and_leaves_the_engine_to_an_extra(distribution: Distribution) -> None:
-    """The base draws in neither torch nor a build of onnxruntime, each extra at most one."""
+    """The base requires neither torch nor a build of onnxruntime, each extra at most one."""
     wanted: dict[str, set[str]] = {}
     for line in distribution.requires or []:
         requirement, _, marker = line.partition(";")
@@ -145,7 +145,7 @@ def test_source_distribution_holds_what_is_needed_to_work_on_it(built: Path) -> 
 def test_installed_wheel_runs_away_from_its_source(
     wheel: Path, version: str, tmp_path: Path, environment: Mapping[str, str]
 ) -> None:
-    """What pip installs from the wheel answers, and from where it was installed."""
+    """The commands of an installed wheel run, with the packages of that installation."""
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
     subprocess.run([*pip, "--target", tmp_path / "site", wheel], env=environment, check=True)
     site = tmp_path / "site"

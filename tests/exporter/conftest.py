@@ -41,6 +41,12 @@ def _registry_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    """Weights that a test draws don't depend on the tests before it."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two epochs; not to be written to."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from exporter.formats.model_files import ModelFiles
     from trainer.run import Run
 
+pytestmark = pytest.mark.slow
+
 KEYS = {
     "tolerance",
     "passed",

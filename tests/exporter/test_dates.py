@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from exporter.parity.rows import Plan
 
+pytestmark = pytest.mark.slow
+
 FIRST = dt.datetime(2024, 1, 1, 6)  # noqa: DTZ001 - what names no zone is in UTC
 TIMES = [FIRST + dt.timedelta(hours=31 * at) for at in range(200)]
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from trainer.run import Run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def good(

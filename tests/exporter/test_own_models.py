@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from exporter.reference.oracle import Reference
     from exporter.source.candidate import Candidate
 
+pytestmark = pytest.mark.slow
+
 RANGES = (("a", -3.0, 3.0), ("b", 0.0, 1000.0), ("c", -1.0, 1.0))
 SCHEMA = Schema("kind", tuple(Feature(*each) for each in RANGES), ("w", "x", "y", "z"))
 QUICK = Plan(uniform=4096, boundary=512, small=64, medium=1024)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from runtime.scoring.summary import Summary
 
+pytestmark = pytest.mark.slow
+
 PREDICTOR = functools.cache(
     lambda: Predictor.open(Path(__file__).parents[1] / "data" / "bundle", provider="cpu")
 )

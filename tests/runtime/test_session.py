@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Run = Callable[..., subprocess.CompletedProcess[bytes]]
 
-no_gpu = pytest.mark.skipif("cuda" in present_providers(), reason="a GPU is present")
+no_gpu = pytest.mark.skipif("cuda" in present_providers(), reason="a CUDA device is present")
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def test_cuda_without_a_gpu_ends_the_command(
         "predict", "--file", "in.csv", "--out", "o.csv", "--bundle", bundle, "--provider", "cuda"
     )
     assert done.returncode == 6
-    assert done.stderr.startswith(b"runtime: error: CUDA was asked for")
+    assert done.stderr.startswith(b"runtime: error: CUDA was requested")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv"]
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from trainer.data.dataset import Dataset
     from trainer.model import SimpleNet
 
+pytestmark = pytest.mark.slow
+
 FRESH_SEED = 10**12
 
 

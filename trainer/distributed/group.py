@@ -21,6 +21,7 @@ from runtime.errors import (
     EXIT_BUG,
     EXIT_INTERRUPTED,
     ArtifactError,
+    ConnectionLostError,
     DataError,
     OnnxferryError,
     UnavailableError,
@@ -37,10 +38,6 @@ _REPORT_TIMEOUT = timedelta(seconds=5)  # for rank 0 to notice a failure and end
 _ENDED = "ended"
 
 _T = TypeVar("_T")
-
-
-class ConnectionLostError(UnavailableError):
-    """Another process has ended."""
 
 
 class ProcessGroup:

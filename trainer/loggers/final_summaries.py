@@ -111,9 +111,10 @@ def _regions(model: SimpleNet, dataset: Dataset) -> list[Message]:
     schema, rows = dataset.schema, dataset.rows
     if schema.n_features != 2 or schema.n_inputs != 2:  # noqa: PLR2004 - a plane
         return []
-    png = plot_regions(model, rows.test_features, rows.test_labels)
+    axes = axis_ranges(rows.test_features)
+    png = plot_regions(model, rows.test_features, rows.test_labels, axes)
     names = [_escape(feature.name) for feature in schema.features]
-    ranges = [f"{low:.4g} to {high:.4g}" for low, high in axis_ranges(rows.test_features)]
+    ranges = [f"{low:.4g} to {high:.4g}" for low, high in axes]
     colours = [
         f"{colour} {_escape(name)}" for name, colour in zip(schema.classes, COLOURS, strict=False)
     ]

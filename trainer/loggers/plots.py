@@ -70,15 +70,19 @@ def axis_ranges(features: torch.Tensor) -> tuple[Range, Range]:
     return (left, right), (bottom, top)
 
 
-def plot_regions(model: SimpleNet, features: torch.Tensor, labels: torch.Tensor) -> bytes:
+def plot_regions(
+    model: SimpleNet,
+    features: torch.Tensor,
+    labels: torch.Tensor,
+    ranges: tuple[Range, Range],
+) -> bytes:
     """Plot the decision regions of a network of two features as a PNG file.
 
     ``features`` ``(rows, 2)`` float32 and ``labels`` ``(rows,)`` are those of the test rows; the
-    first feature increases to the right, the second upwards.
+    first feature increases to the right, the second upwards, over ``ranges``.
     """
-    ranges = axis_ranges(features)
     cells = _predict_cells(model, ranges)
-    pixels = cells.repeat(_CELL, axis=0).repeat(_CELL, axis=1)  # (HEIGHT, WIDTH)
+    pixels = cells.repeat(_CELL, axis=1).repeat(_CELL, axis=0)  # (HEIGHT, WIDTH)
     centres = _to_pixels(features[:_MAX_DOTS].double().numpy(), ranges)
     colours = _PURE + labels[:_MAX_DOTS].numpy() % len(COLOURS)
     _draw_squares(pixels, centres, 3, np.full(len(colours), _WHITE))
@@ -141,6 +145,6 @@ def _predict_cells(model: SimpleNet, ranges: tuple[Range, Range]) -> npt.NDArray
     grid = torch.cartesian_prod(y, x).flip(1).float().nan_to_num_()  # (cells, 2)
     logits = model(grid).T  # (classes, cells): torch's softmax is slow over a short last dimension
     probabilities, classes = logits.softmax(dim=0).max(dim=0)  # (cells,) each
-    shades = (probabilities.nan_to_num().double().numpy() * _SHADES).round()  # (cells,)
+    shades = (probabilities.nan_to_num_() * _SHADES).round_().numpy()  # (cells,)
     cells = classes.numpy() % len(COLOURS) * (_SHADES + 1) + shades
     return np.asarray(cells.reshape(rows, columns), np.uint8)

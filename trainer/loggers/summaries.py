@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -80,7 +81,7 @@ def image(tag: str, png: bytes, size: tuple[int, int], description: str) -> Mess
 
 def histogram(tag: str, numbers: npt.NDArray[np.float32]) -> Message:
     """Build a value for the tabs of histograms and distributions; only finite numbers count."""
-    rows = _count_buckets(numbers[np.isfinite(numbers)].astype(np.float64))
+    rows = _count_buckets(numbers.ravel().astype(np.float64))
     return _value(tag, "histograms", _tensor(rows, DT_DOUBLE))
 
 
@@ -165,10 +166,12 @@ def _count_buckets(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     ``np.histogram`` takes three times as long, 1 % of a short fit.
     """
     low, high = (numbers.min(), numbers.max()) if len(numbers) else (0.0, 1.0)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return _count_buckets(numbers[np.isfinite(numbers)])
     if low == high:
         margin = max(0.5, abs(low) / 2**20)
         low, high = low - margin, high + margin
-    scaled = (numbers - low) / (high - low) * _BUCKETS
+    scaled = (numbers - low) * (_BUCKETS / (high - low))
     edges = low + _EDGES * (high - low)
     edges[-1] = high
     rows = np.empty((_BUCKETS, 3))

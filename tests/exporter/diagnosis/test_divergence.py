@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from runtime.schema.features import Float32Matrix
     from trainer.run import Run
 
+pytestmark = pytest.mark.slow
+
 Edit = Callable[[onnx.ModelProto], None]
 Outputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from exporter.formats.model_files import ModelFiles
 
+pytestmark = pytest.mark.slow
+
 SCHEMA = Schema("kind", tuple(Feature(name, -3.0, 3.0) for name in "abc"), ("w", "x", "y", "z"))
 QUICK = Plan(uniform=512, boundary=64, small=16, medium=64)
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from exporter.formats.model_files import ModelFiles
     from exporter.source.candidate import Candidate
 
+pytestmark = pytest.mark.slow
+
 PLAN = Plan(uniform=4096, boundary=512)
 SCHEMA = Schema(
     "y",

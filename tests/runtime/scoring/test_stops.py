@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     Tree = dict[str, str]
 
+pytestmark = pytest.mark.slow
+
 # Python tells an audit hook of each call that opens, locks, renames or removes before it is made.
 # The hook stops a child at the n-th, for all n; then another child writes undisturbed.
 DRIVER = """

@@ -27,7 +27,7 @@ NAN = float("nan")
 
 @pytest.fixture(scope="module")
 def kserve() -> Any:  # noqa: ANN401 - the SDK is not installed where types are checked
-    """The SDK; its import warnings are ignored."""
+    """The SDK; what it warns of while it is imported is its own affair."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return pytest.importorskip(
@@ -61,7 +61,7 @@ def _request(kserve: Any, columns: dict[str, np.ndarray], *, binary: bool) -> An
 
 
 def test_health_and_readiness(server: Served, ask: Callable[..., Any]) -> None:
-    """Server and model are live and ready to the client; another model is not."""
+    """The client finds the server alive, and server and model ready; another model is not."""
     at = f"http://127.0.0.1:{server.port}"
     assert ask(lambda client: client.is_server_live(at)) is True
     assert ask(lambda client: client.is_server_ready(at)) is True
@@ -70,7 +70,7 @@ def test_health_and_readiness(server: Served, ask: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("binary", [True, False], ids=["binary", "JSON"])
-def test_response_equals_the_predictor(
+def test_an_answer_is_the_predictors(
     kserve: Any,  # noqa: ANN401
     server: Served,
     ask: Callable[..., Any],
@@ -78,7 +78,7 @@ def test_response_equals_the_predictor(
     *,
     binary: bool,
 ) -> None:
-    """One tensor or one a column, JSON or binary: the predictor's result, bit for bit."""
+    """Whole or a tensor a column, JSON or binary both ways: the predictor's answer, bit for bit."""
     at, expected = f"http://127.0.0.1:{server.port}", predictor.run(ROWS)
     for columns in ({"features": ROWS}, {"rating": ROWS[:, 1], "price": ROWS[:, 0]}):
         sent = _request(kserve, columns, binary=binary)
@@ -93,7 +93,7 @@ def test_response_equals_the_predictor(
 
 
 @pytest.mark.parametrize("binary", [True, False], ids=["binary", "JSON"])
-def test_categories_and_missing_values(
+def test_categories_and_gaps(
     kserve: Any,  # noqa: ANN401
     start_server: Callable[..., Served],
     sales_bundle: Path,
@@ -101,7 +101,7 @@ def test_categories_and_missing_values(
     *,
     binary: bool,
 ) -> None:
-    """BYTES for strings, NaN or null for missing values: the results of /predict."""
+    """Texts are sent as BYTES, gaps as NaN or null: the answers of /predict for the same rows."""
     served = start_server("--bundle", f"sales={sales_bundle}")
     columns = {
         "colour": np.array(["red", "blå, mørk", ""], np.object_),
@@ -119,12 +119,12 @@ def test_categories_and_missing_values(
     assert np.asarray(found.as_numpy(), np.float32).tobytes() == expected.tobytes()
 
 
-def test_error_carries_the_servers_message(
+def test_a_refusal_is_told_in_our_words(
     kserve: Any,  # noqa: ANN401
     server: Served,
     ask: Callable[..., Any],
 ) -> None:
-    """An error raises the client's exception with the server's message."""
+    """What does not fit raises the client's own error, with the message of the server."""
     at = f"http://127.0.0.1:{server.port}"
     sent = _request(kserve, {"price": ROWS[:, 0]}, binary=False)
     with pytest.raises(Exception, match="'rating' is missing") as caught:

@@ -14,6 +14,8 @@ from trainer.model import SimpleNet
 if TYPE_CHECKING:
     from trainer.config import Optimiser
 
+pytestmark = pytest.mark.slow
+
 SIZE, WHOLE, SHORT = 8, 5, 3
 ROWS = SIZE * WHOLE + SHORT
 

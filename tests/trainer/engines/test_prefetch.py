@@ -20,6 +20,8 @@ from trainer.seeds import shuffle_rows
 if TYPE_CHECKING:
     from trainer.config import Optimiser
 
+pytestmark = pytest.mark.slow
+
 N_FEATURES, CLASSES = 5, 3
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from trainer.config import Optimiser
     from trainer.engines import EngineName
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Problem:

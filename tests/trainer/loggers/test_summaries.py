@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.graph_pb2 import GraphDef
@@ -62,6 +63,8 @@ def test_images_and_curves() -> None:
 
 
 @given(st.lists(st.floats(width=32), max_size=60))
+@example([math.inf, math.inf])
+@example([math.nan, -math.inf, 1.0])
 def test_histograms_count_every_finite_number(numbers: list[float]) -> None:
     """In thirty buckets of equal width, from the smallest to the largest."""
     values = np.array(numbers, np.float32)
