@@ -34,9 +34,8 @@ from trainer.config import Configuration, configure
 from trainer.data.products import synthetic_products
 from trainer.fit import fit
 from trainer.loggers.collection import METRICS, open_loggers
-from trainer.loggers.files import LogFile
+from trainer.loggers.files import JsonlLogger, LogFile
 from trainer.loggers.final_summaries import final_records
-from trainer.loggers.jsonl import JsonlLogger
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -29,7 +29,7 @@ from trainer.device import reproducible
 from trainer.distributed.launch import current_group, on_main_process
 from trainer.engines import EngineName, create_engine
 from trainer.engines.state import TrainingTask, flatten_parameters
-from trainer.evaluation.evaluate import evaluate
+from trainer.evaluation.metrics import evaluate
 from trainer.model import SimpleNet, fold_in_place
 from trainer.schedule import learning_rate_at
 from trainer.seeds import derive_seed, shuffle_rows

@@ -26,7 +26,7 @@ from trainer.data.preprocessing import impute_dataset
 from trainer.data.products import synthetic_products
 from trainer.device import Device, Workload, select_device
 from trainer.distributed.launch import current_group, on_main_process, process_options
-from trainer.evaluation.evaluate import evaluate_test_rows
+from trainer.evaluation.metrics import evaluate_test_rows
 from trainer.fit import fit
 from trainer.loggers.collection import METRICS, TENSORBOARD
 from trainer.run import FORMAT, RECORD, Run, RunRecord, load_run, save_run

@@ -12,7 +12,7 @@ from runtime.serving.handlers.admin import AdminHandlers
 from runtime.serving.handlers.ui import UiHandlers
 from runtime.serving.handlers.v2 import V2Handlers
 from runtime.serving.http.messages import Response, error_response
-from runtime.serving.observability.tracing import Tracer
+from runtime.serving.observability.log import Tracer
 from runtime.serving.routing import Router
 
 if TYPE_CHECKING:

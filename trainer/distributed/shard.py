@@ -14,7 +14,7 @@ import torch
 
 from trainer.distributed.consistency import check_same_weights
 from trainer.engines import step as steps
-from trainer.engines.gather import Gather
+from trainer.engines.prefetch import Gather
 from trainer.engines.state import StepBuffers, untracked, update_vectors
 
 if TYPE_CHECKING:

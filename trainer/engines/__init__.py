@@ -34,7 +34,7 @@ def create_engine(
     ``rows`` are raw features ``(rows, n_features)`` float32 and labels ``(rows,)`` on the CPU;
     with ``streams`` they stay there and are sent to the device chunk by chunk.
     """
-    from trainer.engines.gather import Gather
+    from trainer.engines.prefetch import Gather
 
     features, labels = rows
     if name == "eager":

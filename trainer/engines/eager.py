@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from trainer.engines.gather import Gather
+    from trainer.engines.prefetch import Gather
     from trainer.engines.state import ModelState, TrainingTask
 
 

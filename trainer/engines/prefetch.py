@@ -1,20 +1,10 @@
-"""Bring rows in the order of an epoch into the input tensors of ``DeviceSteps``, chunk by chunk.
-
-    ResidentRows    the table is in device memory and is gathered there
-    StreamedRows    the table is in host memory: a chunk is gathered into pinned memory and copied
-                    on a stream of its own while the device works on the previous one
-
-A chunk is the rows of one graph launch. Both give the same bits: rows are always standardised on
-the host, in float64. On the CPU, for tests, there is no stream and no pinned memory.
-"""
+"""Rows in an epoch's order: gathered in memory, resident on a device, or streamed to it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
 import torch
-
-from trainer.engines.gather import Gather
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,6 +13,38 @@ if TYPE_CHECKING:
 
     Table = tuple[torch.Tensor, torch.Tensor]  # features (rows, n_features), labels (rows,)
 
+
+class Gather:
+    """Gathers rows on the CPU; the tensors returned are valid until the next call."""
+
+    def __init__(
+        self,
+        features: torch.Tensor,
+        labels: torch.Tensor,
+        scale: Standardisation | None,
+        most: int,
+    ) -> None:
+        """Allocate buffers for ``most`` rows; features are raw, ``(rows, n_features)`` float32."""
+        self._features, self._labels, self._scale = features, labels, scale
+        self.n_features = features.shape[1]
+        self._raw = torch.empty(most, features.shape[1])
+        self._wide = torch.empty(most, features.shape[1], dtype=torch.float64)
+        self._chosen = torch.empty(most, dtype=torch.int64)
+
+    def __call__(self, order: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Gather features and labels of the positions ``order``, ``(rows,)``."""
+        features, labels = self._raw[: len(order)], self._chosen[: len(order)]
+        self.into(order, features, labels)
+        return features, labels
+
+    def into(self, order: torch.Tensor, features: torch.Tensor, labels: torch.Tensor) -> None:
+        """Gather into the caller's buffers on the CPU."""
+        torch.index_select(self._features, 0, order, out=features)
+        torch.index_select(self._labels, 0, order, out=labels)
+        if self._scale is not None:
+            self._scale.apply_into(features, self._wide[: len(order)])
+
+
 _ROWS_AT_ONCE = 2**18  # standardised in float64 at once, on their way to the device
 
 
@@ -30,15 +52,7 @@ class RowFeed(Protocol):
     """Fills the input tensors of steps."""
 
     def chunks(self, order: torch.Tensor, counts: Sequence[int]) -> Iterator[None]:
-        """Load rows chunk by chunk; the previous chunk's steps are launched before the next.
-
-        Args:
-            order: positions of rows, ``(rows,)`` on the CPU.
-            counts: rows of each chunk; their sum is all rows.
-
-        Returns:
-            Nothing for each chunk, once its rows are ready on the current stream.
-        """
+        """Load rows chunk by chunk; the previous chunk's steps are launched before the next."""
 
 
 class ResidentRows:

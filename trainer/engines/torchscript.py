@@ -16,7 +16,7 @@ from trainer.engines import step
 from trainer.engines.state import ALIGNMENT, StepBuffers, untracked, update_vectors
 
 if TYPE_CHECKING:
-    from trainer.engines.gather import Gather
+    from trainer.engines.prefetch import Gather
     from trainer.engines.state import ModelState, TrainingTask
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from trainer.loggers.files import LogFile
-from trainer.loggers.jsonl import JsonlLogger
+from trainer.loggers.files import JsonlLogger, LogFile
 from trainer.loggers.tensorboard import TensorBoardLogger, new_event_file
 
 if TYPE_CHECKING:

@@ -1,14 +1,18 @@
-"""Append-only log files that resume at the size a checkpoint has recorded."""
+"""Log files that continue from a checkpoint, and metrics as JSON Lines in one."""
 
 from __future__ import annotations
 
 import os
 from typing import IO, TYPE_CHECKING, Self
 
+import msgspec
+
 from runtime.errors import ArtifactError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from trainer.checkpoint.state import Epoch
 
 
 class LogFile:
@@ -57,3 +61,27 @@ class LogFile:
 
     def __exit__(self, *_: object) -> None:
         self._stream.close()
+
+
+class JsonlLogger:
+    """Writes the metrics of every epoch; the same fit writes the same bytes."""
+
+    def __init__(self, file: LogFile) -> None:
+        """Append to an open file."""
+        self._file = file
+
+    def log_epoch(self, epoch: Epoch) -> None:
+        """Append one line."""
+        line: dict[str, float] = {
+            "epoch": epoch.index + 1,
+            "steps": (epoch.index + 1) * len(epoch.losses),
+            "learning_rate": epoch.learning_rate,
+            "loss": epoch.loss,
+            "test_loss": epoch.test_loss,
+            "accuracy": epoch.accuracy,
+        }
+        if epoch.validation:
+            line["validation_loss"] = epoch.validation.loss
+            line["validation_accuracy"] = epoch.validation.accuracy
+            line["best_epoch"] = epoch.best + 1
+        self._file.append(msgspec.json.encode(line) + b"\n")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from trainer.loggers.events import graph_record, hparams, image, pr_curve, summary_record, text
 from trainer.loggers.plots import (
     COLOURS,
     HEIGHT,
@@ -15,14 +16,6 @@ from trainer.loggers.plots import (
     count_thresholds,
     plot_regions,
 )
-from trainer.loggers.summaries import (
-    graph_record,
-    hparams,
-    image,
-    pr_curve,
-    summary_record,
-    text,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +24,7 @@ if TYPE_CHECKING:
     from trainer.checkpoint.format import FitIdentity
     from trainer.checkpoint.state import Epoch, FitResult
     from trainer.data.dataset import Dataset
-    from trainer.loggers.summaries import Message
+    from trainer.loggers.events import Message
     from trainer.model import SimpleNet
 
 MAX_CURVES = 50  # classes with a PR curve: each takes 5 kB and space on the page

@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainer.loggers.events import file_header, scalar_records
-from trainer.loggers.summaries import histogram, summary_record
+from trainer.loggers.events import file_header, histogram, scalar_records, summary_record
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -32,8 +31,8 @@ if TYPE_CHECKING:
 
     from trainer.checkpoint.state import Epoch
     from trainer.engines.state import ModelState
+    from trainer.loggers.events import Message
     from trainer.loggers.files import LogFile
-    from trainer.loggers.summaries import Message
     from trainer.model import SimpleNet
 
 _LOSS = "Loss/train"

@@ -1,23 +1,24 @@
-"""Convert between gRPC's messages and the requests and responses of HTTP.
-
-A request becomes HTTP's with binary tensors, so names, shapes and datatypes are validated once.
-"""
+"""gRPC messages: their classes, and their conversion from and to requests and responses."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import grpc
 import msgspec
 import numpy as np
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import DecodeError
+from google.protobuf.message_factory import GetMessageClass
 
 from runtime.errors import OversizeError, RequestError
 from runtime.serving.grpc.message_limits import check_message
-from runtime.serving.grpc.messages import message
 from runtime.serving.v2.inputs import BINARY_SIZE, BinaryData
 from runtime.serving.v2.messages import InferenceRequest, InputTensor, RequestedOutput
 from runtime.serving.v2.outputs import DATATYPES
@@ -26,12 +27,37 @@ from runtime.serving.v2.tensors import DATATYPE, encode_strings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from google.protobuf.descriptor import ServiceDescriptor
+
     from runtime.serving.grpc.message_limits import MessageLimits
-    from runtime.serving.grpc.messages import Message
     from runtime.serving.http.messages import Response
     from runtime.serving.v2.messages import Parameters
     from runtime.serving.v2.outputs import RequestedOutputs
     from runtime.session import Outputs
+
+
+SERVICE: Final = "inference.GRPCInferenceService"
+DESCRIPTORS: Final = "open_inference.binpb"
+
+Message = Any  # classes made from a descriptor have no static type
+MessageClass = Any
+
+
+@cache
+def service() -> ServiceDescriptor:
+    """Load the service and, through it, all messages."""
+    content = files("runtime.serving.grpc").joinpath(DESCRIPTORS).read_bytes()
+    pool = DescriptorPool()
+    for file in FileDescriptorSet.FromString(content).file:
+        pool.AddSerializedFile(file.SerializeToString())
+    return pool.FindServiceByName(SERVICE)
+
+
+@cache
+def message(name: str) -> MessageClass:
+    """Return the class of a message, for example ``ModelInferRequest``."""
+    return GetMessageClass(service().file.message_types_by_name[name])
+
 
 # By datatype: the field of the contents, and the dtype its numbers are read as.
 _CONTENTS: Final = {

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthServicer
 
-from runtime.serving.grpc.codec import grpc_status, http_target
-from runtime.serving.grpc.messages import SERVICE
+from runtime.serving.grpc.codec import SERVICE, grpc_status, http_target
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from runtime.serving.app import App
-    from runtime.serving.grpc.messages import Message
+    from runtime.serving.grpc.codec import Message
     from runtime.serving.models.served import ServedModel
     from runtime.serving.v2.tensors import Numbers
     from runtime.session import Outputs

@@ -16,16 +16,15 @@ import msgspec
 from google.protobuf.json_format import MessageToDict
 
 from runtime.errors import OnnxferryError
-from runtime.serving.grpc.codec import grpc_status, http_target, to_message
+from runtime.serving.grpc.codec import grpc_status, http_target, message, service, to_message
 from runtime.serving.grpc.inference import InferenceHandler, Received
-from runtime.serving.grpc.messages import message, service
 from runtime.serving.http.messages import Request, Response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from runtime.serving.app import App
-    from runtime.serving.grpc.messages import Message
+    from runtime.serving.grpc.codec import Message
     from runtime.serving.http.messages import Handle
 
 # Metadata with the meaning of HTTP's header fields.

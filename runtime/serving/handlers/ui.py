@@ -47,7 +47,7 @@ class UiHandlers:
         reply(render_page())
 
     def _cards(self, _call: Call, reply: Reply) -> None:
-        from runtime.serving.ui.model_cards import model_card
+        from runtime.serving.ui.page import model_card
 
         reply(json_response([model_card(model) for model in self._repository.models()]))
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta
 
-from runtime.serving.ui.model_cards import ModelCard
+from runtime.serving.ui.page import ModelCard
 from runtime.serving.v2.messages import InferenceRequest, RepositoryParams
 from runtime.serving.v2.responses import (
     Empty,

@@ -1,8 +1,4 @@
-"""``GET /``: a self-contained document under a policy that forbids loading anything else.
-
-Style and script are inlined and named by their digests in the Content-Security-Policy, so that
-nothing else runs (W3C, Content Security Policy Level 3, 8.3).
-"""
+"""``GET /`` and ``GET /cards``: the page, which loads nothing from elsewhere, and its cards."""
 
 from __future__ import annotations
 
@@ -10,9 +6,16 @@ from base64 import b64encode
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from runtime.serving.http.messages import Response
+from runtime.value import Value
+
+if TYPE_CHECKING:
+    from runtime.bundle.manifest import Manifest
+    from runtime.schema.features import Feature
+    from runtime.serving.models.served import ServedModel
+
 
 HTML: Final = b"text/html; charset=utf-8"
 # In order of definition before use.
@@ -52,3 +55,79 @@ def _read(name: str) -> str:
 
 def _digest(text: str) -> str:
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
+
+
+class ColumnSummary(Value, frozen=True):
+    """A column of a model and its training range."""
+
+    name: str
+    minimum: float
+    maximum: float
+    missing: str  # ``refused``, ``imputed``, or a ``category`` of its own
+    origin: str  # date from which a column of dates counts days, else empty
+    categories: tuple[str, ...]  # empty string for a missing cell; none for numbers, dates
+
+
+class ModelCard(Value, frozen=True):
+    """A model card."""
+
+    name: str  # under which the model is served
+    version: str  # digest of the model
+    target: str  # the predicted column
+    classes: tuple[str, ...]
+    features: tuple[ColumnSummary, ...]
+    provider: str  # execution provider
+    reason: str  # why that one
+    facts: dict[str, str]  # in words
+
+
+def model_card(model: ServedModel) -> ModelCard:
+    """Return the card of a served model."""
+    predictor = model.predictor
+    schema = predictor.schema
+    return ModelCard(
+        name=model.name,
+        version=model.version,
+        target=schema.target,
+        classes=schema.classes,
+        features=tuple(map(_summarize, schema.features)),
+        provider=predictor.provider,
+        reason=predictor.session.reason,
+        facts=_facts(predictor.manifest),
+    )
+
+
+def _summarize(feature: Feature) -> ColumnSummary:
+    missing = "category" if "" in feature.categories else feature.missing
+    return ColumnSummary(
+        name=feature.name,
+        minimum=feature.minimum,
+        maximum=feature.maximum,
+        missing=missing,
+        origin=feature.origin,
+        categories=tuple(feature.categories),
+    )
+
+
+def _facts(manifest: Manifest) -> dict[str, str]:
+    provenance, requires = manifest.provenance, manifest.requires
+    facts = {"exported as": manifest.model.name}
+    if manifest.training:
+        metrics = (f"{name} {value:.4g}" for name, value in manifest.training.items())
+        facts["training metrics"] = ", ".join(metrics)
+    if provenance.data_digest:
+        facts["training data"] = f"SHA-256 {provenance.data_digest}, seed {provenance.seed}"
+    else:
+        facts["training data"] = "unknown: the model was trained elsewhere"
+    if provenance.versions:
+        facts["library versions"] = ", ".join(
+            f"{name} {at}" for name, at in provenance.versions.items()
+        )
+    facts["requires"] = (
+        f"onnxruntime {requires.onnxruntime} or newer (opset {requires.opset}, IR {requires.ir})"
+    )
+    facts["limitations"] = (
+        "extrapolates outside the training ranges above; near a decision boundary correct backends "
+        "may disagree; fairness between groups was not evaluated"
+    )
+    return facts

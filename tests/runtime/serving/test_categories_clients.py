@@ -84,7 +84,7 @@ def test_grpc_contents(rpc_port: int, expected: np.ndarray) -> None:
     """bytes_contents beside numeric contents, NaN for a missing value: the same predictions."""
     import grpc
 
-    from runtime.serving.grpc.messages import message
+    from runtime.serving.grpc.codec import message
 
     sent = message("ModelInferRequest")(model_name="sales")
     for name, kind, field, values in (

@@ -52,7 +52,7 @@ def channel(served: Served) -> Iterator[Any]:
 @pytest.fixture
 def call(channel: Any) -> Callable[..., Any]:
     """``call(method, message)``: the response; error statuses are ``grpc.RpcError``."""
-    from runtime.serving.grpc.messages import message, service
+    from runtime.serving.grpc.codec import message, service
 
     def send(method: str, sent: Any = b"", **options: object) -> Any:
         output = service().methods_by_name[method].output_type.name
@@ -67,7 +67,7 @@ def call(channel: Any) -> Callable[..., Any]:
 
 
 def _request(rows: np.ndarray = ROWS, datatype: str = "FP32", **more: Any) -> Any:
-    from runtime.serving.grpc.messages import message
+    from runtime.serving.grpc.codec import message
 
     request = message("ModelInferRequest")(model_name="simplenet", **more)
     request.inputs.add(name="features", datatype=datatype, shape=rows.shape)
@@ -137,7 +137,7 @@ def test_a_stream_of_a_client_of_triton(served: Served, predictor: Predictor) ->
 def test_our_messages_are_the_protocols() -> None:
     """Every message and field has the number and type of Triton's."""
     theirs = pytest.importorskip("tritonclient.grpc.service_pb2").DESCRIPTOR
-    from runtime.serving.grpc.messages import service
+    from runtime.serving.grpc.codec import service
 
     def fields(one: Any) -> dict[str, tuple[object, ...]]:
         return {
@@ -171,7 +171,7 @@ def test_the_descriptor_set_is_up_to_date(tmp_path: Path) -> None:
     protoc = pytest.importorskip("grpc_tools.protoc")
     from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-    from runtime.serving.grpc import messages
+    from runtime.serving.grpc import codec as messages
 
     folder, fresh = Path(messages.__file__).parent, tmp_path / "fresh"
     words = ["protoc", f"-I{folder}", f"--descriptor_set_out={fresh}", "open_inference.proto"]
@@ -225,7 +225,7 @@ def test_raw_bytes_of_other_datatypes(
 
 def test_named_columns_and_chosen_outputs(call: Callable[..., Any], predictor: Predictor) -> None:
     """One tensor per column, in any order; the requested outputs, in their order."""
-    from runtime.serving.grpc.messages import message
+    from runtime.serving.grpc.codec import message
 
     request = message("ModelInferRequest")(model_name="simplenet", id="7")
     for name, at in (("rating", 1), ("price", 0)):
@@ -505,7 +505,7 @@ def test_calls_that_have_begun_are_answered_at_the_end(
     start_server: Callable[..., Served], bundle: Path, predictor: Predictor
 ) -> None:
     """At SIGTERM no call is lost: each is answered, or refused before it is accepted."""
-    from runtime.serving.grpc.messages import message
+    from runtime.serving.grpc.codec import message
 
     served = start_server("--bundle", bundle, "--grpc-port", 0)
     expected = predictor.run(ROWS).logits.tobytes()

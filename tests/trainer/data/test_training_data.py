@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from trainer.data.products import synthetic_products
 from trainer.data.training_data import EvaluationRows, Placement, place_dataset, place_rows
-from trainer.evaluation.evaluate import evaluate
+from trainer.evaluation.metrics import evaluate
 from trainer.model import SimpleNet
 
 GIB = 2**30

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from trainer.engines.cuda_graph import DeviceSteps
-from trainer.engines.gather import Gather
+from trainer.engines.prefetch import Gather
 from trainer.engines.state import ModelState, TrainingTask, flatten_parameters
 from trainer.engines.torchscript import TorchScriptEngine
 from trainer.model import SimpleNet

@@ -17,7 +17,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.plugins.pr_curve.plugin_data_pb2 import PrCurvePluginData
 from tensorboard.util.tensor_util import make_ndarray
 
-from trainer.loggers.summaries import (
+from trainer.loggers.events import (
     graph_record,
     histogram,
     hparams,
