@@ -14,9 +14,7 @@
 ##   make protos     compile gRPC's .proto file, after a change to it
 ##   make bench      measure, beside alternatives (minutes)
 ##   make clean      remove artifacts/ and caches; tables and .venv stay
-##
 ## A goal makes what it lacks; the first builds .venv from constraints.txt, once.
-##
 ##   FILE=products.csv   table to score; products.csv is made where it is missing
 ##   OUT=scored.csv      where the scored table goes
 ##   DEVICE=auto         train on: auto, cuda or cpu

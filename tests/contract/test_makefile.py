@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _GOALS = {
     *("train", "export", "predict", "serve", "tensorboard"),
-    *("quick", "test", "lint", "check", "coverage", "bench", "clean"),
+    *("quick", "test", "lint", "check", "coverage", "docs", "protos", "bench", "clean"),
 }
 _ALL = ["trainer fit", "trainer sample", "exporter export", "runtime predict"]
 _COMMAND = """#!/bin/sh

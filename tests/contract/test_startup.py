@@ -140,4 +140,6 @@ def test_serving_imports_no_tables_and_no_torch(bare: Mapping[str, str]) -> None
         assert served.end() == 0
     loaded = set(IMPORTED.findall(said + "".join(served.lines)))
     assert "uvloop" in loaded
-    assert loaded.isdisjoint({"pandas", "pyarrow", "rich", "torch", "importlib.metadata", "email"})
+    assert loaded.isdisjoint(
+        {"pandas", "prometheus_client", "pyarrow", "rich", "torch", "importlib.metadata", "email"}
+    )
