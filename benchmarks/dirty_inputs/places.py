@@ -38,7 +38,7 @@ PLACES = (
     DirtyInput("folder", "a file named like a pattern", _GOOD, _RIGHT, file="t[1].csv"),
     _option("a delimiter of two characters", "no delimiter", "--delimiter", ";;"),
     _option("a delimiter that is a digit", "no delimiter", "--delimiter", "1"),
-    _option("an unknown encoding", "no encoding", "--encoding", "utf-9"),
+    _option("an unknown encoding", "unknown encoding", "--encoding", "utf-9"),
     _option("an unknown format", "no format", "--format", "xls"),
     _option("a decimal sign that is none", "decimal", "--decimal", ";"),
     DirtyInput("options", "the delimiter for the decimal sign", lines("price,rating", '"7,5",3', "5,4"), ((7.5, 3.0), (5.0, 4.0)), options=("--decimal", ",", "--delimiter", ",")),
