@@ -96,15 +96,15 @@ def export(
         return
     seconds = time.perf_counter() - start
     if as_json:
-        process.show(process.as_json(_values(exported.report, out, seconds)))
+        process.echo(process.compact_json(_values(exported.report, out, seconds)))
         return
     made = exported.manifest.model
-    process.say(
+    process.log(
         f"{printable(made.name)} {made.version}: {', '.join(exported.manifest.files)}\n"
         f"{_describe(exported.report)}, {seconds:.1f} s\n"
         f"next: {name_next_step(exported.manifest.schema, out)}"
     )
-    process.show(str(out))
+    process.echo(str(out))
 
 
 @app.command()
@@ -127,11 +127,11 @@ def verify(
         report = verify_bundle(bundle, plan=plan, watch=watch)
     seconds = time.perf_counter() - start
     if as_json:
-        process.show(process.as_json(_values(report, bundle, seconds)))
+        process.echo(process.compact_json(_values(report, bundle, seconds)))
     again = f"exporter verify {shlex.quote(str(bundle))}"
     require(report, again=again, consequence=f"do not serve {bundle} on this machine")
     if not as_json:
-        process.show(printable(f"{bundle}: {_describe(report)}, {seconds:.1f} s"))
+        process.echo(printable(f"{bundle}: {_describe(report)}, {seconds:.1f} s"))
 
 
 def name_next_step(schema: Schema, out: Path) -> str:
@@ -145,9 +145,9 @@ def _tell_part(report: Report, start: float, *, as_json: bool) -> None:
     """Say how a part of the proof went; there is no bundle then."""
     seconds = time.perf_counter() - start
     if as_json:
-        process.show(process.as_json(_values(report, None, seconds)))
+        process.echo(process.compact_json(_values(report, None, seconds)))
     else:
-        process.say(f"{_describe(report)}, {seconds:.1f} s; a part: nothing was published")
+        process.log(f"{_describe(report)}, {seconds:.1f} s; a part: nothing was published")
 
 
 def _values(report: Report, bundle: Path | None, seconds: float) -> dict[str, object]:

@@ -38,7 +38,7 @@ from runtime.bundle.manifest import (
 )
 from runtime.bundle.reading import read_bundle
 from runtime.errors import ArtifactError, ParityError
-from runtime.session import Session, present_providers
+from runtime.session import Session, available_providers
 
 if TYPE_CHECKING:
     from exporter.proof.matrix import Watch
@@ -182,7 +182,7 @@ def _check_golden_bounds(golden: Golden, truth: Truth, *, where: str) -> None:
 
 
 def _check_golden_rows(bundle: Bundle, golden: Golden) -> None:
-    for provider in present_providers():
+    for provider in available_providers():
         model = bundle.files[ONNX_MODEL]
         session = Session(model, provider=provider, where=str(bundle.path / ONNX_MODEL))
         check_golden(session, golden, where=str(bundle.path))

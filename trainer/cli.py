@@ -76,12 +76,12 @@ def sample(
     """Write synthetic products: price, rating, popular."""
     from trainer.sample import write_sample
 
-    with process.until_reader_leaves(), open_sinks() as open_sink:
+    with process.exit_on_broken_pipe(), open_sinks() as open_sink:
         sink = open_sink(out)
         write_sample(sink, rows, seed=seed)
         sink.flush()
     where = "standard output" if out == STANDARD_STREAM else str(out)
-    process.say(f"{rows:,} products written to {where}")
+    process.log(f"{rows:,} products written to {where}")
 
 
 @app.command()
@@ -228,7 +228,7 @@ def fit(
 
     configuration = configuration or resume_options(out, preset, given)
     if start := describe_start(out, resume=resume):
-        process.say(start)
+        process.log(start)
     dataset = _read(source, configuration.seed) if source else None
     if dataset and not (resume and is_unfinished(out)):
         configuration = suit_table(configuration, given, len(dataset.rows.train_labels))
@@ -236,12 +236,12 @@ def fit(
     with advice_to_go_on(), show_epochs(configuration.epochs) as watch:
         outcome = make_run(out, configuration, dataset, device=device, saving=saving, watch=watch)
     if as_json:
-        process.show(process.as_json(_values(outcome, out)))
+        process.echo(process.compact_json(_values(outcome, out)))
     elif source is None:
-        process.show(answer_example(outcome.run.model))
+        process.echo(answer_example(outcome.run.model))
     if not as_json:
-        process.say(describe_evaluation(outcome.evaluation, sys.stderr))
-        process.say(_describe(outcome, out))
+        process.log(describe_evaluation(outcome.evaluation, sys.stderr))
+        process.log(_describe(outcome, out))
 
 
 def _read(source: TableSource, seed: int) -> Dataset:
@@ -251,7 +251,7 @@ def _read(source: TableSource, seed: int) -> Dataset:
 
     dataset = read_dataset(source, seed)
     if dataset.check:
-        process.say(describe_check(dataset.check, source.label))
+        process.log(describe_check(dataset.check, source.label))
     return dataset
 
 

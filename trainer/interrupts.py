@@ -14,7 +14,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from runtime.terminal.process import say
+from runtime.terminal.process import log
 from trainer.ranks.place import command_words
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def advice_to_go_on() -> Iterator[None]:
     except Stopped as stop:
         arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
         command = shlex.join([*command_words(os.environ), *arguments, "--resume"])
-        say(f"stopped before {stop.where}; go on with: {command}")
+        log(f"stopped before {stop.where}; go on with: {command}")
         sys.exit(128 + stop.signal)
 
 

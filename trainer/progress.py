@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from runtime.terminal.process import say
+from runtime.terminal.process import log
 from trainer.pace import Pace, describe_pace
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def show_epochs(epochs: int) -> Iterator[Watch]:
         def tell(epoch: Epoch) -> None:
             pace.see(epoch)
             if (epoch.index + 1) % step == 0 or epoch.is_last:
-                say(f"epoch {epoch.index + 1}/{epochs}  {_figures(epoch, pace)}")
+                log(f"epoch {epoch.index + 1}/{epochs}  {_figures(epoch, pace)}")
 
         yield tell
         return

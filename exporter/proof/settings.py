@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
-from runtime.session import Session, present_providers
+from runtime.session import Session, available_providers
 
 if TYPE_CHECKING:
     from runtime.session import OptimizationLevel, Provider
@@ -49,5 +49,5 @@ def settings() -> list[Setting]:
     """Every optimisation level, each with one thread and two, on every provider present."""
     return [
         Setting(provider, level, threads)
-        for provider, level, threads in product(present_providers(), _LEVELS, _THREADS)
+        for provider, level, threads in product(available_providers(), _LEVELS, _THREADS)
     ]

@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from runtime.bundle.manifest import MANIFEST, MODEL_KEY, ONNX_MODEL, SCHEMA_KEY, signature_of
+from runtime.bundle.manifest import MANIFEST, MODEL_KEY, ONNX_MODEL, SCHEMA_KEY, model_signature
 from runtime.errors import ArtifactError, UnavailableError
 from runtime.onnx_file import read_versions
-from runtime.session import engine_version
+from runtime.session import onnxruntime_version
 
 if TYPE_CHECKING:
     from runtime.bundle.reading import Bundle
     from runtime.session import Session
 
 
-def check_engine(bundle: Bundle) -> None:
+def check_onnxruntime(bundle: Bundle) -> None:
     """Compare the engine here with what the bundle needs by its word."""
-    promised, found = bundle.manifest.requires, engine_version()
+    promised, found = bundle.manifest.requires, onnxruntime_version()
     if _release(found) < _release(promised.onnxruntime):
         raise UnavailableError(
             f"{bundle.path} needs onnxruntime {promised.onnxruntime} or newer, {found} is "
@@ -29,7 +29,7 @@ def check_requirements(bundle: Bundle) -> None:
     """Compare what the manifest says that the model needs with the model itself."""
     promised = bundle.manifest.requires
     opset, ir = read_versions(bundle.files[ONNX_MODEL])
-    needed = oldest_engine(opset, ir)  # None: a model of tomorrow, of which nothing is known
+    needed = oldest_release(opset, ir)  # None: a model of tomorrow, of which nothing is known
     too_low = needed is not None and _release(promised.onnxruntime) < _release(needed)
     if (promised.opset, promised.ir) != (opset, ir) or too_low:
         raise ArtifactError(
@@ -52,7 +52,7 @@ def check_signature(bundle: Bundle, session: Session) -> None:
             f"{where} has inputs {session.input_names} and outputs {session.output_names}, "
             f"the manifest promises {promised[0]} and {promised[1]}; export the model again"
         )
-    if signature != signature_of(bundle.manifest.schema):
+    if signature != model_signature(bundle.manifest.schema):
         raise ArtifactError(
             f"{bundle.path / MANIFEST} promises another signature than its schema's; "
             "export the model again"
@@ -74,7 +74,7 @@ def _release(version: str) -> tuple[int, ...]:
 
 # Releases with the newest opset and IR version that each loads, oldest first. Measured: the
 # exported graph, stamped with each opset and IR version, loaded by each release.
-ENGINES: Final = (
+RELEASES: Final = (
     ("1.17", 20, 9),
     ("1.18", 21, 10),
     ("1.22", 22, 10),
@@ -83,9 +83,9 @@ ENGINES: Final = (
 )
 
 
-def oldest_engine(opset: int, ir: int) -> str | None:
+def oldest_release(opset: int, ir: int) -> str | None:
     """Name the oldest onnxruntime that is known to load a file."""
-    for release, newest_opset, newest_ir in ENGINES:
+    for release, newest_opset, newest_ir in RELEASES:
         if opset <= newest_opset and ir <= newest_ir:
             return release
     return None

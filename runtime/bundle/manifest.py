@@ -121,7 +121,7 @@ class Manifest(Record, frozen=True):
         return to_json(self)
 
 
-def signature_of(schema: Schema) -> Signature:
+def model_signature(schema: Schema) -> Signature:
     """Derive the model contract's inputs and outputs from a schema."""
     return Signature(
         inputs=(Tensor("features", "FP32", (-1, schema.n_inputs)),),

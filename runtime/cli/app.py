@@ -130,7 +130,7 @@ def predict(
     predictor = Predictor.open(bundle, provider=provider, check=check)
     wants_all = bool(out or as_json or truth or drift or rejects or summary or profile)
     if command.wants_preview(file, wants_all=wants_all):
-        process.show(command.preview(predictor, file, options))
+        process.echo(command.preview(predictor, file, options))
         return
     out = out or STANDARD_STREAM
     done = command.score(predictor, file, out, options, saved=summary, profile=profile)
@@ -240,12 +240,12 @@ def verify(
         predictor = Predictor.open(bundle, provider=provider)
     except ParityError:
         if as_json:
-            process.show(process.as_json({"passed": False, "bundle": str(bundle)}))
+            process.echo(process.compact_json({"passed": False, "bundle": str(bundle)}))
         raise
     manifest, check = predictor.manifest, predictor.check
     if as_json:
-        process.show(
-            process.as_json(
+        process.echo(
+            process.compact_json(
                 {
                     "passed": True,
                     "bundle": str(bundle),
@@ -263,7 +263,7 @@ def verify(
             f"{len(manifest.files)} files hashed, golden rows within their bounds "
             f"on {predictor.provider} ({predictor.session.reason})"
         )
-        process.show(printable(text))
+        process.echo(printable(text))
 
 
 @app.command()
@@ -276,7 +276,7 @@ def inspect(
     from runtime.terminal.manifest import format_manifest
 
     manifest = read_bundle(bundle).manifest
-    process.show(
+    process.echo(
         process.indented_json(manifest.to_json()) if as_json else format_manifest(manifest)
     )
 

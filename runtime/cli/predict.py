@@ -113,21 +113,21 @@ def _score(predictor: Predictor, source: Path, out: Path, options: Options) -> S
     from runtime.scoring.pipeline import score_file
     from runtime.terminal.progress import scoring_progress
 
-    with process.until_reader_leaves(), scoring_progress(source, out) as on_progress:
+    with process.exit_on_broken_pipe(), scoring_progress(source, out) as on_progress:
         return score_file(predictor, source, out, options, on_progress)
 
 
 def report(shown: Summary, out: Path, *, profile: bool, as_json: bool, is_taken: bool) -> None:
     """Say what was done."""
     if as_json:
-        answer = process.as_json(shown.values())
-        process.say(answer) if is_taken else process.show(answer)
+        answer = process.compact_json(shown.values())
+        process.log(answer) if is_taken else process.echo(answer)
     elif sys.stderr.isatty() or profile or shown.truth or shown.drift:
         from runtime.terminal.summary import format_summary
 
-        process.say(format_summary(shown, out, sys.stderr))
+        process.log(format_summary(shown, out, sys.stderr))
     else:
-        process.say(printable_lines(_in_a_line(shown, out)))
+        process.log(printable_lines(_in_a_line(shown, out)))
 
 
 def _in_a_line(summary: Summary, out: Path) -> str:
@@ -151,4 +151,4 @@ def _in_a_line(summary: Summary, out: Path) -> str:
 
 def _announce(table: Path, number: int, tables: int) -> None:
     if sys.stderr.isatty():
-        process.say(printable_lines(f"{number} of {tables}: {table}"))
+        process.log(printable_lines(f"{number} of {tables}: {table}"))

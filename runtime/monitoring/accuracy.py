@@ -109,7 +109,7 @@ class AccuracyReport(Record, frozen=True):
     hint: str | None = None
 
 
-class Accuracy:
+class AccuracyMonitor:
     """Counts of true and answered classes so far; for one thread, blocks in their order."""
 
     def __init__(self, classes: Sequence[str]) -> None:

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from runtime.bundle.manifest import Record
 from runtime.errors import UsageError
 from runtime.monitoring.psi import PsiReading, RowSample, interpret_psi, population_stability_index
-from runtime.monitoring.ranges import pieces_by_column, places_of, round_ends
-from runtime.schema.distribution import cuts_of, deciles_of
+from runtime.monitoring.ranges import numeric_columns, round_limits, transposed_chunks
+from runtime.schema.distribution import bin_edges, deciles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,7 +132,7 @@ class DriftMonitor:
         numbers = list(schema.numbers.values())
         if unknown := [feature.name for feature in numbers if not feature.quantiles]:
             raise UsageError(_describe_unknown(unknown))
-        self._features, self._places = numbers, places_of(schema)
+        self._features, self._places = numbers, numeric_columns(schema)
         self._columns = [_column_of(feature) for feature in numbers]
         width = max(len(numbers), 1)
         capacity = max(min(_SAMPLE_ROWS, _SAMPLE_VALUES // width), _FEWEST_SAMPLED)
@@ -150,7 +150,7 @@ class DriftMonitor:
         places = np.arange(len(features)) if good is None else np.flatnonzero(good)
         self._sample.add(features, places + first_record)
         self._rows += len(features)
-        for columns in pieces_by_column(features):
+        for columns in transposed_chunks(features):
             for column, values in zip(self._columns, columns, strict=True):
                 column.add(values)
 
@@ -171,10 +171,10 @@ class DriftMonitor:
 
 def _column_of(feature: Feature) -> _Column:
     """Prepare to count; a bin without training rows joins the next one."""
-    cuts, shares = np.array(cuts_of(feature.quantiles)), np.array(feature.shares)
+    cuts, shares = np.array(bin_edges(feature.quantiles)), np.array(feature.shares)
     filled = np.append(shares[:-1] > 0, True)
     cuts = cuts[filled[:-1]].astype(np.float32)
-    low, high = round_ends([feature.minimum, feature.maximum])
+    low, high = round_limits([feature.minimum, feature.maximum])
     up_to = np.zeros(len(cuts), dtype=np.int64)
     return _Column(cuts, shares[filled], low, high, up_to, has_gaps=feature.missing == "imputed")
 
@@ -186,7 +186,7 @@ def _compare(feature: Feature, column: _Column, sample: npt.NDArray[np.float32])
     training = column.shares.tolist()
     uppers = [*map(float, column.cuts), None]
     psi = population_stability_index(training, scored) if scored else None
-    middle = deciles_of(np.sort(sample))[1:-1] if len(sample) else ()
+    middle = deciles(np.sort(sample))[1:-1] if len(sample) else ()
     return FeatureDrift(
         name=feature.name,
         psi=psi,

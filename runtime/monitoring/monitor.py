@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.monitoring.ranges import Ranges
+from runtime.monitoring.ranges import RangeMonitor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-    from runtime.monitoring.accuracy import Accuracy, AccuracyReport
+    from runtime.monitoring.accuracy import AccuracyMonitor, AccuracyReport
     from runtime.monitoring.drift import DriftMonitor, DriftReport
     from runtime.monitoring.ranges import OutOfRange
     from runtime.schema.features import Float32Matrix, Schema
@@ -31,13 +31,13 @@ class Monitor:
     def __init__(self, schema: Schema, *, truth: bool, drift: bool) -> None:
         """Start with no rows."""
         self.records_before = 0
-        self._ranges = Ranges(schema)
-        self._truth: Accuracy | None = None
+        self._ranges = RangeMonitor(schema)
+        self._truth: AccuracyMonitor | None = None
         self._drift: DriftMonitor | None = None
         if truth:
-            from runtime.monitoring.accuracy import Accuracy
+            from runtime.monitoring.accuracy import AccuracyMonitor
 
-            self._truth = Accuracy(schema.classes)
+            self._truth = AccuracyMonitor(schema.classes)
         if drift:
             from runtime.monitoring.drift import DriftMonitor
 

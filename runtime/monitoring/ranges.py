@@ -40,7 +40,7 @@ class OutOfRange(Record, frozen=True, omit_defaults=True):
         return self.below + self.above + self.unseen
 
 
-class Ranges:
+class RangeMonitor:
     """What a schema saw in training, and how many values so far are unlike it; for one thread.
 
     Attributes:
@@ -57,9 +57,9 @@ class Ranges:
             if feature.one_hot and feature.one_hot.unseen == "other"
         }
         self._names = [*(feature.name for feature in numbers), *self.open]
-        self._low = round_ends([feature.minimum for feature in numbers])
-        self._high = round_ends([feature.maximum for feature in numbers])
-        self._places = places_of(schema)
+        self._low = round_limits([feature.minimum for feature in numbers])
+        self._high = round_limits([feature.maximum for feature in numbers])
+        self._places = numeric_columns(schema)
         self.counts: Counts = np.zeros((len(self._names), 3), dtype=np.int64)
 
     def count(self, features: Float32Matrix) -> Counts:
@@ -83,7 +83,7 @@ class Ranges:
         }
 
 
-def places_of(schema: Schema) -> slice | list[int]:
+def numeric_columns(schema: Schema) -> slice | list[int]:
     """Say where in a model's matrix the columns of numbers are."""
     return slice(None) if schema.is_numeric else list(schema.numbers)
 
@@ -93,20 +93,20 @@ def count_out_of_range(
 ) -> npt.NDArray[np.int64]:
     """Count values outside a range; a value at its end is inside."""
     counts = np.zeros((features.shape[1], 2), dtype=np.int64)
-    for columns in pieces_by_column(features):
+    for columns in transposed_chunks(features):
         for count, column, lowest, highest in zip(counts, columns, low, high, strict=True):
             count[0] += np.count_nonzero(column < lowest)
             count[1] += np.count_nonzero(column > highest)
     return counts
 
 
-def round_ends(ends: list[float]) -> Float32Vector:
+def round_limits(ends: list[float]) -> Float32Vector:
     """Round the ends of ranges as the values were rounded: both keep their order."""
     with np.errstate(over="ignore"):
         return np.array(ends, dtype=np.float64).astype(np.float32)
 
 
-def pieces_by_column(features: Float32Matrix) -> Iterator[Float32Matrix]:
+def transposed_chunks(features: Float32Matrix) -> Iterator[Float32Matrix]:
     """Turn a matrix over, a few rows at a time: numpy is ten times faster along a column."""
     step = max(_PIECE_BYTES // (4 * max(features.shape[1], 1)), _FEWEST_ROWS)
     for start in range(0, len(features), step):

@@ -6,7 +6,7 @@ import datetime as dt
 from typing import Final
 
 EPOCH: Final = dt.date(1970, 1, 1)
-SECONDS: Final = 86_400  # of a day
+SECONDS_PER_DAY: Final = 86_400  # of a day
 
 
 def days_from_epoch(date: dt.date) -> int:
@@ -23,7 +23,7 @@ def format_instant(days: float, origin: str) -> str:
     """Write days since an origin for people."""
     begin = dt.datetime.fromisoformat(origin)
     try:
-        instant = begin + dt.timedelta(seconds=round(days * SECONDS))
+        instant = begin + dt.timedelta(seconds=round(days * SECONDS_PER_DAY))
     except (OverflowError, ValueError):
         return f"{days:g} days since {origin}"
     return instant.isoformat().removesuffix("T00:00:00")

@@ -25,7 +25,7 @@ class Distribution(Value, frozen=True):
 
     Attributes:
         quantiles: deciles from 0 to 100 %, each a value that occurs.
-        shares: of the rows in each bin, 0 to 1; one more than ``cuts_of(quantiles)``.
+        shares: of the rows in each bin, 0 to 1; one more than ``bin_edges(quantiles)``.
     """
 
     quantiles: tuple[float, ...]
@@ -35,21 +35,21 @@ class Distribution(Value, frozen=True):
 def describe_values(values: npt.NDArray[np.float32]) -> Distribution:
     """Describe a column."""
     ordered = np.sort(values)
-    quantiles = deciles_of(ordered)
-    cuts = np.array(cuts_of(quantiles), dtype=np.float32)
+    quantiles = deciles(ordered)
+    cuts = np.array(bin_edges(quantiles), dtype=np.float32)
     below = np.searchsorted(ordered, cuts, side="right")
     counts = np.diff(below, prepend=0, append=len(ordered))
     return Distribution(quantiles, tuple((counts / len(ordered)).tolist()))
 
 
-def deciles_of(ordered: npt.NDArray[Any]) -> tuple[float, ...]:
+def deciles(ordered: npt.NDArray[Any]) -> tuple[float, ...]:
     """Pick the deciles: the smallest value that at least so many rows do not exceed."""
     steps = DECILES - 1
     places = [max(-(-step * len(ordered) // steps) - 1, 0) for step in range(DECILES)]
     return tuple((ordered[places].astype(np.float64) + 0.0).tolist())  # + 0.0: no negative zero
 
 
-def cuts_of(quantiles: Sequence[float]) -> tuple[float, ...]:
+def bin_edges(quantiles: Sequence[float]) -> tuple[float, ...]:
     """Say where one bin ends and the next begins."""
     counts = Counter(map(np.float32, quantiles))
     lowest, highest = min(counts), max(counts)
@@ -62,7 +62,7 @@ def cuts_of(quantiles: Sequence[float]) -> tuple[float, ...]:
     return tuple(map(float, sorted(cuts)))
 
 
-def distribution_fault(
+def distribution_error(
     quantiles: Sequence[float], shares: Sequence[float], *, minimum: float, maximum: float
 ) -> str | None:
     """Check figures from a file."""
@@ -72,7 +72,7 @@ def distribution_fault(
         return "the quantiles are not ascending"
     if (quantiles[0], quantiles[-1]) != (minimum, maximum):
         return f"the quantiles do not lead from minimum {minimum} to maximum {maximum}"
-    bins = len(cuts_of(quantiles)) + 1
+    bins = len(bin_edges(quantiles)) + 1
     if len(shares) != bins:
         return f"there are {len(shares)} shares for the {bins} bins that the quantiles make"
     if not all(0 <= share <= 1 for share in shares) or abs(math.fsum(shares) - 1) > _ROUNDING:

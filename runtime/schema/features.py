@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import SchemaError
-from runtime.schema.distribution import distribution_fault
-from runtime.schema.suggestions import describe_missing
+from runtime.schema.distribution import distribution_error
+from runtime.schema.suggestions import missing_column_message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,7 +131,7 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return tuple(f"{self.name}={text}" for text in self.categories) or (self.name,)
 
     def _check_distribution(self) -> None:
-        wrong = distribution_fault(
+        wrong = distribution_error(
             self.quantiles, self.shares, minimum=self.minimum, maximum=self.maximum
         )
         if wrong:
@@ -236,7 +236,7 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
         ]
         if missing:
             raise SchemaError(
-                "\n".join(describe_missing(name, columns, near[name]) for name in missing)
+                "\n".join(missing_column_message(name, columns, near[name]) for name in missing)
             )
         if doubled:
             raise SchemaError(

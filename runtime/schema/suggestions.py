@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def describe_missing(name: str, columns: Sequence[str], near: Sequence[int]) -> str:
+def missing_column_message(name: str, columns: Sequence[str], near: Sequence[int]) -> str:
     """Say that a column is missing and which names come nearest."""
     if len(near) == 1:
         return (

@@ -19,7 +19,7 @@ from runtime.io.sinks import Sink, open_sinks
 from runtime.monitoring.monitor import Monitor
 from runtime.scoring.options import DEFAULTS, Options
 from runtime.scoring.pipeline import ScoringJob, score_into
-from runtime.tables.formats import format_of_name, stem_of
+from runtime.tables.formats import format_from_name, strip_extensions
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Announce = Callable[[Path, int, int], None]
 
 
-class Batch(Value, frozen=True):
+class BatchSummary(Value, frozen=True):
     """What was done with many tables.
 
     Attributes:
@@ -50,7 +50,7 @@ def score_files(
     out: Path | str,
     options: Options = DEFAULTS,
     on_table: Announce | None = None,
-) -> Batch:
+) -> BatchSummary:
     """Score every table of a folder or pattern into a folder."""
     source, out = Path(source), Path(out)
     root, tables = find_tables(source)
@@ -83,7 +83,7 @@ def score_files(
     total = _add_up(list(summaries.values()), monitor)
     if options.bad_rows == "reject":
         total = replace(total, rejects=_beside(out / "**" / "*", options))
-    return Batch(total, summaries)
+    return BatchSummary(total, summaries)
 
 
 @contextmanager
@@ -122,7 +122,7 @@ def _output_name(name: Path, options: Options) -> Path:
     """Name an output as its table; in another format, with the ending of that."""
     if options.out_format is None:
         return name
-    return name.with_name(f"{stem_of(name.name)}.{options.out_format}")
+    return name.with_name(f"{strip_extensions(name.name)}.{options.out_format}")
 
 
 def _plan(
@@ -164,7 +164,7 @@ def _refuse_foreign(root: Path, tables: Sequence[Path]) -> None:
     """Refuse files that are no tables before the first is read; to pass over them hides loss."""
     for name in tables:
         try:
-            format_of_name(root / name)
+            format_from_name(root / name)
         except UsageError as exc:
             example = str(root / "**" / "*.csv")
             raise UsageError(f"{exc}; or name the tables alone: --file {example!r}") from exc

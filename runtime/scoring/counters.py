@@ -53,7 +53,7 @@ class StageTimer:
         self.seconds.update(other.seconds)
 
 
-class Wording(Value, frozen=True):
+class BadRowsMessage(Value, frozen=True):
     """What a message says of rows that cannot be read.
 
     Attributes:
@@ -83,10 +83,10 @@ class Counters:
     """
 
     def __init__(
-        self, where: str, wording: Wording, *, refuses_bad: bool, decimal: Decimal = "."
+        self, where: str, wording: BadRowsMessage, *, fail_on_bad: bool, decimal: Decimal = "."
     ) -> None:
         """Start without records."""
-        self.where, self.wording, self.refuses_bad = where, wording, refuses_bad
+        self.where, self.wording, self.fail_on_bad = where, wording, fail_on_bad
         self.decimal = decimal
         self.rows, self.written, self.rejected = 0, 0, 0
         self.reasons: Counter[str] = Counter()
@@ -99,15 +99,15 @@ class Counters:
         """Start counting a file's records."""
         return cls(
             source_name(source),
-            Wording(describe_failed_output(out), _advise(out, options)),
-            refuses_bad=options.bad_rows == "fail",
+            BadRowsMessage(describe_failed_output(out), _advise(out, options)),
+            fail_on_bad=options.bad_rows == "fail",
             decimal=options.reading.decimal,
         )
 
     @property
     def refused(self) -> bool:
         """Whether nothing more is written: bad rows are only counted."""
-        return self.refuses_bad and self.rejected > 0
+        return self.fail_on_bad and self.rejected > 0
 
     def add(self, records: int, written: int, bad: Sequence[BadRow], clock: StageTimer) -> None:
         """Count a block."""
@@ -122,7 +122,7 @@ class Counters:
                 values += [row.value][: _LOOKED_AT - len(values)]
         self.clock.add(clock)
 
-    def settle(self, *, keeps_bad: bool) -> None:
+    def raise_for_bad_rows(self, *, keep_bad: bool) -> None:
         """Look at the counts before an output takes its place."""
         if self.refused:
             raise BadRowsError(self._describe_bad())

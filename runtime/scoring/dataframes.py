@@ -10,13 +10,13 @@ import pyarrow as pa
 
 from runtime.encoding import Encoder
 from runtime.errors import DataError, UsageError
-from runtime.scoring.answers import PredictionColumns
-from runtime.scoring.counters import Counters, StageTimer, Wording
-from runtime.scoring.named_columns import names_of
+from runtime.scoring.columns import PredictionColumns
+from runtime.scoring.counters import BadRowsMessage, Counters, StageTimer
+from runtime.scoring.named_columns import column_names
 from runtime.scoring.options import DEFAULTS, Options
-from runtime.scoring.pipeline import predict_block
+from runtime.scoring.pipeline import run_model
 from runtime.tables.arrow.table import ArrowTable
-from runtime.tables.arrow.writer import as_batch, output_schema
+from runtime.tables.arrow.writer import output_schema, to_batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 Frame = TypeVar("Frame")
-_WORDING = Wording(
+_WORDING = BadRowsMessage(
     "nothing was scored", 'bad_rows="null"', decimal_option='reading=ReadOptions(decimal="{}")'
 )
 
@@ -35,7 +35,7 @@ _WORDING = Wording(
 def score_table(model: LoadedModel, table: Frame, options: Options = DEFAULTS) -> Frame:
     """Score a table in memory."""
     _refuse_options(options)
-    names = names_of(table)
+    names = column_names(table)
     if names is None:
         raise UsageError(
             f"a {type(table).__name__} has no named columns: give a table of pyarrow, polars or "
@@ -57,7 +57,7 @@ def score_table(model: LoadedModel, table: Frame, options: Options = DEFAULTS) -
 
 def read_features(table: object, schema: Schema) -> Float32Matrix:
     """Read the features of a table in memory as a model's inputs."""
-    source = _open(table, schema.bind(names_of(table) or ()), schema)
+    source = _open(table, schema.bind(column_names(table) or ()), schema)
     encoder, features = Encoder(schema.features), range(schema.n_features)
     parts = [np.empty((0, schema.n_inputs), dtype=np.float32)]
     for block in source.blocks(features):
@@ -78,7 +78,7 @@ def _open(
     read = _to_arrow(table, places, schema)
     source = ArrowTable(_InMemory(read), where="the table", decimal=decimal)
     encoder = Encoder(schema.features)
-    source.expect_numbers([at for at in range(len(places)) if not encoder.reads_text(at)])
+    source.check_numeric([at for at in range(len(places)) if not encoder.is_text(at)])
     return source
 
 
@@ -100,23 +100,23 @@ def _answer(
 ) -> pa.Table:
     """Make the new columns."""
     features, encoder = range(model.schema.n_features), Encoder(model.schema.features)
-    refuses_bad = options.bad_rows == "fail"
+    fail_on_bad = options.bad_rows == "fail"
     tally = Counters(
         "the table",
         _WORDING,
-        refuses_bad=refuses_bad,
+        fail_on_bad=fail_on_bad,
         decimal=options.reading.decimal,
     )
     schema = output_schema([], columns.fields)
     batches, written = [], 0
     for block in source.blocks(features):
-        parsed, outputs = predict_block(model, block, block.parse(features, encoder))
-        if not (tally.refused or (refuses_bad and parsed.bad)):
+        parsed, outputs = run_model(model, block, block.parse(features, encoder))
+        if not (tally.refused or (fail_on_bad and parsed.bad)):
             arrays = columns.answer(parsed, outputs).columns
-            batches.append(as_batch(arrays, schema, block.first_record))
+            batches.append(to_batch(arrays, schema, block.first_record))
             written += batches[-1].num_rows
         tally.add(len(block), written - tally.written, parsed.bad, StageTimer())
-    tally.settle(keeps_bad=True)
+    tally.raise_for_bad_rows(keep_bad=True)
     return pa.Table.from_batches(batches, schema)
 
 

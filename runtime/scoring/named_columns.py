@@ -9,7 +9,7 @@ import numpy as np
 from runtime.errors import UsageError
 
 
-def names_of(table: object) -> list[str] | None:
+def column_names(table: object) -> list[str] | None:
     """Ask a table for the names of its columns."""
     if isinstance(table, Mapping):
         return [str(name) for name in table]

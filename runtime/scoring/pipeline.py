@@ -12,12 +12,12 @@ from runtime.io.parallel import available_processors, map_ordered
 from runtime.io.paths import check_distinct
 from runtime.io.sinks import open_sinks
 from runtime.monitoring.monitor import Monitor
-from runtime.scoring.answers import bind_table
+from runtime.scoring.columns import bind_table
 from runtime.scoring.counters import Counters, StageTimer
 from runtime.scoring.options import DEFAULTS, Options, rejects_path
 from runtime.scoring.summary import Summary
-from runtime.tables.arrays import keep_rows
-from runtime.tables.base import Fault
+from runtime.tables.arrays import filter_rows
+from runtime.tables.base import RowIssue
 from runtime.tables.csv.quoting import REJECTS_HEADER, encode_record, encode_rejects
 from runtime.tables.driver import WritePlan
 from runtime.tables.opening import open_table
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from runtime.io.sinks import Sink
     from runtime.model import LoadedModel
-    from runtime.scoring.answers import TableBinding
+    from runtime.scoring.columns import TableBinding
     from runtime.session import Outputs
     from runtime.tables.base import Block, Parsed, Table, TableWriter
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     OpenSink = Callable[[Path], Sink]
 
 
-NO_ANSWER = "no finite answer from the model"
+NOT_FINITE_OUTPUT = "no finite answer from the model"
 
 
 def score_file(
@@ -133,7 +133,7 @@ def score_into(
         threads = options.threads or available_processors()
         timed = _time_reading(blocks, tally.clock)
         _run(scorer, map_ordered(scorer, timed, threads=threads), table, listed, on_progress)
-        tally.settle(keeps_bad=keep_bad)
+        tally.raise_for_bad_rows(keep_bad=keep_bad)
         output.finish()  # a full disk must show before either output takes its place
         if listed:
             listed.flush()
@@ -155,13 +155,13 @@ def score_into(
     )
 
 
-def predict_block(model: LoadedModel, block: Block, parsed: Parsed) -> tuple[Parsed, Outputs]:
+def run_model(model: LoadedModel, block: Block, parsed: Parsed) -> tuple[Parsed, Outputs]:
     """Run the model on what was read of a block."""
     outputs = model.run(parsed.features)
     if outputs.is_finite:
         return parsed, outputs
     answered = outputs.finite_rows()  # finite features can still overflow inside the model
-    return parsed.without(block, answered, Fault(NO_ANSWER)), outputs.take(answered)
+    return parsed.without(block, answered, RowIssue(NOT_FINITE_OUTPUT)), outputs.take(answered)
 
 
 class _Scored(Value, frozen=True):
@@ -190,10 +190,10 @@ class _Scorer(Value, frozen=True):
         clock = StageTimer()
         parsed = block.parse(self.bound.features, self.bound.encoder)
         clock.lap("parse")
-        parsed, outputs = predict_block(self.model, block, parsed)
+        parsed, outputs = run_model(self.model, block, parsed)
         clock.lap("model")
         written, piece = 0, None
-        if not (self.tally.refused or (self.tally.refuses_bad and parsed.bad)):
+        if not (self.tally.refused or (self.tally.fail_on_bad and parsed.bad)):
             answers = self.bound.added.answer(parsed, outputs)
             written, piece = len(answers.columns[0]), self.output.encode(block, answers)
         clock.lap("format")
@@ -206,7 +206,7 @@ class _Scorer(Value, frozen=True):
         if not self.bound.truth:
             return None
         cells = block.select(self.bound.truth).column(0)
-        return cells if parsed.good is None else keep_rows(cells, parsed.good)
+        return cells if parsed.good is None else filter_rows(cells, parsed.good)
 
 
 def _run(

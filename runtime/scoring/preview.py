@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runtime.io.sources import source_name
-from runtime.scoring.answers import bind_table
-from runtime.scoring.pipeline import predict_block
-from runtime.tables.arrow.writer import as_batch, output_schema
+from runtime.scoring.columns import bind_table
+from runtime.scoring.pipeline import run_model
+from runtime.tables.arrow.writer import output_schema, to_batch
 from runtime.tables.opening import open_table
 from runtime.tables.text import cell_texts
 from runtime.value import Value
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from runtime.model import LoadedModel
-    from runtime.scoring.answers import TableBinding
+    from runtime.scoring.columns import TableBinding
     from runtime.scoring.options import Options
     from runtime.tables.base import Table
 
@@ -66,9 +66,9 @@ def _score_rows(
     for block in table.blocks(sorted({*bound.features, *bound.carried})):
         if len(found) == rows:
             return found, None
-        parsed, outputs = predict_block(model, block, block.parse(bound.features, bound.encoder))
+        parsed, outputs = run_model(model, block, block.parse(bound.features, bound.encoder))
         answers = columns.answer(parsed, outputs)
-        added = as_batch(answers.columns, output_schema([], columns.fields), block.first_record)
+        added = to_batch(answers.columns, output_schema([], columns.fields), block.first_record)
         shown = [*block.select(bound.carried).columns, *added.columns]
         cells = [_texts(column.slice(0, rows - len(found))) for column in shown]
         found += zip(*cells, strict=True)

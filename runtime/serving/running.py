@@ -38,7 +38,7 @@ def run_server(bundles: Mapping[str, Path], settings: Settings) -> None:
     """
     app = open_app(bundles, settings)
     with bind(settings.host, settings.port) as listener:
-        run_process(app, listener, settings, process.say)
+        run_process(app, listener, settings, process.log)
 
 
 def open_app(bundles: Mapping[str, Path], settings: Settings) -> App:

@@ -75,7 +75,7 @@ def float64_values(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
     return values[array.offset : array.offset + len(array)]
 
 
-def keep_rows(column: pa.Array, kept: npt.NDArray[np.bool_]) -> pa.Array:
+def filter_rows(column: pa.Array, kept: npt.NDArray[np.bool_]) -> pa.Array:
     """Take some rows of a column."""
     try:
         return column.filter(bool_array(kept))
@@ -85,7 +85,7 @@ def keep_rows(column: pa.Array, kept: npt.NDArray[np.bool_]) -> pa.Array:
         return pa.concat_arrays(runs or [column.slice(0, 0)])
 
 
-def whole_bytes(array: pa.Array) -> memoryview:
+def value_bytes(array: pa.Array) -> memoryview:
     """View the values of a binary array end to end."""
     bounds = np.frombuffer(array.buffers()[1], dtype=np.int32)
     data = memoryview(array.buffers()[2] or b"")
@@ -105,7 +105,7 @@ def join_parts(*parts: pa.Array | pa.Scalar) -> pa.Array:
     return pc.binary_join_element_wise(*parts, binary_scalar(b""))
 
 
-def counts_of(array: pa.Array) -> npt.NDArray[np.int32]:
+def number_values(array: pa.Array) -> npt.NDArray[np.int32]:
     """View counts or lengths that a kernel gave: ``(rows,)`` int32, no nulls."""
     values = np.frombuffer(array.buffers()[1] or b"", dtype=np.int32)
     return values[array.offset : array.offset + len(array)]
@@ -154,7 +154,7 @@ def write_uuids(values: pa.Array) -> pa.Array:
     stored = pc.cast(values.storage, pa.binary())
     valid = pc.is_valid(stored)
     whole = pc.fill_null(stored, binary_scalar(bytes(16)))
-    digits = np.frombuffer(whole_bytes(whole), dtype=np.uint8).reshape(-1, 16)
+    digits = np.frombuffer(value_bytes(whole), dtype=np.uint8).reshape(-1, 16)
     text = np.full((len(digits), 36), ord("-"), dtype=np.uint8)
     text[:, _UUID_HIGH] = _HEXADECIMAL[digits >> 4]
     text[:, _UUID_LOW] = _HEXADECIMAL[digits & 15]

@@ -33,7 +33,7 @@ class BadRow(Value, frozen=True):
         value: of that cell.
         reason: why.
         text: the record as it was read.
-        left_over: fields beyond the header's, as they were written.
+        extra_fields: fields beyond the header's, as they were written.
     """
 
     record: int
@@ -42,16 +42,16 @@ class BadRow(Value, frozen=True):
     value: str
     reason: str
     text: bytes
-    left_over: str = ""
+    extra_fields: str = ""
 
     @property
     def sentence(self) -> str:
         """Column and reason in one, for a cell of a table."""
         sentence = f"{self.column}: {self.reason}" if self.column else self.reason
-        return f"{sentence}, left over: {self.left_over}" if self.left_over else sentence
+        return f"{sentence}, left over: {self.extra_fields}" if self.extra_fields else sentence
 
 
-class Fault(Value, frozen=True):
+class RowIssue(Value, frozen=True):
     """Why a record cannot be scored; ``column`` and ``value`` as in ``BadRow``."""
 
     reason: str
@@ -72,7 +72,7 @@ class Parsed(Value, frozen=True):
     good: npt.NDArray[np.bool_] | None
     bad: tuple[BadRow, ...]
 
-    def without(self, block: Block, answered: npt.NDArray[np.bool_], fault: Fault) -> Parsed:
+    def without(self, block: Block, answered: npt.NDArray[np.bool_], fault: RowIssue) -> Parsed:
         """Count some good records among the bad ones."""
         good = np.ones(len(block), dtype=np.bool_) if self.good is None else self.good.copy()
         lost = np.flatnonzero(good)[~answered]
@@ -97,25 +97,25 @@ class CellEncoder(Protocol):
     """Turns the cells of features into the model's inputs; see ``runtime.encoding``."""
 
     @property
-    def is_plain(self) -> bool:
+    def is_numeric(self) -> bool:
         """Whether all features are numbers without gaps: the matrix then holds the columns."""
 
-    def reads_text(self, at: int) -> bool:
+    def is_text(self, at: int) -> bool:
         """Whether the cells of a feature, by its position, are texts: categories or dates."""
 
-    def reads_dates(self, at: int) -> bool:
+    def is_date(self, at: int) -> bool:
         """Whether a feature, by its position, is a date."""
 
-    def takes_missing(self, at: int) -> bool:
+    def allows_missing(self, at: int) -> bool:
         """Whether a feature, by its position, is a number or date that may be missing."""
 
-    def pair(self, at: int, numbers: Numbers, cells: pa.Array) -> Column:
+    def with_missing(self, at: int, numbers: Numbers, cells: pa.Array) -> Column:
         """Pair numbers with the mask of the gaps among them, as ``encode`` takes them."""
 
     def encode(self, columns: Sequence[Column]) -> Encoded:
         """Encode one column a feature, each ``(rows,)``."""
 
-    def why_bad(self, at: int, cell: bytes | None, dialect: Dialect) -> str:
+    def explain(self, at: int, cell: bytes | None, dialect: Dialect) -> str:
         """Explain why a cell is not usable."""
 
 
@@ -154,7 +154,7 @@ class Block(Protocol):
             The good records as a matrix, and the others with their reasons.
         """
 
-    def report(self, faults: Mapping[int, Fault]) -> tuple[BadRow, ...]:
+    def report(self, faults: Mapping[int, RowIssue]) -> tuple[BadRow, ...]:
         """Describe records that cannot be scored.
 
         Args:
@@ -198,7 +198,7 @@ class Table(Protocol):
     def layout_hint(self, features: Sequence[str]) -> str:
         """Guess what a header is in which the features are not found; empty without a guess."""
 
-    def expect_numbers(self, features: Sequence[int]) -> None:
+    def check_numeric(self, features: Sequence[int]) -> None:
         """Refuse columns of numbers whose type cannot be one; raises ``SchemaError``."""
 
     def blocks(self, columns: Sequence[int]) -> Iterator[Block]:
@@ -225,7 +225,7 @@ Piece = TypeVar("Piece")
 class TableWriter(Protocol[Piece]):
     """A table being written."""
 
-    def encode(self, block: Block, answers: AddedColumns) -> Piece:
+    def encode(self, block: Block, added: AddedColumns) -> Piece:
         """Turn a block with its answers into what is written; safe in any thread."""
 
     def write(self, piece: Piece) -> None:

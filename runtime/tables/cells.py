@@ -51,7 +51,7 @@ def parse_numbers(cells: pa.ChunkedArray, decimal: Decimal = ".") -> npt.NDArray
     return float64_values(pc.fill_null(values, number_scalar(np.float64(np.nan))))
 
 
-def why_bad(cell: bytes, dialect: Dialect = COMMA) -> str:
+def explain_cell(cell: bytes, dialect: Dialect = COMMA) -> str:
     """Say why a cell is not a number the model can read."""
     if not cell.strip(b" \t"):
         return MISSING
@@ -71,7 +71,7 @@ def split_missing(column: pa.Array) -> tuple[Numbers, Mask]:
     """Take numbers of which some are missing."""
     import pyarrow.compute as pc
 
-    missing = as_mask(pc.is_null(column))
+    missing = bool_values(pc.is_null(column))
     numbers = pc.fill_null(column, number_scalar(np.float64(np.nan)))
     return number_values(numbers), missing
 
@@ -81,12 +81,12 @@ def find_missing(cells: pa.Array) -> Mask:
     import pyarrow.compute as pc
 
     if is_temporal(cells.type):
-        return as_mask(pc.is_null(cells))
+        return bool_values(pc.is_null(cells))
     filled = pc.fill_null(pc.match_substring_regex(cells, _FILLED), bool_scalar(False))
-    return ~as_mask(filled)
+    return ~bool_values(filled)
 
 
-def as_mask(truths: pa.Array) -> Mask:
+def bool_values(truths: pa.Array) -> Mask:
     """View truths without nulls as ``(rows,)`` bool."""
     numbers = truths.cast("uint8")
     whole = numbers.combine_chunks() if hasattr(numbers, "chunks") else numbers

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
-from runtime.schema.dates import SECONDS, days_from_epoch
+from runtime.schema.dates import SECONDS_PER_DAY, days_from_epoch
 from runtime.tables.arrays import (
     binary_scalar,
     bool_scalar,
     number_scalar,
     number_values,
-    whole_bytes,
+    value_bytes,
 )
 from runtime.value import Value
 
@@ -83,7 +83,7 @@ def read_instants(cells: pa.Array) -> Instants:
 def days_since(instants: Instants, origin: str) -> npt.NDArray[np.float64]:
     """Count days, with their fraction."""
     whole = instants.days - days_from_epoch(dt.date.fromisoformat(origin))
-    days = whole + instants.nanoseconds / float(SECONDS * _NANOSECONDS)
+    days = whole + instants.nanoseconds / float(SECONDS_PER_DAY * _NANOSECONDS)
     return np.where(instants.known, days, np.nan)
 
 
@@ -96,7 +96,7 @@ def _of_typed(cells: pa.Array) -> Instants:
         days = _whole_numbers(cells.cast(pa.int32()).cast(pa.int64()))
         return Instants(days, np.zeros_like(days), known)
     unit = 10**3 if pa.types.is_date64(cells.type) else _UNITS[cells.type.unit]
-    days, rest = np.divmod(_whole_numbers(cells.cast(pa.int64())), SECONDS * unit)
+    days, rest = np.divmod(_whole_numbers(cells.cast(pa.int64())), SECONDS_PER_DAY * unit)
     return Instants(days, rest * (_NANOSECONDS // unit), known)
 
 
@@ -112,10 +112,12 @@ def _of_texts(cells: pa.Array) -> Instants:
     days, exists = _read_days(pc.utf8_slice_codeunits(texts, 0, _LONG))
     known = _as_mask(is_date) & exists
     times = pc.utf8_slice_codeunits(texts, _LONG)
-    if not len(whole_bytes(times)):
+    if not len(value_bytes(times)):
         return Instants(days, np.zeros_like(days), known)
     seconds, nanoseconds = _read_times(times)
-    more, seconds = np.divmod(seconds, SECONDS)  # a zone may turn to the day before or after
+    more, seconds = np.divmod(
+        seconds, SECONDS_PER_DAY
+    )  # a zone may turn to the day before or after
     return Instants(days + more, seconds * _NANOSECONDS + nanoseconds, known)
 
 
@@ -128,7 +130,7 @@ def _are_long(cells: pa.Array, size: int) -> bool:
 
 def _read_days(texts: pa.Array) -> tuple[Integers, Mask]:
     """Read texts of ten bytes: days since 1970-01-01, and whether that is what they say."""
-    letters = np.frombuffer(whole_bytes(texts), dtype=np.uint8).reshape(-1, _LONG).T
+    letters = np.frombuffer(value_bytes(texts), dtype=np.uint8).reshape(-1, _LONG).T
     digits = letters[_DIGITS] - ord("0")  # (8, rows), what is less wraps around
     is_date = (digits < 10).all(axis=0) & (letters[_HYPHENS] == ord("-")).all(axis=0)  # noqa: PLR2004
     year = 100 * _pair(digits[0:2]) + _pair(digits[2:4])

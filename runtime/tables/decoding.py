@@ -8,7 +8,7 @@ from runtime.errors import DataError
 from runtime.io.charsets import UTF_8, Encoding, detect_encoding
 from runtime.io.sources import PeekedSource
 from runtime.tables import signatures
-from runtime.tables.formats import Format, as_compression, check_stored, check_text, kind_of_content
+from runtime.tables.formats import Format, check_content, check_text, detect_kind, to_compression
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -36,16 +36,18 @@ def decode_source(
     """Tell the format of a table, check it and undo what is around the table."""
     peeked = PeekedSource(source, where=where)
     head = peeked.peek()
-    compression = stored.compression if stored else as_compression(signatures.name_of(head))
+    compression = (
+        stored.compression if stored else to_compression(signatures.detect_signature(head))
+    )
     if stored:
-        check_stored(head, stored, where=where)
+        check_content(head, stored, where=where)
     if compression:
         from runtime.io.compression import decompressed_source
 
         peeked = PeekedSource(decompressed_source(peeked, compression, where=where), where=where)
         head = peeked.peek()
     if not stored:
-        kind = kind_of_content(head)
+        kind = detect_kind(head)
         # What is compressed and no text is refused below.
         stored = Format(
             "csv" if compression and kind in {"parquet", "arrow"} else kind, compression

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-DETECTED: Final = (b",", b";", b"\t", b"|")  # where two fit as well, the first one is meant
+DETECTED_DELIMITERS: Final = (
+    b",",
+    b";",
+    b"\t",
+    b"|",
+)  # where two fit as well, the first one is meant
 _NAMES: Final = {"tab": b"\t", r"\t": b"\t", "comma": b",", "semicolon": b";", "pipe": b"|"}
 _NEVER: Final = b'"\r\n\0+-.'  # quotes, line ends, numbers; letters and digits besides
 
@@ -61,16 +66,16 @@ def parse_delimiter(text: str) -> bytes:
     return Dialect(_NAMES.get(text.lower(), text.encode())).delimiter
 
 
-def detectable(dialect: Dialect) -> tuple[Dialect, ...]:
+def candidate_dialects(dialect: Dialect) -> tuple[Dialect, ...]:
     """List the dialects that a table may have, alike but for their delimiters."""
     return tuple(
         replace(dialect, delimiter=sign)
-        for sign in DETECTED
+        for sign in DETECTED_DELIMITERS
         if not dialect.encoding.splits_characters(sign[0])
     )
 
 
-def likeliest(headers: Sequence[Sequence[str]], wanted: Sequence[str]) -> int:
+def best_delimiter(headers: Sequence[Sequence[str]], wanted: Sequence[str]) -> int:
     """Choose the delimiter by what the header looks like under each."""
     folded = {fold_name(name) for name in wanted}
 

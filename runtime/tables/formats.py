@@ -109,7 +109,7 @@ def parse_format(text: str) -> Format:
     return Format(_KINDS[kind], _COMPRESSIONS.get(compression))
 
 
-def format_of_name(path: Path, *, option: str = "--format") -> Format | None:
+def format_from_name(path: Path, *, option: str = "--format") -> Format | None:
     """Tell a format from a file's name."""
     endings = [ending.lower() for ending in path.name.lstrip(".").split(".")[1:]]
     compression = _COMPRESSIONS.get(endings[-1]) if endings else None
@@ -125,7 +125,7 @@ def format_of_name(path: Path, *, option: str = "--format") -> Format | None:
     raise UsageError(f"{path}: the ending .{rest[-1]} is no known format; {advice}")
 
 
-def stem_of(name: str) -> str:
+def strip_extensions(name: str) -> str:
     """Cut the endings that name a format off a file's name."""
     stem, _, last = name.rpartition(".")
     if stem and last.lower() in _COMPRESSIONS:
@@ -134,16 +134,16 @@ def stem_of(name: str) -> str:
     return stem if stem and last.lower() in _KINDS else name
 
 
-def kind_of_content(head: bytes) -> str:
+def detect_kind(head: bytes) -> str:
     """Tell the kind of a table without a name; what is nothing else counts as CSV."""
-    if kind := _as_kind(signatures.name_of(head) or ""):
+    if kind := _as_kind(signatures.detect_signature(head) or ""):
         return kind
-    return "jsonl" if signatures.begins_json_object(head) else "csv"
+    return "jsonl" if signatures.looks_like_json(head) else "csv"
 
 
-def check_stored(head: bytes, stored: Format, *, where: str) -> None:
+def check_content(head: bytes, stored: Format, *, where: str) -> None:
     """Refuse a file whose first bytes contradict its compression or binary kind."""
-    found = signatures.name_of(head)
+    found = signatures.detect_signature(head)
     expected = stored.compression or (None if stored.is_text else stored.kind)
     if found == expected or not head:
         return
@@ -161,23 +161,23 @@ def check_text(
     head: bytes, stored: Format, *, where: str, encoding: Encoding | None = None
 ) -> None:
     """Refuse text that is none."""
-    found = signatures.name_of(head)
+    found = signatures.detect_signature(head)
     if found is not None:
         raise _is_other(where, found, stored, inside=stored.compression is not None)
-    if encoding is None and (wide := signatures.wide_without_mark(head)):
+    if encoding is None and (wide := signatures.detect_wide_without_bom(head)):
         raise DataError(
             f"{where} looks like {wide.upper()} without a byte order mark; give --encoding {wide}"
         )
 
 
-def as_compression(found: str | None) -> Compression | None:
+def to_compression(found: str | None) -> Compression | None:
     """Give the compression of that name, if it is one."""
     return next((name for name in _COMPRESSIONS.values() if name == found), None)
 
 
 def _is_other(where: str, found: str, stored: Format, *, inside: bool) -> DataError:
     """Say what a file is instead, and what helps."""
-    compression, kind = as_compression(found), _as_kind(found)
+    compression, kind = to_compression(found), _as_kind(found)
     if inside and (compression or kind):
         advice = "unpack it first"
     elif compression:

@@ -13,7 +13,7 @@ from runtime.io.sources import nonblocking_error, open_source, source_name
 from runtime.io.streams import translate_write_errors
 from runtime.tables.decoding import decode_source
 from runtime.tables.driver import ReadPlan
-from runtime.tables.formats import file_driver, format_of_name, text_driver
+from runtime.tables.formats import file_driver, format_from_name, text_driver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ def open_table(source: Path, options: ReadOptions, wanted: Sequence[str]) -> Ite
     where = source_name(source)
     stored = options.format
     if stored is None and source != STANDARD_STREAM:
-        stored = format_of_name(source)
+        stored = format_from_name(source)
     with open_source(source) as stream:
         opened = decode_source(stream, stored, where=where, encoding=options.encoding)
         plan = _plan(opened, options, wanted, where)

@@ -66,12 +66,12 @@ ADVICE: Final = {
 }
 
 
-def name_of(head: bytes) -> str | None:
+def detect_signature(head: bytes) -> str | None:
     """Name what begins with these bytes."""
     return next((name for name, begin in (*_READ, *_FOREIGN) if begin.match(head)), None)
 
 
-def begins_json_object(head: bytes) -> bool:
+def looks_like_json(head: bytes) -> bool:
     """Tell whether the first character that is no blank opens a JSON object, in any encoding."""
     for mark, zeros in ((b"\xff\xfe", True), (b"\xfe\xff", True), (b"\xef\xbb\xbf", False)):
         if head.startswith(mark):
@@ -80,7 +80,7 @@ def begins_json_object(head: bytes) -> bool:
     return head.lstrip(b" \t\r\n").startswith(b"{")
 
 
-def wide_without_mark(head: bytes) -> str | None:
+def detect_wide_without_bom(head: bytes) -> str | None:
     """Tell UTF-16 or UTF-32 text without a byte order mark by the zeros in its first characters."""
     patterns = (
         ("utf-32-le", rb"([\t\r\n -~]\0\0\0){2}"),

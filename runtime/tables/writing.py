@@ -13,7 +13,7 @@ from runtime.io.paths import STANDARD_STREAM
 from runtime.io.sinks import Sink, encoded_sink
 from runtime.io.streams import translate_write_errors
 from runtime.tables.dialect import COMMA, Dialect
-from runtime.tables.formats import Format, file_driver, format_of_name, text_driver
+from runtime.tables.formats import Format, file_driver, format_from_name, text_driver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ def choose_format(out: Path, table: Table, requested: Format | None) -> Format:
     """
     if requested:
         return requested
-    named = None if out == STANDARD_STREAM else format_of_name(out, option="--out-format")
+    named = None if out == STANDARD_STREAM else format_from_name(out, option="--out-format")
     if named:
         return named
     same = Format(table.kind)

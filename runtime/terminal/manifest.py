@@ -45,14 +45,16 @@ def format_manifest(manifest: Manifest) -> str:
 def _describe_feature(feature: Feature) -> str:
     if not feature.categories:
         gaps = ", may be missing" if feature.missing == "imputed" else ""
-        ends = f"{show_value(feature, feature.minimum)} to {show_value(feature, feature.maximum)}"
+        ends = (
+            f"{format_value(feature, feature.minimum)} to {format_value(feature, feature.maximum)}"
+        )
         return f"{feature.name} ({ends}{gaps})"
     shown = [text or "missing" for text in feature.categories[:_CATEGORIES]]
     more = len(feature.categories) - len(shown)
     return f"{feature.name} ({', '.join(shown)}{f' and {more} more' if more else ''})"
 
 
-def show_value(feature: Feature, value: float) -> str:
+def format_value(feature: Feature, value: float) -> str:
     """Write a value of a column of numbers or dates as a person would."""
     return format_instant(value, feature.origin) if feature.origin else f"{value:g}"
 

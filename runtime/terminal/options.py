@@ -45,7 +45,7 @@ def _print_version(value: bool) -> None:
     if value:
         from importlib.metadata import version
 
-        process.show(f"onnxferry {version('onnxferry')}")
+        process.echo(f"onnxferry {version('onnxferry')}")
         raise typer.Exit
 
 

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final, TextIO
 
 from runtime.printable import printable
-from runtime.terminal.tables import ELLIPSIS, cut, new_table, render, width_of
+from runtime.terminal.tables import ELLIPSIS, cut, new_table, render, terminal_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ def format_preview(
     cells = [
         [cut(cell, _WIDEST_CELL) for cell in column] for column in zip(names, *rows, strict=True)
     ]
-    width = width_of(stream)
+    width = terminal_width(stream)
     shown = _choose(cells, new, width)
     left_out = [name for at, name in enumerate(names) if at not in shown]
     table = _draw(cells, shown, first_new=len(names) - new)

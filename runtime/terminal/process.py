@@ -75,7 +75,7 @@ class _Ending:
         os._exit(self.code)
 
 
-def say(text: str = "") -> None:
+def log(text: str = "") -> None:
     """Write a line to stderr; a closed stderr is no failure.
 
     Text and line break are one write, also where Python does not buffer: lines of several
@@ -85,13 +85,13 @@ def say(text: str = "") -> None:
         print(f"{text}\n", end="", file=sys.stderr, flush=True)  # noqa: T201 - this is where the commands speak
 
 
-def show(text: str) -> None:
+def echo(text: str) -> None:
     """Print a result, on stdout."""
-    with until_reader_leaves(), translate_write_errors("standard output"):
+    with exit_on_broken_pipe(), translate_write_errors("standard output"):
         print(text, flush=True)  # noqa: T201 - this is where the commands answer
 
 
-def as_json(values: Mapping[str, object]) -> str:
+def compact_json(values: Mapping[str, object]) -> str:
     """Write one JSON object on one line, for machines, in ASCII."""
     import json
 
@@ -106,7 +106,7 @@ def indented_json(content: bytes) -> str:
 
 
 @contextmanager
-def until_reader_leaves() -> Iterator[None]:
+def exit_on_broken_pipe() -> Iterator[None]:
     """End quietly, as other filters do, when the reader of stdout goes away (``| head``)."""
     try:
         yield
@@ -122,7 +122,7 @@ def _fail(name: str, error: OnnxferryError) -> NoReturn:
         prefix = f"\033[1;31m{prefix}\033[0m"
     from runtime.printable import printable_lines
 
-    say(f"{prefix} {printable_lines(str(error))}")
+    log(f"{prefix} {printable_lines(str(error))}")
     _settle_stdout()
     sys.exit(error.exit_code)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from runtime.io.paths import STANDARD_STREAM
 from runtime.printable import printable
-from runtime.terminal.tables import cut, draw_confusion, new_table, percent, render, width_of
+from runtime.terminal.tables import cut, draw_confusion, new_table, percent, render, terminal_width
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -31,7 +31,7 @@ _ROOM_FOR_NOTES: Final = 60
 
 def format_summary(summary: Summary, out: Path, stream: TextIO) -> str:
     """Draw what was done."""
-    width, lines = width_of(stream), _lines(summary, out)
+    width, lines = terminal_width(stream), _lines(summary, out)
     parts: list[RenderableType] = [_draw(lines)] if width >= _ROOM_FOR_NOTES else _join(lines)
     if summary.truth and summary.truth.rows:
         parts += ["", draw_confusion(summary.truth, width)]

@@ -27,7 +27,7 @@ def render(*parts: RenderableType, stream: TextIO) -> str:
     colour = _is_colourful(stream)
     console = Console(
         file=stream,
-        width=width_of(stream),
+        width=terminal_width(stream),
         force_terminal=colour,
         color_system="standard" if colour else None,
         legacy_windows=False,
@@ -42,7 +42,7 @@ def render(*parts: RenderableType, stream: TextIO) -> str:
     return text.rstrip("\n") if colour else "\n".join(map(str.rstrip, text.splitlines()))
 
 
-def width_of(stream: TextIO) -> int:
+def terminal_width(stream: TextIO) -> int:
     """Count the columns of a terminal; ``COLUMNS`` says it where it is set."""
     columns = os.environ.get("COLUMNS", "")
     if columns.isdecimal() and int(columns):
@@ -88,7 +88,7 @@ _GAP: Final = 2
 _CORNER: Final = "true \\ answer"
 
 
-class Confused(Protocol):
+class ConfusionCounts(Protocol):
     """Counts of rows by true and answered class, and what follows from them."""
 
     @property
@@ -100,7 +100,7 @@ class Confused(Protocol):
         """Rows by true class (outer) and answered class (inner)."""
 
 
-def draw_confusion(truth: Confused, width: int) -> Table:
+def draw_confusion(truth: ConfusionCounts, width: int) -> Table:
     """Draw true classes as lines and answered ones as columns."""
     from rich.cells import cell_len
 
@@ -141,7 +141,7 @@ def _style(count: str, *, right: bool) -> str:
     return "bold green" if right else "red"
 
 
-def _draw_mistakes(truth: Confused, names: Sequence[str]) -> Table:
+def _draw_mistakes(truth: ConfusionCounts, names: Sequence[str]) -> Table:
     from rich.text import Text
 
     mistakes = [

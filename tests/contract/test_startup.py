@@ -35,7 +35,7 @@ NOT_FOR_CSV = frozenset(
         "runtime.scoring.batch",
         "runtime.scoring.preview",
         "runtime.terminal.summary",
-        "runtime.tables.arrays",
+        "runtime.tables.arrow",
         "runtime.tables.number_formats",
         "runtime.tables.json_lines",
         "tempfile",

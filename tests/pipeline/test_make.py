@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runtime.session import present_providers
+from runtime.session import available_providers
 
 if TYPE_CHECKING:
     import subprocess
@@ -85,7 +85,7 @@ def test_own_table_is_scored_by_the_existing_bundle(make: Make, shop: Path) -> N
 @pytest.mark.usefixtures("delivered")
 def test_missing_device_is_said_by_the_runtime(make: Make, shop: Path) -> None:
     """PROVIDER=cuda without a device fails with the runtime's reason and writes nothing."""
-    if "cuda" in present_providers():
+    if "cuda" in available_providers():
         pytest.skip("there is a CUDA device here")
     done = make(_THIS_ENVIRONMENT, "predict", "PROVIDER=cuda", "OUT=never.csv", folder=shop)
     assert done.returncode == 2

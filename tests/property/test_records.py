@@ -17,7 +17,7 @@ from runtime.encoding import PLAIN
 from runtime.errors import DataError
 from runtime.tables.csv.features import parse_features
 from runtime.tables.csv.reader import CsvReader, Records
-from runtime.tables.csv.records import count_lines, find_breaks, find_delimiters
+from runtime.tables.csv.records import count_lines, find_delimiters, find_record_ends
 from runtime.tables.dialect import Dialect
 
 LF, CR, QUOTE = b'\n\r"'
@@ -134,7 +134,7 @@ def test_breaks_and_delimiters_are_those_of_the_slow_machine(delimiter: bytes, t
     """Quick search and slow walk agree on every text, regular or not."""
     text = under(delimiter, text)
     expected = walk(text, delimiter)
-    found = find_breaks(text, delimiter[0])
+    found = find_record_ends(text, delimiter[0])
     assert list(zip(found.starts.tolist(), found.ends.tolist(), strict=True)) == expected.breaks
     assert found.in_quotes == expected.in_quotes
     assert find_delimiters(text, delimiter[0]).tolist() == expected.delimiters

@@ -28,7 +28,7 @@ from runtime.bundle.manifest import (
     Model,
     Provenance,
     Requirements,
-    signature_of,
+    model_signature,
 )
 from runtime.bundle.reading import digest
 from runtime.predictor import Predictor
@@ -159,7 +159,7 @@ def make_bundle(tmp_path: Path) -> Callable[..., Path]:
             format=1,
             model=Model(name, digest(model).sha256[:12]),
             schema=schema,
-            signature=signature_of(schema),
+            signature=model_signature(schema),
             files={ONNX_MODEL: digest(model), GOLDEN: digest(golden)},
             training={},
             provenance=Provenance(0, "none", {}, {}),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runtime.terminal.process import as_json
+from runtime.terminal.process import compact_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -473,6 +473,6 @@ def test_an_error_is_red_on_a_terminal(
 
 def test_json_is_one_line() -> None:
     """Machines read one object a line, whatever text is in it."""
-    text = as_json({"text": 'a\n"b" é', "number": 1.5, "nothing": None})
+    text = compact_json({"text": 'a\n"b" é', "number": 1.5, "nothing": None})
     assert "\n" not in text
     assert json.loads(text) == {"text": 'a\n"b" é', "number": 1.5, "nothing": None}

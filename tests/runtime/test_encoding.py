@@ -125,13 +125,13 @@ def test_other_takes_unseen_texts_but_no_missing_cells() -> None:
 )
 def test_a_reason_is_given_for_a_bad_cell(at: int, cell: bytes | None, reason: str) -> None:
     """What is wrong with a cell depends on what its column holds."""
-    assert Encoder([category("c", "a"), Feature("x", 0, 1)]).why_bad(at, cell, COMMA) == reason
+    assert Encoder([category("c", "a"), Feature("x", 0, 1)]).explain(at, cell, COMMA) == reason
 
 
 def test_numbers_alone_are_encoded_plainly() -> None:
     """Without categories the encoder is the plain one, and the matrix the columns."""
     encoder = Encoder([Feature("x", 0, 1), Feature("z", 0, 1)])
-    assert encoder.is_plain
+    assert encoder.is_numeric
     columns = [np.array([1.5, np.nan, 1e39]), np.array([2.0, 3.0, 4.0])]
     for plain in (encoder, PLAIN):
         encoded = plain.encode(columns)
@@ -263,14 +263,14 @@ def gap(name: str) -> Feature:
 def test_a_gap_is_nan_and_a_bad_number_is_not() -> None:
     """What the model fills is told from what it must not see."""
     encoder = Encoder([gap("x"), Feature("z", 0, 1)])
-    assert not encoder.is_plain
+    assert not encoder.is_numeric
     numbers = np.array([1.0, np.nan, np.nan, 1e39])
     missing = np.array([False, True, False, False])
     encoded = encoder.encode([(numbers, missing), np.arange(4.0)])
     assert encoded.usable[:, 0].tolist() == [True, True, False, False]
     assert encoded.matrix[0].tolist() == [1.0, 0.0]
     assert np.isnan(encoded.matrix[1, 0])
-    assert encoder.why_bad(0, b"nan", COMMA) == NOT_FINITE
+    assert encoder.explain(0, b"nan", COMMA) == NOT_FINITE
     schema = schema_of(category("c", "a", "b"), gap("x"), Feature("z", 0, 1))
     assert schema.gaps == (2,)
 

@@ -15,7 +15,7 @@ import pytest
 import runtime
 from runtime.bundle.manifest import ONNX_MODEL
 from runtime.errors import ArtifactError, UnavailableError
-from runtime.session import Outputs, Session, engine_version, present_providers
+from runtime.session import Outputs, Session, available_providers, onnxruntime_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Run = Callable[..., subprocess.CompletedProcess[bytes]]
 
-no_gpu = pytest.mark.skipif("cuda" in present_providers(), reason="a GPU is present")
+no_gpu = pytest.mark.skipif("cuda" in available_providers(), reason="a GPU is present")
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_a_session_says_what_runs_and_why(model: bytes) -> None:
     asked = Session(model, provider="cpu")
     assert (asked.provider, asked.reason) == ("cpu", "requested")
     chosen = Session(model, provider="auto")
-    assert chosen.provider == present_providers()[-1]
+    assert chosen.provider == available_providers()[-1]
     assert "CUDA" in chosen.reason
 
 
@@ -169,7 +169,7 @@ def test_rows_of_another_width_are_refused(model: bytes, capfd: pytest.CaptureFi
 
 def test_the_engine_is_the_installed_one() -> None:
     """The version is onnxruntime's own."""
-    assert engine_version() == onnxruntime.__version__
+    assert onnxruntime_version() == onnxruntime.__version__
 
 
 def distribution(folder: Path, name: str) -> Path:

@@ -15,7 +15,7 @@ import numpy as np
 from runtime.encoding import Encoder
 from runtime.errors import DataError
 from runtime.io.parallel import available_processors, map_ordered
-from runtime.scoring.counters import Counters, StageTimer, Wording
+from runtime.scoring.counters import BadRowsMessage, Counters, StageTimer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +72,7 @@ def read_rows(
         DataError: when the table is damaged, or is not the one whose labels were read.
     """
     encoder, rows = Encoder(features), len(truths.labels)
-    table.expect_numbers([at for place, at in enumerate(places) if not encoder.reads_text(place)])
+    table.check_numeric([at for place, at in enumerate(places) if not encoder.is_text(place)])
     width = sum(len(feature.inputs) for feature in features)
     matrix = np.empty((rows, width), dtype=np.float32)
 
@@ -90,7 +90,7 @@ def read_rows(
             matrix[start:stop] = parsed.features
     else:
         if tally.rows == rows:
-            tally.settle(keeps_bad=False)
+            tally.raise_for_bad_rows(keep_bad=False)
             return Labelled(matrix, truths.labels)
     raise DataError(f"{tally.where} changed while it was read; fit again when it is whole")
 
@@ -99,8 +99,8 @@ def new_tally(where: str, reading: ReadOptions) -> Counters:
     """Start to count the rows of a table to fit."""
     return Counters(
         where,
-        Wording("nothing was fitted", _ADVICE, purpose="fitted"),
-        refuses_bad=True,
+        BadRowsMessage("nothing was fitted", _ADVICE, purpose="fitted"),
+        fail_on_bad=True,
         decimal=reading.decimal,
     )
 

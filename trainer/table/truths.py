@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.tables.base import Fault
+from runtime.tables.base import RowIssue
 from runtime.tables.cells import MISSING as MISSING_VALUE
 from trainer.table.coding import MISSING
 
@@ -42,7 +42,7 @@ class Truths:
         """Take the labels of a table; ``classes`` may be another table's."""
         return cls(name, classes.number(found), found)
 
-    def faults(self, start: int, stop: int) -> dict[int, Fault]:
+    def faults(self, start: int, stop: int) -> dict[int, RowIssue]:
         """Say what is wrong with some rows.
 
         Args:
@@ -55,7 +55,9 @@ class Truths:
         lacking = np.flatnonzero(self.labels[start:stop] < 0).tolist()
         return {at: self._fault(int(self.found.codes[start + at])) for at in lacking}
 
-    def _fault(self, code: int) -> Fault:
+    def _fault(self, code: int) -> RowIssue:
         if code == MISSING:
-            return Fault(MISSING_VALUE, self.name)
-        return Fault(NO_CLASS, self.name, self.found.labels[code].decode(errors="backslashreplace"))
+            return RowIssue(MISSING_VALUE, self.name)
+        return RowIssue(
+            NO_CLASS, self.name, self.found.labels[code].decode(errors="backslashreplace")
+        )

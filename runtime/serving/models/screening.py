@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from runtime.errors import RequestError
-from runtime.monitoring.ranges import Ranges, round_ends
+from runtime.monitoring.ranges import RangeMonitor, round_limits
 from runtime.schema.matrix import usable_values
 
 if TYPE_CHECKING:
     from runtime.monitoring.ranges import Counts
     from runtime.schema.features import Float32Matrix, Schema
 
-_FEW_ROWS: Final = 256  # above, numpy is faster along columns, as ``Ranges`` goes
+_FEW_ROWS: Final = 256  # above, numpy is faster along columns, as ``RangeMonitor`` goes
 
 
 class Screen:
@@ -35,13 +35,13 @@ class Screen:
         Args:
             schema: of the model.
         """
-        self.ranges = Ranges(schema)
+        self.ranges = RangeMonitor(schema)
         self._schema = schema
         self._names = schema.inputs
         largest = np.finfo(np.float32).max  # what is inside is finite, too
         wide = [feature for feature in schema.features for _ in feature.inputs]
-        self._low = np.maximum(round_ends([each.minimum for each in wide]), -largest)
-        self._high = np.minimum(round_ends([each.maximum for each in wide]), largest)
+        self._low = np.maximum(round_limits([each.minimum for each in wide]), -largest)
+        self._high = np.minimum(round_limits([each.maximum for each in wide]), largest)
 
     def check(self, features: Float32Matrix) -> Counts | None:
         """Look at a batch; most are a few rows, all finite and inside, and that is told at once.

@@ -41,7 +41,7 @@ class Log:
             return
         now = time.time()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{now % 1:.3f}"[2:] + "Z"
-        process.say(process.as_json({"time": stamp, "level": level, "event": event, **facts}))
+        process.log(process.compact_json({"time": stamp, "level": level, "event": event, **facts}))
 
     def tell_bug(self, error: Exception) -> None:
         """Write an error that is a bug of ours, with all that helps to find it."""

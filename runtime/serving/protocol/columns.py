@@ -95,8 +95,8 @@ class Columns:
 
         if isinstance(sent, list):
             return binary_array(sent)
-        takes_missing = self._encoder is not None and self._encoder.takes_missing(at)
-        return (sent, np.isnan(sent)) if takes_missing else sent
+        allows_missing = self._encoder is not None and self._encoder.allows_missing(at)
+        return (sent, np.isnan(sent)) if allows_missing else sent
 
     def _check(self, encoded: Encoded, ordered: list[Numbers | list[bytes]]) -> None:
         """Refuse the first text that has no place; numbers are looked at with the whole batch."""
@@ -111,7 +111,7 @@ class Columns:
         from runtime.tables.dialect import COMMA
 
         feature = self.schema.features[at]
-        why = cast("Encoder", self._encoder).why_bad(at, text, COMMA)
+        why = cast("Encoder", self._encoder).explain(at, text, COMMA)
         shown = text[: 4 * _SHOWN].decode(errors="replace")[:_SHOWN]
         known = ", ".join(repr(one[:_SHOWN]) for one in feature.categories[:_SHOWN] if one)
         takes = f"; it takes {known}" if known else ""

@@ -113,7 +113,7 @@ class Supervisor:
                 began = await self._start(at)
                 keepers.append(loop.create_task(self._keep(at, *began)))
         if not self._ending.is_set():
-            process.say(line)
+            process.log(line)
         await asyncio.gather(*keepers)
         return max((code for code in self._codes if code), default=0)
 

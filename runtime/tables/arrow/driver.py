@@ -9,7 +9,7 @@ import pyarrow as pa
 from runtime.tables.added import LABEL
 from runtime.tables.arrow.files import IpcBatches, ParquetBatches
 from runtime.tables.arrow.table import ArrowTable
-from runtime.tables.arrow.writer import ArrowOutput, output_schema
+from runtime.tables.arrow.writer import ArrowWriter, output_schema
 
 if TYPE_CHECKING:
     from runtime.io.sinks import Sink
@@ -23,7 +23,7 @@ def open_file(file: pa.NativeFile, plan: ReadPlan) -> ArrowTable:
     return ArrowTable(source, kind=plan.kind, where=plan.where, decimal=plan.decimal)
 
 
-def open_writer(sink: Sink, plan: WritePlan) -> ArrowOutput:
+def open_writer(sink: Sink, plan: WritePlan) -> ArrowWriter:
     """Begin the output: carried columns keep their types and, in Parquet, their encodings."""
     typed = plan.table if isinstance(plan.table, ArrowTable) else None
     fields = [
@@ -34,9 +34,9 @@ def open_writer(sink: Sink, plan: WritePlan) -> ArrowOutput:
     if plan.kind == "arrow":
         from runtime.tables.arrow.file_writers import IpcWriter
 
-        return ArrowOutput(sink, IpcWriter(sink, schema), plan.carried)
+        return ArrowWriter(sink, IpcWriter(sink, schema), plan.carried)
     from runtime.tables.arrow.file_writers import ParquetWriter
 
     labels = [field.name for field in plan.added if field.type == LABEL]
     metadata = typed.parquet_metadata if typed else None
-    return ArrowOutput(sink, ParquetWriter(sink, schema, labels, metadata), plan.carried)
+    return ArrowWriter(sink, ParquetWriter(sink, schema, labels, metadata), plan.carried)

@@ -22,11 +22,11 @@ def translate_errors(name: str) -> Iterator[None]:
         if isinstance(exc, OSError) and exc.errno is not None:
             raise  # of the operating system; Arrow's own have no number
         raise DataError(
-            f"cannot write {name}: {reason_of(exc)}; leave such columns out with --columns, "
+            f"cannot write {name}: {first_line(exc)}; leave such columns out with --columns, "
             "or choose another --out-format"
         ) from exc
 
 
-def reason_of(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """Take the first line of a foreign message."""
     return next(iter(str(error).splitlines()), type(error).__name__)

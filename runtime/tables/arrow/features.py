@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from runtime.errors import SchemaError
 from runtime.tables.arrays import number_scalar
-from runtime.tables.base import Fault
+from runtime.tables.base import RowIssue
 from runtime.tables.cells import MISSING, NOT_FINITE, OUT_OF_RANGE, parse_numbers, split_missing
 from runtime.tables.dates import is_temporal
 from runtime.tables.text import cell_texts
@@ -42,22 +42,22 @@ def read_columns(
     """Read feature columns."""
     return [
         _as_texts(column, at, encoder)
-        if encoder.reads_text(at)
+        if encoder.is_text(at)
         else _as_numbers(column, at, encoder, decimal)
         for at, column in enumerate(columns)
     ]
 
 
-def find_faults(
+def find_issues(
     columns: Mapping[str, pa.Array], encoded: Encoded, encoder: CellEncoder, dialect: Dialect
-) -> dict[int, Fault]:
+) -> dict[int, RowIssue]:
     """Say why rows cannot be scored."""
-    faults: dict[int, Fault] = {}
+    faults: dict[int, RowIssue] = {}
     names = list(columns)
     for row in np.flatnonzero(~encoded.usable.all(axis=1)).tolist():
         at = int(np.argmin(encoded.usable[row]))
         cell = columns[names[at]].slice(row, 1)
-        cell = cell_texts(cell) if encoder.reads_text(at) else _as_bytes(cell)
+        cell = cell_texts(cell) if encoder.is_text(at) else _as_bytes(cell)
         faults[row] = _explain(cell[0].as_py(), names[at], encoder, at, dialect)
     return faults
 
@@ -66,7 +66,7 @@ def _as_texts(column: pa.Array, at: int, encoder: CellEncoder) -> pa.Array:
     """Read one column of texts; dates that have a type stay as they are."""
     if pa.types.is_dictionary(column.type):
         return _as_texts(column.dictionary, at, encoder).take(column.indices)
-    return column if encoder.reads_dates(at) and is_temporal(column.type) else cell_texts(column)
+    return column if encoder.is_date(at) and is_temporal(column.type) else cell_texts(column)
 
 
 def _as_numbers(column: pa.Array, at: int, encoder: CellEncoder, decimal: Decimal) -> Column:
@@ -74,9 +74,9 @@ def _as_numbers(column: pa.Array, at: int, encoder: CellEncoder, decimal: Decima
     column = _as_bytes(column)
     if pa.types.is_binary(column.type):
         numbers = parse_numbers(pa.chunked_array([column]), decimal)
-        return encoder.pair(at, numbers, column)
+        return encoder.with_missing(at, numbers, column)
     numbers = column.cast(pa.float64(), safe=False)
-    if encoder.takes_missing(at):
+    if encoder.allows_missing(at):
         return split_missing(numbers)
     if numbers.null_count:
         numbers = pc.fill_null(numbers, _NAN)
@@ -91,14 +91,14 @@ def _as_bytes(column: pa.Array) -> pa.Array:
     return column.cast(pa.binary()) if _is_text(column.type) else column
 
 
-def _explain(value: object, name: str, encoder: CellEncoder, at: int, dialect: Dialect) -> Fault:
+def _explain(value: object, name: str, encoder: CellEncoder, at: int, dialect: Dialect) -> RowIssue:
     if value is None:
-        return Fault(MISSING, name)
+        return RowIssue(MISSING, name)
     if isinstance(value, bytes):
-        reason = encoder.why_bad(at, value, dialect)
-        return Fault(reason, name, value.decode(errors="backslashreplace"))
+        reason = encoder.explain(at, value, dialect)
+        return RowIssue(reason, name, value.decode(errors="backslashreplace"))
     number = float(value)  # type: ignore[arg-type]  # a column of numbers
-    return Fault(OUT_OF_RANGE if np.isfinite(number) else NOT_FINITE, name, str(value))
+    return RowIssue(OUT_OF_RANGE if np.isfinite(number) else NOT_FINITE, name, str(value))
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from runtime.errors import DataError
 from runtime.io.parallel import read_ahead
-from runtime.tables.arrow.errors import reason_of
+from runtime.tables.arrow.errors import first_line
 from runtime.tables.arrow.table import BATCH
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class ParquetBatches:
             self._size = file.size() if hasattr(file, "size") else 0
             self.schema: pa.Schema = self._file.schema_arrow
         except (pa.ArrowInvalid, OSError, RuntimeError) as exc:
-            raise DataError(f"{where} is no Parquet file: {reason_of(exc)}") from exc
+            raise DataError(f"{where} is no Parquet file: {first_line(exc)}") from exc
         self.progress = 0
 
     @property
@@ -55,7 +55,7 @@ class IpcBatches:
         try:
             self._reader = _open_ipc(file)
         except (pa.ArrowException, OSError) as exc:
-            raise DataError(f"{where} holds no Arrow data: {reason_of(exc)}") from exc
+            raise DataError(f"{where} holds no Arrow data: {first_line(exc)}") from exc
         self.schema: pa.Schema = self._reader.schema
 
     @property

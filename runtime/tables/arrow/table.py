@@ -10,9 +10,9 @@ import pyarrow as pa
 from msgspec.structs import replace
 
 from runtime.errors import DataError
-from runtime.tables.arrow.errors import reason_of
-from runtime.tables.arrow.features import check_types, find_faults, read_columns
-from runtime.tables.base import BadRow, Fault, Parsed
+from runtime.tables.arrow.errors import first_line
+from runtime.tables.arrow.features import check_types, find_issues, read_columns
+from runtime.tables.base import BadRow, Parsed, RowIssue
 from runtime.tables.dialect import COMMA, Dialect
 from runtime.value import Value
 
@@ -54,10 +54,10 @@ class ArrowBlock(Value, frozen=True):
         names = [self.batch.schema.names[self.places[at]] for at in features]
         good = np.asarray(encoded.usable.all(axis=1))
         dialect = replace(COMMA, decimal=self.decimal)
-        faults = find_faults(dict(zip(names, columns, strict=True)), encoded, encoder, dialect)
+        faults = find_issues(dict(zip(names, columns, strict=True)), encoded, encoder, dialect)
         return Parsed(encoded.matrix[good], good, self.report(faults))
 
-    def report(self, faults: Mapping[int, Fault]) -> tuple[BadRow, ...]:
+    def report(self, faults: Mapping[int, RowIssue]) -> tuple[BadRow, ...]:
         """Describe rows that cannot be scored; their text is JSON."""
         from runtime.tables.json_lines.json_encode import encode_records
 
@@ -136,7 +136,7 @@ class ArrowTable:
         """Guess nothing: the names are not split off a line."""
         return ""
 
-    def expect_numbers(self, features: Sequence[int]) -> None:
+    def check_numeric(self, features: Sequence[int]) -> None:
         """Refuse feature columns of other types; ``SchemaError`` names the first."""
         check_types([self.schema.field(at) for at in features], where=self._where)
 
@@ -153,5 +153,5 @@ class ArrowTable:
                     record += len(block)
         except (pa.ArrowException, OSError) as exc:
             raise DataError(
-                f"{self._where} is damaged after record {record - 1}: {reason_of(exc)}"
+                f"{self._where} is damaged after record {record - 1}: {first_line(exc)}"
             ) from exc

@@ -9,7 +9,7 @@ import pyarrow as pa
 from runtime.errors import DataError
 from runtime.io.parallel import BackgroundWriter
 from runtime.io.streams import translate_write_errors
-from runtime.tables.arrays import keep_rows, text_array
+from runtime.tables.arrays import filter_rows, text_array
 from runtime.tables.arrow.errors import translate_errors
 from runtime.tables.text import unpack_text
 
@@ -42,7 +42,7 @@ class BatchWriter(Protocol):
         """Write nothing more."""
 
 
-class ArrowOutput:
+class ArrowWriter:
     """Typed columns being written; see ``runtime.tables.base.TableWriter``."""
 
     def __init__(self, sink: Sink, writer: BatchWriter, columns: Sequence[int]) -> None:
@@ -52,13 +52,13 @@ class ArrowOutput:
         self._rows = 0
         self._background = BackgroundWriter("write")
 
-    def encode(self, block: Block, answers: AddedColumns) -> pa.RecordBatch:
+    def encode(self, block: Block, added: AddedColumns) -> pa.RecordBatch:
         """Put carried and new columns side by side."""
         carried = block.select(self._columns).columns
         if answers.kept is not None:
-            carried = [keep_rows(column, answers.kept) for column in carried]
+            carried = [filter_rows(column, answers.kept) for column in carried]
         arrays = [*carried, *answers.columns]
-        return as_batch(arrays, self._writer.schema, block.first_record)
+        return to_batch(arrays, self._writer.schema, block.first_record)
 
     def write(self, piece: pa.RecordBatch) -> None:
         """Gather rows; those that are enough for a row group are written while others come."""
@@ -115,7 +115,7 @@ def _without_views(field: pa.Field) -> pa.Field:
     return field
 
 
-def as_batch(arrays: Sequence[pa.Array], schema: pa.Schema, first_record: int) -> pa.RecordBatch:
+def to_batch(arrays: Sequence[pa.Array], schema: pa.Schema, first_record: int) -> pa.RecordBatch:
     """Bring columns to the output's types."""
     columns = [
         _cast(array, field, first_record) for array, field in zip(arrays, schema, strict=True)

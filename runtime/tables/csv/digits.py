@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
-from runtime.tables.arrays import binary_array, number_array, whole_bytes
+from runtime.tables.arrays import binary_array, number_array, value_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,7 @@ class LabelledDigits:
         index[:, 1] += (low == 0) * np.int32(_GROUP + 1) + np.int32(rows)
         index[:, 2] = low + np.int32(rows + len(self._first))
         pieces = pa.concat_arrays([records, self._first, self._last])
-        return whole_bytes(pc.take(pieces, number_array(index.reshape(-1)), boundscheck=False))
+        return value_bytes(pc.take(pieces, number_array(index.reshape(-1)), boundscheck=False))
 
 
 def append_few(

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from runtime.io.charsets import BOM
 from runtime.tables.csv.reader import CsvReader
 from runtime.tables.csv.table import CsvTable
-from runtime.tables.csv.writer import CsvAppend, CsvOutput
+from runtime.tables.csv.writer import CsvAppender, CsvWriter
 from runtime.tables.dialect import COMMA, Dialect
 
 if TYPE_CHECKING:
@@ -38,16 +38,16 @@ def text_encoding(table: Table) -> Encoding:
     return table.dialect.encoding
 
 
-def open_writer(sink: Sink, plan: WritePlan) -> CsvOutput:
+def open_writer(sink: Sink, plan: WritePlan) -> CsvWriter:
     """Begin the output; records of the same dialect are appended to as they were read."""
     table, names = plan.table, [field.name for field in plan.added]
     dialect = _choose_dialect(plan)
     if isinstance(table, CsvTable) and dialect == table.dialect and plan.carries_all:
-        return CsvAppend(sink, names, table)
+        return CsvAppender(sink, names, table)
     carried = [table.columns[at] for at in plan.carried]
     if dialect.encoding.is_wide:
         sink.write(BOM)  # without it the byte order is unknown
-    return CsvOutput(sink, names, columns=plan.carried, carried=carried, dialect=dialect)
+    return CsvWriter(sink, names, columns=plan.carried, carried=carried, dialect=dialect)
 
 
 def _choose_dialect(plan: WritePlan) -> Dialect:

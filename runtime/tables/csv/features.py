@@ -15,9 +15,9 @@ from runtime.tables.arrays import (
     binary_scalar,
     bool_array,
     float64_values,
-    whole_bytes,
+    value_bytes,
 )
-from runtime.tables.base import BadRow, Fault, Parsed
+from runtime.tables.base import BadRow, Parsed, RowIssue
 from runtime.tables.cells import parse_numbers, split_missing
 from runtime.tables.csv.records import count_lines, find_delimiters
 
@@ -45,8 +45,8 @@ def parse_features(
     return _parse_dirty(block, columns, features, encoder)
 
 
-def report_faults(
-    block: Records, n_columns: int, faults: Mapping[int, Fault]
+def describe_bad_rows(
+    block: Records, n_columns: int, faults: Mapping[int, RowIssue]
 ) -> tuple[BadRow, ...]:
     """Report faults by record; lines are counted once over the whole block."""
     return tuple(_bad_rows(block, n_columns, faults))
@@ -74,7 +74,7 @@ def read_cell_texts(block: Records, n_columns: int, columns: Sequence[int]) -> l
     found = _count_fields(block)
     pieces = fit_to_header(block, n_columns, np.flatnonzero(found != n_columns).tolist())
     table = _arrow_read(
-        bytes(whole_bytes(pieces)), n_columns, columns, block.dialect, _texts(columns)
+        bytes(value_bytes(pieces)), n_columns, columns, block.dialect, _texts(columns)
     )
     return [table.column(str(position)).combine_chunks() for position in columns]
 
@@ -83,7 +83,7 @@ def _parse_clean(
     block: Records, n_columns: int, features: Sequence[int], encoder: CellEncoder
 ) -> Float32Matrix | None:
     """Parse a block in which every record is good; None when one is not."""
-    texts = [encoder.reads_text(at) for at in range(len(features))]
+    texts = [encoder.is_text(at) for at in range(len(features))]
     kinds = [pa.binary() if text else pa.float64() for text in texts]
     try:
         table = _arrow_read(block.data, n_columns, features, block.dialect, kinds)
@@ -104,13 +104,13 @@ def _parse_clean(
 def _has_gaps(columns: Sequence[pa.ChunkedArray], encoder: CellEncoder) -> bool:
     """Whether a cell is missing where none may be."""
     return any(
-        column.null_count and not encoder.takes_missing(at) for at, column in enumerate(columns)
+        column.null_count and not encoder.allows_missing(at) for at, column in enumerate(columns)
     )
 
 
 def _read_numbers(column: pa.ChunkedArray, at: int, encoder: CellEncoder) -> Column:
     """Take a column of numbers as the encoder does."""
-    if not encoder.takes_missing(at):
+    if not encoder.allows_missing(at):
         return float64_values(column)
     return split_missing(column.combine_chunks())
 
@@ -125,24 +125,24 @@ def _parse_dirty(
     encoded = encoder.encode(
         [
             _read_texts(column, block.dialect)
-            if encoder.reads_text(at)
-            else encoder.pair(at, parse_numbers(column, block.dialect.decimal), column)
+            if encoder.is_text(at)
+            else encoder.with_missing(at, parse_numbers(column, block.dialect.decimal), column)
             for at, column in enumerate(cells)
         ]
     )
     matrix, usable = encoded.matrix, encoded.usable
     good = fits & usable.all(axis=1)
-    faults: dict[int, Fault] = {}
+    faults: dict[int, RowIssue] = {}
     for index in np.flatnonzero(~good).tolist():
         if fits[index]:
             first = int(np.argmin(usable[index]))
             cell: bytes = cells[first][index].as_py()
             value = block.dialect.encoding.decode(cell, "backslashreplace")
-            reason = encoder.why_bad(first, cell, block.dialect)
-            faults[index] = Fault(reason, columns[features[first]], value)
+            reason = encoder.explain(first, cell, block.dialect)
+            faults[index] = RowIssue(reason, columns[features[first]], value)
         else:
             faults[index] = _misfit(int(n_fields[index]), len(columns))
-    return Parsed(matrix[good], good, report_faults(block, len(columns), faults))
+    return Parsed(matrix[good], good, describe_bad_rows(block, len(columns), faults))
 
 
 def _read_cells(
@@ -155,7 +155,7 @@ def _read_cells(
 
         # A placeholder that fits; its line break merges with none before or after it.
         stand_in = binary_scalar(b"\r" + block.dialect.delimiter * (n_columns - 1) + b"0")
-        data = bytes(whole_bytes(pc.if_else(bool_array(fits), block.pieces(), stand_in)))
+        data = bytes(value_bytes(pc.if_else(bool_array(fits), block.pieces(), stand_in)))
     table = _arrow_read(data, n_columns, features, block.dialect, _texts(features))
     if table.num_rows != len(block):
         raise RuntimeError(
@@ -205,9 +205,9 @@ def _without_first_break(data: bytes) -> bytes:
     return data[2:] if data.startswith(b"\r\n") else data[1:]
 
 
-def _misfit(found: int, expected: int) -> Fault:
+def _misfit(found: int, expected: int) -> RowIssue:
     reason = TOO_FEW if found < expected else TOO_MANY
-    return Fault(f"{reason} ({found} instead of {expected})")
+    return RowIssue(f"{reason} ({found} instead of {expected})")
 
 
 def to_utf8(column: pa.Array, encoding: Encoding) -> pa.Array:
@@ -238,14 +238,14 @@ def _count_fields(block: Records) -> npt.NDArray[np.int64]:
     return np.diff(np.searchsorted(delimiters, block.bounds)) + 1
 
 
-def _bad_rows(block: Records, n_columns: int, faults: Mapping[int, Fault]) -> Iterator[BadRow]:
+def _bad_rows(block: Records, n_columns: int, faults: Mapping[int, RowIssue]) -> Iterator[BadRow]:
     line, counted = block.first_line, 0
     for index, fault in faults.items():
         text = block.text(index)
         start = int(block.bounds[index + 1]) - len(text)
         line += count_lines(block.data[counted:start])
         counted = start
-        left_over = b"" if fault.column else _fit(text, n_columns, block.dialect.delimiter)[1]
+        extra_fields = b"" if fault.column else _fit(text, n_columns, block.dialect.delimiter)[1]
         yield BadRow(
             record=block.first_record + index,
             line=line,
@@ -253,5 +253,5 @@ def _bad_rows(block: Records, n_columns: int, faults: Mapping[int, Fault]) -> It
             value=fault.value,
             reason=fault.reason,
             text=text,
-            left_over=block.dialect.encoding.decode(left_over, "surrogateescape"),
+            extra_fields=block.dialect.encoding.decode(extra_fields, "surrogateescape"),
         )

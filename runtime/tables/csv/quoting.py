@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from runtime.tables.arrays import binary_scalar, whole_bytes
+from runtime.tables.arrays import binary_scalar, value_bytes
 from runtime.tables.dialect import COMMA, Dialect
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def join_fields(fields: Sequence[pa.Array]) -> memoryview:
     joined = pc.binary_join_element_wise(
         *fields, nothing, null_handling="replace", null_replacement=b""
     )
-    return whole_bytes(joined)
+    return value_bytes(joined)
 
 
 def encode_rejects(bad: Iterable[BadRow], dialect: Dialect = COMMA) -> bytes:

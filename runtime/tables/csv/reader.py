@@ -11,8 +11,8 @@ from runtime.errors import DataError
 from runtime.io.charsets import BOM
 from runtime.io.sources import PeekedSource, nonblocking_error
 from runtime.tables.arrays import split_bytes
-from runtime.tables.csv.records import Positions, count_lines, find_breaks
-from runtime.tables.dialect import COMMA, Dialect, detectable, likeliest, split_record
+from runtime.tables.csv.records import Positions, count_lines, find_record_ends
+from runtime.tables.dialect import COMMA, Dialect, best_delimiter, candidate_dialects, split_record
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class CsvReader:
 
         A record counts only with its terminator, or at the end of the table.
         """
-        breaks = find_breaks(data, self._dialect.delimiter[0])
+        breaks = find_record_ends(data, self._dialect.delimiter[0])
         starts, ends = breaks.starts, breaks.ends
         if at_end and breaks.in_quotes:
             line = first_line + count_lines(data[: starts[-1]]) + 1
@@ -173,7 +173,7 @@ class CsvReader:
         if not data:
             raise DataError(f"{self._where} is empty; a table begins with a line of column names")
         while True:
-            breaks = find_breaks(data.removeprefix(BOM), self._dialect.delimiter[0])
+            breaks = find_record_ends(data.removeprefix(BOM), self._dialect.delimiter[0])
             if len(breaks.starts) and not data.endswith(b"\r"):
                 break
             chunk = self._read()
@@ -219,17 +219,17 @@ class CsvReader:
     def _detect(self, dialect: Dialect, wanted: Sequence[str]) -> Dialect:
         """Find the delimiter under which the header looks best."""
         head = self._stream.peek(_DETECTION).removeprefix(BOM)
-        candidates = detectable(dialect)
+        candidates = candidate_dialects(dialect)
         headers = [_header_under(candidate, head) for candidate in candidates]
-        return candidates[likeliest(headers, wanted)]
+        return candidates[best_delimiter(headers, wanted)]
 
 
 def _header_under(dialect: Dialect, head: bytes) -> list[str]:
     """Read the column names in a table's first bytes; none where they are not complete."""
-    breaks = find_breaks(head, dialect.delimiter[0])
+    breaks = find_record_ends(head, dialect.delimiter[0])
     if breaks.in_quotes and not len(breaks.starts):
         head = head.replace(b'"', b"")  # it never closes: what it would be without
-        breaks = find_breaks(head, dialect.delimiter[0])
+        breaks = find_record_ends(head, dialect.delimiter[0])
     text = head[: breaks.starts[0]] if len(breaks.starts) else head
     try:
         return split_record(dialect.encoding.decode(text, "replace"), dialect.delimiter)

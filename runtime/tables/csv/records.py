@@ -11,7 +11,7 @@ _LF, _CR, _QUOTE = b'\n\r"'
 Positions = npt.NDArray[np.int64]
 
 
-class Breaks(Value, frozen=True):
+class RecordEnds(Value, frozen=True):
     """The record terminators found in a piece of text.
 
     Attributes:
@@ -25,19 +25,19 @@ class Breaks(Value, frozen=True):
     in_quotes: bool
 
 
-def find_breaks(data: bytes, delimiter: int) -> Breaks:
+def find_record_ends(data: bytes, delimiter: int) -> RecordEnds:
     """Find the terminators that end records, leaving out those inside quotes."""
     text = np.frombuffer(data, dtype=np.uint8)
     if b"\r" in data:
-        starts, ends = line_breaks_with_returns(text)
+        starts, ends = find_line_ends(text)
     else:
         starts = np.flatnonzero(text == _LF)
         ends = starts + 1
     if b'"' not in data:
-        return Breaks(starts, ends, in_quotes=False)
+        return RecordEnds(starts, ends, in_quotes=False)
     quotes = _real_quotes(text, delimiter)
     outside = np.searchsorted(quotes, starts) % 2 == 0
-    return Breaks(starts[outside], ends[outside], in_quotes=len(quotes) % 2 == 1)
+    return RecordEnds(starts[outside], ends[outside], in_quotes=len(quotes) % 2 == 1)
 
 
 def find_delimiters(data: bytes, delimiter: int) -> Positions:
@@ -57,7 +57,7 @@ def count_lines(data: bytes) -> int:
     return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
 
 
-def line_breaks_with_returns(text: npt.NDArray[np.uint8]) -> tuple[Positions, Positions]:
+def find_line_ends(text: npt.NDArray[np.uint8]) -> tuple[Positions, Positions]:
     """Find the line ends of text with carriage returns: where each begins, and where it ends."""
     is_lf = text == _LF
     is_return = text == _CR

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from runtime.tables.csv.features import (
+    describe_bad_rows,
     fit_to_header,
     parse_features,
     read_cell_texts,
-    report_faults,
     to_utf8,
 )
 from runtime.value import Value
@@ -18,7 +18,7 @@ from runtime.value import Value
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from runtime.tables.base import BadRow, CellEncoder, Fault, Parsed
+    from runtime.tables.base import BadRow, CellEncoder, Parsed, RowIssue
     from runtime.tables.csv.reader import CsvReader, Header, Records
     from runtime.tables.dialect import Dialect
 
@@ -46,9 +46,9 @@ class CsvBlock(Value, frozen=True):
         """Read the feature cells."""
         return parse_features(self.records, self.header.columns, features, encoder)
 
-    def report(self, faults: Mapping[int, Fault]) -> tuple[BadRow, ...]:
+    def report(self, faults: Mapping[int, RowIssue]) -> tuple[BadRow, ...]:
         """Describe records that cannot be scored."""
-        return report_faults(self.records, len(self.header.columns), faults)
+        return describe_bad_rows(self.records, len(self.header.columns), faults)
 
     def select(self, columns: Sequence[int]) -> pa.RecordBatch:
         """Give cells as text in UTF-8, quotes removed; bytes that do not decode stay."""
@@ -100,7 +100,7 @@ class CsvTable:
 
         return layout_hint(self.header, features) or ""
 
-    def expect_numbers(self, features: Sequence[int]) -> None:
+    def check_numeric(self, features: Sequence[int]) -> None:
         """Refuse nothing: text can be a number."""
 
     def blocks(self, columns: Sequence[int]) -> Iterator[CsvBlock]:  # noqa: ARG002 - all are read

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from runtime.tables.arrays import binary_array, binary_scalar, bool_array, keep_rows, number_values
+from runtime.tables.arrays import (
+    binary_array,
+    binary_scalar,
+    bool_array,
+    filter_rows,
+    number_values,
+)
 from runtime.tables.csv.digits import FEWEST_ROWS, MOST_LABELS, SMALLEST, LabelledDigits, append_few
 from runtime.tables.csv.quoting import encode_cell, encode_record, format_floats, join_fields
 from runtime.tables.csv.table import CsvBlock
@@ -27,7 +33,7 @@ if TYPE_CHECKING:
 _LF = binary_scalar(b"\n")
 
 
-class CsvOutput:
+class CsvWriter:
     """Delimited text being written; see ``runtime.tables.base.TableWriter``."""
 
     def __init__(
@@ -43,7 +49,7 @@ class CsvOutput:
         self._sink, self._columns, self._dialect = sink, columns, dialect
         self._sink.write(encode_record([*carried, *names], dialect).removesuffix(b"\n"))
 
-    def encode(self, block: Block, answers: AddedColumns) -> memoryview:
+    def encode(self, block: Block, added: AddedColumns) -> memoryview:
         """Write the records that stay, each led by its line break."""
         labels, *others = answers.columns
         fields = [*self._records(block, answers), self._framed(labels)]
@@ -53,7 +59,7 @@ class CsvOutput:
             fields.append(self._added(column))
         return join_fields(fields)
 
-    def _records(self, block: Block, answers: AddedColumns) -> list[pa.Array]:
+    def _records(self, block: Block, added: AddedColumns) -> list[pa.Array]:
         same_text = isinstance(block, CsvBlock) and (
             block.header.dialect.encoding == self._dialect.encoding
         )
@@ -63,9 +69,9 @@ class CsvOutput:
             columns = block.select(self._columns).columns
         fields = [pa.repeat(_LF, len(answers.columns[0]))]
         for position, column in enumerate(columns):
-            kept = column if answers.kept is None else keep_rows(column, answers.kept)
+            kept = column if answers.kept is None else filter_rows(column, answers.kept)
             fields += [self._between(kept)] if position else []
-            fields.append(as_cells(kept, self._dialect))
+            fields.append(encode_cells(kept, self._dialect))
         return fields
 
     def _between(self, column: pa.Array) -> pa.Array:
@@ -100,7 +106,7 @@ class CsvOutput:
         self._sink.flush()
 
 
-class CsvAppend(CsvOutput):
+class CsvAppender(CsvWriter):
     """Delimited text with cells appended to the records as they were read."""
 
     def __init__(self, sink: Sink, names: Sequence[str], table: CsvTable) -> None:
@@ -113,7 +119,7 @@ class CsvAppend(CsvOutput):
         added = b"".join(sign + encode_cell(name, header.dialect) for name in names)
         sink.write(header.text + added)
 
-    def encode(self, block: Block, answers: AddedColumns) -> memoryview:
+    def encode(self, block: Block, added: AddedColumns) -> memoryview:
         """Write the records that stay with their answers, the plain ones by looking them up."""
         probability = self._plain_probability(answers)
         if probability is None:
@@ -127,7 +133,7 @@ class CsvAppend(CsvOutput):
             self._digits = LabelledDigits(self._frames(names))
         return self._digits.append(records, index, probability)
 
-    def _plain_probability(self, answers: AddedColumns) -> npt.NDArray[np.float32] | None:
+    def _plain_probability(self, added: AddedColumns) -> npt.NDArray[np.float32] | None:
         """Return the probabilities where the digit tables apply, else None."""
         labels, probability, *others = answers.columns
         if (
@@ -140,7 +146,7 @@ class CsvAppend(CsvOutput):
         values = number_values(probability)
         return values if len(values) and values.min() >= SMALLEST else None
 
-    def _records(self, block: Block, answers: AddedColumns) -> list[pa.Array]:
+    def _records(self, block: Block, added: AddedColumns) -> list[pa.Array]:
         if not isinstance(block, CsvBlock):
             raise TypeError(f"cells are appended to delimited text, not to {type(block)}")
         misfits = [row.record - block.first_record for row in answers.bad if not row.column]
@@ -153,10 +159,10 @@ class CsvAppend(CsvOutput):
         self._sink.flush()
 
 
-def as_cells(column: pa.Array, dialect: Dialect = COMMA) -> pa.Array:
+def encode_cells(column: pa.Array, dialect: Dialect = COMMA) -> pa.Array:
     """Write a column's values as cells, quoted where they have to be."""
     if pa.types.is_dictionary(column.type):
-        return as_cells(column.dictionary, dialect).take(column.indices)
+        return encode_cells(column.dictionary, dialect).take(column.indices)
     text = as_text(column)
     if pa.types.is_primitive(column.type):
         return text

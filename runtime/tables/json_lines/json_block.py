@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from runtime.errors import DataError
 from runtime.tables.arrays import binary_scalar, bool_scalar, split_bytes
-from runtime.tables.base import BadRow, Fault, Parsed
+from runtime.tables.base import BadRow, Parsed, RowIssue
 from runtime.tables.cells import parse_numbers
 from runtime.tables.csv.records import count_lines
 from runtime.tables.dialect import COMMA
@@ -83,7 +83,7 @@ class JsonBlock:
     def parse(self, features: Sequence[int], encoder: CellEncoder) -> Parsed:
         """Read the feature cells; see ``Block``."""
         keys = [self.columns[position] for position in features]
-        matrix = read_clean(self, keys) if encoder.is_plain else None
+        matrix = read_clean(self, keys) if encoder.is_numeric else None
         if matrix is not None:
             self.objects = np.ones(len(self), dtype=np.bool_)
             return Parsed(matrix, None, ())
@@ -93,8 +93,8 @@ class JsonBlock:
         encoded = encoder.encode(
             [
                 content
-                if encoder.reads_text(at)
-                else encoder.pair(at, _read_numbers(token, content, self.decimal), content)
+                if encoder.is_text(at)
+                else encoder.with_missing(at, _read_numbers(token, content, self.decimal), content)
                 for at, (token, content) in enumerate(zip(tokens.columns, contents, strict=True))
             ]
         )
@@ -117,7 +117,7 @@ class JsonBlock:
             return Parsed(matrix, None, ())
         return Parsed(matrix[good], good, self.report(faults))
 
-    def report(self, faults: Mapping[int, Fault]) -> tuple[BadRow, ...]:
+    def report(self, faults: Mapping[int, RowIssue]) -> tuple[BadRow, ...]:
         """Describe records that cannot be scored; see ``Block``."""
         rows: list[BadRow] = []
         line, counted = self.first_line, 0
@@ -156,7 +156,7 @@ class JsonBlock:
         keys = [self.columns[position] for position in columns]
         tokens = read_tokens(self, keys, closed=len(set(columns)) == len(self.columns))
         for index, stranger in tokens.strangers.items():
-            (row,) = self.report({index: Fault("")})
+            (row,) = self.report({index: RowIssue("")})
             raise DataError(
                 f"{self.where}: record {row.record} (line {row.line}) has a key {stranger!r} "
                 "that none of the first records has, and its value would be lost: "
@@ -209,12 +209,12 @@ class _Cell(Value, frozen=True):
     content: bytes | None
 
 
-def _bad_cell(cell: _Cell, tokens: Tokens, encoder: CellEncoder, decimal: Decimal) -> Fault:
+def _bad_cell(cell: _Cell, tokens: Tokens, encoder: CellEncoder, decimal: Decimal) -> RowIssue:
     """Say why a record's first bad feature has no place in a model."""
     value = (cell.token if cell.content is None else cell.content) or b""
     told = value.decode(errors="backslashreplace")
     if cell.key in tokens.repeated.get(cell.index, ()):
-        return Fault(TWICE, cell.key, told)
+        return RowIssue(TWICE, cell.key, told)
     in_text = cell.token is not None and cell.token.startswith(_QUOTE)
     dialect = replace(COMMA, decimal=decimal) if in_text else COMMA
-    return Fault(encoder.why_bad(cell.at, cell.content, dialect), cell.key, told)
+    return RowIssue(encoder.explain(cell.at, cell.content, dialect), cell.key, told)

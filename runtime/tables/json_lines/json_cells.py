@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from runtime.schema.matrix import to_float32
 from runtime.tables.arrays import binary_array, bool_scalar
-from runtime.tables.base import Fault
+from runtime.tables.base import RowIssue
 from runtime.tables.json_lines.json_decode import (
     REFUSED,
     decode_records,
@@ -56,7 +56,7 @@ class Tokens(Value, frozen=True):
     """
 
     columns: list[pa.Array]
-    faults: dict[int, Fault]
+    faults: dict[int, RowIssue]
     repeated: dict[int, frozenset[str]]
     strangers: dict[int, str]
 
@@ -120,7 +120,7 @@ def read_tokens(block: JsonBlock, keys: Sequence[str], *, closed: bool = False) 
     ]
     for index in _undecoded(records):
         members = read_members(block.text(index))
-        if isinstance(members, Fault):
+        if isinstance(members, RowIssue):
             found.faults[index] = members
             continue
         for column, key in zip(values, keys, strict=True):
@@ -136,7 +136,7 @@ def read_keys(block: JsonBlock) -> list[str]:
     records = decode_records(members_decoder(), block, ())
     for index in _undecoded(records):
         members = read_members(block.text(index))
-        records[index] = {} if isinstance(members, Fault) else members
+        records[index] = {} if isinstance(members, RowIssue) else members
     return list({key: None for members in records for key in members})
 
 

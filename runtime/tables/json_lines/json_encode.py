@@ -19,13 +19,13 @@ from runtime.tables.arrays import (
     binary_array,
     binary_scalar,
     bool_scalar,
-    counts_of,
     is_list,
     is_text,
     is_uuid,
     join_parts,
     number_scalar,
-    whole_bytes,
+    number_values,
+    value_bytes,
     write_uuids,
 )
 from runtime.tables.json_lines.json_keys import encode_text
@@ -67,7 +67,7 @@ def join_members(names: Sequence[str], members: Sequence[pa.Array]) -> memoryvie
     for name, texts in zip(names, members, strict=True):
         lead = b", " if fields else b"{"
         fields += [binary_scalar(lead + encode_text(name) + b": "), texts]
-    return whole_bytes(join_parts(*fields, binary_scalar(b"}\n")))
+    return value_bytes(join_parts(*fields, binary_scalar(b"}\n")))
 
 
 def encode_values(values: pa.Array) -> pa.Array:
@@ -163,7 +163,7 @@ def _encode_maps(values: pa.Array) -> pa.Array:
 
 def _gather(lists: pa.Array, written: pa.Array) -> pa.Array:
     """Join the written items of each list, those of null lists left out before."""
-    lengths = counts_of(
+    lengths = number_values(
         pc.fill_null(pc.cast(pc.list_value_length(lists), pa.int32()), number_scalar(np.int32(0)))
     )
     bounds = np.append(0, np.cumsum(lengths)).astype(np.int32)

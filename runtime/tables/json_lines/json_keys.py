@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow.compute as pc
 
-from runtime.tables.arrays import counts_of, split_bytes
+from runtime.tables.arrays import number_values, split_bytes
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def find_repeats(data: bytes, bounds: Positions, keys: Sequence[str]) -> npt.NDA
             rest = split_bytes(data, bounds.astype(np.int32))
             for plain in spelling.plain:
                 rest = pc.replace_substring(rest, plain, b"")
-            found |= counts_of(pc.count_substring_regex(rest, spelling.escapes)) > 0
+            found |= number_values(pc.count_substring_regex(rest, spelling.escapes)) > 0
     return found
 
 

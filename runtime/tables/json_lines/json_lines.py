@@ -13,7 +13,7 @@ import numpy as np
 
 from runtime.errors import DataError
 from runtime.io.sources import MAX_RECORD_BYTES, PeekedSource, read_chunk
-from runtime.tables.base import Fault
+from runtime.tables.base import RowIssue
 from runtime.tables.csv.records import count_lines
 from runtime.tables.dialect import COMMA, Dialect
 from runtime.tables.json_lines.json_block import JsonBlock
@@ -88,7 +88,7 @@ class JsonLinesTable:
         """Guess nothing: the names are not split off a line."""
         return ""
 
-    def expect_numbers(self, features: Sequence[int]) -> None:
+    def check_numeric(self, features: Sequence[int]) -> None:
         """Refuse nothing: any value can be a number."""
 
     def blocks(self, columns: Sequence[int]) -> Iterator[JsonBlock]:  # noqa: ARG002 - all are read
@@ -163,7 +163,9 @@ class JsonLinesTable:
             hint = "line 1 begins an array: write each of its objects on a line of its own"
         else:
             found = read_members(text)
-            hint = f"record 1 is {found.reason}" if isinstance(found, Fault) else "record 1 is {}"
+            hint = (
+                f"record 1 is {found.reason}" if isinstance(found, RowIssue) else "record 1 is {}"
+            )
         names = ", ".join(map(repr, wanted))
         raise DataError(
             f"{self._where}: none of the first {len(first)} records is a JSON object with keys "

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.tables.arrays import keep_rows
-from runtime.tables.arrow.writer import as_batch, output_schema
+from runtime.tables.arrays import filter_rows
+from runtime.tables.arrow.writer import output_schema, to_batch
 from runtime.tables.json_lines.json_block import JsonBlock
 from runtime.tables.json_lines.json_encode import encode_values, join_members
 from runtime.tables.json_lines.json_writer import append_members
@@ -42,7 +42,7 @@ class JsonOutput:
         """Write the records that stay, each with its line end."""
         names, members = self._carry(block)
         if answers.kept is not None:
-            members = [keep_rows(texts, answers.kept) for texts in members]
+            members = [filter_rows(texts, answers.kept) for texts in members]
         added = self._plain(block, answers)
         members += map(encode_values, added.columns)
         return join_members([*names, *added.schema.names], members)
@@ -55,7 +55,7 @@ class JsonOutput:
         return carried.schema.names, [encode_values(column) for column in carried.columns]
 
     def _plain(self, block: Block, answers: AddedColumns) -> pa.RecordBatch:
-        return as_batch(answers.columns, self._added, block.first_record)
+        return to_batch(answers.columns, self._added, block.first_record)
 
     def write(self, piece: bytes | memoryview) -> None:
         """Write a block."""

@@ -13,7 +13,7 @@ from functools import cache
 from json.decoder import scanstring  # type: ignore[attr-defined] # public, yet without a stub
 from typing import TYPE_CHECKING, Any
 
-from runtime.tables.base import Fault
+from runtime.tables.base import RowIssue
 from runtime.tables.cells import UNDECODABLE
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _BRACKETS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)  # read
 Members = dict[str, list[str]]
 
 
-def read_members(line: bytes) -> Members | Fault:
+def read_members(line: bytes) -> Members | RowIssue:
     """Read a record's members.
 
     Args:
@@ -42,7 +42,7 @@ def read_members(line: bytes) -> Members | Fault:
         why the line is no JSON object.
     """
     if is_too_deep(line):
-        return Fault(TOO_DEEP)
+        return RowIssue(TOO_DEEP)
     text = line.decode(errors="surrogateescape")
     try:
         at = _skip(text, 0)
@@ -54,8 +54,8 @@ def read_members(line: bytes) -> Members | Fault:
     except json.JSONDecodeError as broken:
         return _describe(text, broken)
     except RecursionError:  # for callers who are deep themselves
-        return Fault(TOO_DEEP)
-    return Fault(NOT_AN_OBJECT) if members is None else members
+        return RowIssue(TOO_DEEP)
+    return RowIssue(NOT_AN_OBJECT) if members is None else members
 
 
 def unescape(token: bytes) -> bytes:
@@ -131,12 +131,12 @@ def _refuse_more(text: str, at: int) -> None:
         raise json.JSONDecodeError("more after its end", text, at)
 
 
-def _describe(text: str, broken: json.JSONDecodeError) -> Fault:
+def _describe(text: str, broken: json.JSONDecodeError) -> RowIssue:
     found = text[broken.pos : broken.pos + 1]
     if _FIRST_UNDECODABLE <= found <= _LAST_UNDECODABLE:
-        return Fault(f"{UNDECODABLE} (at character {broken.pos + 1})")
+        return RowIssue(f"{UNDECODABLE} (at character {broken.pos + 1})")
     what = broken.msg[:1].lower() + broken.msg[1:].removesuffix(" at").removesuffix(":")
-    return Fault(f"{INVALID} ({what}, at character {broken.pos + 1})")
+    return RowIssue(f"{INVALID} ({what}, at character {broken.pos + 1})")
 
 
 @cache

@@ -18,10 +18,10 @@ from runtime.tables.arrays import (
     binary_scalar,
     bool_array,
     bool_scalar,
-    counts_of,
     join_parts,
+    number_values,
     split_bytes,
-    whole_bytes,
+    value_bytes,
 )
 from runtime.tables.json_lines.json_cells import read_tokens
 from runtime.tables.json_lines.json_encode import encode_values
@@ -83,7 +83,7 @@ def append_members(
         if not position and (empty := _find_empty(rows)).any():
             lead = pc.if_else(bool_array(empty), binary_scalar(name), lead)
         parts += [lead, encode_values(values)]
-    joined = whole_bytes(join_parts(*parts))
+    joined = value_bytes(join_parts(*parts))
     return b"".join((joined, rows.data[rows.braces[-1] :]))
 
 
@@ -123,9 +123,9 @@ def _take_rows(block: JsonBlock, kept: npt.NDArray[np.bool_] | None) -> _Rows:
         within[strange] = [len(lead) for lead, _ in wrapped]
     if kept is not None:
         pieces, within = pieces.filter(bool_array(kept)), within[kept]
-    lengths = counts_of(pc.binary_length(pieces))
+    lengths = number_values(pc.binary_length(pieces))
     starts = np.cumsum(lengths, dtype=np.int64) - lengths
-    return _Rows(bytes(whole_bytes(pieces)), starts + within)
+    return _Rows(bytes(value_bytes(pieces)), starts + within)
 
 
 def _wrap_text(block: JsonBlock, index: int) -> tuple[bytes, bytes]:

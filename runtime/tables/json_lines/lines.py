@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from runtime.tables.csv.records import line_breaks_with_returns
+from runtime.tables.csv.records import find_line_ends
 from runtime.value import Value
 
 _LF, _CR, _SPACE, _TAB = b"\n\r \t"
@@ -40,7 +40,7 @@ def find_lines(data: bytes, *, at_end: bool) -> Lines:
     """
     text = np.frombuffer(data, dtype=np.uint8)
     if b"\r" in data:
-        stops, ends = line_breaks_with_returns(text)
+        stops, ends = find_line_ends(text)
         if not at_end and data.endswith(b"\r"):
             stops, ends = stops[:-1], ends[:-1]
     else:

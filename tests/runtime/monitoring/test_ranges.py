@@ -5,7 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.monitoring.ranges import OutOfRange, Ranges, count_out_of_range, pieces_by_column
+from runtime.monitoring.ranges import (
+    OutOfRange,
+    RangeMonitor,
+    count_out_of_range,
+    transposed_chunks,
+)
 from runtime.schema.features import Feature, OneHot, Schema
 from runtime.schema.matrix import to_float32
 
@@ -25,7 +30,7 @@ def test_counts_are_those_of_a_plain_count(rows: list[tuple[float, ...]]) -> Non
 def test_blocks_add_up_by_feature() -> None:
     """Every feature has its counts, those of columns far apart included."""
     schema = Schema("k", (Feature("a", 0, 1), Feature("b", -1, 0)), ("x", "y"))
-    ranges = Ranges(schema)
+    ranges = RangeMonitor(schema)
     for _ in range(3):
         ranges.add(np.array([[2, 0], [-1, 0.5], [1, -1]], dtype=np.float32))
     assert ranges.outside() == {"a": OutOfRange(3, 3), "b": OutOfRange(0, 3)}
@@ -35,7 +40,7 @@ def test_categories_that_training_did_not_have_are_counted_where_they_are_scored
     """Where any category is taken, one without an input of its own is told of; else it is bad."""
     one_hot = OneHot(("no", "yes"), "other")
     first, last = (Feature(name, 0, 1, one_hot=one_hot) for name in "cd")
-    ranges = Ranges(Schema("k", (first, Feature("a", 0, 1), last), ("x", "y")))
+    ranges = RangeMonitor(Schema("k", (first, Feature("a", 0, 1), last), ("x", "y")))
     ranges.add(np.array([[0, 1, 2, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 0]], np.float32))
     assert ranges.outside() == {
         "a": OutOfRange(0, 1),
@@ -43,20 +48,22 @@ def test_categories_that_training_did_not_have_are_counted_where_they_are_scored
         "d": OutOfRange(0, 0, 2),
     }
     closed = Feature("c", 0, 1, one_hot=OneHot(("no", "yes")))
-    assert Ranges(Schema("k", (closed, Feature("a", 0, 1)), ("x", "y"))).outside().keys() == {"a"}
+    assert RangeMonitor(Schema("k", (closed, Feature("a", 0, 1)), ("x", "y"))).outside().keys() == {
+        "a"
+    }
 
 
 @pytest.mark.parametrize("end", [0.1, 4.3, 7.9, 16777217.0, -0.3, 1e-46, 3.4028235e38])
 def test_the_end_of_a_range_is_inside_however_it_is_rounded(end: float) -> None:
     """A range in decimals, as a person writes it, holds its own ends after rounding."""
-    ranges = Ranges(Schema("k", (Feature("a", end, end),), ("x", "y")))
+    ranges = RangeMonitor(Schema("k", (Feature("a", end, end),), ("x", "y")))
     ranges.add(to_float32([np.array([end])]))
     assert ranges.outside() == {"a": OutOfRange(0, 0)}
 
 
 def test_a_range_beyond_float32_is_open() -> None:
     """Whatever float32 holds lies inside; no warning."""
-    ranges = Ranges(Schema("k", (Feature("a", -1e300, 1e300),), ("x", "y")))
+    ranges = RangeMonitor(Schema("k", (Feature("a", -1e300, 1e300),), ("x", "y")))
     ranges.add(np.array([[np.finfo(np.float32).max], [-1]], dtype=np.float32))
     assert ranges.outside() == {"a": OutOfRange(0, 0)}
 
@@ -65,7 +72,7 @@ def test_a_range_beyond_float32_is_open() -> None:
 def test_pieces_hold_every_row_in_order(shape: tuple[int, int]) -> None:
     """Column by column, contiguous."""
     features = np.random.default_rng(1).random(shape).astype(np.float32)
-    pieces = list(pieces_by_column(features))
+    pieces = list(transposed_chunks(features))
     assert all(piece.flags.c_contiguous for piece in pieces)
     together = np.concatenate([piece.T for piece in pieces]) if pieces else features[:0]
     np.testing.assert_array_equal(together, features)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from msgspec.structs import replace
 
-from runtime.monitoring.accuracy import Accuracy, AccuracyReport
+from runtime.monitoring.accuracy import AccuracyMonitor, AccuracyReport
 from runtime.monitoring.drift import DriftMonitor
 from runtime.monitoring.ranges import OutOfRange
 from runtime.scoring.summary import Summary
@@ -29,7 +29,7 @@ OUT = Path("scored.csv")
 def judged(classes: int) -> AccuracyReport:
     """A hundred rows, every class answered as itself, each but the last once as the next."""
     names = [f"class {number}" for number in range(classes)]
-    truth = Accuracy(names)
+    truth = AccuracyMonitor(names)
     cells = [names[number % classes] for number in range(100)]
     truth.add(pa.array(cells), np.arange(100) % classes)
     truth.add(pa.array(names[:-1]), np.arange(1, classes))
@@ -159,7 +159,7 @@ def test_categories_that_were_let_through_are_told_of() -> None:
 
 def test_a_column_that_is_no_truth_is_explained() -> None:
     """No matrix without rows; the hint says what to look at."""
-    truth = Accuracy(("0", "1"))
+    truth = AccuracyMonitor(("0", "1"))
     truth.add(pa.array(["1.0", "0.0"]), np.array([1, 0]))
     lines = describe(replace(PLAIN, truth=truth.result()), 120)
     assert any("'1.0' is not '1'" in line for line in lines)

@@ -20,7 +20,7 @@ import pytest
 from runtime.errors import DataError, OnnxferryError, UsageError
 from runtime.tables.csv.reader import CsvReader
 from runtime.tables.decoding import DecodedSource, decode_source
-from runtime.tables.formats import Format, format_of_name, parse_format
+from runtime.tables.formats import Format, format_from_name, parse_format
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +92,7 @@ def opened(data: bytes, stored: str | None = None) -> DecodedSource:
 )
 def test_a_name_tells_the_format(name: str, kind: str, compression: str | None) -> None:
     """By its endings, in any case; what is only compressed is CSV inside."""
-    found = format_of_name(Path("folder.d") / name)
+    found = format_from_name(Path("folder.d") / name)
     assert found is not None
     assert (found.kind, found.compression) == (kind, compression)
     assert parse_format(str(found)) == found, "a format is written as --format takes it"
@@ -101,14 +101,14 @@ def test_a_name_tells_the_format(name: str, kind: str, compression: str | None) 
 @pytest.mark.parametrize("name", ["-", "products", ".products", "/dev/stdin", "/dev/null", "a.d/b"])
 def test_a_name_without_an_ending_tells_nothing(name: str) -> None:
     """There the content tells."""
-    assert format_of_name(Path(name)) is None
+    assert format_from_name(Path(name)) is None
 
 
 def test_a_pipe_may_have_any_name(tmp_path: Path) -> None:
     """What is no file is not asked for an ending, but one that is known counts."""
     for name, expected in (("pipe.1", None), ("pipe.tsv", Format("tsv"))):
         os.mkfifo(tmp_path / name)
-        assert format_of_name(tmp_path / name) == expected
+        assert format_from_name(tmp_path / name) == expected
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_pipe_may_have_any_name(tmp_path: Path) -> None:
 def test_an_unknown_ending_is_refused_with_advice(name: str, advice: str) -> None:
     """Nobody guesses what an unknown file is."""
     with pytest.raises(UsageError) as caught:
-        format_of_name(Path(name))
+        format_from_name(Path(name))
     assert advice in str(caught.value)
 
 

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from runtime.printable import printable
-from runtime.terminal.tables import cut, new_table, render, width_of
+from runtime.terminal.tables import cut, new_table, render, terminal_width
 
 
 def draw(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
@@ -67,7 +67,7 @@ def test_the_width_is_columns_or_eighty(
 ) -> None:
     """Off a terminal, when the shell does not say either."""
     monkeypatch.setenv("COLUMNS", told)
-    assert width_of(io.StringIO()) == width
+    assert terminal_width(io.StringIO()) == width
 
 
 @pytest.mark.parametrize(

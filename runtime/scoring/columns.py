@@ -66,7 +66,7 @@ class PredictionColumns:
         index = _spread(outputs.label.astype(np.int32), stays)
         columns = [
             pa.DictionaryArray.from_arrays(index, self._classes, safe=False),
-            _spread(chosen_probability(outputs), stays),
+            _spread(label_probability(outputs), stays),
         ]
         if self._proba:
             columns += [_spread(column, stays) for column in outputs.probabilities.T]
@@ -76,7 +76,7 @@ class PredictionColumns:
         return AddedColumns(None if self._keep_bad else parsed.good, tuple(columns), bad)
 
 
-def chosen_probability(outputs: Outputs) -> npt.NDArray[np.float32]:
+def label_probability(outputs: Outputs) -> npt.NDArray[np.float32]:
     """Look up the probability of each row's label: ``(rows,)`` float32."""
     rows, classes = outputs.probabilities.shape
     chosen: npt.NDArray[np.float32] = outputs.probabilities.reshape(-1)[
@@ -133,7 +133,7 @@ def bind_table(
     except SchemaError as exc:
         raise SchemaError(f"{where}: {exc}{_layout_hint(table, schema)}") from exc
     encoder = Encoder(schema.features)
-    table.expect_numbers([at for place, at in enumerate(features) if not encoder.reads_text(place)])
+    table.check_numeric([at for place, at in enumerate(features) if not encoder.is_text(place)])
     try:
         carried = choose_columns(table.columns, options.columns, "--columns")
         truth_names = () if options.truth is None else (options.truth,)
