@@ -130,10 +130,10 @@ def _truth_of(bundle: Bundle) -> Truth:
             f"{where} leads from {widths[0]} features to {widths[1]} classes, the schema has "
             f"{schema.n_inputs} and {schema.n_classes}; export the model again"
         )
-    if (gaps.places if gaps else ()) != schema.gaps:
+    if (gaps.places if gaps else ()) != schema.imputed_inputs:
         raise ParityError(
             f"{where} fills other gaps than the schema has in "
-            f"{[schema.inputs[at] for at in schema.gaps]}; export the model again"
+            f"{[schema.inputs[at] for at in schema.imputed_inputs]}; export the model again"
         )
     return derive(layers, gaps)
 

@@ -57,7 +57,7 @@ class Predictor(LoadedModel):
         """
         super().__init__(manifest, session, check)
         self._classes = np.array(manifest.schema.classes)
-        self._is_numeric = manifest.schema.is_numeric and not manifest.schema.gaps
+        self._is_numeric = manifest.schema.is_numeric and not manifest.schema.imputed_inputs
 
     def predict(self, features: npt.ArrayLike) -> Prediction:
         """Predict a matrix in the order of ``schema.inputs``, or a data frame by its column names.

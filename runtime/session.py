@@ -258,7 +258,6 @@ def _create_session(
         raise ArtifactError(f"onnxruntime cannot load {where}: {first_line(exc)}") from exc
 
 
-
 def _verify_provider(session: Any, provider: Provider) -> None:  # noqa: ANN401 - as above
     """Check the provider in use: onnxruntime falls back to the CPU without an error."""
     running = session.get_providers()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
-from runtime.terminal.tables import draw_confusion, new_table, percent, render, terminal_width
+from runtime.terminal.tables import confusion_table, new_table, percent, render, terminal_width
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,7 +25,7 @@ def describe_evaluation(evaluation: Evaluation, stream: TextIO) -> str:
     Returns:
         Lines without a line break at the end.
     """
-    matrix = draw_confusion(evaluation, terminal_width(stream))
+    matrix = confusion_table(evaluation, terminal_width(stream))
     return render(_draw(evaluation), "", matrix, stream=stream)
 
 

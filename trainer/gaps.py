@@ -47,7 +47,7 @@ def fill_gaps(dataset: Dataset) -> Filled:
     Returns:
         The filled dataset; the same one where there are no gaps.
     """
-    places = dataset.schema.gaps
+    places = dataset.schema.imputed_inputs
     if not places:
         return Filled(dataset)
     rows = dataset.rows
@@ -64,5 +64,5 @@ def fill_gaps(dataset: Dataset) -> Filled:
 def _filled_schema(schema: Schema) -> Schema:
     """The schema of the filled rows, for the fit alone; NUL stands in no column's name."""
     features = [msgspec.structs.replace(each, missing="refused") for each in schema.features]
-    marks = [Feature(f"{schema.inputs[at]}\0missing", 0, 1) for at in schema.gaps]
+    marks = [Feature(f"{schema.inputs[at]}\0missing", 0, 1) for at in schema.imputed_inputs]
     return Schema(schema.target, (*features, *marks), schema.classes)

@@ -70,7 +70,7 @@ class Regions:
 def draw_regions(evidence: Evidence) -> Regions | None:
     """Draw the classes over the plane of two features; None for any other number of features."""
     schema = evidence.manifest.schema
-    if schema.n_inputs != 2 or schema.gaps or not schema.is_numeric:  # noqa: PLR2004 - a plane
+    if schema.n_inputs != 2 or schema.imputed_inputs or not schema.is_numeric:  # noqa: PLR2004 - a plane
         return None
     first, second = schema.features
     across, up = _scale(first, LEFT, SIZE - EDGE), _scale(second, SIZE - BOTTOM, EDGE)

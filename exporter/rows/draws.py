@@ -91,7 +91,7 @@ def ranges_of(schema: Schema) -> Ranges:
         for feature, span in spans
         if feature.one_hot is not UNSET
     )
-    return Ranges(low, high, choices, schema.gaps)
+    return Ranges(low, high, choices, schema.imputed_inputs)
 
 
 def fill_in(rows: Float32Matrix, ranges: Ranges, generator: np.random.Generator) -> Float32Matrix:

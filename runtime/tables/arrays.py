@@ -1,4 +1,4 @@
-"""Cross between numpy and Arrow memory without copying, and Arrow's kernels for binary text."""
+"""Convert between numpy and Arrow arrays without copying; predicates on Arrow types."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.types as kinds
+from pyarrow import types
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def number_array(values: npt.NDArray[Any]) -> pa.Array:
-    """View numbers as an Arrow array."""
+    """View numbers, ``(rows,)``, as an Arrow array."""
     kind = pa.from_numpy_dtype(values.dtype)
     return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
 
@@ -28,87 +28,86 @@ def bool_array(values: npt.NDArray[np.bool_]) -> pa.Array:
 
 
 def binary_array(values: Sequence[bytes]) -> pa.Array:
-    """Lay values end to end as a binary Arrow array."""
+    """Build a binary Arrow array."""
     bounds = np.zeros(len(values) + 1, dtype=np.int32)
     np.cumsum([len(value) for value in values], out=bounds[1:])
     return split_bytes(b"".join(values), bounds)
 
 
 def text_array(values: Sequence[str]) -> pa.Array:
-    """Lay texts end to end as a string Arrow array."""
+    """Build a string Arrow array."""
     array = binary_array([value.encode() for value in values])
     return pa.Array.from_buffers(pa.string(), len(array), array.buffers())
 
 
 def binary_scalar(value: bytes) -> pa.Scalar:
-    """Wrap one value for the compute functions."""
+    """Build a binary scalar for compute functions."""
     return binary_array([value])[0]
 
 
-def bool_scalar(value: bool) -> pa.Scalar:  # noqa: FBT001 - it is the value itself
-    """Wrap a truth value for the compute functions."""
+def bool_scalar(value: bool) -> pa.Scalar:  # noqa: FBT001 - it is the value
+    """Build a bool scalar for compute functions."""
     return bool_array(np.array([value]))[0]
 
 
 def number_scalar(value: np.number[Any]) -> pa.Scalar:
-    """Wrap a number for the compute functions, as the type that it has."""
+    """Build a scalar of the number's type for compute functions."""
     return number_array(np.array([value]))[0]
 
 
 def split_bytes(data: bytes, bounds: npt.NDArray[np.int32]) -> pa.Array:
-    """View pieces of ``data`` as a binary Arrow array."""
+    """View slices of ``data`` as a binary Arrow array; ``bounds`` is ``(rows + 1,)``."""
     return pa.Array.from_buffers(
         pa.binary(), len(bounds) - 1, [None, pa.py_buffer(bounds), pa.py_buffer(data)]
     )
 
 
 def number_values(array: pa.Array) -> npt.NDArray[Any]:
-    """View numbers without nulls as ``(rows,)`` of numpy's same type."""
+    """View numbers without nulls as ``(rows,)`` of the same type in numpy."""
     values = np.frombuffer(array.buffers()[1] or b"", dtype=array.type.to_pandas_dtype())
     return values[array.offset : array.offset + len(array)]
 
 
 def float64_values(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
-    """View a column as numbers."""
-    array = column.combine_chunks()
-    values = np.frombuffer(array.buffers()[1] or b"", dtype=np.float64)
-    return values[array.offset : array.offset + len(array)]
+    """View a float64 column without nulls as ``(rows,)``."""
+    return number_values(column.combine_chunks())
+
+
+def bool_values(array: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    """Convert booleans without nulls to ``(rows,)`` bool."""
+    bits = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+    return number_values(bits.cast(pa.uint8())).astype(np.bool_)
 
 
 def filter_rows(column: pa.Array, kept: npt.NDArray[np.bool_]) -> pa.Array:
-    """Take some rows of a column."""
+    """Filter the rows of a column of any type."""
     try:
         return column.filter(bool_array(kept))
     except pa.ArrowNotImplementedError:
         edges = np.flatnonzero(np.diff(kept, prepend=False, append=False)).tolist()
-        runs = [column.slice(at, end - at) for at, end in zip(edges[::2], edges[1::2], strict=True)]
-        return pa.concat_arrays(runs or [column.slice(0, 0)])
+        runs = zip(edges[::2], edges[1::2], strict=True)
+        slices = [column.slice(start, end - start) for start, end in runs]
+        return pa.concat_arrays(slices or [column.slice(0, 0)])
 
 
 def value_bytes(array: pa.Array) -> memoryview:
-    """View the values of a binary array end to end."""
+    """View the concatenated values of a binary array."""
     bounds = np.frombuffer(array.buffers()[1], dtype=np.int32)
     data = memoryview(array.buffers()[2] or b"")
     return data[bounds[array.offset] : bounds[array.offset + len(array)]]
 
 
 _HEXADECIMAL = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
-# Where the two digits of each byte of a UUID stand: hyphens come after 4, 6, 8 and 10 bytes.
-_UUID_HIGH = np.array([2 * at + sum(at >= cut for cut in (4, 6, 8, 10)) for at in range(16)])
+# Offset of the first digit of each byte of a UUID: hyphens follow bytes 4, 6, 8 and 10.
+_UUID_HIGH = np.array([2 * n + sum(n >= hyphen for hyphen in (4, 6, 8, 10)) for n in range(16)])
 _UUID_LOW = _UUID_HIGH + 1
 
 
 def join_parts(*parts: pa.Array | pa.Scalar) -> pa.Array:
-    """Put the parts of each row side by side."""
+    """Concatenate the parts of each row, ``(rows,)`` binary each; null where a part is."""
     import pyarrow.compute as pc
 
     return pc.binary_join_element_wise(*parts, binary_scalar(b""))
-
-
-def number_values(array: pa.Array) -> npt.NDArray[np.int32]:
-    """View counts or lengths that a kernel gave: ``(rows,)`` int32, no nulls."""
-    values = np.frombuffer(array.buffers()[1] or b"", dtype=np.int32)
-    return values[array.offset : array.offset + len(array)]
 
 
 def as_text(values: pa.Array) -> pa.Array:
@@ -118,43 +117,43 @@ def as_text(values: pa.Array) -> pa.Array:
     return pc.cast(values, options=pc.CastOptions(target_type=pa.string(), allow_invalid_utf8=True))
 
 
-def is_text(kind: pa.DataType) -> bool:
-    """Say whether values of a type are texts or bytes."""
+def is_text(data_type: pa.DataType) -> bool:
+    """Whether a type is text or binary of any layout."""
     return bool(
-        kinds.is_string(kind)
-        or kinds.is_large_string(kind)
-        or kinds.is_string_view(kind)
-        or kinds.is_binary(kind)
-        or kinds.is_large_binary(kind)
-        or kinds.is_binary_view(kind)
-        or kinds.is_fixed_size_binary(kind)
+        types.is_string(data_type)
+        or types.is_large_string(data_type)
+        or types.is_string_view(data_type)
+        or types.is_binary(data_type)
+        or types.is_large_binary(data_type)
+        or types.is_binary_view(data_type)
+        or types.is_fixed_size_binary(data_type)
     )
 
 
-def is_list(kind: pa.DataType) -> bool:
-    """Say whether values of a type are lists of any layout."""
+def is_list(data_type: pa.DataType) -> bool:
+    """Whether a type is a list of any layout."""
     return bool(
-        kinds.is_list(kind)
-        or kinds.is_large_list(kind)
-        or kinds.is_fixed_size_list(kind)
-        or kinds.is_list_view(kind)
-        or kinds.is_large_list_view(kind)
+        types.is_list(data_type)
+        or types.is_large_list(data_type)
+        or types.is_fixed_size_list(data_type)
+        or types.is_list_view(data_type)
+        or types.is_large_list_view(data_type)
     )
 
 
-def is_uuid(kind: pa.DataType) -> bool:
-    """Say whether values of a type are UUIDs, as DuckDB stores them in Parquet."""
-    return isinstance(kind, pa.BaseExtensionType) and kind.extension_name == "arrow.uuid"
+def is_uuid(data_type: pa.DataType) -> bool:
+    """Whether a type is the extension type of UUIDs, which DuckDB writes to Parquet."""
+    return isinstance(data_type, pa.BaseExtensionType) and data_type.extension_name == "arrow.uuid"
 
 
-def write_uuids(values: pa.Array) -> pa.Array:
-    """Write UUIDs in the 36 characters of RFC 9562: ``(rows,)`` binary, null for null."""
+def format_uuids(values: pa.Array) -> pa.Array:
+    """Format UUIDs in the 36 characters of RFC 9562: ``(rows,)`` binary, null for null."""
     import pyarrow.compute as pc
 
     stored = pc.cast(values.storage, pa.binary())
     valid = pc.is_valid(stored)
-    whole = pc.fill_null(stored, binary_scalar(bytes(16)))
-    digits = np.frombuffer(value_bytes(whole), dtype=np.uint8).reshape(-1, 16)
+    filled = pc.fill_null(stored, binary_scalar(bytes(16)))
+    digits = np.frombuffer(value_bytes(filled), dtype=np.uint8).reshape(-1, 16)
     text = np.full((len(digits), 36), ord("-"), dtype=np.uint8)
     text[:, _UUID_HIGH] = _HEXADECIMAL[digits >> 4]
     text[:, _UUID_LOW] = _HEXADECIMAL[digits & 15]

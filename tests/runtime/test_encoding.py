@@ -53,7 +53,7 @@ def test_inputs_are_the_numbers_and_one_for_each_category() -> None:
     assert schema.inputs == ("x", "größe=S", "größe=M l", "z", "c=")
     assert (schema.n_features, schema.n_inputs, schema.is_numeric) == (4, 5, False)
     assert [(span.start, span.stop) for span in schema.spans] == [(0, 1), (1, 3), (3, 4), (4, 5)]
-    assert {at: feature.name for at, feature in schema.numbers.items()} == {0: "x", 3: "z"}
+    assert {at: feature.name for at, feature in schema.numeric_features.items()} == {0: "x", 3: "z"}
 
 
 def test_a_schema_of_numbers_is_written_as_before() -> None:
@@ -272,7 +272,7 @@ def test_a_gap_is_nan_and_a_bad_number_is_not() -> None:
     assert np.isnan(encoded.matrix[1, 0])
     assert encoder.explain(0, b"nan", COMMA) == NOT_FINITE
     schema = schema_of(category("c", "a", "b"), gap("x"), Feature("z", 0, 1))
-    assert schema.gaps == (2,)
+    assert schema.imputed_inputs == (2,)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

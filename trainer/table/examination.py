@@ -43,7 +43,7 @@ def check_data(
         What there is to know.
     """
     columns = single_columns(schema, train.features)
-    numbers = {feature.name: columns[feature.name] for feature in schema.numbers.values()}
+    numbers = {feature.name: columns[feature.name] for feature in schema.numeric_features.values()}
     twins = Twins(hash_rows(train.features))
     return DataCheck(
         train_rows=len(train.labels),

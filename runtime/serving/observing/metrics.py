@@ -134,7 +134,7 @@ def _histograms(models: list[tuple[Labels, ServedModel]]) -> Iterator[str]:
 def _outside(models: list[tuple[Labels, ServedModel]]) -> Iterator[Sample]:
     for labels, model in models:
         ranges = model.screen.ranges
-        for name, counts in ranges.outside().items():
+        for name, counts in ranges.report().items():
             if name in ranges.open:
                 yield {**labels, "feature": name, "side": "unseen"}, counts.unseen
             else:

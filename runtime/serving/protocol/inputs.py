@@ -68,7 +68,7 @@ def bind_inputs(
     """
     tensors = request.inputs
     if len(tensors) == 1 and tensors[0].name == FEATURES:
-        gaps, width = columns.schema.gaps, columns.schema.n_inputs
+        gaps, width = columns.schema.imputed_inputs, columns.schema.n_inputs
         check_datatype(tensors[0].datatype, "inputs[0]")
         rows = _count_rows(tensors, width, most_rows)
         reader = _Reader(binary, rows)

@@ -19,6 +19,7 @@ from runtime.tables.arrays import (
     binary_array,
     binary_scalar,
     bool_scalar,
+    format_uuids,
     is_list,
     is_text,
     is_uuid,
@@ -26,7 +27,6 @@ from runtime.tables.arrays import (
     number_scalar,
     number_values,
     value_bytes,
-    write_uuids,
 )
 from runtime.tables.json_lines.json_keys import encode_text
 from runtime.tables.text import plain_text
@@ -89,7 +89,7 @@ def _encode_present(values: pa.Array) -> pa.Array:  # noqa: C901, PLR0911 - one 
     """Write values; what is written for a null means nothing."""
     kind = values.type
     if is_uuid(kind):
-        return _wrap(_QUOTE, write_uuids(values), _QUOTE)
+        return _wrap(_QUOTE, format_uuids(values), _QUOTE)
     if isinstance(kind, pa.BaseExtensionType):
         return _encode_present(values.storage)
     if kinds.is_null(kind):

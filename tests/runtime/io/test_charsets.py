@@ -341,7 +341,7 @@ def test_a_table_is_stored_as_it_was(name: str, stored: str) -> None:
     source = io.BytesIO(first.getvalue())
     found = decode_source(source, format_, where="t", encoding=encoding)
     dialect = Dialect(encoding=found.encoding, decimal=",")
-    reader = CsvReader(found.source, where="t", dialect=dialect, wanted=["price"])
+    reader = CsvReader(found.source, where="t", dialect=dialect, detect_by=["price"])
     assert reader.header.columns == ("price", "Größe")
     again = io.BytesIO()
     with encoded_sink(again, format_.compression, found.encoding) as sink:

@@ -36,7 +36,7 @@ def test_counts_are_those_of_a_plain_count(
         if encoded and kind in (pa.binary(), pa.string()):
             cells = cells.dictionary_encode()
         truth.add(cells, np.array([label for _, label in part], dtype=np.int64))
-    result, pairs = truth.result(), Counter(rows)
+    result, pairs = truth.report(), Counter(rows)
     expected = tuple(tuple(pairs[name, label] for label in range(3)) for name in CLASSES)
     assert result.confusion == expected
     known = [(cell, label) for cell, label in rows if cell in CLASSES]
@@ -54,7 +54,7 @@ def test_precision_and_recall_are_of_their_class() -> None:
     truth = AccuracyMonitor(("no", "yes", "never"))
     cells = ["yes"] * 4 + ["no"] * 3
     truth.add(pa.array(cells, pa.binary()), np.array([1, 1, 1, 0, 1, 1, 0]))
-    _, yes, never = truth.result().classes
+    _, yes, never = truth.report().classes
     assert (yes.rows, yes.precision, yes.recall) == (4, 3 / 5, 3 / 4)
     assert yes.f1 == pytest.approx(2 * (3 / 5) * (3 / 4) / (3 / 5 + 3 / 4))
     assert (never.rows, never.precision, never.recall, never.f1) == (0, None, None, None)
@@ -65,8 +65,8 @@ def test_a_slice_of_a_longer_column_is_counted_alone() -> None:
     cells = pa.array(["no", "yes", "other", "yes"], pa.binary())
     truth = AccuracyMonitor(("no", "yes"))
     truth.add(cells[1:3], np.array([1, 1]))
-    assert truth.result().confusion == ((0, 0), (0, 1))
-    assert truth.result().other_values == ("other",)
+    assert truth.report().confusion == ((0, 0), (0, 1))
+    assert truth.report().other_values == ("other",)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_column_without_any_class_is_explained(
     """Class names are compared as text, and the hint says how they differ."""
     truth = AccuracyMonitor(classes)
     truth.add(pa.array(column), np.zeros(len(column), dtype=np.int64))
-    result = truth.result()
+    result = truth.report()
     assert (result.rows, result.accuracy) == (0, None)
     assert result.hint is not None
     assert said in result.hint
@@ -107,8 +107,8 @@ def test_typed_columns_are_compared_by_their_text(
     """A column of Parquet need not be text."""
     truth = AccuracyMonitor(classes)
     truth.add(pa.array(column), np.array([0, 1]))
-    assert truth.result().confusion == ((1, 0), (0, 1))
-    assert truth.result().hint is None
+    assert truth.report().confusion == ((1, 0), (0, 1))
+    assert truth.report().hint is None
 
 
 def test_long_and_many_other_values_are_cut() -> None:
@@ -116,8 +116,8 @@ def test_long_and_many_other_values_are_cut() -> None:
     truth = AccuracyMonitor(("no", "yes"))
     column = ["yes", "x" * 99, "b", "a", "b", "c", "d", "e"]
     truth.add(pa.array(column), np.ones(8, dtype=np.int64))
-    assert truth.result().other_values == ("x" * 40 + "…", "b", "a", "c", "d")
-    assert truth.result().other == 7
+    assert truth.report().other_values == ("x" * 40 + "…", "b", "a", "c", "d")
+    assert truth.report().other == 7
 
 
 def test_nothing_added_is_judged_as_nothing() -> None:

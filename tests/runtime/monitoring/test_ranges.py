@@ -33,7 +33,7 @@ def test_blocks_add_up_by_feature() -> None:
     ranges = RangeMonitor(schema)
     for _ in range(3):
         ranges.add(np.array([[2, 0], [-1, 0.5], [1, -1]], dtype=np.float32))
-    assert ranges.outside() == {"a": OutOfRange(3, 3), "b": OutOfRange(0, 3)}
+    assert ranges.report() == {"a": OutOfRange(3, 3), "b": OutOfRange(0, 3)}
 
 
 def test_categories_that_training_did_not_have_are_counted_where_they_are_scored() -> None:
@@ -42,13 +42,13 @@ def test_categories_that_training_did_not_have_are_counted_where_they_are_scored
     first, last = (Feature(name, 0, 1, one_hot=one_hot) for name in "cd")
     ranges = RangeMonitor(Schema("k", (first, Feature("a", 0, 1), last), ("x", "y")))
     ranges.add(np.array([[0, 1, 2, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 0]], np.float32))
-    assert ranges.outside() == {
+    assert ranges.report() == {
         "a": OutOfRange(0, 1),
         "c": OutOfRange(0, 0, 2),
         "d": OutOfRange(0, 0, 2),
     }
     closed = Feature("c", 0, 1, one_hot=OneHot(("no", "yes")))
-    assert RangeMonitor(Schema("k", (closed, Feature("a", 0, 1)), ("x", "y"))).outside().keys() == {
+    assert RangeMonitor(Schema("k", (closed, Feature("a", 0, 1)), ("x", "y"))).report().keys() == {
         "a"
     }
 
@@ -58,14 +58,14 @@ def test_the_end_of_a_range_is_inside_however_it_is_rounded(end: float) -> None:
     """A range in decimals, as a person writes it, holds its own ends after rounding."""
     ranges = RangeMonitor(Schema("k", (Feature("a", end, end),), ("x", "y")))
     ranges.add(to_float32([np.array([end])]))
-    assert ranges.outside() == {"a": OutOfRange(0, 0)}
+    assert ranges.report() == {"a": OutOfRange(0, 0)}
 
 
 def test_a_range_beyond_float32_is_open() -> None:
     """Whatever float32 holds lies inside; no warning."""
     ranges = RangeMonitor(Schema("k", (Feature("a", -1e300, 1e300),), ("x", "y")))
     ranges.add(np.array([[np.finfo(np.float32).max], [-1]], dtype=np.float32))
-    assert ranges.outside() == {"a": OutOfRange(0, 0)}
+    assert ranges.report() == {"a": OutOfRange(0, 0)}
 
 
 @pytest.mark.parametrize("shape", [(0, 2), (1, 1), (300_000, 2), (20_000, 300)])

@@ -111,7 +111,7 @@ def test_a_schema_of_dates_says_so() -> None:
     schema = Schema("y", (feature, Feature("x", 0, 1)), ("a", "b"))
     assert '"date":{"origin":"2024-02-29","unit":"day"}' in schema.to_json()
     assert (schema.inputs, schema.is_numeric) == (("when", "x"), False)
-    assert [each.name for each in schema.numbers.values()] == ["when", "x"]
+    assert [each.name for each in schema.numeric_features.values()] == ["when", "x"]
     assert '"date"' not in Schema("y", (Feature("x", 0, 1),), ("a", "b")).to_json()
 
 

@@ -25,7 +25,9 @@ BOM = b"\xef\xbb\xbf"
 def detected(data: bytes, dialect: Dialect = COMMA, block_size: int = 1 << 19) -> CsvReader:
     """Open a table whose delimiter is not known."""
     stream = io.BytesIO(data)
-    return CsvReader(stream, where="t.csv", block_size=block_size, dialect=dialect, wanted=WANTED)
+    return CsvReader(
+        stream, where="t.csv", block_size=block_size, dialect=dialect, detect_by=WANTED
+    )
 
 
 def parsed(data: bytes, dialect: Dialect, features: tuple[int, ...] = (0, 1)) -> list[Parsed]:

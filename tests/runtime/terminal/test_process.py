@@ -99,7 +99,7 @@ def test_a_line_is_one_write() -> None:
                 sys.executable,
                 "-u",
                 "-c",
-                "from runtime.terminal import process; process.say('a line')",
+                "from runtime.terminal import process; process.log('a line')",
             ],
             stderr=theirs.fileno(),
             check=True,
