@@ -114,7 +114,7 @@ def predict(
     check: Annotated[bool, typer.Option(help="Verify the bundle's golden rows first.")] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Score a table: its columns unchanged, then label and probability."""
+    """Score a table: write its columns unchanged, then label and probability."""
     from runtime.cli import predict as command
     from runtime.predictor import Predictor
     from runtime.scoring.options import Options

@@ -78,8 +78,8 @@ def class_scores(counts: Counts, names: Sequence[str]) -> tuple[ClassScore, ...]
     return tuple(scores)
 
 
-def _ratio(part: float, whole: float) -> float | None:
-    return part / whole if whole else None
+def _ratio(part: float, total: float) -> float | None:
+    return part / total if total else None
 
 
 MAX_CLASSES: Final = 1024

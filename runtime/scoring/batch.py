@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from runtime.model import LoadedModel
     from runtime.scoring.summary import Summary
 
+    OpenFile = Callable[[Path], IO[bytes]]
     OnTable = Callable[[Path, int, int], None]
 
 
@@ -66,14 +67,7 @@ def score_files(
             if on_table:
                 on_table(name, number, len(tables))
             job = ScoringJob(root / name, *outputs[name], options, monitor)
-            with ExitStack() as stack:  # limits the number of open files
-
-                def open_sink(path: Path, stack: ExitStack = stack) -> Sink:
-                    stream = stack.enter_context(open_file(path.relative_to(out)))
-                    return Sink(str(path), stream)
-
-                with _name_table(root / name):
-                    summaries[name] = score_into(model, job, open_sink)
+            summaries[name] = _score_table(model, job, out, open_file)
             monitor.records_before += summaries[name].rows
         if options.drift and monitor.drift:
             sink = open_single(options.drift)
@@ -83,6 +77,17 @@ def score_files(
     if options.bad_rows == "reject":
         total = replace(total, rejects=_rejects_path(out / "**" / "*", options))
     return BatchSummary(total, summaries)
+
+
+def _score_table(model: LoadedModel, job: ScoringJob, folder: Path, open_file: OpenFile) -> Summary:
+    """Score one table into files of the output folder, which are closed at once."""
+    with ExitStack() as stack, _name_table(job.source):
+
+        def open_sink(path: Path) -> Sink:
+            stream = stack.enter_context(open_file(path.relative_to(folder)))
+            return Sink(str(path), stream)
+
+        return score_into(model, job, open_sink)
 
 
 @contextmanager

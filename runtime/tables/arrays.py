@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 def number_array(values: npt.NDArray[Any]) -> pa.Array:
     """View numbers, ``(rows,)``, as an Arrow array."""
-    kind = pa.from_numpy_dtype(values.dtype)
-    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
+    data_type = pa.from_numpy_dtype(values.dtype)
+    return pa.Array.from_buffers(data_type, len(values), [None, pa.py_buffer(values)])
 
 
 def bool_array(values: npt.NDArray[np.bool_]) -> pa.Array:

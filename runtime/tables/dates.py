@@ -64,9 +64,9 @@ class Instants(Value, frozen=True):
     known: Mask
 
 
-def is_temporal(kind: pa.DataType) -> bool:
+def is_temporal(data_type: pa.DataType) -> bool:
     """Whether an Arrow type is a date or timestamp."""
-    return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind))
+    return bool(pa.types.is_date(data_type) or pa.types.is_timestamp(data_type))
 
 
 def read_instants(cells: pa.Array) -> Instants:

@@ -55,7 +55,7 @@ def rejects_dialect(table: Table) -> Dialect:
 def open_output(sink: Sink, stored: Format, plan: WritePlan) -> Iterator[TableWriter[Any]]:
     """Open the writer of a scored table."""
     if not stored.is_delimited:
-        _refuse_repeated([plan.table.columns[at] for at in plan.carried], sink.name, stored)
+        _refuse_repeated([plan.table.columns[index] for index in plan.carried], sink.name, stored)
     if not stored.is_text:
         writer = file_driver(stored.kind).open_writer(sink, plan)
         try:

@@ -1,4 +1,4 @@
-"""Texts as the binary tensor extension writes them."""
+"""Texts of the binary tensor extension."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runtime.serving.protocol.texts import as_bytes, texts_of_bytes
 
 @given(st.lists(st.binary(max_size=9), max_size=9), st.binary(max_size=3))
 def test_texts_come_back_as_they_were_written(texts: list[bytes], before: bytes) -> None:
-    """Texts written as bytes are read again wherever they lie in a body."""
+    """Texts round-trip at any offset of a body."""
     content = before + as_bytes(texts)
     span = range(len(before), len(content))
     assert texts_of_bytes(content, span, len(texts), "here") == texts
@@ -19,7 +19,7 @@ def test_texts_come_back_as_they_were_written(texts: list[bytes], before: bytes)
 
 @given(st.binary(max_size=30), st.integers(0, 5), st.integers(0, 9), st.integers(0, 9))
 def test_any_bytes_are_read_whole_or_refused(data: bytes, rows: int, start: int, cut: int) -> None:
-    """What is read is what was written: all bytes of the tensor belong to its texts."""
+    """All bytes of the tensor belong to its texts."""
     span = range(min(start, len(data)), max(min(start, len(data)), len(data) - cut))
     try:
         texts = texts_of_bytes(data, span, rows, "here")

@@ -45,7 +45,7 @@ def as_cells(*cells: bytes | None) -> pa.Array:
 
 
 def test_inputs_are_the_numbers_and_one_for_each_category() -> None:
-    """A user gives columns by name; the model's matrix has a column for every category."""
+    """The model's matrix has one input per category."""
     schema = schema_of(
         Feature("x", 0, 9), category("größe", "S", "M l"), Feature("z", 1, 2), category("c", "")
     )
@@ -57,7 +57,7 @@ def test_inputs_are_the_numbers_and_one_for_each_category() -> None:
 
 
 def test_a_schema_of_numbers_is_written_as_before() -> None:
-    """What has no categories does not mention them, and what has comes back the same."""
+    """Schemas with and without categories round-trip through JSON."""
     plain = schema_of(Feature("x", 0, 9))
     assert "one_hot" not in plain.to_json()
     assert plain.inputs == plain.feature_names
@@ -124,7 +124,7 @@ def test_other_takes_unseen_texts_but_no_missing_cells() -> None:
     ],
 )
 def test_a_reason_is_given_for_a_bad_cell(at: int, cell: bytes | None, reason: str) -> None:
-    """What is wrong with a cell depends on what its column holds."""
+    """The reason of a bad cell depends on the type of its feature."""
     assert Encoder([category("c", "a"), Feature("x", 0, 1)]).explain(at, cell, COMMA) == reason
 
 
@@ -243,7 +243,7 @@ def test_a_category_is_read_in_the_tables_encoding(tmp_path: Path) -> None:
 
 
 def test_dictionaries_and_large_texts_are_categories(tmp_path: Path) -> None:
-    """Whatever type of text Arrow has for it."""
+    """All of Arrow's text types are supported."""
     texts = pa.array(["rot", "grün", None])
     for kind in (pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())):
         column = (
@@ -261,7 +261,7 @@ def gap(name: str) -> Feature:
 
 
 def test_a_gap_is_nan_and_a_bad_number_is_not() -> None:
-    """What the model fills is told from what it must not see."""
+    """Missing cells are distinguished from bad ones."""
     encoder = Encoder([gap("x"), Feature("z", 0, 1)])
     assert not encoder.is_numeric
     numbers = np.array([1.0, np.nan, np.nan, 1e39])
@@ -300,7 +300,7 @@ def test_a_bad_number_is_no_gap(tmp_path: Path, cell: str) -> None:
 
 
 def test_nan_is_usable_in_a_gap_alone() -> None:
-    """Infinities never are, nor is NaN where training had no gaps."""
+    """Infinities are never usable, NaN only in imputed inputs."""
     schema = schema_of(gap("x"), Feature("z", 0, 1))
     inputs = np.array([[1, 2], [np.nan, 2], [1, np.nan], [np.inf, 2]], np.float32)
     expected = [[True, True], [True, True], [True, False], [False, True]]

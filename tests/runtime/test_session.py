@@ -49,7 +49,7 @@ def bits(outputs: Outputs) -> tuple[bytes, bytes, bytes]:
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 31, 4096])
 def test_outputs_keep_the_model_contract(model: bytes, features: Float32Matrix, rows: int) -> None:
-    """Any batch, 0 and 1 included, gives int64 labels and float32 probabilities and logits."""
+    """Batches of any size have int64 labels and float32 probabilities and logits."""
     outputs = Session(model, provider="cpu").run(features[4:][:rows])
     assert outputs.label.shape == (rows,)
     assert outputs.label.dtype.str == "<i8"
@@ -65,7 +65,7 @@ def test_outputs_keep_the_model_contract(model: bytes, features: Float32Matrix, 
 def test_a_row_has_one_answer(
     model: bytes, features: Float32Matrix, level: OptimizationLevel, threads: int
 ) -> None:
-    """The same bits, however many rows, threads and optimisations surround a row."""
+    """Outputs have the same bits for any batch, threads and optimization level."""
     expected = bits(Session(model, provider="cpu").run(features))
     session = Session(model, provider="cpu", level=level, threads=threads)
     assert bits(session.run(features)) == expected
@@ -81,7 +81,7 @@ def test_a_row_has_one_answer(
 
 
 def test_rows_without_a_finite_answer_are_told(make_bundle: Callable[..., Path]) -> None:
-    """Finite features can overflow inside the model: such answers are no answers."""
+    """Rows whose outputs overflow are not finite."""
     session = Session((make_bundle(scale=1e6) / ONNX_MODEL).read_bytes(), provider="cpu")
     outputs = session.run(np.array([[1, 2], [3e38, 3e38], [0, 0]], dtype=np.float32))
     answered = outputs.finite_rows()
@@ -92,7 +92,7 @@ def test_rows_without_a_finite_answer_are_told(make_bundle: Callable[..., Path])
 
 
 def test_several_threads_may_run_at_once(model: bytes, features: Float32Matrix) -> None:
-    """Concurrent calls answer as calls one after another do, each for its own rows."""
+    """Concurrent calls return the outputs of sequential ones."""
     session = Session(model, provider="cpu")
     batches = [features[at : at + 97] for at in range(0, 4000, 97)] * 3
     expected = [bits(session.run(batch)) for batch in batches]
@@ -101,7 +101,7 @@ def test_several_threads_may_run_at_once(model: bytes, features: Float32Matrix) 
 
 
 def test_a_session_says_what_runs_and_why(model: bytes) -> None:
-    """What was asked for runs, and ``auto`` gives its reason."""
+    """The requested provider runs, and ``auto`` has a reason."""
     asked = Session(model, provider="cpu")
     assert (asked.provider, asked.reason) == ("cpu", "requested")
     chosen = Session(model, provider="auto")
@@ -111,7 +111,7 @@ def test_a_session_says_what_runs_and_why(model: bytes) -> None:
 
 @no_gpu
 def test_cuda_without_a_gpu_is_unavailable(model: bytes) -> None:
-    """CUDA asked for and not there is an error, never a silent fall back to the CPU."""
+    """CUDA that is not available is an error, never a fallback to the CPU."""
     with pytest.raises(UnavailableError, match=r"CUDA was requested, but .* or use --provider cpu"):
         Session(model, provider="cuda")
 
@@ -132,7 +132,7 @@ def test_cuda_without_a_gpu_ends_the_command(
 
 @pytest.mark.cuda
 def test_cuda_runs_where_a_gpu_is(model: bytes, features: Float32Matrix) -> None:
-    """Where a GPU is, it really computes, close to what the CPU computes."""
+    """A GPU, if present, runs the model with outputs close to the CPU's."""
     session = Session(model, provider="cuda")
     assert session.provider == "cuda"
     expected = Session(model, provider="cpu").run(features[4:])
@@ -152,7 +152,7 @@ def test_cuda_runs_where_a_gpu_is(model: bytes, features: Float32Matrix) -> None
 def test_garbage_is_no_model(
     model: bytes, content: bytes | None, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """What is no ONNX model is an ``ArtifactError``; onnxruntime itself prints nothing."""
+    """An invalid ONNX model is an ``ArtifactError``; onnxruntime prints nothing."""
     garbage = model[: len(model) // 2] if content is None else content
     with pytest.raises(ArtifactError, match=r"bundle/model\.onnx(:| is no ONNX model)"):
         Session(garbage, provider="cpu", where="bundle/model.onnx")
@@ -160,7 +160,7 @@ def test_garbage_is_no_model(
 
 
 def test_rows_of_another_width_are_refused(model: bytes, capfd: pytest.CaptureFixture[str]) -> None:
-    """What onnxruntime cannot compute is one of our errors, in one line, and only that."""
+    """An error of onnxruntime is an ``ArtifactError`` of one line."""
     with pytest.raises(ArtifactError, match=r"cannot run the model on \(4, 3\)") as caught:
         Session(model, provider="cpu").run(np.zeros((4, 3), np.float32))
     assert "\n" not in str(caught.value)
@@ -186,7 +186,7 @@ def ahead(folder: Path) -> dict[str, str]:
 
 
 def test_both_builds_installed_is_said(bundle: Path, tmp_path: Path, run_command: Run) -> None:
-    """Two builds overwrite each other: the command says so and how to mend it."""
+    """Two installed builds of onnxruntime are reported with the remedy."""
     folder = tmp_path / "packages"
     for name in ("onnxruntime", "onnxruntime-gpu"):
         distribution(folder, name)
@@ -232,7 +232,7 @@ def test_no_engine_installed_is_said(bundle: Path, tmp_path: Path) -> None:
 
 
 def needed(name: str, found: set[str] | None = None) -> set[str]:
-    """A distribution and all it needs without its extras."""
+    """A distribution and its dependencies without extras."""
     found = set() if found is None else found
     for requirement in metadata.requires(name) or []:
         text, _, marker = requirement.partition(";")
@@ -244,7 +244,7 @@ def needed(name: str, found: set[str] | None = None) -> set[str]:
 
 
 def is_installed(name: str) -> bool:
-    """Whether a distribution is there: some are needed elsewhere only."""
+    """Check whether a distribution is installed."""
     try:
         metadata.distribution(name)
     except metadata.PackageNotFoundError:
@@ -253,7 +253,7 @@ def is_installed(name: str) -> bool:
 
 
 def top_level(name: str) -> set[Path]:
-    """What a distribution put directly into site-packages."""
+    """Top-level entries of a distribution in site-packages."""
     files = metadata.distribution(name).files or []
     firsts = {file.parts[0] for file in files if file.parts[0] != ".."}
     root = Path(str(metadata.distribution(name).locate_file("")))

@@ -44,7 +44,7 @@ def check_talk(done: subprocess.CompletedProcess[str], metrics: Mapping[str, flo
     *lines, summary, following = done.stderr.splitlines()
     epochs, figures = lines[:10], "\n".join(lines[10:])
     assert "of 200 test rows; 95 % interval" in figures
-    assert "true \\ answer" in figures
+    assert "true \\ predicted" in figures
     assert [line.split()[1] for line in epochs] == [f"{index}/10" for index in range(1, 11)]
     assert f"loss {metrics['loss']:.4f}" in summary
     assert f"accuracy {metrics['accuracy']:.1%}" in summary

@@ -86,7 +86,7 @@ def read_rows(
             break
         bad = _merge(parsed.bad, block.report(truths.faults(start, stop)))
         tally.add(len(block), len(block) - len(bad), bad, StageTimer())
-        if not tally.refused:
+        if not tally.failed:
             matrix[start:stop] = parsed.features
     else:
         if tally.rows == rows:

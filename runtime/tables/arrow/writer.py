@@ -107,11 +107,11 @@ def output_schema(
 
 
 def _replace_view_dictionary(field: pa.Field) -> pa.Field:
-    kind = field.type
-    if pa.types.is_dictionary(kind):
+    data_type = field.type
+    if pa.types.is_dictionary(data_type):
         plain = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
-        if values := plain.get(kind.value_type):
-            return field.with_type(pa.dictionary(kind.index_type, values, kind.ordered))
+        if values := plain.get(data_type.value_type):
+            return field.with_type(pa.dictionary(data_type.index_type, values, data_type.ordered))
     return field
 
 

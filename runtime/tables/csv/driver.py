@@ -44,7 +44,7 @@ def open_writer(sink: Sink, plan: WritePlan) -> CsvWriter:
     dialect = _choose_dialect(plan)
     if isinstance(table, CsvTable) and dialect == table.dialect and plan.carries_all:
         return CsvAppender(sink, names, table)
-    carried = [table.columns[at] for at in plan.carried]
+    carried = [table.columns[index] for index in plan.carried]
     if dialect.encoding.is_wide:
         sink.write(BOM)  # marks the byte order
     return CsvWriter(sink, names, columns=plan.carried, carried=carried, dialect=dialect)

@@ -1,4 +1,4 @@
-"""Read delimited text as blocks of whole records."""
+"""Read delimited text as blocks of complete records."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ KINDS = st.sampled_from(
 def test_counts_are_those_of_a_plain_count(
     rows: list[tuple[str | None, int]], cut: int, kind: pa.DataType, *, encoded: bool
 ) -> None:
-    """However rows are cut and cells are stored, the matrix is that of a loop over the rows."""
+    """For any blocks and types, the matrix equals that of a loop over the rows."""
     truth = AccuracyMonitor(CLASSES)
     for part in (rows[:cut], rows[cut:]):
         cells = pa.array([cell for cell, _ in part], pa.string()).cast(kind)
@@ -50,7 +50,7 @@ def test_counts_are_those_of_a_plain_count(
 
 
 def test_precision_and_recall_are_of_their_class() -> None:
-    """By hand: three of four yes found, three of five answers yes right; no was never there."""
+    """Calculated by hand: recall 3/4 and precision 3/5 of yes; no row of no."""
     truth = AccuracyMonitor(("no", "yes", "never"))
     cells = ["yes"] * 4 + ["no"] * 3
     truth.add(pa.array(cells, pa.binary()), np.array([1, 1, 1, 0, 1, 1, 0]))
@@ -61,7 +61,7 @@ def test_precision_and_recall_are_of_their_class() -> None:
 
 
 def test_a_slice_of_a_longer_column_is_counted_alone() -> None:
-    """Arrow's slices share memory with their column; the rows before and after stay out."""
+    """Rows outside of an Arrow slice are not counted."""
     cells = pa.array(["no", "yes", "other", "yes"], pa.binary())
     truth = AccuracyMonitor(("no", "yes"))
     truth.add(cells[1:3], np.array([1, 1]))
@@ -112,7 +112,7 @@ def test_typed_columns_are_compared_by_their_text(
 
 
 def test_long_and_many_other_values_are_cut() -> None:
-    """The first five different ones are shown, in the order of the rows, 40 characters each."""
+    """The first five distinct values are listed in order, truncated to 40 characters."""
     truth = AccuracyMonitor(("no", "yes"))
     column = ["yes", "x" * 99, "b", "a", "b", "c", "d", "e"]
     truth.add(pa.array(column), np.ones(8, dtype=np.int64))
@@ -121,19 +121,19 @@ def test_long_and_many_other_values_are_cut() -> None:
 
 
 def test_nothing_added_is_judged_as_nothing() -> None:
-    """No rows, no accuracy, no hint."""
-    result = AccuracyMonitor(("no", "yes")).result()
+    """Without rows there is no accuracy and no hint."""
+    result = AccuracyMonitor(("no", "yes")).report()
     assert (result.rows, result.other, result.accuracy, result.hint) == (0, 0, None, None)
 
 
 def test_cells_and_labels_have_to_be_of_the_same_rows() -> None:
-    """Anything else would be a matrix of rows that do not belong together."""
+    """Another number of labels than cells is an error."""
     with pytest.raises(ValueError, match="2 true classes for 1 labels"):
         AccuracyMonitor(("no", "yes")).add(pa.array(["no", "yes"]), np.array([0]))
 
 
 def test_a_matrix_of_very_many_classes_is_refused() -> None:
-    """Before memory runs out, with what to do."""
+    """Too many classes are refused before the matrix is allocated."""
     AccuracyMonitor([str(number) for number in range(1024)])
     with pytest.raises(UsageError, match="the model has 1,025"):
         AccuracyMonitor([str(number) for number in range(1025)])

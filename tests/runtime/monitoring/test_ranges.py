@@ -17,7 +17,7 @@ from runtime.schema.matrix import to_float32
 
 @given(st.lists(st.tuples(*[st.floats(-3, 3, width=32)] * 3), max_size=40))
 def test_counts_are_those_of_a_plain_count(rows: list[tuple[float, ...]]) -> None:
-    """A value at the end of a range is inside."""
+    """The limits of a range are inside."""
     low, high = np.array([-1, 0, -3], np.float32), np.array([1, 0, 3], np.float32)
     features = np.array(rows, dtype=np.float32).reshape(-1, 3)
     expected = [
@@ -28,7 +28,7 @@ def test_counts_are_those_of_a_plain_count(rows: list[tuple[float, ...]]) -> Non
 
 
 def test_blocks_add_up_by_feature() -> None:
-    """Every feature has its counts, those of columns far apart included."""
+    """Every feature is counted, also columns that are not adjacent."""
     schema = Schema("k", (Feature("a", 0, 1), Feature("b", -1, 0)), ("x", "y"))
     ranges = RangeMonitor(schema)
     for _ in range(3):
@@ -37,7 +37,7 @@ def test_blocks_add_up_by_feature() -> None:
 
 
 def test_categories_that_training_did_not_have_are_counted_where_they_are_scored() -> None:
-    """Where any category is taken, one without an input of its own is told of; else it is bad."""
+    """Unseen categories are counted where they are accepted; elsewhere they are bad cells."""
     one_hot = OneHot(("no", "yes"), "other")
     first, last = (Feature(name, 0, 1, one_hot=one_hot) for name in "cd")
     ranges = RangeMonitor(Schema("k", (first, Feature("a", 0, 1), last), ("x", "y")))
@@ -55,14 +55,14 @@ def test_categories_that_training_did_not_have_are_counted_where_they_are_scored
 
 @pytest.mark.parametrize("end", [0.1, 4.3, 7.9, 16777217.0, -0.3, 1e-46, 3.4028235e38])
 def test_the_end_of_a_range_is_inside_however_it_is_rounded(end: float) -> None:
-    """A range in decimals, as a person writes it, holds its own ends after rounding."""
+    """A range in decimals contains its limits after rounding."""
     ranges = RangeMonitor(Schema("k", (Feature("a", end, end),), ("x", "y")))
     ranges.add(to_float32([np.array([end])]))
     assert ranges.report() == {"a": OutOfRange(0, 0)}
 
 
 def test_a_range_beyond_float32_is_open() -> None:
-    """Whatever float32 holds lies inside; no warning."""
+    """Limits beyond float32 contain every value, without a warning."""
     ranges = RangeMonitor(Schema("k", (Feature("a", -1e300, 1e300),), ("x", "y")))
     ranges.add(np.array([[np.finfo(np.float32).max], [-1]], dtype=np.float32))
     assert ranges.report() == {"a": OutOfRange(0, 0)}

@@ -20,7 +20,7 @@ VALUES = st.lists(
 
 @given(VALUES)
 def test_shares_are_those_of_a_plain_count(values: Values) -> None:
-    """Each bin reaches from one cut, without it, to the next, with it; together they hold all."""
+    """Bins are half-open between edges and cover all values."""
     seen = describe_values(np.array(values, dtype=np.float32))
     cuts = bin_edges(seen.quantiles)
     ends = [-math.inf, *cuts, math.inf]
@@ -31,7 +31,7 @@ def test_shares_are_those_of_a_plain_count(values: Values) -> None:
 
 @given(VALUES)
 def test_a_description_passes_the_schemas_check(values: Values) -> None:
-    """What the trainer writes is what the schema accepts."""
+    """The schema accepts the trainer's distributions."""
     seen = describe_values(np.array(values, dtype=np.float32))
     wrong = distribution_error(
         seen.quantiles, seen.shares, minimum=min(values), maximum=max(values)
@@ -41,7 +41,7 @@ def test_a_description_passes_the_schemas_check(values: Values) -> None:
 
 @given(VALUES)
 def test_a_decile_is_the_smallest_value_with_its_share(values: Values) -> None:
-    """At least so many tenths of the rows are at or below it, and fewer are below it."""
+    """Deciles follow the definition of the inverted CDF."""
     for tenth, value in enumerate(deciles(np.sort(np.array(values, dtype=np.float32)))):
         assert value in values
         assert 10 * sum(each <= value for each in values) >= tenth * len(values)
@@ -65,7 +65,7 @@ def test_frequent_values_are_bins_of_their_own(values: Values, shares: tuple[flo
 
 
 def test_zero_has_no_sign() -> None:
-    """Which of the two zeros came first never shows in the figures."""
+    """Negative zero does not change the figures."""
     for zeros in ([0.0, -0.0], [-0.0, 0.0]):
         seen = describe_values(np.array(zeros, dtype=np.float32))
         assert not np.signbit(seen.quantiles).any()

@@ -1,4 +1,4 @@
-"""The count of rows that goes before every output."""
+"""Row counts are checked before every output is committed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Miscounted(arrow_table.ArrowBlock, frozen=True):
-    """A block that says it has one record more than it gives."""
+    """A block that claims one record too many."""
 
     def __len__(self) -> int:
         return int(self.batch.num_rows) + 1
@@ -41,7 +41,7 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_lost_row_is_noticed(
     predictor: Predictor, source: Path, tmp_path: Path, policy: str, out: str
 ) -> None:
-    """Rows in are rows out and rejects, or it is a bug of ours and nothing is published."""
+    """A mismatch of row counts is a bug, and no output is written."""
     options = Options(bad_rows=policy, drift=tmp_path / "drift.json")  # type: ignore[arg-type]  # sampled
     (tmp_path / out).write_bytes(b"before")
     with pytest.raises(RuntimeError, match="3 records were read, 2 written and 0 left out"):
@@ -53,7 +53,7 @@ def test_a_lost_row_is_noticed(
 def test_a_lost_row_is_noticed_among_many_tables(
     predictor: Predictor, source: Path, tmp_path: Path
 ) -> None:
-    """One table that does not add up is enough."""
+    """A mismatch in one table fails the batch."""
     with pytest.raises(RuntimeError, match="a bug of onnxferry, and nothing was published"):
         score_files(predictor, source.parent, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]

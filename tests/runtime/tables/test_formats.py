@@ -91,7 +91,7 @@ def opened(data: bytes, stored: str | None = None) -> DecodedSource:
     ],
 )
 def test_a_name_tells_the_format(name: str, kind: str, compression: str | None) -> None:
-    """By its endings, in any case; what is only compressed is CSV inside."""
+    """Formats are detected by extensions in any case; CSV is the default."""
     found = format_from_name(Path("folder.d") / name)
     assert found is not None
     assert (found.kind, found.compression) == (kind, compression)
@@ -100,12 +100,12 @@ def test_a_name_tells_the_format(name: str, kind: str, compression: str | None) 
 
 @pytest.mark.parametrize("name", ["-", "products", ".products", "/dev/stdin", "/dev/null", "a.d/b"])
 def test_a_name_without_an_ending_tells_nothing(name: str) -> None:
-    """There the content tells."""
+    """Names without extension are detected by content."""
     assert format_from_name(Path(name)) is None
 
 
 def test_a_pipe_may_have_any_name(tmp_path: Path) -> None:
-    """What is no file is not asked for an ending, but one that is known counts."""
+    """Special files need no extension, but a known one applies."""
     for name, expected in (("pipe.1", None), ("pipe.tsv", Format("tsv"))):
         os.mkfifo(tmp_path / name)
         assert format_from_name(tmp_path / name) == expected
@@ -128,7 +128,7 @@ def test_a_pipe_may_have_any_name(tmp_path: Path) -> None:
     ],
 )
 def test_an_unknown_ending_is_refused_with_advice(name: str, advice: str) -> None:
-    """Nobody guesses what an unknown file is."""
+    """Unknown extensions are refused."""
     with pytest.raises(UsageError) as caught:
         format_from_name(Path(name))
     assert advice in str(caught.value)
@@ -164,7 +164,7 @@ def test_a_choice_that_is_no_format_is_refused(text: str) -> None:
     ],
 )
 def test_the_first_bytes_tell_the_format_of_standard_input(data: bytes, expected: str) -> None:
-    """Nothing of what was looked at is lost, and what is given by name opens the same way."""
+    """Peeked bytes are not lost, and a given format opens the same way."""
     for stored in (None, expected):
         found = opened(data, stored)
         assert str(found.format) == expected
@@ -220,7 +220,7 @@ FOREIGN = {
 @pytest.mark.parametrize("stored", ["csv", "csv.gz", "tsv", "jsonl", "parquet", "arrow", None])
 @pytest.mark.parametrize("found", FOREIGN)
 def test_what_is_no_table_is_named(found: str, stored: str | None) -> None:
-    """Whatever it was taken for, one message says what it is and that it is this file."""
+    """One message names the detected format and the file."""
     with pytest.raises(DataError) as caught:
         opened(FOREIGN[found], stored)
     assert str(caught.value).startswith(f"t.csv is {found}, not {stored or 'csv'}; ")
@@ -255,7 +255,7 @@ def test_what_is_no_table_is_named(found: str, stored: str | None) -> None:
 def test_content_that_contradicts_its_name_is_refused(
     data: bytes, stored: str | None, said: str
 ) -> None:
-    """One message says what it is, and which option takes it as that."""
+    """One message names the detected format and the option."""
     with pytest.raises(OnnxferryError) as caught:
         list(CsvReader(opened(data, stored).source, where="t.csv").blocks())
     assert said in str(caught.value)
@@ -263,7 +263,7 @@ def test_content_that_contradicts_its_name_is_refused(
 
 
 def test_an_empty_file_is_left_to_the_reader() -> None:
-    """Nothing contradicts a name; the reader says that the table is empty."""
+    """An empty file matches any name; the reader reports it."""
     compressions: list[Compression | None] = [None, "gzip", "zstd", "bzip2"]
     for compression in compressions:
         found = decode_source(io.BytesIO(), Format("csv", compression), where="t.csv")
