@@ -68,7 +68,7 @@ def _refused(name: str, content: Any, says: str, file: str = "table.parquet") ->
 
 def _of_type(name: str, price: object) -> DirtyInput:
     content = partial(_parquet, price=price, rating=_RATING)
-    return _refused(name, content, "which is no number")
+    return _refused(name, content, "which is not a number")
 
 
 _DAYS = [dt.datetime(2026, 1, day, tzinfo=dt.UTC) for day in (1, 2, 3)]

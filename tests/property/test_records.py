@@ -150,7 +150,7 @@ def test_blocks_are_the_text_and_hold_its_records(
     data = table(header, under(delimiter, text), delimiter)
     records = split(data, delimiter, keep_blank=header[0] == 1)
     if records is None:
-        with pytest.raises(DataError, match="never closes"):
+        with pytest.raises(DataError, match="is not closed"):
             read(data, block_size, delimiter)
         return
     reader, blocks = read(data, block_size, delimiter)

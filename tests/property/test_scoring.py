@@ -22,7 +22,7 @@ from runtime.errors import BadRowsError, DataError
 from runtime.predictor import Predictor
 from runtime.scoring.options import Options
 from runtime.scoring.pipeline import score_file
-from runtime.tables import opening
+from runtime.tables.csv import driver
 from runtime.tables.csv.reader import CsvReader
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def score(
     reader = functools.partial(CsvReader, block_size=block_size)
     with (
         tempfile.TemporaryDirectory() as name,
-        mock.patch.object(opening, "CsvReader", reader),
+        mock.patch.object(driver, "CsvReader", reader),
     ):
         source, out = Path(name, "in.csv"), Path(name, "out.csv")
         source.write_bytes(data)
@@ -256,7 +256,7 @@ def test_no_cell_is_lost_on_the_way_through_another_format(
     reader = functools.partial(CsvReader, block_size=block_size)
     with (
         tempfile.TemporaryDirectory() as name,
-        mock.patch.object(opening, "CsvReader", reader),
+        mock.patch.object(driver, "CsvReader", reader),
     ):
         first, between, last = (Path(name, file) for file in ("1.csv", f"2.{kind}", "3.csv"))
         first.write_bytes(as_csv([header, *cells]))

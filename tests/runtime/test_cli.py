@@ -39,7 +39,7 @@ def test_rows_go_to_stdout_and_talk_to_stderr(
     assert lines[0] == b"id,price,rating,name,label,probability"
     assert len(lines) == len(products.splitlines())
     assert done.stderr.startswith(b"200 of 200 rows scored to standard output in ")
-    assert done.stderr.endswith(b"on cpu (asked for)\n")
+    assert done.stderr.endswith(b"on cpu (requested)\n")
     assert done.stderr.count(b"\n") == 1
 
 

@@ -116,7 +116,7 @@ def test_what_is_no_number_is_refused(predictor: Predictor, features: npt.ArrayL
 def test_an_answer_that_is_not_finite_is_refused(make_bundle: Callable[..., Path]) -> None:
     """A model that overflows on finite features is an error."""
     predictor = Predictor.open(make_bundle(scale=1e6), provider="cpu", check=False)
-    with pytest.raises(DataError, match="row 1: the model has no finite answer"):
+    with pytest.raises(DataError, match="row 1: the model has no finite prediction"):
         predictor.predict(np.array([[1, 2], [3e38, 3e38]]))
 
 
@@ -226,8 +226,8 @@ def other_width(values: dict[str, Any]) -> None:
         (other_name, "another name"),
         (other_opset, "opset 17 and IR 10 for a model that needs 1.18, 20 and 10"),
         (other_ir, "opset 20 and IR 8 for a model that needs 1.18, 20 and 10"),
-        (other_input, "the manifest promises"),
-        (swapped_outputs, "the manifest promises"),
+        (other_input, "the manifest declares"),
+        (swapped_outputs, "the manifest declares"),
         (other_width, "another signature than its schema's"),
     ],
 )

@@ -154,7 +154,7 @@ def test_garbage_is_no_model(
 ) -> None:
     """An invalid ONNX model is an ``ArtifactError``; onnxruntime prints nothing."""
     garbage = model[: len(model) // 2] if content is None else content
-    with pytest.raises(ArtifactError, match=r"bundle/model\.onnx(:| is no ONNX model)"):
+    with pytest.raises(ArtifactError, match=r"bundle/model\.onnx(:| is not an ONNX model)"):
         Session(garbage, provider="cpu", where="bundle/model.onnx")
     assert capfd.readouterr() == ("", "")
 
@@ -204,7 +204,7 @@ def test_a_broken_engine_is_said(bundle: Path, tmp_path: Path, run_command: Run)
     (package / "__init__.py").write_text("raise ImportError('libfoo.so is missing')")
     done = run_command("verify", bundle, env=ahead(package.parent))
     assert done.returncode == 6
-    assert b"no working onnxruntime (libfoo.so is missing): pip install" in done.stderr
+    assert b"onnxruntime cannot be imported (libfoo.so is missing): pip install" in done.stderr
 
 
 def test_no_engine_installed_is_said(bundle: Path, tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_no_engine_installed_is_said(bundle: Path, tmp_path: Path) -> None:
         for command in ("verify", "inspect")
     ]
     assert results[0].returncode == 6, results[0].stderr
-    assert b"no working onnxruntime (No module named 'onnxruntime')" in results[0].stderr
+    assert b"onnxruntime cannot be imported (No module named 'onnxruntime')" in results[0].stderr
     assert b'pip install "onnxferry[gpu]" (runs on CPU too)' in results[0].stderr
     assert results[1].returncode == 0, results[1].stderr
 

@@ -269,7 +269,7 @@ def test_a_small_archive_does_not_grow_when_it_is_read(
     content = inflating(golden, 64 * 2**20)
     assert len(content) < 2**20
     tracemalloc.start()
-    with pytest.raises(ArtifactError, match=r"features\.npy is packed"):
+    with pytest.raises(ArtifactError, match=r"features\.npy is compressed"):
         load_golden(content, predictor.schema, where="golden rows here")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -175,8 +175,8 @@ DAMAGES = [
     pytest.param(promise(GOLDEN, size=1), GOLDEN, id="smaller size"),
     pytest.param(promise(GOLDEN, size=-1), GOLDEN, id="negative size"),
     pytest.param(promise(GOLDEN, size=2**33 - 2**20), GOLDEN, id="large size"),
-    pytest.param(promise(GOLDEN, size=2**62), "promises more than", id="immense size"),
-    pytest.param(swell(GOLDEN, 2**42), "promises more than", id="immense file"),
+    pytest.param(promise(GOLDEN, size=2**62), "lists more than", id="immense size"),
+    pytest.param(swell(GOLDEN, 2**42), "lists more than", id="immense file"),
     pytest.param(promise(GOLDEN, size=2**70), "", id="size beyond 64 bits"),
     pytest.param(promise(GOLDEN, size="4382"), MANIFEST, id="size as text"),
     pytest.param(lambda folder: grow(folder / ONNX_MODEL), ONNX_MODEL, id="longer model"),
@@ -211,7 +211,7 @@ def test_a_file_larger_than_the_memory_is_refused(
     bundle_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A sparse file beyond the limit is refused by name."""
-    monkeypatch.setattr("runtime.bundle.reading._LARGEST_BUNDLE", 2**62)
+    monkeypatch.setattr("runtime.bundle.reading._MAX_BUNDLE_BYTES", 2**62)
     swell(GOLDEN, 2**43)(bundle_copy)
     with pytest.raises(ArtifactError, match=r"golden\.npz: it is larger than the memory here"):
         read_bundle(bundle_copy)

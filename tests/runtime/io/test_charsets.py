@@ -245,7 +245,7 @@ def test_bytes_that_do_not_decode_are_a_bad_cell(
 @pytest.mark.parametrize("name", ["utf-8", "ascii", "gbk", "cp1252"])
 def test_a_header_that_does_not_decode_is_refused(name: str) -> None:
     """The message names the encoding and the position of the error."""
-    message = rf"t\.csv: the header is no {name.upper()} text \(byte 3\).*--encoding"
+    message = rf"t\.csv: the header is not {name.upper()} text \(byte 3\).*--encoding"
     with pytest.raises(DataError, match=message):
         reader_of(b"a,\x81\n1,2\n", name)
 

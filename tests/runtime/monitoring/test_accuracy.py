@@ -72,11 +72,11 @@ def test_a_slice_of_a_longer_column_is_counted_alone() -> None:
 @pytest.mark.parametrize(
     ("column", "classes", "said"),
     [
-        pytest.param([b"1.0", b"0.0"], ("0", "1"), "'1.0' is not '1'", id="floats"),
+        pytest.param([b"1.0", b"0.0"], ("0", "1"), "'1.0' is spelled '1'", id="floats"),
         pytest.param([1.5, 7.0], ("1", "2"), "'1.5', '7', the classes", id="other numbers"),
-        pytest.param([b"YES", b"NO"], ("no", "yes"), "'YES' is not 'yes'", id="case"),
-        pytest.param([b" yes"], ("no", "yes"), "' yes' is not 'yes'", id="blanks"),
-        pytest.param([b"7", b"8"], ("no", "yes"), "is it the right one?", id="another column"),
+        pytest.param([b"YES", b"NO"], ("no", "yes"), "'YES' is spelled 'yes'", id="case"),
+        pytest.param([b" yes"], ("no", "yes"), "' yes' is spelled 'yes'", id="blanks"),
+        pytest.param([b"7", b"8"], ("no", "yes"), "is it the right column?", id="another column"),
         pytest.param([b"", None], ("no", "yes"), "has '', the classes are", id="empty"),
         pytest.param([b"\xff"], ("no", "yes"), r"\xff", id="undecodable"),
     ],

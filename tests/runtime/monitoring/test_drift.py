@@ -83,7 +83,7 @@ def test_blocks_and_their_order_do_not_show(
     reports = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_SAMPLE_VALUES", 3 * capacity)
-        patch.setattr(module, "_FEWEST_SAMPLED", 1)
+        patch.setattr(module, "_MIN_SAMPLE_ROWS", 1)
         for ends in (cuts, other, [120]):
             drift = DriftMonitor(SCHEMA)
             bounds = [0, *np.minimum(np.cumsum(ends), 120).tolist(), 120]

@@ -56,8 +56,8 @@ def test_a_near_name_is_offered_with_the_option_that_takes_it() -> None:
     with pytest.raises(SchemaError) as caught:
         SCHEMA.bind([" PRICE", "rating", "Größe"])
     assert str(caught.value) == (
-        "column 'price' is missing; the table has ' PRICE': rename it, or take it with "
-        "--loose-header, since names match exactly"
+        "column 'price' is missing; the table has ' PRICE': rename it, or ignore case "
+        "and blanks with --loose-header"
     )
 
 
@@ -159,7 +159,7 @@ GOOD = {"target": "t", "features": [FEATURE], "classes": ["a", "b"]}
             {"features": [{**SEEN, "shares": [0.1] * 9}]}, "9 shares for the 10", id="shares lack"
         ),
         pytest.param(
-            {"features": [{**SEEN, "shares": [0.2] * 10}]}, "with the sum 1", id="shares sum to 2"
+            {"features": [{**SEEN, "shares": [0.2] * 10}]}, "do not sum to 1", id="shares sum to 2"
         ),
         pytest.param(
             {"features": [{**SEEN, "shares": [0.2, -0.2, *[0.125] * 8]}]},

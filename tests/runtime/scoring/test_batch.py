@@ -136,11 +136,11 @@ def test_two_outputs_of_one_name_are_refused(
 
 
 PLACES = [
-    pytest.param("in", "in", "lies in", id="itself"),
-    pytest.param("in", "in/out", "lies in", id="inside"),
-    pytest.param("in", "in/deep/../x", "lies in", id="inside by a winding path"),
-    pytest.param("in/**/*.csv", "in/out", "lies in", id="where a pattern looks"),
-    pytest.param("in/*.csv", "in", "lies in", id="a pattern's folder"),
+    pytest.param("in", "in", "is in the input folder", id="itself"),
+    pytest.param("in", "in/out", "is in the input folder", id="inside"),
+    pytest.param("in", "in/deep/../x", "is in the input folder", id="inside by a winding path"),
+    pytest.param("in/**/*.csv", "in/out", "is in the input folder", id="where a pattern looks"),
+    pytest.param("in/*.csv", "in", "is in the input folder", id="a pattern's folder"),
     pytest.param("in", "-", "give --out FOLDER", id="standard output"),
     pytest.param("in", "file", "is a file", id="a file"),
 ]
@@ -215,7 +215,7 @@ def test_one_table_that_fails_leaves_nothing(
 def test_what_is_no_table_is_said(predictor: Predictor, folder: Path) -> None:
     """A file of an unknown format is an error."""
     fill(folder, "notes.md")
-    with pytest.raises(UsageError, match=r"notes\.md: the ending \.md is no known format"):
+    with pytest.raises(UsageError, match=r"notes\.md: the extension \.md is not a known format"):
         score_files(predictor, folder, "out")
 
 
@@ -290,7 +290,7 @@ def test_a_link_to_a_folder_is_the_folder(predictor: Predictor, folder: Path) ->
     """A link is followed where it is given, and not into its own input."""
     Path("link").symlink_to(folder)
     assert len(score_files(predictor, "link", "out").tables) == len(ALL)
-    with pytest.raises(UsageError, match="lies in"):
+    with pytest.raises(UsageError, match="is in the input folder"):
         score_files(predictor, "in", "link/out")
 
 

@@ -45,10 +45,10 @@ def test_what_the_command_takes_as_text_is_taken_as_text(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"threads": 0}, "0 threads score nothing"),
-        ({"columns": "id"}, r"columns is a list of names: give \['id'\]"),
-        ({"out_format": "xls"}, "no format 'xls'"),
-        ({"bad_rows": "skip"}, "no policy 'skip'"),
+        ({"threads": 0}, "invalid number of threads 0"),
+        ({"columns": "id"}, r"columns must be a list of names: give \['id'\]"),
+        ({"out_format": "xls"}, "unknown format 'xls'"),
+        ({"bad_rows": "skip"}, "unknown policy 'skip'"),
         ({"rejects": "bad.csv"}, "give both"),
     ],
 )

@@ -226,12 +226,12 @@ REFUSED = [
         {"price": np.array(["2020-01-01"], "M8[D]"), "rating": [1]},
         {},
         SchemaError,
-        "'price' is of type date32",
+        "'price' has type date32",
         id="dates",
     ),
-    pytest.param(COLUMNS, {"bad_rows": "reject"}, UsageError, "loses no rows", id="reject"),
-    pytest.param(COLUMNS, {"columns": ("id",)}, UsageError, "without columns", id="columns"),
-    pytest.param(COLUMNS, {"truth": "id"}, UsageError, "without truth", id="truth"),
+    pytest.param(COLUMNS, {"bad_rows": "reject"}, UsageError, '"reject" applies to files', id="reject"),
+    pytest.param(COLUMNS, {"columns": ("id",)}, UsageError, "option columns applies", id="columns"),
+    pytest.param(COLUMNS, {"truth": "id"}, UsageError, "option truth applies", id="truth"),
 ]
 
 
@@ -271,7 +271,7 @@ def test_pandas_columns_of_any_kind(predictor: Predictor) -> None:
         scored = predictor.predict_table(pandas.DataFrame({"price": prices, "rating": 1}), KEEP)
         assert column(scored, "reason") == [None, "price: missing value"], name
     dates = pandas.to_datetime(["2020-01-01"])
-    with pytest.raises(SchemaError, match="'price' is of type timestamp"):
+    with pytest.raises(SchemaError, match="'price' has type timestamp"):
         predictor.predict_table(pandas.DataFrame({"price": dates, "rating": 1}))
 
 
@@ -303,7 +303,7 @@ def test_a_lazy_frame_is_to_be_collected(predictor: Predictor) -> None:
     """Lazy frames are refused."""
     frame = as_polars(COLUMNS).lazy()
     for predict in (predictor.predict_table, predictor.predict, predictor.predict_columns):
-        with pytest.raises(UsageError, match=r"give table\.collect\(\)"):
+        with pytest.raises(UsageError, match=r"call collect\(\) first"):
             predict(frame)
 
 
@@ -356,7 +356,7 @@ def test_options_of_files_are_not_passed_over(
     predictor: Predictor, options: Options, request: pytest.FixtureRequest
 ) -> None:
     """Options for files are refused by name."""
-    with pytest.raises(UsageError, match=f"without {request.node.callspec.id}: leave it out"):
+    with pytest.raises(UsageError, match=f"option {request.node.callspec.id} applies to files: leave it out"):
         predictor.predict_table(COLUMNS, options)
 
 

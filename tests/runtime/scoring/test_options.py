@@ -87,7 +87,7 @@ def test_an_option_does_what_it_says(
 
 
 WRONG = [
-    pytest.param("--format xlsx", "no format 'xlsx'", id="format"),
+    pytest.param("--format xlsx", "unknown format 'xlsx'", id="format"),
     pytest.param("--out-format parquet.gz", "compresses its columns itself", id="out format"),
     pytest.param("--delimiter ab", "delimiter", id="delimiter"),
     pytest.param("--encoding utf-7", "cannot be read", id="encoding"),

@@ -282,7 +282,7 @@ def test_text_that_is_none_has_no_place_in_typed_columns(
 ) -> None:
     """What JSON Lines carries and no reader of Parquet could decode is refused, not written."""
     (tmp_path / "in.jsonl").write_bytes(b'{"price": 1, "rating": 2, "name": %b}\n' % text)
-    with pytest.raises(DataError, match="column 'name' holds bytes that are no UTF-8 text"):
+    with pytest.raises(DataError, match="column 'name' has bytes that are not UTF-8 text"):
         score_file(predictor, tmp_path / "in.jsonl", tmp_path / f"out.{kind}")
 
 
@@ -293,7 +293,7 @@ def test_two_columns_of_one_name_are_not_made_one(
     """Repeated names are carried in CSV and refused elsewhere."""
     source, out = tmp_path / "in.csv", tmp_path / f"out.{kind}"
     source.write_bytes(b"x,y,x,price,rating\n1,2,3,4,5\n")
-    with pytest.raises(SchemaError, match=r"the table has 2 columns 'x', and .* --columns"):
+    with pytest.raises(SchemaError, match=r"the table has 2 columns 'x', which .* --columns"):
         score_file(predictor, source, out)
     assert not out.exists()
     score_file(predictor, source, out, Options(columns=("y", "price")))

@@ -118,7 +118,7 @@ def test_a_schema_of_dates_says_so() -> None:
 @pytest.mark.parametrize("origin", ["", "2024-2-29", "2023-02-29", "20240229", "2024-02-29T00:00"])
 def test_an_origin_is_a_date(origin: str) -> None:
     """An invalid origin in a manifest is refused."""
-    with pytest.raises(ValueError, match="no date such as"):
+    with pytest.raises(ValueError, match="not like"):
         Date(origin)
 
 

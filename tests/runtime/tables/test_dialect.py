@@ -53,13 +53,13 @@ def test_a_delimiter_is_a_character_or_its_name(text: str, sign: bytes) -> None:
 )
 def test_a_sign_that_cannot_be_a_delimiter_is_refused(text: str) -> None:
     """Quotes, line ends, letters, digits and signs are not delimiters."""
-    with pytest.raises(UsageError, match=r"no delimiter .* give one ASCII character"):
+    with pytest.raises(UsageError, match=r"invalid delimiter .* give one ASCII character"):
         parse_delimiter(text)
 
 
 def test_a_decimal_sign_is_point_or_comma() -> None:
     """Anything else is refused."""
-    with pytest.raises(UsageError, match="no decimal sign ';': choose"):
+    with pytest.raises(UsageError, match="unknown decimal sign ';': choose"):
         Dialect(decimal=";")  # type: ignore[arg-type]  # what a caller might pass
 
 

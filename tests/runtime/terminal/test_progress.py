@@ -64,8 +64,8 @@ def test_off_a_terminal_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     ("width", "size", "there", "not_there"),
     [
-        (120, 1000, ["scoring", "━", "1,234,567 rows", " rows/s", " gone", " left"], []),
-        (80, 1000, ["scoring", "━", "1,234,567 rows", "/s", "0:00:0", " left"], ["gone"]),
+        (120, 1000, ["scoring", "━", "1,234,567 rows", " rows/s", " elapsed", " left"], []),
+        (80, 1000, ["scoring", "━", "1,234,567 rows", "/s", "0:00:0", " left"], ["elapsed"]),
         (40, 1000, ["1,234,567 rows", "/s", " left"], ["scoring", "━"]),
         (80, 0, ["scoring", "━", "1,234,567 rows", "/s", "0:00:0"], ["left", "-:--"]),
         (40, 0, ["1,234,567 rows", "/s", "0:00:0"], ["left", "━"]),

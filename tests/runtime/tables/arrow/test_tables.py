@@ -200,7 +200,7 @@ def test_a_feature_of_another_type_is_refused(
 ) -> None:
     """A date is not read as the number that stores it."""
     source = save(products(price=values), tmp_path / "in.arrow")
-    with pytest.raises(SchemaError, match=r"column 'price' is of type .*, which is no number"):
+    with pytest.raises(SchemaError, match=r"column 'price' has type .*, which is not a number"):
         score_file(predictor, source, tmp_path / "out.arrow")
     assert not (tmp_path / "out.arrow").exists()
 
@@ -354,7 +354,7 @@ def test_nowhere_to_put_a_stream_aside_is_said(
     feeding = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(data,))
     feeding.start()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
-    with pytest.raises(DataError, match=r"cannot make a temporary file .*TMPDIR"):
+    with pytest.raises(DataError, match=r"cannot create a temporary file .*TMPDIR"):
         score_file(predictor, tmp_path / "pipe", tmp_path / "out.csv")
     feeding.join(timeout=60)
 
@@ -422,7 +422,7 @@ def test_each_batch_may_have_its_own_words(
     predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
 ) -> None:
     """A stream's dictionaries change from batch to batch, which a file's cannot: they grow."""
-    monkeypatch.setattr("runtime.tables.arrow.writer.ROW_GROUP", 6)
+    monkeypatch.setattr("runtime.tables.arrow.writer.ROW_GROUP_ROWS", 6)
     batches = [
         products(price=[1.0, 2.0, 3.0], w=pa.array([f"{n}", "y", None]).dictionary_encode())
         for n in range(5)
@@ -471,7 +471,7 @@ def test_undecodable_text_has_no_place_in_typed_columns(
 ) -> None:
     """Undecodable bytes of a CSV are refused."""
     (tmp_path / "in.csv").write_bytes(b"price,rating,name\n1,2,caf\xe9\n")
-    with pytest.raises(DataError, match=r"column 'name' holds bytes that are no UTF-8 text"):
+    with pytest.raises(DataError, match=r"column 'name' has bytes that are not UTF-8 text"):
         score_file(predictor, tmp_path / "in.csv", tmp_path / "out.parquet")
     assert not (tmp_path / "out.parquet").exists()
 

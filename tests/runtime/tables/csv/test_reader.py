@@ -64,12 +64,12 @@ def test_the_header_is_read_as_it_stands(
         pytest.param(BOM, "no column names", id="byte order mark alone"),
         pytest.param(b"\n\na,b\n", "no column names", id="blank first line"),
         pytest.param(b",,,\n1,2,3,4\n", "no column names", id="only commas"),
-        pytest.param(b"\xff\xfea\x00,\x00b\x00\n\x00", "no UTF-8 text", id="UTF-16"),
+        pytest.param(b"\xff\xfea\x00,\x00b\x00\n\x00", "not UTF-8 text", id="UTF-16"),
         pytest.param(b"a\0,b\n", "NUL bytes", id="NUL"),
-        pytest.param(b"\x89PNG\r\n\x1a\n", "no UTF-8 text", id="a picture"),
+        pytest.param(b"\x89PNG\r\n\x1a\n", "not UTF-8 text", id="a picture"),
         pytest.param(b"PK\x03\x04\x00\x00\n", "NUL bytes", id="an archive"),
-        pytest.param(b"prix \xe9,b\n", r"no UTF-8 text \(byte 6\)", id="Latin-1"),
-        pytest.param(b'"a,b\n1,2\n', "a quote in the header never closes", id="open quote"),
+        pytest.param(b"prix \xe9,b\n", r"not UTF-8 text \(byte 6\)", id="Latin-1"),
+        pytest.param(b'"a,b\n1,2\n', "a quote in the header is not closed", id="open quote"),
         pytest.param(b"x" * 200_000 + b",b\n", "more than 131,072 characters", id="endless name"),
     ],
 )
@@ -120,7 +120,7 @@ def test_an_endless_record_is_given_up() -> None:
 )
 def test_an_open_quote_is_found(text: bytes, line: int, block_size: int) -> None:
     """A quote that is not closed is an error with its line."""
-    with pytest.raises(DataError, match=f"a quote in the record on line {line} never closes"):
+    with pytest.raises(DataError, match=f"a quote in the record on line {line} is not closed"):
         read(text, block_size)
 
 
