@@ -92,8 +92,8 @@ FILES = (
     DirtyInput("whole file", "a name with a line break", _GOOD, _RIGHT, file="a\nb.csv"),
 )
 COMPRESSED = (
-    _packed("gzip cut off", _gzip(_MANY)[:-400], "cut off", "table.csv.gz"),
-    _packed("gzip without its checksum", _gzip(_GOOD)[:-8], "cut off", "table.csv.gz"),
+    _packed("gzip cut off", _gzip(_MANY)[:-400], "truncated", "table.csv.gz"),
+    _packed("gzip without its checksum", _gzip(_GOOD)[:-8], "truncated", "table.csv.gz"),
     _packed("gzip with a wrong checksum", _flip(_gzip(_GOOD), -8), "damaged", "table.csv.gz"),
     _packed("gzip with a wrong length", _flip(_gzip(_GOOD), -4), "damaged", "table.csv.gz"),
     _packed("gzip with a flipped bit", _flip(_gzip(_MANY), 400), "damaged", "table.csv.gz"),
@@ -104,9 +104,9 @@ COMPRESSED = (
     _packed("text named .csv.gz", _GOOD, "--format csv", "table.csv.gz", _RIGHT),
     _packed("an empty file named .csv.gz", b"", "is empty", "table.csv.gz"),
     _packed("zstd named .csv.gz", _zstd(_GOOD), "--format csv.zst", "table.csv.gz", _RIGHT),
-    _packed("zstd cut off", _zstd(_MANY)[:-20], "cut off", "table.csv.zst"),
+    _packed("zstd cut off", _zstd(_MANY)[:-20], "truncated", "table.csv.zst"),
     _packed("zstd with a flipped bit", _flip(_zstd(_MANY), 40), "table.csv.zst", "table.csv.zst"),
-    _packed("bzip2 cut off", bz2.compress(_MANY)[:-20], "cut off", "table.csv.bz2"),
+    _packed("bzip2 cut off", bz2.compress(_MANY)[:-20], "truncated", "table.csv.bz2"),
     _packed("bzip2 with a flipped bit", _flip(bz2.compress(_MANY), 80), "damaged", "table.csv.bz2"),
     DirtyInput(
         "compression", "two gzip members", _gzip(_GOOD[:20]) + _gzip(_GOOD[20:]), _RIGHT,
@@ -118,7 +118,7 @@ COMPRESSED = (
     ),
 )  # fmt: skip
 HEADERS = (
-    _header("no column names at all", lines("1,7.5,3", "9,5.5,4.25"), "holds numbers alone"),
+    _header("no column names at all", lines("1,7.5,3", "9,5.5,4.25"), "has only numbers"),
     _header("a column is missing", lines("id,price", "1,7.5"), "'rating' is missing"),
     _header("a column's name misspelt", lines("prise,rating", "1,2"), "did you mean 'prise'?"),
     _header("names in other case", lines("Price,RATING", "1,2"), "--loose-header"),

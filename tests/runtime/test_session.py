@@ -126,7 +126,7 @@ def test_cuda_without_a_gpu_ends_the_command(
         "predict", "--file", "in.csv", "--out", "o.csv", "--bundle", bundle, "--provider", "cuda"
     )
     assert done.returncode == 6
-    assert done.stderr.startswith(b"runtime: error: CUDA was asked for")
+    assert done.stderr.startswith(b"runtime: error: CUDA was requested")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv"]
 
 

@@ -72,7 +72,7 @@ def test_an_answer_outside_its_bound_is_found(session: Session, golden: Golden, 
     by = 2.5 * float(getattr(golden, f"{name}_bound")[3, 1])
     moved: dict[str, Any] = {name: shift(getattr(golden, name), 3, by)}
     altered = replace(golden, **moved)
-    with pytest.raises(ParityError, match=rf"golden row 3 .* gives {name}\[1\].*do not serve"):
+    with pytest.raises(ParityError, match=rf"golden row 3 .* has {name}\[1\].*do not serve"):
         check_golden(session, altered, where="here")
 
 
@@ -81,7 +81,7 @@ def test_another_label_is_found(session: Session, golden: Golden) -> None:
     row = int(np.flatnonzero(golden.decidable)[-1])
     label = golden.label.copy()
     label[row] = 1 - label[row]
-    with pytest.raises(ParityError, match=f"golden row {row} .* gives label"):
+    with pytest.raises(ParityError, match=f"golden row {row} .* has label"):
         check_golden(session, replace(golden, label=label), where="here")
     undecided = golden.decidable.copy()
     undecided[row] = False
@@ -109,13 +109,13 @@ def test_an_answer_that_is_not_finite_is_found(golden: Golden, name: str, value:
             assert features is golden.features
             return Outputs(**answers)
 
-    with pytest.raises(ParityError, match=f"gives {name}"):
+    with pytest.raises(ParityError, match=f"has {name}"):
         check_golden(Engine(), golden, where="here")
 
 
 def test_a_model_whose_output_is_nan_is_not_opened(make_bundle: Callable[..., Path]) -> None:
     """A bundle with valid digests whose model outputs NaN is refused."""
-    with pytest.raises(ParityError, match="gives logits"):
+    with pytest.raises(ParityError, match="has logits"):
         Predictor.open(make_bundle(bias=float("nan")))
 
 

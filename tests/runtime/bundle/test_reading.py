@@ -213,7 +213,7 @@ def test_a_file_larger_than_the_memory_is_refused(
     """A sparse file beyond the limit is refused by name."""
     monkeypatch.setattr("runtime.bundle.reading._MAX_BUNDLE_BYTES", 2**62)
     swell(GOLDEN, 2**43)(bundle_copy)
-    with pytest.raises(ArtifactError, match=r"golden\.npz: it is larger than the memory here"):
+    with pytest.raises(ArtifactError, match=r"golden\.npz: it is larger than the available memory"):
         read_bundle(bundle_copy)
 
 

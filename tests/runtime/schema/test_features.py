@@ -143,7 +143,7 @@ GOOD = {"target": "t", "features": [FEATURE], "classes": ["a", "b"]}
         pytest.param({"features": [{**FEATURE, "missing": "mean"}]}, "missing", id="other policy"),
         pytest.param({"features": [{**FEATURE, "scale": 2}]}, "scale", id="unknown key"),
         pytest.param(
-            {"features": [{**SEEN, "shares": []}]}, "0 shares for the 10", id="quantiles alone"
+            {"features": [{**SEEN, "shares": []}]}, "0 shares for 10", id="quantiles alone"
         ),
         pytest.param({"features": [{**SEEN, "quantiles": []}]}, "0 quant", id="shares alone"),
         pytest.param(
@@ -156,14 +156,14 @@ GOOD = {"target": "t", "features": [FEATURE], "classes": ["a", "b"]}
         ),
         pytest.param({"features": [{**SEEN, "maximum": 12}]}, "maximum 12", id="other range"),
         pytest.param(
-            {"features": [{**SEEN, "shares": [0.1] * 9}]}, "9 shares for the 10", id="shares lack"
+            {"features": [{**SEEN, "shares": [0.1] * 9}]}, "9 shares for 10", id="shares lack"
         ),
         pytest.param(
             {"features": [{**SEEN, "shares": [0.2] * 10}]}, "do not sum to 1", id="shares sum to 2"
         ),
         pytest.param(
             {"features": [{**SEEN, "shares": [0.2, -0.2, *[0.125] * 8]}]},
-            "from 0 to 1",
+            "within 0 to 1",
             id="negative share",
         ),
         pytest.param({"features": ["price"]}, "object", id="feature as text"),

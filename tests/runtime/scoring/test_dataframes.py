@@ -229,7 +229,9 @@ REFUSED = [
         "'price' has type date32",
         id="dates",
     ),
-    pytest.param(COLUMNS, {"bad_rows": "reject"}, UsageError, '"reject" applies to files', id="reject"),
+    pytest.param(
+        COLUMNS, {"bad_rows": "reject"}, UsageError, '"reject" applies to files', id="reject"
+    ),
     pytest.param(COLUMNS, {"columns": ("id",)}, UsageError, "option columns applies", id="columns"),
     pytest.param(COLUMNS, {"truth": "id"}, UsageError, "option truth applies", id="truth"),
 ]
@@ -356,7 +358,9 @@ def test_options_of_files_are_not_passed_over(
     predictor: Predictor, options: Options, request: pytest.FixtureRequest
 ) -> None:
     """Options for files are refused by name."""
-    with pytest.raises(UsageError, match=f"option {request.node.callspec.id} applies to files: leave it out"):
+    with pytest.raises(
+        UsageError, match=f"option {request.node.callspec.id} applies to files: leave it out"
+    ):
         predictor.predict_table(COLUMNS, options)
 
 

@@ -396,7 +396,7 @@ def test_two_columns_of_one_name_are_refused(
 ) -> None:
     """Repeated column names are refused."""
     table = pa.table([[1.0], [2.0], [3], [4]], names=["price", "rating", "x", "x"])
-    with pytest.raises(DataError, match=r"more than once, 'x'"):
+    with pytest.raises(DataError, match=r"repeated column names, such as 'x'"):
         score_file(predictor, save(table, tmp_path / f"in.{kind}"), tmp_path / "out.csv")
 
 
