@@ -81,8 +81,8 @@ def read_instants(cells: pa.Array) -> Instants:
 
 def days_since(instants: Instants, origin: str) -> npt.NDArray[np.float64]:
     """Convert instants to fractional days since an origin, NaN where they are unknown."""
-    whole = instants.days - days_from_epoch(dt.date.fromisoformat(origin))
-    days = whole + instants.nanoseconds / float(SECONDS_PER_DAY * _NANOSECONDS)
+    whole_days = instants.days - days_from_epoch(dt.date.fromisoformat(origin))
+    days = whole_days + instants.nanoseconds / float(SECONDS_PER_DAY * _NANOSECONDS)
     return np.where(instants.known, days, np.nan)
 
 

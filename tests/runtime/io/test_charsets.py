@@ -272,7 +272,7 @@ def test_a_delimiter_inside_longer_characters_is_refused(
     if fits:
         assert Dialect(delimiter, parse_encoding(name)).delimiter == delimiter
         return
-    with pytest.raises(UsageError, match=r"part of longer characters in .*iconv"):
+    with pytest.raises(UsageError, match=r"part of multi-byte characters in .*iconv"):
         Dialect(delimiter, parse_encoding(name))
 
 

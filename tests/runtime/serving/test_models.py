@@ -207,7 +207,7 @@ def test_a_folder_of_bundles(
         (["--bundle", "=x"], 2, "needs a name"),
         (["--bundle", "a=x", "--bundle", "a=y"], 2, "two bundles have the name 'a'"),
         (["--host", "nowhere.invalid"], 6, "cannot listen on nowhere.invalid"),
-        (["--provider", "cuda"], 6, "CUDA was asked for"),
+        (["--provider", "cuda"], 6, "CUDA was requested"),
     ],
     ids=range(7),
 )
