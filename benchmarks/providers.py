@@ -18,7 +18,7 @@ import numpy as np
 
 from runtime.bundle.manifest import ONNX_MODEL
 from runtime.predictor import Predictor
-from runtime.session import Provider, Session, present_providers
+from runtime.session import Provider, Session, available_providers
 
 if TYPE_CHECKING:
     from runtime.schema.features import Float32Matrix
@@ -51,7 +51,7 @@ def race(bundle: Path, seconds: float) -> Rates:
     """
     n_features = Predictor.open(bundle, provider="cpu").schema.n_features
     model = (bundle / ONNX_MODEL).read_bytes()
-    sessions = {name: Session(model, provider=name) for name in present_providers()}
+    sessions = {name: Session(model, provider=name) for name in available_providers()}
     rates: Rates = {name: {} for name in sessions}
     for batch in BATCHES:
         drawn = np.random.default_rng(batch).uniform(1, 5, (batch, n_features))

@@ -96,15 +96,15 @@ def export(
         )
     seconds = time.perf_counter() - start
     if as_json:
-        process.show(process.as_json(_values(exported.report, out, seconds)))
+        process.echo(process.compact_json(_values(exported.report, out, seconds)))
         return
     written = exported.manifest.model
-    process.say(
+    process.log(
         f"{printable(written.name)} {written.version}: {', '.join(exported.manifest.files)}\n"
         f"{_summarise(exported.report)}, {seconds:.1f} s\n"
         f"next: {next_step(exported.manifest.schema, out)}"
     )
-    process.show(str(out))
+    process.echo(str(out))
 
 
 @app.command()
@@ -126,11 +126,11 @@ def verify(
         report = verify_bundle(bundle, plan=plan, on_progress=on_progress)
     seconds = time.perf_counter() - start
     if as_json:
-        process.show(process.as_json(_values(report, bundle, seconds)))
+        process.echo(process.compact_json(_values(report, bundle, seconds)))
     command = f"exporter verify {shlex.quote(str(bundle))}"
     require(report, command=command, consequence=f"do not serve {bundle} on this machine")
     if not as_json:
-        process.show(printable(f"{bundle}: {_summarise(report)}, {seconds:.1f} s"))
+        process.echo(printable(f"{bundle}: {_summarise(report)}, {seconds:.1f} s"))
 
 
 @contextmanager
@@ -170,9 +170,9 @@ def next_step(schema: Schema, out: Path) -> str:
 def _report_partial(report: Report, start: float, *, as_json: bool) -> None:
     seconds = time.perf_counter() - start
     if as_json:
-        process.show(process.as_json(_values(report, None, seconds)))
+        process.echo(process.compact_json(_values(report, None, seconds)))
     else:
-        process.say(f"{_summarise(report)}, {seconds:.1f} s; partial run: nothing was published")
+        process.log(f"{_summarise(report)}, {seconds:.1f} s; partial run: nothing was published")
 
 
 def _values(report: Report, bundle: Path | None, seconds: float) -> dict[str, object]:

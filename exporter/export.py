@@ -30,13 +30,13 @@ from runtime.bundle.manifest import (
     REPORT,
     Manifest,
     Model,
-    signature_of,
+    model_signature,
     to_json,
 )
 from runtime.bundle.reading import digest
 from runtime.errors import ArtifactError, ParityError, UsageError
 from runtime.io.folders import atomic_folder
-from runtime.session import Session, engine_version
+from runtime.session import Session, onnxruntime_version
 from trainer.run import load_run
 
 if TYPE_CHECKING:
@@ -264,12 +264,12 @@ def _manifest(candidate: Candidate, proof: _Proof, folder: Path) -> Manifest:
     version = hashlib.sha256(contents[ONNX_MODEL]).hexdigest()[:_VERSION_DIGITS]
     exporters = {name: metadata.version(name) for name in _PACKAGES}
     provenance = candidate.provenance
-    versions = {**provenance.versions, **exporters, "onnxruntime": engine_version()}
+    versions = {**provenance.versions, **exporters, "onnxruntime": onnxruntime_version()}
     return Manifest(
         format=1,
         model=Model(candidate.name, version),
         schema=candidate.schema,
-        signature=signature_of(candidate.schema),
+        signature=model_signature(candidate.schema),
         files={name: digest(content) for name, content in contents.items()},
         training=candidate.metrics,
         provenance=msgspec.structs.replace(provenance, versions=versions),

@@ -32,7 +32,7 @@ from runtime.bundle.manifest import (
 )
 from runtime.bundle.reading import read_bundle
 from runtime.errors import ArtifactError, ParityError
-from runtime.session import Session, present_providers
+from runtime.session import Session, available_providers
 
 if TYPE_CHECKING:
     from exporter.parity.matrix import OnProgress
@@ -127,10 +127,10 @@ def _reference_of(bundle: Bundle) -> Reference:
             f"{where} maps {widths[0]} features to {widths[1]} classes, the schema has "
             f"{schema.n_inputs} and {schema.n_classes}; export the model again"
         )
-    if (imputer.columns if imputer else ()) != schema.gaps:
+    if (imputer.columns if imputer else ()) != schema.imputed_inputs:
         raise ParityError(
             f"{where} does not impute exactly the columns that the schema allows to be missing, "
-            f"{[schema.inputs[at] for at in schema.gaps]}; export the model again"
+            f"{[schema.inputs[at] for at in schema.imputed_inputs]}; export the model again"
         )
     return derive_reference(layers, imputer)
 
@@ -179,7 +179,7 @@ def _check_golden_bounds(golden: Golden, reference: Reference, *, where: str) ->
 
 
 def _check_golden_rows(bundle: Bundle, golden: Golden) -> None:
-    for provider in present_providers():
+    for provider in available_providers():
         model = bundle.files[ONNX_MODEL]
         session = Session(model, provider=provider, where=str(bundle.path / ONNX_MODEL))
         check_golden(session, golden, where=str(bundle.path))

@@ -1,4 +1,4 @@
-"""The torch-free runtime: score files and matrices with a proven bundle, through onnxruntime."""
+"""The torch-free runtime: predict matrices, tables and files with a verified bundle."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
     "score_file",
 ]
 
-_HOME = {
+_MODULES = {
     "Feature": "runtime.schema.features",
     "Options": "runtime.scoring.options",
     "Prediction": "runtime.predictor",
@@ -37,7 +37,7 @@ _HOME = {
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name when it is first used, so that ``import runtime`` costs nothing."""
-    if name not in _HOME:
+    """Import a public name on first use, so that ``import runtime`` stays fast."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    return getattr(import_module(_MODULES[name]), name)

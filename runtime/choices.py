@@ -1,4 +1,4 @@
-"""What a user can choose between; light, so that a command line can name it at once."""
+"""Allowed values of options; imports nothing, so that the command line starts fast."""
 
 from __future__ import annotations
 

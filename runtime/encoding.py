@@ -1,8 +1,8 @@
-"""The one place where a row's cells become the numbers that a model reads.
+"""Encode the cells of features as the float32 inputs of a model.
 
-A category is compared byte for byte, in UTF-8, with the texts of training. A cell of nothing but
-blanks is a missing one; where training had such cells, they are the category of the empty text.
-What a date is and which number it becomes is in ``runtime.tables.dates``.
+A category is matched by its UTF-8 bytes. A cell that is empty or blank is missing; where the
+training table had such cells, they are the category of the empty text. Dates are specified in
+``runtime.tables.dates``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from runtime.schema.matrix import to_float32
 from runtime.tables.arrays import binary_array, bool_array, number_scalar, number_values
 from runtime.tables.base import Encoded
-from runtime.tables.cells import MISSING, UNDECODABLE, find_missing, why_bad
+from runtime.tables.cells import MISSING, UNDECODABLE, explain_cell, find_missing
 from runtime.tables.dates import NOT_A_DATE, days_since, read_instants
 
 if TYPE_CHECKING:
@@ -30,109 +30,133 @@ if TYPE_CHECKING:
     Numbers = npt.NDArray[np.float64]
     # Numbers, numbers with a mask, or texts: pyarrow publishes no types.
     Column = Any
-    Places = npt.NDArray[np.int32]
+    Indices = npt.NDArray[np.int32]
 
 
 UNSEEN: Final = "a category that training did not have"
-_NOWHERE: Final = np.int32(-1)
+_NOT_FOUND: Final = np.int32(-1)
 
 
 class Encoder:
-    """Makes the inputs of a model out of the columns of its features; safe in any thread."""
+    """Encodes the columns of features as the inputs of a model; thread-safe."""
 
     def __init__(self, features: Sequence[Feature] = ()) -> None:
-        """Prepare to encode.
+        """Prepare the categories.
 
         Args:
-            features: of the schema, in its order; none means numbers alone, however many.
+            features: of the schema, in its order; none for any number of plain numbers.
         """
-        is_special = any(
-            each.categories or each.origin or each.missing == "imputed" for each in features
+        needs_encoding = any(
+            feature.categories or feature.origin or feature.missing == "imputed"
+            for feature in features
         )
-        self._features = features if is_special else ()
-        self._texts = [
+        self._features = features if needs_encoding else ()
+        self._categories = [
             binary_array([text.encode() for text in feature.categories])
             for feature in self._features
         ]
 
     @property
-    def is_plain(self) -> bool:
-        """Whether all features are numbers without gaps: the matrix then holds the columns."""
+    def is_numeric(self) -> bool:
+        """Whether all features are numbers that cannot be missing: inputs equal columns."""
         return not self._features
 
-    def reads_text(self, at: int) -> bool:
-        """Whether the cells of a feature, by its position, are texts: categories or dates."""
-        return bool(self._features and self._features[at].categories) or self.reads_dates(at)
-
-    def reads_dates(self, at: int) -> bool:
-        """Whether a feature, by its position, is one of dates."""
-        return bool(self._features and self._features[at].origin)
-
-    def takes_missing(self, at: int) -> bool:
-        """Whether a feature, by its position, is one of numbers or dates that may be missing."""
-        return bool(self._features and self._features[at].missing == "imputed")
-
-    def pair(self, at: int, numbers: Numbers, cells: pa.Array) -> Column:
-        """Put numbers and the gaps among them together, as ``encode`` takes them.
+    def is_text(self, feature: int) -> bool:
+        """Whether a feature is read as text: categories and dates.
 
         Args:
-            at: position of their feature.
-            numbers: ``(rows,)`` float64, NaN where there is no number.
-            cells: what they were read of, ``(rows,)`` binary.
+            feature: its index in the schema.
 
         Returns:
-            The column.
+            Whether ``encode`` takes its column as text.
         """
-        return (numbers, find_missing(cells)) if self.takes_missing(at) else numbers
+        return bool(self._features and self._features[feature].categories) or self.is_date(feature)
+
+    def is_date(self, feature: int) -> bool:
+        """Whether a feature is a date.
+
+        Args:
+            feature: its index in the schema.
+
+        Returns:
+            Whether ``encode`` takes its column as Arrow's dates and timestamps, too.
+        """
+        return bool(self._features and self._features[feature].origin)
+
+    def allows_missing(self, feature: int) -> bool:
+        """Whether a feature is a number or date that may be missing.
+
+        Args:
+            feature: its index in the schema.
+
+        Returns:
+            Whether its input may be NaN.
+        """
+        return bool(self._features and self._features[feature].missing == "imputed")
+
+    def with_missing(self, feature: int, numbers: Numbers, cells: pa.Array) -> Column:
+        """Add the mask of missing cells to numbers where the feature allows them.
+
+        Args:
+            feature: its index in the schema.
+            numbers: ``(rows,)`` float64, NaN for cells that are not numbers.
+            cells: the cells, ``(rows,)`` binary.
+
+        Returns:
+            A column for ``encode``.
+        """
+        return (numbers, find_missing(cells)) if self.allows_missing(feature) else numbers
 
     def encode(self, columns: Sequence[Column]) -> Encoded:
         """Encode rows.
 
         Args:
-            columns: one a feature, ``(rows,)``: float64, NaN where there is no number; where
-                ``takes_missing`` a pair of them and bool, true where the cell is missing; where
-                ``reads_text`` binary, null where there is no cell; where ``reads_dates`` it may be
-                of Arrow's dates or timestamps.
+            columns: one per feature, ``(rows,)``: float64, NaN for cells that are not numbers;
+                where ``allows_missing``, a pair of these and a bool mask of missing cells; where
+                ``is_text``, binary with null for an absent cell; where ``is_date``, also Arrow's
+                dates or timestamps.
 
         Returns:
-            The matrix; cells that are not usable hold arbitrary values.
+            ``matrix``: ``(rows, n_inputs)`` float32, undefined for cells that are not usable;
+            ``usable``: ``(rows, n_features)`` bool.
         """
-        if self.is_plain:
+        if self.is_numeric:
             matrix = to_float32(columns)
             return Encoded(matrix, np.isfinite(matrix))
-        parts = [self._encode(at, column) for at, column in enumerate(columns)]
+        parts = [self._encode(index, column) for index, column in enumerate(columns)]
         matrix = np.concatenate([part.matrix for part in parts], axis=1)
         return Encoded(matrix, np.stack([part.usable for part in parts], axis=1))
 
-    def why_bad(self, at: int, cell: bytes | None, dialect: Dialect) -> str:
-        """Say why a cell is not usable.
+    def explain(self, feature: int, cell: bytes | None, dialect: Dialect) -> str:
+        """Explain why a cell is not usable.
 
         Args:
-            at: position of its feature.
-            cell: its content; None where there is none.
-            dialect: encoding and decimal sign of a cell of numbers.
+            feature: its index in the schema.
+            cell: content; None for an absent cell.
+            dialect: encoding and decimal sign of numbers.
 
         Returns:
             The reason.
         """
         if cell is None or not cell.strip(b" \t"):
             return MISSING
-        if not self.reads_text(at):
-            return why_bad(cell, dialect)
+        if not self.is_text(feature):
+            return explain_cell(cell, dialect)
         try:
             cell.decode()
         except UnicodeDecodeError:
             return UNDECODABLE
-        return NOT_A_DATE if self.reads_dates(at) else UNSEEN
+        return NOT_A_DATE if self.is_date(feature) else UNSEEN
 
-    def _encode(self, at: int, column: Column) -> Encoded:
-        """The inputs of a feature, ``(rows, its inputs)``; usable cells are ``(rows,)``."""
-        feature = self._features[at]
+    def _encode(self, index: int, column: Column) -> Encoded:
+        """Encode one feature: ``(rows, its inputs)``; ``usable`` is ``(rows,)``."""
+        feature = self._features[index]
         if feature.categories:
-            return self._encode_texts(at, column)
+            return self._encode_categories(index, column)
         if feature.origin:
-            column = self.pair(at, days_since(read_instants(column), feature.origin), column)
-        numbers, missing = column if self.takes_missing(at) else (column, None)
+            days = days_since(read_instants(column), feature.origin)
+            column = self.with_missing(index, days, column)
+        numbers, missing = column if self.allows_missing(index) else (column, None)
         matrix = to_float32([numbers])
         usable = np.isfinite(matrix[:, 0])
         if missing is None:
@@ -140,29 +164,29 @@ class Encoder:
         matrix[missing] = np.nan
         return Encoded(matrix, usable | missing)
 
-    def _encode_texts(self, at: int, cells: pa.Array) -> Encoded:
-        """One column a category, ``(rows, categories)``; usable cells are ``(rows,)``."""
-        feature = self._features[at]
-        places, missing = _find_places(cells, self._texts[at])
+    def _encode_categories(self, index: int, cells: pa.Array) -> Encoded:
+        """One-hot encode a feature: ``(rows, categories)``; ``usable`` is ``(rows,)``."""
+        feature = self._features[index]
+        indices, missing = _index_categories(cells, self._categories[index])
         if "" in feature.categories:
-            places[missing] = feature.categories.index("")
-        matrix = np.zeros((len(places), len(feature.categories)), dtype=np.float32)
-        found = places != _NOWHERE
-        matrix[np.flatnonzero(found), places[found]] = 1
-        takes_all = feature.one_hot and feature.one_hot.unseen == "other"
-        return Encoded(matrix, found | ~missing if takes_all else found)
+            indices[missing] = feature.categories.index("")
+        matrix = np.zeros((len(indices), len(feature.categories)), dtype=np.float32)
+        found = indices != _NOT_FOUND
+        matrix[np.flatnonzero(found), indices[found]] = 1
+        allows_unseen = feature.one_hot and feature.one_hot.unseen == "other"
+        return Encoded(matrix, found | ~missing if allows_unseen else found)
 
 
 PLAIN: Final = Encoder()
 
 
-def _find_places(cells: pa.Array, texts: pa.Array) -> tuple[Places, Mask]:
-    """Find cells among texts: ``(rows,)`` int32, and which of the others are missing, bool."""
+def _index_categories(cells: pa.Array, categories: pa.Array) -> tuple[Indices, Mask]:
+    """Look up cells: ``(rows,)`` int32 indices, and a mask of the missing among the not found."""
     import pyarrow.compute as pc
 
-    found = pc.fill_null(pc.index_in(cells, texts), number_scalar(_NOWHERE))
-    places: Places = number_values(found).copy()
-    missing = places == _NOWHERE
+    found = pc.fill_null(pc.index_in(cells, categories), number_scalar(_NOT_FOUND))
+    indices: Indices = number_values(found).copy()
+    missing = indices == _NOT_FOUND
     if missing.any():
         missing[missing] = find_missing(cells.filter(bool_array(missing)))
-    return places, missing
+    return indices, missing

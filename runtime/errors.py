@@ -1,21 +1,21 @@
 """The one error tree of onnxferry and the exit codes of its commands.
 
     OnnxferryError            1  (never raised itself)
-    ├── UsageError            2  options that do not fit together
+    ├── UsageError            2  invalid or conflicting options
     ├── DataError             3  a table that cannot be read, scored or written
-    │   ├── SchemaError       3  columns or values that do not fit the schema
+    │   ├── SchemaError       3  columns or values that do not match the schema
     │   ├── BadRowsError      3  rows that cannot be scored
-    │   └── RequestError      3  a request that cannot be answered as it stands
-    │       ├── UnknownNameError  3  a model, version or address that does not exist
-    │       ├── OversizeError     3  a request beyond a limit of the server
-    │       └── MediaError        3  a request whose body is in a form that is not read
-    ├── ArtifactError         4  a run or bundle damaged or of an unknown format
-    ├── ParityError           5  an export that does not compute what the model computes
+    │   └── RequestError      3  an invalid request
+    │       ├── UnknownNameError  3  a model, version or URL that does not exist
+    │       ├── OversizeError     3  a request that exceeds a limit of the server
+    │       └── MediaError        3  a request body of an unsupported media type
+    ├── ArtifactError         4  a damaged run or bundle, or one of an unknown format
+    ├── ParityError           5  an exported model whose outputs differ from the reference
     └── UnavailableError      6  a device, provider or extra that is not available
-        ├── OverloadError     6  a server that has no room for one more request now
+        ├── OverloadError     6  a server at its limit of concurrent requests
         └── ConnectionLostError  6  another process of a run has ended
 
-Every message says what is wrong, where, and what to do.
+A message names the problem, its place (file, record, column) and the remedy.
 """
 
 from __future__ import annotations
@@ -26,14 +26,19 @@ EXIT_BUG = 1
 EXIT_INTERRUPTED = 130
 
 
+def first_line(error: Exception) -> str:
+    """Take the first line of another library's message, or the name of its class."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 class OnnxferryError(Exception):
-    """Base of every error a user can fix; ``exit_code`` is what a command returns."""
+    """Base of every error a user can fix; ``exit_code`` is the exit status of the command."""
 
     exit_code: ClassVar[int] = EXIT_BUG
 
 
 class UsageError(OnnxferryError):
-    """Options or arguments that do not fit together."""
+    """Invalid or conflicting options or arguments."""
 
     exit_code = 2
 
@@ -45,49 +50,49 @@ class DataError(OnnxferryError):
 
 
 class SchemaError(DataError):
-    """Columns or values that do not fit the schema."""
+    """Columns or values that do not match the schema."""
 
 
 class BadRowsError(DataError):
-    """Rows that cannot be scored, under the policy that refuses them."""
+    """Rows that cannot be scored, with ``bad_rows="fail"``."""
 
 
 class RequestError(DataError):
-    """A request that cannot be answered as it stands."""
+    """An invalid request."""
 
 
 class UnknownNameError(RequestError):
-    """A request for a model, a version or an address that does not exist."""
+    """A request for a model, version or URL that does not exist."""
 
 
 class OversizeError(RequestError):
-    """A request beyond one of the server's limits."""
+    """A request that exceeds a limit of the server."""
 
 
 class MediaError(RequestError):
-    """A request whose body is in a form that is not read."""
+    """A request body of an unsupported media type."""
 
 
 class ArtifactError(OnnxferryError):
-    """A run or bundle that is damaged or of an unknown format."""
+    """A damaged run or bundle, or one of an unknown format."""
 
     exit_code = 4
 
 
 class ParityError(OnnxferryError):
-    """An export that does not compute what the trained model computes."""
+    """An exported model whose outputs differ from the reference by more than the error bound."""
 
     exit_code = 5
 
 
 class UnavailableError(OnnxferryError):
-    """A device, a provider or an extra that was requested and is not available."""
+    """A requested device, provider or extra that is not available."""
 
     exit_code = 6
 
 
 class OverloadError(UnavailableError):
-    """A server that has no room for one more request now."""
+    """A server at its limit of concurrent requests."""
 
 
 class ConnectionLostError(UnavailableError):

@@ -1,11 +1,11 @@
-"""Open a bundle and verify on this machine that it computes what was proven at export."""
+"""Load a bundle's model and verify it with the golden rows on this machine."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from runtime.bundle.compatibility import check_engine, check_requirements, check_signature
+from runtime.bundle.compatibility import check_onnxruntime, check_requirements, check_signature
 from runtime.bundle.golden import GoldenCheck, check_golden, load_golden
 from runtime.bundle.manifest import GOLDEN, ONNX_MODEL, Manifest
 from runtime.bundle.reading import read_bundle
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 class LoadedModel:
-    """A bundle whose model is loaded and verified; safe to use from several threads."""
+    """The verified model of a bundle; thread-safe."""
 
     def __init__(
         self, manifest: Manifest, session: Session, check: GoldenCheck | None = None
     ) -> None:
-        """Put together what ``open`` has read.
+        """Create a model from its parts; see ``open``.
 
         Args:
-            manifest: what the bundle says of itself.
-            session: the model, loaded.
-            check: result of the golden rows; None when they were not run.
+            manifest: of the bundle.
+            session: of the bundle's ONNX model.
+            check: result of the golden rows; None if they were skipped.
         """
         self.manifest = manifest
         self.session = session
@@ -42,23 +42,26 @@ class LoadedModel:
         provider: ProviderChoice = "auto",
         check: bool = True,
     ) -> Self:
-        """Open a bundle.
+        """Load a bundle and verify it.
 
         Args:
             path: the bundle's folder.
-            provider: ``cuda`` and ``cpu`` mean just that; ``auto`` takes CUDA where it works.
-            check: run the golden rows first.
+            provider: ``cuda``, ``cpu``, or ``auto``, which takes CUDA when it is available.
+            check: run the golden rows and compare them with the reference.
 
         Returns:
-            A predictor whose model computes here what it computed at export.
+            The loaded model.
 
         Raises:
-            ArtifactError: when the bundle is damaged or of an unknown format.
-            UnavailableError: when the engine or the provider is not available.
-            ParityError: when a golden row leaves its bound.
+            UsageError: when ``provider`` is none of these.
+            ArtifactError: when the bundle is missing, damaged, inconsistent or of an unknown
+                format.
+            UnavailableError: when onnxruntime is missing or too old for the bundle, or the
+                provider is not available.
+            ParityError: when the error of a golden row exceeds its bound.
         """
         bundle = read_bundle(Path(path))
-        check_engine(bundle)
+        check_onnxruntime(bundle)
         session = Session(
             bundle.files[ONNX_MODEL], provider=provider, where=str(bundle.path / ONNX_MODEL)
         )
@@ -69,23 +72,26 @@ class LoadedModel:
 
     @property
     def schema(self) -> Schema:
-        """The columns the model reads and the classes it answers."""
+        """The model's features and classes."""
         return self.manifest.schema
 
     @property
     def provider(self) -> str:
-        """What the model runs on: ``cpu`` or ``cuda``."""
+        """The execution provider: ``cpu`` or ``cuda``."""
         return self.session.provider
 
     def run(self, features: Float32Matrix) -> Outputs:
-        """Compute the model's raw outputs.
+        """Run the model on a batch.
 
         Args:
-            features: ``(rows, n_inputs)`` float32, finite, columns in the order of the schema's
-                inputs.
+            features: ``(rows, n_inputs)`` float32 in the order of ``schema.inputs``, finite but
+                for NaN in imputed inputs.
 
         Returns:
-            Labels as positions, probabilities and logits.
+            Class indices, probabilities and logits.
+
+        Raises:
+            ArtifactError: when onnxruntime fails.
         """
         return self.session.run(features)
 

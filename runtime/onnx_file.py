@@ -1,12 +1,8 @@
-"""Look into the bytes of an ONNX file before the engine opens it.
+"""Parse an ONNX file before onnxruntime opens it: external data and required versions.
 
-A tensor of an ONNX file may lie in another file, which onnxruntime reads from the working
-directory when it is given bytes: nothing outside a bundle is ever to be read. In: bytes. Out:
-nothing, or an ``ArtifactError``.
-
-The field numbers are those of onnx.proto (ONNX IR version 3 and later); the wire format is that
-of Protocol Buffers: a varint of field number and wire type, then a varint, 4 or 8 bytes, or a
-length and so many bytes.
+onnxruntime would read external tensor data from the working directory; a bundle must be
+self-contained. Field numbers are those of onnx.proto (ONNX IR version 3 and later), in the wire
+format of Protocol Buffers.
 """
 
 from __future__ import annotations
@@ -18,7 +14,7 @@ from runtime.errors import ArtifactError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-# Which fields of a message hold messages that tensors can lie in.
+# Fields of each message whose messages can contain tensors.
 FIELDS: Final[Mapping[str, Mapping[int, str]]] = {
     "ModelProto": {7: "GraphProto", 20: "TrainingInfoProto", 25: "FunctionProto"},
     "TrainingInfoProto": {1: "GraphProto", 2: "GraphProto"},
@@ -36,38 +32,38 @@ FIELDS: Final[Mapping[str, Mapping[int, str]]] = {
     "SparseTensorProto": {1: "TensorProto", 2: "TensorProto"},
     "TensorProto": {},
 }
-EXTERNAL_DATA: Final = 13  # of TensorProto: where the values lie
-DATA_LOCATION: Final = 14  # of TensorProto: 1 means elsewhere
+EXTERNAL_DATA: Final = 13  # of TensorProto: location of the values
+DATA_LOCATION: Final = 14  # of TensorProto: 1 means EXTERNAL
 IR_VERSION: Final = 1  # of ModelProto
 OPSET_IMPORT: Final = 8  # of ModelProto
 OPSET_DOMAIN, OPSET_VERSION = 1, 2  # of OperatorSetIdProto
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _WIDTHS = {_FIXED64: 8, _FIXED32: 4}
-_LONGEST_VARINT = 10  # bytes
-_LARGEST_KEY = 2**32 - 1
+_MAX_VARINT_BYTES = 10
+_MAX_KEY = 2**32 - 1
 
 
 def refuse_external_data(content: bytes, *, where: str) -> None:
-    """Make sure that every tensor of an ONNX file lies in the file itself."""
+    """Refuse an ONNX file with tensors in another file."""
     pending = [("ModelProto", memoryview(content))]
     try:
         while pending:
             message, data = pending.pop()
             for field, value in _fields(data):
-                if message == "TensorProto" and _is_elsewhere(field, value):
+                if message == "TensorProto" and _is_external(field, value):
                     raise ArtifactError(
-                        f"{where} keeps weights in another file, which is not read: "
-                        "export the model again, with its weights inside"
+                        f"{where} has weights in another file (external data), which is not read: "
+                        "export the model again with its weights in the file"
                     )
                 inner = FIELDS[message].get(field)
                 if inner and isinstance(value, memoryview):
                     pending.append((inner, value))
     except (ValueError, IndexError) as exc:
-        raise ArtifactError(f"{where} is no ONNX model; export the model again") from exc
+        raise ArtifactError(f"{where} is not an ONNX model; export the model again") from exc
 
 
 def read_versions(content: bytes) -> tuple[int, int]:
-    """Read which operators and which format an ONNX file is written in."""
+    """Read the opset version and the IR version of an ONNX file."""
     opset = ir = 0
     for field, value in _fields(memoryview(content)):
         if field == IR_VERSION and isinstance(value, int):
@@ -80,37 +76,37 @@ def read_versions(content: bytes) -> tuple[int, int]:
     return opset, ir
 
 
-def _is_elsewhere(field: int, value: memoryview | int) -> bool:
+def _is_external(field: int, value: memoryview | int) -> bool:
     return field == EXTERNAL_DATA or (field == DATA_LOCATION and value != 0)
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-    """Split a message: the number of each field with its bytes, or its value if it is a varint."""
-    at = 0
-    while at < len(data):
-        key, at = _read_varint(data, at)
-        if key > _LARGEST_KEY:  # others drop the upper bits, and read another field than we do
+    """Parse the fields of a message: their numbers, with bytes or the value of a varint."""
+    offset = 0
+    while offset < len(data):
+        key, offset = _read_varint(data, offset)
+        if key > _MAX_KEY:  # other parsers drop the upper bits and would read another field
             raise ValueError(f"a field's key is {key}")
-        field, kind = key >> 3, key & 7
-        if kind == _VARINT:
-            value, at = _read_varint(data, at)
+        field, wire_type = key >> 3, key & 7
+        if wire_type == _VARINT:
+            value, offset = _read_varint(data, offset)
             yield field, value
             continue
-        size = _WIDTHS.get(kind)
-        if kind == _LENGTH:
-            size, at = _read_varint(data, at)
-        if size is None or size > len(data) - at:
-            raise ValueError(f"wire type {kind} with {len(data) - at} bytes left")
-        yield field, data[at : at + size]
-        at += size
+        size = _WIDTHS.get(wire_type)
+        if wire_type == _LENGTH:
+            size, offset = _read_varint(data, offset)
+        if size is None or size > len(data) - offset:
+            raise ValueError(f"wire type {wire_type} with {len(data) - offset} bytes remaining")
+        yield field, data[offset : offset + size]
+        offset += size
 
 
-def _read_varint(data: memoryview, at: int) -> tuple[int, int]:
-    """Read seven bits a byte, the lowest first; return the number and where it ends."""
+def _read_varint(data: memoryview, offset: int) -> tuple[int, int]:
+    """Decode a varint; return its value and the position after it."""
     value = 0
-    for position in range(_LONGEST_VARINT):
-        byte = data[at + position]
-        value |= (byte & 0x7F) << (7 * position)
-        if byte < 0x80:  # noqa: PLR2004 - the high bit says that more bytes follow
-            return value, at + position + 1
+    for index in range(_MAX_VARINT_BYTES):
+        byte = data[offset + index]
+        value |= (byte & 0x7F) << (7 * index)
+        if byte < 0x80:  # noqa: PLR2004 - the high bit marks a continuation
+            return value, offset + index + 1
     raise ValueError("a varint of more than ten bytes")

@@ -1,4 +1,4 @@
-"""Predict matrices, columns by name, tables in memory and files with a bundle."""
+"""Predict matrices, columns by name, data frames and files with a bundle."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from runtime.errors import DataError, SchemaError, UsageError
 from runtime.model import LoadedModel
 from runtime.schema.matrix import to_float32, usable_values
-from runtime.scoring.named_columns import names_of
+from runtime.scoring.named_columns import column_names
 from runtime.scoring.options import DEFAULTS
 from runtime.value import Value
 
@@ -29,10 +29,10 @@ Frame = TypeVar("Frame")
 
 
 class Prediction(Value, frozen=True):
-    """Answers for a batch of rows.
+    """Predictions for a batch of rows.
 
     Attributes:
-        label: ``(rows,)`` str, the class name.
+        label: ``(rows,)`` str, name of the predicted class.
         probability: ``(rows,)`` float32, of that label, 0 to 1.
         probabilities: ``(rows, classes)`` float32, in the order of the schema's classes.
     """
@@ -43,34 +43,42 @@ class Prediction(Value, frozen=True):
 
 
 class Predictor(LoadedModel):
-    """A loaded model that takes matrices, columns by name, tables and files."""
+    """A loaded model that predicts matrices, columns by name, data frames and files."""
 
     def __init__(
         self, manifest: Manifest, session: Session, check: GoldenCheck | None = None
     ) -> None:
-        """Take what ``open`` has read; see ``LoadedModel``."""
-        super().__init__(manifest, session, check)
-        self._classes = np.array(manifest.schema.classes)
-        self._is_plain = manifest.schema.is_numeric and not manifest.schema.gaps
-
-    def predict(self, features: npt.ArrayLike) -> Prediction:
-        """Predict a matrix of the schema's inputs in their order, or a table by its names.
+        """Create a predictor from its parts; see ``open``.
 
         Args:
-            features: ``(rows, n_inputs)`` numbers, categories encoded; float32 is used as it is,
-                anything else is read as float64 and rounded once. A table that names its columns
-                is bound by these names, as in ``predict_columns``.
+            manifest: of the bundle.
+            session: of the bundle's ONNX model.
+            check: result of the golden rows; None if they were skipped.
+        """
+        super().__init__(manifest, session, check)
+        self._classes = np.array(manifest.schema.classes)
+        self._is_numeric = manifest.schema.is_numeric and not manifest.schema.imputed_inputs
+
+    def predict(self, features: npt.ArrayLike) -> Prediction:
+        """Predict a matrix in the order of ``schema.inputs``, or a data frame by its column names.
+
+        Args:
+            features: ``(rows, n_inputs)`` numbers, categories one-hot encoded; float32 is used
+                unchanged, other types are converted to float64 and rounded once. Data frames are
+                matched by column name, as in ``predict_columns``.
 
         Returns:
             Labels and probabilities of the rows.
 
         Raises:
-            SchemaError: when the matrix has another width, or the table lacks a column.
-            DataError: when a value is no number, NaN, infinite or beyond float32.
+            SchemaError: when the matrix has another number of columns, or a column is missing.
+            DataError: when a value is not a number, is NaN in an input that is not imputed, or is
+                infinite as float32, or a prediction is not finite.
+            UsageError: when ``features`` is a lazy frame.
         """
-        if names_of(features) is not None:
+        if column_names(features) is not None:
             return self.predict_columns(cast("Mapping[str, npt.ArrayLike]", features))
-        matrix = _as_numbers(features)
+        matrix = _to_numbers(features)
         if matrix.ndim != 2 or matrix.shape[1] != self.schema.n_inputs:  # noqa: PLR2004 - rows and columns
             raise SchemaError(
                 f"expected rows of {self.schema.n_inputs} features "
@@ -78,46 +86,55 @@ class Predictor(LoadedModel):
             )
         if matrix.dtype != np.float32:
             matrix = to_float32(list(matrix.astype(np.float64).T))
-        return self._answer(np.ascontiguousarray(matrix))
+        return self._predict(np.ascontiguousarray(matrix))
 
     def predict_columns(self, columns: Mapping[str, npt.ArrayLike]) -> Prediction:
-        """Predict named columns; order does not matter, further columns are ignored.
+        """Predict columns by name, in any order; other columns are ignored.
 
         Args:
-            columns: ``(rows,)`` numbers or categories by column name: a dict, or a table of
-                pyarrow, pandas, polars or numpy.
+            columns: a dict of ``(rows,)`` columns, a pyarrow table, a pandas or polars data frame,
+                or a numpy structured array; numbers, categories as str, dates in ISO 8601 or as
+                Arrow types.
 
         Returns:
             Labels and probabilities of the rows.
 
         Raises:
-            SchemaError: when a column is missing.
-            DataError: when columns differ in length, or a value is no number, NaN, infinite or
-                beyond float32.
+            UsageError: when the object has no named columns, or is a lazy frame.
+            SchemaError: when a column is missing, appears twice or has an unsuitable type.
+            DataError: when columns differ in length, a value cannot be scored, or a prediction is
+                not finite.
         """
-        names = names_of(columns)
+        names = column_names(columns)
         if names is None:
             raise UsageError(f"a {type(columns).__name__} has no named columns; see predict")
         self.schema.bind(names)
-        if not self._is_plain:
+        if not self._is_numeric:
             from runtime.scoring.dataframes import read_features
 
-            return self._answer(read_features(columns, self.schema))
-        wanted = [_unmasked(columns[name]) for name in self.schema.feature_names]
-        if len({column.shape for column in wanted}) != 1 or wanted[0].ndim != 1:
+            return self._predict(read_features(columns, self.schema))
+        required = [_fill_masked(columns[name]) for name in self.schema.feature_names]
+        if len({column.shape for column in required}) != 1 or required[0].ndim != 1:
             shapes = {name: np.shape(columns[name]) for name in self.schema.feature_names}
             raise DataError(f"columns must be one-dimensional and equally long, got {shapes}")
-        return self.predict(np.column_stack(wanted))
+        return self.predict(np.column_stack(required))
 
     def predict_table(self, table: Frame, options: Options | None = None) -> Frame:
-        """Score a table in memory; see ``runtime.scoring.dataframes.score_table``.
+        """Add predictions to a data frame.
 
         Args:
-            table: of pyarrow, polars, pandas or numpy with named columns, or a dict of columns.
-            options: what to do with bad rows, which columns to add.
+            table: a pyarrow table, a polars or pandas data frame, a numpy structured array, or a
+                dict of columns.
+            options: policy for bad rows, columns to add; the options of files do not apply.
 
         Returns:
-            The same kind of table with ``label`` and ``probability`` as new columns.
+            A table of the same type with the new columns ``label`` and ``probability``.
+
+        Raises:
+            UsageError: when an option applies to files only, or the table has no named columns.
+            SchemaError: when a feature's column is missing, or a new column exists already.
+            DataError: when a column cannot be read.
+            BadRowsError: when rows cannot be scored and ``bad_rows`` is ``fail``.
         """
         from runtime.scoring.dataframes import score_table
 
@@ -126,55 +143,61 @@ class Predictor(LoadedModel):
     def score_file(
         self, source: Path | str, out: Path | str, options: Options | None = None
     ) -> Summary:
-        """Score a file into another; see ``runtime.scoring.pipeline.score_file``.
+        """Score a file and write it with predictions; see ``runtime.score_file``.
 
         Args:
             source: the table; ``-`` is standard input.
-            out: appears only when complete; ``-`` is standard output.
-            options: what to do with bad rows, which columns to add.
+            out: the output, replaced only when it is complete; ``-`` is standard output.
+            options: policy for bad rows, columns to add, formats.
 
         Returns:
-            How many records were read, scored and rejected.
+            Counts of records read, scored and rejected.
+
+        Raises:
+            UsageError: when options conflict, or an output is the input.
+            DataError: when the table cannot be read or the output not written.
+            SchemaError: when a feature's column is missing, or a new column exists already.
+            BadRowsError: when rows cannot be scored and ``bad_rows`` is ``fail``.
         """
         from runtime.scoring.pipeline import score_file
 
         return score_file(self, source, out, options or DEFAULTS)
 
-    def _answer(self, features: Float32Matrix) -> Prediction:
+    def _predict(self, features: Float32Matrix) -> Prediction:
         usable = usable_values(self.schema, features)
         if not usable.all():
-            row, column = (int(at) for at in np.argwhere(~usable)[0])
+            row, column = (int(index) for index in np.argwhere(~usable)[0])
             raise DataError(
                 f"row {row}, column {self.schema.inputs[column]!r}: "
                 f"{features[row, column]} cannot be scored; remove or fill such rows first"
             )
         outputs = self.run(features)
-        answered = outputs.finite_rows()
-        if not answered.all():
-            row = int(np.argmin(answered))
+        finite = outputs.finite_rows()
+        if not finite.all():
+            row = int(np.argmin(finite))
             raise DataError(
-                f"row {row}: the model has no finite answer for {features[row].tolist()}; "
+                f"row {row}: the model has no finite prediction for {features[row].tolist()}; "
                 "remove such rows first"
             )
-        chosen = np.take_along_axis(outputs.probabilities, outputs.label[:, None], axis=1)
-        return Prediction(self._classes[outputs.label], chosen[:, 0], outputs.probabilities)
+        probability = np.take_along_axis(outputs.probabilities, outputs.label[:, None], axis=1)
+        return Prediction(self._classes[outputs.label], probability[:, 0], outputs.probabilities)
 
 
-def _as_numbers(values: npt.ArrayLike) -> npt.NDArray[Any]:
-    """Take what numpy understands as real numbers; text is for tables, with rules of their own."""
+def _to_numbers(values: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Convert to real numbers; text is accepted in named columns only."""
     try:
-        array = _unmasked(values)
+        array = _fill_masked(values)
         if array.dtype == np.object_:
             array = np.asarray(array.tolist())
     except ValueError as exc:
-        raise DataError(f"the features are no matrix: {exc}") from exc
+        raise DataError(f"the features are not a matrix: {exc}") from exc
     if array.dtype.kind not in "biuf":
-        raise DataError(f"the features are no numbers (dtype {array.dtype})")
+        raise DataError(f"the features are not numbers (dtype {array.dtype})")
     return array
 
 
-def _unmasked(values: npt.ArrayLike) -> npt.NDArray[Any]:
-    """Read values as an array; masked ones are NaN, and so refused, not what is below the mask."""
+def _fill_masked(values: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Convert to an array with NaN for masked values."""
     if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "biuf":
         return np.ma.filled(values.astype(np.float64), np.nan)
     return np.asarray(values)

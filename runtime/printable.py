@@ -1,17 +1,17 @@
-"""Text from outside with its control characters made visible."""
+"""Escape control characters in untrusted text before it is printed."""
 
 from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """Escape what is not printable, such as line breaks and terminal control codes."""
+    """Escape characters that are not printable: line breaks, terminal control codes."""
     if text.isprintable():
         return text
     return "".join(
-        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )
 
 
 def printable_lines(text: str) -> str:
-    """Escape each line; the line breaks stay."""
+    """Escape each line and keep the line breaks."""
     return "\n".join(map(printable, text.split("\n")))

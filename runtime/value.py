@@ -1,9 +1,4 @@
-"""Frozen values, as ``@dataclass(frozen=True, slots=True)`` makes them, but made at once.
-
-A frozen dataclass with slots writes, compiles and runs source when its module is imported, half a
-millisecond each; with thirty of them, scoring ten rows takes a tenth longer. A changed copy is
-made by ``msgspec.structs.replace``.
-"""
+"""Frozen values: a dataclass takes 0.5 ms each at import, a msgspec struct none (measured)."""
 
 from __future__ import annotations
 
@@ -11,4 +6,4 @@ import msgspec
 
 
 class Value(msgspec.Struct, frozen=True):
-    """Base of values that never change; a subclass lists its fields and says ``frozen``, too."""
+    """Immutable value; subclasses repeat ``frozen=True``. Copy with ``msgspec.structs.replace``."""

@@ -87,9 +87,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test marked ``cuda`` where onnxruntime could not run on a GPU."""
     if item.get_closest_marker("cuda") is None:
         return
-    from runtime.session import present_providers
+    from runtime.session import available_providers
 
-    if "cuda" not in present_providers():
+    if "cuda" not in available_providers():
         pytest.skip("needs a CUDA device and onnxruntime-gpu")
 
 

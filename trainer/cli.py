@@ -101,12 +101,12 @@ def sample(
         return
     from trainer.data.products import write_sample
 
-    with process.until_reader_leaves(), open_sinks() as open_sink:
+    with process.exit_on_broken_pipe(), open_sinks() as open_sink:
         sink = open_sink(out)
         write_sample(sink, rows, seed=seed)
         sink.flush()
     where = "standard output" if out == STANDARD_STREAM else str(out)
-    process.say(f"{rows:,} products written to {where}")
+    process.log(f"{rows:,} products written to {where}")
 
 
 @app.command()
@@ -253,7 +253,7 @@ def fit(
 
     configuration = configuration or on_main_process(lambda: resume_options(out, preset, overrides))
     if notice := on_main_process(lambda: describe_start(out, resume=resume)):
-        process.say(notice)
+        process.log(notice)
     dataset = _read(source, configuration.seed) if source else None
     if dataset and not (resume and on_main_process(lambda: has_checkpoint(out))):
         configuration = adapt_to_table(configuration, overrides, len(dataset.rows.train_labels))
@@ -267,12 +267,12 @@ def fit(
             out, configuration, dataset, device=device, saving=saving, on_epoch_end=report
         )
     if as_json:
-        process.show(process.as_json(_to_json(outcome, out)))
+        process.echo(process.compact_json(_to_json(outcome, out)))
     elif source is None:
-        process.show(predict_example(outcome.run.model))
+        process.echo(predict_example(outcome.run.model))
     if not as_json:
-        process.say(format_evaluation(outcome.evaluation, sys.stderr))
-        process.say(_format_summary(outcome, out))
+        process.log(format_evaluation(outcome.evaluation, sys.stderr))
+        process.log(_format_summary(outcome, out))
 
 
 def _read(source: TableSource, seed: int) -> Dataset:
@@ -282,7 +282,7 @@ def _read(source: TableSource, seed: int) -> Dataset:
 
     dataset = read_dataset(source, seed)
     if dataset.check:
-        process.say(format_report(dataset.check, source.label))
+        process.log(format_report(dataset.check, source.label))
     return dataset
 
 

@@ -139,7 +139,7 @@ def load_run(path: Path) -> Run:
 
 
 def _build_model(record: RunRecord, weights: dict[str, torch.Tensor], *, where: Path) -> SimpleNet:
-    schema, gaps = record.schema, record.schema.gaps
+    schema, gaps = record.schema, record.schema.imputed_inputs
     widths = (schema.n_inputs + len(gaps), *record.hidden, schema.n_classes)
     shapes: Shapes = {}
     for position, (fan_in, fan_out) in enumerate(pairwise(widths)):

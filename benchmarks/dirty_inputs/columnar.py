@@ -68,7 +68,7 @@ def _refused(name: str, content: Any, says: str, file: str = "table.parquet") ->
 
 def _of_type(name: str, price: object) -> DirtyInput:
     content = partial(_parquet, price=price, rating=_RATING)
-    return _refused(name, content, "which is no number")
+    return _refused(name, content, "which is not a number")
 
 
 _DAYS = [dt.datetime(2026, 1, day, tzinfo=dt.UTC) for day in (1, 2, 3)]
@@ -81,7 +81,7 @@ COLUMNAR = (
     _refused("Parquet with a flipped bit", _flip_page, "damaged"),
     _refused("Parquet named .csv", _good, "--format parquet", "table.csv"),
     _refused("Parquet with the wrong names", lambda: _parquet(preis=[1.0], rating=[2.0]), "'price' is missing"),
-    _refused("Parquet with a name twice", _doubled, "more than once"),
+    _refused("Parquet with a name twice", _doubled, "repeated column names"),
     _refused("Parquet without columns", _no_columns, "no columns"),
     _refused("Parquet with a column called label", lambda: _parquet(price=[1.0], rating=[2.0], label=["x"]), "--prefix"),
     _of_type("a timestamp for a feature", pa.array(_DAYS)),

@@ -88,8 +88,8 @@ LINE_ENDS = (
     _ends("a row of totals at the end", _TEXT.encode() + b"total,,\n", (BEFORE, AFTER, _MISSING)),
 )  # fmt: skip
 QUOTES = (
-    DirtyInput("quotes", "a quote never closes", between('"2,6.5,4'), says="never closes"),
-    DirtyInput("quotes", "the last quote never closes", table("1,7.5,3", '9,5.5,"4.25'), says="never closes"),
+    DirtyInput("quotes", "a quote is not closed", between('"2,6.5,4'), says="is not closed"),
+    DirtyInput("quotes", "the last quote is not closed", table("1,7.5,3", '9,5.5,"4.25'), says="is not closed"),
     _quotes("a quote within a cell", between('5" pipe,6.5,4'), BEFORE, (6.5, 4.0), AFTER),
     _quotes("a quote at the end of a cell", between('pipe 5",6.5,4'), BEFORE, (6.5, 4.0), AFTER),
     _quotes("doubled quotes", between('"say ""hi"", twice",6.5,4'), BEFORE, (6.5, 4.0), AFTER),

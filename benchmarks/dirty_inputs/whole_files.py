@@ -85,7 +85,7 @@ FILES = (
     _file("JSON Lines named .csv", b'{"price": 7.5, "rating": 3}\n' * 2, "--format jsonl"),
     _file("a log file named .csv", b"2026-01-01 12:00:00 INFO started\n" * 3, "'price'"),
     _file("one line of a million letters", b"x" * 1_000_000, "more than 131,072 characters"),
-    _file("an unknown ending", _GOOD, ".dat is no known format", file="table.dat", code=2),
+    _file("an unknown ending", _GOOD, ".dat is not a known format", file="table.dat", code=2),
     _file("an ending of Excel", _GOOD, "save the sheet as CSV", file="table.xlsx", code=2),
     DirtyInput("whole file", "no ending", _GOOD, _RIGHT, file="table"),
     DirtyInput("whole file", "an ending in capitals", _GOOD, _RIGHT, file="TABLE.CSV"),
@@ -118,7 +118,7 @@ COMPRESSED = (
     ),
 )  # fmt: skip
 HEADERS = (
-    _header("no column names at all", lines("1,7.5,3", "9,5.5,4.25"), "holds numbers alone"),
+    _header("no column names at all", lines("1,7.5,3", "9,5.5,4.25"), "has only numbers"),
     _header("a column is missing", lines("id,price", "1,7.5"), "'rating' is missing"),
     _header("a column's name misspelt", lines("prise,rating", "1,2"), "did you mean 'prise'?"),
     _header("names in other case", lines("Price,RATING", "1,2"), "--loose-header"),
@@ -133,7 +133,7 @@ HEADERS = (
         "--loose-header",
     ),
     DirtyInput("header", "a column called label", lines("price,rating,label", "1,2,x"), says="--prefix", holds=((1.0, 2.0),)),
-    _header("a quote in the header never closes", b'price,"rating\n1,2\n', "never closes"),
+    _header("a quote in the header is not closed", b'price,"rating\n1,2\n', "is not closed"),
     _header("a title above the header", lines("Products 2026", "price,rating", "1,2"), "'price'"),
     _header("a comment above the header", lines("# made by us", "price,rating", "1,2"), "'price'"),
     _header("Excel's sep= line", lines("sep=;", "price;rating", "1;2"), "'price'"),

@@ -20,8 +20,8 @@ from google.protobuf.message import DecodeError, Message
 from onnx import helper, numpy_helper
 
 from exporter.formats.program import BATCH
-from runtime.bundle.compatibility import ENGINES, oldest_engine
-from runtime.bundle.manifest import FORMAT, MODEL_KEY, SCHEMA_KEY, Requirements, signature_of
+from runtime.bundle.compatibility import RELEASES, oldest_release
+from runtime.bundle.manifest import FORMAT, MODEL_KEY, SCHEMA_KEY, Requirements, model_signature
 from runtime.errors import ArtifactError, ParityError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def check_contract(content: bytes, schema: Schema, *, name: str, where: str) -> 
         model = onnx.load_from_string(content)
     except DecodeError as exc:
         raise ArtifactError(f"{where} is no ONNX model ({exc}); export the run again") from exc
-    signature = signature_of(schema)
+    signature = model_signature(schema)
     for kind, found, declared in (
         ("input", model.graph.input, signature.inputs),
         ("output", model.graph.output, signature.outputs),
@@ -232,10 +232,10 @@ def _check_label(model: onnx.ModelProto, where: str) -> None:
 
 def _requirements(model: onnx.ModelProto, where: str) -> Requirements:
     opset = max(entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"})
-    release = oldest_engine(opset, model.ir_version)
+    release = oldest_release(opset, model.ir_version)
     if release is None:
         raise ParityError(
             f"{where} needs opset {opset} and IR version {model.ir_version}: "
-            f"no onnxruntime up to {ENGINES[-1][0]} is known to run it"
+            f"no onnxruntime up to {RELEASES[-1][0]} is known to run it"
         )
     return Requirements(onnxruntime=release, opset=opset, ir=model.ir_version)

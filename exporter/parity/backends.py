@@ -17,7 +17,7 @@ from exporter.formats.torchscript import load_torchscript
 from exporter.reference.layers import impute_first
 from runtime.bundle.manifest import ONNX_MODEL, PROGRAM_MODEL, TORCHSCRIPT_MODEL
 from runtime.errors import UsageError
-from runtime.session import Outputs, Session, present_providers
+from runtime.session import Outputs, Session, available_providers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,7 +73,7 @@ def session_configs() -> list[SessionConfig]:
     """Return every optimisation level with one and two threads, for every provider present."""
     return [
         SessionConfig(provider, level, threads)
-        for provider, level, threads in product(present_providers(), _LEVELS, _THREADS)
+        for provider, level, threads in product(available_providers(), _LEVELS, _THREADS)
     ]
 
 

@@ -83,7 +83,7 @@ def ranges_of(schema: Schema) -> Ranges:
         for feature, span in spans
         if feature.one_hot is not UNSET
     )
-    return Ranges(low, high, one_hot, schema.gaps)
+    return Ranges(low, high, one_hot, schema.imputed_inputs)
 
 
 def sample_inside(ranges: Ranges) -> Float32Matrix:

@@ -61,7 +61,7 @@ def draw_regions(
     schema: Schema, run: Callable[[Float32Matrix], Outputs], train: LabelledRows | None
 ) -> Regions | None:
     """Draw the classes over the plane of two features; None for any other number of features."""
-    if schema.n_inputs != 2 or schema.gaps or not schema.is_numeric:  # noqa: PLR2004 - a plane
+    if schema.n_inputs != 2 or schema.imputed_inputs or not schema.is_numeric:  # noqa: PLR2004 - a plane
         return None
     first, second = schema.features
     x, y = _scale(first, LEFT, SIZE - EDGE), _scale(second, SIZE - BOTTOM, EDGE)

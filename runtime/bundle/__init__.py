@@ -1,1 +1,1 @@
-"""Bundles: manifest, hashes, golden rows, compatibility."""
+"""Bundles: manifest, digests, golden rows, compatibility."""

@@ -1,70 +1,70 @@
-"""Check a bundle against the engine that runs it and against its own manifest."""
+"""Check a bundle against the installed onnxruntime and against its own manifest."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final
 
-from runtime.bundle.manifest import MANIFEST, MODEL_KEY, ONNX_MODEL, SCHEMA_KEY, signature_of
+from runtime.bundle.manifest import MANIFEST, MODEL_KEY, ONNX_MODEL, SCHEMA_KEY, model_signature
 from runtime.errors import ArtifactError, UnavailableError
 from runtime.onnx_file import read_versions
-from runtime.session import engine_version
+from runtime.session import onnxruntime_version
 
 if TYPE_CHECKING:
     from runtime.bundle.reading import Bundle
     from runtime.session import Session
 
 
-def check_engine(bundle: Bundle) -> None:
-    """Compare the engine here with what the bundle needs by its word."""
-    promised, found = bundle.manifest.requires, engine_version()
-    if _release(found) < _release(promised.onnxruntime):
+def check_onnxruntime(bundle: Bundle) -> None:
+    """Refuse an onnxruntime that is older than the manifest requires."""
+    required, installed = bundle.manifest.requires.onnxruntime, onnxruntime_version()
+    if _release(installed) < _release(required):
         raise UnavailableError(
-            f"{bundle.path} needs onnxruntime {promised.onnxruntime} or newer, {found} is "
+            f"{bundle.path} needs onnxruntime {required} or newer, {installed} is "
             "installed: upgrade it"
         )
 
 
 def check_requirements(bundle: Bundle) -> None:
-    """Compare what the manifest says that the model needs with the model itself."""
-    promised = bundle.manifest.requires
+    """Compare the requirements in the manifest with those of the ONNX file."""
+    declared = bundle.manifest.requires
     opset, ir = read_versions(bundle.files[ONNX_MODEL])
-    needed = oldest_engine(opset, ir)  # None: a model of tomorrow, of which nothing is known
-    too_low = needed is not None and _release(promised.onnxruntime) < _release(needed)
-    if (promised.opset, promised.ir) != (opset, ir) or too_low:
+    needed = oldest_release(opset, ir)  # None: newer than every known release
+    too_low = needed is not None and _release(declared.onnxruntime) < _release(needed)
+    if (declared.opset, declared.ir) != (opset, ir) or too_low:
         raise ArtifactError(
-            f"{bundle.path / MANIFEST} promises onnxruntime {promised.onnxruntime}, opset "
-            f"{promised.opset} and IR {promised.ir} for a model that needs "
-            f"{needed or 'a newer one'}, {opset} and {ir}; export the model again"
+            f"{bundle.path / MANIFEST} declares onnxruntime {declared.onnxruntime}, opset "
+            f"{declared.opset} and IR {declared.ir} for a model that needs "
+            f"{needed or 'a newer release'}, {opset} and {ir}; export the model again"
         )
 
 
 def check_signature(bundle: Bundle, session: Session) -> None:
-    """Compare what the model says of itself with what the manifest says of it."""
+    """Compare the ONNX model's inputs, outputs and metadata with the manifest."""
     signature = bundle.manifest.signature
-    promised = (
+    declared = (
         tuple(tensor.name for tensor in signature.inputs),
         tuple(tensor.name for tensor in signature.outputs),
     )
     where = bundle.path / ONNX_MODEL
-    if (session.input_names, session.output_names) != promised:
+    if (session.input_names, session.output_names) != declared:
         raise ArtifactError(
             f"{where} has inputs {session.input_names} and outputs {session.output_names}, "
-            f"the manifest promises {promised[0]} and {promised[1]}; export the model again"
+            f"the manifest declares {declared[0]} and {declared[1]}; export the model again"
         )
-    if signature != signature_of(bundle.manifest.schema):
+    if signature != model_signature(bundle.manifest.schema):
         raise ArtifactError(
-            f"{bundle.path / MANIFEST} promises another signature than its schema's; "
+            f"{bundle.path / MANIFEST} declares another signature than its schema implies; "
             "export the model again"
         )
     metadata = session.metadata
-    for key, said, what in (
+    for key, expected, name in (
         (SCHEMA_KEY, bundle.manifest.schema.to_json(), "schema"),
         (MODEL_KEY, bundle.manifest.model.name, "name"),
     ):
-        if metadata.get(key) != said:
+        if metadata.get(key) != expected:
             raise ArtifactError(
-                f"{where} carries another {what} than the manifest; export the model again"
+                f"{where} has another {name} than the manifest; export the model again"
             )
 
 
@@ -72,9 +72,9 @@ def _release(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
-# Releases with the newest opset and IR version that each loads, oldest first. Measured: the
-# exported graph, stamped with each opset and IR version, loaded by each release.
-ENGINES: Final = (
+# Newest opset and IR version that each release loads, oldest first; measured with the exported
+# graph, stamped with each version.
+RELEASES: Final = (
     ("1.17", 20, 9),
     ("1.18", 21, 10),
     ("1.22", 22, 10),
@@ -83,9 +83,9 @@ ENGINES: Final = (
 )
 
 
-def oldest_engine(opset: int, ir: int) -> str | None:
-    """Name the oldest onnxruntime that is known to load a file."""
-    for release, newest_opset, newest_ir in ENGINES:
+def oldest_release(opset: int, ir: int) -> str | None:
+    """Get the oldest onnxruntime that is known to load a file; None if there is none."""
+    for release, newest_opset, newest_ir in RELEASES:
         if opset <= newest_opset and ir <= newest_ir:
             return release
     return None

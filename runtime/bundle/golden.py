@@ -1,4 +1,4 @@
-"""Golden rows: inputs with the float64 reference's outputs and their error bounds."""
+"""Golden rows: inputs with the outputs of the float64 reference and their error bounds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 _NPY_VERSION = (1, 0)
-_SMALLEST = np.finfo(np.float64).tiny  # a bound of 0 is kept by an error of 0 alone
+_TINY = np.finfo(np.float64).tiny  # avoids a division by zero
 _DTYPES: dict[str, type[np.generic]] = {
     "features": np.float32,
     "label": np.int64,
@@ -33,16 +33,18 @@ _DTYPES: dict[str, type[np.generic]] = {
 
 
 class Golden(Value, frozen=True):
-    """Rows with their exact answers and error bounds.
+    """Rows with the outputs of the float64 reference and their error bounds.
 
     Attributes:
         features: ``(rows, n_inputs)`` float32, finite.
-        label: ``(rows,)`` int64, the oracle's answer.
-        probabilities: ``(rows, classes)`` float64, the oracle's.
-        logits: ``(rows, classes)`` float64, the oracle's.
-        probabilities_bound: ``(rows, classes)`` float64, largest error of a correct engine.
+        label: ``(rows,)`` int64, of the reference.
+        probabilities: ``(rows, classes)`` float64, of the reference.
+        logits: ``(rows, classes)`` float64, of the reference.
+        probabilities_bound: ``(rows, classes)`` float64, largest error of a correct float32
+            evaluation.
         logits_bound: ``(rows, classes)`` float64, likewise.
-        decidable: ``(rows,)`` bool; where false, a correct engine may answer another label.
+        decidable: ``(rows,)`` bool; where false, a correct float32 evaluation may predict
+            another label.
     """
 
     features: Float32Matrix
@@ -55,7 +57,7 @@ class Golden(Value, frozen=True):
 
 
 def save_golden(golden: Golden) -> bytes:
-    """Write golden rows as an uncompressed NumPy archive, the same bytes for the same rows."""
+    """Serialize golden rows as an uncompressed npz archive, reproducible to the byte."""
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {name: getattr(golden, name) for name in _DTYPES}
     np.savez(buffer, allow_pickle=False, **arrays)
@@ -63,23 +65,23 @@ def save_golden(golden: Golden) -> bytes:
 
 
 def load_golden(content: bytes, schema: Schema, *, where: str) -> Golden:
-    """Read golden rows."""
+    """Parse and validate golden rows."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             golden = Golden(**{name: _read_array(archive, name) for name in _DTYPES})
-    except Exception as exc:  # on hostile bytes zipfile and numpy raise almost anything
+    except Exception as exc:  # zipfile and numpy raise various errors on hostile bytes
         raise ArtifactError(f"{where} is damaged: {exc}; export the model again") from exc
     _check_arrays(golden, schema, where)
     return golden
 
 
 class GoldenCheck(Value, frozen=True):
-    """Result of the golden rows; all are within their bounds.
+    """Result of running the golden rows; all errors are within their bounds.
 
     Attributes:
-        rows: that were run.
+        rows: number of golden rows.
         worst_error_over_bound: largest error of a logit or probability over its bound.
-        undecidable: rows on which a correct engine may answer another label.
+        undecidable: rows for which a correct evaluation may predict another label.
     """
 
     rows: int
@@ -88,65 +90,64 @@ class GoldenCheck(Value, frozen=True):
 
 
 def check_golden(session: Session, golden: Golden, *, where: str) -> GoldenCheck:
-    """Run the golden rows and compare them with the oracle's answers."""
-    got = session.run(golden.features)
+    """Run the golden rows and compare the outputs with the reference."""
+    outputs = session.run(golden.features)
     worst = 0.0
     for name in ("logits", "probabilities"):
         expected, bound = getattr(golden, name), getattr(golden, f"{name}_bound")
-        # Written so that NaN counts as outside.
-        error = np.abs(getattr(got, name) - expected)
-        outside = ~(error <= bound)
+        error = np.abs(getattr(outputs, name) - expected)
+        outside = ~(error <= bound)  # NaN is outside
         if outside.any():
-            row, column = (int(at) for at in np.argwhere(outside)[0])
+            row, column = (int(index) for index in np.argwhere(outside)[0])
             raise ParityError(
                 f"{where}: on {session.provider} golden row {row} "
-                f"(features {golden.features[row].tolist()}) gives {name}[{column}] = "
-                f"{getattr(got, name)[row, column]:.9g}, expected {expected[row, column]:.9g} "
+                f"(features {golden.features[row].tolist()}) has {name}[{column}] = "
+                f"{getattr(outputs, name)[row, column]:.9g}, expected {expected[row, column]:.9g} "
                 f"± {bound[row, column]:.3g}; do not serve this bundle here"
             )
-        worst = max(worst, float((error / np.maximum(bound, _SMALLEST)).max()))
-    _check_labels(session, golden, got, where)
+        worst = max(worst, float((error / np.maximum(bound, _TINY)).max()))
+    _check_labels(session, golden, outputs, where)
     return GoldenCheck(len(golden.label), worst, int((~golden.decidable).sum()))
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
-    """Read one array, whose size is that of its bytes in the archive: none is packed."""
+    """Read one array; its declared size must match its bytes, so none is compressed."""
     entry = archive.getinfo(f"{name}.npy")
     if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
-        raise ValueError(f"{entry.filename} is packed, which the exporter does not do")
+        raise ValueError(f"{entry.filename} is compressed, which the exporter does not do")
     with archive.open(entry) as stream:
         version = np.lib.format.read_magic(stream)
         if version != _NPY_VERSION:
             raise ValueError(f"{entry.filename} is of version {version}")
-        shape, by_columns, dtype = np.lib.format.read_array_header_1_0(stream)
-        declared, left = math.prod(shape) * dtype.itemsize, entry.file_size - stream.tell()
-        if declared != left:
-            raise ValueError(f"{entry.filename} declares {declared} bytes and has {left}")
+        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+        declared, stored = math.prod(shape) * dtype.itemsize, entry.file_size - stream.tell()
+        if declared != stored:
+            raise ValueError(f"{entry.filename} declares {declared} bytes and has {stored}")
         array: npt.NDArray[Any] = np.frombuffer(stream.read(), dtype).copy()
-    return array.reshape(shape, order="F" if by_columns else "C")
+    return array.reshape(shape, order="F" if is_fortran else "C")
 
 
-def _check_labels(session: Session, golden: Golden, got: Outputs, where: str) -> None:
-    wrong = np.flatnonzero(golden.decidable & (got.label != golden.label))
+def _check_labels(session: Session, golden: Golden, outputs: Outputs, where: str) -> None:
+    wrong = np.flatnonzero(golden.decidable & (outputs.label != golden.label))
     if wrong.size:
         row = int(wrong[0])
         raise ParityError(
             f"{where}: on {session.provider} golden row {row} "
-            f"(features {golden.features[row].tolist()}) gives label {got.label[row]}, "
+            f"(features {golden.features[row].tolist()}) has label {outputs.label[row]}, "
             f"expected {golden.label[row]}; do not serve this bundle here"
         )
 
 
 def _check_arrays(golden: Golden, schema: Schema, where: str) -> None:
     rows = golden.label.size
-    wide = (rows, schema.n_classes)
+    by_class = (rows, schema.n_classes)
     shapes = {
         "features": (rows, schema.n_inputs),
         "label": (rows,),
-        "probabilities": wide,
-        "logits": wide,
-        "probabilities_bound": wide,
-        "logits_bound": wide,
+        "probabilities": by_class,
+        "logits": by_class,
+        "probabilities_bound": by_class,
+        "logits_bound": by_class,
         "decidable": (rows,),
     }
     for name, dtype in _DTYPES.items():
@@ -157,5 +158,5 @@ def _check_arrays(golden: Golden, schema: Schema, where: str) -> None:
                 f"expected {np.dtype(dtype)} {shapes[name]}; export the model again"
             )
         usable = usable_values(schema, array) if name == "features" else np.isfinite(array)
-        if not usable.all():  # an infinite bound would let every answer pass
+        if not usable.all():  # an infinite bound would accept any output
             raise ArtifactError(f"{where} is damaged: {name} is not finite; export the model again")

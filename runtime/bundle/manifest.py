@@ -1,4 +1,4 @@
-"""The bundle's manifest, format 1."""
+"""The manifest of a bundle, format 1."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PROGRAM_MODEL = "model.pt2"
 GOLDEN = "golden.npz"
 PARITY = "parity.json"
 REPORT = "report.html"
-# Under these names an ONNX file carries what the manifest says, so that it is usable alone.
+# Keys of the ONNX file's metadata_props, which make it usable without the manifest.
 SCHEMA_KEY = "onnxferry.schema"
 MODEL_KEY = "onnxferry.model"
 
@@ -26,11 +26,11 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A value that is stored as JSON: strict about unknown keys; subclasses say ``frozen``."""
+    """Immutable JSON object without unknown keys; subclasses repeat ``frozen=True``."""
 
 
 class File(Record, frozen=True):
-    """Digest and size of one file of the bundle.
+    """Digest and size of a file of the bundle.
 
     Attributes:
         sha256: lower-case hexadecimal SHA-256 of the content.
@@ -42,12 +42,12 @@ class File(Record, frozen=True):
 
 
 class Tensor(Record, frozen=True):
-    """Name, datatype and shape of a model's input or output.
+    """Name, datatype and shape of an input or output of the model.
 
     Attributes:
         name: tensor name.
-        datatype: as the Open Inference Protocol v2 spells it: ``FP32``, ``INT64``.
-        shape: -1 stands for the batch.
+        datatype: of the Open Inference Protocol v2: ``FP32``, ``INT64``.
+        shape: -1 is the batch size.
     """
 
     name: str
@@ -56,27 +56,27 @@ class Tensor(Record, frozen=True):
 
 
 class Signature(Record, frozen=True):
-    """The model's inputs and outputs in Open Inference Protocol v2 terms."""
+    """Inputs and outputs of the model, as in the Open Inference Protocol v2."""
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
 
 
 class Model(Record, frozen=True):
-    """Name of the model and its version, a digest of the model's content."""
+    """Name of the model and its version, a digest of its content."""
 
     name: str
     version: str
 
 
 class Provenance(Record, frozen=True):
-    """Provenance of the model.
+    """Origin of the model.
 
     Attributes:
-        seed: of the training run; None for a model that was trained elsewhere.
-        data_digest: SHA-256 of the training and test tensors; None likewise.
-        configuration: every option of the training run.
-        versions: of the packages that trained and exported it.
+        seed: of the training run; None for a model trained elsewhere.
+        data_digest: SHA-256 of the training and test tensors; None for a model trained elsewhere.
+        configuration: all options of the training run.
+        versions: of the packages that trained and exported the model.
     """
 
     seed: int | None
@@ -86,7 +86,7 @@ class Provenance(Record, frozen=True):
 
 
 class Requirements(Record, frozen=True):
-    """What an onnxruntime must offer to run ``model.onnx``."""
+    """Oldest onnxruntime that runs ``model.onnx``, with its opset and IR version."""
 
     onnxruntime: str
     opset: int
@@ -94,17 +94,17 @@ class Requirements(Record, frozen=True):
 
 
 class Manifest(Record, frozen=True):
-    """Everything a bundle says of itself.
+    """Contents and metadata of a bundle.
 
     Attributes:
-        format: version of the bundle format.
+        format: version of the bundle's format.
         model: name and content version.
-        schema: the columns and classes.
-        signature: the model's inputs and outputs.
-        files: the other files of the bundle, by name relative to it.
-        training: metrics measured by the trainer, by name.
+        schema: features and classes.
+        signature: inputs and outputs of the model.
+        files: the other files of the bundle, by their path in it.
+        training: metrics of the training run, by name.
         provenance: seed, data, configuration and versions.
-        requires: the least engine that runs the model.
+        requires: what the model needs of onnxruntime.
     """
 
     format: Literal[1]
@@ -117,12 +117,12 @@ class Manifest(Record, frozen=True):
     requires: Requirements
 
     def to_json(self) -> bytes:
-        """Write the manifest as indented JSON, the same bytes for the same content."""
+        """Serialize the manifest as indented JSON, reproducible to the byte."""
         return to_json(self)
 
 
-def signature_of(schema: Schema) -> Signature:
-    """Derive the model contract's inputs and outputs from a schema."""
+def model_signature(schema: Schema) -> Signature:
+    """Derive the inputs and outputs of a model from its schema."""
     return Signature(
         inputs=(Tensor("features", "FP32", (-1, schema.n_inputs)),),
         outputs=(
@@ -134,26 +134,26 @@ def signature_of(schema: Schema) -> Signature:
 
 
 def parse_manifest(content: bytes, *, where: str) -> Manifest:
-    """Read a manifest."""
+    """Parse a manifest."""
     return parse_record(content, Manifest, known_format=FORMAT, where=where)
 
 
 def parse_record(content: bytes, kind: type[T], *, known_format: int, where: str) -> T:
-    """Read a JSON record that carries a ``format`` number."""
+    """Parse a JSON record with a ``format`` number."""
     try:
         found = msgspec.json.decode(content, type=_Versioned).format
         if found == known_format:
             return msgspec.json.decode(content, type=kind)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
-        raise ArtifactError(f"{where} is damaged: {exc}; make it again") from exc
+        raise ArtifactError(f"{where} is damaged: {exc}; create it again") from exc
     raise ArtifactError(
         f"{where} is of format {found}; this release reads format {known_format}: "
-        "use the release that wrote it, or make it again"
+        "use the release that wrote it, or create it again"
     )
 
 
 def to_json(record: msgspec.Struct) -> bytes:
-    """Write a record as indented JSON, the same bytes for the same content."""
+    """Serialize a record as indented JSON, reproducible to the byte."""
     return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
 
 

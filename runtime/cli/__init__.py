@@ -1,1 +1,1 @@
-"""The command line: parse, call the library, print."""
+"""The command ``runtime``."""

@@ -1,6 +1,6 @@
-"""The command ``runtime``: parse, call the library, print."""
+"""Options and commands of ``runtime``."""
 
-# No annotations from the future: typer would evaluate each of them at every start.
+# No postponed annotations: typer would evaluate each at every start.
 import os
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -22,25 +22,25 @@ from runtime.terminal.options import (
     split_names,
 )
 
-app = new_app("runtime", "Score files with a proven bundle, without torch.")
+app = new_app("runtime", "Score and serve verified bundles, without torch.")
 
 
 ProviderOption = Annotated[
     ProviderChoice,
-    typer.Option(help="What runs the model; auto takes CUDA where it works; the summary names it."),
+    typer.Option(help="Execution provider: auto, cuda or cpu; auto takes CUDA when available."),
 ]
-# typer's own check of a path would give other messages and exit codes: readable=False.
+# readable=False: typer's own check of a path has other messages and exit codes.
 FileOption = Annotated[
     Path,
     typer.Option(
-        help="The table to score, a folder of tables or a pattern; - is standard input.",
+        help="Table to score, a folder of tables or a glob pattern; - is standard input.",
         readable=False,
     ),
 ]
 OutOption = Annotated[
     Path | None,
     typer.Option(
-        help="Where to write, for many tables a folder; - is standard output, the default.",
+        help="Output, a folder for several tables; - is standard output (default).",
         readable=False,
     ),
 ]
@@ -58,56 +58,63 @@ def predict(
     bad_rows: Annotated[
         BadRows,
         typer.Option(
-            help="Rows that cannot be scored: fail refuses the file, reject lists them in "
-            "OUT.rejects.csv, null keeps them with empty answers and a reason."
+            help="Rows that cannot be scored: fail refuses the table, reject moves them to "
+            "OUT.rejects.csv, null keeps them with empty predictions and a reason."
         ),
     ] = "fail",
     rejects: Annotated[
-        Path | None, typer.Option(help="Where --bad-rows reject lists them.", readable=False)
+        Path | None, typer.Option(help="File for the rows of --bad-rows reject.", readable=False)
     ] = None,
     columns: Annotated[
         str | None,
-        typer.Option(help="Columns to carry along, separated by commas (default: all)."),
+        typer.Option(help="Columns to write, separated by commas (default: all)."),
     ] = None,
     proba: Annotated[
-        bool, typer.Option("--proba", help="Add one column a class with its probability.")
+        bool, typer.Option("--proba", help="Add one column per class with its probability.")
     ] = False,
-    prefix: Annotated[str, typer.Option(help="Put before each new column's name.")] = "",
+    prefix: Annotated[str, typer.Option(help="Prefix of the new columns' names.")] = "",
     table_format: Annotated[
         str | None,
         typer.Option(
-            "--format", help="Of the table: csv, tsv, jsonl, parquet, arrow; text also as csv.gz."
+            "--format",
+            help="Format of the table: csv, tsv, jsonl, parquet, arrow; text also as csv.gz.",
         ),
     ] = None,
     out_format: Annotated[
-        str | None, typer.Option(help="Of the output (default: by its name, else as the table).")
+        str | None,
+        typer.Option(help="Format of the output (default: by its name, else as the table)."),
     ] = None,
     delimiter: DelimiterOption = None,
     encoding: EncodingOption = None,
     decimal: DecimalOption = ".",
     loose_header: Annotated[
-        bool, typer.Option("--loose-header", help="Take names that differ in case or blanks.")
+        bool,
+        typer.Option("--loose-header", help="Match column names regardless of case and blanks."),
     ] = False,
     truth: Annotated[
-        str | None, typer.Option(help="Column with the true class: adds accuracy and confusion.")
+        str | None,
+        typer.Option(help="Column with the true class, for accuracy and confusion matrix."),
     ] = None,
     drift: Annotated[
         Path | None,
-        typer.Option(help="Write how the rows differ from training's, JSON.", readable=False),
+        typer.Option(
+            help="Write a report of the drift from the training rows, JSON.", readable=False
+        ),
     ] = None,
     summary: Annotated[
-        Path | None, typer.Option(help="Write the summary as JSON, too.", readable=False)
+        Path | None, typer.Option(help="Write the summary to a file, JSON.", readable=False)
     ] = None,
     profile: Annotated[
-        bool, typer.Option("--profile", help="Show where the time went, stage by stage.")
+        bool, typer.Option("--profile", help="Print the time of each stage.")
     ] = False,
     threads: Annotated[
-        int | None, typer.Option(min=1, max=64, help="Blocks scored at once (default: one a CPU).")
+        int | None,
+        typer.Option(min=1, max=64, help="Blocks scored in parallel (default: one per CPU)."),
     ] = None,
-    check: Annotated[bool, typer.Option(help="Run the bundle's golden rows first.")] = True,
+    check: Annotated[bool, typer.Option(help="Verify the bundle's golden rows first.")] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Score a table: its columns unchanged, then label and probability."""
+    """Score a table: write its columns unchanged, then label and probability."""
     from runtime.cli import predict as command
     from runtime.predictor import Predictor
     from runtime.scoring.options import Options
@@ -130,73 +137,85 @@ def predict(
     predictor = Predictor.open(bundle, provider=provider, check=check)
     wants_all = bool(out or as_json or truth or drift or rejects or summary or profile)
     if command.wants_preview(file, wants_all=wants_all):
-        process.show(command.preview(predictor, file, options))
+        process.echo(command.preview(predictor, file, options))
         return
     out = out or STANDARD_STREAM
-    done = command.score(predictor, file, out, options, saved=summary, profile=profile)
-    is_taken = STANDARD_STREAM in {out, drift}
-    command.report(done, out, profile=profile, as_json=as_json, is_taken=is_taken)
+    result = command.score(predictor, file, out, options, summary_path=summary, profile=profile)
+    uses_stdout = STANDARD_STREAM in {out, drift}
+    command.report(result, out, profile=profile, as_json=as_json, uses_stdout=uses_stdout)
 
 
 @app.command()
 def serve(
     bundle: Annotated[
         list[str] | None,
-        typer.Option(help="A bundle, NAME=DIR or DIR; may be repeated.", metavar="NAME=DIR"),
+        typer.Option(help="Bundle to serve, NAME=DIR or DIR; may be repeated.", metavar="NAME=DIR"),
     ] = None,
     models: Annotated[
-        Path | None, typer.Option(help="A folder of bundles, served under its folders' names.")
+        Path | None,
+        typer.Option(help="Folder of bundles, served under the names of their folders."),
     ] = None,
     host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port for HTTP; 0 for a free one.")
+    ] = 8000,
     grpc_port: Annotated[
         int | None,
-        typer.Option(min=0, max=65535, help="Listen for gRPC there, too; 0 takes a free one."),
+        typer.Option(min=0, max=65535, help="Port for gRPC; 0 for a free one."),
     ] = None,
     api_key_file: Annotated[
         Path | None,
-        typer.Option(help="Keys that let requests in, one a line; may be changed at any time."),
+        typer.Option(help="API keys that are accepted, one per line; reloaded when it changes."),
     ] = None,
     tls_cert: Annotated[
-        Path | None, typer.Option(help="Certificate for https, PEM; read anew on SIGHUP.")
+        Path | None, typer.Option(help="TLS certificate, PEM; reloaded on SIGHUP.")
     ] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(help="Private key of the TLS certificate, PEM.")
+    ] = None,
     workers: Annotated[
-        int, typer.Option(min=1, max=256, help="Processes, each with its own session.")
+        int, typer.Option(min=1, max=256, help="Worker processes, each with its own session.")
     ] = 1,
     provider: ProviderOption = "auto",
     watch: Annotated[
-        bool, typer.Option("--watch", help="Load a bundle when its folder is replaced.")
+        bool, typer.Option("--watch", help="Reload a bundle when its folder is replaced.")
     ] = False,
     max_body: Annotated[
-        int | None, typer.Option(min=1, help="Bytes of a request's body (default: 16 MiB).")
+        int | None,
+        typer.Option(min=1, help="Maximum size of a request body in bytes (default: 16 MiB)."),
     ] = None,
     max_rows: Annotated[
-        int | None, typer.Option(min=1, help="Rows of a request (default: 262,144).")
+        int | None,
+        typer.Option(min=1, help="Maximum number of rows per request (default: 262,144)."),
     ] = None,
     max_in_flight: Annotated[
-        int | None, typer.Option(min=1, help="Requests answered at once (default: 68).")
+        int | None, typer.Option(min=1, help="Maximum number of concurrent requests (default: 68).")
     ] = None,
     max_connections: Annotated[
-        int | None, typer.Option(min=1, help="Connections open at once (default: 1,024).")
+        int | None, typer.Option(min=1, help="Maximum number of open connections (default: 1,024).")
     ] = None,
     header_timeout: Annotated[
-        float | None, typer.Option(min=0, help="Seconds to send a header (default: 10).")
+        float | None,
+        typer.Option(min=0, help="Timeout for receiving a header, seconds (default: 10)."),
     ] = None,
     body_timeout: Annotated[
-        float | None, typer.Option(min=0, help="Seconds to send a body (default: 30).")
+        float | None,
+        typer.Option(min=0, help="Timeout for receiving a body, seconds (default: 30)."),
     ] = None,
     idle_timeout: Annotated[
-        float | None, typer.Option(min=0, help="Seconds without a request (default: 75).")
+        float | None, typer.Option(min=0, help="Keep-alive timeout, seconds (default: 75).")
     ] = None,
     drain_timeout: Annotated[
-        float | None, typer.Option(min=0, help="Seconds to end after SIGTERM (default: 30).")
+        float | None,
+        typer.Option(
+            min=0, help="Timeout for graceful shutdown after SIGTERM, seconds (default: 30)."
+        ),
     ] = None,
     log_level: Annotated[
         LogLevel, typer.Option(help="Log level; debug logs each request.")
     ] = "info",
 ) -> None:
-    """Serve bundles over HTTP and gRPC, by the Open Inference Protocol v2."""
+    """Serve bundles over HTTP and gRPC with the Open Inference Protocol v2."""
     from runtime.cli import serve as command
     from runtime.serving.settings import Settings
 
@@ -232,7 +251,7 @@ def verify(
     provider: ProviderOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Check a bundle's hashes and run its golden rows on this machine."""
+    """Verify a bundle's digests, and its golden rows on this machine."""
     from runtime.predictor import Predictor
     from runtime.printable import printable
 
@@ -240,12 +259,12 @@ def verify(
         predictor = Predictor.open(bundle, provider=provider)
     except ParityError:
         if as_json:
-            process.show(process.as_json({"passed": False, "bundle": str(bundle)}))
+            process.echo(process.compact_json({"passed": False, "bundle": str(bundle)}))
         raise
     manifest, check = predictor.manifest, predictor.check
     if as_json:
-        process.show(
-            process.as_json(
+        process.echo(
+            process.compact_json(
                 {
                     "passed": True,
                     "bundle": str(bundle),
@@ -259,11 +278,11 @@ def verify(
         )
     else:
         text = (
-            f"{bundle}: {manifest.model.name} {manifest.model.version} is intact; "
-            f"{len(manifest.files)} files hashed, golden rows within their bounds "
+            f"{bundle}: {manifest.model.name} {manifest.model.version} verified; "
+            f"{len(manifest.files)} files intact, golden rows within their error bounds "
             f"on {predictor.provider} ({predictor.session.reason})"
         )
-        process.show(printable(text))
+        process.echo(printable(text))
 
 
 @app.command()
@@ -271,18 +290,18 @@ def inspect(
     bundle: BundleArgument = DEFAULT_BUNDLE,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what is in a bundle, its hashes checked; nothing is run."""
+    """Print a bundle's manifest; verifies digests, does not run the model."""
     from runtime.bundle.reading import read_bundle
     from runtime.terminal.manifest import format_manifest
 
     manifest = read_bundle(bundle).manifest
-    process.show(
+    process.echo(
         process.indented_json(manifest.to_json()) if as_json else format_manifest(manifest)
     )
 
 
 def main() -> NoReturn:
     """Run the command line."""
-    # numpy's BLAS starts threads that spin while there is no work: a fifth of a short run.
+    # numpy's BLAS threads would spin while idle: a fifth of a short run.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     process.run(app, "runtime")

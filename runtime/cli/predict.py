@@ -1,4 +1,4 @@
-"""``runtime predict``: one table or many, a preview or everything."""
+"""Implementation of ``runtime predict``."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from runtime.scoring.summary import Summary
 
 
-def refuse_extra_arguments(file: Path, words: Sequence[str]) -> None:
-    """Refuse words that belong to no option, as a shell makes of a pattern without quotes."""
-    if not words:
+def refuse_extra_arguments(file: Path, arguments: Sequence[str]) -> None:
+    """Refuse positional arguments, which a shell creates from an unquoted pattern."""
+    if not arguments:
         return
     advice = ""
-    if len(words) > 1 or file.suffix == PurePath(words[0]).suffix:
-        advice = f"; put a pattern in quotes: --file {str(file.parent / f'*{file.suffix}')!r}"
-    raise UsageError(f"{words[0]} belongs to no option{advice}")
+    if len(arguments) > 1 or file.suffix == PurePath(arguments[0]).suffix:
+        advice = f"; quote a pattern: --file {str(file.parent / f'*{file.suffix}')!r}"
+    raise UsageError(f"unexpected argument {arguments[0]}{advice}")
 
 
 def wants_preview(source: Path, *, wants_all: bool) -> bool:
@@ -41,7 +41,7 @@ def wants_preview(source: Path, *, wants_all: bool) -> bool:
 
 
 def preview(predictor: Predictor, source: Path, options: Options) -> str:
-    """Score the first rows and draw them."""
+    """Score and format the first rows."""
     from runtime.scoring.preview import score_preview
     from runtime.terminal.preview import PREVIEW_ROWS, format_preview
 
@@ -49,38 +49,40 @@ def preview(predictor: Predictor, source: Path, options: Options) -> str:
     return format_preview(
         first.names,
         first.rows,
-        new=first.new,
+        n_added=first.n_added,
         total=first.total,
-        save=_repeat(source, options, bad=first.bad),
+        save_command=_save_command(source, options, has_bad_rows=first.has_bad_rows),
         stream=sys.stdout,
     )
 
 
-def _repeat(source: Path, options: Options, *, bad: bool) -> str:
-    """Format the command that saves what was previewed, and continues at bad rows."""
+def _save_command(source: Path, options: Options, *, has_bad_rows: bool) -> str:
+    """Format the command that scores all rows to a file."""
     import shlex
 
     words = ["runtime", *sys.argv[1:]]
-    if bad and options.bad_rows == "fail":
+    if has_bad_rows and options.bad_rows == "fail":
         words += ["--bad-rows", "null"]
-    ending = options.out_format or "csv"
-    name = f"scored.{ending}" if source.name != f"scored.{ending}" else f"scored.again.{ending}"
-    again = " ".join(map(shlex.quote, [*words, "--out", name]))
-    return f"… | {again}" if source == STANDARD_STREAM else again
+    extension = options.out_format or "csv"
+    name = f"scored.{extension}"
+    if source.name == name:
+        name = f"scored.again.{extension}"
+    command = " ".join(map(shlex.quote, [*words, "--out", name]))
+    return f"… | {command}" if source == STANDARD_STREAM else command
 
 
-def check_summary(saved: Path, source: Path, out: Path, options: Options) -> None:
-    """Refuse a place for the summary that is needed for something else."""
-    if saved == STANDARD_STREAM:
+def check_summary_path(path: Path, source: Path, out: Path, options: Options) -> None:
+    """Refuse a summary file that is an input or another output."""
+    if path == STANDARD_STREAM:
         raise UsageError("--summary names a file; --json prints the same")
     if not is_folder_or_pattern(source):
-        check_distinct(source, out, rejects_path(out, options), options.drift, saved)
+        check_distinct(source, out, rejects_path(out, options), options.drift, path)
         return
     from runtime.io.discovery import find_tables
 
     root, tables = find_tables(source)
     for name in tables:
-        check_distinct(root / name, saved, options.drift)
+        check_distinct(root / name, path, options.drift)
 
 
 def score(
@@ -89,49 +91,49 @@ def score(
     out: Path,
     options: Options,
     *,
-    saved: Path | None = None,
+    summary_path: Path | None = None,
     profile: bool = False,
 ) -> Summary:
-    """Score one table or many, with a progress bar on a terminal."""
+    """Score one or several tables, with a progress bar on a terminal; write the summary file."""
     with ExitStack() as stack:
         stream = None
-        if saved:
-            check_summary(saved, source, out, options)
-            stream = stack.enter_context(atomic_file(saved))
-        done = _score(predictor, source, out, options)
-        done = done if profile else replace(done, stages={})
+        if summary_path:
+            check_summary_path(summary_path, source, out, options)
+            stream = stack.enter_context(atomic_file(summary_path))
+        summary = _score(predictor, source, out, options)
+        summary = summary if profile else replace(summary, stages={})
         if stream:
-            stream.write(done.to_json())
-    return done
+            stream.write(summary.to_json())
+    return summary
 
 
 def _score(predictor: Predictor, source: Path, out: Path, options: Options) -> Summary:
     if is_folder_or_pattern(source):
         from runtime.scoring.batch import score_files
 
-        return score_files(predictor, source, out, options, _announce).total
+        return score_files(predictor, source, out, options, _log_table).total
     from runtime.scoring.pipeline import score_file
     from runtime.terminal.progress import scoring_progress
 
-    with process.until_reader_leaves(), scoring_progress(source, out) as on_progress:
+    with process.exit_on_broken_pipe(), scoring_progress(source, out) as on_progress:
         return score_file(predictor, source, out, options, on_progress)
 
 
-def report(shown: Summary, out: Path, *, profile: bool, as_json: bool, is_taken: bool) -> None:
-    """Say what was done."""
+def report(summary: Summary, out: Path, *, profile: bool, as_json: bool, uses_stdout: bool) -> None:
+    """Print the summary: JSON to stdout unless rows are written there, text to stderr."""
     if as_json:
-        answer = process.as_json(shown.values())
-        process.say(answer) if is_taken else process.show(answer)
-    elif sys.stderr.isatty() or profile or shown.truth or shown.drift:
+        text = process.compact_json(summary.values())
+        process.log(text) if uses_stdout else process.echo(text)
+    elif sys.stderr.isatty() or profile or summary.truth or summary.drift:
         from runtime.terminal.summary import format_summary
 
-        process.say(format_summary(shown, out, sys.stderr))
+        process.log(format_summary(summary, out, sys.stderr))
     else:
-        process.say(printable_lines(_in_a_line(shown, out)))
+        process.log(printable_lines(_format_log(summary, out)))
 
 
-def _in_a_line(summary: Summary, out: Path) -> str:
-    """Say the same in a line or two, for logs."""
+def _format_log(summary: Summary, out: Path) -> str:
+    """Format the summary as a few lines for logs."""
     where = "standard output" if out == STANDARD_STREAM else str(out)
     text = (
         f"{summary.scored:,} of {summary.rows:,} rows scored to {where} "
@@ -140,15 +142,15 @@ def _in_a_line(summary: Summary, out: Path) -> str:
     )
     if summary.rejected:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in summary.reasons.items())
-        kept = f"listed in {summary.rejects}" if summary.rejects else "kept with empty answers"
+        kept = f"listed in {summary.rejects}" if summary.rejects else "kept with empty predictions"
         text += f"\n{summary.rejected:,} bad rows {kept}: {reasons}"
-    outside = {name: counts.total for name, counts in summary.out_of_range.items() if counts.total}
-    if outside:
-        counted = ", ".join(f"{name} {count:,}" for name, count in outside.items())
-        text += f"\nvalues outside the range of training, scored anyway: {counted}"
+    totals = {name: counts.total for name, counts in summary.out_of_range.items() if counts.total}
+    if totals:
+        listed = ", ".join(f"{name} {count:,}" for name, count in totals.items())
+        text += f"\nvalues outside the training range, scored anyway: {listed}"
     return text
 
 
-def _announce(table: Path, number: int, tables: int) -> None:
+def _log_table(table: Path, number: int, tables: int) -> None:
     if sys.stderr.isatty():
-        process.say(printable_lines(f"{number} of {tables}: {table}"))
+        process.log(printable_lines(f"{number} of {tables}: {table}"))

@@ -1,4 +1,4 @@
-"""``runtime serve``."""
+"""Implementation of ``runtime serve``."""
 
 from __future__ import annotations
 
@@ -28,79 +28,83 @@ _GRPC: Final = ("grpc", "grpc_health", "google.protobuf")
 
 
 def find_bundles(named: Sequence[str], models: Path | None) -> dict[str, Path]:
-    """Find the bundles to serve."""
+    """Find the bundles to serve, by name."""
     if not named and not models:
         named = [os.environ.get("ONNXFERRY_BUNDLE") or str(DEFAULT_BUNDLE)]
     found: dict[str, Path] = {}
-    for name, path in _listed(named, models):
+    for name, path in _named_paths(named, models):
         if name in found:
-            raise UsageError(f"two bundles are called {name!r}: give one another NAME=DIR")
+            raise UsageError(
+                f"two bundles have the name {name!r}: rename one with --bundle NAME=DIR"
+            )
         found[name] = path
     return found
 
 
-def _listed(named: Sequence[str], models: Path | None) -> list[tuple[str, Path]]:
+def _named_paths(named: Sequence[str], models: Path | None) -> list[tuple[str, Path]]:
     listed = []
     for text in named:
         name, equals, folder = text.partition("=")
         path = Path(folder if equals else text)
-        listed.append((name if equals else _own_name(path), path))
+        listed.append((name if equals else _manifest_name(path), path))
     if models:
         if not models.is_dir():
-            raise UsageError(f"--models {models} is no folder")
-        inside = sorted(path.parent for path in models.glob(f"*/{MANIFEST}"))
-        if not inside:
-            raise UsageError(f"--models {models} holds no bundle: no folder in it has {MANIFEST}")
-        listed += [(path.name, path) for path in inside]
+            raise UsageError(f"--models {models} is not a folder")
+        bundles = sorted(path.parent for path in models.glob(f"*/{MANIFEST}"))
+        if not bundles:
+            raise UsageError(
+                f"--models {models} has no bundles: none of its folders has a {MANIFEST}"
+            )
+        listed += [(path.name, path) for path in bundles]
     if any(not name for name, _ in listed):
         raise UsageError("--bundle NAME=DIR needs a name before the equals sign")
     return listed
 
 
-def _own_name(path: Path) -> str:
+def _manifest_name(path: Path) -> str:
     from runtime.bundle.reading import read_bundle
 
     return read_bundle(path).manifest.model.name
 
 
-def choose_limits(**given: float | None) -> Limits:
-    """Take the limits that were given, and the defaults for the others."""
+def choose_limits(**values: float | None) -> Limits:
+    """Override the default limits with values that are not None."""
     return replace(
-        DEFAULT_LIMITS, **{name: value for name, value in given.items() if value is not None}
+        DEFAULT_LIMITS, **{name: value for name, value in values.items() if value is not None}
     )
 
 
 def choose_certificate(chain: Path | None, key: Path | None) -> Certificate | None:
-    """Put a certificate and its key together."""
+    """Combine the options of TLS."""
     from runtime.serving.tls import Certificate
 
     if chain and key:
         return Certificate(chain, key)
     if chain or key:
-        raise UsageError("--tls-cert and --tls-key belong together: give both")
+        raise UsageError("--tls-cert and --tls-key require each other: give both")
     return None
 
 
 def serve(bundles: dict[str, Path], settings: Settings) -> None:
-    """Serve until a signal ends it."""
-    _refuse_missing("serve", _SERVE)
+    """Serve until a signal."""
+    _require_modules("serve", _SERVE)
     if settings.grpc_port is not None:
-        _refuse_missing("grpc", _GRPC)
-    # It would end a server that is only starting: it waits until there is something to reload.
+        _require_modules("grpc", _GRPC)
+    # SIGHUP reloads, but would end a server before its handler is installed.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     if settings.workers > 1:
-        _refuse_missing("serve", _WORKERS)
+        _require_modules("serve", _WORKERS)
         from runtime.serving.workers.supervisor import supervise as run
     else:
         from runtime.serving.server import run_server as run
     run(bundles, settings)
 
 
-def _refuse_missing(extra: str, modules: tuple[str, ...]) -> None:
+def _require_modules(extra: str, modules: tuple[str, ...]) -> None:
     for module in modules:
         try:
             found = find_spec(module)
-        except ModuleNotFoundError:  # the package that it lies in
+        except ModuleNotFoundError:  # its package
             found = None
         if found is None:
             raise UnavailableError(

@@ -1,1 +1,1 @@
-"""Monitoring while rows are scored: ranges, drift, accuracy."""
+"""Monitoring of scored rows: ranges, drift, accuracy."""

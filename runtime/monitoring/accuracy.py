@@ -1,4 +1,4 @@
-"""Accuracy, precision and recall against a column that holds the true class."""
+"""Accuracy, precision and recall against a column with the true class."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 
 from runtime.bundle.manifest import Record
 from runtime.errors import UsageError
-from runtime.tables.arrays import binary_array, bool_array, number_scalar
+from runtime.tables.arrays import binary_array, bool_array, number_scalar, number_values
+from runtime.tables.text import cell_texts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +25,7 @@ _NORMAL_95 = 1.959963984540054  # quantile 0.975 of the standard normal distribu
 
 
 class Interval(Record, frozen=True):
-    """A share with its 95 % interval, all from 0 to 1."""
+    """A proportion with its 95 % interval, 0 to 1."""
 
     share: float
     low: float
@@ -32,7 +33,7 @@ class Interval(Record, frozen=True):
 
 
 class ClassScore(Record, frozen=True):
-    """Scores of one class: ``precision``, ``recall`` and ``f1``, 0 to 1, and its rows."""
+    """Precision, recall and F1 of one class, 0 to 1, and the number of its rows."""
 
     name: str
     rows: int
@@ -42,7 +43,7 @@ class ClassScore(Record, frozen=True):
 
 
 def wilson_interval(hits: int, rows: int) -> Interval:
-    """Bound a share by Wilson's score interval (Wilson, JASA 22, 1927), 95 %."""
+    """Compute Wilson's 95 % score interval of a proportion (Wilson, JASA 22, 1927)."""
     share, square = hits / rows, _NORMAL_95**2
     centre = (share + square / (2 * rows)) / (1 + square / rows)
     half = (
@@ -53,51 +54,51 @@ def wilson_interval(hits: int, rows: int) -> Interval:
     return Interval(share, max(centre - half, 0.0), min(centre + half, 1.0))
 
 
-def confusion_matrix(truth: Labels, answers: Labels, classes: int) -> Counts:
-    """Count rows by true class and answered class, ``(classes, classes)`` int64."""
-    counts = np.bincount(truth * classes + answers, minlength=classes * classes)
+def confusion_matrix(truth: Labels, predicted: Labels, classes: int) -> Counts:
+    """Count rows by true and predicted class, ``(classes, classes)`` int64."""
+    counts = np.bincount(truth * classes + predicted, minlength=classes * classes)
     return counts.reshape(classes, classes).astype(np.int64)
 
 
 def class_scores(counts: Counts, names: Sequence[str]) -> tuple[ClassScore, ...]:
-    """Precision, recall and F1 of each class from a confusion matrix."""
+    """Compute precision, recall and F1 of each class from a confusion matrix."""
     scores = []
-    for at, name in enumerate(names):
-        hits = float(counts[at, at])
-        of_class, answered = int(counts[at].sum()), int(counts[:, at].sum())
+    for index, name in enumerate(names):
+        hits = float(counts[index, index])
+        actual, predicted = int(counts[index].sum()), int(counts[:, index].sum())
         scores.append(
             ClassScore(
                 name,
-                of_class,
-                _share(hits, answered),
-                _share(hits, of_class),
-                _share(2 * hits, of_class + answered),
+                actual,
+                _ratio(hits, predicted),
+                _ratio(hits, actual),
+                _ratio(2 * hits, actual + predicted),
             )
         )
     return tuple(scores)
 
 
-def _share(part: float, whole: float) -> float | None:
-    return part / whole if whole else None
+def _ratio(part: float, total: float) -> float | None:
+    return part / total if total else None
 
 
-MOST_CLASSES: Final = 1024
-_SHOWN = 5  # other values
-_SHOWN_CHARACTERS = 40  # of each
+MAX_CLASSES: Final = 1024
+_MAX_VALUES = 5  # in a report
+_MAX_CHARACTERS = 40  # of a value
 
 
 class AccuracyReport(Record, frozen=True):
-    """Answers beside the truth.
+    """Predictions compared with true classes.
 
     Attributes:
-        rows: scored rows whose cell is a class.
-        other: scored rows whose cell is none.
-        other_values: the first different ones of these cells, shortened.
-        accuracy: share of right labels among ``rows``; None without rows.
+        rows: scored rows whose true class is one of the model's.
+        other: the other scored rows.
+        other_values: the first distinct values of these, truncated.
+        accuracy: proportion of correct labels among ``rows``; None without rows.
         classes: precision, recall and F1.
-        confusion: rows by true class (outer) and answered class (inner), in the order of
+        confusion: rows by true class (outer) and predicted class (inner), in the order of
             ``classes``.
-        hint: advice when no cell is a class.
+        hint: advice when no true class is one of the model's.
     """
 
     rows: int
@@ -109,19 +110,19 @@ class AccuracyReport(Record, frozen=True):
     hint: str | None = None
 
 
-class Accuracy:
-    """Counts of true and answered classes so far; for one thread, blocks in their order."""
+class AccuracyMonitor:
+    """Accumulates a confusion matrix; for one thread, blocks in order."""
 
     def __init__(self, classes: Sequence[str]) -> None:
         """Start with no rows."""
-        if len(classes) > MOST_CLASSES:
+        if len(classes) > MAX_CLASSES:
             raise UsageError(
-                f"--truth counts every pair of classes, of {MOST_CLASSES:,} classes at most, and "
-                f"the model has {len(classes):,}: leave it out and compare the columns yourself"
+                f"--truth supports up to {MAX_CLASSES:,} classes, and the model has "
+                f"{len(classes):,}: leave it out and compare the columns yourself"
             )
         self._classes = tuple(classes)
         self._names = binary_array([name.encode() for name in classes])
-        # One line a true class and one for other cells, one column an answered class.
+        # Rows by true class, the last for other values; columns by predicted class.
         self._counts = np.zeros((len(classes) + 1, len(classes)), dtype=np.int64)
         self._others: dict[str, None] = {}
 
@@ -129,75 +130,61 @@ class Accuracy:
         """Count rows."""
         if len(cells) != len(labels):
             raise ValueError(f"{len(cells)} true classes for {len(labels)} labels")
-        names = len(self._classes)
-        cells = _as_bytes(cells)
-        places = _int32_values(
-            pc.index_in(cells, self._names).fill_null(number_scalar(np.int32(names)))
-        )
-        pairs = places.astype(np.int64) * names + labels
-        self._counts += np.bincount(pairs, minlength=self._counts.size).reshape(names + 1, names)
-        if len(self._others) < _SHOWN:
-            self._note(cells, places == names)
+        n_classes = len(self._classes)
+        cells = cell_texts(cells)
+        found = pc.index_in(cells, self._names)
+        truth = number_values(pc.fill_null(found, number_scalar(np.int32(n_classes))))
+        pairs = truth.astype(np.int64) * n_classes + labels
+        self._counts += np.bincount(pairs, minlength=self._counts.size).reshape(-1, n_classes)
+        if len(self._others) < _MAX_VALUES:
+            self._collect_others(cells, truth == n_classes)
 
-    def result(self) -> AccuracyReport:
-        """Judge what was added so far."""
+    def report(self) -> AccuracyReport:
+        """Evaluate the rows added so far."""
         counts, others = self._counts[:-1], int(self._counts[-1].sum())
         rows = int(counts.sum())
-        shown = tuple(self._others)
+        values = tuple(self._others)
         return AccuracyReport(
             rows=rows,
             other=others,
-            other_values=shown,
+            other_values=values,
             accuracy=wilson_interval(int(counts.trace()), rows) if rows else None,
             classes=class_scores(counts, self._classes),
             confusion=tuple(map(tuple, counts.tolist())),
-            hint=_explain(shown, self._classes) if others and not rows else None,
+            hint=_class_hint(values, self._classes) if others and not rows else None,
         )
 
-    def _note(self, cells: pa.Array, other: npt.NDArray[np.bool_]) -> None:
-        """Keep the first few values that are no class."""
+    def _collect_others(self, cells: pa.Array, other: npt.NDArray[np.bool_]) -> None:
+        """Collect the first few values that are not a class."""
         if not other.any():
             return
         for cell in pc.unique(cells.filter(bool_array(other))):
-            if len(self._others) == _SHOWN:
+            if len(self._others) == _MAX_VALUES:
                 return
             text = (cell.as_py() or b"").decode(errors="backslashreplace")
-            cut = len(text) > _SHOWN_CHARACTERS
-            self._others.setdefault(text[:_SHOWN_CHARACTERS] + "…" if cut else text)
+            is_long = len(text) > _MAX_CHARACTERS
+            self._others.setdefault(text[:_MAX_CHARACTERS] + "…" if is_long else text)
 
 
-def _as_bytes(cells: pa.Array) -> pa.Array:
-    """Write cells of any type as ``(rows,)`` binary."""
-    if pa.types.is_dictionary(cells.type):
-        cells = cells.dictionary_decode()
-    if pa.types.is_binary(cells.type):
-        return cells
-    if not (pa.types.is_large_binary(cells.type) or pa.types.is_binary_view(cells.type)):
-        cells = cells.cast(pa.string())
-    return cells.cast(pa.binary())
-
-
-def _int32_values(array: pa.Array) -> npt.NDArray[np.int32]:
-    values = np.frombuffer(array.buffers()[1] or b"", dtype=np.int32)
-    return values[array.offset : array.offset + len(array)]
-
-
-def _explain(values: Sequence[str], classes: Sequence[str]) -> str:
-    """Say why no cell may be a class: written in another way, or the wrong column."""
+def _class_hint(values: Sequence[str], classes: Sequence[str]) -> str:
+    """Suggest why no value is a class: another spelling, or the wrong column."""
     for value in values:
         for name in classes:
-            if value.strip().casefold() == name.strip().casefold() or _same_number(value, name):
+            if value.strip().casefold() == name.strip().casefold() or _are_equal_numbers(
+                value, name
+            ):
                 return (
-                    f"no cell is a class as it is written: {value!r} is not {name!r}; "
-                    "write the column as the classes are named"
+                    f"no value is a class: {value!r} is spelled {name!r} in the model; "
+                    "spell the column like the classes"
                 )
-    has, wanted = (", ".join(map(repr, names[:_SHOWN])) for names in (values, classes))
+    found, expected = (", ".join(map(repr, names[:_MAX_VALUES])) for names in (values, classes))
     return (
-        f"no cell is a class: the column has {has}, the classes are {wanted}; is it the right one?"
+        f"no value is a class: the column has {found}, the classes are {expected}; "
+        "is it the right column?"
     )
 
 
-def _same_number(one: str, other: str) -> bool:
+def _are_equal_numbers(one: str, other: str) -> bool:
     try:
         return float(one) == float(other)
     except ValueError:

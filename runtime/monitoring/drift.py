@@ -1,4 +1,4 @@
-"""How the rows that are scored differ from those of training, for ``--drift FILE``."""
+"""Drift of scored rows from the training rows, for ``--drift FILE``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy.typing as npt
 from runtime.bundle.manifest import Record
 from runtime.errors import UsageError
 from runtime.monitoring.psi import PsiReading, RowSample, interpret_psi, population_stability_index
-from runtime.monitoring.ranges import pieces_by_column, places_of, round_ends
-from runtime.schema.distribution import cuts_of, deciles_of
+from runtime.monitoring.ranges import numeric_columns, round_limits, transposed_chunks
+from runtime.schema.distribution import bin_edges, deciles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 _SAMPLE_ROWS = 2**16
 _SAMPLE_VALUES = 2**22  # 16 MiB
-_FEWEST_SAMPLED = 1024
-_NAMED = 5  # features in a message
+_MIN_SAMPLE_ROWS = 1024
+_MAX_NAMES = 5  # features in a message
 
 
 class Bin(Record, frozen=True):
-    """Rows between two values.
+    """A bin of a histogram.
 
     Attributes:
-        upper: the largest value in it; None for the last bin, which is open.
+        upper: upper bound, inclusive; None for the last bin.
         training: share of the training rows, 0 to 1.
         scored: share of the scored rows; None without rows.
     """
@@ -41,19 +41,19 @@ class Bin(Record, frozen=True):
 
 
 class FeatureDrift(Record, frozen=True):
-    """One feature's values beside training's.
+    """Drift of one feature.
 
     Attributes:
         name: of the feature.
-        psi: population-stability index; None without rows.
-        reading: what the index is taken to mean.
-        below: rows below the range of training.
-        above: rows above it.
-        minimum: smallest value scored; None without rows.
-        maximum: largest.
+        psi: population stability index; None without rows.
+        reading: interpretation of the index.
+        below: rows below the training range.
+        above: rows above the training range.
+        minimum: smallest scored value; None without rows.
+        maximum: largest scored value; None without rows.
         quantiles: deciles of the scored rows, 0 to 100 %; empty without rows.
-        training_quantiles: those of the training rows.
-        bins: what the index compares.
+        training_quantiles: deciles of the training rows.
+        bins: the histograms that the index compares.
     """
 
     name: str
@@ -69,12 +69,12 @@ class FeatureDrift(Record, frozen=True):
 
 
 class DriftReport(Record, frozen=True):
-    """All features.
+    """Drift of all features.
 
     Attributes:
-        rows: that were scored.
-        sampled_rows: from which the quantiles are taken; every other figure is of all rows.
-        features: columns of numbers, in the schema's order.
+        rows: number of scored rows.
+        sampled_rows: number of rows in the sample for the quantiles; other figures are exact.
+        features: numbers and dates, in the order of the schema.
     """
 
     rows: int
@@ -83,30 +83,30 @@ class DriftReport(Record, frozen=True):
 
 
 @dataclass(slots=True)
-class _Column:
+class _FeatureCounts:
     """Exact counts of one feature."""
 
-    cuts: npt.NDArray[np.float32]  # (bins - 1,)
+    edges: npt.NDArray[np.float32]  # (bins - 1,)
     shares: npt.NDArray[np.float64]  # (bins,), of training
     low: np.float32
     high: np.float32
-    up_to: npt.NDArray[np.int64]  # (bins - 1,), rows at or below each cut
-    has_gaps: bool
-    rows: int = 0  # that have a value
+    cumulative: npt.NDArray[np.int64]  # (bins - 1,), rows at or below each edge
+    may_be_missing: bool
+    rows: int = 0  # with a value
     below: int = 0
     above: int = 0
     minimum: float = math.inf
     maximum: float = -math.inf
 
     def add(self, values: npt.NDArray[np.float32]) -> None:
-        """Count values, ``(rows,)``; NaN is a missing one."""
-        if self.has_gaps:
+        """Count values, ``(rows,)``; NaN is missing."""
+        if self.may_be_missing:
             values = values[~np.isnan(values)]
         if not len(values):
             return
         self.rows += len(values)
-        for place, cut in enumerate(self.cuts):
-            self.up_to[place] += np.count_nonzero(values <= cut)
+        for index, edge in enumerate(self.edges):
+            self.cumulative[index] += np.count_nonzero(values <= edge)
         smallest, largest = values.min(), values.max()
         if smallest < self.low:
             self.below += int(np.count_nonzero(values < self.low))
@@ -117,25 +117,22 @@ class _Column:
 
 
 class DriftMonitor:
-    """What has been scored so far; for one thread.
+    """Accumulates histograms and a sample of the scored rows, in constant memory; for one thread.
 
-    The result does not depend on how rows were cut into blocks nor on the blocks' order. Memory
-    is constant: at most 65,536 rows are kept for the quantiles. Up to so many rows quantiles are
-    exact. Beyond, they come from a sample of more than 32,000 and the rank of each is off by less
-    than 1.1 % of the rows, with 99.9 % confidence where rows do not depend on their number
-    (Massart, *Annals of Probability* 18, 1990). Above 64 features the sample shrinks to stay
-    within 16 MiB, and the error grows with the root of that, to 4.4 % for 1,024 features.
+    The result is independent of the blocks and their order. Quantiles are exact up to 65,536 rows;
+    beyond, those of a sample have a rank error below 1.1 % with 99.9 % confidence (Massart,
+    *Annals of Probability* 18, 1990), up to 4.4 % for 1,024 features, whose sample is smaller.
     """
 
     def __init__(self, schema: Schema) -> None:
         """Start with no rows."""
-        numbers = list(schema.numbers.values())
-        if unknown := [feature.name for feature in numbers if not feature.quantiles]:
-            raise UsageError(_describe_unknown(unknown))
-        self._features, self._places = numbers, places_of(schema)
-        self._columns = [_column_of(feature) for feature in numbers]
+        numbers = list(schema.numeric_features.values())
+        if missing := [feature.name for feature in numbers if not feature.quantiles]:
+            raise UsageError(_missing_quantiles_message(missing))
+        self._features, self._indices = numbers, numeric_columns(schema)
+        self._counts = [_new_counts(feature) for feature in numbers]
         width = max(len(numbers), 1)
-        capacity = max(min(_SAMPLE_ROWS, _SAMPLE_VALUES // width), _FEWEST_SAMPLED)
+        capacity = max(min(_SAMPLE_ROWS, _SAMPLE_VALUES // width), _MIN_SAMPLE_ROWS)
         self._sample = RowSample(capacity, len(numbers))
         self._rows = 0
 
@@ -146,66 +143,70 @@ class DriftMonitor:
         good: npt.NDArray[np.bool_] | None = None,
     ) -> None:
         """Count a block of records."""
-        features = features[:, self._places]
-        places = np.arange(len(features)) if good is None else np.flatnonzero(good)
-        self._sample.add(features, places + first_record)
+        features = features[:, self._indices]
+        offsets = np.arange(len(features)) if good is None else np.flatnonzero(good)
+        self._sample.add(features, offsets + first_record)
         self._rows += len(features)
-        for columns in pieces_by_column(features):
-            for column, values in zip(self._columns, columns, strict=True):
-                column.add(values)
+        for columns in transposed_chunks(features):
+            for counts, values in zip(self._counts, columns, strict=True):
+                counts.add(values)
 
     def report(self) -> DriftReport:
-        """Compare what was added so far with training."""
+        """Compare the rows added so far with the training rows."""
         sample = self._sample.rows()
         return DriftReport(
             rows=self._rows,
             sampled_rows=len(sample),
             features=tuple(
-                _compare(feature, column, values[~np.isnan(values)])
-                for feature, column, values in zip(
-                    self._features, self._columns, sample.T, strict=True
+                _feature_drift(feature, counts, values[~np.isnan(values)])
+                for feature, counts, values in zip(
+                    self._features, self._counts, sample.T, strict=True
                 )
             ),
         )
 
 
-def _column_of(feature: Feature) -> _Column:
-    """Prepare to count; a bin without training rows joins the next one."""
-    cuts, shares = np.array(cuts_of(feature.quantiles)), np.array(feature.shares)
+def _new_counts(feature: Feature) -> _FeatureCounts:
+    """Set up the bins; one without training rows is merged with the next."""
+    edges, shares = np.array(bin_edges(feature.quantiles)), np.array(feature.shares)
     filled = np.append(shares[:-1] > 0, True)
-    cuts = cuts[filled[:-1]].astype(np.float32)
-    low, high = round_ends([feature.minimum, feature.maximum])
-    up_to = np.zeros(len(cuts), dtype=np.int64)
-    return _Column(cuts, shares[filled], low, high, up_to, has_gaps=feature.missing == "imputed")
+    edges = edges[filled[:-1]].astype(np.float32)
+    low, high = round_limits([feature.minimum, feature.maximum])
+    cumulative = np.zeros(len(edges), dtype=np.int64)
+    return _FeatureCounts(
+        edges, shares[filled], low, high, cumulative, may_be_missing=feature.missing == "imputed"
+    )
 
 
-def _compare(feature: Feature, column: _Column, sample: npt.NDArray[np.float32]) -> FeatureDrift:
-    rows = column.rows
-    counts = np.diff(column.up_to, prepend=0, append=rows)
-    scored = (counts / rows).tolist() if rows else []
-    training = column.shares.tolist()
-    uppers = [*map(float, column.cuts), None]
+def _feature_drift(
+    feature: Feature, counts: _FeatureCounts, sample: npt.NDArray[np.float32]
+) -> FeatureDrift:
+    rows = counts.rows
+    by_bin = np.diff(counts.cumulative, prepend=0, append=rows)
+    scored = (by_bin / rows).tolist() if rows else []
+    training = counts.shares.tolist()
+    uppers = [*map(float, counts.edges), None]
     psi = population_stability_index(training, scored) if scored else None
-    middle = deciles_of(np.sort(sample))[1:-1] if len(sample) else ()
+    inner = deciles(np.sort(sample))[1:-1] if len(sample) else ()
     return FeatureDrift(
         name=feature.name,
         psi=psi,
         reading=interpret_psi(psi, rows),
-        below=column.below,
-        above=column.above,
-        minimum=column.minimum if rows else None,
-        maximum=column.maximum if rows else None,
-        quantiles=(column.minimum, *middle, column.maximum) if middle else (),
+        below=counts.below,
+        above=counts.above,
+        minimum=counts.minimum if rows else None,
+        maximum=counts.maximum if rows else None,
+        quantiles=(counts.minimum, *inner, counts.maximum) if inner else (),
         training_quantiles=feature.quantiles,
-        bins=tuple(map(Bin, uppers, training, scored or [None] * len(counts))),
+        bins=tuple(map(Bin, uppers, training, scored or [None] * len(by_bin))),
     )
 
 
-def _describe_unknown(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:_NAMED])) + (", …" if len(names) > _NAMED else "")
+def _missing_quantiles_message(names: Sequence[str]) -> str:
+    listed = ", ".join(map(repr, names[:_MAX_NAMES])) + (", …" if len(names) > _MAX_NAMES else "")
     return (
-        f"--drift compares with the rows of training, and this bundle's schema has no quantiles "
-        f"for {shown}: fit and export the model again with this release or, for a model trained "
-        "elsewhere, give its schema the quantiles and shares of "
+        "--drift compares with the training rows, and this bundle's schema has no quantiles "
+        f"for {listed}: fit and export the model again with this release or, for a model trained "
+        "elsewhere, set the quantiles and shares of its schema with "
         "runtime.schema.distribution.describe_values and export again; or leave out --drift"
     )

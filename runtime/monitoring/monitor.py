@@ -1,10 +1,10 @@
-"""Monitor rows while they are scored: out-of-range values, drift, accuracy."""
+"""Monitor scored rows: out-of-range values, drift, accuracy."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.monitoring.ranges import Ranges
+from runtime.monitoring.ranges import RangeMonitor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-    from runtime.monitoring.accuracy import Accuracy, AccuracyReport
+    from runtime.monitoring.accuracy import AccuracyMonitor, AccuracyReport
     from runtime.monitoring.drift import DriftMonitor, DriftReport
     from runtime.monitoring.ranges import OutOfRange
     from runtime.schema.features import Float32Matrix, Schema
@@ -22,29 +22,29 @@ if TYPE_CHECKING:
 
 
 class Monitor:
-    """What has been seen so far; ``count`` may be called in any thread, ``add`` in one.
+    """Accumulates statistics of scored rows; ``count`` is thread-safe, ``add`` is not.
 
     Attributes:
-        records_before: how many records the tables before this one had.
+        records_before: number of records in the previous tables.
     """
 
     def __init__(self, schema: Schema, *, truth: bool, drift: bool) -> None:
         """Start with no rows."""
         self.records_before = 0
-        self._ranges = Ranges(schema)
-        self._truth: Accuracy | None = None
+        self._ranges = RangeMonitor(schema)
+        self._accuracy: AccuracyMonitor | None = None
         self._drift: DriftMonitor | None = None
         if truth:
-            from runtime.monitoring.accuracy import Accuracy
+            from runtime.monitoring.accuracy import AccuracyMonitor
 
-            self._truth = Accuracy(schema.classes)
+            self._accuracy = AccuracyMonitor(schema.classes)
         if drift:
             from runtime.monitoring.drift import DriftMonitor
 
             self._drift = DriftMonitor(schema)
 
     def count(self, features: Float32Matrix) -> npt.NDArray[np.int64]:
-        """Count a block's values outside the range of training."""
+        """Count the values of a block outside the training range."""
         return self._ranges.count(features)
 
     def add(
@@ -53,25 +53,25 @@ class Monitor:
         outputs: Outputs,
         *,
         first_record: int,
-        outside: npt.NDArray[np.int64],
+        out_of_range: npt.NDArray[np.int64],
         truth: pa.Array | None,
     ) -> None:
-        """Look at a block."""
-        self._ranges.counts += outside
+        """Add a block."""
+        self._ranges.counts += out_of_range
         if self._drift:
             self._drift.add(parsed.features, self.records_before + first_record, parsed.good)
-        if self._truth and truth is not None:
-            self._truth.add(truth, outputs.label)
+        if self._accuracy and truth is not None:
+            self._accuracy.add(truth, outputs.label)
 
     @property
     def out_of_range(self) -> Mapping[str, OutOfRange]:
-        """How many values lie outside the range of training, by feature."""
-        return self._ranges.outside()
+        """Values outside the training range, by feature."""
+        return self._ranges.report()
 
     @property
     def accuracy(self) -> AccuracyReport | None:
         """Accuracy against the true classes, when requested."""
-        return self._truth.result() if self._truth else None
+        return self._accuracy.report() if self._accuracy else None
 
     @property
     def drift(self) -> DriftReport | None:

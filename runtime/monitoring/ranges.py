@@ -1,4 +1,4 @@
-"""Values unlike any that training saw, yet scored: out of its range, or unseen categories."""
+"""Count values outside the training range, and unseen categories."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     Float32Vector = npt.NDArray[np.float32]
     Counts = npt.NDArray[np.int64]
 
-_PIECE_BYTES = 2**20  # stays in a processor's caches
-_FEWEST_ROWS = 8192  # below, numpy's calls cost more than the counting
+_CHUNK_BYTES = 2**20  # fits in the caches
+_MIN_CHUNK_ROWS = 8192  # below, calls cost more than counting
 
 
 class OutOfRange(Record, frozen=True, omit_defaults=True):
-    """How many values of a feature are unlike any of training.
+    """Counts of a feature's values outside the training range.
 
     Attributes:
-        below: numbers below its range.
-        above: numbers above it.
-        unseen: categories that it did not have, where these are none of those it had.
+        below: numbers below the range.
+        above: numbers above the range.
+        unseen: categories that the training rows did not have.
     """
 
     below: int
@@ -36,78 +36,78 @@ class OutOfRange(Record, frozen=True, omit_defaults=True):
 
     @property
     def total(self) -> int:
-        """How many in all."""
+        """Sum of all counts."""
         return self.below + self.above + self.unseen
 
 
-class Ranges:
-    """What a schema saw in training, and how many values so far are unlike it; for one thread.
+class RangeMonitor:
+    """Counts values outside the training range; for one thread.
 
     Attributes:
-        counts: ``(features, 3)`` int64, as ``OutOfRange`` has them.
-        open: where in a model's matrix the features of categories are that take any, by name.
+        counts: ``(features, 3)`` int64, the fields of ``OutOfRange``.
+        open: slices of the inputs of features that accept unseen categories, by name.
     """
 
     def __init__(self, schema: Schema) -> None:
         """Start with no rows."""
-        numbers = schema.numbers.values()
+        numbers = schema.numeric_features.values()
         self.open = {
             feature.name: span
             for feature, span in zip(schema.features, schema.spans, strict=True)
             if feature.one_hot and feature.one_hot.unseen == "other"
         }
         self._names = [*(feature.name for feature in numbers), *self.open]
-        self._low = round_ends([feature.minimum for feature in numbers])
-        self._high = round_ends([feature.maximum for feature in numbers])
-        self._places = places_of(schema)
+        self._low = round_limits([feature.minimum for feature in numbers])
+        self._high = round_limits([feature.maximum for feature in numbers])
+        self._indices = numeric_columns(schema)
         self.counts: Counts = np.zeros((len(self._names), 3), dtype=np.int64)
 
     def count(self, features: Float32Matrix) -> Counts:
-        """Count a block's values, ``(rows, n_inputs)`` float32, in any thread; see ``counts``."""
+        """Count the values of a block, ``(rows, n_inputs)`` float32; thread-safe."""
         counts = np.zeros_like(self.counts)
-        ranges = count_out_of_range(features[:, self._places], self._low, self._high)
+        ranges = count_out_of_range(features[:, self._indices], self._low, self._high)
         counts[: len(ranges), :2] = ranges
-        for at, span in enumerate(self.open.values(), start=len(ranges)):
-            counts[at, 2] = np.count_nonzero(~features[:, span].any(axis=1))
+        for index, span in enumerate(self.open.values(), start=len(ranges)):
+            counts[index, 2] = np.count_nonzero(~features[:, span].any(axis=1))
         return counts
 
     def add(self, features: Float32Matrix) -> None:
-        """Count the rows of a block, ``(rows, n_inputs)`` float32."""
+        """Add a block, ``(rows, n_inputs)`` float32."""
         self.counts += self.count(features)
 
-    def outside(self) -> dict[str, OutOfRange]:
-        """Give the counts of every feature, also those without a value outside."""
+    def report(self) -> dict[str, OutOfRange]:
+        """Get the counts of every feature."""
         return {
             name: OutOfRange(*counts)
             for name, counts in zip(self._names, self.counts.tolist(), strict=True)
         }
 
 
-def places_of(schema: Schema) -> slice | list[int]:
-    """Say where in a model's matrix the columns of numbers are."""
-    return slice(None) if schema.is_numeric else list(schema.numbers)
+def numeric_columns(schema: Schema) -> slice | list[int]:
+    """Index the columns of numbers and dates in the model's matrix."""
+    return slice(None) if schema.is_numeric else list(schema.numeric_features)
 
 
 def count_out_of_range(
     features: Float32Matrix, low: Float32Vector, high: Float32Vector
 ) -> npt.NDArray[np.int64]:
-    """Count values outside a range; a value at its end is inside."""
+    """Count values outside inclusive ranges: ``(features, 2)`` int64, below and above."""
     counts = np.zeros((features.shape[1], 2), dtype=np.int64)
-    for columns in pieces_by_column(features):
+    for columns in transposed_chunks(features):
         for count, column, lowest, highest in zip(counts, columns, low, high, strict=True):
             count[0] += np.count_nonzero(column < lowest)
             count[1] += np.count_nonzero(column > highest)
     return counts
 
 
-def round_ends(ends: list[float]) -> Float32Vector:
-    """Round the ends of ranges as the values were rounded: both keep their order."""
+def round_limits(limits: list[float]) -> Float32Vector:
+    """Round the limits of ranges to float32, as values are rounded."""
     with np.errstate(over="ignore"):
-        return np.array(ends, dtype=np.float64).astype(np.float32)
+        return np.array(limits, dtype=np.float64).astype(np.float32)
 
 
-def pieces_by_column(features: Float32Matrix) -> Iterator[Float32Matrix]:
-    """Turn a matrix over, a few rows at a time: numpy is ten times faster along a column."""
-    step = max(_PIECE_BYTES // (4 * max(features.shape[1], 1)), _FEWEST_ROWS)
+def transposed_chunks(features: Float32Matrix) -> Iterator[Float32Matrix]:
+    """Transpose a matrix in chunks of rows: numpy is ten times as fast along contiguous columns."""
+    step = max(_CHUNK_BYTES // (4 * max(features.shape[1], 1)), _MIN_CHUNK_ROWS)
     for start in range(0, len(features), step):
         yield np.ascontiguousarray(features[start : start + step].T)

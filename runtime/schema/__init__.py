@@ -1,1 +1,1 @@
-"""What a model reads and predicts: features, classes, ranges."""
+"""The schema of a model: features, classes, distributions."""

@@ -1,4 +1,4 @@
-"""How the values of a column are distributed: deciles, and the share of rows in each bin."""
+"""The distribution of a column: deciles, and the share of rows in each bin."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 DECILES = 11  # 0, 10, …, 100 %
-_ROUNDING = 1e-6  # how far shares that were written as decimals may sum from 1
+_TOLERANCE = 1e-6  # of the sum of shares, which are rounded decimals
 
 
 class Distribution(Value, frozen=True):
-    """What a column's values look like.
+    """Deciles and bin shares of a column's values.
 
     Attributes:
-        quantiles: deciles from 0 to 100 %, each a value that occurs.
-        shares: of the rows in each bin, 0 to 1; one more than ``cuts_of(quantiles)``.
+        quantiles: deciles from 0 to 100 %, each a value of the column.
+        shares: of the rows in each bin of ``bin_edges(quantiles)``, 0 to 1.
     """
 
     quantiles: tuple[float, ...]
@@ -33,48 +33,51 @@ class Distribution(Value, frozen=True):
 
 
 def describe_values(values: npt.NDArray[np.float32]) -> Distribution:
-    """Describe a column."""
+    """Compute the distribution of a column, ``(rows,)``."""
     ordered = np.sort(values)
-    quantiles = deciles_of(ordered)
-    cuts = np.array(cuts_of(quantiles), dtype=np.float32)
-    below = np.searchsorted(ordered, cuts, side="right")
+    quantiles = deciles(ordered)
+    edges = np.array(bin_edges(quantiles), dtype=np.float32)
+    below = np.searchsorted(ordered, edges, side="right")
     counts = np.diff(below, prepend=0, append=len(ordered))
     return Distribution(quantiles, tuple((counts / len(ordered)).tolist()))
 
 
-def deciles_of(ordered: npt.NDArray[Any]) -> tuple[float, ...]:
-    """Pick the deciles: the smallest value that at least so many rows do not exceed."""
+def deciles(ordered: npt.NDArray[Any]) -> tuple[float, ...]:
+    """Compute the deciles of sorted values by inverted CDF: each is one of the values."""
     steps = DECILES - 1
-    places = [max(-(-step * len(ordered) // steps) - 1, 0) for step in range(DECILES)]
-    return tuple((ordered[places].astype(np.float64) + 0.0).tolist())  # + 0.0: no negative zero
+    indices = [max(-(-step * len(ordered) // steps) - 1, 0) for step in range(DECILES)]
+    return tuple((ordered[indices].astype(np.float64) + 0.0).tolist())  # + 0.0: no negative zero
 
 
-def cuts_of(quantiles: Sequence[float]) -> tuple[float, ...]:
-    """Say where one bin ends and the next begins."""
+def bin_edges(quantiles: Sequence[float]) -> tuple[float, ...]:
+    """Compute the inner edges of the bins: upper bounds, inclusive.
+
+    A decile that repeats gets a bin of its own: many rows have this value.
+    """
     counts = Counter(map(np.float32, quantiles))
     lowest, highest = min(counts), max(counts)
-    cuts: set[np.float32] = set()
-    for value, places in counts.items():
-        if value < highest and (places > 1 or value > lowest):
-            cuts.add(value)
-        if value > lowest and places > 1:
-            cuts.add(np.nextafter(value, np.float32(-np.inf)))
-    return tuple(map(float, sorted(cuts)))
+    edges: set[np.float32] = set()
+    for value, repeats in counts.items():
+        if value < highest and (repeats > 1 or value > lowest):
+            edges.add(value)
+        if value > lowest and repeats > 1:
+            edges.add(np.nextafter(value, np.float32(-np.inf)))
+    return tuple(map(float, sorted(edges)))
 
 
-def distribution_fault(
+def distribution_error(
     quantiles: Sequence[float], shares: Sequence[float], *, minimum: float, maximum: float
 ) -> str | None:
-    """Check figures from a file."""
+    """Validate a distribution; None when it is valid."""
     if len(quantiles) != DECILES:
         return f"there are {len(quantiles)} quantiles instead of {DECILES}"
     if any(low > high for low, high in pairwise(quantiles)):
         return "the quantiles are not ascending"
     if (quantiles[0], quantiles[-1]) != (minimum, maximum):
-        return f"the quantiles do not lead from minimum {minimum} to maximum {maximum}"
-    bins = len(cuts_of(quantiles)) + 1
+        return f"the quantiles do not range from minimum {minimum} to maximum {maximum}"
+    bins = len(bin_edges(quantiles)) + 1
     if len(shares) != bins:
-        return f"there are {len(shares)} shares for the {bins} bins that the quantiles make"
-    if not all(0 <= share <= 1 for share in shares) or abs(math.fsum(shares) - 1) > _ROUNDING:
-        return "the shares are not from 0 to 1 with the sum 1"
+        return f"there are {len(shares)} shares for {bins} bins of the quantiles"
+    if not all(0 <= share <= 1 for share in shares) or abs(math.fsum(shares) - 1) > _TOLERANCE:
+        return "the shares are not within 0 to 1 or do not sum to 1"
     return None

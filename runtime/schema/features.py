@@ -1,4 +1,4 @@
-"""The schema: which columns a model reads, by name, and which classes it predicts."""
+"""The schema: the features that a model reads, by name, and the classes it predicts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import SchemaError
-from runtime.schema.distribution import distribution_fault
-from runtime.schema.suggestions import describe_missing
+from runtime.schema.distribution import distribution_error
+from runtime.schema.suggestions import missing_column_message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,11 +26,14 @@ Missing = Literal["refused", "imputed"]
 
 
 class OneHot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the texts of a column become numbers: one input a category, 1 for its text, else 0.
+    """One-hot encoding of a column of categories: one input per category, 1 for its text, else 0.
 
     Attributes:
-        categories: the texts, in the order of the model's inputs; an empty one is a missing cell.
-        unseen: what any other text is: a bad cell (``error``), or 0 in all inputs (``other``).
+        categories: in the order of the model's inputs; the empty text is a missing cell.
+        unseen: any other text is a bad cell (``error``), or 0 in all inputs (``other``).
+
+    Raises:
+        ValueError: when there are no categories, or one is repeated.
     """
 
     categories: tuple[str, ...]
@@ -38,20 +41,23 @@ class OneHot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if not self.categories:
-            raise ValueError("a column of categories needs at least one")
-        if doubled := _doubled(self.categories):
-            raise ValueError(f"categories appear twice: {', '.join(doubled)}")
+            raise ValueError("a column of categories needs at least one category")
+        if duplicates := _duplicates(self.categories):
+            raise ValueError(f"categories appear twice: {', '.join(duplicates)}")
 
 
 class Date(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the dates of a column become numbers: days since an origin, with their fraction.
+    """Encoding of a column of dates as fractional days since an origin.
 
-    float32 holds whole days exactly, and a time to 2⁻²⁴ of its distance from the origin: to the
-    second within 128 days of it, to 11 seconds within ten years.
+    float32 represents whole days exactly; a time of day has a relative error of 2⁻²⁴: a second
+    within 128 days of the origin, 11 seconds within ten years.
 
     Attributes:
-        origin: an ISO date, midnight in UTC; the first day of training's table.
+        origin: an ISO date such as 2024-12-31, midnight UTC; the first day of the training table.
         unit: of the numbers.
+
+    Raises:
+        ValueError: when ``origin`` is not an ISO date.
     """
 
     origin: str
@@ -63,26 +69,29 @@ class Date(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         except ValueError:
             is_date = False
         if not is_date:
-            raise ValueError(f"the origin of dates is {self.origin!r}, no date such as 2024-12-31")
+            raise ValueError(f"the origin of dates is {self.origin!r}, not like 2024-12-31")
 
 
 class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One column that a user gives: of numbers, of dates, or of categories.
+    """One column of a table: numbers, dates or categories.
 
     Attributes:
-        name: the column's name, matched exactly.
-        minimum: smallest value seen in training, in the column's own unit; of dates, as of all
-            figures here, in days since their origin.
-        maximum: largest value seen in training, likewise.
-        dtype: what the model receives.
-        missing: what an empty cell of numbers or dates means: a bad cell (``refused``), or NaN in
-            the model's matrix, which the model fills itself (``imputed``).
-        quantiles: deciles of the training rows, 0 to 100 %; empty where they are unknown.
-        shares: of the training rows in each bin of ``distribution.cuts_of(quantiles)``, 0 to 1;
-            empty likewise.
-        one_hot: of a column of categories, whose minimum is 0 and maximum 1; None for
-            others.
-        date: of a column of dates; None for others.
+        name: of the column, matched exactly.
+        minimum: smallest training value, in the unit of the column; of dates, in days since their
+            origin, like all figures here.
+        maximum: largest training value.
+        dtype: of the model's input.
+        missing: an empty cell of numbers or dates is a bad cell (``refused``), or NaN, which the
+            model imputes (``imputed``).
+        quantiles: deciles of the training rows, 0 to 100 %; empty if unknown.
+        shares: of the training rows in each bin of ``distribution.bin_edges(quantiles)``, 0 to 1;
+            empty if unknown.
+        one_hot: encoding of a column of categories, which has minimum 0 and maximum 1; else unset.
+        date: encoding of a column of dates; else unset.
+
+    Raises:
+        ValueError: when the name is empty, ``minimum`` exceeds ``maximum``, the distribution is
+            inconsistent, or categories are combined with dates, quantiles or missing cells.
     """
 
     name: str
@@ -100,15 +109,16 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("a feature needs a name")
         if not self.minimum <= self.maximum:
             raise ValueError(f"feature {self.name!r}: minimum {self.minimum} > {self.maximum}")
-        # A whole number given from Python is written as it is read back.
+        # An int passed from Python serializes as the float it is read back as.
         msgspec.structs.force_setattr(self, "minimum", float(self.minimum))
         msgspec.structs.force_setattr(self, "maximum", float(self.maximum))
         msgspec.structs.force_setattr(self, "quantiles", tuple(map(float, self.quantiles)))
         msgspec.structs.force_setattr(self, "shares", tuple(map(float, self.shares)))
-        plain = (self.minimum, self.maximum, self.quantiles) == (0.0, 1.0, ())
-        if self.categories and (not plain or self.missing != "refused"):
+        is_unit_range = (self.minimum, self.maximum, self.quantiles) == (0.0, 1.0, ())
+        if self.categories and (not is_unit_range or self.missing != "refused"):
             raise ValueError(
-                f"feature {self.name!r}: categories range from 0 to 1, without quantiles and gaps"
+                f"feature {self.name!r}: categories need minimum 0 and maximum 1, no quantiles and "
+                "no imputed cells"
             )
         if self.categories and self.origin:
             raise ValueError(f"feature {self.name!r}: a column holds categories or dates, not both")
@@ -117,38 +127,41 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """The texts of a column of categories; none for others."""
+        """The categories; empty for a column of numbers or dates."""
         return () if self.one_hot is msgspec.UNSET else self.one_hot.categories
 
     @property
     def origin(self) -> str:
-        """Since when a column of dates counts days; empty for others."""
+        """The origin of a column of dates; empty for others."""
         return "" if self.date is msgspec.UNSET else self.date.origin
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of the model's inputs that the column becomes."""
+        """Names of the model's inputs that encode the column."""
         return tuple(f"{self.name}={text}" for text in self.categories) or (self.name,)
 
     def _check_distribution(self) -> None:
-        wrong = distribution_fault(
+        error = distribution_error(
             self.quantiles, self.shares, minimum=self.minimum, maximum=self.maximum
         )
-        if wrong:
-            raise ValueError(f"feature {self.name!r}: {wrong}")
+        if error:
+            raise ValueError(f"feature {self.name!r}: {error}")
 
 
 class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
-    """The columns a model reads, in order, and the classes it answers.
+    """The features that a model reads, in order, and the classes it predicts.
 
-    A user gives ``features`` by name; ``runtime.encoding`` makes ``inputs`` of them, which is
-    what the model's matrix holds. For columns of numbers and dates both have the same names. What
-    follows from the fields is worked out once: serving asks for it with every request.
+    Tables hold ``features``; ``runtime.encoding`` encodes them as ``inputs``, the columns of the
+    model's matrix. A number or date is one input of the same name. Derived values are cached:
+    serving reads them in every request.
 
     Attributes:
-        target: name of the column the model was trained to predict.
-        features: the columns a user gives, in the order of the model's inputs.
+        target: name of the column that the model predicts.
+        features: columns of a table, in the order of the model's inputs.
         classes: class names, in the order of the model's outputs.
+
+    Raises:
+        ValueError: when there are no features, less than two classes, or repeated names.
     """
 
     target: str
@@ -161,50 +174,50 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
         if len(self.classes) < 2:  # noqa: PLR2004 - a classifier has at least two
             raise ValueError("a schema needs at least two classes")
         for kind, names in (("feature", self.feature_names), ("class", self.classes)):
-            if doubled := _doubled(names):
-                raise ValueError(f"{kind} names appear twice: {', '.join(doubled)}")
+            if duplicates := _duplicates(names):
+                raise ValueError(f"{kind} names appear twice: {', '.join(duplicates)}")
 
     @cached_property
     def feature_names(self) -> tuple[str, ...]:
-        """Names of the columns a user gives."""
+        """Names of the features."""
         return tuple(feature.name for feature in self.features)
 
     @property
     def n_features(self) -> int:
-        """Number of columns a user gives."""
+        """Number of features."""
         return len(self.features)
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:
-        """Names of the columns of the model's matrix."""
+        """Names of the model's inputs, the columns of its matrix."""
         return tuple(name for feature in self.features for name in feature.inputs)
 
     @cached_property
     def n_inputs(self) -> int:
-        """Width of the model's matrix."""
+        """Number of the model's inputs."""
         return sum(len(feature.categories) or 1 for feature in self.features)
 
     @cached_property
     def spans(self) -> tuple[slice, ...]:
-        """Where in the model's matrix each feature is."""
+        """Slice of the model's inputs that encodes each feature."""
         ends = list(accumulate((len(feature.inputs) for feature in self.features), initial=0))
         return tuple(map(slice, ends, ends[1:]))
 
     @cached_property
-    def numbers(self) -> dict[int, Feature]:
-        """The columns of numbers and dates, by where in the model's matrix they are."""
+    def numeric_features(self) -> dict[int, Feature]:
+        """Features of numbers and dates, by the index of their input."""
         spans = zip(self.spans, self.features, strict=True)
         return {span.start: feature for span, feature in spans if not feature.categories}
 
     @cached_property
-    def gaps(self) -> tuple[int, ...]:
-        """Columns of the model's matrix in which NaN stands for a missing number."""
-        numbers = self.numbers.items()
-        return tuple(at for at, feature in numbers if feature.missing == "imputed")
+    def imputed_inputs(self) -> tuple[int, ...]:
+        """Indices of the inputs that may be NaN, which the model imputes."""
+        features = self.numeric_features.items()
+        return tuple(index for index, feature in features if feature.missing == "imputed")
 
     @cached_property
     def is_numeric(self) -> bool:
-        """Whether every feature is a column that holds numbers as a user gives it."""
+        """Whether every feature is a number, neither a category nor a date."""
         return not any(feature.categories or feature.origin for feature in self.features)
 
     @property
@@ -213,63 +226,63 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
         return len(self.classes)
 
     def bind(self, columns: Sequence[str], *, loose: bool = False) -> tuple[int, ...]:
-        """Find each feature in a table's columns, by name and never by position.
+        """Find the features among a table's columns, by name.
 
         Args:
             columns: the table's column names, in its order.
-            loose: where no name matches exactly, take the one that differs only in case or in
-                blanks around it.
+            loose: ignore case and surrounding blanks where no name matches exactly.
 
         Returns:
-            For each feature its position in ``columns``.
+            Index of each feature in ``columns``.
 
         Raises:
-            SchemaError: when a feature's column is missing, with the nearest names, when one
-                stands there twice, or when a loose match is not the only one.
+            SchemaError: when a feature's column is missing (the message suggests similar names),
+                appears twice, or a loose match is ambiguous.
         """
-        doubled = _doubled([name for name in columns if name in self.feature_names])
-        near = self._near(columns)
+        duplicates = _duplicates([name for name in columns if name in self.feature_names])
+        matches = self._loose_matches(columns)
         missing = [
             name
             for name in self.feature_names
-            if name not in columns and not (loose and len(near[name]) == 1)
+            if name not in columns and not (loose and len(matches[name]) == 1)
         ]
         if missing:
             raise SchemaError(
-                "\n".join(describe_missing(name, columns, near[name]) for name in missing)
+                "\n".join(missing_column_message(name, columns, matches[name]) for name in missing)
             )
-        if doubled:
+        if duplicates:
             raise SchemaError(
-                f"column {doubled[0]!r} appears {columns.count(doubled[0])} times; "
+                f"column {duplicates[0]!r} appears {columns.count(duplicates[0])} times; "
                 "rename or drop all but one"
             )
         bound = tuple(
-            columns.index(name) if name in columns else near[name][0] for name in self.feature_names
+            columns.index(name) if name in columns else matches[name][0]
+            for name in self.feature_names
         )
-        if shared := _doubled([columns[at] for at in bound]):
+        if shared := _duplicates([columns[index] for index in bound]):
             raise SchemaError(
-                f"column {shared[0]!r} matches more than one feature when case and blanks are set "
-                "aside; rename the columns to the features' exact names"
+                f"column {shared[0]!r} matches more than one feature when case and blanks are "
+                "ignored; rename the columns to the features' exact names"
             )
         return bound
 
-    def _near(self, columns: Sequence[str]) -> dict[str, list[int]]:
-        """Positions of the columns that match each feature loosely and none exactly."""
-        places: dict[str, list[int]] = {}
-        for at, column in enumerate(columns):
+    def _loose_matches(self, columns: Sequence[str]) -> dict[str, list[int]]:
+        """Indices of the columns that match each feature loosely."""
+        indices: dict[str, list[int]] = {}
+        for index, column in enumerate(columns):
             if column not in self.feature_names:
-                places.setdefault(fold_name(column), []).append(at)
-        return {name: places.get(fold_name(name), []) for name in self.feature_names}
+                indices.setdefault(fold_name(column), []).append(index)
+        return {name: indices.get(fold_name(name), []) for name in self.feature_names}
 
     def to_json(self) -> str:
-        """Write the schema as one line of JSON with a fixed key order."""
+        """Serialize the schema as one line of JSON with a fixed key order."""
         return msgspec.json.encode(self).decode()
 
 
 def fold_name(name: str) -> str:
-    """Set aside what a loose match sets aside: case, and blanks around a name."""
+    """Normalize a name for a loose match: case-folded, without surrounding blanks."""
     return name.strip().casefold()
 
 
-def _doubled(names: Sequence[str]) -> list[str]:
+def _duplicates(names: Sequence[str]) -> list[str]:
     return [name for name, count in Counter(names).items() if count > 1]

@@ -1,4 +1,4 @@
-"""The float32 matrix that a model reads: the one place where numbers are rounded to it."""
+"""Round features to the float32 matrix that a model reads; no other module rounds them."""
 
 from __future__ import annotations
 
@@ -15,20 +15,16 @@ if TYPE_CHECKING:
 
 
 def usable_values(schema: Schema, inputs: Float32Matrix) -> npt.NDArray[np.bool_]:
-    """Tell which values a model may be given: finite ones, and NaN where it fills gaps."""
+    """Mark values that the model accepts: finite ones, and NaN in imputed inputs."""
     usable = np.isfinite(inputs)
     if not usable.all():
-        gaps = list(schema.gaps)
-        usable[:, gaps] |= np.isnan(inputs[:, gaps])
+        imputed = list(schema.imputed_inputs)
+        usable[:, imputed] |= np.isnan(inputs[:, imputed])
     return usable
 
 
 def to_float32(columns: Sequence[npt.NDArray[np.float64]]) -> Float32Matrix:
-    """Round columns of float64 once to the float32 that the model reads.
-
-    Here and in ``round_rows`` alone a feature's value is rounded. Values beyond float32's range
-    become infinite; the caller has to look for them.
-    """
+    """Round columns to float32; values out of its range become infinite."""
     matrix = np.empty((len(columns[0]), len(columns)), dtype=np.float32)
     with np.errstate(over="ignore"):
         for position, column in enumerate(columns):
@@ -37,6 +33,6 @@ def to_float32(columns: Sequence[npt.NDArray[np.float64]]) -> Float32Matrix:
 
 
 def round_rows(rows: npt.NDArray[np.float32] | npt.NDArray[np.float64]) -> Float32Matrix:
-    """Round rows of float64 once, as ``to_float32`` rounds columns."""
+    """Round rows to float32, as ``to_float32`` rounds columns."""
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(rows, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Name the column that a table lacks, and the names that come nearest."""
+"""Suggest column names for a missing one."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def describe_missing(name: str, columns: Sequence[str], near: Sequence[int]) -> str:
-    """Say that a column is missing and which names come nearest."""
-    if len(near) == 1:
+def missing_column_message(name: str, columns: Sequence[str], matches: Sequence[int]) -> str:
+    """Describe a missing column, with similar names; ``matches`` index loose matches."""
+    if len(matches) == 1:
         return (
-            f"column {name!r} is missing; the table has {columns[near[0]]!r}: rename it, or take "
-            "it with --loose-header, since names match exactly"
+            f"column {name!r} is missing; the table has {columns[matches[0]]!r}: rename it, or "
+            "ignore case and blanks with --loose-header"
         )
-    if near:
-        found = " and ".join(repr(columns[at]) for at in near)
-        return f"column {name!r} is missing; the table has {found}: rename the one that is meant"
+    if matches:
+        found = " and ".join(repr(columns[index]) for index in matches)
+        return f"column {name!r} is missing; the table has {found}: rename the right one"
     import difflib
 
     nearest = difflib.get_close_matches(name, columns, n=3, cutoff=0.6)

@@ -1,1 +1,1 @@
-"""Score tables: one, many, or one in memory."""
+"""Score tables: a file, a batch of files, a data frame, text in memory."""

@@ -1,4 +1,4 @@
-"""Score many tables: a folder, or what a pattern names; the output mirrors the input."""
+"""Score the tables of a folder or glob pattern into a folder of the same structure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -19,7 +19,7 @@ from runtime.io.sinks import Sink, open_sinks
 from runtime.monitoring.monitor import Monitor
 from runtime.scoring.options import DEFAULTS, Options
 from runtime.scoring.pipeline import ScoringJob, score_into
-from runtime.tables.formats import format_of_name, stem_of
+from runtime.tables.formats import format_from_name, strip_extensions
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from runtime.model import LoadedModel
     from runtime.scoring.summary import Summary
 
-    Announce = Callable[[Path, int, int], None]
+    OpenFile = Callable[[Path], IO[bytes]]
+    OnTable = Callable[[Path, int, int], None]
 
 
-class Batch(Value, frozen=True):
-    """What was done with many tables.
+class BatchSummary(Value, frozen=True):
+    """Summaries of a batch.
 
     Attributes:
-        total: over all of them.
-        tables: one summary each, by its path relative to the folder; what was monitored
-            is in ``total`` alone.
+        total: of all tables.
+        tables: one per table, by path relative to the folder, without monitored statistics.
     """
 
     total: Summary
@@ -49,46 +49,50 @@ def score_files(
     source: Path | str,
     out: Path | str,
     options: Options = DEFAULTS,
-    on_table: Announce | None = None,
-) -> Batch:
-    """Score every table of a folder or pattern into a folder."""
+    on_table: OnTable | None = None,
+) -> BatchSummary:
+    """Score every table of a folder or glob pattern into a folder."""
     source, out = Path(source), Path(out)
     root, tables = find_tables(source)
     if options.reading.format is None:
-        _refuse_foreign(root, tables)
-    _check_places(source, root, out, options)
-    places = _plan(root, tables, out, options)
+        _check_formats(root, tables)
+    _check_folders(source, root, out, options)
+    outputs = _plan_outputs(root, tables, out, options)
     monitor = Monitor(
         model.schema, truth=options.truth is not None, drift=options.drift is not None
     )
     summaries: dict[Path, Summary] = {}
-    with open_sinks() as open_beside, staged_files(out) as open_file:
+    with open_sinks() as open_single, staged_files(out) as open_file:
         for number, name in enumerate(tables, start=1):
             if on_table:
                 on_table(name, number, len(tables))
-            job = ScoringJob(root / name, *places[name], options, monitor)
-            with ExitStack() as stack:  # closes each table's files: there may be many
-
-                def open_sink(path: Path, stack: ExitStack = stack) -> Sink:
-                    stream = stack.enter_context(open_file(path.relative_to(out)))
-                    return Sink(str(path), stream)
-
-                with _naming(root / name):
-                    summaries[name] = score_into(model, job, open_sink)
+            job = ScoringJob(root / name, *outputs[name], options, monitor)
+            summaries[name] = _score_table(model, job, out, open_file)
             monitor.records_before += summaries[name].rows
         if options.drift and monitor.drift:
-            sink = open_beside(options.drift)
+            sink = open_single(options.drift)
             sink.write(to_json(monitor.drift))
             sink.flush()
-    total = _add_up(list(summaries.values()), monitor)
+    total = _sum_summaries(list(summaries.values()), monitor)
     if options.bad_rows == "reject":
-        total = replace(total, rejects=_beside(out / "**" / "*", options))
-    return Batch(total, summaries)
+        total = replace(total, rejects=_rejects_path(out / "**" / "*", options))
+    return BatchSummary(total, summaries)
+
+
+def _score_table(model: LoadedModel, job: ScoringJob, folder: Path, open_file: OpenFile) -> Summary:
+    """Score one table into files of the output folder, which are closed at once."""
+    with ExitStack() as stack, _name_table(job.source):
+
+        def open_sink(path: Path) -> Sink:
+            stream = stack.enter_context(open_file(path.relative_to(folder)))
+            return Sink(str(path), stream)
+
+        return score_into(model, job, open_sink)
 
 
 @contextmanager
-def _naming(table: Path) -> Iterator[None]:
-    """Say of which table's columns an error speaks: there are others."""
+def _name_table(table: Path) -> Iterator[None]:
+    """Add the table's path to errors of its schema."""
     try:
         yield
     except SchemaError as exc:
@@ -97,7 +101,7 @@ def _naming(table: Path) -> Iterator[None]:
         raise SchemaError(f"{table}: {exc}") from exc
 
 
-def _add_up(summaries: Sequence[Summary], monitor: Monitor) -> Summary:
+def _sum_summaries(summaries: Sequence[Summary], monitor: Monitor) -> Summary:
     reasons: Counter[str] = Counter()
     stages: Counter[str] = Counter()
     for summary in summaries:
@@ -119,52 +123,55 @@ def _add_up(summaries: Sequence[Summary], monitor: Monitor) -> Summary:
 
 
 def _output_name(name: Path, options: Options) -> Path:
-    """Name an output as its table; in another format, with the ending of that."""
+    """Name an output like its table, with the extension of the output's format."""
     if options.out_format is None:
         return name
-    return name.with_name(f"{stem_of(name.name)}.{options.out_format}")
+    return name.with_name(f"{strip_extensions(name.name)}.{options.out_format}")
 
 
-def _plan(
+def _plan_outputs(
     root: Path, tables: Sequence[Path], out: Path, options: Options
 ) -> dict[Path, tuple[Path, Path | None]]:
-    """Name the output and the list of rejects of every table, before the first is read."""
-    outputs = {name: out / _output_name(name, options) for name in tables}
-    places = {name: (target, _beside(target, options)) for name, target in outputs.items()}
+    """Choose the paths of the output and rejects file of every table."""
+    targets = {name: out / _output_name(name, options) for name in tables}
+    outputs = {name: (path, _rejects_path(path, options)) for name, path in targets.items()}
     drift = [options.drift] if options.drift else []
-    written = [path for place in places.values() for path in place if path] + drift
+    written = [path for pair in outputs.values() for path in pair if path] + drift
     for name in tables:
-        check_distinct(root / name, *places[name], options.drift)
-    if again := [path for path, count in Counter(written).items() if count > 1]:
-        raise UsageError(f"{again[0]} would be written twice: rename one of the tables")
+        check_distinct(root / name, *outputs[name], options.drift)
+    if repeated := [path for path, count in Counter(written).items() if count > 1]:
+        raise UsageError(f"{repeated[0]} would be written twice: rename one of the tables")
     read = {os.path.realpath(root / name) for name in tables}
-    if over := [path for path in written if os.path.realpath(path) in read]:
-        raise UsageError(f"{over[0]} is one of the tables; give another folder to write to")
-    return places
+    if overwritten := [path for path in written if os.path.realpath(path) in read]:
+        raise UsageError(f"{overwritten[0]} is one of the tables; give another output folder")
+    return outputs
 
 
-def _beside(target: Path, options: Options) -> Path | None:
+def _rejects_path(target: Path, options: Options) -> Path | None:
     if options.bad_rows != "reject":
         return None
     return target.with_name(f"{target.name}.rejects.csv")
 
 
-def _check_places(source: Path, root: Path, out: Path, options: Options) -> None:
+def _check_folders(source: Path, root: Path, out: Path, options: Options) -> None:
+    """Refuse outputs that cannot hold many tables, or are within the input."""
     if out == STANDARD_STREAM:
-        raise UsageError(f"{source} is more than one table: give --out FOLDER")
+        raise UsageError(f"{source} can be several tables: give --out FOLDER")
     if options.rejects:
-        raise UsageError("--rejects names one file, and there are more tables: leave it out")
+        raise UsageError(
+            "--rejects names a single file, and there can be several tables: leave it out"
+        )
     inside = out.resolve().is_relative_to(root.resolve())
-    flat = not source.is_dir() and "**" not in source.parts and len(wildcard_parts(source)) == 1
-    if inside and not (flat and out.resolve() != root.resolve()):
-        raise UsageError(f"{out} lies in {root}, which is read; give another folder to write to")
+    is_flat = not source.is_dir() and "**" not in source.parts and len(wildcard_parts(source)) == 1
+    if inside and not (is_flat and out.resolve() != root.resolve()):
+        raise UsageError(f"{out} is in the input folder {root}; give another output folder")
 
 
-def _refuse_foreign(root: Path, tables: Sequence[Path]) -> None:
-    """Refuse files that are no tables before the first is read; to pass over them hides loss."""
+def _check_formats(root: Path, tables: Sequence[Path]) -> None:
+    """Refuse files that are not tables: skipping them could hide a loss."""
     for name in tables:
         try:
-            format_of_name(root / name)
+            format_from_name(root / name)
         except UsageError as exc:
             example = str(root / "**" / "*.csv")
-            raise UsageError(f"{exc}; or name the tables alone: --file {example!r}") from exc
+            raise UsageError(f"{exc}; or select the tables: --file {example!r}") from exc

@@ -1,4 +1,4 @@
-"""Count records, bad rows and time while scoring."""
+"""Counters of records, bad rows and time during scoring."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from runtime.tables.base import BadRow
 
 
-_SHOWN_BAD_ROWS = 10
-_SHOWN_CHARACTERS = 60  # of a bad cell
-_LOOKED_AT = 1000  # cells of a column, for what they have in common
+_MAX_BAD_ROWS = 10  # in a message
+_MAX_CHARACTERS = 60  # of a bad cell in a message
+_MAX_CELLS = 1000  # of a column, for hints
 
 
 class StageTimer:
-    """Splits time between stages.
+    """Measures the time of each stage.
 
     Attributes:
         seconds: by stage.
@@ -39,28 +39,28 @@ class StageTimer:
         self._last = time.perf_counter()
 
     def lap(self, stage: str) -> None:
-        """Count the time since the last call for a stage."""
+        """Add the time since the last call to a stage."""
         now = time.perf_counter()
         self.seconds[stage] += now - self._last  # type: ignore[assignment]  # Counter is typed for int
         self._last = now
 
     def skip(self) -> None:
-        """Count the time since the last call for nothing."""
+        """Ignore the time since the last call."""
         self._last = time.perf_counter()
 
     def add(self, other: StageTimer) -> None:
-        """Count another clock's time too."""
+        """Add the times of another timer."""
         self.seconds.update(other.seconds)
 
 
-class Wording(Value, frozen=True):
-    """What a message says of rows that cannot be read.
+class BadRowsMessage(Value, frozen=True):
+    """Parts of the error message for bad rows.
 
     Attributes:
-        consequence: what becomes of the output.
-        advice: options that continue.
-        purpose: what rows are read for.
-        decimal_option: how another decimal sign is given.
+        consequence: for the output.
+        advice: options with which to continue.
+        purpose: of the rows, as a participle.
+        decimal_option: format string of the option for the decimal sign.
     """
 
     consequence: str
@@ -70,94 +70,94 @@ class Wording(Value, frozen=True):
 
 
 class Counters:
-    """Counts, and the bad rows to show.
+    """Counts of records, and the first bad rows.
 
     Attributes:
-        rows: read so far.
-        written: of them.
-        rejected: that cannot be scored.
-        reasons: how many were rejected, by reason.
-        first: the first of them.
-        no_numbers: values that are no numbers, by column.
-        clock: time by stage.
+        rows: records read.
+        written: records written.
+        rejected: records that cannot be scored.
+        reasons: number of rejected records by reason.
+        first_bad: the first rejected records.
+        non_numeric: values that are not numbers, by column.
+        timer: time by stage.
     """
 
     def __init__(
-        self, where: str, wording: Wording, *, refuses_bad: bool, decimal: Decimal = "."
+        self, where: str, message: BadRowsMessage, *, fail_on_bad: bool, decimal: Decimal = "."
     ) -> None:
-        """Start without records."""
-        self.where, self.wording, self.refuses_bad = where, wording, refuses_bad
+        """Start at zero."""
+        self.where, self.message, self.fail_on_bad = where, message, fail_on_bad
         self.decimal = decimal
         self.rows, self.written, self.rejected = 0, 0, 0
         self.reasons: Counter[str] = Counter()
-        self.first: list[BadRow] = []
-        self.no_numbers: dict[str, list[str]] = {}
-        self.clock = StageTimer()
+        self.first_bad: list[BadRow] = []
+        self.non_numeric: dict[str, list[str]] = {}
+        self.timer = StageTimer()
 
     @classmethod
-    def of(cls, source: Path, out: Path, options: Options) -> Self:
-        """Start counting a file's records."""
+    def for_file(cls, source: Path, out: Path, options: Options) -> Self:
+        """Create counters for a file."""
         return cls(
             source_name(source),
-            Wording(describe_failed_output(out), _advise(out, options)),
-            refuses_bad=options.bad_rows == "fail",
+            BadRowsMessage(describe_failed_output(out), _bad_rows_advice(out, options)),
+            fail_on_bad=options.bad_rows == "fail",
             decimal=options.reading.decimal,
         )
 
     @property
-    def refused(self) -> bool:
-        """Whether nothing more is written: bad rows are only counted."""
-        return self.refuses_bad and self.rejected > 0
+    def failed(self) -> bool:
+        """Whether bad rows prevent an output: records are only counted from now on."""
+        return self.fail_on_bad and self.rejected > 0
 
-    def add(self, records: int, written: int, bad: Sequence[BadRow], clock: StageTimer) -> None:
-        """Count a block."""
+    def add(self, records: int, written: int, bad: Sequence[BadRow], timer: StageTimer) -> None:
+        """Add a block."""
         self.rows += records
         self.written += written
         self.rejected += len(bad)
         self.reasons.update(row.reason.partition(" (")[0] for row in bad)
-        self.first += bad[: _SHOWN_BAD_ROWS - len(self.first)]
-        for row in bad[:_LOOKED_AT]:
+        self.first_bad += bad[: _MAX_BAD_ROWS - len(self.first_bad)]
+        for row in bad[:_MAX_CELLS]:
             if row.reason == NOT_A_NUMBER:
-                values = self.no_numbers.setdefault(row.column, [])
-                values += [row.value][: _LOOKED_AT - len(values)]
-        self.clock.add(clock)
+                values = self.non_numeric.setdefault(row.column, [])
+                values += [row.value][: _MAX_CELLS - len(values)]
+        self.timer.add(timer)
 
-    def settle(self, *, keeps_bad: bool) -> None:
-        """Look at the counts before an output takes its place."""
-        if self.refused:
+    def raise_for_bad_rows(self, *, keep_bad: bool) -> None:
+        """Raise ``BadRowsError`` if bad rows prevent an output; check that no record is lost."""
+        if self.failed:
             raise BadRowsError(self._describe_bad())
-        left_out = 0 if keeps_bad else self.rejected
-        if self.written + left_out != self.rows:
+        dropped = 0 if keep_bad else self.rejected
+        if self.written + dropped != self.rows:
             raise RuntimeError(
-                f"{self.where}: {self.rows} records were read, {self.written} written and "
-                f"{left_out} left out: a bug of onnxferry, and nothing was published"
+                f"{self.where}: {self.rows} records read, {self.written} written and "
+                f"{dropped} dropped: a bug in onnxferry; no output was written"
             )
 
     def _describe_bad(self) -> str:
-        """List the first bad rows and the options that continue."""
+        """List the first bad rows, hints and options."""
         from runtime.tables.number_formats import number_hint
 
-        counts = f"{self.rejected} of {self.rows} rows cannot be {self.wording.purpose}"
-        lines = [f"{self.where}: {counts}; {self.wording.consequence}"]
-        for row in self.first:
+        counts = f"{self.rejected} of {self.rows} rows cannot be {self.message.purpose}"
+        lines = [f"{self.where}: {counts}; {self.message.consequence}"]
+        for row in self.first_bad:
             line = "" if row.line is None else f" (line {row.line})"
-            cell = f", column {row.column!r}: {_shorten(row.value)!r}" if row.column else ""
+            cell = f", column {row.column!r}: {_truncate(row.value)!r}" if row.column else ""
             lines.append(f"  record {row.record}{line}{cell}: {row.reason}")
-        if self.rejected > len(self.first):
-            lines.append(f"  … and {self.rejected - len(self.first)} more")
+        if self.rejected > len(self.first_bad):
+            lines.append(f"  … and {self.rejected - len(self.first_bad)} more")
         hints = (
-            number_hint(column, values, self.decimal, self.wording.decimal_option)
-            for column, values in self.no_numbers.items()
+            number_hint(column, values, self.decimal, self.message.decimal_option)
+            for column, values in self.non_numeric.items()
         )
         lines += filter(None, hints)
-        lines.append(f"fix them, or continue with {self.wording.advice}")
+        lines.append(f"fix them, or continue with {self.message.advice}")
         return "\n".join(lines)
 
 
-def _advise(out: Path, options: Options) -> str:
-    listed = " --rejects FILE" if out == STANDARD_STREAM and not options.rejects else ""
-    return f"--bad-rows reject{listed} or --bad-rows null"
+def _bad_rows_advice(out: Path, options: Options) -> str:
+    rejects = " --rejects FILE" if out == STANDARD_STREAM and not options.rejects else ""
+    return f"--bad-rows reject{rejects} or --bad-rows null"
 
 
-def _shorten(value: str) -> str:
-    return value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…"
+def _truncate(value: str) -> str:
+    return value if len(value) <= _MAX_CHARACTERS else f"{value[:_MAX_CHARACTERS]}…"

@@ -1,4 +1,4 @@
-"""Score a table in memory: pyarrow, polars, pandas, numpy, or a dict of columns."""
+"""Score data frames of pyarrow, polars, pandas and numpy, and dicts of columns."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pyarrow as pa
 
 from runtime.encoding import Encoder
 from runtime.errors import DataError, UsageError
-from runtime.scoring.answers import PredictionColumns
-from runtime.scoring.counters import Counters, StageTimer, Wording
-from runtime.scoring.named_columns import names_of
+from runtime.scoring.columns import PredictionColumns
+from runtime.scoring.counters import BadRowsMessage, Counters, StageTimer
+from runtime.scoring.named_columns import column_names
 from runtime.scoring.options import DEFAULTS, Options
-from runtime.scoring.pipeline import predict_block
+from runtime.scoring.pipeline import run_model
 from runtime.tables.arrow.table import ArrowTable
-from runtime.tables.arrow.writer import as_batch, output_schema
+from runtime.tables.arrow.writer import output_schema, to_batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 
 
 Frame = TypeVar("Frame")
-_WORDING = Wording(
+_MESSAGE = BadRowsMessage(
     "nothing was scored", 'bad_rows="null"', decimal_option='reading=ReadOptions(decimal="{}")'
 )
 
 
 def score_table(model: LoadedModel, table: Frame, options: Options = DEFAULTS) -> Frame:
-    """Score a table in memory."""
+    """Add predictions to a data frame; see ``Predictor.predict_table``."""
     _refuse_options(options)
-    names = names_of(table)
+    names = column_names(table)
     if names is None:
         raise UsageError(
             f"a {type(table).__name__} has no named columns: give a table of pyarrow, polars or "
-            "pandas, a structured array or a dict; Predictor.predict takes a matrix"
+            "pandas, a structured array or a dict; Predictor.predict accepts a matrix"
         )
     schema = model.schema
-    places = schema.bind(names, loose=options.reading.loose_header)
+    indices = schema.bind(names, loose=options.reading.loose_header)
     columns = PredictionColumns(
         schema,
         names,
@@ -50,14 +50,14 @@ def score_table(model: LoadedModel, table: Frame, options: Options = DEFAULTS) -
         proba=options.proba,
         keep_bad=options.bad_rows == "null",
     )
-    source = _open(table, places, schema, options.reading.decimal)
-    added = _answer(model, source, columns, options)
-    return _append(table, added)
+    source = _open(table, indices, schema, options.reading.decimal)
+    added = _predict(model, source, columns, options)
+    return cast("Frame", _append(table, added))
 
 
 def read_features(table: object, schema: Schema) -> Float32Matrix:
-    """Read the features of a table in memory as a model's inputs."""
-    source = _open(table, schema.bind(names_of(table) or ()), schema)
+    """Encode the features of a data frame as a model's inputs, ``(rows, n_inputs)``."""
+    source = _open(table, schema.bind(column_names(table) or ()), schema)
     encoder, features = Encoder(schema.features), range(schema.n_features)
     parts = [np.empty((0, schema.n_inputs), dtype=np.float32)]
     for block in source.blocks(features):
@@ -72,18 +72,18 @@ def read_features(table: object, schema: Schema) -> Float32Matrix:
 
 
 def _open(
-    table: object, places: Sequence[int], schema: Schema, decimal: Decimal = "."
+    table: object, indices: Sequence[int], schema: Schema, decimal: Decimal = "."
 ) -> ArrowTable:
-    """View the features of a table in memory as a table of these columns, in their order."""
-    read = _to_arrow(table, places, schema)
-    source = ArrowTable(_InMemory(read), where="the table", decimal=decimal)
+    """Convert the features of a data frame to a table of these columns, in their order."""
+    arrow = _to_arrow(table, indices, schema)
+    source = ArrowTable(_TableBatches(arrow), where="the table", decimal=decimal)
     encoder = Encoder(schema.features)
-    source.expect_numbers([at for at in range(len(places)) if not encoder.reads_text(at)])
+    source.check_numeric([n for n in range(schema.n_features) if not encoder.is_text(n)])
     return source
 
 
-class _InMemory:
-    """A table in memory as a source of batches."""
+class _TableBatches:
+    """Record batches of an Arrow table."""
 
     def __init__(self, table: pa.Table) -> None:
         self._table = table
@@ -91,55 +91,54 @@ class _InMemory:
         self.progress = 0
 
     def read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Read these columns."""
+        """Read columns."""
         yield from self._table.select(list(columns)).to_batches()
 
 
-def _answer(
+def _predict(
     model: LoadedModel, source: ArrowTable, columns: PredictionColumns, options: Options
 ) -> pa.Table:
-    """Make the new columns."""
+    """Build the new columns."""
     features, encoder = range(model.schema.n_features), Encoder(model.schema.features)
-    refuses_bad = options.bad_rows == "fail"
-    tally = Counters(
+    fail_on_bad = options.bad_rows == "fail"
+    counters = Counters(
         "the table",
-        _WORDING,
-        refuses_bad=refuses_bad,
+        _MESSAGE,
+        fail_on_bad=fail_on_bad,
         decimal=options.reading.decimal,
     )
     schema = output_schema([], columns.fields)
     batches, written = [], 0
     for block in source.blocks(features):
-        parsed, outputs = predict_block(model, block, block.parse(features, encoder))
-        if not (tally.refused or (refuses_bad and parsed.bad)):
-            arrays = columns.answer(parsed, outputs).columns
-            batches.append(as_batch(arrays, schema, block.first_record))
+        parsed, outputs = run_model(model, block, block.parse(features, encoder))
+        if not (counters.failed or (fail_on_bad and parsed.bad)):
+            arrays = columns.build(parsed, outputs).columns
+            batches.append(to_batch(arrays, schema, block.first_record))
             written += batches[-1].num_rows
-        tally.add(len(block), written - tally.written, parsed.bad, StageTimer())
-    tally.settle(keeps_bad=True)
+        counters.add(len(block), written - counters.written, parsed.bad, StageTimer())
+    counters.raise_for_bad_rows(keep_bad=True)
     return pa.Table.from_batches(batches, schema)
 
 
 def _refuse_options(options: Options) -> None:
-    """Refuse what only files have, rather than pass over it."""
+    """Refuse options that apply to files only."""
     if options.bad_rows == "reject":
-        raise UsageError('a table in memory loses no rows: choose bad_rows "fail" or "null"')
-    for owner, names in (
+        raise UsageError('bad_rows="reject" applies to files: choose "fail" or "null"')
+    for group, names in (
         (options, ("columns", "truth", "drift", "out_format")),
         (options.reading, ("format", "delimiter", "encoding")),
     ):
         for name in names:
-            if getattr(owner, name) is not None:
-                raise UsageError(f"a table in memory is scored without {name}: leave it out")
+            if getattr(group, name) is not None:
+                raise UsageError(f"option {name} applies to files: leave it out")
 
 
-def _to_arrow(table: Any, places: Sequence[int], schema: Schema) -> pa.Table:  # noqa: ANN401 - tables of many libraries
-    """Read some columns of any table as Arrow."""
+def _to_arrow(table: Any, indices: Sequence[int], schema: Schema) -> pa.Table:  # noqa: ANN401 - tables of many libraries
+    """Convert columns of any data frame to Arrow."""
     columns, names = [], schema.feature_names
-    for feature, column in zip(schema.features, _take(table, places), strict=True):
-        may_miss = feature.missing == "imputed"
+    for feature, column in zip(schema.features, _select(table, indices), strict=True):
         try:
-            columns.append(_as_arrow(column, may_miss=may_miss))
+            columns.append(_convert(column, nan_is_null=feature.missing == "imputed"))
         except (pa.ArrowException, TypeError, ValueError) as exc:
             reason = exc.args[0] if exc.args else exc
             raise DataError(f"column {feature.name!r} cannot be read: {reason}") from exc
@@ -151,66 +150,63 @@ def _to_arrow(table: Any, places: Sequence[int], schema: Schema) -> pa.Table:  #
     return pa.table(columns, names=list(names))
 
 
-def _take(table: Any, places: Sequence[int]) -> list[Any]:  # noqa: ANN401 - as above
+def _select(table: Any, indices: Sequence[int]) -> list[Any]:  # noqa: ANN401 - as above
     if isinstance(table, pa.Table | pa.RecordBatch):
-        return [table.column(at) for at in places]
+        return [table.column(index) for index in indices]
     if isinstance(table, Mapping):
         keys = list(table)
-        return [table[keys[at]] for at in places]
+        return [table[keys[index]] for index in indices]
     if isinstance(table, np.ndarray):
-        return [table[table.dtype.names[at]] for at in places]
-    if hasattr(table, "iloc"):  # pandas: its names may be numbers, and one name two columns
-        return [table.iloc[:, at] for at in places]
-    return [table[table.columns[at]] for at in places]
+        return [table[table.dtype.names[index]] for index in indices]
+    if hasattr(table, "iloc"):  # pandas: names may be numbers, and repeat
+        return [table.iloc[:, index] for index in indices]
+    return [table[table.columns[index]] for index in indices]
 
 
-def _as_arrow(column: Any, *, may_miss: bool) -> pa.Array | pa.ChunkedArray:  # noqa: ANN401 - as above
-    """Read a column; with ``may_miss`` NaN in numpy's and Python's numbers is a missing one."""
+def _convert(column: Any, *, nan_is_null: bool) -> pa.Array | pa.ChunkedArray:  # noqa: ANN401 - as above
+    """Convert a column to Arrow, values of mixed types as text."""
     if isinstance(column, pa.Array | pa.ChunkedArray):
         return column
     try:
-        return _convert(column, may_miss=may_miss)
+        return _convert_typed(column, nan_is_null=nan_is_null)
     except (pa.ArrowException, TypeError, OverflowError):
         if len(column.shape if hasattr(column, "shape") else np.shape(column)) != 1:
             raise
-        return _as_texts(column)  # numbers among texts, integers of any length
+        return _convert_to_text(column)  # numbers and texts, or integers beyond 64 bits
 
 
-def _as_texts(column: Any) -> pa.Array:  # noqa: ANN401 - as above
-    """Write each value as text, which is read by the rules of a cell."""
-    if hasattr(column, "notna"):  # pandas: what is missing there may be NaN
+def _convert_to_text(column: Any) -> pa.Array:  # noqa: ANN401 - as above
+    """Format each value as text, to be parsed like a cell."""
+    if hasattr(column, "notna"):  # pandas: missing values may be NaN
         column = column.astype(object).where(column.notna(), None)
     values = column.to_list() if hasattr(column, "to_list") else list(column)
     texts = [None if value is None else str(value) for value in values]
     return pa.array(texts, pa.string(), from_pandas=False)
 
 
-def _convert(column: Any, *, may_miss: bool) -> pa.Array | pa.ChunkedArray:  # noqa: ANN401 - as above
+def _convert_typed(column: Any, *, nan_is_null: bool) -> pa.Array | pa.ChunkedArray:  # noqa: ANN401 - as above
+    """Convert a column to Arrow; ``nan_is_null`` applies to numpy's and Python's numbers."""
     if hasattr(column, "__arrow_c_stream__"):
         return pa.chunked_array(column)
     if hasattr(column, "__arrow_array__"):
         return pa.array(column)
-    # Older pandas: its missing values are nulls, as in its own conversion.
+    # Older pandas: convert missing values to nulls, as pandas does.
     if hasattr(column, "to_numpy") and not isinstance(column, np.ndarray):
         return pa.array(column, from_pandas=True)
-    values = np.asanyarray(column)  # what is masked stays masked
+    values = np.asanyarray(column)  # keeps masks
     if not values.dtype.isnative:
         values = values.astype(values.dtype.newbyteorder("="))
-    if may_miss and values.dtype.kind == "f":
+    if nan_is_null and values.dtype.kind == "f":
         values = np.ma.masked_where(np.isnan(values), values)
     return pa.array(values)
 
 
-def _append(table: Frame, added: pa.Table) -> Frame:
-    """Put new columns beside those of a table of any kind."""
-    return cast("Frame", _append_to(table, added))
-
-
-def _append_to(table: Any, added: pa.Table) -> object:  # noqa: ANN401 - as above
+def _append(table: Any, added: pa.Table) -> object:  # noqa: ANN401 - as above
+    """Append columns to a data frame of any library."""
     if isinstance(table, pa.Table | pa.RecordBatch):
         for field, column in zip(added.schema, added.columns, strict=True):
-            whole = column if isinstance(table, pa.Table) else column.combine_chunks()
-            table = table.append_column(field, whole)
+            values = column if isinstance(table, pa.Table) else column.combine_chunks()
+            table = table.append_column(field, values)
         return table
     if hasattr(table, "hstack"):  # polars
         return table.hstack(type(table)(added))
@@ -223,16 +219,18 @@ def _append_to(table: Any, added: pa.Table) -> object:  # noqa: ANN401 - as abov
 
 
 def _append_fields(table: np.ndarray[Any, Any], arrays: Mapping[str, Any]) -> np.ndarray[Any, Any]:
-    texts = {
+    """Append fields to a structured array; null becomes the empty text."""
+    columns = {
         name: np.array([text or "" for text in array], np.str_)
         if array.dtype == np.object_
         else array
         for name, array in arrays.items()
     }
-    kinds = [(name, table.dtype[name]) for name in table.dtype.names or ()]
-    whole = np.empty(table.shape, [*kinds, *((name, array.dtype) for name, array in texts.items())])
-    for name, _ in kinds:
-        whole[name] = table[name]
-    for name, array in texts.items():
-        whole[name] = array
-    return whole
+    fields = [(name, table.dtype[name]) for name in table.dtype.names or ()]
+    new_fields = [(name, array.dtype) for name, array in columns.items()]
+    extended = np.empty(table.shape, [*fields, *new_fields])
+    for name, _ in fields:
+        extended[name] = table[name]
+    for name, array in columns.items():
+        extended[name] = array
+    return extended

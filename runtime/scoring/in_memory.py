@@ -1,4 +1,4 @@
-"""Score a table of text that is in memory: a request's body."""
+"""Score a table of a text format in memory: the body of a request."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import io
 from typing import TYPE_CHECKING
 
 from runtime.io.sinks import Sink
-from runtime.monitoring.ranges import Ranges
-from runtime.scoring.answers import bind_table
-from runtime.scoring.counters import Counters, StageTimer, Wording
-from runtime.scoring.pipeline import predict_block
+from runtime.monitoring.ranges import RangeMonitor
+from runtime.scoring.columns import bind_table
+from runtime.scoring.counters import BadRowsMessage, Counters, StageTimer
+from runtime.scoring.pipeline import run_model
 from runtime.tables.driver import WritePlan
 from runtime.tables.opening import open_text_table
 from runtime.tables.writing import open_output
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 class ScoredText(Value, frozen=True):
-    """A scored table.
+    """A scored table and its statistics.
 
     Attributes:
-        content: its bytes.
-        scored: how many of its rows have an answer.
-        outside: ``(n_features, 2)`` int64, values below and above training's range.
+        content: the encoded table.
+        scored: number of rows with a prediction.
+        outside: ``(n_features, 3)`` int64, see ``RangeMonitor.counts``.
     """
 
     content: bytes
@@ -46,26 +46,24 @@ def score_text(
     *,
     where: str,
 ) -> ScoredText:
-    """Score a table of text."""
-    refuses = options.bad_rows == "fail"
-    wording = Wording("nothing was scored", "bad_rows=null", decimal_option="decimal={}")
-    tally = Counters(where, wording, refuses_bad=refuses, decimal=options.reading.decimal)
+    """Score a table."""
+    fail_on_bad = options.bad_rows == "fail"
+    message = BadRowsMessage("nothing was scored", "bad_rows=null", decimal_option="decimal={}")
+    counters = Counters(where, message, fail_on_bad=fail_on_bad, decimal=options.reading.decimal)
     schema, out = model.schema, io.BytesIO()
     table = open_text_table(
         io.BytesIO(content), stored, options.reading, schema.feature_names, where=where
     )
-    bound = bind_table(table, schema, options, where=where, keep_bad=not refuses)
-    sink, ranges = Sink(where, out), Ranges(schema)
+    bound = bind_table(table, schema, options, where=where, keep_bad=not fail_on_bad)
+    sink, ranges = Sink(where, out), RangeMonitor(schema)
     plan = WritePlan(stored.kind, table, bound.carried, bound.added.fields)
     with open_output(sink, stored, plan) as output:
         for block in table.blocks(sorted({*bound.features, *bound.carried})):
-            parsed, outputs = predict_block(
-                model, block, block.parse(bound.features, bound.encoder)
-            )
-            tally.add(len(block), len(block), parsed.bad, StageTimer())
+            parsed, outputs = run_model(model, block, block.parse(bound.features, bound.encoder))
+            counters.add(len(block), len(block), parsed.bad, StageTimer())
             ranges.add(parsed.features)
-            if not tally.refused:
-                output.write(output.encode(block, bound.added.answer(parsed, outputs)))
-        tally.settle(keeps_bad=not refuses)
+            if not counters.failed:
+                output.write(output.encode(block, bound.added.build(parsed, outputs)))
+        counters.raise_for_bad_rows(keep_bad=not fail_on_bad)
         output.finish()
-    return ScoredText(out.getvalue(), tally.rows - tally.rejected, ranges.counts)
+    return ScoredText(out.getvalue(), counters.rows - counters.rejected, ranges.counts)

@@ -1,4 +1,4 @@
-"""Column names of a table of any library; a server needs this without pyarrow."""
+"""Column names of a data frame of any library; imports no pyarrow, which a server lacks."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 from runtime.errors import UsageError
 
 
-def names_of(table: object) -> list[str] | None:
-    """Ask a table for the names of its columns."""
+def column_names(table: object) -> list[str] | None:
+    """Get the column names of a data frame; None for an object without."""
     if isinstance(table, Mapping):
         return [str(name) for name in table]
     if isinstance(table, np.ndarray):
         return list(table.dtype.names) if table.dtype.names else None
     if hasattr(table, "collect_schema") and hasattr(table, "collect"):
-        raise UsageError(f"a {type(table).__name__} has no rows yet: give table.collect()")
+        raise UsageError(f"a {type(table).__name__} is lazy: call collect() first")
     for attribute in ("column_names", "columns"):  # pyarrow; polars and pandas
         names = getattr(table, attribute, None)
         if names is not None and not callable(names):

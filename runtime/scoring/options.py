@@ -1,8 +1,4 @@
-"""How a table is scored: what a user can choose, with the defaults.
-
-What the command takes as text is taken as text here too: ``Options(out_format="csv.gz",
-drift="drift.json", reading=ReadOptions(delimiter=";"))``. Raises ``UsageError`` for what cannot be.
-"""
+"""Options for scoring, with their defaults."""
 
 from __future__ import annotations
 
@@ -19,25 +15,30 @@ if TYPE_CHECKING:
     from runtime.tables.formats import Format
 
 
-def _refuse_one_name(text: str) -> object:
-    raise UsageError(f"columns is a list of names: give [{text!r}]")
+def _refuse_str(text: str) -> object:
+    raise UsageError(f"columns must be a list of names: give [{text!r}]")
 
 
 class Options(Value, frozen=True):
-    """How to score.
+    """How to score a table.
+
+    Values can be given as text, as on the command line: ``Options(out_format="csv.gz")``.
 
     Attributes:
-        reading: how the table is read.
-        out_format: of the output; None follows its name, and without a name the table.
-        bad_rows: ``fail`` refuses the file, ``reject`` leaves bad rows out and lists them in a
-            file of their own, ``null`` keeps them in place with empty answers and a reason.
-        columns: names of the columns that are carried along; None carries all.
-        proba: add one column a class with its probability.
-        prefix: put before each new column's name.
-        rejects: where bad rows are listed; by default the output's name and ``.rejects.csv``.
-        truth: name of the column that holds the true class, for accuracy.
-        drift: where to write how the rows differ from training's, as JSON.
-        threads: how many blocks are scored at once; by default one a processor, at most 8.
+        reading: how to read the table.
+        out_format: format of the output; None detects it from the name, else from the table.
+        bad_rows: ``fail`` refuses the table, ``reject`` moves bad rows to the rejects file,
+            ``null`` keeps them with empty predictions and a reason.
+        columns: names of the columns to write; None for all.
+        proba: add one column per class with its probability.
+        prefix: of the names of new columns.
+        rejects: path of the rejects file; by default the output's with ``.rejects.csv``.
+        truth: name of the column with the true class, for accuracy.
+        drift: path of the drift report, JSON.
+        threads: number of blocks to score in parallel; by default one per processor, at most 8.
+
+    Raises:
+        UsageError: when a value is invalid, or ``rejects`` is given without ``bad_rows="reject"``.
     """
 
     reading: ReadOptions = ReadOptions()
@@ -54,30 +55,29 @@ class Options(Value, frozen=True):
     def __post_init__(self) -> None:
         if self.bad_rows not in get_args(BadRows):
             choices = ", ".join(get_args(BadRows))
-            raise UsageError(f"no policy {self.bad_rows!r} for bad rows: choose {choices}")
+            raise UsageError(f"unknown policy {self.bad_rows!r} for bad rows: choose {choices}")
         if self.rejects and self.bad_rows != "reject":
-            raise UsageError("--rejects lists what --bad-rows reject leaves out: give both")
+            raise UsageError("--rejects needs --bad-rows reject: give both")
         if self.threads is not None and self.threads < 1:
-            raise UsageError(f"{self.threads} threads score nothing: give 1 or more")
+            raise UsageError(f"invalid number of threads {self.threads}: give 1 or more")
         parse_text_option(self, "out_format", parse_format_option)
         parse_text_option(self, "rejects", Path)
         parse_text_option(self, "drift", Path)
-        parse_text_option(self, "columns", _refuse_one_name)
+        parse_text_option(self, "columns", _refuse_str)
 
 
 DEFAULTS = Options()
 
 
 def rejects_path(out: Path, options: Options) -> Path | None:
-    """Settle where rejected rows are listed."""
+    """Choose the path of the rejects file; None without one."""
     if options.bad_rows != "reject":
         return None
-    beside = options.rejects is None
+    is_default = options.rejects is None
     if options.rejects == STANDARD_STREAM or (
-        beside and (out == STANDARD_STREAM or is_special(out))
+        is_default and (out == STANDARD_STREAM or is_special(out))
     ):
         raise UsageError(
-            "--bad-rows reject lists bad rows in a file beside the output: "
-            "give --out FILE or --rejects FILE"
+            "--bad-rows reject writes bad rows to a file: give --out FILE or --rejects FILE"
         )
     return options.rejects or out.parent / f"{out.name}.rejects.csv"

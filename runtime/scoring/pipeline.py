@@ -1,4 +1,4 @@
-"""Score a file: read blocks of records, predict, append the predictions, write."""
+"""Score a file: read blocks, predict, add columns, write."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from runtime.io.parallel import available_processors, map_ordered
 from runtime.io.paths import check_distinct
 from runtime.io.sinks import open_sinks
 from runtime.monitoring.monitor import Monitor
-from runtime.scoring.answers import bind_table
+from runtime.scoring.columns import bind_table
 from runtime.scoring.counters import Counters, StageTimer
 from runtime.scoring.options import DEFAULTS, Options, rejects_path
 from runtime.scoring.summary import Summary
-from runtime.tables.arrays import keep_rows
-from runtime.tables.base import Fault
+from runtime.tables.arrays import filter_rows
+from runtime.tables.base import RowIssue
 from runtime.tables.csv.quoting import REJECTS_HEADER, encode_record, encode_rejects
 from runtime.tables.driver import WritePlan
 from runtime.tables.opening import open_table
@@ -26,6 +26,7 @@ from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     import numpy as np
     import numpy.typing as npt
@@ -33,15 +34,15 @@ if TYPE_CHECKING:
 
     from runtime.io.sinks import Sink
     from runtime.model import LoadedModel
-    from runtime.scoring.answers import TableBinding
+    from runtime.scoring.columns import TableBinding
     from runtime.session import Outputs
     from runtime.tables.base import Block, Parsed, Table, TableWriter
 
-    Watch = Callable[[int, int], None]
+    OnProgress = Callable[[int, int], None]
     OpenSink = Callable[[Path], Sink]
 
 
-NO_ANSWER = "no finite answer from the model"
+NOT_FINITE_OUTPUT = "no finite answer from the model"
 
 
 def score_file(
@@ -49,24 +50,24 @@ def score_file(
     source: Path | str,
     out: Path | str,
     options: Options = DEFAULTS,
-    on_progress: Watch | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Summary:
-    """Score a table into another.
+    """Score a file and write it with predictions.
 
     Args:
-        model: that predicts.
+        model: the loaded model.
         source: the table; ``-`` is standard input.
-        out: appears only when complete; ``-`` is standard output.
-        options: what to do with bad rows, which columns to add.
-        on_progress: called after each block with the bytes read and records written.
+        out: the output, replaced only when it is complete; ``-`` is standard output.
+        options: policy for bad rows, columns to add, formats.
+        on_progress: called after each block with the bytes read and the records read so far.
 
     Returns:
-        How many records were read, scored and rejected.
+        Counts of records read, scored and rejected, times, and monitored statistics.
 
     Raises:
-        UsageError: when the output cannot be written or is the input.
-        DataError: when the source cannot be read or is no table.
-        SchemaError: when a feature's column is missing, or a new column's name is taken.
+        UsageError: when options conflict, or an output is the input.
+        DataError: when the table cannot be read or the output not written.
+        SchemaError: when a feature's column is missing, or a new column exists already.
         BadRowsError: when rows cannot be scored and ``bad_rows`` is ``fail``.
     """
     source, out = Path(source), Path(out)
@@ -76,7 +77,7 @@ def score_file(
         model.schema, truth=options.truth is not None, drift=options.drift is not None
     )
     with open_sinks() as open_sink:
-        job = ScoringJob(source, out, rejects, options, monitor, alone=True)
+        job = ScoringJob(source, out, rejects, options, monitor, is_single=True)
         summary = score_into(model, job, open_sink, on_progress)
         if options.drift and summary.drift:
             sink = open_sink(options.drift)
@@ -90,11 +91,11 @@ class ScoringJob(Value, frozen=True):
 
     Attributes:
         source: the table.
-        out: where its rows go.
-        rejects: where bad rows are listed, if anywhere.
-        options: how it is scored.
+        out: the output.
+        rejects: path of the rejects file; None without one.
+        options: how to score it.
         monitor: of the rows.
-        alone: no other table is scored with the same options, which then all have to fit it.
+        is_single: whether the options are for this table only; unused ones are then refused.
     """
 
     source: Path
@@ -102,152 +103,161 @@ class ScoringJob(Value, frozen=True):
     rejects: Path | None
     options: Options
     monitor: Monitor
-    alone: bool = False
+    is_single: bool = False
 
 
 def score_into(
-    model: LoadedModel, job: ScoringJob, open_sink: OpenSink, on_progress: Watch | None = None
+    model: LoadedModel, job: ScoringJob, open_sink: OpenSink, on_progress: OnProgress | None = None
 ) -> Summary:
-    """Score a table into outputs that the caller publishes; see ``score_file``."""
+    """Score a table into sinks that the caller commits; see ``score_file``."""
     started = time.perf_counter()
-    options, schema = job.options, model.schema
-    tally = Counters.of(job.source, job.out, options)
+    options = job.options
+    counters = Counters.for_file(job.source, job.out, options)
     with ExitStack() as stack:
-        reading = options.reading
-        table = stack.enter_context(open_table(job.source, reading, schema.feature_names))
-        keep_bad = options.bad_rows == "null"
-        bound = bind_table(table, schema, options, where=tally.where, keep_bad=keep_bad)
-        stored = choose_format(job.out, table, options.out_format)
-        if job.alone:
-            refuse_unused(table, stored, reading)
-        output = stack.enter_context(
-            open_output(
-                open_sink(job.out),
-                stored,
-                WritePlan(stored.kind, table, bound.carried, bound.added.fields, reading.delimiter),
-            )
+        table = stack.enter_context(
+            open_table(job.source, options.reading, model.schema.feature_names)
         )
-        listed = open_sink(job.rejects) if job.rejects else None
-        scorer = _Scorer(model, bound, output, tally, job.monitor)
+        keep_bad = options.bad_rows == "null"
+        bound = bind_table(table, model.schema, options, where=counters.where, keep_bad=keep_bad)
+        output = stack.enter_context(_open_output(table, bound, job, open_sink))
+        rejects = open_sink(job.rejects) if job.rejects else None
+        scorer = _BlockScorer(model, bound, output, counters, job.monitor)
         blocks = table.blocks(sorted({*bound.features, *bound.carried, *bound.truth}))
         threads = options.threads or available_processors()
-        timed = _time_reading(blocks, tally.clock)
-        _run(scorer, map_ordered(scorer, timed, threads=threads), table, listed, on_progress)
-        tally.settle(keeps_bad=keep_bad)
-        output.finish()  # a full disk must show before either output takes its place
-        if listed:
-            listed.flush()
-    proven = model.manifest.model
+        timed = _time_reading(blocks, counters.timer)
+        scored = map_ordered(scorer, timed, threads=threads)
+        _write_blocks(scorer, scored, table, rejects, on_progress)
+        counters.raise_for_bad_rows(keep_bad=keep_bad)
+        output.finish()  # a full disk must fail before an output is committed
+        if rejects:
+            rejects.flush()
+    return _summarize(model, job, counters, time.perf_counter() - started)
+
+
+def _open_output(
+    table: Table, bound: TableBinding, job: ScoringJob, open_sink: OpenSink
+) -> AbstractContextManager[TableWriter[Any]]:
+    """Open the output in its format."""
+    stored = choose_format(job.out, table, job.options.out_format)
+    reading = job.options.reading
+    if job.is_single:
+        refuse_unused(table, stored, reading)
+    plan = WritePlan(stored.kind, table, bound.carried, bound.added.fields, reading.delimiter)
+    return open_output(open_sink(job.out), stored, plan)
+
+
+def _summarize(model: LoadedModel, job: ScoringJob, counters: Counters, seconds: float) -> Summary:
+    name = model.manifest.model
     return Summary(
-        rows=tally.rows,
-        scored=tally.rows - tally.rejected,
-        rejected=tally.rejected,
-        reasons=dict(tally.reasons),
+        rows=counters.rows,
+        scored=counters.rows - counters.rejected,
+        rejected=counters.rejected,
+        reasons=dict(counters.reasons),
         provider=model.provider,
-        seconds=time.perf_counter() - started,
+        seconds=seconds,
         rejects=job.rejects,
         provider_reason=model.session.reason,
-        model=f"{proven.name} {proven.version}",
+        model=f"{name.name} {name.version}",
         out_of_range=job.monitor.out_of_range,
         truth=job.monitor.accuracy,
         drift=job.monitor.drift,
-        stages=dict(tally.clock.seconds),
+        stages=dict(counters.timer.seconds),
     )
 
 
-def predict_block(model: LoadedModel, block: Block, parsed: Parsed) -> tuple[Parsed, Outputs]:
-    """Run the model on what was read of a block."""
+def run_model(model: LoadedModel, block: Block, parsed: Parsed) -> tuple[Parsed, Outputs]:
+    """Run the model on a parsed block; rows without finite outputs become bad."""
     outputs = model.run(parsed.features)
     if outputs.is_finite:
         return parsed, outputs
-    answered = outputs.finite_rows()  # finite features can still overflow inside the model
-    return parsed.without(block, answered, Fault(NO_ANSWER)), outputs.take(answered)
+    finite = outputs.finite_rows()  # finite features can overflow in the model
+    return parsed.keep(block, finite, RowIssue(NOT_FINITE_OUTPUT)), outputs.take(finite)
 
 
-class _Scored(Value, frozen=True):
-    """A block that was scored: ``piece`` is what to write, None where nothing is."""
+class _ScoredBlock(Value, frozen=True):
+    """A scored block; ``encoded`` is None when it is not written."""
 
     block: Block
     parsed: Parsed
     outputs: Outputs
-    outside: npt.NDArray[np.int64]
+    out_of_range: npt.NDArray[np.int64]
     truth: pa.Array | None
     written: int
-    piece: Any
-    clock: StageTimer
+    encoded: Any
+    timer: StageTimer
 
 
-class _Scorer(Value, frozen=True):
-    """Scores a block, in any thread."""
+class _BlockScorer(Value, frozen=True):
+    """Parses, predicts and encodes a block; thread-safe."""
 
     model: LoadedModel
     bound: TableBinding
     output: TableWriter[Any]
-    tally: Counters
+    counters: Counters
     monitor: Monitor
 
-    def __call__(self, block: Block) -> _Scored:
-        clock = StageTimer()
+    def __call__(self, block: Block) -> _ScoredBlock:
+        timer = StageTimer()
         parsed = block.parse(self.bound.features, self.bound.encoder)
-        clock.lap("parse")
-        parsed, outputs = predict_block(self.model, block, parsed)
-        clock.lap("model")
-        written, piece = 0, None
-        if not (self.tally.refused or (self.tally.refuses_bad and parsed.bad)):
-            answers = self.bound.added.answer(parsed, outputs)
-            written, piece = len(answers.columns[0]), self.output.encode(block, answers)
-        clock.lap("format")
-        outside = self.monitor.count(parsed.features)
+        timer.lap("parse")
+        parsed, outputs = run_model(self.model, block, parsed)
+        timer.lap("model")
+        written, encoded = 0, None
+        if not (self.counters.failed or (self.counters.fail_on_bad and parsed.bad)):
+            added = self.bound.added.build(parsed, outputs)
+            written, encoded = len(added.columns[0]), self.output.encode(block, added)
+        timer.lap("format")
+        out_of_range = self.monitor.count(parsed.features)
         truth = self._read_truth(block, parsed)
-        clock.lap("monitor")
-        return _Scored(block, parsed, outputs, outside, truth, written, piece, clock)
+        timer.lap("monitor")
+        return _ScoredBlock(block, parsed, outputs, out_of_range, truth, written, encoded, timer)
 
     def _read_truth(self, block: Block, parsed: Parsed) -> pa.Array | None:
         if not self.bound.truth:
             return None
         cells = block.select(self.bound.truth).column(0)
-        return cells if parsed.good is None else keep_rows(cells, parsed.good)
+        return cells if parsed.good is None else filter_rows(cells, parsed.good)
 
 
-def _run(
-    scorer: _Scorer,
-    scored: Iterable[_Scored],
+def _write_blocks(
+    scorer: _BlockScorer,
+    blocks: Iterable[_ScoredBlock],
     table: Table,
-    listed: Sink | None,
-    on_progress: Watch | None,
+    rejects: Sink | None,
+    on_progress: OnProgress | None,
 ) -> None:
-    """Write the blocks in order and count their records."""
-    tally, output = scorer.tally, scorer.output
-    if listed:
-        listed.write(encode_record(REJECTS_HEADER))
-    listing = rejects_dialect(table)
-    clock = StageTimer()
-    for done in scored:
-        clock.skip()  # for reading, which is timed where it happens, and waiting
-        tally.add(len(done.block), done.written, done.parsed.bad, done.clock)
-        if done.piece is not None and not tally.refused:
-            output.write(done.piece)
-        if listed:
-            listed.write(encode_rejects(done.parsed.bad, listing))
-        clock.lap("write")
+    """Write scored blocks in order and count their records."""
+    counters, output = scorer.counters, scorer.output
+    if rejects:
+        rejects.write(encode_record(REJECTS_HEADER))
+    dialect = rejects_dialect(table)
+    timer = StageTimer()
+    for scored in blocks:
+        timer.skip()  # waiting, and reading, which has a timer of its own
+        counters.add(len(scored.block), scored.written, scored.parsed.bad, scored.timer)
+        if scored.encoded is not None and not counters.failed:
+            output.write(scored.encoded)
+        if rejects:
+            rejects.write(encode_rejects(scored.parsed.bad, dialect))
+        timer.lap("write")
         scorer.monitor.add(
-            done.parsed,
-            done.outputs,
-            first_record=done.block.first_record,
-            outside=done.outside,
-            truth=done.truth,
+            scored.parsed,
+            scored.outputs,
+            first_record=scored.block.first_record,
+            out_of_range=scored.out_of_range,
+            truth=scored.truth,
         )
-        clock.lap("monitor")
+        timer.lap("monitor")
         if on_progress:
-            on_progress(table.bytes_read, tally.rows)
-    tally.clock.add(clock)
+            on_progress(table.bytes_read, counters.rows)
+    counters.timer.add(timer)
 
 
-def _time_reading(blocks: Iterable[Block], clock: StageTimer) -> Iterator[Block]:
-    """Count the time that the blocks take to come."""
-    clock.skip()
+def _time_reading(blocks: Iterable[Block], timer: StageTimer) -> Iterator[Block]:
+    """Measure the time to read blocks."""
+    timer.skip()
     for block in blocks:
-        clock.lap("read")
+        timer.lap("read")
         yield block
-        clock.skip()
-    clock.lap("read")
+        timer.skip()
+    timer.lap("read")

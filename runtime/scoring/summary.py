@@ -1,4 +1,4 @@
-"""What scoring did: for people (``runtime.terminal.summary``), and as JSON for machines."""
+"""Summary of a scoring run."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 
 class Summary(Value, frozen=True):
-    """What was done.
+    """Counts, times and statistics of a scoring run.
 
     Attributes:
         rows: records read.
-        scored: records with an answer.
-        rejected: records without one.
-        reasons: how many records were rejected, by reason.
-        provider: what the model ran on.
+        scored: records with a prediction.
+        rejected: records without a prediction.
+        reasons: number of rejected records by reason.
+        provider: execution provider, ``cpu`` or ``cuda``.
         seconds: wall time.
-        rejects: where rejected records are listed, if they are.
-        provider_reason: why this provider.
+        rejects: path of the rejects file; None without one.
+        provider_reason: why this provider was chosen.
         model: name and version.
-        out_of_range: how many scored values are unlike any of training, by feature.
-        truth: how right the answers are, where ``--truth`` was given.
-        drift: how the rows differ from training's, where ``--drift`` was given.
-        stages: seconds spent in each stage, all threads together.
+        out_of_range: counts of scored values outside the training range, by feature.
+        truth: accuracy, with ``Options.truth``.
+        drift: drift from the training rows, with ``Options.drift``.
+        stages: seconds spent in each stage, summed over threads.
     """
 
     rows: int
@@ -52,11 +52,15 @@ class Summary(Value, frozen=True):
 
     @property
     def rows_per_second(self) -> float:
-        """Records read a second."""
+        """Records read per second."""
         return self.rows / self.seconds if self.seconds else 0.0
 
     def values(self) -> dict[str, object]:
-        """Give everything as JSON knows it; of drift, whose report has a file, only the index."""
+        """Convert to JSON types; of drift only the indices, as the report has a file of its own.
+
+        Returns:
+            The object of ``--json`` and ``--summary``.
+        """
         values: dict[str, object] = {
             "rows": self.rows,
             "scored": self.scored,
@@ -78,11 +82,15 @@ class Summary(Value, frozen=True):
                 for feature in self.drift.features
             }
         if self.stages:
-            values["stages"] = {name: round(spent, 6) for name, spent in self.stages.items()}
+            values["stages"] = {name: round(seconds, 6) for name, seconds in self.stages.items()}
         return values
 
     def to_json(self) -> bytes:
-        """Write one indented JSON object for ``--summary``; plain ASCII, as paths may be any."""
+        """Serialize as indented JSON in ASCII, for ``--summary``.
+
+        Returns:
+            One JSON object with a line end.
+        """
         import json
 
         return json.dumps(self.values(), indent=2).encode() + b"\n"

@@ -1,4 +1,4 @@
-"""The Arrow types of the columns that scoring adds."""
+"""Arrow types of the columns that scoring adds."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as kinds
 
-from runtime.tables.arrays import binary_scalar, split_bytes, whole_bytes
+from runtime.tables.arrays import binary_scalar, split_bytes, value_bytes
 
 _HEXADECIMAL = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
 # Where the two digits of each byte of a UUID stand: hyphens come after 4, 6, 8 and 10 bytes.
@@ -32,14 +32,14 @@ def is_uuid(kind: pa.DataType) -> bool:
     return isinstance(kind, pa.BaseExtensionType) and kind.extension_name == "arrow.uuid"
 
 
-def write_uuids(values: pa.Array) -> pa.Array:
-    """Write UUIDs in the 36 characters of RFC 9562: ``(rows,)`` binary, null for null."""
+def format_uuids(values: pa.Array) -> pa.Array:
+    """Format UUIDs in the 36 characters of RFC 9562: ``(rows,)`` binary, null for null."""
     import pyarrow.compute as pc
 
     stored = pc.cast(values.storage, pa.binary())
     valid = pc.is_valid(stored)
     whole = pc.fill_null(stored, binary_scalar(bytes(16)))
-    digits = np.frombuffer(whole_bytes(whole), dtype=np.uint8).reshape(-1, 16)
+    digits = np.frombuffer(value_bytes(whole), dtype=np.uint8).reshape(-1, 16)
     text = np.full((len(digits), 36), ord("-"), dtype=np.uint8)
     text[:, _UUID_HIGH] = _HEXADECIMAL[digits >> 4]
     text[:, _UUID_LOW] = _HEXADECIMAL[digits & 15]
@@ -48,7 +48,7 @@ def write_uuids(values: pa.Array) -> pa.Array:
 
 
 def plain_text(column: pa.Array) -> pa.Array:
-    """Write numbers, truths, times and decimals as Arrow does: ``(rows,)`` binary, null for null.
+    """Format numbers, booleans, times and decimals as Arrow does, ``(rows,)`` binary.
 
     Times of a time zone that is not installed are written in UTC.
     """

@@ -1,4 +1,4 @@
-"""What a table of any format offers: blocks of records to read, and a writer for scored ones."""
+"""Interfaces of table formats: tables, blocks of records, encoders and writers."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class BadRow(Value, frozen=True):
     """A record that cannot be scored.
 
     Attributes:
-        record: its number, counted from 1; a header is none.
-        line: number of the physical line on which it starts; None where there are no lines.
-        column: of the first bad cell; empty when the record as a whole is at fault.
+        record: its number, counted from 1 after the header.
+        line: number of the physical line on which it starts; None for formats without lines.
+        column: of the first bad cell; empty when the whole record is bad.
         value: of that cell.
-        reason: why.
+        reason: why it cannot be scored.
         text: the record as it was read.
-        left_over: fields beyond the header's, as they were written.
+        extra_fields: fields in excess of the header, as they were read.
     """
 
     record: int
@@ -42,17 +42,17 @@ class BadRow(Value, frozen=True):
     value: str
     reason: str
     text: bytes
-    left_over: str = ""
+    extra_fields: str = ""
 
     @property
-    def sentence(self) -> str:
-        """Column and reason in one, for a cell of a table."""
-        sentence = f"{self.column}: {self.reason}" if self.column else self.reason
-        return f"{sentence}, left over: {self.left_over}" if self.left_over else sentence
+    def message(self) -> str:
+        """Column, reason and extra fields as text for the reason column."""
+        message = f"{self.column}: {self.reason}" if self.column else self.reason
+        return f"{message}, extra fields: {self.extra_fields}" if self.extra_fields else message
 
 
-class Fault(Value, frozen=True):
-    """Why a record cannot be scored; ``column`` and ``value`` as in ``BadRow``."""
+class RowIssue(Value, frozen=True):
+    """Reason, column and value of a ``BadRow``, before its record is located."""
 
     reason: str
     column: str = ""
@@ -60,33 +60,34 @@ class Fault(Value, frozen=True):
 
 
 class Parsed(Value, frozen=True):
-    """The feature cells of a block.
+    """The parsed features of a block.
 
     Attributes:
-        features: ``(good records, n_inputs)`` float32, finite but for NaN in the schema's gaps.
-        good: ``(records,)`` bool, or None when every record is good.
-        bad: one entry for every other record, in order.
+        features: ``(good records, n_inputs)`` float32, finite but for NaN in imputed inputs.
+        good: ``(records,)`` bool; None when every record is good.
+        bad: one entry per other record, in order.
     """
 
     features: Float32Matrix
     good: npt.NDArray[np.bool_] | None
     bad: tuple[BadRow, ...]
 
-    def without(self, block: Block, answered: npt.NDArray[np.bool_], fault: Fault) -> Parsed:
-        """Count some good records among the bad ones."""
+    def keep(self, block: Block, kept: npt.NDArray[np.bool_], issue: RowIssue) -> Parsed:
+        """Keep the good records that ``kept`` marks; the others become bad, with an issue."""
         good = np.ones(len(block), dtype=np.bool_) if self.good is None else self.good.copy()
-        lost = np.flatnonzero(good)[~answered]
-        good[lost] = False
-        bad = [*self.bad, *block.report(dict.fromkeys(lost.tolist(), fault))]
-        return Parsed(self.features[answered], good, tuple(sorted(bad, key=_by_record)))
+        dropped = np.flatnonzero(good)[~kept]
+        good[dropped] = False
+        bad = [*self.bad, *block.report(dict.fromkeys(dropped.tolist(), issue))]
+        bad.sort(key=lambda row: row.record)
+        return Parsed(self.features[kept], good, tuple(bad))
 
 
 class Encoded(Value, frozen=True):
-    """Rows as a model reads them.
+    """Encoded rows.
 
     Attributes:
         matrix: ``(rows, n_inputs)`` float32.
-        usable: ``(rows, n_features)`` bool, false for a cell that has no place in it.
+        usable: ``(rows, n_features)`` bool, false for a cell that cannot be encoded.
     """
 
     matrix: Float32Matrix
@@ -94,38 +95,38 @@ class Encoded(Value, frozen=True):
 
 
 class CellEncoder(Protocol):
-    """Turns the cells of features into the model's inputs; see ``runtime.encoding``."""
+    """Encodes the cells of features as the model's inputs; see ``runtime.encoding.Encoder``."""
 
     @property
-    def is_plain(self) -> bool:
-        """Whether all features are numbers without gaps: the matrix then holds the columns."""
+    def is_numeric(self) -> bool:
+        """Whether all features are numbers that cannot be missing: inputs equal columns."""
 
-    def reads_text(self, at: int) -> bool:
-        """Whether the cells of a feature, by its position, are texts: categories or dates."""
+    def is_text(self, feature: int) -> bool:
+        """Whether a feature, by its index, is read as text: categories and dates."""
 
-    def reads_dates(self, at: int) -> bool:
-        """Whether a feature, by its position, is a date."""
+    def is_date(self, feature: int) -> bool:
+        """Whether a feature, by its index, is a date."""
 
-    def takes_missing(self, at: int) -> bool:
-        """Whether a feature, by its position, is a number or date that may be missing."""
+    def allows_missing(self, feature: int) -> bool:
+        """Whether a feature, by its index, is a number or date that may be missing."""
 
-    def pair(self, at: int, numbers: Numbers, cells: pa.Array) -> Column:
-        """Pair numbers with the mask of the gaps among them, as ``encode`` takes them."""
+    def with_missing(self, feature: int, numbers: Numbers, cells: pa.Array) -> Column:
+        """Add the mask of missing cells to numbers where the feature allows them."""
 
     def encode(self, columns: Sequence[Column]) -> Encoded:
-        """Encode one column a feature, each ``(rows,)``."""
+        """Encode rows from one column per feature, each ``(rows,)``."""
 
-    def why_bad(self, at: int, cell: bytes | None, dialect: Dialect) -> str:
+    def explain(self, feature: int, cell: bytes | None, dialect: Dialect) -> str:
         """Explain why a cell is not usable."""
 
 
 class AddedColumns(Value, frozen=True):
-    """What is added to a block.
+    """New columns of a block.
 
     Attributes:
-        kept: ``(records,)`` bool, which records stay; None when all do.
-        columns: one array a new column, ``(records that stay,)``.
-        bad: records that stay without an answer.
+        kept: ``(records,)`` bool, the records to write; None for all.
+        columns: one array per new column, ``(kept records,)``.
+        bad: kept records without a prediction.
     """
 
     kept: npt.NDArray[np.bool_] | None
@@ -134,45 +135,45 @@ class AddedColumns(Value, frozen=True):
 
 
 class Block(Protocol):
-    """Consecutive records; what it does is safe in any thread."""
+    """Consecutive records of a table; thread-safe."""
 
     @property
     def first_record(self) -> int:
         """Number of its first record, counted from 1."""
 
     def __len__(self) -> int:
-        """Count its records."""
+        """Number of records."""
 
     def parse(self, features: Sequence[int], encoder: CellEncoder) -> Parsed:
-        """Read the feature cells.
+        """Parse the feature cells.
 
         Args:
-            features: positions in the table's columns, in the schema's order.
-            encoder: makes the model's inputs of them.
+            features: indices of their columns, in the order of the schema.
+            encoder: of the features.
 
         Returns:
-            The good records as a matrix, and the others with their reasons.
+            The good records as a matrix, the others with reasons.
         """
 
-    def report(self, faults: Mapping[int, Fault]) -> tuple[BadRow, ...]:
+    def report(self, issues: Mapping[int, RowIssue]) -> tuple[BadRow, ...]:
         """Describe records that cannot be scored.
 
         Args:
-            faults: by position in the block, counted from 0, in order.
+            issues: by index in the block, ascending.
 
         Returns:
-            One entry a fault.
+            One entry per issue.
         """
 
     def select(self, columns: Sequence[int]) -> pa.RecordBatch:
-        """Give cells to be written in another format.
+        """Read cells to write them in another format.
 
         Args:
-            columns: positions in the table's columns.
+            columns: indices in the table's columns.
 
         Returns:
-            One column each, ``(records,)``: text where the format knows only text, typed where it
-            has types; null for a missing cell.
+            One column each, ``(records,)``: text, or typed if the format has types; null for an
+            absent cell.
         """
 
 
@@ -189,47 +190,69 @@ class Table(Protocol):
 
     @property
     def bytes_read(self) -> int:
-        """How far reading has come, in the unit of the source's size."""
+        """Bytes read so far, in the unit of the source's size."""
 
     @property
     def dialect(self) -> Dialect:
-        """How its cells are written as delimited text, bad rows for one."""
+        """Dialect of its bad rows as delimited text."""
 
     def layout_hint(self, features: Sequence[str]) -> str:
-        """Guess what a header is in which the features are not found; empty without a guess."""
+        """Suggest why features are missing from the header; empty without a suggestion."""
 
-    def expect_numbers(self, features: Sequence[int]) -> None:
-        """Refuse columns of numbers whose type cannot be one; raises ``SchemaError``."""
+    def check_numeric(self, features: Sequence[int]) -> None:
+        """Refuse columns of numbers that have an unsuitable type.
+
+        Args:
+            features: indices of the columns.
+
+        Raises:
+            SchemaError: when a column's type cannot be converted to a number.
+        """
 
     def blocks(self, columns: Sequence[int]) -> Iterator[Block]:
         """Read the records.
 
         Args:
-            columns: positions of the columns to read; others may be skipped.
+            columns: indices of the columns to read; others may be skipped.
 
         Returns:
-            Blocks in order.
+            Consecutive blocks.
 
         Raises:
-            DataError: where the table is damaged.
+            DataError: when the table is damaged or cannot be read.
         """
 
 
-def _by_record(row: BadRow) -> int:
-    return row.record
+Chunk = TypeVar("Chunk")
 
 
-Piece = TypeVar("Piece")
+class TableWriter(Protocol[Chunk]):
+    """Writes a scored table."""
 
+    def encode(self, block: Block, added: AddedColumns) -> Chunk:
+        """Encode a block with its new columns; thread-safe.
 
-class TableWriter(Protocol[Piece]):
-    """A table being written."""
+        Args:
+            block: of the table that is scored.
+            added: its new columns.
 
-    def encode(self, block: Block, answers: AddedColumns) -> Piece:
-        """Turn a block with its answers into what is written; safe in any thread."""
+        Returns:
+            The encoded block.
+        """
 
-    def write(self, piece: Piece) -> None:
-        """Write what ``encode`` made, in the order of the blocks."""
+    def write(self, chunk: Chunk) -> None:
+        """Write an encoded block; blocks come in order.
+
+        Args:
+            chunk: result of ``encode``.
+
+        Raises:
+            DataError: when the output cannot be written, or has no such values.
+        """
 
     def finish(self) -> None:
-        """Write what belongs after the last block, and hand everything to the system."""
+        """Write the end of the table and flush.
+
+        Raises:
+            DataError: when the output cannot be written.
+        """

@@ -1,14 +1,20 @@
-"""What counts as a number in a cell, and why a cell is not one."""
+"""Parse numbers from cells; explain cells that are not numbers."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
 
-from runtime.tables.arrays import bool_scalar, float64_values, number_scalar, number_values
+from runtime.tables.arrays import (
+    bool_scalar,
+    bool_values,
+    float64_values,
+    number_scalar,
+    number_values,
+)
 from runtime.tables.dates import is_temporal
 from runtime.tables.dialect import COMMA, Dialect
 
@@ -16,16 +22,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from runtime.choices import Decimal
-    from runtime.tables.dialect import Dialect
 
     Mask = npt.NDArray[np.bool_]
     Numbers = npt.NDArray[np.float64]
-    # Numbers, numbers with a mask, or texts: pyarrow publishes no types.
-    Column = Any
-    Places = npt.NDArray[np.int32]
 
-
-# Each text matches in one way at most: a cell of endless digits is refused in no time.
+# Unambiguous patterns: no backtracking on long cells.
 _NUMBER: Final[dict[Decimal, str]] = {
     ".": r"[ \t]*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t]*",
     ",": r"[ \t]*[+-]?([0-9]+(,[0-9]*)?|,[0-9]+)([eE][+-]?[0-9]+)?[ \t]*",
@@ -40,7 +41,7 @@ UNDECODABLE: Final = "undecodable bytes"
 
 
 def parse_numbers(cells: pa.ChunkedArray, decimal: Decimal = ".") -> npt.NDArray[np.float64]:
-    """Read cells as float64, correctly rounded."""
+    """Parse cells as float64, correctly rounded; NaN for cells that are not numbers."""
     import pyarrow.compute as pc
 
     is_number = pc.match_substring_regex(cells, rf"\A{_NUMBER[decimal]}\z")
@@ -51,8 +52,8 @@ def parse_numbers(cells: pa.ChunkedArray, decimal: Decimal = ".") -> npt.NDArray
     return float64_values(pc.fill_null(values, number_scalar(np.float64(np.nan))))
 
 
-def why_bad(cell: bytes, dialect: Dialect = COMMA) -> str:
-    """Say why a cell is not a number the model can read."""
+def explain_cell(cell: bytes, dialect: Dialect = COMMA) -> str:
+    """Explain why a cell is not a float32 number."""
     if not cell.strip(b" \t"):
         return MISSING
     try:
@@ -68,27 +69,19 @@ _FILLED: Final = rb"[^ \t]"
 
 
 def split_missing(column: pa.Array) -> tuple[Numbers, Mask]:
-    """Take numbers of which some are missing."""
+    """Split numbers with nulls into float64 with NaN and a mask of the nulls."""
     import pyarrow.compute as pc
 
-    missing = as_mask(pc.is_null(column))
+    missing = bool_values(pc.is_null(column))
     numbers = pc.fill_null(column, number_scalar(np.float64(np.nan)))
     return number_values(numbers), missing
 
 
 def find_missing(cells: pa.Array) -> Mask:
-    """Find cells that are missing: null, or nothing but blanks."""
+    """Mark missing cells: null, empty or blank."""
     import pyarrow.compute as pc
 
     if is_temporal(cells.type):
-        return as_mask(pc.is_null(cells))
+        return bool_values(pc.is_null(cells))
     filled = pc.fill_null(pc.match_substring_regex(cells, _FILLED), bool_scalar(False))
-    return ~as_mask(filled)
-
-
-def as_mask(truths: pa.Array) -> Mask:
-    """View truths without nulls as ``(rows,)`` bool."""
-    numbers = truths.cast("uint8")
-    whole = numbers.combine_chunks() if hasattr(numbers, "chunks") else numbers
-    mask: Mask = number_values(whole).astype(np.bool_)
-    return mask
+    return ~bool_values(filled)

@@ -1,4 +1,4 @@
-"""A table's bytes, decompressed and transcoded to UTF-8."""
+"""Detect a table's format and decode its bytes: decompress, transcode to UTF-8."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from runtime.errors import DataError
 from runtime.io.charsets import UTF_8, Encoding, detect_encoding
 from runtime.io.sources import PeekedSource
 from runtime.tables import signatures
-from runtime.tables.formats import Format, as_compression, check_stored, check_text, kind_of_content
+from runtime.tables.formats import Format, check_content, check_text, detect_kind, to_compression
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class DecodedSource(Value, frozen=True):
-    """A table whose format is known.
+    """A source of decoded bytes.
 
     Attributes:
-        source: of text in UTF-8 or an encoding that keeps ASCII, or of Parquet or Arrow as it is
-            stored. Its ``bytes_read`` counts bytes of the file.
-        format: how it is stored.
-        encoding: of the stored text.
+        source: of text in UTF-8 or another encoding with ASCII, or of Parquet or Arrow. Its
+            ``bytes_read`` counts bytes of the file.
+        format: of the file.
+        encoding: of the text in the file.
     """
 
     source: CountedSource
@@ -33,31 +33,33 @@ class DecodedSource(Value, frozen=True):
 def decode_source(
     source: ByteSource, stored: Format | None, *, where: str, encoding: Encoding | None = None
 ) -> DecodedSource:
-    """Tell the format of a table, check it and undo what is around the table."""
+    """Detect or check the format of a table, and decode it."""
     peeked = PeekedSource(source, where=where)
     head = peeked.peek()
-    compression = stored.compression if stored else as_compression(signatures.name_of(head))
+    compression = (
+        stored.compression if stored else to_compression(signatures.detect_signature(head))
+    )
     if stored:
-        check_stored(head, stored, where=where)
+        check_content(head, stored, where=where)
     if compression:
         from runtime.io.compression import decompressed_source
 
         peeked = PeekedSource(decompressed_source(peeked, compression, where=where), where=where)
         head = peeked.peek()
     if not stored:
-        kind = kind_of_content(head)
-        # What is compressed and no text is refused below.
+        kind = detect_kind(head)
+        # Compressed binary formats are refused below.
         stored = Format(
             "csv" if compression and kind in {"parquet", "arrow"} else kind, compression
         )
     if not stored.is_text:
         if not head:
-            raise DataError(f"{where} is empty; it has not even column names")
+            raise DataError(f"{where} is empty: it has no column names")
         return DecodedSource(peeked, stored, UTF_8)
     check_text(head, stored, where=where, encoding=encoding)
-    known = detect_encoding(head, encoding, where=where)
-    if known.is_wide:
+    detected = detect_encoding(head, encoding, where=where)
+    if detected.is_wide:
         from runtime.io.charsets import TranscodedSource
 
-        return DecodedSource(TranscodedSource(peeked, known, where=where), stored, known)
-    return DecodedSource(peeked, stored, known)
+        return DecodedSource(TranscodedSource(peeked, detected, where=where), stored, detected)
+    return DecodedSource(peeked, stored, detected)

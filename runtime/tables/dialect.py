@@ -1,4 +1,4 @@
-"""What delimited text looks like: delimiter, encoding and decimal sign."""
+"""The dialect of delimited text: delimiter, encoding and decimal sign."""
 
 from __future__ import annotations
 
@@ -18,18 +18,23 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-DETECTED: Final = (b",", b";", b"\t", b"|")  # where two fit as well, the first one is meant
+DETECTED_DELIMITERS: Final = (
+    b",",
+    b";",
+    b"\t",
+    b"|",
+)  # in order of preference
 _NAMES: Final = {"tab": b"\t", r"\t": b"\t", "comma": b",", "semicolon": b";", "pipe": b"|"}
-_NEVER: Final = b'"\r\n\0+-.'  # quotes, line ends, numbers; letters and digits besides
+_FORBIDDEN: Final = b'"\r\n\0+-.'  # like letters and digits
 
 
 class Dialect(Value, frozen=True):
-    """How a table's text is laid out; quoting is that of RFC 4180.
+    """How delimited text is written; quoting follows RFC 4180.
 
     Attributes:
-        delimiter: the byte between fields.
+        delimiter: one byte between fields.
         encoding: of the characters.
-        decimal: the sign before a number's fraction.
+        decimal: the decimal sign.
     """
 
     delimiter: bytes = b","
@@ -37,50 +42,50 @@ class Dialect(Value, frozen=True):
     decimal: Decimal = "."
 
     def __post_init__(self) -> None:
-        sign = self.delimiter
-        if len(sign) != 1 or not sign.isascii() or sign in _NEVER or sign.isalnum():
+        char = self.delimiter
+        if len(char) != 1 or not char.isascii() or char in _FORBIDDEN or char.isalnum():
             raise UsageError(
-                f"no delimiter {sign.decode(errors='replace')!r}: give one ASCII character that is "
-                "no quote, line end, letter or digit and no part of a number, or 'tab'"
+                f"invalid delimiter {char.decode(errors='replace')!r}: give one ASCII character "
+                "that is not a quote, line end, letter, digit or part of a number, or 'tab'"
             )
-        if self.encoding.splits_characters(sign[0]):
+        if self.encoding.splits_characters(char[0]):
             raise UsageError(
-                f"delimiter {sign.decode()!r} is also a part of longer characters in "
+                f"delimiter {char.decode()!r} is also part of multi-byte characters in "
                 f"{self.encoding.name}; convert the table first: "
                 f"iconv -f {self.encoding.name} -t utf-8"
             )
         if self.decimal not in get_args(Decimal):
-            raise UsageError(f"no decimal sign {self.decimal!r}: choose '.' or ','")
+            raise UsageError(f"unknown decimal sign {self.decimal!r}: choose '.' or ','")
 
 
 COMMA: Final = Dialect()
 
 
 def parse_delimiter(text: str) -> bytes:
-    """Read the value of ``--delimiter``."""
+    """Parse the value of ``--delimiter``."""
     return Dialect(_NAMES.get(text.lower(), text.encode())).delimiter
 
 
-def detectable(dialect: Dialect) -> tuple[Dialect, ...]:
-    """List the dialects that a table may have, alike but for their delimiters."""
+def candidate_dialects(dialect: Dialect) -> tuple[Dialect, ...]:
+    """List the dialects to detect, which differ in their delimiters."""
     return tuple(
-        replace(dialect, delimiter=sign)
-        for sign in DETECTED
-        if not dialect.encoding.splits_characters(sign[0])
+        replace(dialect, delimiter=delimiter)
+        for delimiter in DETECTED_DELIMITERS
+        if not dialect.encoding.splits_characters(delimiter[0])
     )
 
 
-def likeliest(headers: Sequence[Sequence[str]], wanted: Sequence[str]) -> int:
-    """Choose the delimiter by what the header looks like under each."""
-    folded = {fold_name(name) for name in wanted}
+def best_header(headers: Sequence[Sequence[str]], required: Sequence[str]) -> int:
+    """Choose the header with most required names, then with most names; return its index."""
+    folded = {fold_name(name) for name in required}
 
-    def fit(at: int) -> tuple[int, int]:
-        names = headers[at]
+    def score(index: int) -> tuple[int, int]:
+        names = headers[index]
         return len(folded.intersection(map(fold_name, names))), len(names)
 
-    return max(range(len(headers)), key=fit)  # the first of equals
+    return max(range(len(headers)), key=score)  # the first of equals
 
 
 def split_record(text: str, delimiter: bytes) -> list[str]:
-    """Split one record into its cells, quotes removed."""
+    """Split a record into its cells, without quotes."""
     return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter.decode()), [])

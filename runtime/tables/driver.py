@@ -1,4 +1,4 @@
-"""What a folder of a table format offers to ``runtime.tables.formats``."""
+"""Interfaces of the drivers that ``runtime.tables.formats`` registers."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ if TYPE_CHECKING:
 
 
 class ReadPlan(Value, frozen=True):
-    """How a table is read.
+    """How to read a table.
 
     Attributes:
         kind: name of its format.
-        where: its name for messages.
+        where: its name in messages.
         encoding: of text.
-        wanted: names of columns that matter, by which a delimiter is detected.
-        delimiter: between the fields of text, where it was given.
+        required: names of columns, by which the delimiter is detected.
+        delimiter: of delimited text; None to detect it.
         decimal: the decimal sign of numbers in text.
     """
 
     kind: str
     where: str
     encoding: Encoding
-    wanted: Sequence[str] = ()
+    required: Sequence[str] = ()
     delimiter: bytes | None = None
     decimal: Decimal = "."
 
 
 class WritePlan(Value, frozen=True):
-    """What is written of a table that is scored.
+    """How to write a scored table.
 
     Attributes:
         kind: name of the output's format.
-        table: that is scored.
-        carried: positions of its columns that are carried along.
+        table: the table that is scored.
+        carried: indices of its columns to write.
         added: fields of the new columns.
-        delimiter: between the fields of text, where it was given.
+        delimiter: of delimited text, if given.
     """
 
     kind: str
@@ -58,35 +58,83 @@ class WritePlan(Value, frozen=True):
 
     @property
     def carries_all(self) -> bool:
-        """Whether all columns are carried along."""
+        """Whether all columns of the table are written."""
         return len(self.carried) == len(self.table.columns)
 
 
 class FileWriter(TableWriter[Any], Protocol):
-    """A binary file being written."""
+    """Writes a scored table to a binary file."""
 
     def discard(self) -> None:
-        """Write nothing more: a footer would make half a table look whole."""
+        """Abort without a footer, which would make a partial file valid."""
 
 
 class TextDriver(Protocol):
-    """A format of text."""
+    """Driver of a text format."""
 
     def open_text(self, source: CountedSource, plan: ReadPlan) -> Table:
-        """Open a table of text that is decompressed, and in UTF-8 where its encoding is wide."""
+        """Open a table.
+
+        Args:
+            source: decompressed text; UTF-16 and UTF-32 are transcoded to UTF-8.
+            plan: how to read it.
+
+        Returns:
+            The table, its header read.
+
+        Raises:
+            DataError: when the text is not a table of this format.
+        """
 
     def text_encoding(self, table: Table) -> Encoding:
-        """Choose the encoding in which a scored table is written."""
+        """Choose the encoding of the output.
+
+        Args:
+            table: the table that is scored.
+
+        Returns:
+            The encoding.
+        """
 
     def open_writer(self, sink: Sink, plan: WritePlan) -> TableWriter[Any]:
-        """Begin a scored table."""
+        """Open a writer.
+
+        Args:
+            sink: of the output.
+            plan: what to write.
+
+        Returns:
+            The writer, its header written.
+        """
 
 
 class FileDriver(Protocol):
-    """A binary format."""
+    """Driver of a binary format."""
 
     def open_file(self, file: pa.NativeFile, plan: ReadPlan) -> Table:
-        """Open a table in a file that can be read anywhere."""
+        """Open a table.
+
+        Args:
+            file: seekable.
+            plan: how to read it.
+
+        Returns:
+            The table, its schema read.
+
+        Raises:
+            DataError: when the file is not of this format.
+        """
 
     def open_writer(self, sink: Sink, plan: WritePlan) -> FileWriter:
-        """Begin a scored table."""
+        """Open a writer.
+
+        Args:
+            sink: of the output.
+            plan: what to write.
+
+        Returns:
+            The writer.
+
+        Raises:
+            DataError: when the format has no type for a column.
+        """

@@ -1,4 +1,4 @@
-"""Which formats there are, and which one a table has: by name, by choice, or by its first bytes."""
+"""The registry of table formats, and the detection of a format by file name or content."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def text_driver(kind: str) -> TextDriver:
-    """Load what reads and writes a format of text."""
+    """Import the driver of a text format."""
     if kind == "jsonl":
         from runtime.tables.jsonl import driver as jsonl
 
@@ -27,8 +27,8 @@ def text_driver(kind: str) -> TextDriver:
     return csv
 
 
-def file_driver(kind: str) -> FileDriver:  # noqa: ARG001 - there is one for both
-    """Load what reads and writes a binary format."""
+def file_driver(kind: str) -> FileDriver:  # noqa: ARG001 - one for both
+    """Import the driver of a binary format."""
     from runtime.tables.arrow import driver
 
     return driver
@@ -53,8 +53,10 @@ _COMPRESSIONS: Final[dict[str, Compression]] = {
     "zst": "zstd",
     "bz2": "bzip2",
 }
-_ENDINGS: Final[dict[Compression, str]] = {name: end for end, name in _COMPRESSIONS.items()}
-_FOREIGN: Final = {
+_EXTENSIONS: Final[dict[Compression, str]] = {
+    name: extension for extension, name in _COMPRESSIONS.items()
+}
+_UNSUPPORTED: Final = {
     "json": "JSON Lines is read, one object a line: jq -c '.[]' makes it from an array",
     "xlsx": "save the sheet as CSV",
     "xls": "save the sheet as CSV",
@@ -69,11 +71,11 @@ _FOREIGN: Final = {
 
 
 class Format(Value, frozen=True):
-    """How a table is stored.
+    """Format of a table's file.
 
     Attributes:
-        kind: of the table; ``tsv`` is ``csv`` with tabs between the fields.
-        compression: around it, for text only.
+        kind: of the table; ``tsv`` is ``csv`` with tabs as delimiters.
+        compression: of text formats only.
     """
 
     kind: str
@@ -82,51 +84,51 @@ class Format(Value, frozen=True):
     def __post_init__(self) -> None:
         if self.compression and self.kind not in _TEXT:
             raise UsageError(
-                f"{self} is no format: {self.kind} compresses its columns itself; "
-                f"leave out .{_ENDINGS[self.compression]}"
+                f"{self} is not a format: {self.kind} compresses its columns itself; "
+                f"leave out .{_EXTENSIONS[self.compression]}"
             )
 
     def __str__(self) -> str:
-        """Write the format as ``--format`` takes it, like ``csv.gz``."""
-        return f"{self.kind}.{_ENDINGS[self.compression]}" if self.compression else self.kind
+        """Format as a value of ``--format``, such as ``csv.gz``."""
+        return f"{self.kind}.{_EXTENSIONS[self.compression]}" if self.compression else self.kind
 
     @property
     def is_text(self) -> bool:
-        """Whether it is stored as characters, in some encoding."""
+        """Whether it is a text format."""
         return self.kind in _TEXT
 
     @property
     def is_delimited(self) -> bool:
-        """Whether it is text with delimiters, which binds columns by position as well."""
+        """Whether it is delimited text, whose column names may repeat."""
         return self.kind in _DELIMITED
 
 
 def parse_format(text: str) -> Format:
-    """Read the value of ``--format``."""
+    """Parse a value of ``--format``."""
     kind, _, compression = text.lower().removeprefix(".").partition(".")
     if kind not in _KINDS or (compression and compression not in _COMPRESSIONS):
-        raise UsageError(f"no format {text!r}: choose {_choices()}")
+        raise UsageError(f"unknown format {text!r}: choose {_choices()}")
     return Format(_KINDS[kind], _COMPRESSIONS.get(compression))
 
 
-def format_of_name(path: Path, *, option: str = "--format") -> Format | None:
-    """Tell a format from a file's name."""
-    endings = [ending.lower() for ending in path.name.lstrip(".").split(".")[1:]]
-    compression = _COMPRESSIONS.get(endings[-1]) if endings else None
-    rest = endings[:-1] if compression else endings
+def format_from_name(path: Path, *, option: str = "--format") -> Format | None:
+    """Detect the format from a file's name; None for a name without extension."""
+    extensions = [part.lower() for part in path.name.lstrip(".").split(".")[1:]]
+    compression = _COMPRESSIONS.get(extensions[-1]) if extensions else None
+    rest = extensions[:-1] if compression else extensions
     if rest and rest[-1] in _KINDS:
         return Format(_KINDS[rest[-1]], compression)
     if not rest and compression:
         return Format("csv", compression)
     if not rest or _is_special(path):
         return None
-    advice = _FOREIGN.get(rest[-1]) if option == "--format" else None
-    advice = advice or f"say what it is with {option}: {_choices()}"
-    raise UsageError(f"{path}: the ending .{rest[-1]} is no known format; {advice}")
+    advice = _UNSUPPORTED.get(rest[-1]) if option == "--format" else None
+    advice = advice or f"name its format with {option}: {_choices()}"
+    raise UsageError(f"{path}: the extension .{rest[-1]} is not a known format; {advice}")
 
 
-def stem_of(name: str) -> str:
-    """Cut the endings that name a format off a file's name."""
+def strip_extensions(name: str) -> str:
+    """Remove the extensions of a format from a file's name."""
     stem, _, last = name.rpartition(".")
     if stem and last.lower() in _COMPRESSIONS:
         name = stem
@@ -134,25 +136,25 @@ def stem_of(name: str) -> str:
     return stem if stem and last.lower() in _KINDS else name
 
 
-def kind_of_content(head: bytes) -> str:
-    """Tell the kind of a table without a name; what is nothing else counts as CSV."""
-    if kind := _as_kind(signatures.name_of(head) or ""):
+def detect_kind(head: bytes) -> str:
+    """Detect the kind of a table from its first bytes; CSV is the default."""
+    if kind := _to_kind(signatures.detect_signature(head) or ""):
         return kind
-    return "jsonl" if signatures.begins_json_object(head) else "csv"
+    return "jsonl" if signatures.looks_like_json(head) else "csv"
 
 
-def check_stored(head: bytes, stored: Format, *, where: str) -> None:
-    """Refuse a file whose first bytes contradict its compression or binary kind."""
-    found = signatures.name_of(head)
+def check_content(head: bytes, stored: Format, *, where: str) -> None:
+    """Refuse a file whose signature contradicts its compression or binary format."""
+    found = signatures.detect_signature(head)
     expected = stored.compression or (None if stored.is_text else stored.kind)
     if found == expected or not head:
         return
     if found is not None:
-        raise _is_other(where, found, stored, inside=False)
+        raise _wrong_format(where, found, stored, inside=False)
     if expected is not None:
         plain = Format(stored.kind) if stored.is_text else Format("csv")
         raise DataError(
-            f"{where} is no {expected}, as its name says or --format; "
+            f"{where} is not {expected}, which its name or --format declares; "
             f"if it is plain {plain.kind}, give --format {plain}"
         )
 
@@ -160,24 +162,24 @@ def check_stored(head: bytes, stored: Format, *, where: str) -> None:
 def check_text(
     head: bytes, stored: Format, *, where: str, encoding: Encoding | None = None
 ) -> None:
-    """Refuse text that is none."""
-    found = signatures.name_of(head)
+    """Refuse a text format whose content has a binary signature or no byte order mark."""
+    found = signatures.detect_signature(head)
     if found is not None:
-        raise _is_other(where, found, stored, inside=stored.compression is not None)
-    if encoding is None and (wide := signatures.wide_without_mark(head)):
+        raise _wrong_format(where, found, stored, inside=stored.compression is not None)
+    if encoding is None and (name := signatures.detect_wide_without_bom(head)):
         raise DataError(
-            f"{where} looks like {wide.upper()} without a byte order mark; give --encoding {wide}"
+            f"{where} looks like {name.upper()} without a byte order mark; give --encoding {name}"
         )
 
 
-def as_compression(found: str | None) -> Compression | None:
-    """Give the compression of that name, if it is one."""
+def to_compression(found: str | None) -> Compression | None:
+    """Get the compression of that name; None if there is none."""
     return next((name for name in _COMPRESSIONS.values() if name == found), None)
 
 
-def _is_other(where: str, found: str, stored: Format, *, inside: bool) -> DataError:
-    """Say what a file is instead, and what helps."""
-    compression, kind = as_compression(found), _as_kind(found)
+def _wrong_format(where: str, found: str, stored: Format, *, inside: bool) -> DataError:
+    """Describe the detected format and the remedy."""
+    compression, kind = to_compression(found), _to_kind(found)
     if inside and (compression or kind):
         advice = "unpack it first"
     elif compression:
@@ -190,7 +192,7 @@ def _is_other(where: str, found: str, stored: Format, *, inside: bool) -> DataEr
     return DataError(f"{where} is {found}{' inside' if inside else ''}, not {stored}; {advice}")
 
 
-def _as_kind(found: str) -> str | None:
+def _to_kind(found: str) -> str | None:
     return found if found in _KINDS.values() else None
 
 
@@ -202,7 +204,7 @@ def _is_special(path: Path) -> bool:
 
 
 def _choices() -> str:
-    text = ", ".join(end for end, kind in _KINDS.items() if kind in _TEXT)
-    binary = ", ".join(end for end, kind in _KINDS.items() if kind not in _TEXT)
-    packed = ", ".join(f".{end}" for end in _COMPRESSIONS)
-    return f"{text} (also with {packed}), {binary}"
+    text = ", ".join(name for name, kind in _KINDS.items() if kind in _TEXT)
+    binary = ", ".join(name for name, kind in _KINDS.items() if kind not in _TEXT)
+    compressed = ", ".join(f".{extension}" for extension in _COMPRESSIONS)
+    return f"{text} (also with {compressed}), {binary}"

@@ -1,4 +1,4 @@
-"""Open a table of any format for options."""
+"""Open tables of any format for reading."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import IO, TYPE_CHECKING
 
 from runtime.errors import DataError, SchemaError
 from runtime.io.paths import STANDARD_STREAM
-from runtime.io.sources import nonblocking_error, open_source, source_name
+from runtime.io.sources import open_source, read_chunk, source_name
 from runtime.io.streams import translate_write_errors
 from runtime.tables.decoding import decode_source
 from runtime.tables.driver import ReadPlan
-from runtime.tables.formats import file_driver, format_of_name, text_driver
+from runtime.tables.formats import file_driver, format_from_name, text_driver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,20 +27,19 @@ if TYPE_CHECKING:
     from runtime.tables.formats import Format
     from runtime.tables.options import ReadOptions
 
-_TAB = b"\t"
-_SPOOL = 1024 * 1024  # bytes at a time
+_CHUNK_BYTES = 1024 * 1024
 
 
 @contextmanager
-def open_table(source: Path, options: ReadOptions, wanted: Sequence[str]) -> Iterator[Table]:
-    """Open a table for reading."""
+def open_table(source: Path, options: ReadOptions, required: Sequence[str]) -> Iterator[Table]:
+    """Open a table; ``required`` columns help to detect a delimiter."""
     where = source_name(source)
     stored = options.format
     if stored is None and source != STANDARD_STREAM:
-        stored = format_of_name(source)
+        stored = format_from_name(source)
     with open_source(source) as stream:
         opened = decode_source(stream, stored, where=where, encoding=options.encoding)
-        plan = _plan(opened, options, wanted, where)
+        plan = _plan(opened, options, required, where)
         if opened.format.is_text:
             yield text_driver(plan.kind).open_text(opened.source, plan)
         else:
@@ -49,56 +48,54 @@ def open_table(source: Path, options: ReadOptions, wanted: Sequence[str]) -> Ite
 
 
 def open_text_table(
-    stream: ByteSource, stored: Format, options: ReadOptions, wanted: Sequence[str], *, where: str
+    stream: ByteSource, stored: Format, options: ReadOptions, required: Sequence[str], *, where: str
 ) -> Table:
-    """Read a table of text that is in memory."""
+    """Open a table of a text format in memory."""
     opened = decode_source(stream, stored, where=where, encoding=options.encoding)
-    plan = _plan(opened, options, wanted, where)
+    plan = _plan(opened, options, required, where)
     return text_driver(plan.kind).open_text(opened.source, plan)
 
 
 def choose_columns(
-    columns: Sequence[str], wanted: Sequence[str] | None, option: str
+    columns: Sequence[str], required: Sequence[str] | None, option: str
 ) -> tuple[int, ...]:
-    """Find columns by their names."""
-    if wanted is None:
+    """Find columns by name; all columns for None."""
+    if required is None:
         return tuple(range(len(columns)))
-    if doubled := [name for name, count in Counter(wanted).items() if count > 1]:
-        raise SchemaError(f"{option} names {doubled[0]!r} more than once")
-    for name in wanted:
+    if repeated := [name for name, count in Counter(required).items() if count > 1]:
+        raise SchemaError(f"{option} names {repeated[0]!r} more than once")
+    for name in required:
         if columns.count(name) != 1:
             found = "no column" if name not in columns else f"{columns.count(name)} columns"
             raise SchemaError(
                 f"{option}: the table has {found} {name!r}; it has {', '.join(map(repr, columns))}"
             )
-    return tuple(columns.index(name) for name in wanted)
+    return tuple(columns.index(name) for name in required)
 
 
 def _plan(
-    opened: DecodedSource, options: ReadOptions, wanted: Sequence[str], where: str
+    opened: DecodedSource, options: ReadOptions, required: Sequence[str], where: str
 ) -> ReadPlan:
     return ReadPlan(
-        opened.format.kind, where, opened.encoding, wanted, options.delimiter, options.decimal
+        opened.format.kind, where, opened.encoding, required, options.delimiter, options.decimal
     )
 
 
 @contextmanager
 def _seekable(source: Path, opened: DecodedSource, where: str) -> Iterator[pa.NativeFile]:
-    """Give a file that can be read anywhere; what comes through a pipe is put on the disk."""
+    """Open a seekable file; a pipe is copied to a temporary file."""
     import tempfile
 
     import pyarrow as pa
 
     if source != STANDARD_STREAM and source.is_file():
-        with pa.OSFile(os.fsencode(source)) as file:  # text that is not UTF-8 it would not take
+        with pa.OSFile(os.fsencode(source)) as file:  # a str must be valid UTF-8
             yield file
         return
     with _open_spool() as stored:
-        while (piece := opened.source.read(_SPOOL)) != b"":
-            if piece is None:
-                raise nonblocking_error(where)
+        while chunk := read_chunk(opened.source, _CHUNK_BYTES, where):
             with translate_write_errors(f"a temporary file in {tempfile.gettempdir()}"):
-                stored.write(piece)
+                stored.write(chunk)
         with translate_write_errors(f"a temporary file in {tempfile.gettempdir()}"):
             stored.seek(0)
         with pa.PythonFile(stored, "r") as file:
@@ -112,6 +109,6 @@ def _open_spool() -> IO[bytes]:
         return tempfile.TemporaryFile(prefix="onnxferry-")
     except OSError as exc:
         raise DataError(
-            f"cannot make a temporary file for what comes through a pipe: {exc.strerror}; "
-            "make room, name a folder in TMPDIR, or give the table as a file"
+            f"cannot create a temporary file for a table from a pipe: {exc.strerror}; "
+            "free disk space, set TMPDIR to another folder, or give the table as a file"
         ) from exc

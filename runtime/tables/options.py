@@ -1,4 +1,4 @@
-"""How a table is read: what a user can choose, with the defaults."""
+"""Options for reading a table, with their defaults."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from runtime.tables.formats import Format
 
 
-def parse_text_option(owner: Value, name: str, read: Callable[[str], object]) -> None:
-    """Read an option that was given as text."""
-    given: Any = getattr(owner, name)
-    if isinstance(given, str):
-        force_setattr(owner, name, read(given))
+def parse_text_option(options: Value, name: str, parse: Callable[[str], object]) -> None:
+    """Parse an option that is given as text."""
+    value: Any = getattr(options, name)
+    if isinstance(value, str):
+        force_setattr(options, name, parse(value))
 
 
 def parse_format_option(text: str) -> Format:
-    """Parse a format without loading the formats at import."""
+    """Parse a format; imports the registry only when it is used."""
     from runtime.tables.formats import parse_format
 
     return parse_format(text)
@@ -43,14 +43,19 @@ def _parse_encoding(text: str) -> Encoding:
 
 
 class ReadOptions(Value, frozen=True):
-    """How a table is read; None means detected from its name and content.
+    """How to read a table; None is detected from its name and content.
+
+    Values can be given as text, as on the command line: ``ReadOptions(format="csv.gz")``.
 
     Attributes:
         format: of the table.
-        delimiter: the byte between fields of delimited text.
+        delimiter: one byte between fields of delimited text.
         encoding: of text.
-        decimal: the sign before a number's fraction, in text.
-        loose_header: take columns whose names differ only in case or surrounding blanks.
+        decimal: the decimal sign of numbers in text.
+        loose_header: match column names regardless of case and surrounding blanks.
+
+    Raises:
+        UsageError: when a text is not a known format, delimiter or encoding.
     """
 
     format: Format | None = None
@@ -73,7 +78,7 @@ def parse_read_options(
     *,
     loose: bool,
 ) -> ReadOptions:
-    """Parse the options of a command line."""
+    """Parse the options of the command line."""
     return ReadOptions(
         format=None if table_format is None else parse_format_option(table_format),
         delimiter=None if delimiter is None else _parse_delimiter(delimiter),

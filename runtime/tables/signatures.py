@@ -1,20 +1,20 @@
-"""Recognise a file by its first bytes."""
+"""Detect file formats by their first bytes."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-# What begins so and is read here: named as the compressions and kinds of formats.py.
-_READ: Final = (
+# Formats that are read, under their names in formats.py.
+_SUPPORTED: Final = (
     ("gzip", re.compile(rb"\x1f\x8b\x08")),
     ("zstd", re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")),
     ("bzip2", re.compile(rb"BZh[1-9](1AY&SY|\x17\x72\x45\x38\x50\x90)")),
-    # A header of text may begin with the same letters; what follows them here is a thrift struct.
+    # A CSV header may begin with the same letters; here a thrift struct follows them.
     ("parquet", re.compile(rb"PAR[1E][\x00-\x08\x0e-\x1f]")),
     ("arrow", re.compile(rb"ARROW1\0\0|\xff\xff\xff\xff(?!\0\0)[^\xff]..\0", re.DOTALL)),
 )
-_FOREIGN: Final = (
+_UNSUPPORTED: Final = (
     (
         "an Excel workbook",
         re.compile(rb"PK\x03\x04.{0,400}(\[Content_Types\]|xl/|_rels/)", re.DOTALL),
@@ -56,8 +56,8 @@ ADVICE: Final = {
     "lz4-compressed": "unpack it first: lz4 -d",
     "a 7z archive": "unpack it first",
     "a tar archive": "unpack it first: tar -x",
-    "an HTML page": "a download may have ended in an error page",
-    "a JSON array": "JSON Lines is read, one object a line: jq -c '.[]' makes it",
+    "an HTML page": "the download may have returned an error page",
+    "a JSON array": "convert it to JSON Lines, one object per line: jq -c '.[]'",
     "an ORC file": "write it as Parquet",
     "an Avro file": "write it as Parquet",
     "a Feather file of version 1": "write it again with a newer version",
@@ -66,22 +66,22 @@ ADVICE: Final = {
 }
 
 
-def name_of(head: bytes) -> str | None:
-    """Name what begins with these bytes."""
-    return next((name for name, begin in (*_READ, *_FOREIGN) if begin.match(head)), None)
+def detect_signature(head: bytes) -> str | None:
+    """Detect the format that begins with these bytes; None if there is none."""
+    return next((name for name, begin in (*_SUPPORTED, *_UNSUPPORTED) if begin.match(head)), None)
 
 
-def begins_json_object(head: bytes) -> bool:
-    """Tell whether the first character that is no blank opens a JSON object, in any encoding."""
-    for mark, zeros in ((b"\xff\xfe", True), (b"\xfe\xff", True), (b"\xef\xbb\xbf", False)):
+def looks_like_json(head: bytes) -> bool:
+    """Check whether the first non-blank character opens a JSON object, in any encoding."""
+    for mark, is_wide in ((b"\xff\xfe", True), (b"\xfe\xff", True), (b"\xef\xbb\xbf", False)):
         if head.startswith(mark):
             head = head.removeprefix(mark)
-            head = head.replace(b"\0", b"") if zeros else head
+            head = head.replace(b"\0", b"") if is_wide else head
     return head.lstrip(b" \t\r\n").startswith(b"{")
 
 
-def wide_without_mark(head: bytes) -> str | None:
-    """Tell UTF-16 or UTF-32 text without a byte order mark by the zeros in its first characters."""
+def detect_wide_without_bom(head: bytes) -> str | None:
+    """Detect UTF-16 or UTF-32 without a byte order mark by the zeros in its first characters."""
     patterns = (
         ("utf-32-le", rb"([\t\r\n -~]\0\0\0){2}"),
         ("utf-32-be", rb"(\0\0\0[\t\r\n -~]){2}"),

@@ -1,35 +1,32 @@
-"""Values of any Arrow type as text, the same text in every format."""
+"""Format values of any Arrow type as text, the same in every output format."""
 
 from __future__ import annotations
 
 import pyarrow as pa
 
-from runtime.tables.arrow_text import is_text, is_uuid, plain_text, write_uuids
+from runtime.tables.arrow_text import format_uuids, is_text, is_uuid, plain_text
 
 
 def cell_texts(column: pa.Array) -> pa.Array:
-    """Write each value as text, as ``as_text`` does, those of a dictionary too."""
-    if pa.types.is_dictionary(column.type):
-        return cell_texts(column.dictionary).take(column.indices)
-    return as_text(column)
+    """Format each value as text, ``(rows,)`` binary.
 
-
-def as_text(column: pa.Array) -> pa.Array:
-    """Write each value as text.
-
-    Numbers in the fewest digits that read back as the same number, booleans as ``true`` and
-    ``false``, dates and times in ISO 8601, nested values as JSON.
+    Numbers are in the fewest digits that parse to the same number, booleans ``true`` and
+    ``false``, dates and times in ISO 8601, nested values in JSON.
     """
-    kind = column.type
-    if pa.types.is_binary(kind):
+    data_type, types = column.type, pa.types
+    if types.is_dictionary(data_type):
+        return cell_texts(column.dictionary).take(column.indices)
+    if types.is_binary(data_type):
         return column
-    if is_uuid(kind):
-        return write_uuids(column)
-    if isinstance(kind, pa.BaseExtensionType):
-        return as_text(column.storage)
-    if is_text(kind):
+    if isinstance(data_type, pa.BaseExtensionType):
+        return format_uuids(column) if is_uuid(data_type) else cell_texts(column.storage)
+    if is_text(data_type):
         return column.cast(pa.binary())
-    if pa.types.is_nested(kind) or pa.types.is_interval(kind) or pa.types.is_run_end_encoded(kind):
+    if (
+        types.is_nested(data_type)
+        or types.is_interval(data_type)
+        or types.is_run_end_encoded(data_type)
+    ):
         import pyarrow.compute as pc
 
         from runtime.tables.jsonl.values import encode_values
@@ -39,10 +36,10 @@ def as_text(column: pa.Array) -> pa.Array:
 
 
 def pack_text(text: str) -> bytes:
-    """Pack text that may hold undecodable bytes of a table, as surrogates, into binary."""
+    """Encode text with surrogates for a table's undecodable bytes."""
     return text.encode("utf-8", "surrogatepass")
 
 
 def unpack_text(packed: bytes) -> str:
-    """Undo ``pack_text``."""
+    """Decode the result of ``pack_text``."""
     return packed.decode("utf-8", "surrogatepass")

@@ -1,4 +1,4 @@
-"""Begin a scored table of any format."""
+"""Open writers of scored tables in any format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runtime.io.paths import STANDARD_STREAM
 from runtime.io.sinks import Sink, encoded_sink
 from runtime.io.streams import translate_write_errors
 from runtime.tables.dialect import COMMA, Dialect
-from runtime.tables.formats import Format, file_driver, format_of_name, text_driver
+from runtime.tables.formats import Format, file_driver, format_from_name, text_driver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,23 +25,18 @@ if TYPE_CHECKING:
 
 
 def choose_format(out: Path, table: Table, requested: Format | None) -> Format:
-    """Choose the format of the output.
-
-    Without a requested format it is that of the name; without a name, text is written as the
-    table is text, and CSV for a table of another kind. Raises ``UsageError`` for a name whose
-    ending is no format.
-    """
+    """Choose the output's format: as requested, by its name, or as the table, CSV if binary."""
     if requested:
         return requested
-    named = None if out == STANDARD_STREAM else format_of_name(out, option="--out-format")
+    named = None if out == STANDARD_STREAM else format_from_name(out, option="--out-format")
     if named:
         return named
-    same = Format(table.kind)
-    return same if same.is_text else Format("csv")
+    source = Format(table.kind)
+    return source if source.is_text else Format("csv")
 
 
 def refuse_unused(table: Table, stored: Format, options: ReadOptions) -> None:
-    """Refuse options of text where there is none, rather than ignore them."""
+    """Refuse options that apply neither to the table nor to the output."""
     source = Format(table.kind)
     if options.encoding and not source.is_text:
         raise UsageError(f"--encoding is for text, and the table is {table.kind}: leave it out")
@@ -52,19 +47,15 @@ def refuse_unused(table: Table, stored: Format, options: ReadOptions) -> None:
 
 
 def rejects_dialect(table: Table) -> Dialect:
-    """Choose how a table's bad rows are listed: with commas, in the encoding of their text."""
+    """Choose the dialect of the rejects file: commas, in the encoding of the table."""
     return replace(COMMA, encoding=table.dialect.encoding)
 
 
 @contextmanager
 def open_output(sink: Sink, stored: Format, plan: WritePlan) -> Iterator[TableWriter[Any]]:
-    """Begin a scored table.
-
-    Raises ``SchemaError`` when two carried columns have one name, and the format binds columns by
-    name.
-    """
+    """Open the writer of a scored table."""
     if not stored.is_delimited:
-        _refuse_doubled([plan.table.columns[at] for at in plan.carried], sink.name, stored)
+        _refuse_repeated([plan.table.columns[index] for index in plan.carried], sink.name, stored)
     if not stored.is_text:
         writer = file_driver(stored.kind).open_writer(sink, plan)
         try:
@@ -82,11 +73,11 @@ def open_output(sink: Sink, stored: Format, plan: WritePlan) -> Iterator[TableWr
         yield driver.open_writer(Sink(sink.name, stream), plan)
 
 
-def _refuse_doubled(names: Sequence[str], where: str, stored: Format) -> None:
-    """Refuse names of which a reader would see one alone, or none."""
+def _refuse_repeated(names: Sequence[str], where: str, stored: Format) -> None:
+    """Refuse repeated column names in formats that cannot represent them."""
     ((name, count),) = Counter(names).most_common(1) or (("", 0),)
     if count > 1:
         raise SchemaError(
-            f"cannot write {where}: the table has {count} columns {name!r}, and {stored.kind} "
-            "binds columns by name: rename them, name others with --columns, or write CSV"
+            f"cannot write {where}: the table has {count} columns {name!r}, which {stored.kind} "
+            "cannot represent: rename them, select others with --columns, or write CSV"
         )

@@ -1,1 +1,1 @@
-"""What people see on a terminal, and what the commands of all packages share."""
+"""Terminal output, and what the commands of all packages share."""

@@ -1,4 +1,4 @@
-"""Format a bundle's manifest, for ``runtime inspect``."""
+"""Format a manifest for ``runtime inspect``."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from runtime.schema.features import Feature
 
 
-_CATEGORIES = 10  # shown of a column
+_MAX_CATEGORIES = 10  # per column
 
 
 def format_manifest(manifest: Manifest) -> str:
-    """Write what a bundle holds and promises, in lines of text that are printable to a terminal."""
+    """Format a manifest as lines of printable text."""
     schema, provenance, requires = manifest.schema, manifest.provenance, manifest.requires
-    facts = {
+    fields = {
         "model": f"{manifest.model.name}, version {manifest.model.version}, "
         f"bundle format {manifest.format}",
         "predicts": f"{schema.target}: {', '.join(schema.classes)}",
@@ -32,7 +32,7 @@ def format_manifest(manifest: Manifest) -> str:
         f"(opset {requires.opset}, IR {requires.ir})",
         "files": "sha256 checked",
     }
-    lines = [f"{name:10} {printable(fact)}" for name, fact in facts.items()]
+    lines = [f"{name:10} {printable(value)}" for name, value in fields.items()]
     files = {printable(name): file for name, file in sorted(manifest.files.items())}
     width = max(map(len, files))
     lines += [
@@ -44,16 +44,18 @@ def format_manifest(manifest: Manifest) -> str:
 
 def _describe_feature(feature: Feature) -> str:
     if not feature.categories:
-        gaps = ", may be missing" if feature.missing == "imputed" else ""
-        ends = f"{show_value(feature, feature.minimum)} to {show_value(feature, feature.maximum)}"
-        return f"{feature.name} ({ends}{gaps})"
-    shown = [text or "missing" for text in feature.categories[:_CATEGORIES]]
+        missing = ", may be missing" if feature.missing == "imputed" else ""
+        ends = (
+            f"{format_value(feature, feature.minimum)} to {format_value(feature, feature.maximum)}"
+        )
+        return f"{feature.name} ({ends}{missing})"
+    shown = [text or "missing" for text in feature.categories[:_MAX_CATEGORIES]]
     more = len(feature.categories) - len(shown)
     return f"{feature.name} ({', '.join(shown)}{f' and {more} more' if more else ''})"
 
 
-def show_value(feature: Feature, value: float) -> str:
-    """Write a value of a column of numbers or dates as a person would."""
+def format_value(feature: Feature, value: float) -> str:
+    """Format a number, or days since an origin as a date."""
     return format_instant(value, feature.origin) if feature.origin else f"{value:g}"
 
 

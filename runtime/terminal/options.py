@@ -1,6 +1,6 @@
 """Options that several commands share."""
 
-# No annotations from the future: typer would evaluate each of them at every start.
+# No postponed annotations: typer would evaluate each at every start.
 from pathlib import Path
 from typing import Annotated
 
@@ -14,30 +14,30 @@ DEFAULT_BUNDLE = Path("artifacts/bundle")
 
 BundleArgument = Annotated[
     Path,
-    # typer's own check of a path would give other messages and exit codes.
+    # typer's own check of a path has other messages and exit codes.
     typer.Argument(envvar="ONNXFERRY_BUNDLE", help="The bundle's folder.", readable=False),
 ]
 DelimiterOption = Annotated[
-    str | None, typer.Option(help="Between the fields of text (default: by the header).")
+    str | None, typer.Option(help="Delimiter of delimited text (default: detected by the header).")
 ]
 EncodingOption = Annotated[
-    str | None, typer.Option(help="Of text (default: UTF-8, or what its first bytes say).")
+    str | None, typer.Option(help="Encoding of text (default: by its byte order mark, else UTF-8).")
 ]
-DecimalOption = Annotated[Decimal, typer.Option(help="The sign before a number's fraction.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
+DecimalOption = Annotated[Decimal, typer.Option(help="Decimal sign of numbers in text.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
 
-def new_app(name: str, purpose: str) -> typer.Typer:
-    """Make an empty command line with ``--version``; plain text, quick to start."""
+def new_app(name: str, description: str) -> typer.Typer:
+    """Create a typer app with ``--version`` and plain-text help, which starts fast."""
     app = typer.Typer(
         name=name,
-        help=purpose,
+        help=description,
         add_completion=False,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
-    app.callback(help=purpose)(_common_options)
+    app.callback(help=description)(_common_options)
     return app
 
 
@@ -45,7 +45,7 @@ def _print_version(value: bool) -> None:
     if value:
         from importlib.metadata import version
 
-        process.show(f"onnxferry {version('onnxferry')}")
+        process.echo(f"onnxferry {version('onnxferry')}")
         raise typer.Exit
 
 

@@ -1,4 +1,4 @@
-"""Show the first rows of a scored table."""
+"""Format the first rows of a scored table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final, TextIO
 
 from runtime.printable import printable
-from runtime.terminal.tables import ELLIPSIS, cut, new_table, render, width_of
+from runtime.terminal.tables import ELLIPSIS, cut, new_table, render, terminal_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 PREVIEW_ROWS: Final = 10
-_WIDEST_CELL = 24  # columns of the terminal
+_MAX_CELL_WIDTH = 24
 _GAP = 2  # between two columns
 _NUMBER = re.compile(r"\s*[-+]?[\d.]+(e[-+]?\d+)?\s*", re.ASCII | re.IGNORECASE)
 
@@ -24,58 +24,60 @@ def format_preview(
     names: Sequence[str],
     rows: Sequence[Sequence[str]],
     *,
-    new: int,
+    n_added: int,
     total: int | None,
-    save: str,
+    save_command: str,
     stream: TextIO,
 ) -> str:
-    """Draw the first rows."""
+    """Format the first rows; ``save_command`` saves all."""
     rows = rows[:PREVIEW_ROWS]
     cells = [
-        [cut(cell, _WIDEST_CELL) for cell in column] for column in zip(names, *rows, strict=True)
+        [cut(cell, _MAX_CELL_WIDTH) for cell in column] for column in zip(names, *rows, strict=True)
     ]
-    width = width_of(stream)
-    shown = _choose(cells, new, width)
-    left_out = [name for at, name in enumerate(names) if at not in shown]
-    table = _draw(cells, shown, first_new=len(names) - new)
-    lines = [_describe_rows(len(rows), total), *_describe_left_out(left_out)]
+    width = terminal_width(stream)
+    shown = _choose_columns(cells, n_added, width)
+    hidden = [name for index, name in enumerate(names) if index not in shown]
+    table = _build_table(cells, shown, first_added=len(names) - n_added)
+    lines = [_describe_rows(len(rows), total), *_describe_hidden(hidden)]
     lines = [cut(line, width) for line in lines]
-    # The command is not wrapped: so it can be copied from any terminal.
-    return render(table, "", *lines, stream=stream) + f"\nsave all: {printable(save)}"
+    # The command is not wrapped, to be copied.
+    return render(table, "", *lines, stream=stream) + f"\nsave all: {printable(save_command)}"
 
 
-def _choose(cells: Sequence[Sequence[str]], new: int, width: int) -> list[int]:
-    """Choose columns that fit: the new ones first, then from the left."""
+def _choose_columns(cells: Sequence[Sequence[str]], n_added: int, width: int) -> list[int]:
+    """Choose columns that fit the width: added ones first, then from the left."""
     from rich.cells import cell_len
 
-    first_new = len(cells) - new
-    room = width - len(ELLIPSIS) - _GAP
+    first_added = len(cells) - n_added
+    remaining = width - len(ELLIPSIS) - _GAP
     chosen: list[int] = []
-    for at in (*range(first_new, len(cells)), *range(first_new)):
-        needed = max(map(cell_len, cells[at])) + _GAP
-        if needed > room + _GAP and chosen:
+    for index in (*range(first_added, len(cells)), *range(first_added)):
+        needed = max(map(cell_len, cells[index])) + _GAP
+        if needed > remaining + _GAP and chosen:
             break
-        chosen.append(at)
-        room -= needed
+        chosen.append(index)
+        remaining -= needed
     return sorted(chosen)
 
 
-def _draw(cells: Sequence[Sequence[str]], shown: Sequence[int], *, first_new: int) -> Table:
-    """Draw the columns; an ellipsis stands where some are left out."""
+def _build_table(
+    cells: Sequence[Sequence[str]], shown: Sequence[int], *, first_added: int
+) -> Table:
+    """Build the table, with an ellipsis for hidden columns."""
     from rich.text import Text
 
     table = new_table()
     columns: list[Sequence[str]] = []
-    for place, at in enumerate(shown):
-        if at > (shown[place - 1] + 1 if place else 0):
+    for previous, index in zip((-1, *shown), shown, strict=False):
+        if index > previous + 1:
             table.add_column(ELLIPSIS, no_wrap=True)
-            columns.append([ELLIPSIS] * (len(cells[at]) - 1))
-        header, *values = cells[at]
+            columns.append([ELLIPSIS] * (len(cells[index]) - 1))
+        header, *values = cells[index]
         filled = [value for value in values if value]
         table.add_column(
             Text(header),
             justify="right" if filled and all(map(_NUMBER.fullmatch, filled)) else "left",
-            style="bold cyan" if at >= first_new else "",
+            style="bold cyan" if index >= first_added else "",
             no_wrap=True,
         )
         columns.append(values)
@@ -95,7 +97,7 @@ def _describe_rows(shown: int, total: int | None) -> str:
     return "the only row" if total == 1 else f"all {total:,} rows"
 
 
-def _describe_left_out(names: Sequence[str]) -> list[str]:
+def _describe_hidden(names: Sequence[str]) -> list[str]:
     if not names:
         return []
     columns = "1 more column" if len(names) == 1 else f"{len(names):,} more columns"

@@ -25,19 +25,19 @@ _EXIT_SIGPIPE = 128 + signal.SIGPIPE
 
 def run(app: Callable[..., object], name: str) -> NoReturn:
     """Run a command line and end the process with the documented exit code."""
-    ending = _Ending()
-    atexit.register(ending.leave)  # the first to be registered is the last to run
-    interrupts = _watch_signals()
+    exit_hook = _ExitHook()
+    atexit.register(exit_hook.exit)  # registered first, runs last
+    interrupts = _install_signal_handlers()
     _prepare_streams()
     try:
         _call(app, name, interrupts)
     except SystemExit as exc:
-        ending.code = int(exc.code or 0)
+        exit_hook.code = int(exc.code or 0)
         raise
 
 
 def _call(app: Callable[..., object], name: str, interrupts: Sequence[int]) -> NoReturn:
-    """Turn what the commands raise into one message and an exit code."""
+    """Call the app; convert exceptions to a message and an exit code."""
     try:
         app(prog_name=name)
     except OnnxferryError as exc:
@@ -49,24 +49,20 @@ def _call(app: Callable[..., object], name: str, interrupts: Sequence[int]) -> N
             raise
         _fail(name, _missing_extra(name, exc.name))
     except Exception:
-        if interrupts:  # libraries turn an interruption into errors of their own
+        if interrupts:  # libraries convert interrupts to errors of their own
             sys.exit(EXIT_INTERRUPTED)
         raise
     sys.exit(0)
 
 
-class _Ending:
-    """Ends the process while the interpreter is whole.
-
-    Threads of pyarrow and onnxruntime may still want its lock to let go of an object; where it
-    is being taken down that aborts the process, and a run that was fine fails. It is also quicker.
-    """
+class _ExitHook:
+    """Exits without finalizing the interpreter, which threads of pyarrow and onnxruntime abort."""
 
     def __init__(self) -> None:
         self.code = EXIT_BUG
 
-    def leave(self) -> NoReturn:
-        """End with the exit code; what cannot be flushed now is a failure, too."""
+    def exit(self) -> NoReturn:
+        """Exit with the code; a stream that cannot be flushed is a failure."""
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
@@ -75,44 +71,40 @@ class _Ending:
         os._exit(self.code)
 
 
-def say(text: str = "") -> None:
-    """Write a line to stderr; a closed stderr is no failure.
-
-    Text and line break are one write, also where Python does not buffer: lines of several
-    processes stay apart.
-    """
+def log(text: str = "") -> None:
+    """Print a line to stderr, in one write; a closed stderr is not an error."""
     with suppress(OSError):
-        print(f"{text}\n", end="", file=sys.stderr, flush=True)  # noqa: T201 - this is where the commands speak
+        print(f"{text}\n", end="", file=sys.stderr, flush=True)  # noqa: T201 - output of the commands
 
 
-def show(text: str) -> None:
-    """Print a result, on stdout."""
-    with until_reader_leaves(), translate_write_errors("standard output"):
-        print(text, flush=True)  # noqa: T201 - this is where the commands answer
+def echo(text: str) -> None:
+    """Print a result to stdout."""
+    with exit_on_broken_pipe(), translate_write_errors("standard output"):
+        print(text, flush=True)  # noqa: T201 - output of the commands
 
 
-def as_json(values: Mapping[str, object]) -> str:
-    """Write one JSON object on one line, for machines, in ASCII."""
+def compact_json(values: Mapping[str, object]) -> str:
+    """Serialize as JSON on one line, in ASCII."""
     import json
 
     return json.dumps(values, separators=(",", ":"))
 
 
 def indented_json(content: bytes) -> str:
-    """Write JSON on many lines, in plain ASCII likewise: DEL and the codes after it are legal."""
+    """Reformat JSON with indentation, in ASCII, which has no control characters."""
     import json
 
     return json.dumps(json.loads(content), indent=2)
 
 
 @contextmanager
-def until_reader_leaves() -> Iterator[None]:
-    """End quietly, as other filters do, when the reader of stdout goes away (``| head``)."""
+def exit_on_broken_pipe() -> Iterator[None]:
+    """Exit silently when the reader of stdout closes the pipe (``| head``)."""
     try:
         yield
         sys.stdout.flush()
-    except (BrokenPipeError, ConnectionResetError):  # a pipe's reader, a socket's
-        _settle_stdout()
+    except (BrokenPipeError, ConnectionResetError):  # of a pipe, of a socket
+        _flush_or_discard_stdout()
         sys.exit(_EXIT_SIGPIPE)
 
 
@@ -122,13 +114,13 @@ def _fail(name: str, error: OnnxferryError) -> NoReturn:
         prefix = f"\033[1;31m{prefix}\033[0m"
     from runtime.printable import printable_lines
 
-    say(f"{prefix} {printable_lines(str(error))}")
-    _settle_stdout()
+    log(f"{prefix} {printable_lines(str(error))}")
+    _flush_or_discard_stdout()
     sys.exit(error.exit_code)
 
 
-def _settle_stdout() -> None:
-    """Drop what cannot be flushed: the interpreter would try at its exit, and complain."""
+def _flush_or_discard_stdout() -> None:
+    """Discard output that cannot be flushed, lest the interpreter fail on exit."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -136,9 +128,9 @@ def _settle_stdout() -> None:
 
 
 def _prepare_streams() -> None:
-    """Make the standard streams writable, also where the caller closed or changed them."""
-    # Closed by the caller (``>&-``): taken, lest an output file take the number and the text.
-    # Stdout is opened for reading, so that writing an answer fails as for any other program.
+    """Reopen closed standard streams, and escape characters that they cannot encode."""
+    # An output file must not get the descriptor of a closed stream (``>&-``).
+    # Stdout is opened for reading: writing a result fails, as in other programs.
     for name, mode, flags in (
         ("stdin", "r", os.O_RDONLY),
         ("stdout", "w", os.O_RDONLY),
@@ -147,7 +139,9 @@ def _prepare_streams() -> None:
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, flags), mode))
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a sign shows its number
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # escape characters that the terminal cannot encode
             stream.reconfigure(errors="backslashreplace")
 
 
@@ -160,20 +154,20 @@ def _missing_extra(name: str, module: str) -> UnavailableError:
     )
 
 
-def _watch_signals() -> list[int]:
-    """Leave by an exception on SIGTERM and SIGINT, so that temporary outputs are removed."""
+def _install_signal_handlers() -> list[int]:
+    """Raise on SIGINT and SIGTERM, so that temporary files are removed; record the former."""
     interrupts: list[int] = []
 
     def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
         interrupts.append(number)
         raise KeyboardInterrupt
 
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # unless it is ignored
         signal.signal(signal.SIGINT, interrupt)
-    signal.signal(signal.SIGTERM, _end_on_sigterm)
+    signal.signal(signal.SIGTERM, _exit_on_sigterm)
     return interrupts
 
 
-def _end_on_sigterm(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """Leave by an exception, so that temporary outputs are removed."""
+def _exit_on_sigterm(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """Raise ``SystemExit``."""
     sys.exit(_EXIT_SIGTERM)

@@ -1,4 +1,4 @@
-"""Tables for a terminal, drawn by rich."""
+"""Render tables for a terminal with rich."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ _DEFAULT_WIDTH = 80
 
 
 def render(*parts: RenderableType, stream: TextIO) -> str:
-    """Draw tables and lines as they fit a stream."""
+    """Render tables and lines for a stream."""
     from rich.console import Console
 
-    colour = _is_colourful(stream)
+    use_color = _use_color(stream)
     console = Console(
         file=stream,
-        width=width_of(stream),
-        force_terminal=colour,
-        color_system="standard" if colour else None,
+        width=terminal_width(stream),
+        force_terminal=use_color,
+        color_system="standard" if use_color else None,
         legacy_windows=False,
         markup=False,
         emoji=False,
         highlight=False,
     )
-    with console.capture() as drawn:
+    with console.capture() as capture:
         for part in parts:
             console.print(part)
-    text = drawn.get()
-    return text.rstrip("\n") if colour else "\n".join(map(str.rstrip, text.splitlines()))
+    text = capture.get()
+    return text.rstrip("\n") if use_color else "\n".join(map(str.rstrip, text.splitlines()))
 
 
-def width_of(stream: TextIO) -> int:
-    """Count the columns of a terminal; ``COLUMNS`` says it where it is set."""
+def terminal_width(stream: TextIO) -> int:
+    """Get the width of a terminal; ``COLUMNS`` overrides it."""
     columns = os.environ.get("COLUMNS", "")
     if columns.isdecimal() and int(columns):
         return int(columns)
     try:
         return os.get_terminal_size(stream.fileno()).columns or _DEFAULT_WIDTH
-    except (OSError, ValueError):  # no terminal, or no file at all
+    except (OSError, ValueError):  # not a terminal, or not a file
         return _DEFAULT_WIDTH
 
 
 def new_table(*, header: bool = True) -> Table:
-    """Make a table with a line below its header, columns two blanks apart."""
+    """Create a table with a line below its header."""
     from rich import box
     from rich.table import Table
 
@@ -69,27 +69,27 @@ def new_table(*, header: bool = True) -> Table:
 
 
 def cut(text: str, width: int) -> str:
-    """Shorten text to so many columns of a terminal, made printable."""
+    """Truncate text to a width, and escape control characters."""
     from rich.cells import cell_len, set_cell_size
 
-    shown = printable(text[: 4 * width])  # a long cell is not read to its end
+    shown = printable(text[: 4 * width])  # skip the rest of a long cell
     if len(text) <= 4 * width and cell_len(shown) <= width:
         return shown
     return set_cell_size(shown, width - 1).rstrip() + ELLIPSIS
 
 
-def _is_colourful(stream: TextIO) -> bool:
+def _use_color(stream: TextIO) -> bool:
     return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 
 
-_MISTAKES: Final = 10
-_WIDEST_NAME: Final = 16  # columns of the terminal
+_MAX_ERRORS: Final = 10
+_MAX_NAME_WIDTH: Final = 16
 _GAP: Final = 2
-_CORNER: Final = "true \\ answer"
+_CORNER: Final = "true \\ predicted"
 
 
-class Confused(Protocol):
-    """Counts of rows by true and answered class, and what follows from them."""
+class ConfusionCounts(Protocol):
+    """A confusion matrix with the scores of each class."""
 
     @property
     def classes(self) -> tuple[ClassScore, ...]:
@@ -97,65 +97,65 @@ class Confused(Protocol):
 
     @property
     def confusion(self) -> tuple[tuple[int, ...], ...]:
-        """Rows by true class (outer) and answered class (inner)."""
+        """Rows by true class (outer) and predicted class (inner)."""
 
 
-def draw_confusion(truth: Confused, width: int) -> Table:
-    """Draw true classes as lines and answered ones as columns."""
+def confusion_table(truth: ConfusionCounts, width: int) -> Table:
+    """Build a table of the confusion matrix, or of the most frequent errors if it is too wide."""
     from rich.cells import cell_len
 
-    names = [cut(score.name, _WIDEST_NAME) for score in truth.classes]
+    names = [cut(score.name, _MAX_NAME_WIDTH) for score in truth.classes]
     header = [_CORNER, *names, "recall", "precision"]
     lines = [
         [name, *(f"{count:,}" for count in counts), percent(score.recall), percent(score.precision)]
         for name, counts, score in zip(names, truth.confusion, truth.classes, strict=True)
     ]
     needed = sum(max(map(cell_len, cells)) + _GAP for cells in zip(header, *lines, strict=True))
-    return _draw_matrix(header, lines) if needed - _GAP <= width else _draw_mistakes(truth, names)
+    return _matrix_table(header, lines) if needed - _GAP <= width else _errors_table(truth, names)
 
 
 def percent(share: float | None) -> str:
-    """Write a share as a percentage with one digit after the point, rounded away from 100 %."""
+    """Format a proportion as a percentage with one decimal, 100 % only if exact."""
     if share is None:
         return "-"
     text = f"{100 * share:.1f} %"
     return "99.9 %" if text == "100.0 %" and share < 1 else text
 
 
-def _draw_matrix(header: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
+def _matrix_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
     from rich.text import Text
 
     table = new_table()
-    for place, name in enumerate(header):
-        table.add_column(Text(name), justify="right" if place else "left", no_wrap=True)
-    for at, (name, *cells) in enumerate(lines, start=1):
-        styles = [_style(cell, right=place == at) for place, cell in enumerate(cells, start=1)]
+    for column, name in enumerate(header):
+        table.add_column(Text(name), justify="right" if column else "left", no_wrap=True)
+    for row, (name, *cells) in enumerate(lines):
+        styles = [_style(cell, correct=column == row) for column, cell in enumerate(cells)]
         styles[-2:] = ["", ""]  # recall and precision
         table.add_row(Text(name), *map(Text, cells, styles))
     return table
 
 
-def _style(count: str, *, right: bool) -> str:
+def _style(count: str, *, correct: bool) -> str:
     if count == "0":
         return "dim"
-    return "bold green" if right else "red"
+    return "bold green" if correct else "red"
 
 
-def _draw_mistakes(truth: Confused, names: Sequence[str]) -> Table:
+def _errors_table(truth: ConfusionCounts, names: Sequence[str]) -> Table:
     from rich.text import Text
 
-    mistakes = [
-        (count, name, answer)
-        for at, (name, counts) in enumerate(zip(names, truth.confusion, strict=True))
-        for place, (answer, count) in enumerate(zip(names, counts, strict=True))
-        if count and place != at
+    errors = [
+        (count, name, predicted)
+        for row, (name, counts) in enumerate(zip(names, truth.confusion, strict=True))
+        for column, (predicted, count) in enumerate(zip(names, counts, strict=True))
+        if count and column != row
     ]
     table = new_table()
-    for title in ("true", "answer"):
+    for title in ("true", "predicted"):
         table.add_column(title, no_wrap=True)
     table.add_column("rows", justify="right", no_wrap=True)
-    for count, name, answer in sorted(mistakes, key=lambda each: -each[0])[:_MISTAKES]:
-        table.add_row(Text(name), Text(answer), Text(f"{count:,}", "red"))
-    if len(mistakes) > _MISTAKES:
-        table.add_row("", f"{len(mistakes) - _MISTAKES:,} more pairs", "", style="dim")
+    for count, name, predicted in sorted(errors, key=lambda error: -error[0])[:_MAX_ERRORS]:
+        table.add_row(Text(name), Text(predicted), Text(f"{count:,}", "red"))
+    if len(errors) > _MAX_ERRORS:
+        table.add_row("", f"{len(errors) - _MAX_ERRORS:,} more pairs", "", style="dim")
     return table

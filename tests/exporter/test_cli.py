@@ -157,7 +157,7 @@ def test_failures_end_with_their_exit_codes(
         (["export", "--run", "nowhere"], 4, "run.json"),
         (["export", "--run", "diverged"], 5, "NaN or infinite"),
         (["export", "--run", str(run_folder), "--out", "."], 2, "is not replaced"),
-        (["verify", "diverged"], 4, "is no bundle"),
+        (["verify", "diverged"], 4, "is not a bundle"),
     ):
         done = exporter(*arguments, folder=tmp_path, environment=environment)
         assert done.returncode == code, done.stderr

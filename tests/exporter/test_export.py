@@ -115,7 +115,7 @@ def test_a_new_bundle_replaces_the_old_one_as_a_whole(
 
 
 def test_a_foreign_folder_is_not_replaced(run_folder: Path, tmp_path: Path) -> None:
-    """A folder that is no bundle is a usage error, found before any work."""
+    """A folder that is not a bundle is a usage error, found before any work."""
     (tmp_path / "thesis.tex").write_text("years")
     with pytest.raises(UsageError, match=r"manifest\.json"):
         export_run(run_folder, tmp_path, convert=lambda _: pytest.fail("worked in vain"))

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.session import present_providers
+from runtime.session import available_providers
 
 if TYPE_CHECKING:
     import subprocess
@@ -36,7 +36,7 @@ def test_make_trains_exports_and_predicts(make: Make, checkout: Path, tmp_path: 
     head = (shop / "scored.csv").read_text().splitlines()[:6]
     assert done.stdout.splitlines()[-6:] == head
     _check_own_table(make, shop)
-    if "cuda" not in present_providers():
+    if "cuda" not in available_providers():
         _check_failure(make, shop, "PROVIDER=cuda", "CUDA", "use --provider cpu", "Error 6")
     _check_failure(make, shop, "FILE=missing.csv", "missing.csv")
 

@@ -1,4 +1,4 @@
-"""The quick way through clean cells and the careful one through others are one."""
+"""The fast path for clean cells and the slow path agree."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ dialects = st.builds(Dialect, st.sampled_from([b",", b";"]), decimal=st.sampled_
 
 
 def under(dialect: Dialect, cell: bytes) -> bytes:
-    """The cell with point and comma in each other's place where the comma is the decimal sign."""
+    """Swap point and comma in a cell if the comma is the decimal sign."""
     return cell if dialect.decimal == "." else cell.translate(bytes.maketrans(b".,", b",."))
 
 
 def parse(values: list[bytes], dialect: Dialect = COMMA) -> Parsed:
-    """Read cells, each quoted, as a table of two columns reads them."""
+    """Parse quoted cells in a table of two columns."""
     values = [under(dialect, value) for value in values]
     end = b'"' + dialect.delimiter + b"0"
     pieces = [b'\n"' + cell.replace(b'"', b'""') + end for cell in values]
@@ -53,7 +53,7 @@ def parse(values: list[bytes], dialect: Dialect = COMMA) -> Parsed:
 
 
 def expected(cell: bytes) -> np.float32 | None:
-    """Read a cell with Python's own float, rounded once; None for what is no number."""
+    """Parse a cell with Python's float, rounded once; None if it is not a number."""
     if NUMBER.fullmatch(cell) is None:
         return None
     with np.errstate(over="ignore"):
@@ -79,7 +79,7 @@ def expected(cell: bytes) -> np.float32 | None:
 @example(Dialect(decimal=","), b".5e3 ")
 @example(Dialect(decimal=","), b"1.00000005960464477539062500000000000000000000000001")
 def test_both_ways_read_a_cell_as_python_does(dialect: Dialect, cell: bytes) -> None:
-    """The same cells are numbers, with the same bits, alone and beside a cell that is none."""
+    """Cells parse to the same bits in blocks with and without bad cells."""
     value = expected(cell)
     numbers = b"" if value is None else value.tobytes()
     alone = parse([cell], dialect)
@@ -92,7 +92,7 @@ def test_both_ways_read_a_cell_as_python_does(dialect: Dialect, cell: bytes) -> 
 
 @given(dialects, st.lists(cells, min_size=1, max_size=30))
 def test_cells_are_read_one_by_one(dialect: Dialect, values: list[bytes]) -> None:
-    """What surrounds a cell changes nothing: answers of a block are those of its cells."""
+    """Cells are parsed independently: a block yields the results of its cells."""
     parsed = parse(values, dialect)
     wanted = [expected(cell) for cell in values]
     assert parsed.features.tobytes() == b"".join(
@@ -108,7 +108,7 @@ def test_cells_are_read_one_by_one(dialect: Dialect, values: list[bytes]) -> Non
 @example(COMMA, b"4.9e-324")
 @example(Dialect(decimal=","), b"0.1")
 def test_both_ways_read_the_same_float64(dialect: Dialect, cell: bytes) -> None:
-    """Before any rounding: what pyarrow's converter reads has the bits that the careful way has."""
+    """Before rounding to float32, pyarrow's converter and the slow path agree to the bit."""
     cell = under(dialect, cell)
     value = parse_numbers(pa.chunked_array([[cell]], pa.binary()), dialect.decimal)
     try:
@@ -120,7 +120,7 @@ def test_both_ways_read_the_same_float64(dialect: Dialect, cell: bytes) -> None:
 
 
 def convert_with_pyarrow(cell: bytes, dialect: Dialect) -> npt.NDArray[np.float64]:
-    """Read one cell as a column of numbers; one that is missing as none."""
+    """Parse one cell of a column of numbers; None if it is missing."""
     table = arrow_csv.read_csv(
         pa.BufferReader(b'"' + cell.replace(b'"', b'""') + b'"' + dialect.delimiter + b"0\n"),
         read_options=arrow_csv.ReadOptions(column_names=["x", "y"]),
@@ -140,7 +140,7 @@ def convert_with_pyarrow(cell: bytes, dialect: Dialect) -> npt.NDArray[np.float6
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
 def test_a_float32_survives_being_written_and_read(value: float) -> None:
-    """What the shortest or the longest digits say of a float32 reads back as that number."""
+    """Shortest and longest digits of a float32 parse back to it."""
     number = np.float32(value)
     for text in (str(number), repr(float(number)), f"{float(number):.160f}"):
         assert parse([text.encode()]).features.tobytes() == number.tobytes()

@@ -1,4 +1,4 @@
-"""A date is one number, whatever a table is written in."""
+"""A date is the same number in every format."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def expected(moment: dt.datetime) -> float:
 def test_texts_are_read_as_pythons_calendar_reads_them(
     values: list[dt.datetime], between: str
 ) -> None:
-    """Every way that Python writes an instant is the number that its own arithmetic gives."""
+    """Instants formatted by Python parse to the number of Python's arithmetic."""
     cells = pa.array([value.isoformat(between).encode() for value in values], pa.binary())
     found = days_since(read_instants(cells), ORIGIN)
     assert found.tolist() == list(map(expected, values))
@@ -66,14 +66,14 @@ def test_texts_are_read_as_pythons_calendar_reads_them(
     )
 )
 def test_dates_alone_and_beside_other_cells_are_the_same(cells: list[bytes]) -> None:
-    """The quick way through cells of ten bytes and the careful one through others are one."""
+    """The fast path for dates without times and the slow path agree."""
     alone = days_since(read_instants(pa.array(cells, pa.binary())), ORIGIN)
     beside = days_since(read_instants(pa.array([*cells, b"no date"], pa.binary())), ORIGIN)
     np.testing.assert_array_equal(alone, beside[:-1])
 
 
 def bits(path: Path, feature: Feature) -> bytes:
-    """What a model reads of a table's only feature."""
+    """Encode the only feature of a table."""
     encoder = Encoder((feature,))
     with open_table(path, ReadOptions(), (feature.name,)) as table:
         at = table.columns.index(feature.name)
@@ -85,7 +85,7 @@ def bits(path: Path, feature: Feature) -> bytes:
 @few
 @given(st.lists(st.one_of(st.none(), aware), min_size=1, max_size=12))
 def test_a_date_is_the_same_number_in_every_format(values: list[dt.datetime | None]) -> None:
-    """Text and types, delimited, JSON, Parquet and Arrow: the same bits, missing ones too."""
+    """Dates have the same bits in all formats, as text and typed, also missing ones."""
     feature = Feature("when", 0, 1, missing="imputed", date=Date(ORIGIN))
     texts = [None if value is None else value.isoformat() for value in values]
     micros = [
@@ -112,7 +112,7 @@ def test_a_date_is_the_same_number_in_every_format(values: list[dt.datetime | No
 
 @given(st.lists(st.dates(), min_size=1, max_size=20))
 def test_whole_days_survive_float32(values: list[dt.date]) -> None:
-    """A date of any year comes back from the number that a model reads."""
+    """Dates of any year round-trip through the model's number."""
     cells = pa.array(values, pa.date32())
     days = days_since(read_instants(cells), ORIGIN).astype(np.float32)
     origin = dt.date.fromisoformat(ORIGIN)

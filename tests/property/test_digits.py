@@ -1,4 +1,4 @@
-"""Looked-up digits are those of the formatter, for every float32 they are made for."""
+"""Lookup tables format every supported float32 like the formatter."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HALF, ONE = (int(np.float32(end).view(np.int32)) for end in (0.5, 1))
 
 
 def check(bits: np.ndarray, label: np.ndarray) -> None:
-    """Compare with the formatter and the joiner."""
+    """Compare with the formatter."""
     probability = bits.astype(np.int32).view(np.float32)
     records = binary_array([b"\nrow"] * len(bits))
     expected = [records, binary_array(LABELS).take(number_array(label))]
@@ -28,7 +28,7 @@ def check(bits: np.ndarray, label: np.ndarray) -> None:
 
 @given(st.lists(st.tuples(st.integers(HALF, ONE), st.integers(0, 2)), max_size=40))
 def test_any_row_is_written_as_the_formatter_writes_it(rows: list[tuple[int, int]]) -> None:
-    """The shortest text that reads back, whatever the label."""
+    """The text is the shortest that parses back, for any label."""
     bits = np.array([bits for bits, _ in rows], dtype=np.int32)
     check(bits, np.array([label for _, label in rows], dtype=np.int32))
 
@@ -37,6 +37,6 @@ def test_any_row_is_written_as_the_formatter_writes_it(rows: list[tuple[int, int
     "start", [HALF, ONE - 300_000, (HALF + ONE) // 2], ids=["half", "one", "middle"]
 )
 def test_long_runs_of_neighbours_are_written_right(start: int) -> None:
-    """No float32 next to another shares its text."""
+    """Adjacent float32 have different texts."""
     bits = np.arange(start, start + 300_001, dtype=np.int32)
     check(bits, (bits % 3).astype(np.int32))

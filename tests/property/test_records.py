@@ -1,4 +1,4 @@
-"""The reader finds the records that a plain, slow machine finds, and that pyarrow finds."""
+"""The reader finds the same records as a simple state machine and pyarrow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from runtime.encoding import PLAIN
 from runtime.errors import DataError
 from runtime.tables.csv.features import parse_features
 from runtime.tables.csv.reader import CsvReader, Records
-from runtime.tables.csv.records import count_lines, find_breaks, find_delimiters
+from runtime.tables.csv.records import count_lines, find_delimiters, find_record_ends
 from runtime.tables.dialect import Dialect
 
 LF, CR, QUOTE = b'\n\r"'
@@ -45,7 +45,7 @@ block_sizes = st.one_of(st.integers(1, 8), st.just(1 << 20))
 
 @dataclass
 class Walk:
-    """What one pass over a text, byte by byte, finds in it."""
+    """Result of the state machine."""
 
     breaks: list[tuple[int, int]] = field(default_factory=list)
     delimiters: list[int] = field(default_factory=list)
@@ -53,12 +53,12 @@ class Walk:
 
 
 def under(delimiter: bytes, text: bytes) -> bytes:
-    """The text with commas and the delimiter in each other's place."""
+    """Swap commas and the delimiter in a text."""
     return text.translate(bytes.maketrans(b"," + delimiter, delimiter + b","))
 
 
 def walk(text: bytes, delimiter: bytes) -> Walk:
-    """Read RFC 4180 as slowly as can be: one byte, one decision."""
+    """Parse RFC 4180 byte by byte."""
     found = Walk()
     field_start, after_quote = True, False
     at = 0
@@ -85,7 +85,7 @@ def walk(text: bytes, delimiter: bytes) -> Walk:
 
 @dataclass
 class Record:
-    """A record as the slow machine finds it."""
+    """A record of the state machine."""
 
     text: bytes
     fields: int
@@ -93,7 +93,7 @@ class Record:
 
 
 def split(text: bytes, delimiter: bytes, *, keep_blank: bool) -> list[Record] | None:
-    """Find a table's records after its header; None when a quote never closes."""
+    """Find the records after the header; None when a quote is not closed."""
     found = walk(text, delimiter)
     if found.in_quotes:
         return None
@@ -109,7 +109,7 @@ def split(text: bytes, delimiter: bytes, *, keep_blank: bool) -> list[Record] | 
 
 
 def table(header: tuple[int, bytes], text: bytes, delimiter: bytes) -> bytes:
-    """A table with a header of so many columns."""
+    """Generate a table with a header of ``n`` columns."""
     columns, end = header
     return delimiter.join([b"x", b"y", b"z"][:columns]) + end + text
 
@@ -131,10 +131,10 @@ def read(data: bytes, block_size: int, delimiter: bytes) -> tuple[CsvReader, lis
 @example(b"\t", b'a"b,"c"",d",e\n')
 @example(b"|", b'a"b,"c"""\n",d"\n')
 def test_breaks_and_delimiters_are_those_of_the_slow_machine(delimiter: bytes, text: bytes) -> None:
-    """Quick search and slow walk agree on every text, regular or not."""
+    """The fast search and the slow scan agree on any text."""
     text = under(delimiter, text)
     expected = walk(text, delimiter)
-    found = find_breaks(text, delimiter[0])
+    found = find_record_ends(text, delimiter[0])
     assert list(zip(found.starts.tolist(), found.ends.tolist(), strict=True)) == expected.breaks
     assert found.in_quotes == expected.in_quotes
     assert find_delimiters(text, delimiter[0]).tolist() == expected.delimiters
@@ -146,11 +146,11 @@ def test_breaks_and_delimiters_are_those_of_the_slow_machine(delimiter: bytes, t
 def test_blocks_are_the_text_and_hold_its_records(
     delimiter: bytes, header: tuple[int, bytes], text: bytes, block_size: int
 ) -> None:
-    """However a text is cut into reads, blocks join to its bytes and hold the same records."""
+    """Blocks of any size concatenate to the text and have the same records."""
     data = table(header, under(delimiter, text), delimiter)
     records = split(data, delimiter, keep_blank=header[0] == 1)
     if records is None:
-        with pytest.raises(DataError, match="never closes"):
+        with pytest.raises(DataError, match="is not closed"):
             read(data, block_size, delimiter)
         return
     reader, blocks = read(data, block_size, delimiter)
@@ -168,7 +168,7 @@ def test_blocks_are_the_text_and_hold_its_records(
 def test_every_record_is_good_or_bad_for_a_reason(
     delimiter: bytes, header: tuple[int, bytes], text: bytes, block_size: int
 ) -> None:
-    """Good and bad rows add up to the records; misfits and their lines are the slow machine's."""
+    """Good and bad rows add up to the records; misfits and lines match the state machine."""
     columns, _ = header
     data = table(header, under(delimiter, text), delimiter)
     records = split(data, delimiter, keep_blank=columns == 1)
@@ -201,7 +201,7 @@ def test_every_record_is_good_or_bad_for_a_reason(
 def test_records_and_cells_are_those_of_pyarrow(
     delimiter: bytes, header: tuple[int, bytes], text: bytes
 ) -> None:
-    """pyarrow, given the whole text at once, finds as many records, misfits and good numbers."""
+    """The reader and pyarrow find the same records, misfits and numbers in the text."""
     columns, _ = header
     data = table(header, under(delimiter, text), delimiter)
     if split(data, delimiter, keep_blank=False) is None:

@@ -1,4 +1,4 @@
-"""Scoring loses no row, shifts none and alters no byte, however the work is cut up."""
+"""Scoring loses no row and changes no byte, for any block size and number of threads."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def records(content: bytes) -> list[list[str]]:
 def test_the_work_may_be_cut_up_in_any_way(
     data: bytes, bad_rows: str, block_size: int, threads: int
 ) -> None:
-    """Block size and thread count change no byte of output and rejects, and no count."""
+    """Output, rejects and counts are independent of block size and threads."""
     outcomes: list[object] = []
     for options, size in (
         (Options(bad_rows=bad_rows, proba=True, threads=1), 1 << 20),  # type: ignore[arg-type]  # sampled
@@ -112,7 +112,7 @@ def test_the_work_may_be_cut_up_in_any_way(
 @few
 @given(tables(good_rows), st.integers(1, 30))
 def test_carried_bytes_are_not_altered(data: bytes, block_size: int) -> None:
-    """Taking the two new cells off each record gives back the input, to the byte."""
+    """The output without the new cells equals the input, to the byte."""
     out, _, summary = score(data, Options(), block_size)
     answers = [record[3:] for record in records(out)]
     assert answers[0] == ["label", "probability"]
@@ -132,7 +132,7 @@ def test_carried_bytes_are_not_altered(data: bytes, block_size: int) -> None:
 @few
 @given(tables())
 def test_no_row_is_lost_or_shifted(data: bytes) -> None:
-    """Read = scored + rejected; what is scored is what the predictor says of those numbers."""
+    """Read = scored + rejected; predictions equal the predictor's."""
     try:
         out, rejects, summary = score(data, Options(bad_rows="reject"))
     except DataError:
@@ -153,7 +153,7 @@ def test_no_row_is_lost_or_shifted(data: bytes) -> None:
 @few
 @given(tables())
 def test_keeping_bad_rows_gives_a_table(data: bytes) -> None:
-    """With ``null`` every row stays in its place, every record has as many fields as the header."""
+    """With ``null`` rows keep their order, and every record has the header's field count."""
     try:
         out, _, summary = score(data, Options(bad_rows="null"))
     except DataError:
@@ -172,7 +172,7 @@ def test_keeping_bad_rows_gives_a_table(data: bytes) -> None:
 @few
 @given(tables())
 def test_rejects_hold_the_record_as_it_was(data: bytes) -> None:
-    """Each rejected record is listed once, in order, with its own text."""
+    """Each rejected record is listed once, in order, with its text."""
     try:
         _, rejects, summary = score(data, Options(bad_rows="reject"))
     except DataError:
@@ -190,7 +190,7 @@ def test_rejects_hold_the_record_as_it_was(data: bytes) -> None:
 @few
 @given(tables())
 def test_refusing_counts_what_rejecting_counts(data: bytes) -> None:
-    """The default refuses exactly the tables in which ``reject`` would leave rows out."""
+    """``fail`` refuses exactly the tables in which ``reject`` rejects rows."""
     try:
         _, _, summary = score(data, Options(bad_rows="reject"))
     except DataError:
@@ -253,7 +253,7 @@ any_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 def test_no_cell_is_lost_on_the_way_through_another_format(
     cells: list[tuple[str, ...]], kind: str, block_size: int
 ) -> None:
-    """CSV to another format and back, scored twice: every text and answer is what it was."""
+    """CSV to another format and back, scored twice: texts and predictions are unchanged."""
     header = ("a", "price", "rating", "b")
     reader = functools.partial(CsvReader, block_size=block_size)
     with (

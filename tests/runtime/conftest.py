@@ -28,7 +28,7 @@ from runtime.bundle.manifest import (
     Model,
     Provenance,
     Requirements,
-    signature_of,
+    model_signature,
 )
 from runtime.bundle.reading import digest
 from runtime.predictor import Predictor
@@ -42,7 +42,7 @@ _FLOAT, _INT64 = 1, 7  # TensorProto.DataType
 
 @pytest.fixture(scope="session")
 def environment(environment: dict[str, str]) -> dict[str, str]:
-    """As everywhere, and standard output buffered, as users have it: errors show late there."""
+    """The environment, with standard output buffered as for users."""
     return {name: value for name, value in environment.items() if name != "PYTHONUNBUFFERED"}
 
 
@@ -54,7 +54,7 @@ def bundle() -> Path:
 
 @pytest.fixture(scope="session")
 def sales_bundle() -> Path:
-    """One kept with them that was trained with gaps and categories.
+    """A bundle with imputed features and categories.
 
     Price, colour (red, green, "blå, mørk" or missing), rating (may be missing), size (S, M, L).
     """
@@ -104,18 +104,18 @@ def run_command(
 
 @pytest.fixture
 def null_device(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A device that swallows everything, and that a faulty test may destroy."""
+    """A null device that a faulty test may destroy."""
     return _device(tmp_path_factory, Path("/dev/null"))
 
 
 @pytest.fixture
 def full_device(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A device with no room left."""
+    """A device without space."""
     return _device(tmp_path_factory, Path("/dev/full"))
 
 
 def _device(tmp_path_factory: pytest.TempPathFactory, path: Path) -> Path:
-    """The system's device, or for someone who could replace it, root, a node of one's own."""
+    """The system's device, or a node of its own for root, who could replace it."""
     if not path.exists():
         pytest.skip(f"needs {path} of Linux")
     if not os.access(path.parent, os.W_OK):
@@ -159,7 +159,7 @@ def make_bundle(tmp_path: Path) -> Callable[..., Path]:
             format=1,
             model=Model(name, digest(model).sha256[:12]),
             schema=schema,
-            signature=signature_of(schema),
+            signature=model_signature(schema),
             files={ONNX_MODEL: digest(model), GOLDEN: digest(golden)},
             training={},
             provenance=Provenance(0, "none", {}, {}),

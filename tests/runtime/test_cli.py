@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runtime.terminal.process import as_json
+from runtime.terminal.process import compact_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ def test_rows_go_to_stdout_and_talk_to_stderr(
 def test_a_stream_is_scored_like_a_file(
     run_command: Run, bundle: Path, table: Path, products: bytes
 ) -> None:
-    """Standard input and a file, standard output and a file: the same bytes."""
+    """Streams and files have the same bytes."""
     command = ("predict", "--bundle", bundle, "--file")
     from_file = run_command(*command, table.name)
     from_stream = run_command(*command, "-", stdin=products)
@@ -92,7 +92,7 @@ def test_bad_rows_are_counted_by_reason(run_command: Run, bundle: Path, bad_rows
         *("predict", "--file", "-", "--out", "o.csv", "--bundle", bundle, "--bad-rows", bad_rows),
         stdin=b"price,rating\n1,2\nx,2\n3\ny,1\n",
     )
-    where = "listed in o.csv.rejects.csv" if bad_rows == "reject" else "kept with empty answers"
+    where = "listed in o.csv.rejects.csv" if bad_rows == "reject" else "kept with empty predictions"
     assert done.returncode == 0
     assert done.stderr.startswith(b"1 of 4 rows scored to o.csv in ")
     assert done.stderr.decode().splitlines()[1] == (
@@ -132,7 +132,7 @@ ENDINGS = [
 def test_every_ending_has_its_exit_code(  # noqa: PLR0913, PLR0917 - a table of what goes in and out
     run_command: Run, bundle: Path, tmp_path: Path, command: str, stdin: str, code: int, said: str
 ) -> None:
-    """The documented code, one clear message on stderr, no traceback and nothing left behind."""
+    """The documented exit code, one message on stderr, no traceback and no files."""
     environment = {"ONNXFERRY_BUNDLE": str(bundle)}
     done = run_command(*command.split(), stdin=stdin.encode(), env=environment)
     assert done.returncode == code, done.stderr
@@ -147,7 +147,7 @@ def test_every_ending_has_its_exit_code(  # noqa: PLR0913, PLR0917 - a table of 
 def test_the_bundle_may_come_from_the_environment(
     run_command: Run, bundle: Path, tmp_path: Path
 ) -> None:
-    """``ONNXFERRY_BUNDLE`` serves every command; what is given on the line goes before it."""
+    """``ONNXFERRY_BUNDLE`` applies to every command; options override it."""
     environment = {"ONNXFERRY_BUNDLE": str(bundle)}
     for command in (["inspect"], ["predict", "--file", "-"]):
         done = run_command(*command, stdin=b"price,rating\n", env=environment)
@@ -165,12 +165,12 @@ def test_without_a_name_the_bundle_is_the_exporters(
 
 
 def test_verify_says_what_was_checked(run_command: Run, bundle: Path) -> None:
-    """Hashes and golden rows, on which provider; or the same for machines."""
+    """``verify`` prints digests, golden rows and provider, as text and JSON."""
     manifest = json.loads((bundle / "manifest.json").read_bytes())
     done = run_command("verify", bundle, "--provider", "cpu")
     assert (done.returncode, done.stderr) == (0, b"")
-    assert f"{manifest['model']['version']} is intact".encode() in done.stdout
-    assert f"{len(manifest['files'])} files hashed".encode() in done.stdout
+    assert f"{manifest['model']['version']} verified".encode() in done.stdout
+    assert f"{len(manifest['files'])} files intact".encode() in done.stdout
     done = run_command("verify", bundle, "--provider", "cpu", "--json")
     answer = json.loads(done.stdout)
     assert 0 < answer.pop("worst_error_over_bound") < 1
@@ -185,7 +185,7 @@ def test_verify_says_what_was_checked(run_command: Run, bundle: Path) -> None:
 
 
 def test_inspect_shows_the_manifest(run_command: Run, bundle: Path) -> None:
-    """Features, classes and files in words; the manifest itself for machines."""
+    """``inspect`` prints features, classes and files; the manifest as JSON."""
     manifest = json.loads((bundle / "manifest.json").read_bytes())
     done = run_command("inspect", bundle)
     assert (done.returncode, done.stderr) == (0, b"")
@@ -197,7 +197,7 @@ def test_inspect_shows_the_manifest(run_command: Run, bundle: Path) -> None:
 def test_the_check_of_golden_rows_may_be_left_out(
     run_command: Run, make_bundle: Callable[..., Path]
 ) -> None:
-    """A bundle that computes something else exits with 5, unless one insists."""
+    """A bundle whose outputs differ exits with 5, unless the check is disabled."""
     folder = make_bundle(bias=1.0)
     command = ("predict", "--file", "-", "--bundle", folder)
     done = run_command(*command, stdin=b"price,rating\n1,2\n")
@@ -215,7 +215,7 @@ CODES = "\x1b]0;mine\x07\x1b[2J\x9b31m\x7f\n\rok"
 def test_a_bundle_cannot_write_to_the_terminal(
     run_command: Run, make_bundle: Callable[..., Path], command: list[str]
 ) -> None:
-    """Names in it are shown, their control characters by number."""
+    """Control characters in names are escaped."""
     folder = make_bundle((f"a{CODES}", "b"), (f"no{CODES}", "yes"), name=f"model{CODES}")
     done = run_command(*command, folder)
     assert done.returncode == 0
@@ -230,7 +230,7 @@ def test_a_bundle_cannot_write_to_the_terminal(
 def test_a_message_cannot_write_to_the_terminal(
     run_command: Run, bundle_copy: Path, place: str
 ) -> None:
-    """What is wrong with a bundle is told in its own words, made harmless."""
+    """Errors about a bundle have control characters escaped."""
     values = json.loads((bundle_copy / "manifest.json").read_bytes())
     if place == "key":
         values[CODES] = 1
@@ -269,14 +269,14 @@ def test_every_command_explains_itself(
 
 
 def test_without_arguments_the_commands_are_shown(run_command: Run) -> None:
-    """``runtime`` alone says what it can do."""
+    """``runtime`` without arguments prints the help."""
     done = run_command()
     assert b"predict" in done.stdout + done.stderr
     assert done.returncode in {0, 2}
 
 
 def test_the_version_is_the_distributions(run_command: Run) -> None:
-    """``--version`` says what is installed."""
+    """``--version`` prints the installed version."""
     assert (
         run_command("--version").stdout == f"onnxferry {metadata.version('onnxferry')}\n".encode()
     )
@@ -286,13 +286,13 @@ def test_the_installed_command_is_the_module(bundle: Path) -> None:
     """The console script does what ``python -m runtime`` does."""
     script = Path(sys.executable).with_name("runtime")
     done = subprocess.run([script, "verify", bundle], capture_output=True, check=True)
-    assert b"is intact" in done.stdout
+    assert b"verified" in done.stdout
 
 
 def test_a_reader_that_leaves_ends_the_command_quietly(
     bundle: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """``| head`` gets its lines; the command then stops without a word, as other filters do."""
+    """With ``| head`` the command stops silently, as other filters do."""
     (tmp_path / "in.csv").write_bytes(b"price,rating\n" + b"1.5,2.5\n" * 300_000)
     with subprocess.Popen(
         [sys.executable, "-m", "runtime", "predict", "--file", "in.csv", "--bundle", bundle],
@@ -314,7 +314,7 @@ def test_a_reader_that_leaves_ends_the_command_quietly(
 def test_a_reader_that_was_never_there_is_no_error(
     bundle: Path, environment: dict[str, str], arguments: list[str]
 ) -> None:
-    """Whatever is printed: a closed pipe gives neither a traceback nor a complaint at the exit."""
+    """A closed pipe causes neither a traceback nor a warning at exit."""
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
@@ -357,7 +357,7 @@ def test_a_full_disk_behind_stdout_is_said(
 def test_closed_streams_do_no_harm(
     bundle: Path, environment: dict[str, str], table: Path, redirection: str, code: int
 ) -> None:
-    """Run without one of its streams, the command puts no message into a file of its own."""
+    """With a closed stream no message gets into an output file."""
     source = "-" if "<" in redirection else table.name
     done = subprocess.run(  # noqa: S602 - it is the shell that closes streams
         f"{sys.executable} -m runtime predict --file {source} --out out.csv {redirection}",
@@ -376,7 +376,7 @@ def test_closed_streams_do_no_harm(
 def test_an_output_appended_to_its_input_is_refused(
     bundle: Path, environment: dict[str, str], table: Path, products: bytes
 ) -> None:
-    """``--file a.csv >> a.csv`` would read what it writes, for ever."""
+    """``--file a.csv >> a.csv`` is refused."""
     with table.open("ab") as appending:
         done = subprocess.run(
             [sys.executable, "-m", "runtime", "predict", "--file", table, "--bundle", bundle],
@@ -420,7 +420,7 @@ def on_a_terminal(
 def test_a_terminal_sees_progress(
     bundle: Path, environment: dict[str, str], table: Path, *, stdout_too: bool
 ) -> None:
-    """While a file is written a bar shows rows and speed, and is gone at the end."""
+    """A progress bar shows rows and speed, and is removed at the end."""
     command = ["predict", "--file", table.name, "--out", "out.csv", "--bundle", str(bundle)]
     code, shown, _ = on_a_terminal(command, table.parent, environment, stdout_too=stdout_too)
     assert code == 0
@@ -433,7 +433,7 @@ def test_a_terminal_sees_progress(
 def test_a_terminal_sees_the_first_rows(
     bundle: Path, environment: dict[str, str], table: Path
 ) -> None:
-    """Without --out, somebody at a terminal gets a look, and the command that saves all."""
+    """Without --out, a terminal shows a preview and the command that saves all."""
     command = ["predict", "--file", table.name, "--bundle", str(bundle)]
     code, shown, _ = on_a_terminal(command, table.parent, environment, stdout_too=True)
     assert code == 0
@@ -444,7 +444,7 @@ def test_a_terminal_sees_the_first_rows(
 def test_rows_on_a_terminal_are_not_disturbed(
     bundle: Path, environment: dict[str, str], table: Path
 ) -> None:
-    """Where the rows themselves scroll by there is no bar between them."""
+    """There is no progress bar if rows are printed to the terminal."""
     command = ["predict", "--file", table.name, "--out", "-", "--bundle", str(bundle)]
     code, shown, _ = on_a_terminal(command, table.parent, environment, stdout_too=True)
     assert code == 0
@@ -453,7 +453,7 @@ def test_rows_on_a_terminal_are_not_disturbed(
 
 
 def test_a_pipe_sees_no_progress(run_command: Run, bundle: Path, table: Path) -> None:
-    """Off a terminal there is the summary alone, without control characters."""
+    """Without a terminal there is only the summary, without control characters."""
     done = run_command("predict", "--file", table.name, "--out", "o.csv", "--bundle", bundle)
     assert done.stderr.count(b"\n") == 1
     assert b"\x1b" not in done.stderr
@@ -464,7 +464,7 @@ def test_a_pipe_sees_no_progress(run_command: Run, bundle: Path, table: Path) ->
 def test_an_error_is_red_on_a_terminal(
     environment: dict[str, str], tmp_path: Path, extra: dict[str, str]
 ) -> None:
-    """Only on a terminal, and not where somebody asked for no colour."""
+    """Colors on a terminal only, and not with ``NO_COLOR``."""
     plain = {name: value for name, value in environment.items() if name != "NO_COLOR"}
     code, shown, _ = on_a_terminal(["verify"], tmp_path, plain | extra, stdout_too=False)
     assert code == 4
@@ -472,7 +472,7 @@ def test_an_error_is_red_on_a_terminal(
 
 
 def test_json_is_one_line() -> None:
-    """Machines read one object a line, whatever text is in it."""
-    text = as_json({"text": 'a\n"b" é', "number": 1.5, "nothing": None})
+    """JSON output is one object on one line, for any text."""
+    text = compact_json({"text": 'a\n"b" é', "number": 1.5, "nothing": None})
     assert "\n" not in text
     assert json.loads(text) == {"text": 'a\n"b" é', "number": 1.5, "nothing": None}

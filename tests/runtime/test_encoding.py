@@ -45,7 +45,7 @@ def as_cells(*cells: bytes | None) -> pa.Array:
 
 
 def test_inputs_are_the_numbers_and_one_for_each_category() -> None:
-    """A user gives columns by name; the model's matrix has a column for every category."""
+    """The model's matrix has one input per category."""
     schema = schema_of(
         Feature("x", 0, 9), category("größe", "S", "M l"), Feature("z", 1, 2), category("c", "")
     )
@@ -53,11 +53,11 @@ def test_inputs_are_the_numbers_and_one_for_each_category() -> None:
     assert schema.inputs == ("x", "größe=S", "größe=M l", "z", "c=")
     assert (schema.n_features, schema.n_inputs, schema.is_numeric) == (4, 5, False)
     assert [(span.start, span.stop) for span in schema.spans] == [(0, 1), (1, 3), (3, 4), (4, 5)]
-    assert {at: feature.name for at, feature in schema.numbers.items()} == {0: "x", 3: "z"}
+    assert {at: feature.name for at, feature in schema.numeric_features.items()} == {0: "x", 3: "z"}
 
 
 def test_a_schema_of_numbers_is_written_as_before() -> None:
-    """What has no categories does not mention them, and what has comes back the same."""
+    """Schemas with and without categories round-trip through JSON."""
     plain = schema_of(Feature("x", 0, 9))
     assert "one_hot" not in plain.to_json()
     assert plain.inputs == plain.feature_names
@@ -124,14 +124,14 @@ def test_other_takes_unseen_texts_but_no_missing_cells() -> None:
     ],
 )
 def test_a_reason_is_given_for_a_bad_cell(at: int, cell: bytes | None, reason: str) -> None:
-    """What is wrong with a cell depends on what its column holds."""
-    assert Encoder([category("c", "a"), Feature("x", 0, 1)]).why_bad(at, cell, COMMA) == reason
+    """The reason of a bad cell depends on the type of its feature."""
+    assert Encoder([category("c", "a"), Feature("x", 0, 1)]).explain(at, cell, COMMA) == reason
 
 
 def test_numbers_alone_are_encoded_plainly() -> None:
     """Without categories the encoder is the plain one, and the matrix the columns."""
     encoder = Encoder([Feature("x", 0, 1), Feature("z", 0, 1)])
-    assert encoder.is_plain
+    assert encoder.is_numeric
     columns = [np.array([1.5, np.nan, 1e39]), np.array([2.0, 3.0, 4.0])]
     for plain in (encoder, PLAIN):
         encoded = plain.encode(columns)
@@ -243,7 +243,7 @@ def test_a_category_is_read_in_the_tables_encoding(tmp_path: Path) -> None:
 
 
 def test_dictionaries_and_large_texts_are_categories(tmp_path: Path) -> None:
-    """Whatever type of text Arrow has for it."""
+    """All of Arrow's text types are supported."""
     texts = pa.array(["rot", "grün", None])
     for kind in (pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())):
         column = (
@@ -261,18 +261,18 @@ def gap(name: str) -> Feature:
 
 
 def test_a_gap_is_nan_and_a_bad_number_is_not() -> None:
-    """What the model fills is told from what it must not see."""
+    """Missing cells are distinguished from bad ones."""
     encoder = Encoder([gap("x"), Feature("z", 0, 1)])
-    assert not encoder.is_plain
+    assert not encoder.is_numeric
     numbers = np.array([1.0, np.nan, np.nan, 1e39])
     missing = np.array([False, True, False, False])
     encoded = encoder.encode([(numbers, missing), np.arange(4.0)])
     assert encoded.usable[:, 0].tolist() == [True, True, False, False]
     assert encoded.matrix[0].tolist() == [1.0, 0.0]
     assert np.isnan(encoded.matrix[1, 0])
-    assert encoder.why_bad(0, b"nan", COMMA) == NOT_FINITE
+    assert encoder.explain(0, b"nan", COMMA) == NOT_FINITE
     schema = schema_of(category("c", "a", "b"), gap("x"), Feature("z", 0, 1))
-    assert schema.gaps == (2,)
+    assert schema.imputed_inputs == (2,)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -300,7 +300,7 @@ def test_a_bad_number_is_no_gap(tmp_path: Path, cell: str) -> None:
 
 
 def test_nan_is_usable_in_a_gap_alone() -> None:
-    """Infinities never are, nor is NaN where training had no gaps."""
+    """Infinities are never usable, NaN only in imputed inputs."""
     schema = schema_of(gap("x"), Feature("z", 0, 1))
     inputs = np.array([[1, 2], [np.nan, 2], [1, np.nan], [np.inf, 2]], np.float32)
     expected = [[True, True], [True, True], [True, False], [False, True]]

@@ -54,26 +54,26 @@ def test_a_prediction_names_classes_and_their_probabilities(predictor: Predictor
 def test_any_matrix_of_the_same_numbers_gives_the_same_bits(
     predictor: Predictor, features: npt.ArrayLike
 ) -> None:
-    """How numbers are held in memory changes nothing."""
+    """The memory layout of a matrix does not matter."""
     assert_same(predictor.predict(features), predictor.predict(MATRIX))
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint16, np.int64, np.float16, np.bool_])
 def test_other_numbers_are_read_exactly(predictor: Predictor, dtype: type) -> None:
-    """Whole numbers and half floats are taken for what they are."""
+    """Integers and float16 are accepted."""
     matrix = np.array([[1, 0], [1, 1]])
     assert_same(predictor.predict(matrix.astype(dtype)), predictor.predict(matrix.astype(float)))
 
 
 def test_a_value_is_rounded_once(predictor: Predictor) -> None:
-    """A float64 matrix is rounded to float32 as the reader of tables rounds it."""
+    """A float64 matrix is rounded to float32 like the cells of tables."""
     value = 7.500000238418579  # between two float32
     rounded = np.float32(value)
     assert_same(predictor.predict([[value, 3]]), predictor.predict([[float(rounded), 3]]))
 
 
 def test_no_rows_give_no_answers(predictor: Predictor) -> None:
-    """An empty matrix of the right width is answered with nothing."""
+    """An empty matrix has an empty prediction."""
     found = predictor.predict(np.zeros((0, 2)))
     assert found.label.shape == (0,)
     assert found.probabilities.shape == (0, 2)
@@ -90,7 +90,7 @@ def test_another_shape_is_refused(predictor: Predictor, features: npt.ArrayLike)
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39, -1e300])
 def test_a_value_that_is_not_finite_is_refused(predictor: Predictor, value: float) -> None:
-    """NaN, infinity and what float32 cannot hold are refused with row and column."""
+    """NaN, infinity and values beyond float32 are refused with row and column."""
     with pytest.raises(DataError, match="row 1, column 'rating'"):
         predictor.predict(np.array([[1, 2], [3, value]]))
 
@@ -108,20 +108,20 @@ def test_a_value_that_is_not_finite_is_refused(predictor: Predictor, value: floa
     ],
 )
 def test_what_is_no_number_is_refused(predictor: Predictor, features: npt.ArrayLike) -> None:
-    """Text is not guessed at: what counts as a number in a table is decided in one place."""
-    with pytest.raises(DataError, match=r"no numbers|no matrix"):
+    """Text in a matrix is refused."""
+    with pytest.raises(DataError, match=r"not numbers|not a matrix"):
         predictor.predict(features)
 
 
 def test_an_answer_that_is_not_finite_is_refused(make_bundle: Callable[..., Path]) -> None:
-    """A model that overflows on finite features has no answer, and says so."""
+    """A model that overflows on finite features is an error."""
     predictor = Predictor.open(make_bundle(scale=1e6), provider="cpu", check=False)
-    with pytest.raises(DataError, match="row 1: the model has no finite answer"):
+    with pytest.raises(DataError, match="row 1: the model has no finite prediction"):
         predictor.predict(np.array([[1, 2], [3e38, 3e38]]))
 
 
 def test_columns_are_taken_by_name(predictor: Predictor) -> None:
-    """Order and further columns do not matter."""
+    """The order of columns and other columns do not matter."""
     columns = {"name": ["a", "b", "c"], "rating": MATRIX[:, 1].tolist(), "price": MATRIX[:, 0]}
     assert_same(predictor.predict_columns(columns), predictor.predict(MATRIX))
 
@@ -134,7 +134,7 @@ def test_columns_are_taken_by_name(predictor: Predictor) -> None:
         ({"price": [1.0, 2.0], "rating": [1.0]}, DataError, "equally long"),
         ({"price": 1.0, "rating": 1.0}, DataError, "one-dimensional"),
         ({"price": [[1.0]], "rating": [[1.0]]}, DataError, "one-dimensional"),
-        ({"price": ["1"], "rating": [1.0]}, DataError, "no numbers"),
+        ({"price": ["1"], "rating": [1.0]}, DataError, "not numbers"),
         ({"price": [1.0], "rating": [np.nan]}, DataError, "row 0, column 'rating'"),
     ],
 )
@@ -162,12 +162,12 @@ def test_an_engine_that_is_too_old_is_said(bundle_copy: Path, needed: str) -> No
 
 
 def test_versions_are_compared_as_numbers(bundle_copy: Path) -> None:
-    """1.100 is newer than any there is, 1.9 older than what the model needs."""
+    """Versions are compared by number: 1.100 is newer than 1.31, 1.9 older."""
     rewrite(bundle_copy, lambda values: values["requires"].update(onnxruntime="1.100"))
     with pytest.raises(UnavailableError, match=r"needs onnxruntime 1\.100 or newer"):
         Predictor.open(bundle_copy)
     rewrite(bundle_copy, lambda values: values["requires"].update(onnxruntime="1.9"))
-    with pytest.raises(ArtifactError, match=r"promises onnxruntime 1\.9, .* that needs 1\.18, 20"):
+    with pytest.raises(ArtifactError, match=r"declares onnxruntime 1\.9, .* that needs 1\.18, 20"):
         Predictor.open(bundle_copy)
 
 
@@ -193,27 +193,27 @@ def other_name(values: dict[str, Any]) -> None:
 
 
 def other_opset(values: dict[str, Any]) -> None:
-    """Promise an older opset than the model is written in."""
+    """Declare an older opset than the model's."""
     values["requires"]["opset"] = 17
 
 
 def other_ir(values: dict[str, Any]) -> None:
-    """Promise an older IR version likewise."""
+    """Declare an older IR version than the model's."""
     values["requires"]["ir"] = 8
 
 
 def other_input(values: dict[str, Any]) -> None:
-    """Promise an input of another name."""
+    """Declare another name of the input."""
     values["signature"]["inputs"][0]["name"] = "x"
 
 
 def swapped_outputs(values: dict[str, Any]) -> None:
-    """Promise the outputs in another order."""
+    """Declare the outputs in another order."""
     values["signature"]["outputs"].reverse()
 
 
 def other_width(values: dict[str, Any]) -> None:
-    """Promise another width than the schema's."""
+    """Declare another width than the schema's."""
     values["signature"]["inputs"][0]["shape"] = [-1, 5]
 
 
@@ -226,15 +226,15 @@ def other_width(values: dict[str, Any]) -> None:
         (other_name, "another name"),
         (other_opset, "opset 17 and IR 10 for a model that needs 1.18, 20 and 10"),
         (other_ir, "opset 20 and IR 8 for a model that needs 1.18, 20 and 10"),
-        (other_input, "the manifest promises"),
-        (swapped_outputs, "the manifest promises"),
-        (other_width, "another signature than its schema's"),
+        (other_input, "the manifest declares"),
+        (swapped_outputs, "the manifest declares"),
+        (other_width, "another signature than its schema"),
     ],
 )
 def test_a_manifest_that_the_model_contradicts_is_refused(
     bundle_copy: Path, change: Callable[[dict[str, Any]], None], said: str
 ) -> None:
-    """The model says of itself what it is; a manifest cannot tell another story."""
+    """A manifest that contradicts the model's metadata is refused."""
     rewrite(bundle_copy, change)
     with pytest.raises(ArtifactError, match=said):
         Predictor.open(bundle_copy)
@@ -243,7 +243,7 @@ def test_a_manifest_that_the_model_contradicts_is_refused(
 def test_a_model_of_another_bundle_is_refused(
     bundle_copy: Path, make_bundle: Callable[..., Path]
 ) -> None:
-    """Exchanging the model and mending the hash in the manifest is not enough."""
+    """Another model with an updated digest in the manifest is refused."""
     model = (make_bundle(features=("a", "b"), classes=("x", "y")) / ONNX_MODEL).read_bytes()
     (bundle_copy / ONNX_MODEL).write_bytes(model)
     sha256 = digest(model).sha256
@@ -267,7 +267,7 @@ def test_a_model_that_cannot_take_its_features_is_refused(
 
 
 def test_a_bundle_stays_open_when_its_folder_is_gone(bundle_copy: Path) -> None:
-    """What was checked is what runs: nothing is read again later."""
+    """The verified bytes are run: no file is read later."""
     predictor = Predictor.open(bundle_copy, provider="cpu")
     expected = predictor.predict(MATRIX)
     for path in bundle_copy.iterdir():
@@ -276,12 +276,12 @@ def test_a_bundle_stays_open_when_its_folder_is_gone(bundle_copy: Path) -> None:
 
 
 def test_a_path_may_be_text(bundle: Path) -> None:
-    """``Predictor.open`` takes what people have at hand."""
+    """``Predictor.open`` accepts str and Path."""
     assert Predictor.open(str(bundle), provider="cpu").provider == "cpu"
 
 
 def test_a_table_is_bound_by_its_names(predictor: Predictor) -> None:
-    """A table that names its columns is never read by position, by whichever call."""
+    """Data frames are matched by name in every call."""
     table = pa.table({"rating": [3.0, 1.5], "other": [0.0, 0.0], "price": [7.5, 2.0]})
     expected = predictor.predict([[7.5, 3.0], [2.0, 1.5]])
     for answer in (predictor.predict(table), predictor.predict_columns(table)):
@@ -292,6 +292,6 @@ def test_a_table_is_bound_by_its_names(predictor: Predictor) -> None:
 
 
 def test_an_unknown_provider_is_refused(bundle: Path) -> None:
-    """A slip of the pen is no other provider."""
+    """An unknown provider is refused."""
     with pytest.raises(UsageError, match="cud"):
         Predictor.open(bundle, provider="cud")  # type: ignore[arg-type]  # the slip

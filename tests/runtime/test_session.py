@@ -15,7 +15,7 @@ import pytest
 import runtime
 from runtime.bundle.manifest import ONNX_MODEL
 from runtime.errors import ArtifactError, UnavailableError
-from runtime.session import Outputs, Session, engine_version, present_providers
+from runtime.session import Outputs, Session, available_providers, onnxruntime_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Run = Callable[..., subprocess.CompletedProcess[bytes]]
 
-no_gpu = pytest.mark.skipif("cuda" in present_providers(), reason="a CUDA device is present")
+no_gpu = pytest.mark.skipif("cuda" in available_providers(), reason="a CUDA device is present")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def bits(outputs: Outputs) -> tuple[bytes, bytes, bytes]:
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 31, 4096])
 def test_outputs_keep_the_model_contract(model: bytes, features: Float32Matrix, rows: int) -> None:
-    """Any batch, 0 and 1 included, gives int64 labels and float32 probabilities and logits."""
+    """Batches of any size have int64 labels and float32 probabilities and logits."""
     outputs = Session(model, provider="cpu").run(features[4:][:rows])
     assert outputs.label.shape == (rows,)
     assert outputs.label.dtype.str == "<i8"
@@ -65,7 +65,7 @@ def test_outputs_keep_the_model_contract(model: bytes, features: Float32Matrix, 
 def test_a_row_has_one_answer(
     model: bytes, features: Float32Matrix, level: OptimizationLevel, threads: int
 ) -> None:
-    """The same bits, however many rows, threads and optimisations surround a row."""
+    """Outputs have the same bits for any batch, threads and optimization level."""
     expected = bits(Session(model, provider="cpu").run(features))
     session = Session(model, provider="cpu", level=level, threads=threads)
     assert bits(session.run(features)) == expected
@@ -81,7 +81,7 @@ def test_a_row_has_one_answer(
 
 
 def test_rows_without_a_finite_answer_are_told(make_bundle: Callable[..., Path]) -> None:
-    """Finite features can overflow inside the model: such answers are no answers."""
+    """Rows whose outputs overflow are not finite."""
     session = Session((make_bundle(scale=1e6) / ONNX_MODEL).read_bytes(), provider="cpu")
     outputs = session.run(np.array([[1, 2], [3e38, 3e38], [0, 0]], dtype=np.float32))
     answered = outputs.finite_rows()
@@ -92,7 +92,7 @@ def test_rows_without_a_finite_answer_are_told(make_bundle: Callable[..., Path])
 
 
 def test_several_threads_may_run_at_once(model: bytes, features: Float32Matrix) -> None:
-    """Concurrent calls answer as calls one after another do, each for its own rows."""
+    """Concurrent calls return the outputs of sequential ones."""
     session = Session(model, provider="cpu")
     batches = [features[at : at + 97] for at in range(0, 4000, 97)] * 3
     expected = [bits(session.run(batch)) for batch in batches]
@@ -101,17 +101,17 @@ def test_several_threads_may_run_at_once(model: bytes, features: Float32Matrix) 
 
 
 def test_a_session_says_what_runs_and_why(model: bytes) -> None:
-    """What was asked for runs, and ``auto`` gives its reason."""
+    """The requested provider runs, and ``auto`` has a reason."""
     asked = Session(model, provider="cpu")
     assert (asked.provider, asked.reason) == ("cpu", "requested")
     chosen = Session(model, provider="auto")
-    assert chosen.provider == present_providers()[-1]
+    assert chosen.provider == available_providers()[-1]
     assert "CUDA" in chosen.reason
 
 
 @no_gpu
 def test_cuda_without_a_gpu_is_unavailable(model: bytes) -> None:
-    """CUDA asked for and not there is an error, never a silent fall back to the CPU."""
+    """CUDA that is not available is an error, never a fallback to the CPU."""
     with pytest.raises(UnavailableError, match=r"CUDA was requested, but .* or use --provider cpu"):
         Session(model, provider="cuda")
 
@@ -132,7 +132,7 @@ def test_cuda_without_a_gpu_ends_the_command(
 
 @pytest.mark.cuda
 def test_cuda_runs_where_a_gpu_is(model: bytes, features: Float32Matrix) -> None:
-    """Where a GPU is, it really computes, close to what the CPU computes."""
+    """A GPU, if present, runs the model with outputs close to the CPU's."""
     session = Session(model, provider="cuda")
     assert session.provider == "cuda"
     expected = Session(model, provider="cpu").run(features[4:])
@@ -152,15 +152,15 @@ def test_cuda_runs_where_a_gpu_is(model: bytes, features: Float32Matrix) -> None
 def test_garbage_is_no_model(
     model: bytes, content: bytes | None, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """What is no ONNX model is an ``ArtifactError``; onnxruntime itself prints nothing."""
+    """An invalid ONNX model is an ``ArtifactError``; onnxruntime prints nothing."""
     garbage = model[: len(model) // 2] if content is None else content
-    with pytest.raises(ArtifactError, match=r"bundle/model\.onnx(:| is no ONNX model)"):
+    with pytest.raises(ArtifactError, match=r"bundle/model\.onnx(:| is not an ONNX model)"):
         Session(garbage, provider="cpu", where="bundle/model.onnx")
     assert capfd.readouterr() == ("", "")
 
 
 def test_rows_of_another_width_are_refused(model: bytes, capfd: pytest.CaptureFixture[str]) -> None:
-    """What onnxruntime cannot compute is one of our errors, in one line, and only that."""
+    """An error of onnxruntime is an ``ArtifactError`` of one line."""
     with pytest.raises(ArtifactError, match=r"cannot run the model on \(4, 3\)") as caught:
         Session(model, provider="cpu").run(np.zeros((4, 3), np.float32))
     assert "\n" not in str(caught.value)
@@ -169,7 +169,7 @@ def test_rows_of_another_width_are_refused(model: bytes, capfd: pytest.CaptureFi
 
 def test_the_engine_is_the_installed_one() -> None:
     """The version is onnxruntime's own."""
-    assert engine_version() == onnxruntime.__version__
+    assert onnxruntime_version() == onnxruntime.__version__
 
 
 def distribution(folder: Path, name: str) -> Path:
@@ -186,7 +186,7 @@ def ahead(folder: Path) -> dict[str, str]:
 
 
 def test_both_builds_installed_is_said(bundle: Path, tmp_path: Path, run_command: Run) -> None:
-    """Two builds overwrite each other: the command says so and how to mend it."""
+    """Two installed builds of onnxruntime are reported with the remedy."""
     folder = tmp_path / "packages"
     for name in ("onnxruntime", "onnxruntime-gpu"):
         distribution(folder, name)
@@ -204,7 +204,7 @@ def test_a_broken_engine_is_said(bundle: Path, tmp_path: Path, run_command: Run)
     (package / "__init__.py").write_text("raise ImportError('libfoo.so is missing')")
     done = run_command("verify", bundle, env=ahead(package.parent))
     assert done.returncode == 6
-    assert b"no working onnxruntime (libfoo.so is missing): pip install" in done.stderr
+    assert b"onnxruntime cannot be imported (libfoo.so is missing): pip install" in done.stderr
 
 
 def test_no_engine_installed_is_said(bundle: Path, tmp_path: Path) -> None:
@@ -226,13 +226,13 @@ def test_no_engine_installed_is_said(bundle: Path, tmp_path: Path) -> None:
         for command in ("verify", "inspect")
     ]
     assert results[0].returncode == 6, results[0].stderr
-    assert b"no working onnxruntime (No module named 'onnxruntime')" in results[0].stderr
+    assert b"onnxruntime cannot be imported (No module named 'onnxruntime')" in results[0].stderr
     assert b'pip install "onnxferry[gpu]" (runs on CPU too)' in results[0].stderr
     assert results[1].returncode == 0, results[1].stderr
 
 
 def needed(name: str, found: set[str] | None = None) -> set[str]:
-    """A distribution and all it needs without its extras."""
+    """A distribution and its dependencies without extras."""
     found = set() if found is None else found
     for requirement in metadata.requires(name) or []:
         text, _, marker = requirement.partition(";")
@@ -244,7 +244,7 @@ def needed(name: str, found: set[str] | None = None) -> set[str]:
 
 
 def is_installed(name: str) -> bool:
-    """Whether a distribution is there: some are needed elsewhere only."""
+    """Check whether a distribution is installed."""
     try:
         metadata.distribution(name)
     except metadata.PackageNotFoundError:
@@ -253,7 +253,7 @@ def is_installed(name: str) -> bool:
 
 
 def top_level(name: str) -> set[Path]:
-    """What a distribution put directly into site-packages."""
+    """Top-level entries of a distribution in site-packages."""
     files = metadata.distribution(name).files or []
     firsts = {file.parts[0] for file in files if file.parts[0] != ".."}
     root = Path(str(metadata.distribution(name).locate_file("")))

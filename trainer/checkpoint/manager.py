@@ -11,7 +11,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from runtime.terminal.process import say
+from runtime.terminal.process import log
 from trainer.checkpoint.format import CheckpointRecord, FitIdentity, read_state, write_checkpoint
 from trainer.checkpoint.state import NoCallback
 from trainer.config import CHECKPOINT_EVERY_S
@@ -163,5 +163,5 @@ def exit_with_resume_command() -> Iterator[None]:
     except TrainingStopped as stop:
         arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
         command = shlex.join([*launch_command(os.environ), *arguments, "--resume"])
-        say(f"stopped before {stop.where}; resume with: {command}")
+        log(f"stopped before {stop.where}; resume with: {command}")
         sys.exit(128 + stop.signal)

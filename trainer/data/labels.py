@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.errors import SchemaError
-from runtime.tables.base import Fault
+from runtime.tables.base import RowIssue
 from runtime.tables.cells import MISSING as MISSING_VALUE
 from trainer.data.profile import MISSING
 
@@ -114,15 +114,17 @@ class RowLabels:
         """Encode the labels of a table; ``classes`` may be another table's."""
         return cls(name, classes.encode(found), found)
 
-    def faults(self, start: int, stop: int) -> dict[int, Fault]:
+    def faults(self, start: int, stop: int) -> dict[int, RowIssue]:
         """Report the rows without a class in a range, by position after ``start``, in order."""
         lacking = np.flatnonzero(self.labels[start:stop] < 0).tolist()
         return {at: self._fault(int(self.found.codes[start + at])) for at in lacking}
 
-    def _fault(self, code: int) -> Fault:
+    def _fault(self, code: int) -> RowIssue:
         if code == MISSING:
-            return Fault(MISSING_VALUE, self.name)
-        return Fault(NO_CLASS, self.name, self.found.labels[code].decode(errors="backslashreplace"))
+            return RowIssue(MISSING_VALUE, self.name)
+        return RowIssue(
+            NO_CLASS, self.name, self.found.labels[code].decode(errors="backslashreplace")
+        )
 
 
 @dataclass(frozen=True)

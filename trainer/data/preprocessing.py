@@ -99,7 +99,7 @@ class ImputedDataset:
 
 def impute_dataset(dataset: Dataset) -> ImputedDataset:
     """Replace missing values by the means of the training rows."""
-    places = dataset.schema.gaps
+    places = dataset.schema.imputed_inputs
     if not places:
         return ImputedDataset(dataset)
     rows = dataset.rows
@@ -117,5 +117,5 @@ def impute_dataset(dataset: Dataset) -> ImputedDataset:
 def _imputed_schema(schema: Schema) -> Schema:
     """Make the schema of imputed rows; no column name contains NUL."""
     features = [msgspec.structs.replace(each, missing="refused") for each in schema.features]
-    marks = [Feature(f"{schema.inputs[at]}\0missing", 0, 1) for at in schema.gaps]
+    marks = [Feature(f"{schema.inputs[at]}\0missing", 0, 1) for at in schema.imputed_inputs]
     return Schema(schema.target, (*features, *marks), schema.classes)

@@ -15,7 +15,7 @@ from runtime.encoding import Encoder
 from runtime.errors import DataError
 from runtime.io.parallel import available_processors, map_ordered
 from runtime.schema.features import Schema
-from runtime.scoring.counters import Counters, StageTimer, Wording
+from runtime.scoring.counters import BadRowsMessage, Counters, StageTimer
 from runtime.tables.opening import open_table
 from trainer.data.dataset import Dataset, Rows
 from trainer.data.features import choose_features, describe_features
@@ -109,7 +109,7 @@ def read_rows(
     ``places`` are the positions of the feature columns, in the order of ``features``.
     """
     encoder, rows = Encoder(features), len(labels.labels)
-    table.expect_numbers([at for place, at in enumerate(places) if not encoder.reads_text(place)])
+    table.check_numeric([at for place, at in enumerate(places) if not encoder.is_text(place)])
     width = sum(len(feature.inputs) for feature in features)
     matrix = np.empty((rows, width), dtype=np.float32)
 
@@ -123,11 +123,11 @@ def read_rows(
             break
         bad = _merge(parsed.bad, block.report(labels.faults(start, stop)))
         tally.add(len(block), len(block) - len(bad), bad, StageTimer())
-        if not tally.refused:
+        if not tally.failed:
             matrix[start:stop] = parsed.features
     else:
         if tally.rows == rows:
-            tally.settle(keeps_bad=False)
+            tally.raise_for_bad_rows(keep_bad=False)
             return LabelledRows(matrix, labels.labels)
     raise DataError(f"{tally.where} changed while it was read; train again when it is complete")
 
@@ -136,8 +136,8 @@ def new_tally(where: str, reading: ReadOptions) -> Counters:
     """Create the row counter of a table to train on."""
     return Counters(
         where,
-        Wording("nothing was fitted", _ADVICE, purpose="fitted"),
-        refuses_bad=True,
+        BadRowsMessage("nothing was fitted", _ADVICE, purpose="fitted"),
+        fail_on_bad=True,
         decimal=reading.decimal,
     )
 

@@ -41,7 +41,7 @@ def check_data(
 ) -> DataCheck:
     """Check training and test rows; ``empty`` are columns that were excluded."""
     columns = single_columns(schema, train.features)
-    numbers = {feature.name: columns[feature.name] for feature in schema.numbers.values()}
+    numbers = {feature.name: columns[feature.name] for feature in schema.numeric_features.values()}
     duplicates = DuplicateIndex(hash_rows(train.features))
     return DataCheck(
         train_rows=len(train.labels),

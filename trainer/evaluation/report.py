@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
-from runtime.terminal.tables import draw_confusion, new_table, percent, render, width_of
+from runtime.terminal.tables import confusion_table, new_table, percent, render, terminal_width
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def format_evaluation(evaluation: Evaluation, stream: TextIO) -> str:
     """Format the metrics and the confusion matrix for a stream."""
-    matrix = draw_confusion(evaluation, width_of(stream))
+    matrix = confusion_table(evaluation, terminal_width(stream))
     return render(_draw(evaluation), "", matrix, stream=stream)
 
 

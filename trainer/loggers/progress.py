@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from runtime.terminal.process import say
+from runtime.terminal.process import log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,12 +29,12 @@ def show_progress(epochs: int) -> Iterator[EpochCallback]:
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         every = -(-epochs // _MOST_LINES)
 
-        def log(epoch: Epoch) -> None:
+        def log_epoch(epoch: Epoch) -> None:
             throughput.on_epoch_end(epoch)
             if (epoch.index + 1) % every == 0 or epoch.is_last:
-                say(f"epoch {epoch.index + 1}/{epochs}  {_format_metrics(epoch, throughput)}")
+                log(f"epoch {epoch.index + 1}/{epochs}  {_format_metrics(epoch, throughput)}")
 
-        yield log
+        yield log_epoch
         return
     from rich.console import Console
     from rich.progress import Progress

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from runtime.errors import RequestError
-from runtime.monitoring.ranges import Ranges, round_ends
+from runtime.monitoring.ranges import RangeMonitor, round_limits
 from runtime.schema.matrix import usable_values
 
 if TYPE_CHECKING:
     from runtime.monitoring.ranges import Counts
     from runtime.schema.features import Float32Matrix, Schema
 
-_SMALL_ROWS: Final = 256  # larger batches are faster along columns, as in ``Ranges``
+_SMALL_ROWS: Final = 256  # larger batches are faster along columns, as in ``RangeMonitor``
 
 
 class InputValidator:
@@ -26,13 +26,13 @@ class InputValidator:
 
     def __init__(self, schema: Schema) -> None:
         """Begin with zero counts."""
-        self.ranges = Ranges(schema)
+        self.ranges = RangeMonitor(schema)
         self._schema = schema
         self._names = schema.inputs
         largest = np.finfo(np.float32).max  # so that values within are finite
         wide = [feature for feature in schema.features for _ in feature.inputs]
-        self._low = np.maximum(round_ends([each.minimum for each in wide]), -largest)
-        self._high = np.minimum(round_ends([each.maximum for each in wide]), largest)
+        self._low = np.maximum(round_limits([each.minimum for each in wide]), -largest)
+        self._high = np.minimum(round_limits([each.maximum for each in wide]), largest)
 
     def validate(self, features: Float32Matrix) -> Counts | None:
         """Return the counts of values outside the training ranges, None without any.

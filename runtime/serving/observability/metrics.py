@@ -170,7 +170,7 @@ def _out_of_range(
 ) -> Iterator[tuple[LabelValues, float]]:
     for labels, model in models.items():
         ranges = model.validator.ranges
-        for name, counts in ranges.outside().items():
+        for name, counts in ranges.report().items():
             if name in ranges.open:
                 yield (*labels, name, "unseen"), counts.unseen
             else:

@@ -80,8 +80,8 @@ class InputColumns:
 
         if isinstance(sent, list):
             return binary_array(sent)
-        takes_missing = self._encoder is not None and self._encoder.takes_missing(at)
-        return (sent, np.isnan(sent)) if takes_missing else sent
+        allows_missing = self._encoder is not None and self._encoder.allows_missing(at)
+        return (sent, np.isnan(sent)) if allows_missing else sent
 
     def _check(self, encoded: Encoded, ordered: list[Numbers | list[bytes]]) -> None:
         """Reject the first invalid string; numbers are validated with the whole batch."""
@@ -96,7 +96,7 @@ class InputColumns:
         from runtime.tables.dialect import COMMA
 
         feature = self.schema.features[at]
-        why = cast("Encoder", self._encoder).why_bad(at, text, COMMA)
+        why = cast("Encoder", self._encoder).explain(at, text, COMMA)
         shown = text[: 4 * _SHOWN].decode(errors="replace")[:_SHOWN]
         known = ", ".join(repr(one[:_SHOWN]) for one in feature.categories[:_SHOWN] if one)
         expected = f"; it takes {known}" if known else ""

@@ -112,7 +112,7 @@ def bind_inputs(
     """
     tensors = request.inputs
     if len(tensors) == 1 and tensors[0].name == FEATURES:
-        nullable, width = columns.schema.gaps, columns.schema.n_inputs
+        nullable, width = columns.schema.imputed_inputs, columns.schema.n_inputs
         check_datatype(tensors[0].datatype, "inputs[0]")
         rows = _count_rows(tensors, width, max_rows)
         reader = _TensorReader(binary, rows)

@@ -1,1 +1,1 @@
-"""Typed columns: Parquet, Arrow IPC, and data frames."""
+"""Typed columns: Parquet, Arrow IPC and data frames."""

@@ -1,4 +1,4 @@
-"""Parquet and Arrow IPC as formats of ``runtime.tables.formats``."""
+"""Driver of Parquet and Arrow IPC, see ``runtime.tables.driver``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 from runtime.tables.added import LABEL
 from runtime.tables.arrow.files import IpcBatches, ParquetBatches
 from runtime.tables.arrow.table import ArrowTable
-from runtime.tables.arrow.writer import ArrowOutput, output_schema
+from runtime.tables.arrow.writer import ArrowWriter, output_schema
 
 if TYPE_CHECKING:
     from runtime.io.sinks import Sink
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
 
 
 def open_file(file: pa.NativeFile, plan: ReadPlan) -> ArrowTable:
-    """Read the schema of a file that can be read anywhere."""
+    """Read the schema of a seekable file."""
     batches = ParquetBatches if plan.kind == "parquet" else IpcBatches
     source = batches(file, where=plan.where)
     return ArrowTable(source, kind=plan.kind, where=plan.where, decimal=plan.decimal)
 
 
-def open_writer(sink: Sink, plan: WritePlan) -> ArrowOutput:
-    """Begin the output: carried columns keep their types and, in Parquet, their encodings."""
+def open_writer(sink: Sink, plan: WritePlan) -> ArrowWriter:
+    """Open a writer; carried columns keep their types and, in Parquet, their encodings."""
     typed = plan.table if isinstance(plan.table, ArrowTable) else None
     fields = [
-        typed.schema.field(at) if typed else pa.field(plan.table.columns[at], pa.string())
-        for at in plan.carried
+        typed.schema.field(index) if typed else pa.field(plan.table.columns[index], pa.string())
+        for index in plan.carried
     ]
     schema = output_schema(fields, plan.added, typed.schema.metadata if typed else None)
     if plan.kind == "arrow":
         from runtime.tables.arrow.file_writers import IpcWriter
 
-        return ArrowOutput(sink, IpcWriter(sink, schema), plan.carried)
+        return ArrowWriter(sink, IpcWriter(sink, schema), plan.carried)
     from runtime.tables.arrow.file_writers import ParquetWriter
 
     labels = [field.name for field in plan.added if field.type == LABEL]
     metadata = typed.parquet_metadata if typed else None
-    return ArrowOutput(sink, ParquetWriter(sink, schema, labels, metadata), plan.carried)
+    return ArrowWriter(sink, ParquetWriter(sink, schema, labels, metadata), plan.carried)

@@ -1,4 +1,4 @@
-"""Translate pyarrow's errors."""
+"""Translate errors of pyarrow."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from runtime.errors import DataError
+from runtime.errors import DataError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,18 +15,13 @@ if TYPE_CHECKING:
 
 @contextmanager
 def translate_errors(name: str) -> Iterator[None]:
-    """Say which types or values a format does not have."""
+    """Describe a type or value that the output format does not support."""
     try:
         yield
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid, OSError) as exc:
         if isinstance(exc, OSError) and exc.errno is not None:
-            raise  # of the operating system; Arrow's own have no number
+            raise  # from the operating system; Arrow's own errors have no errno
         raise DataError(
-            f"cannot write {name}: {reason_of(exc)}; leave such columns out with --columns, "
+            f"cannot write {name}: {first_line(exc)}; leave out such columns with --columns, "
             "or choose another --out-format"
         ) from exc
-
-
-def reason_of(error: Exception) -> str:
-    """Take the first line of a foreign message."""
-    return next(iter(str(error).splitlines()), type(error).__name__)

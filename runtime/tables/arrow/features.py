@@ -1,4 +1,4 @@
-"""Read features from typed columns: Parquet, Arrow, and data frames."""
+"""Read features from typed columns: Parquet, Arrow and data frames."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from runtime.errors import SchemaError
-from runtime.tables.arrays import number_scalar
-from runtime.tables.base import Fault
+from runtime.tables.arrays import number_scalar, number_values
+from runtime.tables.base import RowIssue
 from runtime.tables.cells import MISSING, NOT_FINITE, OUT_OF_RANGE, parse_numbers, split_missing
 from runtime.tables.dates import is_temporal
 from runtime.tables.text import cell_texts
@@ -27,100 +27,103 @@ _NAN = number_scalar(np.float64(np.nan))
 
 
 def check_types(fields: Sequence[pa.Field], *, where: str) -> None:
-    """Make sure that feature columns have types that can be numbers."""
+    """Refuse columns whose type cannot be converted to a number."""
     for field in fields:
         if not (_is_number(field.type) or _is_text(field.type)):
             raise SchemaError(
-                f"{where}: column {field.name!r} is of type {field.type}, which is no number; "
-                "convert it before it is scored"
+                f"{where}: column {field.name!r} has type {field.type}, which is not a number; "
+                "convert it first"
             )
 
 
 def read_columns(
     columns: Sequence[pa.Array], encoder: CellEncoder, decimal: Decimal = "."
 ) -> list[Column]:
-    """Read feature columns."""
+    """Convert feature columns for the encoder."""
     return [
-        _as_texts(column, at, encoder)
-        if encoder.reads_text(at)
-        else _as_numbers(column, at, encoder, decimal)
-        for at, column in enumerate(columns)
+        _read_text(column, feature, encoder)
+        if encoder.is_text(feature)
+        else _read_numbers(column, feature, encoder, decimal)
+        for feature, column in enumerate(columns)
     ]
 
 
-def find_faults(
+def find_issues(
     columns: Mapping[str, pa.Array], encoded: Encoded, encoder: CellEncoder, dialect: Dialect
-) -> dict[int, Fault]:
-    """Say why rows cannot be scored."""
-    faults: dict[int, Fault] = {}
+) -> dict[int, RowIssue]:
+    """Find out why rows cannot be scored."""
+    issues: dict[int, RowIssue] = {}
     names = list(columns)
     for row in np.flatnonzero(~encoded.usable.all(axis=1)).tolist():
-        at = int(np.argmin(encoded.usable[row]))
-        cell = columns[names[at]].slice(row, 1)
-        cell = cell_texts(cell) if encoder.reads_text(at) else _as_bytes(cell)
-        faults[row] = _explain(cell[0].as_py(), names[at], encoder, at, dialect)
-    return faults
+        feature = int(np.argmin(encoded.usable[row]))
+        name = names[feature]
+        cell = columns[name].slice(row, 1)
+        cell = cell_texts(cell) if encoder.is_text(feature) else _decode(cell)
+        value = cell[0].as_py()
+        reason = _explain(value, encoder, feature, dialect)
+        text = value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
+        issues[row] = RowIssue(reason, name, "" if value is None else text)
+    return issues
 
 
-def _as_texts(column: pa.Array, at: int, encoder: CellEncoder) -> pa.Array:
-    """Read one column of texts; dates that have a type stay as they are."""
+def _read_text(column: pa.Array, feature: int, encoder: CellEncoder) -> pa.Array:
+    """Convert a column of text; typed dates are unchanged."""
     if pa.types.is_dictionary(column.type):
-        return _as_texts(column.dictionary, at, encoder).take(column.indices)
-    return column if encoder.reads_dates(at) and is_temporal(column.type) else cell_texts(column)
+        return _read_text(column.dictionary, feature, encoder).take(column.indices)
+    is_typed_date = encoder.is_date(feature) and is_temporal(column.type)
+    return column if is_typed_date else cell_texts(column)
 
 
-def _as_numbers(column: pa.Array, at: int, encoder: CellEncoder, decimal: Decimal) -> Column:
-    """Read one column: NaN where there is no number."""
-    column = _as_bytes(column)
+def _read_numbers(column: pa.Array, feature: int, encoder: CellEncoder, decimal: Decimal) -> Column:
+    """Convert a column to float64, NaN for cells that are not numbers."""
+    column = _decode(column)
     if pa.types.is_binary(column.type):
         numbers = parse_numbers(pa.chunked_array([column]), decimal)
-        return encoder.pair(at, numbers, column)
+        return encoder.with_missing(feature, numbers, column)
     numbers = column.cast(pa.float64(), safe=False)
-    if encoder.takes_missing(at):
+    if encoder.allows_missing(feature):
         return split_missing(numbers)
     if numbers.null_count:
         numbers = pc.fill_null(numbers, _NAN)
-    values = np.frombuffer(numbers.buffers()[1] or b"", dtype=np.float64)
-    return values[numbers.offset : numbers.offset + len(numbers)]
+    return number_values(numbers)
 
 
-def _as_bytes(column: pa.Array) -> pa.Array:
-    """Take the values out of a dictionary, and texts as they are stored: they may not decode."""
+def _decode(column: pa.Array) -> pa.Array:
+    """Decode dictionaries, and cast text to binary, which need not be valid UTF-8."""
     if pa.types.is_dictionary(column.type):
-        return _as_bytes(column.dictionary).take(column.indices)
+        return _decode(column.dictionary).take(column.indices)
     return column.cast(pa.binary()) if _is_text(column.type) else column
 
 
-def _explain(value: object, name: str, encoder: CellEncoder, at: int, dialect: Dialect) -> Fault:
+def _explain(value: object, encoder: CellEncoder, feature: int, dialect: Dialect) -> str:
     if value is None:
-        return Fault(MISSING, name)
+        return MISSING
     if isinstance(value, bytes):
-        reason = encoder.why_bad(at, value, dialect)
-        return Fault(reason, name, value.decode(errors="backslashreplace"))
+        return encoder.explain(feature, value, dialect)
     number = float(value)  # type: ignore[arg-type]  # a column of numbers
-    return Fault(OUT_OF_RANGE if np.isfinite(number) else NOT_FINITE, name, str(value))
+    return OUT_OF_RANGE if np.isfinite(number) else NOT_FINITE
 
 
-def _is_number(kind: pa.DataType) -> bool:
+def _is_number(data_type: pa.DataType) -> bool:
     types = pa.types
     return bool(
-        types.is_integer(kind)
-        or types.is_floating(kind)
-        or types.is_boolean(kind)
-        or types.is_decimal(kind)
-        or types.is_null(kind)
+        types.is_integer(data_type)
+        or types.is_floating(data_type)
+        or types.is_boolean(data_type)
+        or types.is_decimal(data_type)
+        or types.is_null(data_type)
     )
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def _is_text(data_type: pa.DataType) -> bool:
     types = pa.types
-    if types.is_dictionary(kind):
-        return _is_text(kind.value_type) or _is_number(kind.value_type)
+    if types.is_dictionary(data_type):
+        return _is_text(data_type.value_type) or _is_number(data_type.value_type)
     return bool(
-        types.is_string(kind)
-        or types.is_large_string(kind)
-        or types.is_string_view(kind)
-        or types.is_binary(kind)
-        or types.is_large_binary(kind)
-        or types.is_binary_view(kind)
+        types.is_string(data_type)
+        or types.is_large_string(data_type)
+        or types.is_string_view(data_type)
+        or types.is_binary(data_type)
+        or types.is_large_binary(data_type)
+        or types.is_binary_view(data_type)
     )

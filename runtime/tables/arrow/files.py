@@ -1,4 +1,4 @@
-"""Record batches of Parquet files, Arrow IPC files and streams."""
+"""Read record batches from Parquet files, Arrow IPC files and streams."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from runtime.errors import DataError
+from runtime.errors import DataError, first_line
 from runtime.io.parallel import read_ahead
-from runtime.tables.arrow.errors import reason_of
-from runtime.tables.arrow.table import BATCH
+from runtime.tables.arrow.table import BATCH_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
 class ParquetBatches:
-    """The row groups of a Parquet file; checksums of pages are verified where they are."""
+    """Reads a Parquet file; page checksums are verified if present."""
 
     def __init__(self, file: Any, *, where: str) -> None:  # noqa: ANN401 - pyarrow publishes no types
         """Read the footer."""
@@ -27,27 +26,27 @@ class ParquetBatches:
             self._size = file.size() if hasattr(file, "size") else 0
             self.schema: pa.Schema = self._file.schema_arrow
         except (pa.ArrowInvalid, OSError, RuntimeError) as exc:
-            raise DataError(f"{where} is no Parquet file: {reason_of(exc)}") from exc
+            raise DataError(f"{where} is not a Parquet file: {first_line(exc)}") from exc
         self.progress = 0
 
     @property
     def metadata(self) -> Any:  # noqa: ANN401 - as above
-        """Of the file: codecs and encodings of its columns."""
+        """Metadata of the file: codecs and encodings of its columns."""
         return self._file.metadata
 
     def read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Read these columns, at most ``BATCH`` rows at a time."""
-        rows, done = self._file.metadata.num_rows, 0
-        # One thread ahead: decoding overlaps with scoring, and more would fight over the cores.
-        batches = self._file.iter_batches(BATCH, columns=list(columns), use_threads=False)
+        """Read columns, at most ``BATCH_ROWS`` rows at a time."""
+        rows, rows_read = self._file.metadata.num_rows, 0
+        # One thread: decoding overlaps with scoring, more would compete for the cores.
+        batches = self._file.iter_batches(BATCH_ROWS, columns=list(columns), use_threads=False)
         for batch in read_ahead(batches):
-            done += batch.num_rows
-            self.progress = self._size * done // max(rows, 1)
+            rows_read += batch.num_rows
+            self.progress = self._size * rows_read // max(rows, 1)
             yield batch
 
 
 class IpcBatches:
-    """The batches of an Arrow IPC file or stream."""
+    """Reads an Arrow IPC file or stream."""
 
     def __init__(self, file: Any, *, where: str) -> None:  # noqa: ANN401 - as above
         """Read the schema."""
@@ -55,17 +54,17 @@ class IpcBatches:
         try:
             self._reader = _open_ipc(file)
         except (pa.ArrowException, OSError) as exc:
-            raise DataError(f"{where} holds no Arrow data: {reason_of(exc)}") from exc
+            raise DataError(f"{where} is not an Arrow file: {first_line(exc)}") from exc
         self.schema: pa.Schema = self._reader.schema
 
     @property
     def progress(self) -> int:
         """Bytes read so far."""
-        at: int = self._file.tell()
-        return at
+        offset: int = self._file.tell()
+        return offset
 
     def read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:  # noqa: ARG002 - all are read
-        """Read the batches, whole; nothing else would notice a damaged one, and crash on it."""
+        """Read and validate whole batches: damaged ones would crash pyarrow."""
         for batch in self._batches():
             batch.validate(full=True)
             yield batch
@@ -79,7 +78,7 @@ class IpcBatches:
 
 
 def _open_ipc(file: Any) -> Any:  # noqa: ANN401 - as above
-    """Open the file format where there is its magic number, else the stream format."""
+    """Open the file format if its magic number is present, else the stream format."""
     if file.seekable():
         magic = file.read(6)
         file.seek(0)

@@ -9,10 +9,9 @@ import numpy as np
 import pyarrow as pa
 from msgspec.structs import replace
 
-from runtime.errors import DataError
-from runtime.tables.arrow.errors import reason_of
-from runtime.tables.arrow.features import check_types, find_faults, read_columns
-from runtime.tables.base import BadRow, Fault, Parsed
+from runtime.errors import DataError, first_line
+from runtime.tables.arrow.features import check_types, find_issues, read_columns
+from runtime.tables.base import BadRow, Parsed, RowIssue
 from runtime.tables.dialect import COMMA, Dialect
 from runtime.value import Value
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from runtime.tables.base import CellEncoder
 
 
-BATCH = 65_536  # rows: enough to fill the engine, and every batch of the proof fits
+BATCH_ROWS = 65_536  # a whole number of every batch size in the parity proof
 
 
 class ArrowBlock(Value, frozen=True):
@@ -31,14 +30,14 @@ class ArrowBlock(Value, frozen=True):
 
     Attributes:
         batch: the columns that were read.
-        first_record: number of its first row, counted from 1.
-        places: where in ``batch`` a column of the table is, by its position in the table.
-        decimal: the sign before a fraction in columns of text.
+        first_record: number of the first row, counted from 1.
+        positions: index in ``batch`` of each column, by its index in the table.
+        decimal: the decimal sign in columns of text.
     """
 
     batch: pa.RecordBatch
     first_record: int
-    places: Mapping[int, int]
+    positions: Mapping[int, int]
     decimal: Decimal = "."
 
     def __len__(self) -> int:
@@ -46,18 +45,18 @@ class ArrowBlock(Value, frozen=True):
         return rows
 
     def parse(self, features: Sequence[int], encoder: CellEncoder) -> Parsed:
-        """Read the feature columns."""
-        columns = [self.batch.column(self.places[at]) for at in features]
+        """Parse the feature columns."""
+        columns = [self.batch.column(self.positions[index]) for index in features]
         encoded = encoder.encode(read_columns(columns, encoder, self.decimal))
         if encoded.usable.all():
             return Parsed(encoded.matrix, None, ())
-        names = [self.batch.schema.names[self.places[at]] for at in features]
+        names = [self.batch.schema.names[self.positions[index]] for index in features]
         good = np.asarray(encoded.usable.all(axis=1))
         dialect = replace(COMMA, decimal=self.decimal)
-        faults = find_faults(dict(zip(names, columns, strict=True)), encoded, encoder, dialect)
-        return Parsed(encoded.matrix[good], good, self.report(faults))
+        issues = find_issues(dict(zip(names, columns, strict=True)), encoded, encoder, dialect)
+        return Parsed(encoded.matrix[good], good, self.report(issues))
 
-    def report(self, faults: Mapping[int, Fault]) -> tuple[BadRow, ...]:
+    def report(self, issues: Mapping[int, RowIssue]) -> tuple[BadRow, ...]:
         """Describe rows that cannot be scored; their text is JSON."""
         from runtime.tables.jsonl.values import encode_records
 
@@ -65,17 +64,17 @@ class ArrowBlock(Value, frozen=True):
             BadRow(
                 record=self.first_record + index,
                 line=None,
-                column=fault.column,
-                value=fault.value,
-                reason=fault.reason,
+                column=issue.column,
+                value=issue.value,
+                reason=issue.reason,
                 text=bytes(encode_records(self.batch.slice(index, 1))).rstrip(b"\n"),
             )
-            for index, fault in faults.items()
+            for index, issue in issues.items()
         )
 
     def select(self, columns: Sequence[int]) -> pa.RecordBatch:
-        """Give columns as they are."""
-        return self.batch.select([self.places[at] for at in columns])
+        """Select columns, unchanged."""
+        return self.batch.select([self.positions[index] for index in columns])
 
 
 class Batches(Protocol):
@@ -87,10 +86,10 @@ class Batches(Protocol):
 
     @property
     def progress(self) -> int:
-        """How far reading has come, in the unit of the source's size."""
+        """Bytes read so far, in the unit of the source's size."""
 
     def read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Read batches of these columns, or of more."""
+        """Read batches with at least these columns."""
 
 
 class ArrowTable:
@@ -99,14 +98,14 @@ class ArrowTable:
     def __init__(
         self, batches: Batches, *, kind: str = "arrow", where: str, decimal: Decimal = "."
     ) -> None:
-        """Look at the columns."""
+        """Check the column names."""
         self._batches, self._where = batches, where
         self.kind, self._decimal = kind, decimal
         self.schema: pa.Schema = batches.schema
-        doubled = [name for name, count in Counter(self.schema.names).items() if count > 1]
-        if doubled:
+        repeated = [name for name, count in Counter(self.schema.names).items() if count > 1]
+        if repeated:
             raise DataError(
-                f"{where} has {len(doubled)} column names more than once, {doubled[0]!r} for one; "
+                f"{where} has {len(repeated)} repeated column names, such as {repeated[0]!r}; "
                 "rename or drop all but one"
             )
         if not self.schema.names:
@@ -119,39 +118,41 @@ class ArrowTable:
 
     @property
     def dialect(self) -> Dialect:
-        """How its cells are written as delimited text."""
+        """Dialect of its bad rows as delimited text."""
         return COMMA
 
     @property
     def bytes_read(self) -> int:
-        """How far reading has come."""
+        """Bytes read so far."""
         return self._batches.progress
 
     @property
     def parquet_metadata(self) -> Any:  # noqa: ANN401 - pyarrow publishes no types
-        """Codecs and encodings of the Parquet file it comes from, None for another source."""
+        """Metadata of the Parquet file; None for other sources."""
         return getattr(self._batches, "metadata", None)
 
-    def layout_hint(self, features: Sequence[str]) -> str:  # noqa: ARG002 - names are certain here
-        """Guess nothing: the names are not split off a line."""
+    def layout_hint(self, features: Sequence[str]) -> str:  # noqa: ARG002 - typed names need no hint
+        """Suggest nothing: the names are not parsed from text."""
         return ""
 
-    def expect_numbers(self, features: Sequence[int]) -> None:
-        """Refuse feature columns of other types; ``SchemaError`` names the first."""
-        check_types([self.schema.field(at) for at in features], where=self._where)
+    def check_numeric(self, features: Sequence[int]) -> None:
+        """Refuse columns whose type cannot be converted to a number."""
+        check_types([self.schema.field(index) for index in features], where=self._where)
 
     def blocks(self, columns: Sequence[int]) -> Iterator[ArrowBlock]:
         """Read the rows."""
-        names = [self.schema.names[at] for at in columns]
+        names = [self.schema.names[index] for index in columns]
         record = 1
         try:
-            for whole in self._batches.read(names):
-                places = {at: whole.schema.get_field_index(self.schema.names[at]) for at in columns}
-                for start in range(0, whole.num_rows, BATCH):
-                    block = ArrowBlock(whole.slice(start, BATCH), record, places, self._decimal)
+            for batch in self._batches.read(names):
+                fields = map(batch.schema.get_field_index, names)
+                positions = dict(zip(columns, fields, strict=True))
+                for start in range(0, batch.num_rows, BATCH_ROWS):
+                    rows = batch.slice(start, BATCH_ROWS)
+                    block = ArrowBlock(rows, record, positions, self._decimal)
                     yield block
                     record += len(block)
         except (pa.ArrowException, OSError) as exc:
             raise DataError(
-                f"{self._where} is damaged after record {record - 1}: {reason_of(exc)}"
+                f"{self._where} is damaged after record {record - 1}: {first_line(exc)}"
             ) from exc

@@ -1,1 +1,1 @@
-"""Delimited text; records stay the bytes they were."""
+"""Delimited text (RFC 4180); records are carried as bytes."""

@@ -1,4 +1,4 @@
-"""Delimited text as one of the formats of ``runtime.tables.formats``."""
+"""Driver of delimited text, see ``runtime.tables.driver``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from runtime.io.charsets import BOM
 from runtime.tables.csv.reader import CsvReader
 from runtime.tables.csv.table import CsvTable
-from runtime.tables.csv.writer import CsvAppend, CsvOutput
+from runtime.tables.csv.writer import CsvAppender, CsvWriter
 from runtime.tables.dialect import COMMA, Dialect
 
 if TYPE_CHECKING:
@@ -23,35 +23,35 @@ _TAB = b"\t"
 
 
 def open_text(source: CountedSource, plan: ReadPlan) -> CsvTable:
-    """Read the header; without a given delimiter, the wanted names decide."""
+    """Read the header, its delimiter detected by the required names if it is not given."""
     dialect = replace(COMMA, encoding=plan.encoding, decimal=plan.decimal)
     delimiter = plan.delimiter or (_TAB if plan.kind == "tsv" else None)
     if delimiter:
         dialect = replace(dialect, delimiter=delimiter)
-    detect_by = None if delimiter else plan.wanted
-    reader = CsvReader(source, where=plan.where, dialect=dialect, wanted=detect_by)
+    detect_by = None if delimiter else plan.required
+    reader = CsvReader(source, where=plan.where, dialect=dialect, detect_by=detect_by)
     return CsvTable(reader, plan.kind)
 
 
 def text_encoding(table: Table) -> Encoding:
-    """Choose the encoding of the output: that of the text which was read."""
+    """Choose the encoding of the table."""
     return table.dialect.encoding
 
 
-def open_writer(sink: Sink, plan: WritePlan) -> CsvOutput:
-    """Begin the output; records of the same dialect are appended to as they were read."""
+def open_writer(sink: Sink, plan: WritePlan) -> CsvWriter:
+    """Open a writer; it appends to the records if they have the same dialect."""
     table, names = plan.table, [field.name for field in plan.added]
     dialect = _choose_dialect(plan)
     if isinstance(table, CsvTable) and dialect == table.dialect and plan.carries_all:
-        return CsvAppend(sink, names, table)
-    carried = [table.columns[at] for at in plan.carried]
+        return CsvAppender(sink, names, table)
+    carried = [table.columns[index] for index in plan.carried]
     if dialect.encoding.is_wide:
-        sink.write(BOM)  # without it the byte order is unknown
-    return CsvOutput(sink, names, columns=plan.carried, carried=carried, dialect=dialect)
+        sink.write(BOM)  # marks the byte order
+    return CsvWriter(sink, names, columns=plan.carried, carried=carried, dialect=dialect)
 
 
 def _choose_dialect(plan: WritePlan) -> Dialect:
-    """Write text as the table's, but for the delimiter that the format requires."""
+    """Choose the dialect of the table, with the delimiter of the output's format."""
     source = plan.table.dialect
     if plan.kind == "tsv":
         return replace(source, delimiter=_TAB)

@@ -1,4 +1,4 @@
-"""Guess what a header is in which the columns are not found."""
+"""Suggest why required columns are missing from a header."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ if TYPE_CHECKING:
 
 
 _NUMBER: Final = re.compile(r"\s*[+-]?([0-9]+[.,]?[0-9]*|[.,][0-9]+)([eE][+-]?[0-9]+)?\s*")
-_NEVER: Final = frozenset('"\r\n\0+-.')  # see ``dialect``
+_FORBIDDEN: Final = frozenset('"\r\n\0+-.')  # see ``dialect``
 
 
-def layout_hint(header: Header, wanted: Sequence[str]) -> str | None:
-    """Say what helps with a header in which names are missing."""
+def layout_hint(header: Header, required: Sequence[str]) -> str | None:
+    """Suggest an option or a fix; None without a suggestion."""
     first = header.columns[0]
     if re.match(r'\s*\{\s*("|$)', first):
-        return "the first line looks like JSON, one object a line: give --format jsonl"
+        return "the first line looks like JSON Lines: give --format jsonl"
     if all(_NUMBER.fullmatch(name) for name in header.columns):
-        return "the first line holds numbers alone: put a line with the columns' names above it"
+        return "the first line has only numbers: add a line with the column names above it"
     text = header.dialect.encoding.decode(header.text, "replace").removeprefix("\ufeff")
-    sign = _other_delimiter(text, wanted)
-    if sign is None:
+    delimiter = _other_delimiter(text, required)
+    if delimiter is None:
         return None
-    given = "tab" if sign == "\t" else shlex.quote(sign)
-    return f"the names are separated by {sign!r}: give --delimiter {given}"
+    value = "tab" if delimiter == "\t" else shlex.quote(delimiter)
+    return f"the names are separated by {delimiter!r}: give --delimiter {value}"
 
 
-def _other_delimiter(text: str, wanted: Sequence[str]) -> str | None:
-    """Find the sign at which the header falls into all of the names."""
-    folded = set(map(fold_name, wanted))
-    signs = {sign for sign in text if sign.isascii() and not sign.isalnum()} - _NEVER
-    for sign in sorted(signs):
+def _other_delimiter(text: str, required: Sequence[str]) -> str | None:
+    """Find a delimiter under which the header has all required names."""
+    folded = set(map(fold_name, required))
+    candidates = {char for char in text if char.isascii() and not char.isalnum()} - _FORBIDDEN
+    for delimiter in sorted(candidates):
         try:
-            names = split_record(text, sign.encode())
+            names = split_record(text, delimiter.encode())
         except csv.Error:
             continue
         if folded <= set(map(fold_name, names)):
-            return sign
+            return delimiter
     return None

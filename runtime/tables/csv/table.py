@@ -1,4 +1,4 @@
-"""Delimited text as a table: its records stay the bytes they were read as."""
+"""Delimited text as a table of raw records."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from runtime.tables.csv.features import (
+    describe_bad_rows,
     fit_to_header,
     parse_features,
     read_cell_texts,
-    report_faults,
     to_utf8,
 )
 from runtime.value import Value
@@ -18,16 +18,16 @@ from runtime.value import Value
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from runtime.tables.base import BadRow, CellEncoder, Fault, Parsed
+    from runtime.tables.base import BadRow, CellEncoder, Parsed, RowIssue
     from runtime.tables.csv.reader import CsvReader, Header, Records
     from runtime.tables.dialect import Dialect
 
 
 class CsvBlock(Value, frozen=True):
-    """Consecutive records of delimited text; see ``runtime.tables.base.Records``.
+    """Consecutive records of delimited text; see ``runtime.tables.base.Block``.
 
     Attributes:
-        records: the bytes, and where each record begins.
+        records: the bytes and the bounds of each record.
         header: of the table.
     """
 
@@ -36,32 +36,32 @@ class CsvBlock(Value, frozen=True):
 
     @property
     def first_record(self) -> int:
-        """Number of its first record, counted from 1."""
+        """Number of the first record, counted from 1."""
         return self.records.first_record
 
     def __len__(self) -> int:
         return len(self.records)
 
     def parse(self, features: Sequence[int], encoder: CellEncoder) -> Parsed:
-        """Read the feature cells."""
+        """Parse the feature cells."""
         return parse_features(self.records, self.header.columns, features, encoder)
 
-    def report(self, faults: Mapping[int, Fault]) -> tuple[BadRow, ...]:
+    def report(self, issues: Mapping[int, RowIssue]) -> tuple[BadRow, ...]:
         """Describe records that cannot be scored."""
-        return report_faults(self.records, len(self.header.columns), faults)
+        return describe_bad_rows(self.records, len(self.header.columns), issues)
 
     def select(self, columns: Sequence[int]) -> pa.RecordBatch:
-        """Give cells as text in UTF-8, quotes removed; bytes that do not decode stay."""
+        """Read cells in UTF-8, without quotes; undecodable bytes are kept."""
         cells = self.cells(columns)
         cells = [to_utf8(column, self.header.dialect.encoding) for column in cells]
-        return pa.RecordBatch.from_arrays(cells, [self.header.columns[at] for at in columns])
+        return pa.RecordBatch.from_arrays(cells, [self.header.columns[index] for index in columns])
 
     def cells(self, columns: Sequence[int]) -> list[pa.Array]:
-        """Give cells as they were read, quotes removed: ``(records,)`` binary a column."""
+        """Read cells without quotes: ``(records,)`` binary per column."""
         return read_cell_texts(self.records, len(self.header.columns), columns)
 
-    def pieces(self, misfits: Sequence[int]) -> pa.Array:
-        """View the records as they were read, each led by its line break."""
+    def raw_records(self, misfits: Sequence[int]) -> pa.Array:
+        """View the records, each after a line break; ``misfits`` are fit to the header."""
         return fit_to_header(self.records, len(self.header.columns), misfits)
 
 
@@ -69,7 +69,7 @@ class CsvTable:
     """Delimited text, opened for reading; see ``runtime.tables.base.Table``."""
 
     def __init__(self, reader: CsvReader, kind: str = "csv") -> None:
-        """Take a reader that has read its header, and the table's format."""
+        """Wrap a reader that has read its header."""
         self.kind = kind
         self._reader = reader
         self.header = reader.header
@@ -81,7 +81,7 @@ class CsvTable:
 
     @property
     def dialect(self) -> Dialect:
-        """What the text looks like."""
+        """Dialect of the text."""
         return self.header.dialect
 
     @property
@@ -91,17 +91,17 @@ class CsvTable:
 
     @property
     def tail(self) -> bytes:
-        """What follows the last record, once all blocks were read."""
+        """Bytes after the last record, once all blocks are read."""
         return self._reader.tail
 
     def layout_hint(self, features: Sequence[str]) -> str:
-        """Guess what a header is in which the features are not found."""
+        """Suggest why features are missing from the header."""
         from runtime.tables.csv.hints import layout_hint
 
         return layout_hint(self.header, features) or ""
 
-    def expect_numbers(self, features: Sequence[int]) -> None:
-        """Refuse nothing: text can be a number."""
+    def check_numeric(self, features: Sequence[int]) -> None:
+        """Accept all columns: text can be a number."""
 
     def blocks(self, columns: Sequence[int]) -> Iterator[CsvBlock]:  # noqa: ARG002 - all are read
         """Read the records."""

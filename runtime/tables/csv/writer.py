@@ -1,4 +1,4 @@
-"""Write a scored table as delimited text."""
+"""Write scored tables as delimited text."""
 
 from __future__ import annotations
 
@@ -6,12 +6,24 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from runtime.tables.arrays import binary_array, binary_scalar, bool_array, keep_rows, number_values
-from runtime.tables.csv.digits import FEWEST_ROWS, MOST_LABELS, SMALLEST, LabelledDigits, append_few
+from runtime.tables.arrays import (
+    binary_array,
+    binary_scalar,
+    bool_array,
+    filter_rows,
+    number_values,
+)
+from runtime.tables.csv.digits import (
+    MAX_LABELS,
+    MIN_PROBABILITY,
+    MIN_ROWS,
+    LabelledDigits,
+    append_few,
+)
 from runtime.tables.csv.quoting import encode_cell, encode_record, format_floats, join_fields
 from runtime.tables.csv.table import CsvBlock
 from runtime.tables.dialect import COMMA, Dialect
-from runtime.tables.text import as_text, unpack_text
+from runtime.tables.text import cell_texts, unpack_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +39,8 @@ if TYPE_CHECKING:
 _LF = binary_scalar(b"\n")
 
 
-class CsvOutput:
-    """Delimited text being written; see ``runtime.tables.base.TableWriter``."""
+class CsvWriter:
+    """Writes delimited text; see ``runtime.tables.base.TableWriter``."""
 
     def __init__(
         self,
@@ -39,21 +51,21 @@ class CsvOutput:
         carried: Sequence[str],
         dialect: Dialect = COMMA,
     ) -> None:
-        """Begin a table whose records are written anew."""
+        """Write the header."""
         self._sink, self._columns, self._dialect = sink, columns, dialect
         self._sink.write(encode_record([*carried, *names], dialect).removesuffix(b"\n"))
 
-    def encode(self, block: Block, answers: AddedColumns) -> memoryview:
-        """Write the records that stay, each led by its line break."""
-        labels, *others = answers.columns
-        fields = [*self._records(block, answers), self._framed(labels)]
-        for position, column in enumerate(others):
-            if position:
-                fields.append(self._between(column))
-            fields.append(self._added(column))
+    def encode(self, block: Block, added: AddedColumns) -> memoryview:
+        """Encode the kept records, each after a line break."""
+        labels, *others = added.columns
+        fields = [*self._encode_records(block, added), self._encode_labels(labels)]
+        for index, column in enumerate(others):
+            if index:
+                fields.append(self._delimiters(column))
+            fields.append(self._encode_added(column))
         return join_fields(fields)
 
-    def _records(self, block: Block, answers: AddedColumns) -> list[pa.Array]:
+    def _encode_records(self, block: Block, added: AddedColumns) -> list[pa.Array]:
         same_text = isinstance(block, CsvBlock) and (
             block.header.dialect.encoding == self._dialect.encoding
         )
@@ -61,38 +73,39 @@ class CsvOutput:
             columns = block.cells(self._columns)
         else:
             columns = block.select(self._columns).columns
-        fields = [pa.repeat(_LF, len(answers.columns[0]))]
-        for position, column in enumerate(columns):
-            kept = column if answers.kept is None else keep_rows(column, answers.kept)
-            fields += [self._between(kept)] if position else []
-            fields.append(as_cells(kept, self._dialect))
+        fields = [pa.repeat(_LF, len(added.columns[0]))]
+        for index, column in enumerate(columns):
+            kept = column if added.kept is None else filter_rows(column, added.kept)
+            fields += [self._delimiters(kept)] if index else []
+            fields.append(encode_cells(kept, self._dialect))
         return fields
 
-    def _between(self, column: pa.Array) -> pa.Array:
+    def _delimiters(self, column: pa.Array) -> pa.Array:
         return pa.repeat(binary_scalar(self._dialect.delimiter), len(column))
 
-    def _framed(self, labels: pa.DictionaryArray) -> pa.Array:
-        """Write labels with delimiters on both sides, once a class."""
-        framed = binary_array(self._frames(labels.dictionary.to_pylist()))
-        (nothing,) = self._frames([""])
-        return framed.take(labels.indices).fill_null(binary_scalar(nothing))
+    def _encode_labels(self, labels: pa.DictionaryArray) -> pa.Array:
+        """Encode labels with the delimiters around them."""
+        names = binary_array(self._delimited(labels.dictionary.to_pylist()))
+        (empty,) = self._delimited([""])
+        return names.take(labels.indices).fill_null(binary_scalar(empty))
 
-    def _frames(self, names: Sequence[str]) -> list[bytes]:
-        sign = self._dialect.delimiter
-        left = sign if len(self._columns) > 0 else b""
-        return [left + encode_cell(name, self._dialect) + sign for name in names]
+    def _delimited(self, labels: Sequence[str]) -> list[bytes]:
+        """Encode labels with a delimiter before, unless they come first, and after."""
+        delimiter = self._dialect.delimiter
+        before = delimiter if len(self._columns) > 0 else b""
+        return [before + encode_cell(label, self._dialect) + delimiter for label in labels]
 
-    def _added(self, column: pa.Array) -> pa.Array:
-        """Write a new column's cells: probabilities, or packed text."""
+    def _encode_added(self, column: pa.Array) -> pa.Array:
+        """Encode a new column: probabilities, or packed text."""
         if pa.types.is_dictionary(column.type):
             texts = map(unpack_text, column.dictionary.to_pylist())
             cells = binary_array([encode_cell(text, self._dialect) for text in texts])
             return cells.take(column.indices)
         return format_floats(column, self._dialect)
 
-    def write(self, piece: memoryview) -> None:
-        """Write a block."""
-        self._sink.write(piece)
+    def write(self, chunk: memoryview) -> None:
+        """Write an encoded block."""
+        self._sink.write(chunk)
 
     def finish(self) -> None:
         """End the last record."""
@@ -100,69 +113,69 @@ class CsvOutput:
         self._sink.flush()
 
 
-class CsvAppend(CsvOutput):
-    """Delimited text with cells appended to the records as they were read."""
+class CsvAppender(CsvWriter):
+    """Writes delimited text by appending cells to the raw records."""
 
     def __init__(self, sink: Sink, names: Sequence[str], table: CsvTable) -> None:
-        """Begin the table."""
+        """Write the header."""
         header = table.header
         self._sink, self._table, self._dialect = sink, table, header.dialect
         self._digits: LabelledDigits | None = None
         self._columns = range(len(header.columns))
-        sign = header.dialect.delimiter
-        added = b"".join(sign + encode_cell(name, header.dialect) for name in names)
+        delimiter = header.dialect.delimiter
+        added = b"".join(delimiter + encode_cell(name, header.dialect) for name in names)
         sink.write(header.text + added)
 
-    def encode(self, block: Block, answers: AddedColumns) -> memoryview:
-        """Write the records that stay with their answers, the plain ones by looking them up."""
-        probability = self._plain_probability(answers)
+    def encode(self, block: Block, added: AddedColumns) -> memoryview:
+        """Append to the kept records, with lookup tables where they apply."""
+        probability = self._lookup_probability(added)
         if probability is None:
-            return super().encode(block, answers)
-        (records,) = self._records(block, answers)
-        labels = answers.columns[0]
+            return super().encode(block, added)
+        (records,) = self._encode_records(block, added)
+        labels = added.columns[0]
         names, index = labels.dictionary.to_pylist(), number_values(labels.indices)
-        if self._digits is None and len(records) < FEWEST_ROWS:
-            return append_few(self._frames(names), records, index, probability)
-        if self._digits is None:  # two threads may do it twice: no harm
-            self._digits = LabelledDigits(self._frames(names))
+        if self._digits is None and len(records) < MIN_ROWS:
+            return append_few(self._delimited(names), records, index, probability)
+        if self._digits is None:  # harmless if two threads do it
+            self._digits = LabelledDigits(self._delimited(names))
         return self._digits.append(records, index, probability)
 
-    def _plain_probability(self, answers: AddedColumns) -> npt.NDArray[np.float32] | None:
-        """Return the probabilities where the digit tables apply, else None."""
-        labels, probability, *others = answers.columns
+    def _lookup_probability(self, added: AddedColumns) -> npt.NDArray[np.float32] | None:
+        """Get the probabilities if the lookup tables apply, else None."""
+        labels, probability, *others = added.columns
         if (
             others
             or probability.null_count
             or self._dialect.decimal != "."
-            or len(labels.dictionary) > MOST_LABELS
+            or len(labels.dictionary) > MAX_LABELS
         ):
             return None
         values = number_values(probability)
-        return values if len(values) and values.min() >= SMALLEST else None
+        return values if len(values) and values.min() >= MIN_PROBABILITY else None
 
-    def _records(self, block: Block, answers: AddedColumns) -> list[pa.Array]:
+    def _encode_records(self, block: Block, added: AddedColumns) -> list[pa.Array]:
         if not isinstance(block, CsvBlock):
-            raise TypeError(f"cells are appended to delimited text, not to {type(block)}")
-        misfits = [row.record - block.first_record for row in answers.bad if not row.column]
-        pieces = block.pieces(misfits)
-        return [pieces if answers.kept is None else pieces.filter(bool_array(answers.kept))]
+            raise TypeError(f"expected a CsvBlock, got {type(block)}")
+        misfits = [row.record - block.first_record for row in added.bad if not row.column]
+        records = block.raw_records(misfits)
+        return [records if added.kept is None else records.filter(bool_array(added.kept))]
 
     def finish(self) -> None:
-        """End the table as the one that was read ends."""
+        """End the table like the one that was read."""
         self._sink.write(self._table.tail or self._table.header.terminator)
         self._sink.flush()
 
 
-def as_cells(column: pa.Array, dialect: Dialect = COMMA) -> pa.Array:
-    """Write a column's values as cells, quoted where they have to be."""
+def encode_cells(column: pa.Array, dialect: Dialect = COMMA) -> pa.Array:
+    """Encode a column's values as cells, quoted if necessary."""
     if pa.types.is_dictionary(column.type):
-        return as_cells(column.dictionary, dialect).take(column.indices)
-    text = as_text(column)
+        return encode_cells(column.dictionary, dialect).take(column.indices)
+    text = cell_texts(column)
     if pa.types.is_primitive(column.type):
         return text
     import pyarrow.compute as pc
 
-    special = pc.match_substring_regex(text, f'["\\r\\n{_in_brackets(dialect.delimiter)}]')
+    special = pc.match_substring_regex(text, f'["\\r\\n{_escape(dialect.delimiter)}]')
     if not pc.any(special).as_py():
         return text
     quote = binary_scalar(b'"')
@@ -171,5 +184,6 @@ def as_cells(column: pa.Array, dialect: Dialect = COMMA) -> pa.Array:
     return pc.if_else(special, quoted, text)
 
 
-def _in_brackets(delimiter: bytes) -> str:
+def _escape(delimiter: bytes) -> str:
+    """Escape a delimiter for a character class of a regular expression."""
     return "\\" + delimiter.decode() if delimiter in b"\\]^-" else delimiter.decode()

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from runtime.errors import DataError
 from runtime.schema.matrix import to_float32
 from runtime.tables.arrays import binary_array, binary_scalar, bool_scalar, split_bytes
-from runtime.tables.base import BadRow, Fault, Parsed
+from runtime.tables.base import BadRow, Parsed, RowIssue
 from runtime.tables.cells import parse_numbers
 from runtime.tables.csv.records import count_lines
 from runtime.tables.dialect import COMMA
@@ -59,20 +59,20 @@ class _Values(Value, frozen=True):
 
     keys: tuple[str, ...]
     tokens: list[pa.Array]
-    faults: dict[int, Fault]  # of records that are no objects
+    faults: dict[int, RowIssue]  # of records that are no objects
     doubled: dict[int, list[str]]  # keys by record; their token is the last one
 
-    def explain(self, index: int, at: int, encoder: CellEncoder, decimal: Decimal) -> Fault:
+    def explain(self, index: int, at: int, encoder: CellEncoder, decimal: Decimal) -> RowIssue:
         """Explain why a value, by its record and key, is not usable."""
         key, token = self.keys[at], self.tokens[at][index].as_py()
         is_string = token is not None and token.startswith(_QUOTE)
         content = decode_text(token) if is_string else token
         shown = (content or b"").decode(errors="backslashreplace")
         if key in self.doubled.get(index, ()):
-            return Fault(DOUBLED_KEY, key, shown)
+            return RowIssue(DOUBLED_KEY, key, shown)
         dialect = replace(COMMA, decimal=decimal) if is_string else COMMA
-        reason = encoder.why_bad(at, None if token == _NULL else content, dialect)
-        return Fault(reason, key, shown)
+        reason = encoder.explain(at, None if token == _NULL else content, dialect)
+        return RowIssue(reason, key, shown)
 
 
 @dataclass(slots=True)
@@ -113,7 +113,7 @@ class JsonLinesBlock:
     def parse(self, features: Sequence[int], encoder: CellEncoder) -> Parsed:
         """Read the feature cells."""
         keys = tuple(self.columns[at] for at in features)
-        numbers = self.read_numbers(keys) if encoder.is_plain else None
+        numbers = self.read_numbers(keys) if encoder.is_numeric else None
         if numbers is not None:
             self._objects = np.ones(len(self), dtype=np.bool_)
             return Parsed(numbers, None, ())
@@ -123,8 +123,10 @@ class JsonLinesBlock:
         encoded = encoder.encode(
             [
                 content
-                if encoder.reads_text(at)
-                else encoder.pair(at, _parse_numbers(tokens, content, self.decimal), content)
+                if encoder.is_text(at)
+                else encoder.with_missing(
+                    at, _parse_numbers(tokens, content, self.decimal), content
+                )
                 for at, (tokens, content) in enumerate(zip(values.tokens, contents, strict=True))
             ]
         )
@@ -141,7 +143,7 @@ class JsonLinesBlock:
         }
         return Parsed(encoded.matrix[good], good, self.report(faults))
 
-    def report(self, faults: Mapping[int, Fault]) -> tuple[BadRow, ...]:
+    def report(self, faults: Mapping[int, RowIssue]) -> tuple[BadRow, ...]:
         """Describe records that cannot be scored."""
         rows: list[BadRow] = []
         line, counted = self.first_line, 0
@@ -177,7 +179,7 @@ class JsonLinesBlock:
         """Yield the keys of each record, none for one that is no object."""
         for index, members in enumerate(self._decode(MEMBERS)):
             exact = read_members(self.text(index)) if members is None else members
-            yield () if isinstance(exact, Fault) else exact
+            yield () if isinstance(exact, RowIssue) else exact
 
     def objects(self) -> npt.NDArray[np.bool_]:
         """Mark the records that are JSON objects: ``(records,)`` bool."""
@@ -202,7 +204,7 @@ class JsonLinesBlock:
         values = _Values(tuple(keys), [], {}, {})
         for index in sorted(exact):
             members = read_members(self.text(index))
-            if isinstance(members, Fault):
+            if isinstance(members, RowIssue):
                 values.faults[index] = members
                 continue
             for key, column in zip(keys, columns, strict=True):
@@ -218,7 +220,7 @@ class JsonLinesBlock:
         known = frozenset(self.columns)
         for index, keys in enumerate(self.record_keys()):
             if not known.issuperset(keys):
-                (row,) = self.report({index: Fault("")})
+                (row,) = self.report({index: RowIssue("")})
                 key = next(key for key in keys if key not in known)
                 raise DataError(
                     f"{self.where}: record {row.record} (line {row.line}) has a key {key!r} "

@@ -25,7 +25,7 @@ def open_text(source: CountedSource, plan: ReadPlan) -> JsonLinesTable:
             f"{where} is JSON Lines, which is Unicode: --encoding {encoding.name} cannot be; "
             f"convert it first: iconv -f {encoding.name} -t utf-8"
         )
-    table = JsonLinesTable(source, where=where, wanted=plan.wanted, decimal=plan.decimal)
+    table = JsonLinesTable(source, where=where, wanted=plan.required, decimal=plan.decimal)
     if encoding.is_wide:  # its mark means nothing where UTF-8 is written
         table.head = table.head.removeprefix(BOM)
     return table

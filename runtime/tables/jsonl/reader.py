@@ -8,8 +8,8 @@ import numpy as np
 
 from runtime.errors import DataError
 from runtime.io.sources import MAX_RECORD_BYTES, PeekedSource, read_chunk
-from runtime.tables.base import Fault
-from runtime.tables.csv.records import count_lines, line_breaks_with_returns
+from runtime.tables.base import RowIssue
+from runtime.tables.csv.records import count_lines, find_line_ends
 from runtime.tables.dialect import COMMA, Dialect
 from runtime.tables.jsonl.block import JsonLinesBlock
 from runtime.tables.jsonl.records import read_members
@@ -81,7 +81,7 @@ class JsonLinesTable:
         """Give none: keys are explicit."""
         return ""
 
-    def expect_numbers(self, features: Sequence[int]) -> None:
+    def check_numeric(self, features: Sequence[int]) -> None:
         """Accept all columns: any value can be a number."""
 
     def blocks(self, columns: Sequence[int]) -> Iterator[JsonLinesBlock]:  # noqa: ARG002 - reads all
@@ -129,7 +129,7 @@ class JsonLinesTable:
             hint = "line 1 begins an array: write each of its objects on a line of its own"
         else:
             found = read_members(text)
-            hint = f"record 1 is {found.reason if isinstance(found, Fault) else '{}'}"
+            hint = f"record 1 is {found.reason if isinstance(found, RowIssue) else '{}'}"
         names = ", ".join(map(repr, wanted))
         return DataError(
             f"{self._where}: none of the first {len(first)} records is a JSON object with keys "
@@ -149,7 +149,7 @@ def find_records(data: bytes, *, at_end: bool) -> Lines:
     """Find the complete lines (LF, CRLF or CR) that are not blank; the last one needs no end."""
     text = np.frombuffer(data, dtype=np.uint8)
     if b"\r" in data:
-        stops, ends = line_breaks_with_returns(text)
+        stops, ends = find_line_ends(text)
         if not at_end and data.endswith(b"\r"):
             stops, ends = stops[:-1], ends[:-1]
     else:

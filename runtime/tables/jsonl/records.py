@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from runtime.tables.base import Fault
+from runtime.tables.base import RowIssue
 from runtime.tables.cells import UNDECODABLE
 
 # Numbers and NaN stay text: none is too long, and none is rounded.
@@ -20,25 +20,25 @@ REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _KEY = re.compile(r'[ \t,]*("(?:[^"\\]++|\\.)*+")[ \t]*:[ \t]*')
 
 
-def read_members(line: bytes) -> dict[str, list[str]] | Fault:
+def read_members(line: bytes) -> dict[str, list[str]] | RowIssue:
     """Read the JSON text of a record's values by key, all of them where a key is doubled."""
     text = line.decode(errors="surrogateescape")
     members: dict[str, list[str]] = {}
     try:
         if not isinstance(_DECODER.decode(text), dict):
-            return Fault("not a JSON object")
+            return RowIssue("not a JSON object")
         at = text.index("{") + 1
         while key := _KEY.match(text, at):
             _, at = _DECODER.scan_once(text, key.end())
             members.setdefault(scanstring(key[1], 1)[0], []).append(text[key.end() : at])
     except RecursionError:
-        return Fault("nested too deep")
+        return RowIssue("nested too deep")
     except json.JSONDecodeError as exc:
         place = f"at character {exc.pos + 1}"
         if "\udc80" <= text[exc.pos : exc.pos + 1] <= "\udcff":
-            return Fault(f"{UNDECODABLE} ({place})")
+            return RowIssue(f"{UNDECODABLE} ({place})")
         reason = exc.msg[:1].lower() + exc.msg[1:].removesuffix(" at").removesuffix(":")
-        return Fault(f"invalid JSON ({reason}, {place})")
+        return RowIssue(f"invalid JSON ({reason}, {place})")
     return members
 
 

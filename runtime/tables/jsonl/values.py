@@ -22,9 +22,9 @@ from runtime.tables.arrays import (
     number_array,
     number_scalar,
     number_values,
-    whole_bytes,
+    value_bytes,
 )
-from runtime.tables.arrow_text import is_text, is_uuid, plain_text, write_uuids
+from runtime.tables.arrow_text import format_uuids, is_text, is_uuid, plain_text
 from runtime.tables.jsonl.records import encode_text
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def encode_records(batch: pa.RecordBatch) -> memoryview:
 
 def join_members(names: Sequence[str], members: Sequence[pa.Array]) -> memoryview:
     """Write JSON Lines of members, ``(records,)`` binary of JSON text a key."""
-    return whole_bytes(join(*_object(names, members), b"\n"))
+    return value_bytes(join(*_object(names, members), b"\n"))
 
 
 def join(*parts: pa.Array | bytes) -> pa.Array:
@@ -66,7 +66,7 @@ def _encode(values: pa.Array) -> pa.Array:  # noqa: C901, PLR0911 - one way a ki
     """Write values; what is written for a null is not used."""
     kind = values.type
     if is_uuid(kind):
-        return join(b'"', write_uuids(values), b'"')
+        return join(b'"', format_uuids(values), b'"')
     if isinstance(kind, pa.BaseExtensionType):
         return _encode(values.storage)
     if kinds.is_floating(kind):

@@ -12,11 +12,11 @@ from runtime.tables.arrays import (
     binary_array,
     bool_array,
     bool_scalar,
-    keep_rows,
+    filter_rows,
     split_bytes,
-    whole_bytes,
+    value_bytes,
 )
-from runtime.tables.arrow.writer import as_batch, output_schema
+from runtime.tables.arrow.writer import output_schema, to_batch
 from runtime.tables.jsonl.block import JsonLinesBlock
 from runtime.tables.jsonl.records import encode_text, may_have_more
 from runtime.tables.jsonl.values import encode_values, join, join_members
@@ -50,12 +50,12 @@ class JsonLinesWriter:
             carried = block.select(self._columns)
             names, members = carried.schema.names, [*map(encode_values, carried.columns)]
         if answers.kept is not None:
-            members = [keep_rows(texts, answers.kept) for texts in members]
+            members = [filter_rows(texts, answers.kept) for texts in members]
         added = self._new_columns(block, answers)
         return join_members([*names, *added], [*members, *map(encode_values, added.values())])
 
     def _new_columns(self, block: Block, answers: AddedColumns) -> dict[str, pa.Array]:
-        batch = as_batch(answers.columns, self._added, block.first_record)
+        batch = to_batch(answers.columns, self._added, block.first_record)
         return dict(zip(batch.schema.names, batch.columns, strict=True))
 
     def write(self, piece: bytes | memoryview) -> None:
@@ -112,12 +112,12 @@ def append_members(
     regular = block.objects()[stay].all() and (text[braces[stay]] == _CLOSE).all()
     if not regular or np.isin(text[braces[stay] - 1], (_OPEN, _SPACE, _TAB)).any():
         return _append_each(block, stay, members)
-    data = bytes(whole_bytes(block.pieces().filter(bool_array(stay))))
+    data = bytes(value_bytes(block.pieces().filter(bool_array(stay))))
     braces = np.cumsum(np.diff(block.bounds)[stay]) - (block.bounds[1:] - braces)[stay]
     if not len(braces):
         return b""
     heads = split_bytes(data, np.append(0, braces).astype(np.int32))
-    return b"".join((whole_bytes(join(heads, *members)), data[braces[-1] :]))
+    return b"".join((value_bytes(join(heads, *members)), data[braces[-1] :]))
 
 
 def _append_each(
@@ -137,7 +137,7 @@ def _append_each(
         heads.append(head if head.rstrip(b" \t").endswith(b"{") else head + b", ")
         tails.append(b"}" + tail)
     lead, *others = members
-    return bytes(whole_bytes(join(binary_array(heads), lead[2:], *others, binary_array(tails))))
+    return bytes(value_bytes(join(binary_array(heads), lead[2:], *others, binary_array(tails))))
 
 
 def _refuse_taken(

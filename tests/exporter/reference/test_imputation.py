@@ -68,7 +68,7 @@ def test_gaps_are_read_from_the_graph(candidate: Candidate) -> None:
     gaps, layers = find_imputer(program), find_layers(program)
     assert gaps is not None
     assert layers is not None
-    assert gaps.columns == (0, 3) == SCHEMA.gaps
+    assert gaps.columns == (0, 3) == SCHEMA.imputed_inputs
     assert gaps.fill_values.tolist() == [0.5, 0.0, 0.0, 2.5]
     assert candidate.reference.tolerance == "derived"
     again = model_of(layers, gaps)

@@ -36,7 +36,7 @@ def golden(bundle: Path, predictor: Predictor) -> Golden:
 
 
 def test_golden_rows_are_stored_byte_for_byte(golden: Golden, predictor: Predictor) -> None:
-    """The same rows give the same bytes, also after being read."""
+    """Serialization is reproducible to the byte, also after a round trip."""
     content = save_golden(golden)
     assert content == save_golden(golden)
     again = load_golden(content, predictor.schema, where="here")
@@ -45,14 +45,14 @@ def test_golden_rows_are_stored_byte_for_byte(golden: Golden, predictor: Predict
 
 
 def test_stored_rows_tell_no_time(golden: Golden) -> None:
-    """Nothing of the day or machine of the export is in the archive."""
+    """The archive has no date and nothing of the machine."""
     with zipfile.ZipFile(io.BytesIO(save_golden(golden))) as archive:
         assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
 
 
 def test_the_bundle_computes_its_golden_rows(session: Session, golden: Golden) -> None:
-    """A sound bundle passes, for every row and also when rows come one by one."""
+    """An intact bundle passes, in one batch and row by row."""
     check_golden(session, golden, where="here")
     for row in range(len(golden.label)):
         one = {name: getattr(golden, name)[row : row + 1] for name in Golden.__struct_fields__}
@@ -60,7 +60,7 @@ def test_the_bundle_computes_its_golden_rows(session: Session, golden: Golden) -
 
 
 def shift(values: npt.NDArray[np.float64], row: int, by: float) -> npt.NDArray[np.float64]:
-    """A copy with one value moved."""
+    """A copy with one value shifted."""
     moved = values.copy()
     moved[row, 1] += by
     return moved
@@ -68,20 +68,20 @@ def shift(values: npt.NDArray[np.float64], row: int, by: float) -> npt.NDArray[n
 
 @pytest.mark.parametrize("name", ["logits", "probabilities"])
 def test_an_answer_outside_its_bound_is_found(session: Session, golden: Golden, name: str) -> None:
-    """One value of one row beyond twice its bound is enough; the message names the row."""
+    """One value beyond its bound fails; the message names the row."""
     by = 2.5 * float(getattr(golden, f"{name}_bound")[3, 1])
     moved: dict[str, Any] = {name: shift(getattr(golden, name), 3, by)}
     altered = replace(golden, **moved)
-    with pytest.raises(ParityError, match=rf"golden row 3 .* gives {name}\[1\].*do not serve"):
+    with pytest.raises(ParityError, match=rf"golden row 3 .* has {name}\[1\].*do not serve"):
         check_golden(session, altered, where="here")
 
 
 def test_another_label_is_found(session: Session, golden: Golden) -> None:
-    """A decidable row with another label fails; one that is not decidable may differ."""
+    """A decidable row with another label fails; an undecidable one passes."""
     row = int(np.flatnonzero(golden.decidable)[-1])
     label = golden.label.copy()
     label[row] = 1 - label[row]
-    with pytest.raises(ParityError, match=f"golden row {row} .* gives label"):
+    with pytest.raises(ParityError, match=f"golden row {row} .* has label"):
         check_golden(session, replace(golden, label=label), where="here")
     undecided = golden.decidable.copy()
     undecided[row] = False
@@ -91,7 +91,7 @@ def test_another_label_is_found(session: Session, golden: Golden) -> None:
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", ["logits", "probabilities"])
 def test_an_answer_that_is_not_finite_is_found(golden: Golden, name: str, value: float) -> None:
-    """An engine that answers NaN or infinity is outside every bound."""
+    """NaN and infinity are outside every bound."""
     answers: dict[str, npt.NDArray[Any]] = {
         "label": golden.label,
         "probabilities": golden.probabilities.astype(np.float32),
@@ -100,7 +100,7 @@ def test_an_answer_that_is_not_finite_is_found(golden: Golden, name: str, value:
     answers[name][-1, 0] = value
 
     class Engine(Session):
-        """Answers what it was given."""
+        """Returns fixed outputs."""
 
         def __init__(self) -> None:
             self.provider = "cpu"
@@ -109,20 +109,20 @@ def test_an_answer_that_is_not_finite_is_found(golden: Golden, name: str, value:
             assert features is golden.features
             return Outputs(**answers)
 
-    with pytest.raises(ParityError, match=f"gives {name}"):
+    with pytest.raises(ParityError, match=f"has {name}"):
         check_golden(Engine(), golden, where="here")
 
 
 def test_a_model_whose_output_is_nan_is_not_opened(make_bundle: Callable[..., Path]) -> None:
-    """A bundle whose hashes are right but whose model answers NaN is refused when opened."""
-    with pytest.raises(ParityError, match="gives logits"):
+    """A bundle with valid digests whose model outputs NaN is refused."""
+    with pytest.raises(ParityError, match="has logits"):
         Predictor.open(make_bundle(bias=float("nan")))
 
 
 def test_a_model_that_computes_something_else_is_not_opened(
     make_bundle: Callable[..., Path],
 ) -> None:
-    """A small shift is found too; without the check the bundle opens."""
+    """A small shift is detected; without the check the bundle opens."""
     folder = make_bundle(bias=0.01)
     with pytest.raises(ParityError, match="do not serve this bundle here"):
         Predictor.open(folder)
@@ -130,7 +130,7 @@ def test_a_model_that_computes_something_else_is_not_opened(
 
 
 def archive_of(golden: Golden, **changes: object) -> bytes:
-    """An archive with some of its arrays replaced, None leaves one out."""
+    """An archive with arrays replaced, or removed by None."""
     buffer = io.BytesIO()
     arrays = {name: getattr(golden, name) for name in Golden.__struct_fields__} | changes
     kept: dict[str, Any] = {
@@ -151,7 +151,7 @@ def with_member(golden: Golden, name: str, content: bytes) -> bytes:
 
 
 def npy(header: str, content: bytes = b"") -> bytes:
-    """An array's file with a header of one's own."""
+    """An array's file with a given header."""
     text = header.encode() + b"\n"
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + content
 
@@ -165,7 +165,7 @@ def packed(golden: Golden) -> bytes:
 
 
 def inflating(golden: Golden, size: int) -> bytes:
-    """A small archive whose features are so many bytes once they are unpacked."""
+    """A small archive whose features decompress to ``size`` bytes."""
     source = zipfile.ZipFile(io.BytesIO(save_golden(golden)))
     rows = size // golden.features[0].nbytes
     header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, 2), }}"
@@ -265,11 +265,11 @@ HOSTILE = [
 def test_a_small_archive_does_not_grow_when_it_is_read(
     golden: Golden, predictor: Predictor
 ) -> None:
-    """64 MB of zeros in 64 kB: refused before they are unpacked."""
+    """64 MB of zeros in 64 kB are refused before decompression."""
     content = inflating(golden, 64 * 2**20)
     assert len(content) < 2**20
     tracemalloc.start()
-    with pytest.raises(ArtifactError, match=r"features\.npy is packed"):
+    with pytest.raises(ArtifactError, match=r"features\.npy is compressed"):
         load_golden(content, predictor.schema, where="golden rows here")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def test_a_sound_bundle_is_read_whole(bundle: Path) -> None:
-    """What is returned are the bytes that were checked, and every file the manifest lists."""
+    """The verified bytes of every file in the manifest are returned."""
     found = read_bundle(bundle)
     assert found.path == bundle
     assert set(found.files) == set(found.manifest.files) >= {ONNX_MODEL, GOLDEN}
@@ -31,13 +31,13 @@ def test_a_sound_bundle_is_read_whole(bundle: Path) -> None:
 
 
 def test_a_bundle_is_read_through_a_link_to_its_folder(bundle: Path, tmp_path: Path) -> None:
-    """Only the bundle's own files may be no links: a folder ``current`` may point to a version."""
+    """The folder may be a link, the bundle's files may not."""
     (tmp_path / "current").symlink_to(bundle)
     assert read_bundle(tmp_path / "current").manifest == read_bundle(bundle).manifest
 
 
 def test_files_beside_the_listed_ones_do_not_matter(bundle_copy: Path) -> None:
-    """What the manifest does not list is not read."""
+    """Files that are not in the manifest are not read."""
     os.mkfifo(bundle_copy / "notes")
     assert "notes" not in read_bundle(bundle_copy).files
 
@@ -59,12 +59,12 @@ def put(key: str, value: object) -> Damage:
 
 
 def rename_entry(name: str) -> Damage:
-    """Damage by listing the golden rows' description under another name too."""
+    """Damage by listing the golden rows under a second name."""
     return edit(lambda values: values["files"].update({name: values["files"][GOLDEN]}))
 
 
 def promise(name: str, **values: object) -> Damage:
-    """Damage by promising something else of a file."""
+    """Damage by changing an entry of a file."""
     return edit(lambda manifest: manifest["files"][name].update(values))
 
 
@@ -90,7 +90,7 @@ def cut(name: str, size: int) -> Damage:
 
 
 def instead(name: str, make: Damage) -> Damage:
-    """Damage by something else in a file's place."""
+    """Damage by replacing a file."""
 
     def damage(folder: Path) -> None:
         (folder / name).rename(folder.parent / "moved")
@@ -100,12 +100,12 @@ def instead(name: str, make: Damage) -> Damage:
 
 
 def link(path: Path) -> None:
-    """Put a link to the very file that was there."""
+    """Replace the file by a link to it."""
     path.symlink_to(path.parent.parent / "moved")
 
 
 def swell(name: str, size: int) -> Damage:
-    """Damage by a file with a hole, which takes no room on the disk, and a promise that agrees."""
+    """Damage by a sparse file, with a manifest that matches its size."""
 
     def damage(folder: Path) -> None:
         os.truncate(folder / name, size)
@@ -175,8 +175,8 @@ DAMAGES = [
     pytest.param(promise(GOLDEN, size=1), GOLDEN, id="smaller size"),
     pytest.param(promise(GOLDEN, size=-1), GOLDEN, id="negative size"),
     pytest.param(promise(GOLDEN, size=2**33 - 2**20), GOLDEN, id="large size"),
-    pytest.param(promise(GOLDEN, size=2**62), "promises more than", id="immense size"),
-    pytest.param(swell(GOLDEN, 2**42), "promises more than", id="immense file"),
+    pytest.param(promise(GOLDEN, size=2**62), "lists more than", id="immense size"),
+    pytest.param(swell(GOLDEN, 2**42), "lists more than", id="immense file"),
     pytest.param(promise(GOLDEN, size=2**70), "", id="size beyond 64 bits"),
     pytest.param(promise(GOLDEN, size="4382"), MANIFEST, id="size as text"),
     pytest.param(lambda folder: grow(folder / ONNX_MODEL), ONNX_MODEL, id="longer model"),
@@ -198,7 +198,7 @@ DAMAGES = [
 
 @pytest.mark.parametrize(("damage", "said"), DAMAGES)
 def test_a_damaged_bundle_is_refused(bundle_copy: Path, damage: Damage, said: str) -> None:
-    """Whatever is wrong with a bundle, it is an ``ArtifactError`` that names the place."""
+    """Any damage is an ``ArtifactError`` that names the file."""
     damage(bundle_copy)
     with pytest.raises(ArtifactError) as caught:
         read_bundle(bundle_copy)
@@ -210,10 +210,10 @@ def test_a_damaged_bundle_is_refused(bundle_copy: Path, damage: Damage, said: st
 def test_a_file_larger_than_the_memory_is_refused(
     bundle_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file with a hole is as long as it likes; the message names it."""
-    monkeypatch.setattr("runtime.bundle.reading._LARGEST_BUNDLE", 2**62)
+    """A sparse file beyond the limit is refused by name."""
+    monkeypatch.setattr("runtime.bundle.reading._MAX_BUNDLE_BYTES", 2**62)
     swell(GOLDEN, 2**43)(bundle_copy)
-    with pytest.raises(ArtifactError, match=r"golden\.npz: it is larger than the memory here"):
+    with pytest.raises(ArtifactError, match=r"golden\.npz: it is larger than the available memory"):
         read_bundle(bundle_copy)
 
 
@@ -221,7 +221,7 @@ def test_a_file_larger_than_the_memory_is_refused(
     "name", sorted(read_bundle(Path(__file__).parents[2] / "data/bundle").files)
 )
 def test_every_listed_file_is_checked(bundle_copy: Path, name: str) -> None:
-    """The first and last byte of each file count, whatever reads it later."""
+    """A change of the first or last byte of any file is detected."""
     for position in (0, -1):
         flip(name, position)(bundle_copy)
         with pytest.raises(ArtifactError, match="is not the file that was exported"):
@@ -232,25 +232,25 @@ def test_every_listed_file_is_checked(bundle_copy: Path, name: str) -> None:
 
 @pytest.mark.parametrize("path", ["x" * 5000, "a/b/c"], ids=["endless name", "no such folder"])
 def test_a_path_that_is_no_folder_is_no_bundle(path: str) -> None:
-    """A mistyped path is said to be one."""
+    """A mistyped path is reported."""
     with pytest.raises(ArtifactError, match="--bundle"):
         read_bundle(Path(path))
 
 
 def test_a_file_is_no_bundle(bundle: Path) -> None:
-    """The model alone is not taken for a bundle."""
+    """A model file is not a bundle."""
     with pytest.raises(ArtifactError, match="no bundle at"):
         read_bundle(bundle / ONNX_MODEL)
 
 
 def test_a_manifest_is_written_as_it_is_read(bundle: Path) -> None:
-    """Reading and writing a manifest gives the same bytes: a bundle can be made again."""
+    """A manifest round-trips to the same bytes."""
     content = (bundle / MANIFEST).read_bytes()
     assert parse_manifest(content, where="here").to_json() == content
 
 
 def test_a_digest_is_what_sha256sum_says() -> None:
-    """Hashes are those that a person can check by hand."""
+    """Digests equal those of ``sha256sum``."""
     empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     assert (digest(b"").sha256, digest(b"").size) == (empty, 0)
 

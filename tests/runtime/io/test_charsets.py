@@ -245,7 +245,7 @@ def test_bytes_that_do_not_decode_are_a_bad_cell(
 @pytest.mark.parametrize("name", ["utf-8", "ascii", "gbk", "cp1252"])
 def test_a_header_that_does_not_decode_is_refused(name: str) -> None:
     """The message names the encoding and the position of the error."""
-    message = rf"t\.csv: the header is no {name.upper()} text \(byte 3\).*--encoding"
+    message = rf"t\.csv: the header is not {name.upper()} text \(byte 3\).*--encoding"
     with pytest.raises(DataError, match=message):
         reader_of(b"a,\x81\n1,2\n", name)
 
@@ -272,7 +272,7 @@ def test_a_delimiter_inside_longer_characters_is_refused(
     if fits:
         assert Dialect(delimiter, parse_encoding(name)).delimiter == delimiter
         return
-    with pytest.raises(UsageError, match=r"part of longer characters in .*iconv"):
+    with pytest.raises(UsageError, match=r"part of multi-byte characters in .*iconv"):
         Dialect(delimiter, parse_encoding(name))
 
 
@@ -341,7 +341,7 @@ def test_a_table_is_stored_as_it_was(name: str, stored: str) -> None:
     source = io.BytesIO(first.getvalue())
     found = decode_source(source, format_, where="t", encoding=encoding)
     dialect = Dialect(encoding=found.encoding, decimal=",")
-    reader = CsvReader(found.source, where="t", dialect=dialect, wanted=["price"])
+    reader = CsvReader(found.source, where="t", dialect=dialect, detect_by=["price"])
     assert reader.header.columns == ("price", "Größe")
     again = io.BytesIO()
     with encoded_sink(again, format_.compression, found.encoding) as sink:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from runtime.bundle.manifest import to_json
 from runtime.errors import UsageError
-from runtime.monitoring.accuracy import Accuracy, AccuracyReport, wilson_interval
+from runtime.monitoring.accuracy import AccuracyMonitor, AccuracyReport, wilson_interval
 
 CLASSES = ("no", "yes", "größer")
 CELLS = st.sampled_from([*CLASSES, *CLASSES, "", "No", "maybe", "yes ", "1", None])
@@ -29,14 +29,14 @@ KINDS = st.sampled_from(
 def test_counts_are_those_of_a_plain_count(
     rows: list[tuple[str | None, int]], cut: int, kind: pa.DataType, *, encoded: bool
 ) -> None:
-    """However rows are cut and cells are stored, the matrix is that of a loop over the rows."""
-    truth = Accuracy(CLASSES)
+    """For any blocks and types, the matrix equals that of a loop over the rows."""
+    truth = AccuracyMonitor(CLASSES)
     for part in (rows[:cut], rows[cut:]):
         cells = pa.array([cell for cell, _ in part], pa.string()).cast(kind)
         if encoded and kind in (pa.binary(), pa.string()):
             cells = cells.dictionary_encode()
         truth.add(cells, np.array([label for _, label in part], dtype=np.int64))
-    result, pairs = truth.result(), Counter(rows)
+    result, pairs = truth.report(), Counter(rows)
     expected = tuple(tuple(pairs[name, label] for label in range(3)) for name in CLASSES)
     assert result.confusion == expected
     known = [(cell, label) for cell, label in rows if cell in CLASSES]
@@ -50,33 +50,33 @@ def test_counts_are_those_of_a_plain_count(
 
 
 def test_precision_and_recall_are_of_their_class() -> None:
-    """By hand: three of four yes found, three of five answers yes right; no was never there."""
-    truth = Accuracy(("no", "yes", "never"))
+    """Calculated by hand: recall 3/4 and precision 3/5 of yes; no row of no."""
+    truth = AccuracyMonitor(("no", "yes", "never"))
     cells = ["yes"] * 4 + ["no"] * 3
     truth.add(pa.array(cells, pa.binary()), np.array([1, 1, 1, 0, 1, 1, 0]))
-    _, yes, never = truth.result().classes
+    _, yes, never = truth.report().classes
     assert (yes.rows, yes.precision, yes.recall) == (4, 3 / 5, 3 / 4)
     assert yes.f1 == pytest.approx(2 * (3 / 5) * (3 / 4) / (3 / 5 + 3 / 4))
     assert (never.rows, never.precision, never.recall, never.f1) == (0, None, None, None)
 
 
 def test_a_slice_of_a_longer_column_is_counted_alone() -> None:
-    """Arrow's slices share memory with their column; the rows before and after stay out."""
+    """Rows outside of an Arrow slice are not counted."""
     cells = pa.array(["no", "yes", "other", "yes"], pa.binary())
-    truth = Accuracy(("no", "yes"))
+    truth = AccuracyMonitor(("no", "yes"))
     truth.add(cells[1:3], np.array([1, 1]))
-    assert truth.result().confusion == ((0, 0), (0, 1))
-    assert truth.result().other_values == ("other",)
+    assert truth.report().confusion == ((0, 0), (0, 1))
+    assert truth.report().other_values == ("other",)
 
 
 @pytest.mark.parametrize(
     ("column", "classes", "said"),
     [
-        pytest.param([b"1.0", b"0.0"], ("0", "1"), "'1.0' is not '1'", id="floats"),
+        pytest.param([b"1.0", b"0.0"], ("0", "1"), "'1.0' is spelled '1'", id="floats"),
         pytest.param([1.5, 7.0], ("1", "2"), "'1.5', '7', the classes", id="other numbers"),
-        pytest.param([b"YES", b"NO"], ("no", "yes"), "'YES' is not 'yes'", id="case"),
-        pytest.param([b" yes"], ("no", "yes"), "' yes' is not 'yes'", id="blanks"),
-        pytest.param([b"7", b"8"], ("no", "yes"), "is it the right one?", id="another column"),
+        pytest.param([b"YES", b"NO"], ("no", "yes"), "'YES' is spelled 'yes'", id="case"),
+        pytest.param([b" yes"], ("no", "yes"), "' yes' is spelled 'yes'", id="blanks"),
+        pytest.param([b"7", b"8"], ("no", "yes"), "is it the right column?", id="another column"),
         pytest.param([b"", None], ("no", "yes"), "has '', the classes are", id="empty"),
         pytest.param([b"\xff"], ("no", "yes"), r"\xff", id="undecodable"),
     ],
@@ -85,9 +85,9 @@ def test_a_column_without_any_class_is_explained(
     column: list[object], classes: tuple[str, ...], said: str
 ) -> None:
     """Class names are compared as text, and the hint says how they differ."""
-    truth = Accuracy(classes)
+    truth = AccuracyMonitor(classes)
     truth.add(pa.array(column), np.zeros(len(column), dtype=np.int64))
-    result = truth.result()
+    result = truth.report()
     assert (result.rows, result.accuracy) == (0, None)
     assert result.hint is not None
     assert said in result.hint
@@ -105,35 +105,35 @@ def test_typed_columns_are_compared_by_their_text(
     column: list[object], classes: tuple[str, ...]
 ) -> None:
     """A column of Parquet need not be text."""
-    truth = Accuracy(classes)
+    truth = AccuracyMonitor(classes)
     truth.add(pa.array(column), np.array([0, 1]))
-    assert truth.result().confusion == ((1, 0), (0, 1))
-    assert truth.result().hint is None
+    assert truth.report().confusion == ((1, 0), (0, 1))
+    assert truth.report().hint is None
 
 
 def test_long_and_many_other_values_are_cut() -> None:
-    """The first five different ones are shown, in the order of the rows, 40 characters each."""
-    truth = Accuracy(("no", "yes"))
+    """The first five distinct values are listed in order, truncated to 40 characters."""
+    truth = AccuracyMonitor(("no", "yes"))
     column = ["yes", "x" * 99, "b", "a", "b", "c", "d", "e"]
     truth.add(pa.array(column), np.ones(8, dtype=np.int64))
-    assert truth.result().other_values == ("x" * 40 + "…", "b", "a", "c", "d")
-    assert truth.result().other == 7
+    assert truth.report().other_values == ("x" * 40 + "…", "b", "a", "c", "d")
+    assert truth.report().other == 7
 
 
 def test_nothing_added_is_judged_as_nothing() -> None:
-    """No rows, no accuracy, no hint."""
-    result = Accuracy(("no", "yes")).result()
+    """Without rows there is no accuracy and no hint."""
+    result = AccuracyMonitor(("no", "yes")).report()
     assert (result.rows, result.other, result.accuracy, result.hint) == (0, 0, None, None)
 
 
 def test_cells_and_labels_have_to_be_of_the_same_rows() -> None:
-    """Anything else would be a matrix of rows that do not belong together."""
+    """Another number of labels than cells is an error."""
     with pytest.raises(ValueError, match="2 true classes for 1 labels"):
-        Accuracy(("no", "yes")).add(pa.array(["no", "yes"]), np.array([0]))
+        AccuracyMonitor(("no", "yes")).add(pa.array(["no", "yes"]), np.array([0]))
 
 
 def test_a_matrix_of_very_many_classes_is_refused() -> None:
-    """Before memory runs out, with what to do."""
-    Accuracy([str(number) for number in range(1024)])
+    """Too many classes are refused before the matrix is allocated."""
+    AccuracyMonitor([str(number) for number in range(1024)])
     with pytest.raises(UsageError, match="the model has 1,025"):
-        Accuracy([str(number) for number in range(1025)])
+        AccuracyMonitor([str(number) for number in range(1025)])

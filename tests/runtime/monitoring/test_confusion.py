@@ -9,7 +9,7 @@ from runtime.monitoring.accuracy import class_scores, confusion_matrix, wilson_i
 
 
 def test_wilson_interval() -> None:
-    """The textbook's example, and shares of nothing and of all keep an interval."""
+    """Intervals match a textbook's example, and exist for proportions of 0 and 1."""
     found = wilson_interval(81, 263)
     assert (round(found.low, 4), round(found.high, 4)) == (0.2553, 0.3662)
     assert wilson_interval(0, 10).low == 0.0

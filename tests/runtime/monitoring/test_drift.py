@@ -31,7 +31,7 @@ NAMES = ("height", "stars", "constant")
 
 
 def schema_of(rows: Float32Matrix, names: Sequence[str] = NAMES) -> Schema:
-    """A schema as the trainer makes it from these rows."""
+    """The schema that the trainer derives from rows."""
     features = []
     for name, values in zip(names, rows.T, strict=True):
         seen = describe_values(values)
@@ -58,7 +58,7 @@ def report_of(rows: Float32Matrix, schema: Schema = SCHEMA) -> DriftReport:
 
 
 def test_the_rows_of_training_have_not_drifted() -> None:
-    """The same rows give an index of exactly 0, the same deciles and nothing out of range."""
+    """The training rows have index 0, the same deciles and nothing out of range."""
     report = report_of(TRAINING[::-1])
     assert report.rows == report.sampled_rows == 1000
     for feature, seen in zip(report.features, SCHEMA.features, strict=True):
@@ -76,14 +76,14 @@ BLOCKS = st.lists(st.integers(0, 40), min_size=1, max_size=8)
 def test_blocks_and_their_order_do_not_show(
     cuts: list[int], other: list[int], seed: int, capacity: int
 ) -> None:
-    """The report is the same bytes however rows are cut, also where only some are sampled."""
+    """The report is identical for any blocks, also beyond the sample's capacity."""
     random = np.random.default_rng(seed)
     rows = random.normal(size=(120, 3)).astype(np.float32).round(1)
     good = random.random(120) < 0.8
     reports = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_SAMPLE_VALUES", 3 * capacity)
-        patch.setattr(module, "_FEWEST_SAMPLED", 1)
+        patch.setattr(module, "_MIN_SAMPLE_ROWS", 1)
         for ends in (cuts, other, [120]):
             drift = DriftMonitor(SCHEMA)
             bounds = [0, *np.minimum(np.cumsum(ends), 120).tolist(), 120]
@@ -120,7 +120,7 @@ def test_counts_are_those_of_a_plain_count(training: list[float], scored: list[f
 
 
 def test_the_index_of_equal_shares_is_nothing_and_of_an_empty_bin_finite() -> None:
-    """As in the formula; an empty bin counts as a ten-thousandth."""
+    """The index follows the formula, with empty bins as 0.0001."""
     assert population_stability_index([0.1] * 10, [0.1] * 10) == 0
     assert population_stability_index([0.5, 0.5], [0.4, 0.6]) == pytest.approx(
         -0.1 * math.log(0.8) + 0.1 * math.log(1.2)
@@ -134,7 +134,7 @@ def test_the_index_of_equal_shares_is_nothing_and_of_an_empty_bin_finite() -> No
     ("shift", "reading"), [(0, "stable"), (0.4, "shifted"), (1, "drifted"), (-1, "drifted")]
 )
 def test_a_shift_is_read_as_usual(shift: float, reading: str) -> None:
-    """Rows of training's distribution are stable; moved by a standard deviation they are not."""
+    """Rows of the training distribution are stable; shifted rows are not."""
     training = RANDOM.normal(size=(20_000, 1)).astype(np.float32)
     scored = (RANDOM.normal(size=(20_000, 1)) + shift).astype(np.float32)
     (feature,) = report_of(scored, schema_of(training, ("f",))).features
@@ -142,7 +142,7 @@ def test_a_shift_is_read_as_usual(shift: float, reading: str) -> None:
 
 
 def test_a_shift_among_few_values_shows() -> None:
-    """Ones that become more frequent are drift, wherever the deciles lie."""
+    """A change in the frequency of a value is drift."""
     few = np.repeat(np.array([[0.0], [1.0]], dtype=np.float32), [950, 50], axis=0)
     more = np.repeat(np.array([[0.0], [1.0]], dtype=np.float32), [500, 500], axis=0)
     for training, scored in ((few, more), (1 - few, 1 - more), (more, few)):
@@ -152,7 +152,7 @@ def test_a_shift_among_few_values_shows() -> None:
 
 @pytest.mark.parametrize("rows", [0, 1, 199])
 def test_few_rows_are_not_read(rows: int) -> None:
-    """So few rows differ by chance; their figures stand there, without a reading."""
+    """Few rows have figures without an interpretation."""
     report = report_of(TRAINING[:rows])
     assert report.rows == rows
     assert {feature.reading for feature in report.features} == {"too few rows"}
@@ -161,7 +161,7 @@ def test_few_rows_are_not_read(rows: int) -> None:
 
 
 def test_quantiles_of_many_rows_are_near_the_exact_ones() -> None:
-    """Beyond the sample's size ranks are off by less than 1.1 %; memory stays constant."""
+    """Beyond the sample's capacity the rank error is below 1.1 %, in constant memory."""
     rows = RANDOM.random((300_000, 1)).astype(np.float32)
     schema = schema_of(rows[:1000], ("f",))
     drift = DriftMonitor(schema)
@@ -175,7 +175,7 @@ def test_quantiles_of_many_rows_are_near_the_exact_ones() -> None:
 
 @pytest.mark.parametrize("period", [2, 8, 10, 64, 1000, 2**14])
 def test_a_period_in_the_data_does_not_fool_the_sample(period: int) -> None:
-    """Rows that repeat are sampled as evenly as others, and so are sorted ones."""
+    """Repeated and sorted rows are sampled evenly."""
     count = 200_000
     schema = schema_of(TRAINING[:, :2], ("f", "sorted"))
     drift = DriftMonitor(schema)
@@ -190,7 +190,7 @@ def test_a_period_in_the_data_does_not_fool_the_sample(period: int) -> None:
 
 
 def test_a_bundle_without_quantiles_says_what_to_do() -> None:
-    """The features without are named, five at most, and both ways out."""
+    """The message names up to five features and both remedies."""
     features = [Feature(f"f{number}", 0, 1) for number in range(7)]
     with pytest.raises(UsageError, match=r"no quantiles for 'f0', 'f1', .*, 'f4', …: fit and") as e:
         DriftMonitor(Schema("kind", (*SCHEMA.features, *features), ("a", "b")))
@@ -198,7 +198,7 @@ def test_a_bundle_without_quantiles_says_what_to_do() -> None:
 
 
 def test_a_report_survives_being_stored() -> None:
-    """It is plain JSON, with null where a figure does not exist."""
+    """The report is JSON, with null for undefined figures."""
     for rows in (0, 500):
         report = report_of(TRAINING[:rows])
         assert msgspec.json.decode(to_json(report), type=DriftReport) == report

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.schema.distribution import cuts_of, deciles_of, describe_values, distribution_fault
+from runtime.schema.distribution import bin_edges, deciles, describe_values, distribution_error
 
 Values = list[float]
 VALUES = st.lists(
@@ -20,9 +20,9 @@ VALUES = st.lists(
 
 @given(VALUES)
 def test_shares_are_those_of_a_plain_count(values: Values) -> None:
-    """Each bin reaches from one cut, without it, to the next, with it; together they hold all."""
+    """Bins are half-open between edges and cover all values."""
     seen = describe_values(np.array(values, dtype=np.float32))
-    cuts = cuts_of(seen.quantiles)
+    cuts = bin_edges(seen.quantiles)
     ends = [-math.inf, *cuts, math.inf]
     counts = [sum(low < value <= high for value in values) for low, high in pairwise(ends)]
     assert seen.shares == pytest.approx([count / len(values) for count in counts])
@@ -31,9 +31,9 @@ def test_shares_are_those_of_a_plain_count(values: Values) -> None:
 
 @given(VALUES)
 def test_a_description_passes_the_schemas_check(values: Values) -> None:
-    """What the trainer writes is what the schema accepts."""
+    """The schema accepts the trainer's distributions."""
     seen = describe_values(np.array(values, dtype=np.float32))
-    wrong = distribution_fault(
+    wrong = distribution_error(
         seen.quantiles, seen.shares, minimum=min(values), maximum=max(values)
     )
     assert wrong is None
@@ -41,8 +41,8 @@ def test_a_description_passes_the_schemas_check(values: Values) -> None:
 
 @given(VALUES)
 def test_a_decile_is_the_smallest_value_with_its_share(values: Values) -> None:
-    """At least so many tenths of the rows are at or below it, and fewer are below it."""
-    for tenth, value in enumerate(deciles_of(np.sort(np.array(values, dtype=np.float32)))):
+    """Deciles follow the definition of the inverted CDF."""
+    for tenth, value in enumerate(deciles(np.sort(np.array(values, dtype=np.float32)))):
         assert value in values
         assert 10 * sum(each <= value for each in values) >= tenth * len(values)
         assert tenth == 0 or 10 * sum(each < value for each in values) < tenth * len(values)
@@ -65,7 +65,7 @@ def test_frequent_values_are_bins_of_their_own(values: Values, shares: tuple[flo
 
 
 def test_zero_has_no_sign() -> None:
-    """Which of the two zeros came first never shows in the figures."""
+    """Negative zero does not change the figures."""
     for zeros in ([0.0, -0.0], [-0.0, 0.0]):
         seen = describe_values(np.array(zeros, dtype=np.float32))
         assert not np.signbit(seen.quantiles).any()

@@ -21,20 +21,20 @@ SCHEMA = Schema(
 
 @pytest.mark.parametrize("columns", list(itertools.permutations(["price", "x", "rating", "Größe"])))
 def test_features_are_bound_by_name(columns: tuple[str, ...]) -> None:
-    """Whatever the order of a table's columns, each feature finds its own."""
+    """Features are found in any order of columns."""
     positions = SCHEMA.bind(columns)
     assert [columns[position] for position in positions] == ["price", "rating", "Größe"]
 
 
 def test_a_missing_column_is_named_with_the_nearest_names() -> None:
-    """The message says which column is missing and which names come near."""
+    """The message names the missing column and similar names."""
     with pytest.raises(SchemaError) as caught:
         SCHEMA.bind(["id", "pricee", "rating", "Größe", "prices"])
     assert str(caught.value) == "column 'price' is missing; did you mean 'prices' or 'pricee'?"
 
 
 def test_a_missing_column_with_nothing_near_shows_what_is_there() -> None:
-    """Where no name comes near, the message lists the table's columns, ten at most."""
+    """Without similar names the message lists up to ten columns."""
     with pytest.raises(SchemaError) as caught:
         SCHEMA.bind([f"q{n}" for n in range(12)])
     lines = str(caught.value).splitlines()
@@ -45,19 +45,19 @@ def test_a_missing_column_with_nothing_near_shows_what_is_there() -> None:
 
 @pytest.mark.parametrize("name", ["Price", "PRICE", " price", "price ", "\tPrice "])
 def test_a_name_that_differs_in_case_or_blanks_is_offered_and_not_taken(name: str) -> None:
-    """A column that is nearly the feature's is named in the message, never bound."""
+    """A similar name is suggested, never bound."""
     with pytest.raises(SchemaError, match="the table has") as caught:
         SCHEMA.bind([name, "rating", "Größe"])
     assert repr(name) in str(caught.value)
 
 
 def test_a_near_name_is_offered_with_the_option_that_takes_it() -> None:
-    """The message says what to rename, and the option to go on without."""
+    """The message says what to rename, and the option to ignore it."""
     with pytest.raises(SchemaError) as caught:
         SCHEMA.bind([" PRICE", "rating", "Größe"])
     assert str(caught.value) == (
-        "column 'price' is missing; the table has ' PRICE': rename it, or take it with "
-        "--loose-header, since names match exactly"
+        "column 'price' is missing; the table has ' PRICE': rename it, or ignore case "
+        "and blanks with --loose-header"
     )
 
 
@@ -71,7 +71,7 @@ def test_a_near_name_is_offered_with_the_option_that_takes_it() -> None:
     ],
 )
 def test_a_loose_header_takes_near_names(columns: list[str], expected: tuple[int, ...]) -> None:
-    """Case and blanks around are set aside, but an exact name always comes first."""
+    """A loose match ignores case and blanks; exact names come first."""
     assert SCHEMA.bind(columns, loose=True) == expected
 
 
@@ -87,13 +87,13 @@ def test_a_loose_header_takes_near_names(columns: list[str], expected: tuple[int
 )
 @pytest.mark.parametrize("loose", [False, True])
 def test_a_loose_header_is_no_guess(columns: list[str], said: str, *, loose: bool) -> None:
-    """Two near names, doubled ones and others that only look alike are refused in any case."""
+    """Ambiguous and repeated names are refused, loose or not."""
     with pytest.raises(SchemaError, match=said):
         SCHEMA.bind(columns, loose=loose)
 
 
 def test_a_column_is_never_two_features() -> None:
-    """Features that differ in case alone are not both read from one column."""
+    """Features that differ in case only do not share a column."""
     schema = Schema("t", (Feature("x", 0, 1), Feature("X", 0, 1)), ("a", "b"))
     assert schema.bind(["X", "x"], loose=True) == (1, 0)
     with pytest.raises(SchemaError, match="' x' matches more than one feature"):
@@ -109,13 +109,13 @@ def test_another_unicode_form_of_a_name_is_another_name() -> None:
 
 
 def test_a_feature_that_stands_there_twice_is_refused() -> None:
-    """Two columns of a feature's name are ambiguous, wherever they stand."""
+    """Two columns with a feature's name are ambiguous."""
     with pytest.raises(SchemaError, match="column 'rating' appears 3 times"):
         SCHEMA.bind(["rating", "price", "rating", "Größe", "rating"])
 
 
 def test_other_columns_may_be_doubled() -> None:
-    """Columns that the model does not read may carry any names."""
+    """Other columns may have any names."""
     assert SCHEMA.bind(["", "price", "", "rating", "x", "x", "Größe"]) == (1, 3, 6)
 
 
@@ -143,7 +143,7 @@ GOOD = {"target": "t", "features": [FEATURE], "classes": ["a", "b"]}
         pytest.param({"features": [{**FEATURE, "missing": "mean"}]}, "missing", id="other policy"),
         pytest.param({"features": [{**FEATURE, "scale": 2}]}, "scale", id="unknown key"),
         pytest.param(
-            {"features": [{**SEEN, "shares": []}]}, "0 shares for the 10", id="quantiles alone"
+            {"features": [{**SEEN, "shares": []}]}, "0 shares for 10", id="quantiles alone"
         ),
         pytest.param({"features": [{**SEEN, "quantiles": []}]}, "0 quant", id="shares alone"),
         pytest.param(
@@ -156,14 +156,14 @@ GOOD = {"target": "t", "features": [FEATURE], "classes": ["a", "b"]}
         ),
         pytest.param({"features": [{**SEEN, "maximum": 12}]}, "maximum 12", id="other range"),
         pytest.param(
-            {"features": [{**SEEN, "shares": [0.1] * 9}]}, "9 shares for the 10", id="shares lack"
+            {"features": [{**SEEN, "shares": [0.1] * 9}]}, "9 shares for 10", id="shares lack"
         ),
         pytest.param(
-            {"features": [{**SEEN, "shares": [0.2] * 10}]}, "with the sum 1", id="shares sum to 2"
+            {"features": [{**SEEN, "shares": [0.2] * 10}]}, "do not sum to 1", id="shares sum to 2"
         ),
         pytest.param(
             {"features": [{**SEEN, "shares": [0.2, -0.2, *[0.125] * 8]}]},
-            "from 0 to 1",
+            "within 0 to 1",
             id="negative share",
         ),
         pytest.param({"features": ["price"]}, "object", id="feature as text"),
@@ -183,7 +183,7 @@ def test_a_schema_that_cannot_be_one_is_refused(change: dict[str, object], compl
 
 
 def test_a_schema_survives_being_stored() -> None:
-    """What is written as JSON reads back as the same schema, and as the same text."""
+    """A schema round-trips through JSON, to the same text."""
     again = msgspec.json.decode(SCHEMA.to_json(), type=Schema)
     assert again == SCHEMA
     assert again.to_json() == SCHEMA.to_json()
@@ -199,7 +199,7 @@ def test_a_feature_may_say_how_training_was_distributed() -> None:
 
 
 def test_a_value_is_rounded_once_from_float64() -> None:
-    """A value between two float32 goes by way of float64, as DESIGN says: half to even there."""
+    """Values are rounded once from float64, half to even."""
     # The text lies just above the middle of 1 and its successor. As float64 it is the middle,
     # which rounds to even, 1; read as float32 at once it would round up.
     text = "1.00000005960464477539062500000000000000000000000001"
@@ -207,7 +207,7 @@ def test_a_value_is_rounded_once_from_float64() -> None:
 
 
 def test_values_beyond_float32_become_infinite_without_a_warning() -> None:
-    """The caller finds what float32 cannot hold as infinities of the right sign."""
+    """Values beyond float32 become infinities of the same sign."""
     largest, middle = 3.4028234663852886e38, 3.4028235677973366e38
     column = np.array([largest, np.nextafter(middle, 0), middle, -1e39, 1e308, np.nan])
     with np.errstate(all="raise"):

@@ -1,4 +1,4 @@
-"""Many tables at once: a folder, or what a pattern names."""
+"""Batches of tables: a folder or a glob pattern."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ SOURCES = [
 def test_the_output_mirrors_the_input(
     predictor: Predictor, folder: Path, source: str, expected: list[str], *, absolute: bool
 ) -> None:
-    """Each table is scored as it would be alone, under its name; hidden files are left out."""
+    """Each table is scored as if alone, under its name; hidden files are skipped."""
     given = str(folder.parent / source) if absolute else source
     done = score_files(predictor, given, "out")
     assert files(Path("out")) == expected
@@ -87,7 +87,7 @@ def test_the_output_mirrors_the_input(
 
 
 def test_another_format_gives_another_ending(predictor: Predictor, folder: Path) -> None:
-    """The endings that tell a format are replaced; other points in a name stay."""
+    """The extensions of a format are replaced; other dots are kept."""
     fill(folder, "2024.01.csv", "2024.02.csv", "v1")
     (folder / "b.tsv").rename(folder / "b.TSV")
     score_files(predictor, folder, "out", Options(out_format=parse_format("jsonl.gz")))
@@ -119,7 +119,7 @@ def test_two_outputs_of_one_name_are_refused(
     names: tuple[str, ...],
     options: dict[str, object],
 ) -> None:
-    """Before anything is read, and nothing is written."""
+    """Conflicts are refused before anything is read or written."""
     monkeypatch.chdir(tmp_path)
     fill(tmp_path / "in", *names)
     told: list[Path] = []
@@ -136,11 +136,11 @@ def test_two_outputs_of_one_name_are_refused(
 
 
 PLACES = [
-    pytest.param("in", "in", "lies in", id="itself"),
-    pytest.param("in", "in/out", "lies in", id="inside"),
-    pytest.param("in", "in/deep/../x", "lies in", id="inside by a winding path"),
-    pytest.param("in/**/*.csv", "in/out", "lies in", id="where a pattern looks"),
-    pytest.param("in/*.csv", "in", "lies in", id="a pattern's folder"),
+    pytest.param("in", "in", "is in the input folder", id="itself"),
+    pytest.param("in", "in/out", "is in the input folder", id="inside"),
+    pytest.param("in", "in/deep/../x", "is in the input folder", id="inside by a winding path"),
+    pytest.param("in/**/*.csv", "in/out", "is in the input folder", id="where a pattern looks"),
+    pytest.param("in/*.csv", "in", "is in the input folder", id="a pattern's folder"),
     pytest.param("in", "-", "give --out FOLDER", id="standard output"),
     pytest.param("in", "file", "is a file", id="a file"),
 ]
@@ -150,7 +150,7 @@ PLACES = [
 def test_a_place_that_cannot_be_the_output_is_refused(
     predictor: Predictor, folder: Path, source: str, out: str, said: str
 ) -> None:
-    """What is written must not be read by the next run, nor replace what is read."""
+    """Outputs within the input folder are refused."""
     (folder.parent / "file").write_bytes(b"")
     before = files(folder)
     with pytest.raises(UsageError, match=said):
@@ -161,7 +161,7 @@ def test_a_place_that_cannot_be_the_output_is_refused(
 def test_a_pattern_that_looks_in_one_folder_may_write_below_it(
     predictor: Predictor, folder: Path
 ) -> None:
-    """``*.csv`` never reads ``scored/``: it is the place that comes to mind."""
+    """The output folder ``scored/`` is not matched by ``*.csv``."""
     os.chdir(folder)
     for _ in range(2):
         assert set(score_files(predictor, "*.csv", "scored").tables) == {Path("a.csv")}
@@ -181,7 +181,7 @@ def test_no_table_is_written_over_by_another(predictor: Predictor, folder: Path)
 
 @pytest.mark.parametrize("source", ["in/*.parq", "gone/*.csv", "in/empty"])
 def test_nothing_to_score_is_an_error(predictor: Predictor, folder: Path, source: str) -> None:
-    """A pattern with a slip in it is not a night without tables."""
+    """A pattern without matches is an error."""
     (folder / "empty").mkdir()
     with pytest.raises(DataError, match="holds no tables"):
         score_files(predictor, source, "out")
@@ -213,14 +213,14 @@ def test_one_table_that_fails_leaves_nothing(
 
 
 def test_what_is_no_table_is_said(predictor: Predictor, folder: Path) -> None:
-    """A file of another kind is not passed over: it may be a table whose name is wrong."""
+    """A file of an unknown format is an error."""
     fill(folder, "notes.md")
-    with pytest.raises(UsageError, match=r"notes\.md: the ending \.md is no known format"):
+    with pytest.raises(UsageError, match=r"notes\.md: the extension \.md is not a known format"):
         score_files(predictor, folder, "out")
 
 
 def test_a_file_that_is_no_table_is_named_at_once(predictor: Predictor, folder: Path) -> None:
-    """Passing over it could lose a table; the message says how to name the tables alone."""
+    """The message about an unknown format shows a pattern."""
     fill(folder, "notes.md")
     with pytest.raises(UsageError, match=r"notes\.md: .*'in/\*\*/\*\.csv'"):
         score_files(predictor, "in", "out")
@@ -228,7 +228,7 @@ def test_a_file_that_is_no_table_is_named_at_once(predictor: Predictor, folder: 
 
 
 def test_a_format_that_is_given_needs_no_ending(predictor: Predictor, folder: Path) -> None:
-    """What a name does not tell, options do, for one table and for many."""
+    """Options give the format, for one table and for batches."""
     fill(folder / "new", "x.2026", "y.md")
     csv = parse_format("csv")
     options = Options(reading=ReadOptions(format=csv), out_format=csv)
@@ -249,7 +249,7 @@ def test_marks_are_no_tables(predictor: Predictor, folder: Path) -> None:
 
 
 def test_bad_rows_are_listed_beside_each_output(predictor: Predictor, folder: Path) -> None:
-    """Every table has its own list; the total says where they are."""
+    """Every table has a rejects file; the total names their pattern."""
     (folder / "deep" / "d.csv").write_bytes(b"price,rating\n1,2\n,3\n")
     done = score_files(predictor, folder, "out", Options(bad_rows="reject"))
     assert (done.total.rows, done.total.rejected) == (10, 1)
@@ -261,7 +261,7 @@ def test_bad_rows_are_listed_beside_each_output(predictor: Predictor, folder: Pa
 
 
 def test_truth_and_drift_are_of_all_tables(predictor: Predictor, folder: Path) -> None:
-    """One table cut into three is judged, and has drifted, as it is in one piece."""
+    """Accuracy and drift of a split table equal those of the table."""
     header, rows = b"price,rating,popular\n", [b"8,4,yes\n", b"1,2,yes\n", b"2,3,no\n"] * 50
     whole, parts = folder.parent / "whole.csv", folder.parent / "parts"
     whole.write_bytes(header + b"".join(rows))
@@ -277,7 +277,7 @@ def test_truth_and_drift_are_of_all_tables(predictor: Predictor, folder: Path) -
 
 
 def test_a_name_with_a_bracket_is_a_name(predictor: Predictor, folder: Path) -> None:
-    """What exists under that very name is meant; else its signs are a pattern's."""
+    """An existing file with wildcards in its name is not a pattern."""
     fill(folder, "x[1].csv", "x1.csv")
     assert not is_folder_or_pattern(folder / "x[1].csv")
     score_file(predictor, folder / "x[1].csv", "o.csv")
@@ -290,14 +290,14 @@ def test_a_link_to_a_folder_is_the_folder(predictor: Predictor, folder: Path) ->
     """A link is followed where it is given, and not into its own input."""
     Path("link").symlink_to(folder)
     assert len(score_files(predictor, "link", "out").tables) == len(ALL)
-    with pytest.raises(UsageError, match="lies in"):
+    with pytest.raises(UsageError, match="is in the input folder"):
         score_files(predictor, "in", "link/out")
 
 
 def test_a_part_that_cannot_be_searched_is_said(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A folder that may not be read does not pass for an empty one."""
+    """An unreadable folder is an error."""
     scan = os.scandir
 
     def refuse(path: str) -> object:
@@ -331,7 +331,7 @@ def test_the_command_scores_a_folder(run_command: Run, bundle: Path, folder: Pat
 def test_a_pattern_passes_over_no_locked_folder(
     folder: Path, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
-    """What a pattern leads into and may not be read is no empty folder either."""
+    """An unreadable folder below a pattern is an error."""
     may = os.access
     monkeypatch.setattr(
         os, "access", lambda path, mode: not str(path).endswith("deep") and may(path, mode)
@@ -355,7 +355,7 @@ def test_links_to_folders_are_followed(folder: Path, predictor: Predictor) -> No
 
 @pytest.mark.parametrize("source", ["in", "in/*.csv"])
 def test_what_is_no_file_is_not_passed_over(folder: Path, source: str) -> None:
-    """A link to nothing and a pipe are no tables, and may be meant to be: nothing is scored."""
+    """A dangling link or a pipe is an error: nothing is scored."""
     (folder / "gone.csv").symlink_to("nowhere.csv")
     with pytest.raises(DataError, match=r"in/gone.csv is a link to nothing: remove it"):
         find_tables(Path(source))
@@ -366,7 +366,7 @@ def test_what_is_no_file_is_not_passed_over(folder: Path, source: str) -> None:
 
 
 def test_hidden_links_to_nothing_are_hidden(folder: Path) -> None:
-    """Editors lock files by such links; what is hidden is left out, whatever it is."""
+    """Hidden links, such as editors' locks, are skipped."""
     (folder / ".#a.csv").symlink_to("somebody@host")
     assert [str(path) for path in find_tables(Path("in"))[1]] == ALL
 

@@ -1,4 +1,4 @@
-"""Options as a Python program gives them."""
+"""Options from Python."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def test_what_the_command_takes_as_text_is_taken_as_text(
     predictor: Predictor, tmp_path: Path
 ) -> None:
-    """Paths, formats, delimiters and encodings need no types of ours."""
+    """Paths, formats, delimiters and encodings can be given as text."""
     given: Any = {"format": "csv.gz", "delimiter": "tab", "encoding": "ISO-8859-1"}
     assert ReadOptions(**given) == ReadOptions(Format("csv", "gzip"), b"\t", Encoding("iso8859-1"))
     source, out = tmp_path / "in.txt", tmp_path / "out.bin"
@@ -45,14 +45,14 @@ def test_what_the_command_takes_as_text_is_taken_as_text(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"threads": 0}, "0 threads score nothing"),
-        ({"columns": "id"}, r"columns is a list of names: give \['id'\]"),
-        ({"out_format": "xls"}, "no format 'xls'"),
-        ({"bad_rows": "skip"}, "no policy 'skip'"),
+        ({"threads": 0}, "invalid number of threads 0"),
+        ({"columns": "id"}, r"columns must be a list of names: give \['id'\]"),
+        ({"out_format": "xls"}, "unknown format 'xls'"),
+        ({"bad_rows": "skip"}, "unknown policy 'skip'"),
         ({"rejects": "bad.csv"}, "give both"),
     ],
 )
 def test_what_cannot_be_is_refused_at_once(options: dict[str, Any], said: str) -> None:
-    """Each is a ``UsageError`` that says what is taken."""
+    """Invalid values are a ``UsageError`` with the valid ones."""
     with pytest.raises(UsageError, match=said):
         Options(**options)

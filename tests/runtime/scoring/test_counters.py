@@ -1,4 +1,4 @@
-"""The count of rows that goes before every output."""
+"""Row counts are checked before every output is committed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Miscounted(arrow_table.ArrowBlock, frozen=True):
-    """A block that says it has one record more than it gives."""
+    """A block that claims one record too many."""
 
     def __len__(self) -> int:
         return int(self.batch.num_rows) + 1
@@ -41,10 +41,10 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_lost_row_is_noticed(
     predictor: Predictor, source: Path, tmp_path: Path, policy: str, out: str
 ) -> None:
-    """Rows in are rows out and rejects, or it is a bug of ours and nothing is published."""
+    """A mismatch of row counts is a bug, and no output is written."""
     options = Options(bad_rows=policy, drift=tmp_path / "drift.json")  # type: ignore[arg-type]  # sampled
     (tmp_path / out).write_bytes(b"before")
-    with pytest.raises(RuntimeError, match="3 records were read, 2 written and 0 left out"):
+    with pytest.raises(RuntimeError, match="3 records read, 2 written and 0 dropped"):
         score_file(predictor, source, tmp_path / out, options)
     assert (tmp_path / out).read_bytes() == b"before"
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["in", out])
@@ -53,8 +53,8 @@ def test_a_lost_row_is_noticed(
 def test_a_lost_row_is_noticed_among_many_tables(
     predictor: Predictor, source: Path, tmp_path: Path
 ) -> None:
-    """One table that does not add up is enough."""
-    with pytest.raises(RuntimeError, match="a bug of onnxferry, and nothing was published"):
+    """A mismatch in one table fails the batch."""
+    with pytest.raises(RuntimeError, match="a bug in onnxferry; no output was written"):
         score_files(predictor, source.parent, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
@@ -62,5 +62,5 @@ def test_a_lost_row_is_noticed_among_many_tables(
 def test_a_lost_row_is_noticed_in_memory(predictor: Predictor, source: Path) -> None:
     """A table in memory is counted too."""
     table = pq.read_table(source)
-    with pytest.raises(RuntimeError, match="a bug of onnxferry"):
+    with pytest.raises(RuntimeError, match="a bug in onnxferry"):
         predictor.predict_table(table)

@@ -1,4 +1,4 @@
-"""Tables in memory: of pyarrow, numpy, polars and pandas, and dicts of columns."""
+"""Data frames of pyarrow, numpy, polars and pandas, and dicts of columns."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ libraries = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 
 @pytest.fixture(scope="module")
 def expected(predictor: Predictor) -> Prediction:
-    """The answers to the three rows."""
+    """The predictions of the three rows."""
     return predictor.predict(list(zip(COLUMNS["price"], COLUMNS["rating"], strict=True)))
 
 
@@ -82,7 +82,7 @@ def test_a_table_comes_back_with_its_answers(
 
 @libraries
 def test_bad_rows_are_refused_or_kept(predictor: Predictor, make: Callable[..., Any]) -> None:
-    """Refused with record, column and reason; or kept in place, with a reason and no answer."""
+    """Bad rows are refused with record, column and reason, or kept without a prediction."""
     table = make({**COLUMNS, "price": [8.0, None, 3.0]})
     with pytest.raises(BadRowsError, match=r'record 2, column .price.*\n.*bad_rows="null"'):
         predictor.predict_table(table)
@@ -181,7 +181,7 @@ COLUMN_KINDS: dict[str, object] = {
 
 @pytest.mark.parametrize("prices", COLUMN_KINDS.values(), ids=COLUMN_KINDS)
 def test_what_is_missing_stays_missing(predictor: Predictor, prices: object) -> None:
-    """In every kind of column: what lies below a mask is no value."""
+    """Masked values are missing in every type of column."""
     scored: dict[str, Any] = predictor.predict_table({"price": prices, "rating": [2.0, 2.0]}, KEEP)
     assert list(scored["reason"]) == [None, "price: missing value"]
 
@@ -226,12 +226,14 @@ REFUSED = [
         {"price": np.array(["2020-01-01"], "M8[D]"), "rating": [1]},
         {},
         SchemaError,
-        "'price' is of type date32",
+        "'price' has type date32",
         id="dates",
     ),
-    pytest.param(COLUMNS, {"bad_rows": "reject"}, UsageError, "loses no rows", id="reject"),
-    pytest.param(COLUMNS, {"columns": ("id",)}, UsageError, "without columns", id="columns"),
-    pytest.param(COLUMNS, {"truth": "id"}, UsageError, "without truth", id="truth"),
+    pytest.param(
+        COLUMNS, {"bad_rows": "reject"}, UsageError, '"reject" applies to files', id="reject"
+    ),
+    pytest.param(COLUMNS, {"columns": ("id",)}, UsageError, "option columns applies", id="columns"),
+    pytest.param(COLUMNS, {"truth": "id"}, UsageError, "option truth applies", id="truth"),
 ]
 
 
@@ -243,7 +245,7 @@ def test_what_is_no_such_table_is_refused(
     error: type[OnnxferryError],
     said: str,
 ) -> None:
-    """One error of ours that says what is wrong; no option is passed over in silence."""
+    """Invalid tables and options for files are errors."""
     with pytest.raises(error, match=said):
         predictor.predict_table(table, Options(**options))
 
@@ -271,7 +273,7 @@ def test_pandas_columns_of_any_kind(predictor: Predictor) -> None:
         scored = predictor.predict_table(pandas.DataFrame({"price": prices, "rating": 1}), KEEP)
         assert column(scored, "reason") == [None, "price: missing value"], name
     dates = pandas.to_datetime(["2020-01-01"])
-    with pytest.raises(SchemaError, match="'price' is of type timestamp"):
+    with pytest.raises(SchemaError, match="'price' has type timestamp"):
         predictor.predict_table(pandas.DataFrame({"price": dates, "rating": 1}))
 
 
@@ -300,10 +302,10 @@ def test_polars_categories_are_read(predictor: Predictor) -> None:
 
 
 def test_a_lazy_frame_is_to_be_collected(predictor: Predictor) -> None:
-    """Nothing is computed behind the back of who wanted it lazy."""
+    """Lazy frames are refused."""
     frame = as_polars(COLUMNS).lazy()
     for predict in (predictor.predict_table, predictor.predict, predictor.predict_columns):
-        with pytest.raises(UsageError, match=r"give table\.collect\(\)"):
+        with pytest.raises(UsageError, match=r"call collect\(\) first"):
             predict(frame)
 
 
@@ -355,13 +357,15 @@ def test_decimal_commas_are_read_where_they_are_given(
 def test_options_of_files_are_not_passed_over(
     predictor: Predictor, options: Options, request: pytest.FixtureRequest
 ) -> None:
-    """What a table in memory does not have is refused by name."""
-    with pytest.raises(UsageError, match=f"without {request.node.callspec.id}: leave it out"):
+    """Options for files are refused by name."""
+    with pytest.raises(
+        UsageError, match=f"option {request.node.callspec.id} applies to files: leave it out"
+    ):
         predictor.predict_table(COLUMNS, options)
 
 
 @pytest.mark.parametrize("other", [[1], "abcd", np.zeros((2, 2))])
 def test_columns_of_a_dict_are_equally_long(predictor: Predictor, other: object) -> None:
-    """Also those that the model does not read: what comes back is a table."""
+    """Columns of different lengths are refused, also unused ones."""
     with pytest.raises(DataError, match="columns must be equally long, got"):
         predictor.predict_table({**COLUMNS, "x": other})

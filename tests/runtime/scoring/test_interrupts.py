@@ -1,4 +1,4 @@
-"""What a stop in the middle of scoring leaves: the exit code, and no trace."""
+"""Interrupted scoring: exit code and cleanup."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROWS = b"1.5,2.5\n" * 500_000 + b"x,1\n"  # more than a pipe holds: once written
 def test_a_stop_leaves_the_destination_as_it_was(
     bundle: Path, environment: dict[str, str], tmp_path: Path, name: str, code: int, *, exists: bool
 ) -> None:
-    """Ctrl-C gives 130, a stop 143; outputs are as before, and only a kill leaves rests."""
+    """Exit codes 130 and 143; outputs are unchanged, and only SIGKILL leaves temporary files."""
     outputs = ["out.csv", "out.csv.rejects.csv"]
     if exists:
         for output in outputs:
@@ -62,7 +62,7 @@ def test_a_stop_leaves_the_destination_as_it_was(
 def test_a_run_after_a_kill_succeeds(
     bundle: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """Rests of a killed run do not stand in the way of the next one."""
+    """Temporary files of a killed run do not affect the next."""
     (tmp_path / "in.csv").write_bytes(b"price,rating\n1,2\n")
     command = ["predict", "--file", "in.csv", "--out", "out.csv", "--bundle", str(bundle)]
     for rest in (".out.csv.1.partial", f".out.csv.{'0' * 8}.partial"):

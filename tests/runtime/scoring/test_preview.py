@@ -1,4 +1,4 @@
-"""A look at the first rows, from the library and on a terminal."""
+"""Previews, from the library and on a terminal."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def write(path: Path, data: bytes) -> Path:
 def test_the_first_rows_are_those_of_the_whole(
     predictor: Predictor, products: bytes, tmp_path: Path
 ) -> None:
-    """Cells as they would be saved, the new ones last; how many there are is not known."""
+    """Cells as they are saved, new columns last; the total is unknown."""
     source = write(tmp_path / "in.csv", products)
     predictor.score_file(source, tmp_path / "out.csv")
     saved = [line.split(",") for line in (tmp_path / "out.csv").read_text().splitlines()]
     first = score_preview(predictor, source, Options(), 10)
     assert list(first.names) == saved[0]
-    assert first.new == 2
+    assert first.n_added == 2
     assert first.total == 200
     for found, expected in zip(first.rows, saved[1:11], strict=True):
         assert list(found[:-1]) == expected[:-1]
@@ -53,7 +53,7 @@ def test_the_first_rows_are_those_of_the_whole(
 def test_short_batches_are_read_on(
     predictor: Predictor, tmp_path: Path, sizes: list[int], total: int | None
 ) -> None:
-    """Ten rows are ten rows, however small the pieces in which they are stored."""
+    """A preview has ten rows for any block size."""
     schema = pa.schema({"price": pa.float64(), "rating": pa.float64(), "n": pa.int64()})
     with pa.ipc.new_file(tmp_path / "in.arrow", schema) as writer:
         for at, size in enumerate(sizes):
@@ -67,7 +67,7 @@ def test_short_batches_are_read_on(
 
 
 def test_bad_rows_show_their_reason(predictor: Predictor, tmp_path: Path) -> None:
-    """Whatever the policy: nothing is refused at a first look."""
+    """A preview keeps bad rows, whatever the policy."""
     source = write(tmp_path / "in.csv", b"price,rating\n1,2\n,2\n3\n")
     for policy in ("fail", "reject", "null"):
         options = Options(bad_rows=policy)
@@ -79,7 +79,7 @@ def test_bad_rows_show_their_reason(predictor: Predictor, tmp_path: Path) -> Non
 
 
 def test_a_column_called_reason_is_in_nobodys_way(predictor: Predictor, tmp_path: Path) -> None:
-    """It could be saved: so it can be looked at; with ``null`` it could not."""
+    """A column "reason" is allowed in a preview, unless the policy is ``null``."""
     source = write(tmp_path / "in.csv", b"price,rating,reason\n1,2,why\n")
     first = score_preview(predictor, source, Options(), 10)
     assert first.names == ("price", "rating", "reason", "label", "probability")
@@ -101,7 +101,7 @@ def test_options_are_heeded(predictor: Predictor, tmp_path: Path) -> None:
         "m_probability_no",
         "m_probability_yes",
     )
-    assert first.new == 4
+    assert first.n_added == 4
     assert first.rows[0][:2] == ("7", "no")
 
 
@@ -200,7 +200,7 @@ def test_a_terminal_sees_what_is_wrong(
 def test_the_name_to_save_under_is_one_that_can_be(
     bundle: Path, environment: dict[str, str], tmp_path: Path, name: str, option: str, saved: str
 ) -> None:
-    """It ends as the format that was asked for, and is not the input's."""
+    """The suggested name has the output format's extension, and is not the input's."""
     write(tmp_path / name, b"price,rating\n1,2\n")
     *_, last = look(tmp_path, environment, "--file", name, "--bundle", str(bundle), option)[
         1
@@ -224,7 +224,7 @@ def test_the_name_to_save_under_is_one_that_can_be(
 def test_who_asks_for_more_gets_all_rows(
     bundle: Path, environment: dict[str, str], tmp_path: Path, option: str
 ) -> None:
-    """A summary is of the whole table: so the whole table is scored, onto the terminal."""
+    """Options that need all rows score the table to the terminal."""
     write(tmp_path / "in.csv", b"price,rating,name\n" + b"1,2,no\n" * 30)
     arguments = ("--file", "in.csv", "--bundle", str(bundle), *option.split())
     code, shown = look(tmp_path, environment, *arguments)

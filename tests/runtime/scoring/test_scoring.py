@@ -57,7 +57,7 @@ def names(folder: Path) -> list[str]:
 def test_answers_are_those_of_the_predictor(
     score: Score, predictor: Predictor, products: bytes
 ) -> None:
-    """Label and probability of each row are what ``Predictor.predict`` says of its numbers."""
+    """Label and probability of each row equal those of ``Predictor.predict``."""
     out, summary = score(products, Options(proba=True))
     header, *rows = csv.reader(io.StringIO(out.decode()))
     assert header[4:] == ["label", "probability", "probability_no", "probability_yes"]
@@ -90,7 +90,7 @@ def test_answers_are_those_of_the_predictor(
     ],
 )
 def test_a_table_without_rows_gives_a_header(score: Score, data: bytes, expected: bytes) -> None:
-    """No rows are no error: the output has its header and no rows."""
+    """An empty table has an output with a header only."""
     out, summary = score(data)
     assert out == expected
     assert (summary.rows, summary.scored) == (0, 0)
@@ -120,7 +120,7 @@ CARRIED = [
 
 @pytest.mark.parametrize("table", CARRIED)
 def test_the_input_is_carried_byte_for_byte(score: Score, predictor: Predictor, table: str) -> None:
-    """Whatever a record looks like, it comes out as it went in, the answers after it."""
+    """Records are carried byte for byte, with predictions appended."""
     end = "\r\n" if "g\r\n" in table or "v\r\n" in table else "\r" if "g\r" in table else "\n"
     data = table.replace("{}", "").encode(errors="surrogateescape")
     first, second = (answer(predictor, 7.5, 3).decode(), answer(predictor, 1, 2).decode())
@@ -165,7 +165,7 @@ REASONS = {
 
 
 def test_dirty_rows_are_refused_with_where_and_why(score: Score, tmp_path: Path) -> None:
-    """By default the first ten bad rows are shown, the total, and what would go on."""
+    """By default the message has the first ten bad rows, the total and the options."""
     with pytest.raises(BadRowsError) as caught:
         score(DIRTY)
     assert str(caught.value).splitlines() == [
@@ -189,7 +189,7 @@ def test_dirty_rows_are_refused_with_where_and_why(score: Score, tmp_path: Path)
 def test_dirty_rows_are_listed_beside_the_output(
     score: Score, predictor: Predictor, tmp_path: Path
 ) -> None:
-    """``reject`` scores the good rows and lists the others with their text as it was."""
+    """``reject`` scores the good rows and lists the others with their original text."""
     out, summary = score(DIRTY, Options(bad_rows="reject"))
     good, last = answer(predictor, 7.5, 3), answer(predictor, 1, 2)
     assert out == (
@@ -216,14 +216,14 @@ def test_dirty_rows_are_listed_beside_the_output(
 
 
 def test_dirty_rows_are_kept_in_place(score: Score, predictor: Predictor) -> None:
-    """``null`` keeps every row where it was, bad ones with empty answers and their reason."""
+    """``null`` keeps all rows in order, bad ones with empty predictions and a reason."""
     out, summary = score(DIRTY, Options(bad_rows="null", prefix="m_"))
     good, last = answer(predictor, 7.5, 3) + b",", answer(predictor, 1, 2) + b","
     assert out == (
         b"name,price,rating,m_label,m_probability,m_reason\n"
         b"good,7.5,3" + good + b"\n"
         b"short,7.5,,,,too few fields (2 instead of 3)\n"
-        b'long,7.5,3,,,"too many fields (4 instead of 3), left over: 4"\n'
+        b'long,7.5,3,,,"too many fields (4 instead of 3), extra fields: 4"\n'
         b",,3,,,price: missing value\n"
         b"blank, ,3,,,price: missing value\n"
         b"text,7.5,many,,,rating: not a number\n"
@@ -241,13 +241,13 @@ def test_dirty_rows_are_kept_in_place(score: Score, predictor: Predictor) -> Non
 
 
 def test_long_records_keep_their_first_cells_as_written(score: Score) -> None:
-    """What is left over goes into the reason; the cells that fit are not written anew."""
+    """Extra fields are added to the reason; the other cells are unchanged."""
     data = b'price,rating\n" 1 ",2," ""x"" ",\xff\n1,"2"""\r\n"' + b"9" * 200_000 + b'",,z\n'
     out, _ = score(data, Options(bad_rows="null"))
     assert out.splitlines(keepends=True)[1:] == [
-        b'" 1 ",2,,,"too many fields (4 instead of 2), left over: "" """"x"""" "",\xff"\n',
+        b'" 1 ",2,,,"too many fields (4 instead of 2), extra fields: "" """"x"""" "",\xff"\n',
         b'1,"2""",,,rating: not a number\r\n',
-        b'"' + b"9" * 200_000 + b'",,,,"too many fields (3 instead of 2), left over: z"\n',
+        b'"' + b"9" * 200_000 + b'",,,,"too many fields (3 instead of 2), extra fields: z"\n',
     ]
 
 
@@ -265,7 +265,7 @@ def test_every_row_may_be_bad(score: Score, tmp_path: Path) -> None:
 def test_a_row_the_model_has_no_answer_for_is_bad(
     make_bundle: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """Features that overflow inside the model give no NaN in the output but a reason."""
+    """Rows that overflow in the model have a reason, not NaN."""
     predictor = Predictor.open(make_bundle(scale=1e6), provider="cpu", check=False)
     source, out = tmp_path / "in.csv", tmp_path / "out.csv"
     source.write_bytes(b"price,rating\n1,2\n3e38,3e38\nx,1\n1,3e38\n0,1\n")
@@ -282,7 +282,7 @@ def test_a_row_the_model_has_no_answer_for_is_bad(
 def test_refused_rows_stop_the_output(
     predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is written in place ends before the first bad block: no later row hides the gap."""
+    """An output written in place ends before the first bad block."""
     monkeypatch.setattr(driver, "CsvReader", partial(CsvReader, block_size=16))
     source, pipe = tmp_path / "in.csv", tmp_path / "pipe"
     source.write_bytes(b"price,rating\n" + b"1,2\n" * 20 + b"x,2\n" + b"3,4\n" * 2000)
@@ -307,7 +307,7 @@ def test_one_column_is_a_table(make_bundle: Callable[..., Path], tmp_path: Path)
     one, four = answer(predictor, 1), answer(predictor, 4)
     assert out.read_bytes() == (
         b"only,label,probability,reason\r\n1" + one + b",\r\n,,,only: missing value\r\n"
-        b'2,,,"too many fields (2 instead of 1), left over: 3"\r\n,,,only: missing value\n4'
+        b'2,,,"too many fields (2 instead of 1), extra fields: 3"\r\n,,,only: missing value\n4'
         + four + b",\r\n,,,only: missing value\r\n"
     )  # fmt: skip
     assert (summary.rows, summary.scored) == (6, 2)
@@ -362,7 +362,7 @@ def test_class_names_are_quoted_where_they_must_be(
 def test_a_name_that_is_taken_is_said(
     score: Score, tmp_path: Path, header: bytes, options: Options, taken: str
 ) -> None:
-    """A new column never doubles an old one: the message offers ``--prefix``."""
+    """A clash with an existing column is refused; the message suggests ``--prefix``."""
     with pytest.raises(SchemaError, match=f"already has a column '{taken}'; .*--prefix TEXT"):
         score(header + b"\n1,2,3\n", options)
     assert names(tmp_path) == ["in.csv"]
@@ -379,7 +379,7 @@ def test_a_name_that_is_taken_is_said(
     ],
 )
 def test_a_name_that_is_not_needed_is_free(score: Score, header: bytes, options: Options) -> None:
-    """Only names that this run writes can be taken."""
+    """Only columns that are written can clash."""
     assert score(header + b"\n1,2,3\n", options)[1].scored == 1
 
 
@@ -411,7 +411,7 @@ def roundabout(path: Path) -> Path:
 def test_the_input_is_never_written(
     predictor: Predictor, tmp_path: Path, other: Callable[[Path], Path], *, as_rejects: bool
 ) -> None:
-    """The input given as output, by whatever name, is refused and stays as it was."""
+    """An output that is the input, under any name, is refused."""
     source = tmp_path / "in.csv"
     source.write_bytes(b"price,rating\n1,2\n")
     target = other(source)
@@ -441,7 +441,7 @@ def test_two_outputs_need_two_files(
 def test_a_list_of_bad_rows_needs_a_file(
     predictor: Predictor, null_device: Path, tmp_path: Path, out: str
 ) -> None:
-    """Beside a stream or device no file is made up: one has to be named."""
+    """A stream or device has no default rejects file."""
     source, pipe = tmp_path / "in.csv", tmp_path / "pipe"
     source.write_bytes(b"price,rating\n1,2\n")
     os.mkfifo(pipe)
@@ -480,7 +480,7 @@ def test_a_device_may_be_written_with_a_list_beside_it(
 def test_a_failure_leaves_earlier_results(
     score: Score, tmp_path: Path, data: bytes, error: type[DataError]
 ) -> None:
-    """An output from before is replaced by a complete one or stays as it was."""
+    """An existing output is replaced by a complete one or unchanged."""
     (tmp_path / "out.csv").write_bytes(b"from yesterday")
     with pytest.raises(error, match=r"in\.csv|column 'price' is missing"):
         score(data)
@@ -492,7 +492,7 @@ def test_a_failure_leaves_earlier_results(
 def test_a_full_disk_leaves_nothing(
     predictor: Predictor, full_device: Path, tmp_path: Path, full: str
 ) -> None:
-    """No room for one of the outputs: neither is left behind, the message says where."""
+    """Without space for one output none is written; the message names it."""
     source = tmp_path / "in.csv"
     source.write_bytes(b"price,rating\n" + b"x,2\n" * 5000)
     out = full_device if full == "out" else tmp_path / "out.csv"
@@ -515,7 +515,7 @@ def test_a_source_that_cannot_be_read_is_said(
 
 
 def test_a_pipe_can_be_read(predictor: Predictor, products: bytes, tmp_path: Path) -> None:
-    """What comes through a named pipe in small pieces is scored like a file."""
+    """A named pipe with small writes is scored like a file."""
     pipe, out = tmp_path / "pipe", tmp_path / "out.csv"
     os.mkfifo(pipe)
 
@@ -537,7 +537,7 @@ def test_a_pipe_can_be_read(predictor: Predictor, products: bytes, tmp_path: Pat
 def test_progress_is_told_in_bytes_and_rows(
     predictor: Predictor, products: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After each block the numbers grow, and the last ones are the whole."""
+    """Progress increases after each block, up to the total."""
     monkeypatch.setattr(driver, "CsvReader", partial(CsvReader, block_size=1000))
     (tmp_path / "in.csv").write_bytes(products)
     told: list[tuple[int, int]] = []
@@ -553,7 +553,7 @@ def test_progress_is_told_in_bytes_and_rows(
 
 
 def test_an_unknown_policy_is_refused() -> None:
-    """A slip of the pen loses no row."""
+    """An unknown policy is refused."""
     with pytest.raises(UsageError, match="rejct"):
         Options(bad_rows="rejct")  # type: ignore[arg-type]  # the slip
 

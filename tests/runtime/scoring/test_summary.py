@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from msgspec.structs import replace
 
-from runtime.monitoring.accuracy import Accuracy, AccuracyReport
+from runtime.monitoring.accuracy import AccuracyMonitor, AccuracyReport
 from runtime.monitoring.drift import DriftMonitor
 from runtime.monitoring.ranges import OutOfRange
 from runtime.scoring.summary import Summary
@@ -27,13 +27,13 @@ OUT = Path("scored.csv")
 
 
 def judged(classes: int) -> AccuracyReport:
-    """A hundred rows, every class answered as itself, each but the last once as the next."""
+    """A hundred rows, all correct but one per class, which is predicted as the next."""
     names = [f"class {number}" for number in range(classes)]
-    truth = Accuracy(names)
+    truth = AccuracyMonitor(names)
     cells = [names[number % classes] for number in range(100)]
     truth.add(pa.array(cells), np.arange(100) % classes)
     truth.add(pa.array(names[:-1]), np.arange(1, classes))
-    return truth.result()
+    return truth.report()
 
 
 @pytest.fixture
@@ -56,14 +56,14 @@ def full(predictor: Predictor) -> Summary:
 
 
 def describe(summary: Summary, width: int = 80) -> list[str]:
-    """The lines as they are on something of so many columns that is no terminal."""
+    """Format for a stream of a width that is not a terminal."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", str(width))
         return format_summary(summary, OUT, io.StringIO()).splitlines()
 
 
 def test_json_holds_all_that_is_known(full: Summary) -> None:
-    """Figures as figures; drift by its index, as its report has a file of its own."""
+    """JSON has numbers, and of drift the index only."""
     values = json.loads(full.to_json())
     assert (values["rows"], values["scored"], values["rejected"]) == (1200, 1197, 3)
     assert values["reasons"] == {"missing value": 1, "not a number": 2}
@@ -86,7 +86,7 @@ def test_json_leaves_out_what_was_not_asked_for() -> None:
 
 
 def test_a_person_sees_what_there_is_to_say() -> None:
-    """A clean run says how many rows, how fast, where to and on what: nothing else."""
+    """A run without bad rows prints rows, speed, output and provider only."""
     assert [line.split() for line in describe(PLAIN)] == [
         ["rows", "1,200", "0.50", "s,", "2,400", "rows/s"],
         ["scored", "1,200", "to", "scored.csv"],
@@ -108,7 +108,7 @@ def test_a_person_sees_everything_asked_for(full: Summary) -> None:
         "accuracy",
         "provider",
         "model",
-        "true \\ answer",
+        "true \\ predicted",
     ]
     text = "\n".join(lines)
     assert text.index("not a number") < text.index("missing value")
@@ -122,11 +122,13 @@ def test_a_person_sees_everything_asked_for(full: Summary) -> None:
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
 def test_no_line_is_wider_than_the_terminal(full: Summary, width: int) -> None:
-    """What does not fit is folded; a matrix that does not fit becomes its worst mistakes."""
+    """Long notes are wrapped; a wide matrix becomes a list of the most frequent errors."""
     for truth in (judged(2), judged(3), judged(30)):
         lines = describe(replace(full, truth=truth), width)
         assert max(map(len, lines)) <= width
-    assert any(line.startswith("true \\ answer") for line in describe(full, width)) == (width > 40)
+    assert any(line.startswith("true \\ predicted") for line in describe(full, width)) == (
+        width > 40
+    )
 
 
 def test_of_many_classes_the_worst_mistakes_are_shown(full: Summary) -> None:
@@ -146,7 +148,7 @@ def test_many_features_are_cut_to_ten() -> None:
 
 
 def test_categories_that_were_let_through_are_told_of() -> None:
-    """For people in words, for machines beside what lies out of range."""
+    """Unseen categories are printed as text and in JSON."""
     told = replace(PLAIN, out_of_range={"city": OutOfRange(0, 0, 1200), "street": OutOfRange(0, 0)})
     lines = "\n".join(describe(told))
     assert "1,200 unseen categories" in lines
@@ -158,11 +160,11 @@ def test_categories_that_were_let_through_are_told_of() -> None:
 
 
 def test_a_column_that_is_no_truth_is_explained() -> None:
-    """No matrix without rows; the hint says what to look at."""
-    truth = Accuracy(("0", "1"))
+    """Without rows there is a hint and no matrix."""
+    truth = AccuracyMonitor(("0", "1"))
     truth.add(pa.array(["1.0", "0.0"]), np.array([1, 0]))
-    lines = describe(replace(PLAIN, truth=truth.result()), 120)
-    assert any("'1.0' is not '1'" in line for line in lines)
+    lines = describe(replace(PLAIN, truth=truth.report()), 120)
+    assert any("'1.0' is spelled '1'" in line for line in lines)
     assert not any(line.startswith(("true", "accuracy")) for line in lines)
 
 
@@ -171,5 +173,5 @@ def test_a_column_that_is_no_truth_is_explained() -> None:
     [(1, "100.0 %"), (0.99999, "99.9 %"), (0.5, "50.0 %"), (0, "0.0 %"), (None, "-")],
 )
 def test_only_all_is_a_hundred_percent(share: float | None, text: str) -> None:
-    """A single mistake among millions stays visible."""
+    """A single error among millions is visible."""
     assert percent(share) == text

@@ -202,10 +202,10 @@ def test_a_folder_of_bundles(
     ("arguments", "code", "told"),
     [
         (["--bundle", "a=nowhere"], 4, "no bundle at nowhere"),
-        (["--models", "nowhere"], 2, "--models nowhere is no folder"),
-        (["--models", "."], 2, "holds no bundle"),
+        (["--models", "nowhere"], 2, "--models nowhere is not a folder"),
+        (["--models", "."], 2, "has no bundles"),
         (["--bundle", "=x"], 2, "needs a name"),
-        (["--bundle", "a=x", "--bundle", "a=y"], 2, "two bundles are called 'a'"),
+        (["--bundle", "a=x", "--bundle", "a=y"], 2, "two bundles have the name 'a'"),
         (["--host", "nowhere.invalid"], 6, "cannot listen on nowhere.invalid"),
         (["--provider", "cuda"], 6, "CUDA was requested"),
     ],

@@ -73,14 +73,14 @@ def test_a_number_is_rounded_correctly(text: str) -> None:
     ],
 )
 def test_what_is_no_number_is_refused_with_its_reason(cell: bytes, reason: str) -> None:
-    """No guess is made: separators, other scripts, blanks inside and words are no numbers."""
+    """Separators, other scripts, inner blanks and words are not numbers."""
     for parsed in (parse(cell), parse(b"1", cell, b"2")):
         assert [row.reason for row in parsed.bad] == [reason]
     assert parsed.features.tolist() == [[1], [2]]
 
 
 def test_a_long_bad_cell_is_reported_whole() -> None:
-    """The reader keeps what was read; shortening is for the one who shows it."""
+    """The reader does not truncate values."""
     cell = b"9" * 300_000 + b"x"
     (row,) = parse(cell).bad
     assert (row.reason, row.value) == ("not a number", cell.decode())

@@ -1,4 +1,4 @@
-"""Every format can be read and written: the same text gives the same answers, bit for bit."""
+"""All formats can be read and written, with the same predictions, bit for bit."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def as_arrow(records: Records) -> pa.Table:
 
 
 def as_file(records: Records, kind: str) -> bytes:
-    """Store records, all as text, in a format; what stands after a slash is its encoding."""
+    """Write records of text in a format, optionally with ``/encoding``."""
     kind, _, encoding = kind.partition("/")
     stored = parse_format(kind)
     if stored.kind in {"parquet", "arrow"}:
@@ -122,7 +122,7 @@ OUT = ["csv", "tsv", "jsonl", "parquet", "arrow", "csv.gz", "tsv.bz2", "jsonl.zs
 def test_the_same_text_has_the_same_answers(
     predictor: Predictor, tmp_path: Path, kind: str, out: str
 ) -> None:
-    """In any format and out in any: no cell of text is another, no bit of an answer."""
+    """All pairs of formats carry the same text and predictions, to the bit."""
     expected = predictor.predict([[float(r["price"]), float(r["rating"])] for r in TABLE])
     kind_alone, _, encoding = kind.partition("/")
     source = tmp_path / f"in.{kind_alone}"
@@ -188,7 +188,7 @@ def test_columns_that_cannot_be_chosen_are_said(
 def test_bad_rows_stay_in_place_in_every_format(
     predictor: Predictor, tmp_path: Path, kind: str, out: str
 ) -> None:
-    """An answer that is not there is nothing, and its reason the same words everywhere."""
+    """Absent predictions are null, with the same reason in every format."""
     records = [TABLE[0], {**TABLE[1], "price": "x"}, {**TABLE[2], "rating": ""}, TABLE[3]]
     source, target = tmp_path / f"in.{kind}", tmp_path / f"out.{out}"
     source.write_bytes(as_file(records, kind))
@@ -230,7 +230,7 @@ def test_decimal_commas_are_read_wherever_numbers_are_text(
 
 @pytest.mark.parametrize("sign", [";", "|", "tab", ":", "~"])
 def test_any_sign_may_stand_between_fields(predictor: Predictor, tmp_path: Path, sign: str) -> None:
-    """Found by the header, or given; the output has the same, or that of its own format."""
+    """The delimiter is detected or given; the output has the same, or its format's."""
     delimiter = "\t" if sign == "tab" else sign
     source = tmp_path / "in.csv"
     source.write_text(as_delimited(TABLE, delimiter))
@@ -282,7 +282,7 @@ def test_text_that_is_none_has_no_place_in_typed_columns(
 ) -> None:
     """What JSON Lines carries and no reader of Parquet could decode is refused, not written."""
     (tmp_path / "in.jsonl").write_bytes(b'{"price": 1, "rating": 2, "name": %b}\n' % text)
-    with pytest.raises(DataError, match="column 'name' holds bytes that are no UTF-8 text"):
+    with pytest.raises(DataError, match="column 'name' has bytes that are not UTF-8 text"):
         score_file(predictor, tmp_path / "in.jsonl", tmp_path / f"out.{kind}")
 
 
@@ -290,10 +290,10 @@ def test_text_that_is_none_has_no_place_in_typed_columns(
 def test_two_columns_of_one_name_are_not_made_one(
     predictor: Predictor, tmp_path: Path, kind: str
 ) -> None:
-    """CSV carries both; where columns are told by name one would be lost to every reader."""
+    """Repeated names are carried in CSV and refused elsewhere."""
     source, out = tmp_path / "in.csv", tmp_path / f"out.{kind}"
     source.write_bytes(b"x,y,x,price,rating\n1,2,3,4,5\n")
-    with pytest.raises(SchemaError, match=r"the table has 2 columns 'x', and .* --columns"):
+    with pytest.raises(SchemaError, match=r"the table has 2 columns 'x', which .* --columns"):
         score_file(predictor, source, out)
     assert not out.exists()
     score_file(predictor, source, out, Options(columns=("y", "price")))

@@ -75,7 +75,7 @@ def test_anything_else_is_no_date(cell: str) -> None:
     ids=["s", "ms", "us of a zone", "ns", "date64"],
 )
 def test_typed_values_are_what_their_text_is(typed: pa.Array) -> None:
-    """A type says the same as a cell that holds its instant in UTC."""
+    """Typed instants equal their text in UTC."""
     found = read_instants(typed)
     day = "1970-01-01" if pa.types.is_date64(typed.type) else "2024-02-29"
     assert found.known.tolist() == [True, False]
@@ -90,7 +90,7 @@ def test_dates_of_no_calendar_are_not_known() -> None:
 
 
 def test_text_of_any_layout_is_read() -> None:
-    """Slices begin where they begin."""
+    """Slices of arrays are supported."""
     cells = binary_array([b"2024-01-01", b"x", b"2024-03-01", NOON.encode()]).slice(1)
     assert days_since(read_instants(cells), "2024-02-29")[1:].tolist() == [1, 0.5]
     assert len(read_instants(cells.slice(0, 0)).days) == 0
@@ -111,14 +111,14 @@ def test_a_schema_of_dates_says_so() -> None:
     schema = Schema("y", (feature, Feature("x", 0, 1)), ("a", "b"))
     assert '"date":{"origin":"2024-02-29","unit":"day"}' in schema.to_json()
     assert (schema.inputs, schema.is_numeric) == (("when", "x"), False)
-    assert [each.name for each in schema.numbers.values()] == ["when", "x"]
+    assert [each.name for each in schema.numeric_features.values()] == ["when", "x"]
     assert '"date"' not in Schema("y", (Feature("x", 0, 1),), ("a", "b")).to_json()
 
 
 @pytest.mark.parametrize("origin", ["", "2024-2-29", "2023-02-29", "20240229", "2024-02-29T00:00"])
 def test_an_origin_is_a_date(origin: str) -> None:
-    """A manifest that says otherwise is refused."""
-    with pytest.raises(ValueError, match="no date such as"):
+    """An invalid origin in a manifest is refused."""
+    with pytest.raises(ValueError, match="not like"):
         Date(origin)
 
 

@@ -25,7 +25,9 @@ BOM = b"\xef\xbb\xbf"
 def detected(data: bytes, dialect: Dialect = COMMA, block_size: int = 1 << 19) -> CsvReader:
     """Open a table whose delimiter is not known."""
     stream = io.BytesIO(data)
-    return CsvReader(stream, where="t.csv", block_size=block_size, dialect=dialect, wanted=WANTED)
+    return CsvReader(
+        stream, where="t.csv", block_size=block_size, dialect=dialect, detect_by=WANTED
+    )
 
 
 def parsed(data: bytes, dialect: Dialect, features: tuple[int, ...] = (0, 1)) -> list[Parsed]:
@@ -42,7 +44,7 @@ def parsed(data: bytes, dialect: Dialect, features: tuple[int, ...] = (0, 1)) ->
      ("\x1f", b"\x1f"), ("_", b"_")],
 )  # fmt: skip
 def test_a_delimiter_is_a_character_or_its_name(text: str, sign: bytes) -> None:
-    """A tab is hard to type: its name will do."""
+    """Delimiters can be given by name."""
     assert parse_delimiter(text) == sign
 
 
@@ -50,14 +52,14 @@ def test_a_delimiter_is_a_character_or_its_name(text: str, sign: bytes) -> None:
     "text", ["", ",,", '"', "\n", "\r", "\0", "e", "Z", "0", "+", "-", ".", "¦"]
 )
 def test_a_sign_that_cannot_be_a_delimiter_is_refused(text: str) -> None:
-    """Quotes, line ends, and what numbers and names are made of."""
-    with pytest.raises(UsageError, match=r"no delimiter .* give one ASCII character"):
+    """Quotes, line ends, letters, digits and signs are not delimiters."""
+    with pytest.raises(UsageError, match=r"invalid delimiter .* give one ASCII character"):
         parse_delimiter(text)
 
 
 def test_a_decimal_sign_is_point_or_comma() -> None:
     """Anything else is refused."""
-    with pytest.raises(UsageError, match="no decimal sign ';': choose"):
+    with pytest.raises(UsageError, match="unknown decimal sign ';': choose"):
         Dialect(decimal=";")  # type: ignore[arg-type]  # what a caller might pass
 
 
@@ -138,7 +140,7 @@ def test_quoting_is_the_same_with_any_delimiter(delimiter: bytes, end: bytes) ->
 @pytest.mark.parametrize("delimiter", [b",", b";", b"\t"])
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\r", b"\n\n"])
 def test_a_table_of_a_header_alone_has_no_records(delimiter: bytes, end: bytes) -> None:
-    """It is a table all the same, whatever ends its only line."""
+    """A table of one line may end in any terminator."""
     data = delimiter.join([b"price", b"rating"]) + end
     reader = detected(data)
     assert reader.header.columns == WANTED
@@ -155,7 +157,7 @@ def test_mixed_line_ends_end_records_alike() -> None:
 
 @pytest.mark.parametrize("beside", [b"", b"x;1\n"], ids=["clean", "beside a bad row"])
 def test_decimal_commas_are_read_where_they_are_meant(beside: bytes) -> None:
-    """``7,5`` is a number then, and ``7.5`` is none: nothing is taken either way."""
+    """With a decimal comma, ``7,5`` is a number and ``7.5`` is not."""
     rows = b'a;b\n7,5;-,5e1\n"1,";+2\n' + beside
     (found,) = parsed(rows, Dialect(b";", decimal=","))
     assert found.features.tolist() == [[7.5, -5], [1, 2]]
@@ -183,7 +185,7 @@ def test_decimal_commas_between_commas_stand_in_quotes() -> None:
 def test_numbers_are_written_with_the_tables_decimal_sign(
     dialect: Dialect, expected: list[bytes]
 ) -> None:
-    """What the table's reader takes for numbers, quoted where the sign is the delimiter too."""
+    """Probabilities have the table's decimal sign, quoted if it is the delimiter."""
     written = format_floats(pa.array([0.5, 1, 1e-7], pa.float32()), dialect)
     assert written.to_pylist() == expected
 
@@ -216,7 +218,7 @@ def test_numbers_are_written_with_the_tables_decimal_sign(
 def test_a_column_of_numbers_in_another_notation_is_told(
     values: list[str], decimal: str, said: str | None
 ) -> None:
-    """The hint names column and option; where a sign may mean two things it says both."""
+    """The hint names column and option, both options if ambiguous."""
     hint = number_hint("price", values, decimal)  # type: ignore[arg-type]  # from the table above
     if said is None:
         assert hint is None

@@ -64,7 +64,7 @@ def test_the_catalogue_holds_different_inputs() -> None:
 def test_nothing_dirty_is_scored_wrongly_or_lost(
     dirty: DirtyInput, policy: BadRows, opened: Predictor, tmp_path: Path
 ) -> None:
-    """Each row gets the answer of its right numbers or its reason; a whole fault, one message."""
+    """Each row has a prediction or a reason; a damaged table has one message."""
     outcome = run(dirty, policy, tmp_path)
     assert complain(dirty, policy, outcome, opened) == []
     left = {path.name for path in tmp_path.iterdir() if "onnxferry" in path.name}
@@ -74,7 +74,7 @@ def test_nothing_dirty_is_scored_wrongly_or_lost(
 def test_a_failed_table_on_a_stream_has_no_end(
     run_command: Callable[..., subprocess.CompletedProcess[bytes]], bundle: Path, tmp_path: Path
 ) -> None:
-    """What is left of a Parquet output on stdout cannot be taken for a whole one; no traceback."""
+    """A partial Parquet output on stdout is not valid; no traceback."""
     table = pa.table({"price": [1.0, None], "rating": [1.0, 1.0]})
     pq.write_table(table, tmp_path / "in.parquet")
     words = ("predict", "--bundle", bundle, "--file", "in.parquet", "--out-format")

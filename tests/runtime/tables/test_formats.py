@@ -20,7 +20,7 @@ import pytest
 from runtime.errors import DataError, OnnxferryError, UsageError
 from runtime.tables.csv.reader import CsvReader
 from runtime.tables.decoding import DecodedSource, decode_source
-from runtime.tables.formats import Format, format_of_name, parse_format
+from runtime.tables.formats import Format, format_from_name, parse_format
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,8 +91,8 @@ def opened(data: bytes, stored: str | None = None) -> DecodedSource:
     ],
 )
 def test_a_name_tells_the_format(name: str, kind: str, compression: str | None) -> None:
-    """By its endings, in any case; what is only compressed is CSV inside."""
-    found = format_of_name(Path("folder.d") / name)
+    """Formats are detected by extensions in any case; CSV is the default."""
+    found = format_from_name(Path("folder.d") / name)
     assert found is not None
     assert (found.kind, found.compression) == (kind, compression)
     assert parse_format(str(found)) == found, "a format is written as --format takes it"
@@ -100,15 +100,15 @@ def test_a_name_tells_the_format(name: str, kind: str, compression: str | None) 
 
 @pytest.mark.parametrize("name", ["-", "products", ".products", "/dev/stdin", "/dev/null", "a.d/b"])
 def test_a_name_without_an_ending_tells_nothing(name: str) -> None:
-    """There the content tells."""
-    assert format_of_name(Path(name)) is None
+    """Names without extension are detected by content."""
+    assert format_from_name(Path(name)) is None
 
 
 def test_a_pipe_may_have_any_name(tmp_path: Path) -> None:
-    """What is no file is not asked for an ending, but one that is known counts."""
+    """Special files need no extension, but a known one applies."""
     for name, expected in (("pipe.1", None), ("pipe.tsv", Format("tsv"))):
         os.mkfifo(tmp_path / name)
-        assert format_of_name(tmp_path / name) == expected
+        assert format_from_name(tmp_path / name) == expected
 
 
 @pytest.mark.parametrize(
@@ -128,9 +128,9 @@ def test_a_pipe_may_have_any_name(tmp_path: Path) -> None:
     ],
 )
 def test_an_unknown_ending_is_refused_with_advice(name: str, advice: str) -> None:
-    """Nobody guesses what an unknown file is."""
+    """Unknown extensions are refused."""
     with pytest.raises(UsageError) as caught:
-        format_of_name(Path(name))
+        format_from_name(Path(name))
     assert advice in str(caught.value)
 
 
@@ -164,7 +164,7 @@ def test_a_choice_that_is_no_format_is_refused(text: str) -> None:
     ],
 )
 def test_the_first_bytes_tell_the_format_of_standard_input(data: bytes, expected: str) -> None:
-    """Nothing of what was looked at is lost, and what is given by name opens the same way."""
+    """Peeked bytes are not lost, and a given format opens the same way."""
     for stored in (None, expected):
         found = opened(data, stored)
         assert str(found.format) == expected
@@ -220,7 +220,7 @@ FOREIGN = {
 @pytest.mark.parametrize("stored", ["csv", "csv.gz", "tsv", "jsonl", "parquet", "arrow", None])
 @pytest.mark.parametrize("found", FOREIGN)
 def test_what_is_no_table_is_named(found: str, stored: str | None) -> None:
-    """Whatever it was taken for, one message says what it is and that it is this file."""
+    """One message names the detected format and the file."""
     with pytest.raises(DataError) as caught:
         opened(FOREIGN[found], stored)
     assert str(caught.value).startswith(f"t.csv is {found}, not {stored or 'csv'}; ")
@@ -244,9 +244,17 @@ def test_what_is_no_table_is_named(found: str, stored: str | None) -> None:
         (gzip.compress(PARQUET), None, "t.csv is parquet inside, not csv.gz; unpack it first"),
         (gzip.compress(zstd(CSV)), "csv.gz", "t.csv is zstd inside, not csv.gz; unpack it first"),
         (gzip.compress(gzip.compress(CSV)), "csv.gz", "t.csv is gzip inside, not csv.gz; unpack"),
-        (CSV, "csv.gz", "t.csv is no gzip, as its name says or --format; if it is plain csv, give"),
-        (CSV, "parquet", "t.csv is no parquet, as its name says or --format; if it is plain csv"),
-        (b"PK", "arrow", "t.csv is no arrow"),
+        (
+            CSV,
+            "csv.gz",
+            "t.csv is not gzip, which its name or --format declares; if it is plain csv, give",
+        ),
+        (
+            CSV,
+            "parquet",
+            "t.csv is not parquet, which its name or --format declares; if it is plain csv",
+        ),
+        (b"PK", "arrow", "t.csv is not arrow"),
         (CSV.decode().encode("utf-16-le"), "csv", "looks like UTF-16-LE without a byte order mark"),
         (CSV.decode().encode("utf-32-be"), "csv", "give --encoding utf-32-be"),
         (gzip.compress(CSV)[:-9], None, "t.csv ends in the middle of its gzip data"),
@@ -255,7 +263,7 @@ def test_what_is_no_table_is_named(found: str, stored: str | None) -> None:
 def test_content_that_contradicts_its_name_is_refused(
     data: bytes, stored: str | None, said: str
 ) -> None:
-    """One message says what it is, and which option takes it as that."""
+    """One message names the detected format and the option."""
     with pytest.raises(OnnxferryError) as caught:
         list(CsvReader(opened(data, stored).source, where="t.csv").blocks())
     assert said in str(caught.value)
@@ -263,7 +271,7 @@ def test_content_that_contradicts_its_name_is_refused(
 
 
 def test_an_empty_file_is_left_to_the_reader() -> None:
-    """Nothing contradicts a name; the reader says that the table is empty."""
+    """An empty file matches any name; the reader reports it."""
     compressions: list[Compression | None] = [None, "gzip", "zstd", "bzip2"]
     for compression in compressions:
         found = decode_source(io.BytesIO(), Format("csv", compression), where="t.csv")

@@ -423,7 +423,7 @@ def test_keys_that_are_no_text_are_columns_all_the_same() -> None:
 
 
 def test_a_long_line_of_quotes_and_brackets_is_refused_in_no_time() -> None:
-    """No work is done again and again for what never closes."""
+    """No work is done again and again for what is not closed."""
     line = b"[" * 501 + b'\\"' * 200_000
     _, (row,) = read(GOOD + b"\n" + line)
     assert row.reason == "invalid JSON (expecting value, at character 502)"

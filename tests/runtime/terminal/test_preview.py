@@ -21,15 +21,17 @@ SAVE = "runtime predict --file products.csv --out scored.csv"
 def preview(
     names: Sequence[str], rows: Sequence[Sequence[str]], *, width: int, total: int | None = 1000
 ) -> list[str]:
-    """The lines as they are on something of so many columns that is no terminal."""
+    """Format for a stream of a width that is not a terminal."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", str(width))
-        text = format_preview(names, rows, new=2, total=total, save=SAVE, stream=io.StringIO())
+        text = format_preview(
+            names, rows, n_added=2, total=total, save_command=SAVE, stream=io.StringIO()
+        )
     return text.splitlines()
 
 
 def test_ten_rows_are_shown_with_what_is_not() -> None:
-    """Every column has room; long cells end in an ellipsis; the last line saves it all."""
+    """All columns fit; long cells end in an ellipsis; the last line is the command."""
     lines = preview(NAMES, ROWS, width=80)
     assert lines[0].split() == list(NAMES)
     assert [line.split()[0] for line in lines[2:12]] == [str(number) for number in range(10)]
@@ -38,7 +40,7 @@ def test_ten_rows_are_shown_with_what_is_not() -> None:
 
 
 def test_a_narrow_terminal_keeps_the_answers_and_counts_the_rest() -> None:
-    """Columns are left out from the right, before the new ones; an ellipsis marks the place."""
+    """Columns are hidden from the right, before the new ones; an ellipsis marks them."""
     lines = preview(NAMES, ROWS, width=40)
     assert lines[0].split() == ["id", "price", "…", "label", "probability"]
     assert lines[2].split() == ["0", "0.50", "…", "yes", "0.9"]
@@ -51,7 +53,7 @@ def test_a_narrow_terminal_keeps_the_answers_and_counts_the_rest() -> None:
 
 @pytest.mark.parametrize("total", [None, 0])
 def test_no_rows_are_no_failure(total: int | None) -> None:
-    """The header stands there, and how many rows were shown where it is known."""
+    """The header and the number of rows are shown."""
     lines = preview(NAMES, [], width=80, total=total)
     assert lines[0].split() == list(NAMES)
     assert lines[-2] == ("the first 0 rows" if total is None else "all 0 rows")
@@ -65,7 +67,7 @@ CELL = st.text(max_size=40) | st.sampled_from(["1.5", "-2e-3", "", "日本語の
     width=st.integers(20, 130),
 )
 def test_no_line_is_wider_than_the_terminal(cells: list[list[str]], width: int) -> None:
-    """Whatever is in the cells: no line is too long, none has a control character or breaks."""
+    """For any cells, lines fit the width and have no control characters."""
     lines = preview([*"abcd", "label", "probability"], cells, width=width)
     assert len(lines) in {2 + len(cells) + 3, 2 + len(cells) + 4}
     for line in lines[:-1]:
@@ -74,7 +76,7 @@ def test_no_line_is_wider_than_the_terminal(cells: list[list[str]], width: int) 
 
 
 def test_a_cell_cannot_speak_to_the_terminal() -> None:
-    """Escape codes, line breaks and marks that turn text around are shown by their numbers."""
+    """Control characters, line breaks and bidirectional marks are escaped."""
     cell = "\x1b[31mred\n\u202eback\udcff[bold]"
     lines = preview(NAMES, [("1", "2", cell, "yes", "1")], width=120, total=1)
     assert r"\x1b[31mred\n\u202eback…" in lines[2]

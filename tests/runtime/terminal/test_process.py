@@ -1,4 +1,4 @@
-"""How a command's process ends."""
+"""Exit of a command's process."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ process.run(command, "command")
 
 @pytest.mark.parametrize("code", [0, 3])
 def test_a_thread_of_a_library_that_still_works_does_not_abort_the_process(code: int) -> None:
-    """The exit code is the command's, whatever pyarrow's threads are at then."""
+    """The exit code is the command's, whatever pyarrow's threads do."""
     done = _run(READING.replace("CODE", str(code)))
     assert (done.returncode, done.stdout, done.stderr) == (code, "answered\n", "")
 
@@ -67,14 +67,14 @@ def test_a_thread_of_a_library_that_still_works_does_not_abort_the_process(code:
     ],
 )
 def test_every_ending_has_its_code_and_loses_no_output(ends: str, code: int) -> None:
-    """What was printed arrives, also before a bug, which keeps its traceback."""
+    """Output is flushed, also before a bug, which has a traceback."""
     done = _run(ENDING.replace("ENDS", ends))
     assert (done.returncode, done.stdout) == (code, "answered")
     assert ("RuntimeError: a bug" in done.stderr) == (code == 1)
 
 
 def test_output_that_cannot_be_written_at_the_end_is_a_failure() -> None:
-    """A full disk is not taken for success."""
+    """A full disk is not a success."""
     with Path("/dev/full").open("w") as full:
         code = ENDING.replace("ENDS", "return")
         done = subprocess.run([sys.executable, "-c", code], stdout=full, check=False)
@@ -99,7 +99,7 @@ def test_a_line_is_one_write() -> None:
                 sys.executable,
                 "-u",
                 "-c",
-                "from runtime.terminal import process; process.say('a line')",
+                "from runtime.terminal import process; process.log('a line')",
             ],
             stderr=theirs.fileno(),
             check=True,

@@ -30,7 +30,7 @@ print(calls)
 
 
 def draw(environment: Mapping[str, str], width: int, size: int, term: str = "xterm") -> str:
-    """What a terminal of so many columns shows of a second of scoring."""
+    """Output on a terminal of a width during a second of scoring."""
     ours, theirs = pty.openpty()
     plain = {name: value for name, value in environment.items() if name != "NO_COLOR"}
     done = subprocess.run(
@@ -54,7 +54,7 @@ def draw(environment: Mapping[str, str], width: int, size: int, term: str = "xte
 
 
 def test_off_a_terminal_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    """A log gets the summary alone."""
+    """A log contains the summary only."""
     with scoring_progress(Path("in.csv"), Path("out.csv"), size=10) as tell:
         assert tell is None
     captured = capsys.readouterr()
@@ -64,8 +64,8 @@ def test_off_a_terminal_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     ("width", "size", "there", "not_there"),
     [
-        (120, 1000, ["scoring", "━", "1,234,567 rows", " rows/s", " gone", " left"], []),
-        (80, 1000, ["scoring", "━", "1,234,567 rows", "/s", "0:00:0", " left"], ["gone"]),
+        (120, 1000, ["scoring", "━", "1,234,567 rows", " rows/s", " elapsed", " left"], []),
+        (80, 1000, ["scoring", "━", "1,234,567 rows", "/s", "0:00:0", " left"], ["elapsed"]),
         (40, 1000, ["1,234,567 rows", "/s", " left"], ["scoring", "━"]),
         (80, 0, ["scoring", "━", "1,234,567 rows", "/s", "0:00:0"], ["left", "-:--"]),
         (40, 0, ["1,234,567 rows", "/s", "0:00:0"], ["left", "━"]),
@@ -75,7 +75,7 @@ def test_off_a_terminal_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_terminal_gets_a_bar_with_its_figures(
     environment: Mapping[str, str], width: int, size: int, there: list[str], not_there: list[str]
 ) -> None:
-    """Rows, speed and time; the time left only where the size is known; drawn a few times."""
+    """Rows, speed and elapsed time, remaining time if the size is known; few refreshes."""
     drawn = draw(environment, width, size)
     assert [text for text in there if text not in drawn] == []
     assert [text for text in not_there if text in drawn] == []

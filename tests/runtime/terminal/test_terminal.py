@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from runtime.printable import printable
-from runtime.terminal.tables import cut, new_table, render, width_of
+from runtime.terminal.tables import cut, new_table, render, terminal_width
 
 
 def draw(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
@@ -40,12 +40,12 @@ def test_a_terminal_gets_colours(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_colours_can_be_refused(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Then a terminal gets the same text as a file, without a code in it."""
+    """Without colors a terminal gets the same text as a file."""
     assert draw(environment, monkeypatch).splitlines() == ["name", "─────", "value", "a line"]
 
 
 def test_a_file_gets_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even where somebody's shell forces colours."""
+    """A file has no colors, even if the shell forces them."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert "\x1b" not in render("a line", stream=io.StringIO())
 
@@ -65,9 +65,9 @@ def test_an_encoding_without_lines_gets_others() -> None:
 def test_the_width_is_columns_or_eighty(
     told: str, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Off a terminal, when the shell does not say either."""
+    """The default width, without a terminal and ``COLUMNS``."""
     monkeypatch.setenv("COLUMNS", told)
-    assert width_of(io.StringIO()) == width
+    assert terminal_width(io.StringIO()) == width
 
 
 @pytest.mark.parametrize(
@@ -85,10 +85,10 @@ def test_the_width_is_columns_or_eighty(
     ],
 )
 def test_text_is_cut_by_the_columns_it_takes(text: str, width: int, shown: str) -> None:
-    """Wide signs take two columns; the ellipsis takes one."""
+    """Wide characters have two columns, the ellipsis one."""
     assert cut(text, width) == shown
 
 
 def test_what_is_not_printable_is_shown_by_its_number() -> None:
-    """Nothing that a terminal would act on is left."""
+    """Control characters are escaped."""
     assert printable("a\x00\x1b\x9b\r\n\u2028\udc80é") == r"a\x00\x1b\x9b\r\n\u2028\udc80é"

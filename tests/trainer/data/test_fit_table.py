@@ -120,7 +120,7 @@ def check_unseen(predictor: Predictor, path: Path, unseen: str) -> None:
         ("--data t.csv --label y --test-fraction 1", 2, "above 0 and below 1"),
         ("--data t.csv --label y --features x,y", 2, "'y' is the label"),
         ("--data t.csv --label y --features x --exclude x", 2, "in --features and in --exclude"),
-        ("--data t.csv --label y --delimiter xx", 2, "no delimiter 'xx'"),
+        ("--data t.csv --label y --delimiter xx", 2, "invalid delimiter 'xx'"),
         ("--data t.csv --label z", 3, "there is no column 'z'"),
         ("--data absent.csv --label z", 3, "absent.csv"),
     ],

@@ -48,7 +48,7 @@ def test_a_network_of_raw_rows_equals_the_trained_one() -> None:
     narrow = msgspec.structs.replace(raw.schema, features=raw.schema.features[:2])
     filled = impute_dataset(Dataset(narrow, raw.rows))
     assert filled.dataset.schema.n_inputs == 4
-    assert not filled.dataset.schema.gaps
+    assert not filled.dataset.schema.imputed_inputs
     assert filled.dataset.rows.train_features.isfinite().all()
     network = SimpleNet(4, 2)
     finished = filled.restore_inputs(network)
@@ -86,7 +86,7 @@ def saved(finished_run: Path, tmp_path: Path) -> Path:
 def test_a_run_with_gaps_round_trips(saved: Path) -> None:
     """Weights, fills and rows, bit for bit."""
     run = load_run(saved)
-    assert run.record.schema.gaps == (1,)
+    assert run.record.schema.imputed_inputs == (1,)
     assert run.rows.train_features[::5, 1].isnan().all()
     answers = run.model(run.rows.train_features)
     assert answers.isfinite().all()

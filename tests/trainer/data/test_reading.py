@@ -284,7 +284,7 @@ def test_missing_numbers_are_allowed_where_training_had_some(save: Save, ending:
     dataset = read_dataset(TableSource(save(f"t.{ending}", columns), "y"), seed=1)
     first, second = dataset.schema.features
     assert (first.missing, second.missing) == ("imputed", "refused")
-    assert (first.minimum, first.maximum, dataset.schema.gaps) == (1, 4, (0,))
+    assert (first.minimum, first.maximum, dataset.schema.imputed_inputs) == (1, 4, (0,))
     rows = dataset.rows
     assert int(rows.train_features.isnan().sum() + rows.test_features.isnan().sum()) == 10
     assert not rows.train_features[:, 1].isnan().any()

@@ -52,13 +52,13 @@ def load(path: Path) -> pa.Table:
 
 
 def products(rows: int = 3, **columns: pa.Array | Sequence[object]) -> pa.Table:
-    """Rows that can be scored, with more columns or with others in their place."""
+    """Rows that can be scored, with columns added or replaced."""
     numbers = {"price": [float(n % 9) for n in range(rows)], "rating": [2.5] * rows}
     return pa.table({**numbers, **columns})
 
 
 def texts(*values: bytes) -> pa.Array:
-    """Call bytes text, whatever they are."""
+    """View bytes as text without validation."""
     bounds = np.cumsum([0, *map(len, values)]).astype(np.int32)
     buffers = [None, pa.py_buffer(bounds), pa.py_buffer(b"".join(values))]
     return pa.Array.from_buffers(pa.string(), len(values), buffers)
@@ -96,7 +96,7 @@ NUMBERS = {
 
 @pytest.mark.parametrize("values", NUMBERS.values(), ids=NUMBERS)
 def test_any_type_of_number_is_read(predictor: Predictor, tmp_path: Path, values: pa.Array) -> None:
-    """1, 2 and 3 are the same numbers in every type, and their answers the same bits."""
+    """Predictions have the same bits for every numeric type."""
     table = products(price=values)
     score_file(predictor, save(table, tmp_path / "in.arrow"), tmp_path / "out.arrow")
     expected = predictor.predict([[1, 2.5], [2, 2.5], [3, 2.5]])
@@ -147,7 +147,7 @@ BAD = [
 def test_a_bad_value_is_one_of_its_record(
     predictor: Predictor, tmp_path: Path, prices: list[object] | pa.Array, reason: str, value: str
 ) -> None:
-    """The three policies: said with record, column, value and reason; listed; kept in place."""
+    """All policies report record, column, value and reason."""
     if isinstance(prices, pa.Array) and pa.types.is_string_view(prices.type):
         prices = prices.cast(pa.string())
     source = save(products(price=prices, id=["a", "b", "c"]), tmp_path / "in.parquet")
@@ -170,7 +170,7 @@ def test_a_bad_value_is_one_of_its_record(
 
 
 def test_records_are_counted_across_row_groups(predictor: Predictor, tmp_path: Path) -> None:
-    """Record numbers go on from one group and batch to the next."""
+    """Records are numbered across row groups and batches."""
     prices = [1.0] * 200_000
     for at in (0, 65_535, 65_536, 131_072, 199_999):
         prices[at] = NAN
@@ -198,9 +198,9 @@ NO_NUMBERS = {
 def test_a_feature_of_another_type_is_refused(
     predictor: Predictor, tmp_path: Path, values: pa.Array
 ) -> None:
-    """A date is not silently the number it is stored as."""
+    """A date is not read as the number that stores it."""
     source = save(products(price=values), tmp_path / "in.arrow")
-    with pytest.raises(SchemaError, match=r"column 'price' is of type .*, which is no number"):
+    with pytest.raises(SchemaError, match=r"column 'price' has type .*, which is not a number"):
         score_file(predictor, source, tmp_path / "out.arrow")
     assert not (tmp_path / "out.arrow").exists()
 
@@ -239,7 +239,7 @@ CARRIED = {
 def test_carried_columns_keep_type_and_values(
     predictor: Predictor, tmp_path: Path, name: str, kind: str, out: str
 ) -> None:
-    """What the model does not read is what it was, with its metadata."""
+    """Other columns are unchanged, with their metadata."""
     note = {"unit": "none"}
     table = products().append_column(
         pa.field("x", CARRIED[name].type, metadata=note), CARRIED[name]
@@ -313,7 +313,7 @@ def test_a_stream_is_known_whatever_its_schema_is_long(
 def test_standard_input_may_be_typed(
     run_command: Run, bundle: Path, tmp_path: Path, kind: str
 ) -> None:
-    """What cannot be sought is put on the disk first; the first bytes tell what it is."""
+    """A pipe is copied to the disk, its format detected by its first bytes."""
     source = save(products(1000), tmp_path / f"in.{kind}")
     command = ("predict", "--bundle", bundle, "--file")
     done = run_command(*command, "-", stdin=source.read_bytes())
@@ -323,7 +323,7 @@ def test_standard_input_may_be_typed(
 
 
 def test_a_name_may_be_any_bytes(run_command: Run, bundle: Path, tmp_path: Path) -> None:
-    """Names of files are bytes, which may be no UTF-8."""
+    """File names need not be UTF-8."""
     source = save(products(), tmp_path / "in.parquet")
     strange = source.rename(os.fsdecode(bytes(tmp_path) + b"/\xff.parquet"))
     done = run_command("predict", "--bundle", bundle, "--file", strange, "--out", "out.parquet")
@@ -348,13 +348,13 @@ def test_uuids_are_written_as_they_are_read(predictor: Predictor, tmp_path: Path
 def test_nowhere_to_put_a_stream_aside_is_said(
     predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a folder for temporary files, as on a disk that is full, the way out is named."""
+    """Without a temporary folder the message names the remedy."""
     data = save(products(), tmp_path / "in.parquet").read_bytes()
     os.mkfifo(tmp_path / "pipe")
     feeding = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(data,))
     feeding.start()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
-    with pytest.raises(DataError, match=r"cannot make a temporary file .*TMPDIR"):
+    with pytest.raises(DataError, match=r"cannot create a temporary file .*TMPDIR"):
         score_file(predictor, tmp_path / "pipe", tmp_path / "out.csv")
     feeding.join(timeout=60)
 
@@ -394,14 +394,14 @@ def test_names_may_be_any(predictor: Predictor, tmp_path: Path) -> None:
 def test_two_columns_of_one_name_are_refused(
     predictor: Predictor, tmp_path: Path, kind: str
 ) -> None:
-    """Nobody can say which of them is meant."""
+    """Repeated column names are refused."""
     table = pa.table([[1.0], [2.0], [3], [4]], names=["price", "rating", "x", "x"])
-    with pytest.raises(DataError, match=r"more than once, 'x'"):
+    with pytest.raises(DataError, match=r"repeated column names, such as 'x'"):
         score_file(predictor, save(table, tmp_path / f"in.{kind}"), tmp_path / "out.csv")
 
 
 def test_columns_are_stored_as_they_were(predictor: Predictor, tmp_path: Path) -> None:
-    """Codec and dictionary of each column are its source's; nested ones are no exception."""
+    """Columns keep the codec and dictionary of the source, nested ones too."""
     rows = 2000
     table = products(rows, n=[{"x": n} for n in range(rows)], t=["a", "b"] * (rows // 2))
     codecs = {"price": "zstd", "rating": "none", "n.x": "gzip", "t": "brotli"}
@@ -422,7 +422,7 @@ def test_each_batch_may_have_its_own_words(
     predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
 ) -> None:
     """A stream's dictionaries change from batch to batch, which a file's cannot: they grow."""
-    monkeypatch.setattr("runtime.tables.arrow.writer.ROW_GROUP", 6)
+    monkeypatch.setattr("runtime.tables.arrow.writer.ROW_GROUP_ROWS", 6)
     batches = [
         products(price=[1.0, 2.0, 3.0], w=pa.array([f"{n}", "y", None]).dictionary_encode())
         for n in range(5)
@@ -459,7 +459,7 @@ def test_words_that_are_views_become_text(predictor: Predictor, tmp_path: Path, 
 def test_what_parquet_does_not_have_is_said(
     predictor: Predictor, tmp_path: Path, values: pa.Array
 ) -> None:
-    """One message that names the output and the way out; nothing is written."""
+    """Unsupported types are reported with the output and the remedy; nothing is written."""
     source = save(products(x=values), tmp_path / "in.arrow")
     with pytest.raises(DataError, match=r"cannot write .*out\.parquet: .*--columns"):
         score_file(predictor, source, tmp_path / "out.parquet")
@@ -469,9 +469,9 @@ def test_what_parquet_does_not_have_is_said(
 def test_undecodable_text_has_no_place_in_typed_columns(
     predictor: Predictor, tmp_path: Path
 ) -> None:
-    """Bytes of a CSV that are no text are not made into something else."""
+    """Undecodable bytes of a CSV are refused."""
     (tmp_path / "in.csv").write_bytes(b"price,rating,name\n1,2,caf\xe9\n")
-    with pytest.raises(DataError, match=r"column 'name' holds bytes that are no UTF-8 text"):
+    with pytest.raises(DataError, match=r"column 'name' has bytes that are not UTF-8 text"):
         score_file(predictor, tmp_path / "in.csv", tmp_path / "out.parquet")
     assert not (tmp_path / "out.parquet").exists()
 
@@ -494,7 +494,7 @@ def test_a_flipped_bit_in_a_page_is_found(predictor: Predictor, tmp_path: Path) 
 def test_a_damaged_file_is_an_error_or_still_a_table(
     predictor: Predictor, tmp_path: Path, kind: str
 ) -> None:
-    """Whatever bit is flipped and wherever it ends: one error of ours, no crash, no other."""
+    """Any flipped bit or truncation is a ``DataError``, never a crash."""
     table = products(300, w=pa.array(["a", "b", "c"] * 100).dictionary_encode(), t=["text"] * 300)
     good = save(table, tmp_path / f"in.{kind}").read_bytes()
     chance, outcomes = random.Random(1), set()  # noqa: S311 - the same damage every time
@@ -517,7 +517,7 @@ def test_a_damaged_file_is_an_error_or_still_a_table(
 def test_a_file_that_was_cut_off_is_refused(
     predictor: Predictor, tmp_path: Path, kind: str
 ) -> None:
-    """What comes last in the file says where everything is: without it there is no table."""
+    """A file without footer is refused."""
     source = save(products(1000), tmp_path / f"in.{kind}")
     source.write_bytes(source.read_bytes()[:-100])
     with pytest.raises(DataError):
@@ -525,7 +525,7 @@ def test_a_file_that_was_cut_off_is_refused(
 
 
 def test_a_failure_says_nothing_more(run_command: Run, bundle: Path, tmp_path: Path) -> None:
-    """A refused table leaves one message: the writer that was begun does not complain too."""
+    """A refused table has one message, none of the aborted writer."""
     save(products(price=[1.0, NAN, 2.0]), tmp_path / "in.parquet")
     done = run_command("predict", "--bundle", bundle, "--file", "in.parquet", "--out", "o.parquet")
     assert done.returncode == 3

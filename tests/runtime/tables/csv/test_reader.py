@@ -64,12 +64,12 @@ def test_the_header_is_read_as_it_stands(
         pytest.param(BOM, "no column names", id="byte order mark alone"),
         pytest.param(b"\n\na,b\n", "no column names", id="blank first line"),
         pytest.param(b",,,\n1,2,3,4\n", "no column names", id="only commas"),
-        pytest.param(b"\xff\xfea\x00,\x00b\x00\n\x00", "no UTF-8 text", id="UTF-16"),
+        pytest.param(b"\xff\xfea\x00,\x00b\x00\n\x00", "not UTF-8 text", id="UTF-16"),
         pytest.param(b"a\0,b\n", "NUL bytes", id="NUL"),
-        pytest.param(b"\x89PNG\r\n\x1a\n", "no UTF-8 text", id="a picture"),
+        pytest.param(b"\x89PNG\r\n\x1a\n", "not UTF-8 text", id="a picture"),
         pytest.param(b"PK\x03\x04\x00\x00\n", "NUL bytes", id="an archive"),
-        pytest.param(b"prix \xe9,b\n", r"no UTF-8 text \(byte 6\)", id="Latin-1"),
-        pytest.param(b'"a,b\n1,2\n', "a quote in the header never closes", id="open quote"),
+        pytest.param(b"prix \xe9,b\n", r"not UTF-8 text \(byte 6\)", id="Latin-1"),
+        pytest.param(b'"a,b\n1,2\n', "a quote in the header is not closed", id="open quote"),
         pytest.param(b"x" * 200_000 + b",b\n", "more than 131,072 characters", id="endless name"),
     ],
 )
@@ -82,7 +82,7 @@ def test_what_has_no_header_is_no_table(text: bytes, said: str) -> None:
 
 
 def test_a_file_without_a_line_end_is_given_up() -> None:
-    """Endless text is not gathered in memory for ever."""
+    """A header without end is refused."""
 
     class Endless(io.BytesIO):
         """Gives the same letter again and again."""
@@ -95,7 +95,7 @@ def test_a_file_without_a_line_end_is_given_up() -> None:
 
 
 def test_an_endless_record_is_given_up() -> None:
-    """A quoted field that goes on and on ends the reading, with the record's number."""
+    """A quoted field without end is refused with the record's number."""
 
     class Endless(io.BytesIO):
         """A table, then the same letter again and again."""
@@ -119,8 +119,8 @@ def test_an_endless_record_is_given_up() -> None:
     ],
 )
 def test_an_open_quote_is_found(text: bytes, line: int, block_size: int) -> None:
-    """Records after a quote that never closes would be lost: it is an error, with its line."""
-    with pytest.raises(DataError, match=f"a quote in the record on line {line} never closes"):
+    """A quote that is not closed is an error with its line."""
+    with pytest.raises(DataError, match=f"a quote in the record on line {line} is not closed"):
         read(text, block_size)
 
 
@@ -143,7 +143,7 @@ def test_a_bad_row_says_where_it_starts(text: bytes, lines: list[int], block_siz
 
 
 def test_records_are_numbered_from_one_after_the_header() -> None:
-    """Blank lines are no records, quoted line breaks begin none."""
+    """Blank lines and quoted line breaks are not records."""
     found = bad_rows(b'a,b\n\n1,2\n"3\n4",5\n\n6\n7,8\n9,x\n')
     assert [row.record for row in found] == [2, 3, 5]
     assert [row.text for row in found] == [b'"3\n4",5', b"6", b"9,x"]
@@ -173,7 +173,7 @@ def test_records_are_numbered_from_one_after_the_header() -> None:
     ],
 )
 def test_every_fault_has_its_reason(record: bytes, column: str, value: str, reason: str) -> None:
-    """The first bad cell of a row is named, a row that does not fit is named as a whole."""
+    """The first bad cell of a row is named; a misfit has no column."""
     (found,) = bad_rows(b"a,b\n5,6\n" + record + b"\n7,8\n")
     assert (found.column, found.value, found.reason) == (column, value, reason)
     assert (found.record, found.line, found.text) == (2, 3, record)
@@ -199,7 +199,7 @@ def test_in_a_table_of_one_column_a_blank_line_is_a_missing_value(end: bytes) ->
 
 
 def test_a_source_that_fails_is_an_error_of_the_data() -> None:
-    """A disk that cannot be read is said with the name of the table."""
+    """A read error names the table."""
 
     class Broken(io.BytesIO):
         """A table whose end cannot be read."""
@@ -215,7 +215,7 @@ def test_a_source_that_fails_is_an_error_of_the_data() -> None:
 
 
 def test_pieces_of_a_pipe_make_whole_blocks() -> None:
-    """A pipe gives a little at a time; blocks are as large as from a file all the same."""
+    """A pipe with small reads yields blocks of full size."""
 
     class Pipe(io.BytesIO):
         """Gives seven bytes at most."""
@@ -231,10 +231,10 @@ def test_pieces_of_a_pipe_make_whole_blocks() -> None:
 
 
 def test_a_pipe_that_does_not_wait_is_refused() -> None:
-    """No data for now is not the end of a table: half of it must not pass for the whole."""
+    """A non-blocking source without data is an error, not the end."""
 
     class Impatient:
-        """Gives a record, then says that there is nothing for now."""
+        """Returns a record, then None."""
 
         given = False
 

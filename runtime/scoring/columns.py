@@ -1,4 +1,4 @@
-"""Bind a table's columns to the model, and name and compute the columns that scoring adds."""
+"""Bind a table's columns to a model's features; build the columns that scoring adds."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ REASON_NAME = "reason"
 
 
 class PredictionColumns:
-    """``label``, ``probability``, and on request more.
+    """Builds the new columns: ``label``, ``probability``, and on request more.
 
     Attributes:
-        fields: name and type of each, in order.
+        fields: name and type of each column.
     """
 
     def __init__(
-        self, schema: Schema, taken: Sequence[str], *, prefix: str, proba: bool, keep_bad: bool
+        self, schema: Schema, existing: Sequence[str], *, prefix: str, proba: bool, keep_bad: bool
     ) -> None:
-        """Name the new columns."""
+        """Name the columns; ``SchemaError`` when one exists already."""
         self._proba, self._keep_bad = proba, keep_bad
         self._classes = text_array(schema.classes)
-        kinds = {"label": LABEL, "probability": PROBABILITY}
+        types = {"label": LABEL, "probability": PROBABILITY}
         if proba:
-            kinds |= {f"probability_{name}": PROBABILITY for name in schema.classes}
+            types |= {f"probability_{name}": PROBABILITY for name in schema.classes}
         if keep_bad:
-            kinds[REASON_NAME] = REASON
-        self.fields = tuple(pa.field(prefix + name, kind) for name, kind in kinds.items())
-        if again := [name for name in self.names if name in taken]:
+            types[REASON_NAME] = REASON
+        self.fields = tuple(pa.field(prefix + name, data_type) for name, data_type in types.items())
+        if clashes := [name for name in self.names if name in existing]:
             raise SchemaError(
-                f"the table already has a column {again[0]!r}; "
-                "give the new columns another name with --prefix TEXT"
+                f"the table already has a column {clashes[0]!r}; "
+                "rename the new columns with --prefix TEXT"
             )
 
     @property
@@ -60,60 +60,60 @@ class PredictionColumns:
         """Names of the new columns."""
         return tuple(field.name for field in self.fields)
 
-    def answer(self, parsed: Parsed, outputs: Outputs) -> AddedColumns:
-        """Make a block's new columns."""
-        stays = parsed.good if self._keep_bad else None
-        index = _spread(outputs.label.astype(np.int32), stays)
+    def build(self, parsed: Parsed, outputs: Outputs) -> AddedColumns:
+        """Build the new columns of a block."""
+        good = parsed.good if self._keep_bad else None
+        index = _scatter(outputs.label.astype(np.int32), good)
         columns = [
             pa.DictionaryArray.from_arrays(index, self._classes, safe=False),
-            _spread(chosen_probability(outputs), stays),
+            _scatter(label_probability(outputs), good),
         ]
         if self._proba:
-            columns += [_spread(column, stays) for column in outputs.probabilities.T]
+            columns += [_scatter(column, good) for column in outputs.probabilities.T]
         if self._keep_bad:
             columns.append(_reasons(parsed, len(index)))
         bad = parsed.bad if self._keep_bad else ()
         return AddedColumns(None if self._keep_bad else parsed.good, tuple(columns), bad)
 
 
-def chosen_probability(outputs: Outputs) -> npt.NDArray[np.float32]:
-    """Look up the probability of each row's label: ``(rows,)`` float32."""
+def label_probability(outputs: Outputs) -> npt.NDArray[np.float32]:
+    """Get the probability of each row's label: ``(rows,)`` float32."""
     rows, classes = outputs.probabilities.shape
-    chosen: npt.NDArray[np.float32] = outputs.probabilities.reshape(-1)[
+    probability: npt.NDArray[np.float32] = outputs.probabilities.reshape(-1)[
         np.arange(0, rows * classes, classes) + outputs.label
     ]
-    return chosen
+    return probability
 
 
-def _spread(values: npt.NDArray[Any], good: npt.NDArray[np.bool_] | None) -> pa.Array:
-    """Put the values of good records in their places, null in the others."""
+def _scatter(values: npt.NDArray[Any], good: npt.NDArray[np.bool_] | None) -> pa.Array:
+    """Expand the values of good records to all records, with null for the others."""
     if good is None:
         return number_array(np.ascontiguousarray(values))
-    whole = np.zeros(len(good), dtype=values.dtype)
-    whole[good] = values
-    kind = pa.from_numpy_dtype(values.dtype)
+    expanded = np.zeros(len(good), dtype=values.dtype)
+    expanded[good] = values
+    data_type = pa.from_numpy_dtype(values.dtype)
     validity = bool_array(good).buffers()[1]
-    return pa.Array.from_buffers(kind, len(good), [validity, pa.py_buffer(whole)])
+    return pa.Array.from_buffers(data_type, len(good), [validity, pa.py_buffer(expanded)])
 
 
 def _reasons(parsed: Parsed, rows: int) -> pa.Array:
-    """Say of each record why it has no answer, null where it has one."""
-    sentences = binary_array([pack_text(row.sentence) for row in parsed.bad])
+    """Build the reason column, null for good records."""
+    messages = binary_array([pack_text(row.message) for row in parsed.bad])
     if parsed.good is None:
         index = pa.nulls(rows, pa.int32())
     else:
-        index = _spread(np.arange(len(sentences), dtype=np.int32), ~parsed.good)
-    return pa.DictionaryArray.from_arrays(index, sentences)
+        index = _scatter(np.arange(len(messages), dtype=np.int32), ~parsed.good)
+    return pa.DictionaryArray.from_arrays(index, messages)
 
 
 class TableBinding(Value, frozen=True):
-    """Which columns of a table are what; positions are those in the table.
+    """Roles of a table's columns, by their indices in the table.
 
     Attributes:
-        features: of the features, in the schema's order.
-        encoder: makes the model's inputs of them.
-        carried: of the columns that go to the output, in its order.
-        truth: of the column with the true class; empty where there is none.
+        features: the features, in the order of the schema.
+        encoder: of the features.
+        carried: the columns to write, in the order of the output.
+        truth: the column with the true class; empty without one.
         added: the new columns.
     """
 
@@ -127,23 +127,23 @@ class TableBinding(Value, frozen=True):
 def bind_table(
     table: Table, schema: Schema, options: Options, *, where: str, keep_bad: bool
 ) -> TableBinding:
-    """Find a table's columns by their names."""
+    """Find a table's columns by name."""
     try:
         features = schema.bind(table.columns, loose=options.reading.loose_header)
     except SchemaError as exc:
         raise SchemaError(f"{where}: {exc}{_layout_hint(table, schema)}") from exc
     encoder = Encoder(schema.features)
-    table.expect_numbers([at for place, at in enumerate(features) if not encoder.reads_text(place)])
+    table.check_numeric([column for n, column in enumerate(features) if not encoder.is_text(n)])
     try:
         carried = choose_columns(table.columns, options.columns, "--columns")
         truth_names = () if options.truth is None else (options.truth,)
         truth = choose_columns(table.columns, truth_names, "--truth")
-        names = [table.columns[at] for at in carried]
-        # A column "reason" does not clash where bad rows are kept only for a preview.
+        names = [table.columns[index] for index in carried]
+        # A preview keeps bad rows, but does not show a reason column unless it is requested.
         reason = options.prefix + REASON_NAME
-        taken = [name for name in names if name != reason or options.bad_rows == "null"]
+        existing = [name for name in names if name != reason or options.bad_rows == "null"]
         added = PredictionColumns(
-            schema, taken, prefix=options.prefix, proba=options.proba, keep_bad=keep_bad
+            schema, existing, prefix=options.prefix, proba=options.proba, keep_bad=keep_bad
         )
     except SchemaError as exc:
         raise SchemaError(f"{where}: {exc}") from exc
