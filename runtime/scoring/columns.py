@@ -9,8 +9,15 @@ import pyarrow as pa
 
 from runtime.encoding import Encoder
 from runtime.errors import SchemaError
-from runtime.tables.added import LABEL, PROBABILITY, REASON
-from runtime.tables.arrays import binary_array, bool_array, number_array, text_array
+from runtime.tables.arrays import (
+    LABEL,
+    PROBABILITY,
+    REASON,
+    binary_array,
+    bool_array,
+    number_array,
+    text_array,
+)
 from runtime.tables.base import AddedColumns
 from runtime.tables.opening import choose_columns
 from runtime.tables.text import pack_text

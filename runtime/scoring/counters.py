@@ -135,7 +135,7 @@ class Counters:
 
     def _describe_bad(self) -> str:
         """List the first bad rows, hints and options."""
-        from runtime.tables.number_formats import number_hint
+        from runtime.tables.cells import number_hint
 
         counts = f"{self.rejected} of {self.rows} rows cannot be {self.message.purpose}"
         lines = [f"{self.where}: {counts}; {self.message.consequence}"]

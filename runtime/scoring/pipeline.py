@@ -1,7 +1,8 @@
-"""Score a file: read blocks, predict, add columns, write."""
+"""Score a file or the body of a request: read blocks, predict, append predictions, write."""
 
 from __future__ import annotations
 
+import io
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,17 +11,18 @@ from typing import TYPE_CHECKING, Any
 from runtime.bundle.manifest import to_json
 from runtime.io.parallel import available_processors, map_ordered
 from runtime.io.paths import check_distinct
-from runtime.io.sinks import open_sinks
+from runtime.io.sinks import Sink, open_sinks
 from runtime.monitoring.monitor import Monitor
+from runtime.monitoring.ranges import RangeMonitor
 from runtime.scoring.columns import bind_table
-from runtime.scoring.counters import Counters, StageTimer
+from runtime.scoring.counters import BadRowsMessage, Counters, StageTimer
 from runtime.scoring.options import DEFAULTS, Options, rejects_path
 from runtime.scoring.summary import Summary
 from runtime.tables.arrays import filter_rows
 from runtime.tables.base import RowIssue
 from runtime.tables.csv.quoting import REJECTS_HEADER, encode_record, encode_rejects
 from runtime.tables.driver import WritePlan
-from runtime.tables.opening import open_table
+from runtime.tables.opening import open_table, open_text_table
 from runtime.tables.writing import choose_format, open_output, refuse_unused, rejects_dialect
 from runtime.value import Value
 
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-    from runtime.io.sinks import Sink
     from runtime.model import LoadedModel
     from runtime.scoring.columns import TableBinding
     from runtime.session import Outputs
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 
     OnProgress = Callable[[int, int], None]
     OpenSink = Callable[[Path], Sink]
+
+    from runtime.scoring.options import Options
+    from runtime.tables.formats import Format
 
 
 NOT_FINITE_OUTPUT = "no finite answer from the model"
@@ -261,3 +265,48 @@ def _time_reading(blocks: Iterable[Block], timer: StageTimer) -> Iterator[Block]
         yield block
         timer.skip()
     timer.lap("read")
+
+
+class ScoredText(Value, frozen=True):
+    """A scored table and its statistics.
+
+    Attributes:
+        content: the encoded table.
+        scored: number of rows with a prediction.
+        outside: ``(n_features, 3)`` int64, see ``RangeMonitor.counts``.
+    """
+
+    content: bytes
+    scored: int
+    outside: npt.NDArray[np.int64]
+
+
+def score_text(
+    model: LoadedModel,
+    content: bytes | bytearray,
+    stored: Format,
+    options: Options,
+    *,
+    where: str,
+) -> ScoredText:
+    """Score a table."""
+    fail_on_bad = options.bad_rows == "fail"
+    message = BadRowsMessage("nothing was scored", "bad_rows=null", decimal_option="decimal={}")
+    counters = Counters(where, message, fail_on_bad=fail_on_bad, decimal=options.reading.decimal)
+    schema, out = model.schema, io.BytesIO()
+    table = open_text_table(
+        io.BytesIO(content), stored, options.reading, schema.feature_names, where=where
+    )
+    bound = bind_table(table, schema, options, where=where, keep_bad=not fail_on_bad)
+    sink, ranges = Sink(where, out), RangeMonitor(schema)
+    plan = WritePlan(stored.kind, table, bound.carried, bound.added.fields)
+    with open_output(sink, stored, plan) as output:
+        for block in table.blocks(sorted({*bound.features, *bound.carried})):
+            parsed, outputs = run_model(model, block, block.parse(bound.features, bound.encoder))
+            counters.add(len(block), len(block), parsed.bad, StageTimer())
+            ranges.add(parsed.features)
+            if not counters.failed:
+                output.write(output.encode(block, bound.added.build(parsed, outputs)))
+        counters.raise_for_bad_rows(keep_bad=not fail_on_bad)
+        output.finish()
+    return ScoredText(out.getvalue(), counters.rows - counters.rejected, ranges.counts)

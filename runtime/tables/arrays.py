@@ -1,8 +1,8 @@
-"""Convert between numpy and Arrow arrays without copying; predicates on Arrow types."""
+"""Cross between numpy and Arrow memory without copying; the types of the added columns."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -94,3 +94,8 @@ def value_bytes(array: pa.Array) -> memoryview:
     bounds = np.frombuffer(array.buffers()[1], dtype=np.int32)
     data = memoryview(array.buffers()[2] or b"")
     return data[bounds[array.offset] : bounds[array.offset + len(array)]]
+
+
+LABEL: Final = pa.dictionary(pa.int32(), pa.string())
+REASON: Final = pa.dictionary(pa.int32(), pa.binary())  # see ``runtime.tables.text.pack_text``
+PROBABILITY: Final = pa.float32()

@@ -1,11 +1,11 @@
-"""The registry of table formats, and the detection of a format by file name or content."""
+"""Which formats there are, and which one a table has: by name, by choice, or by its first bytes."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from runtime.errors import DataError, UsageError
-from runtime.tables import signatures
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -14,6 +14,99 @@ if TYPE_CHECKING:
     from runtime.io.charsets import Encoding
     from runtime.io.compression import Compression
     from runtime.tables.driver import FileDriver, TextDriver
+
+
+# Formats that are read, under their names in formats.py.
+_SUPPORTED_SIGNATURES: Final = (
+    ("gzip", re.compile(rb"\x1f\x8b\x08")),
+    ("zstd", re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")),
+    ("bzip2", re.compile(rb"BZh[1-9](1AY&SY|\x17\x72\x45\x38\x50\x90)")),
+    # A CSV header may begin with the same letters; here a thrift struct follows them.
+    ("parquet", re.compile(rb"PAR[1E][\x00-\x08\x0e-\x1f]")),
+    ("arrow", re.compile(rb"ARROW1\0\0|\xff\xff\xff\xff(?!\0\0)[^\xff]..\0", re.DOTALL)),
+)
+_UNSUPPORTED_SIGNATURES: Final = (
+    (
+        "an Excel workbook",
+        re.compile(rb"PK\x03\x04.{0,400}(\[Content_Types\]|xl/|_rels/)", re.DOTALL),
+    ),
+    (
+        "an OpenDocument sheet",
+        re.compile(rb"PK\x03\x04.{26}mimetypeapplication/vnd\.oasis", re.DOTALL),
+    ),
+    ("a zip archive", re.compile(rb"PK(\x03\x04|\x05\x06)")),
+    ("an old Excel workbook", re.compile(rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")),
+    ("xz-compressed", re.compile(rb"\xfd7zXZ\0")),
+    ("lz4-compressed", re.compile(rb"\x04\x22\x4d\x18")),
+    ("a 7z archive", re.compile(rb"7z\xbc\xaf\x27\x1c")),
+    ("a tar archive", re.compile(rb".{257}ustar", re.DOTALL)),
+    ("a PDF document", re.compile(rb"%PDF-")),
+    ("a program (ELF)", re.compile(rb"\x7fELF")),
+    ("a PNG picture", re.compile(rb"\x89PNG\r\n")),
+    ("a JPEG picture", re.compile(rb"\xff\xd8\xff[\xdb-\xee]")),
+    ("a SQLite database", re.compile(rb"SQLite format 3\0")),
+    ("an HDF5 file", re.compile(rb"\x89HDF\r\n")),
+    ("an ORC file", re.compile(rb"ORC[\x00-\x08\x0e-\x1f]")),
+    ("an Avro file", re.compile(rb"Obj\x01")),
+    ("a Feather file of version 1", re.compile(rb"FEA1[\0-\x1f]")),
+    ("a numpy array", re.compile(rb"\x93NUMPY|PK\x03\x04.{26}[^/]{1,99}\.npy", re.DOTALL)),
+    ("a pickle", re.compile(rb"\x80[\x02-\x05][\x00-\x08\x0e-\x1f\x28\x58\x5d\x63\x7d-\x95]")),
+    (
+        "an HTML page",
+        re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype html|html|head)\b", re.IGNORECASE),
+    ),
+    ("an XML document", re.compile(rb"(\xef\xbb\xbf)?\s*<\?xml\b")),
+    ("a JSON array", re.compile(rb"(\xef\xbb\xbf)?\s*\[\s*(\{|\[)")),
+)
+ADVICE: Final = {
+    "an Excel workbook": "save the sheet as CSV",
+    "an OpenDocument sheet": "save the sheet as CSV",
+    "an old Excel workbook": "save the sheet as CSV",
+    "a zip archive": "unpack it first: unzip",
+    "xz-compressed": "unpack it first: xz -d",
+    "lz4-compressed": "unpack it first: lz4 -d",
+    "a 7z archive": "unpack it first",
+    "a tar archive": "unpack it first: tar -x",
+    "an HTML page": "the download may have returned an error page",
+    "a JSON array": "convert it to JSON Lines, one object per line: jq -c '.[]'",
+    "an ORC file": "write it as Parquet",
+    "an Avro file": "write it as Parquet",
+    "a Feather file of version 1": "write it again with a newer version",
+    "a numpy array": "write it as Parquet or CSV, with column names",
+    "a pickle": "a pickle can run code; write it as Parquet or CSV",
+}
+
+
+def detect_signature(head: bytes) -> str | None:
+    """Detect the format that begins with these bytes; None if there is none."""
+    return next(
+        (
+            name
+            for name, begin in (*_SUPPORTED_SIGNATURES, *_UNSUPPORTED_SIGNATURES)
+            if begin.match(head)
+        ),
+        None,
+    )
+
+
+def looks_like_json(head: bytes) -> bool:
+    """Check whether the first non-blank character opens a JSON object, in any encoding."""
+    for mark, is_wide in ((b"\xff\xfe", True), (b"\xfe\xff", True), (b"\xef\xbb\xbf", False)):
+        if head.startswith(mark):
+            head = head.removeprefix(mark)
+            head = head.replace(b"\0", b"") if is_wide else head
+    return head.lstrip(b" \t\r\n").startswith(b"{")
+
+
+def detect_wide_without_bom(head: bytes) -> str | None:
+    """Detect UTF-16 or UTF-32 without a byte order mark by the zeros in its first characters."""
+    patterns = (
+        ("utf-32-le", rb"([\t\r\n -~]\0\0\0){2}"),
+        ("utf-32-be", rb"(\0\0\0[\t\r\n -~]){2}"),
+        ("utf-16-le", rb"([\t\r\n -~]\0){2}"),
+        ("utf-16-be", rb"(\0[\t\r\n -~]){2}"),
+    )
+    return next((name for name, begin in patterns if re.match(begin, head)), None)
 
 
 def text_driver(kind: str) -> TextDriver:
@@ -56,7 +149,7 @@ _COMPRESSIONS: Final[dict[str, Compression]] = {
 _EXTENSIONS: Final[dict[Compression, str]] = {
     name: extension for extension, name in _COMPRESSIONS.items()
 }
-_UNSUPPORTED: Final = {
+_UNSUPPORTED_EXTENSIONS: Final = {
     "json": "JSON Lines is read, one object a line: jq -c '.[]' makes it from an array",
     "xlsx": "save the sheet as CSV",
     "xls": "save the sheet as CSV",
@@ -122,7 +215,7 @@ def format_from_name(path: Path, *, option: str = "--format") -> Format | None:
         return Format("csv", compression)
     if not rest or _is_special(path):
         return None
-    advice = _UNSUPPORTED.get(rest[-1]) if option == "--format" else None
+    advice = _UNSUPPORTED_EXTENSIONS.get(rest[-1]) if option == "--format" else None
     advice = advice or f"name its format with {option}: {_choices()}"
     raise UsageError(f"{path}: the extension .{rest[-1]} is not a known format; {advice}")
 
@@ -138,14 +231,14 @@ def strip_extensions(name: str) -> str:
 
 def detect_kind(head: bytes) -> str:
     """Detect the kind of a table from its first bytes; CSV is the default."""
-    if kind := _to_kind(signatures.detect_signature(head) or ""):
+    if kind := _to_kind(detect_signature(head) or ""):
         return kind
-    return "jsonl" if signatures.looks_like_json(head) else "csv"
+    return "jsonl" if looks_like_json(head) else "csv"
 
 
 def check_content(head: bytes, stored: Format, *, where: str) -> None:
     """Refuse a file whose signature contradicts its compression or binary format."""
-    found = signatures.detect_signature(head)
+    found = detect_signature(head)
     expected = stored.compression or (None if stored.is_text else stored.kind)
     if found == expected or not head:
         return
@@ -163,10 +256,10 @@ def check_text(
     head: bytes, stored: Format, *, where: str, encoding: Encoding | None = None
 ) -> None:
     """Refuse a text format whose content has a binary signature or no byte order mark."""
-    found = signatures.detect_signature(head)
+    found = detect_signature(head)
     if found is not None:
         raise _wrong_format(where, found, stored, inside=stored.compression is not None)
-    if encoding is None and (name := signatures.detect_wide_without_bom(head)):
+    if encoding is None and (name := detect_wide_without_bom(head)):
         raise DataError(
             f"{where} looks like {name.upper()} without a byte order mark; give --encoding {name}"
         )
@@ -188,7 +281,7 @@ def _wrong_format(where: str, found: str, stored: Format, *, inside: bool) -> Da
     elif kind:
         advice = f"give --format {kind}"
     else:
-        advice = signatures.ADVICE.get(found, "is this the right file?")
+        advice = ADVICE.get(found, "is this the right file?")
     return DataError(f"{where} is {found}{' inside' if inside else ''}, not {stored}; {advice}")
 
 

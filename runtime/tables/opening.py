@@ -1,4 +1,4 @@
-"""Open tables of any format for reading."""
+"""Open a table of any format: recognise, decompress, transcode."""
 
 from __future__ import annotations
 
@@ -8,12 +8,23 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 from runtime.errors import DataError, SchemaError
+from runtime.io.charsets import UTF_8, Encoding, detect_encoding
 from runtime.io.paths import STANDARD_STREAM
-from runtime.io.sources import open_source, read_chunk, source_name
+from runtime.io.sources import PeekedSource, open_source, read_chunk, source_name
 from runtime.io.streams import translate_write_errors
-from runtime.tables.decoding import decode_source
 from runtime.tables.driver import ReadPlan
-from runtime.tables.formats import file_driver, format_from_name, text_driver
+from runtime.tables.formats import (
+    Format,
+    check_content,
+    check_text,
+    detect_kind,
+    detect_signature,
+    file_driver,
+    format_from_name,
+    text_driver,
+    to_compression,
+)
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,11 +32,58 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from runtime.io.streams import ByteSource
+    from runtime.io.streams import ByteSource, CountedSource
     from runtime.tables.base import Table
-    from runtime.tables.decoding import DecodedSource
-    from runtime.tables.formats import Format
     from runtime.tables.options import ReadOptions
+
+
+class DecodedSource(Value, frozen=True):
+    """A source of decoded bytes.
+
+    Attributes:
+        source: of text in UTF-8 or another encoding with ASCII, or of Parquet or Arrow. Its
+            ``bytes_read`` counts bytes of the file.
+        format: of the file.
+        encoding: of the text in the file.
+    """
+
+    source: CountedSource
+    format: Format
+    encoding: Encoding
+
+
+def decode_source(
+    source: ByteSource, stored: Format | None, *, where: str, encoding: Encoding | None = None
+) -> DecodedSource:
+    """Detect or check the format of a table, and decode it."""
+    peeked = PeekedSource(source, where=where)
+    head = peeked.peek()
+    compression = stored.compression if stored else to_compression(detect_signature(head))
+    if stored:
+        check_content(head, stored, where=where)
+    if compression:
+        from runtime.io.compression import decompressed_source
+
+        peeked = PeekedSource(decompressed_source(peeked, compression, where=where), where=where)
+        head = peeked.peek()
+    if not stored:
+        kind = detect_kind(head)
+        # Compressed binary formats are refused below.
+        stored = Format(
+            "csv" if compression and kind in {"parquet", "arrow"} else kind, compression
+        )
+    if not stored.is_text:
+        if not head:
+            raise DataError(f"{where} is empty: it has no column names")
+        return DecodedSource(peeked, stored, UTF_8)
+    check_text(head, stored, where=where, encoding=encoding)
+    detected = detect_encoding(head, encoding, where=where)
+    if detected.is_wide:
+        from runtime.io.charsets import TranscodedSource
+
+        return DecodedSource(TranscodedSource(peeked, detected, where=where), stored, detected)
+    return DecodedSource(peeked, stored, detected)
+
 
 _CHUNK_BYTES = 1024 * 1024
 

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.tables.arrays import binary_array, number_array
-from runtime.tables.csv.digits import LabelledDigits, append_few
-from runtime.tables.csv.quoting import format_floats, join_fields
+from runtime.tables.csv.quoting import LabelledDigits, append_few, format_floats, join_fields
 
 LABELS = [b",no,", b",yes,", b',"a, b",']
 DIGITS = LabelledDigits(LABELS)

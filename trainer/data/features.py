@@ -13,8 +13,7 @@ from runtime.errors import SchemaError
 from runtime.schema.dates import format_day
 from runtime.schema.features import Date, Feature, OneHot, Schema
 from runtime.tables.arrays import binary_array
-from runtime.tables.cells import parse_numbers
-from runtime.tables.number_formats import number_hint
+from runtime.tables.cells import number_hint, parse_numbers
 from trainer.config import join_names
 from trainer.data.dataset import describe_column
 from trainer.data.profile import MOST_CATEGORIES

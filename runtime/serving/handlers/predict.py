@@ -20,8 +20,8 @@ from runtime.value import Value
 
 if TYPE_CHECKING:
     from runtime.predictor import Predictor
-    from runtime.scoring.in_memory import ScoredText
     from runtime.scoring.options import Options
+    from runtime.scoring.pipeline import ScoredText
     from runtime.serving.http.messages import Request
     from runtime.serving.settings import Limits
 
@@ -125,7 +125,7 @@ def predict_rows(
 def _predict_csv(
     predictor: Predictor, request: Request, params: PredictParams, limits: Limits
 ) -> tuple[Response, ScoredText]:
-    from runtime.scoring.in_memory import score_text
+    from runtime.scoring.pipeline import score_text
     from runtime.tables.formats import Format
 
     media_type, charset = _media_type(request)
@@ -143,7 +143,7 @@ def _predict_csv(
 def _predict_json(
     predictor: Predictor, request: Request, params: PredictParams, limits: Limits, layout: Layout
 ) -> tuple[Response, ScoredText | None]:
-    from runtime.scoring.in_memory import score_text
+    from runtime.scoring.pipeline import score_text
     from runtime.tables.formats import Format
 
     body = request.body.removeprefix(_BOM)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runtime.choices import ProviderChoice
-    from runtime.scoring.in_memory import ScoredText
+    from runtime.scoring.pipeline import ScoredText
     from runtime.serving.models.batcher import BatchResult
     from runtime.serving.settings import Limits
     from runtime.serving.v2.tensors import Numbers

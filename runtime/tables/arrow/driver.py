@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from runtime.tables.added import LABEL
+from runtime.tables.arrays import LABEL
 from runtime.tables.arrow.files import IpcBatches, ParquetBatches
 from runtime.tables.arrow.table import ArrowTable
 from runtime.tables.arrow.writer import ArrowWriter, output_schema

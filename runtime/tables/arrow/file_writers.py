@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from runtime.io.streams import DetachableSink
-from runtime.tables.added import LABEL
-from runtime.tables.arrow.errors import translate_errors
+from runtime.tables.arrays import LABEL
+from runtime.tables.arrow.table import translate_errors
 from runtime.tables.arrow.writer import ROW_GROUP_ROWS
 from runtime.value import Value
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -20,6 +21,20 @@ if TYPE_CHECKING:
 
     from runtime.choices import Decimal
     from runtime.tables.base import CellEncoder
+
+
+@contextmanager
+def translate_errors(name: str) -> Iterator[None]:
+    """Describe a type or value that the output format does not support."""
+    try:
+        yield
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid, OSError) as exc:
+        if isinstance(exc, OSError) and exc.errno is not None:
+            raise  # from the operating system; Arrow's own errors have no errno
+        raise DataError(
+            f"cannot write {name}: {first_line(exc)}; leave out such columns with --columns, "
+            "or choose another --out-format"
+        ) from exc
 
 
 BATCH_ROWS = 65_536  # a whole number of every batch size in the parity proof

@@ -10,7 +10,7 @@ from runtime.errors import DataError
 from runtime.io.parallel import BackgroundWriter
 from runtime.io.streams import translate_write_errors
 from runtime.tables.arrays import filter_rows, text_array
-from runtime.tables.arrow.errors import translate_errors
+from runtime.tables.arrow.table import translate_errors
 from runtime.tables.text import unpack_text
 
 if TYPE_CHECKING:

@@ -13,14 +13,17 @@ from runtime.tables.arrays import (
     filter_rows,
     number_values,
 )
-from runtime.tables.csv.digits import (
+from runtime.tables.csv.quoting import (
     MAX_LABELS,
     MIN_PROBABILITY,
     MIN_ROWS,
     LabelledDigits,
     append_few,
+    encode_cell,
+    encode_record,
+    format_floats,
+    join_fields,
 )
-from runtime.tables.csv.quoting import encode_cell, encode_record, format_floats, join_fields
 from runtime.tables.csv.table import CsvBlock
 from runtime.tables.dialect import COMMA, Dialect
 from runtime.tables.text import cell_texts, unpack_text

@@ -24,9 +24,9 @@ from runtime.tables.base import BadRow
 from runtime.tables.csv.features import parse_features
 from runtime.tables.csv.quoting import encode_cell, encode_record, encode_rejects
 from runtime.tables.csv.reader import CsvReader
-from runtime.tables.decoding import DecodedSource, decode_source
 from runtime.tables.dialect import Dialect
 from runtime.tables.formats import parse_format
+from runtime.tables.opening import DecodedSource, decode_source
 from runtime.tables.options import ReadOptions
 
 if TYPE_CHECKING:

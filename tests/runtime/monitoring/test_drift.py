@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from runtime.bundle.manifest import to_json
 from runtime.errors import UsageError
 from runtime.monitoring import drift as module
-from runtime.monitoring.drift import DriftMonitor, DriftReport
-from runtime.monitoring.psi import population_stability_index
+from runtime.monitoring.drift import DriftMonitor, DriftReport, population_stability_index
 from runtime.schema.distribution import describe_values
 from runtime.schema.features import Feature, Schema
 

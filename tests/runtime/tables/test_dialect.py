@@ -9,11 +9,11 @@ import pytest
 from runtime.encoding import PLAIN
 from runtime.errors import UsageError
 from runtime.io.charsets import Encoding
+from runtime.tables.cells import number_hint
 from runtime.tables.csv.features import parse_features
 from runtime.tables.csv.quoting import format_floats
 from runtime.tables.csv.reader import CsvReader
 from runtime.tables.dialect import COMMA, Dialect, parse_delimiter
-from runtime.tables.number_formats import number_hint
 
 if TYPE_CHECKING:
     from runtime.tables.base import Parsed

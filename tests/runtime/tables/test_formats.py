@@ -19,8 +19,8 @@ import pytest
 
 from runtime.errors import DataError, OnnxferryError, UsageError
 from runtime.tables.csv.reader import CsvReader
-from runtime.tables.decoding import DecodedSource, decode_source
 from runtime.tables.formats import Format, format_from_name, parse_format
+from runtime.tables.opening import DecodedSource, decode_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
