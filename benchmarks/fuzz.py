@@ -1,8 +1,8 @@
-"""Damaged requests, byte by byte, a hundred thousand in a row; good ones between must be right.
+"""Fuzzing: more than a hundred thousand damaged requests, with valid ones between them.
 
-Nothing may be answered 5xx but 501 and 505, HTTP's words for a coding or version nobody offers. The
-server may not end, grow or log a bug, and each good request, on a connection of its own or before a
-damaged one, must have its right answer.
+No response may be 5xx except 501 and 505, HTTP's statuses for an unsupported coding or version. The
+server must not exit, grow or log a bug. Each valid request, on a connection of its own or before a
+damaged one, must receive its correct response.
 
 python benchmarks/fuzz.py [--requests 120000] [--seed 1] [--write]
 """
@@ -36,7 +36,7 @@ def start(log: IO[str]) -> subprocess.Popen[str]:
 
 
 def port_of(log: Path) -> int:
-    """Wait for the line that says where the server listens."""
+    """Wait for the line with the server's port."""
     while not (found := re.search(r"http://[^/ ]*:(\d+)", log.read_text(encoding="utf-8"))):
         time.sleep(0.05)
     return int(found[1])
@@ -50,7 +50,7 @@ def resident_mib(pid: int) -> float:
 
 
 def describe(harm: Harm, sizes: tuple[float, float], seconds: float) -> str:
-    """Write what came of it as a table."""
+    """Format the results as a table."""
     answered = {status: n for status, n in sorted(harm.statuses.items()) if status}
     rows = [
         *((f"answered {status}", f"{n:,}") for status, n in answered.items()),

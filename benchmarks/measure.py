@@ -1,4 +1,4 @@
-"""Time commands as whole processes, contenders in turn, and write the table."""
+"""Time commands as whole processes, in turn, and write the table."""
 
 from __future__ import annotations
 

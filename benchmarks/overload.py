@@ -1,10 +1,9 @@
-"""More clients than a server answers at once: what do those wait who are let in?
+"""Overload: the latency of admitted requests when more clients send than the server admits.
 
-64 clients that ask again as soon as they are answered keep the server busy, and none of them may be
-turned away: that is the load of reference. Then four times as many ask. Those who are turned away
-ask again at once, which is the worst that clients can do, or wait the second that Retry-After
-tells them. The loads follow each other, round after round; figures are medians over the rounds,
-ratios medians over the pairs.
+The reference load is 64 clients, each sending its next request as soon as it has a response; none
+of them may be rejected. Then four times as many send. Rejected clients retry at once, which is the
+worst case, or after the second of Retry-After. The loads alternate, round after round; figures are
+medians over the rounds, ratios medians over the pairs.
 
 python benchmarks/overload.py [--rounds 5] [--seconds 1.5] [--write]
 """
@@ -29,7 +28,7 @@ BUSY, MANY = 64, 256
 
 @dataclass(frozen=True)
 class Load:
-    """Clients, what they ask for, and whether they wait when they are told to."""
+    """Clients, their requests, and whether they obey Retry-After."""
 
     connections: int
     rows: int
@@ -75,7 +74,7 @@ def middle(figures: list[Figures], unit: str) -> float:
 
 
 def describe(measured: dict[Load, list[Figures]]) -> str:
-    """Write the table; ratios are to the same rows and 64 clients."""
+    """Format the table; ratios are to the same rows and 64 clients."""
     lines = [
         (
             "| load | answered/s | p50 ms | p99 ms | p99 ÷ that of 64 clients | turned away/s "
@@ -98,7 +97,7 @@ def describe(measured: dict[Load, list[Figures]]) -> str:
 
 
 def main() -> None:
-    """Serve, crowd, report."""
+    """Serve, load, report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", type=Path, default=Path("artifacts/bundle"))
     parser.add_argument("--rounds", type=int, default=5)

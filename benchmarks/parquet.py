@@ -1,4 +1,4 @@
-"""Parquet to Parquet: ours beside polars and pyarrow; no column carried through, one, and all.
+"""Parquet to Parquet, beside polars and pyarrow; with no, one and all columns carried.
 
 python benchmarks/parquet.py [--rows 10000000] [--runs 5] [--write]
 """

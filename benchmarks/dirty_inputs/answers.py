@@ -1,7 +1,4 @@
-"""Read a scored table back and compare it with what is right.
-
-In: outputs of any format. Out: complaints, none where all is as the catalogue says.
-"""
+"""Read a scored table back and compare it with the expected result."""
 
 from __future__ import annotations
 

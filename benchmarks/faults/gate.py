@@ -1,7 +1,4 @@
-"""Ask our own gate about a fault: does anything wrong get published, or opened again?
-
-In: a fault and a good export. Out: the error that stopped it, or None.
-"""
+"""Check whether a faulty export is published or opened."""
 
 from __future__ import annotations
 

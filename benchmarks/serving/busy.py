@@ -1,8 +1,8 @@
-"""Clients that ask again as soon as they are answered, until their connection ends.
+"""Clients that send their next request with each response, until their connection is closed.
 
-Each asks for a row of its own over one keep-alive connection. An answer that says
-``Connection: close`` is its last. What counts as lost is a request that was sent whole, on a
-connection that was open as far as its client could know, and never answered whole.
+Each sends a row of its own over one keep-alive connection. A response with ``Connection: close`` is
+the last. A request is lost when it was sent completely, on a connection that was open as far as the
+client could know, and did not receive a complete response.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CLOSE_ENOUGH = 1e-5  # servers write a probability with six digits or more
 
 @dataclass(frozen=True)
 class Question:
-    """A request and its answer as the runtime has it.
+    """A request and its expected response.
 
     Attributes:
         request: the bytes.
@@ -42,7 +42,7 @@ class Question:
 
 @dataclass
 class Tally:
-    """What the clients of one server were given.
+    """Results of the clients of one server.
 
     Attributes:
         right: answers 200 with the right label and probabilities.
@@ -112,7 +112,7 @@ class Client(asyncio.Protocol):
 
 
 def make_questions(bundle: Path, count: int) -> list[Question]:
-    """Write requests of one row each, and have the bundle answer them here.
+    """Make requests of one row each, with the bundle's predictions.
 
     Args:
         bundle: with the columns price and rating.
@@ -135,7 +135,7 @@ def make_questions(bundle: Path, count: int) -> list[Question]:
 
 
 def is_right(answer: bytes, question: Question) -> bool:
-    """Compare an answer with what the runtime says of the same row."""
+    """Compare a response with the runtime's prediction for the row."""
     head, _, body = answer.partition(b"\r\n\r\n")
     if not head.startswith(b"HTTP/1.1 200 "):
         return False
@@ -148,7 +148,7 @@ def is_right(answer: bytes, question: Question) -> bool:
 
 
 async def connect(port: int, questions: list[Question], tally: Tally) -> list[Client]:
-    """Connect a client for each question; all of them ask when they are connected."""
+    """Connect a client per request; all begin once they are connected."""
     loop = asyncio.get_running_loop()
     clients = []
     for question in questions:

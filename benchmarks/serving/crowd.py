@@ -1,8 +1,8 @@
-"""A crowd of clients that each ask again as soon as they are answered; prints one JSON object.
+"""Closed-loop clients, more than the server admits; prints one JSON object.
 
-What was answered and what was turned away are timed apart, and so is ``/v2/health/live``, which one
-more client asks for all the time. With --patient a client that is turned away waits as long as it
-is told by Retry-After. ``benchmarks/overload.py`` runs it in a process of its own.
+Served and rejected requests are timed separately, and so is ``/v2/health/live``, which another
+client requests all the time. With --patient a rejected client waits as long as Retry-After says.
+``benchmarks/overload.py`` runs it in a process of its own.
 """
 
 from __future__ import annotations

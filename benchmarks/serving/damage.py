@@ -1,8 +1,8 @@
-"""Requests that were damaged on their way, byte by byte, and what a server makes of them.
+"""Damaged requests, and a server's responses to them.
 
-In: a server of the models ``simplenet`` and ``sales``. Out: counts. After every damaged request the
-connection is half closed, so that each is answered or dropped at once, and read to its end; some go
-behind a good one on the same connection, whose answer has to be right.
+The server has the models ``simplenet`` and ``sales``. After every damaged request the connection is
+half closed, so that it is answered or dropped at once, and read to its end. Some follow a valid
+request on the same connection, whose response must be correct.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Clients with rows of their own, while a server's bundle is replaced: is every answer its own?
+"""Clients with distinct rows while a server's bundle is replaced.
 
-Each request holds rows that no other request holds, in JSON or as bytes, and an id of its own.
-Each answer must have that id, name one of the versions, and hold the logits that this version
-gives for these very rows, bit for bit. In: a server's port and the bundles. Out: counts.
+Each request has unique rows, in JSON or binary, and a unique id. Each response must have that id,
+name one of the versions, and hold the logits of that version for these rows, bit for bit.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A server without a model: our HTTP layer, or a bare one to see what the checks cost.
+"""A server without a model: our HTTP layer, or a minimal one to show the cost of the checks.
 
 python benchmarks/serving/echo.py ours|bare PORT
 """

@@ -1,4 +1,4 @@
-"""The least that an ASGI application does: read the body, answer."""
+"""A minimal ASGI application: read the body, respond."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one writes by hand: FastAPI, orjson, one call of onnxruntime a request, nothing checked."""
+"""A minimal server: FastAPI, orjson, one call of onnxruntime per request, no checks."""
 
 import os
 

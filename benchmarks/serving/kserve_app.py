@@ -1,4 +1,4 @@
-"""KServe's SDK as its guide has it: a model class, one call of onnxruntime a request."""
+"""KServe's SDK as in its guide: a model class, one call of onnxruntime per request."""
 
 import logging
 import os

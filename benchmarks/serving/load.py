@@ -1,7 +1,7 @@
-"""Ask a server as fast as it answers, over so many connections; prints one JSON object.
+"""Closed-loop load on a server over some connections; prints one JSON object.
 
-Every connection sends its own request again as soon as it is answered; the first answer is read
-whole and checked, and all later ones must be as long. Runs in a process of its own.
+Every connection repeats its own request as soon as it has a response. The first response is read
+completely and checked; all later ones must have the same length. Runs in a process of its own.
 
 python benchmarks/serving/load.py --port 8000 --kind json --rows 1 --connections 64 --seconds 2
 """
