@@ -81,17 +81,18 @@ def keeps_promise(results: list[Result]) -> bool:
 
 def describe(results: dict[Preset, list[Result]], seeds: int, rows: int) -> str:
     """Format the table as Markdown."""
-    verdict = "kept" if keeps_promise(results["default"]) else "MISSED"
+    verdict = "met" if keeps_promise(results["default"]) else "MISSED"
     table = "\n".join(row(preset, found) for preset, found in results.items())
     return f"""# Accuracy of the presets
 
-{seeds} seeds, each fit judged on {rows:,} fresh rows; losses are medians of the mean training loss.
+{seeds} seeds, each fit evaluated on {rows:,} fresh rows; losses are medians of the mean training \
+loss.
 
 | preset | seeds | median | worst | best | loss, first epoch | last epoch |
 |---|---|---|---|---|---|---|
 {table}
 
-Promised of the default preset: median at least {PROMISED_MEDIAN:.0%}, worst at least \
+Target of the default preset: median at least {PROMISED_MEDIAN:.0%}, worst at least \
 {PROMISED_WORST:.0%}: {verdict}.
 
 torch {metadata.version("torch")}, Python {platform.python_version()}, {platform.machine()}, \

@@ -44,7 +44,7 @@ def main() -> None:
     head = ["| units a layer | " + " | ".join(f"{n} hidden" for n in HIDDEN) + " |"]
     head.append("|---|" + "---|" * len(HIDDEN))
     lines = [_line(width, args.networks, args.rows) for width in WIDTHS]
-    title = "The derived bound over the worst error seen"
+    title = "The derived bound over the worst error observed"
     measure.report("bound", title, "\n".join(head + lines), PACKAGES, note=NOTE, write=args.write)
 
 

@@ -96,8 +96,8 @@ def describe(connections: int, found: dict[str, list[Ending]], wait_s: float) ->
         f"## {connections} busy connections",
         "",
         (
-            "| server | lost, median | most | told that it ends | answered after the signal "
-            "| wrong | gone, s | since the last answer, s | exit code |"
+            "| server | lost, median | lost, maximum | sent Connection: close "
+            "| responses after SIGTERM | wrong | exited after, s | since the last response, s | exit code |"
         ),
         "|---|---|---|---|---|---|---|---|---|",
     ]
@@ -149,14 +149,14 @@ def main() -> None:
     ]
     measure.report(
         "ending",
-        "Told to end while clients ask",
+        "Graceful shutdown under load",
         "\n\n".join(parts),
         ("onnxferry", "onnxruntime-gpu", "uvloop", "httptools"),
         note=(
-            "SIGTERM comes half a second after the clients have begun. Lost is a request that was "
-            "sent whole and never answered; every answer is compared with the runtime's. Medians "
-            "over the rounds but for most and wrong, which is their sum. Clients and server share "
-            "the processors."
+            "SIGTERM is sent half a second after the clients start. A lost request was sent "
+            "completely and got no complete response; every response is compared with the "
+            "runtime's. Medians over the rounds, except the maximum and wrong, which is a sum. "
+            "Clients and server share the processors."
         ),
         write=args.write,
     )

@@ -60,7 +60,7 @@ class Result:
 
 def main() -> int:
     """Export, print the table, and exit with 1 when a correct export was refused."""
-    parser = argparse.ArgumentParser(description="Correct exports that are refused.")
+    parser = argparse.ArgumentParser(description="False alarms: correct exports that are refused.")
     parser.add_argument("--exports", type=int, default=500)
     parser.add_argument("--first", type=int, default=0, help="seed of the first")
     parser.add_argument("--write", action="store_true", help="keep the result")
@@ -73,7 +73,7 @@ def main() -> int:
         gc.collect()
     measure.report(
         "false_alarms",
-        "Correct exports that are refused",
+        "False alarms: correct exports that are refused",
         describe(results),
         ("onnxferry", "torch", "onnx", "onnxruntime-gpu", "numpy"),
         note=NOTE,

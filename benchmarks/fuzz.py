@@ -53,10 +53,10 @@ def describe(harm: Harm, sizes: tuple[float, float], seconds: float) -> str:
     """Format the results as a table."""
     answered = {status: n for status, n in sorted(harm.statuses.items()) if status}
     rows = [
-        *((f"answered {status}", f"{n:,}") for status, n in answered.items()),
-        ("dropped without a word, as no request", f"{harm.statuses[0]:,}"),
-        ("good requests between, all right", f"{harm.good:,}"),
-        ("other 5xx, wrong answers, lost ones", f"**{len(harm.wrong)}**"),
+        *((f"status {status}", f"{n:,}") for status, n in answered.items()),
+        ("connection closed without a response", f"{harm.statuses[0]:,}"),
+        ("valid requests between, all correct", f"{harm.good:,}"),
+        ("other 5xx, wrong or lost responses", f"**{len(harm.wrong)}**"),
         ("memory before and after, MiB", f"{sizes[0]:.0f}, {sizes[1]:.0f}"),
         ("seconds", f"{seconds:.0f}"),
     ]
@@ -90,7 +90,7 @@ def main() -> None:
         f"{args.requests:,} damaged requests",
         describe(harm, sizes, seconds),
         ("onnxferry", "httptools", "msgspec"),
-        note="One more answer than requests where the damage makes two of one.",
+        note="One more response than requests where the damage makes two requests of one.",
         write=args.write and not harm.wrong,
     )
     if harm.wrong:

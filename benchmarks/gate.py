@@ -56,14 +56,14 @@ RIGHT = (
 )
 ABSOLUTE, RELATIVE = 5e-3, 1e-1  # torch.onnx.export(verify=True)
 NOTE = (
-    "Every fault is injected with the same seed in every run. A fault counts as noticed by a peer "
-    "when its comparison fails or the model cannot be run."
+    "Every fault is injected with the same seed in every run. A fault counts as detected by a "
+    "peer when its comparison fails or the model cannot be run."
 )
 
 
 def main() -> int:
     """Inject every fault, print the table, and exit with 1 when the proof missed one."""
-    parser = argparse.ArgumentParser(description="Who notices a wrong export.")
+    parser = argparse.ArgumentParser(description="Detection of injected faults.")
     parser.add_argument("--write", action="store_true", help="keep the result")
     args = parser.parse_args()
     G_LOGGER.module_severity = G_LOGGER.CRITICAL
@@ -73,7 +73,7 @@ def main() -> int:
         right = [evaluate(fault, good, Path(folder) / "x") for fault in RIGHT]
     measure.report(
         "gate",
-        "Wrong exports, and who notices",
+        "Detection of injected faults",
         describe(found, right),
         ("onnxferry", "torch", "onnx", "onnxruntime-gpu", "numpy", "polygraphy"),
         note=NOTE,
@@ -186,17 +186,17 @@ def describe(
         ),
         f"{elsewhere} faults elsewhere": _count(found, checkers, outside),
         f"all {len(found)}": _count(found, checkers, tuple(places)),
-        f"the {len(right)} right exports, refused": " | ".join(refused),
+        f"the {len(right)} correct exports, refused": " | ".join(refused),
     }
     lines = [
-        f"| noticed of | {' | '.join(checkers)} |",
+        f"| detected | {' | '.join(checkers)} |",
         "|---|" + "---|" * len(checkers),
         *(f"| {what} | {figures} |" for what, figures in rows.items()),
         "",
         f"| fault | in | {' | '.join(checkers)} |",
         "|---|---|" + "---|" * len(checkers),
     ]
-    words = {True: "noticed", False: "**passed**", None: "not looked at"}
+    words = {True: "detected", False: "**missed**", None: "not checked"}
     lines += [
         f"| {fault.name} | {fault.place} | {' | '.join(words[noticed[c]] for c in checkers)} |"
         for fault, noticed in found.items()

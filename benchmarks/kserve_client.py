@@ -60,7 +60,7 @@ def main() -> None:
     lines = ["| what | |", "|---|---|", *(f"| `{name}` | {how.lower()} |" for name, how in found)]
     measure.report(
         "kserve_client",
-        "KServe's client asks runtime serve",
+        "KServe's client against runtime serve",
         "\n".join(lines),
         ("onnxferry",),
         note=f"`kserve.InferenceRESTClient` of the SDK {version_of(python)}, protocol v2.",

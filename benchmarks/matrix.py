@@ -94,7 +94,7 @@ def describe(title: str, report: Report, seconds: list[float]) -> str:
     summary = (
         f"Passed: {report.passed}. {len(report.cells)} cells, up to {report.rows:,} rows each; "
         f"{report.undecidable} rows undecidable, and {report.undecidable_on_boundaries:,} on class "
-        f"boundaries; {statistics.median(seconds):.1f} s (median of {times}; asked for: under "
+        f"boundaries; {statistics.median(seconds):.1f} s (median of {times}; target: under "
         f"{TARGET_S:.0f} s on 2 cores)."
     )
     lines = [

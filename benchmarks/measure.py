@@ -118,7 +118,7 @@ def ratio(results: Sequence[Run], others: Sequence[Run], unit: str) -> float:
 def targets(rows: Sequence[tuple[str, float, str]]) -> str:
     """Write a table of what was measured and what was asked for: name, figure, target."""
     lines = [f"| {what} | {value:.2f} | {asked} |" for what, value, asked in rows]
-    return "\n".join(["| | measured | asked for |", "|---|---|---|", *lines])
+    return "\n".join(["| | measured | target |", "|---|---|---|", *lines])
 
 
 TIMES = "Medians; ratios are medians over the pairs of runs taken in turn."

@@ -37,7 +37,7 @@ class Load:
     @property
     def name(self) -> str:
         """In words."""
-        waits = ", who wait as they are told" if self.patient else ""
+        waits = ", obeying Retry-After" if self.patient else ""
         rows = "1 row" if self.rows == 1 else f"{self.rows:,} rows"
         return f"{rows}, {self.connections} client{'s' * (self.connections > 1)}{waits}"
 
@@ -77,8 +77,8 @@ def describe(measured: dict[Load, list[Figures]]) -> str:
     """Format the table; ratios are to the same rows and 64 clients."""
     lines = [
         (
-            "| load | answered/s | p50 ms | p99 ms | p99 ÷ that of 64 clients | turned away/s "
-            "| p50 ms | p99 ms | at once again, p50 ms | health p50 ms | p99 ms |"
+            "| load | served/s | p50 ms | p99 ms | p99 ÷ that of 64 clients | rejected/s "
+            "| p50 ms | p99 ms | after an immediate retry, p50 ms | health p50 ms | p99 ms |"
         ),
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
@@ -115,15 +115,15 @@ def main() -> None:
     shed = sum(one["refused"] for rows in (1, 1024) for one in measured[Load(BUSY, rows)])
     measure.report(
         "overload",
-        "More clients than are answered at once",
+        "Overload: more clients than are admitted",
         describe(measured),
         ("onnxferry", "onnxruntime-gpu", "uvloop", "httptools"),
         note=(
-            "Who is turned away and asks again at once is not heard for a tenth of a second: what "
-            "these wait, for whatever answer, has a column of its own. `--max-in-flight` is its "
-            f"default. Of 64 clients' requests {shed:.0f} were turned "
-            "away. All clients are one process on the same two processors, whose time is in these "
-            f"figures; the machine's load average was {os.getloadavg()[0]:.1f} at the end, two "
+            "The server reads nothing for 0.1 s from a rejected client that retries at once; the "
+            "latency of these retries has a column of its own. `--max-in-flight` is its "
+            f"default. Of 64 clients' requests {shed:.0f} were "
+            "rejected. All clients are one process on the same two processors, whose time is in "
+            f"these figures; the machine's load average was {os.getloadavg()[0]:.1f} at the end, two "
             "of it this benchmark's."
         ),
         write=args.write,

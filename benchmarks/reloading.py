@@ -53,13 +53,13 @@ def exchange(current: Path, other: Path) -> None:
 def describe(tally: Tally, seconds: float, clients: int) -> str:
     """Format the results as a table."""
     rows = [
-        ("answers", f"{tally.answers:,}"),
-        *((f"asked in {kind}", f"{n:,}") for kind, n in sorted(tally.kinds.items())),
-        *((f"answered by version {one}", f"{n:,}") for one, n in sorted(tally.versions.items())),
+        ("responses", f"{tally.answers:,}"),
+        *((f"requests in {kind}", f"{n:,}") for kind, n in sorted(tally.kinds.items())),
+        *((f"by version {one}", f"{n:,}") for one, n in sorted(tally.versions.items())),
         ("loads meanwhile", f"{tally.loads:,}"),
         ("wrong, lost or refused", f"**{len(tally.wrong)}**"),
         ("connections", f"{clients}"),
-        ("answers a second, all of them checked", f"{tally.answers / seconds:,.0f}"),
+        ("responses/s, all of them checked", f"{tally.answers / seconds:,.0f}"),
     ]
     return "\n".join(["| | |", "|---|---|", *(f"| {what} | {value} |" for what, value in rows)])
 
@@ -79,7 +79,7 @@ def main() -> None:
         tally, seconds = run(draw_pool((current, other), args.requests), current, other, args)
     measure.report(
         "reloading",
-        "Answers while the bundle is replaced",
+        "Responses while the bundle is replaced",
         describe(tally, seconds, args.clients),
         ("onnxferry", "onnxruntime-gpu", "uvloop", "httptools"),
         note="Clients and server share the processors.",

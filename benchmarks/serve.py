@@ -120,7 +120,7 @@ def describe_starts(contenders: dict[str, Contender], idle: dict[str, float]) ->
     lines = [
         "## Start and memory",
         "",
-        "| server | first right answer, s | idle, MiB | after the load, MiB |",
+        "| server | first correct response, s | idle, MiB | after the load, MiB |",
         "|---|---|---|---|",
     ]
     lines += [
