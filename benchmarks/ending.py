@@ -97,7 +97,8 @@ def describe(connections: int, found: dict[str, list[Ending]], wait_s: float) ->
         "",
         (
             "| server | lost, median | lost, maximum | sent Connection: close "
-            "| responses after SIGTERM | wrong | exited after, s | since the last response, s | exit code |"
+            "| responses after SIGTERM | wrong | exited after, s | since the last response, s "
+            "| exit code |"
         ),
         "|---|---|---|---|---|---|---|---|---|",
     ]

@@ -123,8 +123,8 @@ def main() -> None:
             "latency of these retries has a column of its own. `--max-in-flight` is its "
             f"default. Of 64 clients' requests {shed:.0f} were "
             "rejected. All clients are one process on the same two processors, whose time is in "
-            f"these figures; the machine's load average was {os.getloadavg()[0]:.1f} at the end, two "
-            "of it this benchmark's."
+            f"these figures; the machine's load average was {os.getloadavg()[0]:.1f} at the end, "
+            "two of it this benchmark's."
         ),
         write=args.write,
     )
