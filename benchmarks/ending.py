@@ -37,14 +37,14 @@ LOOK_S = 0.002
 
 @dataclass(frozen=True)
 class Ending:
-    """How one server ended, once.
+    """Shutdown of one server.
 
     Attributes:
-        tally: what its clients were given.
-        after: answers since the signal.
-        gone_s: seconds from the signal until the process had gone; None where it had not.
-        quiet_s: of these, the seconds since the last answer.
-        code: its exit code; below 0 the signal that ended it.
+        tally: results of its clients.
+        after: responses since the signal.
+        gone_s: seconds from the signal until the process exited; None if it did not.
+        quiet_s: of these, the seconds since the last response.
+        code: its exit code; negative for a signal.
     """
 
     tally: Tally

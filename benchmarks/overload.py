@@ -36,7 +36,7 @@ class Load:
 
     @property
     def name(self) -> str:
-        """In words."""
+        """Description."""
         waits = ", obeying Retry-After" if self.patient else ""
         rows = "1 row" if self.rows == 1 else f"{self.rows:,} rows"
         return f"{rows}, {self.connections} client{'s' * (self.connections > 1)}{waits}"
@@ -55,7 +55,7 @@ Figures = dict[str, float]
 
 
 def ask(port: int, load: Load, seconds: float) -> Figures:
-    """Put a load on the server."""
+    """Put a load on the server, in another process."""
     words = [f"--port={port}", f"--rows={load.rows}", f"--connections={load.connections}"]
     words += [f"--seconds={seconds}", *(["--patient"] if load.patient else [])]
     path = {**os.environ, "PYTHONPATH": str(CROWD.parents[1])}

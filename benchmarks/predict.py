@@ -39,7 +39,7 @@ Measured = dict[str, list[measure.Run]]
 
 
 def main() -> None:
-    """Make the tables, race the contenders, compare what they wrote, report."""
+    """Make the tables, time the contenders, compare their outputs, report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=SMALL_ROWS)
     parser.add_argument("--table", choices=tuple(inputs.BYTES_A_ROW), default="products")

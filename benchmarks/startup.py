@@ -26,7 +26,7 @@ ROWS = 10
 
 
 def main() -> None:
-    """Race the contenders, compare what they wrote, report."""
+    """Time the contenders, compare their outputs, report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=15)
     parser.add_argument("--bundle", default="artifacts/bundle")
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def check_same_labels(ours: Path, theirs: Path) -> None:
-    """Stop when the two did not do the same work.
+    """Check that both scored all rows alike.
 
     Raises:
         SystemExit: when rows are missing or a label differs.

@@ -56,11 +56,11 @@ class Case:
     """One size of the problem.
 
     Attributes:
-        rows: to learn from.
+        rows: training rows.
         batch_size: rows a step.
         epochs: of ours.
         tutorial_batches: of an epoch of the tutorial's loop, at most.
-        asked: rows a second over those of the tutorial's loop, at least.
+        asked: target of rows per second over those of the tutorial's loop.
     """
 
     rows: int
@@ -248,7 +248,7 @@ def over(rates: Rates, one: str, other: str, unit: Literal["wall", "cpu"] = "wal
 
 
 def describe(case: Case, name: str, rates: Rates) -> str:
-    """One line of the table."""
+    """Format one line of the table."""
     rate = statistics.median(rate.wall for rate in rates[name])
     return (
         f"| {case.name} | {name} | {rate:,.0f} | {case.batch_size / rate * 1e6:.1f} | "
@@ -257,7 +257,7 @@ def describe(case: Case, name: str, rates: Rates) -> str:
 
 
 def device_name(device: DeviceName) -> str:
-    """What it ran on."""
+    """Name the device."""
     return "CPU" if device == "cpu" else torch.cuda.get_device_name()
 
 

@@ -77,7 +77,7 @@ class Good:
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing done wrong.
+    """One fault.
 
     Attributes:
         name: for reports.

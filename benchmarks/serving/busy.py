@@ -45,11 +45,11 @@ class Tally:
     """Results of the clients of one server.
 
     Attributes:
-        right: answers 200 with the right label and probabilities.
-        wrong: other answers.
-        lost: requests that were never answered whole.
-        told: connections whose last answer said that it was the last.
-        last: when the last answer came, on the clock of ``time.perf_counter``.
+        right: responses 200 with the correct label and probabilities.
+        wrong: other responses.
+        lost: requests without a complete response.
+        told: connections whose last response had ``Connection: close``.
+        last: time of the last response, by ``time.perf_counter``.
     """
 
     right: int = 0
@@ -63,8 +63,8 @@ class Client(asyncio.Protocol):
     """One connection.
 
     Attributes:
-        waits: whether it has asked and not been answered.
-        ended: set when its connection has.
+        waits: whether a request has no response yet.
+        ended: set when its connection is closed.
     """
 
     def __init__(self, question: Question, tally: Tally) -> None:
@@ -75,12 +75,12 @@ class Client(asyncio.Protocol):
         self.ended = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to ask."""
+        """Send the first request."""
         self._transport = transport
         self._send()
 
     def data_received(self, data: bytes) -> None:
-        """Judge an answer when it is whole, and ask again."""
+        """Check a complete response, and send the next request."""
         self._have += data
         if not (size := size_of(self._have)) or len(self._have) < size:
             return
@@ -97,13 +97,13 @@ class Client(asyncio.Protocol):
             self._send()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Count what was not answered."""
+        """Count a request without a response."""
         del exc
         self._tally.lost += self.waits
         self.ended.set()
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Send no further requests."""
         self._may_ask = False
 
     def _send(self) -> None:
