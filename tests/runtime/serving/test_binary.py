@@ -203,7 +203,7 @@ def test_model_with_string_columns_needs_json(sales_server: Served) -> None:
     """Raw binary requests carry numbers only."""
     zero = {"Inference-Header-Content-Length": "0"}
     answer = sales_server.ask("/v2/models/sales/infer", bytes(36), zero)
-    assert (answer.status, "columns of text" in answer.error) == (400, True)
+    assert (answer.status, "string columns" in answer.error) == (400, True)
 
 
 def test_tritonclient(server: Served, predictor: Predictor) -> None:

@@ -119,11 +119,11 @@ def test_predict_endpoint_equals_the_command(
         ),
         ({"size": {"data": ["S", None, "L", "S"]}}, "row 1, column 'size': '': missing value"),
         ({"size": {"data": ["S", "M", " ", "S"]}}, "row 2, column 'size': ' ': missing value"),
-        ({"size": {"data": ["S", "M", "L"]}}, "inputs[0].data has 3 texts, its shape says 4"),
+        ({"size": {"data": ["S", "M", "L"]}}, "inputs[0].data has 3 strings, its shape needs 4"),
         ({"size": {"data": ["S", 5, "L", "S"]}}, "inputs[0].data[1]: expected str"),
         ({"size": {"data": [["S"], ["M", "L"], ["L"], ["S"]]}}, "inputs[0].data[1]: expected arr"),
         ({"size": {"data": "SMLS"}}, "inputs[0].data: expected array"),
-        ({"size": {"datatype": "FP32"}}, "'size' holds text: send BYTES"),
+        ({"size": {"datatype": "FP32"}}, "'size' holds strings: send BYTES"),
         ({"rating": {"datatype": "BYTES"}}, "inputs[1].datatype is 'BYTES'"),
         ({"price": {"data": [1, None, 2, 3]}}, "inputs[3].data[1]: expected float, got null"),
         ({"rating": {"data": [1, "", 2, 3]}}, "inputs[1].data[1]: expected float"),
@@ -147,9 +147,9 @@ def test_unseen_category_or_missing_value_is_rejected(
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (encode_strings([b"S", b"M", b"L"]), "its 15 bytes end within text 3 of 4"),
-        (encode_strings([b"S", b"M", b"L", b"S", b""]), "4 bytes follow its 4 texts"),
-        (b"\xff\xff\xff\xffS", "its 5 bytes end within text 0 of 4"),
+        (encode_strings([b"S", b"M", b"L"]), "its 15 bytes end within string 3 of 4"),
+        (encode_strings([b"S", b"M", b"L", b"S", b""]), "4 bytes follow its 4 strings"),
+        (b"\xff\xff\xff\xffS", "its 5 bytes end within string 0 of 4"),
         (
             encode_strings([b"S", b"M", b"\xff", b"S"]),
             "row 2, column 'size': '\ufffd': undecodable bytes",

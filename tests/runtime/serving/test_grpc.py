@@ -130,7 +130,7 @@ def test_a_stream_of_a_client_of_triton(served: Served, predictor: Predictor) ->
     (first, none), (_, error), (last, _) = answers
     assert none is None
     assert first.as_numpy("logits").tobytes() == predictor.run(ROWS).logits.tobytes()
-    assert "'wrong' is no column of the model" in str(error)
+    assert "'wrong' is not a column of the model" in str(error)
     assert last.as_numpy("label").shape == (1,)
 
 
@@ -286,7 +286,7 @@ def _shaped(shape: list[int]) -> Any:
         (
             lambda: _contents("BYTES", "bytes_contents", [b""] * 1001),
             "RESOURCE_EXHAUSTED",
-            "1000 texts per request",
+            "1000 strings per request",
         ),
         (lambda: b"\x0a\xff", "INVALID_ARGUMENT", "is not a ModelInferRequest"),
         (lambda: b"\x2a\x00" * 1_000_000, "RESOURCE_EXHAUSTED", "tensors and other fields"),
@@ -300,12 +300,12 @@ def _shaped(shape: list[int]) -> Any:
         (
             lambda: _contents("INT64", "int64_contents", [1] * 2_000_000),
             "RESOURCE_EXHAUSTED",
-            "2000 numbers and 1000 texts",
+            "2000 numbers and 1000 strings",
         ),
         (
             lambda: _contents("BYTES", "bytes_contents", [b""] * 2_000_000),
             "RESOURCE_EXHAUSTED",
-            "2000 numbers and 1000 texts",
+            "2000 numbers and 1000 strings",
         ),
         (lambda: _shaped([1] * 1_000_000), "RESOURCE_EXHAUSTED", "tensors and other fields"),
         (

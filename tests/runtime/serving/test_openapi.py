@@ -20,7 +20,7 @@ from runtime.serving.observability.traffic import Traffic
 from runtime.serving.openapi.operations import OPERATIONS
 from runtime.serving.settings import Limits
 from runtime.serving.v2.outputs import DATATYPES
-from runtime.serving.v2.tensors import DATATYPE, check_datatype
+from runtime.serving.v2.tensors import BYTES, check_datatype
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,7 +152,7 @@ def test_datatypes_and_outputs_are_those_that_are_read(document: Any) -> None:  
     """The schemas list what the server knows, and nothing else."""
     schemas = document["components"]["schemas"]
     assert schemas["RequestedOutput"]["properties"]["name"]["enum"] == list(DATATYPES)
-    numbers = set(schemas["InputTensor"]["properties"]["datatype"]["enum"]) - {DATATYPE}
+    numbers = set(schemas["InputTensor"]["properties"]["datatype"]["enum"]) - {BYTES}
     for name in numbers:
         check_datatype(name, "inputs[0]")
     with pytest.raises(RequestError) as caught:
