@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from runtime.encoding import PLAIN
 from runtime.tables.jsonl.block import JsonLinesBlock
 from runtime.tables.jsonl.reader import JsonLinesTable, find_records
-from runtime.tables.jsonl.records import read_members
+from runtime.tables.jsonl.records import parse_members
 from runtime.tables.jsonl.values import encode_records
 from runtime.tables.jsonl.writer import append_members
 
@@ -140,7 +140,7 @@ def test_a_record_is_read_as_python_reads_it(line: bytes) -> None:
 def test_what_surrounds_a_record_changes_nothing(records: list[bytes], block_size: int) -> None:
     """Answers of a table are those of its records, whatever the size of its blocks."""
     data = b'{"x":0,"y":0}\n' + b"\n".join(records)
-    table = JsonLinesTable(io.BytesIO(data), where="t", wanted=["x"], block_size=block_size)
+    table = JsonLinesTable(io.BytesIO(data), where="t", required=["x"], block_size=block_size)
     at = [table.columns.index("x"), table.columns.index("y")] if "y" in table.columns else [0]
     parsed = [block.parse(at, PLAIN) for block in table.blocks(())]
     wanted = [expected(line) for line in records]
@@ -161,7 +161,7 @@ def test_the_quick_way_accepts_only_what_the_careful_one_does(records: list[str]
         return
     assert len(matrix) == len(records)
     for row, text in zip(matrix, records, strict=True):
-        careful = read_members(text.encode())
+        careful = parse_members(text.encode())
         assert isinstance(careful, dict)
         assert [len(careful[key]) for key in ("x", "y")] == [1, 1]
         with np.errstate(over="ignore"):
@@ -174,11 +174,11 @@ def test_texts_of_values_are_those_of_the_careful_reader(records: list[bytes]) -
     """Decoded at once, in parts or one by one: the same texts of the same values."""
     values = block_of(b"\n".join(records)).read_values(("x", "é"))
     for index, line in enumerate(records):
-        careful = read_members(line)
+        careful = parse_members(line)
         if not isinstance(careful, dict):
-            assert values.faults[index] == careful
+            assert values.issues[index] == careful
             continue
-        for key, column in zip(("x", "é"), values.tokens, strict=True):
+        for key, column in zip(("x", "é"), values.raw, strict=True):
             text = careful[key][-1] if key in careful else None
             found = column[index].as_py()
             assert found == (None if text is None else text.encode(errors="surrogateescape"))
@@ -199,7 +199,7 @@ def test_extended_records_hold_what_they_held(
     written = append_members(block, chosen, {"label": labels})
     rows = [line for line in re.split(rb"\r\n|\n", written) if line.strip(b" \t")]
     for row, (line, label) in zip(rows, kept, strict=True):
-        careful = read_members(line)
+        careful = parse_members(line)
         if isinstance(careful, dict):
             brace = line.rindex(b"}")
             assert row.startswith(line[:brace])

@@ -28,8 +28,10 @@ DEEP = b"[" * 5000 + b"]" * 5000
 GOOD = b'{"x": 1, "y": 2}'
 
 
-def open_table(data: bytes, block_size: int = 1 << 20, wanted: str = "x") -> JsonLinesTable:
-    return JsonLinesTable(io.BytesIO(data), where="t.jsonl", wanted=[wanted], block_size=block_size)
+def open_table(data: bytes, block_size: int = 1 << 20, required: str = "x") -> JsonLinesTable:
+    return JsonLinesTable(
+        io.BytesIO(data), where="t.jsonl", required=[required], block_size=block_size
+    )
 
 
 def blocks_of(data: bytes, block_size: int = 1 << 20) -> list[JsonLinesBlock]:
@@ -51,7 +53,7 @@ def test_a_decimal_comma_is_that_of_strings() -> None:
     """JSON's own numbers have a point whatever is given; a string has the sign that is given."""
     values = ["7,5", 7.5, "7.5", "1e39", "-1,5e39", 2, ",5", None, "6,5 kg", "7,5"]
     data = "".join(json.dumps({"x": value}) + "\n" for value in values).encode()
-    table = JsonLinesTable(io.BytesIO(data), where="t.jsonl", wanted=["x"], decimal=",")
+    table = JsonLinesTable(io.BytesIO(data), where="t.jsonl", required=["x"], decimal=",")
     (block,) = table.blocks(())
     parsed = block.parse([0], PLAIN)
     assert parsed.features[:, 0].tolist() == [7.5, 7.5, 2, 0.5, 7.5]
@@ -143,7 +145,7 @@ class Endless:
 def test_an_endless_line_is_given_up() -> None:
     """Text without line ends is not gathered in memory for ever."""
     with pytest.raises(DataError, match="longer than 64 MiB"):
-        JsonLinesTable(Endless(), where="t.jsonl", wanted=["x"])
+        JsonLinesTable(Endless(), where="t.jsonl", required=["x"])
 
 
 class Idle:
@@ -156,7 +158,7 @@ class Idle:
 def test_a_pipe_that_does_not_wait_is_refused() -> None:
     """Half a table must not pass for a whole one."""
     with pytest.raises(DataError, match="non-blocking"):
-        JsonLinesTable(Idle(), where="t.jsonl", wanted=["x"])
+        JsonLinesTable(Idle(), where="t.jsonl", required=["x"])
 
 
 NUMBERS = [
