@@ -253,8 +253,8 @@ class JsonLinesBlock:
     def _decode_all(self, decoder: Decoder | None, data: bytes) -> list[Any] | None:
         """Decode all records at once; None where that fails or lines may not be records.
 
-        msgspec also accepts records over several lines. Where each line begins and ends with a brace
-        there are none: between ``}`` and ``{`` only the end of a record is valid.
+        msgspec also accepts records over several lines. There are none if each line begins and ends
+        with a brace: between ``}`` and ``{`` only the end of a record is valid.
         """
         text = np.frombuffer(self.data, dtype=np.uint8)
         framed = (text[self.starts] == _OPEN).all() and (text[self.stops - 1] == _CLOSE).all()
