@@ -72,7 +72,7 @@ def supervise(bundles: Mapping[str, Path], settings: Settings) -> None:
     if settings.grpc_port is not None:  # held, so that each worker can bind the same one
         held = bind_shared(settings.host, settings.grpc_port, 1, "--grpc-port")
         settings = replace(settings, grpc_port=held[0].getsockname()[1])
-    with _make_run_folder() as folder:
+    with _create_run_folder() as folder:
         workers = [_Worker(number, listener) for number, listener in enumerate(listeners)]
         code = uvloop.run(_Supervisor(bundles, settings, workers, Path(folder)).run())
     if code:
@@ -165,7 +165,9 @@ class _Supervisor:
             code = await worker.process.wait()
             worker.control.close()
             if self._stopping.is_set():
-                if worker.is_serving:  # else it was still starting, and its exit code means nothing
+                if (
+                    worker.is_serving
+                ):  # else it was still starting, and its exit code is not counted
                     self._exit_codes.append(_shell_code(code))
                 return
             self._logger.log("error", "worker died", worker=worker.number, code=code)
@@ -226,10 +228,10 @@ async def _send_config(config: WorkerConfig, control: socket.socket) -> str | On
     return message
 
 
-def _make_run_folder() -> tempfile.TemporaryDirectory[str]:
-    """Make a folder that only this user can enter; it is removed on exit.
+def _create_run_folder() -> tempfile.TemporaryDirectory[str]:
+    """Create a folder that only this user can access; it is removed on exit.
 
-    Raises ``UnavailableError`` when none can be made, or its path is too long for a socket.
+    Raises ``UnavailableError`` when it cannot be created, or its path is too long for a socket.
     """
     advice = "set TMPDIR to a writable folder with a short path"
     try:
@@ -243,7 +245,7 @@ def _make_run_folder() -> tempfile.TemporaryDirectory[str]:
         folder.cleanup()
         reason = exc.strerror or exc
         raise UnavailableError(
-            f"no socket can be made in {folder.name}: {reason}; {advice}"
+            f"cannot create a socket in {folder.name}: {reason}; {advice}"
         ) from exc
     return folder
 

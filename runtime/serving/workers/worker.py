@@ -151,7 +151,7 @@ class WorkerControl:
         return next((one for one in others if one.status != _OK), own)
 
     async def _respond(self, request: Request) -> Response:
-        """Respond for this worker alone."""
+        """Respond for this worker only."""
         future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
 
         def reply(response: Response) -> None:
