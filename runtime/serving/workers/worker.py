@@ -119,7 +119,7 @@ class WorkerControl:
 
     async def _sync_unloaded(self) -> None:
         """Unload the models that were unloaded before this worker replaced another."""
-        request = Request("GET", "/v2/health/ready", {}, b"", 0)
+        request = Request("GET", "/v2/health/ready", {}, b"", time.perf_counter_ns())
         for path in self._others:
             if response := await _query(path, request):
                 reasons = msgspec.json.decode(b"".join(response.body)).get("reasons", {})
