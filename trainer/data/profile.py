@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 from runtime.errors import SchemaError
 from runtime.io.parallel import available_processors, map_ordered
 from runtime.tables.arrays import number_scalar, number_values
-from runtime.tables.arrow.table import ArrowTable
 from runtime.tables.text import cell_texts
 from trainer.data.column_types import (
     DATE,
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     import numpy.typing as npt
-    import pyarrow as pa
 
     from runtime.tables.base import Block, Table
     from runtime.tables.options import ReadOptions
@@ -102,9 +100,10 @@ def _describe_many(name: str, where: str) -> str:
 
 
 def _kinds_by_type(table: Table, features: Sequence[int]) -> dict[int, ColumnType]:
-    if not isinstance(table, ArrowTable):
+    schema = table.arrow_schema
+    if schema is None:
         return {}
-    found = {at: type_of_arrow(table.schema.field(at).type) for at in features}
+    found = {at: type_of_arrow(schema.field(at).type) for at in features}
     return {at: kind for at, kind in found.items() if kind}
 
 

@@ -68,6 +68,10 @@ class JsonLinesTable:
             raise self._no_table(self._first, wanted)
 
     @property
+    def arrow_schema(self) -> None:
+        """None: JSON has no types of columns."""
+
+    @property
     def dialect(self) -> Dialect:
         """Delimited text made of it is written with commas."""
         return COMMA
