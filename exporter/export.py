@@ -46,9 +46,10 @@ if TYPE_CHECKING:
     from exporter.parity.report import Report
     from exporter.parity.rows import ParityRows, Plan
     from exporter.reference.oracle import Evaluate
-    from exporter.source.candidate import Candidate, LabelledRows
+    from exporter.source.candidate import Candidate
     from runtime.bundle.manifest import Requirements
     from runtime.schema.features import Schema
+    from trainer.data.dataset import LabelledRows
 
 Convert = Callable[["Candidate"], ModelFiles]
 _PACKAGES = ("onnx", "onnxscript")

@@ -20,10 +20,10 @@ from trainer.evaluation.metrics import Bin, brier, calibration_error, log_loss, 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from exporter.source.candidate import LabelledRows
     from runtime.monitoring.accuracy import Counts
     from runtime.schema.features import Float32Matrix
     from runtime.session import Outputs
+    from trainer.data.dataset import LabelledRows
 
 MAX_CLASSES = 12  # a larger matrix tells less than its most frequent errors
 _ERRORS = 20

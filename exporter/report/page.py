@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from exporter.parity.cells import Cell
     from exporter.parity.report import Report
-    from exporter.source.candidate import LabelledRows
     from runtime.bundle.manifest import Manifest
     from runtime.schema.features import Feature, Float32Matrix
     from runtime.session import Outputs
+    from trainer.data.dataset import LabelledRows
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from exporter.source.candidate import LabelledRows
     from runtime.schema.features import Feature, Float32Matrix, Schema
     from runtime.session import Outputs
+    from trainer.data.dataset import LabelledRows
 
 SIZE, LEFT, BOTTOM, EDGE = 460, 52, 44, 10  # user units of the drawing and its margins
 CELLS = 150  # a side

@@ -23,7 +23,7 @@ from exporter.parity.rows import Plan
 from exporter.parity.sampling import ranges_of, sample_inside
 from exporter.reference.capture import find_layers
 from exporter.reference.measured import MARGIN
-from exporter.source.candidate import LabelledRows, candidate_from_module
+from exporter.source.candidate import candidate_from_module
 from exporter.source.factory import ModelSource, make_model, read_schema
 from exporter.verify import verify_bundle
 from runtime.bundle.manifest import PARITY
@@ -31,6 +31,7 @@ from runtime.errors import OnnxferryError, ParityError, SchemaError, UsageError
 from runtime.predictor import Predictor
 from runtime.schema.features import Feature, Schema
 from runtime.terminal.manifest import format_manifest
+from trainer.data.dataset import LabelledRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -62,7 +62,7 @@ class ColumnTypeDetector:
 
     Attributes:
         kinds: column types by position in the table.
-        late: text columns that were empty in the first block.
+        initially_empty: columns that were empty in the first block.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class ColumnTypeDetector:
         self._decimals = decimals
         self.kinds: dict[int, ColumnType] = {**known, **dict.fromkeys(unknown, "empty")}
         self._unknown = list(unknown)
-        self.late: set[int] = set()
+        self.initially_empty: set[int] = set()
 
     def inspect(self, blocks: Iterable[Block]) -> Iterator[Block]:
         """Pass blocks through while types are unknown; a column without a filled cell is empty."""
@@ -81,7 +81,7 @@ class ColumnTypeDetector:
                 self._detect(block)
                 self._unknown = [at for at in self._unknown if self.kinds[at] == "empty"]
             if number == 0:
-                self.late = set(self._unknown)
+                self.initially_empty = set(self._unknown)
             yield block
 
     def _detect(self, block: Block) -> None:
@@ -113,6 +113,6 @@ class EarliestDays:
         self.days: dict[int, int] = {}
 
     def add(self, days: Mapping[int, int]) -> None:
-        """Add those of a block."""
+        """Add the earliest days of a block."""
         for at, day in days.items():
             self.days[at] = min(day, self.days.get(at, day))

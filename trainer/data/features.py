@@ -16,7 +16,7 @@ from runtime.tables.arrays import binary_array
 from runtime.tables.cells import number_hint, parse_numbers
 from trainer.config import join_names
 from trainer.data.dataset import describe_column
-from trainer.data.profile import MOST_CATEGORIES
+from trainer.data.profile import MOST_CATEGORIES, decode_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,31 +28,34 @@ if TYPE_CHECKING:
     from trainer.data.profile import TableProfile
     from trainer.data.source import TableSource
 
+_NAMED = 3  # columns in a message
+
 
 def choose_features(
-    found: TableProfile, names: Mapping[int, str], source: TableSource
+    profile: TableProfile, names: Mapping[int, str], source: TableSource
 ) -> dict[int, Feature]:
     """Make a feature of every column that has a filled cell, by position.
 
     Numbers have no range yet. ``names`` are the columns by position, in the order of the inputs.
     """
     where = str(source.data)
-    undeclared = {name: found.texts.get(at, set()) for at, name in names.items()}
+    undeclared = {name: profile.texts.get(at, set()) for at, name in names.items()}
     for name in source.categories:
         del undeclared[name]
     check_number_formats(undeclared, source.reading.decimal, where)
-    if many := [names[at] for at in names if len(found.texts.get(at, ())) > MOST_CATEGORIES]:
+    if many := [names[at] for at in names if len(profile.texts.get(at, ())) > MOST_CATEGORIES]:
         raise SchemaError(_describe_many(many, where))
     features: dict[int, Feature] = {}
     for at, name in names.items():
-        texts = found.texts.get(at, set())
-        if found.kinds[at] == "number":
+        texts = profile.texts.get(at, set())
+        if profile.kinds[at] == "number":
             features[at] = Feature(name, 0, 0, missing="imputed")
-        elif at in found.first_days:
-            date = Date(format_day(found.first_days[at]))
+        elif at in profile.first_days:
+            date = Date(format_day(profile.first_days[at]))
             features[at] = Feature(name, 0, 0, missing="imputed", date=date)
         elif texts - {b""}:
-            categories = _decode(texts, name, where)
+            what = f"column {name!r}"
+            categories = tuple(sorted(decode_text(text, what, where) for text in texts))
             unseen = "error" if _is_boolean(categories) else source.unseen
             features[at] = Feature(name, 0, 1, one_hot=OneHot(categories, unseen))
     if not features:
@@ -112,16 +115,6 @@ def _without_nan(values: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(values), np.finfo(np.float32).min, values)
 
 
-def _decode(texts: set[bytes], name: str, where: str) -> tuple[str, ...]:
-    try:
-        return tuple(sorted(text.decode() for text in texts))
-    except UnicodeDecodeError as exc:
-        raise SchemaError(
-            f"{where}: column {name!r} has {exc.object!r}, which is not UTF-8; set the "
-            "encoding of the table, for example --encoding cp1252"
-        ) from exc
-
-
 def _describe_many(names: Sequence[str], where: str) -> str:
     shown = ", ".join(map(repr, names))
     has = "has" if len(names) == 1 else "have"
@@ -130,9 +123,6 @@ def _describe_many(names: Sequence[str], where: str) -> str:
         f"categories: exclude them with --exclude {shlex.quote(join_names(names))}, or merge "
         "values that belong together"
     )
-
-
-_NAMED = 3  # columns in a message
 
 
 def check_number_formats(texts: Mapping[str, set[bytes]], decimal: Decimal, where: str) -> None:

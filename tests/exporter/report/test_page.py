@@ -21,11 +21,11 @@ from exporter.report.drawing import (
 from exporter.report.evaluation_section import evaluate_test_rows
 from exporter.report.page import ReportData, render_report
 from exporter.report.regions import CELLS, draw_regions
-from exporter.source.candidate import LabelledRows
 from runtime.bundle.manifest import ONNX_MODEL
 from runtime.bundle.reading import read_bundle
 from runtime.schema.features import Feature, Schema
 from runtime.session import Outputs, Session
+from trainer.data.dataset import LabelledRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
