@@ -111,7 +111,7 @@ class _TrainingLoop:
         at_once = min(_ROWS_AT_ONCE[device], _NUMBERS_AT_ONCE // dataset.schema.n_inputs)
         self._task = TrainingTask(
             batch_size=size,
-            rows_at_once=max(1, at_once // size) * size,
+            rows_per_call=max(1, at_once // size) * size,
             weight_decay=configuration.weight_decay,
             class_weights=rows.class_weights,
         )
@@ -159,7 +159,7 @@ class _TrainingLoop:
         order = self._next_order.pop(self._epoch, None)
         if order is None:
             order = self._order(self._epoch)
-        for part in torch.split(order[self._step * size :], self._task.rows_at_once):
+        for part in torch.split(order[self._step * size :], self._task.rows_per_call):
             losses = self._losses[self._step :][: math.ceil(len(part) / size)]
             done = self._epoch * len(self._losses) + self._step
             self._engine.run(part, losses, learning_rate=rate, done=done)

@@ -73,7 +73,7 @@ def _format_metrics(epoch: Epoch, throughput: Throughput) -> str:
         return metrics
     best = f"best epoch {epoch.best + 1}"
     if epoch.patience is not None:
-        best += f", patience {epoch.waited}/{epoch.patience}"
+        best += f", patience {epoch.wait_count}/{epoch.patience}"
     return f"{metrics}  validation loss {epoch.validation.loss:.4f} ({best})"
 
 
