@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from exporter.parity.verdict import Verdict
     from runtime.schema.features import Float32Matrix
 
-_FIRST = 1024
+_FIRST = 1024  # rows compared before the others
 _OUTPUTS = ("label", "probabilities", "logits")
 
 
@@ -88,7 +88,7 @@ class Cell(Record, frozen=True):
 
 @dataclass
 class CellProgress:
-    """A cell while its chunks of rows are run."""
+    """A cell whose chunks of rows are being run."""
 
     rows: int = 0
     verdicts: list[Verdict] = field(default_factory=list)

@@ -9,6 +9,7 @@ What must hold of each output:
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from exporter.reference.oracle import ReferenceOutputs
     from runtime.schema.features import Float32Matrix
     from runtime.session import Outputs
+
+_MAX_REASON = 300  # characters
 
 
 @dataclass(frozen=True)
@@ -86,8 +89,13 @@ def format_values(values: npt.NDArray[np.floating[npt.NBitBase]]) -> str:
     return "[" + ", ".join(f"{value:.9g}" for value in values) + "]"
 
 
+def shorten(reason: str) -> str:
+    """Truncate a reason to the length of a message, at a blank."""
+    return textwrap.shorten(reason, width=_MAX_REASON, placeholder=" …")
+
+
 class Comparison:
-    """One output beside the reference.
+    """One output compared with the reference.
 
     ``got`` and ``expected`` are ``(rows, columns)``; ``checked``, ``(rows,)``, marks the rows that
     count. ``error`` is ``(rows, columns)`` float64, infinite where only one of the two is NaN.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from runtime.session import Outputs
     from trainer.data.dataset import LabelledRows
 
-MAX_CLASSES = 12  # a larger matrix tells less than its most frequent errors
+MAX_CLASSES = 12  # a larger matrix is less readable than its most frequent errors
 _ERRORS = 20
 # The reliability diagram, in user units, with its margins.
 SIZE, LEFT, BOTTOM, EDGE = 340, 44, 44, 10

@@ -54,7 +54,7 @@ class Regions:
     x_ticks: tuple[Tick, ...]  # of the first feature
     y_ticks: tuple[Tick, ...]  # of the second feature
     shown: int  # training rows drawn
-    total: int  # training rows known
+    total: int  # training rows stored
 
 
 def draw_regions(
