@@ -161,7 +161,7 @@ def proof_progress() -> Iterator[OnProgress | None]:
 
 
 def next_step(schema: Schema, out: Path) -> str:
-    """Return the command that scores with a bundle; FILE stands for the table to score."""
+    """Return the command that scores with a bundle; FILE is the table to score."""
     file = "products.csv" if schema.feature_names == _PRODUCT_FEATURES else "FILE"
     option = "" if out == DEFAULT_BUNDLE else f" --bundle {shlex.quote(str(out))}"
     return f"runtime predict --file {file}{option}"

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 # Between two calls of the callback, which checks the clock and signals: milliseconds.
 _ROWS_AT_ONCE: dict[DeviceName, int] = {"cpu": 2**14, "cuda": 2**18}
 _NUMBERS_AT_ONCE = 2**20
-_MOST_WEIGHTS = 2**28  # 1 GiB, of which training needs several: more is a typing error
+_MAX_WEIGHTS = 2**28  # 1 GiB, of which training needs several: more is a typo
 
 
 def fit(
@@ -83,9 +83,9 @@ def init_network(dataset: Dataset, configuration: Configuration) -> SimpleNet:
     schema = dataset.schema
     widths = (schema.n_inputs, *configuration.hidden, schema.n_classes)
     weights = sum(fan_in * fan_out for fan_in, fan_out in pairwise(widths))
-    if weights > _MOST_WEIGHTS:
+    if weights > _MAX_WEIGHTS:
         raise UsageError(
-            f"a network of {weights:,} weights is too large, the maximum is {_MOST_WEIGHTS:,}: use "
+            f"a network of {weights:,} weights is too large, the maximum is {_MAX_WEIGHTS:,}: use "
             f"narrower layers with --hidden (it was {','.join(map(str, configuration.hidden))})"
         )
     with torch.random.fork_rng(devices=[]):

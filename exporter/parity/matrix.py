@@ -205,11 +205,13 @@ class _Matrix:
             cell.failure = Failure(backend.name, batch, reason, row)
 
     def _is_invariant(self, backend: str, batch: int) -> bool:
-        here = self._cells[backend, batch].shared
-        there = self._cells[backend, self._plan.batches[-1]].shared
         if not batch:
             return True
-        return bool(here) and bool(there) and are_same(concatenate(here), concatenate(there))
+        outputs = self._cells[backend, batch].shared
+        largest = self._cells[backend, self._plan.batches[-1]].shared
+        if not (outputs and largest):
+            return False
+        return are_same(concatenate(outputs), concatenate(largest))
 
 
 def _first_of_each_kind(backends: Sequence[Backend]) -> set[str]:

@@ -1,6 +1,6 @@
 """Compare a backend's outputs for some rows with the reference.
 
-What must hold of each output:
+Conditions on each output:
 - each logit and probability lies within its bound of the reference; where the reference is NaN or
   infinite, it is the same. Where float32 may overflow on the way, there is no bound;
 - the label is the first largest of the backend's own logits, unless one of them is NaN, and is the
@@ -108,11 +108,10 @@ class Comparison:
         self._checked = checked[:, None]  # (rows, 1)
         with np.errstate(invalid="ignore"):
             error: Float64Matrix = np.abs(got - expected.value)
-        odd = ~np.isfinite(error)
-        if odd.any():
-            value, given = expected.value[odd], got[odd]
-            same = (given == value) | (np.isnan(given) & np.isnan(value))
-            error[odd] = np.where(same, 0.0, np.inf)
+        special = ~np.isfinite(error)
+        if special.any():
+            same = _are_equal(got[special], expected.value[special])
+            error[special] = np.where(same, 0.0, np.inf)
         self.error = error
 
     def worst_over_bound(self) -> float:
@@ -125,10 +124,8 @@ class Comparison:
         """Count outputs that are NaN, +inf, -inf or finite where the reference is not."""
         got, value = self._got, self._expected.value
         ordinary = np.isfinite(got) & np.isfinite(value)
-        odd = bounded[:, None] & ~ordinary
-        given, expected = got[odd], value[odd]
-        same = (given == expected) | (np.isnan(given) & np.isnan(expected))
-        return int((~same).sum())
+        special = bounded[:, None] & ~ordinary
+        return int((~_are_equal(got[special], value[special])).sum())
 
     def first_violation(self) -> Violation | None:
         """Describe the first output outside its bound."""
@@ -141,6 +138,11 @@ class Comparison:
         return Violation(
             row, f"got {self._name}[{column}] = {got:.9g}, expected {expected:.9g} ± {bound:.3g}"
         )
+
+
+def _are_equal(got: npt.NDArray[np.floating[Any]], expected: Float64Matrix) -> Mask:
+    """Compare values; NaN equals NaN."""
+    return np.asarray((got == expected) | (np.isnan(got) & np.isnan(expected)))
 
 
 def _count_ulps(got: Float32Matrix, exact: Float64Matrix) -> int:

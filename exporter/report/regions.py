@@ -23,7 +23,7 @@ CELLS = 150  # a side
 MAX_ROWS = 800
 STYLES = 8  # colours and shapes before they repeat
 _PADDING = 0.05  # of the range, on each side
-# Outlines of markers around the origin, one a class: distinguishable without colour.
+# Outlines of markers around the origin, one per class: distinguishable without colour.
 MARKERS = (
     "m-2.6 0a2.6 2.6 0 1 0 5.2 0a2.6 2.6 0 1 0-5.2 0z",
     "m-2.4-2.4h4.8v4.8h-4.8z",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from exporter.source.candidate import Candidate
 
-_SHOWN = 3  # names of unexpected tensors in a message
+_MAX_NAMES = 3  # names of unexpected tensors in a message
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def make_model(factory: str, weights: Path) -> nn.Module:
         raise ArtifactError(f"{weights} does not fit {factory}: {reason}") from exc
     for names, problem in ((missing, "missing"), (unexpected, "unexpected")):
         if names:
-            shown = ", ".join(names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")
+            shown = ", ".join(names[:_MAX_NAMES]) + (" …" if len(names) > _MAX_NAMES else "")
             raise ArtifactError(f"{weights} does not fit {factory}: {problem} {shown}")
     return model
 

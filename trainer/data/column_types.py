@@ -61,7 +61,7 @@ class ColumnTypeDetector:
     """Detects column types block by block, until each column has a filled cell.
 
     Attributes:
-        kinds: column types by position in the table.
+        column_types: column types by position in the table.
         initially_empty: columns that were empty in the first block.
     """
 
@@ -70,7 +70,7 @@ class ColumnTypeDetector:
     ) -> None:
         """Start with the ``known`` types by position; the ``unknown`` are to be detected."""
         self._decimals = decimals
-        self.kinds: dict[int, ColumnType] = {**known, **dict.fromkeys(unknown, "empty")}
+        self.column_types: dict[int, ColumnType] = {**known, **dict.fromkeys(unknown, "empty")}
         self._unknown = list(unknown)
         self.initially_empty: set[int] = set()
 
@@ -79,7 +79,7 @@ class ColumnTypeDetector:
         for number, block in enumerate(blocks):
             if self._unknown:
                 self._detect(block)
-                self._unknown = [at for at in self._unknown if self.kinds[at] == "empty"]
+                self._unknown = [at for at in self._unknown if self.column_types[at] == "empty"]
             if number == 0:
                 self.initially_empty = set(self._unknown)
             yield block
@@ -87,9 +87,9 @@ class ColumnTypeDetector:
     def _detect(self, block: Block) -> None:
         cells = block.select(self._unknown).columns
         for at, column in zip(self._unknown, cells, strict=True):
-            self.kinds[at] = type_of_cells(column.slice(0, _SAMPLE), self._decimals)
-            if self.kinds[at] == "empty":  # perhaps not to its end
-                self.kinds[at] = type_of_cells(column, self._decimals)
+            self.column_types[at] = type_of_cells(column.slice(0, _SAMPLE), self._decimals)
+            if self.column_types[at] == "empty":  # perhaps not to its end
+                self.column_types[at] = type_of_cells(column, self._decimals)
 
 
 def find_earliest_days(columns: Mapping[int, pa.Array]) -> dict[int, int]:

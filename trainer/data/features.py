@@ -16,7 +16,7 @@ from runtime.tables.arrays import binary_array
 from runtime.tables.cells import number_hint, parse_numbers
 from trainer.config import join_names
 from trainer.data.dataset import describe_column
-from trainer.data.profile import MOST_CATEGORIES, decode_text
+from trainer.data.profile import MAX_CATEGORIES, decode_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from trainer.data.profile import TableProfile
     from trainer.data.source import TableSource
 
-_NAMED = 3  # columns in a message
+_MAX_NAMES = 3  # columns in a message
 
 
 def choose_features(
@@ -43,12 +43,12 @@ def choose_features(
     for name in source.categories:
         del undeclared[name]
     check_number_formats(undeclared, source.reading.decimal, where)
-    if many := [names[at] for at in names if len(profile.texts.get(at, ())) > MOST_CATEGORIES]:
+    if many := [names[at] for at in names if len(profile.texts.get(at, ())) > MAX_CATEGORIES]:
         raise SchemaError(_describe_many(many, where))
     features: dict[int, Feature] = {}
     for at, name in names.items():
         texts = profile.texts.get(at, set())
-        if profile.kinds[at] == "number":
+        if profile.column_types[at] == "number":
             features[at] = Feature(name, 0, 0, missing="imputed")
         elif at in profile.first_days:
             date = Date(format_day(profile.first_days[at]))
@@ -119,7 +119,7 @@ def _describe_many(names: Sequence[str], where: str) -> str:
     shown = ", ".join(map(repr, names))
     has = "has" if len(names) == 1 else "have"
     return (
-        f"{where}: {shown} {has} more than {MOST_CATEGORIES} distinct texts, too many for "
+        f"{where}: {shown} {has} more than {MAX_CATEGORIES} distinct texts, too many for "
         f"categories: exclude them with --exclude {shlex.quote(join_names(names))}, or merge "
         "values that belong together"
     )
@@ -134,9 +134,9 @@ def check_number_formats(texts: Mapping[str, set[bytes]], decimal: Decimal, wher
     found = [hint for name in texts if (hint := _hint(name, texts[name], decimal))]
     if not found:
         return
-    more = f"; and {len(found) - _NAMED} more such columns" if len(found) > _NAMED else ""
+    more = f"; and {len(found) - _MAX_NAMES} more such columns" if len(found) > _MAX_NAMES else ""
     raise SchemaError(
-        f"{where}: {'; '.join(found[:_NAMED])}{more}; if they are categories, "
+        f"{where}: {'; '.join(found[:_MAX_NAMES])}{more}; if they are categories, "
         "declare them with --categories"
     )
 

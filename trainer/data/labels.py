@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 _NO_CLASS = -1
 _UNKNOWN_CLASS = "not one of the classes"
-_FEWEST = 2  # classes, and rows of each
-_NAMED = 5  # classes in a message
+_MIN_COUNT = 2  # classes, and rows of each
+_MAX_NAMES = 5  # classes in a message
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
 
@@ -51,7 +51,7 @@ class Classes:
 def order_classes(profile: TableProfile, *, name: str, where: str) -> Classes:
     """Order the classes of a label's column; refuse labels that cannot be classes."""
     texts = [decode_text(label, f"label {name!r}", where) for label in profile.labels]
-    if len(texts) < _FEWEST:
+    if len(texts) < _MIN_COUNT:
         content = f"is {texts[0]!r} in every row" if texts else "is empty in every row"
         raise SchemaError(f"{where}: label {name!r} {content}; a classifier needs two classes")
     rows = np.bincount(profile.codes[profile.codes >= 0], minlength=len(texts))
@@ -62,7 +62,7 @@ def order_classes(profile: TableProfile, *, name: str, where: str) -> Classes:
             f"{where}: label {name!r} is NaN in {count:,} rows, which is not a class: remove these "
             "rows"
         )
-    if singletons := [text for text, count in zip(texts, rows, strict=True) if count < _FEWEST]:
+    if singletons := [text for text, count in zip(texts, rows, strict=True) if count < _MIN_COUNT]:
         raise SchemaError(_describe_singletons(singletons, name, where))
     whole = all(_WHOLE.fullmatch(text) for text in texts)
     return Classes(tuple(sorted(texts, key=_by_value) if whole else sorted(texts)))
@@ -73,7 +73,9 @@ def _by_value(text: str) -> tuple[int, str]:
 
 
 def _describe_singletons(singletons: Sequence[str], name: str, where: str) -> str:
-    shown = ", ".join(map(repr, singletons[:_NAMED])) + (", …" if len(singletons) > _NAMED else "")
+    shown = ", ".join(map(repr, singletons[:_MAX_NAMES])) + (
+        ", …" if len(singletons) > _MAX_NAMES else ""
+    )
     have = "1 class has" if len(singletons) == 1 else f"{len(singletons)} classes have"
     return (
         f"{where}: of label {name!r}, {have} a single row ({shown}), but a "

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from runtime.errors import SchemaError
 from runtime.io.parallel import available_processors, map_ordered
+from runtime.monitoring.accuracy import MAX_CLASSES
 from runtime.tables.arrays import number_scalar, number_values
 from runtime.tables.text import cell_texts
 from trainer.data.column_types import (
@@ -35,8 +36,7 @@ if TYPE_CHECKING:
     Codes = npt.NDArray[np.int64]
 
 
-MOST_CLASSES = 1024  # the limit of ``runtime predict --truth``
-MOST_CATEGORIES = 256  # distinct texts of a column: one input each
+MAX_CATEGORIES = 256  # distinct texts of a column: one input each
 NO_LABEL = -1  # code of a row without a label
 
 
@@ -47,15 +47,15 @@ class TableProfile:
     Attributes:
         codes: ``(rows,)`` int64, positions in ``labels``; ``NO_LABEL`` without a label.
         labels: the distinct labels as written, in order of first appearance.
-        kinds: types of the feature columns, by position in the table.
+        column_types: types of the feature columns, by position in the table.
         texts: the distinct texts of the text columns, by position; an empty text is a missing
-            cell; at most one more than ``MOST_CATEGORIES``.
+            cell; at most one more than ``MAX_CATEGORIES``.
         first_days: the earliest day of the date columns, by position, since 1970-01-01.
     """
 
     codes: Codes
     labels: tuple[bytes, ...]
-    kinds: dict[int, ColumnType]
+    column_types: dict[int, ColumnType]
     texts: dict[int, set[bytes]]
     first_days: dict[int, int] = field(default_factory=dict)
 
@@ -66,16 +66,19 @@ def profile_table(
     """Read a table once; ``where`` names it in errors."""
     # JSON numbers always have a decimal point.
     decimals = {reading.decimal, "."} if table.kind == "jsonl" else {reading.decimal}
-    known = _kinds_by_type(table, roles.features) | dict.fromkeys(roles.categories, TEXT)
+    known = _types_by_schema(table, roles.features) | dict.fromkeys(roles.categories, TEXT)
     detector = ColumnTypeDetector(
         sorted(decimals), known, [at for at in roles.features if at not in known]
     )
-    labels, texts, first_days = LabelEncoder(), TextCollector(MOST_CATEGORIES), EarliestDays()
+    labels, texts, first_days = LabelEncoder(), TextCollector(MAX_CATEGORIES), EarliestDays()
     codes: list[Codes] = []
 
     def encode(block: Block) -> tuple[dict[int, pa.DictionaryArray], dict[int, int]]:
-        columns = [roles.label, *(at for at in roles.features if detector.kinds.get(at) == TEXT)]
-        dates = [at for at in roles.features if detector.kinds.get(at) == DATE]
+        columns = [
+            roles.label,
+            *(at for at in roles.features if detector.column_types.get(at) == TEXT),
+        ]
+        dates = [at for at in roles.features if detector.column_types.get(at) == DATE]
         cells = block.select([*columns, *dates]).columns
         encoded = dict(zip(columns, map(encode_cells, cells), strict=False))
         return encoded, find_earliest_days(dict(zip(dates, cells[len(columns) :], strict=True)))
@@ -86,21 +89,23 @@ def profile_table(
         codes.append(labels.add(cells.pop(roles.label)))
         texts.add(cells)
         first_days.add(days)
-        if len(labels.texts) > MOST_CLASSES:
+        if len(labels.texts) > MAX_CLASSES:
             raise SchemaError(_describe_many(table.columns[roles.label], where))
     all_codes = np.concatenate(codes or [np.empty(0, np.int64)])
     distinct = texts.by_column(initially_empty=detector.initially_empty)
-    return TableProfile(all_codes, tuple(labels.texts), detector.kinds, distinct, first_days.days)
+    return TableProfile(
+        all_codes, tuple(labels.texts), detector.column_types, distinct, first_days.days
+    )
 
 
 def _describe_many(name: str, where: str) -> str:
     return (
-        f"{where}: label {name!r} has more than {MOST_CLASSES:,} distinct values, too many "
+        f"{where}: label {name!r} has more than {MAX_CLASSES:,} distinct values, too many "
         "classes: bin it into ranges, or use another column"
     )
 
 
-def _kinds_by_type(table: Table, features: Sequence[int]) -> dict[int, ColumnType]:
+def _types_by_schema(table: Table, features: Sequence[int]) -> dict[int, ColumnType]:
     schema = table.arrow_schema
     if schema is None:
         return {}
@@ -139,16 +144,16 @@ class LabelEncoder:
 class TextCollector:
     """Collects the distinct texts of columns; for one thread, blocks in any order."""
 
-    def __init__(self, most: int) -> None:
-        """Collect at most one more than ``most`` texts of each column."""
-        self._most = most
+    def __init__(self, limit: int) -> None:
+        """Collect at most one more than ``limit`` texts of each column."""
+        self._limit = limit
         self._texts: dict[int, set[bytes]] = {}
 
     def add(self, cells: Mapping[int, pa.DictionaryArray]) -> None:
         """Add the encoded cells of a block, by column."""
         for at, column in cells.items():
             texts = self._texts.setdefault(at, set())
-            if len(texts) <= self._most:
+            if len(texts) <= self._limit:
                 texts.update(map(_filled, column.dictionary.to_pylist()))
                 texts.update([b""] if column.indices.null_count else [])
 

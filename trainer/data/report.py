@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from trainer.data.dataset import DataCheck
 
 
-_NAMED = 8  # names in a line
+_MAX_NAMES = 8  # names in a line
 
 
 def format_report(check: DataCheck, label: str) -> str:
@@ -33,7 +33,7 @@ def format_report(check: DataCheck, label: str) -> str:
 
 def _list_classes(check: DataCheck, rows: int) -> str:
     counts = sorted(((each.train + each.test, each.name) for each in check.classes), reverse=True)
-    shown = [f"{name} {count:,} ({count / rows:.1%})" for count, name in counts[:_NAMED]]
+    shown = [f"{name} {count:,} ({count / rows:.1%})" for count, name in counts[:_MAX_NAMES]]
     more = len(counts) - len(shown)
     return ", ".join(shown) + (f" and {more} more classes" if more else "")
 
@@ -50,7 +50,7 @@ def _about_cells(check: DataCheck) -> Iterator[str]:
     if check.empty:
         yield f"{_list(check.empty)}: all cells are missing, excluded"
     if check.missing:
-        shown = [f"{each.cells:,} in {each.name!r}" for each in check.missing[:_NAMED]]
+        shown = [f"{each.cells:,} in {each.name!r}" for each in check.missing[:_MAX_NAMES]]
         more = len(check.missing) - len(shown)
         yield f"missing cells: {', '.join(shown)}" + (f" and {more} more columns" if more else "")
     for each in check.dates:
@@ -91,8 +91,8 @@ def _about_rows(check: DataCheck) -> Iterator[str]:
 
 
 def _list(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(map(repr, names[:_NAMED])) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - _MAX_NAMES
+    return ", ".join(map(repr, names[:_MAX_NAMES])) + (f" and {more} more" if more > 0 else "")
 
 
 def _exclude(names: Sequence[str]) -> str:

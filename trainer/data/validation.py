@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 _WHOLE_IN_FLOAT32 = 2.0**24  # whole numbers beyond are rounded
 _SECONDS_OF_A_DAY = 86_400
-_FEWEST_ROWS = 20  # with fewer rows it happens by chance
-_DENSE = 10  # range of identifiers per row, at most
-_FEW = 0.1  # distinct values per row: more would identify rows, not labels
+_MIN_ROWS = 20  # with fewer, unique or separating values are chance
+_MAX_RANGE_PER_ROW = 10  # range of identifiers per row, at most
+_MAX_DISTINCT_SHARE = 0.1  # distinct values per row: more would identify rows, not labels
 _SAMPLE = 4096  # rows sorted first: most columns fail there already
 
 
@@ -173,12 +173,12 @@ def is_identifier(values: Values) -> bool:
     a text's value is its rank.
     """
     rows = len(values)
-    if rows < _FEWEST_ROWS or (values != np.rint(values)).any():
+    if rows < _MIN_ROWS or (values != np.rint(values)).any():
         return False
     steps = np.diff(values)
     if (steps > 0).all() or (steps < 0).all():
         return True
-    is_dense = float(values.max()) - float(values.min()) < _DENSE * rows
+    is_dense = float(values.max()) - float(values.min()) < _MAX_RANGE_PER_ROW * rows
     return is_dense and len(np.unique(values)) == rows
 
 
@@ -187,7 +187,7 @@ def determines_label(values: Values, labels: Labels) -> bool:
 
     Every value has one label, and thresholds separate the classes or there are few values.
     """
-    if len(values) < _FEWEST_ROWS:
+    if len(values) < _MIN_ROWS:
         return False
     step = -(-len(values) // _SAMPLE)
     return _is_determining(values[::step], labels[::step]) and _is_determining(values, labels)
@@ -202,4 +202,6 @@ def _is_determining(values: Values, labels: Labels) -> bool:
     distinct = 1 + np.count_nonzero(ordered[1:] != ordered[:-1])
     runs = 1 + np.count_nonzero(changes)
     n_classes = len(np.unique(classes))
-    return n_classes > 1 and bool(runs == n_classes or distinct <= _FEW * len(values))
+    return n_classes > 1 and bool(
+        runs == n_classes or distinct <= _MAX_DISTINCT_SHARE * len(values)
+    )

@@ -148,8 +148,8 @@ class DeviceSteps:
         for index, rows in enumerate([size] * steps + [short] * (short > 0)):
             if rows not in self._buffers:
                 self._buffers[rows] = StepBuffers(self._state, rows)
-            buffers, here = self._buffers[rows], slice(index * size, index * size + rows)
-            batch = [self.features[here], self.labels[here], self.losses[index]]
+            buffers, span = self._buffers[rows], slice(index * size, index * size + rows)
+            batch = [self.features[span], self.labels[span], self.losses[index]]
             step.compute_gradients(batch, buffers.layers, buffers.loss_buffers, weights)
             self.count.add_(1)
             if self._state.moments:

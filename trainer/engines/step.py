@@ -5,9 +5,9 @@
                 mm and sum (its weight and bias), mm and threshold_backward (the layer before)
     update      as torch.optim.SGD and AdamW do it, once for all parameters, which lie in one vector
 
-Same calls, same operands, same order: so the same bits, without autograd's graph and allocations.
-The functions stay within the Python that the TorchScript interpreter reads
-(``trainer.engines.torchscript``): no names from outside them, no other types.
+Same calls, same operands, same order: the same bits, without autograd's graph and allocations.
+The functions use only the subset of Python that TorchScript compiles
+(``trainer.engines.torchscript``): no globals, and no other types.
 """
 
 from __future__ import annotations
@@ -67,11 +67,8 @@ def compute_gradients(
 ) -> None:
     """Compute the loss of a batch and the gradients of all parameters.
 
-    Args:
-        batch: features ``(size, n_features)``, labels ``(size,)``, the loss ``()``.
-        layers: see ``run_steps``.
-        loss_buffers: see ``run_steps``.
-        class_weights: see ``run_steps``.
+    ``batch`` is features ``(size, n_features)``, labels ``(size,)`` and the loss ``()``, which is
+    written; see ``run_steps`` for the others.
     """
     features, labels, loss = batch
     log_probs, log_prob_grads, weight_sum, one, _ = loss_buffers
@@ -110,10 +107,7 @@ def compute_gradients(
 def update_sgd(state: list[Tensor], learning_rate: float, weight_decay: float) -> None:
     """Update the parameters as ``torch.optim.SGD`` without momentum does.
 
-    Args:
-        state: parameters and gradients, ``(parameters,)`` each.
-        learning_rate: of this step.
-        weight_decay: added to the gradient.
+    ``state`` is parameters and gradients, ``(parameters,)`` each.
     """
     parameters, gradients = state
     if weight_decay != 0.0:
@@ -127,13 +121,8 @@ def update_adamw(
     """Update the parameters by AdamW with torch's defaults: betas 0.9 and 0.999, epsilon 1e-8.
 
     Loshchilov and Hutter, Decoupled Weight Decay Regularization (2019), algorithm 2; the order
-    of operations is that of ``torch.optim.AdamW`` for one tensor.
-
-    Args:
-        state: parameters, gradients, both moments and a scratch vector, ``(parameters,)`` each.
-        learning_rate: of this step.
-        weight_decay: decoupled from the gradient.
-        step: number of this step, from 1.
+    of operations is that of ``torch.optim.AdamW`` for one tensor. ``state`` is parameters,
+    gradients, both moments and a scratch vector, ``(parameters,)`` each; ``step`` counts from 1.
     """
     parameters, gradients, first, second, scratch = state
     if weight_decay != 0.0:

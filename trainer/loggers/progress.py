@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from trainer.checkpoint.state import Epoch, EpochCallback
 
-_MOST_LINES = 25  # without a progress bar
+_MAX_LINES = 25  # without a progress bar
 _BAR_FROM_WIDTH = 120  # columns of the terminal
 _MINUTE, _HOUR = 60, 3600  # seconds
 
@@ -27,7 +27,7 @@ def show_progress(epochs: int) -> Iterator[EpochCallback]:
     """Show each epoch's metrics, the throughput and the remaining time."""
     throughput = Throughput(time.monotonic)
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        every = -(-epochs // _MOST_LINES)
+        every = -(-epochs // _MAX_LINES)
 
         def log_epoch(epoch: Epoch) -> None:
             throughput.on_epoch_end(epoch)
