@@ -116,10 +116,10 @@ def check_talk(done: subprocess.CompletedProcess[str]) -> None:
 
 def check_json(done: subprocess.CompletedProcess[str]) -> None:
     """Stdout is one JSON object with the documented keys, stderr is silent."""
-    answer = json.loads(done.stdout)
-    assert answer.keys() == KEYS
-    assert (answer["passed"], answer["bundle"]) == (True, "artifacts/bundle")
-    assert answer["contenders"][:4] == ["eager", "torchscript", "program", "numpy"]
+    output = json.loads(done.stdout)
+    assert output.keys() == KEYS
+    assert (output["passed"], output["bundle"]) == (True, "artifacts/bundle")
+    assert output["contenders"][:4] == ["eager", "torchscript", "program", "numpy"]
     assert done.stderr == ""
 
 

@@ -222,9 +222,9 @@ def test_a_right_graph_has_no_diverging_node(
     with torch.inference_mode():
         expected = deployed(torch.from_numpy(rows.features[:5]))
     for graph in graphs:
-        for role, answer in zip(("label", "probabilities", "logits"), expected, strict=True):
+        for role, output in zip(("label", "probabilities", "logits"), expected, strict=True):
             (node,) = (each for each in graph.nodes if graph.roles.get(each.output) == role)
-            assert np.allclose(node.value(rows.features[:5]), answer.numpy(), atol=1e-5)
+            assert np.allclose(node.value(rows.features[:5]), output.numpy(), atol=1e-5)
 
 
 AGAIN = re.compile(r"reproduce it with `exporter ([^`]*)`; ")

@@ -26,7 +26,7 @@ SPECIAL = (math.nan, math.inf, -math.inf, 0.0, 1.0, -1.0, 88.0, -104.0, 3e38, -3
 PAIRS = np.array(list(product(SPECIAL, SPECIAL)), np.float32)  # (121, 2)
 
 
-def answers(classes: int, axis: int = 1) -> onnx.ModelProto:
+def softmax_model(classes: int, axis: int = 1) -> onnx.ModelProto:
     """A model whose features are its logits."""
     nodes = [
         helper.make_node("Identity", ["features"], ["logits"], "copy"),
@@ -50,7 +50,7 @@ def answers(classes: int, axis: int = 1) -> onnx.ModelProto:
     return model
 
 
-TWO = answers(2).SerializeToString()
+TWO = softmax_model(2).SerializeToString()
 
 
 def exact(logits: Float32Matrix) -> Enclosure:
@@ -92,5 +92,5 @@ def test_onnx_itself_computes_the_same() -> None:
 @pytest.mark.parametrize(("classes", "axis"), [(3, 1), (2, 0)])
 def test_another_softmax_is_left_alone(classes: int, axis: int) -> None:
     """More classes have no cheaper form, and what is wrong is not put right unseen."""
-    kinds = [node.op_type for node in answers(classes, axis).graph.node]
+    kinds = [node.op_type for node in softmax_model(classes, axis).graph.node]
     assert kinds == ["Identity", "ArgMax", "Softmax"]

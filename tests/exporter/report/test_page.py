@@ -127,25 +127,25 @@ def imagined(features: int, classes: int) -> tuple[Schema, Callable[[Float32Matr
         tuple(f"class {number}" for number in range(classes)),
     )
 
-    def answer(rows: Float32Matrix) -> Outputs:
+    def run(rows: Float32Matrix) -> Outputs:
         logits = np.cos(rows.sum(axis=1, keepdims=True) * np.arange(1, classes + 1))
         terms = np.exp(logits)
         probabilities = (terms / terms.sum(axis=1, keepdims=True)).astype(np.float32)
         return Outputs(logits.argmax(axis=1), probabilities, logits.astype(np.float32))
 
-    return schema, answer
+    return schema, run
 
 
 def drawn(evidence: ReportData, features: int, classes: int, rows: int) -> ReportData:
     """Evidence of an imagined model, with rows drawn for it."""
-    schema, answer = imagined(features, classes)
+    schema, run = imagined(features, classes)
     generator = np.random.default_rng(1)
     labelled = LabelledRows(
         generator.normal(size=(rows, features)).astype(np.float32),
         generator.integers(0, classes, rows),
     )
     manifest = with_schema(evidence.manifest, schema)
-    return ReportData(manifest, evidence.report, answer, labelled, labelled)
+    return ReportData(manifest, evidence.report, run, labelled, labelled)
 
 
 # ---- The page -------------------------------------------------------------------------------
@@ -246,14 +246,14 @@ def test_rows_without_an_answer_are_counted_apart(evidence: ReportData) -> None:
     """A NaN is neither right nor wrong."""
     given_rows = drawn(evidence, 2, 2, 10)
 
-    def answer(features: Float32Matrix) -> Outputs:
+    def run(features: Float32Matrix) -> Outputs:
         outputs = given_rows.run(features)
         if len(features) == 10:
             outputs.probabilities[:3] = np.nan
         return outputs
 
-    partly = ReportData(given_rows.manifest, given_rows.report, answer, None, given_rows.test)
-    tested = evaluate_test_rows(partly.manifest.schema.classes, answer, partly.test)
+    partly = ReportData(given_rows.manifest, given_rows.report, run, None, given_rows.test)
+    tested = evaluate_test_rows(partly.manifest.schema.classes, run, partly.test)
     assert tested is not None
     assert (tested.rows, tested.without_output) == (7, 3)
     assert "3 rows have no finite output" in render_report(partly).decode()
