@@ -44,7 +44,7 @@ def check_output(done: subprocess.CompletedProcess[str], metrics: Mapping[str, f
     *lines, summary, following = done.stderr.splitlines()
     epochs, evaluation = lines[:10], "\n".join(lines[10:])
     assert "on 200 test rows; 95 % interval" in evaluation
-    assert "true \\ answer" in evaluation
+    assert "true \\ predicted" in evaluation
     assert [line.split()[1] for line in epochs] == [f"{index}/10" for index in range(1, 11)]
     assert f"loss {metrics['loss']:.4f}" in summary
     assert f"accuracy {metrics['accuracy']:.1%}" in summary
