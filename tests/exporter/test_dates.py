@@ -40,7 +40,7 @@ TIMES = [FIRST + dt.timedelta(hours=31 * at) for at in range(200)]
 
 @pytest.fixture(scope="module")
 def dated(quick: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of a model that tells early from late, with gaps in its column of dates."""
+    """The bundle of a model that separates early from late dates, some of them missing."""
     folder = tmp_path_factory.mktemp("dates")
     rows = [
         f"{time.isoformat() if (at + 1) % 9 else ''},{at % 7},{'late' if at > 99 else 'early'}"

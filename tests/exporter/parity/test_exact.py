@@ -74,7 +74,7 @@ def test_onnx_on_cpu_sums_from_first_to_last(
 
 
 def test_the_proof_says_what_is_equal(report: Report) -> None:
-    """The stored facts: torch's files are eager's bits, ONNX is one set of bits throughout."""
+    """As stored: torch's files have the bits of eager, all ONNX backends the same bits."""
     assert report
     for batch in BATCHES[1:]:
         for name in ("torchscript", "program"):

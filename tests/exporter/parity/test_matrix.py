@@ -168,7 +168,7 @@ def test_a_wrong_answer_fails_and_is_named(
 def test_a_label_may_not_point_beyond_the_classes_on_nan_rows(
     layers: tuple[Layer, ...], rows: ParityRows, reference: Reference
 ) -> None:
-    """Where the logits are NaN any class may be answered, but a class it must be."""
+    """Where the logits are NaN any class is accepted, but the label must be a class."""
 
     def beyond(outputs: Outputs) -> Outputs:
         lost = np.isnan(outputs.logits).any(axis=1)
@@ -188,7 +188,7 @@ def test_a_label_may_not_point_beyond_the_classes_on_nan_rows(
 def test_a_label_that_fits_its_logits_must_still_be_the_references(
     layers: tuple[Layer, ...], rows: ParityRows
 ) -> None:
-    """Where the bounds would let wrong logits pass, the label is what is left to check."""
+    """Where the bounds accept wrong logits, the label is still checked."""
     known = rows.take(np.arange(rows.group("known").stop))
     small = evaluate_layers(layers, known.features)
     blind = dataclasses.replace(
@@ -453,7 +453,7 @@ def test_the_matrix_reports_its_progress(
 def test_the_batch_of_a_row_is_the_one_that_the_matrix_runs(
     batch: int, layers: tuple[Layer, ...], rows: ParityRows, reference: Reference
 ) -> None:
-    """The same rows at the same places, as torch's answers depend on both."""
+    """The same rows at the same positions: torch's outputs depend on both."""
     many = ParityRows(
         np.concatenate([np.tile(rows.features[:1000], (100, 1)), rows.features]),
         (RowGroup("first", 100_000, inside=True), *rows.groups),

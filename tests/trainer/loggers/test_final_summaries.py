@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a fit beside its curves, read by TensorBoard's own loader."""
+"""The final summaries of a fit, read by TensorBoard's own loader."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class EventFolder:
         return [(event.step, event.value) for event in self._reader.Scalars(tag)]
 
     def description(self, tag: str) -> str:
-        """The description shown beside a value."""
+        """The description of a value."""
         return str(self._reader.SummaryMetadata(tag).summary_description)
 
 
