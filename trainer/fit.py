@@ -202,7 +202,7 @@ class _TrainingLoop:
         return self._update_best(epoch)
 
     def _update_best(self, epoch: Epoch) -> Epoch:
-        """Keep the weights of a better epoch, and set in the epoch which is the best."""
+        """Store the weights of a new best epoch; set the best one's index in the epoch."""
         if epoch.validation is None:
             return epoch
         best = self._best and self._best.epoch

@@ -1,6 +1,6 @@
 """Find the first node of a graph that differs from the layers of a Linear-ReLU network.
 
-Each value of the graph corresponds to something in the layers: the features, a product, a layer's
+Each value of the graph corresponds to a stage of the layers: the features, a product, a layer's
 sum, its ReLU, an output. The nodes' values are compared with the reference's values and bounds for
 these, in execution order.
 """

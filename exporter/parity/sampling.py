@@ -1,6 +1,6 @@
 """Draw rows: inside the ranges of the features, at their ends, on class boundaries and outside.
 
-The same rows on every machine: they are part of what a proof means.
+The same rows are drawn on every machine: they are part of the proof.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Load the model that the command line names: a run, or a factory with weights and a schema.
+"""Load the model that the command line selects: a run, or a factory with weights and a schema.
 
 The factory is the user's code and is executed; weights are never unpickled.
 """

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _MAX_LAYERS = 3  # layers named in a message
 _SEED = 20_240_303
-# Layers with a fast path in evaluation mode round differently; dropout changes whole numbers.
+# Layers with a fast path in evaluation mode round differently; dropout changes far more.
 _ROUNDING = 2.0**-14  # of the largest score
 # Operations with an argument for training mode: its position and name.
 _TRAINING_ARGUMENTS = {

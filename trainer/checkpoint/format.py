@@ -75,7 +75,7 @@ class CheckpointRecord(Record, frozen=True):
         step: of the next step in its epoch, from 0.
         last: the epoch before.
         best: the best epoch so far.
-        files: the other files, by what they hold: ``last`` and ``best``.
+        files: the weights files, by kind: ``last`` and ``best``.
         log_positions: the name of each log file, and its size in bytes at this point.
         sha256: of this record with an empty ``sha256``.
     """

@@ -70,17 +70,19 @@ def _is_boolean(categories: Sequence[str]) -> bool:
     return {text.lower() for text in categories if text} <= {"true", "false"}
 
 
-def describe_features(schema: Schema, whole: Float32Matrix, train: Float32Matrix) -> Schema:
+def describe_features(schema: Schema, inputs: Float32Matrix, train_inputs: Float32Matrix) -> Schema:
     """Complete a schema with missing-value policies and the distribution of the training rows.
 
-    ``whole`` are all rows and ``train`` the training rows, ``(rows, n_inputs)`` float32, NaN for a
-    missing number.
+    ``inputs`` are those of all rows and ``train_inputs`` of the training rows, ``(rows, n_inputs)``
+    float32, NaN for a missing number.
     """
-    gaps: npt.NDArray[np.bool_] = np.logical_or.reduce(np.isnan(whole), axis=0)  # (n_inputs,)
+    gaps: npt.NDArray[np.bool_] = np.logical_or.reduce(np.isnan(inputs), axis=0)  # (n_inputs,)
     features = tuple(
         feature
         if feature.categories
-        else _describe_numbers(feature, train[:, span.start], has_gaps=bool(gaps[span.start]))
+        else _describe_numbers(
+            feature, train_inputs[:, span.start], has_gaps=bool(gaps[span.start])
+        )
         for feature, span in zip(schema.features, schema.spans, strict=True)
     )
     return Schema(schema.target, features, schema.classes)

@@ -50,10 +50,10 @@ def read_dataset(source: TableSource, seed: int) -> Dataset:
     labels = RowLabels.of(source.label, profile, classes)
     with open_table(source.data, source.reading, source.required_columns) as table:
         counters = new_counters(where, source.reading)
-        whole = read_rows(table, tuple(features), tuple(features.values()), labels, counters)
-    train, test = _split(whole, source.share, seed)
+        labelled = read_rows(table, tuple(features), tuple(features.values()), labels, counters)
+    train, test = _split(labelled, source.share, seed)
     undescribed = Schema(source.label, tuple(features.values()), classes.names)
-    schema = describe_features(undescribed, whole.features, train.features)
+    schema = describe_features(undescribed, labelled.features, train.features)
     if source.test is not None:
         test = _read_test(source, source.test, schema)
     empty = [name for at, name in names.items() if at not in features]
@@ -66,12 +66,12 @@ def read_dataset(source: TableSource, seed: int) -> Dataset:
     )
 
 
-def _split(whole: LabelledRows, share: float, seed: int) -> tuple[LabelledRows, LabelledRows]:
+def _split(labelled: LabelledRows, share: float, seed: int) -> tuple[LabelledRows, LabelledRows]:
     """Split rows into training and test rows, each in the table's order."""
-    chosen = np.zeros(len(whole.labels), np.bool_)
+    chosen = np.zeros(len(labelled.labels), np.bool_)
     if share:
-        chosen = split_test(whole.labels, share, seed)
-    return whole.take(~chosen), whole.take(chosen)
+        chosen = split_test(labelled.labels, share, seed)
+    return labelled.take(~chosen), labelled.take(chosen)
 
 
 def _read_test(source: TableSource, path: Path, schema: Schema) -> LabelledRows:

@@ -169,8 +169,7 @@ class DuplicateIndex:
 def is_identifier(values: Values) -> bool:
     """Check whether a column looks like an identifier.
 
-    Its values are unique whole numbers, in the table's order or dense, unlike amounts of money;
-    a text's value is its rank.
+    Its values are unique whole numbers, dense or in the table's order; a text's value is its rank.
     """
     rows = len(values)
     if rows < _MIN_ROWS or (values != np.rint(values)).any():

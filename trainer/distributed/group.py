@@ -1,8 +1,8 @@
 """The processes of a fit: collectives, and how one that fails ends the others.
 
 A process that fails posts its error in torchrun's key-value store and closes its connections. The
-collectives of the others then fail, and rank 0 reports the posted error. Collectives have no
-timeout that a fit could meet: a lost process closes its connections, too.
+collectives of the others then fail, and rank 0 reports the posted error. No fit reaches the
+timeout of collectives: a lost process closes its connections, too.
 """
 
 from __future__ import annotations

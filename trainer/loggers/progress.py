@@ -102,7 +102,7 @@ class Throughput:
             self._measure(epoch, epoch.index - self._first, now)
 
     def _measure(self, epoch: Epoch, epochs: int, now: float) -> None:
-        self.epoch_s = max(now - self._since, 1e-9) / epochs  # a clock may stand still
+        self.epoch_s = max(now - self._since, 1e-9) / epochs  # the clock may not have advanced
         self.rows_per_s = epoch.rows / self.epoch_s
 
 
