@@ -189,6 +189,10 @@ class Table(Protocol):
         """Names of its columns, in order."""
 
     @property
+    def arrow_schema(self) -> pa.Schema | None:
+        """Names and types of its columns; None for a format without types."""
+
+    @property
     def bytes_read(self) -> int:
         """Bytes read so far, in the unit of the source's size."""
 

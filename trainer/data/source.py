@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 TEST_FRACTION = 0.2  # of each class's rows, without a test set
-_NAMED = 10  # columns in a message
+_MAX_NAMES = 10  # columns in a message
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class TableSource:
         return TEST_FRACTION if self.test_fraction is None else self.test_fraction
 
     @property
-    def wanted(self) -> tuple[str, ...]:
+    def required_columns(self) -> tuple[str, ...]:
         """Column names that the table must have; they help to detect the delimiter."""
         return (self.label, *(self.features or ()), *self.exclude, *self.categories)
 
@@ -168,5 +168,5 @@ def _suggest(columns: Sequence[str], name: str) -> str:
     nearest = alike or closest_names(name, columns, 3)
     if nearest:
         return f"did you mean {' or '.join(map(repr, nearest))}?"
-    more = ", …" if len(columns) > _NAMED else ""
-    return f"it has {', '.join(map(repr, columns[:_NAMED]))}{more}"
+    more = ", …" if len(columns) > _MAX_NAMES else ""
+    return f"it has {', '.join(map(repr, columns[:_MAX_NAMES]))}{more}"

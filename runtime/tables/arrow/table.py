@@ -132,6 +132,11 @@ class ArrowTable:
         return tuple(self.schema.names)
 
     @property
+    def arrow_schema(self) -> pa.Schema:
+        """Names and types of its columns."""
+        return self.schema
+
+    @property
     def dialect(self) -> Dialect:
         """Dialect of its bad rows as delimited text."""
         return COMMA

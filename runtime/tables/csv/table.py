@@ -118,6 +118,10 @@ class CsvTable:
         return self.header.columns
 
     @property
+    def arrow_schema(self) -> None:
+        """None: text has no types."""
+
+    @property
     def dialect(self) -> Dialect:
         """Dialect of the text."""
         return self.header.dialect

@@ -68,6 +68,10 @@ class JsonLinesTable:
             raise self._not_a_table(self._first, required)
 
     @property
+    def arrow_schema(self) -> None:
+        """None: JSON has no types of columns."""
+
+    @property
     def dialect(self) -> Dialect:
         """The dialect of the table as delimited text."""
         return COMMA
