@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 from runtime.errors import SchemaError
 from runtime.io.parallel import available_processors, map_ordered
 from runtime.tables.arrays import number_scalar, number_values
-from runtime.tables.arrow.table import ArrowTable
 from runtime.tables.text import cell_texts
 from trainer.data.column_types import (
     DATE,
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from runtime.tables.base import Block, Table
-    from runtime.tables.options import ReadOptions
     from trainer.data.column_types import ColumnType
     from trainer.data.source import ColumnRoles
 
@@ -61,15 +59,11 @@ class TableProfile:
     first_days: dict[int, int] = field(default_factory=dict)
 
 
-def profile_table(
-    table: Table, roles: ColumnRoles, reading: ReadOptions, *, where: str
-) -> TableProfile:
+def profile_table(table: Table, roles: ColumnRoles, *, where: str) -> TableProfile:
     """Read a table once; ``where`` names it in errors."""
-    # JSON numbers always have a decimal point.
-    decimals = {reading.decimal, "."} if table.kind == "jsonl" else {reading.decimal}
     known = _kinds_by_type(table, roles.features) | dict.fromkeys(roles.categories, TEXT)
     detector = ColumnTypeDetector(
-        sorted(decimals), known, [at for at in roles.features if at not in known]
+        sorted(table.decimals), known, [at for at in roles.features if at not in known]
     )
     labels, texts, first_days = LabelEncoder(), TextCollector(MOST_CATEGORIES), EarliestDays()
     codes: list[Codes] = []
@@ -102,9 +96,8 @@ def _describe_many(name: str, where: str) -> str:
 
 
 def _kinds_by_type(table: Table, features: Sequence[int]) -> dict[int, ColumnType]:
-    if not isinstance(table, ArrowTable):
-        return {}
-    found = {at: type_of_arrow(table.schema.field(at).type) for at in features}
+    types = {at: data_type for at in features if (data_type := table.data_type(at)) is not None}
+    found = {at: type_of_arrow(data_type) for at, data_type in types.items()}
     return {at: kind for at, kind in found.items() if kind}
 
 

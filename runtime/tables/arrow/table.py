@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -11,6 +9,7 @@ import pyarrow as pa
 from msgspec.structs import replace
 
 from runtime.errors import DataError, first_line
+from runtime.schema.names import repeated_names
 from runtime.tables.arrow.features import check_types, find_issues, read_columns
 from runtime.tables.base import BadRow, Parsed, RowIssue
 from runtime.tables.dialect import COMMA, Dialect
@@ -21,20 +20,6 @@ if TYPE_CHECKING:
 
     from runtime.choices import Decimal
     from runtime.tables.base import CellEncoder
-
-
-@contextmanager
-def translate_errors(name: str) -> Iterator[None]:
-    """Describe a type or value that the output format does not support."""
-    try:
-        yield
-    except (pa.ArrowNotImplementedError, pa.ArrowInvalid, OSError) as exc:
-        if isinstance(exc, OSError) and exc.errno is not None:
-            raise  # from the operating system; Arrow's own errors have no errno
-        raise DataError(
-            f"cannot write {name}: {first_line(exc)}; leave out such columns with --columns, "
-            "or choose another --out-format"
-        ) from exc
 
 
 BATCH_ROWS = 65_536  # a whole number of every batch size in the parity proof
@@ -117,7 +102,7 @@ class ArrowTable:
         self._batches, self._where = batches, where
         self.kind, self._decimal = kind, decimal
         self.schema: pa.Schema = batches.schema
-        repeated = [name for name, count in Counter(self.schema.names).items() if count > 1]
+        repeated = repeated_names(self.schema.names)
         if repeated:
             raise DataError(
                 f"{where} has {len(repeated)} repeated column names, such as {repeated[0]!r}; "
@@ -145,6 +130,15 @@ class ArrowTable:
     def parquet_metadata(self) -> Any:  # noqa: ANN401 - pyarrow publishes no types
         """Metadata of the Parquet file; None for other sources."""
         return getattr(self._batches, "metadata", None)
+
+    @property
+    def decimals(self) -> tuple[Decimal, ...]:
+        """Decimal signs of the numbers in its columns of text."""
+        return (self._decimal,)
+
+    def data_type(self, column: int) -> pa.DataType:
+        """Arrow type of a column."""
+        return self.schema.field(column).type
 
     def layout_hint(self, features: Sequence[str]) -> str:  # noqa: ARG002 - typed names need no hint
         """Suggest nothing: the names are not parsed from text."""

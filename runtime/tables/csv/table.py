@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import re
-import shlex
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
-from runtime.schema.features import fold_name
+from runtime.schema.names import fold_name
 from runtime.tables.csv.features import (
     describe_bad_rows,
     fit_to_header,
@@ -17,19 +16,19 @@ from runtime.tables.csv.features import (
     read_cell_texts,
     to_utf8,
 )
-from runtime.tables.dialect import split_record
+from runtime.tables.dialect import FORBIDDEN_DELIMITERS, split_record
 from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from runtime.choices import Decimal
     from runtime.tables.base import BadRow, CellEncoder, Parsed, RowIssue
     from runtime.tables.csv.reader import CsvReader, Header, Records
     from runtime.tables.dialect import Dialect
 
 
 _NUMBER: Final = re.compile(r"\s*[+-]?([0-9]+[.,]?[0-9]*|[.,][0-9]+)([eE][+-]?[0-9]+)?\s*")
-_FORBIDDEN: Final = frozenset('"\r\n\0+-.')  # see ``dialect``
 
 
 def layout_hint(header: Header, required: Sequence[str]) -> str | None:
@@ -43,6 +42,8 @@ def layout_hint(header: Header, required: Sequence[str]) -> str | None:
     delimiter = _other_delimiter(text, required)
     if delimiter is None:
         return None
+    import shlex
+
     value = "tab" if delimiter == "\t" else shlex.quote(delimiter)
     return f"the names are separated by {delimiter!r}: give --delimiter {value}"
 
@@ -50,8 +51,8 @@ def layout_hint(header: Header, required: Sequence[str]) -> str | None:
 def _other_delimiter(text: str, required: Sequence[str]) -> str | None:
     """Find a delimiter under which the header has all required names."""
     folded = set(map(fold_name, required))
-    candidates = {char for char in text if char.isascii() and not char.isalnum()} - _FORBIDDEN
-    for delimiter in sorted(candidates):
+    candidates = {char for char in text if char.isascii() and not char.isalnum()}
+    for delimiter in sorted(candidates.difference(FORBIDDEN_DELIMITERS.decode())):
         try:
             names = split_record(text, delimiter.encode())
         except csv.Error:
@@ -131,6 +132,14 @@ class CsvTable:
     def tail(self) -> bytes:
         """Bytes after the last record, once all blocks are read."""
         return self._reader.tail
+
+    @property
+    def decimals(self) -> tuple[Decimal, ...]:
+        """Decimal sign of its numbers."""
+        return (self.dialect.decimal,)
+
+    def data_type(self, column: int) -> None:
+        """Know no type: any column is text."""
 
     def layout_hint(self, features: Sequence[str]) -> str:
         """Suggest why features are missing from the header."""

@@ -77,6 +77,14 @@ class JsonLinesTable:
         """Bytes taken from where the table is stored."""
         return self._stream.bytes_read
 
+    @property
+    def decimals(self) -> tuple[Decimal, ...]:
+        """Decimal signs of its numbers, and of the numbers in its texts."""
+        return (".",) if self._decimal == "." else (".", self._decimal)
+
+    def data_type(self, column: int) -> None:
+        """Know no type: it can differ from record to record."""
+
     def layout_hint(self, features: Sequence[str]) -> str:  # noqa: ARG002 - see the protocol
         """Give none: keys are explicit."""
         return ""
