@@ -7,13 +7,11 @@
     metrics.jsonl        one object per epoch (likewise)
     tensorboard/         event files (not listed in the record: they contain timestamps)
 
-The same run gives the same bytes of the first three. Reading checks every hash, never unpickles,
-and raises ``ArtifactError`` for anything wrong.
+The first three are reproducible byte for byte. Reading checks every hash and never unpickles.
 """
 
 from __future__ import annotations
 
-import stat
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal
@@ -24,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from runtime.bundle.manifest import File, Record, Scalar, parse_record, to_json
-from runtime.bundle.reading import digest
+from runtime.bundle.reading import digest, read_regular_file
 from runtime.errors import ArtifactError
 from runtime.schema.features import Schema
 from trainer.data.dataset import DataCheck, Rows
@@ -39,7 +37,11 @@ RECORD = "run.json"
 WEIGHTS = "weights.safetensors"
 ROWS = "rows.safetensors"
 MAX_STORED_ROWS = 10_000
+ADVICE = "make the run with `trainer fit`"
 _MAX_RECORD_SIZE = 16 * 2**20  # bytes; a record of thousands of columns stays far below
+
+
+Shapes = dict[str, tuple[int, ...]]
 
 
 class RunRecord(Record, frozen=True):
@@ -125,7 +127,7 @@ def load_run(path: Path) -> Run:
         ArtifactError: when a file is missing, altered, of another format, or contradicts the
             record; the message names the file.
     """
-    content = read_file(path / RECORD, limit=_MAX_RECORD_SIZE)
+    content = read_regular_file(path / RECORD, limit=_MAX_RECORD_SIZE, advice=ADVICE)
     record = parse_record(content, RunRecord, known_format=FORMAT, where=str(path / RECORD))
     if unknown := sorted(record.files.keys() ^ {WEIGHTS, ROWS}):
         raise damaged(path / RECORD, f"its list of files has missing or unknown names: {unknown}")
@@ -173,27 +175,9 @@ def _build_rows(schema: Schema, tensors: dict[str, torch.Tensor], *, where: Path
     return rows_read
 
 
-Shapes = dict[str, tuple[int, ...]]
-
-
-def read_file(path: Path, *, limit: int) -> bytes:
-    """Read a regular file of at most ``limit`` bytes; links are not followed."""
-    try:
-        status = path.lstat()
-        if not stat.S_ISREG(status.st_mode):
-            raise damaged(path, "it is not a regular file")
-        if status.st_size > limit:
-            raise damaged(path, f"it has {status.st_size} bytes, at most {limit} expected")
-        return path.read_bytes()
-    except FileNotFoundError as exc:
-        raise ArtifactError(f"{path} is missing: make the run with `trainer fit`") from exc
-    except OSError as exc:
-        raise ArtifactError(f"cannot read {path}: {exc.strerror}") from exc
-
-
 def read_tensors(path: Path, expected: File) -> dict[str, torch.Tensor]:
     """Read a safetensors file with the expected size and digest onto the CPU."""
-    content = read_file(path, limit=expected.size)
+    content = read_regular_file(path, limit=expected.size, advice=ADVICE)
     if digest(content) != expected:
         raise damaged(path, "its size or SHA-256 differs from the record's")
     try:

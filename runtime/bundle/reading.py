@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 _REQUIRED = (ONNX_MODEL, GOLDEN)
+_ADVICE = "copy the bundle again or export it again"
 _MAX_MANIFEST_BYTES = 16 * 1024 * 1024  # a thousand features take about 100 kB
 _MAX_BUNDLE_BYTES = 8 * 1024**3  # an ONNX file has at most 2 GiB
 
@@ -49,7 +50,7 @@ def read_bundle(path: Path) -> Bundle:
         )
     if not has_manifest:
         raise ArtifactError(f"{path} is not a bundle: it has no {MANIFEST}")
-    content = _read_regular_file(where, limit=_MAX_MANIFEST_BYTES)
+    content = read_regular_file(where, limit=_MAX_MANIFEST_BYTES, advice=_ADVICE)
     manifest = parse_manifest(content, where=str(where))
     for name in _REQUIRED:
         if name not in manifest.files:
@@ -75,10 +76,34 @@ def model_version(model: File) -> str:
     return model.sha256[:12]
 
 
+def read_regular_file(path: Path, *, limit: int, advice: str) -> bytes:
+    """Read a regular file of at most ``limit`` bytes, without following links.
+
+    Raises ``ArtifactError``, whose message ends with ``advice``.
+    """
+    try:
+        with io.BufferedReader(io.FileIO(path, opener=_open_no_follow)) as stream:
+            state = os.fstat(stream.fileno())
+            if not stat.S_ISREG(state.st_mode):
+                raise ArtifactError(f"{path} is not a regular file; {advice}")
+            if state.st_size > limit:
+                raise ArtifactError(
+                    f"{path} has {state.st_size} bytes, more than the {limit} allowed here; "
+                    f"{advice}"
+                )
+            return stream.read(state.st_size + 1)
+    except FileNotFoundError as exc:
+        raise ArtifactError(f"{path} is missing; {advice}") from exc
+    except OSError as exc:
+        raise ArtifactError(f"cannot read {path}: {exc.strerror}; {advice}") from exc
+    except MemoryError as exc:
+        raise ArtifactError(f"cannot read {path}: it is larger than the available memory") from exc
+
+
 def _read_checked(folder: Path, name: str, expected: File) -> bytes:
     if name in {"", ".", "..", MANIFEST} or "/" in name or "\\" in name or "\0" in name:
         raise ArtifactError(f"{folder / MANIFEST} lists {name!r}, no file of the bundle")
-    content = _read_regular_file(folder / name, limit=expected.size)
+    content = read_regular_file(folder / name, limit=expected.size, advice=_ADVICE)
     found = digest(content)
     if found != expected:
         raise ArtifactError(
@@ -87,25 +112,6 @@ def _read_checked(folder: Path, name: str, expected: File) -> bytes:
             "copy the bundle again or export it again"
         )
     return content
-
-
-def _read_regular_file(file: Path, *, limit: int) -> bytes:
-    """Read a regular file of at most ``limit`` bytes, without following links."""
-    try:
-        with io.BufferedReader(io.FileIO(file, opener=_open_no_follow)) as stream:
-            state = os.fstat(stream.fileno())
-            if not stat.S_ISREG(state.st_mode):
-                raise ArtifactError(f"{file} is not a regular file; copy the bundle again")
-            if state.st_size > limit:
-                raise ArtifactError(
-                    f"{file} has {state.st_size} bytes, more than the {limit} allowed here; "
-                    "copy the bundle again or export it again"
-                )
-            return stream.read(state.st_size + 1)
-    except OSError as exc:
-        raise ArtifactError(f"cannot read {file}: {exc.strerror}; copy the bundle again") from exc
-    except MemoryError as exc:
-        raise ArtifactError(f"cannot read {file}: it is larger than the available memory") from exc
 
 
 def _open_no_follow(path: str, flags: int) -> int:

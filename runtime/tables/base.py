@@ -190,6 +190,10 @@ class Table(Protocol):
         """Names of its columns, in order."""
 
     @property
+    def arrow_schema(self) -> pa.Schema | None:
+        """Names and types of its columns; None for a format without types."""
+
+    @property
     def bytes_read(self) -> int:
         """Bytes read so far, in the unit of the source's size."""
 
@@ -200,9 +204,6 @@ class Table(Protocol):
     @property
     def decimals(self) -> tuple[Decimal, ...]:
         """Decimal signs of the numbers in its text."""
-
-    def data_type(self, column: int) -> pa.DataType | None:
-        """Arrow type of a column, by its index; None if the format has no types."""
 
     def layout_hint(self, features: Sequence[str]) -> str:
         """Suggest why features are missing from the header; empty without a suggestion."""

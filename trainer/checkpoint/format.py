@@ -20,12 +20,12 @@ import torch
 from safetensors.torch import save
 
 from runtime.bundle.manifest import File, Record, Scalar, parse_record, to_json
-from runtime.bundle.reading import digest
+from runtime.bundle.reading import digest, read_regular_file
 from runtime.errors import ArtifactError
 from runtime.io.atomic import atomic_file
 from trainer.checkpoint.state import BestEpoch, Epoch, TrainingState
 from trainer.config import Configuration
-from trainer.run import damaged, read_file, read_tensors
+from trainer.run import ADVICE, damaged, read_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,7 +152,7 @@ def read_record(folder: Path) -> CheckpointRecord | None:
     path = folder / CHECKPOINT
     if not path.exists() and not path.is_symlink():
         return None
-    content = read_file(path, limit=_MAX_SIZE)
+    content = read_regular_file(path, limit=_MAX_SIZE, advice=ADVICE)
     record = parse_record(content, CheckpointRecord, known_format=FORMAT, where=str(path))
     if to_json(record.sealed()) != content:
         raise damaged(path, "its digest does not match its content")

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     import numpy.typing as npt
-    import pyarrow as pa
 
     from runtime.tables.base import Block, Table
     from trainer.data.column_types import ColumnType
@@ -96,8 +95,10 @@ def _describe_many(name: str, where: str) -> str:
 
 
 def _kinds_by_type(table: Table, features: Sequence[int]) -> dict[int, ColumnType]:
-    types = {at: data_type for at in features if (data_type := table.data_type(at)) is not None}
-    found = {at: type_of_arrow(data_type) for at, data_type in types.items()}
+    schema = table.arrow_schema
+    if schema is None:
+        return {}
+    found = {at: type_of_arrow(schema.field(at).type) for at in features}
     return {at: kind for at, kind in found.items() if kind}
 
 

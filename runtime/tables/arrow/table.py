@@ -101,20 +101,20 @@ class ArrowTable:
         """Check the column names."""
         self._batches, self._where = batches, where
         self.kind, self._decimal = kind, decimal
-        self.schema: pa.Schema = batches.schema
-        repeated = repeated_names(self.schema.names)
+        self.arrow_schema: pa.Schema = batches.schema
+        repeated = repeated_names(self.arrow_schema.names)
         if repeated:
             raise DataError(
                 f"{where} has {len(repeated)} repeated column names, such as {repeated[0]!r}; "
                 "rename or drop all but one"
             )
-        if not self.schema.names:
+        if not self.arrow_schema.names:
             raise DataError(f"{where} has no columns")
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of its columns, in order."""
-        return tuple(self.schema.names)
+        return tuple(self.arrow_schema.names)
 
     @property
     def dialect(self) -> Dialect:
@@ -136,21 +136,17 @@ class ArrowTable:
         """Decimal signs of the numbers in its columns of text."""
         return (self._decimal,)
 
-    def data_type(self, column: int) -> pa.DataType:
-        """Arrow type of a column."""
-        return self.schema.field(column).type
-
     def layout_hint(self, features: Sequence[str]) -> str:  # noqa: ARG002 - typed names need no hint
         """Suggest nothing: the names are not parsed from text."""
         return ""
 
     def check_numeric(self, features: Sequence[int]) -> None:
         """Refuse columns whose type cannot be converted to a number."""
-        check_types([self.schema.field(index) for index in features], where=self._where)
+        check_types([self.arrow_schema.field(index) for index in features], where=self._where)
 
     def blocks(self, columns: Sequence[int]) -> Iterator[ArrowBlock]:
         """Read the rows."""
-        names = [self.schema.names[index] for index in columns]
+        names = [self.arrow_schema.names[index] for index in columns]
         record = 1
         try:
             for batch in self._batches.read(names):

@@ -119,6 +119,10 @@ class CsvTable:
         return self.header.columns
 
     @property
+    def arrow_schema(self) -> None:
+        """None: text has no types."""
+
+    @property
     def dialect(self) -> Dialect:
         """Dialect of the text."""
         return self.header.dialect
@@ -137,9 +141,6 @@ class CsvTable:
     def decimals(self) -> tuple[Decimal, ...]:
         """Decimal sign of its numbers."""
         return (self.dialect.decimal,)
-
-    def data_type(self, column: int) -> None:
-        """Know no type: any column is text."""
 
     def layout_hint(self, features: Sequence[str]) -> str:
         """Suggest why features are missing from the header."""

@@ -68,6 +68,10 @@ class JsonLinesTable:
             raise self._no_table(self._first, wanted)
 
     @property
+    def arrow_schema(self) -> None:
+        """None: JSON has no types of columns."""
+
+    @property
     def dialect(self) -> Dialect:
         """Delimited text made of it is written with commas."""
         return COMMA
@@ -81,9 +85,6 @@ class JsonLinesTable:
     def decimals(self) -> tuple[Decimal, ...]:
         """Decimal signs of its numbers, and of the numbers in its texts."""
         return (".",) if self._decimal == "." else (".", self._decimal)
-
-    def data_type(self, column: int) -> None:
-        """Know no type: it can differ from record to record."""
 
     def layout_hint(self, features: Sequence[str]) -> str:  # noqa: ARG002 - see the protocol
         """Give none: keys are explicit."""
