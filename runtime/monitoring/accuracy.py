@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from runtime.bundle.manifest import Record
 from runtime.errors import UsageError
 from runtime.tables.arrays import binary_array, bool_array, number_scalar, number_values
 from runtime.tables.text import cell_texts
+from runtime.value import Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

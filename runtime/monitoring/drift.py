@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle.manifest import Record
 from runtime.errors import UsageError
 from runtime.monitoring.ranges import numeric_columns, round_limits, transposed_chunks
 from runtime.schema.distribution import bin_edges, deciles
+from runtime.value import Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from runtime.errors import SchemaError
 from runtime.schema.distribution import distribution_error
 from runtime.schema.names import fold_name, missing_column_message, repeated_names
+from runtime.value import Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +25,7 @@ Unseen = Literal["error", "other"]
 Missing = Literal["refused", "imputed"]
 
 
-class OneHot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class OneHot(Record, frozen=True):
     """One-hot encoding of a column of categories: one input per category, 1 for its text, else 0.
 
     Attributes:
@@ -45,7 +46,7 @@ class OneHot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"categories appear twice: {', '.join(duplicates)}")
 
 
-class Date(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Date(Record, frozen=True):
     """Encoding of a column of dates as fractional days since an origin.
 
     float32 represents whole days exactly; a time of day has a relative error of 2⁻²⁴: a second
@@ -71,7 +72,7 @@ class Date(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"the origin of dates is {self.origin!r}, not like 2024-12-31")
 
 
-class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Feature(Record, frozen=True):
     """One column of a table: numbers, dates or categories.
 
     Attributes:
@@ -147,7 +148,7 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"feature {self.name!r}: {error}")
 
 
-class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
+class Schema(Record, frozen=True, dict=True):
     """The features that a model reads, in order, and the classes it predicts.
 
     Tables hold ``features``; ``runtime.encoding`` encodes them as ``inputs``, the columns of the

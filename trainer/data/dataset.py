@@ -6,9 +6,9 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from runtime.bundle.manifest import Record
 from runtime.schema.distribution import describe_values
 from runtime.schema.features import Feature, Schema
+from runtime.value import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
