@@ -1,7 +1,7 @@
-"""Files that appear whole or not at all, alone or several together.
+"""Atomic writes of one file or several together.
 
-A file is written under a temporary name beside its destination, flushed to the disk and renamed, so
-that an interruption at any moment leaves the destination as it was.
+A file is written under a temporary name next to its destination, synced and renamed, so that an
+interruption at any moment leaves the destination unchanged.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that appears, complete, when the block ends without an error.
+    """Open a file that appears, complete, when the block succeeds.
 
     A device or pipe is written in place. Raises ``UsageError`` for an impossible destination and
     ``DataError`` when writing fails, for example on a full disk.
@@ -36,10 +36,10 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def atomic_files() -> Iterator[Callable[[Path], IO[bytes]]]:
-    """Open files that appear together, complete, when the block ends without an error.
+    """Open files that appear together, complete, when the block succeeds.
 
-    All are on the disk before the first is renamed, and if one rename fails none is made. The file
-    opened first is renamed last: a reader who sees it finds the others beside it.
+    All are synced before the first is renamed; a failed rename undoes those before it. The file
+    opened first is renamed last: a reader that sees it also finds the others.
     """
     outputs: list[_Output] = []
     with ExitStack() as stack:
@@ -65,10 +65,10 @@ def atomic_files() -> Iterator[Callable[[Path], IO[bytes]]]:
 
 
 def publish(moves: Sequence[tuple[Path, Path]]) -> None:
-    """Rename files, already on the disk, to their targets in this order, or none of them.
+    """Rename synced files to their targets in this order, or none of them.
 
-    What fails before the last rename is undone. On a file system without hard links, files
-    replaced by then stay replaced.
+    A failure before the last rename is undone. Without hard links, files that were already replaced
+    stay replaced.
     """
     if not moves:
         return
@@ -81,7 +81,7 @@ def publish(moves: Sequence[tuple[Path, Path]]) -> None:
     try:
         for new, target in moves:
             with translate_rename_errors(target):
-                with suppress(FileNotFoundError):  # as open to others as the file it replaces
+                with suppress(FileNotFoundError):  # keeps the permissions
                     new.chmod(stat.S_IMODE(target.stat().st_mode))
                 if target in backups:
                     with suppress(OSError):
@@ -90,7 +90,7 @@ def publish(moves: Sequence[tuple[Path, Path]]) -> None:
     except BaseException:
         if last.exists():
             for new, target in reversed(undoable):
-                if not new.exists():  # renamed; the disk knows, whenever an interrupt came
+                if not new.exists():  # renamed, also when an interrupt came just after
                     _restore(target, backups.get(target))
         raise
     finally:
@@ -103,7 +103,7 @@ def publish(moves: Sequence[tuple[Path, Path]]) -> None:
 
 @contextmanager
 def translate_rename_errors(target: Path) -> Iterator[None]:
-    """Raise ``DataError`` that names the target for what the system refuses."""
+    """Raise ``DataError`` that names the target when a rename fails."""
     try:
         yield
     except OSError as exc:
@@ -121,7 +121,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def close_quietly(stream: IO[bytes]) -> None:
-    """Close a stream whose content is given up, or already on the disk."""
+    """Close a stream whose content is discarded or already synced."""
     with suppress(OSError):
         stream.close()
 
@@ -135,7 +135,7 @@ def _restore(target: Path, backup: Path | None) -> None:
 
 
 class _Output(Value, frozen=True):
-    """An open destination; what is written in place has no temporary file."""
+    """An open destination; without a temporary file if it is written in place."""
 
     given: Path  # for messages
     target: Path  # links followed
@@ -145,7 +145,7 @@ class _Output(Value, frozen=True):
 
 
 def _open_output(path: Path, stack: ExitStack) -> _Output:
-    """Open a destination for as long as ``stack`` lasts."""
+    """Open a destination; ``stack`` closes it."""
     if is_special(path):
         output = _Output(path, path, _open_in_place(path))
     else:

@@ -1,8 +1,8 @@
-"""Character encodings of a table: parsed, detected by the byte order mark, transcoded.
+"""Character encodings of tables: parsing, detection by byte order mark, transcoding.
 
 Encodings that keep ASCII are processed in place, and only names and reported values are decoded.
-UTF-16 and UTF-32 are transcoded to UTF-8 at the border and back; nothing is lost on the way: the
-byte order mark passes as a character, a lone surrogate as the three bytes UTF-8 would have for it.
+UTF-16 and UTF-32 are transcoded to UTF-8 and back without loss: the byte order mark is kept as a
+character, a lone surrogate as the three bytes that UTF-8 would have for it.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _WIDE: Final = {"utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"}
-# A byte means something else after a shift or escape: no record can be found on its own.
+# The meaning of a byte depends on those before: records cannot be found independently.
 _STATEFUL: Final = ("utf-7", "hz", "iso2022", "punycode", "idna", "escape", "undefined")
-# Delimiters, quotes and numbers must be ASCII; a backslash or tilde may be a yen or an overline.
+# Delimiters, quotes and digits must be ASCII; a backslash or tilde may be a yen or an overline.
 _ASCII: Final = bytes({*b"\t\n\r", *range(0x20, 0x7F)} - {*b"\\~"})
-_FIRST_TRAIL_BYTE: Final = 0x30  # of a character of several bytes, in any encoding there is
+_FIRST_TRAIL_BYTE: Final = 0x30  # the lowest second byte of a character in any encoding
 
 
 class Encoding(Value, frozen=True):
     """A character encoding, by Python's name for it.
 
-    ``utf-16`` and ``utf-32`` stand only until the byte order is known.
+    ``utf-16`` and ``utf-32`` are used only until the byte order is known.
     """
 
     name: str = "utf-8"
 
     @property
     def is_wide(self) -> bool:
-        """Whether it is transcoded: a reader then sees UTF-8."""
+        """Whether tables are transcoded to UTF-8."""
         return self.name in _WIDE
 
     def decode(self, data: bytes, errors: str = "strict") -> str:
-        """Decode bytes as a reader sees them: UTF-8 where the encoding is wide."""
+        """Decode the bytes of a source, UTF-8 if the encoding is wide."""
         return data.decode("utf-8" if self.is_wide else self.name, errors)
 
     def encode(self, text: str) -> bytes:
-        """Encode text for a writer, UTF-8 where the encoding is wide; undoes surrogateescape."""
+        """Encode text for a sink, UTF-8 if the encoding is wide; undoes surrogateescape."""
         try:
             return text.encode("utf-8" if self.is_wide else self.name, "surrogateescape")
         except UnicodeEncodeError as exc:
@@ -64,7 +64,7 @@ class Encoding(Value, frozen=True):
             ) from exc
 
     def splits_characters(self, delimiter: int) -> bool:
-        """Whether an ASCII byte is also part of longer characters, as ``|`` is in GBK."""
+        """Return whether an ASCII byte is also part of multi-byte characters, as ``|`` in GBK."""
         if self.is_wide or self.name == "utf-8" or delimiter < _FIRST_TRAIL_BYTE:
             return False
         return any(self._is_character(bytes([lead, delimiter])) for lead in range(0x80, 0x100))
@@ -121,12 +121,12 @@ def detect_encoding(head: bytes, given: Encoding | None, *, where: str) -> Encod
 def _keeps_ascii(name: str) -> bool:
     try:
         return _ASCII.decode(name) == _ASCII.decode("ascii")
-    except (UnicodeError, LookupError):  # also what is no encoding of text
+    except (UnicodeError, LookupError):  # LookupError: not a text encoding
         return False
 
 
 class TranscodedSource:
-    """UTF-8 from a source of UTF-16 or UTF-32; a byte order mark is passed on."""
+    """Transcodes a source of UTF-16 or UTF-32 to UTF-8; a byte order mark is kept."""
 
     def __init__(self, source: CountedSource, encoding: Encoding, *, where: str) -> None:
         self._source, self._name, self._where = source, encoding.name.upper(), where
@@ -139,7 +139,7 @@ class TranscodedSource:
         return self._source.bytes_read
 
     def read(self, size: int, /) -> bytes | None:
-        """Give at most ``size`` bytes, none at the end, None where there are none for now."""
+        """Read at most ``size`` bytes, empty at the end; None when none are available yet."""
         data: bytes | None = b"-"
         while data and not self._ready:
             data = self._source.read(size)
@@ -150,19 +150,19 @@ class TranscodedSource:
         return piece
 
     def _transcode(self, data: bytes) -> bytes:
-        """Transcode stored bytes; none are the end."""
+        """Transcode stored bytes; empty at the end."""
         try:
             return self._decoder.decode(data, final=not data).encode("utf-8", "surrogatepass")
         except UnicodeDecodeError as exc:
             bad = exc.object[exc.start : exc.start + 4].hex(" ")
             raise DataError(
-                f"{self._where} is damaged or not {self._name}: the bytes {bad} are no "
+                f"{self._where} is damaged or not {self._name}: the bytes {bad} are not a "
                 "character; copy or make it again"
             ) from exc
 
 
 class _TranscodedSink:
-    """Takes UTF-8, stores UTF-16 or UTF-32."""
+    """Transcodes UTF-8 to UTF-16 or UTF-32."""
 
     def __init__(self, stream: ByteSink, name: str) -> None:
         self._stream, self._name = stream, name
@@ -178,7 +178,7 @@ class _TranscodedSink:
 
 @contextmanager
 def transcoded_sink(stream: ByteSink, encoding: Encoding) -> Iterator[ByteSink]:
-    """Store UTF-8 in a wide encoding of known byte order, with a mark if one is written."""
+    """Transcode UTF-8 to a wide encoding of known byte order; a mark is written if passed in."""
     sink = _TranscodedSink(stream, encoding.name)
     yield sink
     sink.decoder.decode(b"", final=True)

@@ -1,7 +1,7 @@
 """Compressed streams, gzip, bzip2 and zstd, read and written in constant memory.
 
-gzip and bzip2 members are decoded by ``zlib`` and ``bz2``: ``bz2.BZ2File`` drops what follows the
-data, and pyarrow refuses gzip's padding and empty bzip2 members. zstd is pyarrow's (1,300 MB/s).
+gzip and bzip2 members are decoded with ``zlib`` and ``bz2``: ``bz2.BZ2File`` ignores trailing data,
+and pyarrow rejects gzip's padding and empty bzip2 members. zstd is pyarrow's (1,300 MB/s).
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 Compression = Literal["gzip", "zstd", "bzip2"]
 _GZIP_FORMAT = 31  # zlib's wbits: a window of 2^15 bytes inside gzip's header and checksum
-# Level 1 makes 43 % of a table of numbers at 112 MB/s, level 6 makes 36 % at 13 MB/s.
-_GZIP_LEVEL = 1
+_GZIP_LEVEL = 1  # a table of numbers shrinks to 43 % at 112 MB/s; level 6: 36 % at 13 MB/s
 _MAGIC: dict[Compression, bytes] = {"gzip": b"\x1f\x8b", "bzip2": b"BZh"}
 _READ_SIZE = 64 * 1024  # stored bytes a read
 
@@ -37,7 +36,7 @@ def decompressed_source(
 
 
 class _StoredBytes:
-    """The compressed bytes, as a file that ``pyarrow.PythonFile`` takes."""
+    """The compressed bytes, as a file for ``pyarrow.PythonFile``."""
 
     closed = False
 
@@ -59,11 +58,11 @@ class _StoredBytes:
 
 
 class _MemberSource:
-    """The bytes of gzip or bzip2 members one after another, as ``cat a.gz b.gz`` makes them."""
+    """The bytes of concatenated gzip or bzip2 members, as of ``cat a.gz b.gz``."""
 
     def __init__(self, stored: _StoredBytes, name: Compression) -> None:
         self._stored, self._name = stored, name
-        self._decoder: Any = None  # of one member: bz2's and zlib's have no common type
+        self._decoder: Any = None  # of one member; bz2 and zlib have no common type
         self._pending = b""  # stored bytes to be decoded next
 
     @property
@@ -72,7 +71,7 @@ class _MemberSource:
         return self._stored.bytes_read
 
     def read(self, size: int, /) -> bytes:
-        """Give at most ``size`` bytes, none at the end."""
+        """Read at most ``size`` bytes, empty at the end."""
         while True:
             if (self._decoder is None or self._decoder.eof) and not self._begin_member():
                 return b""
@@ -89,9 +88,9 @@ class _MemberSource:
                     raise _truncated(self._stored.where, self._name)
 
     def _begin_member(self) -> bool:
-        """Start decoding the next member; False at the end of the stream."""
+        """Start the next member; return False at the end of the stream."""
         follows, magic = self._decoder is not None, _MAGIC[self._name]
-        padding = b"\0" if follows and self._name == "gzip" else b""  # to whole blocks, as on tape
+        padding = b"\0" if follows and self._name == "gzip" else b""  # as on tapes
         data: bytes = self._decoder.unused_data if follows else b""
         while not (data := data.lstrip(padding)):
             data = self._stored.read(_READ_SIZE)
@@ -124,7 +123,7 @@ class _ZstdSource:
         return self._stored.bytes_read
 
     def read(self, size: int, /) -> bytes:
-        """Give at most ``size`` bytes, none at the end."""
+        """Read at most ``size`` bytes, empty at the end."""
         try:
             data: bytes = self._stream.read(size)
         except OSError as exc:
@@ -138,9 +137,9 @@ class _ZstdSource:
 
 @contextmanager
 def compressed_sink(stream: ByteSink, compression: Compression) -> Iterator[ByteSink]:
-    """Compress what is written to ``stream``; it is ended when the block ends without an error.
+    """Compress what is written to ``stream``; the end marker is written when the block succeeds.
 
-    What is stored depends on the written bytes alone: no time, no file name, no size of writes.
+    The result depends on the bytes alone: not on time, file name or the size of writes.
     """
     if compression == "zstd":
         with _zstd_sink(stream) as sink:
@@ -156,7 +155,7 @@ def compressed_sink(stream: ByteSink, compression: Compression) -> Iterator[Byte
 
 
 class _CompressedSink:
-    """Bytes to be compressed."""
+    """Writes through a compressor."""
 
     def __init__(self, write: Callable[[bytes | memoryview], object]) -> None:
         self._write = write
@@ -170,7 +169,7 @@ class _CompressedSink:
 
 @contextmanager
 def _zstd_sink(stream: ByteSink) -> Iterator[ByteSink]:
-    """Compress with pyarrow, which writes no checksum of the content."""
+    """Compress with pyarrow, which writes no content checksum."""
     import pyarrow as pa
 
     raw = DetachableSink(stream)

@@ -1,4 +1,4 @@
-"""Which tables a folder holds or a pattern names; what cannot be searched is an error."""
+"""Find the tables of a folder or pattern; a folder that cannot be searched is an error."""
 
 from __future__ import annotations
 
@@ -19,11 +19,9 @@ if TYPE_CHECKING:
 def find_tables(source: Path) -> tuple[Path, tuple[Path, ...]]:
     """Find the tables of a folder, searched recursively, or of a pattern such as ``in/*.csv``.
 
-    Hidden files are left out, and markers without a suffix such as ``_SUCCESS``. Raises
-    ``DataError`` when there are none, a folder cannot be searched, or something in it is no file.
-
-    Returns:
-        The folder that the output mirrors, and the tables in it by their relative paths, sorted.
+    Returns the folder that the output mirrors, and the sorted paths of its tables relative to it,
+    without hidden files and markers such as ``_SUCCESS``. Raises ``DataError`` when there are none,
+    a folder cannot be searched, or an entry is not a regular file.
     """
     if os.path.isdir(source):  # noqa: PTH112 - a Path raises on errors
         root, found = source, list(_walk(source, frozenset()))
@@ -41,10 +39,10 @@ def find_tables(source: Path) -> tuple[Path, tuple[Path, ...]]:
     return root, tables
 
 
-def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:
-    """Find the files below a folder; ``above`` are its parents, to stop at links back to them."""
+def _walk(folder: Path, parents: frozenset[str]) -> Iterator[Path]:
+    """Find the files below a folder; a link to one of its ``parents`` is skipped."""
     real = os.path.realpath(folder)
-    if real in above:
+    if real in parents:
         return
     try:
         with os.scandir(folder) as entries:
@@ -53,7 +51,7 @@ def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:
         raise DataError(f"cannot search {exc.filename}: {exc.strerror}") from exc
     for is_folder, name in found:
         if is_folder:
-            yield from _walk(folder / name, above | {real})
+            yield from _walk(folder / name, parents | {real})
         else:
             yield folder / name
 
@@ -63,7 +61,7 @@ def _match(pattern: Path) -> list[Path]:
 
 
 def _check_searchable(pattern: Path) -> None:
-    """Refuse folders that a pattern leads into and that cannot be searched: glob skips them."""
+    """Reject folders of a pattern that cannot be searched: glob skips them silently."""
     parts = pattern.parts
     for length in range(len(parts) - len(wildcard_parts(pattern)), len(parts)):
         for folder in _match(Path(*parts[:length])):
@@ -72,7 +70,7 @@ def _check_searchable(pattern: Path) -> None:
 
 
 def _check_regular(path: Path) -> None:
-    """Refuse what is no regular file: to skip it would hide a loss."""
+    """Reject what is not a regular file: skipping it could lose rows silently."""
     try:
         if stat.S_ISREG(path.stat().st_mode):
             return
@@ -81,24 +79,24 @@ def _check_regular(path: Path) -> None:
         problem = "is a link to nothing"
     except OSError as exc:
         problem = f"cannot be read ({exc.strerror})"
-    raise DataError(f"{path} {problem}: remove it, or name the tables alone with --file 'PATTERN'")
+    raise DataError(f"{path} {problem}: remove it, or select the tables with --file 'PATTERN'")
 
 
 def _fixed_part(pattern: Path) -> Path:
-    """Find the folder in front of the first wildcard."""
-    wild = len(wildcard_parts(pattern)) or 1  # without any, the last part alone
-    return Path(*pattern.parts[:-wild])
+    """Return the folder before the first wildcard."""
+    count = len(wildcard_parts(pattern)) or 1  # without a wildcard, the name alone
+    return Path(*pattern.parts[:-count])
 
 
 def wildcard_parts(pattern: Path) -> Sequence[str]:
-    """Get the parts of a pattern from the first wildcard on."""
+    """Return the parts of a pattern from the first wildcard on."""
     parts = pattern.parts
     first = next((at for at, part in enumerate(parts) if WILDCARDS & set(part)), len(parts))
     return parts[first:]
 
 
 def _is_marker(path: Path) -> bool:
-    """Whether it is a marker such as Spark's ``_SUCCESS``."""
+    """Return whether a path is a marker such as Spark's ``_SUCCESS``."""
     return path.name.startswith("_") and not path.suffix
 
 

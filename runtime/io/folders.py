@@ -1,4 +1,4 @@
-"""Folders that appear whole, and files in a folder that appear together."""
+"""Atomic output folders, and groups of files in one folder that appear together."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _AT_FDCWD = -100
 
 @contextmanager
 def atomic_folder(path: Path, *, marker: str) -> Iterator[Path]:
-    """Fill a folder that takes the place of ``path`` when the block ends without an error.
+    """Write a folder that replaces ``path`` when the block succeeds.
 
     An existing folder that is not empty is replaced only if it contains the file ``marker``.
     Raises ``UsageError`` for an impossible destination and ``DataError`` when writing fails.
@@ -36,7 +36,7 @@ def atomic_folder(path: Path, *, marker: str) -> Iterator[Path]:
     with _temporary_folder(path, path) as temporary, translate_write_errors(path):
         yield temporary
         _sync_tree(temporary)
-        _put_folder(temporary, path)
+        _replace_folder(temporary, path)
         sync_folder(path.parent)
 
 
@@ -44,9 +44,8 @@ def atomic_folder(path: Path, *, marker: str) -> Iterator[Path]:
 def staged_files(folder: Path) -> Iterator[Callable[[Path | str], IO[bytes]]]:
     """Open files of one folder, by relative path, that appear when the block succeeds.
 
-    A folder that does not exist appears as a whole. In one that does, the files are renamed into
-    place one after the other, and other files stay; if one rename fails none is made. Close files
-    in the block where there are many.
+    A new folder is renamed as a whole. In an existing one the files are renamed one by one, others
+    stay, and a failed rename undoes those before it. Close files early if there are many.
     """
     if file_type(folder) not in {None, stat.S_IFDIR}:
         raise UsageError(f"{folder} is a file; give the name of a folder to write")
@@ -114,11 +113,11 @@ def _open_staged(temporary: Path, folder: Path, path: Path) -> IO[bytes]:
 
 
 def _check_renamable(target: Path, temporary: Path) -> None:
-    """Refuse a target that ``temporary`` cannot be renamed to, before any work is done."""
-    home = next(folder for folder in target.parents if folder.exists())
-    if not os.access(home, os.W_OK | os.X_OK):
-        raise UsageError(f"cannot write into {home}: {os.strerror(errno.EACCES)}")
-    if home.stat().st_dev != temporary.stat().st_dev:
+    """Reject a target that ``temporary`` cannot be renamed to, before any work is done."""
+    existing = next(folder for folder in target.parents if folder.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UsageError(f"cannot write into {existing}: {os.strerror(errno.EACCES)}")
+    if existing.stat().st_dev != temporary.stat().st_dev:
         raise UsageError(f"{target} is on another file system: write it in a separate run")
 
 
@@ -133,7 +132,7 @@ def _sync_tree(folder: Path) -> None:
 
 
 def _rename_folder(new: Path, target: Path) -> bool:
-    """Rename a folder; False when there are files at ``target``."""
+    """Rename a folder; return False when ``target`` is not empty."""
     with translate_rename_errors(target):
         try:
             new.rename(target)
@@ -144,40 +143,40 @@ def _rename_folder(new: Path, target: Path) -> bool:
     return True
 
 
-def _put_folder(new: Path, target: Path) -> None:
-    """Rename ``new`` to ``target``, swapped with a folder that is there."""
+def _replace_folder(new: Path, target: Path) -> None:
+    """Rename ``new`` to ``target``, exchanged with an existing folder."""
     if _rename_folder(new, target) or exchange(new, target):
         return
-    # Two renames where the system cannot exchange: a reader may miss the folder between them.
-    aside = temporary_name(target, "replaced")
+    # Without an exchange there are two renames, and for a moment no folder.
+    backup = temporary_name(target, "replaced")
     try:
         with translate_rename_errors(target):
-            target.rename(aside)
+            target.rename(backup)
             new.rename(target)
     except BaseException:
         if not target.exists():
             with suppress(OSError):
-                aside.rename(target)
+                backup.rename(target)
         raise
-    remove(aside)
+    remove(backup)
 
 
 def exchange(a: Path, b: Path) -> bool:
-    """Swap two names in one step with Linux's renameat2; False where it is missing."""
+    """Exchange two names atomically with Linux's renameat2; return False without it."""
     import ctypes
 
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError):
         return False
-    done: int = renameat2(
+    result: int = renameat2(
         _AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), ctypes.c_uint(_RENAME_EXCHANGE)
     )
-    return done == 0
+    return result == 0
 
 
 def _merge_folder(new: Path, old: Path) -> None:
-    """Rename every file below ``new`` to the same place below ``old``, or none."""
+    """Rename every file below ``new`` to the same path below ``old``, or none."""
     files = sorted(path for path in new.rglob("*") if path.is_file())
     moves = [(file, (old / file.relative_to(new)).resolve()) for file in files]
     missing = sorted({path for _, target in moves for path in target.parents if not path.exists()})

@@ -11,14 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future, ThreadPoolExecutor
 
-_SPARE = 2  # items queued while the consumer is busy
+_QUEUED = 2  # items beyond the threads, for when the consumer is busy
+_MAX_THREADS = 8
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-_MAX_THREADS = 8
 
 
 def available_processors() -> int:
-    """Count the processors this process may use, up to the number that pays."""
+    """Return the number of CPUs this process may use, at most 8."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         return min(len(os.sched_getaffinity(0)), _MAX_THREADS)
     return min(os.cpu_count() or 1, _MAX_THREADS)
@@ -29,8 +30,8 @@ def map_ordered(
 ) -> Iterator[Result]:
     """Apply ``work`` in threads, a few items ahead of the consumer; results keep their order.
 
-    ``work`` should release the interpreter's lock. Items are read as threads become free, so that
-    memory stays bounded. An exception of ``work`` is raised in its place.
+    ``work`` should release the GIL. Items are read as threads become free, so that
+    memory stays bounded. An exception of ``work`` is raised in order, too.
     """
     stream = iter(items)
     first = list(islice(stream, 2))
@@ -42,7 +43,7 @@ def map_ordered(
         try:
             for item in chain(first, stream):
                 pending.append(pool.submit(work, item))
-                if len(pending) > threads + _SPARE:
+                if len(pending) > threads + _QUEUED:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
@@ -54,13 +55,13 @@ def map_ordered(
 def read_ahead(items: Iterable[Item]) -> Iterator[Item]:
     """Read the next item in a thread while the consumer works on the last one.
 
-    Items must not block for long: the thread is joined when the consumer leaves.
+    Items must not block for long: the thread is joined when the consumer stops.
     """
     iterator = iter(items)
     with _threads(1, "read") as pool:
-        coming = pool.submit(next, iterator, None)
-        while (item := coming.result()) is not None:
-            coming = pool.submit(next, iterator, None)
+        pending = pool.submit(next, iterator, None)
+        while (item := pending.result()) is not None:
+            pending = pool.submit(next, iterator, None)
             yield item
 
 
@@ -74,7 +75,7 @@ class BackgroundWriter:
         self._current: Future[None] | None = None
 
     def submit(self, work: Callable[[], None]) -> None:
-        """Start a write once the one before is done, whose exception is raised here."""
+        """Start a write after the previous one, whose exception is raised here."""
         self.wait()
         if self._pool is None:
             self._pool = _threads(1, self._name)
@@ -87,14 +88,14 @@ class BackgroundWriter:
             current.result()
 
     def close(self) -> None:
-        """Wait for the write in progress, whatever its outcome, and end the thread."""
+        """Wait for the write in progress, ignoring its outcome, and end the thread."""
         if self._pool:
             self._pool.shutdown()
         self._pool = self._current = None
 
 
 def _threads(count: int, name: str) -> ThreadPoolExecutor:
-    """Make a pool; importing it takes several milliseconds."""
+    """Create a thread pool; imported here, which takes several milliseconds."""
     from concurrent.futures import ThreadPoolExecutor
 
     return ThreadPoolExecutor(count, thread_name_prefix=name)

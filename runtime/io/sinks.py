@@ -1,4 +1,4 @@
-"""Where a table's bytes go: files that appear together, standard output, encoded streams."""
+"""Sinks of table bytes: files that appear together, standard output, encoded streams."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Sink(Value, frozen=True):
-    """An output and its name for messages."""
+    """An output and its name in messages."""
 
     name: str
     stream: ByteSink
@@ -37,7 +37,7 @@ class Sink(Value, frozen=True):
 
 
 def describe_failed_output(out: Path) -> str:
-    """State what is left of an output when scoring fails."""
+    """Return what is left of an output when scoring fails, for messages."""
     if out == STANDARD_STREAM:
         return "the output is incomplete"
     return f"{out} was not written"
@@ -63,7 +63,7 @@ def open_sinks() -> Iterator[Callable[[Path], Sink]]:
 def encoded_sink(
     stream: ByteSink, compression: Compression | None, encoding: Encoding
 ) -> Iterator[ByteSink]:
-    """Compress and transcode what is written; it is complete when the block succeeds."""
+    """Compress and transcode what is written; the stream is complete when the block succeeds."""
     with ExitStack() as stack:
         if compression:
             from runtime.io.compression import compressed_sink

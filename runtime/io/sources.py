@@ -1,4 +1,4 @@
-"""Where a table's bytes come from: opened, peeked at, counted and read in chunks."""
+"""Sources of table bytes: opening, peeking, counting, reading in chunks."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from runtime.io.streams import ByteSource
 
-PEEK_SIZE = 512  # bytes: the magic number of a tar archive stands at 257
-MAX_RECORD_BYTES = 64 * 1024 * 1024  # what is longer is no record but another kind of file
+PEEK_SIZE = 512  # bytes: the magic number of a tar archive is at offset 257
+MAX_RECORD_BYTES = 64 * 1024 * 1024  # a longer one means another kind of file
 
 
 def source_name(source: Path) -> str:
-    """Name a source for messages."""
+    """Return the name of a source in messages."""
     return "standard input" if source == STANDARD_STREAM else str(source)
 
 
@@ -45,34 +45,34 @@ class PeekedSource:
     def __init__(self, source: ByteSource, *, where: str) -> None:
         """Wrap a source at its beginning; ``where`` names it in messages."""
         self._source, self._where = source, where
-        self._ahead = b""
-        self._given = 0
+        self._peeked = b""
+        self._count = 0
 
     @property
     def bytes_read(self) -> int:
-        """Bytes read from storage, as the source counts them if it does."""
+        """Bytes read from storage, as counted by the source if it counts."""
         stored: int | None = getattr(self._source, "bytes_read", None)
-        return self._given if stored is None else stored
+        return self._count if stored is None else stored
 
     def peek(self, size: int = PEEK_SIZE) -> bytes:
-        """Get the first bytes and keep them for ``read``; fewer than ``size`` only at the end."""
-        if len(self._ahead) < size:
-            self._ahead += read_chunk(self._source, size - len(self._ahead), self._where)
-        return self._ahead[:size]
+        """Return the first bytes, which ``read`` returns again; fewer only at the end."""
+        if len(self._peeked) < size:
+            self._peeked += read_chunk(self._source, size - len(self._peeked), self._where)
+        return self._peeked[:size]
 
     def read(self, size: int, /) -> bytes | None:
-        """Give at most ``size`` bytes, none at the end, None where there are none for now."""
-        if self._ahead:
-            piece: bytes | None = self._ahead[:size]
-            self._ahead = self._ahead[size:]
+        """Read at most ``size`` bytes, empty at the end; None when none are available yet."""
+        if self._peeked:
+            piece: bytes | None = self._peeked[:size]
+            self._peeked = self._peeked[size:]
         else:
             piece = self._source.read(size)
-        self._given += len(piece or b"")
+        self._count += len(piece or b"")
         return piece
 
 
 def read_chunk(stream: ByteSource, size: int, where: str) -> bytes:
-    """Read ``size`` bytes, fewer only at the end, in as many reads as a pipe needs.
+    """Read exactly ``size`` bytes, fewer only at the end.
 
     Raises ``DataError`` when the stream cannot be read, or has neither data nor an end.
     """
@@ -92,5 +92,5 @@ def read_chunk(stream: ByteSource, size: int, where: str) -> bytes:
 
 
 def nonblocking_error(where: str) -> DataError:
-    """Describe a source with neither data nor an end: half of a table must not pass for all."""
+    """Return the error for a non-blocking source without data, which is not the end of a table."""
     return DataError(f"{where} is non-blocking and has no data yet: give a file or a blocking pipe")

@@ -1,4 +1,4 @@
-"""Byte streams: what a reader and a writer must offer, standard output, errors of writing."""
+"""Byte streams: protocols of sources and sinks, standard output, translation of write errors."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ _DISK_ERRORS = _FULL | {errno.EIO, errno.EROFS, errno.EBADF}
 
 
 class ByteSource(Protocol):
-    """Where bytes come from: an unbuffered file or pipe, or what decodes one."""
+    """A source of bytes: an unbuffered file or pipe, or a decoder of one."""
 
     def read(self, size: int, /) -> bytes | None:
-        """Give at most ``size`` bytes, none at the end, None where there are none for now."""
+        """Read at most ``size`` bytes, empty at the end; None when none are available yet."""
 
 
 class CountedSource(ByteSource, Protocol):
-    """A ``ByteSource`` that knows how far it has come."""
+    """A ``ByteSource`` that counts the bytes read."""
 
     @property
     def bytes_read(self) -> int:
-        """Bytes read from storage, in the unit of the file's size."""
+        """Bytes read from storage, before decompression."""
 
 
 class ByteSink(Protocol):
-    """Where bytes go: a file, or what encodes them on their way to one."""
+    """A sink of bytes: a file, or an encoder that writes to one."""
 
     def write(self, data: bytes | memoryview, /) -> object:
         """Write all of the bytes."""
 
     def flush(self) -> object:
-        """Pass on what can be passed on before the end."""
+        """Write buffered bytes, as far as the encoding allows."""
 
 
 class DetachableSink:
-    """A file for pyarrow's writers, which end their files even when they are given up.
+    """A file for pyarrow's writers, which write a footer even after an error.
 
     Once detached it drops what is written.
     """
@@ -57,7 +57,7 @@ class DetachableSink:
         self._stream: ByteSink | None = stream
 
     def write(self, data: bytes | memoryview, /) -> None:
-        """Pass bytes on unless detached."""
+        """Write to the stream unless detached."""
         if self._stream:
             self._stream.write(data)
 
@@ -70,7 +70,7 @@ class DetachableSink:
         """Leave the stream open."""
 
     def detach(self) -> None:
-        """Drop what is written from now on."""
+        """Drop further writes."""
         self._stream = None
 
 
@@ -80,7 +80,7 @@ def translate_write_errors(where: object) -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        raise  # the reader has closed the pipe: the command ends quietly
+        raise  # the reader has closed the pipe: the command exits silently
     except OSError as exc:
         if exc.errno not in _DISK_ERRORS:
             raise
@@ -96,11 +96,11 @@ class WriteAllFile(io.FileIO):
         view = memoryview(data).cast("B")
         written = 0
         while written < len(view):
-            taken: int | None = super().write(view[written:])
-            if taken is None:  # non-blocking, and full
+            count: int | None = super().write(view[written:])
+            if count is None:  # non-blocking, and full
                 self._wait()
             else:
-                written += taken
+                written += count
         return written
 
     def _wait(self) -> None:
@@ -120,4 +120,6 @@ def standard_output() -> io.FileIO | BinaryIO:
     except (AttributeError, io.UnsupportedOperation) as exc:
         if hasattr(stream, "buffer"):
             return stream.buffer
-        raise UsageError("standard output takes no bytes here: give the name of a file") from exc
+        raise UsageError(
+            "standard output does not accept bytes here: give the name of a file"
+        ) from exc

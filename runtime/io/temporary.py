@@ -1,8 +1,8 @@
-"""Temporary siblings: what an output is called while it is written.
+"""Temporary files and folders next to an output while it is written.
 
-A writer holds an exclusive lock (``flock``) on its temporary file or folder. The lock ends with the
-process, however it ends: what nobody locks was left by a killed run, and the next run with the same
-destination removes it.
+A writer holds an exclusive lock (``flock``) on its temporary file or folder. The lock is
+released when the process ends, so an unlocked one was left by a killed run; the next run with the
+same destination removes it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LOCK_TAKEN = frozenset({errno.EACCES, errno.EAGAIN})
-_MAX_TRIES = 20  # then the file system has no stable inode numbers, and nothing is ever swept
+_MAX_TRIES = 20  # afterwards without a lock: the file system has no stable inode numbers
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 @contextmanager
 def temporary_sibling(path: Path, *, folder: bool = False) -> Iterator[tuple[Path, int]]:
-    """Create and lock a file or folder beside ``path``; it is removed unless renamed by the end."""
+    """Create and lock a file or folder next to ``path``, removed at the end unless renamed."""
     sweep(path)
     temporary, descriptor = _create(path, folder=folder)
     try:
@@ -38,19 +38,19 @@ def temporary_sibling(path: Path, *, folder: bool = False) -> Iterator[tuple[Pat
 
 
 def temporary_name(path: Path, ending: Literal["partial", "replaced"] = "partial") -> Path:
-    """Choose an unused name; ``replaced`` is a folder moved away, for a moment the only copy."""
+    """Return an unused name; ``replaced`` is for a folder that was moved away."""
     # Random: in a container every run has the same process id.
     return path.with_name(f".{_stem(path)}.{os.urandom(4).hex()}.{ending}")
 
 
 def sweep(path: Path) -> None:
-    """Remove what killed writers of ``path`` left beside it, and nothing of running ones."""
-    ours = re.compile(rf"\.{re.escape(_stem(path))}\.[0-9a-f]{{8}}\.(partial|replaced)")
+    """Remove leftovers of killed writers of ``path``, and nothing of running ones."""
+    pattern = re.compile(rf"\.{re.escape(_stem(path))}\.[0-9a-f]{{8}}\.(partial|replaced)")
     found: list[Path] = []
     with suppress(OSError), os.scandir(path.parent) as entries:
-        found = [path.with_name(entry.name) for entry in entries if ours.fullmatch(entry.name)]
+        found = [path.with_name(entry.name) for entry in entries if pattern.fullmatch(entry.name)]
     for leftover in found:
-        # A folder moved away by a run that was killed may be the only copy.
+        # A folder moved away by a killed run may be the only copy.
         if leftover.suffix == ".partial" or path.exists():
             with suppress(OSError):
                 _remove_unlocked(leftover)
@@ -70,7 +70,7 @@ def try_lock(descriptor: int) -> bool | None:
 
 
 def is_at(path: Path, descriptor: int) -> bool:
-    """Whether ``path`` still names the open file or folder."""
+    """Return whether ``path`` still names the open file or folder."""
     try:
         return os.path.samestat(path.lstat(), os.fstat(descriptor))
     except OSError:
@@ -87,11 +87,11 @@ def remove(path: Path) -> None:
 
 
 def _stem(path: Path) -> str:
-    return path.name[:40]  # shortened, so that the longest name the system allows has a sibling
+    return path.name[:40]  # shortened, so that the longest possible name still has a temporary one
 
 
 def _create(path: Path, *, folder: bool) -> tuple[Path, int]:
-    """Create and lock a temporary sibling, again if it was swept before it was locked."""
+    """Create and lock a temporary sibling; retry if it was swept before it was locked."""
     flags = os.O_RDONLY if folder else os.O_RDWR | os.O_CREAT | os.O_EXCL
     for attempt in itertools.count(1):
         temporary = temporary_name(path)
@@ -118,7 +118,7 @@ def _remove_unlocked(path: Path) -> None:
     except (IsADirectoryError, PermissionError):
         descriptor = os.open(path, os.O_RDONLY | _NO_FOLLOW)
     try:
-        # After the lock: its writer may just have finished, and the name be gone or another's.
+        # Checked after locking: its writer may just have renamed it.
         if try_lock(descriptor) and is_at(path, descriptor):
             remove(path)
     finally:

@@ -1,6 +1,6 @@
-"""A working folder that outlives its process, so that another can resume the work.
+"""Working folders that outlive their process, so that another can resume the work.
 
-It lies beside its destination, ``run.partial`` beside ``run``, and is locked while in use.
+That of ``run`` is ``run.partial`` next to it, locked while in use.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _MAX_TRIES = 20  # another process may remove its folder just before it is locke
 
 
 def workdir_path(path: Path) -> Path:
-    """Name the working folder of a destination."""
+    """Return the path of a destination's working folder."""
     target = resolve(path)
     return target.with_name(f"{target.name}.partial")
 
 
 @contextmanager
 def locked_workdir(path: Path) -> Iterator[Path]:
-    """Lock the working folder of ``path``, with its content; missing folders are made.
+    """Lock the working folder of ``path``, created if missing.
 
-    It stays unless the block calls ``remove_workdir``. Raises ``UsageError`` when it cannot be made
-    or another process uses it.
+    It stays unless the block calls ``remove_workdir``. Raises ``UsageError`` when it cannot be
+    created or another process uses it.
     """
     folder = workdir_path(path)
     try:
@@ -55,7 +55,7 @@ def remove_workdir(folder: Path) -> None:
 
 
 def clear_workdir(folder: Path) -> None:
-    """Remove all that is in a working folder."""
+    """Remove the content of a working folder."""
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -64,7 +64,7 @@ def clear_workdir(folder: Path) -> None:
 
 
 def _lock(folder: Path) -> int | None:
-    """Make the folder where it is missing, and lock it; None if another process has."""
+    """Create and lock the folder; return None if another process holds the lock."""
     for _ in range(_MAX_TRIES):
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY)

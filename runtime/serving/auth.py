@@ -1,6 +1,6 @@
 """Authentication by API key, and protection against cross-site requests.
 
-Keys come as ``Authorization: Bearer KEY``, ``X-API-Key: KEY`` or, for browsers, the password of
+Keys are sent as ``Authorization: Bearer KEY``, ``X-API-Key: KEY`` or, for browsers, the password of
 ``Basic``. A POST that a browser sends for another site is rejected even without keys: it would
 reach a server on the user's own machine (Fetch Metadata, w3.org/TR/fetch-metadata).
 """
@@ -46,7 +46,7 @@ class Auth:
     """Authenticates requests; without keys it admits all but cross-site ones."""
 
     def __init__(self, keys: ApiKeys | None) -> None:
-        """Take the valid keys; None where no key is required."""
+        """Require one of the keys; None admits requests without a key."""
         self.keys = keys
 
     def check(self, request: Request) -> Response | None:
@@ -115,10 +115,10 @@ class ApiKeys:
 
 def _file_state(path: Path) -> FileState | None:
     try:
-        found = os.stat(path)  # noqa: PTH116 - half a microsecond less
+        state = os.stat(path)  # noqa: PTH116 - half a microsecond less
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return state.st_mtime_ns, state.st_size, state.st_ino
 
 
 def _read_digests(path: Path) -> tuple[bytes, ...]:
@@ -134,7 +134,7 @@ def _read_digests(path: Path) -> tuple[bytes, ...]:
         raise UsageError(
             f"{where} holds no key; write one a line, for example of: openssl rand -hex 32"
         )
-    if any(len(key) < _MIN_CHARACTERS for key in keys):  # without a hint of which
+    if any(len(key) < _MIN_CHARACTERS for key in keys):  # the message must not say which
         raise UsageError(
             f"{where} holds a key of fewer than {_MIN_CHARACTERS} characters; make it longer"
         )

@@ -1,4 +1,4 @@
-"""Tasks of slow handlers, which reply while other requests are handled."""
+"""Slow handlers as tasks of the event loop, so that other requests are handled meanwhile."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class BackgroundTasks:
     """Runs handlers as tasks of the event loop."""
 
     def __init__(self, logger: Logger) -> None:
-        """Begin with none; bugs are logged."""
+        """Log bugs of handlers to ``logger``."""
         self._logger = logger
         self._tasks: set[asyncio.Task[None]] = set()  # the loop holds only weak references
 

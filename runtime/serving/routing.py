@@ -10,9 +10,9 @@ from runtime.serving.http.messages import Reply, Request, Response, error_respon
 from runtime.value import Value
 
 _MODEL: Final = ("v2", "models")
-_STORED: Final = ("v2", "repository", "models")
+_REPOSITORY: Final = ("v2", "repository", "models")
 _MAX_CACHED: Final = 1024  # paths
-_MAX_LENGTH: Final = 200  # characters of a path that are cached or shown
+_MAX_LENGTH: Final = 200  # characters of a path in the cache or a message
 _NOT_FOUND: Final = 404
 _NOT_ALLOWED: Final = 405
 
@@ -24,7 +24,7 @@ class Call(Value, frozen=True, gc=False):
         request: as received.
         name: of a model; empty where the path has none.
         version: of the model; None where the path has none.
-        query: what follows the question mark.
+        query: the query string.
     """
 
     request: Request
@@ -52,7 +52,7 @@ class Router:
     """
 
     def __init__(self, routes: Routes) -> None:
-        """Begin with an empty cache."""
+        """Route by the table ``routes``."""
         self._routes = routes
         self._cache: dict[str, Match] = {}
 
@@ -97,6 +97,6 @@ def _parse(path: str) -> tuple[str, str, str | None]:  # route, name, version
         if rest[:1] == ("versions",) and len(rest) > 1:
             version, rest = unquote(rest[1]), rest[2:]
         return "/".join(("", *_MODEL, "*", *rest)), name, version
-    if parts[:3] == _STORED and len(parts) > 3:  # noqa: PLR2004 - likewise
-        return "/".join(("", *_STORED, "*", *parts[4:])), unquote(parts[3]), None
+    if parts[:3] == _REPOSITORY and len(parts) > 3:  # noqa: PLR2004 - likewise
+        return "/".join(("", *_REPOSITORY, "*", *parts[4:])), unquote(parts[3]), None
     return "/" + "/".join(parts), "", None

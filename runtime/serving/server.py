@@ -43,20 +43,18 @@ if TYPE_CHECKING:
 _QUIET_S: Final = 0.4  # a client silent for this long has nothing in transit
 _POLL_S: Final = 0.02
 _BACKLOG: Final = 4096
-# The event loop accepts one connection an iteration and listening socket: with several sockets the
-# last of many simultaneous clients does not wait for as many iterations as there are clients.
-_LISTENERS: Final = 16
+_LISTENERS: Final = 16  # the event loop accepts one connection per socket and iteration
 _GC_OBJECTS: Final = 50_000
 
 
 class WorkerGroup(Protocol):
-    """The other worker processes, as this one sees them."""
+    """The group of worker processes that this one belongs to."""
 
     def handle(self, request: Request, reply: Reply) -> None:
         """Handle a request, on behalf of all workers where it concerns them all."""
 
     def joined(self, stop: Callable[[], None]) -> AbstractAsyncContextManager[None]:
-        """Take part in the group within the context; ``stop`` shuts the server down."""
+        """Join the group within the context; ``stop`` shuts the server down."""
 
 
 def run_server(bundles: Mapping[str, Path], settings: Settings) -> None:
@@ -156,7 +154,7 @@ class _Process:
         return await start(self._app, handle, self._settings, shared=self._worker_group is not None)
 
     async def _stop_grpc(self, grpc: GrpcServer, server: Server) -> None:
-        """Stop gRPC together with HTTP."""
+        """Stop gRPC when HTTP stops."""
         await server.stopping.wait()
         await grpc.stop(self._settings.limits.drain_s)
 
@@ -201,7 +199,7 @@ class Server:
         await self._drain(servers)
 
     def stop(self) -> None:
-        """Begin to shut down, as at a first signal."""
+        """Begin a graceful shutdown, as at a first signal."""
         self.stopping.set()
 
     def _on_signal(self, number: int) -> None:
@@ -210,7 +208,7 @@ class Server:
         self.stopping.set()
 
     async def _drain(self, servers: list[asyncio.Server]) -> None:
-        """Answer what is received until the clients know of the shutdown."""
+        """Respond to requests until the clients have noticed the shutdown."""
         self._app.traffic.draining = True
         start = time.monotonic()
         while time.monotonic() - start < self._limits.drain_s:

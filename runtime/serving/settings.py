@@ -1,6 +1,6 @@
 """The settings of a server, and the limits on what clients may request.
 
-Every limit is checked before anything of that size is allocated. Light to import.
+Every limit is checked before anything of that size is allocated.
 """
 
 from __future__ import annotations

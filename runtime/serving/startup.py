@@ -1,4 +1,4 @@
-"""Preparations of a server: its sockets, its file descriptor limit and its startup line."""
+"""Server startup: listening sockets, the file descriptor limit and the startup line."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def bind(host: str, port: int, *, shared: bool = False, option: str = "--port") 
     """Return a bound socket; raises ``UnavailableError``.
 
     Port 0 chooses a free one. ``shared`` sets SO_REUSEPORT, so that the kernel balances connections
-    between processes; ``option`` is what the message names.
+    between processes; ``option`` is named in the error.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -89,7 +89,7 @@ def _max_connections(files: int) -> int:
 
 
 class ServerAddress(Value, frozen=True):
-    """Where a server listens.
+    """The address of a server.
 
     Attributes:
         host: as bound.

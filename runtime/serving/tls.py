@@ -26,7 +26,9 @@ class Certificate(Value, frozen=True):
     def load(self, context: ssl.SSLContext) -> None:
         """Load the files for new connections; raises ``UsageError`` and then changes nothing."""
         try:
-            self._load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))  # a mismatch must not load half
+            self._load(
+                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            )  # a trial, as a mismatch leaves half
             self._load(context)
         except (OSError, ValueError) as exc:
             reason = getattr(exc, "strerror", None) or str(exc)

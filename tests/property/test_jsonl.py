@@ -1,4 +1,4 @@
-"""JSON records are read as Python's json reads them, however they come, and lose nothing."""
+"""JSON records are parsed as by Python's json module, and none of their bytes is lost."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from runtime.encoding import PLAIN
 from runtime.tables.jsonl.block import JsonLinesBlock
 from runtime.tables.jsonl.reader import JsonLinesTable, find_records
-from runtime.tables.jsonl.records import read_members
+from runtime.tables.jsonl.records import parse_members
 from runtime.tables.jsonl.values import encode_records
 from runtime.tables.jsonl.writer import append_members
 
-# Written down a second time, on purpose: what counts as a number in a string.
+# Independent of the product: what is a number in a string.
 NUMBER = re.compile(r"[ \t]*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t]*")
 
 texts = st.text(alphabet='0123456789+-.eE \t\n,:{}[]"\\xyNaé\u0663\0', max_size=12)
@@ -62,7 +62,7 @@ lines = st.one_of(
 
 @dataclass(frozen=True)
 class Read:
-    """What a record says of ``x`` and ``y``: their bits, or None where one of them is bad."""
+    """The bits of ``x`` and ``y`` in a record, None where one of them is bad."""
 
     whole: bool
     bits: bytes | None
@@ -126,60 +126,60 @@ def block_of(data: bytes, columns: tuple[str, ...] = ("x", "y")) -> JsonLinesBlo
 @example(b'{"x":1,"y":2}{"x":1,"y":2}')
 def test_a_record_is_read_as_python_reads_it(line: bytes) -> None:
     """The same records are good, with the same bits, alone and beside others."""
-    wanted = expected(line)
+    reference = expected(line)
     for data in (line, line + b"\n?", b'{"x":1,"x":1}\n' + line, line + b"\r" + line):
         block = block_of(data)
         parsed = block.parse([0, 1], PLAIN)
         times = 2 if b"\r" in data else 1
-        assert parsed.features.tobytes() == (wanted.bits or b"") * times
+        assert parsed.features.tobytes() == (reference.bits or b"") * times
         assert len(parsed.bad) == len(block) - len(parsed.features)
-        assert block.objects().sum() == wanted.whole * times + data.startswith(b'{"x":1,"x":1}')
+        assert block.objects().sum() == reference.whole * times + data.startswith(b'{"x":1,"x":1}')
 
 
 @given(st.lists(lines, min_size=1, max_size=20), st.integers(1, 200))
 def test_what_surrounds_a_record_changes_nothing(records: list[bytes], block_size: int) -> None:
-    """Answers of a table are those of its records, whatever the size of its blocks."""
+    """The values of a table are those of its records, whatever its block size."""
     data = b'{"x":0,"y":0}\n' + b"\n".join(records)
-    table = JsonLinesTable(io.BytesIO(data), where="t", wanted=["x"], block_size=block_size)
+    table = JsonLinesTable(io.BytesIO(data), where="t", required=["x"], block_size=block_size)
     at = [table.columns.index("x"), table.columns.index("y")] if "y" in table.columns else [0]
     parsed = [block.parse(at, PLAIN) for block in table.blocks(())]
-    wanted = [expected(line) for line in records]
+    reference = [expected(line) for line in records]
     assert b"".join(part.features.tobytes() for part in parsed) == bytes(8) + b"".join(
-        read.bits for read in wanted if read.bits
+        read.bits for read in reference if read.bits
     )
     assert [row.record for part in parsed for row in part.bad] == [
-        number for number, read in enumerate(wanted, 2) if read.bits is None
+        number for number, read in enumerate(reference, 2) if read.bits is None
     ]
 
 
 @given(st.lists(clean, min_size=1, max_size=10))
-def test_the_quick_way_accepts_only_what_the_careful_one_does(records: list[str]) -> None:
-    """Where a block is read at once, each record read with care says the same."""
+def test_the_fast_path_accepts_only_what_the_parser_does(records: list[str]) -> None:
+    """A block that is decoded at once has the values of its records parsed one by one."""
     block = block_of("\n".join(records).encode())
     matrix = block.read_numbers(("x", "y"))
     if matrix is None:
         return
     assert len(matrix) == len(records)
     for row, text in zip(matrix, records, strict=True):
-        careful = read_members(text.encode())
-        assert isinstance(careful, dict)
-        assert [len(careful[key]) for key in ("x", "y")] == [1, 1]
+        parsed_line = parse_members(text.encode())
+        assert isinstance(parsed_line, dict)
+        assert [len(parsed_line[key]) for key in ("x", "y")] == [1, 1]
         with np.errstate(over="ignore"):
-            wanted = [np.float32(float(careful[key][0])) for key in ("x", "y")]
-        assert row.tobytes() == np.array(wanted, np.float32).tobytes()
+            reference = [np.float32(float(parsed_line[key][0])) for key in ("x", "y")]
+        assert row.tobytes() == np.array(reference, np.float32).tobytes()
 
 
 @given(st.lists(lines, min_size=1, max_size=10))
-def test_texts_of_values_are_those_of_the_careful_reader(records: list[bytes]) -> None:
-    """Decoded at once, in parts or one by one: the same texts of the same values."""
+def test_raw_values_are_those_of_the_parser(records: list[bytes]) -> None:
+    """Decoded at once, in parts or one by one: the same raw values."""
     values = block_of(b"\n".join(records)).read_values(("x", "é"))
     for index, line in enumerate(records):
-        careful = read_members(line)
-        if not isinstance(careful, dict):
-            assert values.faults[index] == careful
+        parsed_line = parse_members(line)
+        if not isinstance(parsed_line, dict):
+            assert values.issues[index] == parsed_line
             continue
-        for key, column in zip(("x", "é"), values.tokens, strict=True):
-            text = careful[key][-1] if key in careful else None
+        for key, column in zip(("x", "é"), values.raw, strict=True):
+            text = parsed_line[key][-1] if key in parsed_line else None
             found = column[index].as_py()
             assert found == (None if text is None else text.encode(errors="surrogateescape"))
 
@@ -188,7 +188,7 @@ ends = st.sampled_from([b"\n", b"\r\n", b"\n\n"])
 
 
 @given(st.lists(st.tuples(lines, st.booleans(), ends, st.none() | texts), min_size=1))
-def test_extended_records_hold_what_they_held(
+def test_extended_records_keep_their_bytes(
     records: list[tuple[bytes, bool, bytes, str | None]],
 ) -> None:
     """Kept records are their own bytes with one insertion; lines that are none become some."""
@@ -199,13 +199,13 @@ def test_extended_records_hold_what_they_held(
     written = append_members(block, chosen, {"label": labels})
     rows = [line for line in re.split(rb"\r\n|\n", written) if line.strip(b" \t")]
     for row, (line, label) in zip(rows, kept, strict=True):
-        careful = read_members(line)
-        if isinstance(careful, dict):
+        parsed_line = parse_members(line)
+        if isinstance(parsed_line, dict):
             brace = line.rindex(b"}")
             assert row.startswith(line[:brace])
             assert row.endswith(line[brace:])
             added = row[brace : len(row) - len(line) + brace]
-            assert added.startswith(b', "label": ' if careful else b'"label": ')
+            assert added.startswith(b', "label": ' if parsed_line else b'"label": ')
             assert json.loads(added.partition(b": ")[2]) == label
         else:
             found = json.loads(row.decode(errors="surrogateescape"))

@@ -122,26 +122,26 @@ def test_duplicate_keys_are_rejected(drawn: list[tuple[str, bool]]) -> None:
         parse_request(text.encode(), max_tensors=2)
 
 
-class Taken:
+class RequestRecorder:
     """Records requests; errors fail the test."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, bytes]] = []
 
     def on_request(self, request: Request, *, keep_alive: bool) -> None:
-        """Note a request."""
+        """Record a request."""
         assert keep_alive
         self.requests.append((request.target, bytes(request.body)))
 
     def on_error(self, status: int, message: str) -> None:
-        """Nothing here may be refused."""
+        """Fail: all requests are valid."""
         raise AssertionError((status, message))
 
     def send_continue(self) -> None:
-        """Nobody asks."""
+        """Ignore it: no request expects it."""
 
     def reserve(self, size: int) -> bool:
-        """There is room for all."""
+        """Reserve without a limit."""
         return size >= 0
 
 
@@ -164,44 +164,44 @@ def test_requests_are_independent_of_segmentation(
             sent += b"Transfer-Encoding: chunked\r\n\r\n" + chunk + b"0\r\n\r\n"
         else:
             sent += b"Content-Length: %d\r\n\r\n" % len(body) + body
-    taken, shared = Taken(), memoryview(bytearray(65_536))
-    parser = RequestParser(DEFAULT_LIMITS, taken)
+    recorder, shared = RequestRecorder(), memoryview(bytearray(65_536))
+    parser = RequestParser(DEFAULT_LIMITS, recorder)
     sizes = iter(cuts)
     while sent:
-        room = parser.get_buffer(shared)
-        size = min(next(sizes, 65_536), len(sent), len(room))
-        room[:size] = sent[:size]
+        buffer = parser.get_buffer(shared)
+        size = min(next(sizes, 65_536), len(sent), len(buffer))
+        buffer[:size] = sent[:size]
         parser.buffer_updated(size, shared)
         sent = sent[size:]
-    assert taken.requests == [(f"/{number}", body) for number, (body, _) in enumerate(bodies)]
+    assert recorder.requests == [(f"/{number}", body) for number, (body, _) in enumerate(bodies)]
 
 
-class Noted:
+class EventRecorder:
     """Records every event of a parser."""
 
     def __init__(self) -> None:
         self.events: list[object] = []
 
     def on_request(self, request: Request, *, keep_alive: bool) -> None:
-        """Note a request."""
-        said = (request.method, request.target, request.headers, bytes(request.body), keep_alive)
-        self.events.append(said)
+        """Record a request."""
+        event = (request.method, request.target, request.headers, bytes(request.body), keep_alive)
+        self.events.append(event)
 
     def on_error(self, status: int, message: str) -> None:
-        """Note a refusal."""
+        """Record an error."""
         self.events.append((status, message))
 
     def send_continue(self) -> None:
-        """Note a word."""
-        self.events.append("go on")
+        """Record it."""
+        self.events.append("continue")
 
     def reserve(self, size: int) -> bool:
-        """There is room for all."""
+        """Reserve without a limit."""
         return size >= 0
 
 
 class EmptyCache(HeadCache):
-    """Never holds a head."""
+    """Caches nothing."""
 
     def get(self, head: bytes) -> ParsedHead | None:  # noqa: ARG002 - as the cache's
         """Return nothing."""
@@ -242,18 +242,18 @@ def test_cached_head_equals_a_parsed_one(
     for number, cut in order:
         message = b"".join(kinds[number % len(kinds)])
         pieces += [message[:cut], message[cut:]]
-    told = []
+    events = []
     for cache in (HeadCache(), EmptyCache()):
-        noted, shared = Noted(), memoryview(bytearray(65_536))
-        parser = RequestParser(DEFAULT_LIMITS, noted, cache)
+        recorder, shared = EventRecorder(), memoryview(bytearray(65_536))
+        parser = RequestParser(DEFAULT_LIMITS, recorder, cache)
         for piece in pieces:
             left = piece
             while left:
-                room = parser.get_buffer(shared)
-                size = min(len(left), len(room))
-                room[:size] = left[:size]
+                buffer = parser.get_buffer(shared)
+                size = min(len(left), len(buffer))
+                buffer[:size] = left[:size]
                 parser.buffer_updated(size, shared)
                 left = left[size:]
         parser.eof_received()
-        told.append(noted.events)
-    assert told[0] == told[1]
+        events.append(recorder.events)
+    assert events[0] == events[1]

@@ -22,7 +22,7 @@ from runtime.serving.grpc.message_limits import check_message
 from runtime.serving.v2.inputs import BINARY_SIZE, BinaryData
 from runtime.serving.v2.messages import InferenceRequest, InputTensor, RequestedOutput
 from runtime.serving.v2.outputs import DATATYPES
-from runtime.serving.v2.tensors import DATATYPE, encode_strings
+from runtime.serving.v2.tensors import BYTES, encode_strings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,9 +35,30 @@ if TYPE_CHECKING:
     from runtime.serving.v2.outputs import RequestedOutputs
     from runtime.session import Outputs
 
-
 SERVICE: Final = "inference.GRPCInferenceService"
 DESCRIPTORS: Final = "open_inference.binpb"
+# By datatype: the field of the contents, and the dtype of its numbers.
+_CONTENTS: Final = {
+    "FP32": ("fp32_contents", "<f4"),
+    "FP64": ("fp64_contents", "<f8"),
+    "INT8": ("int_contents", "<i1"),
+    "INT16": ("int_contents", "<i2"),
+    "INT32": ("int_contents", "<i4"),
+    "INT64": ("int64_contents", "<i8"),
+    "UINT8": ("uint_contents", "<u1"),
+    "UINT16": ("uint_contents", "<u2"),
+    "UINT32": ("uint_contents", "<u4"),
+    "UINT64": ("uint64_contents", "<u8"),
+}
+_MAX_DIMENSIONS: Final = 8  # valid shapes have two
+_STATUS_CODES: Final = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
+    404: grpc.StatusCode.NOT_FOUND,
+    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    503: grpc.StatusCode.UNAVAILABLE,
+}
 
 Message = Any  # classes made from a descriptor have no static type
 MessageClass = Any
@@ -57,30 +78,6 @@ def service() -> ServiceDescriptor:
 def message(name: str) -> MessageClass:
     """Return the class of a message, for example ``ModelInferRequest``."""
     return GetMessageClass(service().file.message_types_by_name[name])
-
-
-# By datatype: the field of the contents, and the dtype its numbers are read as.
-_CONTENTS: Final = {
-    "FP32": ("fp32_contents", "<f4"),
-    "FP64": ("fp64_contents", "<f8"),
-    "INT8": ("int_contents", "<i1"),
-    "INT16": ("int_contents", "<i2"),
-    "INT32": ("int_contents", "<i4"),
-    "INT64": ("int64_contents", "<i8"),
-    "UINT8": ("uint_contents", "<u1"),
-    "UINT16": ("uint_contents", "<u2"),
-    "UINT32": ("uint_contents", "<u4"),
-    "UINT64": ("uint64_contents", "<u8"),
-}
-_MAX_DIMENSIONS: Final = 8  # the shapes that are served have two
-_STATUS_CODES: Final = {
-    400: grpc.StatusCode.INVALID_ARGUMENT,
-    401: grpc.StatusCode.UNAUTHENTICATED,
-    403: grpc.StatusCode.PERMISSION_DENIED,
-    404: grpc.StatusCode.NOT_FOUND,
-    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    503: grpc.StatusCode.UNAVAILABLE,
-}
 
 
 # ---- Requests --------------------------------------------------------------------------------
@@ -123,11 +120,11 @@ def to_request(sent: Message, max_rows: int) -> tuple[InferenceRequest, BinaryDa
 def _read_contents(tensor: Message, where: str, max_rows: int) -> bytes:
     """Encode the typed contents of a tensor as its bytes."""
     found = {field.name: values for field, values in tensor.contents.ListFields()}
-    if tensor.datatype == DATATYPE and not found.keys() - {"bytes_contents"}:
-        texts = tensor.contents.bytes_contents
-        if len(texts) > max_rows:  # two bytes of a message become fifty in memory
-            raise OversizeError(f"{where} has {len(texts)} texts, more than {max_rows} rows")
-        return encode_strings(texts)
+    if tensor.datatype == BYTES and not found.keys() - {"bytes_contents"}:
+        strings = tensor.contents.bytes_contents
+        if len(strings) > max_rows:  # two bytes of a message become fifty in memory
+            raise OversizeError(f"{where} has {len(strings)} strings, more than {max_rows} rows")
+        return encode_strings(strings)
     if tensor.datatype not in _CONTENTS:
         if found:
             raise RequestError(
@@ -189,7 +186,7 @@ def encode_outputs(
 def to_message(name: str, response: Response) -> Message:
     """Convert HTTP's JSON to a message: the protocol gives both the same names."""
     values = msgspec.json.decode(b"".join(response.body))
-    if isinstance(values, list):  # HTTP's list of models has no name
+    if isinstance(values, list):  # HTTP's list of models is bare
         values = {"models": values}
     return ParseDict(values, message(name)(), ignore_unknown_fields=True)
 

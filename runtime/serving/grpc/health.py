@@ -1,4 +1,4 @@
-"""gRPC's health checking protocol, answered by HTTP's readiness handlers.
+"""gRPC's health checking protocol, served by HTTP's readiness handlers.
 
 ``Watch`` is left unimplemented: the protocol has clients fall back to ``Check``.
 Source: github.com/grpc/grpc/blob/master/doc/health-checking.md.
@@ -28,7 +28,7 @@ class Health(HealthServicer):  # type: ignore[misc]  # grpc_health publishes no 
     """Health of the server, under no name or the protocol's, and of each model under its own."""
 
     def __init__(self, query: Callable[[str, Context], Awaitable[Response]]) -> None:
-        """Take the function that queries HTTP's handler."""
+        """Respond by ``query``, which calls HTTP's handler."""
         self._query = query
 
     async def Check(self, request: HealthCheckRequest, context: Context) -> HealthCheckResponse:  # noqa: N802 - the protocol's name

@@ -7,10 +7,10 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from runtime.errors import OnnxferryError, OverloadError
-from runtime.serving.error_responses import exception_response
+from runtime.serving.error_responses import exception_response, internal_error_response
 from runtime.serving.grpc.codec import encode_outputs, parse_message, to_request
 from runtime.serving.grpc.message_limits import MessageLimits
-from runtime.serving.http.messages import Response, error_response
+from runtime.serving.http.messages import Response
 from runtime.serving.v2.inputs import bind_inputs
 from runtime.serving.v2.outputs import parse_requested_outputs
 
@@ -35,13 +35,13 @@ class InferenceHandler:
     """Runs inference requests on an application's models."""
 
     def __init__(self, app: App) -> None:
-        """Take the application."""
+        """Run requests on the models of ``app``."""
         self._app = app
         self._resumed = asyncio.Event()
         self._resumed.set()
 
     def pause_responses(self) -> None:
-        """Hold responses back, so that clients that await one send no further request."""
+        """Hold responses back, so that clients that await them send no further requests."""
         self._resumed.clear()
 
     def resume_responses(self) -> None:
@@ -49,7 +49,7 @@ class InferenceHandler:
         self._resumed.set()
 
     def parse(self, data: bytes) -> Received:
-        """Parse a request; an error is returned, to be answered in our own words."""
+        """Parse a request; an error is returned, so that its message reaches the client."""
         limits = _message_limits(self._app.repository.models(), self._app.limits.rows)
         try:
             return parse_message(data, limits)
@@ -57,60 +57,62 @@ class InferenceHandler:
             return exc.with_traceback(None)  # which would keep the message alive
 
     async def respond(self, received: Received) -> Message | Response:
-        """Run a request and count it as HTTP's are; HTTP's error response where it fails."""
+        """Run and count a request; return HTTP's error response where it fails."""
         traffic, in_flight = self._app.traffic, self._app.limits.in_flight
         if traffic.admit(in_flight):
             try:
-                response: Message | Response = await self._run_or_refuse(received)
+                response: Message | Response = await self._run_safely(received)
             finally:
                 traffic.in_flight -= 1
         else:
             traffic.count_rejected(_UNAVAILABLE)
-            error = OverloadError(f"{in_flight} requests are in flight; retry in a second")
+            error = OverloadError(f"{in_flight} requests are in flight; try again in a second")
             response = exception_response(error)
         await self._resumed.wait()
         traffic.count_response(response.status if isinstance(response, Response) else _OK)
         return response
 
-    async def _run_or_refuse(self, received: Received) -> Message | Response:
+    async def _run_safely(self, received: Received) -> Message | Response:
         if isinstance(received, OnnxferryError):
             return exception_response(received)
         try:
             return await self._run(received)
         except OnnxferryError as exc:
             return exception_response(exc)
-        except Exception as exc:  # noqa: BLE001 - a bug is answered, too
+        except Exception as exc:  # noqa: BLE001 - a bug still gets a response
             self._app.logger.internal_error(exc)
-            return error_response(500, "internal server error; see the server's log")
+            return internal_error_response()
 
     async def _run(self, sent: Message) -> Message | Response:
-        arrived = time.perf_counter_ns()
+        received_ns = time.perf_counter_ns()
         model = self._app.repository.find(sent.model_name, sent.model_version or None)
         try:
             max_rows = self._app.limits.rows
             request, binary = to_request(sent, max_rows)
-            wanted = parse_requested_outputs(request)
+            requested = parse_requested_outputs(request)
             features = bind_inputs(request, binary, model.columns, max_rows)
         except OnnxferryError:
-            model.statistics.count_failure(time.perf_counter_ns() - arrived)
+            model.statistics.count_failure(time.perf_counter_ns() - received_ns)
             raise
-        outputs = await _infer(model, features, arrived)
+        outputs = await _infer(model, features, received_ns)
         if isinstance(outputs, OnnxferryError):
             return exception_response(outputs)
-        return encode_outputs(wanted, outputs, model.identity, raw=bool(sent.raw_input_contents))
+        return encode_outputs(requested, outputs, model.identity, raw=bool(sent.raw_input_contents))
 
 
 def _message_limits(models: Iterable[ServedModel], max_rows: int) -> MessageLimits:
-    """Compute the limits that a valid request to any of the models keeps."""
+    """Return limits that every valid request to one of the models is within."""
     columns = [one.columns for one in models]
     tensors = max((one.schema.n_features for one in columns), default=1)
     width = max((one.schema.n_inputs for one in columns), default=1)
-    texts = max((len(one.string_columns) for one in columns), default=0)
+    strings = max((len(one.string_columns) for one in columns), default=0)
     fields = _FIELDS_PER_TENSOR * tensors + _OTHER_FIELDS
-    return MessageLimits(fields, width * max_rows, max(texts, 1) * max_rows)
+    return MessageLimits(fields, width * max_rows, max(strings, 1) * max_rows)
 
 
-async def _infer(model: ServedModel, features: Numbers, arrived: int) -> Outputs | OnnxferryError:
+async def _infer(
+    model: ServedModel, features: Numbers, received_ns: int
+) -> Outputs | OnnxferryError:
     """Run rows in the next batch.
 
     An error is returned, not raised: its traceback and the future would reference each other.
@@ -123,5 +125,5 @@ async def _infer(model: ServedModel, features: Numbers, arrived: int) -> Outputs
         if not future.done():  # else the client has disconnected
             future.set_result(outputs)
 
-    model.submit(features, arrived, done)
+    model.submit(features, received_ns, done)
     return await future

@@ -1,7 +1,7 @@
-"""Refuse messages that would take far more memory than their size, before they are parsed.
+"""Reject messages that would take far more memory than their size, before they are parsed.
 
 gRPC's limit on a message's size does not suffice: parsed by protobuf 7.36, an empty tensor takes
-42 times its two bytes, an empty text or a number of one byte 15 to 24 times theirs.
+42 times its two bytes, an empty string or a number of one byte 15 to 24 times theirs.
 Source: protobuf.dev/programming-guides/encoding.
 """
 
@@ -21,18 +21,18 @@ _LAST_VARINT: Final = 0x80  # bytes below end a varint
 _VARINT_BYTES: Final = 10
 _VARINT, _DELIMITED = 0, 2
 _FIXED_BYTES: Final = {1: 8, 5: 4, 3: 0, 4: 0}  # by wire type; groups begin and end
-_INPUTS, _SHAPE, _CONTENTS, _TEXTS = 5, 3, 5, 8  # field numbers
+_INPUTS, _SHAPE, _CONTENTS, _STRINGS = 5, 3, 5, 8  # field numbers
 _FLOAT_BYTES: Final = {6: 4, 7: 8}  # by field number: fp32_contents, fp64_contents
 
 Field = tuple[int, int, int]  # number, begin and end of its content; begin is 0 unless delimited
 
 
 class MessageLimits(Value, frozen=True):
-    """The most fields, numbers and texts of a valid request."""
+    """The most fields, numbers and strings of a valid request."""
 
     fields: int
     numbers: int
-    texts: int
+    strings: int
 
 
 def check_message(data: bytes, limits: MessageLimits) -> None:
@@ -44,11 +44,11 @@ def check_message(data: bytes, limits: MessageLimits) -> None:
 
 
 class _Counter:
-    """Counts fields, numbers and texts up to the limits."""
+    """Counts fields, numbers and strings up to the limits."""
 
     def __init__(self, data: bytes, limits: MessageLimits) -> None:
         self._data, self._limits = data, limits
-        self._fields = self._numbers = self._texts = 0
+        self._fields = self._numbers = self._strings = 0
 
     def count_request(self) -> None:
         for number, begin, end in _read_fields(self._data, 0, len(self._data)):
@@ -65,11 +65,11 @@ class _Counter:
                 self._add(fields=self._count_varints(begin, end))
 
     def _count_contents(self, start: int, stop: int) -> None:
-        texts = 0
+        strings = 0
         for number, begin, end in _read_fields(self._data, start, stop):
-            if number == _TEXTS:
-                texts += 1
-                if texts > self._limits.texts:
+            if number == _STRINGS:
+                strings += 1
+                if strings > self._limits.strings:
                     break
             elif not begin:
                 self._add(numbers=1)
@@ -77,25 +77,25 @@ class _Counter:
                 self._add(numbers=(end - begin) // _FLOAT_BYTES[number])
             else:
                 self._add(numbers=self._count_varints(begin, end))
-        self._add(texts=texts)
+        self._add(strings=strings)
 
     def _count_varints(self, begin: int, end: int) -> int:
         packed = np.frombuffer(self._data, np.uint8, end - begin, begin)
         return int(np.count_nonzero(packed < _LAST_VARINT))
 
-    def _add(self, fields: int = 0, numbers: int = 0, texts: int = 0) -> None:
+    def _add(self, fields: int = 0, numbers: int = 0, strings: int = 0) -> None:
         self._fields += fields
         self._numbers += numbers
-        self._texts += texts
+        self._strings += strings
         limits = self._limits
         if self._fields > limits.fields:
             raise OversizeError(
                 f"the request has more than {limits.fields} tensors and other fields"
             )
-        if self._numbers > limits.numbers or self._texts > limits.texts:
+        if self._numbers > limits.numbers or self._strings > limits.strings:
             raise OversizeError(
                 f"the request's tensors exceed the limit of {limits.numbers} numbers and "
-                f"{limits.texts} texts per request; split the request"
+                f"{limits.strings} strings per request; split the request"
             )
 
 
@@ -122,11 +122,11 @@ def _read_fields(data: bytes, at: int, stop: int) -> Iterator[Field]:
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """Decode a varint; gives its value and where it ends."""
+    """Return a varint and the offset of its end."""
     value = 0
-    for place in range(_VARINT_BYTES):
-        byte = data[at + place]
-        value |= (byte & (_LAST_VARINT - 1)) << 7 * place
+    for index in range(_VARINT_BYTES):
+        byte = data[at + index]
+        value |= (byte & (_LAST_VARINT - 1)) << 7 * index
         if byte < _LAST_VARINT:
-            return value, at + place + 1
+            return value, at + index + 1
     raise IndexError

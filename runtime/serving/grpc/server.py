@@ -1,4 +1,4 @@
-"""Listen for gRPC beside HTTP, in the same event loop.
+"""The gRPC server, in the event loop of the HTTP server.
 
 gRPC's own graceful stop cancels calls that arrive before the client has received GOAWAY. So
 responses are held back for a moment: a client that awaits one sends no further request, receives
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 _HEADROOM_BYTES: Final = 64 * 1024  # a message is a little larger than its tensors
 _MAX_MS: Final = 2**31 - 1
-_HOLD_S: Final = 0.1  # twice: for a request under way, and for GOAWAY
+_HOLD_S: Final = 0.1  # twice: for requests in transit, and for GOAWAY
 
 
 class GrpcServer:
     """A running gRPC server and the port it listens on."""
 
     def __init__(self, server: Any, service: InferenceService, port: int) -> None:  # noqa: ANN401 - grpc publishes no types
-        """Take what ``start`` has made."""
+        """Wrap a started server."""
         self._server, self._service, self.port = server, service, port
 
     async def stop(self, grace_s: float) -> None:
-        """Accept no more calls and await those under way, ``grace_s`` seconds at most."""
+        """Accept no more calls and await pending ones, at most ``grace_s`` seconds."""
         self._service.inference.pause_responses()
         await asyncio.sleep(_HOLD_S)
         stopping = asyncio.ensure_future(self._server.stop(grace_s))
@@ -96,7 +96,7 @@ def _credentials(certificate: Certificate) -> Any:  # noqa: ANN401 - grpc publis
     def renew() -> Any:  # noqa: ANN401 - likewise
         with contextlib.suppress(OSError):
             return read()
-        return None  # the previous one
+        return None  # keep the previous one
 
     return grpc.dynamic_ssl_server_credentials(read(), renew)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from runtime.serving.grpc.codec import Message
     from runtime.serving.http.messages import Handle
 
-# Metadata with the meaning of HTTP's header fields.
+# Metadata that is passed on as HTTP header fields.
 _HEADERS: Final = frozenset({"authorization", "x-api-key", "x-request-id", "traceparent"})
 _NOT_FOUND: Final = 404
 _OK: Final = 200
@@ -39,7 +39,7 @@ class InferenceService:
     """Serves an application's models over gRPC; ``inference`` handles the inference calls."""
 
     def __init__(self, app: App, handle: Handle) -> None:
-        """Take the application and HTTP's request handler."""
+        """Serve the models of ``app``; ``handle`` is HTTP's request handler."""
         self._app, self._handle = app, handle
         self.inference = InferenceHandler(app)
 
@@ -58,8 +58,8 @@ class InferenceService:
     # ---- Inference ---------------------------------------------------------------------------
 
     async def _authorize(self, context: Context) -> None:
-        if refused := self._app.auth.check(_to_request("", context, b"")):
-            await context.abort(*grpc_status(refused))
+        if rejected := self._app.auth.check(_to_request("", context, b"")):
+            await context.abort(*grpc_status(rejected))
 
     async def _ModelInfer(self, received: Received, context: Context) -> Message:  # noqa: N802 - the protocol's name
         await self._authorize(context)
@@ -84,7 +84,7 @@ class InferenceService:
             else:
                 yield stream_response(infer_response=response)
 
-    # ---- The rest, by HTTP's handler ---------------------------------------------------------
+    # ---- Other methods, by HTTP's handler -------------------------------------------------------
 
     async def _ServerLive(self, _sent: Message, context: Context) -> Message:  # noqa: N802
         return await self._forward("ServerLiveResponse", "/v2/health/live", context)

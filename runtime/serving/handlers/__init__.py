@@ -1,1 +1,1 @@
-"""Request handlers: the protocol, administration and the browser page."""
+"""Request handlers: the protocol, administration and the web page."""

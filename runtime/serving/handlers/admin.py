@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from runtime.errors import RequestError
 from runtime.serving.http.messages import Response, json_response
-from runtime.serving.observability.metrics import KIND, write_metrics
+from runtime.serving.observability.metrics import MEDIA_TYPE, collect, render
 from runtime.serving.v2.messages import parse_repository_params
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class AdminHandlers:
     def __init__(
         self, repository: Repository, traffic: Traffic, background_tasks: BackgroundTasks
     ) -> None:
-        """Take what the handlers use; the server's start time is now."""
+        """Handle requests with these; the server's start time is now."""
         self._repository, self._traffic = repository, traffic
         self._background_tasks = background_tasks
         self._started = time.time()
@@ -39,8 +39,8 @@ class AdminHandlers:
         }
 
     def _metrics(self, _call: Call, reply: Reply) -> None:
-        text = write_metrics(self._traffic, self._repository, self._started)
-        reply(Response(200, (text.encode(),), KIND))
+        text = render(collect(self._traffic, self._repository, self._started))
+        reply(Response(200, (text.encode(),), MEDIA_TYPE))
 
     def _index(self, call: Call, reply: Reply) -> None:
         params = parse_repository_params(call.request.body)

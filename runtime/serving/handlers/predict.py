@@ -1,6 +1,6 @@
 """``POST /predict``: score rows sent as JSON or CSV with the readers and writers of files.
 
-Rows come back as sent, each with ``label`` and ``probability``. Bad rows fail the request; with
+Rows are returned as sent, each with ``label`` and ``probability``. Bad rows fail the request; with
 ``bad_rows=null`` they stay, with empty predictions and a ``reason``.
 """
 
@@ -32,7 +32,7 @@ _BOM: Final = codecs.BOM_UTF8
 _FORM: Final = "application/x-www-form-urlencoded"  # the default of curl -d
 _JSON_LINES: Final = ("application/jsonl", "application/x-jsonlines", "application/x-ndjson")
 _HTTP_TERMS: Final = (
-    ("give --format jsonl", "say Content-Type: application/x-ndjson"),
+    ("give --format jsonl", "send Content-Type: application/x-ndjson"),
     ("--prefix TEXT", "prefix=TEXT in the query"),
     ("--delimiter ", "in the query delimiter="),
     ("--encoding ", "Content-Type: text/csv; charset="),
@@ -108,7 +108,7 @@ def predict_rows(
 ) -> tuple[Response, ScoredText | None]:
     """Score the rows of a body, in a worker thread.
 
-    Returns the response in the layout of the request, and the counts; None without rows. Raises
+    Returns the response in the layout of the request, and the counts, None without rows. Raises
     ``MediaError``, ``DataError`` or ``OversizeError``.
     """
     layout = _detect_layout(request)
@@ -185,7 +185,7 @@ def _detect_layout(request: Request) -> Layout:
 
 
 def _csv_type(content: bytes, charset: str) -> bytes:
-    """Return the media type of the response: in the request's charset, which may be unknown."""
+    """Return the media type of the response: with the charset of the request, if known."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         charset = "utf-16"
     if charset:
@@ -203,13 +203,13 @@ def _find_non_utf8(content: bytes | bytearray) -> int | None:
 
 def _check_utf8(body: bytes | bytearray) -> None:
     """Reject JSON that is not UTF-8 (RFC 8259, 8.1): ignored values are returned verbatim."""
-    at = _find_non_utf8(body)
-    if at is not None:
-        raise RequestError(f"the body: JSON is UTF-8, and byte {at} is not")
+    position = _find_non_utf8(body)
+    if position is not None:
+        raise RequestError(f"the body: JSON is UTF-8, and byte {position} is not")
 
 
 def _in_http_terms(text: str) -> str:
-    """Replace command line options by what a request has for them."""
+    """Replace command line options by the parameters of a request."""
     for option, term in _HTTP_TERMS:
         text = text.replace(option, term)
     return text

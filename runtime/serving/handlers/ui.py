@@ -1,4 +1,4 @@
-"""Handlers for people: the page, its model cards, ``/predict`` and the OpenAPI document."""
+"""Handlers of the web page, its model cards, ``/predict`` and the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class UiHandlers:
-    """The browser page and what it uses."""
+    """The web page and the endpoints it uses."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class UiHandlers:
         auth: Auth,
         background_tasks: BackgroundTasks,
     ) -> None:
-        """Take what the handlers use."""
+        """Handle requests with these."""
         self._repository, self._limits, self._auth = repository, limits, auth
         self._background_tasks = background_tasks
 
@@ -54,10 +54,10 @@ class UiHandlers:
     def _openapi(self, _call: Call, reply: Reply) -> None:
         from importlib.metadata import version
 
-        from runtime.serving.openapi.document import describe
+        from runtime.serving.openapi.document import build_document
 
         names, has_keys = list(self._repository.slots), self._auth.keys is not None
-        reply(json_response(describe(version("onnxferry"), names, has_keys=has_keys)))
+        reply(json_response(build_document(version("onnxferry"), names, has_keys=has_keys)))
 
     def _predict(self, call: Call, reply: Reply) -> None:
         params = parse_predict_params(call.query)

@@ -32,7 +32,7 @@ class V2Handlers:
     """The protocol's endpoints."""
 
     def __init__(self, repository: Repository, limits: Limits, traffic: Traffic) -> None:
-        """Take what the handlers use."""
+        """Handle requests with these."""
         self._repository, self._limits, self._traffic = repository, limits, traffic
 
     def routes(self) -> Routes:
@@ -88,12 +88,12 @@ class V2Handlers:
 
     def _all_statistics(self, _call: Call, reply: Reply) -> None:
         models = self._repository.models()
-        found = [one.statistics.values(one.name, one.version) for one in models]
-        reply(json_response({"model_stats": found}))
+        entries = [one.statistics.values(one.name, one.version) for one in models]
+        reply(json_response({"model_stats": entries}))
 
 
 def infer(model: ServedModel, request: Request, limits: Limits, reply: Reply) -> None:
-    """Handle an inference request; it is answered with its micro-batch."""
+    """Run an inference request in the next micro-batch, and reply."""
     try:
         features, requested = _decode(model, request, limits)
     except OnnxferryError as exc:

@@ -8,8 +8,15 @@ from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, Final, cast
 
-from runtime.serving.http.connections import RETRY
-from runtime.serving.http.messages import CONTINUE, Request, Response, encode_head, error_response
+from runtime.serving.error_responses import internal_error_response
+from runtime.serving.http.messages import (
+    CONTINUE,
+    RETRY_AFTER,
+    Request,
+    Response,
+    encode_head,
+    error_response,
+)
 from runtime.serving.http.parser import Phase, RequestParser
 
 if TYPE_CHECKING:
@@ -22,19 +29,19 @@ _BACKOFF_S: Final = 0.1  # a rejected client is not read from for this long
 
 
 class Exchange:
-    """A request that was dispatched, and its response once there is one.
+    """A dispatched request and its response.
 
     Attributes:
         keep_alive: another request may follow.
         is_head: the response's body is not sent.
         response: None while pending.
-        held_bytes: of the request's body, reserved until it is answered.
+        held_bytes: of the request's body, reserved until the response is sent.
     """
 
     __slots__ = ("_connection", "held_bytes", "is_head", "keep_alive", "response")
 
     def __init__(self, connection: Connection, *, keep_alive: bool, is_head: bool) -> None:
-        """Begin without a response."""
+        """Expect a response to a request of ``connection``."""
         self._connection = connection
         self.keep_alive, self.is_head = keep_alive, is_head
         self.response: Response | None = None
@@ -71,7 +78,7 @@ class Connection(asyncio.BufferedProtocol):
     )
 
     def __init__(self, manager: ConnectionManager) -> None:
-        """Wait for the transport."""
+        """Prepare for a transport; ``connection_made`` receives it."""
         self._manager, self._traffic = manager, manager.traffic
         self._parser = RequestParser(manager.limits, self)
         self._pending: deque[Exchange] = deque()
@@ -174,14 +181,14 @@ class Connection(asyncio.BufferedProtocol):
             manager.handle(request, exchange.reply)
         except Exception as exc:  # noqa: BLE001 - a bug must not affect other requests
             manager.report(exc)
-            exchange.reply(error_response(500, "internal server error; see the server's log"))
+            exchange.reply(internal_error_response())
         if len(self._pending) >= manager.limits.pipelined:
             self._control_flow()
 
     def _reject_with_backoff(self) -> None:
         """Send the prepared 503 and stop reading for a moment.
 
-        Clients that retry at once would otherwise take time from admitted requests.
+        Otherwise clients that retry at once would slow down admitted requests.
         """
         traffic, transport = self._traffic, self._transport
         self._release()
@@ -201,7 +208,7 @@ class Connection(asyncio.BufferedProtocol):
         exchange.held_bytes, self._reserved = self._reserved, 0
         self._traffic.in_flight += 1
         self._pending.append(exchange)
-        exchange.reply(error_response(status, message, RETRY if status == 503 else ()))  # noqa: PLR2004
+        exchange.reply(error_response(status, message, RETRY_AFTER if status == 503 else ()))  # noqa: PLR2004
 
     def send_continue(self) -> None:
         """Send ``100 Continue``, after the pending responses."""
@@ -213,7 +220,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.write(CONTINUE)
 
     def reserve(self, size: int) -> bool:
-        """Reserve memory for bytes of a body; return whether there is any."""
+        """Reserve memory for bytes of a body; return whether it is available."""
         if not self._manager.reserve(size):
             return False
         self._reserved += size

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
-from runtime.serving.http.messages import encode_head, error_response
+from runtime.serving.http.messages import RETRY_AFTER, encode_head, error_response
 
 if TYPE_CHECKING:
     import asyncio
@@ -18,19 +18,18 @@ if TYPE_CHECKING:
     from runtime.serving.observability.traffic import Traffic
     from runtime.serving.settings import Limits
 
-RETRY: Final = ((b"retry-after", b"1"),)
 SWEEP_S: Final = 0.5
 _DAYS: Final = "MonTueWedThuFriSatSun"
 _MONTHS: Final = "JanFebMarAprMayJunJulAugSepOctNovDec"
 _READ_BYTES: Final = 64 * 1024  # per read; many small pipelined requests arrive in one
-_MIN_IDLE_S: Final = 1.0  # a client that was just connected or answered is not idle yet
+_MIN_IDLE_S: Final = 1.0  # a client that has just connected or got a response is not idle yet
 _CLOSED_FRACTION: Final = 32  # 1/32 of the connections is closed at once: the scan is linear
 _MAX_EXCESS: Final = 64  # excess connections that still receive a 503
 _ALWAYS_ADMITTED: Final = ("/v2/health/", "/metrics")  # needed most under overload
 
 
 class ManagedConnection(Protocol):
-    """A connection as its manager sees it."""
+    """What the manager needs of a connection."""
 
     deadline: float
     last_received: float
@@ -75,7 +74,7 @@ class ConnectionManager:
         self.shared = memoryview(bytearray(_READ_BYTES))
         self.open: set[ManagedConnection] = set()
         message = f"{limits.in_flight} requests are in flight; try again in a second"
-        self.overloaded = error_response(503, message, RETRY)
+        self.overloaded = error_response(503, message, RETRY_AFTER)
         self.date = self.overloaded_bytes = b""
         self._update_date()
 
@@ -107,7 +106,7 @@ class ConnectionManager:
         return self.traffic.admit(self.limits.in_flight, pipelined=pipelined)
 
     def reserve(self, size: int) -> bool:
-        """Reserve memory for bytes of a body; return whether there is any."""
+        """Reserve memory for bytes of a body; return whether it is available."""
         if self.traffic.buffered_bytes + size > self.limits.buffered_bytes:
             return False
         self.traffic.buffered_bytes += size
@@ -116,7 +115,7 @@ class ConnectionManager:
     def add(self, connection: ManagedConnection) -> bool:
         """Register a connection; return whether it is to be rejected with a 503.
 
-        Idle connections are closed in its favour, so opening connections locks nobody out.
+        Idle connections are closed to make room, so a client that only opens them blocks nobody.
         """
         self.open.add(connection)
         excess = len(self.open) - self.limits.connections

@@ -12,8 +12,8 @@ from runtime.value import Value
 
 JSON: Final = b"application/json"
 BINARY: Final = b"application/octet-stream"
-TEXT: Final = b"text/plain; charset=utf-8"
 
+RETRY_AFTER: Final = ((b"retry-after", b"1"),)  # seconds
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _STATUS_LINES: Final = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
@@ -74,13 +74,13 @@ def error_response(status: int, message: str, headers: tuple[Header, ...] = ()) 
 
 def encode_head(response: Response, date: bytes, *, close: bool) -> bytes:
     """Encode the status line and header fields; ``date`` is the whole ``date`` line."""
-    more = b"".join([b"%b: %b\r\n" % field for field in response.headers])
+    extra = b"".join([b"%b: %b\r\n" % field for field in response.headers])
     return b"%bcontent-type: %b\r\ncontent-length: %d\r\n%b%b%b\r\n" % (
         _STATUS_LINES[response.status],
         response.media_type,
         sum(map(_size, response.body)),
         date,
-        more,
+        extra,
         _CLOSE if close else b"",
     )
 

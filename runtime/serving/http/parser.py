@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from runtime.serving.settings import Limits
 
 _NO_MEMORY: Final = "too many bodies are being received; try again in a second"
-_DIRECT_BYTES: Final = 16 * 1024  # a body with this much outstanding is received in place
-_PADDED: Final = (
-    "the chunks' extensions and the trailer are larger than what they belong to; leave them out"
+_IN_PLACE_BYTES: Final = 16 * 1024  # larger rests of a body are received in place
+_EXCESSIVE_FRAMING: Final = (
+    "chunk extensions and trailer fields are larger than the body allows; leave them out"
 )
 _BYTES_PER_CHUNKED_BYTE: Final = 16  # framing allowed; chunks of one byte need 6
 _INITIAL_BYTES: Final = 256 * 1024  # allocated at once for a body of announced length
@@ -44,7 +44,7 @@ class Phase(IntEnum):
 
 
 class RequestSink(Protocol):
-    """Receives what the parser produces; implemented by the connection."""
+    """Receives the parsed requests; implemented by the connection."""
 
     def on_request(self, request: Request, *, keep_alive: bool) -> None:
         """Handle a complete request."""
@@ -56,7 +56,7 @@ class RequestSink(Protocol):
         """Send ``100 Continue``."""
 
     def reserve(self, size: int) -> bool:
-        """Reserve memory for bytes of a body, released when the request is answered."""
+        """Reserve memory for bytes of a body, released with the response."""
 
 
 class RequestParser:
@@ -82,7 +82,7 @@ class RequestParser:
     )
 
     def __init__(self, limits: Limits, sink: RequestSink, cache: HeadCache | None = None) -> None:
-        """Wait for a first request; ``cache`` is a new one by default."""
+        """Report to ``sink``; ``cache`` is a new one by default."""
         self._limits, self._sink = limits, sink
         self._cache = cache or HeadCache()
         self._parser = httptools.HttpRequestParser(self)
@@ -152,7 +152,7 @@ class RequestParser:
             self._parse(data, head if self.phase == Phase.IDLE else b"")
 
     def _begin_cached(self, head: ParsedHead, data: memoryview) -> memoryview:
-        """Begin a request with a cached head; return the bytes behind its body."""
+        """Begin a request with a cached head; return the bytes after its body."""
         self._method, self._target, self._headers = head.method, head.target, head.headers
         self._keep_alive, self._expected = True, head.content_length
         size = min(head.content_length, len(data))
@@ -185,8 +185,8 @@ class RequestParser:
             return
         if self.phase == Phase.HEAD and self._fed > self._limits.header_bytes:
             self._fail_for(head_too_large(self._limits))
-        elif self._is_padded():
-            self._fail(413, _PADDED)
+        elif self._has_excessive_framing():
+            self._fail(413, _EXCESSIVE_FRAMING)
         elif self.phase == Phase.BODY and self._buffer is None and self._expected is not None:
             self._receive_in_place(self._expected)
 
@@ -198,8 +198,8 @@ class RequestParser:
         if length and self._keep_alive and b"expect" not in headers:
             self._cache.put(head, ParsedHead(self._method, self._target, headers, length))
 
-    def _is_padded(self) -> bool:
-        """Return whether chunk extensions and trailers, counted nowhere else, are excessive."""
+    def _has_excessive_framing(self) -> bool:
+        """Return whether chunk extensions and trailer fields exceed their share of the body."""
         if self.phase != Phase.BODY or self._expected is not None:
             return False
         return self._fed > self._limits.header_bytes + _BYTES_PER_CHUNKED_BYTE * len(self._body)
@@ -218,7 +218,7 @@ class RequestParser:
             self._feed(data)
 
     def _receive_in_place(self, expected: int) -> None:
-        if expected - len(self._body) >= _DIRECT_BYTES:
+        if expected - len(self._body) >= _IN_PLACE_BYTES:
             self._allocate(self._body)
 
     def _allocate(self, received: Buffer) -> None:
@@ -349,7 +349,7 @@ class BodyBuffer:
     __slots__ = ("_length", "content", "filled")
 
     def __init__(self, received: Buffer, length: int) -> None:
-        """Begin with the bytes already received of ``length``."""
+        """Begin with the ``received`` bytes of a body of ``length``."""
         self._length, self.filled = length, len(received)
         self.content = bytearray(min(len(received) + _INITIAL_BYTES, length))
         self.content[: len(received)] = received
@@ -360,7 +360,7 @@ class BodyBuffer:
         return self.filled == self._length
 
     def free(self) -> memoryview:
-        """Return the free part, at most as large as what was received, whatever was announced."""
+        """Return the free part, which at most doubles the buffer, whatever length was announced."""
         if self.filled == len(self.content):
             self.content += bytes(min(self.filled, self._length - self.filled))
         return memoryview(self.content)[self.filled :]

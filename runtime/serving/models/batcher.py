@@ -2,7 +2,7 @@
 
 The first rows of an iteration schedule the batch for its end, when all readable sockets were read:
 no delay for a single client, one call for many. A row's prediction does not depend on its batch.
-Larger requests run alone in a thread, while the loop handles others. For the event loop's thread.
+Larger requests run alone in a thread. Not thread-safe: for the event loop's thread.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ class BatchResult(Value, frozen=True, gc=False):
     Attributes:
         outputs: ``(rows, …)``.
         started: ``time.perf_counter_ns`` when the batch was assembled.
-        took: durations of the whole batch.
+        durations: durations of the whole batch.
         outside: values outside the training ranges in the batch; None where there are none.
     """
 
     outputs: Outputs
     started: int
-    took: Durations
+    durations: Durations
     outside: Counts | None = None
 
     def slice(self, start: int, end: int) -> BatchResult:
         """Return the result of one request's rows."""
-        return BatchResult(self.outputs.slice(start, end), self.started, self.took)
+        return BatchResult(self.outputs.slice(start, end), self.started, self.durations)
 
 
 class PreparedBatch(Value, frozen=True, gc=False):
@@ -83,13 +83,13 @@ class PendingRequest(Value, frozen=True, gc=False):
 class Executor:
     """Runs one model: ``run`` in any thread, the rest in the event loop's.
 
-    ``run`` takes the GIL back once, after onnxruntime: each further time would wait for the loop.
+    ``run`` reacquires the GIL once, after onnxruntime: each time may wait for the event loop.
     """
 
     def __init__(
         self, predictor: Predictor, validator: InputValidator, statistics: Statistics
     ) -> None:
-        """Take the model, and where its calls are counted."""
+        """Run ``predictor`` and count its calls in ``statistics``."""
         self._predictor, self._validator, self._statistics = predictor, validator, statistics
 
     def execute(self, features: Numbers) -> BatchResult:
@@ -107,8 +107,8 @@ class Executor:
         """Run the model; the outputs are not validated yet."""
         before = time.perf_counter_ns()
         outputs = self._predictor.run(batch.features)
-        took = Durations(batch.input_ns, time.perf_counter_ns() - before)
-        return BatchResult(outputs, batch.started, took, batch.outside)
+        durations = Durations(batch.input_ns, time.perf_counter_ns() - before)
+        return BatchResult(outputs, batch.started, durations, batch.outside)
 
     def record(self, result: BatchResult) -> BatchResult:
         """Validate the outputs and count the call; raises ``RequestError`` if not finite."""
@@ -116,7 +116,7 @@ class Executor:
         if not outputs.is_finite:
             row = int(np.argmin(outputs.finite_rows()))
             raise RequestError(f"row {row}: the model's output is not finite; leave such rows out")
-        self._statistics.count_execution(len(outputs.label), result.took)
+        self._statistics.count_execution(len(outputs.label), result.durations)
         if result.outside is not None:
             self._validator.ranges.counts += result.outside
         return result

@@ -30,9 +30,9 @@ class InputValidator:
         self._schema = schema
         self._names = schema.inputs
         largest = np.finfo(np.float32).max  # so that values within are finite
-        wide = [feature for feature in schema.features for _ in feature.inputs]
-        self._low = np.maximum(round_limits([each.minimum for each in wide]), -largest)
-        self._high = np.minimum(round_limits([each.maximum for each in wide]), largest)
+        per_input = [feature for feature in schema.features for _ in feature.inputs]
+        self._low = np.maximum(round_limits([feature.minimum for feature in per_input]), -largest)
+        self._high = np.minimum(round_limits([feature.maximum for feature in per_input]), largest)
 
     def validate(self, features: Float32Matrix) -> Counts | None:
         """Return the counts of values outside the training ranges, None without any.

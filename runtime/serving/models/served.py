@@ -49,7 +49,7 @@ class ServedModel:
         limits: Limits,
         previous: ServedModel | None = None,
     ) -> None:
-        """Take a verified predictor; the counts of the same previous version continue."""
+        """Serve a verified predictor; the counters of ``previous`` continue if it is the same."""
         self.name, self.predictor = name, predictor
         self.version = predictor.manifest.model.version
         self.columns = InputColumns(predictor.schema, limits.body_bytes)
@@ -106,16 +106,16 @@ class ServedModel:
             statistics.count_success(
                 len(features),
                 result.started - received_ns,
-                result.took,
+                result.durations,
                 time.perf_counter_ns() - received_ns,
             )
 
         self.batcher.submit(features, record)
 
-    def count_table(self, scored: ScoredText, total: int) -> None:
-        """Count a table scored outside the batcher, ``total`` in nanoseconds."""
+    def count_table(self, scored: ScoredText, total_ns: int) -> None:
+        """Count a table that was scored outside the batcher."""
         self.validator.ranges.counts += scored.outside
-        self.statistics.count_success(scored.scored, 0, Durations(0, total), total)
+        self.statistics.count_success(scored.scored, 0, Durations(0, total_ns), total_ns)
 
 
 def _tensor(name: str, datatype: str, shape: tuple[int, ...]) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """Statistics of a served model, for Triton's statistics extension and the metrics.
 
-Durations are nanoseconds. For the event loop's thread.
+Durations are nanoseconds. Not thread-safe: for the event loop's thread.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from runtime.value import Value
 # Upper bounds of the histograms' buckets; the last bucket is unbounded.
 LATENCY_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 BATCH_ROWS: Final = (1, 4, 16, 64, 256, 1024, 4096, 16_384, 65_536, 262_144)
-_MAX_SIZES: Final = 256  # distinct batch sizes kept: bounds what clients can make us keep
+_MAX_SIZES: Final = 256  # distinct batch sizes that are kept, which bounds the memory
 
 
 class Durations(Value, frozen=True, gc=False):
@@ -54,7 +54,7 @@ class Statistics:
         self._success = self._fail = self._queue = self._input = self._infer = self._output = 0
         self._sizes: dict[int, list[int]] = {}
 
-    def count_execution(self, rows: int, took: Durations) -> None:
+    def count_execution(self, rows: int, durations: Durations) -> None:
         """Count one call of the model."""
         self.executions += 1
         self.batches[bisect_left(BATCH_ROWS, rows)] += 1
@@ -63,30 +63,30 @@ class Statistics:
         if rows in self._sizes or len(self._sizes) < _MAX_SIZES:
             size = self._sizes.setdefault(rows, [0, 0, 0])
             size[0] += 1
-            size[1] += took.input_ns
-            size[2] += took.infer_ns
+            size[1] += durations.input_ns
+            size[2] += durations.infer_ns
 
-    def count_success(self, rows: int, queued: int, took: Durations, total: int) -> None:
+    def count_success(self, rows: int, queued_ns: int, durations: Durations, total_ns: int) -> None:
         """Count a successful request.
 
-        ``queued`` is from its arrival until its batch was assembled, ``took`` is of that batch,
-        ``total`` from its arrival until its response was written.
+        ``queued_ns`` is from its arrival until its batch was assembled, ``durations`` are those of
+        the batch, ``total_ns`` is from its arrival until its response was written.
         """
         self.requests += 1
         self.rows += rows
-        self._success += total
-        self._queue += queued
-        self._input += took.input_ns
-        self._infer += took.infer_ns
-        self._output += max(total - queued - took.input_ns - took.infer_ns, 0)
-        seconds = total / 1e9
+        self._success += total_ns
+        self._queue += queued_ns
+        self._input += durations.input_ns
+        self._infer += durations.infer_ns
+        self._output += max(total_ns - queued_ns - durations.input_ns - durations.infer_ns, 0)
+        seconds = total_ns / 1e9
         self.latency[bisect_left(LATENCY_S, seconds)] += 1
         self.latency_sum += seconds
 
-    def count_failure(self, total: int) -> None:
-        """Count a failed request, ``total`` after its arrival."""
+    def count_failure(self, total_ns: int) -> None:
+        """Count a failed request, ``total_ns`` after its arrival."""
         self.failed += 1
-        self._fail += total
+        self._fail += total_ns
 
     def values(self, name: str, version: str) -> dict[str, object]:
         """Return one entry of ``model_stats``, as in Triton's extension."""

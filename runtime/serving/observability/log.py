@@ -19,8 +19,12 @@ from runtime.choices import LogLevel
 if TYPE_CHECKING:
     from runtime.serving.http.messages import Header, Reply, Request, Response
 
-
-_ORDER = get_args(LogLevel)
+REQUEST_ID: Final = b"x-request-id"
+TRACE: Final = b"traceparent"
+_REQUEST_ID: Final = re.compile(rb"[!-~]{1,128}")
+_TRACE: Final = re.compile(rb"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_LEVELS: Final = get_args(LogLevel)
+_ERROR: Final = 500
 
 
 class Logger:
@@ -31,13 +35,13 @@ class Logger:
     """
 
     def __init__(self, level: LogLevel = "info") -> None:
-        """Take the minimum level."""
-        self._threshold = _ORDER.index(level)
+        """Log records of at least ``level``."""
+        self._threshold = _LEVELS.index(level)
         self.logs_requests = level == "debug"
 
     def log(self, level: LogLevel, event: str, **fields: object) -> None:
         """Write a record."""
-        if _ORDER.index(level) < self._threshold:
+        if _LEVELS.index(level) < self._threshold:
             return
         now = time.time()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{now % 1:.3f}"[2:] + "Z"
@@ -53,23 +57,16 @@ class Logger:
 
 
 def write_stderr(line: str) -> None:
-    """Write a line in one write, so that lines of several processes stay apart."""
-    with suppress(OSError):  # nobody reads
+    """Write a line in one write, so that lines of several processes do not mix."""
+    with suppress(OSError):  # stderr is closed
         print(f"{line}\n", end="", file=sys.stderr, flush=True)  # noqa: T201 - the server's log
-
-
-REQUEST_ID: Final = b"x-request-id"
-TRACE: Final = b"traceparent"
-_REQUEST_ID: Final = re.compile(rb"[!-~]{1,128}")
-_TRACE: Final = re.compile(rb"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-_ERROR: Final = 500
 
 
 class Tracer:
     """Echoes request ids, and logs requests at ``debug`` and internal errors always."""
 
     def __init__(self, logger: Logger) -> None:
-        """Take the log."""
+        """Log to ``logger``."""
         self._logger = logger
         self._numbers = itertools.count(1)
         self._prefix = os.urandom(4).hex()
@@ -90,9 +87,9 @@ class Tracer:
         return traced
 
     def _ids(self, request: Request) -> tuple[Header, ...]:
-        given = request.headers.get(REQUEST_ID, b"")
+        sent = request.headers.get(REQUEST_ID, b"")
         trace = request.headers.get(TRACE, b"")
-        request_id = given if _REQUEST_ID.fullmatch(given) else self._new_id()
+        request_id = sent if _REQUEST_ID.fullmatch(sent) else self._new_id()
         ids: tuple[Header, ...] = ((REQUEST_ID, request_id),)
         return (*ids, (TRACE, trace)) if _TRACE.fullmatch(trace) else ids
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from runtime.serving.models.served import ServedModel
     from runtime.serving.observability.traffic import Traffic
 
-KIND: Final = b"text/plain; version=0.0.4; charset=utf-8"
+MEDIA_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 _ESCAPED: Final = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 _PREFIX: Final = "onnxferry_"
 
@@ -42,11 +42,11 @@ class Family(Value, frozen=True):
 
     Attributes:
         name: without the prefix.
-        kind: type in Prometheus's terms.
-        help: text for people.
+        kind: Prometheus's type.
+        help: description.
         labels: names, in the order of the samples' label values.
-        multiprocess_mode: how prometheus_client combines a gauge of several workers; ``live`` ones
-            forget workers that died.
+        multiprocess_mode: how prometheus_client aggregates a gauge over workers; ``live`` ones
+            leave out dead workers.
         buckets: upper bounds of a histogram's buckets.
     """
 
@@ -100,13 +100,8 @@ FAMILIES: Final = (
 )
 
 
-def write_metrics(traffic: Traffic, repository: Repository, started: float) -> str:
-    """Write the metrics of this process; ``started`` in seconds since the epoch."""
-    return render(collect(traffic, repository, started))
-
-
 def collect(traffic: Traffic, repository: Repository, started: float) -> dict[str, Samples]:
-    """Read the samples of every family, by its name."""
+    """Return the samples of each family by its name; ``started`` in seconds since the epoch."""
     slots = repository.slots.items()
     models: dict[LabelValues, ServedModel] = {
         (one.name, one.version): one for one in repository.models()
@@ -147,7 +142,7 @@ def collect(traffic: Traffic, repository: Repository, started: float) -> dict[st
 
 
 def render(metrics: Mapping[str, Samples]) -> str:
-    """Write all families; one without samples has its head alone."""
+    """Render all families; one without samples has only its HELP and TYPE lines."""
     lines: list[str] = []
     for family in FAMILIES:
         name = _PREFIX + family.name

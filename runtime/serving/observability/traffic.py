@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-PIPELINED: Final = 16
+_PIPELINED_FACTOR: Final = 16
 
 
 class Traffic:
@@ -17,7 +17,7 @@ class Traffic:
         buffered_bytes: of bodies in memory now.
         responses: sent so far, by status.
         rejected: of them, those rejected before their body was handled, by status.
-        draining: the server shuts down: it is not ready, and responses close their connection.
+        draining: the server is shutting down: not ready, and responses close their connection.
     """
 
     __slots__ = (
@@ -42,11 +42,11 @@ class Traffic:
         """Return whether a request is admitted; it then counts as in flight.
 
         Up to ``limit`` requests may be in flight, and as many are admitted in one iteration of the
-        event loop: those answered within it are never in flight when the next is read. A
-        ``pipelined`` request joins its client's others, up to ``PIPELINED`` times the limit.
+        event loop: those completed within it are never in flight when the next is read. A
+        ``pipelined`` request joins its client's others, up to 16 times the limit.
         """
         if pipelined:
-            admitted = self.in_flight < PIPELINED * limit
+            admitted = self.in_flight < _PIPELINED_FACTOR * limit
             self.in_flight += admitted
             return admitted
         if self._admitted >= limit or self.in_flight >= limit:

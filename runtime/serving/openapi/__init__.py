@@ -1,1 +1,1 @@
-"""The description of the server's HTTP interface."""
+"""The OpenAPI document of the HTTP interface."""

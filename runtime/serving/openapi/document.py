@@ -31,7 +31,7 @@ _ANY_ERROR: Final = (
 )
 _STATUSES: Final = {
     200: "OK",
-    400: "The request is invalid; the message names the place",
+    400: "The request is invalid; the message names the location",
     401: "An API key is required",
     404: "No such model or version",
     413: "More rows than the limit of a request",
@@ -44,12 +44,12 @@ _SECURITY_SCHEMES: Final = {
 }
 
 
-def describe(version: str, models: Sequence[str], *, has_keys: bool) -> Schema:
-    """Describe a server of these models; with keys, all operations but health require one."""
+def build_document(version: str, models: Sequence[str], *, has_keys: bool) -> Schema:
+    """Return the document of a server; with keys, all operations but health require one."""
     schemas = _Schemas()
     paths: dict[str, Schema] = {
         path: {
-            method.lower(): _describe(path, operation, schemas, has_keys=has_keys)
+            method.lower(): _describe_operation(path, operation, schemas, has_keys=has_keys)
             for method, operation in methods.items()
         }
         for path, methods in OPERATIONS.items()
@@ -81,7 +81,7 @@ class _Schemas:
         self._schemas = dict(zip([Error, *types], schemas, strict=True))
 
     def content(self, contents: Contents) -> Schema:
-        """Give each media type its schema; only JSON has one."""
+        """Return the schema of each media type; only JSON has one."""
         return {
             media_type: {"schema": self._schemas[kind]} if kind else {}
             for media_type, kind in contents.items()
@@ -95,7 +95,9 @@ def _path_parameter(name: str, models: Sequence[str]) -> Schema:
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
-def _describe(path: str, operation: Operation, schemas: _Schemas, *, has_keys: bool) -> Schema:
+def _describe_operation(
+    path: str, operation: Operation, schemas: _Schemas, *, has_keys: bool
+) -> Schema:
     error = schemas.content({JSON: Error})
     responses: Schema = {
         str(status): {"description": _STATUSES[status], "content": schemas.content(contents)}

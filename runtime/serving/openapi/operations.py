@@ -1,4 +1,4 @@
-"""Every operation with its parameters and bodies; the tests compare them with the routes."""
+"""All operations with their parameters and bodies; tests compare them with the routes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _enum(default: str, *words: str) -> dict[str, object]:
     return {"type": "string", "enum": list(words), "default": default}
 
 
-# Of the query, and of the header.
+# In the query or the header.
 PARAMETERS: Final[dict[str, dict[str, object]]] = {
     "model": {"in": "query", "schema": {"type": "string"}},
     "bad_rows": {"in": "query", "schema": _enum("fail", "fail", "null")},
@@ -108,7 +108,7 @@ _REPOSITORY: Final = {
     )
 }
 
-# By path; {model} and {version} stand for their names.
+# By path; {model} and {version} are path parameters.
 OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
     "/": {"GET": Operation("Web page", {200: {"text/html": None}})},
     "/cards": {"GET": Operation("Model cards", _ok(list[ModelCard]))},

@@ -1,1 +1,1 @@
-"""The browser page: model card, form, decision regions, table scoring and live throughput."""
+"""The web page: model card, form, decision regions, table scoring and live throughput."""

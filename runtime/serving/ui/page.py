@@ -1,4 +1,4 @@
-"""``GET /`` and ``GET /cards``: the page, which loads nothing from elsewhere, and its cards."""
+"""``GET /`` and ``GET /cards``: the self-contained web page and its model cards."""
 
 from __future__ import annotations
 
@@ -16,10 +16,8 @@ if TYPE_CHECKING:
     from runtime.schema.features import Feature
     from runtime.serving.models.served import ServedModel
 
-
 HTML: Final = b"text/html; charset=utf-8"
-# In order of definition before use.
-_SCRIPTS: Final = ("api", "dom", "regions", "form", "table", "throughput", "main")
+_SCRIPTS: Final = ("api", "dom", "regions", "form", "table", "throughput", "main")  # in this order
 
 
 @cache
@@ -78,7 +76,7 @@ class ModelCard(Value, frozen=True):
     features: tuple[ColumnSummary, ...]
     provider: str  # execution provider
     reason: str  # why that one
-    facts: dict[str, str]  # in words
+    facts: dict[str, str]  # further properties, as text
 
 
 def model_card(model: ServedModel) -> ModelCard:

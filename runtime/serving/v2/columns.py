@@ -1,4 +1,4 @@
-"""The input tensors of a model, and how one tensor a column becomes its input matrix."""
+"""The input tensors of a model, and their conversion to its input matrix."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 import numpy as np
 
 from runtime.errors import RequestError
-from runtime.serving.v2.tensors import DATATYPE
+from runtime.serving.v2.tensors import BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from runtime.tables.base import Column, Encoded
 
 FEATURES: Final = "features"
-_SHOWN: Final = 40  # characters of a text, and categories, in a message
+_SHOWN: Final = 40  # characters of a string, and number of categories, in a message
 _FLOAT_BYTES: Final = 4
 
 
@@ -30,12 +30,12 @@ class InputColumns:
         schema: of the model.
         string_columns: names of the columns of categories or dates.
         nullable_columns: names of the columns of numbers or dates that may be missing.
-        max_rows: of a request, so that its matrix is at most as large as a body: a category takes a
-            few bytes in a body and one float for each category in the matrix.
+        max_rows: of a request. Bounds its matrix by the limit of a body: a category is a few bytes
+            in a body, and one float for each category in the matrix.
     """
 
     def __init__(self, schema: Schema, max_bytes: int) -> None:
-        """Prepare; ``max_bytes`` is the limit of a body."""
+        """Prepare for a model; ``max_bytes`` is the limit of a body."""
         self.schema = schema
         features = schema.features
         self.string_columns = frozenset(
@@ -58,7 +58,7 @@ class InputColumns:
         if not self.string_columns:
             return [(FEATURES, "FP32", (-1, self.schema.n_inputs))]
         return [
-            (name, DATATYPE if name in self.string_columns else "FP32", (-1,))
+            (name, BYTES if name in self.string_columns else "FP32", (-1,))
             for name in self.schema.feature_names
         ]
 
@@ -66,13 +66,13 @@ class InputColumns:
         """Return the input matrix, ``(rows, n_inputs)`` float32, or float64 to be rounded.
 
         ``sent`` are ``(rows,)`` numbers or strings of all columns. Raises ``RequestError`` for a
-        string that is no category of the model, or no date.
+        string that is not a category of the model or not a date.
         """
-        ordered = [sent[name] for name in self.schema.feature_names]
+        columns = [sent[name] for name in self.schema.feature_names]
         if self._encoder is None:
-            return cast("Numbers", np.column_stack(cast("list[Numbers]", ordered)))
-        encoded = self._encoder.encode([self._as_column(at, one) for at, one in enumerate(ordered)])
-        self._check(encoded, ordered)
+            return cast("Numbers", np.column_stack(cast("list[Numbers]", columns)))
+        encoded = self._encoder.encode([self._as_column(at, one) for at, one in enumerate(columns)])
+        self._check(encoded, columns)
         return encoded.matrix
 
     def _as_column(self, at: int, sent: Numbers | list[bytes]) -> Column:
@@ -83,14 +83,14 @@ class InputColumns:
         allows_missing = self._encoder is not None and self._encoder.allows_missing(at)
         return (sent, np.isnan(sent)) if allows_missing else sent
 
-    def _check(self, encoded: Encoded, ordered: list[Numbers | list[bytes]]) -> None:
+    def _check(self, encoded: Encoded, columns: list[Numbers | list[bytes]]) -> None:
         """Reject the first invalid string; numbers are validated with the whole batch."""
-        strings = [at for at, sent in enumerate(ordered) if isinstance(sent, list)]
+        strings = [at for at, sent in enumerate(columns) if isinstance(sent, list)]
         usable = encoded.usable[:, strings]
         if not usable.all():
-            row, place = (int(at) for at in np.argwhere(~usable)[0])
-            at = strings[place]
-            raise RequestError(self._explain(row, at, cast("list[bytes]", ordered[at])[row]))
+            row, index = (int(at) for at in np.argwhere(~usable)[0])
+            at = strings[index]
+            raise RequestError(self._explain(row, at, cast("list[bytes]", columns[at])[row]))
 
     def _explain(self, row: int, at: int, text: bytes) -> str:
         from runtime.tables.dialect import COMMA
@@ -99,5 +99,5 @@ class InputColumns:
         why = cast("Encoder", self._encoder).explain(at, text, COMMA)
         shown = text[: 4 * _SHOWN].decode(errors="replace")[:_SHOWN]
         known = ", ".join(repr(one[:_SHOWN]) for one in feature.categories[:_SHOWN] if one)
-        expected = f"; it takes {known}" if known else ""
+        expected = f"; known categories: {known}" if known else ""
         return f"row {row}, column {feature.name!r}: {shown!r}: {why}{expected}"

@@ -17,7 +17,7 @@ from runtime.serving.http.messages import BINARY, JSON
 from runtime.serving.v2.columns import FEATURES
 from runtime.serving.v2.messages import InferenceRequest, InputTensor, parse_shape
 from runtime.serving.v2.tensors import (
-    DATATYPE,
+    BYTES,
     Numbers,
     TensorSpec,
     check_datatype,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 BINARY_SIZE: Final = "binary_data_size"
 LENGTH_FIELD: Final = b"inference-header-content-length"
-NO_JSON: Final = b"0"  # as a length: the body is one tensor and nothing else
+NO_JSON: Final = b"0"  # the length of the JSON when the body is a single tensor
 _SHARED_MEMORY: Final = "shared_memory_region"
 _MAX_DIGITS: Final = 18
 _FLOAT_BYTES: Final = 4
@@ -57,7 +57,7 @@ def split_body(body: bytes | bytearray, length: bytes | None) -> tuple[Buffer, B
     """Split a body into its JSON and its binary tensors.
 
     ``length`` is the header field with the length of the JSON; None for JSON only. Raises
-    ``RequestError`` when it is no number, or beyond the body.
+    ``RequestError`` when it is not a number, or beyond the body.
     """
     if length is None:
         return body, BinaryData(body, len(body))
@@ -70,9 +70,9 @@ def split_body(body: bytes | bytearray, length: bytes | None) -> tuple[Buffer, B
 
 
 def raw_request(request: Request, columns: InputColumns) -> InferenceRequest:
-    """Return the request that a body without JSON stands for (Triton's raw binary request).
+    """Convert a body without JSON to a request (Triton's raw binary request).
 
-    All columns in one FP32 tensor, with as many rows as it holds, and all outputs binary. Raises
+    It has all columns in one FP32 tensor, and selects all outputs as binary data. Raises
     ``RequestError``.
     """
     if request.headers.get(b"content-type", b"").lower().startswith(JSON):
@@ -84,9 +84,9 @@ def raw_request(request: Request, columns: InputColumns) -> InferenceRequest:
     rows, rest = divmod(size, _FLOAT_BYTES * width)
     if columns.string_columns or rest or not rows:
         raise RequestError(
-            "Inference-Header-Content-Length is 0: then the body is numbers alone, "
+            "Inference-Header-Content-Length is 0: then the body holds only numbers, "
             f"{width} FP32 a row, and it has {size} bytes"
-            + ("; this model has columns of text: send JSON" if columns.string_columns else "")
+            + ("; this model has string columns: send JSON" if columns.string_columns else "")
         )
     tensor = InputTensor(FEATURES, Raw(b"[%d,%d]" % (rows, width)), "FP32", {BINARY_SIZE: size})
     return InferenceRequest([tensor], parameters={"binary_data_output": True})
@@ -97,18 +97,8 @@ def bind_inputs(
 ) -> Numbers:
     """Decode a request's tensors into the model's input matrix.
 
-    Args:
-        request: the parsed message.
-        binary: where tensors lie that are not JSON.
-        columns: of the model.
-        max_rows: allowed rows.
-
-    Returns:
-        ``(rows, n_inputs)`` float32, or float64 that is still to be rounded.
-
-    Raises:
-        RequestError: when tensors are missing, unknown, duplicated or malformed.
-        OversizeError: when there are too many rows.
+    Returns ``(rows, n_inputs)`` float32, or float64 to be rounded. Raises ``RequestError`` when
+    tensors are missing, unknown, duplicated or malformed, ``OversizeError`` for too many rows.
     """
     tensors = request.inputs
     if len(tensors) == 1 and tensors[0].name == FEATURES:
@@ -144,7 +134,9 @@ def _check_names(tensors: list[InputTensor], columns: InputColumns) -> None:
     expected = schema.feature_names
     wrong = [f"{name!r} appears {n} times" for name, n in names.items() if n > 1]
     wrong += [f"{name!r} is missing" for name in expected if name not in names]
-    wrong += [f"{name!r} is no column of the model" for name in names if name not in set(expected)]
+    wrong += [
+        f"{name!r} is not a column of the model" for name in names if name not in set(expected)
+    ]
     if wrong:
         raise RequestError(
             f"inputs: {', '.join(wrong[:10])}; send one tensor {FEATURES!r} of shape "
@@ -153,10 +145,10 @@ def _check_names(tensors: list[InputTensor], columns: InputColumns) -> None:
     for at, tensor in enumerate(tensors):
         if tensor.name not in columns.string_columns:
             check_datatype(tensor.datatype, f"inputs[{at}]")
-        elif tensor.datatype != DATATYPE:
+        elif tensor.datatype != BYTES:
             raise RequestError(
-                f"inputs[{at}].datatype is {tensor.datatype!r}; {tensor.name!r} holds text: "
-                f"send {DATATYPE}"
+                f"inputs[{at}].datatype is {tensor.datatype!r}; {tensor.name!r} holds strings: "
+                f"send {BYTES}"
             )
 
 

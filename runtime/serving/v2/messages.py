@@ -37,15 +37,13 @@ Datatype = Annotated[
 ]
 OutputName = Annotated[str, Meta(extra_json_schema={"enum": ["label", "probabilities", "logits"]})]
 
-# A name takes a hundred bytes of memory for three of the body; a request with one tensor a column
-# has some fifteen strings a tensor.
-_STRINGS_PER_TENSOR: Final = 64
+_STRINGS_PER_TENSOR: Final = 64  # a valid tensor has some fifteen
 _MAX_SHAPE: Final = 64  # characters
-# What the slow search for duplicate keys reads is bounded: without its data, a request is short.
+# Bounds of what the slow search for duplicate keys reads: a request without its data.
 _NAMES_BYTES: Final = 64 * 1024
 _TENSOR_BYTES: Final = 1024
-# A list under the key data, flat or one list a row, to its end or to where it breaks off: it always
-# matches what it has scanned, so the search is linear.
+# A list under the key data, flat or nested, to its end or the end of the text: it matches all that
+# it scans, so the search is linear.
 _DATA: Final = re.compile(
     rb'(?<!\\)"data"\s*+:\s*+\['
     rb'(?:[^\]"]++|"(?:[^"\\]++|\\.)*+"|\](?=\s*+,\s*+\[))*+\]?',
@@ -53,11 +51,13 @@ _DATA: Final = re.compile(
 )
 _LOCATION: Final = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
 _MAX_PARAMS_BYTES: Final = 64 * 1024  # of a body without tensors
+_MAX_SHAPES: Final = 1024
 
 
 class InputTensor(msgspec.Struct):
-    """An input tensor; ``shape`` and ``data`` are decoded when their size is known."""
+    """An input tensor."""
 
+    # Shape and data stay JSON until their size has been checked.
     name: str  # of a column, or ``features``
     shape: Annotated[Raw, Meta(extra_json_schema=_SIZES_SCHEMA)]
     datatype: Datatype
@@ -93,23 +93,14 @@ _REPOSITORY_PARAMS: Final = msgspec.json.Decoder(RepositoryParams)
 _SHAPE: Final = msgspec.json.Decoder(list[int])
 _ENCODER: Final = msgspec.json.Encoder()
 _SHAPES: Final[dict[bytes, tuple[int, ...]]] = {}  # clients repeat a few shapes
-_MAX_SHAPES: Final = 1024
 
 
 def parse_request(text: Buffer, *, max_tensors: int, max_strings: int = 0) -> InferenceRequest:
     """Parse the JSON part of an inference request.
 
-    Args:
-        text: the JSON.
-        max_tensors: number of tensors a valid request has.
-        max_strings: number of strings its tensors hold.
-
-    Returns:
-        The request, every field of the right type and without duplicate keys.
-
-    Raises:
-        RequestError: when it is no JSON, or a field is missing, duplicated or of another type.
-        OversizeError: when it has far more strings than a valid request.
+    A valid request has at most ``max_tensors`` tensors with ``max_strings`` strings. Raises
+    ``RequestError`` when it is not JSON, or a field is missing, duplicated or of another type,
+    ``OversizeError`` when it has far more strings.
     """
     strings = _count_quotes(text)
     limit = 2 * _STRINGS_PER_TENSOR * (max_tensors + 4)
@@ -118,28 +109,17 @@ def parse_request(text: Buffer, *, max_tensors: int, max_strings: int = 0) -> In
     ):
         raise OversizeError(
             f"the request holds some {strings // 2} strings; a request to this model has at most "
-            f"{max_tensors} tensors and {max_strings} texts in them"
+            f"{max_tensors} tensors and {max_strings} strings in them"
         )
     request: InferenceRequest = decode(_REQUEST, text)
-    # Encoded again, it has as many quotes as the body: then no key was duplicated or unknown.
+    # No key is duplicated or unknown if the encoded request has as many quotes as the body.
     if b"\\" in text or _count_quotes(_ENCODER.encode(request)) != strings:
         _reject_duplicates(_without_data(text, request, max_tensors))
     return request
 
 
 def parse_repository_params(body: bytes | bytearray) -> RepositoryParams:
-    """Parse the body of a model repository request.
-
-    Args:
-        body: a JSON object, or empty for the defaults.
-
-    Returns:
-        The parameters.
-
-    Raises:
-        RequestError: when it is no such object.
-        OversizeError: when it is too large.
-    """
+    """Parse the body of a model repository request, empty for the defaults."""
     if len(body) > _MAX_PARAMS_BYTES:
         raise OversizeError(f"the body is larger than the {_MAX_PARAMS_BYTES} bytes allowed here")
     params: RepositoryParams = (
@@ -151,11 +131,11 @@ def parse_repository_params(body: bytes | bytearray) -> RepositoryParams:
 def parse_shape(tensor: InputTensor, where: str) -> tuple[int, ...]:
     """Parse a tensor's shape; raises ``RequestError`` unless it is sizes of 0 or more."""
     text = bytes(tensor.shape)
-    known = _SHAPES.get(text)
-    if known is not None:
-        return known
+    cached = _SHAPES.get(text)
+    if cached is not None:
+        return cached
     if len(text) > _MAX_SHAPE:
-        raise RequestError(f"{where}.shape is no shape: it has {len(text)} characters")
+        raise RequestError(f"{where}.shape is not valid: it has {len(text)} characters")
     sizes = decode(_SHAPE, text, f"{where}.shape")
     if any(size < 0 for size in sizes):
         raise RequestError(f"{where}.shape is {sizes}: sizes are 0 or more")
@@ -191,14 +171,14 @@ def _explain(message: str, where: str) -> str:
 
 def _without_data(text: Buffer, request: InferenceRequest, max_tensors: int) -> bytes:
     """Return the request without its tensors' data, which has no keys."""
-    left = bytes(text)
+    rest = bytes(text)
     for tensor in request.inputs:
         if isinstance(tensor.data, Raw):
-            left = left.replace(bytes(tensor.data), b"0")
+            rest = rest.replace(bytes(tensor.data), b"0")
     limit = _NAMES_BYTES + _TENSOR_BYTES * max_tensors
-    if len(left) > limit:
-        raise OversizeError(f"the request has {len(left)} bytes besides its data; at most {limit}")
-    return left
+    if len(rest) > limit:
+        raise OversizeError(f"the request has {len(rest)} bytes besides its data; at most {limit}")
+    return rest
 
 
 def _reject_duplicates(text: bytes) -> None:

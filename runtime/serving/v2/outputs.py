@@ -37,16 +37,10 @@ class RequestedOutputs(Value, frozen=True, gc=False):
 
 
 def parse_requested_outputs(request: InferenceRequest) -> RequestedOutputs:
-    """Parse which outputs a request selects.
+    """Return the outputs that a request selects, all of them by default.
 
-    Args:
-        request: the parsed message.
-
-    Returns:
-        The selected outputs; all where none is named.
-
-    Raises:
-        RequestError: for an output that is unknown, duplicated, or requested in an unsupported way.
+    Raises ``RequestError`` for an output that is unknown, duplicated, or requested in an
+    unsupported way.
     """
     binary = _flag(request.parameters or {}, "binary_data_output", "parameters") or False
     name = request.id or None
@@ -61,9 +55,9 @@ def parse_requested_outputs(request: InferenceRequest) -> RequestedOutputs:
             )
         if output.name in found:
             raise RequestError(f"{where}: {output.name!r} is requested twice")
-        for word in _UNSUPPORTED:
-            if word in parameters:
-                raise RequestError(f"{where}: {word} is not supported; leave it out")
+        for parameter in _UNSUPPORTED:
+            if parameter in parameters:
+                raise RequestError(f"{where}: {parameter} is not supported; leave it out")
         own = _flag(parameters, "binary_data", where)
         found[output.name] = binary if own is None else own
     return RequestedOutputs(name, tuple(found.items()))
@@ -79,15 +73,10 @@ def _flag(parameters: Parameters, name: str, where: str) -> bool | None:
 def encode_response(
     requested: RequestedOutputs, outputs: Outputs, model: dict[str, str]
 ) -> Response:
-    """Encode a response.
+    """Encode a response: JSON, followed by the binary outputs.
 
-    Args:
-        requested: which outputs, and how.
-        outputs: of the model, for the rows of this request.
-        model: ``model_name`` and ``model_version``.
-
-    Returns:
-        JSON, followed by the outputs that are binary.
+    ``outputs`` are those of the request's rows; ``model`` holds ``model_name`` and
+    ``model_version``.
     """
     tensors, pieces = [], []
     for name, binary in requested.outputs:

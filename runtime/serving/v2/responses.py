@@ -1,4 +1,4 @@
-"""The bodies of responses, for ``/openapi.json``; the tests compare them with what is sent."""
+"""Response bodies, for ``/openapi.json``; tests compare them with real responses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Size = Annotated[int, Meta(ge=-1, description="-1 for the rows")]
 
 
 class Error(Struct):
-    """Every error."""
+    """An error."""
 
     error: str
 
@@ -66,7 +66,7 @@ class ModelReady(Struct):
 
 
 class OutputTensor(Struct):
-    """An output; without ``data`` where it is sent as bytes."""
+    """An output tensor; without ``data`` when it is sent as binary data."""
 
     name: str
     datatype: Datatype
@@ -85,7 +85,7 @@ class InferenceResponse(Struct):
 
 
 class StatisticDuration(Struct):
-    """How often, and how many nanoseconds in all."""
+    """Number of occurrences, and their total duration in nanoseconds."""
 
     count: Count
     ns: Count
@@ -141,4 +141,4 @@ class RepositoryModel(Struct):
 
 
 class Empty(Struct):
-    """Nothing: the operation succeeded."""
+    """An empty object: the operation succeeded."""

@@ -1,7 +1,7 @@
 """Decode a tensor's data, from JSON or binary: numbers as float64 or float32, BYTES as strings.
 
-A value is decoded as its datatype, so an INT8 of 300 is rejected, and rounded once to float32 later
-on. Sizes are checked against the declared shape before anything is allocated.
+A value is decoded as its datatype, so an INT8 of 300 is rejected, and rounded to float32 once,
+later. Sizes are checked against the declared shape before anything is allocated.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Numbers = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
-DATATYPE: Final = "BYTES"  # of strings
+BYTES: Final = "BYTES"  # the datatype of strings
 _FLOATS: Final = {"FP16": "<f2", "FP32": "<f4", "FP64": "<f8"}
 _INTEGERS: Final = {
     f"{sign}INT{bits}": f"<{kind}{bits // 8}"
@@ -45,7 +45,7 @@ _NESTED_STRINGS: Final = msgspec.json.Decoder(list[tuple[str | None]])
 
 
 class TensorSpec(Value, frozen=True, gc=False):
-    """What a tensor of numbers must hold.
+    """The requirements on a tensor of numbers.
 
     Attributes:
         where: its location in the request.
@@ -87,24 +87,15 @@ def decode_binary_numbers(content: Buffer, offset: int, count: int, datatype: st
 def decode_json_numbers(data: Raw, rows: int, datatype: str, spec: TensorSpec) -> Numbers:
     """Decode numbers from JSON, flat in row-major order or one list a row.
 
-    Args:
-        data: a JSON list.
-        rows: as declared, within the limits.
-        datatype: a known one.
-        spec: of the tensor.
-
-    Returns:
-        ``(rows * width,)`` float64, NaN for null where a number may be missing.
-
-    Raises:
-        RequestError: when there are more or fewer numbers, or something else.
+    Returns ``(rows * width,)`` float64, NaN for null where a number may be missing. Raises
+    ``RequestError`` for other values or another number of them.
     """
     text, where, width = bytes(data), spec.where, spec.width
     inner = text[1:].lstrip(_WHITESPACE)
     count = text.count(b",") + 1 if inner != b"]" else 0
     if count != rows * width:
         raise RequestError(
-            f"{where}.data has {count} numbers, its shape [{rows}, {width}] says {rows * width}"
+            f"{where}.data has {count} numbers, its shape [{rows}, {width}] needs {rows * width}"
         )
     if datatype == _BF16:
         raise RequestError(f"{where}: JSON cannot carry {_BF16}; send it as binary data, or FP32")
@@ -167,23 +158,15 @@ def _convert(values: list[Any], datatype: str, where: str) -> Numbers:
 def decode_json_strings(data: Raw, rows: int, where: str) -> list[bytes]:
     """Decode strings from JSON, flat or one list a row.
 
-    Args:
-        data: a JSON list.
-        rows: as declared, within the limits.
-        where: location of the tensor.
-
-    Returns:
-        ``rows`` strings in UTF-8; null is the empty string, as in a file.
-
-    Raises:
-        RequestError: when there are more or fewer than ``rows``, or something else.
+    Returns ``rows`` strings in UTF-8; null is the empty string, as in a file. Raises
+    ``RequestError`` for other values or another number of them.
     """
     text = bytes(data)
     is_nested = text[1:].lstrip(_WHITESPACE).startswith(b"[")
     decoder = _NESTED_STRINGS if is_nested else _FLAT_STRINGS
     found: list[Any] = decode(decoder, text, f"{where}.data")
     if len(found) != rows:
-        raise RequestError(f"{where}.data has {len(found)} texts, its shape says {rows}")
+        raise RequestError(f"{where}.data has {len(found)} strings, its shape needs {rows}")
     cells = (row[0] for row in found) if is_nested else found
     return [b"" if cell is None else cell.encode() for cell in cells]
 
@@ -191,27 +174,18 @@ def decode_json_strings(data: Raw, rows: int, where: str) -> list[bytes]:
 def decode_binary_strings(content: Buffer, span: range, rows: int, where: str) -> list[bytes]:
     """Decode strings of the binary tensor extension: 4 bytes of length, little endian, then bytes.
 
-    Args:
-        content: the body.
-        span: of the tensor in it.
-        rows: as declared, within the limits.
-        where: location of the tensor.
-
-    Returns:
-        ``rows`` strings as sent.
-
-    Raises:
-        RequestError: when a length is beyond the tensor, or the tensor holds more or fewer.
+    ``span`` is the tensor's in ``content``. Raises ``RequestError`` when a length is beyond the
+    tensor, or the tensor does not hold exactly ``rows`` strings.
     """
     at, end, strings = span.start, span.stop, []
     for row in range(rows):
         begin = at + _LENGTH.size
         at = begin + _LENGTH.unpack_from(content, at)[0] if begin <= end else end + 1
         if at > end:
-            raise RequestError(f"{where}: its {len(span)} bytes end within text {row} of {rows}")
+            raise RequestError(f"{where}: its {len(span)} bytes end within string {row} of {rows}")
         strings.append(bytes(content[begin:at]))
     if at < end:
-        raise RequestError(f"{where}: {end - at} bytes follow its {rows} texts; leave them out")
+        raise RequestError(f"{where}: {end - at} bytes follow its {rows} strings; leave them out")
     return strings
 
 

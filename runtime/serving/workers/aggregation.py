@@ -1,7 +1,7 @@
 """Metrics and statistics of all workers.
 
-Metrics go through prometheus_client's multiprocess files: each worker replaces its own as a whole
-before they are read; those of workers that died stay, so counters are monotonic across restarts.
+Metrics go through prometheus_client's multiprocess files: each worker replaces its own before
+they are read; those of dead workers are kept, so counters are monotonic across restarts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from runtime.serving.http.messages import Response
     from runtime.serving.observability.metrics import LabelValues, Samples
 
-_ENTRY_BYTES: Final = 40  # of a sample in a file, beside its key: size, padding, value, timestamp
+_ENTRY_BYTES: Final = 40  # of a sample in a file without its key: size, padding, value, timestamp
 _INFINITY: Final = float("inf")
 _MAXIMA: Final = frozenset({"last_inference", "batch_size"})  # of statistics, not summed
 
@@ -33,7 +33,7 @@ _MAXIMA: Final = frozenset({"last_inference", "batch_size"})  # of statistics, n
 
 
 def save_metrics(folder: Path, process: str, metrics: Mapping[str, Samples]) -> None:
-    """Replace the files of a process; raises ``OSError`` where there is no room for them."""
+    """Replace the files of a process; raises ``OSError`` on a full disk."""
     files: dict[str, dict[str, float]] = {}
     for family in FAMILIES:
         gauge = f"gauge_{family.multiprocess_mode}"
@@ -66,7 +66,7 @@ def load_metrics(folder: Path) -> dict[str, Samples]:
 
 
 def _flatten(family: Family, samples: Samples) -> Iterator[tuple[str, dict[str, str], float]]:
-    """Give the suffix, labels and value of each sample, as prometheus_client stores them."""
+    """Yield the suffix, labels and value of each sample, as prometheus_client stores them."""
     for values, value in samples.items():
         labels = dict(zip(family.labels, values, strict=True))
         if isinstance(value, Histogram):
@@ -118,5 +118,5 @@ def _merge(name: str, first: Any, second: Any) -> Any:  # noqa: ANN401 - whateve
 
 
 def _identity(entry: dict[str, Any]) -> tuple[Any, ...]:
-    """What tells the entries of a list apart: a model's version, or a batch's size."""
+    """Return the key of a list's entry: a model's version, or a batch size."""
     return (entry.get("name"), entry.get("version"), entry.get("batch_size"))

@@ -1,10 +1,10 @@
 """Start workers, restart those that die, and stop them all.
 
-Each worker has a socket of its own at the address (SO_REUSEPORT: the kernel distributes the
-connections). The supervisor holds it, so connections that wait for a worker that died are accepted
-by its successor. While none can start, as when its bundle is damaged, the socket is closed and the
-other workers receive all connections. A restarted worker has loaded its bundles anew, so the others
-reload theirs.
+Each worker listens on its own socket at the address (SO_REUSEPORT: the kernel balances the
+connections). The supervisor keeps it open, so the backlog of a dead worker is accepted by its
+successor. When a worker cannot restart, for example because its bundle is damaged, its socket is
+closed and the others receive all connections. After a restart the other workers reload their
+bundles, so that all serve the same.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ if TYPE_CHECKING:
 _PROGRAM: Final = (
     "import sys; sys.path[:] = {path!r}; from runtime.serving.workers.worker import main; main()"
 )
-_SHORT_LIFE_S: Final = 1.0  # a worker that dies sooner probably does so again
-_PAUSE_S: Final = 1.0
+_MIN_UPTIME_S: Final = 1.0  # a worker that dies sooner is restarted after a delay
+_RESTART_DELAY_S: Final = 1.0
 _KILL_AFTER_S: Final = 5.0  # beyond the time for draining
 _REPORT_BYTES: Final = 1 << 16
-_LONGEST_NAME: Final = "255"  # of a socket in the run folder: the number of a worker
+_LONGEST_SOCKET_NAME: Final = "255"  # of a socket in the run folder: the number of a worker
 
 
-class Task(Value, frozen=True):
-    """What a worker has to serve.
+class WorkerConfig(Value, frozen=True):
+    """The configuration of a worker.
 
     Attributes:
         bundles: folders by model name.
@@ -94,6 +94,8 @@ class _Worker:
 
 
 class _Supervisor:
+    """The parent process of the workers."""
+
     def __init__(
         self, bundles: Mapping[str, Path], settings: Settings, workers: list[_Worker], folder: Path
     ) -> None:
@@ -105,14 +107,14 @@ class _Supervisor:
         self._stopping = asyncio.Event()
 
     async def run(self) -> int:
-        """Run the workers; gives the exit code: 0, or that of a worker that failed to stop."""
+        """Run the workers; return 0, or the exit code of a worker that failed to stop."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, number)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
         first, *others = self._workers
-        startup_line = await self._start(first)  # what is wrong with bundles and options, once
+        startup_line = await self._start(first)  # reports errors in bundles and options once
         if not first.is_serving:
             return _shell_code(await first.process.wait())
         await asyncio.gather(*(self._try_start(worker) for worker in others))
@@ -122,7 +124,7 @@ class _Supervisor:
         return max((code for code in self._exit_codes if code), default=0)
 
     async def _start(self, worker: _Worker) -> str:
-        """Start a process; gives its startup line, or nothing where it died without an error."""
+        """Start a process; return its startup line, empty if it died without an error."""
         worker.is_serving = False
         reloads, listener = self._reloads, worker.listener.fileno()
         worker.control, theirs = socket.socketpair()
@@ -137,15 +139,15 @@ class _Supervisor:
                 pass_fds=(listener,),
                 start_new_session=True,  # Ctrl-C is for the supervisor, which passes it on
             )
-        if self._stopping.is_set():  # meanwhile: nothing has been sent to it yet
+        if self._stopping.is_set():  # meanwhile, when no signal was sent to it yet
             worker.send_signal(signal.SIGTERM)
-        task = Task(self._bundles, self._settings, listener, self._folder, worker.number)
-        report = await _hand_over(task, worker.control)
+        config = WorkerConfig(self._bundles, self._settings, listener, self._folder, worker.number)
+        report = await _send_config(config, worker.control)
         if isinstance(report, OnnxferryError):
             await worker.process.wait()
             raise report
         worker.is_serving = bool(report)
-        if worker.is_serving and self._reloads != reloads:  # it may have loaded its bundles before
+        if worker.is_serving and self._reloads != reloads:  # it may have loaded too early
             worker.send_signal(signal.SIGHUP)
         return report
 
@@ -163,14 +165,14 @@ class _Supervisor:
             code = await worker.process.wait()
             worker.control.close()
             if self._stopping.is_set():
-                if worker.is_serving:  # else it was still starting, and its code says nothing
+                if worker.is_serving:  # else it was still starting, and its exit code means nothing
                     self._exit_codes.append(_shell_code(code))
                 return
             self._logger.log("error", "worker died", worker=worker.number, code=code)
-            self._forget_gauges(worker)
-            if time.monotonic() - started < _SHORT_LIFE_S:
+            self._remove_gauges(worker)
+            if time.monotonic() - started < _MIN_UPTIME_S:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), _PAUSE_S)
+                    await asyncio.wait_for(self._stopping.wait(), _RESTART_DELAY_S)
             if self._stopping.is_set():
                 return
             await self._restart(worker)
@@ -179,13 +181,13 @@ class _Supervisor:
         await self._try_start(worker)
         if worker.is_serving:
             self._logger.log("info", "worker replaced", worker=worker.number)
-            self._reload(but=worker)
+            self._reload(exclude=worker)
         elif not self._stopping.is_set():
-            host, port = worker.listener.getsockname()[:2]  # its queue is reset, and gets no more
+            host, port = worker.listener.getsockname()[:2]  # closing resets its backlog
             worker.listener.close()
             worker.listener = bind(host, port, shared=True)
 
-    def _forget_gauges(self, worker: _Worker) -> None:
+    def _remove_gauges(self, worker: _Worker) -> None:
         """Remove a dead worker's gauges, as prometheus_client's ``mark_process_dead`` does."""
         for path in self._folder.glob(f"gauge_live*_{worker.number}-*.db"):
             path.unlink(missing_ok=True)
@@ -194,7 +196,7 @@ class _Supervisor:
         """Pass a signal on; at a second one, workers exit at once."""
         if not self._stopping.is_set():
             self._stopping.set()
-            for worker in self._workers:  # else connections would wait in a queue nobody accepts
+            for worker in self._workers:  # nobody would accept their backlog
                 worker.listener.close()
             after = self._settings.limits.drain_s + _KILL_AFTER_S
             asyncio.get_running_loop().call_later(after, self._send_all, signal.SIGKILL)
@@ -204,19 +206,19 @@ class _Supervisor:
         for worker in self._workers:
             worker.send_signal(number)
 
-    def _reload(self, but: _Worker | None = None) -> None:
-        """Have workers reload certificate and bundles; those that start do so anyway."""
+    def _reload(self, exclude: _Worker | None = None) -> None:
+        """Signal serving workers to reload; starting ones load the current files anyway."""
         self._reloads += 1
         for worker in self._workers:
-            if worker.is_serving and worker is not but:
+            if worker.is_serving and worker is not exclude:
                 worker.send_signal(signal.SIGHUP)
 
 
-async def _hand_over(task: Task, control: socket.socket) -> str | OnnxferryError:
-    """Send a task and receive what the worker reports."""
+async def _send_config(config: WorkerConfig, control: socket.socket) -> str | OnnxferryError:
+    """Send the configuration; return the startup line, or the error, that the worker reports."""
     loop = asyncio.get_running_loop()
     try:
-        await loop.sock_sendall(control, pickle.dumps(task))
+        await loop.sock_sendall(control, pickle.dumps(config))
         report = await loop.sock_recv(control, _REPORT_BYTES)
     except OSError:
         return ""
@@ -236,7 +238,7 @@ def _make_run_folder() -> tempfile.TemporaryDirectory[str]:
         raise UnavailableError(f"workers need a folder for their sockets: {advice}") from exc
     try:
         with socket.socket(socket.AF_UNIX) as probe:
-            probe.bind(f"{folder.name}/{_LONGEST_NAME}")
+            probe.bind(f"{folder.name}/{_LONGEST_SOCKET_NAME}")
     except OSError as exc:
         folder.cleanup()
         reason = exc.strerror or exc

@@ -1,9 +1,9 @@
-"""A worker process: it receives its task from the supervisor and serves.
+"""A worker process of a server.
 
-Standard input is a socket to the supervisor: the task comes in, the startup line or an error goes
-out, and its end is the supervisor's. Metrics, statistics, loading and unloading concern all
-workers: each listens on a control socket in the run folder, where a pickled ``Request`` comes in
-and a pickled ``Response`` goes out.
+Standard input is a socket to the supervisor: it delivers the configuration, takes the startup line
+or an error, and reaches its end when the supervisor dies. Requests for metrics, statistics, loading
+and unloading concern all workers: each serves pickled ``Request`` objects with pickled ``Response``
+objects on a control socket in the run folder.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ if TYPE_CHECKING:
 
     from runtime.serving.app import App
     from runtime.serving.http.messages import Reply
-    from runtime.serving.workers.supervisor import Task
+    from runtime.serving.workers.supervisor import WorkerConfig
 
 _METRICS: Final = "/metrics"
 _REPOSITORY: Final = "/v2/repository/models/"
 _STATISTICS: Final = "/stats"
 _LOAD_TIMEOUT_S: Final = 60.0  # a bundle may be large
-_TIMEOUT_S: Final = 2.0  # less than Prometheus and other clients wait
+_TIMEOUT_S: Final = 2.0  # shorter than the timeouts of Prometheus and other clients
 _OK: Final = 200
 
 
 def main() -> NoReturn:
-    """Serve until a signal, or the supervisor's end."""
+    """Serve until a signal, or until the supervisor dies."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the event loop handles it
     code = EXIT_BUG
     try:
         code = _serve(socket.socket(fileno=0))
-    except Exception:  # noqa: BLE001 - a bug is shown and ends the process, too
+    except Exception:  # noqa: BLE001 - a bug is printed and ends the process
         traceback.print_exc()
     sys.stderr.flush()
     os._exit(code)  # threads of onnxruntime can abort an interpreter that is torn down
@@ -60,17 +60,17 @@ def main() -> NoReturn:
 
 def _serve(supervisor: socket.socket) -> int:
     with supervisor.makefile("rb") as stream:
-        task: Task = pickle.load(stream)  # noqa: S301 - from our own supervisor, over our own socket
+        config: WorkerConfig = pickle.load(stream)  # noqa: S301 - from our own supervisor, over our own socket
 
     def report(message: str | OnnxferryError) -> None:
-        with suppress(OSError):  # a supervisor that has died is noticed soon
+        with suppress(OSError):  # the supervisor's death is noticed in ``joined``
             supervisor.sendall(pickle.dumps(message))
 
     try:
-        app = create_app(task.bundles, task.settings)
-        with socket.socket(fileno=task.listener) as listener:
-            control = WorkerControl(app, supervisor, task)
-            run_process(app, listener, task.settings, report, control)
+        app = create_app(config.bundles, config.settings)
+        with socket.socket(fileno=config.listener) as listener:
+            control = WorkerControl(app, supervisor, config)
+            run_process(app, listener, config.settings, report, control)
     except OnnxferryError as exc:
         report(exc)
         return exc.exit_code
@@ -78,16 +78,16 @@ def _serve(supervisor: socket.socket) -> int:
 
 
 class WorkerControl:
-    """A worker's side of the group."""
+    """Handles requests, those that concern all workers together with the others."""
 
-    def __init__(self, app: App, supervisor: socket.socket, task: Task) -> None:
-        """Take the application, the socket to the supervisor, and the worker's task."""
-        self._app, self._supervisor, self._folder = app, supervisor, task.folder
-        paths = [task.folder / str(number) for number in range(task.settings.workers)]
-        self._path = paths.pop(task.number)
+    def __init__(self, app: App, supervisor: socket.socket, config: WorkerConfig) -> None:
+        """Connect ``app`` to the other workers; ``supervisor`` is the socket to the supervisor."""
+        self._app, self._supervisor, self._folder = app, supervisor, config.folder
+        paths = [config.folder / str(number) for number in range(config.settings.workers)]
+        self._path = paths.pop(config.number)
         self._others = paths
         self._started = time.time()
-        self._process = f"{task.number}-{time.time_ns()}"  # a PID can be reused
+        self._process = f"{config.number}-{time.time_ns()}"  # a PID can be reused
 
     def handle(self, request: Request, reply: Reply) -> None:
         """Handle a request, in all workers where it concerns all."""
@@ -99,7 +99,7 @@ class WorkerControl:
 
     @asynccontextmanager
     async def joined(self, stop: Callable[[], None]) -> AsyncIterator[None]:
-        """Listen on the control socket; calls ``stop`` when the supervisor has died."""
+        """Listen on the control socket; call ``stop`` when the supervisor dies."""
         loop = asyncio.get_running_loop()
 
         def supervisor_died() -> None:
@@ -110,14 +110,14 @@ class WorkerControl:
         self._path.unlink(missing_ok=True)  # of a worker that died
         server = await asyncio.start_unix_server(self._serve, str(self._path))
         loop.add_reader(self._supervisor, supervisor_died)
-        await self._unload_as_others()
+        await self._sync_unloaded()
         try:
             yield
         finally:
             loop.remove_reader(self._supervisor)
             server.close()
 
-    async def _unload_as_others(self) -> None:
+    async def _sync_unloaded(self) -> None:
         """Unload the models that were unloaded before this worker replaced another."""
         request = Request("GET", "/v2/health/ready", {}, b"", 0)
         for path in self._others:
@@ -163,7 +163,7 @@ class WorkerControl:
 
     def _save_metrics(self) -> None:
         metrics = collect(self._app.traffic, self._app.repository, self._started)
-        with suppress(OSError):  # a full disk: the last ones stand
+        with suppress(OSError):  # a full disk: the previous files stay
             save_metrics(self._folder, self._process, metrics)
 
 

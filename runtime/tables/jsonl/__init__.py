@@ -1,1 +1,1 @@
-"""JSON Lines: one JSON object a line; records that were read are written back byte for byte."""
+"""JSON Lines, one JSON object a line; records are written back byte for byte."""

@@ -1,7 +1,7 @@
-"""A block of JSON Lines: its feature cells, its bad records, its cells for other formats.
+"""A block of JSON Lines: its features, its bad records, its cells for other formats.
 
-Clean blocks are decoded by msgspec straight to numbers, others to the text of each value; lines
-that msgspec refuses, or in which a key may be doubled, are read one by one.
+msgspec decodes clean blocks to numbers, others to the raw JSON of each value; lines that it
+rejects, or that may have duplicate keys, are parsed one by one.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from runtime.tables.cells import parse_numbers
 from runtime.tables.csv.records import count_lines
 from runtime.tables.dialect import COMMA
 from runtime.tables.jsonl.records import (
+    DECODE_ERRORS,
     MEMBERS,
-    REFUSED,
     decode_text,
-    may_be_doubled,
-    may_have_more,
-    read_members,
+    may_be_duplicate,
+    may_occur_more,
+    parse_members,
 )
 from runtime.value import Value
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     Decoder = msgspec.json.Decoder[Any]
     Positions = npt.NDArray[np.int64]
 
-DOUBLED_KEY: Final = "key occurs twice"
+DUPLICATE_KEY: Final = "key occurs twice"
 _NEGATIVE_ZERO = re.compile(rb"-0(?![.eE0-9])")  # an integer, whose sign msgspec drops
 _CONSTANT = re.compile(rb"([:,\[][ \t]*)(NaN|-?Infinity)(?=[ \t]*[,\]}])")
 _OPEN, _CLOSE = b"{}"
@@ -55,32 +55,32 @@ _NULL, _QUOTE = b"null", b'"'
 
 
 class _Values(Value, frozen=True):
-    """The values of some keys: JSON text or null, ``(records,)`` binary a key, and exceptions."""
+    """The values of some keys, and the records without them."""
 
     keys: tuple[str, ...]
-    tokens: list[pa.Array]
-    faults: dict[int, RowIssue]  # of records that are no objects
-    doubled: dict[int, list[str]]  # keys by record; their token is the last one
+    raw: list[pa.Array]  # JSON by key: ``(records,)`` binary, null where absent
+    issues: dict[int, RowIssue]  # of records that are not objects
+    duplicates: dict[int, list[str]]  # keys by record; the last value counts
 
     def explain(self, index: int, at: int, encoder: CellEncoder, decimal: Decimal) -> RowIssue:
-        """Explain why a value, by its record and key, is not usable."""
-        key, token = self.keys[at], self.tokens[at][index].as_py()
-        is_string = token is not None and token.startswith(_QUOTE)
-        content = decode_text(token) if is_string else token
+        """Explain why a value, by the positions of its record and key, is not usable."""
+        key, raw = self.keys[at], self.raw[at][index].as_py()
+        is_string = raw is not None and raw.startswith(_QUOTE)
+        content = decode_text(raw) if is_string else raw
         shown = (content or b"").decode(errors="backslashreplace")
-        if key in self.doubled.get(index, ()):
-            return RowIssue(DOUBLED_KEY, key, shown)
+        if key in self.duplicates.get(index, ()):
+            return RowIssue(DUPLICATE_KEY, key, shown)
         dialect = replace(COMMA, decimal=decimal) if is_string else COMMA
-        reason = encoder.explain(at, None if token == _NULL else content, dialect)
+        reason = encoder.explain(at, None if raw == _NULL else content, dialect)
         return RowIssue(reason, key, shown)
 
 
 @dataclass(slots=True)
 class JsonLinesBlock:
-    """Consecutive records as they were read; see ``runtime.tables.base.Block``.
+    """Consecutive records as read; see ``runtime.tables.base.Block``.
 
-    Record ``i`` is ``data[bounds[i]:bounds[i + 1]]``, with the blank lines before it and its line
-    end; its text is ``data[starts[i]:stops[i]]``.
+    Record ``i`` is ``data[bounds[i]:bounds[i + 1]]``, with preceding blank lines and its line end;
+    its text is ``data[starts[i]:stops[i]]``.
     """
 
     data: bytes
@@ -91,7 +91,7 @@ class JsonLinesBlock:
     first_line: int
     columns: tuple[str, ...]
     where: str
-    decimal: Decimal = "."  # of strings; JSON numbers have a point
+    decimal: Decimal = "."  # in strings; JSON numbers have a point
     _objects: npt.NDArray[np.bool_] | None = field(default=None, compare=False)
 
     def __len__(self) -> int:
@@ -103,120 +103,115 @@ class JsonLinesBlock:
 
     def texts(self) -> list[bytes]:
         """Return all records without their line ends."""
-        places = zip(self.starts.tolist(), self.stops.tolist(), strict=True)
-        return [self.data[start:stop] for start, stop in places]
+        spans = zip(self.starts.tolist(), self.stops.tolist(), strict=True)
+        return [self.data[start:stop] for start, stop in spans]
 
     def pieces(self) -> pa.Array:
         """View the records with their line ends: ``(records,)`` binary."""
         return split_bytes(self.data, self.bounds.astype(np.int32))
 
     def parse(self, features: Sequence[int], encoder: CellEncoder) -> Parsed:
-        """Read the feature cells."""
+        """Parse the feature cells."""
         keys = tuple(self.columns[at] for at in features)
         numbers = self.read_numbers(keys) if encoder.is_numeric else None
         if numbers is not None:
             self._objects = np.ones(len(self), dtype=np.bool_)
             return Parsed(numbers, None, ())
         values = self.read_values(keys)
-        self._objects = np.array([index not in values.faults for index in range(len(self))])
-        contents = [_contents(tokens) for tokens in values.tokens]
+        self._objects = np.array([index not in values.issues for index in range(len(self))])
+        contents = [_unquote(raw) for raw in values.raw]
         encoded = encoder.encode(
             [
                 content
                 if encoder.is_text(at)
-                else encoder.with_missing(
-                    at, _parse_numbers(tokens, content, self.decimal), content
-                )
-                for at, (tokens, content) in enumerate(zip(values.tokens, contents, strict=True))
+                else encoder.with_missing(at, _parse_numbers(raw, content, self.decimal), content)
+                for at, (raw, content) in enumerate(zip(values.raw, contents, strict=True))
             ]
         )
         usable = encoded.usable
-        for index, doubled in values.doubled.items():
-            usable[index] &= [key not in doubled for key in keys]
+        for index, duplicates in values.duplicates.items():
+            usable[index] &= [key not in duplicates for key in keys]
         good: npt.NDArray[np.bool_] = np.logical_and.reduce(usable, axis=1)
         if good.all():
             return Parsed(encoded.matrix, None, ())
-        faults = {
-            index: values.faults.get(index)
+        issues = {
+            index: values.issues.get(index)
             or values.explain(index, int(np.argmin(usable[index])), encoder, self.decimal)
             for index in np.flatnonzero(~good).tolist()
         }
-        return Parsed(encoded.matrix[good], good, self.report(faults))
+        return Parsed(encoded.matrix[good], good, self.report(issues))
 
-    def report(self, faults: Mapping[int, RowIssue]) -> tuple[BadRow, ...]:
+    def report(self, issues: Mapping[int, RowIssue]) -> tuple[BadRow, ...]:
         """Describe records that cannot be scored."""
         rows: list[BadRow] = []
         line, counted = self.first_line, 0
-        for index, fault in faults.items():
+        for index, issue in issues.items():
             start = int(self.starts[index])
             line += count_lines(self.data[counted:start])
             counted = start
             record, text = self.first_record + index, self.text(index)
-            rows.append(BadRow(record, line, fault.column, fault.value, fault.reason, text))
+            rows.append(BadRow(record, line, issue.column, issue.value, issue.reason, text))
         return tuple(rows)
 
     def select(self, columns: Sequence[int]) -> pa.RecordBatch:
-        """Return strings as their text, other values as JSON, null and absent ones as null.
+        """Return strings decoded, other values as JSON, null and absent ones as null.
 
-        Raises:
-            DataError: when all columns are selected and a record has a key that is none of them.
+        Raises ``DataError`` when all columns are selected and a record has a key of no column.
         """
         if len(set(columns)) == len(self.columns):
-            self._refuse_unknown()
+            self._check_known_keys()
         keys = [self.columns[at] for at in columns]
         names = [key.encode(errors="backslashreplace").decode() for key in keys]
-        return pa.RecordBatch.from_arrays(
-            [*map(_contents, self.read_values(keys).tokens)], names=names
-        )
+        return pa.RecordBatch.from_arrays([*map(_unquote, self.read_values(keys).raw)], names=names)
 
     def members(self, columns: Sequence[int]) -> tuple[list[str], list[pa.Array]]:
-        """Return keys, and the JSON text of their values as it was read, ``null`` where absent."""
+        """Return keys and the raw JSON of their values, ``null`` where absent."""
         keys = [self.columns[at] for at in columns]
         null = binary_scalar(_NULL)
-        return keys, [pc.fill_null(tokens, null) for tokens in self.read_values(keys).tokens]
+        return keys, [pc.fill_null(raw, null) for raw in self.read_values(keys).raw]
 
     def record_keys(self) -> Iterator[Iterable[str]]:
-        """Yield the keys of each record, none for one that is no object."""
+        """Yield the keys of each record, none for one that is not an object."""
         for index, members in enumerate(self._decode(MEMBERS)):
-            exact = read_members(self.text(index)) if members is None else members
-            yield () if isinstance(exact, RowIssue) else exact
+            parsed = parse_members(self.text(index)) if members is None else members
+            yield () if isinstance(parsed, RowIssue) else parsed
 
     def objects(self) -> npt.NDArray[np.bool_]:
         """Mark the records that are JSON objects: ``(records,)`` bool."""
         if self._objects is None:
             self._objects = np.ones(len(self), dtype=np.bool_)
-            self._objects[list(self.read_values(()).faults)] = False
+            self._objects[list(self.read_values(()).issues)] = False
         return self._objects
 
     def read_values(self, keys: Sequence[str]) -> _Values:
-        """Read the JSON text of the keys' values."""
+        """Read the raw JSON of the keys' values."""
         records = self._decode(_record_decoder(tuple(keys), msgspec.Raw))
         absent = msgspec.Raw()
         columns: list[list[Any]] = [
             [absent if record is None else get(record) for record in records]
             for get in map(attrgetter, _fields(keys))
         ]
-        exact = {index for index, record in enumerate(records) if record is None}
+        single = {index for index, record in enumerate(records) if record is None}
         for key, column in zip(keys, columns, strict=True):
-            if may_have_more(self.data, key, sum(map(bool, column))):  # doubled, or inside a value
+            if may_occur_more(self.data, key, sum(map(bool, column))):  # duplicate or nested
                 lines = enumerate(self.texts())
-                exact.update(index for index, line in lines if may_be_doubled(line, key))
+                single.update(index for index, line in lines if may_be_duplicate(line, key))
         values = _Values(tuple(keys), [], {}, {})
-        for index in sorted(exact):
-            members = read_members(self.text(index))
+        for index in sorted(single):
+            members = parse_members(self.text(index))
             if isinstance(members, RowIssue):
-                values.faults[index] = members
+                values.issues[index] = members
                 continue
             for key, column in zip(keys, columns, strict=True):
                 if key in members:
                     column[index] = members[key][-1].encode(errors="surrogateescape")
-            if doubled := [key for key in keys if len(members.get(key, ())) > 1]:
-                values.doubled[index] = doubled
-        values.tokens.extend(map(_binary_array, columns))
+            if duplicates := [key for key in keys if len(members.get(key, ())) > 1]:
+                values.duplicates[index] = duplicates
+        values.raw.extend(map(_binary_array, columns))
         return values
 
-    def _refuse_unknown(self) -> None:
-        """Refuse keys that are no columns: their values would be lost."""
+    def _check_known_keys(self) -> None:
+        """Reject keys that are not columns: their values would be lost."""
         known = frozenset(self.columns)
         for index, keys in enumerate(self.record_keys()):
             if not known.issuperset(keys):
@@ -225,16 +220,16 @@ class JsonLinesBlock:
                 raise DataError(
                     f"{self.where}: record {row.record} (line {row.line}) has a key {key!r} "
                     "that none of the first records has, and its value would be lost: "
-                    "write JSON Lines (.jsonl), which carries it, or name the columns to keep"
+                    "write JSON Lines (.jsonl), which keeps it, or select the columns to keep"
                 )
 
     def read_numbers(self, keys: tuple[str, ...]) -> Float32Matrix | None:
-        """Read a block of good records, ``(records, keys)``; None where it may not be one."""
+        """Read ``(records, keys)`` numbers at once; None where the block may have bad records."""
         data = self.data
-        if b"NaN" in data or b"Infinity" in data:  # Python writes them, msgspec refuses them
-            data = _CONSTANT.sub(rb'\1"\2"', data)  # within a string, the quotes break the record
+        if b"NaN" in data or b"Infinity" in data:  # Python writes them, msgspec rejects them
+            data = _CONSTANT.sub(rb'\1"\2"', data)  # within a string the quotes make it invalid
         records = self._decode_all(_record_decoder(keys, float), data)
-        if records is None or any(may_have_more(self.data, key, len(self)) for key in keys):
+        if records is None or any(may_occur_more(self.data, key, len(self)) for key in keys):
             return None
         columns = [map(attrgetter(name), records) for name in _fields(keys)]
         matrix = to_float32([np.fromiter(each, np.float64, len(self)) for each in columns])
@@ -243,7 +238,7 @@ class JsonLinesBlock:
         return matrix if matrix.all() or not _NEGATIVE_ZERO.search(self.data) else None
 
     def _decode(self, decoder: Decoder | None) -> list[Any]:
-        """Decode each record; None for one that has to be read exactly."""
+        """Decode each record; None for one that has to be parsed on its own."""
         records = self._decode_all(decoder, self.data)
         if records is not None or decoder is None:
             return records or [None] * len(self)
@@ -251,33 +246,33 @@ class JsonLinesBlock:
         for line in self.texts():
             try:
                 records.append(decoder.decode(line))
-            except REFUSED:
+            except DECODE_ERRORS:
                 records.append(None)
         return records
 
     def _decode_all(self, decoder: Decoder | None, data: bytes) -> list[Any] | None:
         """Decode all records at once; None where that fails or lines may not be records.
 
-        msgspec reads on over line ends, which cannot happen where every line begins with a brace
-        and ends with one: between ``}`` and ``{`` there can be nothing but the end of a record.
+        msgspec also accepts records over several lines. There are none if each line begins and ends
+        with a brace: between ``}`` and ``{`` only the end of a record is valid.
         """
         text = np.frombuffer(self.data, dtype=np.uint8)
         framed = (text[self.starts] == _OPEN).all() and (text[self.stops - 1] == _CLOSE).all()
         try:
             records: list[Any] = decoder.decode_lines(data) if decoder and framed else []
-        except REFUSED:
+        except DECODE_ERRORS:
             return None
         return records if len(records) == len(self) else None
 
 
 def _fields(keys: Sequence[str]) -> list[str]:
-    """Name the attributes of decoded records, one a key."""
+    """Return the attribute names of decoded records, one a key."""
     return [f"f{at}" for at in range(len(keys))]
 
 
 @lru_cache(maxsize=128)
 def _record_decoder(keys: tuple[str, ...], kind: type) -> Decoder | None:
-    """Make a decoder of values of a type; None for keys that msgspec does not take."""
+    """Return a decoder of values of a type; None for keys that msgspec does not support."""
     optional: dict[str, Any] = {} if kind is float else {"default": msgspec.Raw()}
     names = zip(_fields(keys), keys, strict=True)
     fields = [(name, kind, msgspec.field(name=key, **optional)) for name, key in names]
@@ -287,33 +282,31 @@ def _record_decoder(keys: tuple[str, ...], kind: type) -> Decoder | None:
         return None
 
 
-def _binary_array(tokens: Sequence[Any]) -> pa.Array:
-    """Lay JSON texts end to end: ``(records,)`` binary, null where one is empty."""
-    whole = binary_array(tokens)
-    valid = np.fromiter(map(bool, tokens), np.bool_, len(tokens))
+def _binary_array(raw: Sequence[Any]) -> pa.Array:
+    """Return ``(records,)`` binary, null for an empty value."""
+    whole = binary_array(raw)
+    valid = np.fromiter(map(bool, raw), np.bool_, len(raw))
     buffers = [pa.py_buffer(np.packbits(valid, bitorder="little")), *whole.buffers()[1:]]
-    return pa.Array.from_buffers(pa.binary(), len(tokens), buffers)
+    return pa.Array.from_buffers(pa.binary(), len(raw), buffers)
 
 
-def _contents(tokens: pa.Array) -> pa.Array:
-    """Take strings out of their quotes, and read null as absent: ``(records,)`` binary."""
-    is_null = pc.equal(tokens, binary_scalar(_NULL))
-    tokens = pc.if_else(is_null, pa.nulls(1, pa.binary())[0], tokens)
-    is_string = pc.starts_with(tokens, _QUOTE)
-    contents = pc.if_else(is_string, pc.binary_slice(tokens, 1, -1), tokens)
-    escaped = pc.and_(is_string, pc.match_substring(tokens, b"\\"))
+def _unquote(raw: pa.Array) -> pa.Array:
+    """Decode strings and turn JSON null into null: ``(records,)`` binary."""
+    is_null = pc.equal(raw, binary_scalar(_NULL))
+    raw = pc.if_else(is_null, pa.nulls(1, pa.binary())[0], raw)
+    is_string = pc.starts_with(raw, _QUOTE)
+    contents = pc.if_else(is_string, pc.binary_slice(raw, 1, -1), raw)
+    escaped = pc.and_(is_string, pc.match_substring(raw, b"\\"))
     escaped = pc.fill_null(escaped, bool_scalar(False))
     if not pc.any(escaped).as_py():
         return contents
-    texts = [decode_text(token) for token in tokens.filter(escaped).to_pylist()]
+    texts = [decode_text(value) for value in raw.filter(escaped).to_pylist()]
     return pc.replace_with_mask(contents, escaped, binary_array(texts))
 
 
-def _parse_numbers(
-    tokens: pa.Array, contents: pa.Array, decimal: Decimal
-) -> npt.NDArray[np.float64]:
-    """Read values as ``(records,)`` float64; NaN for what is no number."""
+def _parse_numbers(raw: pa.Array, contents: pa.Array, decimal: Decimal) -> npt.NDArray[np.float64]:
+    """Parse values as ``(records,)`` float64; NaN for what is not a number."""
     if decimal != ".":  # JSON's own numbers have a point
-        own = pc.replace_substring(contents, b".", decimal.encode())
-        contents = pc.if_else(pc.starts_with(tokens, _QUOTE), contents, own)
+        numbers = pc.replace_substring(contents, b".", decimal.encode())
+        contents = pc.if_else(pc.starts_with(raw, _QUOTE), contents, numbers)
     return parse_numbers(pa.chunked_array([pc.fill_null(contents, binary_scalar(b""))]), decimal)

@@ -1,4 +1,4 @@
-"""JSON Lines as one of the formats of ``runtime.tables.formats``."""
+"""The functions that register JSON Lines in ``runtime.tables.formats``."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 
 
 def open_text(source: CountedSource, plan: ReadPlan) -> JsonLinesTable:
-    """Read the first records."""
+    """Open a table and read its first records."""
     encoding, where = plan.encoding, plan.where
     if not (encoding == UTF_8 or encoding.is_wide):
         raise UsageError(
-            f"{where} is JSON Lines, which is Unicode: --encoding {encoding.name} cannot be; "
+            f"{where} is JSON Lines, which must be Unicode, not {encoding.name}; "
             f"convert it first: iconv -f {encoding.name} -t utf-8"
         )
-    table = JsonLinesTable(source, where=where, wanted=plan.required, decimal=plan.decimal)
-    if encoding.is_wide:  # its mark means nothing where UTF-8 is written
+    table = JsonLinesTable(source, where=where, required=plan.required, decimal=plan.decimal)
+    if encoding.is_wide:  # the output is UTF-8, without a mark
         table.head = table.head.removeprefix(BOM)
     return table
 
 
 def text_encoding(table: Table) -> Encoding:  # noqa: ARG001 - the same for every table
-    """Choose the encoding of the output: JSON Lines is UTF-8, whatever it is made from."""
+    """Return the encoding of the output, always UTF-8."""
     return UTF_8
 
 
 def open_writer(sink: Sink, plan: WritePlan) -> JsonLinesWriter:
-    """Begin the output; records of JSON Lines are appended to as they were read."""
+    """Begin the output; records of JSON Lines keep their bytes and gain members."""
     if isinstance(plan.table, JsonLinesTable) and plan.carries_all:
         return plan.table.appender(sink, plan.added)
     return JsonLinesWriter(sink, plan.added, columns=plan.carried)

@@ -1,4 +1,4 @@
-"""Read JSON Lines as a stream of blocks, each the very bytes that were read."""
+"""Read JSON Lines as a stream of blocks, which keep the bytes as read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runtime.tables.base import RowIssue
 from runtime.tables.csv.records import count_lines, find_line_ends
 from runtime.tables.dialect import COMMA, Dialect
 from runtime.tables.jsonl.block import JsonLinesBlock
-from runtime.tables.jsonl.records import read_members
+from runtime.tables.jsonl.records import parse_members
 from runtime.tables.jsonl.writer import JsonLinesAppender
 from runtime.value import Value
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from runtime.io.sinks import Sink
     from runtime.io.streams import ByteSource
 
-BLOCK_SIZE = 512 * 1024  # bytes a read: enough to fill the engine, little memory
+BLOCK_SIZE = 512 * 1024  # bytes a read: efficient inference in little memory
 _BOM = b"\xef\xbb\xbf"
 _LF, _SPACE, _TAB = b"\n \t"
 
@@ -45,11 +45,11 @@ class JsonLinesTable:
         stream: ByteSource,
         *,
         where: str,
-        wanted: Sequence[str],
+        required: Sequence[str],
         block_size: int = BLOCK_SIZE,
         decimal: Decimal = ".",
     ) -> None:
-        """Read the first block; ``wanted`` keys are named where the file is no such table."""
+        """Read the first block; ``required`` keys are named in the error for another file."""
         self.kind: str = "jsonl"
         self._stream = PeekedSource(stream, where=where)
         self._where, self._block_size, self._decimal = where, block_size, decimal
@@ -65,7 +65,7 @@ class JsonLinesTable:
             {key: None for keys in self._first.record_keys() for key in keys}
         )
         if not self.columns:
-            raise self._no_table(self._first, wanted)
+            raise self._not_a_table(self._first, required)
 
     @property
     def arrow_schema(self) -> None:
@@ -73,12 +73,12 @@ class JsonLinesTable:
 
     @property
     def dialect(self) -> Dialect:
-        """Delimited text made of it is written with commas."""
+        """The dialect of the table as delimited text."""
         return COMMA
 
     @property
     def bytes_read(self) -> int:
-        """Bytes taken from where the table is stored."""
+        """Bytes read from storage."""
         return self._stream.bytes_read
 
     @property
@@ -87,11 +87,11 @@ class JsonLinesTable:
         return (".",) if self._decimal == "." else (".", self._decimal)
 
     def layout_hint(self, features: Sequence[str]) -> str:  # noqa: ARG002 - see the protocol
-        """Give none: keys are explicit."""
+        """Return no hint: keys are explicit."""
         return ""
 
     def check_numeric(self, features: Sequence[int]) -> None:
-        """Accept all columns: any value can be a number."""
+        """Accept all columns: JSON has no column types."""
 
     def blocks(self, columns: Sequence[int]) -> Iterator[JsonLinesBlock]:  # noqa: ARG002 - reads all
         """Read the records."""
@@ -101,27 +101,27 @@ class JsonLinesTable:
         yield from self._blocks
 
     def appender(self, sink: Sink, added: Sequence[pa.Field]) -> JsonLinesAppender:
-        """Begin an output of these records, byte for byte, with new members."""
+        """Begin an output of these records with new members."""
         return JsonLinesAppender(sink, added, self)
 
     def _read_blocks(self) -> Iterator[JsonLinesBlock]:
         record, line = 1, 1
-        rest, at_end, begun = b"", False, False
+        rest, at_end, started = b"", False, False
         while not at_end:
             size = max(self._block_size, len(rest))  # doubling: a long line is not scanned again
             chunk = read_chunk(self._stream, size, self._where)
             at_end = len(chunk) < size
             rest += chunk
-            if not begun and not at_end and len(rest) < len(_BOM):
+            if not started and not at_end and len(rest) < len(_BOM):
                 continue
-            if not begun and rest.startswith(_BOM):
+            if not started and rest.startswith(_BOM):
                 self.head, rest = _BOM, rest[len(_BOM) :]
-            begun = True
+            started = True
             lines = find_records(rest, at_end=at_end)
             if len(lines.ends):
                 data, bounds = rest[: lines.ends[-1]], np.append(0, lines.ends)
-                places = (data, bounds, lines.starts, lines.stops, record, line)
-                yield JsonLinesBlock(*places, self.columns, self._where, self._decimal)
+                fields = (data, bounds, lines.starts, lines.stops, record, line)
+                yield JsonLinesBlock(*fields, self.columns, self._where, self._decimal)
                 record += len(lines.ends)
                 line += count_lines(data)
                 rest = rest[len(data) :]
@@ -132,14 +132,14 @@ class JsonLinesTable:
                 )
         self.tail = rest
 
-    def _no_table(self, first: JsonLinesBlock, wanted: Sequence[str]) -> DataError:
+    def _not_a_table(self, first: JsonLinesBlock, required: Sequence[str]) -> DataError:
         text = first.text(0)
         if text.strip(b" \t").startswith(b"["):
-            hint = "line 1 begins an array: write each of its objects on a line of its own"
+            hint = "line 1 begins an array: write each of its objects on its own line"
         else:
-            found = read_members(text)
+            found = parse_members(text)
             hint = f"record 1 is {found.reason if isinstance(found, RowIssue) else '{}'}"
-        names = ", ".join(map(repr, wanted))
+        names = ", ".join(map(repr, required))
         return DataError(
             f"{self._where}: none of the first {len(first)} records is a JSON object with keys "
             f"such as {names} ({hint}); JSON Lines has one object a line"
@@ -147,7 +147,7 @@ class JsonLinesTable:
 
 
 class Lines(Value, frozen=True):
-    """Lines that are not blank: ``(n,)`` int64 each, where text, line end and next line begin."""
+    """Non-blank lines: ``(n,)`` int64 offsets of their text, line end and next line."""
 
     starts: npt.NDArray[np.int64]
     stops: npt.NDArray[np.int64]
@@ -155,7 +155,7 @@ class Lines(Value, frozen=True):
 
 
 def find_records(data: bytes, *, at_end: bool) -> Lines:
-    """Find the complete lines (LF, CRLF or CR) that are not blank; the last one needs no end."""
+    """Find the complete non-blank lines (LF, CRLF or CR); at the end without a line end, too."""
     text = np.frombuffer(data, dtype=np.uint8)
     if b"\r" in data:
         stops, ends = find_line_ends(text)

@@ -1,11 +1,11 @@
-"""Read one JSON record exactly: what msgspec refuses, or cannot tell (doubled keys)."""
+"""Parse a JSON record exactly: where msgspec fails, or ignores duplicate keys."""
 
 from __future__ import annotations
 
 import json
 import re
 from functools import lru_cache
-from json.decoder import scanstring  # type: ignore[attr-defined] # public, yet without a stub
+from json.decoder import scanstring  # type: ignore[attr-defined] # without a stub
 from typing import Any, Final
 
 import msgspec
@@ -13,15 +13,15 @@ import msgspec
 from runtime.tables.base import RowIssue
 from runtime.tables.cells import UNDECODABLE
 
-# Numbers and NaN stay text: none is too long, and none is rounded.
+# Numbers and NaN stay text, so that any length is accepted and none is rounded.
 _DECODER: Any = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
 MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _KEY = re.compile(r'[ \t,]*("(?:[^"\\]++|\\.)*+")[ \t]*:[ \t]*')
 
 
-def read_members(line: bytes) -> dict[str, list[str]] | RowIssue:
-    """Read the JSON text of a record's values by key, all of them where a key is doubled."""
+def parse_members(line: bytes) -> dict[str, list[str]] | RowIssue:
+    """Return the raw JSON of a record's values by key, several for a duplicate key."""
     text = line.decode(errors="surrogateescape")
     members: dict[str, list[str]] = {}
     try:
@@ -34,16 +34,16 @@ def read_members(line: bytes) -> dict[str, list[str]] | RowIssue:
     except RecursionError:
         return RowIssue("nested too deep")
     except json.JSONDecodeError as exc:
-        place = f"at character {exc.pos + 1}"
+        position = f"at character {exc.pos + 1}"
         if "\udc80" <= text[exc.pos : exc.pos + 1] <= "\udcff":
-            return RowIssue(f"{UNDECODABLE} ({place})")
+            return RowIssue(f"{UNDECODABLE} ({position})")
         reason = exc.msg[:1].lower() + exc.msg[1:].removesuffix(" at").removesuffix(":")
-        return RowIssue(f"invalid JSON ({reason}, {place})")
+        return RowIssue(f"invalid JSON ({reason}, {position})")
     return members
 
 
 def encode_text(text: str) -> bytes:
-    """Write a JSON string; bytes kept by ``surrogateescape`` are written as they were read."""
+    """Encode a JSON string; bytes kept by ``surrogateescape`` are written as read."""
     try:
         return msgspec.json.encode(text)
     except UnicodeEncodeError:
@@ -54,29 +54,29 @@ def encode_text(text: str) -> bytes:
         return json.dumps(text).encode()
 
 
-def decode_text(token: bytes) -> bytes:
-    """Read a JSON string as UTF-8; a lone surrogate becomes bytes that do not decode."""
-    content: str = scanstring(token.decode(errors="surrogateescape"), 1)[0]
+def decode_text(raw: bytes) -> bytes:
+    """Decode a JSON string to UTF-8; a lone surrogate becomes bytes that do not decode."""
+    content: str = scanstring(raw.decode(errors="surrogateescape"), 1)[0]
     try:
         return content.encode(errors="surrogateescape")
     except UnicodeEncodeError:
         return content.encode(errors="surrogatepass")
 
 
-def may_have_more(text: bytes, key: str, count: int) -> bool:
-    """Check whether JSON text may hold a key in more than ``count`` places, values included."""
+def may_occur_more(text: bytes, key: str, count: int) -> bool:
+    """Return whether a key may occur more than ``count`` times, nested values included."""
     spellings, escape = _spell(key)
     return sum(map(text.count, spellings)) > count or _has_escape(text, spellings, escape)
 
 
-def may_be_doubled(line: bytes, key: str) -> bool:
-    """Check whether a record may have a key twice, places inside its values left out."""
-    if not may_have_more(line, key, 1):
+def may_be_duplicate(line: bytes, key: str) -> bool:
+    """Return whether a record may have a key twice, nested values excluded."""
+    if not may_occur_more(line, key, 1):
         return False
     spellings, escape = _spell(key)
     try:
         values = b"\n".join(MEMBERS.decode(line).values())
-    except REFUSED:
+    except DECODE_ERRORS:
         return True
     count = sum(line.count(each) - values.count(each) for each in spellings)
     return count > 1 or _has_escape(line, spellings, escape)
@@ -92,10 +92,10 @@ def _has_escape(text: bytes, spellings: tuple[bytes, ...], escape: re.Pattern[by
 
 @lru_cache(maxsize=1024)
 def _spell(key: str) -> tuple[tuple[bytes, ...], re.Pattern[bytes]]:
-    r"""Return the usual spellings of a key, and a pattern of escapes that others need.
+    r"""Return the usual spellings of a key, and a pattern of the escapes in all others.
 
-    ``"pr\u0069ce"`` is ``"price"``: text that has neither the usual spellings of a key nor an
-    escape of one of its characters lacks the key.
+    ``"pr\u0069ce"`` is ``"price"``: text without the usual spellings of a key and without an escape
+    of one of its characters does not contain the key.
     """
     units = key.encode("utf-16-be", "surrogatepass")
     codes = {units[at : at + 2].hex() for at in range(0, len(units), 2)}

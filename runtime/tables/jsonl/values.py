@@ -1,7 +1,7 @@
-"""Write Arrow arrays of any type as JSON text, a column at once.
+"""Encode Arrow arrays of any type as JSON, a column at once.
 
-Numbers take the fewest digits that read back, NaN and the infinities are null (JSON has none).
-Times and decimals are strings as Arrow writes them. Bytes that are no UTF-8 stay as they are.
+Numbers have the fewest digits that round-trip; NaN and infinities are null. Times and decimals are
+strings in Arrow's format. Bytes that are not UTF-8 are kept.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _FALSE = bool_scalar(False)
 
 
 def encode_records(batch: pa.RecordBatch) -> memoryview:
-    """Write a batch as JSON Lines, keys in the order of its columns."""
+    """Encode a batch as JSON Lines, keys in the order of its columns."""
     if not batch.num_columns:
         return memoryview(b"{}\n" * batch.num_rows)
     return join_members(batch.schema.names, [encode_values(column) for column in batch.columns])
 
 
 def join_members(names: Sequence[str], members: Sequence[pa.Array]) -> memoryview:
-    """Write JSON Lines of members, ``(records,)`` binary of JSON text a key."""
+    """Encode JSON Lines of members, ``(records,)`` binary of JSON a key."""
     return value_bytes(join(*_object(names, members), b"\n"))
 
 
@@ -55,15 +55,15 @@ def join(*parts: pa.Array | bytes) -> pa.Array:
 
 
 def encode_values(values: pa.Array) -> pa.Array:
-    """Write each value as JSON text: ``(rows,)`` binary, no nulls."""
+    """Encode each value as JSON: ``(rows,)`` binary, no nulls."""
     written = _encode(values)
     if values.null_count:
         written = pc.if_else(pc.is_valid(values), written, _NULL)
     return pc.fill_null(written, _NULL)
 
 
-def _encode(values: pa.Array) -> pa.Array:  # noqa: C901, PLR0911 - one way a kind of type
-    """Write values; what is written for a null is not used."""
+def _encode(values: pa.Array) -> pa.Array:  # noqa: C901, PLR0911 - one branch a type
+    """Encode values; the result for a null is not used."""
     kind = values.type
     if is_uuid(kind):
         return join(b'"', format_uuids(values), b'"')
@@ -93,7 +93,7 @@ def _encode(values: pa.Array) -> pa.Array:  # noqa: C901, PLR0911 - one way a ki
 
 
 def _object(names: Sequence[str], members: Sequence[pa.Array]) -> list[pa.Array | bytes]:
-    """Return the parts of objects, to be joined; there is at least one member."""
+    """Return the parts of objects with at least one member, to be joined."""
     parts: list[pa.Array | bytes] = []
     for name, texts in zip(names, members, strict=True):
         parts += [(b", " if parts else b"{") + encode_text(name) + b": ", texts]
@@ -101,7 +101,7 @@ def _object(names: Sequence[str], members: Sequence[pa.Array]) -> list[pa.Array 
 
 
 def _quote(texts: pa.Array) -> pa.Array:
-    """Write strings, escaped where they have to be."""
+    """Encode strings, escaped where necessary."""
     if pc.any(pc.match_substring_regex(texts, rb'["\\\x00-\x1f]')).as_py():
         controls = pc.fill_null(pc.match_substring_regex(texts, rb"[\x00-\x1f]"), _FALSE)
         rare = [
@@ -114,7 +114,7 @@ def _quote(texts: pa.Array) -> pa.Array:
 
 
 def _encode_maps(values: pa.Array) -> pa.Array:
-    """Write maps as objects, keys as strings."""
+    """Encode maps as objects, keys as strings."""
     kind = values.type
     entries = pa.list_(pa.struct([("key", kind.key_type), ("value", kind.item_type)]))
     lists = pc.cast(values, entries)

@@ -28,7 +28,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file_appears_only_when_it_is_complete(tmp_path: Path) -> None:
+def test_a_file_appears_only_when_complete(tmp_path: Path) -> None:
     """Until the block ends the destination does not exist; then it holds everything."""
     path = tmp_path / "out.csv"
     with atomic_file(path) as stream:
@@ -148,7 +148,7 @@ def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
 
 
 def test_a_foreign_folder_is_never_replaced(tmp_path: Path) -> None:
-    """A folder that holds other files and no marker is refused before anything is written."""
+    """A folder that holds other files and no marker is rejected before anything is written."""
     (tmp_path / "thesis.tex").write_text("years of work")
     with (
         pytest.raises(UsageError, match=r"no marker\.json: it is not replaced"),
@@ -159,7 +159,7 @@ def test_a_foreign_folder_is_never_replaced(tmp_path: Path) -> None:
 
 
 def test_a_file_is_no_folder_to_fill(tmp_path: Path) -> None:
-    """A file where the folder should be is refused and kept."""
+    """A file at the folder's path is rejected and kept."""
     path = tmp_path / "bundle"
     path.write_text("text")
     with (
@@ -195,11 +195,11 @@ def below_a_file(folder: Path) -> Path:
         pytest.param(loop, id="link to itself"),
         pytest.param(below_a_file, id="below a file"),
         pytest.param(lambda folder: folder / ("x" * 300), id="name too long"),
-        pytest.param(lambda _: Path("/proc/onnxferry-test"), id="where nobody can write"),
+        pytest.param(lambda _: Path("/proc/onnxferry-test"), id="not writable"),
     ],
 )
 @pytest.mark.parametrize("kind", ["file", "folder"])
-def test_what_cannot_be_written_is_refused_at_once(
+def test_an_impossible_destination_is_rejected_at_once(
     tmp_path: Path,
     kind: str,
     name_destination: Callable[[Path], Path],
@@ -253,7 +253,7 @@ def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
 
 
 def test_files_appear_together(tmp_path: Path) -> None:
-    """Until the block ends none of them is there; then all are, whole."""
+    """Until the block ends none of them exists; then all do, complete."""
     first, second = tmp_path / "out.csv", tmp_path / "sub" / "bad.csv"
     second.parent.mkdir()
     second.write_bytes(b"old")
@@ -262,14 +262,14 @@ def test_files_appear_together(tmp_path: Path) -> None:
         with open_output(second) as stream:
             stream.write(b"bad rows")
         assert not first.exists()
-        assert second.read_bytes() == b"old", "closed, and yet not in its place"
+        assert second.read_bytes() == b"old", "closed, but not renamed yet"
     assert (first.read_bytes(), second.read_bytes()) == (b"rows", b"bad rows")
     assert names(tmp_path) == ["out.csv", "sub"]
     assert names(second.parent) == ["bad.csv"]
 
 
 def write_pair(folder: Path, before_end: Callable[[], None] = lambda: None) -> None:
-    """Two files, and something that happens before they take their places."""
+    """Write two files; ``before_end`` runs before they are renamed."""
     with atomic_files() as open_output:
         open_output(folder / "out.csv").write(b"new")
         open_output(folder / "bad.csv").write(b"new")
@@ -277,12 +277,12 @@ def write_pair(folder: Path, before_end: Callable[[], None] = lambda: None) -> N
 
 
 def fail() -> None:
-    """A bug."""
+    """Raise an error."""
     raise RuntimeError
 
 
 @pytest.fixture(params=["links", "no links"])
-def ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def links(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """File systems with hard links, and without, as on a memory card."""
 
     def refuse(*_: object) -> None:
@@ -299,26 +299,26 @@ def contents(folder: Path) -> dict[str, bytes | None]:
 
 
 def put_pair(folder: Path) -> None:
-    """Existing outputs with restricted permissions."""
+    """Write existing outputs with restricted permissions."""
     for name in ("out.csv", "bad.csv"):
         (folder / name).write_bytes(b"old")
         (folder / name).chmod(0o640)
 
 
 @pytest.mark.parametrize("exists", [False, True], ids=["new", "existing"])
-def test_an_exception_changes_no_file(tmp_path: Path, ways: str, *, exists: bool) -> None:
+def test_an_exception_changes_no_file(tmp_path: Path, links: str, *, exists: bool) -> None:
     """Nothing is replaced before the end of the block."""
     if exists:
         put_pair(tmp_path)
     with pytest.raises(RuntimeError):
         write_pair(tmp_path, fail)
-    assert contents(tmp_path) == ({"out.csv": b"old", "bad.csv": b"old"} if exists else {}), ways
+    assert contents(tmp_path) == ({"out.csv": b"old", "bad.csv": b"old"} if exists else {}), links
 
 
 @pytest.mark.parametrize("exists", [False, True], ids=["new", "existing"])
 @pytest.mark.parametrize(("obstacle", "other"), [("out.csv", "bad.csv"), ("bad.csv", "out.csv")])
 def test_when_one_file_cannot_appear_none_does(
-    tmp_path: Path, ways: str, obstacle: str, other: str, *, exists: bool
+    tmp_path: Path, links: str, obstacle: str, other: str, *, exists: bool
 ) -> None:
     """When one name has become a folder, the other file is restored."""
     if exists:
@@ -326,17 +326,17 @@ def test_when_one_file_cannot_appear_none_does(
         (tmp_path / obstacle).unlink()
     with pytest.raises(DataError, match=f"cannot write .*{obstacle}: Is a directory"):
         write_pair(tmp_path, (tmp_path / obstacle).mkdir)
-    old = b"new" if ways == "no links" and other == "bad.csv" else b"old"  # as documented
+    old = b"new" if links == "no links" and other == "bad.csv" else b"old"  # as documented
     assert contents(tmp_path) == {obstacle: None} | ({other: old} if exists else {})
     if exists:
         assert stat.S_IMODE((tmp_path / other).stat().st_mode) == 0o640
 
 
-def test_files_are_replaced_together(tmp_path: Path, ways: str) -> None:
+def test_files_are_replaced_together(tmp_path: Path, links: str) -> None:
     """Both files are new, with the old permissions, and nothing temporary is left."""
     put_pair(tmp_path)
     write_pair(tmp_path)
-    assert contents(tmp_path) == {"out.csv": b"new", "bad.csv": b"new"}, ways
+    assert contents(tmp_path) == {"out.csv": b"new", "bad.csv": b"new"}, links
     for path in tmp_path.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
@@ -361,7 +361,7 @@ def test_the_last_rename_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_all_files_are_on_the_disk_before_one_appears(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """A loss of power cannot leave one output in place and the other half written."""
+    """A power failure cannot leave one output renamed and the other incomplete."""
     synced: list[list[str]] = []
 
     def record(descriptor: int) -> None:
@@ -428,7 +428,7 @@ with atomic_file(Path(sys.argv[1])) as stream:
 @pytest.mark.skipif(not Path("/dev/fd/1").exists(), reason="needs /dev/fd")
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link"])
 @pytest.mark.parametrize("redirection", [">", ">>", "| cat >"])
-def test_an_open_file_is_written_where_it_stands(
+def test_an_open_file_is_written_at_its_position(
     tmp_path: Path, name: str, redirection: str
 ) -> None:
     """``--out /dev/stdout > file`` neither replaces nor truncates the file."""
@@ -502,7 +502,7 @@ def test_a_link_stays_a_link(tmp_path: Path, *, exists: bool) -> None:
 
 
 def test_permissions_of_a_replaced_file_are_kept(tmp_path: Path) -> None:
-    """A file nobody else may read stays that way when it is replaced."""
+    """A private file stays private when it is replaced."""
     path = tmp_path / "out.csv"
     path.write_bytes(b"old")
     path.chmod(0o640)
@@ -603,8 +603,8 @@ for turn in range(40):
         for name in ("a", "b")
     ]
     for racer in racers:
-        _, spoken = racer.communicate(timeout=60)
-        assert racer.returncode == 0, spoken.decode()
+        _, errors = racer.communicate(timeout=60)
+        assert racer.returncode == 0, errors.decode()
     assert {file.name for file in tmp_path.iterdir()} == {str(turn) for turn in range(40)}
     assert {(tmp_path / str(turn) / "mark").read_text() for turn in range(40)} <= {"a", "b"}
 

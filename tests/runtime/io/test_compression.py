@@ -55,8 +55,8 @@ def load(stored: bytes, compression: Compression, size: int = 1 << 16) -> bytes:
     return b"".join(iter(lambda: source.read(size) or b"", b""))
 
 
-CHANCE = random.Random(1)  # noqa: S311 - no secret
-NOISE = CHANCE.randbytes(3_000_000)
+RANDOM = random.Random(1)  # noqa: S311 - no secret
+NOISE = RANDOM.randbytes(3_000_000)
 STORED = {name: store(TEXT, name) for name in COMPRESSIONS}
 
 
@@ -126,11 +126,11 @@ def test_padding_after_gzip_is_no_data() -> None:
 def test_a_flipped_bit_is_found(compression: Compression) -> None:
     """The checksum is verified, wherever the wrong bit is."""
     text = TEXT[:60_000]
-    stored, chance = store(text, compression), random.Random(1)  # noqa: S311 - no secret
+    stored, rng = store(text, compression), random.Random(1)  # noqa: S311 - no secret
     for _ in range(200):
-        at = chance.randrange(10, len(stored))  # before: gzip's flags and time
+        at = rng.randrange(10, len(stored))  # before: gzip's flags and time
         wrong = bytearray(stored)
-        wrong[at] ^= 1 << chance.randrange(8)
+        wrong[at] ^= 1 << rng.randrange(8)
         with pytest.raises(DataError, match=r"t\.csv\.x"):
             load(bytes(wrong), compression)
 
@@ -182,7 +182,7 @@ def test_progress_counts_stored_bytes(compression: Compression) -> None:
         decompressed_source(source, compression, where="t"), where="t", block_size=1 << 16
     )
     assert 0 < reader.bytes_read < len(stored)
-    assert sum(map(len, reader.blocks())) == 300_002, "and the headers in between"
+    assert sum(map(len, reader.blocks())) == 300_002, "and the headers of the other members"
     assert reader.bytes_read == len(stored)
 
 

@@ -41,7 +41,7 @@ def existing(tmp_path: Path) -> Path:
 
 
 def stage(folder: Path, before_end: Callable[[], None] = lambda: None) -> None:
-    """Three files, and something that happens before they take their places."""
+    """Write three files; ``before_end`` runs before they are renamed."""
     with staged_files(folder) as open_output:
         open_output("a.csv").write(b"new")
         with open_output(Path("sub") / "b.csv") as stream:
@@ -63,7 +63,7 @@ def test_a_new_folder_appears_as_a_whole(tmp_path: Path) -> None:
 
 
 def test_files_of_an_existing_folder_are_replaced_and_others_stay(existing: Path) -> None:
-    """Nothing visible changes before the end; then the new files are there, beside the others."""
+    """Nothing visible changes before the end; then the new files exist next to the others."""
     before = tree(existing)
 
     def inspect() -> None:
@@ -80,14 +80,14 @@ def test_files_of_an_existing_folder_are_replaced_and_others_stay(existing: Path
 
 
 def test_a_folder_created_meanwhile_is_filled(tmp_path: Path) -> None:
-    """Files of a process that was first stay."""
+    """Files of another process stay."""
     folder = tmp_path / "out"
 
-    def come_first() -> None:
+    def create_folder() -> None:
         folder.mkdir()
         (folder / "other.txt").write_bytes(b"other")
 
-    stage(folder, come_first)
+    stage(folder, create_folder)
     assert tree(folder) == STAGED | {"other.txt": b"other"}
     assert names(tmp_path) == ["out"]
 
@@ -126,12 +126,12 @@ def test_when_one_file_cannot_appear_none_does(existing: Path, obstacle: str) ->
 
     shown: list[dict[str, bytes | None]] = []
 
-    def obstruct_and_look() -> None:
+    def obstruct_and_record() -> None:
         obstruct()
         shown.append({name: text for name, text in tree(existing).items() if name[0] != "."})
 
     with pytest.raises(DataError, match="cannot write"):
-        stage(existing, obstruct_and_look)
+        stage(existing, obstruct_and_record)
     assert tree(existing) == shown[0]
 
 
@@ -140,7 +140,7 @@ def test_when_one_file_cannot_appear_none_does(existing: Path, obstacle: str) ->
 def test_only_paths_within_the_folder_are_opened(
     tmp_path: Path, name: str, *, exists: bool
 ) -> None:
-    """Absolute paths and ``..`` are refused."""
+    """Absolute paths and ``..`` are rejected."""
     if exists:
         (tmp_path / "out").mkdir()
     with (
@@ -162,7 +162,7 @@ def test_only_paths_within_the_folder_are_opened(
         ("loop", "cannot write"),
     ],
 )
-def test_what_cannot_be_written_is_refused_when_it_is_opened(
+def test_an_impossible_output_is_rejected_when_opened(
     existing: Path, name: str, message: str
 ) -> None:
     """An impossible output is a usage error before it is written."""
@@ -177,8 +177,8 @@ def test_what_cannot_be_written_is_refused_when_it_is_opened(
 
 
 @pytest.mark.parametrize("name", ["file", "file/out", "pipe", "loop"])
-def test_what_is_no_folder_is_refused(tmp_path: Path, name: str) -> None:
-    """A file, and what lies below one, is refused before any work is done."""
+def test_a_path_that_is_not_a_folder_is_rejected(tmp_path: Path, name: str) -> None:
+    """A file, or a path below one, is rejected before any work is done."""
     (tmp_path / "file").write_bytes(b"text")
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to("loop")
@@ -191,7 +191,7 @@ def test_what_is_no_folder_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_links_stay_links(tmp_path: Path, existing: Path) -> None:
-    """What a link names is written, be it the folder or a file in it."""
+    """The target of a link is written, whether a folder or a file in it."""
     (tmp_path / "link").symlink_to("out")
     (existing / "a.csv").unlink()
     (existing / "a.csv").symlink_to("other.txt")

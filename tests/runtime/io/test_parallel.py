@@ -35,20 +35,20 @@ def test_a_late_first_item_holds_back_the_others() -> None:
 @pytest.mark.parametrize("threads", [1, 3])
 def test_items_are_read_only_a_little_ahead(threads: int) -> None:
     """A slow consumer holds back the source: memory stays bounded."""
-    taken = 0
+    consumed = 0
 
     def items() -> Iterator[int]:
-        nonlocal taken
+        nonlocal consumed
         for item in range(100):
-            taken += 1
+            consumed += 1
             yield item
 
     results = map_ordered(abs, items(), threads=threads)
     for expected in range(50):
         assert next(results) == expected
-        assert taken <= expected + threads + 3
+        assert consumed <= expected + threads + 3
     results.close()  # type: ignore[attr-defined]  # it is a generator
-    assert taken < 60
+    assert consumed < 60
 
 
 def test_an_error_is_raised_in_its_items_place() -> None:

@@ -1,4 +1,4 @@
-"""Destinations that are full, protected, or written in place, as the command meets them."""
+"""Full, protected and special destinations of the command."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def predict(bundle: Path, environment: dict[str, str], tmp_path: Path) -> Run:
     (tmp_path / "in.csv").write_bytes(TABLE)
 
     def run(
-        out: object, *options: str, leader: Sequence[str] = (), script: str = '"$@"'
+        out: object, *options: str, prefix: Sequence[str] = (), script: str = '"$@"'
     ) -> subprocess.CompletedProcess[bytes]:
-        command = [*leader, sys.executable, "-m", "runtime", "predict", "--file", "in.csv"]
+        command = [*prefix, sys.executable, "-m", "runtime", "predict", "--file", "in.csv"]
         command += ["--out", str(out), "--bundle", str(bundle), "--bad-rows", "null", *options]
         return subprocess.run(
             ["bash", "-c", script, "bash", *command],
@@ -62,14 +62,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def without_power() -> list[str]:
-    """What a command is led by so that permissions bind it, also where root runs the tests."""
+def unprivileged() -> list[str]:
+    """The prefix of a command that makes permissions apply to root."""
     if os.geteuid() != 0:
         return []
-    leader = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search,-fowner"]
-    if shutil.which("setpriv") is None or subprocess.run([*leader, "true"], check=False).returncode:
+    prefix = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search,-fowner"]
+    if shutil.which("setpriv") is None or subprocess.run([*prefix, "true"], check=False).returncode:
         pytest.skip("root writes everywhere, and needs setpriv to give that up")
-    return leader
+    return prefix
 
 
 def put_outputs(folder: Path) -> None:
@@ -87,7 +87,7 @@ def assert_as_before(folder: Path, *, exists: bool) -> None:
 
 @pytest.mark.parametrize("exists", [False, True], ids=["new", "existing"])
 @pytest.mark.parametrize("options", [[], ["--bad-rows", "reject"]], ids=["null", "reject"])
-def test_a_file_that_grows_too_large_leaves_nothing(
+def test_a_file_size_limit_leaves_nothing(
     predict: Run, tmp_path: Path, options: list[str], *, exists: bool
 ) -> None:
     """A limit on file size acts like a full disk: exit 3, one message, nothing changed."""
@@ -133,7 +133,7 @@ def test_a_folder_may_be_a_disk_of_its_own(small_disk: Path) -> None:
 
 
 def test_a_disk_within_a_folder_is_refused(small_disk: Path) -> None:
-    """A rename cannot cross file systems: refused when the file is opened, not at the end."""
+    """A rename cannot cross file systems: rejected when the file is opened, not at the end."""
     with staged_files(small_disk.parent) as open_output:
         open_output("a.csv").write(b"new")
         with pytest.raises(UsageError, match="is on another file system"):
@@ -143,7 +143,7 @@ def test_a_disk_within_a_folder_is_refused(small_disk: Path) -> None:
 
 @pytest.mark.parametrize("exists", [False, True], ids=["new", "existing"])
 def test_a_protected_folder_is_refused(
-    predict: Run, tmp_path: Path, without_power: list[str], *, exists: bool
+    predict: Run, tmp_path: Path, unprivileged: list[str], *, exists: bool
 ) -> None:
     """Exit 2 with one message before anything is scored."""
     folder = tmp_path / "protected"
@@ -151,7 +151,7 @@ def test_a_protected_folder_is_refused(
     if exists:
         put_outputs(folder)
     folder.chmod(0o555)
-    done = predict("protected/out.csv", leader=without_power)
+    done = predict("protected/out.csv", prefix=unprivileged)
     assert done.returncode == 2
     assert done.stderr.decode() == (
         f"runtime: error: cannot write into {folder}: Permission denied\n"
@@ -161,12 +161,12 @@ def test_a_protected_folder_is_refused(
 
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_a_protected_file_is_refused(
-    predict: Run, tmp_path: Path, without_power: list[str], name: str
+    predict: Run, tmp_path: Path, unprivileged: list[str], name: str
 ) -> None:
     """A rename would replace it nevertheless; the protection is respected."""
     put_outputs(tmp_path)
     (tmp_path / name).chmod(0o444)
-    done = predict("out.csv", "--bad-rows", "reject", leader=without_power)
+    done = predict("out.csv", "--bad-rows", "reject", prefix=unprivileged)
     assert done.returncode == 2
     assert done.stderr.decode() == (
         f"runtime: error: cannot write {tmp_path / name}: it is write-protected\n"

@@ -56,7 +56,7 @@ WRITERS = [write_file, write_pair, write_folder, write_staged]
 
 @pytest.mark.parametrize("write", WRITERS)
 def test_leftovers_of_killed_runs_are_swept(tmp_path: Path, write: Callable[[Path], None]) -> None:
-    """After a run there is nothing temporary beside its output, files or folders."""
+    """After a run no temporary files or folders are left next to its output."""
     for ending in ("00000000.partial", "0123abcd.partial", "ffffffff.replaced"):
         (tmp_path / f".out.{ending}").write_bytes(b"leftover")
     for ending in ("11111111.partial", "22222222.replaced"):
@@ -189,8 +189,8 @@ def test_running_writers_are_not_touched(
         assert len(before) == 1
         write(path)
         assert before <= set(tmp_path.rglob(".*"))
-        _, spoken = other.communicate(timeout=60)
-        assert (other.returncode, spoken) == (0, b"")
+        _, errors = other.communicate(timeout=60)
+        assert (other.returncode, errors) == (0, b"")
     assert (path if kind == "file" else path / "mark").read_bytes() == b"running"
     assert not list(tmp_path.rglob(".*"))
 
@@ -209,7 +209,7 @@ def test_a_writer_killed_meanwhile_is_swept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("write", WRITERS)
-def test_a_sweeper_may_come_before_the_lock(
+def test_a_sweep_before_the_lock_is_survived(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], None]
 ) -> None:
     """A temporary file swept before it is locked is created again."""
@@ -243,8 +243,8 @@ for turn in range(150):
         for name in ("a", "b", "c")
     ]
     for racer in racers:
-        _, spoken = racer.communicate(timeout=60)
-        assert racer.returncode == 0, spoken.decode()
+        _, errors = racer.communicate(timeout=60)
+        assert racer.returncode == 0, errors.decode()
     assert (tmp_path / "out").read_bytes() in {b"a" * 5000, b"b" * 5000, b"c" * 5000}
     assert names(tmp_path) == ["out"]
 
@@ -264,7 +264,7 @@ def test_without_locks_nothing_is_swept(
 
         monkeypatch.setattr(fcntl, "flock", refuse)
     leftover = tmp_path / ".out.0123abcd.partial"
-    leftover.write_bytes(b"perhaps alive")
+    leftover.write_bytes(b"perhaps locked")
     write(tmp_path / "out")
-    assert leftover.read_bytes() == b"perhaps alive"
+    assert leftover.read_bytes() == b"perhaps locked"
     assert [name for name in names(tmp_path) if name.startswith(".")] == [leftover.name]

@@ -110,12 +110,12 @@ def test_keys_are_reloaded_without_a_restart(guarded: Served, key_file: Path) ->
     assert guarded.ask("/v2", None, _bearer("third-key-0123456789")).status == 200
     assert guarded.ask("/v2", None, _bearer("")).status == 401
     assert guarded.end() == 0
-    told = [json.loads(line) for line in guarded.lines if "key reload failed" in line]
-    assert "holds no key" in told[0]["reason"]
+    failures = [json.loads(line) for line in guarded.lines if "key reload failed" in line]
+    assert "holds no key" in failures[0]["reason"]
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "error"),
     [
         ("", "holds no key"),
         ("# only\n\n", "holds no key"),
@@ -125,7 +125,7 @@ def test_keys_are_reloaded_without_a_restart(guarded: Served, key_file: Path) ->
     ids=["empty", "comments", "short", "missing"],
 )
 def test_invalid_key_file_fails_at_startup(
-    tmp_path: Path, bundle: Path, run_command: Callable[..., Any], content: str | None, told: str
+    tmp_path: Path, bundle: Path, run_command: Callable[..., Any], content: str | None, error: str
 ) -> None:
     """A server that requires keys does not start without any."""
     path = tmp_path / "keys"
@@ -133,7 +133,7 @@ def test_invalid_key_file_fails_at_startup(
         path.write_text(content)
     done = run_command("serve", "--bundle", bundle, "--port", 0, "--api-key-file", path)
     assert done.returncode == 2
-    assert told in done.stderr.decode()
+    assert error in done.stderr.decode()
     assert "Traceback" not in done.stderr.decode()
 
 
@@ -150,10 +150,9 @@ def test_no_other_bytes_are_accepted(key: bytes) -> None:
         assert keys.is_valid(key) == (key in {FIRST.encode(), SECOND.encode()})
         auth = Auth(keys)
         for name in (b"authorization", b"x-api-key"):
-            asked = Request("GET", "/v2", {name: key}, b"", 0)
-            refused = auth.check(asked)
-            right = key.strip() in {FIRST.encode(), SECOND.encode()} and name == b"x-api-key"
-            assert (refused is None) == right
+            rejected = auth.check(Request("GET", "/v2", {name: key}, b"", 0))
+            is_valid = key.strip() in {FIRST.encode(), SECOND.encode()} and name == b"x-api-key"
+            assert (rejected is None) == is_valid
         path.unlink()
         with pytest.raises(UsageError):
             ApiKeys(path, lambda _: None)
@@ -183,15 +182,15 @@ def test_grpc_requires_a_key(
     with library.InferenceServerClient(f"127.0.0.1:{served.grpc_port}") as client:
         assert client.is_server_live()
         assert client.is_server_ready()
-        asked: tuple[Callable[[], object], ...] = (
+        calls: tuple[Callable[[], object], ...] = (
             lambda: client.infer("simplenet", [tensor]),
             lambda: client.unload_model("simplenet"),
             lambda: client.is_model_ready("simplenet"),
             lambda: client.infer("simplenet", [tensor], headers={"x-api-key": "wrong"}),
         )
-        for ask in asked:
+        for call in calls:
             with pytest.raises(library.InferenceServerException) as caught:
-                ask()
+                call()
             assert caught.value.status() == "StatusCode.UNAUTHENTICATED"
         for name, value in (("authorization", f"Bearer {FIRST}"), ("x-api-key", SECOND)):
             result = client.infer("simplenet", [tensor], headers={name: value})
@@ -261,21 +260,21 @@ def test_certificate_is_reloaded_on_sighup(
     shutil.copy(first[0], chain), shutil.copy(first[1], key)
     served = start_server("--bundle", bundle, "--tls-cert", chain, "--tls-key", key)
 
-    def shows(wanted: Path) -> bool:
+    def serves(certificate: Path) -> bool:
         try:
-            with SecureClient(served.port, wanted) as client:
+            with SecureClient(served.port, certificate) as client:
                 return client.ask("/v2/health/live").status == 200
         except ssl.SSLCertVerificationError:
             return False
 
-    assert shows(first[0])
+    assert serves(first[0])
     chain.write_bytes(second[0].read_bytes())
     served.process.send_signal(signal.SIGHUP)
     time.sleep(0.5)
-    assert shows(first[0])  # it does not belong to the key
+    assert serves(first[0])  # it does not belong to the key
     key.write_bytes(second[1].read_bytes())
     served.process.send_signal(signal.SIGHUP)
-    _until(lambda: shows(second[0]))
+    _until(lambda: serves(second[0]))
     assert served.end() == 0
     assert any("certificate reload failed" in line for line in served.lines)
 
@@ -287,7 +286,7 @@ def test_incomplete_certificate_is_a_usage_error(
     chain, key = _make_certificate(tmp_path, "one")
     other, _ = _make_certificate(tmp_path, "two")
     start = ("serve", "--bundle", bundle, "--port", 0)
-    for words, told in (
+    for words, error in (
         (("--tls-cert", chain), "give both"),
         (("--tls-cert", chain, "--tls-key", tmp_path / "none"), "No such file"),
         (("--tls-cert", other, "--tls-key", key), "cannot be used"),
@@ -295,7 +294,7 @@ def test_incomplete_certificate_is_a_usage_error(
     ):
         done = run_command(*start, *words)
         assert done.returncode == 2, done.stderr
-        assert told in done.stderr.decode()
+        assert error in done.stderr.decode()
 
 
 def test_grpc_over_tls(start_server: Callable[..., Served], bundle: Path, tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_large_binary_tensor(client: Client, predictor: Predictor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "error"),
     [
         (lambda text, data: (text, data[:-4], None), "24 bytes of binary data were declared"),
         (
@@ -171,12 +171,12 @@ def test_large_binary_tensor(client: Client, predictor: Predictor) -> None:
 def test_binary_data_of_a_wrong_size(
     client: Client,
     change: Callable[[bytes, bytes], tuple[bytes, bytes, int | None]],
-    told: str,
+    error: str,
 ) -> None:
     """Too few bytes, too many, or other than declared: 400, and the connection stays open."""
     answer = _ask(client, *change(*_message(ROWS.tobytes())))
     assert answer.status == 400
-    assert told in answer.error
+    assert error in answer.error
     assert _ask(client, *_message(ROWS.tobytes())).status == 200
 
 
@@ -203,7 +203,7 @@ def test_model_with_string_columns_needs_json(sales_server: Served) -> None:
     """Raw binary requests carry numbers only."""
     zero = {"Inference-Header-Content-Length": "0"}
     answer = sales_server.ask("/v2/models/sales/infer", bytes(36), zero)
-    assert (answer.status, "columns of text" in answer.error) == (400, True)
+    assert (answer.status, "string columns" in answer.error) == (400, True)
 
 
 def test_tritonclient(server: Served, predictor: Predictor) -> None:

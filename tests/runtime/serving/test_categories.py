@@ -111,7 +111,7 @@ def test_predict_endpoint_equals_the_command(
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "error"),
     [
         (
             {"colour": {"data": ["red", "pink", "", "green"]}},
@@ -119,11 +119,11 @@ def test_predict_endpoint_equals_the_command(
         ),
         ({"size": {"data": ["S", None, "L", "S"]}}, "row 1, column 'size': '': missing value"),
         ({"size": {"data": ["S", "M", " ", "S"]}}, "row 2, column 'size': ' ': missing value"),
-        ({"size": {"data": ["S", "M", "L"]}}, "inputs[0].data has 3 texts, its shape says 4"),
+        ({"size": {"data": ["S", "M", "L"]}}, "inputs[0].data has 3 strings, its shape needs 4"),
         ({"size": {"data": ["S", 5, "L", "S"]}}, "inputs[0].data[1]: expected str"),
         ({"size": {"data": [["S"], ["M", "L"], ["L"], ["S"]]}}, "inputs[0].data[1]: expected arr"),
         ({"size": {"data": "SMLS"}}, "inputs[0].data: expected array"),
-        ({"size": {"datatype": "FP32"}}, "'size' holds text: send BYTES"),
+        ({"size": {"datatype": "FP32"}}, "'size' holds strings: send BYTES"),
         ({"rating": {"datatype": "BYTES"}}, "inputs[1].datatype is 'BYTES'"),
         ({"price": {"data": [1, None, 2, 3]}}, "inputs[3].data[1]: expected float, got null"),
         ({"rating": {"data": [1, "", 2, 3]}}, "inputs[1].data[1]: expected float"),
@@ -136,20 +136,20 @@ def test_predict_endpoint_equals_the_command(
     ids=range(16),
 )
 def test_unseen_category_or_missing_value_is_rejected(
-    sales_server: Served, changed: dict[str, Any], told: str
+    sales_server: Served, changed: dict[str, Any], error: str
 ) -> None:
     """What the bundle's policies reject is 400 with column, row and value."""
     answer = ask(sales_server, columns(**changed))
     assert answer.status == 400
-    assert told in answer.error
+    assert error in answer.error
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "error"),
     [
-        (encode_strings([b"S", b"M", b"L"]), "its 15 bytes end within text 3 of 4"),
-        (encode_strings([b"S", b"M", b"L", b"S", b""]), "4 bytes follow its 4 texts"),
-        (b"\xff\xff\xff\xffS", "its 5 bytes end within text 0 of 4"),
+        (encode_strings([b"S", b"M", b"L"]), "its 15 bytes end within string 3 of 4"),
+        (encode_strings([b"S", b"M", b"L", b"S", b""]), "4 bytes follow its 4 strings"),
+        (b"\xff\xff\xff\xffS", "its 5 bytes end within string 0 of 4"),
         (
             encode_strings([b"S", b"M", b"\xff", b"S"]),
             "row 2, column 'size': '\ufffd': undecodable bytes",
@@ -158,12 +158,12 @@ def test_unseen_category_or_missing_value_is_rejected(
     ],
     ids=["few", "many", "beyond", "no text", "unseen"],
 )
-def test_malformed_binary_strings(sales_server: Served, content: bytes, told: str) -> None:
+def test_malformed_binary_strings(sales_server: Served, content: bytes, error: str) -> None:
     """Invalid lengths and strings are 400 with their location."""
     size, _ = binary("size", "BYTES", content)
     answer = ask(sales_server, [size, *columns()[1:]], content)
     assert answer.status == 400
-    assert told in answer.error
+    assert error in answer.error
 
 
 @pytest.mark.parametrize("size", [-1, True, "20", 1.0, 10**9])
@@ -222,15 +222,15 @@ def test_dates_are_predicted_as_a_file_is(
     predictor = Predictor.open(bundle, provider="cpu")
     score_file(predictor, tmp_path / "in.csv", tmp_path / "out.csv", Options(proba=True))
     lines = csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text()))
-    wanted = [[row["probability_no"], row["probability_yes"]] for row in lines]
+    expected = [[row["probability_no"], row["probability_yes"]] for row in lines]
     served = start_server("--bundle", f"sales={bundle}")
     price, sent = tensor("price", "FP64", PRICE), encode_strings([text.encode() for text in days])
-    text, (told, tail) = tensor("day", "BYTES", days), binary("day", "BYTES", sent)
-    for answer in (ask(served, [text, price]), ask(served, [price, told], tail)):
-        assert probabilities(answer).tobytes() == np.array(wanted, np.float32).tobytes()
-    refused = ask(served, [price, tensor("day", "BYTES", [*days[:2], "2024-02-30", days[3]])])
-    assert refused.status == 400
-    assert refused.json == {"error": "row 2, column 'day': '2024-02-30': not an ISO date"}
+    text, (encoded, content) = tensor("day", "BYTES", days), binary("day", "BYTES", sent)
+    for answer in (ask(served, [text, price]), ask(served, [price, encoded], content)):
+        assert probabilities(answer).tobytes() == np.array(expected, np.float32).tobytes()
+    rejected = ask(served, [price, tensor("day", "BYTES", [*days[:2], "2024-02-30", days[3]])])
+    assert rejected.status == 400
+    assert rejected.json == {"error": "row 2, column 'day': '2024-02-30': not an ISO date"}
 
 
 def test_no_rows(sales_server: Served) -> None:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 def test_metadata_lists_the_columns(sales_server: Served) -> None:
     """The metadata has one tensor a column, BYTES for categories."""
-    told = sales_server.ask("/v2/models/sales").json["inputs"]
-    assert [(one["name"], one["datatype"], one["shape"]) for one in told] == [
+    inputs = sales_server.ask("/v2/models/sales").json["inputs"]
+    assert [(one["name"], one["datatype"], one["shape"]) for one in inputs] == [
         ("price", "FP32", [-1]),
         ("colour", "BYTES", [-1]),
         ("rating", "FP32", [-1]),
@@ -69,8 +69,8 @@ def test_tritonclient_grpc(rpc_port: int, expected: np.ndarray) -> None:
     with library.InferenceServerClient(f"127.0.0.1:{rpc_port}") as client:
         result = client.infer("sales", _triton(library))
         assert result.as_numpy("probabilities").tobytes() == expected.tobytes()
-        told = client.get_model_metadata("sales").inputs
-        assert [(one.name, one.datatype) for one in told][:2] == [
+        inputs = client.get_model_metadata("sales").inputs
+        assert [(one.name, one.datatype) for one in inputs][:2] == [
             ("price", "FP32"),
             ("colour", "BYTES"),
         ]
@@ -81,7 +81,7 @@ def test_tritonclient_grpc(rpc_port: int, expected: np.ndarray) -> None:
 
 
 def test_grpc_contents(rpc_port: int, expected: np.ndarray) -> None:
-    """bytes_contents beside numeric contents, NaN for a missing value: the same predictions."""
+    """bytes_contents and numeric contents, NaN for a missing value: the same predictions."""
     import grpc
 
     from runtime.serving.grpc.codec import message

@@ -110,17 +110,17 @@ def test_a_client_of_triton(served: Served, predictor: Predictor) -> None:
 
 
 def test_a_stream_of_a_client_of_triton(served: Served, predictor: Predictor) -> None:
-    """Requests of a stream are answered in order; an invalid one doesn't end it."""
+    """Requests of a stream get responses in order; an invalid one doesn't end it."""
     library = pytest.importorskip("tritonclient.grpc")
     answers: list[tuple[Any, Any]] = []
     done = threading.Semaphore(0)
 
-    def take(result: Any, error: Any) -> None:
+    def on_result(result: Any, error: Any) -> None:
         answers.append((result, error))
         done.release()
 
     with library.InferenceServerClient(f"127.0.0.1:{served.grpc_port}") as client:
-        client.start_stream(take)
+        client.start_stream(on_result)
         for name, rows in (("features", ROWS), ("wrong", ROWS), ("features", ROWS[:1])):
             tensor = library.InferInput(name, rows.shape, "FP32")
             tensor.set_data_from_numpy(rows)
@@ -130,7 +130,7 @@ def test_a_stream_of_a_client_of_triton(served: Served, predictor: Predictor) ->
     (first, none), (_, error), (last, _) = answers
     assert none is None
     assert first.as_numpy("logits").tobytes() == predictor.run(ROWS).logits.tobytes()
-    assert "'wrong' is no column of the model" in str(error)
+    assert "'wrong' is not a column of the model" in str(error)
     assert last.as_numpy("label").shape == (1,)
 
 
@@ -192,7 +192,7 @@ def test_the_descriptor_set_is_up_to_date(tmp_path: Path) -> None:
         ("UINT64", "uint64_contents"),
     ],
 )
-def test_numbers_as_such(
+def test_typed_contents(
     call: Callable[..., Any], predictor: Predictor, datatype: str, field: str
 ) -> None:
     """Typed contents are read by their datatype, and the response has typed contents, too."""
@@ -286,7 +286,7 @@ def _shaped(shape: list[int]) -> Any:
         (
             lambda: _contents("BYTES", "bytes_contents", [b""] * 1001),
             "RESOURCE_EXHAUSTED",
-            "1000 texts per request",
+            "1000 strings per request",
         ),
         (lambda: b"\x0a\xff", "INVALID_ARGUMENT", "is not a ModelInferRequest"),
         (lambda: b"\x2a\x00" * 1_000_000, "RESOURCE_EXHAUSTED", "tensors and other fields"),
@@ -300,12 +300,12 @@ def _shaped(shape: list[int]) -> Any:
         (
             lambda: _contents("INT64", "int64_contents", [1] * 2_000_000),
             "RESOURCE_EXHAUSTED",
-            "2000 numbers and 1000 texts",
+            "2000 numbers and 1000 strings",
         ),
         (
             lambda: _contents("BYTES", "bytes_contents", [b""] * 2_000_000),
             "RESOURCE_EXHAUSTED",
-            "2000 numbers and 1000 texts",
+            "2000 numbers and 1000 strings",
         ),
         (lambda: _shaped([1] * 1_000_000), "RESOURCE_EXHAUSTED", "tensors and other fields"),
         (
@@ -316,10 +316,10 @@ def _shaped(shape: list[int]) -> Any:
     ],
     ids=itertools.count(),
 )
-def test_invalid_requests_are_refused(
+def test_invalid_requests_are_rejected(
     call: Callable[..., Any], predictor: Predictor, make: Callable[[], Any], code: str, details: str
 ) -> None:
-    """A status code and a message, never a traceback; the next request is answered."""
+    """A status code and a message, never a traceback; the next request succeeds."""
     with pytest.raises(grpc.RpcError) as caught:
         call("ModelInfer", make())
     assert caught.value.code().name == code
@@ -329,8 +329,8 @@ def test_invalid_requests_are_refused(
 
 
 @given(st.data())
-def test_damaged_messages_are_refused_or_read(predictor: Predictor, data: st.DataObject) -> None:
-    """Arbitrary bytes are parsed or refused with ``RequestError``."""
+def test_damaged_messages_are_rejected_or_parsed(predictor: Predictor, data: st.DataObject) -> None:
+    """Arbitrary bytes are parsed or rejected with ``RequestError``."""
     request = _raw(id="a")
     request.parameters["binary_data_output"].bool_param = True
     request.outputs.add(name="label")
@@ -353,8 +353,8 @@ def test_damaged_messages_are_refused_or_read(predictor: Predictor, data: st.Dat
     assert rows.shape[1] == 2
 
 
-def test_a_declared_shape_costs_nothing(call: Callable[..., Any]) -> None:
-    """A shape of 10^15 rows is refused by arithmetic."""
+def test_a_declared_shape_allocates_nothing(call: Callable[..., Any]) -> None:
+    """A shape of 10^15 rows is rejected before allocating."""
     request = _raw()
     request.inputs[0].shape[:] = [10**15, 2]
     with pytest.raises(grpc.RpcError) as caught:
@@ -363,10 +363,10 @@ def test_a_declared_shape_costs_nothing(call: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("values", [[np.nan], [1.0, 2.0, 3.0], []], ids=["row", "shape", "read"])
-def test_a_refused_message_is_not_kept(
+def test_a_rejected_message_is_not_kept(
     start_server: Callable[..., Served], bundle: Path, values: list[float]
 ) -> None:
-    """A hundred refused messages of megabytes leave no more memory in use than a few."""
+    """A hundred rejected messages of megabytes leave no more memory in use than a few."""
     size = 2_000_000
     limits = ("--max-rows", 1000) if not values else ("--max-rows", size)
     served = start_server("--bundle", bundle, "--grpc-port", 0, *limits)
@@ -378,15 +378,15 @@ def test_a_refused_message_is_not_kept(
     with grpc.insecure_channel(f"127.0.0.1:{served.grpc_port}") as channel:
         infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
 
-        def refuse(times: int) -> float:
+        def send_rejected(times: int) -> float:
             for _ in range(times):
                 with pytest.raises(grpc.RpcError):
                     infer(data, timeout=PATIENCE_S)
             text = served.ask("/metrics").body.decode()
             return float(text.split("\nonnxferry_resident_memory_bytes ")[1].split()[0])
 
-        few = refuse(10)
-        assert refuse(100) < few + 50 * size
+        few = send_rejected(10)
+        assert send_rejected(100) < few + 50 * size
 
 
 _PEAK = """
@@ -434,18 +434,18 @@ def _delimited(number: int, content: bytes) -> bytes:
         lambda: b"\x3a\x00" * 8_000_000,
     ],
     ids=[
-        *("empty texts", "texts", "a valid request", "integers", "shape", "tensor parameters"),
+        *("empty strings", "strings", "a valid request", "integers", "shape", "tensor parameters"),
         *("parameters", "inputs", "outputs", "raw contents"),
     ],
 )
 def test_a_message_takes_ten_times_its_size_at_most(make: Callable[[], bytes]) -> None:
-    """Parsed or refused, however many small texts, numbers or messages it is made of."""
+    """Parsed or rejected, however many small strings, numbers or messages it is made of."""
     data, command = make(), [sys.executable, "-c", _PEAK]
     done = subprocess.run(command, input=data, capture_output=True, check=True)
     assert int(done.stdout) < 10 * len(data) + 4_000_000
 
 
-def test_it_joins_the_batches_of_http(served: Served, call: Callable[..., Any]) -> None:
+def test_inference_is_counted_with_http(served: Served, call: Callable[..., Any]) -> None:
     """Requests over gRPC are counted with those over HTTP."""
     before = served.ask("/v2/models/simplenet/stats").json["model_stats"][0]["inference_count"]
     call("ModelInfer", _raw())
@@ -468,7 +468,7 @@ def test_an_unloaded_model_is_not_ready(start_server: Callable[..., Served], bun
     assert served.end() == 0
 
 
-def test_health_as_grpc_has_it(start_server: Callable[..., Served], bundle: Path) -> None:
+def test_health_checking_protocol(start_server: Callable[..., Served], bundle: Path) -> None:
     """Kubernetes' health check: of the server, the protocol or a model; in its very bytes."""
     served = start_server("--bundle", bundle, "--grpc-port", 0)
     with grpc.insecure_channel(f"127.0.0.1:{served.grpc_port}") as channel:
@@ -487,9 +487,7 @@ def test_health_as_grpc_has_it(start_server: Callable[..., Served], bundle: Path
         assert check_health(b"") == b"\x08\x02"
 
 
-def test_connections_that_ask_nothing_are_closed(
-    start_server: Callable[..., Served], bundle: Path
-) -> None:
+def test_idle_connections_are_closed(start_server: Callable[..., Served], bundle: Path) -> None:
     """Connections without a handshake, or without a call after it, are closed."""
     limits = ("--idle-timeout", 0.3, "--header-timeout", 0.3)
     served = start_server("--bundle", bundle, "--grpc-port", 0, *limits)
@@ -501,15 +499,15 @@ def test_connections_that_ask_nothing_are_closed(
                 pass
 
 
-def test_calls_that_have_begun_are_answered_at_the_end(
+def test_no_call_is_lost_at_shutdown(
     start_server: Callable[..., Served], bundle: Path, predictor: Predictor
 ) -> None:
-    """At SIGTERM no call is lost: each is answered, or refused before it is accepted."""
+    """At SIGTERM no call is lost: each gets a response, or is rejected before it is accepted."""
     from runtime.serving.grpc.codec import message
 
     served = start_server("--bundle", bundle, "--grpc-port", 0)
     expected = predictor.run(ROWS).logits.tobytes()
-    begun, refused = threading.Event(), []
+    started, statuses = threading.Event(), []
 
     def send_requests() -> None:
         with grpc.insecure_channel(f"127.0.0.1:{served.grpc_port}") as channel:
@@ -521,18 +519,18 @@ def test_calls_that_have_begun_are_answered_at_the_end(
                 while True:
                     answer = infer(_raw().SerializeToString(), timeout=PATIENCE_S)
                     assert answer.raw_output_contents[2] == expected
-                    begun.set()
+                    started.set()
             except grpc.RpcError as exc:
-                refused.append(exc.code())
+                statuses.append(exc.code())
 
     threads = [threading.Thread(target=send_requests) for _ in range(4)]
     for thread in threads:
         thread.start()
-    assert begun.wait(PATIENCE_S)
+    assert started.wait(PATIENCE_S)
     assert served.end() == 0
     for thread in threads:
         thread.join(PATIENCE_S)
-    assert refused == [grpc.StatusCode.UNAVAILABLE] * 4
+    assert statuses == [grpc.StatusCode.UNAVAILABLE] * 4
 
 
 def test_a_port_in_use_is_reported(

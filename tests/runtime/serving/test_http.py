@@ -111,7 +111,7 @@ def test_half_closed_connection_is_answered(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "told"),
+    ("sent", "error"),
     [
         (_whole()[:-5], "the body ended"),
         (POST.encode(), "within its header"),
@@ -120,13 +120,13 @@ def test_half_closed_connection_is_answered(client: Client) -> None:
     ],
     ids=["body", "header", "chunk", "large"],
 )
-def test_incomplete_request_is_rejected(client: Client, sent: bytes, told: str) -> None:
+def test_incomplete_request_is_rejected(client: Client, sent: bytes, error: str) -> None:
     """A truncated request gets a 400."""
     client.send(sent)
     client.socket.shutdown(socket.SHUT_WR)
     answer = client.read()
     assert answer.status == 400
-    assert told in answer.error
+    assert error in answer.error
     assert client.is_closed()
 
 
@@ -299,7 +299,7 @@ def test_date_header(client: Client) -> None:
     from datetime import UTC, datetime
     from email.utils import parsedate_to_datetime
 
-    given = client.ask("/v2/health/live").headers["date"]
-    told = parsedate_to_datetime(given)
-    assert abs((datetime.now(UTC) - told).total_seconds()) < 60
-    assert given == told.strftime("%a, %d %b %Y %H:%M:%S GMT")
+    header = client.ask("/v2/health/live").headers["date"]
+    date = parsedate_to_datetime(header)
+    assert abs((datetime.now(UTC) - date).total_seconds()) < 60
+    assert header == date.strftime("%a, %d %b %Y %H:%M:%S GMT")

@@ -72,16 +72,16 @@ def test_large_request_is_validated_and_counted(client: Client) -> None:
     before = _outside(client)
     assert client.ask(INFER, features(*rows[:-1], [1000, 3])).status == 200
     assert _outside(client) == before + 1
-    refused = client.ask(INFER, features(*rows[:-1], [1e39, 3]))
-    assert refused.status == 400
-    assert "row 2999, column 'price'" in refused.error
+    rejected = client.ask(INFER, features(*rows[:-1], [1e39, 3]))
+    assert rejected.status == 400
+    assert "row 2999, column 'price'" in rejected.error
     assert _outside(client) == before + 1
 
 
 def _outside(client: Client) -> int:
     text = client.ask("/metrics").body.decode()
-    wanted = 'feature="price",side="above"'
-    (line,) = (each for each in text.splitlines() if "out_of_range" in each and wanted in each)
+    labels = 'feature="price",side="above"'
+    (line,) = (each for each in text.splitlines() if "out_of_range" in each and labels in each)
     return int(line.split()[-1])
 
 
@@ -121,13 +121,13 @@ def test_no_rows(client: Client) -> None:
 
 def test_outputs_are_selected(client: Client) -> None:
     """Only the requested outputs are sent, in the requested order."""
-    wishes = [{"name": "probabilities"}, {"name": "label"}]
-    answer = _ask(client, {"inputs": [_tensor()], "outputs": wishes})
+    requested = [{"name": "probabilities"}, {"name": "label"}]
+    answer = _ask(client, {"inputs": [_tensor()], "outputs": requested})
     assert list(_data(answer)) == ["probabilities", "label"]
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "error"),
     [
         (b"", "the request: input data was truncated"),
         (b"[1]", "the request: expected object"),
@@ -141,15 +141,15 @@ def test_outputs_are_selected(client: Client) -> None:
     ],
     ids=range(9),
 )
-def test_malformed_body(client: Client, body: bytes, told: str) -> None:
+def test_malformed_body(client: Client, body: bytes, error: str) -> None:
     """What cannot be parsed is 400 with the location."""
     answer = client.ask(INFER, body)
     assert answer.status == 400
-    assert told.lower() in answer.error.lower()
+    assert error.lower() in answer.error.lower()
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "error"),
     [
         ({"data": [7.5, None, 2, 1.5]}, "inputs[0].data[1]: expected float, got null"),
         ({"data": [[7.5, 3], [2, "1"]]}, "inputs[0].data[1][1]: expected float, got str"),
@@ -157,7 +157,7 @@ def test_malformed_body(client: Client, body: bytes, told: str) -> None:
         ({"data": [[7.5, 3, 2], [1.5]]}, "inputs[0].data[0]: expected array of length 2"),
         ({"data": [[[7.5], [3]], [[2], [1.5]]]}, "inputs[0].data[0][0]: expected float"),
         ({"data": [1e39, 3, 2, 1.5]}, "row 0, column 'price'"),
-        ({"data": [7.5, 3, 2]}, "inputs[0].data has 3 numbers, its shape [2, 2] says 4"),
+        ({"data": [7.5, 3, 2]}, "inputs[0].data has 3 numbers, its shape [2, 2] needs 4"),
         ({"data": []}, "inputs[0].data has 0 numbers"),
         ({"data": "7.5,3,2,1"}, "inputs[0].data: expected array, got str"),
         ({"data": {"a": 1, "b": 2, "c": 3, "d": 4}}, "inputs[0].data: expected array, got object"),
@@ -174,19 +174,19 @@ def test_malformed_body(client: Client, body: bytes, told: str) -> None:
         ({"shape": [-1, 2]}, "sizes are 0 or more"),
         ({"shape": [2.5, 2]}, "inputs[0].shape[0]: expected int"),
         ({"shape": []}, "inputs[0].shape is []"),
-        ({"shape": list(range(1000))}, "inputs[0].shape is no shape"),
-        ({"name": "prices"}, "'prices' is no column of the model"),
+        ({"shape": list(range(1000))}, "inputs[0].shape is not valid"),
+        ({"name": "prices"}, "'prices' is not a column of the model"),
         ({"parameters": {"shared_memory_region": "a"}}, "shared memory is not supported"),
         ({"parameters": {"binary_data_size": 16}}, "and not both"),
         ({"parameters": {"a": {}}}, "inputs[0].parameters"),
     ],
     ids=range(28),
 )
-def test_inconsistent_tensor(client: Client, changes: dict[str, Any], told: str) -> None:
+def test_inconsistent_tensor(client: Client, changes: dict[str, Any], error: str) -> None:
     """A tensor that contradicts its declaration is 400 with the location."""
     answer = _ask(client, {"inputs": [_tensor(**changes)]})
     assert answer.status == 400, answer.body
-    assert told in answer.error
+    assert error in answer.error
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1" * 400, "0x1", "01", "1_0"])
@@ -210,25 +210,25 @@ def test_declared_shape_allocates_nothing(client: Client, shape: list[int], stat
 
 
 @pytest.mark.parametrize(
-    ("inputs", "told"),
+    ("inputs", "error"),
     [
         (tensors(price=[1.0]), "'rating' is missing"),
-        (tensors(price=[1.0], rating=[2.0], colour=[3.0]), "'colour' is no column of the model"),
+        (tensors(price=[1.0], rating=[2.0], colour=[3.0]), "'colour' is not a column of the model"),
         (tensors(price=[1.0], rating=[2.0]) + tensors(price=[1.0]), "'price' appears 2 times"),
         (tensors(price=[1.0, 2.0], rating=[2.0]), "the tensors differ in rows: 1, 2"),
         ([_tensor(), _tensor()], "'features' appears 2 times"),
     ],
     ids=["missing", "extra", "doubled", "rows", "two matrices"],
 )
-def test_wrong_columns(client: Client, inputs: object, told: str) -> None:
+def test_wrong_columns(client: Client, inputs: object, error: str) -> None:
     """A column that is missing, unknown or duplicated is 400 and named."""
     answer = _ask(client, {"inputs": inputs})
     assert answer.status == 400
-    assert told in answer.error
+    assert error in answer.error
 
 
 @pytest.mark.parametrize(
-    ("outputs", "told"),
+    ("outputs", "error"),
     [
         ([{"name": "colour"}], "outputs[0]: no output 'colour'"),
         ([{"name": "label"}, {"name": "label"}], "outputs[1]: 'label' is requested twice"),
@@ -240,11 +240,11 @@ def test_wrong_columns(client: Client, inputs: object, told: str) -> None:
     ],
     ids=["unknown", "doubled", "classification", "flag"],
 )
-def test_unknown_outputs(client: Client, outputs: object, told: str) -> None:
+def test_unknown_outputs(client: Client, outputs: object, error: str) -> None:
     """An output that is not available is 400 and named."""
     answer = _ask(client, {"inputs": [_tensor()], "outputs": outputs})
     assert answer.status == 400
-    assert told in answer.error
+    assert error in answer.error
 
 
 @pytest.mark.parametrize(
@@ -316,8 +316,6 @@ def _resident(client: Client) -> float:
 
 def test_invalid_request_does_not_affect_its_batch(client: Client) -> None:
     """An invalid request between valid ones of one batch fails alone."""
-    from serving_client import request
-
     good, bad = features(*ROWS), features([1e39, 1.0])
     client.send(request(INFER, good) + request(INFER, bad) + request(INFER, good))
     first, second, third = (client.read() for _ in range(3))

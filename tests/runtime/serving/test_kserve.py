@@ -1,4 +1,4 @@
-"""The client of KServe's SDK, which knows nothing of us.
+"""KServe's own client.
 
 The SDK brings FastAPI, Kubernetes' client and pandas 2, so it is in none of our extras:
 ``python benchmarks/kserve_client.py`` makes an environment with it and runs these tests there.
@@ -27,7 +27,7 @@ NAN = float("nan")
 
 @pytest.fixture(scope="module")
 def kserve() -> Any:  # noqa: ANN401 - the SDK is not installed where types are checked
-    """The SDK; what it warns of while it is imported is its own affair."""
+    """The SDK, imported without its warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return pytest.importorskip(
@@ -70,7 +70,7 @@ def test_health_and_readiness(server: Served, ask: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("binary", [True, False], ids=["binary", "JSON"])
-def test_an_answer_is_the_predictors(
+def test_outputs_equal_the_predictors(
     kserve: Any,  # noqa: ANN401
     server: Served,
     ask: Callable[..., Any],
@@ -78,12 +78,12 @@ def test_an_answer_is_the_predictors(
     *,
     binary: bool,
 ) -> None:
-    """Whole or a tensor a column, JSON or binary both ways: the predictor's answer, bit for bit."""
+    """One tensor or one a column, JSON or binary: the predictor's outputs, bit for bit."""
     at, expected = f"http://127.0.0.1:{server.port}", predictor.run(ROWS)
     for columns in ({"features": ROWS}, {"rating": ROWS[:, 1], "price": ROWS[:, 0]}):
         sent = _request(kserve, columns, binary=binary)
         answer = ask(lambda client, sent=sent: client.infer(at, sent, model_name="simplenet"))
-        # The client reads no version out of an answer.
+        # The client does not parse model_version.
         assert (answer.model_name, answer.id) == ("simplenet", "seven")
         assert [one.name for one in answer.outputs] == ["label", "probabilities", "logits"]
         for output in answer.outputs:
@@ -93,7 +93,7 @@ def test_an_answer_is_the_predictors(
 
 
 @pytest.mark.parametrize("binary", [True, False], ids=["binary", "JSON"])
-def test_categories_and_gaps(
+def test_categories_and_missing_values(
     kserve: Any,  # noqa: ANN401
     start_server: Callable[..., Served],
     sales_bundle: Path,
@@ -101,7 +101,7 @@ def test_categories_and_gaps(
     *,
     binary: bool,
 ) -> None:
-    """Texts are sent as BYTES, gaps as NaN or null: the answers of /predict for the same rows."""
+    """Strings as BYTES, missing values as NaN or null: the results of /predict for these rows."""
     served = start_server("--bundle", f"sales={sales_bundle}")
     columns = {
         "colour": np.array(["red", "blå, mørk", ""], np.object_),
@@ -119,12 +119,12 @@ def test_categories_and_gaps(
     assert np.asarray(found.as_numpy(), np.float32).tobytes() == expected.tobytes()
 
 
-def test_a_refusal_is_told_in_our_words(
+def test_error_message_of_the_server_is_raised(
     kserve: Any,  # noqa: ANN401
     server: Served,
     ask: Callable[..., Any],
 ) -> None:
-    """What does not fit raises the client's own error, with the message of the server."""
+    """An invalid request raises the client's own error, with the message of the server."""
     at = f"http://127.0.0.1:{server.port}"
     sent = _request(kserve, {"price": ROWS[:, 0]}, binary=False)
     with pytest.raises(Exception, match="'rating' is missing") as caught:

@@ -67,14 +67,14 @@ def test_too_many_connections(start_server: Callable[..., Served], bundle: Path)
 def test_idle_connections_are_closed_for_new_ones(
     start_server: Callable[..., Served], bundle: Path
 ) -> None:
-    """Idle clients lock nobody out, and active ones stay connected."""
+    """Idle clients block nobody, and active ones stay connected."""
     served = start_server("--bundle", bundle, "--max-connections", 3)
     with served.client() as busy, served.client() as idle, served.client() as silent:
         assert idle.ask("/v2/health/live").status == 200
         busy.send(request(INFER, GOOD)[:-1])
         while served.ask("/v2/health/live").status == 503:  # until they have been idle
             pass
-        assert silent.is_closed()  # it was heard of longest ago
+        assert silent.is_closed()  # idle for longest
         busy.send(GOOD[-1:])
         assert busy.read().status == 200
 
@@ -116,13 +116,13 @@ def test_too_many_requests_in_flight() -> None:
     waiting: list[Reply] = []
     bugs: list[Exception] = []
 
-    def handle(asked: Request, reply: Reply) -> None:
-        if asked.target == INFER:
-            waiting.append(reply)  # until the test lets it go
+    def handle(request_: Request, reply: Reply) -> None:
+        if request_.target == INFER:
+            waiting.append(reply)  # until the test replies
         else:
             reply(Response())
 
-    def ask(port: int, let_go: Callable[[], None]) -> None:
+    def ask(port: int, reply_to_all: Callable[[], None]) -> None:
         with Client(port) as one, Client(port) as two, Client(port) as extra:
             for busy in (one, two):
                 busy.send(request(INFER, GOOD))
@@ -134,14 +134,14 @@ def test_too_many_requests_in_flight() -> None:
             begun = time.monotonic()
             answers = [extra.ask(INFER, GOOD).status for _ in range(3)]
             assert answers == [503] * 3
-            assert time.monotonic() - begun > 3 * 0.09  # it did not wait, so it has to
+            assert time.monotonic() - begun > 3 * 0.09  # the server did not read meanwhile
             extra.send(b"HEAD /v2 HTTP/1.1\r\nHost: a\r\n\r\n")
             assert extra.read(has_body=False).status == 503
             assert extra.ask("/v2/health/live").status == 200
             answer = extra.ask(INFER, GOOD, {"Connection": "close"})
             assert (answer.status, answer.headers["connection"]) == (503, "close")
             assert extra.is_closed()
-            let_go()
+            reply_to_all()
             assert [one.read().status, two.read().status] == [200, 200]
             assert one.ask("/v2").status == 200
 
@@ -150,11 +150,11 @@ def test_too_many_requests_in_flight() -> None:
         connections = ConnectionManager(handle, Limits(in_flight=2), Traffic(), bugs.append)
         server = await loop.create_server(lambda: Connection(connections), "127.0.0.1", 0)
 
-        def let_go() -> None:
+        def reply_to_all() -> None:
             for reply in waiting:
                 loop.call_soon_threadsafe(reply, Response())
 
-        await asyncio.to_thread(ask, server.sockets[0].getsockname()[1], let_go)
+        await asyncio.to_thread(ask, server.sockets[0].getsockname()[1], reply_to_all)
         server.close()
         assert (connections.traffic.in_flight, connections.traffic.rejected, bugs) == (
             0,
@@ -166,21 +166,21 @@ def test_too_many_requests_in_flight() -> None:
 
 
 def test_one_loop_iteration_admits_at_most_the_limit() -> None:
-    """A request answered immediately still counts until the iteration ends."""
+    """A request completed immediately still counts until the iteration ends."""
 
-    async def turns() -> list[list[bool]]:
+    async def iterations() -> list[list[bool]]:
         traffic, seen = Traffic(), []
         for _ in range(3):
-            turn = []
+            admitted = []
             for _ in range(4):
-                turn.append(traffic.admit(3))
-                traffic.in_flight -= turn[-1]  # answered at once
-            seen.append(turn)
+                admitted.append(traffic.admit(3))
+                traffic.in_flight -= admitted[-1]  # completed at once
+            seen.append(admitted)
             await asyncio.sleep(0)
-        traffic.in_flight = 3  # being answered
+        traffic.in_flight = 3  # pending
         return [*seen, [traffic.admit(3), traffic.admit(3, pipelined=True)]]
 
-    assert asyncio.run(turns()) == [[True, True, True, False]] * 3 + [[False, True]]
+    assert asyncio.run(iterations()) == [[True, True, True, False]] * 3 + [[False, True]]
 
 
 def test_64_busy_clients_are_always_admitted(server: Served) -> None:
@@ -195,7 +195,7 @@ def test_64_busy_clients_are_always_admitted(server: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "told"),
+    ("sent", "error"),
     [
         (b"POST /v2 HTTP/1.1\r\nHos", "timed out receiving the header"),
         (request(INFER, GOOD)[:-3], "timed out receiving the body"),
@@ -204,7 +204,7 @@ def test_64_busy_clients_are_always_admitted(server: Served) -> None:
     ids=["header", "body", "large body"],
 )
 def test_slow_clients(
-    start_server: Callable[..., Served], bundle: Path, sent: bytes, told: str
+    start_server: Callable[..., Served], bundle: Path, sent: bytes, error: str
 ) -> None:
     """Slow senders get a 408 and are closed, whether they trickle or stall."""
     served = start_server("--bundle", bundle, "--header-timeout", 0.3, "--body-timeout", 0.3)
@@ -212,7 +212,7 @@ def test_slow_clients(
         client.send(sent)
         answer = client.read()
         assert answer.status == 408
-        assert told in answer.error
+        assert error in answer.error
         assert client.is_closed()
     assert served.ask(INFER, GOOD).status == 200
 
@@ -302,10 +302,10 @@ def test_responses_match_their_requests(
 
     served = start_server("--bundle", f"simplenet={bundle_copy}")
     pool = draw_pool((bundle_copy, other), 64 * 30)
-    tally = asyncio.run(ask_while_reloading(served.port, pool, 64, 30, exchange))
-    assert tally.wrong == []
-    assert tally.kinds == {"JSON": 960, "binary": 960}
-    assert tally.loads
+    result = asyncio.run(ask_while_reloading(served.port, pool, 64, 30, exchange))
+    assert result.wrong == []
+    assert result.kinds == {"JSON": 960, "binary": 960}
+    assert result.loads
 
 
 def test_prediction_is_independent_of_the_batch(server: Served, predictor: Predictor) -> None:
@@ -323,8 +323,8 @@ def test_damaged_requests_affect_no_others(
 ) -> None:
     """Thousands of damaged requests: no 5xx, and the valid ones between succeed."""
     served = start_server("--bundle", f"simplenet={bundle}", "--bundle", f"sales={sales_bundle}")
-    harm = attack(served.port, 3000, seed=7)
-    assert harm.wrong == []
-    assert harm.good == 900
-    assert harm.statuses[200]
+    result = attack(served.port, 3000, seed=7)
+    assert result.wrong == []
+    assert result.good == 900
+    assert result.statuses[200]
     assert served.end() == 0

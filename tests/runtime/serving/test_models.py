@@ -76,10 +76,10 @@ def test_new_bundle_is_served(
     _replace(bundle_copy, other)
     act()
     _until(lambda: _version(server) != before)
-    wanted = json.loads((other / "manifest.json").read_text())["model"]["version"]
-    assert _version(server) == wanted
+    version = json.loads((other / "manifest.json").read_text())["model"]["version"]
+    assert _version(server) == version
     assert server.ask(f"/v2/models/m/versions/{before}").status == 404
-    assert server.ask(f"/v2/models/m/versions/{wanted}").status == 200
+    assert server.ask(f"/v2/models/m/versions/{version}").status == 200
 
 
 def test_failed_load_keeps_the_version_and_is_reported(
@@ -107,8 +107,8 @@ def test_failed_load_keeps_the_version_and_is_reported(
     _until(lambda: "reasons" not in server.ask(READY).json)
     assert 'onnxferry_model_stale{model="m"} 0' in server.ask("/metrics").body.decode()
     assert server.end() == 0
-    (refused,) = (line for line in map(_parse, server.lines) if line["event"] == "load failed")
-    assert (refused["model"], refused["served"]) == ("m", before)
+    (failure,) = (line for line in map(_parse, server.lines) if line["event"] == "load failed")
+    assert (failure["model"], failure["served"]) == ("m", before)
 
 
 def _parse(line: str) -> dict[str, str]:
@@ -143,7 +143,7 @@ def test_reload_skips_unloaded_models(
     assert server.ask("/v2/repository/models/m/unload", b"").status == 200
     (bundle_copy / "note").write_text("a change")
     server.process.send_signal(signal.SIGHUP)
-    loads = 'onnxferry_model_loads_total{model="n",outcome="served"} 3'  # the other hears of both
+    loads = 'onnxferry_model_loads_total{model="n",outcome="served"} 3'  # SIGHUP, --watch
     _until(lambda: loads in server.ask("/metrics").body.decode())
     assert server.ask("/v2/models/m/ready").status == 404
     assert server.end() == 0
@@ -199,7 +199,7 @@ def test_a_folder_of_bundles(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "error"),
     [
         (["--bundle", "a=nowhere"], 4, "no bundle at nowhere"),
         (["--models", "nowhere"], 2, "--models nowhere is not a folder"),
@@ -212,13 +212,13 @@ def test_a_folder_of_bundles(
     ids=range(7),
 )
 def test_startup_errors(
-    run_command: Callable[..., object], bundle: Path, arguments: list[str], code: int, told: str
+    run_command: Callable[..., object], bundle: Path, arguments: list[str], code: int, error: str
 ) -> None:
     """A server that cannot start reports why in one line, with the documented exit code."""
     named = [] if {"--bundle", "--models"} & set(arguments) else ["--bundle", str(bundle)]
     done = run_command("serve", *named, *arguments, "--port", "0")
     assert done.returncode == code, done.stderr  # type: ignore[attr-defined]
-    assert told.encode() in done.stderr  # type: ignore[attr-defined]
+    assert error.encode() in done.stderr  # type: ignore[attr-defined]
     assert b"Traceback" not in done.stderr  # type: ignore[attr-defined]
 
 

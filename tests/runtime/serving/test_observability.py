@@ -50,8 +50,8 @@ def _metrics(served: Served) -> dict[str, float]:
 def test_startup_line_has_a_working_command(server: Served) -> None:
     """One line: what, where, on what; its curl command works verbatim."""
     line = server.lines[0].strip()
-    told = r"simplenet [0-9a-f]{12} at http://127\.0\.0\.1:\d+ on cpu \(requested\); "
-    assert re.match(told, line)
+    pattern = r"simplenet [0-9a-f]{12} at http://127\.0\.0\.1:\d+ on cpu \(requested\); "
+    assert re.match(pattern, line)
     command = shlex.split(line.partition("try: ")[2])
     assert command[0] == "curl"
     url, body = command[1], command[3]

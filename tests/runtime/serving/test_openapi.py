@@ -20,7 +20,7 @@ from runtime.serving.observability.traffic import Traffic
 from runtime.serving.openapi.operations import OPERATIONS
 from runtime.serving.settings import Limits
 from runtime.serving.v2.outputs import DATATYPES
-from runtime.serving.v2.tensors import DATATYPE, check_datatype
+from runtime.serving.v2.tensors import BYTES, check_datatype
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,8 +36,8 @@ ROW = features([7.5, 3.0])
 VERSION = "/v2/models/{model}/versions/{version}"
 OF_A_MODEL = ("/v2/models/{model}", VERSION)
 
-# One request for each status of each operation: address as documented, body, header fields; what
-# has "other" in place of the model's name asks for one that is not there.
+# One request for each status of each operation: path as documented, query, body, header fields,
+# status; "other" is the name of a model that does not exist.
 REQUESTS: list[tuple[str, str, bytes | None, dict[str, str], int]] = [
     ("/", "", None, {}, 200),
     ("/cards", "", None, {}, 200),
@@ -63,14 +63,14 @@ REQUESTS: list[tuple[str, str, bytes | None, dict[str, str], int]] = [
         )
     ),
     *(
-        (place.replace("{model}", name) + rest, "", None, {}, status)
-        for place in OF_A_MODEL
+        (path.replace("{model}", name) + rest, "", None, {}, status)
+        for path in OF_A_MODEL
         for rest in ("", "/ready", "/stats")
         for name, status in (("{model}", 200), ("other", 404))
     ),
     *(
-        (place.replace("{model}", name) + "/infer", "", body, {}, status)
-        for place in OF_A_MODEL
+        (path.replace("{model}", name) + "/infer", "", body, {}, status)
+        for path in OF_A_MODEL
         for name, body, status in (
             ("{model}", ROW, 200),
             ("{model}", b"{", 400),
@@ -107,8 +107,8 @@ def _fits(schema: Any, value: Any, known: dict[str, Any]) -> bool:  # noqa: ANN4
     kinds = schema.get("type", [])
     names = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer"}
     name = names.get(type(value), "null" if value is None else "number")
-    wanted = [kinds] if isinstance(kinds, str) else kinds
-    if wanted and name not in wanted and not (name == "integer" and "number" in wanted):
+    allowed = [kinds] if isinstance(kinds, str) else kinds
+    if allowed and name not in allowed and not (name == "integer" and "number" in allowed):
         return False
     if isinstance(value, list):
         return all(_fits(schema.get("items", {}), one, known) for one in value)
@@ -121,18 +121,18 @@ def _fits(schema: Any, value: Any, known: dict[str, Any]) -> bool:  # noqa: ANN4
     return bool(name == "string" or value is None or value >= schema.get("minimum", value))
 
 
-def _check(document: Any, answer: Answer, place: str, method: str) -> None:  # noqa: ANN401 - JSON
-    responses = document["paths"][place][method]["responses"]
+def _check(document: Any, answer: Answer, path: str, method: str) -> None:  # noqa: ANN401 - JSON
+    responses = document["paths"][path][method]["responses"]
     content = responses[str(answer.status)]["content"]
     kind = answer.headers["content-type"].partition(";")[0]
-    assert kind in content, (place, kind)
+    assert kind in content, (path, kind)
     if kind == "application/json":
         schema = content[kind]["schema"]
         known = document["components"]["schemas"]
-        assert _fits(schema, answer.json, known), (place, answer.body)
+        assert _fits(schema, answer.json, known), (path, answer.body)
 
 
-def test_every_route_is_described_and_nothing_else(predictor: object) -> None:
+def test_document_describes_exactly_the_routes(predictor: object) -> None:
     """The table of operations and the table of routes are the same."""
     assert predictor
     limits = Limits()
@@ -141,18 +141,18 @@ def test_every_route_is_described_and_nothing_else(predictor: object) -> None:
     )
     versioned = {"/v2/models/*", "/v2/models/*/ready", "/v2/models/*/infer", "/v2/models/*/stats"}
     expected = {}
-    for address, handlers in app.routes.items():
-        expected[address.replace("*", "{model}")] = set(handlers)
-        if address in versioned:
-            expected[address.replace("*", "{model}/versions/{version}")] = set(handlers)
-    assert {place: set(methods) for place, methods in OPERATIONS.items()} == expected
+    for path, handlers in app.routes.items():
+        expected[path.replace("*", "{model}")] = set(handlers)
+        if path in versioned:
+            expected[path.replace("*", "{model}/versions/{version}")] = set(handlers)
+    assert {path: set(methods) for path, methods in OPERATIONS.items()} == expected
 
 
-def test_datatypes_and_outputs_are_those_that_are_read(document: Any) -> None:  # noqa: ANN401 - JSON
+def test_documented_datatypes_and_outputs_are_supported(document: Any) -> None:  # noqa: ANN401 - JSON
     """The schemas list what the server knows, and nothing else."""
     schemas = document["components"]["schemas"]
     assert schemas["RequestedOutput"]["properties"]["name"]["enum"] == list(DATATYPES)
-    numbers = set(schemas["InputTensor"]["properties"]["datatype"]["enum"]) - {DATATYPE}
+    numbers = set(schemas["InputTensor"]["properties"]["datatype"]["enum"]) - {BYTES}
     for name in numbers:
         check_datatype(name, "inputs[0]")
     with pytest.raises(RequestError) as caught:
@@ -164,17 +164,17 @@ def test_every_status_of_every_operation_occurs(served: Served, document: Any) -
     """Statuses, media types and bodies of responses are the documented ones."""
     version = served.ask("/v2/models/simplenet").json["versions"][0]
     seen = set()
-    for address, query, body, headers, status in REQUESTS:
-        place = address.replace("other", "{model}")
-        target = address.replace("{model}", "simplenet").replace("{version}", version) + query
+    for template, query, body, headers, status in REQUESTS:
+        path = template.replace("other", "{model}")
+        target = template.replace("{model}", "simplenet").replace("{version}", version) + query
         answer = served.ask(target, body, headers)
         method = "get" if body is None else "post"
         assert answer.status == status, (target, answer)
-        _check(document, answer, place, method)
-        seen.add((place, method, str(status)))
+        _check(document, answer, path, method)
+        seen.add((path, method, str(status)))
     documented = {
-        (place, method, status)
-        for place, methods in document["paths"].items()
+        (path, method, status)
+        for path, methods in document["paths"].items()
         for method, operation in methods.items()
         if method != "parameters"
         for status in operation["responses"]
@@ -184,7 +184,7 @@ def test_every_status_of_every_operation_occurs(served: Served, document: Any) -
     assert served.ask("/v2/repository/models/simplenet/load", b"").status == 200
 
 
-def test_refusals_of_the_transport_are_described(served: Served, document: Any) -> None:  # noqa: ANN401 - JSON
+def test_transport_errors_are_described(served: Served, document: Any) -> None:  # noqa: ANN401 - JSON
     """Errors that any path may respond with have the documented schema and status."""
     description = document["paths"]["/v2"]["get"]["responses"]["default"]["description"]
     with served.client() as client:
@@ -204,7 +204,7 @@ def test_refusals_of_the_transport_are_described(served: Served, document: Any) 
         assert answer.error
 
 
-def test_keys_are_described_where_they_are_needed(
+def test_security_is_described_where_a_key_is_required(
     start_server: Callable[..., Served], bundle: Path, tmp_path: Path
 ) -> None:
     """With keys every operation but health documents 401, and responds with it."""
@@ -212,16 +212,16 @@ def test_keys_are_described_where_they_are_needed(
     keys.write_text("a-key-of-some-length\n")
     server = start_server("--bundle", bundle, "--api-key-file", keys)
     document = server.ask("/openapi.json", None, {"X-API-Key": "a-key-of-some-length"}).json
-    for place, methods in document["paths"].items():
+    for path, methods in document["paths"].items():
         for method in methods.keys() - {"parameters"}:
-            target = place.replace("{", "").replace("}", "")
+            target = path.replace("{", "").replace("}", "")
             answer = server.ask(target, b"" if method == "post" else None)
-            guarded = not place.startswith("/v2/health/")
-            assert (answer.status == 401) == guarded, place
-            assert ("401" in methods[method]["responses"]) == guarded, place
-            assert ("security" in methods[method]) == guarded, place
+            guarded = not path.startswith("/v2/health/")
+            assert (answer.status == 401) == guarded, path
+            assert ("401" in methods[method]["responses"]) == guarded, path
+            assert ("security" in methods[method]) == guarded, path
             if guarded:
-                _check(document, answer, place, method)
+                _check(document, answer, path, method)
     assert set(document["components"]["securitySchemes"]) == {"bearer", "basic", "header"}
     assert server.end() == 0
 

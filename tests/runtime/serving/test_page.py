@@ -35,7 +35,7 @@ FLAGS: Final = (
     "--disable-sync",
 )
 PATIENCE_MS = 60_000  # a busy machine is slow, not wrong
-HOSTILE = "<img src=x onerror=\"document.title='taken'\">"
+HOSTILE = "<img src=x onerror=\"document.title='injected'\">"
 PREDICTION = re.compile(r"\w+: .+")  # the label's text once there is one
 
 expect.set_options(timeout=PATIENCE_MS)
@@ -101,7 +101,7 @@ def _set(page: Page, *values: str) -> None:
 
 
 def _fits(page: Page) -> bool:
-    """Whether nothing reaches over the window's right edge."""
+    """Whether nothing overflows the window horizontally."""
     return bool(page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
 
 
@@ -171,11 +171,11 @@ def test_form_parses_dates_as_tables_do(
     """A column of dates takes dates; the model receives days, in UTC where no zone is given."""
     script = files("runtime.serving.ui").joinpath("dom.js").read_text(encoding="utf-8")
     column = "{origin: '2024-02-29'}"
-    called = f"[parseValue({column}, {json.dumps(typed)}), formatValue({column}, {days or 0})]"
+    calls = f"[parseValue({column}, {json.dumps(typed)}), formatValue({column}, {days or 0})]"
     with browser.new_page() as page:
-        read, said = page.evaluate(f"(() => {{ {script}\n return {called}; }})()")
-    assert (None if read is None or np.isnan(read) else read) == days
-    assert shown in {said, None}
+        parsed, formatted = page.evaluate(f"(() => {{ {script}\n return {calls}; }})()")
+    assert (None if parsed is None or np.isnan(parsed) else parsed) == days
+    assert shown in {formatted, None}
 
 
 def test_date_in_the_form_equals_one_in_a_table(
@@ -232,7 +232,7 @@ def test_many_classes_are_distinguishable(
 ) -> None:
     """The most likely come first, the rest is counted; no two regions share a colour.
 
-    Bars use the colours of the regions, and have room beside the longest name.
+    Bars use the colours of the regions, and have room next to the longest name.
     """
     classes = [f"class {at} {'of a long name ' * 5}" for at in range(20)]
     page = show(start_server("--bundle", make_bundle(classes=classes)), 390)
@@ -249,8 +249,8 @@ def test_many_classes_are_distinguishable(
         "(all) => all.map((one) => one.getBoundingClientRect().width)"
     )
     assert min(widths) > 40
-    told = page.locator("#classes [role=listitem]").first.get_attribute("aria-label") or ""
-    assert told.startswith(f"{classes[int(told.split()[1])]}: 0.")
+    label = page.locator("#classes [role=listitem]").first.get_attribute("aria-label") or ""
+    assert label.startswith(f"{classes[int(label.split()[1])]}: 0.")
     assert _fits(page)
 
 
@@ -324,7 +324,7 @@ def test_names_of_a_bundle_are_escaped(
     console_errors: list[str],
 ) -> None:
     """Names of a bundle are shown as text and never executed, at any width."""
-    names = [HOSTILE, "</script><script>document.title='taken'</script>", "c"]
+    names = [HOSTILE, "</script><script>document.title='injected'</script>", "c"]
     folder = make_bundle(names, [HOSTILE, "b"])
     served = start_server("--bundle", f"a/b ?#={folder}", "--bundle", f"other={folder}")
     page = show(served, 390)

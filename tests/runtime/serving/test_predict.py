@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 CSV = {"Content-Type": "text/csv"}
 JSON = {"Content-Type": "application/json"}
 LINES = {"Content-Type": "application/x-ndjson"}
-FORM = {"Content-Type": "application/x-www-form-urlencoded"}  # what curl -d says of anything
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}  # the default of curl -d
 
 
 @pytest.mark.parametrize("headers", [CSV, FORM, {}], ids=["csv", "curl", "none"])
@@ -75,23 +75,25 @@ def test_csv_dialects(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("charset", "sent", "told"),
+    ("charset", "encoding", "content_type"),
     [
         ("", "utf-8", "text/csv; charset=utf-8"),
         ("", "utf-16", "text/csv; charset=utf-16"),
-        ("", "latin-1", "text/csv"),  # nobody knows
+        ("", "latin-1", "text/csv"),  # unknown
         ("; charset=ISO-8859-1", "latin-1", "text/csv; charset=iso-8859-1"),
         ('; header=present; charset="cp1252"', "cp1252", "text/csv; charset=cp1252"),
         ("; charset=gbk", "gbk", "text/csv; charset=gbk"),
     ],
 )
-def test_csv_keeps_its_charset(client: Client, charset: str, sent: str, told: str) -> None:
+def test_csv_keeps_its_charset(
+    client: Client, charset: str, encoding: str, content_type: str
+) -> None:
     """Text is kept verbatim, and the response declares its charset only where known."""
-    body = "price,rating,note\n7.5,3,é\n".encode(sent)
+    body = "price,rating,note\n7.5,3,é\n".encode(encoding)
     answer = client.ask("/predict", body, {"Content-Type": f"text/csv{charset}"})
-    assert answer.headers["content-type"] == told
+    assert answer.headers["content-type"] == content_type
     expected = "price,rating,note,label,probability\n7.5,3,é,yes,0.8071706\n"
-    assert answer.body.decode(sent) == expected
+    assert answer.body.decode(encoding) == expected
 
 
 def test_no_rows(client: Client) -> None:
@@ -108,7 +110,7 @@ def test_proba_and_prefix(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "headers", "told"),
+    ("body", "headers", "error"),
     [
         (
             b"price,rating\n7.5,3\nabc,1\n8,\n",
@@ -120,13 +122,13 @@ def test_proba_and_prefix(client: Client) -> None:
     ids=["csv", "json"],
 )
 def test_bad_rows_fail_the_request(
-    client: Client, body: bytes, headers: dict[str, str], told: list[str]
+    client: Client, body: bytes, headers: dict[str, str], error: list[str]
 ) -> None:
     """Each bad row is reported with its location and reason."""
     answer = client.ask("/predict", body, headers)
     assert answer.status == 400
-    for word in told:
-        assert word in answer.error
+    for part in error:
+        assert part in answer.error
 
 
 def test_bad_rows_null(client: Client) -> None:
@@ -139,7 +141,7 @@ def test_bad_rows_null(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "body", "headers", "status", "told"),
+    ("target", "body", "headers", "status", "error"),
     [
         ("/predict", b"", CSV, 400, "empty"),
         ("/predict", b"price\n1\n", CSV, 400, "column 'rating' is missing"),
@@ -177,12 +179,12 @@ def test_bad_rows_null(client: Client) -> None:
     ids=range(26),
 )
 def test_invalid_tables(
-    client: Client, target: str, body: bytes, headers: dict[str, str], status: int, told: str
+    client: Client, target: str, body: bytes, headers: dict[str, str], status: int, error: str
 ) -> None:
     """What is no table gets a one-sentence error."""
     answer = client.ask(target, body, headers)
     assert answer.status == status, answer.body
-    assert told in answer.error
+    assert error in answer.error
 
 
 def test_several_models_need_a_name(

@@ -114,12 +114,12 @@ def test_a_load_is_done_by_all_workers_before_it_is_answered(
     """After the response no worker serves the old version; after unloading, none at all."""
     served = start(folder=bundle_copy)
     other = make_bundle(name="simplenet")
-    wanted = json.loads((other / "manifest.json").read_text())["model"]["version"]
+    version = json.loads((other / "manifest.json").read_text())["model"]["version"]
     shutil.rmtree(bundle_copy)
     shutil.copytree(other, bundle_copy)
     assert served.ask("/v2/repository/models/m/load", b"").status == 200
     versions = Counter(served.ask(INFER, ROW).json["model_version"] for _ in range(20))
-    assert versions == {wanted: 20}
+    assert versions == {version: 20}
     assert served.ask("/v2/repository/models/m/unload", b"").status == 200
     assert {served.ask(INFER, ROW).status for _ in range(20)} == {404}
     assert served.ask("/v2/repository/models/none/load", b"").status == 404
@@ -168,16 +168,16 @@ def test_counters_are_monotonic(served: Served) -> None:
     readings.append(_counts(served))
     served.ask("/v2/repository/models/m/load", b"")
     readings.append(_counts(served))
-    hangs = _workers(served)[0]
+    hanging = _workers(served)[0]
     clients = [served.client() for _ in range(16)]  # some go to the other worker
-    os.kill(hangs, signal.SIGSTOP)
+    os.kill(hanging, signal.SIGSTOP)
     try:
         for client in clients:
             client.send(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
         ready, _, _ = select.select([client.socket for client in clients], [], [], PATIENCE_S)
         assert ready
     finally:
-        os.kill(hangs, signal.SIGCONT)
+        os.kill(hanging, signal.SIGCONT)
     readings.append(_counts(served))
     for before, after in pairwise(readings):
         assert {
@@ -233,16 +233,16 @@ def test_no_connection_waits_for_a_worker_that_cannot_start(
     good = model.read_bytes()
     model.write_bytes(b"damaged")
     os.kill(_workers(served)[0], signal.SIGKILL)
-    _read_to(served, "worker not started")
-    _read_to(served, "worker died")
+    _read_until(served, "worker not started")
+    _read_until(served, "worker died")
     assert _versions(served, 40) == before
     model.write_bytes(good)
-    _read_to(served, "worker replaced")
+    _read_until(served, "worker replaced")
     assert _versions(served) == before
     assert served.end() == 0
 
 
-def _read_to(served: Served, event: str) -> None:
+def _read_until(served: Served, event: str) -> None:
     """Read the log up to an event; every line is JSON."""
     assert served.process.stderr
     while json.loads(served.process.stderr.readline())["event"] != event:
@@ -378,11 +378,11 @@ def test_a_folder_that_cannot_hold_sockets_is_reported(
     run_command: Callable[..., Any], bundle: Path, tmp_path: Path
 ) -> None:
     """TMPDIR is too long for a socket's path: one message with the remedy."""
-    place = tmp_path / ("x" * 100)
-    place.mkdir()
+    folder = tmp_path / ("x" * 100)
+    folder.mkdir()
     words = ("serve", "--workers", 2, "--bundle", bundle, "--port", 0)
-    done = run_command(*words, env={"TMPDIR": str(place)})
-    assert list(place.iterdir()) == []
+    done = run_command(*words, env={"TMPDIR": str(folder)})
+    assert list(folder.iterdir()) == []
     assert done.returncode == 6
     assert b"set TMPDIR to a writable folder" in done.stderr
     assert done.stderr.count(b"\n") == 1

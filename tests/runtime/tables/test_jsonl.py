@@ -28,8 +28,10 @@ DEEP = b"[" * 5000 + b"]" * 5000
 GOOD = b'{"x": 1, "y": 2}'
 
 
-def open_table(data: bytes, block_size: int = 1 << 20, wanted: str = "x") -> JsonLinesTable:
-    return JsonLinesTable(io.BytesIO(data), where="t.jsonl", wanted=[wanted], block_size=block_size)
+def open_table(data: bytes, block_size: int = 1 << 20, required: str = "x") -> JsonLinesTable:
+    return JsonLinesTable(
+        io.BytesIO(data), where="t.jsonl", required=[required], block_size=block_size
+    )
 
 
 def blocks_of(data: bytes, block_size: int = 1 << 20) -> list[JsonLinesBlock]:
@@ -47,11 +49,11 @@ def read(
     return numbers, [row for part in parsed for row in part.bad]
 
 
-def test_a_decimal_comma_is_that_of_strings() -> None:
-    """JSON's own numbers have a point whatever is given; a string has the sign that is given."""
+def test_a_decimal_comma_applies_to_strings_only() -> None:
+    """JSON numbers always have a point; strings have the given decimal separator."""
     values = ["7,5", 7.5, "7.5", "1e39", "-1,5e39", 2, ",5", None, "6,5 kg", "7,5"]
     data = "".join(json.dumps({"x": value}) + "\n" for value in values).encode()
-    table = JsonLinesTable(io.BytesIO(data), where="t.jsonl", wanted=["x"], decimal=",")
+    table = JsonLinesTable(io.BytesIO(data), where="t.jsonl", required=["x"], decimal=",")
     (block,) = table.blocks(())
     parsed = block.parse([0], PLAIN)
     assert parsed.features[:, 0].tolist() == [7.5, 7.5, 2, 0.5, 7.5]
@@ -64,8 +66,8 @@ def test_a_decimal_comma_is_that_of_strings() -> None:
     ]
 
 
-def test_a_table_is_what_scoring_asks_for() -> None:
-    """The table and its blocks fit the contract of every format."""
+def test_a_table_has_the_interface_of_every_format() -> None:
+    """The table and its blocks implement ``Table`` and ``Block``."""
     table: Table = open_table(GOOD)
     blocks: Iterator[Block] = table.blocks(())
     assert [(block.first_record, len(block)) for block in blocks] == [(1, 1)]
@@ -108,7 +110,7 @@ def test_columns_are_the_keys_of_the_first_records_in_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         pytest.param(b"", "is empty; a table begins with", id="empty"),
         pytest.param(BOM, "is empty", id="byte order mark alone"),
@@ -124,9 +126,9 @@ def test_columns_are_the_keys_of_the_first_records_in_order() -> None:
         pytest.param('{"x":1}\n'.encode("utf-16"), "undecodable bytes", id="UTF-16"),
     ],
 )
-def test_what_holds_no_records_is_no_table(data: bytes, said: str) -> None:
-    """One ``DataError`` says where and what, and what the file should look like."""
-    with pytest.raises(DataError, match=said) as caught:
+def test_a_file_without_records_is_rejected(data: bytes, message: str) -> None:
+    """One ``DataError`` names the file, the problem and the expected layout."""
+    with pytest.raises(DataError, match=message) as caught:
         open_table(data)
     assert "t.jsonl" in str(caught.value)
     assert len(str(caught.value)) < 300
@@ -136,27 +138,27 @@ class Endless:
     """A line without an end."""
 
     def read(self, size: int, /) -> bytes:
-        """Give as much as is wanted."""
+        """Read ``size`` bytes."""
         return b"x" * size
 
 
-def test_an_endless_line_is_given_up() -> None:
-    """Text without line ends is not gathered in memory for ever."""
+def test_an_endless_line_is_rejected() -> None:
+    """Text without line ends is not buffered without limit."""
     with pytest.raises(DataError, match="longer than 64 MiB"):
-        JsonLinesTable(Endless(), where="t.jsonl", wanted=["x"])
+        JsonLinesTable(Endless(), where="t.jsonl", required=["x"])
 
 
 class Idle:
     """A pipe whose writer has nothing for now."""
 
     def read(self, size: int, /) -> None:
-        """Give neither bytes nor the end."""
+        """Return None: no data yet."""
 
 
-def test_a_pipe_that_does_not_wait_is_refused() -> None:
+def test_a_non_blocking_pipe_is_rejected() -> None:
     """Half a table must not pass for a whole one."""
     with pytest.raises(DataError, match="non-blocking"):
-        JsonLinesTable(Idle(), where="t.jsonl", wanted=["x"])
+        JsonLinesTable(Idle(), where="t.jsonl", required=["x"])
 
 
 NUMBERS = [
@@ -264,10 +266,10 @@ DIRTY = [
 
 @pytest.mark.parametrize("block_size", [16, 1 << 20])
 @pytest.mark.parametrize(("line", "value", "reason"), DIRTY)
-def test_a_dirty_line_is_refused_with_its_reason(
+def test_a_dirty_line_is_reported_with_its_reason(
     line: bytes, value: str, reason: str, block_size: int
 ) -> None:
-    """Record, physical line, cell and reason; the good lines around it are read all the same."""
+    """Record, physical line, cell and reason; the good lines around it are read anyway."""
     numbers, bad = read(GOOD + b"\n\n" + line + b"\r\n" + GOOD + b"\n", block_size)
     assert numbers == [1, 1]
     whole = "JSON" in reason or "nested" in reason or "(at" in reason
@@ -354,7 +356,7 @@ def test_records_are_extended_byte_for_byte() -> None:
     )
 
 
-def test_records_left_out_leave_no_trace() -> None:
+def test_dropped_records_are_not_written() -> None:
     """Only kept records are written, and their members are the kept ones'."""
     data = b'{"x":1}\n{"x":2}\n{"x":3}\n'
     assert append(data, [True, False, True], n=pa.array([1, 3])) == (
@@ -363,7 +365,7 @@ def test_records_left_out_leave_no_trace() -> None:
     assert append(data, [False] * 3, n=pa.array([], pa.int8())) == b""
 
 
-def test_what_is_no_object_becomes_one() -> None:
+def test_a_line_that_is_not_an_object_becomes_one() -> None:
     """A line kept in its place is carried as a text, and empty objects get no comma."""
     data = b'{"x":1}\r\nfoo "\xff"\t\r\n{}\n{  }\n\n[1,2]\n{"x":1,}\n{"x":"{"}'
     written = append(data, reason=pa.array(["", "a", "b", "c", "d", "e", "f"]))
@@ -378,7 +380,7 @@ def test_what_is_no_object_becomes_one() -> None:
 
 
 @pytest.mark.parametrize("member", ['"label": 0', '"label":null', '"l\\u0061bel" : []'])
-def test_a_key_that_is_there_already_is_not_written_twice(member: str) -> None:
+def test_an_existing_key_is_not_written_twice(member: str) -> None:
     """The message names the record and the key, and the option that helps."""
     data = f'{{"x": 1}}\n{{"x": 2, {member}}}\n'.encode()
     with pytest.raises(SchemaError, match=r"record 2 already has a key 'label'.*--prefix TEXT"):
@@ -386,7 +388,7 @@ def test_a_key_that_is_there_already_is_not_written_twice(member: str) -> None:
     assert append(data, [True, False], label=pa.array(["a"])) == b'{"x": 1, "label": "a"}\n'
 
 
-def test_a_name_elsewhere_in_a_record_takes_no_key() -> None:
+def test_a_nested_key_is_no_conflict() -> None:
     """Texts and nested objects may hold the new member's name."""
     data = b'{"x": 1, "s": "label", "t": {"label": 1}, "u": "\\u0061"}\n'
     assert append(data, label=pa.array(["a"])) == data[:-2] + b', "label": "a"}\n'
@@ -401,7 +403,7 @@ def decoded(batch: pa.RecordBatch) -> dict[str, list[str | None]]:
 
 
 def test_cells_for_another_format_are_texts() -> None:
-    """Strings without quotes and escapes, other values as they are written, gaps as null."""
+    """Strings without quotes and escapes, other values as JSON, missing ones as null."""
     data = (
         b'{"a":"x\\"\\u00e9\\n","b":1.50,"c":[1, {"d":"\\u0041"}]}\n?\n'
         b'{"a":null,"c":true,"b":NaN}\n{"b":"","a":"null","c":-0}\n'
@@ -416,14 +418,14 @@ def test_cells_for_another_format_are_texts() -> None:
     }
 
 
-def test_keys_that_are_no_text_are_columns_all_the_same() -> None:
+def test_undecodable_keys_are_columns() -> None:
     """Undecodable bytes and lone surrogates get a name that can be printed."""
     (block,) = blocks_of(b'{"\xff":1,"\\ud800":"a"}\n{"\xff":2}')
     assert decoded(block.select([0, 1])) == {"\\udcff": ["1", "2"], "\\ud800": ["a", None]}
 
 
-def test_a_long_line_of_quotes_and_brackets_is_refused_in_no_time() -> None:
-    """No work is done again and again for what is not closed."""
+def test_a_long_line_of_quotes_and_brackets_is_rejected_in_linear_time() -> None:
+    """Unclosed brackets and quotes are not scanned repeatedly."""
     line = b"[" * 501 + b'\\"' * 200_000
     _, (row,) = read(GOOD + b"\n" + line)
     assert row.reason == "invalid JSON (expecting value, at character 502)"
@@ -433,8 +435,8 @@ def test_a_long_line_of_quotes_and_brackets_is_refused_in_no_time() -> None:
     assert row.reason.startswith("invalid JSON")
 
 
-def test_a_key_that_would_be_lost_is_refused() -> None:
-    """Cells of all columns are all there is; of some columns, the others were not asked for."""
+def test_a_key_that_would_be_lost_is_rejected() -> None:
+    """When all columns are selected no key may be lost; of a selection, others are dropped."""
     data = b'{"a":1,"b":2}\n{"a":3}\n\n{"a":4,"new":"x"}\n'
     *_, last = blocks_of(data, 16)
     with pytest.raises(DataError, match=r"record 3 \(line 4\) has a key 'new'.*--columns|JSON"):
@@ -523,8 +525,8 @@ def test_values_of_every_type_are_json(values: pa.Array, expected: list[object])
     assert [json.loads(text) for text in encode_values(values).to_pylist()] == expected
 
 
-def test_bytes_that_are_no_text_come_out_as_they_were() -> None:
-    """Nothing is replaced, whether around them something is escaped or not."""
+def test_undecodable_bytes_are_kept() -> None:
+    """They are not replaced, with or without escapes around them."""
     assert encode_values(pa.array([b"\xff", b'"\xff\n'])).to_pylist() == [
         b'"\xff"',
         b'"\\"\xff\\n"',
