@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -54,3 +56,9 @@ def read_varint(data: bytes | memoryview, start: int) -> tuple[int, int]:
         if byte < _LAST_VARINT:
             return value, start + index + 1
     raise ValueError(f"a varint of more than {_MAX_VARINT_BYTES} bytes")
+
+
+def count_varints(data: bytes, start: int, stop: int) -> int:
+    """Count the varints of a packed field between two offsets."""
+    packed = np.frombuffer(data, np.uint8, stop - start, start)
+    return int(np.count_nonzero(packed < _LAST_VARINT))
