@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     OnProgress = Callable[[int, int], None]
     OpenSink = Callable[[Path], Sink]
 
-NOT_FINITE_OUTPUT = "no finite answer from the model"
+NOT_FINITE_OUTPUT = "no finite prediction"
 
 
 class ScoringJob(Value, frozen=True):

@@ -11,7 +11,7 @@ from runtime.io.charsets import UTF_8, Encoding, TranscodedSource, detect_encodi
 from runtime.io.paths import STANDARD_STREAM
 from runtime.io.sources import PeekedSource, open_source, read_chunk, source_name
 from runtime.io.streams import translate_write_errors
-from runtime.schema.names import repeated_names
+from runtime.schema.names import closest_names, repeated_names, suggest_names
 from runtime.tables.driver import ReadPlan
 from runtime.tables.formats import (
     Format,
@@ -120,10 +120,12 @@ def choose_columns(
     if repeated := repeated_names(required):
         raise SchemaError(f"{option} names {repeated[0]!r} more than once")
     for name in required:
-        if columns.count(name) != 1:
-            found = "no column" if name not in columns else f"{columns.count(name)} columns"
+        if name not in columns:
+            suggestion = suggest_names(closest_names(name, columns), columns)
+            raise SchemaError(f"{option}: the table has no column {name!r}; {suggestion}")
+        if (count := columns.count(name)) > 1:
             raise SchemaError(
-                f"{option}: the table has {found} {name!r}; it has {', '.join(map(repr, columns))}"
+                f"{option}: the table has {count} columns {name!r}; rename or drop all but one"
             )
     return tuple(columns.index(name) for name in required)
 
