@@ -27,10 +27,11 @@ from torch import nn
 from exporter.export import export_candidate
 from exporter.reference.layers import layers_of
 from exporter.reference.oracle import derive_reference
-from exporter.source.candidate import Candidate, LabelledRows
+from exporter.source.candidate import Candidate
 from runtime.bundle.manifest import Provenance
 from runtime.errors import OnnxferryError
 from runtime.schema.features import Feature, Schema
+from trainer.data.dataset import LabelledRows
 from trainer.data.preprocessing import fit_standardisation as standardisation_of
 from trainer.model import SimpleNet, fold_standardisation
 

@@ -96,7 +96,7 @@ def export(
         )
     seconds = time.perf_counter() - start
     if as_json:
-        process.echo(process.compact_json(_values(exported.report, out, seconds)))
+        process.echo(process.compact_json(_to_json(exported.report, out, seconds)))
         return
     written = exported.manifest.model
     process.log(
@@ -126,7 +126,7 @@ def verify(
         report = verify_bundle(bundle, plan=plan, on_progress=on_progress)
     seconds = time.perf_counter() - start
     if as_json:
-        process.echo(process.compact_json(_values(report, bundle, seconds)))
+        process.echo(process.compact_json(_to_json(report, bundle, seconds)))
     command = f"exporter verify {shlex.quote(str(bundle))}"
     require(report, command=command, consequence=f"do not serve {bundle} on this machine")
     if not as_json:
@@ -161,7 +161,7 @@ def proof_progress() -> Iterator[OnProgress | None]:
 
 
 def next_step(schema: Schema, out: Path) -> str:
-    """Return the command that scores with a bundle; FILE for any table but products."""
+    """Return the command that scores with a bundle; FILE is the table to score."""
     file = "products.csv" if schema.feature_names == _PRODUCT_FEATURES else "FILE"
     option = "" if out == DEFAULT_BUNDLE else f" --bundle {shlex.quote(str(out))}"
     return f"runtime predict --file {file}{option}"
@@ -170,12 +170,12 @@ def next_step(schema: Schema, out: Path) -> str:
 def _report_partial(report: Report, start: float, *, as_json: bool) -> None:
     seconds = time.perf_counter() - start
     if as_json:
-        process.echo(process.compact_json(_values(report, None, seconds)))
+        process.echo(process.compact_json(_to_json(report, None, seconds)))
     else:
         process.log(f"{_summarise(report)}, {seconds:.1f} s; partial run: nothing was published")
 
 
-def _values(report: Report, bundle: Path | None, seconds: float) -> dict[str, object]:
+def _to_json(report: Report, bundle: Path | None, seconds: float) -> dict[str, object]:
     return {
         "passed": report.passed,
         "tolerance": report.tolerance,
@@ -203,7 +203,7 @@ def _summarise(report: Report) -> str:
 
 def main() -> NoReturn:
     """Run the command line."""
-    # Importing torch makes a million objects that live as long as the process: collecting garbage
-    # among them takes a fifth of the whole time.
+    # Importing torch creates a million objects that live as long as the process: scanning them for
+    # garbage takes a fifth of an export.
     gc.disable()
     process.run(app, "exporter")

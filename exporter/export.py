@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ from runtime.bundle.manifest import (
     model_signature,
     to_json,
 )
-from runtime.bundle.reading import digest
+from runtime.bundle.reading import digest, model_version
 from runtime.errors import ArtifactError, ParityError, UsageError
 from runtime.io.folders import atomic_folder
 from runtime.session import Session, onnxruntime_version
@@ -46,13 +45,13 @@ if TYPE_CHECKING:
     from exporter.parity.report import Report
     from exporter.parity.rows import ParityRows, Plan
     from exporter.reference.oracle import Evaluate
-    from exporter.source.candidate import Candidate, LabelledRows
+    from exporter.source.candidate import Candidate
     from runtime.bundle.manifest import Requirements
     from runtime.schema.features import Schema
+    from trainer.data.dataset import LabelledRows
 
 Convert = Callable[["Candidate"], ModelFiles]
 _PACKAGES = ("onnx", "onnxscript")
-_VERSION_DIGITS = 12
 _GOLDEN_ROWS = {"known": 16, "corners": 8, "edges": 4, "uniform": 8}  # the first of each group
 
 
@@ -169,7 +168,7 @@ def export_candidate(
     out = Path(out)
     with atomic_folder(out, marker=MANIFEST) as folder:
         convert(candidate).write(folder)
-        # The files as written are proven, not the bytes that were meant to be written.
+        # The files are proven as read back from disk.
         proof = _prove(candidate, ModelFiles.read(folder), plan, on_progress)
         _require_parity(proof.report, command)
         (folder / PARITY).write_bytes(to_json(proof.report))
@@ -245,7 +244,10 @@ def _prove(
             files, candidate.model, reference.layers, reference.imputer, where=Path()
         )
         report = prove_model(backends, reference, rows, plan=plan, on_progress=on_progress)
-    except (ArtifactError, ParityError) as exc:  # unreadable though just written: our fault
+    except (
+        ArtifactError,
+        ParityError,
+    ) as exc:  # unreadable although just written: the exporter's bug
         raise ParityError(f"{exc}; nothing was published") from exc
     return _Proof(rows, report, requires)
 
@@ -261,16 +263,16 @@ def _report_data(
 def _manifest(candidate: Candidate, proof: _Proof, folder: Path) -> Manifest:
     """Make the manifest of the files in a folder."""
     contents = {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
-    version = hashlib.sha256(contents[ONNX_MODEL]).hexdigest()[:_VERSION_DIGITS]
+    files = {name: digest(content) for name, content in contents.items()}
     exporters = {name: metadata.version(name) for name in _PACKAGES}
     provenance = candidate.provenance
     versions = {**provenance.versions, **exporters, "onnxruntime": onnxruntime_version()}
     return Manifest(
         format=1,
-        model=Model(candidate.name, version),
+        model=Model(candidate.name, model_version(files[ONNX_MODEL])),
         schema=candidate.schema,
         signature=model_signature(candidate.schema),
-        files={name: digest(content) for name, content in contents.items()},
+        files=files,
         training=candidate.metrics,
         provenance=msgspec.structs.replace(provenance, versions=versions),
         requires=proof.requires,

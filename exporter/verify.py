@@ -51,8 +51,8 @@ def verify_bundle(
 ) -> Report:
     """Repeat the proof of a bundle.
 
-    The reference comes from the graph and the weights in ``model.pt2``, and so does PyTorch eager;
-    the known rows are the golden rows.
+    The reference and the PyTorch eager backend are rebuilt from ``model.pt2``; the known rows are
+    the golden rows.
 
     Args:
         path: the bundle's folder.
@@ -74,7 +74,7 @@ def verify_bundle(
     for name in (TORCHSCRIPT_MODEL, PROGRAM_MODEL, PARITY):
         if name not in bundle.files:
             raise ArtifactError(f"{path} has no {name} to prove; export it again")
-    reference = _reference_of(bundle)
+    reference = _load_reference(bundle)
     golden = load_golden(bundle.files[GOLDEN], schema, where=str(path / GOLDEN))
     _check_golden_bounds(golden, reference, where=str(path / GOLDEN))
     _check_requirements(bundle)
@@ -93,8 +93,8 @@ def verify_bundle(
     return report
 
 
-def _reference_of(bundle: Bundle) -> Reference:
-    """Make the reference from ``model.pt2``, with the kind of tolerance that the proof states."""
+def _load_reference(bundle: Bundle) -> Reference:
+    """Build the reference from ``model.pt2``, with the kind of tolerance that the proof states."""
     where = bundle.path / PROGRAM_MODEL
     schema = bundle.manifest.schema
     program = load_program(bundle.files[PROGRAM_MODEL], where=str(where))
@@ -136,7 +136,7 @@ def _reference_of(bundle: Bundle) -> Reference:
 
 
 class _Logits(torch.nn.Module):
-    """The logits of a program, without its other outputs."""
+    """Returns the logits of a program, without its other outputs."""
 
     def __init__(self, program: torch.nn.Module) -> None:
         super().__init__()

@@ -28,7 +28,7 @@ EXIT_INTERRUPTED = 130
 
 def first_line(error: Exception) -> str:
     """Take the first line of another library's message, or the name of its class."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 class OnnxferryError(Exception):

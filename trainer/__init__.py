@@ -1,4 +1,4 @@
-"""The trainer: fit a small classifier to a table of numbers and leave a run behind.
+"""The trainer: fit a small classifier to a table and write a run directory.
 
 ``trainer.fit`` is the module; its function is ``from trainer.fit import fit``.
 """
@@ -26,7 +26,7 @@ __all__ = [
     "write_sample",
 ]
 
-_HOME = {
+_MODULES = {
     "Configuration": "trainer.config",
     "Outcome": "trainer.pipeline",
     "Run": "trainer.run",
@@ -40,6 +40,6 @@ _HOME = {
 
 def __getattr__(name: str) -> object:
     """Import a public name when it is first used, so that ``import trainer`` loads no torch."""
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    return getattr(import_module(_MODULES[name]), name)

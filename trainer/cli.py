@@ -231,9 +231,9 @@ def fit(
     )
     columns = {"--features": features, "--exclude": exclude, "--categories": categories}
     table_options = columns | {"--unseen": unseen, "--test": test, "--test-fraction": test_fraction}
-    named = parse_table_options(data, label, table_options)
-    source = named and TableSource(
-        *named,
+    table = parse_table_options(data, label, table_options)
+    source = table and TableSource(
+        *table,
         features=split_names(features),
         exclude=split_names(exclude) or (),
         categories=split_names(categories) or (),

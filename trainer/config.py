@@ -26,8 +26,8 @@ DeviceChoice = Literal["auto", "cpu", "cuda"]
 Optimiser = Literal["sgd", "adamw"]
 ClassWeights = Literal["none", "balanced"]
 
-TABLE_STEPS = 4_000  # small tables need as many; see benchmarks/public_tables.py
-CHECKPOINT_EVERY_S = 5.0  # work lost by a kill, at most; writing takes milliseconds
+TABLE_STEPS = 4_000  # for small tables; see benchmarks/public_tables.py
+CHECKPOINT_EVERY_S = 5.0  # at most so much work is lost by a kill; writing takes milliseconds
 _LARGEST_FLOAT32 = 2.0**128 - 2.0**104
 
 

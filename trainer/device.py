@@ -30,7 +30,7 @@ class Device:
 
     Attributes:
         name: as in torch and in the run's record.
-        reason: why it was selected, for people.
+        reason: why it was selected, as text.
     """
 
     name: DeviceName
@@ -58,10 +58,10 @@ class Workload:
 
 @dataclass(frozen=True)
 class Crossover:
-    """The sizes from which a card is faster than the CPU beside it.
+    """The sizes from which a GPU is faster than its host's CPU.
 
     Attributes:
-        batch_size: rows per step; None where the card never is.
+        batch_size: rows per step; None where the GPU never is.
         rows: rows times epochs that pay for CUDA's start-up, at such batches.
     """
 
@@ -69,7 +69,7 @@ class Crossover:
     rows: int
 
 
-# For cards that were not measured: an H100 is estimated at 25 µs per step whatever the batch,
+# For GPUs that were not measured: an H100 is estimated at 25 µs per step whatever the batch,
 # which is the CPU's step of about a thousand rows; CUDA takes about two seconds to start, in which
 # the CPU processes ten million rows of large batches.
 ESTIMATED: Final = Crossover(batch_size=1024, rows=10_000_000)
@@ -80,41 +80,41 @@ def select_device(choice: DeviceChoice, workload: Workload) -> Device:
     if choice == "cpu":
         return Device("cpu", "requested")
     if torch.cuda.is_available():
-        card = torch.cuda.get_device_name()
+        gpu = torch.cuda.get_device_name()
         if choice == "cuda":
-            return Device("cuda", card)
-        return select_by_workload(workload, crossover_for(card), card)
+            return Device("cuda", gpu)
+        return select_by_workload(workload, crossover_for(gpu), gpu)
     if choice == "auto":
         return Device("cpu", "no CUDA device")
     raise UnavailableError(f"CUDA was requested, but {_why_no_cuda()}; or use --device cpu")
 
 
-def select_by_workload(workload: Workload, crossover: Crossover, card: str) -> Device:
+def select_by_workload(workload: Workload, crossover: Crossover, gpu: str) -> Device:
     """Select between an available CUDA device and the CPU, by sizes alone."""
     size = min(workload.batch_size, workload.rows)
-    least, total = crossover.batch_size, workload.rows * workload.epochs
-    if least is None:
-        return Device("cpu", f"faster than {card} for any batch size")
-    if size < least:
+    min_batch, total_rows = crossover.batch_size, workload.rows * workload.epochs
+    if min_batch is None:
+        return Device("cpu", f"faster than {gpu} for any batch size")
+    if size < min_batch:
         return Device(
-            "cpu", f"batches of {size:,} are faster here than on {card} (from about {least:,})"
+            "cpu", f"batches of {size:,} are faster here than on {gpu} (from about {min_batch:,})"
         )
-    if total < crossover.rows:
+    if total_rows < crossover.rows:
         return Device(
             "cpu",
-            f"{workload.rows:,} rows in {workload.epochs:,} epochs finish before {card} has "
+            f"{workload.rows:,} rows in {workload.epochs:,} epochs finish before {gpu} has "
             f"started (worthwhile from about {crossover.rows:,} rows in total)",
         )
-    return Device("cuda", f"{card}, faster for batches from about {least:,}")
+    return Device("cuda", f"{gpu}, faster for batches from about {min_batch:,}")
 
 
-def crossover_for(card: str) -> Crossover:
-    """Look up a card's measured crossover; ``ESTIMATED`` where there is none."""
-    return read_crossovers().get(card, ESTIMATED)
+def crossover_for(gpu: str) -> Crossover:
+    """Look up a GPU's measured crossover; ``ESTIMATED`` where there is none."""
+    return read_crossovers().get(gpu, ESTIMATED)
 
 
 def read_crossovers() -> dict[str, Crossover]:
-    """Read the measured crossovers by the names of cards."""
+    """Read the measured crossovers by the names of GPUs."""
     content = files("trainer").joinpath(CROSSOVERS).read_bytes()
     return msgspec.json.decode(content, type=dict[str, Crossover])
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 # Between two calls of the callback, which checks the clock and signals: milliseconds.
 _ROWS_AT_ONCE: dict[DeviceName, int] = {"cpu": 2**14, "cuda": 2**18}
 _NUMBERS_AT_ONCE = 2**20
-_MOST_WEIGHTS = 2**28  # 1 GiB, of which training needs several: more is a typing error
+_MAX_WEIGHTS = 2**28  # 1 GiB, of which training needs several: more is a typo
 
 
 def fit(
@@ -83,9 +83,9 @@ def init_network(dataset: Dataset, configuration: Configuration) -> SimpleNet:
     schema = dataset.schema
     widths = (schema.n_inputs, *configuration.hidden, schema.n_classes)
     weights = sum(fan_in * fan_out for fan_in, fan_out in pairwise(widths))
-    if weights > _MOST_WEIGHTS:
+    if weights > _MAX_WEIGHTS:
         raise UsageError(
-            f"a network of {weights:,} weights is too large, the maximum is {_MOST_WEIGHTS:,}: use "
+            f"a network of {weights:,} weights is too large, the maximum is {_MAX_WEIGHTS:,}: use "
             f"narrower layers with --hidden (it was {','.join(map(str, configuration.hidden))})"
         )
     with torch.random.fork_rng(devices=[]):
@@ -111,7 +111,7 @@ class _TrainingLoop:
         at_once = min(_ROWS_AT_ONCE[device], _NUMBERS_AT_ONCE // dataset.schema.n_inputs)
         self._task = TrainingTask(
             batch_size=size,
-            rows_at_once=max(1, at_once // size) * size,
+            rows_per_call=max(1, at_once // size) * size,
             weight_decay=configuration.weight_decay,
             class_weights=rows.class_weights,
         )
@@ -159,7 +159,7 @@ class _TrainingLoop:
         order = self._next_order.pop(self._epoch, None)
         if order is None:
             order = self._order(self._epoch)
-        for part in torch.split(order[self._step * size :], self._task.rows_at_once):
+        for part in torch.split(order[self._step * size :], self._task.rows_per_call):
             losses = self._losses[self._step :][: math.ceil(len(part) / size)]
             done = self._epoch * len(self._losses) + self._step
             self._engine.run(part, losses, learning_rate=rate, done=done)
@@ -202,7 +202,7 @@ class _TrainingLoop:
         return self._update_best(epoch)
 
     def _update_best(self, epoch: Epoch) -> Epoch:
-        """Keep the weights of a better epoch, and set in the epoch which is the best."""
+        """Store the weights of a new best epoch; set the best one's index in the epoch."""
         if epoch.validation is None:
             return epoch
         best = self._best and self._best.epoch

@@ -1,4 +1,4 @@
-"""SimpleNet, and the layers that it takes in: standardisation and imputation."""
+"""SimpleNet, and the preprocessing that becomes part of it: standardisation and imputation."""
 
 from __future__ import annotations
 
@@ -80,11 +80,13 @@ class Imputation(nn.Module):
         self.register_buffer("places", torch.tensor(places, dtype=torch.int64), persistent=False)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Fill the gaps, then append an indicator column of 0 and 1 for each."""
+        """Fill missing inputs and append an indicator column of 0 and 1 for each gap."""
         missing = torch.logical_and(torch.isnan(inputs), self.gaps)  # (batch, n_inputs)
         filled = torch.where(missing, self.fills, inputs)  # (batch, n_inputs)
-        marks = torch.index_select(missing, 1, self.places).to(torch.float32)  # (batch, n_gaps)
-        return torch.cat([filled, marks], dim=1)  # (batch, n_inputs + n_gaps)
+        indicators = torch.index_select(missing, 1, self.places).to(
+            torch.float32
+        )  # (batch, n_gaps)
+        return torch.cat([filled, indicators], dim=1)  # (batch, n_inputs + n_gaps)
 
 
 @dataclass(frozen=True)
@@ -103,10 +105,10 @@ class Standardisation:
         """Standardise ``(rows, n_features)`` float32 in float64, rounded once."""
         return ((features.double() - self.mean) / self.std).float()
 
-    def apply_into(self, features: torch.Tensor, wide: torch.Tensor) -> None:
-        """Standardise in place, to the same bits; ``wide`` is a float64 buffer of that shape."""
-        torch.sub(features, self.mean, out=wide)
-        features.copy_(wide.div_(self.std))
+    def apply_in_place(self, features: torch.Tensor, buffer: torch.Tensor) -> None:
+        """Standardise to the same bits; ``buffer`` is float64, of the features' shape."""
+        torch.sub(features, self.mean, out=buffer)
+        features.copy_(buffer.div_(self.std))
 
 
 def prepend_imputation(model: SimpleNet, imputation: nn.Module) -> SimpleNet:

@@ -1,6 +1,6 @@
-"""From a configuration to a run directory: data, training, logs and record, all or nothing.
+"""Train from a configuration and write the run directory atomically.
 
-Training runs in a work folder beside the run directory, with a checkpoint every few seconds; a
+Training runs in a work folder next to the run directory, with a checkpoint every few seconds; a
 previous run stays in place until the new one is complete.
 """
 
@@ -154,7 +154,7 @@ def _plan_run(
     device: DeviceChoice,
     saving: SaveOptions,
 ) -> _RunPlan:
-    """Select the device and identify the run; what is on disk counts on rank 0."""
+    """Select the device and identify the run; only rank 0 reads the disk."""
     _check_logdir(out, saving.logdir)
     is_resumed_auto = saving.resume and device == "auto"
     resumed = on_main_process(lambda: _device_of_checkpoint(out)) if is_resumed_auto else None
@@ -181,7 +181,7 @@ def _check_logdir(out: Path, logdir: Path | None) -> None:
 
 
 def _identify(dataset: Dataset, configuration: Configuration, device: Device) -> FitIdentity:
-    """Build the identity of a run; nothing in it depends on machine, folder or day."""
+    """Build the identity of a run: the same on every machine and in every folder."""
     return FitIdentity(
         hidden=configuration.hidden,
         seed=configuration.seed,

@@ -16,12 +16,17 @@ from runtime.errors import UsageError
 Factor = Callable[[int, int], float]  # of an epoch, from 0, and the number of epochs
 
 GRAMMAR = "constant, linear, cosine or step:EVERY:FACTOR, for example step:30:0.1"
+_BY_NAME: dict[str, Factor] = {
+    "constant": lambda _epoch, _epochs: 1.0,
+    "linear": lambda epoch, epochs: 1 - epoch / epochs,
+    "cosine": lambda epoch, epochs: (1 + math.cos(math.pi * epoch / epochs)) / 2,
+}
 
 
 def parse_schedule(text: str) -> Factor:
     """Parse a schedule into the factor that an epoch applies to the initial learning rate."""
-    if text in _SIMPLE:
-        return _SIMPLE[text]
+    if text in _BY_NAME:
+        return _BY_NAME[text]
     kind, *numbers = text.split(":")
     try:
         every, factor = int(numbers[0]), float(numbers[1])
@@ -38,10 +43,3 @@ def parse_schedule(text: str) -> Factor:
 def learning_rate_at(initial: float, schedule: str, epoch: int, epochs: int) -> float:
     """Compute the learning rate of an epoch, counted from 0."""
     return initial * parse_schedule(schedule)(epoch, epochs)
-
-
-_SIMPLE: dict[str, Factor] = {
-    "constant": lambda _epoch, _epochs: 1.0,
-    "linear": lambda epoch, epochs: 1 - epoch / epochs,
-    "cosine": lambda epoch, epochs: (1 + math.cos(math.pi * epoch / epochs)) / 2,
-}

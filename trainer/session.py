@@ -68,8 +68,8 @@ class TrainingSession:
             else:
                 self._clear()
             logdir = self.saving.logdir or self.work / TENSORBOARD
-            before = record.journals if record else {}
-            with open_loggers(self.work, logdir, before) as loggers:
+            positions = record.log_positions if record else {}
+            with open_loggers(self.work, logdir, positions) as loggers:
                 (self.work / _EVENT_FILE).write_text(str(loggers.event_file.resolve()))
                 result = self._fit(identity, record, loggers, on_epoch_end)
                 loggers.finalize(_build_final_records(identity, self.dataset, result))

@@ -22,9 +22,10 @@ from exporter.export import convert_candidate
 from exporter.formats.deployed import Deployed
 from exporter.formats.onnx import write_onnx
 from exporter.formats.program import capture_program
-from exporter.source.candidate import LabelledRows, candidate_from_module
+from exporter.source.candidate import candidate_from_module
 from faults.fault import CustomModel, Fault
 from runtime.schema.features import Feature, Schema
+from trainer.data.dataset import LabelledRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,23 +1,23 @@
 """Find the first node of a graph that differs from the layers of a Linear-ReLU network.
 
-Each value of the graph corresponds to something in the layers: the features, a product, a layer's
+Each value of the graph corresponds to a stage of the layers: the features, a product, a layer's
 sum, its ReLU, an output. The nodes' values are compared with the reference's values and bounds for
 these, in execution order.
 """
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from exporter.formats.graphs import op_kind
-from exporter.parity.verdict import Comparison
+from exporter.parity.verdict import Comparison, shorten
 from exporter.reference.bounds import enclose_linear, enclose_relu
 from exporter.reference.intervals import FLOAT32, Enclosure, rows_with_all
 from exporter.reference.layers import Layer
+from exporter.reference.oracle import find_decidable
 from exporter.reference.softmax import enclose_probabilities
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ _PRODUCT = ("matmul", "mm")
 _SUM = ("add",)
 _CONCATENATION = ("cat", "concat")
 _OUTPUTS = {"softmax": "probabilities", "argmax": "label"}
-_MAX_REASON = 300  # characters
 
 
 @dataclass(frozen=True)
@@ -149,14 +148,9 @@ class _Expected:
         return self._label() if stage.kind == "label" else self._values[stage]
 
     def _label(self) -> Enclosure:
-        value, error = self._logits.value, self._logits.error  # (rows, classes)
-        label = value.argmax(axis=1)[:, None]  # (rows, 1)
-        with np.errstate(invalid="ignore"):  # inf - inf: there is no bound there
-            lowest = np.take_along_axis(value - error, label, axis=1)
-            highest = value + error
-        np.put_along_axis(highest, label, -np.inf, axis=1)
-        decidable = lowest > highest.max(axis=1, keepdims=True)  # (rows, 1)
-        return Enclosure(label.astype(np.float64), np.where(decidable, 0.0, np.inf))
+        label = self._logits.value.argmax(axis=1)  # (rows,)
+        error = np.where(find_decidable(self._logits, label), 0.0, np.inf)
+        return Enclosure(label[:, None].astype(np.float64), error[:, None])
 
 
 def _compare(
@@ -169,9 +163,7 @@ def _compare(
     try:
         value = node.value(features)
     except Exception as exc:  # noqa: BLE001 - whatever the engine raises, this node raised it
-        return textwrap.shorten(
-            f"it raised {type(exc).__name__}: {exc}", width=_MAX_REASON, placeholder=" …"
-        )
+        return shorten(f"it raised {type(exc).__name__}: {exc}")
     if np.issubdtype(value.dtype, np.floating) and value.dtype != np.float32:
         return f"got {value.dtype}, expected float32"
     got = _as_columns(value)

@@ -7,7 +7,6 @@ tolerance of a value is measured on the failing batch, as ``reference.measured``
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -15,9 +14,9 @@ import numpy as np
 
 from exporter.formats.graphs import op_kind, program_graph
 from exporter.formats.onnx import convert
-from exporter.parity.verdict import Comparison
+from exporter.parity.verdict import Comparison, shorten
 from exporter.reference.intervals import FLOAT32, Enclosure
-from exporter.reference.measured import MARGIN, widen
+from exporter.reference.measured import MARGIN, to_float64
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from exporter.formats.graphs import Graph, Node
     from exporter.reference.intervals import Float64Matrix
     from runtime.schema.features import Float32Matrix
-
-_MAX_REASON = 300  # characters
 
 
 def trace_divergence(
@@ -47,16 +44,16 @@ def trace_divergence(
         nodes = _by_key(graph)
         source = convert(program).exported_program if graph.dialect == "ONNX" else program
         module = (source or program).module()
-        graphs = program_graph(widen(module)), program_graph(module)
+        graphs = program_graph(to_float64(module)), program_graph(module)
         exact, narrow = (_by_key(each, like=graph) for each in graphs)
     except Exception as exc:  # noqa: BLE001 - torch raises almost anything
-        return f"the graph cannot be compared with the model: {_shorten(exc)}"
+        return f"the graph cannot be compared with the model: {shorten(str(exc))}"
     for key in (key for key in nodes if key in exact):
         node = nodes[key]
         try:
             reason = _compare(node, exact[key], narrow[key], features, index)
         except Exception as exc:  # noqa: BLE001 - whatever the engine raises, this node raised it
-            reason = f"it raised {type(exc).__name__}: {_shorten(exc)}"
+            reason = f"it raised {type(exc).__name__}: {shorten(str(exc))}"
         if reason:
             return f"first diverging node: {node.name} ({node.op}), output {node.output}: {reason}"
     matched = len(nodes.keys() & exact.keys())
@@ -102,7 +99,3 @@ def _tolerances(exact: Float64Matrix, near: Float64Matrix) -> Float64Matrix:
     same = (near == exact) | (np.isnan(near) & np.isnan(exact))
     tolerance = MARGIN * np.maximum(worst, FLOAT32.unit_roundoff * largest)
     return np.where(finite, tolerance, np.where(same, 0.0, np.inf))
-
-
-def _shorten(exc: Exception) -> str:
-    return textwrap.shorten(str(exc), width=_MAX_REASON, placeholder=" …")

@@ -1,4 +1,4 @@
-"""Check a torch zip archive before torch opens it: torch would unpickle and unpack its entries."""
+"""Check a torch zip archive before torch opens it, unpickles and decompresses its entries."""
 
 from __future__ import annotations
 

@@ -90,10 +90,10 @@ def torchscript_graph(module: torch.jit.ScriptModule) -> Graph:
         for position, node in enumerate(graph.nodes())
         if node.kind().startswith("aten::") and _makes_tensor(node)
     ]
-    (answer,) = graph.outputs()
-    answers = [value.debugName() for value in answer.node().inputs()]
+    (result,) = graph.outputs()
+    outputs = [value.debugName() for value in result.node().inputs()]
     _, features = (value.debugName() for value in graph.inputs())
-    roles = dict(zip(answers, OUTPUTS, strict=False))
+    roles = dict(zip(outputs, OUTPUTS, strict=False))
     return Graph("TorchScript", features, tuple(nodes), roles)
 
 
@@ -102,8 +102,8 @@ def program_graph(module: torch.nn.Module) -> Graph:
     graph_module = as_graph_module(module)
     nodes = graph_module.graph.nodes
     (features,) = (node for node in nodes if node.op == "placeholder")
-    (answer,) = (node for node in nodes if node.op == "output")
-    answers = [node.name for node in answer.all_input_nodes]
+    (result,) = (node for node in nodes if node.op == "output")
+    outputs = [node.name for node in result.all_input_nodes]
     return Graph(
         "ATen",
         features.name,
@@ -113,12 +113,12 @@ def program_graph(module: torch.nn.Module) -> Graph:
                 str(node.target),
                 tuple(other.name for other in node.all_input_nodes),
                 node.name,
-                _Tap(graph_module, node).read,
+                _ValueRecorder(graph_module, node).read,
             )
             for node in nodes
             if is_value(node)
         ),
-        dict(zip(answers, OUTPUTS, strict=False)),
+        dict(zip(outputs, OUTPUTS, strict=False)),
     )
 
 
@@ -141,27 +141,27 @@ def is_value(node: fx.Node) -> bool:
     return node.op == "call_function" and bool(node.users) and is_tensor
 
 
-class _Tap(fx.Interpreter):
+class _ValueRecorder(fx.Interpreter):
     """Runs a graph and keeps the value of one node."""
 
     def __init__(self, module: fx.GraphModule, node: fx.Node) -> None:
         super().__init__(module)
         self._node = node
-        self._kept: torch.Tensor | None = None
+        self._value: torch.Tensor | None = None
 
     def run_node(self, n: fx.Node) -> Any:  # noqa: ANN401 - torch's signature
         result = super().run_node(n)
         if n is self._node:
-            self._kept = result.clone()  # a later node may change it in place
+            self._value = result.clone()  # a later node may change it in place
         return result
 
     def read(self, features: Float32Matrix) -> Value:
         """Run the graph and return the node's value."""
         with torch.inference_mode():
             self.run(_to_torch(features))
-        if self._kept is None:
+        if self._value is None:
             raise ValueError(f"{self._node.name} did not run")
-        return self._kept.numpy()
+        return self._value.numpy()
 
 
 def _first_output(node: Any) -> Any:  # noqa: ANN401 - torch publishes no types for its graphs

@@ -38,7 +38,7 @@ PROBABILITIES: Final = "probabilities"
 _DATATYPES: dict[int, str] = {onnx.TensorProto.FLOAT: "FP32", onnx.TensorProto.INT64: "INT64"}
 _CONSTANTS: Final = {
     "two_classes.other_less_own": np.array([[-1, 1], [1, -1]], np.float32),
-    # 0 x inf is NaN: a row with an infinite logit has no finite answer, as with Softmax.
+    # 0 x inf is NaN: a row with an infinite logit has no finite output, as with Softmax.
     "two_classes.nothing": np.zeros((2, 2), np.float32),
     "two_classes.one": np.array(1, np.float32),
 }

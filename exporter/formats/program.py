@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from exporter.formats.archive import check_program_archive
-from runtime.errors import ArtifactError, UsageError
+from runtime.errors import ArtifactError, UsageError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,9 +31,8 @@ def capture_program(model: torch.nn.Module, schema: Schema) -> ExportedProgram:
                 model, (example,), dynamic_shapes=({0: torch.export.Dim(BATCH)},), strict=False
             )
     except Exception as exc:  # torch raises almost anything, and so may the model
-        reason = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
         raise UsageError(
-            f"torch.export cannot capture the model: {reason}; it must map rows of "
+            f"torch.export cannot capture the model: {first_line(exc)}; it must map rows of "
             f"{schema.n_inputs} features to class scores, any number of rows, without branches "
             "on their values"
         ) from exc
@@ -68,8 +67,7 @@ def load_program(content: bytes, *, where: str) -> ExportedProgram:
         with _silent():
             program = torch.export.load(io.BytesIO(content))
     except Exception as exc:  # torch's archive reader raises almost anything
-        reason = str(exc).strip().splitlines()[0]
-        raise ArtifactError(f"torch cannot load {where}: {reason}; export again") from exc
+        raise ArtifactError(f"torch cannot load {where}: {first_line(exc)}; export again") from exc
     if any(str(node.target).startswith("aten.from_file") for node in program.graph.nodes):
         raise ArtifactError(f"{where} opens a file when it runs; export again")
     return program

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from exporter.formats.archive import check_archive
-from runtime.errors import ArtifactError
+from runtime.errors import ArtifactError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,8 +55,9 @@ def load_torchscript(content: bytes, *, where: str) -> torch.jit.ScriptModule:
                 io.BytesIO(content), "cpu"
             )
         except (RuntimeError, ValueError) as exc:
-            reason = str(exc).strip().splitlines()[0]
-            raise ArtifactError(f"torch cannot load {where}: {reason}; export again") from exc
+            raise ArtifactError(
+                f"torch cannot load {where}: {first_line(exc)}; export again"
+            ) from exc
     if any(node.kind() in _OPEN_FILES for node in _nodes(module.inlined_graph)):
         raise ArtifactError(f"{where} opens a file when it runs; export again")
     return module.eval()

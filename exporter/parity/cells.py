@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from exporter.parity.verdict import Verdict
     from runtime.schema.features import Float32Matrix
 
-_FIRST = 1024
+_FIRST = 1024  # rows compared before the others
 _OUTPUTS = ("label", "probabilities", "logits")
 
 
@@ -88,7 +88,7 @@ class Cell(Record, frozen=True):
 
 @dataclass
 class CellProgress:
-    """A cell while its chunks of rows are run."""
+    """A cell whose chunks of rows are being run."""
 
     rows: int = 0
     verdicts: list[Verdict] = field(default_factory=list)
@@ -174,10 +174,10 @@ def concatenate(chunks: Sequence[Outputs]) -> Outputs:
 
 
 def _have_same_bits(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> bool:
-    for rows in (slice(_FIRST), slice(_FIRST, None)):  # most differences show in the first rows
-        here, there = one[rows], other[rows]
-        differs = here.view(np.int32) != there.view(np.int32)
-        if differs.any() and not (np.isnan(here[differs]) & np.isnan(there[differs])).all():
+    for rows in (slice(_FIRST), slice(_FIRST, None)):  # most differences are in the first rows
+        a, b = one[rows], other[rows]
+        differs = a.view(np.int32) != b.view(np.int32)
+        if differs.any() and not (np.isnan(a[differs]) & np.isnan(b[differs])).all():
             return False
     return True
 

@@ -5,7 +5,6 @@ The reference is evaluated once a chunk, and outputs with the same bits are comp
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ import numpy as np
 
 from exporter.parity.cells import CellProgress, Failure, are_same, concatenate, run_in_batches
 from exporter.parity.rows import CHUNK
-from exporter.parity.verdict import compare_outputs, format_values
+from exporter.parity.verdict import compare_outputs, format_values, shorten
 from runtime.errors import ParityError, UsageError
 
 if TYPE_CHECKING:
@@ -29,12 +28,10 @@ if TYPE_CHECKING:
     from exporter.reference.oracle import Evaluate, ReferenceOutputs
     from runtime.session import Outputs
 
-_MAX_REASON = 300  # characters
-
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the matrix is; a step is a chunk of rows in one cell."""
+    """The progress of a matrix; a step is a chunk of rows in one cell."""
 
     done: int
     total: int
@@ -106,7 +103,7 @@ def find_batch(rows: ParityRows, plan: Plan, batch: int, row: int | None) -> npt
 
 
 class _Matrix:
-    """The cells while they are run."""
+    """The cells of a matrix in progress."""
 
     def __init__(self, backends: Sequence[Backend], rows: ParityRows, plan: Plan) -> None:
         self._backends, self._rows, self._plan = backends, rows, plan
@@ -186,7 +183,7 @@ class _Matrix:
             return run_in_batches(backend.run, features, batch, classes)
         except Exception as exc:  # noqa: BLE001 - whatever a backend raises is its failure
             raised = "" if isinstance(exc, ParityError) else f"it raised {type(exc).__name__}: "
-            reason = textwrap.shorten(f"{raised}{exc}", width=_MAX_REASON, placeholder=" …")
+            reason = shorten(f"{raised}{exc}")
             cell.failure = cell.failure or Failure(backend.name, batch, reason)
             return None
 
@@ -208,11 +205,13 @@ class _Matrix:
             cell.failure = Failure(backend.name, batch, reason, row)
 
     def _is_invariant(self, backend: str, batch: int) -> bool:
-        here = self._cells[backend, batch].shared
-        there = self._cells[backend, self._plan.batches[-1]].shared
         if not batch:
             return True
-        return bool(here) and bool(there) and are_same(concatenate(here), concatenate(there))
+        outputs = self._cells[backend, batch].shared
+        largest = self._cells[backend, self._plan.batches[-1]].shared
+        if not (outputs and largest):
+            return False
+        return are_same(concatenate(outputs), concatenate(largest))
 
 
 def _first_of_each_kind(backends: Sequence[Backend]) -> set[str]:

@@ -1,4 +1,4 @@
-"""The proof of parity as it is stored: run the matrix and report it, cell by cell."""
+"""Run the proof of parity and report it, cell by cell."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Report(Record, frozen=True):
             together than their bounds, so that correct backends may return different labels.
         undecidable_on_boundaries: likewise, among the rows on class boundaries.
         worst_error_over_bound: over all cells.
-        cells: a backend at a batch size each.
+        cells: one per backend and batch size.
         failure: the first; None when everything held.
     """
 

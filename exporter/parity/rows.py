@@ -44,7 +44,7 @@ class Plan:
     """What a proof runs.
 
     A call costs the same for one row as for a hundred, so small batches run fewer rows: a proof
-    that takes minutes is a proof that gets disabled.
+    that takes minutes would be skipped.
 
     Attributes:
         uniform: rows drawn uniformly from the ranges.

@@ -1,6 +1,6 @@
 """Draw rows: inside the ranges of the features, at their ends, on class boundaries and outside.
 
-The same rows on every machine: they are part of what a proof means.
+The same rows are drawn on every machine: they are part of the proof.
 """
 
 from __future__ import annotations
@@ -167,17 +167,17 @@ def bisect_boundaries(predict: Predict, rows: Float32Matrix, *, limit: int) -> F
     then its neighbour, the pairs of classes in turn. Empty where all rows have one label.
     """
     first, second = _pair_rows(predict(rows), limit // 2)
-    here, there = rows[first], rows[second]  # (pairs, n_features)
-    side = predict(here)[:, None] if len(here) else np.empty((0, 1))  # (pairs, 1)
+    left, right = rows[first], rows[second]  # (pairs, n_features)
+    label = predict(left)[:, None] if len(left) else np.empty((0, 1))  # (pairs, 1)
     half = np.float32(0.5)
-    for _ in range(_BISECTIONS if len(here) else 0):
+    for _ in range(_BISECTIONS if len(left) else 0):
         # Halved first: the sum of two large values would be infinite.
-        middle = half * here + half * there  # (pairs, n_features)
-        if ((middle == here) | (middle == there)).all():
+        middle = half * left + half * right  # (pairs, n_features)
+        if ((middle == left) | (middle == right)).all():
             break
-        on_this_side = predict(middle)[:, None] == side
-        here, there = np.where(on_this_side, middle, here), np.where(on_this_side, there, middle)
-    return np.stack([here, there], axis=1).reshape(-1, rows.shape[1])
+        is_left = predict(middle)[:, None] == label  # (pairs, 1)
+        left, right = np.where(is_left, middle, left), np.where(is_left, right, middle)
+    return np.stack([left, right], axis=1).reshape(-1, rows.shape[1])
 
 
 def _pair_rows(labels: Labels, count: int) -> tuple[Labels, Labels]:

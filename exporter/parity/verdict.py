@@ -1,6 +1,6 @@
 """Compare a backend's outputs for some rows with the reference.
 
-What must hold of each output:
+Conditions on each output:
 - each logit and probability lies within its bound of the reference; where the reference is NaN or
   infinite, it is the same. Where float32 may overflow on the way, there is no bound;
 - the label is the first largest of the backend's own logits, unless one of them is NaN, and is the
@@ -9,6 +9,7 @@ What must hold of each output:
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from exporter.reference.oracle import ReferenceOutputs
     from runtime.schema.features import Float32Matrix
     from runtime.session import Outputs
+
+_MAX_REASON = 300  # characters
 
 
 @dataclass(frozen=True)
@@ -86,8 +89,13 @@ def format_values(values: npt.NDArray[np.floating[npt.NBitBase]]) -> str:
     return "[" + ", ".join(f"{value:.9g}" for value in values) + "]"
 
 
+def shorten(reason: str) -> str:
+    """Truncate a reason to the length of a message, at a blank."""
+    return textwrap.shorten(reason, width=_MAX_REASON, placeholder=" …")
+
+
 class Comparison:
-    """One output beside the reference.
+    """One output compared with the reference.
 
     ``got`` and ``expected`` are ``(rows, columns)``; ``checked``, ``(rows,)``, marks the rows that
     count. ``error`` is ``(rows, columns)`` float64, infinite where only one of the two is NaN.
@@ -100,11 +108,10 @@ class Comparison:
         self._checked = checked[:, None]  # (rows, 1)
         with np.errstate(invalid="ignore"):
             error: Float64Matrix = np.abs(got - expected.value)
-        odd = ~np.isfinite(error)
-        if odd.any():
-            value, given = expected.value[odd], got[odd]
-            same = (given == value) | (np.isnan(given) & np.isnan(value))
-            error[odd] = np.where(same, 0.0, np.inf)
+        special = ~np.isfinite(error)
+        if special.any():
+            same = _are_equal(got[special], expected.value[special])
+            error[special] = np.where(same, 0.0, np.inf)
         self.error = error
 
     def worst_over_bound(self) -> float:
@@ -117,10 +124,8 @@ class Comparison:
         """Count outputs that are NaN, +inf, -inf or finite where the reference is not."""
         got, value = self._got, self._expected.value
         ordinary = np.isfinite(got) & np.isfinite(value)
-        odd = bounded[:, None] & ~ordinary
-        given, expected = got[odd], value[odd]
-        same = (given == expected) | (np.isnan(given) & np.isnan(expected))
-        return int((~same).sum())
+        special = bounded[:, None] & ~ordinary
+        return int((~_are_equal(got[special], value[special])).sum())
 
     def first_violation(self) -> Violation | None:
         """Describe the first output outside its bound."""
@@ -133,6 +138,11 @@ class Comparison:
         return Violation(
             row, f"got {self._name}[{column}] = {got:.9g}, expected {expected:.9g} ± {bound:.3g}"
         )
+
+
+def _are_equal(got: npt.NDArray[np.floating[Any]], expected: Float64Matrix) -> Mask:
+    """Compare values; NaN equals NaN."""
+    return np.asarray((got == expected) | (np.isnan(got) & np.isnan(expected)))
 
 
 def _count_ulps(got: Float32Matrix, exact: Float64Matrix) -> int:

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 
 # The bound is computed in float64 too, from non-negative terms: this covers its own roundings.
 _OWN_ROUNDING = 1 + 2.0**-30
-_FAR = 2.0**-4  # of the largest number
-_DEEP = 3  # layers: with fewer, only one layer's errors pass through weights, and none cancel
+_OVERFLOW_MARGIN = 2.0**-4  # of the largest number
+_MIN_DEPTH = 3  # layers: with fewer, only one layer's errors pass through weights, and none cancel
 
 
 def enclose_logits(
@@ -61,13 +61,13 @@ def enclose_logits(
             current = enclose_relu(current)
         size = np.abs(current.value) + current.error  # (rows, inputs)
         current = enclose_linear(layer, current, arithmetic)
-        if len(layers) >= _DEEP:
+        if len(layers) >= _MIN_DEPTH:
             with np.errstate(invalid="ignore", over="ignore"):  # special values stay what they are
                 rounded = _round(layer, size, np.zeros_like(size), arithmetic)
             enclosed.append(LayerEnclosure(layer, current, rounded))
     if not enclosed:
         return current
-    # Where there is no bound, or a special value must be met exactly, it stays so.
+    # An error that is infinite, or 0 for a special value, stays as it is.
     narrow = np.fmin(current.error, sharpen(enclosed))
     return Enclosure(current.value, np.where(np.isfinite(current.error), narrow, np.inf))
 
@@ -100,7 +100,7 @@ def enclose_linear(layer: Layer, inputs: Enclosure, arithmetic: Arithmetic = FLO
 
 def _is_far_from_overflow(layer: Layer, size: Float64Matrix, arithmetic: Arithmetic) -> bool:
     """Return whether no input is special and no intermediate sum is close to overflow."""
-    limit = _FAR * arithmetic.largest
+    limit = _OVERFLOW_MARGIN * arithmetic.largest
     largest = float(size.max(initial=0.0))  # NaN where there is one
     weight = np.abs(layer.weight.astype(np.float64))  # (outputs, inputs)
     if not (largest < limit and weight.max() < limit):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from exporter.reference.layers import Imputer, Layer
+from exporter.reference.layers import Imputer, Layer, copy_to_numpy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,8 +75,8 @@ def _read_layer(node: Node, tensors: dict[str, torch.Tensor]) -> Layer | None:
     if matrix is None or matrix.dtype != torch.float32 or (bias is not None and vector is None):
         return None
     return Layer(
-        _to_numpy(matrix),
-        np.zeros(len(matrix), np.float32) if vector is None else _to_numpy(vector),
+        copy_to_numpy(matrix),
+        np.zeros(len(matrix), np.float32) if vector is None else copy_to_numpy(vector),
     )
 
 
@@ -97,7 +97,7 @@ def _read_imputer(node: Node, tensors: dict[str, torch.Tensor]) -> Imputer | Non
         return None
     if mask.nonzero().flatten().tolist() != columns.tolist():
         return None
-    return Imputer(_to_numpy(fills), tuple(columns.tolist()))
+    return Imputer(copy_to_numpy(fills), tuple(columns.tolist()))
 
 
 def _imputation_nodes(node: Node) -> tuple[Node, ...] | None:
@@ -138,7 +138,3 @@ def _named_tensors(program: ExportedProgram) -> Iterator[tuple[str, torch.Tensor
         tensor = held[target]
         if isinstance(tensor, torch.Tensor):
             yield name, tensor
-
-
-def _to_numpy(tensor: torch.Tensor) -> Any:  # noqa: ANN401 - numpy's shape is unknown
-    return tensor.detach().cpu().numpy().copy()

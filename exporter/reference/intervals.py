@@ -14,7 +14,7 @@ Float64Matrix = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 FLOAT64_ROUNDOFF = 2.0**-53  # unit roundoff of the reference itself
-# Up to here a loop over columns is several times faster than a reduction of short rows.
+# With so few columns a loop over them is several times faster than a reduction of short rows.
 FEW_COLUMNS = 16
 
 
@@ -79,7 +79,7 @@ def gamma(unit_roundoff: float, roundings: int) -> float:
 class Enclosure:
     """Reference values, and how far a correct evaluation may be from each.
 
-    The error is never NaN. It is 0 where the value is NaN or infinite, which must be met exactly,
+    The error is never NaN. It is 0 where the value is NaN or infinite, which must be equal,
     and infinite where there is no bound, because the evaluation may overflow on the way.
     """
 

@@ -82,7 +82,8 @@ def check_layers(layers: Sequence[Layer]) -> None:
 def layers_of(model: SimpleNet) -> tuple[Layer, ...]:
     """Copy a model's layers, from input to output."""
     return tuple(
-        Layer(_to_numpy(linear.weight), _to_numpy(linear.bias)) for linear in model.linear_layers()
+        Layer(copy_to_numpy(linear.weight), copy_to_numpy(linear.bias))
+        for linear in model.linear_layers()
     )
 
 
@@ -91,7 +92,7 @@ def imputer_of(model: SimpleNet) -> Imputer | None:
     imputation = model.imputation
     if not isinstance(imputation, Imputation):
         return None
-    return Imputer(_to_numpy(imputation.fills), tuple(imputation.places.tolist()))
+    return Imputer(copy_to_numpy(imputation.fills), tuple(imputation.places.tolist()))
 
 
 def model_of(layers: Sequence[Layer], imputer: Imputer | None = None) -> SimpleNet:
@@ -108,5 +109,6 @@ def model_of(layers: Sequence[Layer], imputer: Imputer | None = None) -> SimpleN
     return prepend_imputation(model, imputation).eval()
 
 
-def _to_numpy(tensor: torch.Tensor) -> npt.NDArray[np.float32]:
+def copy_to_numpy(tensor: torch.Tensor) -> npt.NDArray[np.float32]:
+    """Copy a float32 tensor to numpy."""
     return tensor.detach().cpu().numpy().copy()

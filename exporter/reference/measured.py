@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from exporter.reference.intervals import FLOAT32, Enclosure, rows_with_all
 from exporter.reference.oracle import Reference, ReferenceOutputs
 from exporter.reference.softmax import enclose_probabilities
-from runtime.errors import UsageError
+from runtime.errors import UsageError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,10 +53,10 @@ def measure_reference(
     """Measure the reference of a float32 module on the CPU, in evaluation mode.
 
     ``program`` is the captured module, ``sample`` are rows inside the ranges, and ``find_inside``
-    tells which rows are. Raises ``UsageError`` for a module that does not compute in float64, each
+    marks such rows. Raises ``UsageError`` for a module that does not compute in float64, each
     row independently, or not all rows.
     """
-    exact = _in_float64(model, sample)
+    exact = _checked_float64(model, sample)
     got = _run(model, sample, torch.float32)
     expected = _run(exact, sample, torch.float64)
     with np.errstate(invalid="ignore"):  # inf - inf: not finite, and not counted
@@ -76,7 +76,7 @@ def measure_reference(
 
 @dataclass(frozen=True)
 class _Measured:
-    """A module with its measured tolerance."""
+    """A module and its measured tolerance."""
 
     model: torch.nn.Module  # in float32
     exact: torch.nn.Module  # the same in float64
@@ -131,19 +131,15 @@ def _run(model: torch.nn.Module, features: Float32Matrix, dtype: torch.dtype) ->
                 chunks.append(model(rows).double().numpy())
             except Exception as exc:  # whatever a module raises
                 raise UsageError(
-                    f"the model cannot compute some rows: {_first_line(exc)}; it must accept any "
+                    f"the model cannot compute some rows: {first_line(exc)}; it must accept any "
                     "numbers, including those outside the ranges"
                 ) from exc
     return np.concatenate(chunks)
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
-def _in_float64(model: torch.nn.Module, sample: Float32Matrix) -> torch.nn.Module:
-    """Copy a module to float64 and check that it computes there, each row independently."""
-    exact = widen(model)
+def _checked_float64(model: torch.nn.Module, sample: Float32Matrix) -> torch.nn.Module:
+    """Copy a module to float64 and check that it computes each row independently."""
+    exact = to_float64(model)
     rows = torch.from_numpy(sample[:_COMPARED]).double()
     try:
         with torch.inference_mode():
@@ -152,7 +148,7 @@ def _in_float64(model: torch.nn.Module, sample: Float32Matrix) -> torch.nn.Modul
     except Exception as exc:  # whatever a module raises
         raise UsageError(
             "the model cannot be run in float64, which is needed to measure its tolerance: "
-            f"{_first_line(exc)}; take dtypes from the input"
+            f"{first_line(exc)}; take dtypes from the input"
         ) from exc
     if together.dtype != torch.float64:
         raise UsageError(
@@ -171,21 +167,21 @@ def _in_float64(model: torch.nn.Module, sample: Float32Matrix) -> torch.nn.Modul
     return exact
 
 
-def widen(model: torch.nn.Module) -> torch.nn.Module:
+def to_float64(model: torch.nn.Module) -> torch.nn.Module:
     """Copy a float32 module to float64, including dtypes and constants of a captured graph."""
     with warnings.catch_warnings():  # torch's own, when it copies a program
         warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", category=FutureWarning)
         exact = copy.deepcopy(model).double()
     for module in exact.modules():
         if isinstance(module, fx.GraphModule):
-            _widen_graph(module)
+            _graph_to_float64(module)
     return exact
 
 
-def _widen_graph(module: fx.GraphModule) -> None:
+def _graph_to_float64(module: fx.GraphModule) -> None:
     for node in module.graph.nodes:
-        node.args = fx.node.map_aggregate(node.args, _widen_value)
-        node.kwargs = fx.node.map_aggregate(node.kwargs, _widen_value)
+        node.args = fx.node.map_aggregate(node.args, _value_to_float64)
+        node.kwargs = fx.node.map_aggregate(node.kwargs, _value_to_float64)
     module.recompile()
     for part in module.modules():
         for name, value in tuple(vars(part).items()):
@@ -193,5 +189,5 @@ def _widen_graph(module: fx.GraphModule) -> None:
                 setattr(part, name, value.double())
 
 
-def _widen_value(value: Any) -> Any:  # noqa: ANN401 - an operation's argument
+def _value_to_float64(value: Any) -> Any:  # noqa: ANN401 - an operation's argument
     return torch.float64 if value is torch.float32 else value

@@ -46,7 +46,7 @@ class ReferenceOutputs:
     def of(cls, logits: Enclosure, probabilities: Enclosure) -> ReferenceOutputs:
         """Add the label and whether it is decidable to logits and probabilities."""
         label = logits.value.argmax(axis=1).astype(np.int64)  # (rows,)
-        return cls(label, probabilities, logits, _decidable(logits, label))
+        return cls(label, probabilities, logits, find_decidable(logits, label))
 
     @property
     def bounded(self) -> Mask:
@@ -152,9 +152,9 @@ def _concatenate(chunks: Sequence[Enclosure]) -> Enclosure:
     )
 
 
-def _decidable(logits: Enclosure, label: npt.NDArray[np.int64]) -> Mask:
+def find_decidable(logits: Enclosure, label: npt.NDArray[np.int64]) -> Mask:
     """Find rows where the label's logit, at its lowest, exceeds every other at its highest."""
-    with np.errstate(invalid="ignore"):  # inf - inf: there is no bound there
+    with np.errstate(invalid="ignore"):  # inf - inf: there is no bound
         lowest = np.take_along_axis(logits.value - logits.error, label[:, None], axis=1)
         highest = logits.value + logits.error  # (rows, classes)
     np.put_along_axis(highest, label[:, None], -np.inf, axis=1)

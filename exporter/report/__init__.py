@@ -1,1 +1,1 @@
-"""``report.html``: the model card of a bundle and its proof, as a page for people."""
+"""``report.html``: the model card of a bundle and its proof, as a web page."""

@@ -20,12 +20,12 @@ from trainer.evaluation.metrics import Bin, brier, calibration_error, log_loss, 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from exporter.source.candidate import LabelledRows
     from runtime.monitoring.accuracy import Counts
     from runtime.schema.features import Float32Matrix
     from runtime.session import Outputs
+    from trainer.data.dataset import LabelledRows
 
-MAX_CLASSES = 12  # a larger matrix tells less than its most frequent errors
+MAX_CLASSES = 12  # a larger matrix is less readable than its most frequent errors
 _ERRORS = 20
 # The reliability diagram, in user units, with its margins.
 SIZE, LEFT, BOTTOM, EDGE = 340, 44, 44, 10

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
     from exporter.parity.cells import Cell
     from exporter.parity.report import Report
-    from exporter.source.candidate import LabelledRows
     from runtime.bundle.manifest import Manifest
     from runtime.schema.features import Feature, Float32Matrix
     from runtime.session import Outputs
+    from trainer.data.dataset import LabelledRows
+
+LISTED = 12  # names before a list is collapsed
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,11 @@ class BackendRow:
     name: str
     worst: str  # error over its bound
     level: float  # the same, 0 to 1
-    cells: tuple[HeatCell, ...]  # one a batch size
+    cells: tuple[HeatCell, ...]  # one per batch size
 
 
 def backend_rows(report: Report) -> tuple[BackendRow, ...]:
-    """Return one row a backend, in the order of the proof."""
+    """Return one row per backend, in the order of the proof."""
     rows = []
     for name in report.backends:
         cells = [report.cell(name, batch) for batch in report.batches]
@@ -86,9 +88,6 @@ def _ratio(value: float) -> str:
 
 def _level(value: float) -> float:
     return round(min(value, 1.0), 3) if math.isfinite(value) else 1.0
-
-
-LISTED = 12  # names before a list is collapsed
 
 
 @dataclass(frozen=True)

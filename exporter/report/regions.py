@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from exporter.source.candidate import LabelledRows
     from runtime.schema.features import Feature, Float32Matrix, Schema
     from runtime.session import Outputs
+    from trainer.data.dataset import LabelledRows
 
 SIZE, LEFT, BOTTOM, EDGE = 460, 52, 44, 10  # user units of the drawing and its margins
 CELLS = 150  # a side
 MAX_ROWS = 800
 STYLES = 8  # colours and shapes before they repeat
 _PADDING = 0.05  # of the range, on each side
-# Outlines of markers around the origin, one a class: distinguishable without colour.
+# Outlines of markers around the origin, one per class: distinguishable without colour.
 MARKERS = (
     "m-2.6 0a2.6 2.6 0 1 0 5.2 0a2.6 2.6 0 1 0-5.2 0z",
     "m-2.4-2.4h4.8v4.8h-4.8z",
@@ -54,7 +54,7 @@ class Regions:
     x_ticks: tuple[Tick, ...]  # of the first feature
     y_ticks: tuple[Tick, ...]  # of the second feature
     shown: int  # training rows drawn
-    total: int  # training rows known
+    total: int  # training rows stored
 
 
 def draw_regions(

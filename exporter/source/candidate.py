@@ -28,9 +28,9 @@ from exporter.source.validation import (
 )
 from runtime.bundle.manifest import Provenance
 from runtime.schema.matrix import usable_values
+from trainer.data.dataset import LabelledRows
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     from torch import nn
 
     from exporter.reference.oracle import Reference
@@ -38,19 +38,6 @@ if TYPE_CHECKING:
     from trainer.run import Run
 
 _COMPARED = 256  # rows that run in the module's original mode too
-
-
-@dataclass(frozen=True)
-class LabelledRows:
-    """Rows with their classes.
-
-    Attributes:
-        features: ``(rows, n_features)`` float32, raw.
-        labels: ``(rows,)`` int64, positions in the schema's classes.
-    """
-
-    features: Float32Matrix
-    labels: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Load the model that the command line names: a run, or a factory with weights and a schema.
+"""Load the model that the command line selects: a run, or a factory with weights and a schema.
 
 The factory is the user's code and is executed; weights are never unpickled.
 """
@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from exporter.source.candidate import candidate_from_module, candidate_from_run
-from runtime.errors import ArtifactError, SchemaError, UsageError
+from runtime.errors import ArtifactError, SchemaError, UsageError, first_line
 from runtime.schema.features import Schema
 from runtime.terminal.options import DEFAULT_RUN
 from trainer.run import load_run
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from exporter.source.candidate import Candidate
 
-_SHOWN = 3  # names of unexpected tensors in a message
+_MAX_NAMES = 3  # names of unexpected tensors in a message
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class ModelSource:
 
     @property
     def command(self) -> str:
-        """The command that exports it, ready for more options."""
+        """The command that exports it, without the options of the proof."""
         options = {
             "run": self.run,
             "model": self.model,
@@ -90,7 +90,7 @@ def make_model(factory: str, weights: Path) -> nn.Module:
         raise ArtifactError(f"{weights} does not fit {factory}: {reason}") from exc
     for names, problem in ((missing, "missing"), (unexpected, "unexpected")):
         if names:
-            shown = ", ".join(names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")
+            shown = ", ".join(names[:_MAX_NAMES]) + (" …" if len(names) > _MAX_NAMES else "")
             raise ArtifactError(f"{weights} does not fit {factory}: {problem} {shown}")
     return model
 
@@ -137,7 +137,7 @@ def _read_weights(path: Path) -> dict[str, torch.Tensor]:
     except OSError as exc:
         raise ArtifactError(f"cannot read {path}: {exc.strerror or exc}; see --weights") from exc
     except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as exc:
-        raise ArtifactError(f"{path} has no readable weights: {_first_line(exc)}") from exc
+        raise ArtifactError(f"{path} has no readable weights: {first_line(exc)}") from exc
     except pickle.UnpicklingError as exc:
         raise ArtifactError(
             f"{path} is not a state dict, and nothing else is unpickled: save model.state_dict(), "
@@ -148,8 +148,3 @@ def _read_weights(path: Path) -> dict[str, torch.Tensor]:
     ):
         raise ArtifactError(f"{path} is not a state dict: save model.state_dict()")
     return found
-
-
-def _first_line(exc: Exception) -> str:
-    lines = str(exc).strip().splitlines()
-    return lines[0] if lines else type(exc).__name__

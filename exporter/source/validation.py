@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from runtime.schema.features import Float32Matrix, Schema
 
-_SHOWN = 3  # layers named in a message
+_MAX_LAYERS = 3  # layers named in a message
 _SEED = 20_240_303
-# Layers with a fast path in evaluation mode round differently; dropout changes whole numbers.
+# Layers with a fast path in evaluation mode round differently; dropout changes far more.
 _ROUNDING = 2.0**-14  # of the largest score
 # Operations with an argument for training mode: its position and name.
 _TRAINING_ARGUMENTS = {
@@ -97,8 +97,8 @@ def refuse_training_layers(model: nn.Module) -> None:
     ]
     if training:
         raise UsageError(
-            f"the model is in training mode: {', '.join(training[:_SHOWN])}"
-            f"{' …' if len(training) > _SHOWN else ''}; call eval() before exporting it"
+            f"the model is in training mode: {', '.join(training[:_MAX_LAYERS])}"
+            f"{' …' if len(training) > _MAX_LAYERS else ''}; call eval() before exporting it"
         )
 
 

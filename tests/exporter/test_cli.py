@@ -106,7 +106,7 @@ def test_two_users_in_two_folders_get_the_same_bytes(
 
 
 def check_talk(done: subprocess.CompletedProcess[str]) -> None:
-    """The bundle stands on stdout; what was made, proven and comes next on stderr."""
+    """The bundle's path is on stdout; files, proof and next command are on stderr."""
     assert done.stdout == "artifacts/bundle\n"
     made, proven, following = done.stderr.splitlines()
     assert VERSION.fullmatch(made)
@@ -116,15 +116,15 @@ def check_talk(done: subprocess.CompletedProcess[str]) -> None:
 
 def check_json(done: subprocess.CompletedProcess[str]) -> None:
     """Stdout is one JSON object with the documented keys, stderr is silent."""
-    answer = json.loads(done.stdout)
-    assert answer.keys() == KEYS
-    assert (answer["passed"], answer["bundle"]) == (True, "artifacts/bundle")
-    assert answer["contenders"][:4] == ["eager", "torchscript", "program", "numpy"]
+    output = json.loads(done.stdout)
+    assert output.keys() == KEYS
+    assert (output["passed"], output["bundle"]) == (True, "artifacts/bundle")
+    assert output["contenders"][:4] == ["eager", "torchscript", "program", "numpy"]
     assert done.stderr == ""
 
 
 def test_verify_speaks_and_counts(bundle: Path) -> None:
-    """One line for people, one object for machines."""
+    """One line of text, or one JSON object with --json."""
     spoken = CliRunner().invoke(app, ["verify", str(bundle)])
     assert spoken.exit_code == 0
     assert re.fullmatch(re.escape(f"{bundle}: ") + PROVEN.pattern + "\n", spoken.stdout)
@@ -136,7 +136,7 @@ def test_verify_speaks_and_counts(bundle: Path) -> None:
 def test_another_folder_is_named_in_the_next_step(
     run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What to type next can be copied as it stands."""
+    """The next command can be copied and run."""
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, ["export", "--run", str(run_folder), "--out", "mine"])
     assert done.stdout == "mine\n"
@@ -196,7 +196,7 @@ def test_the_version_is_the_distributions() -> None:
 
 
 def test_the_next_step_of_ones_own_table_is_not_of_products() -> None:
-    """Nobody is sent to score products with a model of something else."""
+    """The next command names products.csv only for a model of products."""
     schema = Schema("y", (Feature("price", 0, 1),), ("a", "b"))
     assert next_step(schema, Path("b c")) == "runtime predict --file FILE --bundle 'b c'"
 
@@ -211,7 +211,7 @@ with proof_progress() as on_progress:
 
 
 def test_elsewhere_than_a_terminal_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    """A log gets the result alone."""
+    """Without a terminal only the result is written."""
     with proof_progress() as on_progress:
         assert on_progress is None
     captured = capsys.readouterr()
@@ -219,7 +219,7 @@ def test_elsewhere_than_a_terminal_nothing_is_shown(capsys: pytest.CaptureFixtur
 
 
 def test_a_terminal_gets_a_bar(environment: Mapping[str, str]) -> None:
-    """The bar is drawn on stderr, names the cell and ends with all of it done."""
+    """The progress bar is on stderr, names the cell and ends at 100 %."""
     ours, theirs = pty.openpty()
     done = subprocess.run(
         [sys.executable, "-c", ON_A_TERMINAL],

@@ -40,7 +40,7 @@ TIMES = [FIRST + dt.timedelta(hours=31 * at) for at in range(200)]
 
 @pytest.fixture(scope="module")
 def dated(quick: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of a model that tells early from late, with gaps in its column of dates."""
+    """The bundle of a model that separates early from late dates, some of them missing."""
     folder = tmp_path_factory.mktemp("dates")
     rows = [
         f"{time.isoformat() if (at + 1) % 9 else ''},{at % 7},{'late' if at > 99 else 'early'}"
@@ -84,8 +84,8 @@ def test_all_formats_give_the_same_answers(predictor: Predictor, tmp_path: Path)
     assert isinstance(frame, pl.DataFrame)
     found["polars"] = predictor.predict_table(frame)["probability"].to_list()
     instants = np.array(times, "datetime64[us]")
-    answer = predictor.predict_columns({"when": instants, "x": np.ones(len(times))})
-    found["numpy"] = answer.probability.tolist()
+    output = predictor.predict_columns({"when": instants, "x": np.ones(len(times))})
+    found["numpy"] = output.probability.tolist()
     body = f"[{','.join(rows)}]".encode()
     request = Request("POST", "/predict", {b"content-type": b"application/json"}, body, 0)
     response, _ = predict_rows(predictor, request, PredictParams(), Limits())

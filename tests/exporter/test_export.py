@@ -75,7 +75,7 @@ def test_a_truncated_file_is_not_published(
 def test_the_message_names_backend_batch_and_row(
     run_folder: Path, files: ModelFiles, tmp_path: Path
 ) -> None:
-    """Whoever reads it knows what to run again: input, got, expected and bound."""
+    """The message has the command to reproduce it, input, got, expected and bound."""
     wrong = scaled(files)
     message = check_refused(run_folder, tmp_path / "bundle", wrong)
     assert message.startswith(
@@ -91,7 +91,7 @@ def test_the_message_names_backend_batch_and_row(
 def test_an_older_bundle_stays_when_parity_fails(
     run_folder: Path, files: ModelFiles, tmp_path: Path
 ) -> None:
-    """A failed export leaves the bundle that serves as it was."""
+    """A failed export does not change an existing bundle."""
     out = tmp_path / "bundle"
     export_run(run_folder, out, convert=lambda _: files, plan=QUICK)
     before = contents(out)
@@ -207,7 +207,7 @@ def test_golden_rows_are_the_first_of_their_groups(rows: ParityRows, evaluate: E
 def test_golden_rows_are_stored_as_the_same_bytes(
     rows: ParityRows, evaluate: Evaluate, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No clock reading gets into the archive, and reading gives back what was written."""
+    """The archive has no timestamps, and reading returns what was written."""
     golden = choose_golden(rows, evaluate)
     content = save_golden(golden)
     monkeypatch.setattr("time.time", lambda: 2e9)
@@ -218,6 +218,6 @@ def test_golden_rows_are_stored_as_the_same_bytes(
 
 @pytest.mark.cuda
 def test_cuda_takes_part_in_the_proof(run_folder: Path, files: ModelFiles, tmp_path: Path) -> None:
-    """Where a GPU is, the bundle is proven on it too."""
+    """With a GPU, the bundle is proven on it, too."""
     exported = export_run(run_folder, tmp_path / "bundle", convert=lambda _: files, plan=QUICK)
     assert {"onnx-cpu-all-1", "onnx-cuda-all-1"} < set(exported.report.backends)

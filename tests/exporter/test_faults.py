@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 def good(
     run: Run, run_folder: Path, bundle: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Good:
-    """A good export, with another run's beside it to mix it up with."""
+    """A correct export and that of another run, to exchange files between them."""
     folder = tmp_path_factory.mktemp("other")
     make_run(folder / "run", configure(epochs=2, seed=12), device="cpu")
     other = export_run(folder / "run", folder / "bundle", plan=QUICK).path
@@ -71,7 +71,7 @@ def test_nothing_wrong_gets_through(fault: Fault, good: Good, tmp_path: Path) ->
 
 
 def test_the_right_files_pass(good: Good, tmp_path: Path) -> None:
-    """The same gate lets the same exports through when nothing is injected."""
+    """The same exports pass when no fault is injected."""
     assert stop(Fault("none", "ONNX", files=lambda good: good.files), good, tmp_path / "a") is None
     custom = Fault("none", "custom model", files=lambda good: good.custom.files)
     assert stop(custom, good, tmp_path / "b") is None

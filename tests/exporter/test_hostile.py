@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def move_out(tensor: onnx.TensorProto, location: str) -> None:
-    """Let a tensor's values lie in another file."""
+    """Make a tensor refer to an external file."""
     raw = onnx.numpy_helper.to_array(tensor).tobytes()
     for field in ("raw_data", "float_data", "int64_data"):
         tensor.ClearField(field)
@@ -124,7 +124,7 @@ def test_weights_in_another_file_are_refused(
 
 
 def test_a_bundle_whose_hashes_agree_is_refused_too(bundle: Path, tmp_path: Path) -> None:
-    """Hashes prove that a file was not changed since, not that it means well."""
+    """Correct hashes do not make a malicious file acceptable."""
     model = onnx.load_from_string((bundle / ONNX_MODEL).read_bytes())
     in_initializer(model, "weights.bin")
     content = model.SerializeToString()
@@ -153,7 +153,7 @@ def test_a_model_of_ours_keeps_all_inside(files: ModelFiles) -> None:
     ids=["field 0 of length", "cut", "long varint", "a group", "cut number", "no value"],
 )
 def test_bytes_that_are_no_model_are_an_artifact_error(content: bytes) -> None:
-    """Damage is found where it is, without reading past the end."""
+    """Damage is reported without reading past the end."""
     with pytest.raises(ArtifactError, match="it is not an ONNX model"):
         refuse_external_data(content, where="it")
 
@@ -168,7 +168,7 @@ def test_a_key_that_others_read_as_another_is_refused() -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(content: bytes) -> None:
-    """Whatever the bytes, the look into them ends, in nothing or in one error."""
+    """Whatever the bytes, the check ends, without an error or with an ArtifactError."""
     try:
         refuse_external_data(content, where="it")
     except ArtifactError as exc:
@@ -251,7 +251,7 @@ def in_the_old_format(archive: bytes, mark: Path) -> bytes:
 def test_a_program_is_never_unpickled(
     trap: Callable[[bytes, Path], bytes], files: ModelFiles, tmp_path: Path
 ) -> None:
-    """Torch would run what a pickle says; the archive is refused before torch opens it."""
+    """An archive with a pickle is refused before torch opens it."""
     mark = tmp_path / "mark"
     with pytest.raises(ArtifactError, match="which is not opened"):
         load_program(trap(files.program, mark), where="model.pt2")
@@ -272,14 +272,14 @@ def test_packed_entries_are_refused(kind: str, files: ModelFiles) -> None:
 
 
 class Reading(nn.Module):
-    """Answers with the content of a file."""
+    """Returns the content of a file."""
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         return features + torch.from_file("/etc/hostname", shared=False, size=1)
 
 
 def test_torchscript_that_opens_files_is_refused() -> None:
-    """TorchScript may read any file; a model has no business with one."""
+    """TorchScript that opens files is refused."""
     with pytest.warns(DeprecationWarning, match="jit"):
         scripted = torch.jit.script(Reading())
     buffer = io.BytesIO()

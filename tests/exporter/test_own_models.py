@@ -23,7 +23,7 @@ from exporter.parity.rows import Plan
 from exporter.parity.sampling import ranges_of, sample_inside
 from exporter.reference.capture import find_layers
 from exporter.reference.measured import MARGIN
-from exporter.source.candidate import LabelledRows, candidate_from_module
+from exporter.source.candidate import candidate_from_module
 from exporter.source.factory import ModelSource, make_model, read_schema
 from exporter.verify import verify_bundle
 from runtime.bundle.manifest import PARITY
@@ -31,6 +31,7 @@ from runtime.errors import OnnxferryError, ParityError, SchemaError, UsageError
 from runtime.predictor import Predictor
 from runtime.schema.features import Feature, Schema
 from runtime.terminal.manifest import format_manifest
+from trainer.data.dataset import LabelledRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +90,7 @@ def normalised() -> nn.Module:
 
 
 class Scored(nn.Module):
-    """One layer, and something done to its input or its scores."""
+    """One layer, with an operation on its input or its scores."""
 
     def __init__(self, change: Callable[[nn.Module, torch.Tensor], torch.Tensor]) -> None:
         super().__init__()
@@ -144,7 +145,7 @@ def test_an_own_model_becomes_a_proven_bundle(
 def test_a_model_that_takes_dtypes_from_its_input_is_proven_again(
     change: Callable[[nn.Module, torch.Tensor], torch.Tensor], tmp_path: Path
 ) -> None:
-    """Its file holds the dtypes of its capture, and is measured in float64 nevertheless."""
+    """A captured module with fixed dtypes is measured in float64, too."""
     exported = export_model(Scored(change).eval(), SCHEMA, tmp_path / "bundle", plan=QUICK)
     assert exported.report.tolerance == "measured"
     again = verify_bundle(exported.path, plan=QUICK)
@@ -163,7 +164,7 @@ def test_a_model_whose_weights_are_no_parameters_is_measured(tmp_path: Path) -> 
 
 
 def test_a_measured_tolerance_is_marked_in_the_stored_proof(tmp_path: Path) -> None:
-    """Whoever reads the bundle sees that nothing was derived."""
+    """Proof, page and messages state that the tolerance was measured."""
     exported = export_model(gelu(), SCHEMA, tmp_path / "bundle", plan=QUICK)
     stored = json.loads((exported.path / PARITY).read_bytes())
     assert stored["tolerance"] == "measured"
@@ -263,7 +264,7 @@ def test_a_fault_leaves_a_measured_tolerance(
 
 
 def test_the_measured_tolerance_is_a_few_float32_steps() -> None:
-    """It is no blanket: a few hundred roundings of the largest logit, at every row inside."""
+    """The tolerance is tight: a few hundred roundings of the largest logit, on every row inside."""
     reference: Reference = measured().reference
     expected = reference.evaluate(sample_inside(ranges_of(SCHEMA)))
     largest = np.abs(expected.logits.value).max()
@@ -295,7 +296,7 @@ def test_a_model_that_changes_its_input_hides_no_fault(tmp_path: Path) -> None:
 def test_a_model_without_a_finite_answer_inside_the_ranges_is_refused(
     change: Callable[[nn.Module, torch.Tensor], torch.Tensor], tmp_path: Path
 ) -> None:
-    """All backends may well agree on NaN; it is no answer, and no golden row either."""
+    """Agreement of all backends on NaN is refused, and is no golden row."""
     with pytest.raises(ParityError, match=r"returns NaN or an infinity on \d+ of \d+ rows inside"):
         export_model(Scored(change).eval(), SCHEMA, tmp_path / "out", plan=QUICK)
     assert not (tmp_path / "out").exists()
@@ -324,7 +325,7 @@ def test_a_measured_tolerance_that_leaves_labels_undecidable_is_refused(tmp_path
     ids=["identity", "relu", "one layer", "one layer without bias"],
 )
 def test_the_smallest_models_are_exported(model: nn.Module, tolerance: str, tmp_path: Path) -> None:
-    """Logits may be the features themselves; exact ties are no want of exactness."""
+    """Logits may be the features themselves; exact ties are not counted as imprecision."""
     schema = Schema("kind", tuple(Feature(name, -3, 3) for name in "abcd"), SCHEMA.classes)
     report = export_model(model.eval(), schema, str(tmp_path / "out"), plan=QUICK).report
     assert report.tolerance == tolerance
@@ -363,7 +364,7 @@ class Recurrent(nn.Module):
 
 
 class Attending(nn.Module):
-    """Lets the features attend to one another."""
+    """Attention between the features."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -397,7 +398,7 @@ def test_layers_that_end_the_process_are_refused(
 
 
 class Reading(Scored):
-    """Looks itself whether it is being trained."""
+    """Branches on its own training mode."""
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         return self.change(self.linear, features) if self.training else self.linear(features)
@@ -509,7 +510,7 @@ def test_models_that_cannot_be_deployed_are_refused(
 
 
 def test_training_mode_that_makes_no_difference_is_accepted() -> None:
-    """Also where the mode is looked at; the numbers that are drawn next stay the same."""
+    """Also where the module reads its mode; the global random state does not change."""
     for model in (Reading(lambda linear, x: linear(x)), Attending()):
         if isinstance(model, Attending):
             model.attention.dropout = 0.0

@@ -39,7 +39,7 @@ QUICK = Plan(uniform=4096, boundary=512)
 
 @pytest.fixture
 def copied(bundle: Path, tmp_path: Path) -> Path:
-    """A bundle of one's own."""
+    """A copy of the bundle that the test may change."""
     return shutil.copytree(bundle, tmp_path / "bundle")
 
 
@@ -86,7 +86,7 @@ def test_another_schema_than_the_models_fails(copied: Path) -> None:
 
 
 def test_a_bundle_without_torchscript_cannot_be_proven(copied: Path) -> None:
-    """A bundle cut down for serving still serves, but there is nothing to prove it by."""
+    """A bundle reduced to the files for serving cannot be proven again."""
     manifest = read_manifest(copied)
     files = {name: file for name, file in manifest.files.items() if name != TORCHSCRIPT_MODEL}
     write_manifest(copied, msgspec.structs.replace(manifest, files=files))
@@ -125,7 +125,7 @@ def test_a_program_of_another_kind_fails(copied: Path, model: nn.Module, reason:
 def test_another_proof_than_the_models_fails(
     copied: Path, altered: dict[str, object], reason: str
 ) -> None:
-    """What the stored proof says of itself cannot make the next one easier."""
+    """The tolerance that the stored proof states cannot weaken the next proof."""
     stored = json.loads((copied / PARITY).read_bytes())
     replace(copied, PARITY, json.dumps({**stored, **altered}).encode())
     with pytest.raises(ParityError, match=reason):
@@ -150,7 +150,7 @@ def test_another_proof_than_the_models_fails(
 def test_golden_rows_that_allow_more_fail(
     copied: Path, change: Callable[[Golden], dict[str, Any]], reason: str
 ) -> None:
-    """Bounds are derived again: those in the file could let a wrong answer pass."""
+    """Bounds are derived again: those in the file could accept wrong outputs."""
     golden = load_golden((copied / GOLDEN).read_bytes(), read_manifest(copied).schema, where=GOLDEN)
     replace(copied, GOLDEN, save_golden(msgspec.structs.replace(golden, **change(golden))))
     with pytest.raises(ParityError, match=reason):

@@ -1,4 +1,4 @@
-"""The bounds hold for every order of summation, and say something."""
+"""The bounds hold for every order of summation, and are tight."""
 
 from __future__ import annotations
 
@@ -309,7 +309,7 @@ def test_tf32_is_outside_the_bound_of_float32() -> None:
 @settings(max_examples=30)
 @given(cases(largest_scale=0.5, rows=2048, widest=40))
 def test_the_bound_of_tf32_is_tight(case: Case) -> None:
-    """It is no blanket either."""
+    """The bound is tight for these products, too."""
     logits = enclose_logits(case.layers, case.features, TF32)
     assume(len(np.unique(logits.value[:, 0])) > len(case.features) / 2)
     got = evaluate(case.layers, case.features, in_tf32(one_by_one, to_nearest_even))
@@ -332,7 +332,7 @@ def test_float16_stays_within_its_bound(case: Case) -> None:
 @settings(max_examples=50)
 @given(cases(largest_scale=0.5, rows=2048, widest=40))
 def test_the_bound_is_tight(case: Case) -> None:
-    """Over some thousand rows the worst error comes near its bound: it is no blanket."""
+    """Over some thousand rows the worst error comes near its bound: the bound is tight."""
     expected = evaluate_layers(case.layers, case.features)
     # Units that never switch on, and probabilities that are 0 or 1, bring no error to compare.
     assume(len(np.unique(expected.logits.value[:, 0])) > len(case.features) / 2)

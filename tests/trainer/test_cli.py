@@ -44,7 +44,7 @@ def check_output(done: subprocess.CompletedProcess[str], metrics: Mapping[str, f
     *lines, summary, following = done.stderr.splitlines()
     epochs, evaluation = lines[:10], "\n".join(lines[10:])
     assert "on 200 test rows; 95 % interval" in evaluation
-    assert "true \\ answer" in evaluation
+    assert "true \\ predicted" in evaluation
     assert [line.split()[1] for line in epochs] == [f"{index}/10" for index in range(1, 11)]
     assert f"loss {metrics['loss']:.4f}" in summary
     assert f"accuracy {metrics['accuracy']:.1%}" in summary
@@ -53,11 +53,11 @@ def check_output(done: subprocess.CompletedProcess[str], metrics: Mapping[str, f
 
 def check_json(done: subprocess.CompletedProcess[str], metrics: Mapping[str, float]) -> None:
     """Stdout is one JSON object with the documented keys."""
-    answer = json.loads(done.stdout)
-    assert answer.pop("seconds") > 0
-    assert answer.pop("device") in {"cpu", "cuda"}
-    assert answer.pop("evaluation")["accuracy"]["share"] == metrics["accuracy"]
-    assert answer == {
+    output = json.loads(done.stdout)
+    assert output.pop("seconds") > 0
+    assert output.pop("device") in {"cpu", "cuda"}
+    assert output.pop("evaluation")["accuracy"]["share"] == metrics["accuracy"]
+    assert output == {
         "accuracy": metrics["accuracy"],
         "loss": metrics["loss"],
         "test_loss": metrics["test_loss"],

@@ -7,11 +7,11 @@ import trainer
 
 @pytest.mark.parametrize("name", trainer.__all__)
 def test_public_names_are_there(name: str) -> None:
-    """Everything the package offers by name can be had from it."""
+    """Every public name can be imported."""
     assert getattr(trainer, name).__name__ == name
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
-    """A slip of the pen reads as in any module."""
+    """An unknown name is an AttributeError, as in any module."""
     with pytest.raises(AttributeError, match="module 'trainer' has no attribute 'ftt'"):
         _ = trainer.ftt

@@ -89,7 +89,7 @@ def test_a_run_round_trips(tmp_path: Path, hidden: tuple[int, ...]) -> None:
 
 
 def test_the_record_has_the_digests_of_the_files(tmp_path: Path) -> None:
-    """Size and SHA-256 are those of the files beside it."""
+    """Size and SHA-256 are those of the files in the directory."""
     record = save_run(tmp_path, make_run(20)).record
     for name, file in record.files.items():
         assert file == File(**describe(tmp_path / name))  # type: ignore[arg-type]  # str and int

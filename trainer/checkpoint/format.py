@@ -76,8 +76,8 @@ class CheckpointRecord(Record, frozen=True):
         step: of the next step in its epoch, from 0.
         last: the epoch before.
         best: the best epoch so far.
-        files: the other files, by what they hold: ``last`` and ``best``.
-        journals: the name of each log file, and its size in bytes at this point.
+        files: the weights files, by kind: ``last`` and ``best``.
+        log_positions: the name of each log file, and its size in bytes at this point.
         sha256: of this record with an empty ``sha256``.
     """
 
@@ -88,10 +88,10 @@ class CheckpointRecord(Record, frozen=True):
     last: Epoch | None
     best: Epoch | None
     files: dict[str, File]
-    journals: dict[str, tuple[str, int]]
+    log_positions: dict[str, tuple[str, int]] = msgspec.field(name="journals")
     sha256: str = ""
 
-    def sealed(self) -> CheckpointRecord:
+    def with_digest(self) -> CheckpointRecord:
         """Copy the record with its digest."""
         bare = to_json(msgspec.structs.replace(self, sha256=""))
         return msgspec.structs.replace(self, sha256=hashlib.sha256(bare).hexdigest())
@@ -105,17 +105,17 @@ class CheckpointRecord(Record, frozen=True):
 
     @property
     def where(self) -> str:
-        """The next step, for people: counted from 1."""
+        """The next step as text, counted from 1."""
         return f"epoch {self.epoch + 1}, step {self.step + 1}"
 
 
 def write_checkpoint(
-    folder: Path, fit: FitIdentity, state: TrainingState, journals: dict[str, tuple[str, int]]
+    folder: Path, fit: FitIdentity, state: TrainingState, log_positions: dict[str, tuple[str, int]]
 ) -> CheckpointRecord:
-    """Replace the previous checkpoint; ``journals`` are names and sizes of the log files."""
+    """Replace the previous checkpoint; ``log_positions`` are names and sizes of the log files."""
     contents: dict[Kind, bytes] = {"last": save({**state.tensors, _LOSSES: state.losses})}
     if state.best:
-        contents["best"] = save({n: w.cpu() for n, w in state.best.weights.items()})
+        contents["best"] = save({name: weight.cpu() for name, weight in state.best.weights.items()})
     record = CheckpointRecord(
         format=FORMAT,
         fit=fit,
@@ -124,8 +124,8 @@ def write_checkpoint(
         last=state.last,
         best=state.best.epoch if state.best else None,
         files={kind: digest(content) for kind, content in contents.items()},
-        journals=journals,
-    ).sealed()
+        log_positions=log_positions,
+    ).with_digest()
     names = {record.file_name(kind): content for kind, content in contents.items()}
     for name, content in names.items():
         with atomic_file(folder / name) as stream:
@@ -155,7 +155,7 @@ def read_record(folder: Path) -> CheckpointRecord | None:
         return None
     content = read_regular_file(path, limit=_MAX_SIZE, advice=ADVICE)
     record = parse_record(content, CheckpointRecord, known_format=FORMAT, where=str(path))
-    if to_json(record.sealed()) != content:
+    if to_json(record.with_digest()) != content:
         raise damaged(path, "its digest does not match its content")
     return record
 

@@ -45,7 +45,7 @@ class TrainingStopped(KeyboardInterrupt):
 
     Attributes:
         signal: number of the signal.
-        where: the next step, for people.
+        where: the next step, as text.
     """
 
     def __init__(self, number: int, where: str) -> None:
@@ -125,7 +125,7 @@ class ReplicaCallback(NoCallback):
 
 @contextmanager
 def deferred_signals() -> Iterator[StopRequest]:
-    """Record the first SIGINT or SIGTERM instead of stopping at once; the second acts as usual.
+    """Record the first SIGINT or SIGTERM instead of stopping at once; a second one acts as usual.
 
     Outside the main thread no signal is handled, and an ignored signal stays ignored.
     """

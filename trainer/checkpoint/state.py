@@ -51,11 +51,11 @@ class Epoch:
     @property
     def is_last(self) -> bool:
         """Whether training ends after it, by its length or by early stopping."""
-        is_stopping_early = self.patience is not None and self.waited >= self.patience
+        is_stopping_early = self.patience is not None and self.wait_count >= self.patience
         return is_stopping_early or self.index + 1 == self.epochs
 
     @property
-    def waited(self) -> int:
+    def wait_count(self) -> int:
         """Epochs since the best one."""
         return self.index - self.best
 
@@ -102,7 +102,7 @@ class FitResult:
         model: takes raw features; on the CPU, in evaluation mode.
         last: the epoch that the model is from: the last, or the best by validation loss.
         epochs: completed epochs.
-        streaming: why rows were streamed to the device, for people; empty if they were not.
+        streaming: why rows were streamed to the device, as text; empty if they were not.
     """
 
     model: SimpleNet

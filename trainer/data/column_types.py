@@ -61,8 +61,8 @@ class ColumnTypeDetector:
     """Detects column types block by block, until each column has a filled cell.
 
     Attributes:
-        kinds: column types by position in the table.
-        late: text columns that were empty in the first block.
+        column_types: column types by position in the table.
+        initially_empty: columns that were empty in the first block.
     """
 
     def __init__(
@@ -70,26 +70,26 @@ class ColumnTypeDetector:
     ) -> None:
         """Start with the ``known`` types by position; the ``unknown`` are to be detected."""
         self._decimals = decimals
-        self.kinds: dict[int, ColumnType] = {**known, **dict.fromkeys(unknown, "empty")}
+        self.column_types: dict[int, ColumnType] = {**known, **dict.fromkeys(unknown, "empty")}
         self._unknown = list(unknown)
-        self.late: set[int] = set()
+        self.initially_empty: set[int] = set()
 
     def inspect(self, blocks: Iterable[Block]) -> Iterator[Block]:
         """Pass blocks through while types are unknown; a column without a filled cell is empty."""
         for number, block in enumerate(blocks):
             if self._unknown:
                 self._detect(block)
-                self._unknown = [at for at in self._unknown if self.kinds[at] == "empty"]
+                self._unknown = [at for at in self._unknown if self.column_types[at] == "empty"]
             if number == 0:
-                self.late = set(self._unknown)
+                self.initially_empty = set(self._unknown)
             yield block
 
     def _detect(self, block: Block) -> None:
         cells = block.select(self._unknown).columns
         for at, column in zip(self._unknown, cells, strict=True):
-            self.kinds[at] = type_of_cells(column.slice(0, _SAMPLE), self._decimals)
-            if self.kinds[at] == "empty":  # perhaps not to its end
-                self.kinds[at] = type_of_cells(column, self._decimals)
+            self.column_types[at] = type_of_cells(column.slice(0, _SAMPLE), self._decimals)
+            if self.column_types[at] == "empty":  # perhaps not to its end
+                self.column_types[at] = type_of_cells(column, self._decimals)
 
 
 def find_earliest_days(columns: Mapping[int, pa.Array]) -> dict[int, int]:
@@ -113,6 +113,6 @@ class EarliestDays:
         self.days: dict[int, int] = {}
 
     def add(self, days: Mapping[int, int]) -> None:
-        """Add those of a block."""
+        """Add the earliest days of a block."""
         for at, day in days.items():
             self.days[at] = min(day, self.days.get(at, day))

@@ -6,6 +6,8 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from runtime.schema.distribution import describe_values
 from runtime.schema.features import Feature, Schema
 from runtime.value import Record
@@ -18,24 +20,25 @@ if TYPE_CHECKING:
     import torch
 
     from runtime.bundle.manifest import Scalar
+    from runtime.schema.features import Float32Matrix
 
 
-class ClassRows(Record, frozen=True):
-    """The training and test rows of a class."""
+class ClassCounts(Record, frozen=True):
+    """The numbers of training and test rows of a class."""
 
     name: str
     train: int
     test: int
 
 
-class Missing(Record, frozen=True):
+class MissingCells(Record, frozen=True):
     """A column and its number of missing ``cells``."""
 
     name: str
     cells: int
 
 
-class Dates(Record, frozen=True):
+class DateColumn(Record, frozen=True):
     """A date column: the origin of its days, and the resolution of its times in float32."""
 
     name: str
@@ -44,7 +47,7 @@ class Dates(Record, frozen=True):
 
 
 class DataCheck(Record, frozen=True):
-    """What a table contains, and its likely problems.
+    """What a table contains, and its likely problems; the keys in JSON differ in part.
 
     Attributes:
         train_rows: training rows.
@@ -55,33 +58,33 @@ class DataCheck(Record, frozen=True):
         missing: columns with missing cells.
         dates: columns of dates.
         constant: columns with one value in all training rows.
-        same: groups of columns that are equal in every row.
-        repeated_rows: training rows that duplicate the features of an earlier row.
-        contradicting_rows: of these, those with a conflicting label.
-        shared_rows: test rows whose features also are in a training row.
+        identical: groups of columns that are equal in every row.
+        duplicate_rows: training rows that duplicate the features of an earlier row.
+        conflicting_rows: of these, those with another label.
+        leaked_rows: test rows that duplicate the features of a training row.
         identifiers: columns that look like identifiers: unique texts, or unique whole numbers
             that are dense or in order.
-        telling: columns that alone determine the label.
+        leaking: columns that alone determine the label.
         rounded: columns of whole numbers so large that float32 rounds them.
-        alike: classes whose names differ only in case or surrounding blanks.
+        similar_classes: classes whose names differ only in case or surrounding blanks.
     """
 
     train_rows: int
     test_rows: int
     features: int
-    classes: tuple[ClassRows, ...]
+    classes: tuple[ClassCounts, ...]
     empty: tuple[str, ...] = ()
-    missing: tuple[Missing, ...] = ()
-    dates: tuple[Dates, ...] = ()
+    missing: tuple[MissingCells, ...] = ()
+    dates: tuple[DateColumn, ...] = ()
     constant: tuple[str, ...] = ()
-    same: tuple[tuple[str, ...], ...] = ()
-    repeated_rows: int = 0
-    contradicting_rows: int = 0
-    shared_rows: int = 0
+    identical: tuple[tuple[str, ...], ...] = msgspec.field(default=(), name="same")
+    duplicate_rows: int = msgspec.field(default=0, name="repeated_rows")
+    conflicting_rows: int = msgspec.field(default=0, name="contradicting_rows")
+    leaked_rows: int = msgspec.field(default=0, name="shared_rows")
     identifiers: tuple[str, ...] = ()
-    telling: tuple[str, ...] = ()
+    leaking: tuple[str, ...] = msgspec.field(default=(), name="telling")
     rounded: tuple[str, ...] = ()
-    alike: tuple[tuple[str, ...], ...] = ()
+    similar_classes: tuple[tuple[str, ...], ...] = msgspec.field(default=(), name="alike")
 
 
 @dataclass(frozen=True)
@@ -101,12 +104,29 @@ class Rows:
     test_labels: torch.Tensor
 
     def by_name(self) -> dict[str, torch.Tensor]:
-        """The four tensors in a fixed order."""
+        """List the four tensors by name, in a fixed order."""
         return dict(vars(self))
 
     def first(self, limit: int) -> Rows:
         """Copy the first rows of each split."""
         return Rows(**{name: part[:limit].clone() for name, part in self.by_name().items()})
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """Rows with their classes.
+
+    Attributes:
+        features: ``(rows, n_inputs)`` float32, NaN for a missing number.
+        labels: ``(rows,)`` int64, positions in the classes.
+    """
+
+    features: Float32Matrix
+    labels: npt.NDArray[np.int64]
+
+    def take(self, rows: npt.NDArray[np.bool_]) -> LabelledRows:
+        """Select rows by a mask, ``(rows,)`` bool."""
+        return self if rows.all() else LabelledRows(self.features[rows], self.labels[rows])
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from runtime.tables.arrays import binary_array
 from runtime.tables.cells import number_hint, parse_numbers
 from trainer.config import join_names
 from trainer.data.dataset import describe_column
-from trainer.data.profile import MOST_CATEGORIES
+from trainer.data.profile import MAX_CATEGORIES, decode_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,31 +28,34 @@ if TYPE_CHECKING:
     from trainer.data.profile import TableProfile
     from trainer.data.source import TableSource
 
+_MAX_NAMES = 3  # columns in a message
+
 
 def choose_features(
-    found: TableProfile, names: Mapping[int, str], source: TableSource
+    profile: TableProfile, names: Mapping[int, str], source: TableSource
 ) -> dict[int, Feature]:
     """Make a feature of every column that has a filled cell, by position.
 
     Numbers have no range yet. ``names`` are the columns by position, in the order of the inputs.
     """
     where = str(source.data)
-    undeclared = {name: found.texts.get(at, set()) for at, name in names.items()}
+    undeclared = {name: profile.texts.get(at, set()) for at, name in names.items()}
     for name in source.categories:
         del undeclared[name]
     check_number_formats(undeclared, source.reading.decimal, where)
-    if many := [names[at] for at in names if len(found.texts.get(at, ())) > MOST_CATEGORIES]:
+    if many := [names[at] for at in names if len(profile.texts.get(at, ())) > MAX_CATEGORIES]:
         raise SchemaError(_describe_many(many, where))
     features: dict[int, Feature] = {}
     for at, name in names.items():
-        texts = found.texts.get(at, set())
-        if found.kinds[at] == "number":
+        texts = profile.texts.get(at, set())
+        if profile.column_types[at] == "number":
             features[at] = Feature(name, 0, 0, missing="imputed")
-        elif at in found.first_days:
-            date = Date(format_day(found.first_days[at]))
+        elif at in profile.first_days:
+            date = Date(format_day(profile.first_days[at]))
             features[at] = Feature(name, 0, 0, missing="imputed", date=date)
         elif texts - {b""}:
-            categories = _decode(texts, name, where)
+            what = f"column {name!r}"
+            categories = tuple(sorted(decode_text(text, what, where) for text in texts))
             unseen = "error" if _is_boolean(categories) else source.unseen
             features[at] = Feature(name, 0, 1, one_hot=OneHot(categories, unseen))
     if not features:
@@ -67,17 +70,19 @@ def _is_boolean(categories: Sequence[str]) -> bool:
     return {text.lower() for text in categories if text} <= {"true", "false"}
 
 
-def describe_features(schema: Schema, whole: Float32Matrix, train: Float32Matrix) -> Schema:
+def describe_features(schema: Schema, inputs: Float32Matrix, train_inputs: Float32Matrix) -> Schema:
     """Complete a schema with missing-value policies and the distribution of the training rows.
 
-    ``whole`` are all rows and ``train`` the training rows, ``(rows, n_inputs)`` float32, NaN for a
-    missing number.
+    ``inputs`` are those of all rows and ``train_inputs`` of the training rows, ``(rows, n_inputs)``
+    float32, NaN for a missing number.
     """
-    gaps: npt.NDArray[np.bool_] = np.logical_or.reduce(np.isnan(whole), axis=0)  # (n_inputs,)
+    gaps: npt.NDArray[np.bool_] = np.logical_or.reduce(np.isnan(inputs), axis=0)  # (n_inputs,)
     features = tuple(
         feature
         if feature.categories
-        else _describe_numbers(feature, train[:, span.start], has_gaps=bool(gaps[span.start]))
+        else _describe_numbers(
+            feature, train_inputs[:, span.start], has_gaps=bool(gaps[span.start])
+        )
         for feature, span in zip(schema.features, schema.spans, strict=True)
     )
     return Schema(schema.target, features, schema.classes)
@@ -112,27 +117,14 @@ def _without_nan(values: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(values), np.finfo(np.float32).min, values)
 
 
-def _decode(texts: set[bytes], name: str, where: str) -> tuple[str, ...]:
-    try:
-        return tuple(sorted(text.decode() for text in texts))
-    except UnicodeDecodeError as exc:
-        raise SchemaError(
-            f"{where}: column {name!r} has {exc.object!r}, which is not UTF-8; set the "
-            "encoding of the table, for example --encoding cp1252"
-        ) from exc
-
-
 def _describe_many(names: Sequence[str], where: str) -> str:
     shown = ", ".join(map(repr, names))
     has = "has" if len(names) == 1 else "have"
     return (
-        f"{where}: {shown} {has} more than {MOST_CATEGORIES} distinct texts, too many for "
+        f"{where}: {shown} {has} more than {MAX_CATEGORIES} distinct texts, too many for "
         f"categories: exclude them with --exclude {shlex.quote(join_names(names))}, or merge "
         "values that belong together"
     )
-
-
-_NAMED = 3  # columns in a message
 
 
 def check_number_formats(texts: Mapping[str, set[bytes]], decimal: Decimal, where: str) -> None:
@@ -144,9 +136,9 @@ def check_number_formats(texts: Mapping[str, set[bytes]], decimal: Decimal, wher
     found = [hint for name in texts if (hint := _hint(name, texts[name], decimal))]
     if not found:
         return
-    more = f"; and {len(found) - _NAMED} more such columns" if len(found) > _NAMED else ""
+    more = f"; and {len(found) - _MAX_NAMES} more such columns" if len(found) > _MAX_NAMES else ""
     raise SchemaError(
-        f"{where}: {'; '.join(found[:_NAMED])}{more}; if they are categories, "
+        f"{where}: {'; '.join(found[:_MAX_NAMES])}{more}; if they are categories, "
         "declare them with --categories"
     )
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trainer.data.dataset import Dataset
     from trainer.model import SimpleNet
 
-_NUMBERS_AT_ONCE, _LEAST_ROWS = 2**15, 1024  # in float64: 256 KiB beside the table
+_BLOCK_NUMBERS, _MIN_BLOCK_ROWS = 2**15, 1024  # a block of 256 KiB in float64
 
 
 def fit_standardisation(
@@ -30,8 +30,8 @@ def fit_standardisation(
     for Computing Sample Variances (1979), equation 1.5. ``chosen`` are positions of rows; None is
     all of them.
     """
-    at_once = max(_LEAST_ROWS, _NUMBERS_AT_ONCE // features.shape[1])
-    blocks = torch.split(features if chosen is None else chosen, at_once)
+    block_rows = max(_MIN_BLOCK_ROWS, _BLOCK_NUMBERS // features.shape[1])
+    blocks = torch.split(features if chosen is None else chosen, block_rows)
     rows, mean, std = 0, torch.zeros(()), torch.zeros(())
     for block in blocks:
         values = (block if chosen is None else features[block]).double()
@@ -71,13 +71,14 @@ def compute_class_weights(
     return weights.float()
 
 
-def fit_imputation(inputs: torch.Tensor, places: Sequence[int]) -> Imputation:
+def fit_imputation(inputs: torch.Tensor, imputed: Sequence[int]) -> Imputation:
     """Compute the means that replace missing values, 0 for an input without any value.
 
-    ``inputs`` are ``(rows, n_inputs)`` float32 with NaN for missing; ``places`` may be missing.
+    ``inputs`` are ``(rows, n_inputs)`` float32 with NaN for missing; ``imputed`` are the positions
+    of those that may be missing.
     """
     means = torch.nanmean(inputs.double(), dim=0)  # (n_inputs,)
-    return Imputation(torch.nan_to_num(means, nan=0.0).float(), places)
+    return Imputation(torch.nan_to_num(means, nan=0.0).float(), imputed)
 
 
 @dataclass(frozen=True)
@@ -99,11 +100,11 @@ class ImputedDataset:
 
 def impute_dataset(dataset: Dataset) -> ImputedDataset:
     """Replace missing values by the means of the training rows."""
-    places = dataset.schema.imputed_inputs
-    if not places:
+    missing = dataset.schema.imputed_inputs
+    if not missing:
         return ImputedDataset(dataset)
     rows = dataset.rows
-    imputation = fit_imputation(rows.train_features, places)
+    imputation = fit_imputation(rows.train_features, missing)
     with torch.no_grad():
         imputed = replace(
             rows,
@@ -117,5 +118,5 @@ def impute_dataset(dataset: Dataset) -> ImputedDataset:
 def _imputed_schema(schema: Schema) -> Schema:
     """Make the schema of imputed rows; no column name contains NUL."""
     features = [msgspec.structs.replace(each, missing="refused") for each in schema.features]
-    marks = [Feature(f"{schema.inputs[at]}\0missing", 0, 1) for at in schema.imputed_inputs]
-    return Schema(schema.target, (*features, *marks), schema.classes)
+    indicators = [Feature(f"{schema.inputs[at]}\0missing", 0, 1) for at in schema.imputed_inputs]
+    return Schema(schema.target, (*features, *indicators), schema.classes)

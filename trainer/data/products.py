@@ -77,7 +77,7 @@ def write_sample(
             rest_cells.take(pa.array(2 * (rating - _RATING_FROM) + popular)),
             "",
         )
-        stream.write(_text_of(lines))
+        stream.write(_view_bytes(lines))
 
 
 def _draw(generator: np.random.Generator, low: int, high: int, count: int) -> np.ndarray:
@@ -102,7 +102,7 @@ def _decimal(hundredths: int) -> str:
     return f"{hundredths // 100}.{hundredths % 100:02d}"
 
 
-def _text_of(lines: pa.Array) -> memoryview:
+def _view_bytes(lines: pa.Array) -> memoryview:
     """View the bytes of all lines, which Arrow stores contiguously."""
     _, offsets, text = lines.buffers()
     bounds = np.frombuffer(offsets, dtype=np.int32)[lines.offset : lines.offset + len(lines) + 1]

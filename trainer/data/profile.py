@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from runtime.errors import SchemaError
 from runtime.io.parallel import available_processors, map_ordered
+from runtime.monitoring.accuracy import MAX_CLASSES
 from runtime.tables.arrays import number_scalar, number_values
 from runtime.tables.text import cell_texts
 from trainer.data.column_types import (
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
     Codes = npt.NDArray[np.int64]
 
 
-MOST_CLASSES = 1024  # the limit of ``runtime predict --truth``
-MOST_CATEGORIES = 256  # distinct texts of a column: one input each
+MAX_CATEGORIES = 256  # distinct texts of a column: one input each
+NO_LABEL = -1  # code of a row without a label
 
 
 @dataclass(frozen=True)
@@ -43,66 +44,68 @@ class TableProfile:
     """What a table contains.
 
     Attributes:
-        codes: ``(rows,)`` int64, positions in ``labels``; ``MISSING`` without a label.
+        codes: ``(rows,)`` int64, positions in ``labels``; ``NO_LABEL`` without a label.
         labels: the distinct labels as written, in order of first appearance.
-        kinds: types of the feature columns, by position in the table.
+        column_types: types of the feature columns, by position in the table.
         texts: the distinct texts of the text columns, by position; an empty text is a missing
-            cell; at most one more than ``MOST_CATEGORIES``.
+            cell; at most one more than ``MAX_CATEGORIES``.
         first_days: the earliest day of the date columns, by position, since 1970-01-01.
     """
 
     codes: Codes
     labels: tuple[bytes, ...]
-    kinds: dict[int, ColumnType]
+    column_types: dict[int, ColumnType]
     texts: dict[int, set[bytes]]
     first_days: dict[int, int] = field(default_factory=dict)
 
 
 def profile_table(table: Table, roles: ColumnRoles, *, where: str) -> TableProfile:
     """Read a table once; ``where`` names it in errors."""
-    known = _kinds_by_type(table, roles.features) | dict.fromkeys(roles.categories, TEXT)
+    known = _types_by_schema(table, roles.features) | dict.fromkeys(roles.categories, TEXT)
     detector = ColumnTypeDetector(
         sorted(table.decimals), known, [at for at in roles.features if at not in known]
     )
-    labels, texts, first_days = LabelEncoder(), TextCollector(MOST_CATEGORIES), EarliestDays()
+    labels, texts, first_days = LabelEncoder(), TextCollector(MAX_CATEGORIES), EarliestDays()
     codes: list[Codes] = []
 
-    def group(block: Block) -> tuple[dict[int, pa.DictionaryArray], dict[int, int]]:
-        columns = [roles.label, *(at for at in roles.features if detector.kinds.get(at) == TEXT)]
-        dates = [at for at in roles.features if detector.kinds.get(at) == DATE]
+    def encode(block: Block) -> tuple[dict[int, pa.DictionaryArray], dict[int, int]]:
+        columns = [
+            roles.label,
+            *(at for at in roles.features if detector.column_types.get(at) == TEXT),
+        ]
+        dates = [at for at in roles.features if detector.column_types.get(at) == DATE]
         cells = block.select([*columns, *dates]).columns
-        grouped = dict(zip(columns, map(encode_cells, cells), strict=False))
-        return grouped, find_earliest_days(dict(zip(dates, cells[len(columns) :], strict=True)))
+        encoded = dict(zip(columns, map(encode_cells, cells), strict=False))
+        return encoded, find_earliest_days(dict(zip(dates, cells[len(columns) :], strict=True)))
 
     read = [at for at in roles.features if known.get(at) in {None, TEXT, DATE}]
     blocks = detector.inspect(table.blocks([roles.label, *read]))
-    for cells, days in map_ordered(group, blocks, threads=available_processors()):
+    for cells, days in map_ordered(encode, blocks, threads=available_processors()):
         codes.append(labels.add(cells.pop(roles.label)))
         texts.add(cells)
         first_days.add(days)
-        if len(labels.texts) > MOST_CLASSES:
+        if len(labels.texts) > MAX_CLASSES:
             raise SchemaError(_describe_many(table.columns[roles.label], where))
-    whole = np.concatenate(codes or [np.empty(0, np.int64)])
-    found = texts.found(late=detector.late)
-    return TableProfile(whole, tuple(labels.texts), detector.kinds, found, first_days.days)
+    all_codes = np.concatenate(codes or [np.empty(0, np.int64)])
+    distinct = texts.by_column(initially_empty=detector.initially_empty)
+    return TableProfile(
+        all_codes, tuple(labels.texts), detector.column_types, distinct, first_days.days
+    )
 
 
 def _describe_many(name: str, where: str) -> str:
     return (
-        f"{where}: label {name!r} has more than {MOST_CLASSES:,} distinct values, too many "
+        f"{where}: label {name!r} has more than {MAX_CLASSES:,} distinct values, too many "
         "classes: bin it into ranges, or use another column"
     )
 
 
-def _kinds_by_type(table: Table, features: Sequence[int]) -> dict[int, ColumnType]:
+def _types_by_schema(table: Table, features: Sequence[int]) -> dict[int, ColumnType]:
     schema = table.arrow_schema
     if schema is None:
         return {}
     found = {at: type_of_arrow(schema.field(at).type) for at in features}
     return {at: kind for at, kind in found.items() if kind}
-
-
-MISSING = -1
 
 
 def encode_cells(cells: pa.Array) -> pa.DictionaryArray:
@@ -111,7 +114,7 @@ def encode_cells(cells: pa.Array) -> pa.DictionaryArray:
 
 
 class LabelEncoder:
-    """Numbers the distinct texts of the label; for one thread, blocks in order.
+    """Assigns codes to the distinct texts of the label; for one thread, blocks in order.
 
     Attributes:
         texts: in order of first appearance, as written.
@@ -121,37 +124,37 @@ class LabelEncoder:
         self.texts: dict[bytes, int] = {}
 
     def add(self, cells: pa.DictionaryArray) -> Codes:
-        """Encode a block, ``(rows,)`` int64; ``MISSING`` for null and for blank cells."""
-        numbers = [self._number(_filled(text)) for text in cells.dictionary.to_pylist()]
-        places = number_values(pc.fill_null(cells.indices, number_scalar(np.int32(MISSING))))
-        # The last one is for nulls, whose place is -1.
-        by_place: Codes = np.array([*numbers, MISSING], dtype=np.int64)
-        coded: Codes = by_place[places]
-        return coded
+        """Encode a block, ``(rows,)`` int64; ``NO_LABEL`` for null and for blank cells."""
+        codes = [self._code(_filled(text)) for text in cells.dictionary.to_pylist()]
+        indices = number_values(pc.fill_null(cells.indices, number_scalar(np.int32(NO_LABEL))))
+        # The last one is for nulls, whose index is -1.
+        code_of_index: Codes = np.array([*codes, NO_LABEL], dtype=np.int64)
+        encoded: Codes = code_of_index[indices]
+        return encoded
 
-    def _number(self, text: bytes) -> int:
-        return self.texts.setdefault(text, len(self.texts)) if text else MISSING
+    def _code(self, text: bytes) -> int:
+        return self.texts.setdefault(text, len(self.texts)) if text else NO_LABEL
 
 
 class TextCollector:
     """Collects the distinct texts of columns; for one thread, blocks in any order."""
 
-    def __init__(self, most: int) -> None:
-        """Collect at most one more than ``most`` texts of each column."""
-        self._most = most
+    def __init__(self, limit: int) -> None:
+        """Collect at most one more than ``limit`` texts of each column."""
+        self._limit = limit
         self._texts: dict[int, set[bytes]] = {}
 
     def add(self, cells: Mapping[int, pa.DictionaryArray]) -> None:
         """Add the encoded cells of a block, by column."""
         for at, column in cells.items():
             texts = self._texts.setdefault(at, set())
-            if len(texts) <= self._most:
+            if len(texts) <= self._limit:
                 texts.update(map(_filled, column.dictionary.to_pylist()))
                 texts.update([b""] if column.indices.null_count else [])
 
-    def found(self, *, late: Iterable[int]) -> dict[int, set[bytes]]:
-        """Get the texts by column; ``late`` columns had missing cells before inspection."""
-        for at in set(late) & self._texts.keys():
+    def by_column(self, *, initially_empty: Iterable[int]) -> dict[int, set[bytes]]:
+        """Get the texts by column; ``initially_empty`` columns have missing cells."""
+        for at in set(initially_empty) & self._texts.keys():
             self._texts[at].add(b"")
         return self._texts
 
@@ -159,3 +162,14 @@ class TextCollector:
 def _filled(text: bytes | None) -> bytes:
     """Treat blanks as a missing cell."""
     return text if text and text.strip(b" \t") else b""
+
+
+def decode_text(text: bytes, what: str, where: str) -> str:
+    """Decode UTF-8; ``what`` names the column in the ``SchemaError``."""
+    try:
+        return text.decode()
+    except UnicodeDecodeError as exc:
+        raise SchemaError(
+            f"{where}: {what} has {text!r}, which is not UTF-8; set the encoding of the table, "
+            "for example --encoding cp1252"
+        ) from exc

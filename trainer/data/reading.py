@@ -17,9 +17,9 @@ from runtime.io.parallel import available_processors, map_ordered
 from runtime.schema.features import Schema
 from runtime.scoring.counters import BadRowsMessage, Counters, StageTimer
 from runtime.tables.opening import open_table
-from trainer.data.dataset import Dataset, Rows
+from trainer.data.dataset import Dataset, LabelledRows, Rows
 from trainer.data.features import choose_features, describe_features
-from trainer.data.labels import Classes, LabelledRows, RowLabels, order_classes
+from trainer.data.labels import Classes, RowLabels, order_classes
 from trainer.data.profile import profile_table
 from trainer.data.source import ColumnRoles, assign_roles, bind_features, find_column
 from trainer.data.splits import split_test
@@ -41,19 +41,19 @@ def read_dataset(source: TableSource, seed: int) -> Dataset:
     """Read a table, check it and split it; ``seed`` decides the split."""
     start = time.perf_counter()
     where = str(source.data)
-    with open_table(source.data, source.reading, source.wanted) as table:
+    with open_table(source.data, source.reading, source.required_columns) as table:
         roles = assign_roles(table.columns, source)
-        found = profile_table(table, roles, where=where)
+        profile = profile_table(table, roles, where=where)
         names = {at: table.columns[at] for at in roles.features}
-    classes = order_classes(found, name=source.label, where=where)
-    features = choose_features(found, names, source)
-    labels = RowLabels.of(source.label, found, classes)
-    with open_table(source.data, source.reading, source.wanted) as table:
-        tally = new_tally(where, source.reading)
-        whole = read_rows(table, tuple(features), tuple(features.values()), labels, tally)
-    train, test = _split(whole, source.share, seed)
-    bare = Schema(source.label, tuple(features.values()), classes.names)
-    schema = describe_features(bare, whole.features, train.features)
+    classes = order_classes(profile, name=source.label, where=where)
+    features = choose_features(profile, names, source)
+    labels = RowLabels.of(source.label, profile, classes)
+    with open_table(source.data, source.reading, source.required_columns) as table:
+        counters = new_counters(where, source.reading)
+        labelled = read_rows(table, tuple(features), tuple(features.values()), labels, counters)
+    train, test = _split(labelled, source.share, seed)
+    undescribed = Schema(source.label, tuple(features.values()), classes.names)
+    schema = describe_features(undescribed, labelled.features, train.features)
     if source.test is not None:
         test = _read_test(source, source.test, schema)
     empty = [name for at, name in names.items() if at not in features]
@@ -66,26 +66,26 @@ def read_dataset(source: TableSource, seed: int) -> Dataset:
     )
 
 
-def _split(whole: LabelledRows, share: float, seed: int) -> tuple[LabelledRows, LabelledRows]:
+def _split(labelled: LabelledRows, share: float, seed: int) -> tuple[LabelledRows, LabelledRows]:
     """Split rows into training and test rows, each in the table's order."""
-    chosen = np.zeros(len(whole.labels), np.bool_)
+    chosen = np.zeros(len(labelled.labels), np.bool_)
     if share:
-        chosen = split_test(whole.labels, share, seed)
-    return whole.take(~chosen), whole.take(chosen)
+        chosen = split_test(labelled.labels, share, seed)
+    return labelled.take(~chosen), labelled.take(chosen)
 
 
 def _read_test(source: TableSource, path: Path, schema: Schema) -> LabelledRows:
-    """Read the test set as it would be scored."""
+    """Read the test set as scoring reads a table."""
     where = str(path)
-    wanted = (schema.target, *schema.feature_names)
-    with open_table(path, source.reading, wanted) as table:
+    required = (schema.target, *schema.feature_names)
+    with open_table(path, source.reading, required) as table:
         label = find_column(table.columns, schema.target, "--label", where)
-        found = profile_table(table, ColumnRoles(label, ()), where=where)
-    with open_table(path, source.reading, wanted) as table:
+        profile = profile_table(table, ColumnRoles(label, ()), where=where)
+    with open_table(path, source.reading, required) as table:
         features = bind_features(schema, table.columns, where)
-        labels = RowLabels.of(schema.target, found, Classes(schema.classes))
-        tally = new_tally(where, source.reading)
-        return read_rows(table, features, schema.features, labels, tally)
+        labels = RowLabels.of(schema.target, profile, Classes(schema.classes))
+        counters = new_counters(where, source.reading)
+        return read_rows(table, features, schema.features, labels, counters)
 
 
 def _as_tensors(train: LabelledRows, test: LabelledRows) -> Rows:
@@ -99,40 +99,40 @@ def _as_tensors(train: LabelledRows, test: LabelledRows) -> Rows:
 
 def read_rows(
     table: Table,
-    places: Sequence[int],
+    columns: Sequence[int],
     features: Sequence[Feature],
     labels: RowLabels,
-    tally: Counters,
+    counters: Counters,
 ) -> LabelledRows:
     """Read the features of a table whose labels are known.
 
-    ``places`` are the positions of the feature columns, in the order of ``features``.
+    ``columns`` are the positions of the feature columns, in the order of ``features``.
     """
     encoder, rows = Encoder(features), len(labels.labels)
-    table.check_numeric([at for place, at in enumerate(places) if not encoder.is_text(place)])
+    table.check_numeric([at for feature, at in enumerate(columns) if not encoder.is_text(feature)])
     width = sum(len(feature.inputs) for feature in features)
     matrix = np.empty((rows, width), dtype=np.float32)
 
     def parse(block: Block) -> tuple[Block, Parsed]:
-        return block, block.parse(places, encoder)
+        return block, block.parse(columns, encoder)
 
-    blocks = table.blocks(sorted(set(places)))
+    blocks = table.blocks(sorted(set(columns)))
     for block, parsed in map_ordered(parse, blocks, threads=available_processors()):
-        start, stop = tally.rows, tally.rows + len(block)
+        start, stop = counters.rows, counters.rows + len(block)
         if stop > rows:
             break
-        bad = _merge(parsed.bad, block.report(labels.faults(start, stop)))
-        tally.add(len(block), len(block) - len(bad), bad, StageTimer())
-        if not tally.failed:
+        bad = _merge(parsed.bad, block.report(labels.issues(start, stop)))
+        counters.add(len(block), len(block) - len(bad), bad, StageTimer())
+        if not counters.failed:
             matrix[start:stop] = parsed.features
     else:
-        if tally.rows == rows:
-            tally.raise_for_bad_rows(keep_bad=False)
+        if counters.rows == rows:
+            counters.raise_for_bad_rows(keep_bad=False)
             return LabelledRows(matrix, labels.labels)
-    raise DataError(f"{tally.where} changed while it was read; train again when it is complete")
+    raise DataError(f"{counters.where} changed while it was read; train again when it is complete")
 
 
-def new_tally(where: str, reading: ReadOptions) -> Counters:
+def new_counters(where: str, reading: ReadOptions) -> Counters:
     """Create the row counter of a table to train on."""
     return Counters(
         where,

@@ -1,4 +1,4 @@
-"""The data check of a table: its record in a run, and its text for people."""
+"""Format the data check of a table for the terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from trainer.data.dataset import DataCheck
 
 
-_NAMED = 8  # names in a line
+_MAX_NAMES = 8  # names in a line
 
 
 def format_report(check: DataCheck, label: str) -> str:
@@ -33,7 +33,7 @@ def format_report(check: DataCheck, label: str) -> str:
 
 def _list_classes(check: DataCheck, rows: int) -> str:
     counts = sorted(((each.train + each.test, each.name) for each in check.classes), reverse=True)
-    shown = [f"{name} {count:,} ({count / rows:.1%})" for count, name in counts[:_NAMED]]
+    shown = [f"{name} {count:,} ({count / rows:.1%})" for count, name in counts[:_MAX_NAMES]]
     more = len(counts) - len(shown)
     return ", ".join(shown) + (f" and {more} more classes" if more else "")
 
@@ -42,7 +42,7 @@ def _findings(check: DataCheck) -> Iterator[str]:
     yield from _about_cells(check)
     yield from _about_columns(check)
     yield from _about_rows(check)
-    for names in check.alike:
+    for names in check.similar_classes:
         yield f"{_list(names)}: classes that differ only in case or blanks; are they the same?"
 
 
@@ -50,7 +50,7 @@ def _about_cells(check: DataCheck) -> Iterator[str]:
     if check.empty:
         yield f"{_list(check.empty)}: all cells are missing, excluded"
     if check.missing:
-        shown = [f"{each.cells:,} in {each.name!r}" for each in check.missing[:_NAMED]]
+        shown = [f"{each.cells:,} in {each.name!r}" for each in check.missing[:_MAX_NAMES]]
         more = len(check.missing) - len(shown)
         yield f"missing cells: {', '.join(shown)}" + (f" and {more} more columns" if more else "")
     for each in check.dates:
@@ -63,36 +63,36 @@ def _about_cells(check: DataCheck) -> Iterator[str]:
 def _about_columns(check: DataCheck) -> Iterator[str]:
     if check.constant:
         yield f"{_list(check.constant)}: constant, nothing to learn"
-    for names in check.same:
+    for names in check.identical:
         yield f"{_list(names)}: identical columns, one is enough"
     if check.identifiers:
         yield (
             f"{_list(check.identifiers)}: unique in every row, like an identifier; "
             f"{_exclude(check.identifiers)}"
         )
-    if check.telling:
+    if check.leaking:
         yield (
-            f"{_list(check.telling)}: alone determines the label, possible target leakage; if it "
-            f"is not known before the label, {_exclude(check.telling)}"
+            f"{_list(check.leaking)}: alone determines the label, possible target leakage; if it "
+            f"is not known before the label, {_exclude(check.leaking)}"
         )
 
 
 def _about_rows(check: DataCheck) -> Iterator[str]:
-    if check.repeated_rows:
+    if check.duplicate_rows:
         yield (
-            f"{check.repeated_rows:,} of the training rows are duplicates (same features), "
-            f"{check.contradicting_rows:,} with conflicting labels"
+            f"{check.duplicate_rows:,} of the training rows are duplicates (same features), "
+            f"{check.conflicting_rows:,} with conflicting labels"
         )
-    if check.shared_rows:
+    if check.leaked_rows:
         yield (
-            f"{check.shared_rows:,} of the test rows duplicate training rows: the accuracy may be "
+            f"{check.leaked_rows:,} of the test rows duplicate training rows: the accuracy may be "
             "too optimistic"
         )
 
 
 def _list(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(map(repr, names[:_NAMED])) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - _MAX_NAMES
+    return ", ".join(map(repr, names[:_MAX_NAMES])) + (f" and {more} more" if more > 0 else "")
 
 
 def _exclude(names: Sequence[str]) -> str:

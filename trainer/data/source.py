@@ -72,7 +72,7 @@ class TableSource:
         return TEST_FRACTION if self.test_fraction is None else self.test_fraction
 
     @property
-    def wanted(self) -> tuple[str, ...]:
+    def required_columns(self) -> tuple[str, ...]:
         """Column names that the table must have; they help to detect the delimiter."""
         return (self.label, *(self.features or ()), *self.exclude, *self.categories)
 

@@ -62,11 +62,11 @@ def _stratify(labels: Labels, keys: np.ndarray, share: float, *, on_both_sides: 
     order = np.argsort(labels.astype(np.uint16), kind="stable")  # narrow integers sort fast
     chosen = np.zeros(len(labels), dtype=np.bool_)
     for rows in np.split(order, np.cumsum(np.bincount(labels))[:-1]):  # by class
-        wanted = round(share * len(rows))
+        count = round(share * len(rows))
         if on_both_sides:
-            wanted = min(max(wanted, 1), len(rows) - 1)
-        if wanted > 0:
-            chosen[rows[np.argpartition(keys[rows], wanted - 1)[:wanted]]] = True
+            count = min(max(count, 1), len(rows) - 1)
+        if count > 0:
+            chosen[rows[np.argpartition(keys[rows], count - 1)[:count]]] = True
     return chosen
 
 

@@ -104,7 +104,7 @@ class Placement:
     Attributes:
         training: whether the training rows do.
         evaluation: whether the test and validation rows do.
-        reason: why some are streamed, for people; empty if none are.
+        reason: why some are streamed, as text; empty if none are.
     """
 
     training: bool = True

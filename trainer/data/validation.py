@@ -1,4 +1,4 @@
-"""Check a table before training: duplicates, leakage, and columns worth a look.
+"""Check a table before training: duplicates, leakage and suspicious columns.
 
 Rows are compared by 64-bit hashes: among a million rows the probability of a collision is 3 in 100
 million.
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.schema.names import fold_name
-from trainer.data.dataset import ClassRows, DataCheck, Dates, Missing
+from trainer.data.dataset import ClassCounts, DataCheck, DateColumn, MissingCells
 from trainer.data.features import single_columns
 from trainer.data.splits import mix
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from runtime.schema.features import Feature, Float32Matrix, Schema
-    from trainer.data.labels import LabelledRows
+    from trainer.data.dataset import LabelledRows
 
     Hashes = npt.NDArray[np.uint64]
     Values = npt.NDArray[np.float32]
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 _WHOLE_IN_FLOAT32 = 2.0**24  # whole numbers beyond are rounded
 _SECONDS_OF_A_DAY = 86_400
-_FEWEST_ROWS = 20  # with fewer rows it happens by chance
-_DENSE = 10  # range of identifiers per row, at most
-_FEW = 0.1  # distinct values per row: more would identify rows, not labels
+_MIN_ROWS = 20  # with fewer, unique or separating values are chance
+_MAX_RANGE_PER_ROW = 10  # range of identifiers per row, at most
+_MAX_DISTINCT_SHARE = 0.1  # distinct values per row: more would identify rows, not labels
 _SAMPLE = 4096  # rows sorted first: most columns fail there already
 
 
@@ -52,14 +52,14 @@ def check_data(
         missing=_count_missing(schema, train, test),
         dates=_describe_dates(schema, columns),
         constant=_names_where(columns, _is_constant),
-        same=_find_same(columns),
-        repeated_rows=int((duplicates.first != np.arange(len(train.labels))).sum()),
-        contradicting_rows=int((train.labels != train.labels[duplicates.first]).sum()),
-        shared_rows=duplicates.count_among(hash_rows(test.features)),
+        identical=_find_identical(columns),
+        duplicate_rows=int((duplicates.first != np.arange(len(train.labels))).sum()),
+        conflicting_rows=int((train.labels != train.labels[duplicates.first]).sum()),
+        leaked_rows=duplicates.count_among(hash_rows(test.features)),
         identifiers=_names_where(columns, is_identifier),
-        telling=_names_where(columns, lambda values: determines_label(values, train.labels)),
+        leaking=_names_where(columns, lambda values: determines_label(values, train.labels)),
         rounded=_names_where(numbers, _is_rounded),
-        alike=_find_alike(schema.classes),
+        similar_classes=_find_similar(schema.classes),
     )
 
 
@@ -79,16 +79,18 @@ def _is_rounded(values: Values) -> bool:
 
 def _count_classes(
     schema: Schema, train: LabelledRows, test: LabelledRows
-) -> tuple[ClassRows, ...]:
+) -> tuple[ClassCounts, ...]:
     counts = (
         np.bincount(part.labels, minlength=schema.n_classes).tolist() for part in (train, test)
     )
-    return tuple(map(ClassRows, schema.classes, *counts))
+    return tuple(map(ClassCounts, schema.classes, *counts))
 
 
-def _count_missing(schema: Schema, *parts: LabelledRows) -> tuple[Missing, ...]:
+def _count_missing(schema: Schema, *parts: LabelledRows) -> tuple[MissingCells, ...]:
     found = (
-        Missing(feature.name, sum(_missing_in(part.features[:, span], feature) for part in parts))
+        MissingCells(
+            feature.name, sum(_missing_in(part.features[:, span], feature) for part in parts)
+        )
         for feature, span in zip(schema.features, schema.spans, strict=True)
     )
     return tuple(missing for missing in found if missing.cells)
@@ -100,15 +102,15 @@ def _missing_in(inputs: Float32Matrix, feature: Feature) -> int:
     return int(np.isnan(inputs[:, 0]).sum())
 
 
-def _describe_dates(schema: Schema, columns: Mapping[str, Values]) -> tuple[Dates, ...]:
+def _describe_dates(schema: Schema, columns: Mapping[str, Values]) -> tuple[DateColumn, ...]:
     return tuple(
-        Dates(feature.name, feature.origin, _seconds_kept(columns[feature.name]))
+        DateColumn(feature.name, feature.origin, _resolution_s(columns[feature.name]))
         for feature in schema.features
         if feature.origin
     )
 
 
-def _seconds_kept(days: Values) -> float:
+def _resolution_s(days: Values) -> float:
     """Compute the resolution of times, in seconds; 0 for whole days, which are exact."""
     days = days[days > np.finfo(np.float32).min]  # the smallest is a missing one
     if (days == np.rint(days)).all():
@@ -116,7 +118,7 @@ def _seconds_kept(days: Values) -> float:
     return float(np.spacing(np.abs(days).max())) / 2 * _SECONDS_OF_A_DAY
 
 
-def _find_same(columns: Mapping[str, Values]) -> tuple[tuple[str, ...], ...]:
+def _find_identical(columns: Mapping[str, Values]) -> tuple[tuple[str, ...], ...]:
     """Group columns that are equal, byte for byte but for the sign of zero."""
     groups: dict[bytes, list[str]] = {}
     for name, values in columns.items():
@@ -125,7 +127,7 @@ def _find_same(columns: Mapping[str, Values]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(names) for names in groups.values() if len(names) > 1)
 
 
-def _find_alike(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+def _find_similar(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(fold_name(name), []).append(name)
@@ -159,24 +161,23 @@ class DuplicateIndex:
 
     def count_among(self, hashes: Hashes) -> int:
         """Count the rows of another table that are equal to one of these."""
-        places = np.searchsorted(self._ordered, hashes)
-        found = self._ordered[np.minimum(places, len(self._ordered) - 1)]
+        positions = np.searchsorted(self._ordered, hashes)
+        found = self._ordered[np.minimum(positions, len(self._ordered) - 1)]
         return int(np.count_nonzero(found == hashes))
 
 
 def is_identifier(values: Values) -> bool:
     """Check whether a column looks like an identifier.
 
-    Its values are unique whole numbers, in the table's order or dense, unlike amounts of money;
-    a text's value is its rank.
+    Its values are unique whole numbers, dense or in the table's order; a text's value is its rank.
     """
     rows = len(values)
-    if rows < _FEWEST_ROWS or (values != np.rint(values)).any():
+    if rows < _MIN_ROWS or (values != np.rint(values)).any():
         return False
     steps = np.diff(values)
     if (steps > 0).all() or (steps < 0).all():
         return True
-    is_dense = float(values.max()) - float(values.min()) < _DENSE * rows
+    is_dense = float(values.max()) - float(values.min()) < _MAX_RANGE_PER_ROW * rows
     return is_dense and len(np.unique(values)) == rows
 
 
@@ -185,7 +186,7 @@ def determines_label(values: Values, labels: Labels) -> bool:
 
     Every value has one label, and thresholds separate the classes or there are few values.
     """
-    if len(values) < _FEWEST_ROWS:
+    if len(values) < _MIN_ROWS:
         return False
     step = -(-len(values) // _SAMPLE)
     return _is_determining(values[::step], labels[::step]) and _is_determining(values, labels)
@@ -200,4 +201,6 @@ def _is_determining(values: Values, labels: Labels) -> bool:
     distinct = 1 + np.count_nonzero(ordered[1:] != ordered[:-1])
     runs = 1 + np.count_nonzero(changes)
     n_classes = len(np.unique(classes))
-    return n_classes > 1 and bool(runs == n_classes or distinct <= _FEW * len(values))
+    return n_classes > 1 and bool(
+        runs == n_classes or distinct <= _MAX_DISTINCT_SHARE * len(values)
+    )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def check_same_fit(group: ProcessGroup, data_digest: str, options: Mapping[str, object]) -> None:
     """Compare data, options and versions before the first step."""
-    fits = group.gather((data_digest, dict(options)))
+    fits = group.all_gather((data_digest, dict(options)))
     if others := _different([digest for digest, _ in fits]):
         raise DataError(
             f"rank {others} and rank 0 have read different rows: give all processes the same table"
@@ -38,7 +38,7 @@ def check_same_weights(group: ProcessGroup, state: ModelState) -> None:
     sha256 = hashlib.sha256()
     for vector in (state.values, *state.moments.values()):
         sha256.update(vector.detach().cpu().numpy().data)
-    others = _different(group.gather(sha256.digest()))
+    others = _different(group.all_gather(sha256.digest()))
     # NaNs may have other bits elsewhere; the fit then ends as diverged.
     if others and bool(torch.isfinite(state.values).all()):
         raise UnavailableError(

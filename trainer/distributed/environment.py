@@ -1,4 +1,4 @@
-"""What ``torchrun`` says of this process in environment variables."""
+"""Read the rank of this process from torchrun's environment variables."""
 
 from __future__ import annotations
 

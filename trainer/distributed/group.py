@@ -1,8 +1,8 @@
 """The processes of a fit: collectives, and how one that fails ends the others.
 
 A process that fails posts its error in torchrun's key-value store and closes its connections. The
-collectives of the others then fail, and rank 0 reports the posted error. Collectives have no
-timeout that a fit could meet: a lost process closes its connections, too.
+collectives of the others then fail, and rank 0 reports the posted error. No fit reaches the
+timeout of collectives: a lost process closes its connections, too.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ProcessGroup:
         with self._failures():
             distributed.all_reduce(tensor)
 
-    def max(self, number: int) -> int:
+    def all_reduce_max(self, number: int) -> int:
         """Return the largest number of all processes."""
         tensor = torch.tensor(number)
         with self._failures():
@@ -76,7 +76,7 @@ class ProcessGroup:
             distributed.broadcast_object_list(values, 0, device=torch.device("cpu"))
         return values[0]  # type: ignore[return-value]  # rank 0 gave one
 
-    def gather(self, value: _T) -> list[_T]:
+    def all_gather(self, value: _T) -> list[_T]:
         """Return the values of all processes, by rank."""
         values: list[_T] = [value] * self.process.size
         with self._failures():

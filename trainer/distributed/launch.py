@@ -28,7 +28,7 @@ def current_group() -> ProcessGroup | None:
 
 
 def is_main_process() -> bool:
-    """Tell whether this process writes and prints."""
+    """Return whether this process writes and prints."""
     group = current_group()
     return group is None or group.process.rank == 0
 
@@ -44,7 +44,7 @@ def on_main_process(compute: Callable[[], _T]) -> _T:
 def agree_on_signal(number: int | None) -> int | None:
     """Return the signal that any process has received, so that all stop at the same step."""
     group = current_group()
-    return number if group is None else group.max(number or 0) or None
+    return number if group is None else group.all_reduce_max(number or 0) or None
 
 
 def process_options() -> dict[str, int]:

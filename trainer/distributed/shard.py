@@ -57,7 +57,7 @@ class ShardedEngine:
         decay = self._task.weight_decay
         losses.zero_()
         for index, batch in enumerate(torch.split(order, self._task.batch_size)):
-            self._find_gradients(batch, losses[index])
+            self._compute_gradients(batch, losses[index])
             self._group.all_reduce(self._vectors[1])
             if self._state.moments:
                 steps.update_adamw(self._vectors, learning_rate, decay, done + index + 1)
@@ -65,7 +65,7 @@ class ShardedEngine:
                 steps.update_sgd(self._vectors, learning_rate, decay)
         self._group.all_reduce(losses)
 
-    def _find_gradients(self, batch: torch.Tensor, loss: torch.Tensor) -> None:
+    def _compute_gradients(self, batch: torch.Tensor, loss: torch.Tensor) -> None:
         """Write the shard's contribution to the batch's gradients and loss."""
         shard = batch[self._group.process.shard(len(batch))]
         if len(shard) == 0:
@@ -75,9 +75,9 @@ class ShardedEngine:
             self._buffers[len(shard)] = StepBuffers(self._state, len(shard))
         buffers, share = self._buffers[len(shard)], self._share(shard, batch)
         features, labels = (part.to(loss.device) for part in self._gather(shard))
-        buffers.heads[3].fill_(share)
-        steps.find_gradients(
-            [features, labels, loss], buffers.layers, buffers.heads, self._task.class_weights
+        buffers.loss_buffers[3].fill_(share)
+        steps.compute_gradients(
+            [features, labels, loss], buffers.layers, buffers.loss_buffers, self._task.class_weights
         )
         loss.mul_(share)
 

@@ -1,5 +1,6 @@
 """Engines: implementations of the same steps of gradient descent.
 
+state        the protocol of an engine, and the parameters and buffers that steps change
 step         a step in ATen calls, on preallocated buffers
 torchscript  runs it on the CPU, in the TorchScript interpreter
 cuda_graph   captures it as CUDA graphs; prefetch brings the rows to the device
@@ -47,4 +48,4 @@ def create_engine(
         return CudaGraphEngine(task, state, rows, scale, streams=streams)
     from trainer.engines.torchscript import TorchScriptEngine
 
-    return TorchScriptEngine(task, state, Gather(features, labels, scale, task.rows_at_once))
+    return TorchScriptEngine(task, state, Gather(features, labels, scale, task.rows_per_call))

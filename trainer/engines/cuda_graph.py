@@ -43,9 +43,9 @@ class CudaGraphEngine:
         """Send the rows to the device, or prepare to stream them."""
         device = state.values.device
         self._size = task.batch_size
-        self._most = min(_STEPS_PER_GRAPH, task.rows_at_once // task.batch_size)
+        self._steps_per_graph = min(_STEPS_PER_GRAPH, task.rows_per_call // task.batch_size)
         with _out_of_memory_error(device):
-            self._steps = DeviceSteps(task, state, self._most)
+            self._steps = DeviceSteps(task, state, self._steps_per_graph)
             kind: type[StreamedRows | ResidentRows] = StreamedRows if streams else ResidentRows
             inputs = self._steps.features, self._steps.labels
             self._feed: RowFeed = kind(rows, scale, inputs)
@@ -72,10 +72,10 @@ class CudaGraphEngine:
             first += count
 
     def _plan(self, rows: int) -> list[tuple[int, int]]:
-        """Divide rows among graphs: the whole batches of each, and the rows of a short one."""
+        """Divide rows among graphs: the whole batches and the rows of the short batch of each."""
         whole, short = divmod(rows, self._size)
-        full, rest = divmod(whole, self._most)
-        return [(self._most, 0)] * full + [(rest, short)] * (rest + short > 0)
+        full, rest = divmod(whole, self._steps_per_graph)
+        return [(self._steps_per_graph, 0)] * full + [(rest, short)] * (rest + short > 0)
 
     def _prepare(self, whole: int, short: int) -> Callable[[], None]:
         """Create the function that launches these steps."""
@@ -87,13 +87,13 @@ class CudaGraphEngine:
         """Capture steps without changing the state."""
         steps = self._steps
         changed = [*steps.vectors, steps.count]
-        kept = [tensor.clone() for tensor in changed]
+        saved = [tensor.clone() for tensor in changed]
         warm_up = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         warm_up.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(warm_up):  # libraries create their handles and workspaces here
             steps.run(min(whole, 1), short)
         torch.cuda.current_stream().wait_stream(warm_up)
-        for tensor, before in zip(changed, kept, strict=True):
+        for tensor, before in zip(changed, saved, strict=True):
             tensor.copy_(before)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
@@ -126,7 +126,7 @@ class DeviceSteps:
         losses: of each step, ``(steps,)`` float32, written.
         minus_rate: the negative learning rate, ``()`` float32; to be filled.
         count: steps completed, ``()`` float64; to be filled, incremented by each step.
-        vectors: what steps change.
+        vectors: parameters, gradients and moments, which steps change.
     """
 
     def __init__(self, task: TrainingTask, state: ModelState, steps: int) -> None:
@@ -148,9 +148,9 @@ class DeviceSteps:
         for index, rows in enumerate([size] * steps + [short] * (short > 0)):
             if rows not in self._buffers:
                 self._buffers[rows] = StepBuffers(self._state, rows)
-            buffers, here = self._buffers[rows], slice(index * size, index * size + rows)
-            batch = [self.features[here], self.labels[here], self.losses[index]]
-            step.find_gradients(batch, buffers.layers, buffers.heads, weights)
+            buffers, span = self._buffers[rows], slice(index * size, index * size + rows)
+            batch = [self.features[span], self.labels[span], self.losses[index]]
+            step.compute_gradients(batch, buffers.layers, buffers.loss_buffers, weights)
             self.count.add_(1)
             if self._state.moments:
                 self._update_adamw()

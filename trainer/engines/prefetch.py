@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
     from trainer.model import Standardisation
 
-    Table = tuple[torch.Tensor, torch.Tensor]  # features (rows, n_features), labels (rows,)
+    RowTensors = tuple[torch.Tensor, torch.Tensor]  # (rows, n_features), labels (rows,)
+
+_ROWS_AT_ONCE = 2**18  # standardised in float64 at once, on their way to the device
 
 
 class Gather:
@@ -22,30 +24,29 @@ class Gather:
         features: torch.Tensor,
         labels: torch.Tensor,
         scale: Standardisation | None,
-        most: int,
+        max_rows: int,
     ) -> None:
-        """Allocate buffers for ``most`` rows; features are raw, ``(rows, n_features)`` float32."""
+        """Allocate buffers for ``max_rows`` rows; features are raw, ``(rows, n_features)``."""
         self._features, self._labels, self._scale = features, labels, scale
         self.n_features = features.shape[1]
-        self._raw = torch.empty(most, features.shape[1])
-        self._wide = torch.empty(most, features.shape[1], dtype=torch.float64)
-        self._chosen = torch.empty(most, dtype=torch.int64)
+        self._feature_buffer = torch.empty(max_rows, features.shape[1])
+        self._float64_buffer = torch.empty(max_rows, features.shape[1], dtype=torch.float64)
+        self._label_buffer = torch.empty(max_rows, dtype=torch.int64)
 
     def __call__(self, order: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Gather features and labels of the positions ``order``, ``(rows,)``."""
-        features, labels = self._raw[: len(order)], self._chosen[: len(order)]
-        self.into(order, features, labels)
+        features, labels = self._feature_buffer[: len(order)], self._label_buffer[: len(order)]
+        self.gather_into(order, features, labels)
         return features, labels
 
-    def into(self, order: torch.Tensor, features: torch.Tensor, labels: torch.Tensor) -> None:
+    def gather_into(
+        self, order: torch.Tensor, features: torch.Tensor, labels: torch.Tensor
+    ) -> None:
         """Gather into the caller's buffers on the CPU."""
         torch.index_select(self._features, 0, order, out=features)
         torch.index_select(self._labels, 0, order, out=labels)
         if self._scale is not None:
-            self._scale.apply_into(features, self._wide[: len(order)])
-
-
-_ROWS_AT_ONCE = 2**18  # standardised in float64 at once, on their way to the device
+            self._scale.apply_in_place(features, self._float64_buffer[: len(order)])
 
 
 class RowFeed(Protocol):
@@ -56,9 +57,9 @@ class RowFeed(Protocol):
 
 
 class ResidentRows:
-    """A table in device memory."""
+    """Rows that stay in device memory."""
 
-    def __init__(self, rows: Table, scale: Standardisation | None, inputs: Table) -> None:
+    def __init__(self, rows: RowTensors, scale: Standardisation | None, inputs: RowTensors) -> None:
         """Send the raw rows, standardised, to the device of ``inputs``, the tensors to fill."""
         features, labels = rows
         self._inputs, self._device = inputs, inputs[0].device
@@ -77,9 +78,9 @@ class ResidentRows:
 
 
 class StreamedRows:
-    """A table in host memory, double-buffered."""
+    """Rows in host memory, streamed to the device through two buffers."""
 
-    def __init__(self, rows: Table, scale: Standardisation | None, inputs: Table) -> None:
+    def __init__(self, rows: RowTensors, scale: Standardisation | None, inputs: RowTensors) -> None:
         """Allocate the buffers; ``inputs`` are the tensors to fill."""
         self._inputs = inputs
         self._gather = Gather(*rows, scale, len(inputs[0]))
@@ -108,15 +109,15 @@ class StreamedRows:
 class _ChunkBuffer:
     """The buffer of a chunk, on the CPU."""
 
-    def __init__(self, inputs: Table) -> None:
+    def __init__(self, inputs: RowTensors) -> None:
         self.features = torch.empty(inputs[0].shape)
         self.labels = torch.empty(inputs[1].shape, dtype=torch.int64)
 
     def load(self, gather: Gather, order: torch.Tensor) -> None:
         """Gather a chunk."""
-        gather.into(order, self.features[: len(order)], self.labels[: len(order)])
+        gather.gather_into(order, self.features[: len(order)], self.labels[: len(order)])
 
-    def copy_to(self, inputs: Table, rows: int) -> None:
+    def copy_to(self, inputs: RowTensors, rows: int) -> None:
         """Copy the chunk into the input tensors."""
         for target, source in zip(inputs, (self.features, self.labels), strict=True):
             target[:rows].copy_(source[:rows])
@@ -125,7 +126,7 @@ class _ChunkBuffer:
 class _PinnedBuffer(_ChunkBuffer):
     """The buffers of a chunk in pinned host memory and in device memory."""
 
-    def __init__(self, inputs: Table) -> None:
+    def __init__(self, inputs: RowTensors) -> None:
         super().__init__(inputs)
         self._pinned = self.features.pin_memory(), self.labels.pin_memory()
         self.features, self.labels = (torch.empty_like(tensor) for tensor in inputs)
@@ -141,14 +142,14 @@ class _PinnedBuffer(_ChunkBuffer):
         rows = len(order)
         pinned = [part[:rows] for part in self._pinned]
         self._sent.synchronize()  # of this buffer's previous chunk: done long ago
-        gather.into(order, *pinned)
+        gather.gather_into(order, *pinned)
         with torch.cuda.stream(self._stream):
             self._stream.wait_event(self._consumed)
             self.features[:rows].copy_(pinned[0], non_blocking=True)
             self.labels[:rows].copy_(pinned[1], non_blocking=True)
             self._sent.record()
 
-    def copy_to(self, inputs: Table, rows: int) -> None:
+    def copy_to(self, inputs: RowTensors, rows: int) -> None:
         """Copy the chunk into the input tensors, after it has arrived on the device."""
         torch.cuda.current_stream().wait_event(self._sent)
         super().copy_to(inputs, rows)

@@ -1,4 +1,4 @@
-"""What engines share: the protocol, the task, and parameters and buffers laid out for a step.
+"""The engine protocol, the parameters of a training task, and the memory layout of the model.
 
 Parameters lie in one vector, so that an update touches all of them at once.
 """
@@ -27,13 +27,13 @@ class TrainingTask:
 
     Attributes:
         batch_size: rows per step.
-        rows_at_once: rows per call of the engine, whole batches.
+        rows_per_call: rows per call of the engine, whole batches.
         weight_decay: of SGD or AdamW.
         class_weights: ``(classes,)`` float32; None weights all classes equally.
     """
 
     batch_size: int
-    rows_at_once: int
+    rows_per_call: int
     weight_decay: float
     class_weights: torch.Tensor | None
 
@@ -117,7 +117,7 @@ def _padded(numbers: int) -> int:
 
 
 class StepBuffers:
-    """The buffers of all steps of one batch size, in the layout of ``trainer.engines.step``."""
+    """Buffers for the steps of one batch size, in the layout of ``trainer.engines.step``."""
 
     def __init__(self, state: ModelState, size: int, *, align: bool = False) -> None:
         """Allocate for ``size`` rows; ``align`` copies each batch's features to aligned memory."""
@@ -127,16 +127,16 @@ class StepBuffers:
         )
         names = list(values)
         self.layers: list[list[torch.Tensor]] = []
-        for name_of_weight, name_of_bias in zip(names[::2], names[1::2], strict=True):
-            weight, bias = values[name_of_weight], values[name_of_bias]
+        for weight_name, bias_name in zip(names[::2], names[1::2], strict=True):
+            weight, bias = values[weight_name], values[bias_name]
             out, delta = (torch.empty(size, len(bias), device=device) for _ in range(2))
-            slopes = [gradients[name_of_weight], gradients[name_of_bias]]
-            self.layers.append([weight, weight.t(), bias, *slopes, out, delta, delta.t()])
-        logs, slopes_of_logs = (torch.empty_like(self.layers[-1][5]) for _ in range(2))
+            grads = [gradients[weight_name], gradients[bias_name]]
+            self.layers.append([weight, weight.t(), bias, *grads, out, delta, delta.t()])
+        log_probs, log_prob_grads = (torch.empty_like(self.layers[-1][5]) for _ in range(2))
         weight_sum, one = torch.zeros((), device=device), torch.ones((), device=device)
         n_features = self.layers[0][0].shape[1]
         aligned = torch.empty(size if align else 0, n_features, device=device)
-        self.heads = [logs, slopes_of_logs, weight_sum, one, aligned]
+        self.loss_buffers = [log_probs, log_prob_grads, weight_sum, one, aligned]
 
 
 @torch.inference_mode()

@@ -5,9 +5,9 @@
                 mm and sum (its weight and bias), mm and threshold_backward (the layer before)
     update      as torch.optim.SGD and AdamW do it, once for all parameters, which lie in one vector
 
-Same calls, same operands, same order: so the same bits, without autograd's graph and allocations.
-The functions stay within the Python that the TorchScript interpreter reads
-(``trainer.engines.torchscript``): no names from outside them, no other types.
+Same calls, same operands, same order: the same bits, without autograd's graph and allocations.
+The functions use only the subset of Python that TorchScript compiles
+(``trainer.engines.torchscript``): no globals, and no other types.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def run_steps(
     rows: list[Tensor],
     layers: list[list[Tensor]],
-    heads: list[Tensor],
+    loss_buffers: list[Tensor],
     class_weights: Tensor | None,
     state: list[Tensor],
     settings: list[float],
@@ -33,9 +33,9 @@ def run_steps(
     Args:
         rows: features ``(rows, n_features)``, labels ``(rows,)`` int64, losses ``(steps,)``,
             which are written.
-        layers: of each layer weight, its transpose, bias, the gradients of weight and bias, and
-            for a batch the layer's output, the loss's gradient by it, and that transposed.
-        heads: of a batch log-probabilities and the loss's gradient by them,
+        layers: of each layer the weight, its transpose, the bias, the gradients of weight and
+            bias, and for a batch the layer's output, the loss's gradient by it and its transpose.
+        loss_buffers: for a batch its log-probabilities and the loss's gradient by them,
             ``(batch, classes)``; the sum of its weights and the number one, ``()``; and an aligned
             buffer for its features, ``(batch, n_features)``, or ``(0, n_features)`` for none.
         class_weights: ``(classes,)`` or None.
@@ -44,74 +44,70 @@ def run_steps(
         settings: learning rate, weight decay, number of completed steps.
     """
     features, labels, losses = rows
-    size = heads[0].size(0)
+    size = loss_buffers[0].size(0)
     for step in range(losses.size(0)):
         batch = features.narrow(0, step * size, size)  # (size, n_features)
-        if heads[4].size(0) > 0:
-            batch = heads[4].copy_(batch)
+        if loss_buffers[4].size(0) > 0:
+            batch = loss_buffers[4].copy_(batch)
         targets = labels.narrow(0, step * size, size)  # (size,)
-        find_gradients([batch, targets, losses.select(0, step)], layers, heads, class_weights)
+        compute_gradients(
+            [batch, targets, losses.select(0, step)], layers, loss_buffers, class_weights
+        )
         if len(state) == 2:  # noqa: PLR2004 - parameters and gradients alone
             update_sgd(state, settings[0], settings[1])
         else:
             update_adamw(state, settings[0], settings[1], settings[2] + step + 1)
 
 
-def find_gradients(
+def compute_gradients(
     batch: list[Tensor],
     layers: list[list[Tensor]],
-    heads: list[Tensor],
+    loss_buffers: list[Tensor],
     class_weights: Tensor | None,
 ) -> None:
     """Compute the loss of a batch and the gradients of all parameters.
 
-    Args:
-        batch: features ``(size, n_features)``, labels ``(size,)``, the loss ``()``.
-        layers: see ``run_steps``.
-        heads: see ``run_steps``.
-        class_weights: see ``run_steps``.
+    ``batch`` is features ``(size, n_features)``, labels ``(size,)`` and the loss ``()``, which is
+    written; see ``run_steps`` for the others.
     """
     features, labels, loss = batch
-    logs, slopes, weight_sum, one, _ = heads
+    log_probs, log_prob_grads, weight_sum, one, _ = loss_buffers
     last = len(layers) - 1
-    below = features
+    inputs = features
     for k in range(last + 1):
         _, weight_t, bias, _, _, out, _, _ = layers[k]
-        torch.addmm(bias, below, weight_t, out=out)
+        torch.addmm(bias, inputs, weight_t, out=out)
         if k < last:
             torch.relu_(out)
-        below = out
-    torch._log_softmax(below, 1, False, out=logs)  # noqa: SLF001 - the call that autograd makes
+        inputs = out
+    torch._log_softmax(inputs, 1, False, out=log_probs)  # noqa: SLF001 - the call that autograd makes
     torch.ops.aten.nll_loss_forward(
-        logs, labels, class_weights, 1, -100, output=loss, total_weight=weight_sum
+        log_probs, labels, class_weights, 1, -100, output=loss, total_weight=weight_sum
     )
     torch.ops.aten.nll_loss_backward(
-        one, logs, labels, class_weights, 1, -100, weight_sum, grad_input=slopes
+        one, log_probs, labels, class_weights, 1, -100, weight_sum, grad_input=log_prob_grads
     )
     torch._log_softmax_backward_data(  # noqa: SLF001 - likewise
-        slopes, logs, 1, logs.dtype, out=layers[last][6]
+        log_prob_grads, log_probs, 1, log_probs.dtype, out=layers[last][6]
     )
     for k in range(last, -1, -1):
         weight, weight_t, _, weight_gradient, bias_gradient, _, delta, delta_t = layers[k]
-        below = layers[k - 1][5] if k > 0 else features
-        torch.mm(delta_t, below, out=weight_gradient)
+        inputs = layers[k - 1][5] if k > 0 else features
+        torch.mm(delta_t, inputs, out=weight_gradient)
         torch.sum(delta, [0], out=bias_gradient)
         if k > 0:
-            delta_below = layers[k - 1][6]
-            if below.numel() == 1:  # one row of one number: autograd treats it as a column
-                torch.mm(weight_t, delta_t, out=delta_below)
+            input_delta = layers[k - 1][6]
+            if inputs.numel() == 1:  # one row of one number: autograd treats it as a column
+                torch.mm(weight_t, delta_t, out=input_delta)
             else:
-                torch.mm(delta, weight, out=delta_below)
-            torch.ops.aten.threshold_backward(delta_below, below, 0, grad_input=delta_below)
+                torch.mm(delta, weight, out=input_delta)
+            torch.ops.aten.threshold_backward(input_delta, inputs, 0, grad_input=input_delta)
 
 
 def update_sgd(state: list[Tensor], learning_rate: float, weight_decay: float) -> None:
     """Update the parameters as ``torch.optim.SGD`` without momentum does.
 
-    Args:
-        state: parameters and gradients, ``(parameters,)`` each.
-        learning_rate: of this step.
-        weight_decay: added to the gradient.
+    ``state`` is parameters and gradients, ``(parameters,)`` each.
     """
     parameters, gradients = state
     if weight_decay != 0.0:
@@ -125,13 +121,8 @@ def update_adamw(
     """Update the parameters by AdamW with torch's defaults: betas 0.9 and 0.999, epsilon 1e-8.
 
     Loshchilov and Hutter, Decoupled Weight Decay Regularization (2019), algorithm 2; the order
-    of operations is that of ``torch.optim.AdamW`` for one tensor.
-
-    Args:
-        state: parameters, gradients, both moments and a scratch vector, ``(parameters,)`` each.
-        learning_rate: of this step.
-        weight_decay: decoupled from the gradient.
-        step: number of this step, from 1.
+    of operations is that of ``torch.optim.AdamW`` for one tensor. ``state`` is parameters,
+    gradients, both moments and a scratch vector, ``(parameters,)`` each; ``step`` counts from 1.
     """
     parameters, gradients, first, second, scratch = state
     if weight_decay != 0.0:

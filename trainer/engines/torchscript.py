@@ -27,7 +27,7 @@ class _RunSteps(Protocol):
         self,
         rows: list[torch.Tensor],
         layers: list[list[torch.Tensor]],
-        heads: list[torch.Tensor],
+        loss_buffers: list[torch.Tensor],
         class_weights: torch.Tensor | None,
         state: list[torch.Tensor],
         settings: list[float],
@@ -66,13 +66,13 @@ class TorchScriptEngine:
         buffers, weights = self._buffers[size], self._task.class_weights
         with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
             run_steps = load_steps()
-            run_steps(rows, buffers.layers, buffers.heads, weights, self._vectors, settings)
+            run_steps(rows, buffers.layers, buffers.loss_buffers, weights, self._vectors, settings)
 
 
 @cache
 def load_steps() -> _RunSteps:
     """Load the step into the interpreter; takes milliseconds, once per process."""
-    parts = (step.update_sgd, step.update_adamw, step.find_gradients, step.run_steps)
+    parts = (step.update_sgd, step.update_adamw, step.compute_gradients, step.run_steps)
     unit = torch.jit.CompilationUnit("\n".join(inspect.getsource(part) for part in parts))
     run_steps: _RunSteps = unit.run_steps
     return run_steps

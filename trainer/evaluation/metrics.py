@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    Labels = npt.NDArray[np.int64]
-    Probabilities = npt.NDArray[np.float64]
     from trainer.data.dataset import Dataset
     from trainer.data.training_data import EvaluationRows
     from trainer.model import SimpleNet
 
+    Labels = npt.NDArray[np.int64]
+    Probabilities = npt.NDArray[np.float64]
 
 BINS = 10
+BLOCK_ROWS = 8192  # evaluated at a time: their hidden layer stays in the cache
 
 
 @dataclass(frozen=True)
@@ -122,14 +123,14 @@ class Bin:
 def reliability(truth: Labels, probabilities: Probabilities) -> tuple[Bin, ...]:
     """Group rows by their top probability into ten bins of equal width, upper end inclusive."""
     top = probabilities.max(axis=1)  # (rows,)
-    right = probabilities.argmax(axis=1) == truth
-    place = np.clip(np.ceil(top * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    is_correct = probabilities.argmax(axis=1) == truth
+    bin_of_row = np.clip(np.ceil(top * BINS).astype(np.int64) - 1, 0, BINS - 1)
     bins = []
     for at in range(BINS):
-        chosen = place == at
+        chosen = bin_of_row == at
         rows = int(chosen.sum())
         confidence = float(top[chosen].mean()) if rows else float("nan")
-        accuracy = float(right[chosen].mean()) if rows else float("nan")
+        accuracy = float(is_correct[chosen].mean()) if rows else float("nan")
         bins.append(Bin(at / BINS, (at + 1) / BINS, rows, confidence, accuracy))
     return tuple(bins)
 
@@ -141,13 +142,13 @@ def calibration_error(bins: tuple[Bin, ...]) -> float:
     """
     rows = sum(each.rows for each in bins)
     gaps = (each.rows * abs(each.accuracy - each.confidence) for each in bins if each.rows)
-    return _share(sum(gaps), rows)
+    return sum(gaps) / rows if rows else float("nan")
 
 
 def brier(truth: Labels, probabilities: Probabilities) -> float:
     """Compute the Brier score (Monthly Weather Review 78, 1950), summed over classes, 0 to 2."""
-    wanted = np.eye(probabilities.shape[1])[truth]  # (rows, classes)
-    return float(((probabilities - wanted) ** 2).sum(axis=1).mean())
+    one_hot = np.eye(probabilities.shape[1])[truth]  # (rows, classes)
+    return float(((probabilities - one_hot) ** 2).sum(axis=1).mean())
 
 
 def log_loss(truth: Labels, probabilities: Probabilities) -> float:
@@ -167,27 +168,20 @@ def roc_auc(truth: Labels, probabilities: Probabilities) -> float:
     """
     classes = probabilities.shape[1]
     scored = range(classes) if classes > 2 else (1,)  # noqa: PLR2004 - of two, one determines the other
-    areas = [_area(truth == at, probabilities[:, at]) for at in scored]
+    areas = [_class_auc(truth == at, probabilities[:, at]) for at in scored]
     known = [area for area in areas if not np.isnan(area)]
     return float(np.mean(known)) if known else float("nan")
 
 
-def _area(of_class: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64]) -> float:
+def _class_auc(of_class: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64]) -> float:
     """Compute the Mann-Whitney statistic over all pairs, from the ranks of a class's rows."""
-    inside, outside = int(of_class.sum()), int((~of_class).sum())
-    if not inside or not outside:
+    positives, negatives = int(of_class.sum()), int((~of_class).sum())
+    if not positives or not negatives:
         return float("nan")
-    _, place, rows = np.unique(scores, return_inverse=True, return_counts=True)
+    _, rank_of_row, rows = np.unique(scores, return_inverse=True, return_counts=True)
     ranks = np.cumsum(rows) - (rows - 1) / 2  # ties get their mean rank
-    above = float(ranks[place[of_class]].sum()) - inside * (inside + 1) / 2
-    return above / (inside * outside)
-
-
-def _share(part: float, whole: float) -> float:
-    return part / whole if whole else float("nan")
-
-
-_ROWS_AT_ONCE = 8192  # their hidden layer stays in the cache, and small beside a large table
+    wins = float(ranks[rank_of_row[of_class]].sum()) - positives * (positives + 1) / 2
+    return wins / (positives * negatives)
 
 
 @torch.inference_mode()
@@ -196,7 +190,7 @@ def evaluate(model: SimpleNet, rows: EvaluationRows) -> Scores:
     labels, device = rows.labels, next(model.parameters()).device
     blocks = [
         model(block.to(device)).to(labels.device)
-        for block in torch.split(rows.features, _ROWS_AT_ONCE)
+        for block in torch.split(rows.features, BLOCK_ROWS)
     ]
     logits = blocks[0] if len(blocks) == 1 else torch.cat(blocks)  # (rows, classes)
     hits = (logits.argmax(dim=1) == labels).sum()
@@ -211,7 +205,7 @@ def evaluate_test_rows(model: SimpleNet, dataset: Dataset) -> Evaluation:
     Probabilities are the softmax in float64 of float32 logits.
     """
     rows = dataset.rows
-    logits = [model(block) for block in torch.split(rows.test_features, _ROWS_AT_ONCE)]
+    logits = [model(block) for block in torch.split(rows.test_features, BLOCK_ROWS)]
     probabilities = torch.softmax(torch.cat(logits).double(), dim=1)  # (rows, classes)
     return compute_evaluation(
         rows.test_labels.numpy(),

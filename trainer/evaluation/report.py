@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 def format_evaluation(evaluation: Evaluation, stream: TextIO) -> str:
     """Format the metrics and the confusion matrix for a stream."""
     matrix = confusion_table(evaluation, terminal_width(stream))
-    return render_tables(_draw(evaluation), "", matrix, stream=stream)
+    return render_tables(_metrics_table(evaluation), "", matrix, stream=stream)
 
 
-def _draw(evaluation: Evaluation) -> Table:
-    found = evaluation.accuracy
+def _metrics_table(evaluation: Evaluation) -> Table:
+    accuracy = evaluation.accuracy
     auc = "-" if evaluation.roc_auc is None else f"{evaluation.roc_auc:.4f}"
-    interval = f"95 % interval {percent(found.low)} to {percent(found.high)}"
+    interval = f"95 % interval {percent(accuracy.low)} to {percent(accuracy.high)}"
     table = new_table(header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="fold")
     for line in (
-        ("accuracy", percent(found.share), f"on {evaluation.rows:,} test rows; {interval}"),
+        ("accuracy", percent(accuracy.share), f"on {evaluation.rows:,} test rows; {interval}"),
         ("baseline", percent(evaluation.baseline), "always the most frequent class"),
         ("macro F1", f"{evaluation.macro_f1:.4f}", "mean over the classes"),
         ("ROC AUC", auc, ""),

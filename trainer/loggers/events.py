@@ -1,4 +1,4 @@
-"""TensorBoard event files: summaries, and their records."""
+"""Build TensorBoard's summaries and the records of its event files."""
 
 from __future__ import annotations
 
@@ -54,9 +54,14 @@ if TYPE_CHECKING:
 _STEP_AT: Final = 10  # in a serialised event: wall_time's tag and 8 bytes, step's tag, step
 _VALUE_SIZE: Final = 4  # simple_value is the last field
 _MASK_DELTA: Final = np.uint32(0xA282EAD8)
+_BUCKETS: Final = 30  # of a histogram
+_EDGES: Final = np.arange(_BUCKETS + 1) / _BUCKETS
+_FINAL: Final = "Final"  # group of the metrics in the HParams tab
+_BATCH: Final = -1  # a dimension of any size
+_PRODUCER: Final = 22  # the first version whose output shapes the Graphs tab shows
 
 
-def event_record(event: Any) -> bytes:  # noqa: ANN401 - tensorboard publishes no types
+def event_record(event: Message) -> bytes:
     """Serialise an ``Event`` as a record."""
     data: bytes = event.SerializeToString()
     return _header(len(data)) + data + _mask([crc32c(data)]).tobytes()
@@ -104,44 +109,37 @@ def _header(length: int) -> bytes:
 
 
 def _mask(checksums: Sequence[int]) -> npt.NDArray[np.uint32]:
-    """Mask CRC-32C checksums as the record format asks: rotate by 15 bits, add a constant."""
+    """Mask CRC-32C checksums as the record format requires: rotate by 15 bits, add a constant."""
     sums = np.array(checksums, "<u4")
     return (sums >> np.uint32(15) | sums << np.uint32(17)) + _MASK_DELTA
 
 
-_BUCKETS: Final = 30  # of a histogram
-_EDGES: Final = np.arange(_BUCKETS + 1) / _BUCKETS
-_FINAL: Final = "Final"  # the group of the metrics in the tab of hparams
-_BATCH: Final = -1  # a dimension of any size
-_PRODUCER: Final = 22  # the first version whose output shapes the tab of graphs shows
-
-
 def scalar(tag: str, number: float) -> Message:
-    """Build a value for the tab of scalars."""
+    """Build a value for the Scalars tab."""
     return Summary.Value(tag=tag, simple_value=number)
 
 
 def text(tag: str, markdown: str) -> Message:
-    """Build a value for the tab of texts."""
+    """Build a value for the Text tab."""
     tensor = TensorProto(dtype=DT_STRING, string_val=[markdown.encode()])
     return _value(tag, "text", tensor)
 
 
 def image(tag: str, png: bytes, size: tuple[int, int], description: str) -> Message:
-    """Build a value for the tab of images; ``size`` is width and height, in pixels."""
+    """Build a value for the Images tab; ``size`` is width and height, in pixels."""
     parts = [str(size[0]).encode(), str(size[1]).encode(), png]
     tensor = TensorProto(dtype=DT_STRING, tensor_shape=_shape(len(parts)), string_val=parts)
     return _value(tag, "images", tensor, DATA_CLASS_BLOB_SEQUENCE, description=description)
 
 
 def histogram(tag: str, numbers: npt.NDArray[np.float32]) -> Message:
-    """Build a value for the tabs of histograms and distributions; only finite numbers count."""
+    """Build a value for the Histograms and Distributions tabs; only finite numbers count."""
     rows = _count_buckets(numbers.ravel().astype(np.float64))
     return _value(tag, "histograms", _tensor(rows, DT_DOUBLE))
 
 
 def pr_curve(tag: str, rows: npt.NDArray[np.float32], description: str) -> Message:
-    """Build a value for the tab of PR curves.
+    """Build a value for the PR Curves tab.
 
     ``rows`` are true and false positives, true and false negatives, precision and recall at
     thresholds from 0 to 1, ``(6, thresholds)``.
@@ -153,10 +151,10 @@ def pr_curve(tag: str, rows: npt.NDArray[np.float32], description: str) -> Messa
 
 
 def hparams(options: Mapping[str, Scalar], metrics: Mapping[str, float | None]) -> list[Message]:
-    """Build the values of the tab of hparams: what a run was fitted with, and its metrics.
+    """Build the values of the HParams tab: the options of a run and its metrics.
 
-    Options that are None are omitted. A metric that is None keeps its column, since the tab takes
-    the columns from one run and others may have it. Runs of equal options form a group.
+    Options that are None are omitted. A metric that is None keeps its column: the tab takes the
+    columns from one run, and others may have it. Runs of equal options form a group.
     """
     given = {name: option for name, option in options.items() if option is not None}
     experiment = Experiment(time_created_secs=time.time())

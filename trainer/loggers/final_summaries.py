@@ -1,4 +1,4 @@
-"""What TensorBoard shows once a fit has ended: texts, hparams, PR curves, graph, regions."""
+"""Build the summaries that TensorBoard shows of a completed fit: all but the curves."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from trainer.evaluation.metrics import BLOCK_ROWS
 from trainer.loggers.events import graph_record, hparams, image, pr_curve, summary_record, text
 from trainer.loggers.plots import (
     COLOURS,
@@ -13,7 +14,7 @@ from trainer.loggers.plots import (
     THRESHOLDS,
     WIDTH,
     axis_ranges,
-    count_thresholds,
+    confusion_at_thresholds,
     plot_regions,
 )
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from trainer.model import SimpleNet
 
 MAX_CURVES = 50  # classes with a PR curve: each takes 5 kB and space on the page
-_ROWS_AT_ONCE = 8192
 
 
 def final_records(this: FitIdentity, dataset: Dataset, fitted: FitResult) -> bytes:
@@ -83,7 +83,7 @@ def _metrics(last: Epoch) -> dict[str, float | None]:
 @torch.inference_mode()
 def _pr_curves(model: SimpleNet, dataset: Dataset) -> list[Message]:
     rows, classes = dataset.rows, dataset.schema.classes[:MAX_CURVES]
-    blocks = torch.split(rows.test_features, _ROWS_AT_ONCE)
+    blocks = torch.split(rows.test_features, BLOCK_ROWS)
     probabilities = torch.cat(
         [model(block).softmax(dim=1)[:, : len(classes)] for block in blocks]
     ).numpy()  # (rows, classes)
@@ -93,7 +93,9 @@ def _pr_curves(model: SimpleNet, dataset: Dataset) -> list[Message]:
     )
     return [
         pr_curve(
-            f"PR/{name}", count_thresholds(probabilities[:, index], labels == index), description
+            f"PR/{name}",
+            confusion_at_thresholds(probabilities[:, index], labels == index),
+            description,
         )
         for index, name in enumerate(classes)
     ]

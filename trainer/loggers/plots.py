@@ -1,7 +1,7 @@
-"""What TensorBoard's PR curves and the picture of decision regions show.
+"""Compute PR curves and plot decision regions for TensorBoard.
 
-A point of the picture has the colour of its predicted class, paler where the network is less
-certain; test rows are dots in the colour of their own class.
+A point of the plot has the colour of its predicted class, paler where the network is less certain;
+test rows are dots in the colour of their own class.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _SHADES = 8  # from pale to strong; the strongest is one more
 _FASTEST = 1  # zlib's level: flat colours compress well at any
 
 
-def count_thresholds(
+def confusion_at_thresholds(
     probabilities: npt.NDArray[np.float32], is_class: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.float32]:
     """Count the confusion of one class against all others at each threshold.
@@ -100,7 +100,7 @@ def encode_png(pixels: npt.NDArray[np.uint8], palette: npt.NDArray[np.uint8]) ->
 
 
 def _build_palette() -> npt.NDArray[np.uint8]:
-    """All shades of each class's colour, then the colours themselves, then white."""
+    """Build the palette: all shades of each class's colour, the colours themselves, white."""
     pure = np.array(list(COLOURS.values()), np.float64)  # (colours, 3)
     depth = (0.2 + 0.4 * np.arange(_SHADES + 1) / _SHADES)[:, None]  # (shades, 1)
     shades = 255 * (1 - depth) + pure[:, None] * depth  # (colours, shades, 3)
@@ -128,7 +128,7 @@ def _draw_squares(
 def _to_pixels(
     points: npt.NDArray[np.float64], ranges: tuple[Range, Range]
 ) -> tuple[Positions, Positions]:
-    """Columns and rows of the pixels of ``(rows, 2)`` points."""
+    """Convert ``(rows, 2)`` points to the columns and rows of pixels."""
     (left, right), (bottom, top) = ranges
     x = (points[:, 0] - left) / (right - left) * (WIDTH - 1)
     y = (top - points[:, 1]) / (top - bottom) * (HEIGHT - 1)

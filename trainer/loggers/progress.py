@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from trainer.checkpoint.state import Epoch, EpochCallback
 
-_MOST_LINES = 25  # without a progress bar
+_MAX_LINES = 25  # without a progress bar
 _BAR_FROM_WIDTH = 120  # columns of the terminal
 _MINUTE, _HOUR = 60, 3600  # seconds
 
@@ -27,7 +27,7 @@ def show_progress(epochs: int) -> Iterator[EpochCallback]:
     """Show each epoch's metrics, the throughput and the remaining time."""
     throughput = Throughput(time.monotonic)
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        every = -(-epochs // _MOST_LINES)
+        every = -(-epochs // _MAX_LINES)
 
         def log_epoch(epoch: Epoch) -> None:
             throughput.on_epoch_end(epoch)
@@ -73,7 +73,7 @@ def _format_metrics(epoch: Epoch, throughput: Throughput) -> str:
         return metrics
     best = f"best epoch {epoch.best + 1}"
     if epoch.patience is not None:
-        best += f", patience {epoch.waited}/{epoch.patience}"
+        best += f", patience {epoch.wait_count}/{epoch.patience}"
     return f"{metrics}  validation loss {epoch.validation.loss:.4f} ({best})"
 
 
@@ -102,7 +102,7 @@ class Throughput:
             self._measure(epoch, epoch.index - self._first, now)
 
     def _measure(self, epoch: Epoch, epochs: int, now: float) -> None:
-        self.epoch_s = max(now - self._since, 1e-9) / epochs  # a clock may stand still
+        self.epoch_s = max(now - self._since, 1e-9) / epochs  # the clock may not have advanced
         self.rows_per_s = epoch.rows / self.epoch_s
 
 

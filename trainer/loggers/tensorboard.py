@@ -66,7 +66,7 @@ class TensorBoardLogger:
             self._file.append(summary_record(_histograms(state.network), epoch.index))
 
     def _norm(self, gradients: torch.Tensor) -> float:
-        """L2 norm; on the CPU of a numpy view, whose calls take a tenth of torch's."""
+        """Compute the L2 norm; on the CPU with numpy, whose calls take a tenth of torch's."""
         if gradients.is_cuda:
             return float(gradients.norm().item())
         if gradients is not self._gradients:
@@ -103,7 +103,7 @@ class TensorBoardLogger:
         )
 
     def finalize(self, records: bytes) -> None:
-        """Write the pending scalars, and what is shown of a fit that has ended."""
+        """Write the pending scalars and the summaries of a completed fit."""
         self.flush()
         self._file.append(records)
 
@@ -125,7 +125,7 @@ def new_event_file() -> str:
 
 
 def _histograms(network: SimpleNet) -> list[Message]:
-    """Histograms of every parameter as trained, before the standardisation is folded in."""
+    """Build histograms of the parameters as trained, before the standardisation is folded in."""
     return [
         histogram(f"Layer {layer}/{name}", parameter.detach().cpu().numpy())
         for layer, linear in enumerate(network.linear_layers(), start=1)

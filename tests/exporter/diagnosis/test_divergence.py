@@ -150,7 +150,7 @@ def test_the_first_wrong_node_of_an_onnx_model_is_named(
     layers: tuple[Layer, ...],
     rows: ParityRows,
 ) -> None:
-    """Name, kind, output and what it gave, not a node after it."""
+    """Name, operation, output and value of the first diverging node, not of a later one."""
     edit, said = ONNX_FAULTS[fault]
     graph = onnx_graph(edited(files.onnx, edit), config.open)
     assert re.match(f"first diverging node: {said}", diverging(graph, layers, rows.features))
@@ -185,7 +185,7 @@ TORCH_FAULTS: dict[str, tuple[str, Callable[..., torch.Tensor], str]] = {
 def test_the_first_wrong_node_of_a_torch_file_is_named(
     fault: str, kind: str, run: Run, layers: tuple[Layer, ...], rows: ParityRows
 ) -> None:
-    """TorchScript and the exported program are looked into likewise."""
+    """TorchScript and the exported program are inspected likewise."""
     where, step, said = TORCH_FAULTS[fault]
     faulty = Faulty(run.model, where, step).eval()
     if kind == "torchscript":
@@ -222,16 +222,16 @@ def test_a_right_graph_has_no_diverging_node(
     with torch.inference_mode():
         expected = deployed(torch.from_numpy(rows.features[:5]))
     for graph in graphs:
-        for role, answer in zip(("label", "probabilities", "logits"), expected, strict=True):
+        for role, output in zip(("label", "probabilities", "logits"), expected, strict=True):
             (node,) = (each for each in graph.nodes if graph.roles.get(each.output) == role)
-            assert np.allclose(node.value(rows.features[:5]), answer.numpy(), atol=1e-5)
+            assert np.allclose(node.value(rows.features[:5]), output.numpy(), atol=1e-5)
 
 
 AGAIN = re.compile(r"reproduce it with `exporter ([^`]*)`; ")
 
 
 def blame(message: str) -> str:
-    """What is said of the failure itself: backend, batch, row, numbers, node."""
+    """The failure's message: backend, batch, row, numbers, node."""
     return message[message.index("first in") : message.index("reproduce it")]
 
 
@@ -242,7 +242,7 @@ def test_the_command_of_a_failed_export_shows_the_failure_again(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Run as it stands, it fails alike with exit code 5, of one cell, and publishes nothing."""
+    """The command in the message runs one cell, fails with exit code 5, publishes nothing."""
     edit, _ = ONNX_FAULTS["second weight"]
     wrong = dataclasses.replace(files, onnx=edited(files.onnx, edit))
     with pytest.raises(ParityError) as first:
@@ -335,7 +335,7 @@ def test_a_part_of_the_proof_can_be_asked_for(
 def test_a_part_that_is_not_there_is_a_usage_error(
     options: list[str], said: str, bundle: Path, quick: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Exit code 2, with what there is."""
+    """Exit code 2, and the message lists the available ones."""
     monkeypatch.setattr("exporter.parity.rows.FULL", quick)
     done = CliRunner().invoke(app, ["verify", str(bundle), *options])
     assert isinstance(done.exception, UsageError)

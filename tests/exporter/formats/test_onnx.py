@@ -24,7 +24,7 @@ NAME = "simplenet"
 
 
 def test_exporting_is_quiet(capfd: pytest.CaptureFixture[str]) -> None:
-    """What torch says of missing packages and old interfaces does not reach the user."""
+    """Torch's notices of missing packages and deprecated interfaces are suppressed."""
     schema = Schema("kind", (Feature("größe (cm)", 0, 1),), ("a", "b", "c"))
     content = write_onnx(
         capture_program(Deployed(SimpleNet(1, 3, (4, 5))).eval(), schema), schema, name=NAME
@@ -36,14 +36,14 @@ def test_exporting_is_quiet(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_batch_is_symbolic_on_every_side(files: ModelFiles) -> None:
-    """Input and outputs promise any number of rows, under one name."""
+    """Inputs and outputs have a symbolic batch of one name."""
     graph = onnx.load_from_string(files.onnx).graph
     for value in (*graph.input, *graph.output):
         assert value.type.tensor_type.shape.dim[0].dim_param == "batch"
 
 
 def test_the_file_alone_says_what_it_reads_and_answers(files: ModelFiles, run: Run) -> None:
-    """Feature names in order, classes, schema, format and model name travel in the model."""
+    """Feature names, classes, schema, format and model name are in the metadata."""
     schema = run.record.schema
     assert Session(files.onnx, provider="cpu").metadata == {
         "onnxferry.features": json.dumps(list(schema.feature_names), separators=(",", ":")),
@@ -55,7 +55,7 @@ def test_the_file_alone_says_what_it_reads_and_answers(files: ModelFiles, run: R
 
 
 def test_nothing_of_this_machine_is_in_the_file(files: ModelFiles) -> None:
-    """No doc strings, no source paths, no torch version: only what the model is."""
+    """No doc strings, source paths or torch version."""
     model = onnx.load_from_string(files.onnx)
     parts = [model, model.graph, *model.graph.node, *model.graph.input, *model.graph.output]
     assert not any(part.doc_string for part in parts)
@@ -91,7 +91,7 @@ def test_a_model_newer_than_any_engine_is_refused(files: ModelFiles, run: Run) -
 
 
 def test_bytes_that_are_no_model_are_an_artifact_error(run: Run) -> None:
-    """Something else under the model's name is damage."""
+    """Bytes that are no ONNX model are an ArtifactError."""
     with pytest.raises(ArtifactError, match="no ONNX model"):
         check_contract(b"%PDF-1.7", run.record.schema, name=NAME, where="it")
 

@@ -31,9 +31,9 @@ def test_it_is_bit_equal_to_eager_at_the_same_batch(
     module = load_program(files.program, where="it").module()
     with torch.inference_mode():
         expected = Deployed(run.model)(features)
-        for got, answer in zip(module(features), expected, strict=True):
-            assert torch.equal(torch.nan_to_num(got), torch.nan_to_num(answer))
-            assert torch.equal(got.isnan(), answer.isnan())
+        for got, output in zip(module(features), expected, strict=True):
+            assert torch.equal(torch.nan_to_num(got), torch.nan_to_num(output))
+            assert torch.equal(got.isnan(), output.isnan())
 
 
 def test_plain_torch_loads_it(files: ModelFiles, tmp_path: Path) -> None:

@@ -32,9 +32,9 @@ def test_it_is_bit_equal_to_eager_at_the_same_batch(
     module = load_torchscript(files.torchscript, where="it")
     with torch.inference_mode():
         expected = Deployed(run.model)(features)
-        for got, answer in zip(module(features), expected, strict=True):
-            assert torch.equal(torch.nan_to_num(got), torch.nan_to_num(answer))
-            assert torch.equal(got.isnan(), answer.isnan())
+        for got, output in zip(module(features), expected, strict=True):
+            assert torch.equal(torch.nan_to_num(got), torch.nan_to_num(output))
+            assert torch.equal(got.isnan(), output.isnan())
 
 
 def test_the_paths_of_its_classes_stay_the_same(files: ModelFiles) -> None:

@@ -26,7 +26,7 @@ SPECIAL = (math.nan, math.inf, -math.inf, 0.0, 1.0, -1.0, 88.0, -104.0, 3e38, -3
 PAIRS = np.array(list(product(SPECIAL, SPECIAL)), np.float32)  # (121, 2)
 
 
-def answers(classes: int, axis: int = 1) -> onnx.ModelProto:
+def softmax_model(classes: int, axis: int = 1) -> onnx.ModelProto:
     """A model whose features are its logits."""
     nodes = [
         helper.make_node("Identity", ["features"], ["logits"], "copy"),
@@ -50,7 +50,7 @@ def answers(classes: int, axis: int = 1) -> onnx.ModelProto:
     return model
 
 
-TWO = answers(2).SerializeToString()
+TWO = softmax_model(2).SerializeToString()
 
 
 def exact(logits: Float32Matrix) -> Enclosure:
@@ -72,7 +72,7 @@ def test_special_logits_are_answered_as_softmax_does(setting: SessionConfig) -> 
 
 @given(st.integers(0, 2**32 - 1), st.floats(-2, 2.2), st.integers(0, 300))
 def test_ordinary_logits_stay_within_the_bound(seed: int, power: float, rows: int) -> None:
-    """What the operations round is within what softmax may."""
+    """The rounding of the operations is within the bound of softmax."""
     random = np.random.default_rng(seed)
     logits = (random.normal(size=(rows, 2)) * 10.0**power).astype(np.float32)
     expected = exact(logits)
@@ -91,6 +91,6 @@ def test_onnx_itself_computes_the_same() -> None:
 
 @pytest.mark.parametrize(("classes", "axis"), [(3, 1), (2, 0)])
 def test_another_softmax_is_left_alone(classes: int, axis: int) -> None:
-    """More classes have no cheaper form, and what is wrong is not put right unseen."""
-    kinds = [node.op_type for node in answers(classes, axis).graph.node]
+    """Other class counts and axes keep Softmax: nothing is corrected silently."""
+    kinds = [node.op_type for node in softmax_model(classes, axis).graph.node]
     assert kinds == ["Identity", "ArgMax", "Softmax"]

@@ -50,17 +50,17 @@ def test_onnx_on_cpu_computes_a_row_alike_in_every_batch(
     """Every bit of every output, special rows included, at any batch, level and thread count."""
     session = config.open(files.onnx, where="it")
     for batch in BATCHES[1:]:
-        answers = run_in_batches(session.run, rows.features, batch, expected.logits.shape[1])
-        assert are_same(answers, expected), batch
+        outputs = run_in_batches(session.run, rows.features, batch, expected.logits.shape[1])
+        assert are_same(outputs, expected), batch
 
 
 def test_onnx_on_cpu_is_numpy_in_float32(
     layers: tuple[Layer, ...], rows: ParityRows, expected: Outputs
 ) -> None:
     """The logits of one product over all rows have the same bits as numpy's, and the labels."""
-    answers = run_numpy(layers)(rows.features)
-    assert have_same_logits(answers, expected)
-    assert np.array_equal(answers.label, expected.label)
+    outputs = run_numpy(layers)(rows.features)
+    assert have_same_logits(outputs, expected)
+    assert np.array_equal(outputs.label, expected.label)
 
 
 def test_onnx_on_cpu_sums_from_first_to_last(
@@ -74,7 +74,7 @@ def test_onnx_on_cpu_sums_from_first_to_last(
 
 
 def test_the_proof_says_what_is_equal(report: Report) -> None:
-    """The stored facts: torch's files are eager's bits, ONNX is one set of bits throughout."""
+    """As stored: torch's files have the bits of eager, all ONNX backends the same bits."""
     assert report
     for batch in BATCHES[1:]:
         for name in ("torchscript", "program"):

@@ -45,8 +45,8 @@ def only(*batches: int) -> Plan:
 
 def changed(layers: tuple[Layer, ...], change: Change, name: str = "changed") -> Backend:
     """A backend whose correct outputs are changed before they are returned."""
-    answer = run_numpy(layers)
-    return Backend(name, lambda features: change(answer(features)))
+    run = run_numpy(layers)
+    return Backend(name, lambda features: change(run(features)))
 
 
 def replace(part: str, make: Callable[[np.ndarray], np.ndarray]) -> Change:
@@ -168,7 +168,7 @@ def test_a_wrong_answer_fails_and_is_named(
 def test_a_label_may_not_point_beyond_the_classes_on_nan_rows(
     layers: tuple[Layer, ...], rows: ParityRows, reference: Reference
 ) -> None:
-    """Where the logits are NaN any class may be answered, but a class it must be."""
+    """Where the logits are NaN any class is accepted, but the label must be a class."""
 
     def beyond(outputs: Outputs) -> Outputs:
         lost = np.isnan(outputs.logits).any(axis=1)
@@ -188,7 +188,7 @@ def test_a_label_may_not_point_beyond_the_classes_on_nan_rows(
 def test_a_label_that_fits_its_logits_must_still_be_the_references(
     layers: tuple[Layer, ...], rows: ParityRows
 ) -> None:
-    """Where the bounds would let wrong logits pass, the label is what is left to check."""
+    """Where the bounds accept wrong logits, the label is still checked."""
     known = rows.take(np.arange(rows.group("known").stop))
     small = evaluate_layers(layers, known.features)
     blind = dataclasses.replace(
@@ -212,12 +212,12 @@ def test_what_a_backend_raises_is_its_failure(
     layers: tuple[Layer, ...], rows: ParityRows, reference: Reference
 ) -> None:
     """A batch that it cannot run is a failed cell; the others are run and checked."""
-    answer = run_numpy(layers)
+    run = run_numpy(layers)
 
     def only_large(features: Float32Matrix) -> Outputs:
         if len(features) < 32:
             raise RuntimeError("batch\nfrozen" + " at 32" * 100)
-        return answer(features)
+        return run(features)
 
     report = prove([Backend("frozen", only_large)], rows, reference, plan=only(1, 4096))
     reason = first_failure(report)
@@ -287,12 +287,12 @@ def test_rows_are_run_in_batches_of_the_size_asked(
     layers: tuple[Layer, ...], rows: ParityRows, reference: Reference
 ) -> None:
     """All rows, in order, the last batch short; 0 is one empty batch."""
-    answer = run_numpy(layers)
+    run = run_numpy(layers)
     sizes: list[int] = []
 
     def counting(features: Float32Matrix) -> Outputs:
         sizes.append(len(features))
-        return answer(features)
+        return run(features)
 
     total = len(rows.features)
     assert prove([Backend("counting", counting)], rows, reference, plan=only(0, 1000))
@@ -371,10 +371,10 @@ def test_a_wrong_row_in_a_late_chunk_is_named_by_its_number(
         (RowGroup("first", 100_000, inside=True), *rows.groups),
     )
     marked = many.features[100_003]
-    answer = run_numpy(layers)
+    run = run_numpy(layers)
 
     def late(features: Float32Matrix) -> Outputs:
-        outputs = answer(features)
+        outputs = run(features)
         if len(features) + CHUNK == len(many.features):
             outputs.logits[100_003 - CHUNK] += 1
         return outputs
@@ -389,7 +389,7 @@ def test_bits_are_compared_with_the_first_of_each_kind(
     layers: tuple[Layer, ...], rows: ParityRows, reference: Reference
 ) -> None:
     """A cell names the backends before it whose bits it has: logits alone, or everything."""
-    answer = run_numpy(layers)
+    run = run_numpy(layers)
 
     def rounded(outputs: Outputs) -> Outputs:
         return msgspec.structs.replace(
@@ -397,13 +397,13 @@ def test_bits_are_compared_with_the_first_of_each_kind(
         )
 
     def uneven(features: Float32Matrix) -> Outputs:
-        outputs = answer(features)
+        outputs = run(features)
         return outputs if len(features) == 1 else rounded(outputs)
 
     matrix = [
-        Backend("first", answer, kind="numpy"),
-        Backend("second", answer, kind="numpy"),
-        Backend("rounded", lambda features: rounded(answer(features))),
+        Backend("first", run, kind="numpy"),
+        Backend("second", run, kind="numpy"),
+        Backend("rounded", lambda features: rounded(run(features))),
         Backend("uneven", uneven),
     ]
     report = prove(matrix, rows, reference, plan=Plan(batches=(0, 1, 32), small=2000))
@@ -453,16 +453,16 @@ def test_the_matrix_reports_its_progress(
 def test_the_batch_of_a_row_is_the_one_that_the_matrix_runs(
     batch: int, layers: tuple[Layer, ...], rows: ParityRows, reference: Reference
 ) -> None:
-    """The same rows at the same places, as torch's answers depend on both."""
+    """The same rows at the same positions: torch's outputs depend on both."""
     many = ParityRows(
         np.concatenate([np.tile(rows.features[:1000], (100, 1)), rows.features]),
         (RowGroup("first", 100_000, inside=True), *rows.groups),
     )
-    answer, ran = run_numpy(layers), []
+    run, ran = run_numpy(layers), []
 
     def noting(features: Float32Matrix) -> Outputs:
         ran.append(features)
-        return answer(features)
+        return run(features)
 
     prove([Backend("noting", noting)], many, reference, plan=only(batch))
     starts = np.cumsum([0, *map(len, ran)])

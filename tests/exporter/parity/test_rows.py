@@ -50,7 +50,7 @@ def draw(*ranges: tuple[float, float], known: int = 5) -> ParityRows:
 
 
 def test_rows_are_the_same_every_time() -> None:
-    """The rows are part of the proof's meaning: a change of them is a change of the proof."""
+    """The rows are part of the proof: changing them changes the proof."""
     rows = draw((1.0, 10.0), (1.0, 5.0))
     uniform = rows.features[rows.group("uniform")]
     assert hashlib.sha256(uniform.tobytes()).hexdigest()[:16] == "db09430c8db80402"
@@ -58,7 +58,7 @@ def test_rows_are_the_same_every_time() -> None:
 
 
 def test_rows_inside_stay_in_the_ranges_and_reach_their_ends() -> None:
-    """Uniform rows, corners, edges and boundaries lie in the ranges; every corner is met."""
+    """Uniform rows, corners, edges and boundaries lie in the ranges; every corner is drawn."""
     rows = draw((-2.0, 3.0), (0.25, 0.5))
     inside = rows.features[: rows.inside]
     assert (inside >= [-2.0, 0.25]).all()
@@ -70,7 +70,7 @@ def test_rows_inside_stay_in_the_ranges_and_reach_their_ends() -> None:
 
 
 def test_special_rows_hold_every_kind_of_number() -> None:
-    """NaN, infinities, both zeros, denormals and the largest numbers, alone and in company."""
+    """NaN, infinities, both zeros, denormals and the largest numbers, alone and combined."""
     rows = draw((1.0, 10.0), (1.0, 5.0))
     special = rows.features[rows.group("special")]
     limits = np.finfo(np.float32)
@@ -84,7 +84,7 @@ def test_special_rows_hold_every_kind_of_number() -> None:
 
 
 def test_rows_outside_go_to_the_end_of_float32() -> None:
-    """Ever farther, all of them finite."""
+    """At increasing distances, all of them finite."""
     rows = draw((1.0, 10.0), (1.0, 5.0))
     outside = rows.features[rows.group("outside")]
     assert np.isfinite(outside).all()
@@ -118,7 +118,7 @@ def test_unusual_ranges_give_finite_rows(limits: tuple[float, float]) -> None:
 
 
 def test_a_row_is_located_in_its_block() -> None:
-    """Messages name a row by its block and its place there."""
+    """Messages name a row by its group and its position there."""
     rows = draw((0.0, 1.0), known=3)
     assert rows.locate(2) == ("known", 2)
     assert rows.locate(3) == ("uniform", 0)
@@ -163,7 +163,7 @@ def test_a_part_knows_its_rows() -> None:
 
 
 def test_the_full_plan_is_the_documented_one() -> None:
-    """The batch sizes and row counts that the README speaks of."""
+    """The batch sizes and row counts that the docs state."""
     assert BATCHES == (0, 1, 2, 3, 7, 31, 32, 33, 1024, 4095, 4096, 65_537)
     assert (FULL.batches, FULL.uniform, FULL.boundary) == (BATCHES, 1_000_000, 20_000)
 
@@ -190,7 +190,7 @@ def test_boundary_rows_are_neighbours_with_different_labels() -> None:
 
 
 def test_every_pair_of_classes_has_its_boundary_rows() -> None:
-    """A class that few rows have is not drowned by two that nearly all rows have."""
+    """Every pair of classes gets boundary rows, however rare the classes are."""
     weight = np.array([[1, 0], [-1, 0], [0, 1]], np.float32)
     layers = (Layer(weight, np.array([0, 0, -2.5], np.float32)),)
     rows = np.random.default_rng(1).normal(size=(2000, 2)).astype(np.float32)

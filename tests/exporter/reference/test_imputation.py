@@ -15,11 +15,12 @@ from exporter.parity.rows import Plan
 from exporter.parity.sampling import draw_uniform, ranges_of
 from exporter.reference.capture import find_imputer, find_layers
 from exporter.reference.layers import Imputer, imputer_of, model_of
-from exporter.source.candidate import LabelledRows, candidate_from_module
+from exporter.source.candidate import candidate_from_module
 from exporter.verify import verify_bundle
 from runtime.errors import DataError, ParityError
 from runtime.predictor import Predictor
 from runtime.schema.features import Feature, OneHot, Schema
+from trainer.data.dataset import LabelledRows
 from trainer.model import Imputation, SimpleNet, prepend_imputation
 
 if TYPE_CHECKING:

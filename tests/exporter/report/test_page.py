@@ -21,11 +21,11 @@ from exporter.report.drawing import (
 from exporter.report.evaluation_section import evaluate_test_rows
 from exporter.report.page import ReportData, render_report
 from exporter.report.regions import CELLS, draw_regions
-from exporter.source.candidate import LabelledRows
 from runtime.bundle.manifest import ONNX_MODEL
 from runtime.bundle.reading import read_bundle
 from runtime.schema.features import Feature, Schema
 from runtime.session import Outputs, Session
+from trainer.data.dataset import LabelledRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ VOID = {"meta", "link", "br", "rect", "path", "img", "hr"}
 
 
 class Page(HTMLParser):
-    """Reads a page as a browser would: its tags have to close, in order."""
+    """Parses a page strictly: its tags must close, in order."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__()
@@ -69,13 +69,13 @@ class Page(HTMLParser):
 
 
 def lead(content: bytes) -> str:
-    """The text of the paragraph at the top, as a reader sees it."""
+    """The visible text of the first paragraph."""
     paragraph = content.decode().split("<p>Predicts", 1)[1].split("</p>", 1)[0]
     return re.sub(r"<[^>]*>", "", paragraph)
 
 
 def test_long_names_are_cut_at_the_top_of_the_page(evidence: ReportData) -> None:
-    """On a telephone they would fill the screen; whoever points at one sees it whole."""
+    """Long names are truncated; the full name is in the tooltip."""
     drawn_evidence = drawn(evidence, features=12, classes=12, rows=5)
     long = [f"a column whose name says everything about it, number {at}" * 3 for at in range(12)]
     schema = Schema("kind" * 50, tuple(Feature(name, 0, 1) for name in long), tuple(long))
@@ -103,7 +103,7 @@ def test_the_middle_of_a_long_name_is_cut(text: str, shown: str) -> None:
 
 @pytest.fixture(scope="module")
 def evidence(bundle: Path, run: Run, report: Report) -> ReportData:
-    """What the page of a real bundle is made from."""
+    """The report's data of a real bundle."""
     opened = read_bundle(bundle)
     rows = run.rows
     return ReportData(
@@ -127,32 +127,32 @@ def imagined(features: int, classes: int) -> tuple[Schema, Callable[[Float32Matr
         tuple(f"class {number}" for number in range(classes)),
     )
 
-    def answer(rows: Float32Matrix) -> Outputs:
+    def run(rows: Float32Matrix) -> Outputs:
         logits = np.cos(rows.sum(axis=1, keepdims=True) * np.arange(1, classes + 1))
         terms = np.exp(logits)
         probabilities = (terms / terms.sum(axis=1, keepdims=True)).astype(np.float32)
         return Outputs(logits.argmax(axis=1), probabilities, logits.astype(np.float32))
 
-    return schema, answer
+    return schema, run
 
 
 def drawn(evidence: ReportData, features: int, classes: int, rows: int) -> ReportData:
-    """Evidence of an imagined model, with rows drawn for it."""
-    schema, answer = imagined(features, classes)
+    """The report's data of a synthetic model, with rows drawn for it."""
+    schema, run = imagined(features, classes)
     generator = np.random.default_rng(1)
     labelled = LabelledRows(
         generator.normal(size=(rows, features)).astype(np.float32),
         generator.integers(0, classes, rows),
     )
     manifest = with_schema(evidence.manifest, schema)
-    return ReportData(manifest, evidence.report, answer, labelled, labelled)
+    return ReportData(manifest, evidence.report, run, labelled, labelled)
 
 
 # ---- The page -------------------------------------------------------------------------------
 
 
 def test_the_page_is_in_the_bundle(bundle: Path, evidence: ReportData) -> None:
-    """It is a file like the others, hashed, and the same whenever it is made."""
+    """The page is in the manifest, and rendering is deterministic."""
     stored = read_bundle(bundle).files["report.html"]
     files = {name: file for name, file in evidence.manifest.files.items() if name != "report.html"}
     manifest = msgspec.structs.replace(evidence.manifest, files=files)
@@ -161,7 +161,7 @@ def test_the_page_is_in_the_bundle(bundle: Path, evidence: ReportData) -> None:
 
 
 def test_the_page_loads_nothing(evidence: ReportData) -> None:
-    """No script, no address, nothing from elsewhere; the policy tells the browser so."""
+    """No scripts, URLs or external resources; the content security policy forbids them."""
     content = render_report(evidence).decode()
     assert "<script" not in content
     assert not re.search(r"https?:|//[a-z]|url\(|@import|<link|<img|<iframe", content)
@@ -193,7 +193,7 @@ def test_the_page_says_what_was_found(evidence: ReportData) -> None:
 
 
 def test_a_measured_tolerance_is_said_plainly(evidence: ReportData) -> None:
-    """Nobody takes evidence for a proof."""
+    """A measured tolerance is not called a proof."""
     report = msgspec.structs.replace(evidence.report, tolerance="measured")
     measured = ReportData(evidence.manifest, report, evidence.run, None, None)
     text = " ".join(Page(render_report(measured)).text.split())
@@ -243,24 +243,24 @@ def test_names_are_text_whatever_is_in_them(evidence: ReportData, names: list[st
 
 
 def test_rows_without_an_answer_are_counted_apart(evidence: ReportData) -> None:
-    """A NaN is neither right nor wrong."""
+    """Rows with NaN outputs are not counted in the metrics."""
     given_rows = drawn(evidence, 2, 2, 10)
 
-    def answer(features: Float32Matrix) -> Outputs:
+    def run(features: Float32Matrix) -> Outputs:
         outputs = given_rows.run(features)
         if len(features) == 10:
             outputs.probabilities[:3] = np.nan
         return outputs
 
-    partly = ReportData(given_rows.manifest, given_rows.report, answer, None, given_rows.test)
-    tested = evaluate_test_rows(partly.manifest.schema.classes, answer, partly.test)
+    partly = ReportData(given_rows.manifest, given_rows.report, run, None, given_rows.test)
+    tested = evaluate_test_rows(partly.manifest.schema.classes, run, partly.test)
     assert tested is not None
     assert (tested.rows, tested.without_output) == (7, 3)
     assert "3 rows have no finite output" in render_report(partly).decode()
 
 
 def test_regions_are_where_the_model_answers_them(evidence: ReportData) -> None:
-    """The areas of all classes fill the plane once, each where its class is answered."""
+    """The areas of all classes cover the plane once, each where its class is predicted."""
     data = drawn(evidence, 2, 3, 40)
     plane = draw_regions(data.manifest.schema, data.run, data.train)
     assert plane is not None

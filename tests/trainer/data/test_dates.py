@@ -50,7 +50,7 @@ def test_dates_are_days_in_every_format(save: Save, ending: str) -> None:
 
 
 def test_dates_can_be_declared_categories(save: Save) -> None:
-    """``--categories`` overrides what a column looks like, and its type."""
+    """``--categories`` overrides the detected type of a column."""
     for ending, typed in (("csv", False), ("parquet", True)):
         path = save(f"t.{ending}", columns(typed=typed))
         schema = read_dataset(TableSource(path, "y", categories=("day",)), seed=1).schema

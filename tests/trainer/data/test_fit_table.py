@@ -45,10 +45,10 @@ def test_a_users_table_end_to_end(
     predictor = Predictor.open(tmp_path / "bundle", provider="cpu")
     summary = predictor.score_file(path, tmp_path / f"scored.{ending}")
     assert (summary.rows, summary.scored) == (300, 300)
-    answer = predictor.predict_columns(
+    output = predictor.predict_columns(
         {name: columns[name] for name in record.schema.feature_names}
     )
-    assert np.mean(answer.label == np.array(columns["what kind"])) > 0.9
+    assert np.mean(output.label == np.array(columns["what kind"])) > 0.9
 
 
 @pytest.mark.parametrize("unseen", ["error", "other"])
@@ -72,8 +72,8 @@ def test_categories_end_to_end(trainer: Trainer, save: Save, tmp_path: Path, uns
     assert predictor.session.metadata["onnxferry.features"] == (
         '["x","farbe=","farbe=grün","farbe=rot"]'
     )
-    answers = predictor.predict_columns({name: table[name] for name in ("farbe", "x")})
-    assert np.mean(answers.label == labels) > 0.9
+    outputs = predictor.predict_columns({name: table[name] for name in ("farbe", "x")})
+    assert np.mean(outputs.label == labels) > 0.9
     encoded = load_run(tmp_path / "r").rows.train_features.numpy()
     assert set(predictor.predict(encoded).label) == {"ja", "nein"}
     options_of_drift = Options(truth="y", drift=tmp_path / "drift.json", proba=True)
@@ -87,11 +87,11 @@ def test_categories_end_to_end(trainer: Trainer, save: Save, tmp_path: Path, uns
         assert (summary.scored, summary.out_of_range) == (400, watched)
         assert summary.truth is not None
         assert summary.truth.accuracy is not None
-        assert summary.truth.accuracy.share == np.mean(answers.label == labels)
+        assert summary.truth.accuracy.share == np.mean(outputs.label == labels)
         assert summary.drift is not None
         assert [feature.name for feature in summary.drift.features] == ["x"]
     scored = predictor.predict_table(pa.table(table))
-    assert scored["label"].to_pylist() == answers.label.tolist()
+    assert scored["label"].to_pylist() == outputs.label.tolist()
     check_unseen(predictor, path, unseen)
 
 

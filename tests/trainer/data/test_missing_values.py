@@ -88,8 +88,8 @@ def test_a_run_with_gaps_round_trips(saved: Path) -> None:
     run = load_run(saved)
     assert run.record.schema.imputed_inputs == (1,)
     assert run.rows.train_features[::5, 1].isnan().all()
-    answers = run.model(run.rows.train_features)
-    assert answers.isfinite().all()
+    outputs = run.model(run.rows.train_features)
+    assert outputs.isfinite().all()
     assert sorted(run.model.state_dict()) == [
         "imputation.fills",
         "layers.0.bias",

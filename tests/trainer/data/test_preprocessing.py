@@ -13,8 +13,8 @@ def test_block_statistics_equal_those_of_the_table(
     """Mean and standard deviation, also far from 0."""
     features = torch.randn(317, 3, generator=torch.Generator().manual_seed(1)) * 3 + 1e4
     features[:, 2] = 7.0
-    monkeypatch.setattr("trainer.data.preprocessing._NUMBERS_AT_ONCE", at_once)
-    monkeypatch.setattr("trainer.data.preprocessing._LEAST_ROWS", 1)
+    monkeypatch.setattr("trainer.data.preprocessing._BLOCK_NUMBERS", at_once)
+    monkeypatch.setattr("trainer.data.preprocessing._MIN_BLOCK_ROWS", 1)
     scale = fit_standardisation(features)
     std, mean = torch.std_mean(features.double(), dim=0, correction=0)
     torch.testing.assert_close(scale.mean, mean, rtol=1e-14, atol=0)
@@ -28,9 +28,9 @@ def test_block_statistics_equal_those_of_the_table(
 
 
 def test_rows_are_standardised_in_place_to_the_same_bits() -> None:
-    """``apply_into`` equals ``apply``."""
+    """``apply_in_place`` equals ``apply``."""
     features = torch.randn(50, 4, generator=torch.Generator().manual_seed(1)) * 9 - 2
     scale = fit_standardisation(features)
     gathered = features.clone()
-    scale.apply_into(gathered, torch.empty(50, 4, dtype=torch.float64))
+    scale.apply_in_place(gathered, torch.empty(50, 4, dtype=torch.float64))
     assert torch.equal(gathered, scale.apply(features))

@@ -34,7 +34,7 @@ def test_a_row_is_drawn_by_seed_and_position_alone() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_test_rows_are_spread_evenly(seed: int) -> None:
-    """Every tenth of the table gives its part, within five standard deviations."""
+    """Every tenth of the table has its share of test rows, within five standard deviations."""
     chosen = split_test(np.zeros(100_000, np.int64), 0.2, seed)
     parts = chosen.reshape(10, -1).sum(axis=1)
     assert np.abs(parts - 2000).max() < 5 * np.sqrt(10_000 * 0.2 * 0.8)

@@ -59,12 +59,12 @@ def test_a_check_detects_every_problem(save: Save, ending: str) -> None:
     ]
     assert check.empty == ("nothing",)
     assert check.constant == ("one",)
-    assert check.same == (("x", "twin"),)
-    assert check.repeated_rows == 2
-    assert check.contradicting_rows == 1
-    assert check.shared_rows == 102
+    assert check.identical == (("x", "twin"),)
+    assert check.duplicate_rows == 2
+    assert check.conflicting_rows == 1
+    assert check.leaked_rows == 102
     assert check.rounded == ("serial",)
-    assert check.alike == (("Yes ", "yes"),)
+    assert check.similar_classes == (("Yes ", "yes"),)
 
 
 def test_a_check_is_printed_before_training_and_stored(

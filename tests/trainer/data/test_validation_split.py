@@ -64,7 +64,7 @@ def test_the_best_epoch_is_kept_and_patience_stops_early() -> None:
     best = losses.index(min(losses))
     assert len(epochs) == fitted.epochs == best + 1 + 4 < 60
     assert fitted.last.index == best
-    assert [epoch.waited for epoch in epochs[best:]] == [0, 1, 2, 3, 4]
+    assert [epoch.wait_count for epoch in epochs[best:]] == [0, 1, 2, 3, 4]
     shorter = Configuration(**{**vars(configuration), "epochs": best + 1, "patience": None})
     again = fit(dataset, shorter)
     for ours, theirs in zip(fitted.model.parameters(), again.model.parameters(), strict=True):

@@ -249,7 +249,7 @@ def test_two_devices_fit_what_the_cpu_fits(start: Start, trainer: Trainer, tmp_p
         assert torch.allclose(other, weight, rtol=0, atol=3e-4), name
 
 
-BESIDE = """
+SECOND_FOLDER = """
 import os
 if os.environ["RANK"] == "1":
     os.makedirs("elsewhere")
@@ -263,7 +263,7 @@ def test_rank_0_alone_writes(start: Start, tmp_path: Path, trainer: Trainer) -> 
     """Another process, in a folder of its own, reads the same table and leaves nothing there."""
     assert trainer("sample", "--rows", "300", "--out", "mine.csv").returncode == 0
     process = start(
-        "fit", "--data", str(tmp_path / "mine.csv"), "--label", "popular", program=BESIDE
+        "fit", "--data", str(tmp_path / "mine.csv"), "--label", "popular", program=SECOND_FOLDER
     )
     _, err = end(process)
     assert process.returncode == 0, err

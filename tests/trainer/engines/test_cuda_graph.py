@@ -45,7 +45,7 @@ def test_graphs_agree_with_the_cpu(configuration: Configuration) -> None:
 
 
 def test_eager_and_graphs_agree_on_the_device() -> None:
-    """Autograd and torch.optim on the same card."""
+    """Autograd and torch.optim on the same GPU."""
     dataset, configuration = synthetic_products(4), configure(epochs=3)
     eager = fit(dataset, configuration, device="cuda", engine="eager")
     graphs = fit(dataset, configuration, device="cuda")

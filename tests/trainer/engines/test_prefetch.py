@@ -62,7 +62,7 @@ def test_streaming_changes_no_bit(
         losses = torch.zeros(2, -(-rows // size))
         for epoch in range(2):
             done = 0
-            for part in torch.split(shuffle_rows(1, epoch, rows), 3 * task.rows_at_once):
+            for part in torch.split(shuffle_rows(1, epoch, rows), 3 * task.rows_per_call):
                 made = losses[epoch, done:][: -(-len(part) // size)]
                 engine.run(part, made, learning_rate=0.05, done=epoch * losses.shape[1] + done)
                 done += len(made)

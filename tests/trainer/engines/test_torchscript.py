@@ -106,7 +106,7 @@ def fit_by(name: EngineName, problem: Problem) -> tuple[ModelState, list[float]]
     engine = create_engine(name, problem.task(), state, problem.draw(), problem.scale())
     losses, done = [], 0
     for order, rate in zip(problem.orders(), RATES, strict=True):
-        for part in torch.split(order, problem.task().rows_at_once):
+        for part in torch.split(order, problem.task().rows_per_call):
             written = torch.zeros(math.ceil(len(part) / problem.batch_size))
             engine.run(part, written, learning_rate=rate, done=done)
             losses += written.tolist()

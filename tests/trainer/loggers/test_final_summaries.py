@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a fit beside its curves, read by TensorBoard's own loader."""
+"""The final summaries of a fit, read by TensorBoard's own loader."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ from tensorboard.util.tensor_util import make_ndarray
 from runtime.schema.features import Feature, Schema
 from trainer.config import configure
 from trainer.data.dataset import Dataset, Rows
-from trainer.loggers.plots import COLOURS, HEIGHT, THRESHOLDS, WIDTH, count_thresholds, encode_png
+from trainer.loggers.plots import (
+    COLOURS,
+    HEIGHT,
+    THRESHOLDS,
+    WIDTH,
+    confusion_at_thresholds,
+    encode_png,
+)
 from trainer.loggers.tensorboard import histogram_epochs
 from trainer.pipeline import make_run
 from trainer.run import load_run
@@ -62,7 +69,7 @@ class EventFolder:
         return [(event.step, event.value) for event in self._reader.Scalars(tag)]
 
     def description(self, tag: str) -> str:
-        """The description shown beside a value."""
+        """The description of a value."""
         return str(self._reader.SummaryMetadata(tag).summary_description)
 
 
@@ -158,7 +165,7 @@ def test_confusion_is_counted_at_every_threshold(rows: list[tuple[int, bool]]) -
     """Counts equal those of comparing every probability with every threshold."""
     probabilities = np.array([number / 400 for number, _ in rows], np.float32)
     true = np.array([flag for _, flag in rows])
-    found = count_thresholds(probabilities, true)
+    found = confusion_at_thresholds(probabilities, true)
     for threshold in range(THRESHOLDS):
         taken = np.floor(probabilities * (THRESHOLDS - 1)) >= threshold
         counts = [taken & true, taken & ~true, ~taken & ~true, ~taken & true]

@@ -36,7 +36,7 @@ FIRST = Epoch(0, 2, (0.5, 0.25), 0.375, 0.1, 0.985, learning_rate=0.1, rows=1000
 def test_without_a_terminal_each_epoch_is_a_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Epochs count from 1 for people; stdout stays free for the result."""
+    """Epochs are shown from 1; stdout has the result only."""
     with show_progress(2) as report:
         for index in range(2):
             report(replace(FIRST, index=index, epochs=2))
