@@ -84,7 +84,7 @@ def _check_regular(path: Path) -> None:
 
 def _fixed_part(pattern: Path) -> Path:
     """Return the folder before the first wildcard."""
-    count = len(wildcard_parts(pattern)) or 1  # without a wildcard, the name alone
+    count = len(wildcard_parts(pattern)) or 1  # without a wildcard: the name
     return Path(*pattern.parts[:-count])
 
 

@@ -147,7 +147,7 @@ def _replace_folder(new: Path, target: Path) -> None:
     """Rename ``new`` to ``target``, exchanged with an existing folder."""
     if _rename_folder(new, target) or exchange(new, target):
         return
-    # Without an exchange there are two renames, and for a moment no folder.
+    # Without an exchange it takes two renames, between which there is no folder.
     backup = temporary_name(target, "replaced")
     try:
         with translate_rename_errors(target):

@@ -30,8 +30,8 @@ def map_ordered(
 ) -> Iterator[Result]:
     """Apply ``work`` in threads, a few items ahead of the consumer; results keep their order.
 
-    ``work`` should release the GIL. Items are read as threads become free, so that
-    memory stays bounded. An exception of ``work`` is raised in order, too.
+    ``work`` should release the GIL. Items are read as threads become free, so that memory stays
+    bounded. An exception of ``work`` is raised in order, too.
     """
     stream = iter(items)
     first = list(islice(stream, 2))
@@ -95,7 +95,7 @@ class BackgroundWriter:
 
 
 def _threads(count: int, name: str) -> ThreadPoolExecutor:
-    """Create a thread pool; imported here, which takes several milliseconds."""
+    """Create a thread pool; its import takes several milliseconds."""
     from concurrent.futures import ThreadPoolExecutor
 
     return ThreadPoolExecutor(count, thread_name_prefix=name)

@@ -87,7 +87,7 @@ def _milliseconds(seconds: float) -> int:
 
 
 def _credentials(certificate: Certificate) -> Any:  # noqa: ANN401 - grpc publishes no types
-    """Read the certificate's files anew for each connection."""
+    """Return credentials that reread the certificate's files for each connection."""
 
     def read() -> Any:  # noqa: ANN401 - likewise
         pair = (certificate.key.read_bytes(), certificate.chain.read_bytes())

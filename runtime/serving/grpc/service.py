@@ -65,7 +65,7 @@ class InferenceService:
         await self._authorize(context)
         response = await self.inference.respond(received)
         if isinstance(response, Response):
-            del received  # abort's exception and the call keep each other and this frame alive
+            del received  # abort's exception keeps this frame alive
             await context.abort(*grpc_status(response))
         return response
 

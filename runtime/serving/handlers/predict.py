@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 CSV: Final = b"text/csv; charset=utf-8"
 _BODY: Final = "the body"
-_BRACES_PER_ROW: Final = 8
+_BRACES_PER_ROW: Final = 8  # allowed in JSON objects: rows may have nested ones
 _BOM: Final = codecs.BOM_UTF8
 _FORM: Final = "application/x-www-form-urlencoded"  # the default of curl -d
 _JSON_LINES: Final = ("application/jsonl", "application/x-jsonlines", "application/x-ndjson")

@@ -40,7 +40,7 @@ class BatchResult(Value, frozen=True, gc=False):
     Attributes:
         outputs: ``(rows, …)``.
         started: ``time.perf_counter_ns`` when the batch was assembled.
-        durations: durations of the whole batch.
+        durations: of the whole batch.
         outside: values outside the training ranges in the batch; None where there are none.
     """
 
@@ -132,7 +132,7 @@ class MicroBatcher:
         self._rows = 0
         self._is_scheduled = False
         self._in_threads = 0
-        self._threads: ThreadPoolExecutor | None = None  # until there is a large request
+        self._threads: ThreadPoolExecutor | None = None  # created at the first large request
 
     @property
     def depth(self) -> int:

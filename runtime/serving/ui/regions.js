@@ -6,7 +6,7 @@ const CELLS = 120; // per side
 class Regions {
   constructor(model, onPoint) {
     this.model = model;
-    [this.across, this.up] = model.features.map(padded);
+    [this.xRange, this.yRange] = model.features.map(padded);
     this.svg = byId("plane");
     this.svg.setAttribute("viewBox", `0 0 ${SIZE} ${SIZE}`);
     this.ring = draw("circle", { r: 7, class: "ring" });
@@ -18,11 +18,11 @@ class Regions {
   }
 
   x(value) {
-    return LEFT + ((value - this.across.low) / this.across.size) * (SIZE - EDGE - LEFT);
+    return LEFT + ((value - this.xRange.low) / this.xRange.size) * (SIZE - EDGE - LEFT);
   }
 
   y(value) {
-    return SIZE - BOTTOM - ((value - this.up.low) / this.up.size) * (SIZE - BOTTOM - EDGE);
+    return SIZE - BOTTOM - ((value - this.yRange.low) / this.yRange.size) * (SIZE - BOTTOM - EDGE);
   }
 
   valuesAt(event) {
@@ -31,8 +31,8 @@ class Regions {
     const x = ((event.clientX - box.left) / box.width) * SIZE;
     const y = ((event.clientY - box.top) / box.height) * SIZE;
     return [
-      this.across.low + inside((x - LEFT) / (SIZE - EDGE - LEFT)) * this.across.size,
-      this.up.low + inside((SIZE - BOTTOM - y) / (SIZE - BOTTOM - EDGE)) * this.up.size,
+      this.xRange.low + inside((x - LEFT) / (SIZE - EDGE - LEFT)) * this.xRange.size,
+      this.yRange.low + inside((SIZE - BOTTOM - y) / (SIZE - BOTTOM - EDGE)) * this.yRange.size,
     ];
   }
 
@@ -40,9 +40,9 @@ class Regions {
   grid() {
     const values = new Float64Array(CELLS * CELLS * 2);
     for (let cell = 0; cell < CELLS * CELLS; cell += 1) {
-      values[2 * cell] = this.across.low + (((cell % CELLS) + 0.5) / CELLS) * this.across.size;
+      values[2 * cell] = this.xRange.low + (((cell % CELLS) + 0.5) / CELLS) * this.xRange.size;
       const row = CELLS - Math.floor(cell / CELLS) - 0.5;
-      values[2 * cell + 1] = this.up.low + (row / CELLS) * this.up.size;
+      values[2 * cell + 1] = this.yRange.low + (row / CELLS) * this.yRange.size;
     }
     return values;
   }
@@ -83,9 +83,9 @@ class Regions {
     return [
       draw("rect", { class: "box", x: left, y: top, width, height }),
       draw("path", { class: "axis", d: `M${LEFT} ${EDGE}V${SIZE - BOTTOM}H${SIZE - EDGE}` }),
-      ...ticks(this.across.low, this.across.high).map((value) =>
+      ...ticks(this.xRange.low, this.xRange.high).map((value) =>
         draw("text", { x: this.x(value), y: SIZE - BOTTOM + 17, "text-anchor": "middle" }, short(value))),
-      ...ticks(this.up.low, this.up.high).map((value) =>
+      ...ticks(this.yRange.low, this.yRange.high).map((value) =>
         draw("text", { x: LEFT - 6, y: this.y(value) + 4, "text-anchor": "end" }, short(value))),
       draw("text", { x: middle, y: SIZE - 6, "text-anchor": "middle" }, axisName(first)),
       draw("text", { transform: `translate(13 ${half}) rotate(-90)`, "text-anchor": "middle" }, axisName(second)),
@@ -96,7 +96,7 @@ class Regions {
     const isOutside = (value, range) => value < range.low || value > range.high;
     this.ring.setAttribute("cx", this.x(first));
     this.ring.setAttribute("cy", this.y(second));
-    const hidden = isOutside(first, this.across) || isOutside(second, this.up);
+    const hidden = isOutside(first, this.xRange) || isOutside(second, this.yRange);
     this.ring.setAttribute("visibility", hidden ? "hidden" : "visible");
   }
 }

@@ -4,10 +4,10 @@ const POLL_MS = 2000;
 const SAMPLES = 60;
 
 class Throughput {
-  constructor(model, onChange, onReturn) {
+  constructor(model, onChange, onReconnect) {
     this.model = model;
     this.onChange = onChange; // another version is served
-    this.onReturn = onReturn; // the server responds again
+    this.onReconnect = onReconnect; // the server responds again
     this.isLost = false;
     this.previous = null;
     this.rates = [];
@@ -26,7 +26,7 @@ class Throughput {
       if (found.version !== this.model.version) this.onChange();
       else this.show(found);
       showState(true, "✓ serving · golden rows verified on this machine");
-      if (this.isLost) this.onReturn();
+      if (this.isLost) this.onReconnect();
       this.isLost = false;
     } catch (error) {
       this.isLost = true;

@@ -103,7 +103,7 @@ def merge_statistics(responses: Sequence[Response]) -> Response:
     return replace(responses[0], body=(msgspec.json.encode({"model_stats": entries}),))
 
 
-def _merge(name: str, first: Any, second: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
+def _merge(name: str, first: Any, second: Any) -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(first, dict):
         return {key: _merge(key, value, second[key]) for key, value in first.items()}
     if isinstance(first, list):

@@ -72,7 +72,7 @@ def supervise(bundles: Mapping[str, Path], settings: Settings) -> None:
     if settings.grpc_port is not None:  # held, so that each worker can bind the same one
         held = bind_shared(settings.host, settings.grpc_port, 1, "--grpc-port")
         settings = replace(settings, grpc_port=held[0].getsockname()[1])
-    with _make_run_folder() as folder:
+    with _create_run_folder() as folder:
         workers = [_Worker(number, listener) for number, listener in enumerate(listeners)]
         code = uvloop.run(_Supervisor(bundles, settings, workers, Path(folder)).run())
     if code:
@@ -127,19 +127,19 @@ class _Supervisor:
         """Start a process; return its startup line, empty if it died without an error."""
         worker.is_serving = False
         reloads, listener = self._reloads, worker.listener.fileno()
-        worker.control, theirs = socket.socketpair()
+        worker.control, child_socket = socket.socketpair()
         worker.control.setblocking(False)
-        with theirs:
+        with child_socket:
             worker.process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-c",
                 _PROGRAM.format(path=sys.path),
-                stdin=theirs.fileno(),
+                stdin=child_socket.fileno(),
                 stderr=sys.stderr,
                 pass_fds=(listener,),
-                start_new_session=True,  # Ctrl-C is for the supervisor, which passes it on
+                start_new_session=True,  # Ctrl-C is for the supervisor, which forwards it
             )
-        if self._stopping.is_set():  # meanwhile, when no signal was sent to it yet
+        if self._stopping.is_set():  # while it was created
             worker.send_signal(signal.SIGTERM)
         config = WorkerConfig(self._bundles, self._settings, listener, self._folder, worker.number)
         report = await _send_config(config, worker.control)
@@ -147,7 +147,7 @@ class _Supervisor:
             await worker.process.wait()
             raise report
         worker.is_serving = bool(report)
-        if worker.is_serving and self._reloads != reloads:  # it may have loaded too early
+        if worker.is_serving and self._reloads != reloads:  # it may have loaded the old bundles
             worker.send_signal(signal.SIGHUP)
         return report
 
@@ -165,7 +165,7 @@ class _Supervisor:
             code = await worker.process.wait()
             worker.control.close()
             if self._stopping.is_set():
-                if worker.is_serving:  # else it was still starting, and its exit code means nothing
+                if worker.is_serving:  # not while it was still starting
                     self._exit_codes.append(_shell_code(code))
                 return
             self._logger.log("error", "worker died", worker=worker.number, code=code)
@@ -193,10 +193,10 @@ class _Supervisor:
             path.unlink(missing_ok=True)
 
     def _stop(self, number: int) -> None:
-        """Pass a signal on; at a second one, workers exit at once."""
+        """Forward a signal; at a second one, workers exit at once."""
         if not self._stopping.is_set():
             self._stopping.set()
-            for worker in self._workers:  # nobody would accept their backlog
+            for worker in self._workers:  # nobody accepts their backlog
                 worker.listener.close()
             after = self._settings.limits.drain_s + _KILL_AFTER_S
             asyncio.get_running_loop().call_later(after, self._send_all, signal.SIGKILL)
@@ -226,10 +226,10 @@ async def _send_config(config: WorkerConfig, control: socket.socket) -> str | On
     return message
 
 
-def _make_run_folder() -> tempfile.TemporaryDirectory[str]:
-    """Make a folder that only this user can enter; it is removed on exit.
+def _create_run_folder() -> tempfile.TemporaryDirectory[str]:
+    """Create a folder that only this user can access; it is removed on exit.
 
-    Raises ``UnavailableError`` when none can be made, or its path is too long for a socket.
+    Raises ``UnavailableError`` when it cannot be created, or its path is too long for a socket.
     """
     advice = "set TMPDIR to a writable folder with a short path"
     try:
@@ -243,7 +243,7 @@ def _make_run_folder() -> tempfile.TemporaryDirectory[str]:
         folder.cleanup()
         reason = exc.strerror or exc
         raise UnavailableError(
-            f"no socket can be made in {folder.name}: {reason}; {advice}"
+            f"cannot create a socket in {folder.name}: {reason}; {advice}"
         ) from exc
     return folder
 

@@ -1,7 +1,7 @@
 """A worker process of a server.
 
-Standard input is a socket to the supervisor: it delivers the configuration, takes the startup line
-or an error, and reaches its end when the supervisor dies. Requests for metrics, statistics, loading
+Standard input is a socket to the supervisor, for the configuration in and the startup line or an
+error out; it is closed when the supervisor dies. Requests for metrics, statistics, loading
 and unloading concern all workers: each serves pickled ``Request`` objects with pickled ``Response``
 objects on a control socket in the run folder.
 """
@@ -60,7 +60,7 @@ def main() -> NoReturn:
 
 def _serve(supervisor: socket.socket) -> int:
     with supervisor.makefile("rb") as stream:
-        config: WorkerConfig = pickle.load(stream)  # noqa: S301 - from our own supervisor, over our own socket
+        config: WorkerConfig = pickle.load(stream)  # noqa: S301 - from our own supervisor
 
     def report(message: str | OnnxferryError) -> None:
         with suppress(OSError):  # the supervisor's death is noticed in ``joined``
@@ -78,7 +78,7 @@ def _serve(supervisor: socket.socket) -> int:
 
 
 class WorkerControl:
-    """Handles requests, those that concern all workers together with the others."""
+    """Handles a worker's requests; those that concern all workers are sent to the others, too."""
 
     def __init__(self, app: App, supervisor: socket.socket, config: WorkerConfig) -> None:
         """Connect ``app`` to the other workers; ``supervisor`` is the socket to the supervisor."""
@@ -151,7 +151,7 @@ class WorkerControl:
         return next((one for one in others if one.status != _OK), own)
 
     async def _respond(self, request: Request) -> Response:
-        """Respond for this worker alone."""
+        """Respond for this worker only."""
         future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
 
         def reply(response: Response) -> None:
