@@ -5,16 +5,16 @@
 ##   make predict    score FILE with the bundle               -> OUT
 ##   make serve      serve the bundle over HTTP, until Ctrl-C
 ##   make tensorboard  show the training in a browser, until Ctrl-C
-##   make quick      test the core of each package in a minute, while editing
+##   make quick      run the fast tests, in a minute, while editing
 ##   make test       run the whole test suite
 ##   make lint       run the linters and the type checker
-##   make check      run all that CI runs: lint, test, and test without torch
+##   make check      run what CI runs: lint, test, and test without torch
 ##   make coverage   run the test suite and show what it does not cover
 ##   make docs       renew the outputs and option tables in README and docs
 ##   make protos     compile gRPC's .proto file, after a change to it
-##   make bench      measure, beside alternatives (minutes)
+##   make bench      run the benchmarks, beside alternatives (minutes)
 ##   make clean      remove artifacts/ and caches; tables and .venv stay
-## A goal makes what it lacks; the first builds .venv from constraints.txt, once.
+## A goal makes what it needs; the first one builds .venv from constraints.txt.
 ##   FILE=products.csv   table to score; products.csv is made where it is missing
 ##   OUT=scored.csv      where the scored table goes
 ##   DEVICE=auto         train on: auto, cuda or cpu
@@ -27,12 +27,12 @@
 SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-# What train and export publish is complete or absent: make must never delete a part of it.
+# train and export publish atomically: make must not delete their outputs.
 .PRECIOUS: artifacts/run/run.json artifacts/bundle/manifest.json
 .PHONY: help train export predict serve tensorboard quick test lint check coverage torch-free docs protos \
 	bench clean own-environment FORCE
 
-# Set on make's command line only: names this common mean something else in a shell.
+# Set on make's command line only: such common names have other meanings in a shell.
 # PYTHON and VENV may come from the environment.
 FILE := products.csv
 OUT := scored.csv
@@ -51,12 +51,12 @@ TORCH_FREE_TESTS := tests/runtime tests/property/test_cells.py tests/property/te
 	tests/property/test_scoring.py tests/property/test_serving.py tests/property/test_texts.py \
 	tests/contract/test_errors.py tests/contract/test_extras.py tests/contract/test_imports.py \
 	tests/contract/test_startup.py
-# These need a development tool, which is tested with once: Playwright, KServe's SDK, Schemathesis.
+# These need development tools: Playwright, KServe's SDK, Schemathesis.
 TORCH_FREE_TESTS += --ignore=tests/runtime/serving/test_page.py \
 	--ignore=tests/runtime/serving/test_kserve.py \
 	--deselect=tests/runtime/serving/test_openapi.py::test_schemathesis_finds_nothing
-# One process a core, and no more than four: each holds torch, a server and a few hundred MiB.
-# Bytecode is kept: else every command that a test starts would compile our modules again.
+# One process per core, at most four: each has torch, a server and a few hundred MiB. Bytecode is
+# cached: otherwise every command that a test starts would compile our modules again.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 # There is no onnxruntime-gpu for macOS.
@@ -89,7 +89,7 @@ export: $(BUNDLE)
 $(RUN): $(if $(filter train,$(MAKECMDGOALS)),FORCE) | $(READY)
 	trainer fit$(call option,device,$(DEVICE))$(call option,seed,$(SEED))
 
-# A bundle without a run was copied from elsewhere: it is used, not replaced.
+# A bundle without a run was copied from elsewhere: use it, do not replace it.
 from_run := $(or $(filter train export,$(MAKECMDGOALS)),$(wildcard $(RUN)),$(if $(wildcard $(BUNDLE)),,x))
 
 $(BUNDLE): $(if $(from_run),$(RUN)) $(if $(filter export,$(MAKECMDGOALS)),FORCE) | $(READY)
@@ -109,7 +109,7 @@ tensorboard: $(RUN) | $(READY)
 	tensorboard --logdir artifacts/run
 
 # ---- Development -------------------------------------------------------------------------
-# What starts no process and takes no second: see tests/conftest.py.
+# Tests that start no process and take less than a second: see tests/conftest.py.
 quick: | $(READY)
 	$(PYTEST) -m "not slow" --hypothesis-profile quick
 
@@ -184,7 +184,7 @@ stale = $(shell [ -x $(1)/bin/python ] && [ "$$(cat $(1)/.ready 2>&1)" = "$(CURD
 	@$(if $(filter FORCE,$^),$(new_environment))
 	@$(install)
 
-# The runtime as a small image has it: no torch, the other build of onnxruntime.
+# The runtime as in a small image: no torch, the CPU build of onnxruntime.
 .venv-runtime/.ready: EXTRAS := cpu,serve,grpc,test
 .venv-runtime/.ready: pyproject.toml constraints.txt $(call stale,.venv-runtime)
 	@$(if $(filter FORCE,$^),$(new_environment))

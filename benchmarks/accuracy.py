@@ -1,10 +1,10 @@
-"""How well the two presets of ``trainer fit`` learn, over many seeds.
+"""Accuracy of the two presets of ``trainer fit``, over many seeds.
 
     python benchmarks/accuracy.py [--seeds 50] [--rows 5000] [--write]
 
-Each seed draws its own 800 training rows, initial weights and order of rows; the fitted network
-is judged on rows that nothing has seen. Ends with 1 when the default preset misses its promise.
-``--write`` puts the same text into benchmarks/results/accuracy.md.
+Each seed draws its own 800 training rows, initial weights and order of rows. The network is
+evaluated on fresh rows. Exits with 1 when the default preset misses its target.
+``--write`` writes the result to benchmarks/results/accuracy.md.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Result:
 
 
 def main() -> int:
-    """Fit, print the table, and say by the exit code whether the promise holds."""
+    """Fit, print the table, and exit with 1 when the target is missed."""
     parser = argparse.ArgumentParser(description="Accuracy of the presets over seeds.")
     parser.add_argument("--seeds", type=int, default=50, help="fits of each preset")
     parser.add_argument("--rows", type=int, default=5000, help="fresh rows to judge each fit by")
@@ -62,7 +62,7 @@ def main() -> int:
 
 
 def measure(preset: Preset, seed: int, rows: int) -> Result:
-    """Fit one network and judge it on rows it has not seen."""
+    """Fit one network and evaluate it on fresh rows."""
     epochs: list[Epoch] = []
     configuration = configure(preset, seed=seed)
     model = fit(synthetic_products(seed), configuration, on_epoch_end=epochs.append).model
@@ -74,24 +74,25 @@ def measure(preset: Preset, seed: int, rows: int) -> Result:
 
 
 def keeps_promise(results: list[Result]) -> bool:
-    """Whether median and worst accuracy reach what is promised of the default preset."""
+    """Whether median and worst accuracy of the default preset reach the target."""
     accuracies = [result.accuracy for result in results]
     return statistics.median(accuracies) >= PROMISED_MEDIAN and min(accuracies) >= PROMISED_WORST
 
 
 def describe(results: dict[Preset, list[Result]], seeds: int, rows: int) -> str:
-    """The table as Markdown."""
-    verdict = "kept" if keeps_promise(results["default"]) else "MISSED"
+    """Format the table as Markdown."""
+    verdict = "met" if keeps_promise(results["default"]) else "MISSED"
     table = "\n".join(row(preset, found) for preset, found in results.items())
     return f"""# Accuracy of the presets
 
-{seeds} seeds, each fit judged on {rows:,} fresh rows; losses are medians of the mean training loss.
+{seeds} seeds, each fit evaluated on {rows:,} fresh rows; losses are medians of the mean training \
+loss.
 
 | preset | seeds | median | worst | best | loss, first epoch | last epoch |
 |---|---|---|---|---|---|---|
 {table}
 
-Promised of the default preset: median at least {PROMISED_MEDIAN:.0%}, worst at least \
+Target of the default preset: median at least {PROMISED_MEDIAN:.0%}, worst at least \
 {PROMISED_WORST:.0%}: {verdict}.
 
 torch {metadata.version("torch")}, Python {platform.python_version()}, {platform.machine()}, \
@@ -101,7 +102,7 @@ torch {metadata.version("torch")}, Python {platform.python_version()}, {platform
 
 
 def row(preset: Preset, results: list[Result]) -> str:
-    """One line of the table."""
+    """Format one line of the table."""
     accuracies = [result.accuracy for result in results]
     first = statistics.median(result.first_loss for result in results)
     last = statistics.median(result.last_loss for result in results)

@@ -1,10 +1,10 @@
-"""How tight the derived bound is: the bound over the worst error seen, by width and depth.
+"""Tightness of the derived bound: the bound over the worst error observed, by width and depth.
 
     python benchmarks/bound.py [--networks 5] [--rows 4096] [--write]
 
-Networks as torch draws them, rows from a normal distribution, sums taken in four orders. The bound
-holds for every order, also the worst, so it grows with a sum's length where errors that are seen
-grow with its root: the wider and deeper, the further apart.
+Networks have torch's default weights, rows are normally distributed, sums are taken in four orders.
+The bound holds for every order of summation, so it grows with the length of a sum. Observed errors
+grow with its square root, so the ratio rises with width and depth.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main() -> None:
     head = ["| units a layer | " + " | ".join(f"{n} hidden" for n in HIDDEN) + " |"]
     head.append("|---|" + "---|" * len(HIDDEN))
     lines = [_line(width, args.networks, args.rows) for width in WIDTHS]
-    title = "The derived bound over the worst error seen"
+    title = "The derived bound over the worst error observed"
     measure.report("bound", title, "\n".join(head + lines), PACKAGES, note=NOTE, write=args.write)
 
 

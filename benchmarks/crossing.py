@@ -1,11 +1,11 @@
-"""From which size on a fit is faster on this machine's CUDA device: the rule of --device auto.
+"""The size from which a fit is faster on this machine's CUDA device: the rule of --device auto.
 
     python benchmarks/crossing.py [--runs 3] [--write]
 
-Both devices fit the same network to the same rows, in turn, with batches of ever more rows; the
-time of a step is that of the epochs after the first, divided by their steps. What CUDA takes to
-start is the time of a whole process with a short fit, less that of the same on the CPU. --write
-keeps the result and puts the card into trainer/crossings.json, which --device auto reads.
+Both devices fit the same network to the same rows, in turn, with increasing batch sizes. The time
+of a step is that of the epochs after the first, divided by their steps. The start-up time of CUDA
+is that of a process with a short fit, less that of the same fit on the CPU. ``--write`` keeps the
+result and adds the GPU to trainer/crossings.json, which --device auto reads.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ DEVICES: Final[tuple[DeviceName, ...]] = ("cpu", "cuda")
 
 
 def main() -> None:
-    """Measure both devices, find where they cross, report."""
+    """Measure both devices, find the crossing, report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--write", action="store_true", help="keep the result, and the crossing")
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def measure_start(runs: int) -> float:
-    """Seconds that a process with a short fit takes longer on CUDA."""
+    """Measure the seconds that a process with a short fit takes longer on CUDA."""
     commands = {str(device): [sys.executable, "-c", START, device] for device in DEVICES}
     raced = measure.race(commands, runs)
     cpu, cuda = (statistics.median(run.wall for run in runs) for runs in raced.values())
@@ -77,7 +77,7 @@ def measure_start(runs: int) -> float:
 
 
 def measure_size(size: int, runs: int) -> dict[DeviceName, float]:
-    """Seconds of a step on each device, taken in turn; the median."""
+    """Measure the median seconds of a step on each device, in turn."""
     rows = size * max(1, min(MOST_STEPS, MOST_ROWS // size))
     dataset = synthetic_products(1, train_rows=rows)
     found: dict[DeviceName, list[float]] = {device: [] for device in DEVICES}
@@ -88,7 +88,7 @@ def measure_size(size: int, runs: int) -> dict[DeviceName, float]:
 
 
 def time_step(dataset: Dataset, size: int, device: DeviceName) -> float:
-    """Seconds of a step, in the epochs after the first."""
+    """Measure the seconds of a step, in the epochs after the first."""
     ends: list[float] = []
 
     def note(_: Epoch) -> None:
@@ -100,7 +100,7 @@ def time_step(dataset: Dataset, size: int, device: DeviceName) -> float:
 
 
 def table(cpu: Sequence[float], cuda: Sequence[float]) -> str:
-    """One line a size."""
+    """Format one line per size."""
     lines = [
         f"| {size:,} | {here * 1e6:.1f} | {there * 1e6:.1f} | {here / there:.2f} |"
         for size, here, there in zip(SIZES, cpu, cuda, strict=True)
@@ -110,7 +110,7 @@ def table(cpu: Sequence[float], cuda: Sequence[float]) -> str:
 
 
 def describe(found: Crossover, start_s: float) -> str:
-    """What the rule makes of it."""
+    """Describe the rule that follows."""
     started = f"CUDA starts in {start_s:.2f} s"
     if found.batch_size is None:
         return f"{started}, and is not faster at any size: `--device auto` stays on the CPU."
@@ -121,7 +121,7 @@ def describe(found: Crossover, start_s: float) -> str:
 
 
 def keep(card: str, found: Crossover) -> None:
-    """Put a card into the trainer's table."""
+    """Add a GPU to the trainer's table."""
     known = dict(sorted((read_crossovers() | {card: found}).items()))
     content = msgspec.json.format(msgspec.json.encode(known), indent=2)
     (Path(__file__).parents[1] / "trainer" / CROSSOVERS).write_bytes(content + b"\n")

@@ -1,4 +1,4 @@
-"""Dirty inputs: what becomes of each, here and with the readers that people script with.
+"""Dirty inputs: the result of each, here and in pandas, polars and pyarrow.
 
 python benchmarks/dirty.py [--write]
 """
@@ -43,7 +43,7 @@ Verdicts = dict[str, str]
 
 
 def main() -> int:
-    """Score every input, ask the other readers; fails when one of ours is not as it should be."""
+    """Score every input and compare the other readers; exit with 1 when one of ours is wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="keep the result")
     args = parser.parse_args()
@@ -70,7 +70,7 @@ def main() -> int:
 
 
 def score(dirty: DirtyInput) -> dict[BadRows, Outcome]:
-    """Run the command on an input under each policy that matters."""
+    """Run the command on an input under each policy that applies."""
     return {policy: _run(dirty, policy) for policy in policies_of(dirty)}
 
 
@@ -93,7 +93,7 @@ def _run(dirty: DirtyInput, policy: BadRows) -> Outcome:
 
 
 def ask_readers(dirty: DirtyInput) -> Verdicts:
-    """Let each of the other readers read an input; nothing where it is none for them."""
+    """Read an input with each of the other readers; empty where it does not apply to them."""
     if not dirty.is_delimited or dirty.options:
         return {}
     with tempfile.TemporaryDirectory() as folder:
@@ -107,7 +107,7 @@ def ask_readers(dirty: DirtyInput) -> Verdicts:
 def describe(
     ours: list[dict[BadRows, Outcome]], theirs: list[Verdicts], wrong: list[tuple[str, str]]
 ) -> str:
-    """The totals, what is not as it should be, then every input."""
+    """Format the totals, the deviations, then every input."""
     asked = [verdicts for verdicts in theirs if verdicts]
     kinds = (RIGHT, ERROR, AS_NAN, NO_ROWS, WRONG, LOST, ADDED)
     right = len(CATALOGUE) - len({name for name, _ in wrong})
@@ -132,7 +132,7 @@ def describe(
 
 
 def _say(outcome: Outcome | None) -> str:
-    """Say in a few words what the command did; the same under another policy is a dash."""
+    """Summarise the result of the command; a dash where another policy gives the same."""
     if outcome is None:
         return "-"
     if outcome.code:

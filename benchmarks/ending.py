@@ -1,9 +1,9 @@
-"""What is lost when a server is told to end? Busy keep-alive connections, and SIGTERM.
+"""Requests lost in a graceful shutdown: busy keep-alive connections, and SIGTERM.
 
-Every client asks again as soon as it is answered, and goes on until the server ends its connection,
-by ``Connection: close`` or without a word. A server that still runs when the wait is up is
-killed, after its clients had their last answers. Servers end in turn, round after round; see
-benchmarks/serve.py for --peers and --without.
+Every client sends its next request as soon as it has a response, until the server closes its
+connection, with or without ``Connection: close``. A server that still runs after the wait is
+killed, after its clients received their last responses. Servers are stopped in turn, round after
+round; see benchmarks/serve.py for --peers and --without.
 
 python benchmarks/ending.py [--peers DIR] [--rounds 5] [--wait 10] [--write]
 """
@@ -37,14 +37,14 @@ LOOK_S = 0.002
 
 @dataclass(frozen=True)
 class Ending:
-    """How one server ended, once.
+    """Shutdown of one server.
 
     Attributes:
-        tally: what its clients were given.
-        after: answers since the signal.
-        gone_s: seconds from the signal until the process had gone; None where it had not.
-        quiet_s: of these, the seconds since the last answer.
-        code: its exit code; below 0 the signal that ended it.
+        tally: results of its clients.
+        after: responses since the signal.
+        gone_s: seconds from the signal until the process exited; None if it did not.
+        quiet_s: of these, the seconds since the last response.
+        code: its exit code; negative for a signal.
     """
 
     tally: Tally
@@ -55,7 +55,7 @@ class Ending:
 
 
 async def end(server: Contender, questions: list[Question], wait_s: float) -> Ending:
-    """Have a server asked, tell it to end, and watch."""
+    """Put a load on a server, send SIGTERM, and watch."""
     tally = Tally()
     clients = await connect(server.port, questions, tally)
     await asyncio.sleep(BUSY_S)
@@ -82,7 +82,7 @@ async def end(server: Contender, questions: list[Question], wait_s: float) -> En
 
 
 async def wait_for_end(server: Contender, until: float) -> bool:
-    """Watch a process; tell whether it ended in time."""
+    """Wait for a process; return whether it ended in time."""
     while server.process.poll() is None:
         if time.perf_counter() > until:
             return False
@@ -91,13 +91,14 @@ async def wait_for_end(server: Contender, until: float) -> bool:
 
 
 def describe(connections: int, found: dict[str, list[Ending]], wait_s: float) -> str:
-    """Write the table of so many connections."""
+    """Format the table for one number of connections."""
     lines = [
         f"## {connections} busy connections",
         "",
         (
-            "| server | lost, median | most | told that it ends | answered after the signal "
-            "| wrong | gone, s | since the last answer, s | exit code |"
+            "| server | lost, median | lost, maximum | sent Connection: close "
+            "| responses after SIGTERM | wrong | exited after, s | since the last response, s "
+            "| exit code |"
         ),
         "|---|---|---|---|---|---|---|---|---|",
     ]
@@ -120,7 +121,7 @@ def describe(connections: int, found: dict[str, list[Ending]], wait_s: float) ->
 
 
 def seconds(measured: Sequence[float | None]) -> str:
-    """Write the median of what was measured; empty where nothing was."""
+    """Format the median; empty without values."""
     known = [one for one in measured if one is not None]
     if not known:
         return ""
@@ -129,7 +130,7 @@ def seconds(measured: Sequence[float | None]) -> str:
 
 
 def main() -> None:
-    """Start, ask, end, report."""
+    """Start, load, stop, report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", type=Path, default=Path("artifacts/bundle"))
     parser.add_argument("--peers", type=Path, default=Path("artifacts/peers"))
@@ -149,14 +150,14 @@ def main() -> None:
     ]
     measure.report(
         "ending",
-        "Told to end while clients ask",
+        "Graceful shutdown under load",
         "\n\n".join(parts),
         ("onnxferry", "onnxruntime-gpu", "uvloop", "httptools"),
         note=(
-            "SIGTERM comes half a second after the clients have begun. Lost is a request that was "
-            "sent whole and never answered; every answer is compared with the runtime's. Medians "
-            "over the rounds but for most and wrong, which is their sum. Clients and server share "
-            "the processors."
+            "SIGTERM is sent half a second after the clients start. A lost request was sent "
+            "completely and got no complete response; every response is compared with the "
+            "runtime's. Medians over the rounds, except the maximum and wrong, which is a sum. "
+            "Clients and server share the processors."
         ),
         write=args.write,
     )
@@ -167,7 +168,7 @@ def race(
     questions: list[Question],
     args: argparse.Namespace,
 ) -> dict[str, list[Ending]]:
-    """Start and end all of them in turn."""
+    """Start and stop all of them in turn."""
     found: dict[str, list[Ending]] = {name: [] for name in starters}
     for _ in range(args.rounds):
         for name, begin in starters.items():

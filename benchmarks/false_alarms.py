@@ -1,10 +1,10 @@
-"""Correct exports, and how many of them our gate refuses: it must be none.
+"""False alarms: how many correct exports the proof refuses. It must be none.
 
     python benchmarks/false_alarms.py [--exports 500] [--first 0] [--write]
 
-Each is a network of its own: seed, features, classes, hidden layers and their widths, the scale and
-place of each feature, weights that were drawn and then trained for a few steps, standardisation
-folded in. Each is really exported, all files and all backends, on fewer rows than a user's.
+Each export has a network of its own: seed, features, classes, hidden layers and their widths, scale
+and offset of each feature. Its weights are trained for a few steps, with standardisation folded in.
+All files and all backends are proven, on fewer rows than by default.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class Result:
 
 
 def main() -> int:
-    """Export, print the table, and fail when a correct export was refused."""
-    parser = argparse.ArgumentParser(description="Correct exports that are refused.")
+    """Export, print the table, and exit with 1 when a correct export was refused."""
+    parser = argparse.ArgumentParser(description="False alarms: correct exports that are refused.")
     parser.add_argument("--exports", type=int, default=500)
     parser.add_argument("--first", type=int, default=0, help="seed of the first")
     parser.add_argument("--write", action="store_true", help="keep the result")
@@ -74,7 +74,7 @@ def main() -> int:
         gc.collect()
     measure.report(
         "false_alarms",
-        "Correct exports that are refused",
+        "False alarms: correct exports that are refused",
         describe(results),
         ("onnxferry", "torch", "onnx", "onnxruntime-gpu", "numpy"),
         note=NOTE,
@@ -145,7 +145,7 @@ def train(model: SimpleNet, features: np.ndarray, labels: np.ndarray) -> SimpleN
 
 
 def describe(results: list[Result]) -> str:
-    """The counts as Markdown."""
+    """Format the counts as Markdown."""
     passed = [result for result in results if not result.refused]
     depths = sorted({len(result.shape) - 2 for result in results})
     widest = max(max(result.shape[1:-1], default=0) for result in results)

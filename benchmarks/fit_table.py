@@ -1,11 +1,11 @@
-"""A table from the disk to a fitted model: ours beside pandas and the tutorial's loop, one epoch.
+"""From a table on disk to a trained model, one epoch, beside pandas and the tutorial's loop.
 
 python benchmarks/fit_table.py [--rows 1000000] [--batch-size 32] [--runs 3] [--write]
 
-Both read the same CSV file, set a fifth of the rows aside, fit SimpleNet for one epoch with
-TensorBoard's files and save it; ours also checks the table. Each says how long it took from
-opening the file to the saved model; the whole process, in which both load torch, is told beside
-it. Ends with 1 when ours is not ten times as fast from file to model.
+Both read the same CSV file, hold out a fifth of the rows, fit SimpleNet for one epoch with
+TensorBoard logging and save it; ours also checks the table. Times run from opening the file to the
+saved model; the time of the whole process, including the import of torch, is given too. Exits with
+1 when ours is not ten times as fast from file to model.
 """
 
 from __future__ import annotations

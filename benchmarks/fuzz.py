@@ -1,8 +1,8 @@
-"""Damaged requests, byte by byte, a hundred thousand in a row; good ones between must be right.
+"""Fuzzing: more than a hundred thousand damaged requests, with valid ones between them.
 
-Nothing may be answered 5xx but 501 and 505, HTTP's words for a coding or version nobody offers. The
-server may not end, grow or log a bug, and each good request, on a connection of its own or before a
-damaged one, must have its right answer.
+No response may be 5xx except 501 and 505, HTTP's statuses for an unsupported coding or version. The
+server must not exit, grow or log a bug. Each valid request, on a connection of its own or before a
+damaged one, must receive its correct response.
 
 python benchmarks/fuzz.py [--requests 120000] [--seed 1] [--write]
 """
@@ -36,7 +36,7 @@ def start(log: IO[str]) -> subprocess.Popen[str]:
 
 
 def port_of(log: Path) -> int:
-    """Wait for the line that says where the server listens."""
+    """Wait for the line with the server's port."""
     while not (found := re.search(r"http://[^/ ]*:(\d+)", log.read_text(encoding="utf-8"))):
         time.sleep(0.05)
     return int(found[1])
@@ -50,13 +50,13 @@ def resident_mib(pid: int) -> float:
 
 
 def describe(harm: Harm, sizes: tuple[float, float], seconds: float) -> str:
-    """Write what came of it as a table."""
+    """Format the results as a table."""
     answered = {status: n for status, n in sorted(harm.statuses.items()) if status}
     rows = [
-        *((f"answered {status}", f"{n:,}") for status, n in answered.items()),
-        ("dropped without a word, as no request", f"{harm.statuses[0]:,}"),
-        ("good requests between, all right", f"{harm.good:,}"),
-        ("other 5xx, wrong answers, lost ones", f"**{len(harm.wrong)}**"),
+        *((f"status {status}", f"{n:,}") for status, n in answered.items()),
+        ("connection closed without a response", f"{harm.statuses[0]:,}"),
+        ("valid requests between, all correct", f"{harm.good:,}"),
+        ("other 5xx, wrong or lost responses", f"**{len(harm.wrong)}**"),
         ("memory before and after, MiB", f"{sizes[0]:.0f}, {sizes[1]:.0f}"),
         ("seconds", f"{seconds:.0f}"),
     ]
@@ -90,7 +90,7 @@ def main() -> None:
         f"{args.requests:,} damaged requests",
         describe(harm, sizes, seconds),
         ("onnxferry", "httptools", "msgspec"),
-        note="One more answer than requests where the damage makes two of one.",
+        note="One more response than requests where the damage makes two requests of one.",
         write=args.write and not harm.wrong,
     )
     if harm.wrong:

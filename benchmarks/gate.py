@@ -1,17 +1,17 @@
-"""Faults of an export, and who notices them: our gate beside what people use today, in one run.
+"""Fault injection: which faults of an export are detected, here and by other checks, in one run.
 
     python benchmarks/gate.py [--write]
 
-The others see one file, model.onnx, on one batch of rows of the test set, as their users run them:
+The other checks see one file, model.onnx, on one batch of test rows, as they are commonly used:
 
-- torch: what ``torch.onnx.export(verify=True)`` reports as too far off, an absolute difference of
-  5e-3 or a relative one of 1e-1 in some output; it is a line in a report, not an error;
-- allclose: ``numpy.allclose`` of the probabilities and the labels with its defaults, rtol 1e-5 and
+- torch: what ``torch.onnx.export(verify=True)`` reports, an absolute difference above 5e-3 or a
+  relative one above 1e-1 in some output; it is a line in a report, not an error;
+- allclose: ``numpy.allclose`` of probabilities and labels with its defaults, rtol 1e-5 and
   atol 1e-8, and once more with atol 1e-5;
 - Polygraphy: ``SimpleCompareFunc`` with its defaults on all outputs, as ``polygraphy run`` does.
 
-A model that cannot be loaded or run at all is noticed by everyone. The last line says what they say
-of the right exports.
+A model that cannot be loaded or run is detected by all. The last line shows their results for the
+correct exports.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ RIGHT = (
 )
 ABSOLUTE, RELATIVE = 5e-3, 1e-1  # torch.onnx.export(verify=True)
 NOTE = (
-    "Every fault is injected with the same seed in every run. A fault counts as noticed by a peer "
-    "when its comparison fails or the model cannot be run."
+    "Every fault is injected with the same seed in every run. A fault counts as detected by a "
+    "peer when its comparison fails or the model cannot be run."
 )
 
 
 def main() -> int:
-    """Inject every fault, print the table, and fail when one got through our gate."""
-    parser = argparse.ArgumentParser(description="Who notices a wrong export.")
+    """Inject every fault, print the table, and exit with 1 when the proof missed one."""
+    parser = argparse.ArgumentParser(description="Detection of injected faults.")
     parser.add_argument("--write", action="store_true", help="keep the result")
     args = parser.parse_args()
     G_LOGGER.module_severity = G_LOGGER.CRITICAL
@@ -73,7 +73,7 @@ def main() -> int:
         right = [evaluate(fault, good, Path(folder) / "x") for fault in RIGHT]
     measure.report(
         "gate",
-        "Wrong exports, and who notices",
+        "Detection of injected faults",
         describe(found, right),
         ("onnxferry", "torch", "onnx", "onnxruntime-gpu", "numpy", "polygraphy"),
         note=NOTE,
@@ -83,7 +83,7 @@ def main() -> int:
 
 
 def make_good(folder: Path) -> Good:
-    """Train and export two runs; the second is there to be mixed up with the first."""
+    """Train and export two runs; the second one is mixed up with the first."""
     for seed in (11, 12):
         make_run(folder / f"run{seed}", configure(epochs=2, seed=seed), device="cpu")
         export_run(folder / f"run{seed}", folder / f"bundle{seed}", plan=QUICK)
@@ -92,7 +92,7 @@ def make_good(folder: Path) -> Good:
 
 
 def evaluate(fault: Fault, good: Good, scratch: Path) -> dict[str, bool | None]:
-    """Ask everyone about a fault: noticed, not noticed, or None for what they never look at."""
+    """Evaluate a fault with every check: detected, missed, or None where it does not apply."""
     with tempfile.TemporaryDirectory(dir=scratch.parent) as folder:
         noticed: dict[str, bool | None] = {"onnxferry": stop(fault, good, Path(folder)) is not None}
     content = fault.files(good).onnx if fault.files else None
@@ -109,7 +109,7 @@ def evaluate(fault: Fault, good: Good, scratch: Path) -> dict[str, bool | None]:
 def notices(
     differs: Callable[[Values, Values], bool], content: bytes, candidate: Candidate
 ) -> bool:
-    """Run a batch of test rows through eager and through the ONNX file, and compare."""
+    """Run a batch of test rows through eager and the ONNX file, and compare."""
     test = candidate.test
     if test is None:
         raise RuntimeError("both models have test rows")
@@ -129,7 +129,7 @@ def notices(
 
 
 def torch_differs(expected: Values, got: Values) -> bool:
-    """What the report of ``torch.onnx.export(verify=True)`` would flag."""
+    """Whether the report of ``torch.onnx.export(verify=True)`` would flag it."""
     compared = [
         VerificationInfo.from_tensors(
             name, torch.from_numpy(expected[name]), torch.from_numpy(value)
@@ -140,7 +140,7 @@ def torch_differs(expected: Values, got: Values) -> bool:
 
 
 def allclose_differs(atol: float) -> Callable[[Values, Values], bool]:
-    """``numpy.allclose`` of what people look at."""
+    """Compare probabilities and labels with ``numpy.allclose``."""
 
     def differs(expected: Values, got: Values) -> bool:
         return not all(
@@ -170,7 +170,7 @@ PEERS: dict[str, Callable[[Values, Values], bool]] = {
 def describe(
     found: dict[Fault, dict[str, bool | None]], right: list[dict[str, bool | None]]
 ) -> str:
-    """The totals, then every fault."""
+    """Format the totals, then every fault."""
     checkers = ("onnxferry", *PEERS)
     places = Counter(fault.place for fault in found)
     inside: tuple[Place, ...] = ("all files", "ONNX")
@@ -186,17 +186,17 @@ def describe(
         ),
         f"{elsewhere} faults elsewhere": _count(found, checkers, outside),
         f"all {len(found)}": _count(found, checkers, tuple(places)),
-        f"the {len(right)} right exports, refused": " | ".join(refused),
+        f"the {len(right)} correct exports, refused": " | ".join(refused),
     }
     lines = [
-        f"| noticed of | {' | '.join(checkers)} |",
+        f"| detected | {' | '.join(checkers)} |",
         "|---|" + "---|" * len(checkers),
         *(f"| {what} | {figures} |" for what, figures in rows.items()),
         "",
         f"| fault | in | {' | '.join(checkers)} |",
         "|---|---|" + "---|" * len(checkers),
     ]
-    words = {True: "noticed", False: "**passed**", None: "not looked at"}
+    words = {True: "detected", False: "**missed**", None: "not checked"}
     lines += [
         f"| {fault.name} | {fault.place} | {' | '.join(words[noticed[c]] for c in checkers)} |"
         for fault, noticed in found.items()

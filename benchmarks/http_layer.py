@@ -1,8 +1,8 @@
-"""What an HTTP layer costs before anything is computed: ours, a bare asyncio one, uvicorn, granian.
+"""The cost of an HTTP layer without a model: ours, a minimal asyncio one, uvicorn, granian.
 
-Each answers a POST with a fixed answer of 330 bytes, as an inference of one row has. Ours with all
-it checks; the bare one reads no header but the length; uvicorn (uvloop, httptools) and granian (in
-Rust) serve a bare ASGI function. One process each; the load comes from another.
+Each responds to a POST with 330 fixed bytes, the size of the inference response of one row. Ours
+makes all its checks; the minimal one reads only Content-Length; uvicorn (uvloop, httptools) and
+granian (in Rust) serve a minimal ASGI application. One process each; the load comes from another.
 
 python benchmarks/http_layer.py [--peers DIR] [--rounds 3] [--seconds 1] [--write]
 """
@@ -26,7 +26,7 @@ TASKS = (
 
 
 def main() -> None:
-    """Start all, ask in turn, report."""
+    """Start all, load them in turn, report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peers", type=Path, default=Path("artifacts/peers"))
     parser.add_argument("--rounds", type=int, default=3)

@@ -1,7 +1,7 @@
-"""Tables to score, and a place for them that is faster than a disk where there is one.
+"""Tables to score, and a folder for them, in memory where there is room.
 
-``products`` is what ``trainer sample`` writes, 13 bytes a row: ``7.29,2.90,yes``. ``wide`` is
-nearer to what people have, 33 bytes a row: ``1234567,7.290112,2.900345,pen,yes``.
+``products`` is what ``trainer sample`` writes, 13 bytes a row: ``7.29,2.90,yes``. ``wide`` is more
+typical, 33 bytes a row: ``1234567,7.290112,2.900345,pen,yes``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the runtime's install takes on the disk, package by package, beside torch's.
+"""Size on disk of the runtime's installation, by package, beside torch's.
 
 Each choice of extras is installed into an environment of its own, from constraints.txt.
 
@@ -44,13 +44,13 @@ def install(extras: str, folder: Path) -> dict[str, float]:
 
 
 def weigh(path: Path) -> float:
-    """Add up what the files take on the disk, MB."""
+    """Sum the sizes of files on disk, MB."""
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.lstat().st_blocks for file in files) * 512 / _MB
 
 
 def main() -> None:
-    """Install, weigh, report."""
+    """Install, measure, report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="keep the result")
     args = parser.parse_args()

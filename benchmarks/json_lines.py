@@ -1,4 +1,4 @@
-"""Score JSON Lines: ours beside polars and pandas; and ours over a file with bad rows.
+"""Score JSON Lines, beside polars and pandas; and ours on a file with bad rows.
 
 python benchmarks/json_lines.py [--rows 1000000] [--runs 5] [--write]
 """

@@ -1,8 +1,8 @@
-"""KServe's own client, talking to runtime serve: the tests that need its SDK, where it is.
+"""KServe's own client against runtime serve: the tests that need its SDK.
 
-The SDK brings FastAPI, Kubernetes' client and pandas 2, so it is in none of our extras. It is
-installed beside this checkout into an environment of its own under --peers, once (a minute).
-CI runs them.
+The SDK depends on FastAPI, Kubernetes' client and pandas 2, so it is in none of our extras. It is
+installed with this checkout into an environment of its own under --peers, once (a minute). CI runs
+these tests.
 
 python benchmarks/kserve_client.py [--peers DIR] [--prepare] [--write]
 """
@@ -60,7 +60,7 @@ def main() -> None:
     lines = ["| what | |", "|---|---|", *(f"| `{name}` | {how.lower()} |" for name, how in found)]
     measure.report(
         "kserve_client",
-        "KServe's client asks runtime serve",
+        "KServe's client against runtime serve",
         "\n".join(lines),
         ("onnxferry",),
         note=f"`kserve.InferenceRESTClient` of the SDK {version_of(python)}, protocol v2.",

@@ -1,10 +1,10 @@
-"""The matrix of a proof and how long it takes: the products model, and a model from elsewhere.
+"""The matrix of a proof and its time: the products model, and a model trained elsewhere.
 
     python benchmarks/matrix.py [--runs 3] [--write]
 
-Run as a user's export runs it: every backend at every batch size, all rows. Timed is the proof
-alone, in one process, after the imports and the conversion. Backends whose figures are the same
-in every cell, such as the settings of onnxruntime, share a line.
+As in an export: every backend at every batch size, all rows. The time is that of the proof alone,
+in one process, after imports and conversion. Backends with the same figures in every cell, such as
+the settings of onnxruntime, share a line.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ NOTE = (
 
 
 def main() -> int:
-    """Prove both models, print their matrices, and fail when one did not pass."""
+    """Prove both models, print their matrices, and exit with 1 when one did not pass."""
     parser = argparse.ArgumentParser(description="The matrix of a proof, and its time.")
     parser.add_argument("--runs", type=int, default=3, help="of each proof; the median counts")
     parser.add_argument("--write", action="store_true", help="keep the result")
@@ -66,7 +66,7 @@ def main() -> int:
 
 
 def models() -> list[tuple[str, Candidate, ModelFiles]]:
-    """The default products model, freshly trained, and the custom model of the faults."""
+    """Return the default products model, freshly trained, and the custom model of the faults."""
     with tempfile.TemporaryDirectory() as folder:
         make_run(Path(folder) / "run", configure(), device="cpu")
         products = candidate_from_run(load_run(Path(folder) / "run"))
@@ -78,7 +78,7 @@ def models() -> list[tuple[str, Candidate, ModelFiles]]:
 
 
 def prove_often(candidate: Candidate, files: ModelFiles, runs: int) -> tuple[Report, list[float]]:
-    """Run the whole proof again and again; the report is the same every time."""
+    """Run the whole proof several times; the report is the same every time."""
     seconds = []
     for _ in range(runs):
         started = time.perf_counter()
@@ -88,13 +88,13 @@ def prove_often(candidate: Candidate, files: ModelFiles, runs: int) -> tuple[Rep
 
 
 def describe(title: str, report: Report, seconds: list[float]) -> str:
-    """The totals, error over bound as a matrix, and every figure of every cell."""
+    """Format the totals, error over bound as a matrix, and every figure of every cell."""
     batches = [batch for batch in report.batches if batch]
     times = ", ".join(f"{each:.1f}" for each in seconds)
     summary = (
         f"Passed: {report.passed}. {len(report.cells)} cells, up to {report.rows:,} rows each; "
         f"{report.undecidable} rows undecidable, and {report.undecidable_on_boundaries:,} on class "
-        f"boundaries; {statistics.median(seconds):.1f} s (median of {times}; asked for: under "
+        f"boundaries; {statistics.median(seconds):.1f} s (median of {times}; target: under "
         f"{TARGET_S:.0f} s on 2 cores)."
     )
     lines = [
@@ -119,7 +119,7 @@ def describe(title: str, report: Report, seconds: list[float]) -> str:
 
 
 def group(report: Report) -> dict[str, list[Cell]]:
-    """Backends with the same figures in all cells, one batch of no rows apart."""
+    """Group backends with the same figures in all cells; the empty batch is left out."""
     alike: dict[str, list[str]] = {}
     found: dict[str, list[Cell]] = {}
     for backend in report.backends:
@@ -141,7 +141,7 @@ def name(backends: list[str]) -> str:
 
 
 def line(names: str, cell: Cell) -> str:
-    """One cell as a line of the table."""
+    """Format one cell as a line of the table."""
     return (
         f"| {names} | {cell.batch:,} | {cell.rows:,} | {cell.worst_error:.3g} | "
         f"{cell.worst_ulps:,} | {cell.label_disagreements:,} | {cell.undecidable:,} |"

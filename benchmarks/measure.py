@@ -1,4 +1,4 @@
-"""Time commands as whole processes, contenders in turn, and write the table."""
+"""Time commands as whole processes, in turn, and write the table."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class Run:
 
 
 def run(command: Sequence[str]) -> Run:
-    """Run a command to its end, its output thrown away.
+    """Run a command, and discard its output.
 
     Args:
         command: the program and its arguments.
 
     Returns:
-        What the operating system accounted for it.
+        Its resources, as the operating system accounts for them.
 
     Raises:
         SystemExit: when the command fails.
@@ -66,7 +66,7 @@ def run(command: Sequence[str]) -> Run:
 
 
 def race(contenders: Mapping[str, Sequence[str]], runs: int) -> dict[str, list[Run]]:
-    """Run the contenders in turn, so that a drift of the machine meets all of them.
+    """Run the contenders in turn, so that a drift of the machine affects all of them.
 
     Args:
         contenders: command by name.
@@ -116,9 +116,9 @@ def ratio(results: Sequence[Run], others: Sequence[Run], unit: str) -> float:
 
 
 def targets(rows: Sequence[tuple[str, float, str]]) -> str:
-    """Write a table of what was measured and what was asked for: name, figure, target."""
+    """Format a table of measurements and targets: name, figure, target."""
     lines = [f"| {what} | {value:.2f} | {asked} |" for what, value, asked in rows]
-    return "\n".join(["| | measured | asked for |", "|---|---|---|", *lines])
+    return "\n".join(["| | measured | target |", "|---|---|---|", *lines])
 
 
 TIMES = "Medians; ratios are medians over the pairs of runs taken in turn."
@@ -133,13 +133,13 @@ def report(
     note: str = TIMES,
     write: bool,
 ) -> None:
-    """Print a result with machine, versions and command, and keep it where asked.
+    """Print a result with machine, versions and command; write it to a file if requested.
 
     Args:
         name: of the file under ``benchmarks/results``, without its ending.
         title: first line.
         body: tables and text.
-        packages: whose versions matter.
+        packages: packages whose versions are listed.
         note: what the figures are.
         write: keep the result.
     """

@@ -1,10 +1,9 @@
-"""More clients than a server answers at once: what do those wait who are let in?
+"""Overload: the latency of admitted requests when more clients send than the server admits.
 
-64 clients that ask again as soon as they are answered keep the server busy, and none of them may be
-turned away: that is the load of reference. Then four times as many ask. Those who are turned away
-ask again at once, which is the worst that clients can do, or wait the second that Retry-After
-tells them. The loads follow each other, round after round; figures are medians over the rounds,
-ratios medians over the pairs.
+The reference load is 64 clients, each sending its next request as soon as it has a response; none
+of them may be rejected. Then four times as many send. Rejected clients retry at once, which is the
+worst case, or after the second of Retry-After. The loads alternate, round after round; figures are
+medians over the rounds, ratios medians over the pairs.
 
 python benchmarks/overload.py [--rounds 5] [--seconds 1.5] [--write]
 """
@@ -29,7 +28,7 @@ BUSY, MANY = 64, 256
 
 @dataclass(frozen=True)
 class Load:
-    """Clients, what they ask for, and whether they wait when they are told to."""
+    """Clients, their requests, and whether they obey Retry-After."""
 
     connections: int
     rows: int
@@ -37,8 +36,8 @@ class Load:
 
     @property
     def name(self) -> str:
-        """In words."""
-        waits = ", who wait as they are told" if self.patient else ""
+        """Description."""
+        waits = ", obeying Retry-After" if self.patient else ""
         rows = "1 row" if self.rows == 1 else f"{self.rows:,} rows"
         return f"{rows}, {self.connections} client{'s' * (self.connections > 1)}{waits}"
 
@@ -56,7 +55,7 @@ Figures = dict[str, float]
 
 
 def ask(port: int, load: Load, seconds: float) -> Figures:
-    """Put a load on the server."""
+    """Put a load on the server, in another process."""
     words = [f"--port={port}", f"--rows={load.rows}", f"--connections={load.connections}"]
     words += [f"--seconds={seconds}", *(["--patient"] if load.patient else [])]
     path = {**os.environ, "PYTHONPATH": str(CROWD.parents[1])}
@@ -75,11 +74,11 @@ def middle(figures: list[Figures], unit: str) -> float:
 
 
 def describe(measured: dict[Load, list[Figures]]) -> str:
-    """Write the table; ratios are to the same rows and 64 clients."""
+    """Format the table; ratios are to the same rows and 64 clients."""
     lines = [
         (
-            "| load | answered/s | p50 ms | p99 ms | p99 ÷ that of 64 clients | turned away/s "
-            "| p50 ms | p99 ms | at once again, p50 ms | health p50 ms | p99 ms |"
+            "| load | served/s | p50 ms | p99 ms | p99 ÷ that of 64 clients | rejected/s "
+            "| p50 ms | p99 ms | after an immediate retry, p50 ms | health p50 ms | p99 ms |"
         ),
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
@@ -98,7 +97,7 @@ def describe(measured: dict[Load, list[Figures]]) -> str:
 
 
 def main() -> None:
-    """Serve, crowd, report."""
+    """Serve, load, report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", type=Path, default=Path("artifacts/bundle"))
     parser.add_argument("--rounds", type=int, default=5)
@@ -116,16 +115,16 @@ def main() -> None:
     shed = sum(one["refused"] for rows in (1, 1024) for one in measured[Load(BUSY, rows)])
     measure.report(
         "overload",
-        "More clients than are answered at once",
+        "Overload: more clients than are admitted",
         describe(measured),
         ("onnxferry", "onnxruntime-gpu", "uvloop", "httptools"),
         note=(
-            "Who is turned away and asks again at once is not heard for a tenth of a second: what "
-            "these wait, for whatever answer, has a column of its own. `--max-in-flight` is its "
-            f"default. Of 64 clients' requests {shed:.0f} were turned "
-            "away. All clients are one process on the same two processors, whose time is in these "
-            f"figures; the machine's load average was {os.getloadavg()[0]:.1f} at the end, two "
-            "of it this benchmark's."
+            "The server reads nothing for 0.1 s from a rejected client that retries at once; the "
+            "latency of these retries has a column of its own. `--max-in-flight` is its "
+            f"default. Of 64 clients' requests {shed:.0f} were "
+            "rejected. All clients are one process on the same two processors, whose time is in "
+            f"these figures; the machine's load average was {os.getloadavg()[0]:.1f} at the end, "
+            "two of it this benchmark's."
         ),
         write=args.write,
     )

@@ -1,4 +1,4 @@
-"""Parquet to Parquet: ours beside polars and pyarrow; no column carried through, one, and all.
+"""Parquet to Parquet, beside polars and pyarrow; with no, one and all columns carried.
 
 python benchmarks/parquet.py [--rows 10000000] [--runs 5] [--write]
 """
@@ -26,7 +26,7 @@ PACKAGES = ("onnxferry", "onnxruntime-gpu", "pyarrow", "polars", "numpy")
 
 
 def main() -> None:
-    """Make the table, race the contenders, compare what they wrote, report."""
+    """Make the table, time the contenders, compare their outputs, report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--runs", type=int, default=5)

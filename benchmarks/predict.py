@@ -1,4 +1,4 @@
-"""Score a CSV file: ours, the pass-through limit and what people write by hand, in one run.
+"""Score a CSV file, beside the limit without a model and scripts written by hand, in one run.
 
 python benchmarks/predict.py [--rows 10000000] [--table products] [--runs 5] [--write]
 python benchmarks/predict.py --large [--runs 3] [--write]
@@ -39,7 +39,7 @@ Measured = dict[str, list[measure.Run]]
 
 
 def main() -> None:
-    """Make the tables, race the contenders, compare what they wrote, report."""
+    """Make the tables, time the contenders, compare their outputs, report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=SMALL_ROWS)
     parser.add_argument("--table", choices=tuple(inputs.BYTES_A_ROW), default="products")
@@ -109,7 +109,7 @@ def command(name: str, source: Path, bundle: str, out: Path) -> list[str]:
 
 
 def targets(measured: Mapping[str, Sequence[measure.Run]]) -> str:
-    """Compare ours with what was asked for."""
+    """Compare ours with the targets."""
     ours = measured[OURS]
     best = min(BY_HAND, key=lambda name: measure.middle(measured[name], "wall"))
     pandas = measured["pandas + onnxruntime"]
@@ -123,7 +123,7 @@ def targets(measured: Mapping[str, Sequence[measure.Run]]) -> str:
 
 
 def agreement(outs: Mapping[str, Path]) -> str:
-    """Say in how many rows all contenders with a model name the label that ours names."""
+    """Count the rows in which all contenders with a model give the same label as ours."""
     import polars as pl
 
     def labels(name: str) -> pl.Series:

@@ -1,9 +1,9 @@
-"""Rows a second through the runtime's session, on each provider that is there, by batch size.
+"""Throughput of the runtime's session on each available provider, by batch size.
 
     python benchmarks/providers.py [--bundle artifacts/bundle] [--seconds 0.3] [--write]
 
-The matrix is in memory and the answers come back to it: what ``runtime predict`` asks for, without
-reading and writing. A batch that is faster on CUDA than on one core says from where on it pays.
+Inputs and outputs are in memory: the work of ``runtime predict`` without reading and writing. The
+first batch size at which CUDA is faster than one core is reported.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _rate(session: Session, features: Float32Matrix, seconds: float) -> float:
 
 
 def table(rates: Rates) -> str:
-    """Write the rates down, a line a batch size."""
+    """Format the rates, one line per batch size."""
     lines = [f"| rows a batch | {' | '.join(rates)} |", "|---|" + "---|" * len(rates)]
     for batch in BATCHES:
         cells = (f"{found[batch] / 1e6:.3g} M" for found in rates.values())
@@ -80,7 +80,7 @@ def table(rates: Rates) -> str:
 
 
 def crossing(rates: Rates) -> str:
-    """Say from which batch size on CUDA is faster than one core."""
+    """Describe from which batch size CUDA is faster than one core."""
     if "cuda" not in rates:
         return "No CUDA device here: one core alone."
     faster = [batch for batch in BATCHES if rates["cuda"][batch] > rates["cpu"][batch]]

@@ -2,8 +2,8 @@
 
     python benchmarks/public_tables.py [--splits 10] [--write]
 
-The tables come inside scikit-learn; each is split into training and test rows several times,
-stratified, and all contenders see the same rows. Ours reads them from CSV files as a user's.
+The tables come with scikit-learn. Each is split into training and test rows several times,
+stratified, and all contenders get the same rows. Ours reads them from CSV files.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""Are answers right while a server's bundle is replaced? 64 clients with rows of their own.
+"""Correct responses during reloads: 64 clients with distinct rows while a bundle is replaced.
 
-Every client asks in JSON and in binary, each request with rows and an id that no other has, while
-the bundle is exchanged for another one and loaded anew without a pause. Every answer is compared,
-bit for bit, with what the version that it names computes for these rows. A server that answers
-one request wrongly, or loses one, fails.
+Every client sends JSON and binary requests, each with unique rows and a unique id, while the bundle
+is exchanged for another one and reloaded without a pause. Every response is compared, bit for bit,
+with the outputs of the version that it names. One wrong or lost response fails the run.
 
 python benchmarks/reloading.py [--requests 200000] [--clients 64] [--write]
 """
@@ -44,7 +43,7 @@ def make_other(folder: Path) -> Path:
 
 
 def exchange(current: Path, other: Path) -> None:
-    """Put one folder in the place of the other."""
+    """Swap two folders."""
     spare = current.with_name("spare")
     current.rename(spare)
     other.rename(current)
@@ -52,21 +51,21 @@ def exchange(current: Path, other: Path) -> None:
 
 
 def describe(tally: Tally, seconds: float, clients: int) -> str:
-    """Write what came back as a table."""
+    """Format the results as a table."""
     rows = [
-        ("answers", f"{tally.answers:,}"),
-        *((f"asked in {kind}", f"{n:,}") for kind, n in sorted(tally.kinds.items())),
-        *((f"answered by version {one}", f"{n:,}") for one, n in sorted(tally.versions.items())),
+        ("responses", f"{tally.answers:,}"),
+        *((f"requests in {kind}", f"{n:,}") for kind, n in sorted(tally.kinds.items())),
+        *((f"by version {one}", f"{n:,}") for one, n in sorted(tally.versions.items())),
         ("loads meanwhile", f"{tally.loads:,}"),
         ("wrong, lost or refused", f"**{len(tally.wrong)}**"),
         ("connections", f"{clients}"),
-        ("answers a second, all of them checked", f"{tally.answers / seconds:,.0f}"),
+        ("responses/s, all of them checked", f"{tally.answers / seconds:,.0f}"),
     ]
     return "\n".join(["| | |", "|---|---|", *(f"| {what} | {value} |" for what, value in rows)])
 
 
 def main() -> None:
-    """Serve, ask, compare, report."""
+    """Serve, send, compare, report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", type=Path, default=Path("artifacts/bundle"))
     parser.add_argument("--requests", type=int, default=200_000)
@@ -80,7 +79,7 @@ def main() -> None:
         tally, seconds = run(draw_pool((current, other), args.requests), current, other, args)
     measure.report(
         "reloading",
-        "Answers while the bundle is replaced",
+        "Responses while the bundle is replaced",
         describe(tally, seconds, args.clients),
         ("onnxferry", "onnxruntime-gpu", "uvloop", "httptools"),
         note="Clients and server share the processors.",
@@ -91,7 +90,7 @@ def main() -> None:
 
 
 def run(pool: Pool, current: Path, other: Path, args: argparse.Namespace) -> tuple[Tally, float]:
-    """Start a server and have it asked; give what came back, and seconds."""
+    """Run a server under load; return the results and the seconds."""
     server = ours(current)()
     try:
         started = time.perf_counter()

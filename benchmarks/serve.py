@@ -1,9 +1,9 @@
-"""Serving SimpleNet: ours and what else is used for it, one process each, in the same run.
+"""Serving SimpleNet, beside other servers, one process each, in the same run.
 
-The load comes from a process of its own on the same machine. Contenders are asked in turn, round
-after round; each figure is a median over the rounds and each ratio a median over the pairs. Peers
-are installed into environments of their own under --peers, once (minutes); Triton is left out with
---without triton, and so are fastapi, kserve and mlserver.
+The load comes from another process on the same machine. Servers are measured in turn, round after
+round; each figure is a median over the rounds and each ratio a median over the pairs. Peers are
+installed into environments of their own under --peers, once (minutes). ``--without triton`` leaves
+Triton out; likewise fastapi, kserve and mlserver.
 
 python benchmarks/serve.py [--peers DIR] [--rounds 3] [--seconds 1.5] [--write]
 """
@@ -30,7 +30,7 @@ WITHOUT_BINARY = ("FastAPI, orjson", "MLServer")
 
 @dataclass(frozen=True)
 class Task:
-    """What is asked, over how many connections."""
+    """A kind of request, and the number of connections."""
 
     name: str
     kind: str
@@ -48,7 +48,7 @@ TASKS = (
 
 @dataclass(frozen=True)
 class Figure:
-    """One contender at one task, once."""
+    """One measurement of one server at one task."""
 
     per_second: float
     p50_ms: float
@@ -58,7 +58,7 @@ class Figure:
 
 
 def ask(contender: Contender, task: Task, seconds: float) -> Figure:
-    """Load a server and account for its processor time."""
+    """Load a server and measure its CPU time."""
     options = {
         "port": contender.port,
         "kind": task.kind,
@@ -93,7 +93,7 @@ def ratio(figures: list[Figure], others: list[Figure], unit: str) -> float:
 
 
 def describe(task: Task, measured: dict[str, list[Figure]]) -> str:
-    """Write a task's table."""
+    """Format the table of a task."""
     lines = [
         f"## {task.name}",
         "",
@@ -116,11 +116,11 @@ def describe(task: Task, measured: dict[str, list[Figure]]) -> str:
 
 
 def describe_starts(contenders: dict[str, Contender], idle: dict[str, float]) -> str:
-    """Write the table of starts and memory."""
+    """Format the table of start-up times and memory."""
     lines = [
         "## Start and memory",
         "",
-        "| server | first right answer, s | idle, MiB | after the load, MiB |",
+        "| server | first correct response, s | idle, MiB | after the load, MiB |",
         "|---|---|---|---|",
     ]
     lines += [
@@ -131,7 +131,7 @@ def describe_starts(contenders: dict[str, Contender], idle: dict[str, float]) ->
 
 
 def main() -> None:
-    """Start everything, ask in turn, report."""
+    """Start all, load them in turn, report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", type=Path, default=Path("artifacts/bundle"))
     parser.add_argument("--peers", type=Path, default=Path("artifacts/peers"))
@@ -180,7 +180,7 @@ def race(
     *,
     all_can: bool = False,
 ) -> str:
-    """Ask all that can do a task, in turn."""
+    """Load all servers that support a task, in turn."""
     able = [
         name for name in contenders if all_can or task.kind == "json" or name not in WITHOUT_BINARY
     ]

@@ -1,8 +1,8 @@
-"""Reading and writing the JSON of a request: msgspec, orjson, and the standard library.
+"""Parsing and serializing the JSON of a request: msgspec, orjson and the standard library.
 
-What is compared is a request of flat or nested numbers read to float64, and an answer of float32
-written. Reading with msgspec is typed: a value that is no number is an error with its place; the
-others would need a look at every value afterwards, which is not counted.
+A request of flat or nested numbers is parsed to float64, and a response of float32 serialized.
+msgspec checks types while it parses; the others would need a check of every value afterwards, which
+is not counted.
 
 python benchmarks/serving_json.py [--write]
 """

@@ -1,7 +1,7 @@
-"""The model of a bundle with softmax as torch writes it and as model.onnx has it for two classes.
+"""Softmax of two classes: as torch exports it, and as model.onnx has it.
 
-Both files are run in turn through the runtime's own session, one thread; times are the fastest of
-the rounds, ratios medians over the pairs.
+Both files run in turn in the runtime's own session, one thread. Times are the fastest of the
+rounds, ratios medians over the pairs.
 
 python benchmarks/softmax.py [--run DIR] [--rounds 100] [--write]
 """

@@ -1,8 +1,7 @@
-"""Start-up: `runtime predict` on ten rows, the imports it cannot do without, and torch.
+"""Start-up time of `runtime predict` on ten rows, beside its imports and a torch script.
 
-Twice the imports: pyarrow's compute module is what most work on a table needs, if only to cast,
-take or filter a column. Bytecode is kept, as pip does when it installs a package: a checkout whose
-modules are compiled at each start says nothing about an installation.
+The imports are measured with and without pyarrow's compute module, which most work on a table
+needs. Bytecode is cached, as pip does on installation.
 
 python benchmarks/startup.py [--runs 15] [--write]
 """
@@ -27,7 +26,7 @@ ROWS = 10
 
 
 def main() -> None:
-    """Race the contenders, compare what they wrote, report."""
+    """Time the contenders, compare their outputs, report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=15)
     parser.add_argument("--bundle", default="artifacts/bundle")
@@ -74,7 +73,7 @@ def main() -> None:
 
 
 def check_same_labels(ours: Path, theirs: Path) -> None:
-    """Stop when the two did not do the same work.
+    """Check that both scored all rows alike.
 
     Raises:
         SystemExit: when rows are missing or a label differs.

@@ -1,15 +1,13 @@
-"""Training speed: ours and autograd on tensors beside the tutorial's DataLoader loop, in one run.
+"""Training speed, beside autograd on tensors and the tutorial's DataLoader loop, in one run.
 
     python benchmarks/train.py [--runs 5] [--device cpu] [--write]
 
-All contenders fit the same network to the same rows, in turn, and test it after every epoch; ours
-and the tutorial's loop write TensorBoard's files with the same tags and steps. A contender of its
-own writes all that a run has: also learning rates, gradient norms, histograms, hparams, PR curves,
-the graph, texts and the picture of the regions; one writes what is not TensorBoard's alone,
-metrics.jsonl. Ours and autograd must end with the same bits (on
-CUDA: ours twice). Of a million rows the tutorial's loop sees the first batches alone; the figure is
-rows a second. What TensorBoard costs is told by processor time: beside other work on the machine a
-few percent of wall-clock time are chance. Memory is that of a fit beside its rows, on Linux.
+All contenders fit the same network to the same rows, in turn, and evaluate it after every epoch.
+Ours and the tutorial's loop log to TensorBoard with the same tags and steps. Two variants of ours
+log everything that a run logs, and metrics.jsonl alone. Ours and autograd must end with the same
+bits (on CUDA: ours twice). The tutorial's loop is cut off after some batches of a million rows; the
+figure is rows per second. The cost of TensorBoard is measured in CPU time, because wall time varies
+by a few percent on a busy machine. Memory is the peak of a fit over the size of its rows, on Linux.
 """
 
 from __future__ import annotations
@@ -58,11 +56,11 @@ class Case:
     """One size of the problem.
 
     Attributes:
-        rows: to learn from.
+        rows: training rows.
         batch_size: rows a step.
         epochs: of ours.
         tutorial_batches: of an epoch of the tutorial's loop, at most.
-        asked: rows a second over those of the tutorial's loop, at least.
+        asked: target of rows per second over those of the tutorial's loop.
     """
 
     rows: int
@@ -250,7 +248,7 @@ def over(rates: Rates, one: str, other: str, unit: Literal["wall", "cpu"] = "wal
 
 
 def describe(case: Case, name: str, rates: Rates) -> str:
-    """One line of the table."""
+    """Format one line of the table."""
     rate = statistics.median(rate.wall for rate in rates[name])
     return (
         f"| {case.name} | {name} | {rate:,.0f} | {case.batch_size / rate * 1e6:.1f} | "
@@ -259,7 +257,7 @@ def describe(case: Case, name: str, rates: Rates) -> str:
 
 
 def device_name(device: DeviceName) -> str:
-    """What it ran on."""
+    """Name the device."""
     return "CPU" if device == "cpu" else torch.cuda.get_device_name()
 
 

@@ -1,9 +1,9 @@
-"""What ``runtime serve --workers 2`` gains where the load comes from elsewhere.
+"""The gain of ``runtime serve --workers 2`` when the load does not compete for CPU.
 
-On a machine of two processors the clients take what a second worker would use. So each worker gets
-a quarter of a processor, by a quota of Linux's control groups, and the clients have the rest: one
-worker and two are asked in turn, and each gain is a median over the pairs. Needs the right to
-make control groups, as root in a container has it.
+On a machine with two CPUs the clients would use the second worker's share. So each worker is
+limited to a quarter of a CPU by a control group (cgroup) of Linux. One worker and two are loaded in
+turn; each gain is a median over the pairs. Needs permission to create control groups, as root in a
+container has it.
 
 python benchmarks/workers.py [--rounds 5] [--seconds 1.5] [--write]
 """
@@ -36,7 +36,7 @@ TASKS = (
 
 @contextmanager
 def limit(pid: int) -> Iterator[None]:
-    """Let a process have its share of a processor and no more."""
+    """Limit a process to its share of a CPU."""
     group = GROUPS / f"onnxferry-workers-{os.getpid()}-{pid}"
     group.mkdir()
     try:
@@ -58,14 +58,14 @@ def serve(bundle: Path, workers: int) -> Contender:
 
 
 def workers_of(contender: Contender) -> list[int]:
-    """Find the processes that answer: the supervisor's children, or the one that is alone."""
+    """Find the worker processes: the supervisor's children, or the only process."""
     pid = contender.process.pid
     text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
     return [int(child) for child in text.split()] or [pid]
 
 
 def main() -> None:
-    """Start both, limit their workers, ask in turn, report."""
+    """Start both, limit their workers, load them in turn, report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", type=Path, default=Path("artifacts/bundle"))
     parser.add_argument("--rounds", type=int, default=5)
@@ -97,7 +97,7 @@ def main() -> None:
 
 
 def race(task: Task, contenders: dict[int, Contender], rounds: int, seconds: float) -> str:
-    """Ask in turn; write a line."""
+    """Load both in turn; return a line."""
     found: dict[int, list[Figure]] = {workers: [] for workers in contenders}
     for _ in range(rounds):
         for workers, contender in contenders.items():

@@ -1,4 +1,4 @@
-"""Dirty inputs of our own making, each with what has to become of it: ``CATALOGUE``."""
+"""Dirty inputs, each with its expected result: ``CATALOGUE``."""
 
 from dirty_inputs.columnar import COLUMNAR as _COLUMNAR
 from dirty_inputs.json_lines import JSON_LINES as _JSON_LINES

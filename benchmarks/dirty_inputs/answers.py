@@ -1,7 +1,4 @@
-"""Read a scored table back and compare it with what is right.
-
-In: outputs of any format. Out: complaints, none where all is as the catalogue says.
-"""
+"""Read a scored table back and compare it with the expected result."""
 
 from __future__ import annotations
 
@@ -32,11 +29,11 @@ Answer = tuple[str, float]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the command did with an input.
+    """Result of the command for an input.
 
     Attributes:
         code: its exit code.
-        message: what it said.
+        message: its error message.
         rows: records read, as it counted them; 0 where it failed.
         reasons: how many of them could not be scored, by reason.
         answers: label and probability of each row of the output, None for one without an
@@ -66,16 +63,16 @@ def policies_of(dirty: DirtyInput) -> tuple[BadRows, ...]:
 def complain(
     dirty: DirtyInput, policy: BadRows, outcome: Outcome, predictor: Predictor
 ) -> list[str]:
-    """Compare what was done with what is right.
+    """Compare an outcome with the expected result.
 
     Args:
         dirty: the input.
         policy: for its bad rows.
-        outcome: what was done.
+        outcome: of the command.
         predictor: of the same bundle.
 
     Returns:
-        What differs.
+        The differences.
     """
     bad, rows = Counter(dirty.bad), dirty.rows
     if rows is None or (bad and policy == "fail"):

@@ -1,4 +1,4 @@
-"""Parquet and Arrow files that are damaged, or hold columns of other types."""
+"""Parquet and Arrow files that are damaged, or have columns of other types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a dirty input is: bytes under a name, and what has to become of them.
+"""A dirty input: the bytes of a file, and the expected result.
 
 The tables have the columns that the tests' bundle reads, ``price`` and ``rating``, and others.
 """

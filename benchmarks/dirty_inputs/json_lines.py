@@ -1,4 +1,4 @@
-"""JSON Lines that are none, or hold what is no number."""
+"""Invalid JSON Lines, and values that are not numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cells that are numbers, look like some, or are none."""
+"""Cells that are numbers, look like numbers, or are not numbers."""
 
 from __future__ import annotations
 

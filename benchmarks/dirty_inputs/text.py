@@ -1,4 +1,4 @@
-"""Text laid out in other ways: delimiters, line ends, quotes, fields, encodings."""
+"""Variants of delimited text: delimiters, line ends, quotes, fields, encodings."""
 
 from __future__ import annotations
 

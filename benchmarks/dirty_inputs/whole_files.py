@@ -1,4 +1,4 @@
-"""Files that are no table, and headers that do not fit."""
+"""Files that are not tables, and headers that do not match."""
 
 from __future__ import annotations
 

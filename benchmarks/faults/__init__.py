@@ -1,7 +1,7 @@
-"""Faults that are injected into a good export, to see who notices.
+"""Faults that are injected into a correct export.
 
-``CATALOGUE`` has them all: of the weights, the network and its answers (in all model files alike),
-of one file alone, of a bundle that was already published, and of a model from elsewhere.
+``CATALOGUE`` has all of them: faults of the weights, of the network and its outputs (in all model
+files alike), of one file alone, of a published bundle, and of a model trained elsewhere.
 """
 
 from faults.bundles import FAULTS as _BUNDLES

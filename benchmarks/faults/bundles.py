@@ -1,7 +1,6 @@
-"""Faults of a published bundle: it was copied, edited or mixed up on its way.
+"""Faults of a published bundle that was copied, edited or mixed up.
 
-Where the manifest is made to fit, hashes alone say nothing: a script that "repairs" a bundle does
-that, and so does whoever means harm.
+Hashes alone do not detect a fault whose manifest was updated to match, by a script or an attacker.
 """
 
 from __future__ import annotations

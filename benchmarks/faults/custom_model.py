@@ -1,8 +1,8 @@
 """Faults of a model that was trained elsewhere, whose tolerance is measured, not derived.
 
-The network has what chains of Linear and ReLU have not: standardisation of its own, embeddings, two
-tokens that attend to each other, a gated branch with layer normalisation, residual sums. A fault is
-one of these done differently, or edited in the ONNX file; the other files beside it are right.
+The network has more than Linear and ReLU: its own standardisation, embeddings, attention between
+two tokens, a gated branch with layer normalisation, residual sums. A fault changes one of these, or
+edits the ONNX file; the other files are correct.
 """
 
 from __future__ import annotations

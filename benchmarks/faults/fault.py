@@ -1,7 +1,4 @@
-"""What a fault is: something wrong with a good export, always in the same way.
-
-In: a good export. Out: wrong model files, or a wrong bundle.
-"""
+"""A fault: a reproducible change that makes a correct export wrong."""
 
 from __future__ import annotations
 
@@ -80,7 +77,7 @@ class Good:
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing done wrong.
+    """One fault.
 
     Attributes:
         name: for reports.

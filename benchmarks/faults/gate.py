@@ -1,7 +1,4 @@
-"""Ask our own gate about a fault: does anything wrong get published, or opened again?
-
-In: a fault and a good export. Out: the error that stopped it, or None.
-"""
+"""Check whether a faulty export is published or opened."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ FEWER = Plan(uniform=512, boundary=64, small=4, medium=64)  # of the custom mode
 
 
 def stop(fault: Fault, good: Good, scratch: Path) -> OnnxferryError | None:
-    """Try to get a fault through.
+    """Export or open with a fault.
 
     Args:
         fault: to inject.
@@ -33,7 +30,7 @@ def stop(fault: Fault, good: Good, scratch: Path) -> OnnxferryError | None:
         scratch: an empty folder.
 
     Returns:
-        The error that stopped it; None when it got through.
+        The error that stopped it; None when it was not detected.
     """
     out = scratch / "bundle"
     try:

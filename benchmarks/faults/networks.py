@@ -1,4 +1,4 @@
-"""Faults of the network and of its answers: the weights are right, the graph is not. All files."""
+"""Faults of the network and its outputs: correct weights, wrong graph, in all files."""
 
 from __future__ import annotations
 

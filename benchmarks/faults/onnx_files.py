@@ -1,4 +1,4 @@
-"""Faults of ``model.onnx`` alone: a converter's, a tool's, or a hand's that edited it."""
+"""Faults of ``model.onnx`` alone, as a converter, a tool or manual edits make them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults of ``model.torchscript.pt`` or ``model.pt2`` alone, with a right ONNX beside them."""
+"""Faults of ``model.torchscript.pt`` or ``model.pt2`` alone; the ONNX file is correct."""
 
 from __future__ import annotations
 

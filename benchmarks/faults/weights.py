@@ -1,7 +1,7 @@
-"""Faults of the weights: the graph is right, the numbers in it are not. All files have them.
+"""Faults of the weights: correct graph, wrong numbers, in all files.
 
-Bits are flipped where the effect exceeds the error bound; below it, two correct engines differ by
-as much.
+Bits are flipped where the effect exceeds the error bound; below it, two correct backends differ as
+much.
 """
 
 from __future__ import annotations

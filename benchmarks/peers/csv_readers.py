@@ -1,7 +1,6 @@
-"""What pandas, polars and pyarrow make of the same bytes, each with its defaults.
+"""Results of pandas, polars and pyarrow on the same file, each with its defaults.
 
-In: a file, and its known right rows. Out: a verdict a reader. A column that came out as text is an
-error: a script cannot turn it into numbers without looking at it.
+A column that is read as text is an error: a script cannot convert it without looking at it.
 """
 
 from __future__ import annotations

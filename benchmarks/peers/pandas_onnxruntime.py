@@ -1,4 +1,4 @@
-"""What people write today: pandas in, onnxruntime, pandas out."""
+"""A common script: pandas, onnxruntime, pandas."""
 
 import sys
 

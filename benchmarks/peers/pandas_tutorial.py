@@ -1,4 +1,4 @@
-"""What people write: pandas reads the table, torch's DataLoader feeds the tutorial's loop."""
+"""A common script: pandas reads the table, torch's DataLoader feeds the tutorial's loop."""
 
 import json
 import sys

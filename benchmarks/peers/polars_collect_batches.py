@@ -1,4 +1,4 @@
-"""polars read batch by batch, scored, and written in a second thread."""
+"""polars in batches: read, scored, and written in a second thread."""
 
 import queue
 import sys

@@ -1,4 +1,4 @@
-"""The best we could write by hand in polars: columns as text, only the features cast."""
+"""The fastest polars script we could write: columns as text, only the features are cast."""
 
 import sys
 

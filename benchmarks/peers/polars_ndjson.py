@@ -1,4 +1,4 @@
-"""JSON Lines to JSON Lines in polars, as a stream of batches."""
+"""JSON Lines in polars, as a stream of batches."""
 
 import sys
 

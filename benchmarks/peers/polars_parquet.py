@@ -1,4 +1,4 @@
-"""Parquet to Parquet in polars; carries through what --columns names, without it all."""
+"""Parquet in polars; carries the columns of --columns, by default all."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""No model at all: what reading and writing the table as text costs. No scorer can be faster."""
+"""No model: the cost of reading and writing the table as text, a limit for any scorer."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Parquet to Parquet in pyarrow; carries through what --columns names, without it all."""
+"""Parquet in pyarrow; carries the columns of --columns, by default all."""
 
 import sys
 

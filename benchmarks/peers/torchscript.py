@@ -1,4 +1,4 @@
-"""The same in torch: load the bundle's TorchScript, read rows with csv, write them with answers."""
+"""The same in torch: load the bundle's TorchScript, read rows with csv, write predictions."""
 
 import csv
 import sys

@@ -1,4 +1,4 @@
-"""What the servers without a model answer."""
+"""The response of the servers without a model."""
 
 ANSWER = (
     b'{"model_name":"simplenet","model_version":"1","outputs":[{"name":"label","datatype":"INT64",'

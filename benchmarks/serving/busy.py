@@ -1,8 +1,8 @@
-"""Clients that ask again as soon as they are answered, until their connection ends.
+"""Clients that send their next request with each response, until their connection is closed.
 
-Each asks for a row of its own over one keep-alive connection. An answer that says
-``Connection: close`` is its last. What counts as lost is a request that was sent whole, on a
-connection that was open as far as its client could know, and never answered whole.
+Each sends a row of its own over one keep-alive connection. A response with ``Connection: close`` is
+the last. A request is lost when it was sent completely, on a connection that was open as far as the
+client could know, and did not receive a complete response.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CLOSE_ENOUGH = 1e-5  # servers write a probability with six digits or more
 
 @dataclass(frozen=True)
 class Question:
-    """A request and its answer as the runtime has it.
+    """A request and its expected response.
 
     Attributes:
         request: the bytes.
@@ -42,14 +42,14 @@ class Question:
 
 @dataclass
 class Tally:
-    """What the clients of one server were given.
+    """Results of the clients of one server.
 
     Attributes:
-        right: answers 200 with the right label and probabilities.
-        wrong: other answers.
-        lost: requests that were never answered whole.
-        told: connections whose last answer said that it was the last.
-        last: when the last answer came, on the clock of ``time.perf_counter``.
+        right: responses 200 with the correct label and probabilities.
+        wrong: other responses.
+        lost: requests without a complete response.
+        told: connections whose last response had ``Connection: close``.
+        last: time of the last response, by ``time.perf_counter``.
     """
 
     right: int = 0
@@ -63,8 +63,8 @@ class Client(asyncio.Protocol):
     """One connection.
 
     Attributes:
-        waits: whether it has asked and not been answered.
-        ended: set when its connection has.
+        waits: whether a request has no response yet.
+        ended: set when its connection is closed.
     """
 
     def __init__(self, question: Question, tally: Tally) -> None:
@@ -75,12 +75,12 @@ class Client(asyncio.Protocol):
         self.ended = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to ask."""
+        """Send the first request."""
         self._transport = transport
         self._send()
 
     def data_received(self, data: bytes) -> None:
-        """Judge an answer when it is whole, and ask again."""
+        """Check a complete response, and send the next request."""
         self._have += data
         if not (size := size_of(self._have)) or len(self._have) < size:
             return
@@ -97,13 +97,13 @@ class Client(asyncio.Protocol):
             self._send()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Count what was not answered."""
+        """Count a request without a response."""
         del exc
         self._tally.lost += self.waits
         self.ended.set()
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Send no further requests."""
         self._may_ask = False
 
     def _send(self) -> None:
@@ -112,7 +112,7 @@ class Client(asyncio.Protocol):
 
 
 def make_questions(bundle: Path, count: int) -> list[Question]:
-    """Write requests of one row each, and have the bundle answer them here.
+    """Make requests of one row each, with the bundle's predictions.
 
     Args:
         bundle: with the columns price and rating.
@@ -135,7 +135,7 @@ def make_questions(bundle: Path, count: int) -> list[Question]:
 
 
 def is_right(answer: bytes, question: Question) -> bool:
-    """Compare an answer with what the runtime says of the same row."""
+    """Compare a response with the runtime's prediction for the row."""
     head, _, body = answer.partition(b"\r\n\r\n")
     if not head.startswith(b"HTTP/1.1 200 "):
         return False
@@ -148,7 +148,7 @@ def is_right(answer: bytes, question: Question) -> bool:
 
 
 async def connect(port: int, questions: list[Question], tally: Tally) -> list[Client]:
-    """Connect a client for each question; all of them ask when they are connected."""
+    """Connect a client per request; all begin once they are connected."""
     loop = asyncio.get_running_loop()
     clients = []
     for question in questions:

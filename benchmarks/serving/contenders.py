@@ -1,4 +1,4 @@
-"""Start the servers that are compared, and account for what they take."""
+"""Start the servers that are compared, and measure their resources."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Contender:
 
 
 def start(command: Sequence[str], port: int, environment: Mapping[str, str]) -> Contender:
-    """Start a server and wait for its first right answer.
+    """Start a server and wait for its first correct response.
 
     Args:
         command: the server.
@@ -112,7 +112,7 @@ def start(command: Sequence[str], port: int, environment: Mapping[str, str]) -> 
 
 
 def free_port() -> int:
-    """Find a port that nobody uses."""
+    """Find a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -138,7 +138,7 @@ def environment_for(peers: Path, name: str) -> Path:
 
 
 def ours(bundle: Path) -> Callable[[], Contender]:
-    """Give what starts our server."""
+    """Return the command of our server."""
 
     def begin() -> Contender:
         port = free_port()
@@ -149,7 +149,7 @@ def ours(bundle: Path) -> Callable[[], Contender]:
 
 
 def fastapi(bundle: Path, peers: Path) -> Callable[[], Contender]:
-    """Give what starts FastAPI under uvicorn."""
+    """Return the command of FastAPI with uvicorn."""
     folder = environment_for(peers, "fastapi")
 
     def begin() -> Contender:
@@ -162,7 +162,7 @@ def fastapi(bundle: Path, peers: Path) -> Callable[[], Contender]:
 
 
 def kserve(bundle: Path, peers: Path) -> Callable[[], Contender]:
-    """Give what starts the model server of KServe's SDK."""
+    """Return the command of the model server of KServe's SDK."""
     python = environment_for(peers, "kserve") / "bin" / "python"
 
     def begin() -> Contender:
@@ -174,7 +174,7 @@ def kserve(bundle: Path, peers: Path) -> Callable[[], Contender]:
 
 
 def mlserver(bundle: Path, peers: Path) -> Callable[[], Contender]:
-    """Give what starts MLServer without workers of its own, its quickest way for a small model."""
+    """Return the command of MLServer, without parallel workers: fastest for a small model."""
     program = environment_for(peers, "mlserver") / "bin" / "mlserver"
 
     def begin() -> Contender:
@@ -194,7 +194,7 @@ def mlserver(bundle: Path, peers: Path) -> Callable[[], Contender]:
 
 
 def triton(bundle: Path, peers: Path) -> Callable[[], Contender]:
-    """Give what starts Triton with its Python backend; no wheel has its onnxruntime backend."""
+    """Return the command of Triton with its Python backend; no wheel has that of onnxruntime."""
     folder = environment_for(peers, "triton")
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     packages = folder / "lib" / f"python{version}" / "site-packages"

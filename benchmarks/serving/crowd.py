@@ -1,8 +1,8 @@
-"""A crowd of clients that each ask again as soon as they are answered; prints one JSON object.
+"""Closed-loop clients, more than the server admits; prints one JSON object.
 
-What was answered and what was turned away are timed apart, and so is ``/v2/health/live``, which one
-more client asks for all the time. With --patient a client that is turned away waits as long as it
-is told by Retry-After. ``benchmarks/overload.py`` runs it in a process of its own.
+Served and rejected requests are timed separately, and so is ``/v2/health/live``, which another
+client requests all the time. With --patient a rejected client waits as long as Retry-After says.
+``benchmarks/overload.py`` runs it in a process of its own.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ HEALTH_EVERY_S = 0.01
 
 @dataclass
 class Times:
-    """Seconds from request to answer, by what the answer was.
+    """Seconds from request to response, by kind of response.
 
     Attributes:
         served: 200.
-        refused: 503, with Retry-After.
-        again: either, to who was refused just before and did not wait.
-        health: of the client that asks for health.
-        answered: how many were 200.
-        turned_away: how many were 503.
-        wrong: how many answers were anything else.
+        refused: 503 with Retry-After.
+        again: either, to an immediate retry after a 503.
+        health: of the client that requests ``/v2/health/live``.
+        answered: number of 200.
+        turned_away: number of 503.
+        wrong: number of other responses.
     """
 
     served: list[float] = field(default_factory=list)
@@ -45,7 +45,7 @@ class Times:
     wrong: int = 0
 
     def clear(self) -> None:
-        """Forget what came while the server warmed up."""
+        """Discard the warm-up."""
         for times in (self.served, self.refused, self.again, self.health):
             times.clear()
         self.answered = self.turned_away = 0
@@ -61,11 +61,11 @@ class Client(asyncio.Protocol):
         self._is_hasty = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for the others to be connected."""
+        """Wait until all are connected."""
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Time an answer when it is whole, and ask again."""
+        """Time a complete response, and send the next request."""
         now = time.perf_counter()
         self._have = data = self._have + data if self._have else data
         if len(data) not in self._sizes:
@@ -97,20 +97,20 @@ class Client(asyncio.Protocol):
         self.send()
 
     def send(self) -> None:
-        """Ask."""
+        """Send a request."""
         self._sent = time.perf_counter()
         self._transport.write(self._request)  # type: ignore[attr-defined]  # a transport for both ways
 
 
 def _size_of(data: bytes) -> int:
-    """Tell how long the answer is that begins here; 0 while its header is not there."""
+    """Return the length of the response that begins here; 0 while its header is incomplete."""
     head, end, _ = data.partition(b"\r\n\r\n")
     length = head.partition(b"content-length: ")[2].partition(b"\r\n")[0]
     return len(head) + len(end) + int(length) if end else 0
 
 
 async def ask(args: argparse.Namespace) -> dict[str, float]:
-    """Crowd the server, then time."""
+    """Put load on the server, then measure."""
     loop, times = asyncio.get_running_loop(), Times()
     path = "/v2/models/simplenet/infer"
     requests = [make_request(path, "json", args.rows, at) for at in range(args.connections)]
@@ -136,13 +136,13 @@ async def ask(args: argparse.Namespace) -> dict[str, float]:
 
 
 def _percentiles(name: str, times: list[float]) -> dict[str, float]:
-    """Give milliseconds; 0 where there was nothing."""
+    """Compute percentiles in milliseconds; 0 without values."""
     at = np.percentile(np.array(times or [0.0]) * 1e3, (50, 99))
     return {f"{name}_p50": float(at[0]), f"{name}_p99": float(at[1])}
 
 
 def main() -> None:
-    """Parse, ask, print."""
+    """Parse options, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--rows", type=int, default=1)

@@ -1,8 +1,8 @@
-"""Requests that were damaged on their way, byte by byte, and what a server makes of them.
+"""Damaged requests, and a server's responses to them.
 
-In: a server of the models ``simplenet`` and ``sales``. Out: counts. After every damaged request the
-connection is half closed, so that each is answered or dropped at once, and read to its end; some go
-behind a good one on the same connection, whose answer has to be right.
+The server has the models ``simplenet`` and ``sales``. After every damaged request the connection is
+half closed, so that it is answered or dropped at once, and read to its end. Some follow a valid
+request on the same connection, whose response must be correct.
 """
 
 from __future__ import annotations
@@ -83,12 +83,12 @@ TARGETS = (
 
 @dataclass
 class Harm:
-    """What came of it.
+    """Results.
 
     Attributes:
-        statuses: answers to damaged requests, by status; 0 where the connection just ended.
-        good: right answers to good requests.
-        wrong: what should not have happened.
+        statuses: responses to damaged requests, by status; 0 for a closed connection.
+        good: correct responses to valid requests.
+        wrong: deviations.
     """
 
     statuses: Counter[int] = field(default_factory=Counter)
@@ -99,7 +99,7 @@ class Harm:
 def damage(draw: random.Random, data: bytes) -> bytes:
     """Change a request as a broken client or an attacker would.
 
-    Half of them are changed in their body alone and say its length: they get past HTTP.
+    Half of them are changed only in their body and have its correct length, so HTTP accepts them.
     """
     head, end, body = data.partition(b"\r\n\r\n")
     if not body or draw.getrandbits(1):
@@ -128,7 +128,7 @@ def _change(draw: random.Random, data: bytes) -> bytes:
 
 
 def attack(port: int, requests: int, seed: int) -> Harm:
-    """Send damaged requests, good ones between them and before them.
+    """Send damaged requests, with valid ones between and before them.
 
     Args:
         port: where the server listens.
@@ -136,7 +136,7 @@ def attack(port: int, requests: int, seed: int) -> Harm:
         seed: the same damage every time.
 
     Returns:
-        What came of it.
+        The results.
     """
     draw = random.Random(seed)  # noqa: S311 - nothing secret
     harm, right = Harm(), _bodies(_exchange(port, GOOD))
@@ -157,7 +157,7 @@ def attack(port: int, requests: int, seed: int) -> Harm:
 
 
 def _compare(harm: Harm, found: bytes, right: bytes, damaged: bytes) -> None:
-    """Look for the right answer at the beginning of what came."""
+    """Check that the received bytes begin with the correct response."""
     if _bodies(found).startswith(right) and found.startswith(b"HTTP/1.1 200 "):
         harm.good += 1
     else:

@@ -1,8 +1,7 @@
-"""Clients with rows of their own, while a server's bundle is replaced: is every answer its own?
+"""Clients with distinct rows while a server's bundle is replaced.
 
-Each request holds rows that no other request holds, in JSON or as bytes, and an id of its own.
-Each answer must have that id, name one of the versions, and hold the logits that this version
-gives for these very rows, bit for bit. In: a server's port and the bundles. Out: counts.
+Each request has unique rows, in JSON or binary, and a unique id. Each response must have that id,
+name one of the versions, and hold the logits of that version for these rows, bit for bit.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ MOST_ROWS = 3  # a request
 
 @dataclass(frozen=True)
 class Pool:
-    """Rows, none of them twice, and what each version answers.
+    """Distinct rows, and the logits of each version.
 
     Attributes:
-        rows: ``(n, 2)`` float64 that are written in few digits.
+        rows: ``(n, 2)`` float64 with few digits.
         logits: ``(n, classes)`` float32 by version.
     """
 
@@ -42,13 +41,13 @@ class Pool:
 
 @dataclass
 class Tally:
-    """What came back.
+    """Results.
 
     Attributes:
-        versions: answers by the version that they name.
-        kinds: answers by how they were asked for.
-        wrong: what was not as it should be.
-        loads: of a bundle while the clients asked.
+        versions: responses by the version that they name.
+        kinds: responses by the encoding of the request.
+        wrong: deviations.
+        loads: of a bundle during the run.
     """
 
     versions: Counter[str] = field(default_factory=Counter)
@@ -58,16 +57,16 @@ class Tally:
 
     @property
     def answers(self) -> int:
-        """How many there were."""
+        """Number of responses."""
         return sum(self.kinds.values())
 
 
 def draw_pool(bundles: Sequence[Path], requests: int) -> Pool:
-    """Draw rows for so many requests, and have each bundle answer them here.
+    """Draw rows for the requests, with the predictions of each bundle.
 
     Args:
         bundles: with the columns price and rating.
-        requests: that will be made.
+        requests: number of requests.
 
     Returns:
         The pool.
@@ -85,17 +84,17 @@ def draw_pool(bundles: Sequence[Path], requests: int) -> Pool:
 async def ask_while_reloading(
     port: int, pool: Pool, clients: int, requests: int, swap: Callable[[], None]
 ) -> Tally:
-    """Have clients ask, each over a connection of its own, and the bundle replaced all the time.
+    """Send requests, each client on its own connection, while the bundle is replaced.
 
     Args:
         port: where the model ``simplenet`` is served.
-        pool: what is asked, and what is right.
-        clients: how many.
+        pool: rows and their expected logits.
+        clients: number of clients.
         requests: of each client.
         swap: puts the other bundle in its folder.
 
     Returns:
-        What came back.
+        The results.
     """
     tally, done = Tally(), asyncio.Event()
     reloading = asyncio.create_task(_reload(port, swap, tally, done))
@@ -120,7 +119,7 @@ async def _reload(port: int, swap: Callable[[], None], tally: Tally, done: async
 
 
 async def _ask(port: int, pool: Pool, numbers: range, tally: Tally) -> None:
-    """One client: each of its requests has the rows that its number stands for."""
+    """Run one client; the number of a request determines its rows."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for number in numbers:
         start = number * MOST_ROWS
@@ -159,7 +158,7 @@ async def _read(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
 
 
 def _is_right(number: int, head: bytes, body: bytes, tally: Tally, right: dict[str, bytes]) -> bool:
-    """Compare an answer with its request and with the version that it names."""
+    """Compare a response with its request and the version that it names."""
     if b" 200 " not in head:
         return False
     at = int(head.partition(_LENGTH)[2].partition(b"\r\n")[0] or len(body))

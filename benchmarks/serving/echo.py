@@ -1,4 +1,4 @@
-"""A server without a model: our HTTP layer, or a bare one to see what the checks cost.
+"""A server without a model: our HTTP layer, or a minimal one to show the cost of the checks.
 
 python benchmarks/serving/echo.py ours|bare PORT
 """
@@ -22,17 +22,17 @@ _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %
 
 
 class Bare(asyncio.Protocol):
-    """Knows where a request ends, and nothing else."""
+    """Finds the end of a request, nothing else."""
 
     def __init__(self) -> None:
         self._data = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Keep the transport."""
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer when a request is whole."""
+        """Respond to a complete request."""
         self._data += data
         head, end, body = bytes(self._data).partition(b"\r\n\r\n")
         if end and len(body) >= int(head.lower().rpartition(b"content-length:")[2].split()[0]):
@@ -41,7 +41,7 @@ class Bare(asyncio.Protocol):
 
 
 def handle(_request: Request, reply: Reply) -> None:
-    """Answer always the same."""
+    """Send a fixed response."""
     reply(Response(200, (ANSWER,)))
 
 

@@ -1,4 +1,4 @@
-"""The least that an ASGI application does: read the body, answer."""
+"""A minimal ASGI application: read the body, respond."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FIELDS = [
 
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's own types
-    """Answer always the same."""
+    """Send a fixed response."""
     if scope["type"] != "http":
         return
     while (await receive()).get("more_body"):

@@ -1,4 +1,4 @@
-"""What one writes by hand: FastAPI, orjson, one call of onnxruntime a request, nothing checked."""
+"""A minimal server: FastAPI, orjson, one call of onnxruntime per request, no checks."""
 
 import os
 
@@ -18,7 +18,7 @@ KINDS = {"label": "INT64", "probabilities": "FP32", "logits": "FP32"}
 
 @app.post("/v2/models/simplenet/infer")  # type: ignore[untyped-decorator]  # not installed here
 async def infer(request: Request) -> Response:
-    """Answer."""
+    """Predict."""
     tensor = orjson.loads(await request.body())["inputs"][0]
     rows = np.array(tensor["data"], np.float32).reshape(tensor["shape"])
     values = session.run(list(KINDS), {"features": rows})

@@ -1,4 +1,4 @@
-"""KServe's SDK as its guide has it: a model class, one call of onnxruntime a request."""
+"""KServe's SDK as in its guide: a model class, one call of onnxruntime per request."""
 
 import logging
 import os
@@ -28,7 +28,7 @@ class SimpleNet(kserve.Model):  # type: ignore[misc]  # not installed here
         return self.ready
 
     async def predict(self, payload: kserve.InferRequest, *_: object, **__: object) -> object:
-        """Answer."""
+        """Predict."""
         rows = payload.inputs[0].as_numpy().astype(np.float32, copy=False)
         values = self.session.run(list(KINDS), {"features": rows})
         wishes = payload.request_outputs or []

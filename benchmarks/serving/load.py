@@ -1,7 +1,7 @@
-"""Ask a server as fast as it answers, over so many connections; prints one JSON object.
+"""Closed-loop load on a server over some connections; prints one JSON object.
 
-Every connection sends its own request again as soon as it is answered; the first answer is read
-whole and checked, and all later ones must be as long. Runs in a process of its own.
+Every connection repeats its own request as soon as it has a response. The first response is read
+completely and checked; all later ones must have the same length. Runs in a process of its own.
 
 python benchmarks/serving/load.py --port 8000 --kind json --rows 1 --connections 64 --seconds 2
 """
@@ -29,12 +29,12 @@ class Client(asyncio.Protocol):
         self.failed = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to ask."""
+        """Send the first request."""
         self._transport = transport
         self._send()
 
     def data_received(self, data: bytes) -> None:
-        """Count an answer when it is whole, and ask again."""
+        """Count a complete response, and send the next request."""
         self._have += len(data)
         if not self._size:
             self._first += data
@@ -54,7 +54,7 @@ class Client(asyncio.Protocol):
 
 
 def size_of(answer: bytes) -> int:
-    """Tell how long an answer is; 0 while that cannot be told."""
+    """Return the length of a response; 0 while it is unknown."""
     head, end, _ = answer.partition(b"\r\n\r\n")
     if not end:
         return 0
@@ -88,7 +88,7 @@ def make_request(path: str, kind: str, rows: int, number: int) -> bytes:
 
 
 async def ask(args: argparse.Namespace) -> dict[str, float]:
-    """Keep the server busy, then count."""
+    """Put load on the server, then count."""
     loop = asyncio.get_running_loop()
     latencies: list[float] = []
     clients = []
@@ -116,7 +116,7 @@ async def ask(args: argparse.Namespace) -> dict[str, float]:
 
 
 def main() -> None:
-    """Parse, ask, print."""
+    """Parse options, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--path", default="/v2/models/simplenet/infer")

@@ -1,12 +1,12 @@
-"""README and docs as programs: run their blocks, and write or compare what they print.
+"""Run the blocks of README and docs, and write or compare their output.
 
-``python tests/support/pages.py`` renews the outputs and option tables after a change. Fenced
-blocks are run in the order of a page, in a folder of its own that begins as README's session ends:
+``python tests/support/pages.py`` renews the outputs and option tables after a change. Fenced blocks
+are run in the order of a page, in a copy of the folder that README's blocks leave behind:
 
-- ``console``: lines after ``$ `` are typed into a shell, the others are their output. A server that
-  is started with a trailing ``&`` gets a free port and is ended with the page.
+- ``console``: lines after ``$ `` are run in a shell, the others are their output. A server that is
+  started with a trailing ``&`` gets a free port and is stopped at the end of the page.
 - ``python`` is run with warnings as errors.
-- any language with a file name behind it is written to that file.
+- a block with a file name after its language is written to that file.
 - ``sh`` is not run here: ``tests/contract/test_docs.py`` names the test that runs each line.
 """
 
@@ -30,18 +30,19 @@ _BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTAL
 _STEP = re.compile(r"^\$ (.+(?:\\\n.+)*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 _HEAD = """# Commands
 
-Written from `--help` by `make docs`. Results go to stdout, messages to stderr; `-` names the
-standard streams where a table is read or written; `--json` prints one object for machines.
+Generated from `--help` by `make docs`. Results go to stdout, messages to stderr. `-` names the
+standard streams where a table is read or written. `--json` prints one JSON object.
 
-Exit codes: 0 done · 1 a bug of ours · 2 usage · 3 data or schema · 4 run or bundle damaged or of an
-unknown format · 5 parity failed · 6 device, provider or extra not available · 130 interrupted.
+Exit codes: 0 done · 1 a bug in onnxferry · 2 usage · 3 data or schema · 4 run or bundle damaged or
+of an unknown format · 5 parity failed · 6 device, provider or extra not available ·
+130 interrupted.
 """
 _PORT = ":8000"
 _GRPC = ":8001"
 
 
 def shape(text: str) -> str:
-    """Blank out what differs between machines: figures, digests, and why there is no GPU."""
+    """Mask what differs between machines: numbers, digests, the reason for the device."""
     text = re.sub(r"\((no CUDA device|a CUDA device|requested)[^)]*\)", "(why)", text)
     text = re.sub(r"\b[0-9a-f]{12}\b", "DIGEST", text)
     return re.sub(r"\d[\d,.]*(e-\d+)?", "#", text)
@@ -49,7 +50,7 @@ def shape(text: str) -> str:
 
 @dataclass
 class Session:
-    """A shell in a folder, and the servers that were started from it."""
+    """A shell in a folder, and the servers started from it."""
 
     folder: Path
     ports: dict[str, str] = field(default_factory=dict)
@@ -72,7 +73,7 @@ class Session:
         return text
 
     def run(self, command: str) -> str:
-        """Type a command; give what it prints, or the first line of a server."""
+        """Run a command; return its output, or the first line of a server."""
         if command.endswith("&"):
             return self._serve(command.removesuffix("&").strip())
         done = subprocess.run(  # noqa: S602 - our own pages
@@ -119,7 +120,7 @@ class Session:
         return done.stdout
 
     def close(self) -> None:
-        """End the servers."""
+        """Stop the servers."""
         for server in self.servers:
             server.send_signal(signal.SIGTERM)
             server.communicate(timeout=60)
@@ -133,7 +134,7 @@ def _free_port() -> int:
 
 
 def run_page(text: str, session: Session) -> str:
-    """Run a page's blocks in order; give the page with what they printed."""
+    """Run a page's blocks in order; return the page with their output."""
 
     def run_block(match: re.Match[str]) -> str:
         language, name, content = match.groups()
@@ -156,7 +157,7 @@ def run_page(text: str, session: Session) -> str:
 
 
 def blocks(text: str, language: str) -> list[str]:
-    """Find the blocks of a language that no file name follows."""
+    """Find the blocks of a language, except those with a file name."""
     return [block for kind, name, block in _BLOCK.findall(text) if kind == language and not name]
 
 
@@ -195,7 +196,7 @@ def _option_row(parameter: object) -> str:
 
 
 def renew() -> None:
-    """Write the outputs of all pages anew."""
+    """Renew the outputs of all pages."""
     (ROOT / "docs" / "commands.md").write_text(options_page(), encoding="utf-8")
     with tempfile.TemporaryDirectory() as first:
         base = Path(first) / "base"

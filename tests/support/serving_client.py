@@ -1,4 +1,4 @@
-"""A client that sends the very bytes a test wants, and a server's process to talk to."""
+"""A client that sends any bytes, and the process of a server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PATIENCE_S = 20  # a busy machine is slow, not wrong
 
 
 class Answer(NamedTuple):
-    """An answer as it came: status, header fields in lower case, body."""
+    """A response: status, header fields in lower case, body."""
 
     status: int
     headers: dict[str, str]
@@ -29,14 +29,14 @@ class Answer(NamedTuple):
 
     @property
     def error(self) -> str:
-        """The message; every refusal has exactly this form."""
+        """The message; every error response has exactly this form."""
         assert self.status >= 400
         assert self.headers["content-type"] == "application/json"
         return str(self.json["error"])
 
 
 class Client:
-    """One connection, which can be used badly."""
+    """One connection, also for invalid requests."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
@@ -46,7 +46,7 @@ class Client:
         self.socket.sendall(data)
 
     def read(self, *, has_body: bool = True) -> Answer:
-        """Read one answer."""
+        """Read one response."""
         while b"\r\n\r\n" not in self._ahead:
             self._more()
         head, _, self._ahead = self._ahead.partition(b"\r\n\r\n")
@@ -60,7 +60,7 @@ class Client:
         return Answer(int(first.split()[1]), headers, body)
 
     def is_closed(self) -> bool:
-        """Whether the server ends the connection and says nothing more."""
+        """Whether the server closes the connection without further data."""
         with contextlib.suppress(ConnectionResetError):
             return not self._ahead and self.socket.recv(1) == b""
         return True
@@ -68,7 +68,7 @@ class Client:
     def ask(
         self, target: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
-        """Send a request and read its answer."""
+        """Send a request and read its response."""
         self.send(request(target, body, headers))
         return self.read()
 
@@ -101,14 +101,14 @@ def request(
 
 
 class Served:
-    """A server's process and where it listens."""
+    """A server's process and its ports."""
 
     def __init__(self, process: subprocess.Popen[str], port: int, lines: list[str]) -> None:
         self.process, self.port, self.lines = process, port, lines
 
     @property
     def grpc_port(self) -> int:
-        """Where it listens for gRPC, as it says."""
+        """The gRPC port, from its first line."""
         found = re.search(r"gRPC on port (\d+)", self.lines[0])
         assert found
         return int(found[1])
@@ -119,24 +119,24 @@ class Served:
     def ask(
         self, target: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
-        """Ask once, on a connection of its own."""
+        """Send one request on a connection of its own."""
         with self.client() as client:
             return client.ask(target, body, headers)
 
     def end(self) -> int:
-        """Tell the server to end, and wait until it has."""
+        """Send SIGTERM and wait for the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.wait()
 
     def wait(self) -> int:
-        """Wait until the server has ended; gives its exit code."""
+        """Wait for the server's exit code."""
         assert self.process.stderr
         self.lines += self.process.stderr.readlines()
         return self.process.wait(PATIENCE_S)
 
 
 def tensors(**columns: list[float]) -> list[dict[str, object]]:
-    """One tensor a column."""
+    """One tensor per column."""
     return [
         {"name": name, "shape": [len(values)], "datatype": "FP32", "data": values}
         for name, values in columns.items()
