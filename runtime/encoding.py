@@ -7,7 +7,7 @@ training table had such cells, they are the category of the empty text. Dates ar
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -24,12 +24,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from runtime.schema.features import Feature
+    from runtime.tables.base import Column, Mask, Numbers
     from runtime.tables.dialect import Dialect
 
-    Mask = npt.NDArray[np.bool_]
-    Numbers = npt.NDArray[np.float64]
-    # Numbers, numbers with a mask, or texts: pyarrow publishes no types.
-    Column = Any
     Indices = npt.NDArray[np.int32]
 
 

@@ -1,8 +1,7 @@
 """Parse an ONNX file before onnxruntime opens it: external data and required versions.
 
 onnxruntime would read external tensor data from the working directory; a bundle must be
-self-contained. Field numbers are those of onnx.proto (ONNX IR version 3 and later), in the wire
-format of Protocol Buffers.
+self-contained. Field numbers are those of onnx.proto (ONNX IR version 3 and later).
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from runtime.errors import ArtifactError
+from runtime.io.protobuf import VARINT, read_fields, read_varint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,10 +37,8 @@ DATA_LOCATION: Final = 14  # of TensorProto: 1 means EXTERNAL
 IR_VERSION: Final = 1  # of ModelProto
 OPSET_IMPORT: Final = 8  # of ModelProto
 OPSET_DOMAIN, OPSET_VERSION = 1, 2  # of OperatorSetIdProto
-_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
-_WIDTHS = {_FIXED64: 8, _FIXED32: 4}
-_MAX_VARINT_BYTES = 10
-_MAX_KEY = 2**32 - 1
+_MAX_FIELD: Final = 2**29 - 1
+_GROUPS: Final = (3, 4)  # wire types
 
 
 def refuse_external_data(content: bytes, *, where: str) -> None:
@@ -58,7 +56,7 @@ def refuse_external_data(content: bytes, *, where: str) -> None:
                 inner = FIELDS[message].get(field)
                 if inner and isinstance(value, memoryview):
                     pending.append((inner, value))
-    except (ValueError, IndexError) as exc:
+    except ValueError as exc:
         raise ArtifactError(f"{where} is not an ONNX model; export the model again") from exc
 
 
@@ -81,32 +79,13 @@ def _is_external(field: int, value: memoryview | int) -> bool:
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-    """Parse the fields of a message: their numbers, with bytes or the value of a varint."""
-    offset = 0
-    while offset < len(data):
-        key, offset = _read_varint(data, offset)
-        if key > _MAX_KEY:  # other parsers drop the upper bits and would read another field
-            raise ValueError(f"a field's key is {key}")
-        field, wire_type = key >> 3, key & 7
-        if wire_type == _VARINT:
-            value, offset = _read_varint(data, offset)
-            yield field, value
-            continue
-        size = _WIDTHS.get(wire_type)
-        if wire_type == _LENGTH:
-            size, offset = _read_varint(data, offset)
-        if size is None or size > len(data) - offset:
-            raise ValueError(f"wire type {wire_type} with {len(data) - offset} bytes remaining")
-        yield field, data[offset : offset + size]
-        offset += size
-
-
-def _read_varint(data: memoryview, offset: int) -> tuple[int, int]:
-    """Decode a varint; return its value and the position after it."""
-    value = 0
-    for index in range(_MAX_VARINT_BYTES):
-        byte = data[offset + index]
-        value |= (byte & 0x7F) << (7 * index)
-        if byte < 0x80:  # noqa: PLR2004 - the high bit marks a continuation
-            return value, offset + index + 1
-    raise ValueError("a varint of more than ten bytes")
+    """Read the fields of a message: their numbers, with bytes or the value of a varint."""
+    for field, wire_type, begin, end in read_fields(data, 0, len(data)):
+        if field > _MAX_FIELD:  # other parsers drop the upper bits and would read another field
+            raise ValueError(f"there is no field {field}")
+        if wire_type in _GROUPS:
+            raise ValueError(f"field {field} is a group, which ONNX does not have")
+        if wire_type == VARINT:
+            yield field, read_varint(data, begin)[0]
+        else:
+            yield field, data[begin:end]

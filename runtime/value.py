@@ -7,3 +7,7 @@ import msgspec
 
 class Value(msgspec.Struct, frozen=True):
     """Immutable value; subclasses repeat ``frozen=True``. Copy with ``msgspec.structs.replace``."""
+
+
+class Record(Value, frozen=True, forbid_unknown_fields=True):
+    """Immutable JSON object without unknown keys; subclasses repeat ``frozen=True``."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import math
 import tomllib
@@ -11,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from runtime.errors import UsageError
+from runtime.schema.names import closest_names
 from trainer.schedule import parse_schedule
 from trainer.seeds import DEFAULT_SEED, check_seed
 
@@ -188,7 +188,7 @@ def read_options_file(path: Path, known: Collection[str]) -> dict[str, str]:
     for key, value in _read_toml(path).items():
         name = key.replace("_", "-")
         if name not in known:
-            near = closest_names(name, sorted(known), 1)
+            near = closest_names(name, sorted(known), limit=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
             raise UsageError(f"{path}: there is no option {key!r}; {hint}")
         options[name] = _as_text(value, f"{path}: {name}")
@@ -218,8 +218,3 @@ def join_names(names: Sequence[str]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow(names)
     return text.getvalue()
-
-
-def closest_names(name: str, known: Sequence[str], limit: int) -> list[str]:
-    """Find the known names most similar to a misspelt one, best first."""
-    return difflib.get_close_matches(name, known, n=limit, cutoff=0.6)

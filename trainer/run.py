@@ -21,10 +21,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from runtime.bundle.manifest import File, Record, Scalar, parse_record, to_json
+from runtime.bundle.manifest import File, Scalar, parse_record, to_json
 from runtime.bundle.reading import digest, read_regular_file
 from runtime.errors import ArtifactError
 from runtime.schema.features import Schema
+from runtime.value import Record
 from trainer.data.dataset import DataCheck, Rows
 from trainer.model import FILLS, Imputation, SimpleNet, prepend_imputation
 

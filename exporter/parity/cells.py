@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from runtime.bundle.manifest import Record
 from runtime.errors import ParityError
 from runtime.session import Outputs
+from runtime.value import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -11,8 +11,8 @@ from exporter.parity.matrix import run_matrix
 from exporter.parity.rows import FULL, RowGroup
 from exporter.reference.intervals import FLOAT32
 from exporter.reference.oracle import Tolerance
-from runtime.bundle.manifest import Record
 from runtime.errors import ParityError
+from runtime.value import Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

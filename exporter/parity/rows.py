@@ -18,8 +18,8 @@ from exporter.parity.sampling import (
     ranges_of,
 )
 from exporter.reference.intervals import rows_with_all
-from runtime.bundle.manifest import Record
 from runtime.errors import UsageError
+from runtime.value import Record
 
 if TYPE_CHECKING:
     from exporter.reference.oracle import Predict

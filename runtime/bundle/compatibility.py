@@ -14,6 +14,16 @@ if TYPE_CHECKING:
     from runtime.bundle.reading import Bundle
     from runtime.session import Session
 
+# Newest opset and IR version that each release loads, oldest first; measured with the exported
+# graph, stamped with each version.
+RELEASES: Final = (
+    ("1.17", 20, 9),
+    ("1.18", 21, 10),
+    ("1.22", 22, 10),
+    ("1.23", 23, 11),
+    ("1.31", 26, 13),
+)
+
 
 def check_onnxruntime(bundle: Bundle) -> None:
     """Refuse an onnxruntime that is older than the manifest requires."""
@@ -68,24 +78,13 @@ def check_signature(bundle: Bundle, session: Session) -> None:
             )
 
 
-def _release(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
-
-
-# Newest opset and IR version that each release loads, oldest first; measured with the exported
-# graph, stamped with each version.
-RELEASES: Final = (
-    ("1.17", 20, 9),
-    ("1.18", 21, 10),
-    ("1.22", 22, 10),
-    ("1.23", 23, 11),
-    ("1.31", 26, 13),
-)
-
-
 def oldest_release(opset: int, ir: int) -> str | None:
     """Get the oldest onnxruntime that is known to load a file; None if there is none."""
     for release, newest_opset, newest_ir in RELEASES:
         if opset <= newest_opset and ir <= newest_ir:
             return release
     return None
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])

@@ -8,6 +8,7 @@ import msgspec
 
 from runtime.errors import ArtifactError
 from runtime.schema.features import Schema
+from runtime.value import Record
 
 FORMAT: Final = 1
 MANIFEST = "manifest.json"
@@ -23,10 +24,6 @@ MODEL_KEY = "onnxferry.model"
 
 Scalar = str | int | float | bool | None
 T = TypeVar("T", bound=msgspec.Struct)
-
-
-class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Immutable JSON object without unknown keys; subclasses repeat ``frozen=True``."""
 
 
 class File(Record, frozen=True):

@@ -242,7 +242,7 @@ def serve(
         workers=workers,
         certificate=command.choose_certificate(tls_cert, tls_key),
     )
-    command.serve(found, settings)
+    command.run_until_signal(found, settings)
 
 
 @app.command()

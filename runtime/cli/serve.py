@@ -85,8 +85,8 @@ def choose_certificate(chain: Path | None, key: Path | None) -> Certificate | No
     return None
 
 
-def serve(bundles: dict[str, Path], settings: Settings) -> None:
-    """Serve until a signal."""
+def run_until_signal(bundles: dict[str, Path], settings: Settings) -> None:
+    """Serve until a signal, in one process or several."""
     _require_modules("serve", _SERVE)
     if settings.grpc_port is not None:
         _require_modules("grpc", _GRPC)

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from runtime.bundle.manifest import Record
 from runtime.errors import UsageError
 from runtime.tables.arrays import binary_array, bool_array, number_scalar, number_values
 from runtime.tables.text import cell_texts
+from runtime.value import Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     Labels = npt.NDArray[np.int64]
     Counts = npt.NDArray[np.int64]
 
-_NORMAL_95 = 1.959963984540054  # quantile 0.975 of the standard normal distribution
+MAX_CLASSES: Final = 1024
+_MAX_VALUES: Final = 5  # in a report
+_MAX_CHARACTERS: Final = 40  # of a value
+_NORMAL_95: Final = 1.959963984540054  # quantile 0.975 of the standard normal distribution
 
 
 class Interval(Record, frozen=True):
@@ -40,6 +43,29 @@ class ClassScore(Record, frozen=True):
     precision: float | None
     recall: float | None
     f1: float | None
+
+
+class AccuracyReport(Record, frozen=True):
+    """Predictions compared with true classes.
+
+    Attributes:
+        rows: scored rows whose true class is one of the model's.
+        other: the other scored rows.
+        other_values: the first distinct values of these, truncated.
+        accuracy: proportion of correct labels among ``rows``; None without rows.
+        classes: precision, recall and F1.
+        confusion: rows by true class (outer) and predicted class (inner), in the order of
+            ``classes``.
+        hint: advice when no true class is one of the model's.
+    """
+
+    rows: int
+    other: int
+    other_values: tuple[str, ...]
+    accuracy: Interval | None
+    classes: tuple[ClassScore, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    hint: str | None = None
 
 
 def wilson_interval(hits: int, rows: int) -> Interval:
@@ -80,34 +106,6 @@ def class_scores(counts: Counts, names: Sequence[str]) -> tuple[ClassScore, ...]
 
 def _ratio(part: float, total: float) -> float | None:
     return part / total if total else None
-
-
-MAX_CLASSES: Final = 1024
-_MAX_VALUES = 5  # in a report
-_MAX_CHARACTERS = 40  # of a value
-
-
-class AccuracyReport(Record, frozen=True):
-    """Predictions compared with true classes.
-
-    Attributes:
-        rows: scored rows whose true class is one of the model's.
-        other: the other scored rows.
-        other_values: the first distinct values of these, truncated.
-        accuracy: proportion of correct labels among ``rows``; None without rows.
-        classes: precision, recall and F1.
-        confusion: rows by true class (outer) and predicted class (inner), in the order of
-            ``classes``.
-        hint: advice when no true class is one of the model's.
-    """
-
-    rows: int
-    other: int
-    other_values: tuple[str, ...]
-    accuracy: Interval | None
-    classes: tuple[ClassScore, ...]
-    confusion: tuple[tuple[int, ...], ...]
-    hint: str | None = None
 
 
 class AccuracyMonitor:

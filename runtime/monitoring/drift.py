@@ -9,27 +9,30 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle.manifest import Record
 from runtime.errors import UsageError
 from runtime.monitoring.ranges import numeric_columns, round_limits, transposed_chunks
 from runtime.schema.distribution import bin_edges, deciles
+from runtime.value import Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runtime.schema.features import Float32Matrix
+    from runtime.schema.features import Feature, Float32Matrix, Schema
 
     Keys = npt.NDArray[np.uint64]
 
-    from runtime.schema.features import Feature, Schema
-
+PsiReading = Literal["stable", "shifted", "drifted", "too few rows"]
 
 MIN_SHARE: Final = 1e-4
 MIN_ROWS: Final = 200
 SHIFTED_FROM: Final = 0.1
 DRIFTED_ABOVE: Final = 0.25
-
-PsiReading = Literal["stable", "shifted", "drifted", "too few rows"]
+_SAMPLE_ROWS: Final = 2**16
+_SAMPLE_VALUES: Final = 2**22  # 16 MiB
+_MIN_SAMPLE_ROWS: Final = 1024
+_FIBONACCI: Final = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio, a hash's multiplier
+_MAX_KEY: Final = 2**64 - 1
+_MAX_NAMES: Final = 5  # features in a message
 
 
 def population_stability_index(training: Sequence[float], scored: Sequence[float]) -> float:
@@ -45,55 +48,6 @@ def interpret_psi(psi: float | None, rows: int) -> PsiReading:
     if psi < SHIFTED_FROM:
         return "stable"
     return "shifted" if psi <= DRIFTED_ABOVE else "drifted"
-
-
-_FIBONACCI = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio, the multiplier of the hash
-_MAX_KEY = 2**64 - 1
-
-
-class RowSample:
-    """Samples rows by a hash of their number; keeps ``capacity`` / 2 to ``capacity`` of many."""
-
-    def __init__(self, capacity: int, n_features: int) -> None:
-        """Start with no rows."""
-        self._capacity = capacity
-        self._max_key = _MAX_KEY  # inclusive
-        self._size = 0
-        self._keys: list[Keys] = []
-        self._rows: list[Float32Matrix] = [np.empty((0, n_features), dtype=np.float32)]
-
-    def add(self, features: Float32Matrix, records: npt.NDArray[np.int64]) -> None:
-        """Add rows with their record numbers."""
-        for start in range(0, len(records), self._capacity):
-            chunk = slice(start, start + self._capacity)
-            keys = records[chunk].astype(np.uint64) * _FIBONACCI
-            sampled = np.flatnonzero(keys <= np.uint64(self._max_key))
-            if len(sampled):
-                self._keys.append(keys[sampled])
-                self._rows.append(features[chunk][sampled])
-                self._size += len(sampled)
-            if self._size > self._capacity:
-                self._downsample()
-
-    def rows(self) -> Float32Matrix:
-        """Get the sample, ``(kept, n_features)`` float32, in any order."""
-        return np.concatenate(self._rows)
-
-    def _downsample(self) -> None:
-        """Halve the largest key until the rows fit."""
-        keys = np.concatenate(self._keys)
-        kept = np.ones(len(keys), dtype=np.bool_)
-        while np.count_nonzero(kept) > self._capacity:
-            self._max_key >>= 1
-            kept = keys <= np.uint64(self._max_key)
-        self._keys, self._rows = [keys[kept]], [self.rows()[kept]]
-        self._size = len(self._keys[0])
-
-
-_SAMPLE_ROWS = 2**16
-_SAMPLE_VALUES = 2**22  # 16 MiB
-_MIN_SAMPLE_ROWS = 1024
-_MAX_NAMES = 5  # features in a message
 
 
 class Bin(Record, frozen=True):
@@ -150,6 +104,45 @@ class DriftReport(Record, frozen=True):
     rows: int
     sampled_rows: int
     features: tuple[FeatureDrift, ...]
+
+
+class RowSample:
+    """Samples rows by a hash of their number; keeps ``capacity`` / 2 to ``capacity`` of many."""
+
+    def __init__(self, capacity: int, n_features: int) -> None:
+        """Start with no rows."""
+        self._capacity = capacity
+        self._max_key = _MAX_KEY  # inclusive
+        self._size = 0
+        self._keys: list[Keys] = []
+        self._rows: list[Float32Matrix] = [np.empty((0, n_features), dtype=np.float32)]
+
+    def add(self, features: Float32Matrix, records: npt.NDArray[np.int64]) -> None:
+        """Add rows with their record numbers."""
+        for start in range(0, len(records), self._capacity):
+            chunk = slice(start, start + self._capacity)
+            keys = records[chunk].astype(np.uint64) * _FIBONACCI
+            sampled = np.flatnonzero(keys <= np.uint64(self._max_key))
+            if len(sampled):
+                self._keys.append(keys[sampled])
+                self._rows.append(features[chunk][sampled])
+                self._size += len(sampled)
+            if self._size > self._capacity:
+                self._downsample()
+
+    def rows(self) -> Float32Matrix:
+        """Get the sample, ``(kept, n_features)`` float32, in any order."""
+        return np.concatenate(self._rows)
+
+    def _downsample(self) -> None:
+        """Halve the largest key until the rows fit."""
+        keys = np.concatenate(self._keys)
+        kept = np.ones(len(keys), dtype=np.bool_)
+        while np.count_nonzero(kept) > self._capacity:
+            self._max_key >>= 1
+            kept = keys <= np.uint64(self._max_key)
+        self._keys, self._rows = [keys[kept]], [self.rows()[kept]]
+        self._size = len(self._keys[0])
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle.manifest import Record
+from runtime.value import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

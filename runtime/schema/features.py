@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections import Counter
 from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Literal
@@ -14,33 +13,11 @@ import numpy.typing as npt
 
 from runtime.errors import SchemaError
 from runtime.schema.distribution import distribution_error
+from runtime.schema.names import fold_name, missing_column_message, repeated_names
+from runtime.value import Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-
-def missing_column_message(name: str, columns: Sequence[str], matches: Sequence[int]) -> str:
-    """Describe a missing column, with similar names; ``matches`` index loose matches."""
-    if len(matches) == 1:
-        return (
-            f"column {name!r} is missing; the table has {columns[matches[0]]!r}: rename it, or "
-            "ignore case and blanks with --loose-header"
-        )
-    if matches:
-        found = " and ".join(repr(columns[index]) for index in matches)
-        return f"column {name!r} is missing; the table has {found}: rename the right one"
-    import difflib
-
-    nearest = difflib.get_close_matches(name, columns, n=3, cutoff=0.6)
-    hint = (
-        f"did you mean {' or '.join(map(repr, nearest))}?"
-        if nearest
-        else "it has "
-        + (
-            ", ".join(map(repr, columns[:10])) + (" …" if len(columns) > 10 else "")  # noqa: PLR2004
-        )
-    )
-    return f"column {name!r} is missing; {hint}"
 
 
 Float32Matrix = npt.NDArray[np.float32]
@@ -48,7 +25,7 @@ Unseen = Literal["error", "other"]
 Missing = Literal["refused", "imputed"]
 
 
-class OneHot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class OneHot(Record, frozen=True):
     """One-hot encoding of a column of categories: one input per category, 1 for its text, else 0.
 
     Attributes:
@@ -65,11 +42,11 @@ class OneHot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if not self.categories:
             raise ValueError("a column of categories needs at least one category")
-        if duplicates := _duplicates(self.categories):
+        if duplicates := repeated_names(self.categories):
             raise ValueError(f"categories appear twice: {', '.join(duplicates)}")
 
 
-class Date(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Date(Record, frozen=True):
     """Encoding of a column of dates as fractional days since an origin.
 
     float32 represents whole days exactly; a time of day has a relative error of 2⁻²⁴: a second
@@ -95,7 +72,7 @@ class Date(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"the origin of dates is {self.origin!r}, not like 2024-12-31")
 
 
-class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Feature(Record, frozen=True):
     """One column of a table: numbers, dates or categories.
 
     Attributes:
@@ -171,7 +148,7 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"feature {self.name!r}: {error}")
 
 
-class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
+class Schema(Record, frozen=True, dict=True):
     """The features that a model reads, in order, and the classes it predicts.
 
     Tables hold ``features``; ``runtime.encoding`` encodes them as ``inputs``, the columns of the
@@ -197,7 +174,7 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
         if len(self.classes) < 2:  # noqa: PLR2004 - a classifier has at least two
             raise ValueError("a schema needs at least two classes")
         for kind, names in (("feature", self.feature_names), ("class", self.classes)):
-            if duplicates := _duplicates(names):
+            if duplicates := repeated_names(names):
                 raise ValueError(f"{kind} names appear twice: {', '.join(duplicates)}")
 
     @cached_property
@@ -262,7 +239,7 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
             SchemaError: when a feature's column is missing (the message suggests similar names),
                 appears twice, or a loose match is ambiguous.
         """
-        duplicates = _duplicates([name for name in columns if name in self.feature_names])
+        duplicates = repeated_names([name for name in columns if name in self.feature_names])
         matches = self._loose_matches(columns)
         missing = [
             name
@@ -282,7 +259,7 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
             columns.index(name) if name in columns else matches[name][0]
             for name in self.feature_names
         )
-        if shared := _duplicates([columns[index] for index in bound]):
+        if shared := repeated_names([columns[index] for index in bound]):
             raise SchemaError(
                 f"column {shared[0]!r} matches more than one feature when case and blanks are "
                 "ignored; rename the columns to the features' exact names"
@@ -300,12 +277,3 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True)
     def to_json(self) -> str:
         """Serialize the schema as one line of JSON with a fixed key order."""
         return msgspec.json.encode(self).decode()
-
-
-def fold_name(name: str) -> str:
-    """Normalize a name for a loose match: case-folded, without surrounding blanks."""
-    return name.strip().casefold()
-
-
-def _duplicates(names: Sequence[str]) -> list[str]:
-    return [name for name, count in Counter(names).items() if count > 1]

@@ -10,7 +10,7 @@ from runtime.errors import BadRowsError
 from runtime.io.paths import STANDARD_STREAM
 from runtime.io.sinks import describe_failed_output
 from runtime.io.sources import source_name
-from runtime.tables.cells import NOT_A_NUMBER
+from runtime.tables.cells import NOT_A_NUMBER, number_hint
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -135,8 +135,6 @@ class Counters:
 
     def _describe_bad(self) -> str:
         """List the first bad rows, hints and options."""
-        from runtime.tables.cells import number_hint
-
         counts = f"{self.rejected} of {self.rows} rows cannot be {self.message.purpose}"
         lines = [f"{self.where}: {counts}; {self.message.consequence}"]
         for row in self.first_bad:

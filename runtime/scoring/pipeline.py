@@ -1,4 +1,4 @@
-"""Score a file or the body of a request: read blocks, predict, append predictions, write."""
+"""Score a table in a file or in memory: read blocks, predict, append predictions, write."""
 
 from __future__ import annotations
 
@@ -38,15 +38,32 @@ if TYPE_CHECKING:
     from runtime.scoring.columns import TableBinding
     from runtime.session import Outputs
     from runtime.tables.base import Block, Parsed, Table, TableWriter
+    from runtime.tables.formats import Format
 
     OnProgress = Callable[[int, int], None]
     OpenSink = Callable[[Path], Sink]
 
-    from runtime.scoring.options import Options
-    from runtime.tables.formats import Format
+NOT_FINITE_OUTPUT = "no finite prediction"
 
 
-NOT_FINITE_OUTPUT = "no finite answer from the model"
+class ScoringJob(Value, frozen=True):
+    """One table to score.
+
+    Attributes:
+        source: the table.
+        out: the output.
+        rejects: path of the rejects file; None without one.
+        options: how to score it.
+        monitor: of the rows.
+        is_single: whether the options are for this table only; unused ones are then refused.
+    """
+
+    source: Path
+    out: Path
+    rejects: Path | None
+    options: Options
+    monitor: Monitor
+    is_single: bool = False
 
 
 def score_file(
@@ -88,26 +105,6 @@ def score_file(
             sink.write(to_json(summary.drift))
             sink.flush()
     return summary
-
-
-class ScoringJob(Value, frozen=True):
-    """One table to score.
-
-    Attributes:
-        source: the table.
-        out: the output.
-        rejects: path of the rejects file; None without one.
-        options: how to score it.
-        monitor: of the rows.
-        is_single: whether the options are for this table only; unused ones are then refused.
-    """
-
-    source: Path
-    out: Path
-    rejects: Path | None
-    options: Options
-    monitor: Monitor
-    is_single: bool = False
 
 
 def score_into(
@@ -268,7 +265,7 @@ def _time_reading(blocks: Iterable[Block], timer: StageTimer) -> Iterator[Block]
 
 
 class ScoredText(Value, frozen=True):
-    """A scored table and its statistics.
+    """A table scored in memory, and its statistics.
 
     Attributes:
         content: the encoded table.
@@ -289,7 +286,7 @@ def score_text(
     *,
     where: str,
 ) -> ScoredText:
-    """Score a table."""
+    """Score a table of a text format in memory; ``where`` names it in messages."""
     fail_on_bad = options.bad_rows == "fail"
     message = BadRowsMessage("nothing was scored", "bad_rows=null", decimal_option="decimal={}")
     counters = Counters(where, message, fail_on_bad=fail_on_bad, decimal=options.reading.decimal)

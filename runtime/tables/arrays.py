@@ -1,17 +1,20 @@
-"""Cross between numpy and Arrow memory without copying; the types of the added columns."""
+"""Convert between numpy and Arrow without copying; the Arrow types of the added columns."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
+
+LABEL: Final = pa.dictionary(pa.int32(), pa.string())
+REASON: Final = pa.dictionary(pa.int32(), pa.binary())  # see ``runtime.tables.text.pack_text``
+PROBABILITY: Final = pa.float32()
 
 
 def number_array(values: npt.NDArray[Any]) -> pa.Array:
@@ -94,8 +97,3 @@ def value_bytes(array: pa.Array) -> memoryview:
     bounds = np.frombuffer(array.buffers()[1], dtype=np.int32)
     data = memoryview(array.buffers()[2] or b"")
     return data[bounds[array.offset] : bounds[array.offset + len(array)]]
-
-
-LABEL: Final = pa.dictionary(pa.int32(), pa.string())
-REASON: Final = pa.dictionary(pa.int32(), pa.binary())  # see ``runtime.tables.text.pack_text``
-PROBABILITY: Final = pa.float32()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
+    from runtime.choices import Decimal
     from runtime.schema.features import Float32Matrix
     from runtime.tables.dialect import Dialect
 
@@ -199,6 +200,10 @@ class Table(Protocol):
     @property
     def dialect(self) -> Dialect:
         """Dialect of its bad rows as delimited text."""
+
+    @property
+    def decimals(self) -> tuple[Decimal, ...]:
+        """Decimal signs of the numbers in its text."""
 
     def layout_hint(self, features: Sequence[str]) -> str:
         """Suggest why features are missing from the header; empty without a suggestion."""

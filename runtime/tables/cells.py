@@ -1,4 +1,4 @@
-"""What counts as a number in a cell, why a cell is not one, and other notations of numbers."""
+"""Numbers in cells: parse them, explain what is none, and suggest options for other notations."""
 
 from __future__ import annotations
 
@@ -19,21 +19,11 @@ from runtime.tables.dates import is_temporal
 from runtime.tables.dialect import COMMA, Dialect
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from runtime.choices import Decimal
-
-    Mask = npt.NDArray[np.bool_]
-    Numbers = npt.NDArray[np.float64]
     from collections.abc import Sequence
 
+    from runtime.choices import Decimal
+    from runtime.tables.base import Mask, Numbers
 
-# Unambiguous patterns: no backtracking on long cells.
-_NUMBER: Final[dict[Decimal, str]] = {
-    ".": r"[ \t]*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t]*",
-    ",": r"[ \t]*[+-]?([0-9]+(,[0-9]*)?|,[0-9]+)([eE][+-]?[0-9]+)?[ \t]*",
-}
-_NOT_FINITE = r"[ \t]*[+-]?(nan(\([a-z0-9_]*\))?|inf(inity)?)[ \t]*"
 
 MISSING: Final = "missing value"
 NOT_A_NUMBER: Final = "not a number"
@@ -41,8 +31,29 @@ NOT_FINITE: Final = "NaN or infinity"
 OUT_OF_RANGE: Final = "out of float32's range"
 UNDECODABLE: Final = "undecodable bytes"
 
+# Unambiguous patterns: no backtracking on long cells.
+_NUMBER: Final[dict[Decimal, str]] = {
+    ".": r"[ \t]*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t]*",
+    ",": r"[ \t]*[+-]?([0-9]+(,[0-9]*)?|,[0-9]+)([eE][+-]?[0-9]+)?[ \t]*",
+}
+_NOT_FINITE = r"[ \t]*[+-]?(nan(\([a-z0-9_]*\))?|inf(inity)?)[ \t]*"
+_FILLED: Final = rb"[^ \t]"
 
-def parse_numbers(cells: pa.ChunkedArray, decimal: Decimal = ".") -> npt.NDArray[np.float64]:
+_MIN_HINT_SHARE: Final = 0.9  # of the bad cells
+_MIN_HINT_CELLS: Final = 2
+_EXPONENT = r"([eE][+-]?[0-9]+)?\s*"
+_FRACTION: Final[dict[Decimal, str]] = {
+    ",": rf"\s*[+-]?[0-9]*,[0-9]+{_EXPONENT}",
+    ".": rf"\s*[+-]?[0-9]*\.[0-9]+{_EXPONENT}",
+}
+# Groups of three digits; CLDR separates them by no-break or narrow spaces, too.
+_GROUPED: Final = (
+    r"\s*[+-]?[0-9]{1,3}(?P<sign>[,.' \u00a0\u2009\u2019\u202f])[0-9]{3}"
+    r"(?P<more>(?P=sign)[0-9]{3})*(?P<rest>[.,][0-9]+)?" + _EXPONENT
+)
+
+
+def parse_numbers(cells: pa.ChunkedArray, decimal: Decimal = ".") -> Numbers:
     """Parse cells as float64, correctly rounded; NaN for cells that are not numbers."""
     import pyarrow.compute as pc
 
@@ -67,9 +78,6 @@ def explain_cell(cell: bytes, dialect: Dialect = COMMA) -> str:
     return NOT_FINITE if re.fullmatch(_NOT_FINITE, text, re.IGNORECASE) else NOT_A_NUMBER
 
 
-_FILLED: Final = rb"[^ \t]"
-
-
 def split_missing(column: pa.Array) -> tuple[Numbers, Mask]:
     """Split numbers with nulls into float64 with NaN and a mask of the nulls."""
     import pyarrow.compute as pc
@@ -89,20 +97,6 @@ def find_missing(cells: pa.Array) -> Mask:
     return ~bool_values(filled)
 
 
-_MIN_SHARE: Final = 0.9  # of the bad cells
-_MIN_CELLS: Final = 2
-_EXPONENT = r"([eE][+-]?[0-9]+)?\s*"
-_FRACTION: Final[dict[Decimal, re.Pattern[str]]] = {
-    ",": re.compile(rf"\s*[+-]?[0-9]*,[0-9]+{_EXPONENT}"),
-    ".": re.compile(rf"\s*[+-]?[0-9]*\.[0-9]+{_EXPONENT}"),
-}
-# Groups of three digits; CLDR separates them by no-break or narrow spaces, too.
-_GROUPED: Final = re.compile(
-    r"\s*[+-]?[0-9]{1,3}(?P<sign>[,.' \u00a0\u2009\u2019\u202f])[0-9]{3}"
-    r"(?P<more>(?P=sign)[0-9]{3})*(?P<rest>[.,][0-9]+)?" + _EXPONENT
-)
-
-
 def number_hint(
     column: str,
     values: Sequence[str],
@@ -111,12 +105,12 @@ def number_hint(
 ) -> str | None:
     """Suggest an option when most bad cells of a column are numbers in another format."""
     other: Decimal = "," if decimal == "." else "."
-    grouped = {value: found for value in values if (found := _GROUPED.fullmatch(value))}
+    grouped = {value: found for value in values if (found := re.fullmatch(_GROUPED, value))}
     unambiguous = [found for found in grouped.values() if _is_unambiguous(found)]
-    fractions = [value for value in values if _FRACTION[other].fullmatch(value)]
+    fractions = [value for value in values if re.fullmatch(_FRACTION[other], value)]
     ungrouped = [value for value in fractions if value not in grouped]
     recognised = sum(value in grouped for value in values) + len(ungrouped)
-    if len(values) < _MIN_CELLS or recognised < _MIN_SHARE * len(values):
+    if len(values) < _MIN_HINT_CELLS or recognised < _MIN_HINT_SHARE * len(values):
         return None
     if ungrouped and not unambiguous:
         name = "decimal commas" if other == "," else "decimal points"

@@ -28,8 +28,9 @@ from runtime.value import Value
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from runtime.tables.base import Mask
+
     Integers = npt.NDArray[np.int64]
-    Mask = npt.NDArray[np.bool_]
 
 NOT_A_DATE: Final = "not an ISO date"
 _DAY: Final = r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"

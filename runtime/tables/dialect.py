@@ -11,21 +11,16 @@ from msgspec.structs import replace
 from runtime.choices import Decimal
 from runtime.errors import UsageError
 from runtime.io.charsets import UTF_8, Encoding
-from runtime.schema.features import fold_name
+from runtime.schema.names import fold_name
 from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-DETECTED_DELIMITERS: Final = (
-    b",",
-    b";",
-    b"\t",
-    b"|",
-)  # in order of preference
+DETECTED_DELIMITERS: Final = (b",", b";", b"\t", b"|")  # in order of preference
+FORBIDDEN_DELIMITERS: Final = b'"\r\n\0+-.'  # like letters and digits
 _NAMES: Final = {"tab": b"\t", r"\t": b"\t", "comma": b",", "semicolon": b";", "pipe": b"|"}
-_FORBIDDEN: Final = b'"\r\n\0+-.'  # like letters and digits
 
 
 class Dialect(Value, frozen=True):
@@ -43,7 +38,7 @@ class Dialect(Value, frozen=True):
 
     def __post_init__(self) -> None:
         char = self.delimiter
-        if len(char) != 1 or not char.isascii() or char in _FORBIDDEN or char.isalnum():
+        if len(char) != 1 or not char.isascii() or char in FORBIDDEN_DELIMITERS or char.isalnum():
             raise UsageError(
                 f"invalid delimiter {char.decode(errors='replace')!r}: give one ASCII character "
                 "that is not a quote, line end, letter, digit or part of a number, or 'tab'"

@@ -1,4 +1,4 @@
-"""Which formats there are, and which one a table has: by name, by choice, or by its first bytes."""
+"""The registry of table formats, and which format a table has: by name, by choice, by content."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from runtime.errors import DataError, UsageError
 from runtime.value import Value
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from runtime.io.charsets import Encoding
@@ -16,15 +17,88 @@ if TYPE_CHECKING:
     from runtime.tables.driver import FileDriver, TextDriver
 
 
-# Formats that are read, under their names in formats.py.
-_SUPPORTED_SIGNATURES: Final = (
-    ("gzip", re.compile(rb"\x1f\x8b\x08")),
-    ("zstd", re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")),
-    ("bzip2", re.compile(rb"BZh[1-9](1AY&SY|\x17\x72\x45\x38\x50\x90)")),
-    # A CSV header may begin with the same letters; here a thrift struct follows them.
-    ("parquet", re.compile(rb"PAR[1E][\x00-\x08\x0e-\x1f]")),
-    ("arrow", re.compile(rb"ARROW1\0\0|\xff\xff\xff\xff(?!\0\0)[^\xff]..\0", re.DOTALL)),
-)
+def _csv_driver() -> TextDriver:
+    from runtime.tables.csv import driver
+
+    return driver
+
+
+def _jsonl_driver() -> TextDriver:
+    from runtime.tables.jsonl import driver
+
+    return driver
+
+
+def _arrow_driver() -> FileDriver:
+    from runtime.tables.arrow import driver
+
+    return driver
+
+
+class _Registration(Value, frozen=True):
+    """A format that is read and written; it has one driver, which is imported when it is used.
+
+    Attributes:
+        extensions: of its files, also names for ``--format``.
+        text: imports the driver of a text format.
+        file: imports the driver of a binary format.
+        signature: first bytes of a binary format.
+        is_delimited: whether it is delimited text, whose column names may repeat.
+    """
+
+    extensions: tuple[str, ...]
+    text: Callable[[], TextDriver] | None = None
+    file: Callable[[], FileDriver] | None = None
+    signature: re.Pattern[bytes] | None = None
+    is_delimited: bool = False
+
+
+# To add a format, write its driver in a folder of its own, and register it here.
+_REGISTRY: Final = {
+    "csv": _Registration(("csv", "txt"), text=_csv_driver, is_delimited=True),
+    "tsv": _Registration(("tsv", "tab"), text=_csv_driver, is_delimited=True),
+    "jsonl": _Registration(("jsonl", "ndjson"), text=_jsonl_driver),
+    "parquet": _Registration(
+        ("parquet",),
+        file=_arrow_driver,
+        # A CSV header may begin with the same letters; here a thrift struct follows them.
+        signature=re.compile(rb"PAR[1E][\x00-\x08\x0e-\x1f]"),
+    ),
+    "arrow": _Registration(
+        ("arrow", "feather", "ipc"),
+        file=_arrow_driver,
+        signature=re.compile(rb"ARROW1\0\0|\xff\xff\xff\xff(?!\0\0)[^\xff]..\0", re.DOTALL),
+    ),
+}
+_KINDS: Final = {
+    extension: kind for kind, found in _REGISTRY.items() for extension in found.extensions
+}
+_COMPRESSIONS: Final[dict[str, Compression]] = {
+    "gz": "gzip",
+    "zst": "zstd",
+    "bz2": "bzip2",
+}
+_EXTENSIONS: Final[dict[Compression, str]] = {
+    name: extension for extension, name in _COMPRESSIONS.items()
+}
+_COMPRESSED_SIGNATURES: Final[dict[Compression, re.Pattern[bytes]]] = {
+    "gzip": re.compile(rb"\x1f\x8b\x08"),
+    "zstd": re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"),
+    "bzip2": re.compile(rb"BZh[1-9](1AY&SY|\x17\x72\x45\x38\x50\x90)"),
+}
+
+_UNSUPPORTED_EXTENSIONS: Final = {
+    "json": "JSON Lines is read, one object a line: jq -c '.[]' makes it from an array",
+    "xlsx": "save the sheet as CSV",
+    "xls": "save the sheet as CSV",
+    "ods": "save the sheet as CSV",
+    "zip": "unpack it first",
+    "xz": "unpack it first: xz -d",
+    "lz4": "unpack it first: lz4 -d",
+    "7z": "unpack it first",
+    "tar": "unpack it first",
+    "tgz": "unpack it first",
+}
 _UNSUPPORTED_SIGNATURES: Final = (
     (
         "an Excel workbook",
@@ -58,7 +132,7 @@ _UNSUPPORTED_SIGNATURES: Final = (
     ("an XML document", re.compile(rb"(\xef\xbb\xbf)?\s*<\?xml\b")),
     ("a JSON array", re.compile(rb"(\xef\xbb\xbf)?\s*\[\s*(\{|\[)")),
 )
-ADVICE: Final = {
+_ADVICE: Final = {
     "an Excel workbook": "save the sheet as CSV",
     "an OpenDocument sheet": "save the sheet as CSV",
     "an old Excel workbook": "save the sheet as CSV",
@@ -77,92 +151,6 @@ ADVICE: Final = {
 }
 
 
-def detect_signature(head: bytes) -> str | None:
-    """Detect the format that begins with these bytes; None if there is none."""
-    return next(
-        (
-            name
-            for name, begin in (*_SUPPORTED_SIGNATURES, *_UNSUPPORTED_SIGNATURES)
-            if begin.match(head)
-        ),
-        None,
-    )
-
-
-def looks_like_json(head: bytes) -> bool:
-    """Check whether the first non-blank character opens a JSON object, in any encoding."""
-    for mark, is_wide in ((b"\xff\xfe", True), (b"\xfe\xff", True), (b"\xef\xbb\xbf", False)):
-        if head.startswith(mark):
-            head = head.removeprefix(mark)
-            head = head.replace(b"\0", b"") if is_wide else head
-    return head.lstrip(b" \t\r\n").startswith(b"{")
-
-
-def detect_wide_without_bom(head: bytes) -> str | None:
-    """Detect UTF-16 or UTF-32 without a byte order mark by the zeros in its first characters."""
-    patterns = (
-        ("utf-32-le", rb"([\t\r\n -~]\0\0\0){2}"),
-        ("utf-32-be", rb"(\0\0\0[\t\r\n -~]){2}"),
-        ("utf-16-le", rb"([\t\r\n -~]\0){2}"),
-        ("utf-16-be", rb"(\0[\t\r\n -~]){2}"),
-    )
-    return next((name for name, begin in patterns if re.match(begin, head)), None)
-
-
-def text_driver(kind: str) -> TextDriver:
-    """Import the driver of a text format."""
-    if kind == "jsonl":
-        from runtime.tables.jsonl import driver as jsonl
-
-        return jsonl
-    from runtime.tables.csv import driver as csv
-
-    return csv
-
-
-def file_driver(kind: str) -> FileDriver:  # noqa: ARG001 - one for both
-    """Import the driver of a binary format."""
-    from runtime.tables.arrow import driver
-
-    return driver
-
-
-_DELIMITED: Final = ("csv", "tsv")
-_TEXT: Final = (*_DELIMITED, "jsonl")
-_KINDS: Final = {
-    "csv": "csv",
-    "txt": "csv",
-    "tsv": "tsv",
-    "tab": "tsv",
-    "jsonl": "jsonl",
-    "ndjson": "jsonl",
-    "parquet": "parquet",
-    "arrow": "arrow",
-    "feather": "arrow",
-    "ipc": "arrow",
-}
-_COMPRESSIONS: Final[dict[str, Compression]] = {
-    "gz": "gzip",
-    "zst": "zstd",
-    "bz2": "bzip2",
-}
-_EXTENSIONS: Final[dict[Compression, str]] = {
-    name: extension for extension, name in _COMPRESSIONS.items()
-}
-_UNSUPPORTED_EXTENSIONS: Final = {
-    "json": "JSON Lines is read, one object a line: jq -c '.[]' makes it from an array",
-    "xlsx": "save the sheet as CSV",
-    "xls": "save the sheet as CSV",
-    "ods": "save the sheet as CSV",
-    "zip": "unpack it first",
-    "xz": "unpack it first: xz -d",
-    "lz4": "unpack it first: lz4 -d",
-    "7z": "unpack it first",
-    "tar": "unpack it first",
-    "tgz": "unpack it first",
-}
-
-
 class Format(Value, frozen=True):
     """Format of a table's file.
 
@@ -175,7 +163,7 @@ class Format(Value, frozen=True):
     compression: Compression | None = None
 
     def __post_init__(self) -> None:
-        if self.compression and self.kind not in _TEXT:
+        if self.compression and not self.is_text:
             raise UsageError(
                 f"{self} is not a format: {self.kind} compresses its columns itself; "
                 f"leave out .{_EXTENSIONS[self.compression]}"
@@ -188,12 +176,28 @@ class Format(Value, frozen=True):
     @property
     def is_text(self) -> bool:
         """Whether it is a text format."""
-        return self.kind in _TEXT
+        return _REGISTRY[self.kind].text is not None
 
     @property
     def is_delimited(self) -> bool:
         """Whether it is delimited text, whose column names may repeat."""
-        return self.kind in _DELIMITED
+        return _REGISTRY[self.kind].is_delimited
+
+
+def text_driver(kind: str) -> TextDriver:
+    """Import the driver of a text format."""
+    load = _REGISTRY[kind].text
+    if load is None:
+        raise TypeError(f"{kind} is not text")
+    return load()
+
+
+def file_driver(kind: str) -> FileDriver:
+    """Import the driver of a binary format."""
+    load = _REGISTRY[kind].file
+    if load is None:
+        raise TypeError(f"{kind} is text")
+    return load()
 
 
 def parse_format(text: str) -> Format:
@@ -227,6 +231,33 @@ def strip_extensions(name: str) -> str:
         name = stem
         stem, _, last = name.rpartition(".")
     return stem if stem and last.lower() in _KINDS else name
+
+
+def detect_signature(head: bytes) -> str | None:
+    """Detect the format that begins with these bytes; None if there is none."""
+    binary = ((kind, found.signature) for kind, found in _REGISTRY.items() if found.signature)
+    signatures = (*_COMPRESSED_SIGNATURES.items(), *binary, *_UNSUPPORTED_SIGNATURES)
+    return next((name for name, begin in signatures if begin.match(head)), None)
+
+
+def looks_like_json(head: bytes) -> bool:
+    """Check whether the first non-blank character opens a JSON object, in any encoding."""
+    for mark, is_wide in ((b"\xff\xfe", True), (b"\xfe\xff", True), (b"\xef\xbb\xbf", False)):
+        if head.startswith(mark):
+            head = head.removeprefix(mark)
+            head = head.replace(b"\0", b"") if is_wide else head
+    return head.lstrip(b" \t\r\n").startswith(b"{")
+
+
+def detect_wide_without_bom(head: bytes) -> str | None:
+    """Detect UTF-16 or UTF-32 without a byte order mark by the zeros in its first characters."""
+    patterns = (
+        ("utf-32-le", rb"([\t\r\n -~]\0\0\0){2}"),
+        ("utf-32-be", rb"(\0\0\0[\t\r\n -~]){2}"),
+        ("utf-16-le", rb"([\t\r\n -~]\0){2}"),
+        ("utf-16-be", rb"(\0[\t\r\n -~]){2}"),
+    )
+    return next((name for name, begin in patterns if re.match(begin, head)), None)
 
 
 def detect_kind(head: bytes) -> str:
@@ -267,7 +298,7 @@ def check_text(
 
 def to_compression(found: str | None) -> Compression | None:
     """Get the compression of that name; None if there is none."""
-    return next((name for name in _COMPRESSIONS.values() if name == found), None)
+    return next((name for name in _EXTENSIONS if name == found), None)
 
 
 def _wrong_format(where: str, found: str, stored: Format, *, inside: bool) -> DataError:
@@ -281,12 +312,12 @@ def _wrong_format(where: str, found: str, stored: Format, *, inside: bool) -> Da
     elif kind:
         advice = f"give --format {kind}"
     else:
-        advice = ADVICE.get(found, "is this the right file?")
+        advice = _ADVICE.get(found, "is this the right file?")
     return DataError(f"{where} is {found}{' inside' if inside else ''}, not {stored}; {advice}")
 
 
 def _to_kind(found: str) -> str | None:
-    return found if found in _KINDS.values() else None
+    return found if found in _REGISTRY else None
 
 
 def _is_special(path: Path) -> bool:
@@ -297,7 +328,7 @@ def _is_special(path: Path) -> bool:
 
 
 def _choices() -> str:
-    text = ", ".join(name for name, kind in _KINDS.items() if kind in _TEXT)
-    binary = ", ".join(name for name, kind in _KINDS.items() if kind not in _TEXT)
+    text = ", ".join(name for name, kind in _KINDS.items() if Format(kind).is_text)
+    binary = ", ".join(name for name, kind in _KINDS.items() if not Format(kind).is_text)
     compressed = ", ".join(f".{extension}" for extension in _COMPRESSIONS)
     return f"{text} (also with {compressed}), {binary}"

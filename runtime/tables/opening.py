@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 from runtime.errors import DataError, SchemaError
-from runtime.io.charsets import UTF_8, Encoding, detect_encoding
+from runtime.io.charsets import UTF_8, Encoding, TranscodedSource, detect_encoding
 from runtime.io.paths import STANDARD_STREAM
 from runtime.io.sources import PeekedSource, open_source, read_chunk, source_name
 from runtime.io.streams import translate_write_errors
+from runtime.schema.names import closest_names, repeated_names, suggest_names
 from runtime.tables.driver import ReadPlan
 from runtime.tables.formats import (
     Format,
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from runtime.io.streams import ByteSource, CountedSource
     from runtime.tables.base import Table
     from runtime.tables.options import ReadOptions
+
+
+_CHUNK_BYTES = 1024 * 1024
 
 
 class DecodedSource(Value, frozen=True):
@@ -67,25 +70,19 @@ def decode_source(
         peeked = PeekedSource(decompressed_source(peeked, compression, where=where), where=where)
         head = peeked.peek()
     if not stored:
-        kind = detect_kind(head)
-        # Compressed binary formats are refused below.
-        stored = Format(
-            "csv" if compression and kind in {"parquet", "arrow"} else kind, compression
-        )
+        detected = Format(detect_kind(head))
+        # A compressed binary format is refused below.
+        kind = detected.kind if detected.is_text or not compression else "csv"
+        stored = Format(kind, compression)
     if not stored.is_text:
         if not head:
             raise DataError(f"{where} is empty: it has no column names")
         return DecodedSource(peeked, stored, UTF_8)
     check_text(head, stored, where=where, encoding=encoding)
-    detected = detect_encoding(head, encoding, where=where)
-    if detected.is_wide:
-        from runtime.io.charsets import TranscodedSource
-
-        return DecodedSource(TranscodedSource(peeked, detected, where=where), stored, detected)
-    return DecodedSource(peeked, stored, detected)
-
-
-_CHUNK_BYTES = 1024 * 1024
+    found = detect_encoding(head, encoding, where=where)
+    if found.is_wide:
+        return DecodedSource(TranscodedSource(peeked, found, where=where), stored, found)
+    return DecodedSource(peeked, stored, found)
 
 
 @contextmanager
@@ -120,13 +117,15 @@ def choose_columns(
     """Find columns by name; all columns for None."""
     if required is None:
         return tuple(range(len(columns)))
-    if repeated := [name for name, count in Counter(required).items() if count > 1]:
+    if repeated := repeated_names(required):
         raise SchemaError(f"{option} names {repeated[0]!r} more than once")
     for name in required:
-        if columns.count(name) != 1:
-            found = "no column" if name not in columns else f"{columns.count(name)} columns"
+        if name not in columns:
+            suggestion = suggest_names(closest_names(name, columns), columns)
+            raise SchemaError(f"{option}: the table has no column {name!r}; {suggestion}")
+        if (count := columns.count(name)) > 1:
             raise SchemaError(
-                f"{option}: the table has {found} {name!r}; it has {', '.join(map(repr, columns))}"
+                f"{option}: the table has {count} columns {name!r}; rename or drop all but one"
             )
     return tuple(columns.index(name) for name in required)
 

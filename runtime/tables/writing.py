@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from runtime.errors import SchemaError, UsageError
 from runtime.io.paths import STANDARD_STREAM
 from runtime.io.sinks import Sink, encoded_sink
 from runtime.io.streams import translate_write_errors
+from runtime.schema.names import repeated_names
 from runtime.tables.dialect import COMMA, Dialect
 from runtime.tables.formats import Format, file_driver, format_from_name, text_driver
 
@@ -75,9 +75,9 @@ def open_output(sink: Sink, stored: Format, plan: WritePlan) -> Iterator[TableWr
 
 def _refuse_repeated(names: Sequence[str], where: str, stored: Format) -> None:
     """Refuse repeated column names in formats that cannot represent them."""
-    ((name, count),) = Counter(names).most_common(1) or (("", 0),)
-    if count > 1:
+    for name in repeated_names(names):
         raise SchemaError(
-            f"cannot write {where}: the table has {count} columns {name!r}, which {stored.kind} "
-            "cannot represent: rename them, select others with --columns, or write CSV"
+            f"cannot write {where}: the table has {names.count(name)} columns {name!r}, which "
+            f"{stored.kind} cannot represent: rename them, select others with --columns, or write "
+            "CSV"
         )

@@ -21,14 +21,14 @@ def format_manifest(manifest: Manifest) -> str:
     fields = {
         "model": f"{manifest.model.name}, version {manifest.model.version}, "
         f"bundle format {manifest.format}",
-        "predicts": f"{schema.target}: {', '.join(schema.classes)}",
-        "from": ", ".join(map(_describe_feature, schema.features)),
+        "target": f"{schema.target}: {', '.join(schema.classes)}",
+        "features": ", ".join(map(_describe_feature, schema.features)),
         "input": ", ".join(map(_describe_tensor, manifest.signature.inputs)),
         "output": ", ".join(map(_describe_tensor, manifest.signature.outputs)),
-        "measured": ", ".join(f"{name} {value:g}" for name, value in manifest.training.items()),
-        "trained": _describe_training(provenance),
-        "made with": ", ".join(f"{name} {value}" for name, value in provenance.versions.items()),
-        "needs": f"onnxruntime {requires.onnxruntime} or newer "
+        "metrics": ", ".join(f"{name} {value:g}" for name, value in manifest.training.items()),
+        "training": _describe_training(provenance),
+        "versions": ", ".join(f"{name} {value}" for name, value in provenance.versions.items()),
+        "requires": f"onnxruntime {requires.onnxruntime} or newer "
         f"(opset {requires.opset}, IR {requires.ir})",
         "files": "sha256 checked",
     }

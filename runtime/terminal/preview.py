@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final, TextIO
 
 from runtime.printable import printable
-from runtime.terminal.tables import ELLIPSIS, cut, new_table, render, terminal_width
+from runtime.terminal.tables import ELLIPSIS, cut, new_table, render_tables, terminal_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,9 @@ def format_preview(
     lines = [_describe_rows(len(rows), total), *_describe_hidden(hidden)]
     lines = [cut(line, width) for line in lines]
     # The command is not wrapped, to be copied.
-    return render(table, "", *lines, stream=stream) + f"\nsave all: {printable(save_command)}"
+    return (
+        render_tables(table, "", *lines, stream=stream) + f"\nsave all: {printable(save_command)}"
+    )
 
 
 def _choose_columns(cells: Sequence[Sequence[str]], n_added: int, width: int) -> list[int]:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final
 from runtime.io.paths import STANDARD_STREAM
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from rich.progress import ProgressColumn
 
-    OnProgress = Callable[[int, int], None]
+    from runtime.scoring.pipeline import OnProgress
 
 
 _REFRESH_PER_SECOND: Final = 4  # each takes about 3 ms

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from runtime.io.paths import STANDARD_STREAM
 from runtime.printable import printable
-from runtime.terminal.tables import confusion_table, cut, new_table, percent, render, terminal_width
+from runtime.terminal.tables import (
+    confusion_table,
+    cut,
+    new_table,
+    percent,
+    render_tables,
+    terminal_width,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -39,7 +46,7 @@ def format_summary(summary: Summary, out: Path, stream: TextIO) -> str:
         parts += ["", confusion_table(summary.truth, width)]
     if summary.stages:
         parts += ["", _stages_table(summary.stages)]
-    return render(*parts, stream=stream)
+    return render_tables(*parts, stream=stream)
 
 
 def _lines(summary: Summary, out: Path) -> Iterator[Line]:

@@ -17,10 +17,26 @@ if TYPE_CHECKING:
 
 
 ELLIPSIS: Final = "…"
-_DEFAULT_WIDTH = 80
+_DEFAULT_WIDTH: Final = 80
+_MAX_ERRORS: Final = 10  # pairs of classes
+_MAX_NAME_WIDTH: Final = 16
+_GAP: Final = 2  # between two columns
+_CORNER: Final = "true \\ predicted"
 
 
-def render(*parts: RenderableType, stream: TextIO) -> str:
+class ConfusionCounts(Protocol):
+    """A confusion matrix with the scores of each class."""
+
+    @property
+    def classes(self) -> tuple[ClassScore, ...]:
+        """Precision, recall and F1 of each class."""
+
+    @property
+    def confusion(self) -> tuple[tuple[int, ...], ...]:
+        """Rows by true class (outer) and predicted class (inner)."""
+
+
+def render_tables(*parts: RenderableType, stream: TextIO) -> str:
     """Render tables and lines for a stream."""
     from rich.console import Console
 
@@ -78,26 +94,12 @@ def cut(text: str, width: int) -> str:
     return set_cell_size(shown, width - 1).rstrip() + ELLIPSIS
 
 
-def _use_color(stream: TextIO) -> bool:
-    return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
-
-
-_MAX_ERRORS: Final = 10
-_MAX_NAME_WIDTH: Final = 16
-_GAP: Final = 2
-_CORNER: Final = "true \\ predicted"
-
-
-class ConfusionCounts(Protocol):
-    """A confusion matrix with the scores of each class."""
-
-    @property
-    def classes(self) -> tuple[ClassScore, ...]:
-        """Precision, recall and F1 of each class."""
-
-    @property
-    def confusion(self) -> tuple[tuple[int, ...], ...]:
-        """Rows by true class (outer) and predicted class (inner)."""
+def percent(share: float | None) -> str:
+    """Format a proportion as a percentage with one decimal, 100 % only if exact."""
+    if share is None:
+        return "-"
+    text = f"{100 * share:.1f} %"
+    return "99.9 %" if text == "100.0 %" and share < 1 else text
 
 
 def confusion_table(truth: ConfusionCounts, width: int) -> Table:
@@ -114,12 +116,8 @@ def confusion_table(truth: ConfusionCounts, width: int) -> Table:
     return _matrix_table(header, lines) if needed - _GAP <= width else _errors_table(truth, names)
 
 
-def percent(share: float | None) -> str:
-    """Format a proportion as a percentage with one decimal, 100 % only if exact."""
-    if share is None:
-        return "-"
-    text = f"{100 * share:.1f} %"
-    return "99.9 %" if text == "100.0 %" and share < 1 else text
+def _use_color(stream: TextIO) -> bool:
+    return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 
 
 def _matrix_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:

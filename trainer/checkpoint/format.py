@@ -19,10 +19,11 @@ import msgspec
 import torch
 from safetensors.torch import save
 
-from runtime.bundle.manifest import File, Record, Scalar, parse_record, to_json
+from runtime.bundle.manifest import File, Scalar, parse_record, to_json
 from runtime.bundle.reading import digest, read_regular_file
 from runtime.errors import ArtifactError
 from runtime.io.atomic import atomic_file
+from runtime.value import Record
 from trainer.checkpoint.state import BestEpoch, Epoch, TrainingState
 from trainer.config import Configuration
 from trainer.run import ADVICE, damaged, read_tensors

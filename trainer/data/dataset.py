@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runtime.bundle.manifest import Record
 from runtime.schema.distribution import describe_values
 from runtime.schema.features import Feature, Schema
+from runtime.value import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from runtime.tables.base import Block, Table
-    from runtime.tables.options import ReadOptions
     from trainer.data.column_types import ColumnType
     from trainer.data.source import ColumnRoles
 
@@ -60,15 +59,11 @@ class TableProfile:
     first_days: dict[int, int] = field(default_factory=dict)
 
 
-def profile_table(
-    table: Table, roles: ColumnRoles, reading: ReadOptions, *, where: str
-) -> TableProfile:
+def profile_table(table: Table, roles: ColumnRoles, *, where: str) -> TableProfile:
     """Read a table once; ``where`` names it in errors."""
-    # JSON numbers always have a decimal point.
-    decimals = {reading.decimal, "."} if table.kind == "jsonl" else {reading.decimal}
     known = _types_by_schema(table, roles.features) | dict.fromkeys(roles.categories, TEXT)
     detector = ColumnTypeDetector(
-        sorted(decimals), known, [at for at in roles.features if at not in known]
+        sorted(table.decimals), known, [at for at in roles.features if at not in known]
     )
     labels, texts, first_days = LabelEncoder(), TextCollector(MAX_CATEGORIES), EarliestDays()
     codes: list[Codes] = []

@@ -43,7 +43,7 @@ def read_dataset(source: TableSource, seed: int) -> Dataset:
     where = str(source.data)
     with open_table(source.data, source.reading, source.required_columns) as table:
         roles = assign_roles(table.columns, source)
-        profile = profile_table(table, roles, source.reading, where=where)
+        profile = profile_table(table, roles, where=where)
         names = {at: table.columns[at] for at in roles.features}
     classes = order_classes(profile, name=source.label, where=where)
     features = choose_features(profile, names, source)
@@ -80,7 +80,7 @@ def _read_test(source: TableSource, path: Path, schema: Schema) -> LabelledRows:
     required = (schema.target, *schema.feature_names)
     with open_table(path, source.reading, required) as table:
         label = find_column(table.columns, schema.target, "--label", where)
-        profile = profile_table(table, ColumnRoles(label, ()), source.reading, where=where)
+        profile = profile_table(table, ColumnRoles(label, ()), where=where)
     with open_table(path, source.reading, required) as table:
         features = bind_features(schema, table.columns, where)
         labels = RowLabels.of(schema.target, profile, Classes(schema.classes))

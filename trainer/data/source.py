@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from runtime.errors import SchemaError, UsageError
 from runtime.io.paths import STANDARD_STREAM
-from runtime.schema.features import fold_name
+from runtime.schema.names import closest_names, fold_name, repeated_names, suggest_names
 from runtime.tables.options import ReadOptions
-from trainer.config import closest_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
 
 
 TEST_FRACTION = 0.2  # of each class's rows, without a test set
-_MAX_NAMES = 10  # columns in a message
 
 
 @dataclass(frozen=True)
@@ -125,7 +122,7 @@ def assign_roles(columns: Sequence[str], source: TableSource) -> ColumnRoles:
     else:
         features = [find_column(columns, name, "--features", where) for name in source.features]
     chosen = [columns[at] for at in (label, *features)]
-    if doubled := [name for name, count in Counter(chosen).items() if count > 1]:
+    if doubled := repeated_names(chosen):
         raise SchemaError(f"{where}: column {doubled[0]!r} appears more than once; rename one")
     if nameless := [at + 1 for at in features if not columns[at]]:
         raise SchemaError(f"{where}: column {nameless[0]} has no name; add one in the header")
@@ -165,8 +162,4 @@ def bind_features(schema: Schema, columns: Sequence[str], where: str) -> tuple[i
 
 def _suggest(columns: Sequence[str], name: str) -> str:
     alike = [column for column in columns if fold_name(column) == fold_name(name)]
-    nearest = alike or closest_names(name, columns, 3)
-    if nearest:
-        return f"did you mean {' or '.join(map(repr, nearest))}?"
-    more = ", …" if len(columns) > _MAX_NAMES else ""
-    return f"it has {', '.join(map(repr, columns[:_MAX_NAMES]))}{more}"
+    return suggest_names(alike or closest_names(name, columns), columns)

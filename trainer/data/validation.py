@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.schema.features import fold_name
+from runtime.schema.names import fold_name
 from trainer.data.dataset import ClassCounts, DataCheck, DateColumn, MissingCells
 from trainer.data.features import single_columns
 from trainer.data.splits import mix

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from runtime.bundle.manifest import Record
 from runtime.monitoring.accuracy import (
     ClassScore,
     Interval,
@@ -17,6 +16,7 @@ from runtime.monitoring.accuracy import (
     confusion_matrix,
     wilson_interval,
 )
+from runtime.value import Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

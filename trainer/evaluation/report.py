@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
-from runtime.terminal.tables import confusion_table, new_table, percent, render, terminal_width
+from runtime.terminal.tables import (
+    confusion_table,
+    new_table,
+    percent,
+    render_tables,
+    terminal_width,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -15,7 +21,7 @@ if TYPE_CHECKING:
 def format_evaluation(evaluation: Evaluation, stream: TextIO) -> str:
     """Format the metrics and the confusion matrix for a stream."""
     matrix = confusion_table(evaluation, terminal_width(stream))
-    return render(_metrics_table(evaluation), "", matrix, stream=stream)
+    return render_tables(_metrics_table(evaluation), "", matrix, stream=stream)
 
 
 def _metrics_table(evaluation: Evaluation) -> Table:

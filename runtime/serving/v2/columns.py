@@ -13,10 +13,10 @@ from runtime.serving.v2.tensors import BYTES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from runtime.encoding import Column, Encoder
+    from runtime.encoding import Encoder
     from runtime.schema.features import Schema
     from runtime.serving.v2.tensors import Numbers
-    from runtime.tables.base import Encoded
+    from runtime.tables.base import Column, Encoded
 
 FEATURES: Final = "features"
 _SHOWN: Final = 40  # characters of a string, and number of categories, in a message

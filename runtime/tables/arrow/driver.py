@@ -27,10 +27,12 @@ def open_writer(sink: Sink, plan: WritePlan) -> ArrowWriter:
     """Open a writer; carried columns keep their types and, in Parquet, their encodings."""
     typed = plan.table if isinstance(plan.table, ArrowTable) else None
     fields = [
-        typed.schema.field(index) if typed else pa.field(plan.table.columns[index], pa.string())
+        typed.arrow_schema.field(index)
+        if typed
+        else pa.field(plan.table.columns[index], pa.string())
         for index in plan.carried
     ]
-    schema = output_schema(fields, plan.added, typed.schema.metadata if typed else None)
+    schema = output_schema(fields, plan.added, typed.arrow_schema.metadata if typed else None)
     if plan.kind == "arrow":
         from runtime.tables.arrow.file_writers import IpcWriter
 

@@ -9,8 +9,7 @@ import pyarrow as pa
 
 from runtime.io.streams import DetachableSink
 from runtime.tables.arrays import LABEL
-from runtime.tables.arrow.table import translate_errors
-from runtime.tables.arrow.writer import ROW_GROUP_ROWS
+from runtime.tables.arrow.writer import ROW_GROUP_ROWS, translate_type_errors
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ class ParquetWriter:
         encoding = _choose_encoding(metadata, schema)
         self.schema = _with_dictionary_labels(schema, labels)
         self._stream = DetachableSink(sink.stream)
-        with translate_errors(sink.name):
+        with translate_type_errors(sink.name):
             self._writer = pq.ParquetWriter(
                 self._stream,
                 self.schema,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -11,6 +9,7 @@ import pyarrow as pa
 from msgspec.structs import replace
 
 from runtime.errors import DataError, first_line
+from runtime.schema.names import repeated_names
 from runtime.tables.arrow.features import check_types, find_issues, read_columns
 from runtime.tables.base import BadRow, Parsed, RowIssue
 from runtime.tables.dialect import COMMA, Dialect
@@ -21,20 +20,6 @@ if TYPE_CHECKING:
 
     from runtime.choices import Decimal
     from runtime.tables.base import CellEncoder
-
-
-@contextmanager
-def translate_errors(name: str) -> Iterator[None]:
-    """Describe a type or value that the output format does not support."""
-    try:
-        yield
-    except (pa.ArrowNotImplementedError, pa.ArrowInvalid, OSError) as exc:
-        if isinstance(exc, OSError) and exc.errno is not None:
-            raise  # from the operating system; Arrow's own errors have no errno
-        raise DataError(
-            f"cannot write {name}: {first_line(exc)}; leave out such columns with --columns, "
-            "or choose another --out-format"
-        ) from exc
 
 
 BATCH_ROWS = 65_536  # a whole number of every batch size in the parity proof
@@ -116,25 +101,20 @@ class ArrowTable:
         """Check the column names."""
         self._batches, self._where = batches, where
         self.kind, self._decimal = kind, decimal
-        self.schema: pa.Schema = batches.schema
-        repeated = [name for name, count in Counter(self.schema.names).items() if count > 1]
+        self.arrow_schema: pa.Schema = batches.schema
+        repeated = repeated_names(self.arrow_schema.names)
         if repeated:
             raise DataError(
                 f"{where} has {len(repeated)} repeated column names, such as {repeated[0]!r}; "
                 "rename or drop all but one"
             )
-        if not self.schema.names:
+        if not self.arrow_schema.names:
             raise DataError(f"{where} has no columns")
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of its columns, in order."""
-        return tuple(self.schema.names)
-
-    @property
-    def arrow_schema(self) -> pa.Schema:
-        """Names and types of its columns."""
-        return self.schema
+        return tuple(self.arrow_schema.names)
 
     @property
     def dialect(self) -> Dialect:
@@ -151,17 +131,22 @@ class ArrowTable:
         """Metadata of the Parquet file; None for other sources."""
         return getattr(self._batches, "metadata", None)
 
+    @property
+    def decimals(self) -> tuple[Decimal, ...]:
+        """Decimal signs of the numbers in its columns of text."""
+        return (self._decimal,)
+
     def layout_hint(self, features: Sequence[str]) -> str:  # noqa: ARG002 - typed names need no hint
         """Suggest nothing: the names are not parsed from text."""
         return ""
 
     def check_numeric(self, features: Sequence[int]) -> None:
         """Refuse columns whose type cannot be converted to a number."""
-        check_types([self.schema.field(index) for index in features], where=self._where)
+        check_types([self.arrow_schema.field(index) for index in features], where=self._where)
 
     def blocks(self, columns: Sequence[int]) -> Iterator[ArrowBlock]:
         """Read the rows."""
-        names = [self.schema.names[index] for index in columns]
+        names = [self.arrow_schema.names[index] for index in columns]
         record = 1
         try:
             for batch in self._batches.read(names):

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 
-from runtime.errors import DataError
+from runtime.errors import DataError, first_line
 from runtime.io.parallel import BackgroundWriter
 from runtime.io.streams import translate_write_errors
 from runtime.tables.arrays import filter_rows, text_array
-from runtime.tables.arrow.table import translate_errors
 from runtime.tables.text import unpack_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from runtime.io.sinks import Sink
     from runtime.tables.base import AddedColumns, Block
 
 
 ROW_GROUP_ROWS = 524_288  # a few megabytes per column
+
+
+@contextmanager
+def translate_type_errors(name: str) -> Iterator[None]:
+    """Describe a type or value that the output format does not support."""
+    try:
+        yield
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid, OSError) as exc:
+        if isinstance(exc, OSError) and exc.errno is not None:
+            raise  # from the operating system; Arrow's own errors have no errno
+        raise DataError(
+            f"cannot write {name}: {first_line(exc)}; leave out such columns with --columns, "
+            "or choose another --out-format"
+        ) from exc
 
 
 class BatchWriter(Protocol):
@@ -89,7 +103,7 @@ class ArrowWriter:
         return table
 
     def _write(self, table: pa.Table) -> None:
-        with translate_write_errors(self._sink.name), translate_errors(self._sink.name):
+        with translate_write_errors(self._sink.name), translate_type_errors(self._sink.name):
             self._writer.write(table)
 
 

@@ -1,4 +1,4 @@
-"""Encode cells and records as delimited text; labels and probabilities by table look-up."""
+"""Encode cells, records and bad rows as delimited text; labels and probabilities by lookup."""
 
 from __future__ import annotations
 
@@ -17,8 +17,13 @@ if TYPE_CHECKING:
 
     from runtime.tables.base import BadRow
 
-
-REJECTS_HEADER = ("record", "line", "column", "value", "reason", "text")
+REJECTS_HEADER: Final = ("record", "line", "column", "value", "reason", "text")
+MIN_PROBABILITY: Final = np.float32(0.5)
+MAX_LABELS: Final = 8  # a label's table takes 250 kB, copied with each block
+MIN_ROWS: Final = 4096  # below, the tables cost more than they save: 15 ms
+_GROUP: Final = 10_000
+_ONE: Final = _GROUP**2  # in units of the eighth decimal
+_PREFIXES: Final = 2 * (_GROUP + 1)  # per label: first four digits, then without trailing zeros
 
 
 def encode_cell(text: str, dialect: Dialect = COMMA) -> bytes:
@@ -81,14 +86,6 @@ def encode_rejects(bad: Iterable[BadRow], dialect: Dialect = COMMA) -> bytes:
         )
         for row in bad
     )
-
-
-MIN_PROBABILITY: Final = np.float32(0.5)
-MAX_LABELS: Final = 8  # a label's table takes 250 kB, copied with each block
-MIN_ROWS: Final = 4096  # below, the tables cost more than they save: 15 ms
-_GROUP: Final = 10_000
-_ONE: Final = _GROUP**2  # in units of the eighth decimal
-_PREFIXES: Final = 2 * (_GROUP + 1)  # per label: first four digits, then without trailing zeros
 
 
 class LabelledDigits:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import re
-import shlex
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
-from runtime.schema.features import fold_name
+from runtime.schema.names import fold_name
 from runtime.tables.csv.features import (
     describe_bad_rows,
     fit_to_header,
@@ -17,48 +16,19 @@ from runtime.tables.csv.features import (
     read_cell_texts,
     to_utf8,
 )
-from runtime.tables.dialect import split_record
+from runtime.tables.dialect import FORBIDDEN_DELIMITERS, split_record
 from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from runtime.choices import Decimal
     from runtime.tables.base import BadRow, CellEncoder, Parsed, RowIssue
     from runtime.tables.csv.reader import CsvReader, Header, Records
     from runtime.tables.dialect import Dialect
 
 
-_NUMBER: Final = re.compile(r"\s*[+-]?([0-9]+[.,]?[0-9]*|[.,][0-9]+)([eE][+-]?[0-9]+)?\s*")
-_FORBIDDEN: Final = frozenset('"\r\n\0+-.')  # see ``dialect``
-
-
-def layout_hint(header: Header, required: Sequence[str]) -> str | None:
-    """Suggest an option or a fix; None without a suggestion."""
-    first = header.columns[0]
-    if re.match(r'\s*\{\s*("|$)', first):
-        return "the first line looks like JSON Lines: give --format jsonl"
-    if all(_NUMBER.fullmatch(name) for name in header.columns):
-        return "the first line has only numbers: add a line with the column names above it"
-    text = header.dialect.encoding.decode(header.text, "replace").removeprefix("\ufeff")
-    delimiter = _other_delimiter(text, required)
-    if delimiter is None:
-        return None
-    value = "tab" if delimiter == "\t" else shlex.quote(delimiter)
-    return f"the names are separated by {delimiter!r}: give --delimiter {value}"
-
-
-def _other_delimiter(text: str, required: Sequence[str]) -> str | None:
-    """Find a delimiter under which the header has all required names."""
-    folded = set(map(fold_name, required))
-    candidates = {char for char in text if char.isascii() and not char.isalnum()} - _FORBIDDEN
-    for delimiter in sorted(candidates):
-        try:
-            names = split_record(text, delimiter.encode())
-        except csv.Error:
-            continue
-        if folded <= set(map(fold_name, names)):
-            return delimiter
-    return None
+_NUMBER: Final = r"\s*[+-]?([0-9]+[.,]?[0-9]*|[.,][0-9]+)([eE][+-]?[0-9]+)?\s*"
 
 
 class CsvBlock(Value, frozen=True):
@@ -136,9 +106,14 @@ class CsvTable:
         """Bytes after the last record, once all blocks are read."""
         return self._reader.tail
 
+    @property
+    def decimals(self) -> tuple[Decimal, ...]:
+        """Decimal sign of its numbers."""
+        return (self.dialect.decimal,)
+
     def layout_hint(self, features: Sequence[str]) -> str:
         """Suggest why features are missing from the header."""
-        return layout_hint(self.header, features) or ""
+        return _layout_hint(self.header, features)
 
     def check_numeric(self, features: Sequence[int]) -> None:
         """Accept all columns: text can be a number."""
@@ -147,3 +122,34 @@ class CsvTable:
         """Read the records."""
         for block in self._reader.blocks():
             yield CsvBlock(block, self.header)
+
+
+def _layout_hint(header: Header, required: Sequence[str]) -> str:
+    """Suggest an option or a fix; empty without a suggestion."""
+    first = header.columns[0]
+    if re.match(r'\s*\{\s*("|$)', first):
+        return "the first line looks like JSON Lines: give --format jsonl"
+    if all(re.fullmatch(_NUMBER, name) for name in header.columns):
+        return "the first line has only numbers: add a line with the column names above it"
+    text = header.dialect.encoding.decode(header.text, "replace").removeprefix("\ufeff")
+    delimiter = _other_delimiter(text, required)
+    if delimiter is None:
+        return ""
+    import shlex
+
+    value = "tab" if delimiter == "\t" else shlex.quote(delimiter)
+    return f"the names are separated by {delimiter!r}: give --delimiter {value}"
+
+
+def _other_delimiter(text: str, required: Sequence[str]) -> str | None:
+    """Find a delimiter under which the header has all required names."""
+    folded = set(map(fold_name, required))
+    candidates = {char for char in text if char.isascii() and not char.isalnum()}
+    for delimiter in sorted(candidates.difference(FORBIDDEN_DELIMITERS.decode())):
+        try:
+            names = split_record(text, delimiter.encode())
+        except csv.Error:
+            continue
+        if folded <= set(map(fold_name, names)):
+            return delimiter
+    return None

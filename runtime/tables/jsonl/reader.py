@@ -81,6 +81,11 @@ class JsonLinesTable:
         """Bytes read from storage."""
         return self._stream.bytes_read
 
+    @property
+    def decimals(self) -> tuple[Decimal, ...]:
+        """Decimal signs of its numbers, and of the numbers in its texts."""
+        return (".",) if self._decimal == "." else (".", self._decimal)
+
     def layout_hint(self, features: Sequence[str]) -> str:  # noqa: ARG002 - see the protocol
         """Return no hint: keys are explicit."""
         return ""

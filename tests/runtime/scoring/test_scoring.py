@@ -271,9 +271,9 @@ def test_a_row_the_model_has_no_answer_for_is_bad(
     source.write_bytes(b"price,rating\n1,2\n3e38,3e38\nx,1\n1,3e38\n0,1\n")
     summary = score_file(predictor, source, out, Options(bad_rows="null"))
     lines = out.read_bytes().splitlines()
-    assert lines[2] == b"3e38,3e38,,,no finite answer from the model"
+    assert lines[2] == b"3e38,3e38,,,no finite prediction"
     assert lines[3] == b"x,1,,,price: not a number"
-    assert summary.reasons == {"no finite answer from the model": 2, "not a number": 1}
+    assert summary.reasons == {"no finite prediction": 2, "not a number": 1}
     assert b"nan" not in out.read_bytes()
     with pytest.raises(BadRowsError, match=r"3 of 5 rows(.|\n)*record 2 \(line 3\): no finite"):
         score_file(predictor, source, out)

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from runtime.printable import printable
-from runtime.terminal.tables import cut, new_table, render, terminal_width
+from runtime.terminal.tables import cut, new_table, render_tables, terminal_width
 
 
 def draw(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
@@ -22,7 +22,7 @@ def draw(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
         table = new_table()
         table.add_column("name", style="bold cyan")
         table.add_row("value")
-        return render(table, "a line", stream=stream)
+        return render_tables(table, "a line", stream=stream)
 
 
 def test_a_terminal_gets_colours(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +47,7 @@ def test_colours_can_be_refused(
 def test_a_file_gets_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file has no colors, even if the shell forces them."""
     monkeypatch.setenv("FORCE_COLOR", "1")
-    assert "\x1b" not in render("a line", stream=io.StringIO())
+    assert "\x1b" not in render_tables("a line", stream=io.StringIO())
 
 
 def test_an_encoding_without_lines_gets_others() -> None:
@@ -56,7 +56,7 @@ def test_an_encoding_without_lines_gets_others() -> None:
     table = new_table()
     table.add_column("name")
     table.add_row("value")
-    assert render(table, stream=stream).isascii()
+    assert render_tables(table, stream=stream).isascii()
 
 
 @pytest.mark.parametrize(
