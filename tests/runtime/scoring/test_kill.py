@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Start = Callable[[], subprocess.Popen[bytes]]
 
-MOMENTS = 15  # a policy
+MOMENTS = 25  # a policy
 AS_SOON_AS_IT_WRITES = 5  # of these; the others are drawn
 OUTPUTS = ("out.csv", "out.csv.rejects.csv")
 ROWS = b"1.5,2.5,a product\n" * 999
