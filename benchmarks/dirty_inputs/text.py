@@ -27,7 +27,7 @@ def _by(delimiter: str, *options: str, file: str = "table.csv", name: str = "") 
 
 def _commas(name: str, content: bytes, *options: str, says: str = "", **rows: object) -> DirtyInput:
     right = rows.get("rows", _RIGHT)
-    return DirtyInput("delimiter", name, content, right, says, options=options)  # type: ignore[arg-type]
+    return DirtyInput("delimiter", name, content, right, says, options=options)  # type: ignore[arg-type]  # checked when made
 
 
 def _ends(name: str, content: bytes, rows: tuple[Row, ...] = _RIGHT) -> DirtyInput:

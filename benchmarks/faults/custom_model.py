@@ -123,7 +123,7 @@ class _Half(nn.Module):
         self.layer = layer.half()
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        return self.layer(values.half()).float()  # type: ignore[no-any-return]
+        return self.layer(values.half()).float()  # type: ignore[no-any-return]  # a module returns Any
 
 
 def _stale_embedding(model: Net) -> None:
@@ -232,6 +232,6 @@ _FILES = {
     **{name: _edited(edit) for name, edit in _EDITS.items()},
 }
 FAULTS = tuple(
-    Fault(f"custom: {name}", "custom model", files=lambda good, make=make: make(good.custom))  # type: ignore[misc]
+    Fault(f"custom: {name}", "custom model", files=lambda good, make=make: make(good.custom))  # type: ignore[misc]  # a default in a lambda
     for name, make in _FILES.items()
 )

@@ -159,7 +159,7 @@ FAULTS = (
         Fault(
             name,
             "all files",
-            files=of_deployed(lambda good, answer=answer: Answering(good, answer)),  # type: ignore[misc]
+            files=of_deployed(lambda good, answer=answer: Answering(good, answer)),  # type: ignore[misc]  # a default in a lambda
         )
         for name, answer in _ANSWERS.items()
     ),

@@ -9,7 +9,7 @@ import torch
 
 source, bundle, out = sys.argv[1:]
 warnings.simplefilter("ignore", DeprecationWarning)  # torch has deprecated TorchScript
-model = torch.jit.load(f"{bundle}/model.torchscript.pt")  # type: ignore[no-untyped-call]
+model = torch.jit.load(f"{bundle}/model.torchscript.pt")  # type: ignore[no-untyped-call]  # torch's own
 with Path(source).open(newline="") as stream:
     rows = list(csv.DictReader(stream))
 features = torch.tensor([[float(row["price"]), float(row["rating"])] for row in rows])

@@ -153,7 +153,7 @@ async def connect(port: int, questions: list[Question], tally: Tally) -> list[Cl
     clients = []
     for question in questions:
         made = await loop.create_connection(
-            lambda question=question: Client(question, tally),  # type: ignore[misc]
+            lambda question=question: Client(question, tally),  # type: ignore[misc]  # a default in a lambda
             "127.0.0.1",
             port,
         )

@@ -116,7 +116,7 @@ async def ask(args: argparse.Namespace) -> dict[str, float]:
     requests = [make_request(path, "json", args.rows, at) for at in range(args.connections)]
     clients = [Client(one, times, patient=args.patient) for one in [*requests, HEALTH]]
     for client in clients:
-        await loop.create_connection(lambda client=client: client, "127.0.0.1", args.port)  # type: ignore[misc]
+        await loop.create_connection(lambda client=client: client, "127.0.0.1", args.port)  # type: ignore[misc]  # a default in a lambda
     for client in clients:
         client.send()
     await asyncio.sleep(WARM_S)

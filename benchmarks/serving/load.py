@@ -76,9 +76,9 @@ def make_request(path: str, kind: str, rows: int, number: int) -> bytes:
         tensor["data"] = np.round(values.astype(np.float64), 2).reshape(-1).tolist()
     else:
         tail = values.tobytes()
-        tensor["parameters"] = {"binary_data_size": len(tail)}  # type: ignore[assignment]
+        tensor["parameters"] = {"binary_data_size": len(tail)}  # type: ignore[assignment]  # a literal's narrow type
         wishes = [{"name": "probabilities", "parameters": {"binary_data": True}}]
-        message["outputs"] = wishes  # type: ignore[assignment]
+        message["outputs"] = wishes  # type: ignore[assignment]  # a literal's narrow type
     text = json.dumps(message, separators=(",", ":")).encode()
     if tail:
         fields = f"Inference-Header-Content-Length: {len(text)}\r\n"
@@ -95,7 +95,7 @@ async def ask(args: argparse.Namespace) -> dict[str, float]:
     for number in range(args.connections):
         request = make_request(args.path, args.kind, args.rows, number)
         made = await loop.create_connection(
-            lambda request=request: Client(request, latencies),  # type: ignore[misc]
+            lambda request=request: Client(request, latencies),  # type: ignore[misc]  # a default in a lambda
             "127.0.0.1",
             args.port,
         )

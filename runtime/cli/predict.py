@@ -143,7 +143,8 @@ def _format_log(summary: Summary, out: Path) -> str:
     if summary.rejected:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in summary.reasons.items())
         kept = f"listed in {summary.rejects}" if summary.rejects else "kept with empty predictions"
-        text += f"\n{summary.rejected:,} bad rows {kept}: {reasons}"
+        rows = "bad row" if summary.rejected == 1 else "bad rows"
+        text += f"\n{summary.rejected:,} {rows} {kept}: {reasons}"
     totals = {name: counts.total for name, counts in summary.out_of_range.items() if counts.total}
     if totals:
         listed = ", ".join(f"{name} {count:,}" for name, count in totals.items())

@@ -1,4 +1,8 @@
-"""Atomic output folders, and groups of files in one folder that appear together."""
+"""Atomic output folders, and groups of files in one folder that appear together.
+
+What cannot be written is refused before any work, and files merged into an existing folder all
+appear or none do. Without these two a folder would be one rename.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 A writer holds an exclusive lock (``flock``) on its temporary file or folder. The lock is
 released when the process ends, so an unlocked one was left by a killed run; the next run with the
-same destination removes it.
+same destination removes it. Most of this file is that distinction: without it leftovers stay for
+ever, or one run removes what another is writing.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 A process that fails posts its error in torchrun's key-value store and closes its connections. The
 collectives of the others then fail, and rank 0 reports the posted error. No fit reaches the
 timeout of collectives: a lost process closes its connections, too.
+
+Left to torch and torchrun, a failure would be one traceback a process, or a wait for the timeout.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ class TritonPythonModel:
             os.environ["MODEL_ONNX"], options, providers=["CPUExecutionProvider"]
         )
 
-    def execute(self, requests: list) -> list:  # type: ignore[type-arg]
+    def execute(self, requests: list) -> list:  # type: ignore[type-arg]  # Triton's own types
         """Answer."""
         rows = [triton.get_input_tensor_by_name(one, "features").as_numpy() for one in requests]
         values = self.session.run(OUTPUTS, {"features": np.concatenate(rows)})
