@@ -170,6 +170,9 @@ def _load_onnxruntime() -> ModuleType:
             "pip uninstall -y onnxruntime onnxruntime-gpu, "
             'then pip install "onnxferry[gpu]" or "onnxferry[cpu]"'
         )
+    # Telemetry writes to the home folder and looks up a host from the import on; a user's own
+    # setting stays.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime as ort
     except ImportError as exc:

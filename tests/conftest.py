@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     Make = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -53,9 +53,11 @@ def environment() -> dict[str, str]:
 def make(environment: Mapping[str, str]) -> Make:
     """``make(*arguments, folder=...)``: its recipes in ``stdout``, messages in ``stderr``."""
 
-    def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: str, folder: Path, through: Sequence[str] = ()
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["make", *arguments],
+            [*through, "make", *arguments],
             cwd=folder,
             env=environment,
             capture_output=True,

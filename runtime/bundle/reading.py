@@ -1,4 +1,9 @@
-"""Read a bundle of format 1 and verify the digest of every file."""
+"""Read a bundle of format 1 and verify the digest of every file.
+
+Links are followed: volumes of Kubernetes and snapshots of Hugging Face consist of them. A link
+of a bundle from elsewhere discloses nothing, because a file is used only if it has the digest in
+the manifest, and messages quote no content.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,8 @@ import hashlib
 import io
 import os
 import stat
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.bundle.manifest import GOLDEN, MANIFEST, ONNX_MODEL, File, Manifest, parse_manifest
@@ -14,13 +21,13 @@ from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 
 _REQUIRED = (ONNX_MODEL, GOLDEN)
 _ADVICE = "copy the bundle again or export it again"
 _MAX_MANIFEST_BYTES = 16 * 1024 * 1024  # a thousand features take about 100 kB
 _MAX_BUNDLE_BYTES = 8 * 1024**3  # an ONNX file has at most 2 GiB
+_MAX_SWITCHES = 10  # while one bundle is read
 
 
 class Bundle(Value, frozen=True):
@@ -38,26 +45,56 @@ class Bundle(Value, frozen=True):
 
 
 def read_bundle(path: Path) -> Bundle:
-    """Read a bundle and verify the size and SHA-256 of every file in its manifest."""
+    """Read a bundle and verify the size and SHA-256 of every file in its manifest.
+
+    When a link is switched or the manifest replaced while files are read, all are read again, so
+    that a bundle is never a mix of two.
+    """
+    for _ in range(_MAX_SWITCHES):
+        before = _identity(path / MANIFEST)
+        try:
+            return _read_once(path)
+        except ArtifactError:
+            if _identity(path / MANIFEST) == before:
+                raise
+    return _read_once(path)
+
+
+def _identity(path: Path) -> tuple[int, ...] | None:
+    """Return what changes when a file, or a link on the way to it, is replaced."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_dev, state.st_ino, state.st_size, state.st_ctime_ns
+
+
+def _read_once(path: Path) -> Bundle:
     where = path / MANIFEST
     try:
-        is_folder, has_manifest = path.is_dir(), where.exists()
+        is_folder = path.is_dir()
+        has_manifest = where.exists() or where.is_symlink()
     except OSError as exc:
         raise ArtifactError(f"cannot read {path}: {exc.strerror}; see --bundle") from exc
     if not is_folder:
         raise ArtifactError(
-            f"no bundle at {path}: create one with 'exporter export', or give --bundle"
+            f"no bundle at {path}{_describe_link(path)}: create one with 'exporter export', "
+            "or give --bundle"
         )
     if not has_manifest:
         raise ArtifactError(f"{path} is not a bundle: it has no {MANIFEST}")
-    content = read_regular_file(where, limit=_MAX_MANIFEST_BYTES, advice=_ADVICE)
+    real = Path(os.path.realpath(where))  # stays the same when a link on the way is switched
+    found = real if os.path.isfile(real) else where  # noqa: PTH113 - raises nothing
+    content = read_regular_file(found, limit=_MAX_MANIFEST_BYTES, advice=_ADVICE)
     manifest = parse_manifest(content, where=str(where))
     for name in _REQUIRED:
         if name not in manifest.files:
             raise ArtifactError(f"{where} does not list {name}; export the model again")
     if sum(file.size for file in manifest.files.values()) > _MAX_BUNDLE_BYTES:
         raise ArtifactError(f"{where} lists more than {_MAX_BUNDLE_BYTES} bytes; export it again")
-    files = {name: _read_checked(path, name, file) for name, file in manifest.files.items()}
+    files = {
+        name: _read_listed(path, real.parent, name, file) for name, file in manifest.files.items()
+    }
     if manifest.model.version != model_version(manifest.files[ONNX_MODEL]):
         raise ArtifactError(
             f"{where} has model version {manifest.model.version}, which is not the digest of its "
@@ -77,15 +114,15 @@ def model_version(model: File) -> str:
 
 
 def read_regular_file(path: Path, *, limit: int, advice: str) -> bytes:
-    """Read a regular file of at most ``limit`` bytes, without following links.
+    """Read a regular file of at most ``limit`` bytes, or one that a link leads to.
 
     Raises ``ArtifactError``, whose message ends with ``advice``.
     """
     try:
-        with io.BufferedReader(io.FileIO(path, opener=_open_no_follow)) as stream:
+        _check_regular(path, path.stat(), advice)  # to open a device may have effects
+        with io.BufferedReader(io.FileIO(path, opener=_open_non_blocking)) as stream:
             state = os.fstat(stream.fileno())
-            if not stat.S_ISREG(state.st_mode):
-                raise ArtifactError(f"{path} is not a regular file; {advice}")
+            _check_regular(path, state, advice)
             if state.st_size > limit:
                 raise ArtifactError(
                     f"{path} has {state.st_size} bytes, more than the {limit} allowed here; "
@@ -93,27 +130,52 @@ def read_regular_file(path: Path, *, limit: int, advice: str) -> bytes:
                 )
             return stream.read(state.st_size + 1)
     except FileNotFoundError as exc:
-        raise ArtifactError(f"{path} is missing; {advice}") from exc
+        link = _describe_link(path)
+        what = f"{path} leads nowhere{link}: cp -rL copies files" if link else f"{path} is missing"
+        raise ArtifactError(f"{what}; {advice}") from exc
     except OSError as exc:
-        raise ArtifactError(f"cannot read {path}: {exc.strerror}; {advice}") from exc
+        raise ArtifactError(
+            f"cannot read {path}{_describe_link(path)}: {exc.strerror}; {advice}"
+        ) from exc
     except MemoryError as exc:
         raise ArtifactError(f"cannot read {path}: it is larger than the available memory") from exc
 
 
-def _read_checked(folder: Path, name: str, expected: File) -> bytes:
+def _check_regular(path: Path, state: os.stat_result, advice: str) -> None:
+    if not stat.S_ISREG(state.st_mode):
+        raise ArtifactError(f"{path}{_describe_link(path)} is not a regular file; {advice}")
+
+
+def _describe_link(path: Path) -> str:
+    """Say where a link leads, in brackets; empty for anything else."""
+    try:
+        return f" (a link to {path.readlink()})"
+    except OSError:
+        return ""
+
+
+def _read_listed(folder: Path, beside: Path, name: str, expected: File) -> bytes:
+    """Read a file that the manifest lists: beside the manifest that was read, or by its link."""
     if name in {"", ".", "..", MANIFEST} or "/" in name or "\\" in name or "\0" in name:
         raise ArtifactError(f"{folder / MANIFEST} lists {name!r}, no file of the bundle")
-    content = read_regular_file(folder / name, limit=expected.size, advice=_ADVICE)
+    if beside != folder:
+        with suppress(ArtifactError):
+            return _read_checked(beside / name, expected)
+    return _read_checked(folder / name, expected)
+
+
+def _read_checked(path: Path, expected: File) -> bytes:
+    content = read_regular_file(path, limit=expected.size, advice=_ADVICE)
     found = digest(content)
     if found != expected:
         raise ArtifactError(
-            f"{folder / name} is not the file that was exported "
+            f"{path} is not the file that was exported "
             f"(sha256 {found.sha256[:12]}…, expected {expected.sha256[:12]}…); "
             "copy the bundle again or export it again"
         )
     return content
 
 
-def _open_no_follow(path: str, flags: int) -> int:
-    """Open a path without following a link or blocking on a pipe."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+def _open_non_blocking(path: str, flags: int) -> int:
+    """Open a path without waiting for the writer of a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)

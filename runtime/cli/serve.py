@@ -48,17 +48,31 @@ def _named_paths(named: Sequence[str], models: Path | None) -> list[tuple[str, P
         path = Path(folder if equals else text)
         listed.append((name if equals else _manifest_name(path), path))
     if models:
-        if not models.is_dir():
-            raise UsageError(f"--models {models} is not a folder")
-        bundles = sorted(path.parent for path in models.glob(f"*/{MANIFEST}"))
-        if not bundles:
-            raise UsageError(
-                f"--models {models} has no bundles: none of its folders has a {MANIFEST}"
-            )
-        listed += [(path.name, path) for path in bundles]
+        listed += [(path.name, path) for path in _bundle_folders(models)]
     if any(not name for name, _ in listed):
         raise UsageError("--bundle NAME=DIR needs a name before the equals sign")
     return listed
+
+
+def _bundle_folders(models: Path) -> list[Path]:
+    """List the folders of ``--models`` that have a manifest, or a link that leads nowhere.
+
+    Hidden folders are those of a volume or of an unfinished copy.
+    """
+    if not models.is_dir():
+        raise UsageError(f"--models {models} is not a folder")
+    try:
+        found = sorted(
+            path
+            for path in models.iterdir()
+            if not path.name.startswith(".")
+            and (os.path.lexists(path / MANIFEST) or not path.exists())
+        )
+    except OSError as exc:
+        raise UsageError(f"cannot read --models {models}: {exc.strerror}") from exc
+    if not found:
+        raise UsageError(f"--models {models} has no bundles: none of its folders has a {MANIFEST}")
+    return found
 
 
 def _manifest_name(path: Path) -> str:

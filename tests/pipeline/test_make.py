@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lookups import WITHOUT_LOOKUPS
+
 from runtime.session import available_providers
 
 if TYPE_CHECKING:
@@ -26,12 +28,19 @@ def _read(table: Path) -> list[dict[str, str]]:
 
 # One test, so that parallel workers don't each train and export.
 def test_make_trains_exports_and_predicts(make: Make, checkout: Path, tmp_path: Path) -> None:
-    """In a folder with the Makefile alone, whose name has a space, and then on one's own table."""
+    """In a folder with the Makefile alone, whose name has a space, and then on one's own table.
+
+    The commands leave nothing in the home folder and look up no name.
+    """
     shop = tmp_path / "my shop"
     shop.mkdir()
     shutil.copy(checkout / "Makefile", shop)
-    done = make(_THIS_ENVIRONMENT, "train", "export", "predict", folder=shop)
+    home = tmp_path / "home"
+    home.mkdir()
+    fresh = (_THIS_ENVIRONMENT, f"HOME={home}", "XDG_CACHE_HOME=")
+    done = make(*fresh, "train", "export", "predict", folder=shop, through=WITHOUT_LOOKUPS)
     assert done.returncode == 0, done.stderr
+    assert not list(home.iterdir())
     _check_predictions(shop)
     head = (shop / "scored.csv").read_text().splitlines()[:6]
     assert done.stdout.splitlines()[-6:] == head

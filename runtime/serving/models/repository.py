@@ -178,10 +178,23 @@ async def watch_folders(repository: Repository) -> None:
 
 
 def folder_state(folder: Path) -> FolderState:
-    """Return names, sizes, change times and inodes of a folder's files; empty without a folder."""
+    """Return names, sizes, change times and inodes of a folder's files; empty without a folder.
+
+    Links are followed: a switch further along their way is a change, too. Hidden names are those
+    of a volume's or a copying program's own.
+    """
     try:
         with os.scandir(folder) as entries:
-            found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
+            names = [entry.name for entry in entries if not entry.name.startswith(".")]
     except OSError:
         return frozenset()
-    return frozenset((name, at.st_size, at.st_ctime_ns, at.st_ino) for name, at in found)
+    return frozenset((name, *_file_state(folder / name)) for name in names)
+
+
+def _file_state(path: Path) -> tuple[int, int, int]:
+    """Return size, change time and inode of the file that a path leads to; zeros without one."""
+    try:
+        at = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return at.st_size, at.st_ctime_ns, at.st_ino

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from mounts import config_map, snapshot, storage_initializer, switch_config_map
 
+from runtime.bundle import reading
 from runtime.bundle.manifest import GOLDEN, MANIFEST, ONNX_MODEL, parse_manifest
 from runtime.bundle.reading import digest, read_bundle
 from runtime.errors import ArtifactError
@@ -31,9 +33,43 @@ def test_a_sound_bundle_is_read_whole(bundle: Path) -> None:
 
 
 def test_a_bundle_is_read_through_a_link_to_its_folder(bundle: Path, tmp_path: Path) -> None:
-    """The folder may be a link, the bundle's files may not."""
+    """The folder may be a link."""
     (tmp_path / "current").symlink_to(bundle)
     assert read_bundle(tmp_path / "current").manifest == read_bundle(bundle).manifest
+
+
+@pytest.mark.parametrize("mount", [config_map, snapshot, storage_initializer])
+def test_a_bundle_of_links_is_read(
+    bundle: Path, tmp_path: Path, mount: Callable[[Path, Path], Path]
+) -> None:
+    """Volumes of Kubernetes, KServe and snapshots of Hugging Face consist of links."""
+    folder = mount(bundle, tmp_path)
+    assert all(path.is_symlink() for path in folder.iterdir() if path.name[0] != ".")
+    assert read_bundle(folder).files == read_bundle(bundle).files
+
+
+@pytest.mark.parametrize("switches", [1, 2, 3], ids=["to the new", "and back", "and forth"])
+def test_a_bundle_is_never_a_mix_of_two(
+    bundle: Path,
+    make_bundle: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    switches: int,
+) -> None:
+    """A volume that is switched between two files is read again, as a whole."""
+    bundles = [bundle, make_bundle(name="simplenet")]
+    folder = config_map(bundle, tmp_path)
+    waiting = list(range(1, switches + 1))
+    read = reading.read_regular_file
+
+    def read_and_switch(path: Path, *, limit: int, advice: str) -> bytes:
+        content = read(path, limit=limit, advice=advice)
+        if waiting:
+            switch_config_map(folder, bundles[waiting.pop(0) % 2])
+        return content
+
+    monkeypatch.setattr(reading, "read_regular_file", read_and_switch)
+    assert read_bundle(folder).files == reading.read_bundle(bundles[switches % 2]).files
 
 
 def test_files_beside_the_listed_ones_do_not_matter(bundle_copy: Path) -> None:
@@ -99,9 +135,15 @@ def instead(name: str, make: Damage) -> Damage:
     return damage
 
 
-def link(path: Path) -> None:
-    """Replace the file by a link to it."""
-    path.symlink_to(path.parent.parent / "moved")
+def link(target: str) -> Damage:
+    """Put a link there."""
+    return lambda path: path.symlink_to(target)
+
+
+def replace_folder_by_link(folder: Path) -> None:
+    """Damage by a link to no folder."""
+    shutil.rmtree(folder)
+    folder.symlink_to("gone")
 
 
 def swell(name: str, size: int) -> Damage:
@@ -184,15 +226,18 @@ DAMAGES = [
     pytest.param(cut(ONNX_MODEL, 0), ONNX_MODEL, id="empty model"),
     pytest.param(flip(ONNX_MODEL, 600), ONNX_MODEL, id="altered model"),
     pytest.param(flip(GOLDEN, 200), GOLDEN, id="altered golden rows"),
-    pytest.param(instead(ONNX_MODEL, link), ONNX_MODEL, id="link for the model"),
-    pytest.param(instead(MANIFEST, link), MANIFEST, id="link for the manifest"),
+    pytest.param(instead(ONNX_MODEL, link("gone")), "(a link to gone)", id="dangling model"),
+    pytest.param(instead(MANIFEST, link("gone")), "(a link to gone)", id="dangling manifest"),
+    pytest.param(instead(ONNX_MODEL, link(ONNX_MODEL)), "symbolic links", id="looping model"),
+    pytest.param(instead(MANIFEST, link(MANIFEST)), "symbolic links", id="looping manifest"),
+    pytest.param(instead(ONNX_MODEL, link("/etc/hosts")), "is not the file", id="link elsewhere"),
+    pytest.param(instead(GOLDEN, link("..")), "not a regular file", id="link to a folder"),
     pytest.param(instead(ONNX_MODEL, Path.mkdir), ONNX_MODEL, id="folder for the model"),
     pytest.param(instead(MANIFEST, Path.mkdir), MANIFEST, id="folder for the manifest"),
     pytest.param(instead(ONNX_MODEL, os.mkfifo), ONNX_MODEL, id="pipe for the model"),
     pytest.param(instead(MANIFEST, os.mkfifo), MANIFEST, id="pipe for the manifest"),
-    pytest.param(
-        instead(GOLDEN, lambda path: path.symlink_to("/dev/zero")), GOLDEN, id="link to a device"
-    ),
+    pytest.param(instead(GOLDEN, link("/dev/zero")), "not a regular file", id="link to a device"),
+    pytest.param(replace_folder_by_link, "(a link to gone)", id="dangling folder"),
 ]
 
 

@@ -6,16 +6,18 @@ import json
 import shutil
 import signal
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from mounts import config_map, snapshot, storage_initializer, switch_config_map
 from serving_client import PATIENCE_S, features
 
+from runtime.cli.serve import find_bundles
 from runtime.serving.models.repository import folder_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from serving_client import Answer, Served
 
@@ -147,6 +149,48 @@ def test_reload_skips_unloaded_models(
     _until(lambda: loads in server.ask("/metrics").body.decode())
     assert server.ask("/v2/models/m/ready").status == 404
     assert server.end() == 0
+
+
+@pytest.mark.parametrize("mount", [config_map, snapshot, storage_initializer])
+def test_switched_links_are_noticed_once(
+    bundle: Path, other: Path, tmp_path: Path, mount: Callable[[Path, Path], Path]
+) -> None:
+    """A change is seen through links; the hidden folders of a volume are no change."""
+    source = Path(shutil.copytree(bundle, tmp_path / "source"))
+    folder = mount(source, tmp_path)
+    before = folder_state(folder)
+    (folder / "..2025_01_01_00_00_0").mkdir()
+    assert folder_state(folder) == before
+    if mount is config_map:
+        switch_config_map(folder, other)
+    elif mount is storage_initializer:
+        shutil.copy(other / "model.onnx", source)
+    else:
+        (folder / "model.onnx").unlink()
+        (folder / "model.onnx").symlink_to(other / "model.onnx")
+    assert folder_state(folder) != before
+
+
+def test_switched_config_map_is_served(
+    start_server: Callable[..., Served], bundle: Path, other: Path, tmp_path: Path
+) -> None:
+    """--watch serves what kubelet switched to, and a ``--models`` folder may hold links."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "m").symlink_to(config_map(bundle, tmp_path))
+    (tmp_path / "models" / ".hidden").symlink_to(other)
+    server = start_server("--models", tmp_path / "models", "--watch")
+    before = _version(server)
+    switch_config_map(tmp_path / "mount", other)
+    _until(lambda: _version(server) != before)
+    assert [one["name"] for one in server.ask("/v2/repository/index", b"").json] == ["m"]
+    assert "reasons" not in server.ask(READY).json
+
+
+def test_dangling_bundle_is_named(tmp_path: Path, bundle: Path) -> None:
+    """A link in the folder of ``--models`` that leads nowhere is opened, which gives the reason."""
+    (tmp_path / "a").symlink_to(bundle)
+    (tmp_path / "b").symlink_to("gone")
+    assert list(find_bundles([], tmp_path)) == ["a", "b"]
 
 
 def test_fixed_permission_is_noticed(bundle_copy: Path) -> None:
