@@ -155,7 +155,12 @@ def serve(
         Path | None,
         typer.Option(help="Folder of bundles, served under the names of their folders."),
     ] = None,
-    host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
+    host: Annotated[
+        str,
+        typer.Option(
+            help="Interface to listen on; 0.0.0.0 or [::] for all, or a Unix socket, unix:PATH."
+        ),
+    ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port for HTTP; 0 for a free one.")
     ] = 8000,
@@ -217,6 +222,7 @@ def serve(
 ) -> None:
     """Serve bundles over HTTP and gRPC with the Open Inference Protocol v2."""
     from runtime.cli import serve as command
+    from runtime.serving.listeners import parse_host
     from runtime.serving.settings import Settings
 
     limits = command.choose_limits(
@@ -231,7 +237,7 @@ def serve(
     )
     found = command.find_bundles(bundle or [], models)
     settings = Settings(
-        host,
+        parse_host(host),
         port,
         provider,
         limits,

@@ -18,6 +18,7 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from runtime.errors import UnavailableError
 from runtime.serving.grpc.health import Health
 from runtime.serving.grpc.service import InferenceService
+from runtime.serving.listeners import probe, resolve
 
 if TYPE_CHECKING:
     from runtime.serving.app import App
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from runtime.serving.settings import Settings
     from runtime.serving.tls import Certificate
 
+_OPTION: Final = "--grpc-port"
 _HEADROOM_BYTES: Final = 64 * 1024  # a message is a little larger than its tensors
 _MAX_MS: Final = 2**31 - 1
 _HOLD_S: Final = 0.1  # twice: for requests in transit, and for GOAWAY
@@ -52,7 +54,11 @@ async def start(app: App, handle: Handle, settings: Settings, *, shared: bool) -
 
     Raises ``UnavailableError`` when the address is not available.
     """
-    limits, where = settings.limits, _address(settings.host, settings.grpc_port or 0)
+    limits, port = settings.limits, settings.grpc_port or 0
+    # gRPC itself resolves a host to several addresses, and is content with one of them.
+    where = resolve(settings.host, port, _OPTION).text
+    if not shared:  # which the supervisor has done; the error has the reason, unlike gRPC's
+        probe(settings.host, port, _OPTION)
     server = grpc.aio.server(
         maximum_concurrent_rpcs=limits.connections,
         options=[
@@ -76,7 +82,7 @@ async def start(app: App, handle: Handle, settings: Settings, *, shared: bool) -
         )
     except RuntimeError as exc:
         raise UnavailableError(
-            f"cannot listen for gRPC on {where}; choose another with --grpc-port"
+            f"cannot listen for gRPC on {where}; choose another with {_OPTION}"
         ) from exc
     await server.start()
     return GrpcServer(server, service, port)
@@ -99,7 +105,3 @@ def _credentials(certificate: Certificate) -> Any:  # noqa: ANN401 - grpc publis
         return None  # keep the previous one
 
     return grpc.dynamic_ssl_server_credentials(read(), renew)
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
