@@ -178,6 +178,13 @@ def serve(
     tls_key: Annotated[
         Path | None, typer.Option(help="Private key of the TLS certificate, PEM.")
     ] = None,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Origin of web pages that may use the server, * for all; may be repeated.",
+            metavar="ORIGIN",
+        ),
+    ] = None,
     workers: Annotated[
         int, typer.Option(min=1, max=256, help="Worker processes, each with its own session.")
     ] = 1,
@@ -222,6 +229,7 @@ def serve(
 ) -> None:
     """Serve bundles over HTTP and gRPC with the Open Inference Protocol v2."""
     from runtime.cli import serve as command
+    from runtime.serving.cors import parse_origins
     from runtime.serving.listeners import parse_host
     from runtime.serving.settings import Settings
 
@@ -246,6 +254,7 @@ def serve(
         grpc_port=grpc_port,
         key_file=api_key_file,
         workers=workers,
+        origins=parse_origins(cors_origin or ()),
         certificate=command.choose_certificate(tls_cert, tls_key),
     )
     command.run_until_signal(found, settings)

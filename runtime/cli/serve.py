@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _SERVE: Final = ("httptools", "orjson", "uvloop")
 _WORKERS: Final = ("prometheus_client",)
-_GRPC: Final = ("grpc", "grpc_health", "google.protobuf")
+_GRPC: Final = ("grpc", "grpc_health", "grpc_reflection", "google.protobuf")
 
 
 def find_bundles(named: Sequence[str], models: Path | None) -> dict[str, Path]:

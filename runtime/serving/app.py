@@ -57,6 +57,7 @@ class App:
         self.repository, self.limits = repository, limits
         self.traffic, self.logger, self.auth = traffic, logger, auth
         self.background_tasks = BackgroundTasks(logger)
+        self._cors = auth.cors
         self._tracer = Tracer(logger)
         self._decompressing = asyncio.Semaphore(_MAX_DECOMPRESSING)
         self.routes: Routes = {
@@ -68,6 +69,11 @@ class App:
 
     def handle(self, request: Request, reply: Reply) -> None:
         """Handle a request; ``reply`` is called once with the response, now or later."""
+        if self._cors.is_enabled:
+            if preflight := self._cors.preflight(request):
+                reply(preflight)
+                return
+            reply = self._cors.wrap(request, reply)
         if self._tracer.applies_to(request):
             reply = self._tracer.wrap(request, reply)
         if rejected := self.auth.check(request):

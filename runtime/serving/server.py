@@ -21,6 +21,7 @@ import uvloop
 from runtime.errors import UsageError
 from runtime.serving.app import App, build_app
 from runtime.serving.auth import ApiKeys, Auth
+from runtime.serving.cors import Cors
 from runtime.serving.http.connection import Connection
 from runtime.serving.http.connections import ConnectionManager
 from runtime.serving.listeners import BACKLOG, bind, listen, removed_at_exit
@@ -83,7 +84,7 @@ def create_app(bundles: Mapping[str, Path], settings: Settings) -> App:
     keys = ApiKeys(settings.key_file, report_keys) if settings.key_file else None
     repository = Repository(bundles, settings.provider, limits, report_load)
     repository.open_all()
-    app = build_app(repository, limits, Traffic(), logger, Auth(keys))
+    app = build_app(repository, limits, Traffic(), logger, Auth(keys, Cors(settings.origins)))
     gc.freeze()  # what is loaded stays, and requests create no cycles: collect rarely
     gc.set_threshold(_GC_OBJECTS, 20, 50)
     return app
