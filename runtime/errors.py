@@ -11,7 +11,7 @@
     │       └── MediaError        3  a request body of an unsupported media type
     ├── ArtifactError         4  a damaged run or bundle, or one of an unknown format
     ├── ParityError           5  an exported model whose outputs differ from the reference
-    └── UnavailableError      6  a device, provider or extra that is not available
+    └── UnavailableError      6  a device, provider, address or extra that is not available
         ├── OverloadError     6  a server at its limit of concurrent requests
         └── ConnectionLostError  6  another process of a run has ended
 
@@ -86,7 +86,7 @@ class ParityError(OnnxferryError):
 
 
 class UnavailableError(OnnxferryError):
-    """A requested device, provider or extra that is not available."""
+    """A requested device, provider, address or extra that is not available."""
 
     exit_code = 6
 

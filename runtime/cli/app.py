@@ -155,7 +155,12 @@ def serve(
         Path | None,
         typer.Option(help="Folder of bundles, served under the names of their folders."),
     ] = None,
-    host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
+    host: Annotated[
+        str,
+        typer.Option(
+            help="Interface to listen on; 0.0.0.0 or [::] for all, or a Unix socket, unix:PATH."
+        ),
+    ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port for HTTP; 0 for a free one.")
     ] = 8000,
@@ -172,6 +177,13 @@ def serve(
     ] = None,
     tls_key: Annotated[
         Path | None, typer.Option(help="Private key of the TLS certificate, PEM.")
+    ] = None,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Origin of web pages that may use the server, * for all; may be repeated.",
+            metavar="ORIGIN",
+        ),
     ] = None,
     workers: Annotated[
         int, typer.Option(min=1, max=256, help="Worker processes, each with its own session.")
@@ -217,6 +229,8 @@ def serve(
 ) -> None:
     """Serve bundles over HTTP and gRPC with the Open Inference Protocol v2."""
     from runtime.cli import serve as command
+    from runtime.serving.cors import parse_origins
+    from runtime.serving.listeners import parse_host
     from runtime.serving.settings import Settings
 
     limits = command.choose_limits(
@@ -231,7 +245,7 @@ def serve(
     )
     found = command.find_bundles(bundle or [], models)
     settings = Settings(
-        host,
+        parse_host(host),
         port,
         provider,
         limits,
@@ -240,6 +254,7 @@ def serve(
         grpc_port=grpc_port,
         key_file=api_key_file,
         workers=workers,
+        origins=parse_origins(cors_origin or ()),
         certificate=command.choose_certificate(tls_cert, tls_key),
     )
     command.run_until_signal(found, settings)

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from runtime.bundle.manifest import MANIFEST
 from runtime.errors import UnavailableError, UsageError
+from runtime.serving.listeners import check_ports
 from runtime.serving.settings import DEFAULT_LIMITS, Limits
 from runtime.terminal.options import DEFAULT_BUNDLE
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 _SERVE: Final = ("httptools", "orjson", "uvloop")
 _WORKERS: Final = ("prometheus_client",)
-_GRPC: Final = ("grpc", "grpc_health", "google.protobuf")
+_GRPC: Final = ("grpc", "grpc_health", "grpc_reflection", "google.protobuf")
 
 
 def find_bundles(named: Sequence[str], models: Path | None) -> dict[str, Path]:
@@ -101,6 +102,7 @@ def choose_certificate(chain: Path | None, key: Path | None) -> Certificate | No
 
 def run_until_signal(bundles: dict[str, Path], settings: Settings) -> None:
     """Serve until a signal, in one process or several."""
+    check_ports(settings)
     _require_modules("serve", _SERVE)
     if settings.grpc_port is not None:
         _require_modules("grpc", _GRPC)

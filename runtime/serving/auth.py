@@ -16,6 +16,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from runtime.errors import UsageError
+from runtime.serving.cors import Cors
 from runtime.serving.http.messages import error_response
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ _CHALLENGE: Final = (
 _NO_KEY: Final = (
     "an API key is required: send the header field Authorization: Bearer KEY, or X-API-Key: KEY"
 )
-_CROSS_SITE: Final = "cross-site request: it was sent by a page of another site"
+_CROSS_SITE: Final = (
+    "cross-site request: it was sent by a page of another site; see --cors-origin to allow it"
+)
 _CHECK_INTERVAL_S: Final = 0.5  # how often the key file is checked for changes
 _MIN_CHARACTERS: Final = 16  # shorter keys can be guessed
 _MAX_FILE_BYTES: Final = 1 << 20
@@ -43,16 +46,26 @@ FileState = tuple[int, int, int]
 
 
 class Auth:
-    """Authenticates requests; without keys it admits all but cross-site ones."""
+    """Authenticates requests; without keys it admits all but cross-site ones.
 
-    def __init__(self, keys: ApiKeys | None) -> None:
+    Attributes:
+        keys: None where none are required.
+        cors: origins whose cross-site requests are admitted.
+    """
+
+    def __init__(self, keys: ApiKeys | None, cors: Cors | None = None) -> None:
         """Require one of the keys; None admits requests without a key."""
-        self.keys = keys
+        self.keys, self.cors = keys, cors or Cors()
 
     def check(self, request: Request) -> Response | None:
         """Return the error response of a request that is not admitted, else None."""
         headers = request.headers
-        if _SITE in headers and request.method == "POST" and headers[_SITE] not in _SAME_SITE:
+        if (
+            _SITE in headers
+            and request.method == "POST"
+            and headers[_SITE] not in _SAME_SITE
+            and not self.cors.allows(request)
+        ):
             return error_response(403, _CROSS_SITE)
         if self.keys is None or request.target.partition("?")[0] in _PUBLIC:
             return None

@@ -11,6 +11,7 @@ import asyncio
 import gc
 import os
 import signal
+import socket
 import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final, Protocol
@@ -20,16 +21,17 @@ import uvloop
 from runtime.errors import UsageError
 from runtime.serving.app import App, build_app
 from runtime.serving.auth import ApiKeys, Auth
+from runtime.serving.cors import Cors
 from runtime.serving.http.connection import Connection
 from runtime.serving.http.connections import ConnectionManager
+from runtime.serving.listeners import BACKLOG, bind, listen, removed_at_exit
 from runtime.serving.models.repository import Repository, watch_folders
 from runtime.serving.observability.log import Logger, write_stderr
 from runtime.serving.observability.traffic import Traffic
-from runtime.serving.startup import ServerAddress, bind, raise_fd_limit, startup_line
+from runtime.serving.startup import ServerAddress, raise_fd_limit, startup_line
 from runtime.serving.tls import create_ssl_context
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Mapping
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
@@ -42,7 +44,6 @@ if TYPE_CHECKING:
 
 _QUIET_S: Final = 0.4  # a client silent for this long has nothing in transit
 _POLL_S: Final = 0.02
-_BACKLOG: Final = 4096
 _LISTENERS: Final = 16  # the event loop accepts one connection per socket and iteration
 _GC_OBJECTS: Final = 50_000
 
@@ -60,7 +61,7 @@ class WorkerGroup(Protocol):
 def run_server(bundles: Mapping[str, Path], settings: Settings) -> None:
     """Open the bundles, listen, and serve until a signal; raises ``OnnxferryError``."""
     app = create_app(bundles, settings)
-    with bind(settings.host, settings.port) as listener:
+    with bind(settings.host, settings.port) as listener, removed_at_exit(listener):
         run_process(app, listener, settings, write_stderr)
 
 
@@ -83,7 +84,7 @@ def create_app(bundles: Mapping[str, Path], settings: Settings) -> App:
     keys = ApiKeys(settings.key_file, report_keys) if settings.key_file else None
     repository = Repository(bundles, settings.provider, limits, report_load)
     repository.open_all()
-    app = build_app(repository, limits, Traffic(), logger, Auth(keys))
+    app = build_app(repository, limits, Traffic(), logger, Auth(keys, Cors(settings.origins)))
     gc.freeze()  # what is loaded stays, and requests create no cycles: collect rarely
     gc.set_threshold(_GC_OBJECTS, 20, 50)
     return app
@@ -96,11 +97,12 @@ def run_process(
     on_ready: Callable[[str], None],
     worker_group: WorkerGroup | None = None,
 ) -> None:
-    """Serve in this process until a signal; raises ``OnnxferryError``.
+    """Serve on a bound socket in this process until a signal; raises ``OnnxferryError``.
 
     ``on_ready`` receives the startup line; ``worker_group`` is None for a single process.
     """
     tls = create_ssl_context(settings.certificate) if settings.certificate else None
+    listen(listener)  # uvloop would take a listener that fails for one that serves
     uvloop.run(_Process(app, settings, tls, worker_group).run(listener, on_ready))
 
 
@@ -178,17 +180,19 @@ class Server:
     async def serve(
         self, listener: socket.socket, on_ready: Callable[[], None], tls: SSLContext | None = None
     ) -> None:
-        """Accept connections of a bound socket until a signal; ``on_ready`` is called first."""
+        """Accept connections of a listening socket until a signal; ``on_ready`` is called first."""
         loop = asyncio.get_running_loop()
         self.connections.start(loop)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
         sockets = [listener, *(listener.dup() for _ in range(_LISTENERS - 1))]
+        is_unix = listener.family == socket.AF_UNIX
+        create_server = loop.create_unix_server if is_unix else loop.create_server
         servers = [
-            await loop.create_server(
+            await create_server(
                 lambda: Connection(self.connections),
                 sock=sock,
-                backlog=_BACKLOG,
+                backlog=BACKLOG,
                 ssl=tls,
                 ssl_handshake_timeout=self._limits.header_s if tls else None,
             )

@@ -76,6 +76,7 @@ class Settings(Value, frozen=True):
         key_file: API keys; None requires none.
         certificate: for TLS; None disables it.
         workers: processes.
+        origins: of pages that browsers let read the responses; see ``cors``.
     """
 
     host: str
@@ -88,3 +89,4 @@ class Settings(Value, frozen=True):
     key_file: Path | None = None
     certificate: Certificate | None = None
     workers: int = 1
+    origins: frozenset[str] = frozenset()

@@ -1,4 +1,4 @@
-"""Server startup: listening sockets, the file descriptor limit and the startup line."""
+"""Server startup: the file descriptor limit and the startup line."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from urllib.parse import quote
 import msgspec
 from msgspec.structs import replace
 
-from runtime.errors import UnavailableError
 from runtime.printable import printable
 from runtime.schema.dates import format_instant
+from runtime.serving.listeners import UNIX
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -24,40 +24,6 @@ if TYPE_CHECKING:
 
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - printed, not bound
 _OTHER_FILES: Final = 512  # listeners, libraries, bundles being loaded, connections being rejected
-
-
-# ---- Sockets -----------------------------------------------------------------------------------
-
-
-def bind(host: str, port: int, *, shared: bool = False, option: str = "--port") -> socket.socket:
-    """Return a bound socket; raises ``UnavailableError``.
-
-    Port 0 chooses a free one. ``shared`` sets SO_REUSEPORT, so that the kernel balances connections
-    between processes; ``option`` is named in the error.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shared:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listener.bind(address)
-    except OSError as exc:
-        raise UnavailableError(
-            f"cannot listen on {host}:{port}: {exc.strerror}; choose another with --host, {option}"
-        ) from exc
-    listener.setblocking(False)
-    return listener
-
-
-def bind_shared(host: str, port: int, count: int, option: str = "--port") -> list[socket.socket]:
-    """Return ``count`` sockets bound to one address; raises ``UnavailableError``."""
-    bind(host, port, option=option).close()  # fails if another server shares the address
-    first = bind(host, port, shared=True, option=option)
-    port = first.getsockname()[1]
-    return [first, *(bind(host, port, shared=True, option=option) for _ in range(count - 1))]
 
 
 # ---- File descriptors --------------------------------------------------------------------------
@@ -92,8 +58,8 @@ class ServerAddress(Value, frozen=True):
     """The address of a server.
 
     Attributes:
-        host: as bound.
-        port: of HTTP.
+        host: as bound; ``unix:PATH`` for a Unix socket.
+        port: of HTTP; 0 for a Unix socket.
         grpc_port: None without gRPC.
         has_tls: whether it is https.
         workers: processes that listen there.
@@ -110,6 +76,8 @@ class ServerAddress(Value, frozen=True):
         cls, listener: socket.socket, grpc_port: int | None, workers: int, *, has_tls: bool
     ) -> ServerAddress:
         """Return the address of a bound socket."""
+        if listener.family == socket.AF_UNIX:
+            return cls(UNIX + listener.getsockname(), 0, None, has_tls, workers)
         host, port = listener.getsockname()[:2]
         return cls(host, port, grpc_port, has_tls, workers)
 
@@ -123,7 +91,14 @@ class ServerAddress(Value, frozen=True):
         """The URL on this machine: loopback where all interfaces are bound."""
         return self._url_of(_LOOPBACK.get(self.host, self.host))
 
+    @property
+    def unix_path(self) -> str:
+        """The path of a Unix socket; empty for other addresses."""
+        return self.host.removeprefix(UNIX) if self.host.startswith(UNIX) else ""
+
     def _url_of(self, host: str) -> str:
+        if self.unix_path:
+            return self.host
         name = f"[{host}]" if ":" in host else host
         return f"{'https' if self.has_tls else 'http'}://{name}:{self.port}"
 
@@ -151,8 +126,12 @@ def _curl_command(app: App, address: ServerAddress, models: list[ServedModel]) -
         words.append("-k")  # the certificate may name another host or be self-signed
     if app.auth.keys is not None:
         words.append('-H "X-API-Key: $KEY"')
+    url = address.local_url
+    if address.unix_path:
+        words += ["--unix-socket", shlex.quote(address.unix_path)]
+        url = f"{'https' if address.has_tls else 'http'}://localhost"
     query = f"?model={quote(models[0].name, safe='')}" if len(models) > 1 else ""
-    words.append(shlex.quote(f"{address.local_url}/predict{query}"))
+    words.append(shlex.quote(f"{url}/predict{query}"))
     features = models[0].predictor.schema.features
     row = msgspec.json.encode({feature.name: _example(feature) for feature in features}).decode()
     return " ".join([*words, "-d", shlex.quote(row)])

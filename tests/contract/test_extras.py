@@ -115,9 +115,10 @@ def test_missing_onnxruntime_names_both_builds(
         (("grpc",), ("--grpc-port", "0"), "grpc"),
         (("google",), ("--grpc-port", "0"), "grpc"),
         (("grpc_health",), ("--grpc-port", "0"), "grpc"),
+        (("grpc_reflection",), ("--grpc-port", "0"), "grpc"),
         (("prometheus_client",), ("--workers", "2"), "serve"),
     ],
-    ids=["serve", "workers", "grpc", "protobuf", "health", "metrics"],
+    ids=["serve", "workers", "grpc", "protobuf", "health", "reflection", "metrics"],
 )
 def test_missing_serving_extra_names_the_pip_line(
     checkout: Path,

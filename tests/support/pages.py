@@ -34,7 +34,7 @@ Generated from `--help` by `make docs`. Results go to stdout, messages to stderr
 standard streams where a table is read or written. `--json` prints one JSON object.
 
 Exit codes: 0 done · 1 a bug in onnxferry · 2 usage · 3 data or schema · 4 run or bundle damaged or
-of an unknown format · 5 parity failed · 6 device, provider or extra not available ·
+of an unknown format · 5 parity failed · 6 device, provider, address or extra not available ·
 130 interrupted.
 """
 _PORT = ":8000"

@@ -1,11 +1,12 @@
 """gRPC's health checking protocol, served by HTTP's readiness handlers.
 
-``Watch`` is left unimplemented: the protocol has clients fall back to ``Check``.
 Source: github.com/grpc/grpc/blob/master/doc/health-checking.md.
 """
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
@@ -14,12 +15,17 @@ from grpc_health.v1.health_pb2_grpc import HealthServicer
 from runtime.serving.grpc.codec import SERVICE, grpc_status, http_target
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from runtime.serving.http.messages import Response
 
-_OK: Final = 200
-_NOT_READY: Final = 503
+_NOT_FOUND: Final = 404
+_STATUSES: Final = {
+    200: HealthCheckResponse.SERVING,
+    _NOT_FOUND: HealthCheckResponse.SERVICE_UNKNOWN,
+    503: HealthCheckResponse.NOT_SERVING,
+}
+_POLL_S: Final = 0.5  # of a status that a client watches
 
 Context = Any  # grpc publishes no types
 
@@ -30,14 +36,39 @@ class Health(HealthServicer):  # type: ignore[misc]  # grpc_health publishes no 
     def __init__(self, query: Callable[[str, Context], Awaitable[Response]]) -> None:
         """Respond by ``query``, which calls HTTP's handler."""
         self._query = query
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """End the streams of all watching clients, which are told that nothing is served."""
+        self._stopping.set()
 
     async def Check(self, request: HealthCheckRequest, context: Context) -> HealthCheckResponse:  # noqa: N802 - the protocol's name
         """Report whether a service is serving; ``NOT_FOUND`` for an unknown name."""
+        response = await self._query_status(request, context)
+        if response.status == _NOT_FOUND:
+            await context.abort(*grpc_status(response))
+        return HealthCheckResponse(status=_STATUSES[response.status])
+
+    async def Watch(  # noqa: N802 - likewise
+        self, request: HealthCheckRequest, context: Context
+    ) -> AsyncIterator[HealthCheckResponse]:
+        """Report the status of a service now and whenever it changes, until the server stops."""
+        last = None
+        while not self._stopping.is_set():
+            status = _STATUSES[(await self._query_status(request, context)).status]
+            if status != last:
+                yield HealthCheckResponse(status=status)
+            last = status
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), _POLL_S)
+        if last != HealthCheckResponse.NOT_SERVING:
+            yield HealthCheckResponse(status=HealthCheckResponse.NOT_SERVING)
+
+    async def _query_status(self, request: HealthCheckRequest, context: Context) -> Response:
+        """Return the response of the readiness handler; abort where it has another error."""
         is_server = request.service in {"", SERVICE}
         target = "/v2/health/ready" if is_server else http_target(request.service, "", "ready")
         response = await self._query(target, context)
-        if response.status not in {_OK, _NOT_READY}:
+        if response.status not in _STATUSES:
             await context.abort(*grpc_status(response))
-        is_serving = response.status == _OK
-        status = HealthCheckResponse.SERVING if is_serving else HealthCheckResponse.NOT_SERVING
-        return HealthCheckResponse(status=status)
+        return response

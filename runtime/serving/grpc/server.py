@@ -14,18 +14,23 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 import grpc.aio
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
+from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
 from runtime.errors import UnavailableError
 from runtime.serving.grpc.health import Health
+from runtime.serving.grpc.reflection import Reflection
 from runtime.serving.grpc.service import InferenceService
+from runtime.serving.listeners import probe, resolve
 
 if TYPE_CHECKING:
     from runtime.serving.app import App
     from runtime.serving.http.messages import Handle
-    from runtime.serving.settings import Settings
+    from runtime.serving.settings import Limits, Settings
     from runtime.serving.tls import Certificate
 
+_OPTION: Final = "--grpc-port"
 _HEADROOM_BYTES: Final = 64 * 1024  # a message is a little larger than its tensors
+_MIN_PING_MS: Final = 5000
 _MAX_MS: Final = 2**31 - 1
 _HOLD_S: Final = 0.1  # twice: for requests in transit, and for GOAWAY
 
@@ -33,12 +38,19 @@ _HOLD_S: Final = 0.1  # twice: for requests in transit, and for GOAWAY
 class GrpcServer:
     """A running gRPC server and the port it listens on."""
 
-    def __init__(self, server: Any, service: InferenceService, port: int) -> None:  # noqa: ANN401 - grpc publishes no types
+    def __init__(
+        self,
+        server: Any,  # noqa: ANN401 - grpc publishes no types
+        service: InferenceService,
+        health: Health,
+        port: int,
+    ) -> None:
         """Wrap a started server."""
-        self._server, self._service, self.port = server, service, port
+        self._server, self._service, self._health, self.port = server, service, health, port
 
     async def stop(self, grace_s: float) -> None:
         """Accept no more calls and await pending ones, at most ``grace_s`` seconds."""
+        self._health.stop()
         self._service.inference.pause_responses()
         await asyncio.sleep(_HOLD_S)
         stopping = asyncio.ensure_future(self._server.stop(grace_s))
@@ -52,22 +64,19 @@ async def start(app: App, handle: Handle, settings: Settings, *, shared: bool) -
 
     Raises ``UnavailableError`` when the address is not available.
     """
-    limits, where = settings.limits, _address(settings.host, settings.grpc_port or 0)
+    limits, port = settings.limits, settings.grpc_port or 0
+    # gRPC itself resolves a host to several addresses, and is content with one of them.
+    where = resolve(settings.host, port, _OPTION).text
+    if not shared:  # which the supervisor has done; the error has the reason, unlike gRPC's
+        probe(settings.host, port, _OPTION)
     server = grpc.aio.server(
-        maximum_concurrent_rpcs=limits.connections,
-        options=[
-            ("grpc.max_receive_message_length", limits.body_bytes + _HEADROOM_BYTES),
-            ("grpc.max_send_message_length", -1),
-            ("grpc.max_metadata_size", limits.header_bytes),
-            ("grpc.absolute_max_metadata_size", limits.header_bytes),
-            ("grpc.server_handshake_timeout_ms", _milliseconds(limits.header_s)),
-            ("grpc.max_connection_idle_ms", _milliseconds(limits.idle_s)),
-            ("grpc.so_reuseport", int(shared)),
-        ],
+        maximum_concurrent_rpcs=limits.connections, options=_options(limits, shared=shared)
     )
     service = InferenceService(app, handle)
+    health = Health(service.query)
     server.add_generic_rpc_handlers((service.handler(),))
-    add_HealthServicer_to_server(Health(service.query), server)
+    add_HealthServicer_to_server(health, server)
+    add_ServerReflectionServicer_to_server(Reflection(service.authorize), server)
     try:
         port = (
             server.add_secure_port(where, _credentials(settings.certificate))
@@ -76,10 +85,26 @@ async def start(app: App, handle: Handle, settings: Settings, *, shared: bool) -
         )
     except RuntimeError as exc:
         raise UnavailableError(
-            f"cannot listen for gRPC on {where}; choose another with --grpc-port"
+            f"cannot listen for gRPC on {where}; choose another with {_OPTION}"
         ) from exc
     await server.start()
-    return GrpcServer(server, service, port)
+    return GrpcServer(server, service, health, port)
+
+
+def _options(limits: Limits, *, shared: bool) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", limits.body_bytes + _HEADROOM_BYTES),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_metadata_size", limits.header_bytes),
+        ("grpc.absolute_max_metadata_size", limits.header_bytes),
+        ("grpc.server_handshake_timeout_ms", _milliseconds(limits.header_s)),
+        ("grpc.max_connection_idle_ms", _milliseconds(limits.idle_s)),
+        ("grpc.so_reuseport", int(shared)),
+        # By default a client that sends pings more often than every five minutes is disconnected,
+        # yet every ten seconds is usual behind load balancers.
+        ("grpc.http2.min_ping_interval_without_data_ms", _MIN_PING_MS),
+        ("grpc.keepalive_permit_without_calls", 1),
+    ]
 
 
 def _milliseconds(seconds: float) -> int:
@@ -99,7 +124,3 @@ def _credentials(certificate: Certificate) -> Any:  # noqa: ANN401 - grpc publis
         return None  # keep the previous one
 
     return grpc.dynamic_ssl_server_credentials(read(), renew)
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

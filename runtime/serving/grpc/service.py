@@ -57,12 +57,13 @@ class InferenceService:
 
     # ---- Inference ---------------------------------------------------------------------------
 
-    async def _authorize(self, context: Context) -> None:
+    async def authorize(self, context: Context) -> None:
+        """Abort a call without a valid key."""
         if rejected := self._app.auth.check(_to_request("", context, b"")):
             await context.abort(*grpc_status(rejected))
 
     async def _ModelInfer(self, received: Received, context: Context) -> Message:  # noqa: N802 - the protocol's name
-        await self._authorize(context)
+        await self.authorize(context)
         response = await self.inference.respond(received)
         if isinstance(response, Response):
             del received  # abort's exception keeps this frame alive
@@ -72,7 +73,7 @@ class InferenceService:
     async def _ModelStreamInfer(  # noqa: N802 - likewise
         self, stream: AsyncIterator[Received], context: Context
     ) -> AsyncIterator[Message]:
-        await self._authorize(context)
+        await self.authorize(context)
         async for received in stream:
             response = await self.inference.respond(received)
             stream_response = message("ModelStreamInferResponse")

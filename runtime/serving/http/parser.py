@@ -32,6 +32,7 @@ _EXCESSIVE_FRAMING: Final = (
     "chunk extensions and trailer fields are larger than the body allows; leave them out"
 )
 _BYTES_PER_CHUNKED_BYTE: Final = 16  # framing allowed; chunks of one byte need 6
+_CHUNKED_HEAD: Final = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 _INITIAL_BYTES: Final = 256 * 1024  # allocated at once for a body of announced length
 
 
@@ -76,6 +77,7 @@ class RequestParser:
         "_messages",
         "_method",
         "_parser",
+        "_resumes",
         "_sink",
         "_target",
         "phase",
@@ -87,7 +89,7 @@ class RequestParser:
         self._cache = cache or HeadCache()
         self._parser = httptools.HttpRequestParser(self)
         self.phase = Phase.IDLE
-        self._failed = False
+        self._failed = self._resumes = False
         self._buffer: BodyBuffer | None = None
         self._fed = self._messages = 0
         self._reset()
@@ -141,15 +143,17 @@ class RequestParser:
     # ---- Parsing -----------------------------------------------------------------------------
 
     def _feed(self, data: memoryview) -> None:
-        head = b""
-        while self.phase == Phase.IDLE and len(data):
-            head = cut_head(data)
-            cached = self._cache.get(head)
-            if cached is None:
-                break
-            data = self._begin_cached(cached, data[len(head) :])
-        if len(data) and not self._failed:
-            self._parse(data, head if self.phase == Phase.IDLE else b"")
+        while len(data) and not self._failed:
+            head = b""
+            while self.phase == Phase.IDLE and len(data):
+                head = cut_head(data)
+                cached = self._cache.get(head)
+                if cached is None:
+                    break
+                data = self._begin_cached(cached, data[len(head) :])
+            if not len(data) or self._failed:
+                return
+            data = self._parse(data, head if self.phase == Phase.IDLE else b"")
 
     def _begin_cached(self, head: ParsedHead, data: memoryview) -> memoryview:
         """Begin a request with a cached head; return the bytes after its body."""
@@ -165,8 +169,12 @@ class RequestParser:
             self._allocate(data)
         return data[size:]
 
-    def _parse(self, data: memoryview, head: bytes) -> None:
-        """Feed httptools, a new head on its own so that it can be cached."""
+    def _parse(self, data: memoryview, head: bytes) -> memoryview:
+        """Feed httptools, a new head on its own so that it can be cached.
+
+        Returns the bytes behind a request with an Upgrade field, where httptools stops.
+        """
+        rest = data[:0]
         self._fed += len(data)
         self._messages = start = 0
         try:
@@ -178,17 +186,18 @@ class RequestParser:
                 self._parser.feed_data(data[start:])
         except httptools.HttpParserUpgrade as exc:  # ignored, as RFC 9110, 7.8 allows
             self._parser = httptools.HttpRequestParser(self)
-            self._continue_after_upgrade(data[start + exc.args[0] :])
+            rest = self._ignore_upgrade(data[start + exc.args[0] :])
         except httptools.HttpParserError as exc:
             self._fail(400, f"not an HTTP/1.1 request: {exc}")
         if self._failed:
-            return
+            return rest
         if self.phase == Phase.HEAD and self._fed > self._limits.header_bytes:
             self._fail_for(head_too_large(self._limits))
         elif self._has_excessive_framing():
             self._fail(413, _EXCESSIVE_FRAMING)
         elif self.phase == Phase.BODY and self._buffer is None and self._expected is not None:
             self._receive_in_place(self._expected)
+        return rest
 
     def _cache_head(self, head: bytes) -> None:
         """Cache a head if it is exactly one, and a body of known length follows."""
@@ -204,18 +213,22 @@ class RequestParser:
             return False
         return self._fed > self._limits.header_bytes + _BYTES_PER_CHUNKED_BYTE * len(self._body)
 
-    def _continue_after_upgrade(self, data: memoryview) -> None:
-        """Read the body that httptools leaves unparsed behind an Upgrade field."""
-        if self.phase == Phase.BODY and not self._failed:
-            self._expected = self._expected or 0
-            size = min(self._expected, len(data))
-            self._allocate(data[:size])
-            if self._buffer:
-                self._buffer.filled = 0
-                self.buffer_updated(size, data)
-            data = data[size:]
-        if len(data):
-            self._feed(data)
+    def _ignore_upgrade(self, data: memoryview) -> memoryview:
+        """Read the body that httptools leaves unparsed behind an Upgrade field; return the rest."""
+        if self.phase != Phase.BODY or self._failed:
+            return data
+        if self._is_chunked:
+            self._resumes = True  # the head was validated; this one is for httptools alone
+            self._parser.feed_data(_CHUNKED_HEAD)
+            self._resumes = False
+            return data
+        self._expected = self._expected or 0
+        size = min(self._expected, len(data))
+        self._allocate(data[:size])
+        if self._buffer:
+            self._buffer.filled = 0
+            self.buffer_updated(size, data)
+        return data[size:]
 
     def _receive_in_place(self, expected: int) -> None:
         if expected - len(self._body) >= _IN_PLACE_BYTES:
@@ -238,16 +251,24 @@ class RequestParser:
     def _fail_for(self, error: HeadError) -> None:
         self._fail(error.status, error.message)
 
+    @property
+    def _is_chunked(self) -> bool:
+        return self._expected is None and b"transfer-encoding" in self._headers
+
     # ---- Called by httptools -----------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         """Begin a request."""
+        if self._resumes:
+            return
         self.phase = Phase.HEAD
         self._messages += 1
         self._reset()
 
     def on_url(self, url: bytes) -> None:
         """Append a piece of the target."""
+        if self._resumes:
+            return
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -257,7 +278,7 @@ class RequestParser:
 
     def on_headers_complete(self) -> None:
         """Validate the head and decide whether the body is read."""
-        if self._failed:
+        if self._failed or self._resumes:
             return
         fed, self.phase, self._fed = self._fed, Phase.BODY, 0
         self._method = self._parser.get_method().decode("ascii")
@@ -317,13 +338,9 @@ class RequestParser:
 
     def on_message_complete(self) -> None:
         """Emit the request."""
-        if self._failed:
-            return
-        if not self._parser.should_upgrade():
-            self._emit(self._body)
-        elif self._expected is None and b"transfer-encoding" in self._headers:
-            self._fail(501, "a chunked body and the header field Upgrade cannot be combined")
-        # else httptools left the body unparsed: see _continue_after_upgrade
+        if self._failed or self._parser.should_upgrade():
+            return  # the latter leaves the body unparsed: see _ignore_upgrade
+        self._emit(self._body)
 
     def _emit(self, body: bytes | bytearray) -> None:
         self.phase, self._fed = Phase.IDLE, 0

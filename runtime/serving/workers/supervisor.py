@@ -17,7 +17,7 @@ import socket
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,13 +25,13 @@ import uvloop
 from msgspec.structs import replace
 
 from runtime.errors import OnnxferryError, UnavailableError
+from runtime.serving.listeners import bind, bind_shared, claim_port, listen, removed_at_exit
 from runtime.serving.observability.log import Logger, write_stderr
-from runtime.serving.startup import bind, bind_shared
 from runtime.value import Value
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from runtime.serving.settings import Settings
 
@@ -69,13 +69,20 @@ def supervise(bundles: Mapping[str, Path], settings: Settings) -> None:
     Raises ``OnnxferryError`` when the first cannot serve, and ``SystemExit`` with a worker's exit
     code where it is not 0.
     """
+    # From probing the ports until a worker listens on them, so that no other server shares them.
+    claims = ExitStack()
+    for port, option in ((settings.port, "--port"), (settings.grpc_port, "--grpc-port")):
+        if port and (claim := claim_port(port, option)):
+            claims.enter_context(claim)
     listeners = bind_shared(settings.host, settings.port, settings.workers)
+    listen(listeners[0])
     if settings.grpc_port is not None:  # held, so that each worker can bind the same one
         held = bind_shared(settings.host, settings.grpc_port, 1, "--grpc-port")
         settings = replace(settings, grpc_port=held[0].getsockname()[1])
-    with _create_run_folder() as folder:
+    with _create_run_folder() as folder, removed_at_exit(listeners[0]), claims:
         workers = [_Worker(number, listener) for number, listener in enumerate(listeners)]
-        code = uvloop.run(_Supervisor(bundles, settings, workers, Path(folder)).run())
+        supervisor = _Supervisor(bundles, settings, workers, Path(folder))
+        code = uvloop.run(supervisor.run(on_serving=claims.close))
     if code:
         sys.exit(code)
 
@@ -107,8 +114,11 @@ class _Supervisor:
         self._exit_codes: list[int] = []
         self._stopping = asyncio.Event()
 
-    async def run(self) -> int:
-        """Run the workers; return 0, or the exit code of a worker that failed to stop."""
+    async def run(self, on_serving: Callable[[], None]) -> int:
+        """Run the workers; return 0, or the exit code of a worker that failed to stop.
+
+        ``on_serving`` is called once the first one serves.
+        """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, number)
@@ -118,6 +128,7 @@ class _Supervisor:
         startup_line = await self._start(first)  # reports errors in bundles and options once
         if not first.is_serving:
             return _shell_code(await first.process.wait())
+        on_serving()
         await asyncio.gather(*(self._try_start(worker) for worker in others))
         if not self._stopping.is_set():
             write_stderr(startup_line)
@@ -183,7 +194,7 @@ class _Supervisor:
         if worker.is_serving:
             self._logger.log("info", "worker replaced", worker=worker.number)
             self._reload(exclude=worker)
-        elif not self._stopping.is_set():
+        elif not self._stopping.is_set() and worker.listener.family != socket.AF_UNIX:
             host, port = worker.listener.getsockname()[:2]  # closing resets its backlog
             worker.listener.close()
             worker.listener = bind(host, port, shared=True)

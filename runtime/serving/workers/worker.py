@@ -44,6 +44,7 @@ _STATISTICS: Final = "/stats"
 _LOAD_TIMEOUT_S: Final = 60.0  # a bundle may be large
 _TIMEOUT_S: Final = 2.0  # shorter than the timeouts of Prometheus and other clients
 _OK: Final = 200
+_ANSWERED_BY_ALL: Final = ("GET", "POST")  # not HEAD, nor the preflight of CORS
 
 
 def main() -> NoReturn:
@@ -139,7 +140,7 @@ class WorkerControl:
 
     async def _respond_for_all(self, request: Request) -> Response:
         own = await self._respond(request)
-        if own.status != _OK or request.method == "HEAD":
+        if own.status != _OK or request.method not in _ANSWERED_BY_ALL:
             return own
         found = await asyncio.gather(*(_query(path, request) for path in self._others))
         if request.target.startswith(_METRICS):

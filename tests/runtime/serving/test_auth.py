@@ -192,10 +192,26 @@ def test_grpc_requires_a_key(
             with pytest.raises(library.InferenceServerException) as caught:
                 call()
             assert caught.value.status() == "StatusCode.UNAUTHENTICATED"
+        _check_reflection_needs_a_key(served)
         for name, value in (("authorization", f"Bearer {FIRST}"), ("x-api-key", SECOND)):
             result = client.infer("simplenet", [tensor], headers={name: value})
             assert result.as_numpy("label").shape == (1,)
     assert served.end() == 0
+
+
+def _check_reflection_needs_a_key(served: Served) -> None:
+    """The services are described to clients with a key."""
+    import grpc
+    from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+    from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
+
+    sent = ServerReflectionRequest(list_services="")
+    with grpc.insecure_channel(f"127.0.0.1:{served.grpc_port}") as channel:
+        describe = ServerReflectionStub(channel).ServerReflectionInfo
+        with pytest.raises(grpc.RpcError, match="an API key is required"):
+            next(describe(iter([sent]), timeout=PATIENCE_S))
+        (found,) = describe(iter([sent]), metadata=[("x-api-key", FIRST)], timeout=PATIENCE_S)
+        assert found.HasField("list_services_response")
 
 
 # ---- TLS -----------------------------------------------------------------------------------------

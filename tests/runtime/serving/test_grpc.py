@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 import socket
 import subprocess
 import sys
@@ -541,3 +542,58 @@ def test_a_port_in_use_is_reported(
     assert done.returncode == 6
     assert b"choose another with --grpc-port" in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+def test_watching_clients_see_each_change(
+    start_server: Callable[..., Served], bundle: Path
+) -> None:
+    """Of the server and of a model; the end of the server ends their streams."""
+    from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+    from grpc_health.v1.health_pb2_grpc import HealthStub
+
+    served = start_server("--bundle", f"a={bundle}", "--grpc-port", 0)
+    repository = "/v2/repository/models/a/"
+    with grpc.insecure_channel(f"127.0.0.1:{served.grpc_port}") as channel:
+        watch = HealthStub(channel).Watch
+        server, model, unknown = (
+            watch(HealthCheckRequest(service=name), timeout=PATIENCE_S) for name in ("", "a", "b")
+        )
+        assert next(server).status == next(model).status == HealthCheckResponse.SERVING
+        assert next(unknown).status == HealthCheckResponse.SERVICE_UNKNOWN
+        assert served.ask(f"{repository}unload", b"").status == 200
+        assert next(server).status == HealthCheckResponse.NOT_SERVING
+        assert next(model).status == HealthCheckResponse.SERVICE_UNKNOWN
+        assert served.ask(f"{repository}load", b"").status == 200
+        assert next(server).status == next(model).status == HealthCheckResponse.SERVING
+        served.process.send_signal(signal.SIGTERM)
+        for stream in (server, model, unknown):
+            assert [one.status for one in stream] == [HealthCheckResponse.NOT_SERVING]
+    assert served.wait() == 0
+
+
+def test_reflection_describes_the_services(channel: Any) -> None:
+    """As grpcurl asks: the services, and the messages of a method."""
+    library = pytest.importorskip("grpc_reflection.v1alpha.proto_reflection_descriptor_database")
+    from google.protobuf.descriptor_pool import DescriptorPool
+
+    database = library.ProtoReflectionDescriptorDatabase(channel)
+    services = {
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection",
+        "inference.GRPCInferenceService",
+    }
+    assert set(database.get_services()) == services
+    pool = DescriptorPool(database)
+    found = {name: pool.FindServiceByName(name) for name in services}
+    infer = found["inference.GRPCInferenceService"].methods_by_name["ModelInfer"]
+    assert infer.input_type.fields_by_name["raw_input_contents"].number == 7
+
+
+def test_a_ping_every_ten_seconds_is_accepted() -> None:
+    """Also without calls: keep-alive behind load balancers."""
+    from runtime.serving.grpc.server import _options
+    from runtime.serving.settings import DEFAULT_LIMITS
+
+    options = dict(_options(DEFAULT_LIMITS, shared=False))
+    assert options["grpc.http2.min_ping_interval_without_data_ms"] <= 5000
+    assert options["grpc.keepalive_permit_without_calls"] == 1

@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 from serving_client import request
 
+from runtime.serving.http.parser import RequestParser
+from runtime.serving.settings import Limits
+
 if TYPE_CHECKING:
     from serving_client import Client, Served
+
+    from runtime.serving.http.messages import Request
 
 INFER = "/v2/models/simplenet/infer"
 BODY = json.dumps(
@@ -259,6 +264,78 @@ def test_upgrade_is_ignored(client: Client) -> None:
     assert client.ask("/v2/health/live").json == {"live": True}
 
 
+# As java.net.http.HttpClient sends a body of unknown length.
+JAVA = (
+    f"{POST}Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
+    "Transfer-encoding: chunked\r\nUpgrade: h2c\r\nUser-Agent: Java-http-client/21.0.5\r\n\r\n"
+).encode()
+
+
+@pytest.mark.parametrize("size", [1, 50, 10_000], ids=str)
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        CHUNKED,
+        b"".join(b"1\r\n%c\r\n" % byte for byte in BODY) + b"0\r\nTrailer: a\r\n\r\n",
+    ],
+    ids=["one chunk", "chunks of a byte and a trailer"],
+)
+def test_upgrade_with_a_chunked_body_is_ignored(client: Client, chunks: bytes, size: int) -> None:
+    """Its body is read, wherever the network splits it, and so is the next request."""
+    data = JAVA + chunks + _whole(7) + JAVA + chunks
+    for start in range(0, len(data), size):
+        client.send(data[start : start + size])
+    assert client.read().json["outputs"][0]["data"] == [1]
+    assert client.read().json["id"] == "7"
+    assert client.read().status == 200
+    assert client.ask("/v2/health/live").json == {"live": True}
+
+
+class _Sink:
+    """What a parser reports."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.errors: list[int] = []
+
+    def on_request(self, request: Request, *, keep_alive: bool) -> None:
+        assert keep_alive
+        self.requests.append(request)
+
+    def on_error(self, status: int, _message: str) -> None:
+        self.errors.append(status)
+
+    def send_continue(self) -> None: ...
+
+    def reserve(self, _size: int) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [b"", b"Content-Length: 1\r\n", b"Transfer-Encoding: chunked\r\n"],
+    ids=["no body", "known length", "chunked"],
+)
+def test_many_pipelined_upgrades(fields: bytes) -> None:
+    """A thousand requests in one read: no recursion."""
+    upgrade = b"Connection: upgrade\r\nUpgrade: websocket\r\n"
+    body = b"1\r\na\r\n0\r\n\r\n" if b"chunked" in fields else b"a" if fields else b""
+    one = b"POST / HTTP/1.1\r\nHost: a\r\n" + upgrade + fields + b"\r\n" + body
+    sink = _Sink()
+    parser = RequestParser(Limits(), sink)
+    data = memoryview(bytearray(one * 1000))
+    parser.buffer_updated(len(data), data)
+    assert (len(sink.requests), sink.errors) == (1000, [])
+    assert {bytes(each.body) for each in sink.requests} == {b"a" if fields else b""}
+
+
+def test_upgrade_and_an_invalid_chunk(client: Client) -> None:
+    """It is rejected as without Upgrade."""
+    client.send(JAVA + b"zz\r\n")
+    assert client.read().status == 400
+    assert client.is_closed()
+
+
 @pytest.mark.parametrize(
     ("method", "target", "status", "allowed"),
     [
@@ -283,15 +360,6 @@ def test_routing(
     assert answer.status == status
     assert answer.headers.get("allow") == allowed
     assert status == 200 or answer.error
-
-
-@pytest.mark.parametrize("target", [INFER, "/predict", "/v2/repository/index"])
-def test_compressed_body_is_rejected(client: Client, target: str) -> None:
-    """415 with the accepted encoding, never misread."""
-    answer = client.ask(target, b"\x1f\x8b\x08", {"Content-Encoding": "gzip"})
-    assert (answer.status, answer.headers["accept-encoding"]) == (415, "identity")
-    assert "compressed" in answer.error
-    assert client.ask(INFER, BODY, {"Content-Encoding": "Identity"}).status == 200
 
 
 def test_date_header(client: Client) -> None:

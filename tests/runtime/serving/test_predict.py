@@ -170,7 +170,7 @@ def test_bad_rows_null(client: Client) -> None:
             415,
             "multipart",
         ),
-        ("/predict", b"\x1f\x8b", {"Content-Encoding": "gzip"}, 415, "compressed"),
+        ("/predict", b"\x1f\x8b", {"Content-Encoding": "gzip"}, 400, "is not gzip"),
         ("/predict", b"price\n", {"Content-Type": "text/csv; charset=rot13"}, 400, "rot13"),
         ("/predict?delimiter=ab", b"price,rating\n", CSV, 400, "delimiter"),
         ("/predict?decimal=x", b"price,rating\n", CSV, 400, "the query: decimal: "),
