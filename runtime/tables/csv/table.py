@@ -131,10 +131,15 @@ def _layout_hint(header: Header, required: Sequence[str]) -> str:
         return "the first line looks like JSON Lines: give --format jsonl"
     if all(re.fullmatch(_NUMBER, name) for name in header.columns):
         return "the first line has only numbers: add a line with the column names above it"
-    text = header.dialect.encoding.decode(header.text, "replace").removeprefix("\ufeff")
+    text = header.dialect.encoding.decode(header.names, "replace")
     delimiter = _other_delimiter(text, required)
     if delimiter is None:
         return ""
+    if header.preamble.delimiter:
+        return (
+            f"the names are separated by {delimiter!r}, but the first line declares "
+            f"{header.preamble.delimiter.decode()!r}: correct or remove that line"
+        )
     import shlex
 
     value = "tab" if delimiter == "\t" else shlex.quote(delimiter)
