@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from runtime.errors import SchemaError, UsageError
 from runtime.io.paths import STANDARD_STREAM
-from runtime.schema.names import closest_names, fold_name, repeated_names, suggest_names
+from runtime.schema.names import repeated_names, suggest_names
 from runtime.tables.options import ReadOptions
 
 if TYPE_CHECKING:
@@ -179,7 +179,9 @@ def find_column(columns: Sequence[str], name: str, option: str, where: str) -> i
         return columns.index(name)
     if found:
         raise SchemaError(f"{where}: {option}: {found} columns are named {name!r}; rename one")
-    raise SchemaError(f"{where}: {option}: there is no column {name!r}; {_suggest(columns, name)}")
+    raise SchemaError(
+        f"{where}: {option}: there is no column {name!r}; {suggest_names(name, columns)}"
+    )
 
 
 def bind_features(schema: Schema, columns: Sequence[str], where: str) -> tuple[int, ...]:
@@ -188,8 +190,3 @@ def bind_features(schema: Schema, columns: Sequence[str], where: str) -> tuple[i
         return schema.bind(columns)
     except SchemaError as exc:
         raise SchemaError(f"{where}: {exc}") from exc
-
-
-def _suggest(columns: Sequence[str], name: str) -> str:
-    alike = [column for column in columns if fold_name(column) == fold_name(name)]
-    return suggest_names(alike or closest_names(name, columns), columns)
