@@ -118,7 +118,10 @@ def fit(
         typer.Option(help="Feature columns, separated by commas (default: all others)."),
     ] = None,
     exclude: Annotated[
-        str | None, typer.Option(help="Columns to exclude, separated by commas.")
+        str | None,
+        typer.Option(
+            help="Columns to exclude, separated by commas; '#1' is the first, by its position."
+        ),
     ] = None,
     categories: Annotated[
         str | None,

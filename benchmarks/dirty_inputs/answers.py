@@ -139,6 +139,7 @@ def _of_text(out: Path) -> list[dict[str, object]]:
     if encoding == "latin-1" and data[1:2] == b"\0":
         encoding = "utf-16-le"
     text = data.decode(encoding)
+    text = text.partition("\n")[2] if text.startswith("sep=") else text
     sign = next((sign for sign in ",;\t|: \x1f" if f"label{sign}probability" in text), ",")
     limit = csv.field_size_limit(2**30)
     header, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=sign)

@@ -89,7 +89,9 @@ def predict(
     decimal: DecimalOption = ".",
     loose_header: Annotated[
         bool,
-        typer.Option("--loose-header", help="Match column names regardless of case and blanks."),
+        typer.Option(
+            "--loose-header", help="Match column names regardless of case, blanks and Unicode form."
+        ),
     ] = False,
     truth: Annotated[
         str | None,

@@ -230,7 +230,7 @@ class Schema(Record, frozen=True, dict=True):
 
         Args:
             columns: the table's column names, in its order.
-            loose: ignore case and surrounding blanks where no name matches exactly.
+            loose: match as ``fold_name`` does where no name matches exactly.
 
         Returns:
             Index of each feature in ``columns``.

@@ -9,12 +9,47 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _MAX_LISTED: Final = 10
+_WIDTHS: Final = {"<wide>", "<narrow>", "<noBreak>"}  # tags of decompositions in Unicode's data
 _MIN_SIMILARITY: Final = 0.6  # 0 to 1, see ``difflib.SequenceMatcher.ratio``
 
 
 def fold_name(name: str) -> str:
-    """Normalize a name for a loose match: case-folded, without surrounding blanks."""
-    return name.strip().casefold()
+    """Normalize a name for a loose match.
+
+    Ignores case, surrounding blanks, the Unicode form (NFC, NFD), full and half width, no-break
+    spaces and invisible characters; superscripts and accents still differ.
+    """
+    if name.isascii():
+        return name.strip().casefold()
+    import unicodedata
+
+    plain = "".join(map(_plain_character, name)).strip()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", plain).casefold())
+
+
+def _plain_character(char: str) -> str:
+    """Map a character of another width to the usual one, and an invisible one to nothing."""
+    import unicodedata
+
+    if unicodedata.category(char) == "Cf":
+        return ""
+    variant, _, code = unicodedata.decomposition(char).partition(" ")
+    return chr(int(code, 16)) if variant in _WIDTHS else char
+
+
+def _difference(name: str, column: str) -> str:
+    """Describe in what two names differ that match loosely; empty for case and blanks."""
+    if name.strip().casefold() == column.strip().casefold():
+        return ""
+    import unicodedata
+
+    forms = [unicodedata.normalize("NFC", each) for each in (name, column)]
+    if forms[0] == forms[1]:
+        found = next(
+            (form for form in ("NFC", "NFD") if unicodedata.is_normalized(form, column)), ""
+        )
+        return f"the Unicode form ({found} here)" if found else "the Unicode form"
+    return "case, blanks, the Unicode form, width or invisible characters"
 
 
 def repeated_names(names: Sequence[str]) -> list[str]:
@@ -29,10 +64,13 @@ def closest_names(name: str, known: Sequence[str], limit: int = 3) -> list[str]:
     return difflib.get_close_matches(name, known, n=limit, cutoff=_MIN_SIMILARITY)
 
 
-def suggest_names(names: Sequence[str], columns: Sequence[str]) -> str:
-    """Ask whether one of the names was meant; without names, list the table's columns."""
-    if names:
-        return f"did you mean {' or '.join(map(repr, names))}?"
+def suggest_names(name: str, columns: Sequence[str]) -> str:
+    """Suggest which of a table's columns was meant; without a similar one, list them."""
+    alike = [column for column in columns if fold_name(column) == fold_name(name)]
+    if names := alike or closest_names(name, columns):
+        difference = _difference(name, alike[0]) if len(alike) == 1 else ""
+        more = f" It differs only in {difference}: copy it from the table" if difference else ""
+        return f"did you mean {' or '.join(map(repr, names))}?{more}"
     more = ", …" if len(columns) > _MAX_LISTED else ""
     return f"it has {', '.join(map(repr, columns[:_MAX_LISTED]))}{more}"
 
@@ -40,11 +78,15 @@ def suggest_names(names: Sequence[str], columns: Sequence[str]) -> str:
 def missing_column_message(name: str, columns: Sequence[str], matches: Sequence[int]) -> str:
     """Describe a missing column, with similar names; ``matches`` index loose matches."""
     if len(matches) == 1:
+        found = columns[matches[0]]
+        difference = _difference(name, found)
+        which = f", which differs only in {difference}" if difference else ""
+        ignore = "such differences" if difference else "case and blanks"
         return (
-            f"column {name!r} is missing; the table has {columns[matches[0]]!r}: rename it, or "
-            "ignore case and blanks with --loose-header"
+            f"column {name!r} is missing; the table has {found!r}{which}: rename it, or "
+            f"ignore {ignore} with --loose-header"
         )
     if matches:
         found = " and ".join(repr(columns[index]) for index in matches)
         return f"column {name!r} is missing; the table has {found}: rename the right one"
-    return f"column {name!r} is missing; {suggest_names(closest_names(name, columns), columns)}"
+    return f"column {name!r} is missing; {suggest_names(name, columns)}"

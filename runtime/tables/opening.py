@@ -11,7 +11,7 @@ from runtime.io.charsets import UTF_8, Encoding, TranscodedSource, detect_encodi
 from runtime.io.paths import STANDARD_STREAM
 from runtime.io.sources import PeekedSource, open_source, read_chunk, source_name
 from runtime.io.streams import translate_write_errors
-from runtime.schema.names import closest_names, repeated_names, suggest_names
+from runtime.schema.names import repeated_names, suggest_names
 from runtime.tables.driver import ReadPlan
 from runtime.tables.formats import (
     Format,
@@ -121,7 +121,7 @@ def choose_columns(
         raise SchemaError(f"{option} names {repeated[0]!r} more than once")
     for name in required:
         if name not in columns:
-            suggestion = suggest_names(closest_names(name, columns), columns)
+            suggestion = suggest_names(name, columns)
             raise SchemaError(f"{option}: the table has no column {name!r}; {suggestion}")
         if (count := columns.count(name)) > 1:
             raise SchemaError(

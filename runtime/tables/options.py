@@ -52,7 +52,7 @@ class ReadOptions(Value, frozen=True):
         delimiter: one byte between fields of delimited text.
         encoding: of text.
         decimal: the decimal sign of numbers in text.
-        loose_header: match column names regardless of case and surrounding blanks.
+        loose_header: match column names regardless of case, surrounding blanks and Unicode form.
 
     Raises:
         UsageError: when a text is not a known format, delimiter or encoding.

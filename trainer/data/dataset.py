@@ -67,6 +67,7 @@ class DataCheck(Record, frozen=True):
         leaking: columns that alone determine the label.
         rounded: columns of whole numbers so large that float32 rounds them.
         similar_classes: classes whose names differ only in case or surrounding blanks.
+        index: columns that have pandas' names for an index without one.
     """
 
     train_rows: int
@@ -85,6 +86,7 @@ class DataCheck(Record, frozen=True):
     leaking: tuple[str, ...] = msgspec.field(default=(), name="telling")
     rounded: tuple[str, ...] = ()
     similar_classes: tuple[tuple[str, ...], ...] = msgspec.field(default=(), name="alike")
+    index: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

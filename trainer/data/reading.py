@@ -21,7 +21,14 @@ from trainer.data.dataset import Dataset, LabelledRows, Rows
 from trainer.data.features import choose_features, describe_features
 from trainer.data.labels import Classes, RowLabels, order_classes
 from trainer.data.profile import profile_table
-from trainer.data.source import ColumnRoles, assign_roles, bind_features, find_column
+from trainer.data.source import (
+    ColumnRoles,
+    assign_roles,
+    bind_features,
+    column_names,
+    find_column,
+    refuse_nameless,
+)
 from trainer.data.splits import split_test
 from trainer.data.validation import check_data
 
@@ -44,7 +51,9 @@ def read_dataset(source: TableSource, seed: int) -> Dataset:
     with open_table(source.data, source.reading, source.required_columns) as table:
         roles = assign_roles(table.columns, source)
         profile = profile_table(table, roles, where=where)
-        names = {at: table.columns[at] for at in roles.features}
+        filled = [at for at in roles.features if profile.column_types[at] != "empty"]
+        refuse_nameless(table.columns, filled, where)
+        names = column_names(table.columns, roles.features)
     classes = order_classes(profile, name=source.label, where=where)
     features = choose_features(profile, names, source)
     labels = RowLabels.of(source.label, profile, classes)

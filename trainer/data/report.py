@@ -70,6 +70,11 @@ def _about_columns(check: DataCheck) -> Iterator[str]:
             f"{_list(check.identifiers)}: unique in every row, like an identifier; "
             f"{_exclude(check.identifiers)}"
         )
+    if check.index:
+        yield (
+            f"{_list(check.index)}: index of a pandas data frame; if it only numbers the rows, "
+            f"{_exclude(check.index)}"
+        )
     if check.leaking:
         yield (
             f"{_list(check.leaking)}: alone determines the label, possible target leakage; if it "

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from runtime.errors import SchemaError, UsageError
 from runtime.io.paths import STANDARD_STREAM
-from runtime.schema.names import closest_names, fold_name, repeated_names, suggest_names
+from runtime.schema.names import repeated_names, suggest_names
 from runtime.tables.options import ReadOptions
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 
 TEST_FRACTION = 0.2  # of each class's rows, without a test set
+_POSITION: Final = re.compile(r"#([1-9][0-9]*)")  # of a column, counted from 1
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class TableSource:
         data: the table; it is read twice, so standard input is not allowed.
         label: name of the column to predict.
         features: names of the feature columns; None is all others.
-        exclude: names of columns to exclude.
+        exclude: names of columns to exclude, or positions: ``#1`` is the first column.
         categories: names of categorical columns that look like numbers.
         unseen: how a category not seen in training is scored: as a bad cell (``error``), or as
             none of the known ones (``other``).
@@ -116,19 +119,46 @@ def assign_roles(columns: Sequence[str], source: TableSource) -> ColumnRoles:
     """Find the columns that a source names; features default to all that are left."""
     where = str(source.data)
     label = find_column(columns, source.label, "--label", where)
-    excluded = {find_column(columns, name, "--exclude", where) for name in source.exclude}
+    excluded = {_find_excluded(columns, name, where) for name in source.exclude}
     if source.features is None:
         features = [at for at in range(len(columns)) if at != label and at not in excluded]
     else:
         features = [find_column(columns, name, "--features", where) for name in source.features]
-    chosen = [columns[at] for at in (label, *features)]
+    chosen = [columns[at] for at in (label, *features) if columns[at]]
     if doubled := repeated_names(chosen):
         raise SchemaError(f"{where}: column {doubled[0]!r} appears more than once; rename one")
-    if nameless := [at + 1 for at in features if not columns[at]]:
-        raise SchemaError(f"{where}: column {nameless[0]} has no name; add one in the header")
     if not features:
         raise SchemaError(f"{where}: no feature column is left to predict {source.label!r}")
     return ColumnRoles(label, tuple(features), _find_categories(columns, features, source))
+
+
+def column_names(columns: Sequence[str], positions: Sequence[int]) -> dict[int, str]:
+    """Name columns by position; one without a name is ``#`` and its number, as in --exclude."""
+    return {at: columns[at] or f"#{at + 1}" for at in positions}
+
+
+def refuse_nameless(columns: Sequence[str], filled: Sequence[int], where: str) -> None:
+    """Refuse feature columns without a name; those without a filled cell are excluded anyway."""
+    nameless = [at + 1 for at in filled if not columns[at]]
+    if not nameless:
+        return
+    which = "column" if len(nameless) == 1 else "columns"
+    has = "has" if len(nameless) == 1 else "have"
+    option = shlex.quote(",".join(f"#{number}" for number in nameless))
+    raise SchemaError(
+        f"{where}: {which} {', '.join(map(str, nameless))} {has} no name: exclude by position with "
+        f"--exclude {option} (pandas writes row numbers so), or add a name in the header"
+    )
+
+
+def _find_excluded(columns: Sequence[str], name: str, where: str) -> int:
+    """Find a column by its name or, where none has that name, by its position."""
+    position = _POSITION.fullmatch(name)
+    if position is None or name in columns:
+        return find_column(columns, name, "--exclude", where)
+    if int(position[1]) > len(columns):
+        raise SchemaError(f"{where}: --exclude {name}: the table has {len(columns)} columns")
+    return int(position[1]) - 1
 
 
 def _find_categories(
@@ -149,7 +179,9 @@ def find_column(columns: Sequence[str], name: str, option: str, where: str) -> i
         return columns.index(name)
     if found:
         raise SchemaError(f"{where}: {option}: {found} columns are named {name!r}; rename one")
-    raise SchemaError(f"{where}: {option}: there is no column {name!r}; {_suggest(columns, name)}")
+    raise SchemaError(
+        f"{where}: {option}: there is no column {name!r}; {suggest_names(name, columns)}"
+    )
 
 
 def bind_features(schema: Schema, columns: Sequence[str], where: str) -> tuple[int, ...]:
@@ -158,8 +190,3 @@ def bind_features(schema: Schema, columns: Sequence[str], where: str) -> tuple[i
         return schema.bind(columns)
     except SchemaError as exc:
         raise SchemaError(f"{where}: {exc}") from exc
-
-
-def _suggest(columns: Sequence[str], name: str) -> str:
-    alike = [column for column in columns if fold_name(column) == fold_name(name)]
-    return suggest_names(alike or closest_names(name, columns), columns)

@@ -7,7 +7,8 @@ million.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     Values = npt.NDArray[np.float32]
     Labels = npt.NDArray[np.int64]
 
+# In Parquet, and where an index was read from CSV.
+_PANDAS_INDEX: Final = re.compile(r"__index_level_[0-9]+__|Unnamed: [0-9]+")
 _WHOLE_IN_FLOAT32 = 2.0**24  # whole numbers beyond are rounded
 _SECONDS_OF_A_DAY = 86_400
 _MIN_ROWS = 20  # with fewer, unique or separating values are chance
@@ -60,6 +63,7 @@ def check_data(
         leaking=_names_where(columns, lambda values: determines_label(values, train.labels)),
         rounded=_names_where(numbers, _is_rounded),
         similar_classes=_find_similar(schema.classes),
+        index=tuple(filter(_PANDAS_INDEX.fullmatch, schema.feature_names)),
     )
 
 

@@ -77,11 +77,17 @@ function isText(rows, at) {
   return filled.filter((cell) => Number.isNaN(Number(cell))).length * 2 > filled.length;
 }
 
-// Parse delimited text (RFC 4180); the delimiter is the header's most frequent one.
+// The line of Excel that declares the delimiter.
+const SEPARATOR_LINE = /^("?)sep=([^"\r\n])\2*\1(\r\n|\n|\r)/i;
+
+// Parse delimited text (RFC 4180); the delimiter is declared, or the header's most frequent one.
 function parseCsv(text) {
+  const declared = SEPARATOR_LINE.exec(text);
+  if (declared) text = text.slice(declared[0].length);
   const header = text.slice(0, text.search(/[\r\n]|$/));
   const frequency = (sign) => header.split(sign).length;
-  const delimiter = [",", ";", "\t", "|"].reduce((best, sign) => (frequency(sign) > frequency(best) ? sign : best));
+  const frequent = [",", ";", "\t", "|"].reduce((best, sign) => (frequency(sign) > frequency(best) ? sign : best));
+  const delimiter = declared ? declared[2] : frequent;
   const records = [[]];
   for (let at = 0; at < text.length; ) {
     const [cell, end] = parseCell(text, at, delimiter);

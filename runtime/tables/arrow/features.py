@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from runtime.errors import SchemaError
 from runtime.tables.arrays import number_scalar, number_values
+from runtime.tables.arrow.decimals import decimal_numbers
 from runtime.tables.base import RowIssue
 from runtime.tables.cells import MISSING, NOT_FINITE, OUT_OF_RANGE, parse_numbers, split_missing
 from runtime.tables.dates import is_temporal
@@ -80,7 +81,8 @@ def _read_numbers(column: pa.Array, feature: int, encoder: CellEncoder, decimal:
     if pa.types.is_binary(column.type):
         numbers = parse_numbers(pa.chunked_array([column]), decimal)
         return encoder.with_missing(feature, numbers, column)
-    numbers = column.cast(pa.float64(), safe=False)
+    is_decimal = pa.types.is_decimal(column.type)
+    numbers = decimal_numbers(column) if is_decimal else column.cast(pa.float64(), safe=False)
     if encoder.allows_missing(feature):
         return split_missing(numbers)
     if numbers.null_count:

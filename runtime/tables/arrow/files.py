@@ -8,10 +8,13 @@ import pyarrow as pa
 
 from runtime.errors import DataError, first_line
 from runtime.io.parallel import read_ahead
+from runtime.tables.arrow.int96 import choose_unit
 from runtime.tables.arrow.table import BATCH_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from runtime.tables.arrow.int96 import Unit
 
 
 class ParquetBatches:
@@ -21,8 +24,15 @@ class ParquetBatches:
         """Read the footer."""
         import pyarrow.parquet as pq
 
+        def open_file(unit: Unit) -> Any:  # noqa: ANN401 - as above
+            return pq.ParquetFile(
+                file, page_checksum_verification=True, coerce_int96_timestamp_unit=unit
+            )
+
         try:
-            self._file = pq.ParquetFile(file, page_checksum_verification=True)
+            self._file = open_file("ns")
+            if (unit := choose_unit(self._file, open_file, where=where)) != "ns":
+                self._file = open_file(unit)
             self._size = file.size() if hasattr(file, "size") else 0
             self.schema: pa.Schema = self._file.schema_arrow
         except (pa.ArrowInvalid, OSError, RuntimeError) as exc:

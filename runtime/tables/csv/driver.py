@@ -47,6 +47,8 @@ def open_writer(sink: Sink, plan: WritePlan) -> CsvWriter:
     carried = [table.columns[index] for index in plan.carried]
     if dialect.encoding.is_wide:
         sink.write(BOM)  # marks the byte order
+    if isinstance(table, CsvTable) and table.header.preamble.delimiter == dialect.delimiter:
+        sink.write(table.header.preamble.text.removeprefix(BOM))
     return CsvWriter(sink, names, columns=plan.carried, carried=carried, dialect=dialect)
 
 

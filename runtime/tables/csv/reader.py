@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import csv
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from msgspec.structs import replace
 
 from runtime.errors import DataError
 from runtime.io.charsets import BOM
 from runtime.io.sources import MAX_RECORD_BYTES, PeekedSource, read_chunk
 from runtime.tables.arrays import split_bytes
 from runtime.tables.csv.records import Offsets, count_lines, find_record_ends
-from runtime.tables.dialect import COMMA, Dialect, best_header, candidate_dialects, split_record
+from runtime.tables.dialect import (
+    COMMA,
+    FORBIDDEN_DELIMITERS,
+    Dialect,
+    best_header,
+    candidate_dialects,
+    split_record,
+)
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -25,6 +34,25 @@ if TYPE_CHECKING:
 
 BLOCK_SIZE = 1536 * 1024  # bytes: smaller blocks cost more calls, larger ones exceed the caches
 _DETECTION_BYTES = 256 * 1024  # of the header
+# Excel's; saved again, it is quoted, or followed by a delimiter per column.
+_SEPARATOR_LINE: Final = re.compile(
+    rb"(?:\xef\xbb\xbf)?(\"?)sep=([\x01-\x7f])(?<!["
+    + re.escape(FORBIDDEN_DELIMITERS)
+    + rb"0-9a-z])\2*\1(?:\r\n|\n|\r)",
+    re.IGNORECASE,
+)
+
+
+class Preamble(Value, frozen=True):
+    """What is before the header: a byte order mark, and a line ``sep=;`` for Excel.
+
+    Attributes:
+        text: as it was read.
+        delimiter: that the line declares; None without one.
+    """
+
+    text: bytes = b""
+    delimiter: bytes | None = None
 
 
 class Header(Value, frozen=True):
@@ -32,15 +60,22 @@ class Header(Value, frozen=True):
 
     Attributes:
         columns: names, without quotes.
-        text: the record as it was read, with its byte order mark, without its terminator.
+        text: the record as it was read, with the preamble, without its terminator.
         terminator: of the record.
         dialect: of the table.
+        preamble: what is before the record.
     """
 
     columns: tuple[str, ...]
     text: bytes
     terminator: bytes
     dialect: Dialect = COMMA
+    preamble: Preamble = Preamble()
+
+    @property
+    def names(self) -> bytes:
+        """The record without what is before it."""
+        return self.text.removeprefix(self.preamble.text)
 
 
 class Records(Value, frozen=True):
@@ -92,7 +127,8 @@ class CsvReader:
         self._where = where
         self._block_size = block_size
         self.tail = b""
-        self._dialect = dialect if detect_by is None else self._detect(dialect, detect_by)
+        self._preamble = self._read_preamble()
+        self._dialect = self._choose_dialect(dialect, detect_by)
         self.header, self._rest = self._read_header()
 
     @property
@@ -146,12 +182,32 @@ class CsvReader:
     def _read(self, at_least: int = 0) -> bytes:
         return read_chunk(self._stream, max(self._block_size, at_least), self._where)
 
+    def _read_preamble(self) -> Preamble:
+        head = self._stream.peek()
+        line = _SEPARATOR_LINE.match(head)
+        size = line.end() if line else len(BOM) * head.startswith(BOM)
+        text = read_chunk(self._stream, size, self._where)
+        return Preamble(text, line[2] if line else None)
+
+    def _choose_dialect(self, dialect: Dialect, detect_by: Sequence[str] | None) -> Dialect:
+        """Choose the delimiter that is declared, given or, by these names, detected."""
+        declared = self._preamble.delimiter
+        if declared is None:
+            return dialect if detect_by is None else self._detect(dialect, detect_by)
+        if detect_by is None and declared != dialect.delimiter:
+            raise DataError(
+                f"{self._where}: the first line declares the delimiter {declared.decode()!r}, but "
+                f"--delimiter or the format says {dialect.delimiter.decode()!r}: leave that out, "
+                "or remove the line"
+            )
+        return replace(dialect, delimiter=declared)
+
     def _read_header(self) -> tuple[Header, bytes]:
         data = self._read()
-        if not data:
+        if not data and not self._preamble.text:
             raise DataError(f"{self._where} is empty; a table starts with a line of column names")
         while True:
-            breaks = find_record_ends(data.removeprefix(BOM), self._dialect.delimiter[0])
+            breaks = find_record_ends(data, self._dialect.delimiter[0])
             if len(breaks.starts) and not data.endswith(b"\r"):
                 break
             chunk = self._read()
@@ -164,15 +220,14 @@ class CsvReader:
                 )
         if breaks.in_quotes and not len(breaks.starts):
             raise DataError(f"{self._where}: a quote in the header is not closed")
-        skip = len(data) - len(data.removeprefix(BOM))
         start, end = (
-            (int(breaks.starts[0]) + skip, int(breaks.ends[0]) + skip)
+            (int(breaks.starts[0]), int(breaks.ends[0]))
             if len(breaks.starts)
             else (len(data), len(data))
         )
-        text = data[:start]
-        names = self._parse_names(text[skip:])
-        return Header(names, text, data[start:end] or b"\n", self._dialect), data[start:]
+        names = self._parse_names(data[:start])
+        text, terminator = self._preamble.text + data[:start], data[start:end] or b"\n"
+        return Header(names, text, terminator, self._dialect, self._preamble), data[start:]
 
     def _parse_names(self, text: bytes) -> tuple[str, ...]:
         encoding = self._dialect.encoding
@@ -198,7 +253,7 @@ class CsvReader:
 
     def _detect(self, dialect: Dialect, required: Sequence[str]) -> Dialect:
         """Detect the delimiter by the header."""
-        head = self._stream.peek(_DETECTION_BYTES).removeprefix(BOM)
+        head = self._stream.peek(_DETECTION_BYTES)
         candidates = candidate_dialects(dialect)
         headers = [_split_header(candidate, head) for candidate in candidates]
         return candidates[best_header(headers, required)]

@@ -131,20 +131,25 @@ def _layout_hint(header: Header, required: Sequence[str]) -> str:
         return "the first line looks like JSON Lines: give --format jsonl"
     if all(re.fullmatch(_NUMBER, name) for name in header.columns):
         return "the first line has only numbers: add a line with the column names above it"
-    text = header.dialect.encoding.decode(header.text, "replace").removeprefix("\ufeff")
-    delimiter = _other_delimiter(text, required)
+    text = header.dialect.encoding.decode(header.names, "replace")
+    delimiter = _other_delimiter(text, header.dialect.delimiter.decode(), required)
     if delimiter is None:
         return ""
+    if header.preamble.delimiter:
+        return (
+            f"the names are separated by {delimiter!r}, but the first line declares "
+            f"{header.preamble.delimiter.decode()!r}: correct or remove that line"
+        )
     import shlex
 
     value = "tab" if delimiter == "\t" else shlex.quote(delimiter)
     return f"the names are separated by {delimiter!r}: give --delimiter {value}"
 
 
-def _other_delimiter(text: str, required: Sequence[str]) -> str | None:
-    """Find a delimiter under which the header has all required names."""
+def _other_delimiter(text: str, used: str, required: Sequence[str]) -> str | None:
+    """Find a delimiter other than ``used`` under which the header has all required names."""
     folded = set(map(fold_name, required))
-    candidates = {char for char in text if char.isascii() and not char.isalnum()}
+    candidates = {char for char in text if char.isascii() and not char.isalnum()} - {used}
     for delimiter in sorted(candidates.difference(FORBIDDEN_DELIMITERS.decode())):
         try:
             names = split_record(text, delimiter.encode())

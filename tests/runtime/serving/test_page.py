@@ -294,12 +294,12 @@ def test_table_is_scored_shown_and_downloadable(show: Show, server: Served, tmp_
 
 
 def test_dropped_table_is_scored(show: Show, server: Served) -> None:
-    """Drag and drop works, with semicolons and CRLF."""
+    """Drag and drop works, with Excel's declaration of the delimiter and CRLF."""
     page = show(server)
     expect(page.locator("#label")).to_have_text(PREDICTION)
     dropped = page.evaluate_handle(
         "() => { const dropped = new DataTransfer(); dropped.items.add(new File("
-        "['price;rating\\r\\n9.5;4.5\\r\\n'], 'a.csv')); return dropped; }"
+        "['sep=;\\r\\nprice;rating\\r\\n9.5;4.5\\r\\n'], 'a.csv')); return dropped; }"
     )
     page.dispatch_event("#drop", "drop", {"dataTransfer": dropped})
     expect(page.locator("#table-status")).to_have_text("1 rows, 1 scored")

@@ -13,6 +13,7 @@ from runtime.tables.cells import number_hint
 from runtime.tables.csv.features import parse_features
 from runtime.tables.csv.quoting import format_floats
 from runtime.tables.csv.reader import CsvReader
+from runtime.tables.csv.table import CsvTable
 from runtime.tables.dialect import COMMA, Dialect, parse_delimiter
 
 if TYPE_CHECKING:
@@ -226,3 +227,11 @@ def test_a_column_of_numbers_in_another_notation_is_told(
         assert hint is not None
         assert hint.startswith("column 'price' looks like numbers with ")
         assert said in hint
+
+
+def test_the_delimiter_in_use_is_not_suggested() -> None:
+    """Names in other case are missing, but not because of the delimiter."""
+    table = CsvTable(detected(b"Price,Rating,a;b\n1,2,3\n"))
+    assert table.layout_hint(WANTED) == ""
+    table = CsvTable(CsvReader(io.BytesIO(b"Price;Rating\n1;2\n"), where="t.csv"))
+    assert table.layout_hint(WANTED) == "the names are separated by ';': give --delimiter ';'"

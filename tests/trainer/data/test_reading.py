@@ -8,6 +8,7 @@ import torch
 from runtime.errors import BadRowsError, DataError, SchemaError
 from runtime.tables.options import ReadOptions
 from trainer.data.reading import read_dataset
+from trainer.data.report import format_report
 from trainer.data.source import TableSource
 
 if TYPE_CHECKING:
@@ -94,7 +95,11 @@ def test_a_test_set_is_read_as_it_would_be_scored(save: Save, columns: Columns) 
         (["y,y,x", "a,b,1"], "--label: 2 columns are named 'y'"),
         (["x,x,y", "1,2,a"], "column 'x' appears more than once"),
         (["y", "a", "b"], "no feature column is left to predict 'y'"),
-        (["x,,y", "1,2,a"], "column 2 has no name"),
+        (["x,,y", "1,2,a"], "column 2 has no name: exclude by position with --exclude '#2' ("),
+        (
+            [",x,,y", "1,2,z,a"],
+            "columns 1, 3 have no name: exclude by position with --exclude '#1,#3'",
+        ),
         (["x,y", "1,a", "2,a"], "label 'y' is 'a' in every row"),
         (["x,y", "1,", "2,"], "label 'y' is empty in every row"),
         (["x,y"], "label 'y' is empty in every row"),
@@ -122,6 +127,56 @@ def test_a_table_unfit_for_training_is_refused(
     with pytest.raises(SchemaError, match=r"t\.csv: ") as refusal:
         read_dataset(TableSource(path, "y"), seed=1)
     assert message in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["x;y;", *["1;a;", "2;b;"] * 9],
+        [";;x;y;", *["; ;1;a;", ";;2;b;\t"] * 9],
+    ],
+    ids=["trailing delimiters", "several, with blanks"],
+)
+def test_nameless_columns_without_a_filled_cell_are_excluded(
+    table: Table, lines: list[str]
+) -> None:
+    """As every column without a filled cell is, with a finding."""
+    dataset = read_dataset(TableSource(table("\n".join(lines) + "\n"), "y"), seed=1)
+    assert dataset.schema.feature_names == ("x",)
+    assert dataset.check is not None
+    assert f"#{len(lines[0].split(';'))}" in dataset.check.empty
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_a_nameless_column_is_excluded_by_position(save: Save, ending: str) -> None:
+    """As the row numbers are that pandas writes, in every format."""
+    columns: Columns = {
+        "": list(range(20)),
+        "x": [1, 2] * 10,
+        "z": [3, 4] * 10,
+        "y": ["a", "b"] * 10,
+    }
+    source = TableSource(save(f"t.{ending}", columns), "y", exclude=("#1", "#3"))
+    assert read_dataset(source, seed=1).schema.feature_names == ("x",)
+
+
+def test_a_name_that_looks_like_a_position_comes_first(table: Table) -> None:
+    """A position beyond the last column is refused."""
+    path = table("x,#1,y\n" + "1,2,a\n2,1,b\n" * 9)
+    dataset = read_dataset(TableSource(path, "y", exclude=("#1",)), seed=1)
+    assert dataset.schema.feature_names == ("x",)
+    with pytest.raises(SchemaError, match="--exclude #4: the table has 3 columns"):
+        read_dataset(TableSource(path, "y", exclude=("#4",)), seed=1)
+
+
+def test_the_index_of_a_data_frame_is_a_finding(save: Save) -> None:
+    """It is a feature like any other, but probably means nothing."""
+    index = {"__index_level_0__": [*range(10), *range(10)]}
+    path = save("t.parquet", {"x": [1, 2] * 10, "y": ["a", "b"] * 10, **index})
+    dataset = read_dataset(TableSource(path, "y"), seed=1)
+    assert dataset.check is not None
+    assert dataset.check.index == ("__index_level_0__",)
+    assert "--exclude __index_level_0__" in format_report(dataset.check, "y")
 
 
 def test_nan_among_texts_is_a_text(table: Table) -> None:

@@ -209,7 +209,7 @@ def test_a_source_that_fails_is_an_error_of_the_data() -> None:
                 return chunk
             raise OSError(5, "Input/output error")
 
-    reader = CsvReader(Broken(b"a,b\n1,2\n"), where="t.csv", block_size=8)
+    reader = CsvReader(Broken(b"a,b\n" + b"1,2\n" * 200), where="t.csv", block_size=8)
     with pytest.raises(DataError, match=r"cannot read t\.csv: Input/output error"):
         list(reader.blocks())
 
