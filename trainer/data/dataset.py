@@ -46,6 +46,14 @@ class DateColumn(Record, frozen=True):
     seconds: float
 
 
+class RejectedRows(Record, frozen=True):
+    """The numbers of rows of the table, and of a test set, that were rejected for a reason."""
+
+    reason: str
+    rows: int
+    test_rows: int = 0
+
+
 class DataCheck(Record, frozen=True):
     """What a table contains, and its likely problems; the keys in JSON differ in part.
 
@@ -67,6 +75,7 @@ class DataCheck(Record, frozen=True):
         leaking: columns that alone determine the label.
         rounded: columns of whole numbers so large that float32 rounds them.
         similar_classes: classes whose names differ only in case or surrounding blanks.
+        rejected: bad rows that were left out, by reason; unset without ``--bad-rows reject``.
     """
 
     train_rows: int
@@ -85,6 +94,7 @@ class DataCheck(Record, frozen=True):
     leaking: tuple[str, ...] = msgspec.field(default=(), name="telling")
     rounded: tuple[str, ...] = ()
     similar_classes: tuple[tuple[str, ...], ...] = msgspec.field(default=(), name="alike")
+    rejected: tuple[RejectedRows, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from trainer.config import join_names
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from trainer.data.dataset import DataCheck
+    from trainer.data.dataset import DataCheck, RejectedRows
+    from trainer.data.source import TableSource
 
 
 _MAX_NAMES = 8  # names in a line
@@ -29,6 +30,26 @@ def format_report(check: DataCheck, label: str) -> str:
         *(f"  {finding}" for finding in _findings(check)),
     ]
     return "\n".join(map(printable, lines))
+
+
+def format_rejected(rejected: Sequence[RejectedRows], source: TableSource) -> str:
+    """Format the rows that were left out, a line for the table and one for the test set."""
+    tables = (
+        ("", {each.reason: each.rows for each in rejected}, source.rejects),
+        (
+            " of the test set",
+            {each.reason: each.test_rows for each in rejected},
+            source.test_rejects,
+        ),
+    )
+    lines = []
+    for which, counts, path in tables:
+        if total := sum(counts.values()):
+            listed = f", listed in {path}" if path else ""
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.items() if count)
+            bad_rows = "1 bad row" if total == 1 else f"{total:,} bad rows"
+            lines.append(printable(f"{bad_rows}{which} left out{listed}: {reasons}"))
+    return "\n".join(lines)
 
 
 def _list_classes(check: DataCheck, rows: int) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from runtime.errors import SchemaError, UsageError
-from runtime.io.paths import STANDARD_STREAM
+from runtime.io.paths import STANDARD_STREAM, check_distinct
 from runtime.schema.names import closest_names, fold_name, repeated_names, suggest_names
 from runtime.tables.options import ReadOptions
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from runtime.schema.features import Schema, Unseen
 
 
+BadRowsPolicy = Literal["fail", "reject"]
 TEST_FRACTION = 0.2  # of each class's rows, without a test set
 
 
@@ -36,6 +37,9 @@ class TableSource:
         test_fraction: share of each class split off, above 0 and below 1; None is
             ``TEST_FRACTION``.
         reading: how both tables are read.
+        bad_rows: ``fail`` refuses a table with bad rows, ``reject`` leaves them out.
+        rejects: path of the rejects file; of a test set's rows the same with ``.test`` before the
+            ending; None writes none.
     """
 
     data: Path
@@ -47,6 +51,8 @@ class TableSource:
     test: Path | None = None
     test_fraction: float | None = None
     reading: ReadOptions = field(default_factory=ReadOptions)
+    bad_rows: BadRowsPolicy = "fail"
+    rejects: Path | None = None
 
     def __post_init__(self) -> None:
         if STANDARD_STREAM in {self.data, self.test}:
@@ -63,6 +69,16 @@ class TableSource:
             raise UsageError(f"{self.label!r} is the label: it cannot be among --categories")
         if both := sorted(set(self.features or ()) & set(self.exclude)):
             raise UsageError(f"{both[0]!r} is in --features and in --exclude: use one")
+        if self.rejects is not None:
+            for table in filter(None, (self.data, self.test)):
+                check_distinct(table, self.rejects, self.test_rejects)
+
+    @property
+    def test_rejects(self) -> Path | None:
+        """Path of the rejects file of the test set; None without one."""
+        if self.rejects is None or self.test is None:
+            return None
+        return self.rejects.with_suffix(f".test{self.rejects.suffix}")
 
     @property
     def share(self) -> float:
@@ -95,6 +111,36 @@ def parse_table_options(
             return None
         raise UsageError(f"{given[0]} describes a table: add {missing}")
     raise UsageError(f"a table needs --data FILE --label COLUMN: add {missing}")
+
+
+def choose_rejects_path(out: Path, bad_rows: BadRowsPolicy, rejects: Path | None) -> Path | None:
+    """Choose the path of the rejects file of a run; None without one.
+
+    Args:
+        out: the run directory.
+        bad_rows: the policy.
+        rejects: as requested; None is ``OUT.rejects.csv`` beside the run.
+
+    Returns:
+        The path, if bad rows are to be rejected.
+
+    Raises:
+        UsageError: when a file was requested without ``reject``, is standard output, or is inside
+            the run directory.
+    """
+    if bad_rows != "reject":
+        if rejects is not None:
+            raise UsageError("--rejects needs --bad-rows reject: give both")
+        return None
+    path = rejects or out.parent / f"{out.name}.rejects.csv"
+    if path == STANDARD_STREAM:
+        raise UsageError("--rejects names a file: standard output has the result")
+    if path.resolve().is_relative_to(out.resolve()):
+        raise UsageError(
+            f"--rejects {path} is inside the run directory {out}, which is replaced as a whole: "
+            "give a path outside"
+        )
+    return path
 
 
 @dataclass(frozen=True)
