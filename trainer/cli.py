@@ -308,7 +308,7 @@ def _read(source: TableSource, seed: int, open_sink: OpenSink) -> Dataset:
 
     dataset = read_dataset(source, seed, open_sink if is_main_process() else None)
     if dataset.check:
-        process.log(format_report(dataset.check, source.label))
+        process.log(format_report(dataset.check, source))
         if rejected := format_rejected(dataset.check.rejected or (), source):
             process.log(rejected)
     return dataset

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from runtime.scoring.counters import BadRowsMessage, Counters, StageTimer
 from runtime.tables.base import Encoded
 from runtime.tables.csv.quoting import REJECTS_HEADER, encode_record, encode_rejects
 from runtime.tables.writing import rejects_dialect
-from trainer.config import join_names
+from trainer.data.source import advise_exclusion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,7 +39,7 @@ class RowCounter:
         self._counters = Counters(
             where, message, fail_on_bad=source.bad_rows == "fail", decimal=source.reading.decimal
         )
-        self._features = frozenset(features)
+        self._source, self._features = source, frozenset(features)
         self._columns: Counter[str] = Counter()  # of first bad cells
         self._sink: Sink | None = None
         self._dialect: Dialect | None = None
@@ -99,13 +98,11 @@ class RowCounter:
         if not self._are_too_many():
             return "fix them, or continue with --bad-rows reject"
         at_fault = list(self._columns)
-        if len(at_fault) == 1 and at_fault[0] in self._features and len(self._features) > 1:
-            return f"fix them, or leave the column out with --exclude {_quote(at_fault)}"
+        if len(at_fault) == 1 and at_fault[0] in self._features:
+            exclusion = advise_exclusion(self._source, at_fault, len(self._features))
+            if exclusion:
+                return f"fix column {at_fault[0]!r}, or {exclusion}"
         return "fix them: --bad-rows reject is for at most half of a table"
-
-
-def _quote(names: Sequence[str]) -> str:
-    return shlex.quote(join_names(names))
 
 
 def find_well_formed(block: Block, label: int) -> Mask | None:

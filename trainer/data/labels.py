@@ -50,7 +50,8 @@ class Classes:
 
 def order_classes(profile: TableProfile, *, name: str, where: str) -> Classes:
     """Order the classes of a label's column; refuse labels that cannot be classes."""
-    texts = [decode_text(label, f"label {name!r}", where) for label in profile.labels]
+    what, advice = f"label {name!r}", profile.utf8_advice
+    texts = [decode_text(label, what, where, advice) for label in profile.labels]
     if len(texts) < _MIN_COUNT:
         content = f"is {texts[0]!r} in every row" if texts else "is empty in every row"
         raise SchemaError(f"{where}: label {name!r} {content}; a classifier needs two classes")

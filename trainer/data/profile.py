@@ -10,9 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from runtime.errors import SchemaError
+from runtime.io.charsets import UTF_8
 from runtime.io.parallel import available_processors, map_ordered
 from runtime.monitoring.accuracy import MAX_CLASSES
 from runtime.tables.arrays import filter_rows, number_scalar, number_values
+from runtime.tables.formats import Format
 from runtime.tables.text import cell_texts
 from trainer.data.column_types import (
     DATE,
@@ -51,6 +53,7 @@ class TableProfile:
         texts: the distinct texts of the text columns, by position; an empty text is a missing
             cell; at most one more than ``MAX_CATEGORIES``.
         first_days: the earliest day of the date columns, by position, since 1970-01-01.
+        utf8_advice: what to do about texts that are not UTF-8.
     """
 
     codes: Codes
@@ -58,6 +61,7 @@ class TableProfile:
     column_types: dict[int, ColumnType]
     texts: dict[int, set[bytes]]
     first_days: dict[int, int] = field(default_factory=dict)
+    utf8_advice: str = ""
 
 
 def profile_table(
@@ -107,7 +111,12 @@ def profile_table(
     all_codes = np.concatenate(codes or [np.empty(0, np.int64)])
     distinct = texts.by_column(initially_empty=detector.initially_empty)
     return TableProfile(
-        all_codes, tuple(labels.texts), detector.column_types, distinct, first_days.days
+        all_codes,
+        tuple(labels.texts),
+        detector.column_types,
+        distinct,
+        first_days.days,
+        _advise_utf8(table),
     )
 
 
@@ -223,12 +232,24 @@ def is_decodable(text: bytes) -> bool:
     return True
 
 
-def decode_text(text: bytes, what: str, where: str) -> str:
+def _advise_utf8(table: Table) -> str:
+    """Name what makes the texts of a table UTF-8."""
+    kind, encoding = Format(table.kind), table.dialect.encoding
+    if not kind.is_text:
+        return "store the column as text"
+    if not kind.is_delimited:
+        return "convert the table first, such as with iconv -f cp1252 -t utf-8"
+    if encoding == UTF_8:
+        return "give the table's encoding, such as --encoding cp1252"
+    return f"give another --encoding than {encoding.name}"
+
+
+def decode_text(text: bytes, what: str, where: str, advice: str) -> str:
     """Decode UTF-8; ``what`` names the column in the ``SchemaError``."""
     try:
         return text.decode()
     except UnicodeDecodeError as exc:
         raise SchemaError(
-            f"{where}: {what} has {text!r}, which is not UTF-8; set the encoding of the table, "
-            "for example --encoding cp1252"
+            f"{where}: {what} has {text!r}, which is not UTF-8: {advice}; if only a few rows have "
+            "such texts, --bad-rows reject leaves them out"
         ) from exc

@@ -15,9 +15,11 @@ import torch
 from msgspec.structs import replace
 
 from runtime.encoding import Encoder
-from runtime.errors import DataError
+from runtime.errors import DataError, SchemaError, UsageError
 from runtime.io.parallel import available_processors, map_ordered
 from runtime.schema.features import Schema
+from runtime.schema.names import fold_name
+from runtime.tables.formats import Format
 from runtime.tables.opening import open_table
 from trainer.data.bad_rows import RowCounter, find_well_formed
 from trainer.data.dataset import Dataset, LabelledRows, RejectedRows, Rows
@@ -58,10 +60,11 @@ def read_dataset(source: TableSource, seed: int, open_sink: OpenSink | None = No
             rows prevent training.
     """
     start = time.perf_counter()
+    _refuse_unused(source)
     good = _find_good_rows(source, open_sink) if source.bad_rows == "reject" else None
     table = _read_table(source, good)
     train, test = _split(table.rows, source.share, seed)
-    schema = describe_features(table.schema, table.rows.features, train.features)
+    schema = describe_features(table.schema, table.rows.features, train.features, source)
     test_reasons: Counter[str] = Counter()
     if source.test is not None:
         test, test_reasons = _read_test(source, source.test, schema, open_sink)
@@ -104,7 +107,7 @@ def _read_table(source: TableSource, good: _GoodRows | None) -> _Table:
     """Read a table, or its good rows: the others have no influence on classes and features."""
     where = str(source.data)
     with _open(source, source.data) as table:
-        roles = assign_roles(table.columns, source)
+        roles = _assign_roles(table, source)
         if good is None:
             profile = profile_table(table, roles, where=where)
         else:
@@ -135,7 +138,7 @@ def _find_good_rows(source: TableSource, open_sink: OpenSink | None) -> _GoodRow
     """Find the rows whose label and cells can be used; write the others to the rejects file."""
     where = str(source.data)
     with _open(source, source.data) as table:
-        roles = assign_roles(table.columns, source)
+        roles = _assign_roles(table, source)
         profile = profile_table(
             table,
             roles,
@@ -159,6 +162,34 @@ def _count_rejected(reasons: Counter[str], test: Counter[str]) -> tuple[Rejected
     """Count the rejected rows by reason, the most frequent first."""
     counted = [RejectedRows(reason, reasons[reason], test[reason]) for reason in reasons | test]
     return tuple(sorted(counted, key=lambda each: (-each.rows - each.test_rows, each.reason)))
+
+
+def _assign_roles(table: Table, source: TableSource) -> ColumnRoles:
+    """Find the columns that a source names; a wrong delimiter or format is suggested."""
+    try:
+        return assign_roles(table.columns, source)
+    except SchemaError as exc:
+        is_found = fold_name(source.label) in map(fold_name, table.columns)
+        hint = "" if is_found else table.layout_hint((source.label,))
+        raise SchemaError(f"{exc}\n{hint}" if hint else str(exc)) from exc
+
+
+def _refuse_unused(source: TableSource) -> None:
+    """Refuse options that apply to no table."""
+    reading = source.reading
+    if not (reading.encoding or reading.delimiter):
+        return
+    kinds = []
+    for path in filter(None, (source.data, source.test)):
+        with _open(source, path) as table:
+            kinds.append(Format(table.kind))
+    shown = " and ".join(dict.fromkeys(kind.kind for kind in kinds))
+    if reading.encoding and not any(kind.is_text for kind in kinds):
+        raise UsageError(f"--encoding is for text, and the data is {shown}: leave it out")
+    if reading.delimiter and not any(kind.is_delimited for kind in kinds):
+        raise UsageError(
+            f"--delimiter is for delimited text, and the data is {shown}: leave it out"
+        )
 
 
 def _open(source: TableSource, path: Path) -> AbstractContextManager[Table]:

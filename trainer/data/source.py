@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -9,6 +10,7 @@ from runtime.errors import SchemaError, UsageError
 from runtime.io.paths import STANDARD_STREAM, check_distinct
 from runtime.schema.names import closest_names, fold_name, repeated_names, suggest_names
 from runtime.tables.options import ReadOptions
+from trainer.config import join_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 
 BadRowsPolicy = Literal["fail", "reject"]
+_MAX_NAMES = 20  # in an option that a message advises
 TEST_FRACTION = 0.2  # of each class's rows, without a test set
 
 
@@ -93,6 +96,22 @@ class TableSource:
         return (self.label, *(self.features or ()), *self.exclude, *self.categories)
 
 
+def advise_exclusion(source: TableSource, names: Sequence[str], n_features: int) -> str | None:
+    """Name the option that leaves feature columns out; None if none of ``n_features`` was left."""
+    if len(names) >= n_features:
+        return None
+    them = "it" if len(names) == 1 else "them"
+    if source.features is not None:
+        advice = f"take {them} out of --features"
+    elif len(names) > _MAX_NAMES:
+        advice = "name the columns to use with --features"
+    else:
+        columns = join_names((*source.exclude, *names))
+        advice = f"exclude {them} with --exclude {shlex.quote(columns)}"
+    is_declared = not set(names).isdisjoint(source.categories)
+    return f"{advice}, and take {them} out of --categories" if is_declared else advice
+
+
 def parse_table_options(
     data: Path | None, label: str | None, others: Mapping[str, object]
 ) -> tuple[Path, str] | None:
@@ -166,7 +185,11 @@ def assign_roles(columns: Sequence[str], source: TableSource) -> ColumnRoles:
     if source.features is None:
         features = [at for at in range(len(columns)) if at != label and at not in excluded]
     else:
-        features = [find_column(columns, name, "--features", where) for name in source.features]
+        others = [name for name in columns if name != source.label]
+        features = [
+            columns.index(others[find_column(others, name, "--features", where)])
+            for name in source.features
+        ]
     chosen = [columns[at] for at in (label, *features)]
     if doubled := repeated_names(chosen):
         raise SchemaError(f"{where}: column {doubled[0]!r} appears more than once; rename one")
@@ -180,12 +203,15 @@ def assign_roles(columns: Sequence[str], source: TableSource) -> ColumnRoles:
 def _find_categories(
     columns: Sequence[str], features: Sequence[int], source: TableSource
 ) -> tuple[int, ...]:
-    where = str(source.data)
-    found = {find_column(columns, name, "--categories", where) for name in source.categories}
-    if unused := found.difference(features):
-        name = columns[min(unused)]
-        raise SchemaError(f"{where}: --categories names {name!r}, which is not a feature")
-    return tuple(sorted(found))
+    where, names = str(source.data), [columns[at] for at in features]
+    for name in source.categories:
+        if name in columns and name not in names:
+            remedy = "name it in --features too" if source.features else "take it out of --exclude"
+            raise SchemaError(
+                f"{where}: --categories names {name!r}, which is not a feature: {remedy}"
+            )
+    found = {find_column(names, name, "--categories", where) for name in source.categories}
+    return tuple(sorted(features[at] for at in found))
 
 
 def find_column(columns: Sequence[str], name: str, option: str, where: str) -> int:
@@ -200,6 +226,12 @@ def find_column(columns: Sequence[str], name: str, option: str, where: str) -> i
 
 def bind_features(schema: Schema, columns: Sequence[str], where: str) -> tuple[int, ...]:
     """Find the positions of a schema's features in another table."""
+    missing = [name for name in schema.feature_names if name not in columns]
+    if missing:
+        more = f"; and {len(missing) - 1:,} more features" if len(missing) > 1 else ""
+        raise SchemaError(
+            f"{where}: column {missing[0]!r} is missing; {_suggest(columns, missing[0])}{more}"
+        )
     try:
         return schema.bind(columns)
     except SchemaError as exc:

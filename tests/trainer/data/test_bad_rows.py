@@ -156,7 +156,7 @@ def test_more_than_half_of_a_table_is_never_left_out(save: Save, tmp_path: Path)
         read_rejecting(source)
     first, *_, last = str(refusal.value).splitlines()
     assert first.endswith("test.csv: 11 of 20 rows cannot be fitted; nothing was fitted")
-    assert last == "fix them, or leave the column out with --exclude z"
+    assert last == "fix column 'z', or exclude it with --exclude z"
     assert not rejects.exists()
     read_dataset(TableSource(training, "y", test=test, exclude=("z",)), seed=1)
 
