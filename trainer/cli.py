@@ -40,12 +40,18 @@ from trainer.config import (
     parse_widths,
     read_options_file,
 )
-from trainer.data.source import TableSource, parse_table_options
+from trainer.data.source import (
+    BadRowsPolicy,
+    TableSource,
+    choose_rejects_path,
+    parse_table_options,
+)
 from trainer.distributed.launch import distributed, is_main_process, on_main_process
 from trainer.schedule import GRAMMAR
 from trainer.seeds import DEFAULT_SEED
 
 if TYPE_CHECKING:
+    from trainer.data.bad_rows import OpenSink
     from trainer.data.dataset import Dataset
     from trainer.pipeline import Outcome
 
@@ -133,6 +139,17 @@ def fit(
             help="Categories not seen in training: error makes them bad cells (default), other "
             "maps them to none of the known ones; of booleans always bad cells."
         ),
+    ] = None,
+    bad_rows: Annotated[
+        BadRowsPolicy,
+        typer.Option(
+            help="Rows with a cell or label that cannot be used: fail refuses the table, reject "
+            "leaves them out, at most half of it."
+        ),
+    ] = "fail",
+    rejects: Annotated[
+        Path | None,
+        typer.Option(help="File for the rejected rows (default: OUT.rejects.csv).", readable=False),
     ] = None,
     test: TestOption = None,
     test_fraction: Annotated[
@@ -233,7 +250,13 @@ def fit(
         seed=seed,
     )
     columns = {"--features": features, "--exclude": exclude, "--categories": categories}
-    table_options = columns | {"--unseen": unseen, "--test": test, "--test-fraction": test_fraction}
+    table_options = columns | {
+        "--unseen": unseen,
+        "--bad-rows": None if bad_rows == "fail" else bad_rows,
+        "--rejects": rejects,
+        "--test": test,
+        "--test-fraction": test_fraction,
+    }
     table = parse_table_options(data, label, table_options)
     source = table and TableSource(
         *table,
@@ -244,6 +267,8 @@ def fit(
         test=test,
         test_fraction=test_fraction,
         reading=parse_read_options(table_format, delimiter, encoding, decimal, loose=False),
+        bad_rows=bad_rows,
+        rejects=choose_rejects_path(out, bad_rows, rejects),
     )
     configuration = None if resume else configure(preset or "default", **overrides)
     from trainer.checkpoint.manager import exit_with_resume_command
@@ -257,20 +282,21 @@ def fit(
     configuration = configuration or on_main_process(lambda: resume_options(out, preset, overrides))
     if notice := on_main_process(lambda: describe_start(out, resume=resume)):
         process.log(notice)
-    dataset = _read(source, configuration.seed) if source else None
-    if dataset and not (resume and on_main_process(lambda: has_checkpoint(out))):
-        configuration = adapt_to_table(configuration, overrides, len(dataset.rows.train_labels))
-    saving = SaveOptions(logdir, resume, checkpoint_every)
-    if not is_main_process():
-        with exit_with_resume_command():
-            join_run(out, configuration, dataset, device=device, saving=saving)
-        return
-    with exit_with_resume_command(), show_progress(configuration.epochs) as report:
-        outcome = make_run(
-            out, configuration, dataset, device=device, saving=saving, on_epoch_end=report
-        )
+    with open_sinks() as open_sink:  # rejected rows, which appear with the run
+        dataset = _read(source, configuration.seed, open_sink) if source else None
+        if dataset and not (resume and on_main_process(lambda: has_checkpoint(out))):
+            configuration = adapt_to_table(configuration, overrides, len(dataset.rows.train_labels))
+        saving = SaveOptions(logdir, resume, checkpoint_every)
+        if not is_main_process():
+            with exit_with_resume_command():
+                join_run(out, configuration, dataset, device=device, saving=saving)
+            return
+        with exit_with_resume_command(), show_progress(configuration.epochs) as report:
+            outcome = make_run(
+                out, configuration, dataset, device=device, saving=saving, on_epoch_end=report
+            )
     if as_json:
-        process.echo(process.compact_json(_to_json(outcome, out)))
+        process.echo(process.compact_json(_to_json(outcome, out, source)))
     elif source is None:
         process.echo(predict_example(outcome.run.model))
     if not as_json:
@@ -278,18 +304,20 @@ def fit(
         process.log(_format_summary(outcome, out))
 
 
-def _read(source: TableSource, seed: int) -> Dataset:
+def _read(source: TableSource, seed: int, open_sink: OpenSink) -> Dataset:
     """Read a table and print its data check before training."""
     from trainer.data.reading import read_dataset
-    from trainer.data.report import format_report
+    from trainer.data.report import format_rejected, format_report
 
-    dataset = read_dataset(source, seed)
+    dataset = read_dataset(source, seed, open_sink if is_main_process() else None)
     if dataset.check:
-        process.log(format_report(dataset.check, source.label))
+        process.log(format_report(dataset.check, source))
+        if rejected := format_rejected(dataset.check.rejected or (), source):
+            process.log(rejected)
     return dataset
 
 
-def _to_json(outcome: Outcome, out: Path) -> dict[str, object]:
+def _to_json(outcome: Outcome, out: Path, source: TableSource | None) -> dict[str, object]:
     record = outcome.run.record
     metrics, check = record.metrics, record.check
     return {
@@ -302,6 +330,7 @@ def _to_json(outcome: Outcome, out: Path) -> dict[str, object]:
         "seconds": round(outcome.seconds, 6),
         "device": outcome.device.name,
         "run": str(out),
+        **({"rejects": str(source.rejects)} if source and source.rejects else {}),
         "evaluation": to_builtins(outcome.evaluation),
         **({} if check is UNSET else {"check": to_builtins(check)}),
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from exporter.formats.deployed import Deployed
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from exporter.reference.oracle import Reference
     from runtime.schema.features import Float32Matrix, Schema
+    from trainer.data.dataset import DataCheck
     from trainer.run import Run
 
 _COMPARED = 256  # rows that run in the module's original mode too
@@ -76,10 +78,18 @@ def candidate_from_run(run: Run) -> Candidate:
             data_digest=record.data_digest,
             configuration=record.configuration,
             versions=record.versions,
+            rejected_rows=_rejected_rows(record.check),
         ),
         train=LabelledRows(rows.train_features.numpy(), rows.train_labels.numpy()),
         test=LabelledRows(rows.test_features.numpy(), rows.test_labels.numpy()),
     )
+
+
+def _rejected_rows(check: DataCheck | msgspec.UnsetType) -> dict[str, int] | msgspec.UnsetType:
+    """Count the rejected rows of the training table by reason; unset where none were to be."""
+    if check is msgspec.UNSET or check.rejected is msgspec.UNSET:
+        return msgspec.UNSET
+    return {each.reason: each.rows for each in check.rejected if each.rows}
 
 
 def candidate_from_module(

@@ -74,12 +74,15 @@ class Provenance(Record, frozen=True):
         data_digest: SHA-256 of the training and test tensors; None for a model trained elsewhere.
         configuration: all options of the training run.
         versions: of the packages that trained and exported the model.
+        rejected_rows: bad rows of the training table that were left out, by reason; unset unless
+            the trainer was told to.
     """
 
     seed: int | None
     data_digest: str | None
     configuration: dict[str, Scalar]
     versions: dict[str, str]
+    rejected_rows: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Requirements(Record, frozen=True):

@@ -125,7 +125,8 @@ class Counters:
     def raise_for_bad_rows(self, *, keep_bad: bool) -> None:
         """Raise ``BadRowsError`` if bad rows prevent an output; check that no record is lost."""
         if self.failed:
-            raise BadRowsError(self._describe_bad())
+            remedy = f"fix them, or continue with {self.message.advice}"
+            raise BadRowsError(self.describe_bad(remedy))
         dropped = 0 if keep_bad else self.rejected
         if self.written + dropped != self.rows:
             raise RuntimeError(
@@ -133,8 +134,8 @@ class Counters:
                 f"{dropped} dropped: a bug in onnxferry; no output was written"
             )
 
-    def _describe_bad(self) -> str:
-        """List the first bad rows, hints and options."""
+    def describe_bad(self, remedy: str) -> str:
+        """List the first bad rows and hints; the last line is the ``remedy``."""
         counts = f"{self.rejected} of {self.rows} rows cannot be {self.message.purpose}"
         lines = [f"{self.where}: {counts}; {self.message.consequence}"]
         for row in self.first_bad:
@@ -148,7 +149,7 @@ class Counters:
             for column, values in self.non_numeric.items()
         )
         lines += filter(None, hints)
-        lines.append(f"fix them, or continue with {self.message.advice}")
+        lines.append(remedy)
         return "\n".join(lines)
 
 

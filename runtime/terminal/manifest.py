@@ -63,9 +63,14 @@ def _describe_training(provenance: Provenance) -> str:
     if provenance.seed is None or provenance.data_digest is None:
         return "elsewhere"
     configuration = (f"{name} {value}" for name, value in provenance.configuration.items())
+    rejected = (f"{rows:,} rows left out ({why})" for why, rows in _rejected(provenance).items())
     return ", ".join(
-        [f"seed {provenance.seed}, data {provenance.data_digest[:12]}…", *configuration]
+        [f"seed {provenance.seed}, data {provenance.data_digest[:12]}…", *configuration, *rejected]
     )
+
+
+def _rejected(provenance: Provenance) -> dict[str, int]:
+    return provenance.rejected_rows or {}
 
 
 def _describe_tensor(tensor: Tensor) -> str:

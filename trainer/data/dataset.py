@@ -46,6 +46,14 @@ class DateColumn(Record, frozen=True):
     seconds: float
 
 
+class RejectedRows(Record, frozen=True):
+    """The numbers of rows of the table, and of a test set, that were rejected for a reason."""
+
+    reason: str
+    rows: int
+    test_rows: int = 0
+
+
 class DataCheck(Record, frozen=True):
     """What a table contains, and its likely problems; the keys in JSON differ in part.
 
@@ -68,6 +76,7 @@ class DataCheck(Record, frozen=True):
         rounded: columns of whole numbers so large that float32 rounds them.
         similar_classes: classes whose names differ only in case or surrounding blanks.
         index: columns that have pandas' names for an index without one.
+        rejected: bad rows that were left out, by reason; unset without ``--bad-rows reject``.
     """
 
     train_rows: int
@@ -87,6 +96,7 @@ class DataCheck(Record, frozen=True):
     rounded: tuple[str, ...] = ()
     similar_classes: tuple[tuple[str, ...], ...] = msgspec.field(default=(), name="alike")
     index: tuple[str, ...] = ()
+    rejected: tuple[RejectedRows, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,9 +13,9 @@ from runtime.schema.dates import format_day
 from runtime.schema.features import Date, Feature, OneHot, Schema
 from runtime.tables.arrays import binary_array
 from runtime.tables.cells import number_hint, parse_numbers
-from trainer.config import join_names
 from trainer.data.dataset import describe_column
 from trainer.data.profile import MAX_CATEGORIES, decode_text
+from trainer.data.source import advise_exclusion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +43,7 @@ def choose_features(
         del undeclared[name]
     check_number_formats(undeclared, source.reading.decimal, where)
     if many := [names[at] for at in names if len(profile.texts.get(at, ())) > MAX_CATEGORIES]:
-        raise SchemaError(_describe_many(many, where))
+        raise SchemaError(_describe_many(many, len(names), source))
     features: dict[int, Feature] = {}
     for at, name in names.items():
         texts = profile.texts.get(at, set())
@@ -55,7 +54,9 @@ def choose_features(
             features[at] = Feature(name, 0, 0, missing="imputed", date=date)
         elif texts - {b""}:
             what = f"column {name!r}"
-            categories = tuple(sorted(decode_text(text, what, where) for text in texts))
+            categories = tuple(
+                sorted(decode_text(text, what, where, profile.utf8_advice) for text in texts)
+            )
             unseen = "error" if _is_boolean(categories) else source.unseen
             features[at] = Feature(name, 0, 1, one_hot=OneHot(categories, unseen))
     if not features:
@@ -70,12 +71,17 @@ def _is_boolean(categories: Sequence[str]) -> bool:
     return {text.lower() for text in categories if text} <= {"true", "false"}
 
 
-def describe_features(schema: Schema, inputs: Float32Matrix, train_inputs: Float32Matrix) -> Schema:
+def describe_features(
+    schema: Schema, inputs: Float32Matrix, train_inputs: Float32Matrix, source: TableSource
+) -> Schema:
     """Complete a schema with missing-value policies and the distribution of the training rows.
 
     ``inputs`` are those of all rows and ``train_inputs`` of the training rows, ``(rows, n_inputs)``
     float32, NaN for a missing number.
     """
+    for feature, span in zip(schema.features, schema.spans, strict=True):
+        if not feature.categories and np.isnan(train_inputs[:, span.start]).all():
+            raise SchemaError(_describe_empty(feature, schema.n_features, source))
     gaps: npt.NDArray[np.bool_] = np.logical_or.reduce(np.isnan(inputs), axis=0)  # (n_inputs,)
     features = tuple(
         feature
@@ -91,13 +97,14 @@ def describe_features(schema: Schema, inputs: Float32Matrix, train_inputs: Float
 def _describe_numbers(feature: Feature, values: np.ndarray, *, has_gaps: bool) -> Feature:
     name = feature.name
     known = values[~np.isnan(values)] if has_gaps else values
-    if not len(known):
-        raise SchemaError(
-            f"column {name!r} has no {'date' if feature.origin else 'number'} in any training row: "
-            f"exclude it with --exclude {shlex.quote(join_names([name]))}"
-        )
     missing: Missing = "imputed" if has_gaps else "refused"
     return replace(describe_column(name, known), missing=missing, date=feature.date)
+
+
+def _describe_empty(feature: Feature, n_features: int, source: TableSource) -> str:
+    what = "date" if feature.origin else "number"
+    exclusion = advise_exclusion(source, [feature.name], n_features) or "fill in some cells"
+    return f"{source.data}: column {feature.name!r} has no {what} in any training row: {exclusion}"
 
 
 def single_columns(schema: Schema, inputs: Float32Matrix) -> dict[str, np.ndarray]:
@@ -117,13 +124,13 @@ def _without_nan(values: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(values), np.finfo(np.float32).min, values)
 
 
-def _describe_many(names: Sequence[str], where: str) -> str:
-    shown = ", ".join(map(repr, names))
+def _describe_many(names: Sequence[str], n_features: int, source: TableSource) -> str:
     has = "has" if len(names) == 1 else "have"
+    exclusion = advise_exclusion(source, names, n_features)
     return (
-        f"{where}: {shown} {has} more than {MAX_CATEGORIES} distinct texts, too many for "
-        f"categories: exclude them with --exclude {shlex.quote(join_names(names))}, or merge "
-        "values that belong together"
+        f"{source.data}: {', '.join(map(repr, names))} {has} more than {MAX_CATEGORIES} distinct "
+        f"texts, too many for categories: {f'{exclusion}, or ' if exclusion else ''}merge values "
+        "that belong together"
     )
 
 
@@ -137,9 +144,10 @@ def check_number_formats(texts: Mapping[str, set[bytes]], decimal: Decimal, wher
     if not found:
         return
     more = f"; and {len(found) - _MAX_NAMES} more such columns" if len(found) > _MAX_NAMES else ""
+    can_be_categories = all(len(texts[name]) <= MAX_CATEGORIES for name in texts)
+    declare = "; if they are categories, declare them with --categories"
     raise SchemaError(
-        f"{where}: {'; '.join(found[:_MAX_NAMES])}{more}; if they are categories, "
-        "declare them with --categories"
+        f"{where}: {'; '.join(found[:_MAX_NAMES])}{more}{declare if can_be_categories else ''}"
     )
 
 

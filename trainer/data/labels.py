@@ -13,8 +13,8 @@ import numpy as np
 
 from runtime.errors import SchemaError
 from runtime.tables.base import RowIssue
-from runtime.tables.cells import MISSING
-from trainer.data.profile import NO_LABEL, decode_text
+from runtime.tables.cells import MISSING, NOT_FINITE, UNDECODABLE
+from trainer.data.profile import NO_LABEL, decode_text, is_decodable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,22 +50,36 @@ class Classes:
 
 def order_classes(profile: TableProfile, *, name: str, where: str) -> Classes:
     """Order the classes of a label's column; refuse labels that cannot be classes."""
-    texts = [decode_text(label, f"label {name!r}", where) for label in profile.labels]
+    what, advice = f"label {name!r}", profile.utf8_advice
+    texts = [decode_text(label, what, where, advice) for label in profile.labels]
     if len(texts) < _MIN_COUNT:
         content = f"is {texts[0]!r} in every row" if texts else "is empty in every row"
         raise SchemaError(f"{where}: label {name!r} {content}; a classifier needs two classes")
     rows = np.bincount(profile.codes[profile.codes >= 0], minlength=len(texts))
-    nans = [text for text in texts if text.lower() == "nan"]
-    if nans and all(text in nans or _NUMBER.fullmatch(text) for text in texts):
+    if nans := _find_nans(texts):
         count = sum(int(rows[texts.index(text)]) for text in nans)
         raise SchemaError(
             f"{where}: label {name!r} is NaN in {count:,} rows, which is not a class: remove these "
-            "rows"
+            "rows, or leave them out with --bad-rows reject"
         )
     if singletons := [text for text, count in zip(texts, rows, strict=True) if count < _MIN_COUNT]:
         raise SchemaError(_describe_singletons(singletons, name, where))
     whole = all(_WHOLE.fullmatch(text) for text in texts)
     return Classes(tuple(sorted(texts, key=_by_value) if whole else sorted(texts)))
+
+
+def usable_classes(profile: TableProfile) -> Classes:
+    """Take every label that can be a class; rows with another are bad rows."""
+    texts = [label.decode() for label in profile.labels if is_decodable(label)]
+    nans = _find_nans(texts)
+    return Classes(tuple(text for text in texts if text not in nans))
+
+
+def _find_nans(texts: Sequence[str]) -> list[str]:
+    """Find NaN among numbers; among texts it is a text."""
+    nans = [text for text in texts if text.lower() == "nan"]
+    is_numeric = all(text in nans or _NUMBER.fullmatch(text) for text in texts)
+    return nans if is_numeric else []
 
 
 def _by_value(text: str) -> tuple[int, str]:
@@ -111,5 +125,8 @@ class RowLabels:
     def _issue(self, code: int) -> RowIssue:
         if code == NO_LABEL:
             return RowIssue(MISSING, self.name)
-        label = self.profile.labels[code].decode(errors="backslashreplace")
-        return RowIssue(_UNKNOWN_CLASS, self.name, label)
+        label = self.profile.labels[code]
+        reason = _UNKNOWN_CLASS if is_decodable(label) else UNDECODABLE
+        if label.lower() == b"nan":
+            reason = NOT_FINITE
+        return RowIssue(reason, self.name, label.decode(errors="backslashreplace"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,9 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from runtime.errors import SchemaError
+from runtime.io.charsets import UTF_8
 from runtime.io.parallel import available_processors, map_ordered
 from runtime.monitoring.accuracy import MAX_CLASSES
-from runtime.tables.arrays import number_scalar, number_values
+from runtime.tables.arrays import filter_rows, number_scalar, number_values
+from runtime.tables.formats import Format
 from runtime.tables.text import cell_texts
 from trainer.data.column_types import (
     DATE,
@@ -24,15 +26,16 @@ from trainer.data.column_types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
-    from runtime.tables.base import Block, Table
+    from runtime.tables.base import Block, Mask, Table
     from trainer.data.column_types import ColumnType
     from trainer.data.source import ColumnRoles
 
     Codes = npt.NDArray[np.int64]
+    ChooseRows = Callable[[int, Block], Mask | None]
 
 
 MAX_CATEGORIES = 256  # distinct texts of a column: one input each
@@ -50,6 +53,7 @@ class TableProfile:
         texts: the distinct texts of the text columns, by position; an empty text is a missing
             cell; at most one more than ``MAX_CATEGORIES``.
         first_days: the earliest day of the date columns, by position, since 1970-01-01.
+        utf8_advice: what to do about texts that are not UTF-8.
     """
 
     codes: Codes
@@ -57,40 +61,89 @@ class TableProfile:
     column_types: dict[int, ColumnType]
     texts: dict[int, set[bytes]]
     first_days: dict[int, int] = field(default_factory=dict)
+    utf8_advice: str = ""
 
 
-def profile_table(table: Table, roles: ColumnRoles, *, where: str) -> TableProfile:
-    """Read a table once; ``where`` names it in errors."""
+def profile_table(
+    table: Table,
+    roles: ColumnRoles,
+    *,
+    where: str,
+    choose_rows: ChooseRows = lambda _start, _block: None,
+    column_types: Mapping[int, ColumnType] | None = None,
+) -> TableProfile:
+    """Read a table once; ``where`` names it in errors.
+
+    ``choose_rows`` takes a block and the number of rows before it, and masks the rows to consider,
+    ``(rows,)``, None for all; others have no label. ``column_types`` are those known before.
+    """
     known = _types_by_schema(table, roles.features) | dict.fromkeys(roles.categories, TEXT)
+    known |= column_types or {}
     detector = ColumnTypeDetector(
         sorted(table.decimals), known, [at for at in roles.features if at not in known]
     )
     labels, texts, first_days = LabelEncoder(), TextCollector(MAX_CATEGORIES), EarliestDays()
     codes: list[Codes] = []
 
-    def encode(block: Block) -> tuple[dict[int, pa.DictionaryArray], dict[int, int]]:
+    def encode(numbered: tuple[int, Block]) -> _EncodedBlock:
+        start, block = numbered
         columns = [
             roles.label,
             *(at for at in roles.features if detector.column_types.get(at) == TEXT),
         ]
         dates = [at for at in roles.features if detector.column_types.get(at) == DATE]
         cells = block.select([*columns, *dates]).columns
+        chosen = choose_rows(start, block)
+        if chosen is not None:
+            cells = [filter_rows(column, chosen) for column in cells]
         encoded = dict(zip(columns, map(encode_cells, cells), strict=False))
-        return encoded, find_earliest_days(dict(zip(dates, cells[len(columns) :], strict=True)))
+        days = find_earliest_days(dict(zip(dates, cells[len(columns) :], strict=True)))
+        return _EncodedBlock(len(block), chosen, encoded, days)
 
     read = [at for at in roles.features if known.get(at) in {None, TEXT, DATE}]
-    blocks = detector.inspect(table.blocks([roles.label, *read]))
-    for cells, days in map_ordered(encode, blocks, threads=available_processors()):
-        codes.append(labels.add(cells.pop(roles.label)))
-        texts.add(cells)
-        first_days.add(days)
+    blocks = _number_blocks(detector.inspect(table.blocks([roles.label, *read])))
+    for encoded in map_ordered(encode, blocks, threads=available_processors()):
+        codes.append(encoded.spread(labels.add(encoded.cells.pop(roles.label))))
+        texts.add(encoded.cells)
+        first_days.add(encoded.first_days)
         if len(labels.texts) > MAX_CLASSES:
             raise SchemaError(_describe_many(table.columns[roles.label], where))
     all_codes = np.concatenate(codes or [np.empty(0, np.int64)])
     distinct = texts.by_column(initially_empty=detector.initially_empty)
     return TableProfile(
-        all_codes, tuple(labels.texts), detector.column_types, distinct, first_days.days
+        all_codes,
+        tuple(labels.texts),
+        detector.column_types,
+        distinct,
+        first_days.days,
+        _advise_utf8(table),
     )
+
+
+@dataclass(frozen=True)
+class _EncodedBlock:
+    """The cells of the chosen rows of a block, dictionary-encoded, by column."""
+
+    rows: int
+    chosen: Mask | None
+    cells: dict[int, pa.DictionaryArray]
+    first_days: dict[int, int]
+
+    def spread(self, codes: Codes) -> Codes:
+        """Give the chosen rows their codes, ``(rows,)``; the others have no label."""
+        if self.chosen is None:
+            return codes
+        all_codes = np.full(self.rows, NO_LABEL, dtype=np.int64)
+        all_codes[self.chosen] = codes
+        return all_codes
+
+
+def _number_blocks(blocks: Iterable[Block]) -> Iterator[tuple[int, Block]]:
+    """Pair each block with the number of rows before it."""
+    start = 0
+    for block in blocks:
+        yield start, block
+        start += len(block)
 
 
 def _describe_many(name: str, where: str) -> str:
@@ -164,12 +217,39 @@ def _filled(text: bytes | None) -> bytes:
     return text if text and text.strip(b" \t") else b""
 
 
-def decode_text(text: bytes, what: str, where: str) -> str:
+def without_undecodable(profile: TableProfile) -> TableProfile:
+    """Leave out texts that are not UTF-8: their rows are bad."""
+    texts = {at: set(filter(is_decodable, found)) for at, found in profile.texts.items()}
+    return replace(profile, texts=texts)
+
+
+def is_decodable(text: bytes) -> bool:
+    """Check for UTF-8."""
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _advise_utf8(table: Table) -> str:
+    """Name what makes the texts of a table UTF-8."""
+    kind, encoding = Format(table.kind), table.dialect.encoding
+    if not kind.is_text:
+        return "store the column as text"
+    if not kind.is_delimited:
+        return "convert the table first, such as with iconv -f cp1252 -t utf-8"
+    if encoding == UTF_8:
+        return "give the table's encoding, such as --encoding cp1252"
+    return f"give another --encoding than {encoding.name}"
+
+
+def decode_text(text: bytes, what: str, where: str, advice: str) -> str:
     """Decode UTF-8; ``what`` names the column in the ``SchemaError``."""
     try:
         return text.decode()
     except UnicodeDecodeError as exc:
         raise SchemaError(
-            f"{where}: {what} has {text!r}, which is not UTF-8; set the encoding of the table, "
-            "for example --encoding cp1252"
+            f"{where}: {what} has {text!r}, which is not UTF-8: {advice}; if only a few rows have "
+            "such texts, --bad-rows reject leaves them out"
         ) from exc

@@ -1,26 +1,31 @@
 """Read a user's table into a dataset, with the runtime's parsers.
 
-profile ─► classes, column types ─► schema ─► rows, parsed as in scoring ─► split
+[good rows ─►] profile ─► classes, column types ─► schema ─► rows, parsed as in scoring ─► split
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 
 from runtime.encoding import Encoder
-from runtime.errors import DataError
+from runtime.errors import DataError, SchemaError, UsageError
 from runtime.io.parallel import available_processors, map_ordered
 from runtime.schema.features import Schema
-from runtime.scoring.counters import BadRowsMessage, Counters, StageTimer
+from runtime.schema.names import fold_name
+from runtime.tables.formats import Format
 from runtime.tables.opening import open_table
-from trainer.data.dataset import Dataset, LabelledRows, Rows
+from trainer.data.bad_rows import RowCounter, find_well_formed
+from trainer.data.dataset import Dataset, LabelledRows, RejectedRows, Rows
 from trainer.data.features import choose_features, describe_features
-from trainer.data.labels import Classes, RowLabels, order_classes
-from trainer.data.profile import profile_table
+from trainer.data.labels import Classes, RowLabels, order_classes, usable_classes
+from trainer.data.profile import profile_table, without_undecodable
 from trainer.data.source import (
     ColumnRoles,
     assign_roles,
@@ -33,46 +38,178 @@ from trainer.data.splits import split_test
 from trainer.data.validation import check_data
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from runtime.schema.features import Feature
-    from runtime.tables.base import BadRow, Block, Parsed, Table
-    from runtime.tables.options import ReadOptions
+    from runtime.tables.base import BadRow, Block, Mask, Parsed, Table
+    from trainer.data.bad_rows import OpenSink
+    from trainer.data.column_types import ColumnType
+    from trainer.data.profile import Codes, TableProfile
     from trainer.data.source import TableSource
 
-_ADVICE = "--exclude (texts: --categories) and the names of such columns"
 
+def read_dataset(source: TableSource, seed: int, open_sink: OpenSink | None = None) -> Dataset:
+    """Read a table, check it and split it.
 
-def read_dataset(source: TableSource, seed: int) -> Dataset:
-    """Read a table, check it and split it; ``seed`` decides the split."""
+    Args:
+        source: the table and its options.
+        seed: decides the split.
+        open_sink: opens the rejects files; None writes none.
+
+    Returns:
+        Training and test rows with their schema and data check.
+
+    Raises:
+        UsageError: when a rejects file cannot be written.
+        DataError: when a table cannot be read or has no two classes, columns do not fit, or bad
+            rows prevent training.
+    """
     start = time.perf_counter()
-    where = str(source.data)
-    with open_table(source.data, source.reading, source.required_columns) as table:
-        roles = assign_roles(table.columns, source)
-        profile = profile_table(table, roles, where=where)
-        filled = [at for at in roles.features if profile.column_types[at] != "empty"]
-        refuse_nameless(table.columns, filled, where)
-        names = column_names(table.columns, roles.features)
-    classes = order_classes(profile, name=source.label, where=where)
-    features = choose_features(profile, names, source)
-    labels = RowLabels.of(source.label, profile, classes)
-    with open_table(source.data, source.reading, source.required_columns) as table:
-        counters = new_counters(where, source.reading)
-        labelled = read_rows(table, tuple(features), tuple(features.values()), labels, counters)
-    train, test = _split(labelled, source.share, seed)
-    undescribed = Schema(source.label, tuple(features.values()), classes.names)
-    schema = describe_features(undescribed, labelled.features, train.features)
+    _refuse_unused(source)
+    good = _find_good_rows(source, open_sink) if source.bad_rows == "reject" else None
+    table = _read_table(source, good)
+    train, test = _split(table.rows, source.share, seed)
+    schema = describe_features(table.schema, table.rows.features, train.features, source)
+    test_reasons: Counter[str] = Counter()
     if source.test is not None:
-        test = _read_test(source, source.test, schema)
-    empty = [name for at, name in names.items() if at not in features]
+        test, test_reasons = _read_test(source, source.test, schema, open_sink)
+    check = check_data(schema, train, test, empty=table.empty)
+    if good is not None:
+        check = replace(check, rejected=_count_rejected(good.reasons, test_reasons))
+    policy = {"bad_rows": source.bad_rows} if source.bad_rows != "fail" else {}
     return Dataset(
         schema,
         _as_tensors(train, test),
-        check_data(schema, train, test, empty=empty),
-        options={"test_fraction": source.share},
+        check,
+        options={"test_fraction": source.share, **policy},
         seconds=time.perf_counter() - start,
     )
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table whose rows can all be used."""
+
+    schema: Schema
+    rows: LabelledRows
+    empty: tuple[str, ...]  # columns without a filled cell
+
+
+@dataclass(frozen=True)
+class _GoodRows:
+    """The rows to train on, ``(rows,)`` bool, the reasons of the others, and the column types."""
+
+    mask: Mask
+    reasons: Counter[str]
+    column_types: Mapping[int, ColumnType]
+
+    def choose(self, start: int, block: Block) -> Mask:
+        """Choose the rows of a block."""
+        return self.mask[start : start + len(block)]
+
+
+def _read_table(source: TableSource, good: _GoodRows | None) -> _Table:
+    """Read a table, or its good rows: the others have no influence on classes and features."""
+    where = str(source.data)
+    with _open(source, source.data) as table:
+        roles = _assign_roles(table, source)
+        if good is None:
+            profile = profile_table(table, roles, where=where)
+        else:
+            profile = profile_table(
+                table,
+                roles,
+                where=where,
+                choose_rows=good.choose,
+                column_types=good.column_types,
+            )
+        names = _name_features(table, roles, profile, where)
+    classes = order_classes(profile, name=source.label, where=where)
+    features = choose_features(profile, names, source)
+    labels = RowLabels.of(source.label, profile, classes)
+    counter = RowCounter(where, source, tuple(names.values()))
+    with _open(source, source.data) as table:
+        rows = read_rows(table, tuple(features), tuple(features.values()), labels, counter)
+    if good is not None and len(rows.labels) != good.mask.sum():
+        raise RuntimeError(f"{where}: {len(rows.labels)} rows of {good.mask.sum()} good ones")
+    return _Table(
+        Schema(source.label, tuple(features.values()), classes.names),
+        rows,
+        tuple(name for at, name in names.items() if at not in features),
+    )
+
+
+def _name_features(
+    table: Table, roles: ColumnRoles, profile: TableProfile, where: str
+) -> dict[int, str]:
+    """Name the feature columns; one that has cells needs a name."""
+    filled = [at for at in roles.features if profile.column_types[at] != "empty"]
+    refuse_nameless(table.columns, filled, where)
+    return column_names(table.columns, roles.features)
+
+
+def _find_good_rows(source: TableSource, open_sink: OpenSink | None) -> _GoodRows:
+    """Find the rows whose label and cells can be used; write the others to the rejects file."""
+    where = str(source.data)
+    with _open(source, source.data) as table:
+        roles = _assign_roles(table, source)
+        profile = profile_table(
+            table,
+            roles,
+            where=where,
+            choose_rows=lambda _, block: find_well_formed(block, roles.label),
+        )
+        names = _name_features(table, roles, profile, where)
+    features = choose_features(without_undecodable(profile), names, source)
+    labels = RowLabels.of(source.label, profile, usable_classes(profile))
+    counter = RowCounter(where, source, tuple(names.values()))
+    good = np.ones(len(labels.labels), np.bool_)
+    with _open(source, source.data) as table:
+        if open_sink and source.rejects:
+            counter.write_rejects(open_sink(source.rejects), table)
+        columns = tuple(features), tuple(features.values())
+        read_rows(table, *columns, labels, counter, good=good)
+    return _GoodRows(good, counter.reasons, profile.column_types)
+
+
+def _count_rejected(reasons: Counter[str], test: Counter[str]) -> tuple[RejectedRows, ...]:
+    """Count the rejected rows by reason, the most frequent first."""
+    counted = [RejectedRows(reason, reasons[reason], test[reason]) for reason in reasons | test]
+    return tuple(sorted(counted, key=lambda each: (-each.rows - each.test_rows, each.reason)))
+
+
+def _assign_roles(table: Table, source: TableSource) -> ColumnRoles:
+    """Find the columns that a source names; a wrong delimiter or format is suggested."""
+    try:
+        return assign_roles(table.columns, source)
+    except SchemaError as exc:
+        is_found = fold_name(source.label) in map(fold_name, table.columns)
+        hint = "" if is_found else table.layout_hint((source.label,))
+        raise SchemaError(f"{exc}\n{hint}" if hint else str(exc)) from exc
+
+
+def _refuse_unused(source: TableSource) -> None:
+    """Refuse options that apply to no table."""
+    reading = source.reading
+    if not (reading.encoding or reading.delimiter):
+        return
+    kinds = []
+    for path in filter(None, (source.data, source.test)):
+        with _open(source, path) as table:
+            kinds.append(Format(table.kind))
+    shown = " and ".join(dict.fromkeys(kind.kind for kind in kinds))
+    if reading.encoding and not any(kind.is_text for kind in kinds):
+        raise UsageError(f"--encoding is for text, and the data is {shown}: leave it out")
+    if reading.delimiter and not any(kind.is_delimited for kind in kinds):
+        raise UsageError(
+            f"--delimiter is for delimited text, and the data is {shown}: leave it out"
+        )
+
+
+def _open(source: TableSource, path: Path) -> AbstractContextManager[Table]:
+    return open_table(path, source.reading, source.required_columns)
 
 
 def _split(labelled: LabelledRows, share: float, seed: int) -> tuple[LabelledRows, LabelledRows]:
@@ -83,18 +220,23 @@ def _split(labelled: LabelledRows, share: float, seed: int) -> tuple[LabelledRow
     return labelled.take(~chosen), labelled.take(chosen)
 
 
-def _read_test(source: TableSource, path: Path, schema: Schema) -> LabelledRows:
-    """Read the test set as scoring reads a table."""
+def _read_test(
+    source: TableSource, path: Path, schema: Schema, open_sink: OpenSink | None
+) -> tuple[LabelledRows, Counter[str]]:
+    """Read the test set as scoring reads a table; also count its rejected rows by reason."""
     where = str(path)
     required = (schema.target, *schema.feature_names)
     with open_table(path, source.reading, required) as table:
         label = find_column(table.columns, schema.target, "--label", where)
         profile = profile_table(table, ColumnRoles(label, ()), where=where)
+    labels = RowLabels.of(schema.target, profile, Classes(schema.classes))
+    counter = RowCounter(where, source, schema.feature_names)
     with open_table(path, source.reading, required) as table:
         features = bind_features(schema, table.columns, where)
-        labels = RowLabels.of(schema.target, profile, Classes(schema.classes))
-        counters = new_counters(where, source.reading)
-        return read_rows(table, features, schema.features, labels, counters)
+        if open_sink and source.test_rejects:
+            counter.write_rejects(open_sink(source.test_rejects), table)
+        rows = read_rows(table, features, schema.features, labels, counter)
+    return rows, counter.reasons
 
 
 def _as_tensors(train: LabelledRows, test: LabelledRows) -> Rows:
@@ -111,47 +253,57 @@ def read_rows(
     columns: Sequence[int],
     features: Sequence[Feature],
     labels: RowLabels,
-    counters: Counters,
+    counter: RowCounter,
+    *,
+    good: Mask | None = None,
 ) -> LabelledRows:
-    """Read the features of a table whose labels are known.
+    """Read the good rows of a table whose labels are known.
 
-    ``columns`` are the positions of the feature columns, in the order of ``features``.
+    ``columns`` are the positions of the feature columns, in the order of ``features``. Bad rows are
+    cleared in ``good``, ``(rows,)`` bool.
     """
     encoder, rows = Encoder(features), len(labels.labels)
     table.check_numeric([at for feature, at in enumerate(columns) if not encoder.is_text(feature)])
     width = sum(len(feature.inputs) for feature in features)
     matrix = np.empty((rows, width), dtype=np.float32)
+    kept = np.ones(rows, np.bool_) if good is None else good
+    filled = 0
 
     def parse(block: Block) -> tuple[Block, Parsed]:
         return block, block.parse(columns, encoder)
 
-    blocks = table.blocks(sorted(set(columns)))
+    is_all = counter.writes_records  # the text of a typed record has the columns that were read
+    blocks = table.blocks(range(len(table.columns)) if is_all else sorted(set(columns)))
     for block, parsed in map_ordered(parse, blocks, threads=available_processors()):
-        start, stop = counters.rows, counters.rows + len(block)
+        start, stop = counter.rows, counter.rows + len(block)
         if stop > rows:
             break
         bad = _merge(parsed.bad, block.report(labels.issues(start, stop)))
-        counters.add(len(block), len(block) - len(bad), bad, StageTimer())
-        if not counters.failed:
-            matrix[start:stop] = parsed.features
+        counter.add(len(block), bad)
+        if not counter.failed:
+            inputs = parsed.features
+            if bad:
+                kept[start:stop] = chosen = _good_records(parsed, labels.labels[start:stop])
+                inputs = inputs[chosen if parsed.good is None else chosen[parsed.good]]
+            matrix[filled : filled + len(inputs)] = inputs
+            filled += len(inputs)
     else:
-        if counters.rows == rows:
-            counters.raise_for_bad_rows(keep_bad=False)
-            return LabelledRows(matrix, labels.labels)
-    raise DataError(f"{counters.where} changed while it was read; train again when it is complete")
+        if counter.rows == rows:
+            counter.finish()
+            is_whole = filled == rows
+            return LabelledRows(matrix[:filled], labels.labels if is_whole else labels.labels[kept])
+    raise DataError(f"{counter.where} changed while it was read; train again when it is complete")
 
 
-def new_counters(where: str, reading: ReadOptions) -> Counters:
-    """Create the row counter of a table to train on."""
-    return Counters(
-        where,
-        BadRowsMessage("nothing was fitted", _ADVICE, purpose="fitted"),
-        fail_on_bad=True,
-        decimal=reading.decimal,
-    )
+def _good_records(parsed: Parsed, labels: Codes) -> Mask:
+    """Mark the records of a block whose cells and label can be used, ``(records,)``."""
+    has_label: Mask = labels >= 0
+    return has_label if parsed.good is None else has_label & parsed.good
 
 
 def _merge(cells: Sequence[BadRow], labels: Sequence[BadRow]) -> Sequence[BadRow]:
     """Merge the errors of cells and of labels, one per record: that of its cells."""
+    if not labels:
+        return cells
     found = {row.record: row for row in (*labels, *cells)}
     return [found[record] for record in sorted(found)]

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from runtime.printable import printable
-from trainer.config import join_names
+from trainer.data.source import advise_exclusion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from trainer.data.dataset import DataCheck
+    from trainer.data.dataset import DataCheck, RejectedRows
+    from trainer.data.source import TableSource
 
 
 _MAX_NAMES = 8  # names in a line
 
 
-def format_report(check: DataCheck, label: str) -> str:
+def format_report(check: DataCheck, source: TableSource) -> str:
     """Format a check: what the table contains, then its likely problems."""
     rows = check.train_rows + check.test_rows
     lines = [
@@ -25,10 +25,30 @@ def format_report(check: DataCheck, label: str) -> str:
             f"{rows:,} rows, {check.features:,} features; {check.train_rows:,} for training, "
             f"{check.test_rows:,} for test"
         ),
-        f"{label!r}: {_list_classes(check, rows)}",
-        *(f"  {finding}" for finding in _findings(check)),
+        f"{source.label!r}: {_list_classes(check, rows)}",
+        *(f"  {finding}" for finding in _findings(check, source)),
     ]
     return "\n".join(map(printable, lines))
+
+
+def format_rejected(rejected: Sequence[RejectedRows], source: TableSource) -> str:
+    """Format the rows that were left out, a line for the table and one for the test set."""
+    tables = (
+        ("", {each.reason: each.rows for each in rejected}, source.rejects),
+        (
+            " of the test set",
+            {each.reason: each.test_rows for each in rejected},
+            source.test_rejects,
+        ),
+    )
+    lines = []
+    for which, counts, path in tables:
+        if total := sum(counts.values()):
+            listed = f", listed in {path}" if path else ""
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.items() if count)
+            bad_rows = "1 bad row" if total == 1 else f"{total:,} bad rows"
+            lines.append(printable(f"{bad_rows}{which} left out{listed}: {reasons}"))
+    return "\n".join(lines)
 
 
 def _list_classes(check: DataCheck, rows: int) -> str:
@@ -38,9 +58,9 @@ def _list_classes(check: DataCheck, rows: int) -> str:
     return ", ".join(shown) + (f" and {more} more classes" if more else "")
 
 
-def _findings(check: DataCheck) -> Iterator[str]:
+def _findings(check: DataCheck, source: TableSource) -> Iterator[str]:
     yield from _about_cells(check)
-    yield from _about_columns(check)
+    yield from _about_columns(check, source)
     yield from _about_rows(check)
     for names in check.similar_classes:
         yield f"{_list(names)}: classes that differ only in case or blanks; are they the same?"
@@ -60,25 +80,29 @@ def _about_cells(check: DataCheck) -> Iterator[str]:
         yield f"{_list(check.rounded)}: whole numbers above 16,777,216, which float32 rounds"
 
 
-def _about_columns(check: DataCheck) -> Iterator[str]:
+def _about_columns(check: DataCheck, source: TableSource) -> Iterator[str]:
+    def advise(names: Sequence[str], prefix: str) -> str:
+        exclusion = advise_exclusion(source, names, check.features)
+        return f"{prefix}{exclusion}" if exclusion else ""
+
     if check.constant:
         yield f"{_list(check.constant)}: constant, nothing to learn"
     for names in check.identical:
         yield f"{_list(names)}: identical columns, one is enough"
     if check.identifiers:
         yield (
-            f"{_list(check.identifiers)}: unique in every row, like an identifier; "
-            f"{_exclude(check.identifiers)}"
+            f"{_list(check.identifiers)}: unique in every row, like an identifier"
+            f"{advise(check.identifiers, '; ')}"
         )
     if check.index:
         yield (
-            f"{_list(check.index)}: index of a pandas data frame; if it only numbers the rows, "
-            f"{_exclude(check.index)}"
+            f"{_list(check.index)}: index of a pandas data frame"
+            f"{advise(check.index, '; if it only numbers the rows, ')}"
         )
     if check.leaking:
         yield (
-            f"{_list(check.leaking)}: alone determines the label, possible target leakage; if it "
-            f"is not known before the label, {_exclude(check.leaking)}"
+            f"{_list(check.leaking)}: alone determines the label, possible target leakage"
+            f"{advise(check.leaking, '; if it is not known before the label, ')}"
         )
 
 
@@ -98,7 +122,3 @@ def _about_rows(check: DataCheck) -> Iterator[str]:
 def _list(names: Sequence[str]) -> str:
     more = len(names) - _MAX_NAMES
     return ", ".join(map(repr, names[:_MAX_NAMES])) + (f" and {more} more" if more > 0 else "")
-
-
-def _exclude(names: Sequence[str]) -> str:
-    return f"exclude it with --exclude {shlex.quote(join_names(names))}"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from runtime.errors import SchemaError, UsageError
-from runtime.io.paths import STANDARD_STREAM
+from runtime.io.paths import STANDARD_STREAM, check_distinct
 from runtime.schema.names import repeated_names, suggest_names
 from runtime.tables.options import ReadOptions
+from trainer.config import join_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from runtime.schema.features import Schema, Unseen
 
 
+BadRowsPolicy = Literal["fail", "reject"]
+_MAX_NAMES = 20  # in an option that a message advises
 TEST_FRACTION = 0.2  # of each class's rows, without a test set
 _POSITION: Final = re.compile(r"#([1-9][0-9]*)")  # of a column, counted from 1
 
@@ -39,6 +42,9 @@ class TableSource:
         test_fraction: share of each class split off, above 0 and below 1; None is
             ``TEST_FRACTION``.
         reading: how both tables are read.
+        bad_rows: ``fail`` refuses a table with bad rows, ``reject`` leaves them out.
+        rejects: path of the rejects file; of a test set's rows the same with ``.test`` before the
+            ending; None writes none.
     """
 
     data: Path
@@ -50,6 +56,8 @@ class TableSource:
     test: Path | None = None
     test_fraction: float | None = None
     reading: ReadOptions = field(default_factory=ReadOptions)
+    bad_rows: BadRowsPolicy = "fail"
+    rejects: Path | None = None
 
     def __post_init__(self) -> None:
         if STANDARD_STREAM in {self.data, self.test}:
@@ -66,6 +74,16 @@ class TableSource:
             raise UsageError(f"{self.label!r} is the label: it cannot be among --categories")
         if both := sorted(set(self.features or ()) & set(self.exclude)):
             raise UsageError(f"{both[0]!r} is in --features and in --exclude: use one")
+        if self.rejects is not None:
+            for table in filter(None, (self.data, self.test)):
+                check_distinct(table, self.rejects, self.test_rejects)
+
+    @property
+    def test_rejects(self) -> Path | None:
+        """Path of the rejects file of the test set; None without one."""
+        if self.rejects is None or self.test is None:
+            return None
+        return self.rejects.with_suffix(f".test{self.rejects.suffix}")
 
     @property
     def share(self) -> float:
@@ -78,6 +96,22 @@ class TableSource:
     def required_columns(self) -> tuple[str, ...]:
         """Column names that the table must have; they help to detect the delimiter."""
         return (self.label, *(self.features or ()), *self.exclude, *self.categories)
+
+
+def advise_exclusion(source: TableSource, names: Sequence[str], n_features: int) -> str | None:
+    """Name the option that leaves feature columns out; None if none of ``n_features`` was left."""
+    if len(names) >= n_features:
+        return None
+    them = "it" if len(names) == 1 else "them"
+    if source.features is not None:
+        advice = f"take {them} out of --features"
+    elif len(names) > _MAX_NAMES:
+        advice = "name the columns to use with --features"
+    else:
+        columns = join_names((*source.exclude, *names))
+        advice = f"exclude {them} with --exclude {shlex.quote(columns)}"
+    is_declared = not set(names).isdisjoint(source.categories)
+    return f"{advice}, and take {them} out of --categories" if is_declared else advice
 
 
 def parse_table_options(
@@ -98,6 +132,36 @@ def parse_table_options(
             return None
         raise UsageError(f"{given[0]} describes a table: add {missing}")
     raise UsageError(f"a table needs --data FILE --label COLUMN: add {missing}")
+
+
+def choose_rejects_path(out: Path, bad_rows: BadRowsPolicy, rejects: Path | None) -> Path | None:
+    """Choose the path of the rejects file of a run; None without one.
+
+    Args:
+        out: the run directory.
+        bad_rows: the policy.
+        rejects: as requested; None is ``OUT.rejects.csv`` beside the run.
+
+    Returns:
+        The path, if bad rows are to be rejected.
+
+    Raises:
+        UsageError: when a file was requested without ``reject``, is standard output, or is inside
+            the run directory.
+    """
+    if bad_rows != "reject":
+        if rejects is not None:
+            raise UsageError("--rejects needs --bad-rows reject: give both")
+        return None
+    path = rejects or out.parent / f"{out.name}.rejects.csv"
+    if path == STANDARD_STREAM:
+        raise UsageError("--rejects names a file: standard output has the result")
+    if path.resolve().is_relative_to(out.resolve()):
+        raise UsageError(
+            f"--rejects {path} is inside the run directory {out}, which is replaced as a whole: "
+            "give a path outside"
+        )
+    return path
 
 
 @dataclass(frozen=True)
@@ -123,7 +187,11 @@ def assign_roles(columns: Sequence[str], source: TableSource) -> ColumnRoles:
     if source.features is None:
         features = [at for at in range(len(columns)) if at != label and at not in excluded]
     else:
-        features = [find_column(columns, name, "--features", where) for name in source.features]
+        others = [name for name in columns if name != source.label]
+        features = [
+            columns.index(others[find_column(others, name, "--features", where)])
+            for name in source.features
+        ]
     chosen = [columns[at] for at in (label, *features) if columns[at]]
     if doubled := repeated_names(chosen):
         raise SchemaError(f"{where}: column {doubled[0]!r} appears more than once; rename one")
@@ -164,12 +232,15 @@ def _find_excluded(columns: Sequence[str], name: str, where: str) -> int:
 def _find_categories(
     columns: Sequence[str], features: Sequence[int], source: TableSource
 ) -> tuple[int, ...]:
-    where = str(source.data)
-    found = {find_column(columns, name, "--categories", where) for name in source.categories}
-    if unused := found.difference(features):
-        name = columns[min(unused)]
-        raise SchemaError(f"{where}: --categories names {name!r}, which is not a feature")
-    return tuple(sorted(found))
+    where, names = str(source.data), [columns[at] for at in features]
+    for name in source.categories:
+        if name in columns and name not in names:
+            remedy = "name it in --features too" if source.features else "take it out of --exclude"
+            raise SchemaError(
+                f"{where}: --categories names {name!r}, which is not a feature: {remedy}"
+            )
+    found = {find_column(names, name, "--categories", where) for name in source.categories}
+    return tuple(sorted(features[at] for at in found))
 
 
 def find_column(columns: Sequence[str], name: str, option: str, where: str) -> int:
@@ -186,6 +257,12 @@ def find_column(columns: Sequence[str], name: str, option: str, where: str) -> i
 
 def bind_features(schema: Schema, columns: Sequence[str], where: str) -> tuple[int, ...]:
     """Find the positions of a schema's features in another table."""
+    missing = [name for name in schema.feature_names if name not in columns]
+    if missing:
+        more = f"; and {len(missing) - 1:,} more features" if len(missing) > 1 else ""
+        raise SchemaError(
+            f"{where}: column {missing[0]!r} is missing; {suggest_names(missing[0], columns)}{more}"
+        )
     try:
         return schema.bind(columns)
     except SchemaError as exc:

@@ -89,9 +89,10 @@ def test_an_empty_date_column_is_excluded(save: Save) -> None:
 
 def test_the_check_describes_dates(save: Save) -> None:
     """Origin, and the resolution of times in float32; whole days are exact."""
-    dataset = read_dataset(TableSource(save("t.csv", columns(typed=False)), "y"), seed=1)
+    path = save("t.csv", columns(typed=False))
+    dataset = read_dataset(TableSource(path, "y"), seed=1)
     assert dataset.check is not None
-    report = format_report(dataset.check, "y").splitlines()
+    report = format_report(dataset.check, TableSource(path, "y")).splitlines()
     assert "  'day': dates, encoded as days since 2024-02-25" in report
     assert (
         "  'time': dates, encoded as days since 2024-02-25, times with a resolution of 0.0013 s"

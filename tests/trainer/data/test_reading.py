@@ -113,7 +113,7 @@ def test_a_test_set_is_read_as_it_would_be_scored(save: Save, columns: Columns) 
             ["n,x,y", *(f"a{at},{at},{at % 2}" for at in range(300))],
             (
                 "'n' has more than 256 distinct texts, too many for categories: exclude "
-                "them with --exclude n, or merge"
+                "it with --exclude n, or merge"
             ),
         ),
         (["x,y", ",a", ",b", ",a", ",b"], "no feature column has a filled cell to predict 'y'"),
@@ -176,7 +176,7 @@ def test_the_index_of_a_data_frame_is_a_finding(save: Save) -> None:
     dataset = read_dataset(TableSource(path, "y"), seed=1)
     assert dataset.check is not None
     assert dataset.check.index == ("__index_level_0__",)
-    assert "--exclude __index_level_0__" in format_report(dataset.check, "y")
+    assert "--exclude __index_level_0__" in format_report(dataset.check, TableSource(path, "y"))
 
 
 def test_nan_among_texts_is_a_text(table: Table) -> None:
@@ -200,7 +200,7 @@ def test_bad_rows_are_listed_as_in_predict(table: Table) -> None:
         "  record 12 (line 13): too few fields (1 instead of 3)",
         "  record 13 (line 14), column 'y': '': missing value",
         "  record 14 (line 15), column 'a': 'n/a': not a number",
-        "fix them, or continue with --exclude (texts: --categories) and the names of such columns",
+        "fix them, or continue with --bad-rows reject",
     ]
 
 

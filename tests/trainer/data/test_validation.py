@@ -88,9 +88,10 @@ def test_a_check_is_printed_before_training_and_stored(
 
 def test_a_plain_table_has_no_findings(save: Save, columns: Columns) -> None:
     """A clean table has no warnings."""
-    check = read_dataset(TableSource(save("t.csv", columns), "what kind"), seed=1).check
+    path = save("t.csv", columns)
+    check = read_dataset(TableSource(path, "what kind"), seed=1).check
     assert check is not None
-    assert format_report(check, "what kind").splitlines()[2:] == []
+    assert format_report(check, TableSource(path, "what kind")).splitlines()[2:] == []
 
 
 @pytest.mark.parametrize(
@@ -121,10 +122,11 @@ def test_unique_texts_are_an_identifier(save: Save) -> None:
         "x": [float(number % 9) for number in at],
         "y": ["no" if number % 2 else "yes" for number in at],
     }
-    check = read_dataset(TableSource(save("t.csv", table), "y"), seed=1).check
+    path = save("t.csv", table)
+    check = read_dataset(TableSource(path, "y"), seed=1).check
     assert check is not None
     assert check.identifiers == ("name",)
-    assert "'name': unique in every row" in format_report(check, "y")
+    assert "'name': unique in every row" in format_report(check, TableSource(path, "y"))
 
 
 @pytest.mark.parametrize(

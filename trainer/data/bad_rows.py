@@ -1,0 +1,138 @@
+"""Bad rows of a table to train on: which ones there are, the rejects file, and the messages."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from runtime.errors import BadRowsError
+from runtime.scoring.counters import BadRowsMessage, Counters, StageTimer
+from runtime.tables.base import Encoded
+from runtime.tables.csv.quoting import REJECTS_HEADER, encode_record, encode_rejects
+from runtime.tables.writing import rejects_dialect
+from trainer.data.source import advise_exclusion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from runtime.io.sinks import Sink
+    from runtime.tables.base import BadRow, Block, Column, Mask, Numbers, Table
+    from runtime.tables.dialect import Dialect
+    from trainer.data.source import TableSource
+
+    OpenSink = Callable[[Path], Sink]
+
+_MAX_REJECTED = 0.5  # of a table: what is left would be another table than the one described
+
+
+class RowCounter:
+    """Counts the rows of a table, and refuses or rejects the bad ones; for one thread."""
+
+    def __init__(self, where: str, source: TableSource, features: Sequence[str]) -> None:
+        """Start at zero; ``where`` names the table, ``features`` are its feature columns."""
+        message = BadRowsMessage("nothing was fitted", advice="", purpose="fitted")
+        self._counters = Counters(
+            where, message, fail_on_bad=source.bad_rows == "fail", decimal=source.reading.decimal
+        )
+        self._source, self._features = source, frozenset(features)
+        self._columns: Counter[str] = Counter()  # of first bad cells
+        self._sink: Sink | None = None
+        self._dialect: Dialect | None = None
+
+    @property
+    def where(self) -> str:
+        """Name of the table."""
+        return self._counters.where
+
+    @property
+    def rows(self) -> int:
+        """Number of rows so far."""
+        return self._counters.rows
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """Number of bad rows by reason."""
+        return self._counters.reasons
+
+    @property
+    def failed(self) -> bool:
+        """Whether bad rows prevent training: rows are only counted from now on."""
+        return self._counters.failed
+
+    @property
+    def writes_records(self) -> bool:
+        """Whether whole records are needed, for the rejects file."""
+        return self._sink is not None
+
+    def write_rejects(self, sink: Sink, table: Table) -> None:
+        """Write the bad rows to come as ``runtime predict`` does."""
+        self._sink, self._dialect = sink, rejects_dialect(table)
+        sink.write(encode_record(REJECTS_HEADER))
+
+    def add(self, rows: int, bad: Sequence[BadRow]) -> None:
+        """Add a block."""
+        self._counters.add(rows, rows - len(bad), bad, StageTimer())
+        self._columns.update(row.column for row in bad)
+        if self._sink and self._dialect:
+            self._sink.write(encode_rejects(bad, self._dialect))
+
+    def finish(self) -> None:
+        """Raise ``BadRowsError`` when bad rows prevent training."""
+        counters = self._counters
+        if counters.failed or self._are_too_many():
+            raise BadRowsError(counters.describe_bad(self._remedy()))
+        counters.raise_for_bad_rows(keep_bad=False)
+        if self._sink:
+            self._sink.flush()
+
+    def _are_too_many(self) -> bool:
+        return self._counters.rejected > _MAX_REJECTED * self._counters.rows
+
+    def _remedy(self) -> str:
+        """Suggest an option only where it helps."""
+        if not self._are_too_many():
+            return "fix them, or continue with --bad-rows reject"
+        at_fault = list(self._columns)
+        if len(at_fault) == 1 and at_fault[0] in self._features:
+            exclusion = advise_exclusion(self._source, at_fault, len(self._features))
+            if exclusion:
+                return f"fix column {at_fault[0]!r}, or {exclusion}"
+        return "fix them: --bad-rows reject is for at most half of a table"
+
+
+def find_well_formed(block: Block, label: int) -> Mask | None:
+    """Mark the records with the header's number of fields, ``(rows,)``; None for all.
+
+    ``label`` is the position of any column.
+    """
+    return block.parse([label], _AnyText()).good
+
+
+class _AnyText:
+    """Accepts every cell: the bad rows are those that are not a record of the table."""
+
+    is_numeric = False
+
+    def is_text(self, feature: int) -> bool:  # noqa: ARG002 - of all features
+        return True
+
+    def is_date(self, feature: int) -> bool:  # noqa: ARG002
+        return False
+
+    def allows_missing(self, feature: int) -> bool:  # noqa: ARG002
+        return True
+
+    def with_missing(self, feature: int, numbers: Numbers, cells: pa.Array) -> Column:  # noqa: ARG002
+        return cells
+
+    def encode(self, columns: Sequence[Column]) -> Encoded:
+        rows = len(columns[0])
+        return Encoded(np.zeros((rows, 1), np.float32), np.ones((rows, 1), np.bool_))
+
+    def explain(self, feature: int, cell: bytes | None, dialect: Dialect) -> str:  # noqa: ARG002
+        return ""
