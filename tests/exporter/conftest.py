@@ -9,7 +9,9 @@ import msgspec
 import pytest
 import torch.onnx._internal.exporter._registration
 
+from exporter.diagnosis import tracing
 from exporter.export import convert_candidate, export_run
+from exporter.formats.onnx import convert
 from exporter.parity.report import Report
 from exporter.parity.rows import Plan, draw_rows
 from exporter.reference.layers import layers_of
@@ -32,12 +34,17 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _registry_once() -> Iterator[None]:
-    """Torch reads its table of ONNX operators anew for every export, which takes a second."""
+def _once() -> Iterator[None]:
+    """Do once what takes a second and has one result.
+
+    Torch reads its table of ONNX operators for every export, and a diagnosis converts the program
+    with which it compares.
+    """
     home = torch.onnx._internal.exporter._registration.ONNXRegistry  # noqa: SLF001 - no public name
     read = functools.lru_cache(home.from_torchlib)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(home, "from_torchlib", staticmethod(read))
+        patch.setattr(tracing, "convert", functools.lru_cache(convert))
         yield
 
 

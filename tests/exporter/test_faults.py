@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -11,14 +10,12 @@ from faults.fault import Fault, Good, good_export
 from faults.gate import QUICK, stop
 
 from exporter.export import export_run
-from exporter.formats.onnx import convert
 from runtime.errors import OnnxferryError
 from trainer.config import configure
 from trainer.pipeline import make_run
 from trainer.run import load_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from trainer.run import Run
@@ -36,14 +33,6 @@ def good(
     other = export_run(folder / "run", folder / "bundle", plan=QUICK).path
     assert run_folder.is_dir()
     return good_export(run, load_run(folder / "run"), bundle, other, make_custom_model())
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _convert_once() -> Iterator[None]:
-    """The right program is converted to ONNX for every failure, which takes a second."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("exporter.diagnosis.tracing.convert", functools.lru_cache(convert))
-        yield
 
 
 def test_the_catalogue_holds_different_faults() -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from forked import Forked
 
 from trainer.config import configure
 from trainer.pipeline import make_run
 
 Trainer = Callable[..., subprocess.CompletedProcess[str]]
+PATIENCE_S = 150  # a busy machine is slow, not wrong
 
 
 @pytest.fixture
@@ -21,14 +22,8 @@ def trainer(tmp_path: Path, environment: Mapping[str, str]) -> Trainer:
     """``trainer(*arguments)``: the command, run in ``tmp_path`` or in ``folder``."""
 
     def run(*arguments: str, folder: Path = tmp_path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "trainer", *arguments],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        with Forked("trainer", *arguments, folder=folder, environment=environment) as command:
+            return command.wait(PATIENCE_S)
 
     return run
 

@@ -1,4 +1,8 @@
-"""Two processes on loopback, started by torchrun, fit what one process fits."""
+"""Two processes on loopback fit what one process fits.
+
+torchrun starts them where it is the subject: what it forwards, ends and reports. Elsewhere they are
+forked from a process that has loaded torch, with the store and the variables of torchrun.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +18,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from forked import Forked
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # documented
 
 from runtime.errors import UnavailableError, UsageError
 from runtime.io.workdir import workdir_path
@@ -27,8 +33,10 @@ from trainer.distributed.environment import ProcessRank, launch_command, read_en
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    Trainer = Callable[..., subprocess.CompletedProcess[str]]
+    Done = subprocess.CompletedProcess[str]
+    Trainer = Callable[..., Done]
     Start = Callable[..., subprocess.Popen[str]]
+    Fork = Callable[..., list[Forked]]
 
 SECONDS = 150  # limit for a run of two processes, which takes ten
 TORCHRUN = {
@@ -73,23 +81,52 @@ def start(tmp_path: Path, environment: Mapping[str, str]) -> Iterator[Start]:
         process.communicate()
 
 
-def end(process: subprocess.Popen[str]) -> tuple[str, str]:
+def end(process: subprocess.Popen[str]) -> Done:
     """Wait for torchrun to exit; after a timeout the fixture terminates it."""
-    return process.communicate(timeout=SECONDS)
+    out, err = process.communicate(timeout=SECONDS)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def pid_of_rank_1(process: subprocess.Popen[str]) -> int:
-    """The process id of rank 1, a child of torchrun."""
-    for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
-        if b"\0RANK=1\0" in Path(f"/proc/{child}/environ").read_bytes():
-            return int(child)
-    raise AssertionError("there is no rank 1")
+@pytest.fixture
+def fork(tmp_path: Path, environment: Mapping[str, str]) -> Iterator[Fork]:
+    """``fork(*arguments)``: two processes of ``trainer``, as torchrun would start them.
+
+    ``on_rank_1`` is Python that the second runs first.
+    """
+    stores, started = [], []
+
+    def run(*arguments: str, on_rank_1: str = "") -> list[Forked]:
+        stores.append(TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False))
+        agent = {"TORCHELASTIC_USE_AGENT_STORE": "True", "MASTER_PORT": str(stores[-1].port)}
+        variables = {**environment, **TORCHRUN, **agent}
+        pair = [
+            Forked(
+                *("trainer", *arguments),
+                folder=tmp_path,
+                environment={**variables, "RANK": rank, "LOCAL_RANK": rank},
+                first=first,
+            )
+            for rank, first in (("0", ""), ("1", on_rank_1))
+        ]
+        started.extend(pair)
+        return pair
+
+    yield run
+    for process in started:
+        process.close()
 
 
-def wait_for_checkpoint(run: Path, process: subprocess.Popen[str]) -> None:
+def end_all(pair: list[Forked]) -> Done:
+    """Wait for both to end as one: with one exit code, and nothing from the second."""
+    first, second = (process.wait(SECONDS) for process in pair)
+    assert (second.returncode, second.stdout, second.stderr) == (first.returncode, "", "")
+    return first
+
+
+def wait_for_checkpoint(run: Path, process: subprocess.Popen[str] | Forked) -> None:
     limit = time.monotonic() + SECONDS
     while not (workdir_path(run) / CHECKPOINT).exists():
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None
         assert time.monotonic() < limit
         time.sleep(0.05)
 
@@ -146,9 +183,22 @@ def test_a_single_process_imports_no_process_group(tmp_path: Path) -> None:
     assert "processes" not in record["configuration"]
 
 
-@pytest.mark.parametrize(("optimiser", "rate"), [("sgd", "0.1"), ("adamw", "0.01")])
+@pytest.mark.parametrize(
+    ("optimiser", "by_torchrun"),
+    [
+        (("--optimiser", "sgd", "--learning-rate", "0.1"), True),
+        (("--optimiser", "adamw", "--learning-rate", "0.01"), False),
+    ],
+    ids=["sgd", "adamw"],
+)
 def test_two_processes_fit_what_one_fits(
-    start: Start, trainer: Trainer, tmp_path: Path, optimiser: str, rate: str
+    start: Start,
+    fork: Fork,
+    trainer: Trainer,
+    tmp_path: Path,
+    optimiser: tuple[str, ...],
+    *,
+    by_torchrun: bool,
 ) -> None:
     """The same run except for rounding: uneven and empty shards, class weights.
 
@@ -158,12 +208,10 @@ def test_two_processes_fit_what_one_fits(
     enlarge it. AdamW divides a gradient by its size: a step of rate 0.01 is as wrong, relatively,
     as the gradient; that of one below a third of its terms' size makes the same bound.
     """
-    options = ["fit", *UNEVEN, "--optimiser", optimiser, "--learning-rate", rate]
-    options += ["--device", "cpu", "--out"]
-    process = start(*options, "two")
-    _, err = end(process)
-    assert process.returncode == 0, err
-    assert err.count("epoch 10/10") == 1, "rank 0 alone prints"
+    options = ("fit", *UNEVEN, *optimiser, "--device", "cpu", "--out")
+    done = end(start(*options, "two")) if by_torchrun else end_all(fork(*options, "two"))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("epoch 10/10") == 1, "rank 0 alone prints"
     alone = trainer(*options, "one")
     assert alone.returncode == 0, alone.stderr
     one, two = tmp_path / "one", tmp_path / "two"
@@ -176,17 +224,26 @@ def test_two_processes_fit_what_one_fits(
     assert record["metrics"]["train_rows"] == 800
 
 
+WITH_PID = """
+import os
+from pathlib import Path
+from trainer.cli import main
+Path("rank" + os.environ["RANK"]).write_text(str(os.getpid()))
+main()
+"""
+
+
 def test_a_lost_process_ends_all_and_the_fit_resumes(
-    start: Start, tmp_path: Path, trainer: Trainer
+    start: Start, fork: Fork, tmp_path: Path, trainer: Trainer
 ) -> None:
     """After kill -9 of one: one message, no run; --resume in as many gives the same bytes."""
-    process = start("fit", *LONG, "--out", "run")
+    process = start("fit", *LONG, "--out", "run", program=WITH_PID)
     wait_for_checkpoint(tmp_path / "run", process)
-    os.kill(pid_of_rank_1(process), signal.SIGKILL)
-    _, err = end(process)
-    assert process.returncode != 0
-    messages = [line for line in err.splitlines() if line.startswith(("trainer: ", "stopped "))]
-    assert len(messages) == 1, err
+    os.kill(int((tmp_path / "rank1").read_text()), signal.SIGKILL)
+    done = end(process)
+    assert done.returncode != 0
+    printed = done.stderr.splitlines()
+    assert sum(line.startswith(("trainer: ", "stopped ")) for line in printed) == 1, printed
     assert not (tmp_path / "run").exists()
     record = json.loads((workdir_path(tmp_path / "run") / CHECKPOINT).read_text())
     epochs = str(record["epoch"] + 2)
@@ -194,9 +251,8 @@ def test_a_lost_process_ends_all_and_the_fit_resumes(
     assert alone.returncode == 4, "one process sums in another order: a different fit"
     assert "processes" in alone.stderr
     for options in (("run", "--resume"), ("whole", *LONG[2:])):
-        process = start("fit", "--epochs", epochs, "--out", *options)
-        _, err = end(process)
-        assert process.returncode == 0, err
+        done = end_all(fork("fit", "--epochs", epochs, "--out", *options))
+        assert done.returncode == 0, done.stderr
     for file in ("weights.safetensors", "metrics.jsonl"):
         assert (tmp_path / "run" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
 
@@ -206,7 +262,7 @@ def test_sigterm_stops_all_after_a_step(start: Start, tmp_path: Path) -> None:
     process = start("fit", *LONG, "--out", "run")
     wait_for_checkpoint(tmp_path / "run", process)
     process.send_signal(signal.SIGTERM)
-    _, err = end(process)
+    err = end(process).stderr
     assert err.count("resume with: torchrun --nproc-per-node 2 -m trainer fit --epochs") == 1, err
     assert "trainer: error" not in err
     assert not (tmp_path / "run").exists()
@@ -214,19 +270,19 @@ def test_sigterm_stops_all_after_a_step(start: Start, tmp_path: Path) -> None:
 
 def test_an_error_is_printed_once(start: Start, tmp_path: Path) -> None:
     """All processes fail, rank 0 prints why; both have its exit code."""
-    process = start("fit", "--data", "none.csv", "--label", "x")
-    _, err = end(process)
+    err = end(start("fit", "--data", "none.csv", "--label", "x")).stderr
     assert err.count("trainer: error:") == 1
     assert err.count("none.csv") == 1
     assert set(re.findall(r"exitcode  : (-?\d+)", err)) == {"3"}
     assert list(tmp_path.iterdir()) == []
 
 
-def test_other_commands_run_once(start: Start) -> None:
+def test_other_commands_run_once(fork: Fork) -> None:
     """Rank 0 runs a command that fits nothing; the others exit with it."""
-    out, err = end(start("sample", "--rows", "2", "--out", "-"))
-    assert out.count("price,rating,popular") == 1
-    assert err.count("2 products written") == 1
+    done = end_all(fork("sample", "--rows", "2", "--out", "-"))
+    assert done.returncode == 0
+    assert done.stdout.count("price,rating,popular") == 1
+    assert done.stderr.count("2 products written") == 1
 
 
 def test_more_processes_than_devices_are_rejected() -> None:
@@ -239,9 +295,8 @@ def test_more_processes_than_devices_are_rejected() -> None:
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
 def test_two_devices_fit_what_the_cpu_fits(start: Start, trainer: Trainer, tmp_path: Path) -> None:
     """Over NCCL the weights equal those of one process on the CPU, except for rounding."""
-    process = start("fit", *UNEVEN, "--device", "cuda", "--out", "two")
-    _, err = end(process)
-    assert process.returncode == 0, err
+    done = end(start("fit", *UNEVEN, "--device", "cuda", "--out", "two"))
+    assert done.returncode == 0, done.stderr
     alone = trainer("fit", *UNEVEN, "--device", "cpu", "--out", "one")
     assert alone.returncode == 0, alone.stderr
     for name, weight in load_file(tmp_path / "one" / "weights.safetensors").items():
@@ -251,93 +306,99 @@ def test_two_devices_fit_what_the_cpu_fits(start: Start, trainer: Trainer, tmp_p
 
 SECOND_FOLDER = """
 import os
-if os.environ["RANK"] == "1":
-    os.makedirs("elsewhere")
-    os.chdir("elsewhere")
-from trainer.cli import main
-main()
+os.makedirs("elsewhere")
+os.chdir("elsewhere")
 """
 
 
-def test_rank_0_alone_writes(start: Start, tmp_path: Path, trainer: Trainer) -> None:
+def test_rank_0_alone_writes(fork: Fork, tmp_path: Path, trainer: Trainer) -> None:
     """Another process, in a folder of its own, reads the same table and leaves nothing there."""
     assert trainer("sample", "--rows", "300", "--out", "mine.csv").returncode == 0
-    process = start(
-        "fit", "--data", str(tmp_path / "mine.csv"), "--label", "popular", program=SECOND_FOLDER
-    )
-    _, err = end(process)
-    assert process.returncode == 0, err
+    table = str(tmp_path / "mine.csv")
+    done = end_all(fork("fit", "--data", table, "--label", "popular", on_rank_1=SECOND_FOLDER))
+    assert done.returncode == 0, done.stderr
     assert (tmp_path / "artifacts" / "run" / "run.json").exists()
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 FAULTY = """
-import os
 from trainer.distributed.shard import ShardedEngine
 make_steps = ShardedEngine.run
 def make_wrong_steps(self, *arguments, **options):
     make_steps(self, *arguments, **options)
-    if os.environ["RANK"] == "1":
-        self._state.values[0] += 1e-6
+    self._state.values[0] += 1e-6
 ShardedEngine.run = make_wrong_steps
-from trainer.cli import main
-main()
 """
 
 
-def test_different_weights_are_an_error(start: Start, tmp_path: Path) -> None:
+def test_different_weights_are_an_error(fork: Fork, tmp_path: Path) -> None:
     """The message names a process whose weights differ by one bit; there is no run."""
-    process = start("fit", program=FAULTY)
-    _, err = end(process)
-    assert err.count("rank 1 and rank 0 have different weights") == 1, err
-    assert err.count("exitcode  : 6") >= 1
+    done = end_all(fork("fit", on_rank_1=FAULTY))
+    assert done.stderr.count("rank 1 and rank 0 have different weights") == 1, done.stderr
+    assert done.returncode == 6
     assert not (tmp_path / "artifacts" / "run").exists()
 
 
-ON_RANK_1 = """
-import os, sys
-if os.environ["RANK"] == "1":
-    {change}
-from trainer.cli import main
-main()
-"""
+ANOTHER_FILE = "import sys; sys.argv += ['--data', 'none.csv', '--label', 'x']"
 BUG = """
-    from trainer.distributed.shard import ShardedEngine
-    def run(*arguments, **options):
-        raise ValueError("no such step")
-    ShardedEngine.run = run
+from trainer.distributed.shard import ShardedEngine
+def run(*arguments, **options):
+    raise ValueError("no such step")
+ShardedEngine.run = run
 """
 
 
 @pytest.mark.parametrize(
     ("change", "message", "code"),
     [
+        pytest.param(ANOTHER_FILE, "none.csv", 3, id="file"),
         pytest.param(
-            "sys.argv += ['--data', 'none.csv', '--label', 'x']", "none.csv", 3, id="file"
+            "import sys; sys.argv += ['--seed', '7']", "have read different rows", 3, id="rows"
         ),
-        pytest.param("sys.argv += ['--seed', '7']", "have read different rows", 3, id="rows"),
-        pytest.param("sys.argv += ['--epochs', '7']", "differ in epochs", 2, id="options"),
+        pytest.param(
+            "import sys; sys.argv += ['--epochs', '7']", "differ in epochs", 2, id="options"
+        ),
         pytest.param(BUG, "ValueError: no such step", 6, id="bug"),
     ],
 )
 def test_a_process_that_fails_alone_ends_all(
-    start: Start, tmp_path: Path, change: str, message: str, code: int
+    fork: Fork, tmp_path: Path, change: str, message: str, code: int
 ) -> None:
-    """One message, with the reason; rank 0 has the documented exit code; there is no run."""
-    process = start("fit", program=ON_RANK_1.format(change=change))
-    _, err = end(process)
-    assert process.returncode != 0
-    assert err.count("trainer: error:") == 1, err
-    assert err.count(message) == 1, err
-    assert re.search(rf"rank      : 0 .*\n  exitcode  : {code} ", err), err
+    """One message, with the reason; the documented exit code; there is no run."""
+    first, second = (process.wait(SECONDS) for process in fork("fit", on_rank_1=change))
+    assert first.returncode == code, first.stderr
+    assert second.returncode != 0
+    assert (second.stdout, second.stderr) == ("", "")
+    assert first.stderr.count("trainer: error:") == 1, first.stderr
+    assert first.stderr.count(message) == 1, first.stderr
     assert not (tmp_path / "artifacts" / "run").exists()
 
 
-def test_a_signal_to_one_process_stops_all(start: Start, tmp_path: Path) -> None:
+ON_RANK_1 = f"""
+import os
+if os.environ["RANK"] == "1":
+    {ANOTHER_FILE}
+from trainer.cli import main
+main()
+"""
+
+
+def test_torchrun_reports_a_process_that_fails_alone_once(start: Start, tmp_path: Path) -> None:
+    """It ends all processes, though not before rank 0 has printed the reason."""
+    done = end(start("fit", program=ON_RANK_1))
+    assert done.returncode != 0
+    assert done.stderr.count("trainer: error:") == 1, done.stderr
+    assert done.stderr.count("none.csv") == 1, done.stderr
+    assert re.search(r"rank      : 0 .*\n  exitcode  : 3 ", done.stderr), done.stderr
+    assert not (tmp_path / "artifacts" / "run").exists()
+
+
+def test_a_signal_to_one_process_stops_all(fork: Fork, tmp_path: Path) -> None:
     """At the same step: rank 0 writes a checkpoint and prints the command to resume."""
-    process = start("fit", *LONG, "--out", "run")
-    wait_for_checkpoint(tmp_path / "run", process)
-    os.kill(pid_of_rank_1(process), signal.SIGTERM)
-    _, err = end(process)
-    assert err.count("resume with: torchrun --nproc-per-node 2 -m trainer fit --epochs") == 1, err
-    assert set(re.findall(r"exitcode  : (-?\d+)", err)) == {"143"}
+    pair = fork("fit", *LONG, "--out", "run")
+    wait_for_checkpoint(tmp_path / "run", pair[0])
+    os.kill(pair[1].pid, signal.SIGTERM)
+    done = end_all(pair)
+    assert done.returncode == 128 + signal.SIGTERM
+    advice = "resume with: torchrun --nproc-per-node 2 -m trainer fit --epochs"
+    assert done.stderr.count(advice) == 1, done.stderr
