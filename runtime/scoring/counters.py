@@ -122,10 +122,10 @@ class Counters:
                 values += [row.value][: _MAX_CELLS - len(values)]
         self.timer.add(timer)
 
-    def raise_for_bad_rows(self, *, keep_bad: bool) -> None:
+    def raise_for_bad_rows(self, *, keep_bad: bool, hint: str = "") -> None:
         """Raise ``BadRowsError`` if bad rows prevent an output; check that no record is lost."""
         if self.failed:
-            raise BadRowsError(self._describe_bad())
+            raise BadRowsError(self._describe_bad(hint))
         dropped = 0 if keep_bad else self.rejected
         if self.written + dropped != self.rows:
             raise RuntimeError(
@@ -133,7 +133,7 @@ class Counters:
                 f"{dropped} dropped: a bug in onnxferry; no output was written"
             )
 
-    def _describe_bad(self) -> str:
+    def _describe_bad(self, hint: str) -> str:
         """List the first bad rows, hints and options."""
         counts = f"{self.rejected} of {self.rows} rows cannot be {self.message.purpose}"
         lines = [f"{self.where}: {counts}; {self.message.consequence}"]
@@ -147,7 +147,7 @@ class Counters:
             number_hint(column, values, self.decimal, self.message.decimal_option)
             for column, values in self.non_numeric.items()
         )
-        lines += filter(None, hints)
+        lines += filter(None, (*hints, hint))
         lines.append(f"fix them, or continue with {self.message.advice}")
         return "\n".join(lines)
 

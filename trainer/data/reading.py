@@ -42,17 +42,21 @@ def read_dataset(source: TableSource, seed: int) -> Dataset:
     start = time.perf_counter()
     where = str(source.data)
     with open_table(source.data, source.reading, source.required_columns) as table:
+        table.find_columns(source.features and source.required_columns)
         roles = assign_roles(table.columns, source)
         profile = profile_table(table, roles, where=where)
         names = {at: table.columns[at] for at in roles.features}
     classes = order_classes(profile, name=source.label, where=where)
     features = choose_features(profile, names, source)
     labels = RowLabels.of(source.label, profile, classes)
-    with open_table(source.data, source.reading, source.required_columns) as table:
-        counters = new_counters(where, source.reading)
-        labelled = read_rows(table, tuple(features), tuple(features.values()), labels, counters)
-    train, test = _split(labelled, source.share, seed)
     undescribed = Schema(source.label, tuple(features.values()), classes.names)
+    required = (*source.required_columns, *undescribed.feature_names)
+    with open_table(source.data, source.reading, required) as table:
+        table.find_columns(required)
+        counters = new_counters(where, source.reading)
+        columns = bind_features(undescribed, (*table.columns, *table.absent), where)
+        labelled = read_rows(table, columns, undescribed.features, labels, counters)
+    train, test = _split(labelled, source.share, seed)
     schema = describe_features(undescribed, labelled.features, train.features)
     if source.test is not None:
         test = _read_test(source, source.test, schema)
@@ -79,10 +83,11 @@ def _read_test(source: TableSource, path: Path, schema: Schema) -> LabelledRows:
     where = str(path)
     required = (schema.target, *schema.feature_names)
     with open_table(path, source.reading, required) as table:
+        table.find_columns((schema.target,))
         label = find_column(table.columns, schema.target, "--label", where)
         profile = profile_table(table, ColumnRoles(label, ()), where=where)
     with open_table(path, source.reading, required) as table:
-        features = bind_features(schema, table.columns, where)
+        features = bind_features(schema, (*table.columns, *table.absent), where)
         labels = RowLabels.of(schema.target, profile, Classes(schema.classes))
         counters = new_counters(where, source.reading)
         return read_rows(table, features, schema.features, labels, counters)
