@@ -119,6 +119,7 @@ def _sum_summaries(summaries: Sequence[Summary], monitor: Monitor) -> Summary:
         truth=monitor.accuracy,
         drift=monitor.drift,
         stages=dict(stages),
+        absent=tuple(dict.fromkeys(name for summary in summaries for name in summary.absent)),
     )
 
 

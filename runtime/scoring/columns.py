@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from runtime.encoding import Encoder
 from runtime.errors import SchemaError
+from runtime.schema.names import suggest_names
 from runtime.tables.arrays import (
     LABEL,
     PROBABILITY,
@@ -135,16 +136,20 @@ def bind_table(
     table: Table, schema: Schema, options: Options, *, where: str, keep_bad: bool
 ) -> TableBinding:
     """Find a table's columns by name."""
+    truth_names = () if options.truth is None else (options.truth,)
+    table.find_columns((*schema.feature_names, *(options.columns or ()), *truth_names))
     try:
-        features = schema.bind(table.columns, loose=options.reading.loose_header)
+        features = schema.bind((*table.columns, *table.absent), loose=options.reading.loose_header)
     except SchemaError as exc:
         raise SchemaError(f"{where}: {exc}{_layout_hint(table, schema)}") from exc
     encoder = Encoder(schema.features)
     table.check_numeric([column for n, column in enumerate(features) if not encoder.is_text(n)])
     try:
         carried = choose_columns(table.columns, options.columns, "--columns")
-        truth_names = () if options.truth is None else (options.truth,)
         truth = choose_columns(table.columns, truth_names, "--truth")
+    except SchemaError as exc:
+        raise SchemaError(f"{where}: {exc}{_layout_hint(table, schema)}") from exc
+    try:
         names = [table.columns[index] for index in carried]
         # A preview keeps bad rows, but does not show a reason column unless it is requested.
         reason = options.prefix + REASON_NAME
@@ -155,6 +160,15 @@ def bind_table(
     except SchemaError as exc:
         raise SchemaError(f"{where}: {exc}") from exc
     return TableBinding(features, encoder, carried, truth, added)
+
+
+def absent_hint(table: Table) -> str:
+    """Name the features that no record has, when all were read; empty if there are none."""
+    known = table.columns
+    return "\n".join(
+        f"no record has a key {name!r}" + (f"; {suggest_names(name, known)}" if known else "")
+        for name in table.absent
+    )
 
 
 def _layout_hint(table: Table, schema: Schema) -> str:

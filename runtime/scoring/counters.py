@@ -122,11 +122,11 @@ class Counters:
                 values += [row.value][: _MAX_CELLS - len(values)]
         self.timer.add(timer)
 
-    def raise_for_bad_rows(self, *, keep_bad: bool) -> None:
+    def raise_for_bad_rows(self, *, keep_bad: bool, hint: str = "") -> None:
         """Raise ``BadRowsError`` if bad rows prevent an output; check that no record is lost."""
         if self.failed:
             remedy = f"fix them, or continue with {self.message.advice}"
-            raise BadRowsError(self.describe_bad(remedy))
+            raise BadRowsError(self.describe_bad(remedy, hint))
         dropped = 0 if keep_bad else self.rejected
         if self.written + dropped != self.rows:
             raise RuntimeError(
@@ -134,7 +134,7 @@ class Counters:
                 f"{dropped} dropped: a bug in onnxferry; no output was written"
             )
 
-    def describe_bad(self, remedy: str) -> str:
+    def describe_bad(self, remedy: str, hint: str = "") -> str:
         """List the first bad rows and hints; the last line is the ``remedy``."""
         counts = f"{self.rejected} of {self.rows} rows cannot be {self.message.purpose}"
         lines = [f"{self.where}: {counts}; {self.message.consequence}"]
@@ -148,7 +148,7 @@ class Counters:
             number_hint(column, values, self.decimal, self.message.decimal_option)
             for column, values in self.non_numeric.items()
         )
-        lines += filter(None, hints)
+        lines += filter(None, (*hints, hint))
         lines.append(remedy)
         return "\n".join(lines)
 

@@ -14,7 +14,7 @@ from runtime.io.paths import check_distinct
 from runtime.io.sinks import Sink, open_sinks
 from runtime.monitoring.monitor import Monitor
 from runtime.monitoring.ranges import RangeMonitor
-from runtime.scoring.columns import bind_table
+from runtime.scoring.columns import absent_hint, bind_table
 from runtime.scoring.counters import BadRowsMessage, Counters, StageTimer
 from runtime.scoring.options import DEFAULTS, Options, rejects_path
 from runtime.scoring.summary import Summary
@@ -27,7 +27,7 @@ from runtime.tables.writing import choose_format, open_output, refuse_unused, re
 from runtime.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     import numpy as np
@@ -118,9 +118,12 @@ def score_into(
         table = stack.enter_context(
             open_table(job.source, options.reading, model.schema.feature_names)
         )
+        stored = choose_format(job.out, table, options.out_format)
+        if options.columns is None and stored.kind != table.kind:
+            table.find_columns()  # the output's columns are fixed before its first row
         keep_bad = options.bad_rows == "null"
         bound = bind_table(table, model.schema, options, where=counters.where, keep_bad=keep_bad)
-        output = stack.enter_context(_open_output(table, bound, job, open_sink))
+        output = stack.enter_context(_open_output(table, bound, stored, job, open_sink))
         rejects = open_sink(job.rejects) if job.rejects else None
         scorer = _BlockScorer(model, bound, output, counters, job.monitor)
         blocks = table.blocks(sorted({*bound.features, *bound.carried, *bound.truth}))
@@ -128,26 +131,35 @@ def score_into(
         timed = _time_reading(blocks, counters.timer)
         scored = map_ordered(scorer, timed, threads=threads)
         _write_blocks(scorer, scored, table, rejects, on_progress)
-        counters.raise_for_bad_rows(keep_bad=keep_bad)
+        counters.raise_for_bad_rows(keep_bad=keep_bad, hint=absent_hint(table))
         output.finish()  # a full disk must fail before an output is committed
         if rejects:
             rejects.flush()
-    return _summarize(model, job, counters, time.perf_counter() - started)
+        absent = table.absent
+    return _summarize(model, job, counters, absent, time.perf_counter() - started)
 
 
 def _open_output(
-    table: Table, bound: TableBinding, job: ScoringJob, open_sink: OpenSink
+    table: Table, bound: TableBinding, stored: Format, job: ScoringJob, open_sink: OpenSink
 ) -> AbstractContextManager[TableWriter[Any]]:
     """Open the output in its format."""
-    stored = choose_format(job.out, table, job.options.out_format)
     reading = job.options.reading
     if job.is_single:
         refuse_unused(table, stored, reading)
-    plan = WritePlan(stored.kind, table, bound.carried, bound.added.fields, reading.delimiter)
+    plan = WritePlan(
+        stored.kind,
+        table,
+        bound.carried,
+        bound.added.fields,
+        reading.delimiter,
+        is_selection=job.options.columns is not None,
+    )
     return open_output(open_sink(job.out), stored, plan)
 
 
-def _summarize(model: LoadedModel, job: ScoringJob, counters: Counters, seconds: float) -> Summary:
+def _summarize(
+    model: LoadedModel, job: ScoringJob, counters: Counters, absent: Sequence[str], seconds: float
+) -> Summary:
     name = model.manifest.model
     return Summary(
         rows=counters.rows,
@@ -163,6 +175,7 @@ def _summarize(model: LoadedModel, job: ScoringJob, counters: Counters, seconds:
         truth=job.monitor.accuracy,
         drift=job.monitor.drift,
         stages=dict(counters.timer.seconds),
+        absent=tuple(absent),
     )
 
 
@@ -304,6 +317,6 @@ def score_text(
             ranges.add(parsed.features)
             if not counters.failed:
                 output.write(output.encode(block, bound.added.build(parsed, outputs)))
-        counters.raise_for_bad_rows(keep_bad=not fail_on_bad)
+        counters.raise_for_bad_rows(keep_bad=not fail_on_bad, hint=absent_hint(table))
         output.finish()
     return ScoredText(out.getvalue(), counters.rows - counters.rejected, ranges.counts)

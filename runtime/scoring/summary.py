@@ -34,6 +34,7 @@ class Summary(Value, frozen=True):
         truth: accuracy, with ``Options.truth``.
         drift: drift from the training rows, with ``Options.drift``.
         stages: seconds spent in each stage, summed over threads.
+        absent: features that no record of the table, or of one of the tables, has.
     """
 
     rows: int
@@ -49,6 +50,7 @@ class Summary(Value, frozen=True):
     truth: AccuracyReport | None = None
     drift: DriftReport | None = None
     stages: Mapping[str, float] = msgspec.field(default_factory=dict)
+    absent: tuple[str, ...] = ()
 
     @property
     def rows_per_second(self) -> float:
@@ -74,6 +76,8 @@ class Summary(Value, frozen=True):
             "rows_per_second": round(self.rows_per_second),
             "out_of_range": msgspec.to_builtins(dict(self.out_of_range)),
         }
+        if self.absent:
+            values["absent"] = list(self.absent)
         if self.truth:
             values["truth"] = msgspec.to_builtins(self.truth)
         if self.drift:

@@ -190,6 +190,14 @@ class Table(Protocol):
         """Names of its columns, in order."""
 
     @property
+    def absent(self) -> tuple[str, ...]:
+        """Required columns that no record read so far has; their cells are missing.
+
+        Their positions follow those of ``columns``. A format with a header has none: there a
+        column that is not in the header is an error.
+        """
+
+    @property
     def arrow_schema(self) -> pa.Schema | None:
         """Names and types of its columns; None for a format without types."""
 
@@ -204,6 +212,17 @@ class Table(Protocol):
     @property
     def decimals(self) -> tuple[Decimal, ...]:
         """Decimal signs of the numbers in its text."""
+
+    def find_columns(self, names: Sequence[str] | None = None) -> None:
+        """Find the columns that only later records have, in a file that can be read twice.
+
+        Args:
+            names: read ahead only if one of these is not found; None for all columns: a later
+                record with another one, whose value would be lost, is then an error.
+
+        Raises:
+            DataError: when the table is damaged or cannot be read.
+        """
 
     def layout_hint(self, features: Sequence[str]) -> str:
         """Suggest why features are missing from the header; empty without a suggestion."""

@@ -8,7 +8,8 @@ from runtime.tables.base import TableWriter
 from runtime.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     import pyarrow as pa
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from runtime.io.sinks import Sink
     from runtime.io.streams import CountedSource
     from runtime.tables.base import Table
+
+    Reopen = Callable[[], AbstractContextManager[CountedSource]]
 
 
 class ReadPlan(Value, frozen=True):
@@ -29,6 +32,7 @@ class ReadPlan(Value, frozen=True):
         required: names of columns, by which the delimiter is detected.
         delimiter: of delimited text; None to detect it.
         decimal: the decimal sign of numbers in text.
+        reopen: opens its decoded bytes again; None for what can be read only once.
     """
 
     kind: str
@@ -37,6 +41,7 @@ class ReadPlan(Value, frozen=True):
     required: Sequence[str] = ()
     delimiter: bytes | None = None
     decimal: Decimal = "."
+    reopen: Reopen | None = None
 
 
 class WritePlan(Value, frozen=True):
@@ -48,6 +53,7 @@ class WritePlan(Value, frozen=True):
         carried: indices of its columns to write.
         added: fields of the new columns.
         delimiter: of delimited text, if given.
+        is_selection: whether the columns to write were chosen by name.
     """
 
     kind: str
@@ -55,6 +61,7 @@ class WritePlan(Value, frozen=True):
     carried: Sequence[int]
     added: Sequence[pa.Field]
     delimiter: bytes | None = None
+    is_selection: bool = False
 
     @property
     def carries_all(self) -> bool:

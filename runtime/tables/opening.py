@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from functools import partial
 from typing import IO, TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from runtime.errors import DataError, SchemaError
 from runtime.io.charsets import UTF_8, Encoding, TranscodedSource, detect_encoding
@@ -95,11 +98,21 @@ def open_table(source: Path, options: ReadOptions, required: Sequence[str]) -> I
     with open_source(source) as stream:
         opened = decode_source(stream, stored, where=where, encoding=options.encoding)
         plan = _plan(opened, options, required, where)
+        if source != STANDARD_STREAM and source.is_file():
+            plan = replace(plan, reopen=partial(_reopen, source, opened))
         if opened.format.is_text:
             yield text_driver(plan.kind).open_text(opened.source, plan)
         else:
             with _seekable(source, opened, where) as file:
                 yield file_driver(plan.kind).open_file(file, plan)
+
+
+@contextmanager
+def _reopen(source: Path, opened: DecodedSource) -> Iterator[CountedSource]:
+    """Open the bytes of a table again, decoded as at first."""
+    where, encoding = source_name(source), opened.encoding
+    with open_source(source) as stream:
+        yield decode_source(stream, opened.format, where=where, encoding=encoding).source
 
 
 def open_text_table(

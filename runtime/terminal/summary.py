@@ -62,6 +62,9 @@ def _lines(summary: Summary, out: Path) -> Iterator[Line]:
             (f"  {reason}", f"{count:,}", "")
             for reason, count in sorted(summary.reasons.items(), key=lambda pair: -pair[1])
         )
+    if summary.absent:
+        yield "absent", f"{len(summary.absent):,}", "features that no record has, all missing"
+        yield from _truncate((f"  {name}", "", "") for name in summary.absent)
     yield from _range_lines(summary.out_of_range)
     if summary.drift:
         yield from _drift_lines(summary.drift)

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runtime.encoding import PLAIN
-from runtime.tables.jsonl.block import JsonLinesBlock
+from runtime.tables.jsonl.block import JsonLinesBlock, Keys
 from runtime.tables.jsonl.reader import JsonLinesTable, find_records
 from runtime.tables.jsonl.records import parse_members
 from runtime.tables.jsonl.values import encode_records
@@ -111,7 +111,7 @@ def block_of(data: bytes, columns: tuple[str, ...] = ("x", "y")) -> JsonLinesBlo
         stops=lines.stops,
         first_record=1,
         first_line=1,
-        columns=columns,
+        keys=Keys(columns),
         where="t.jsonl",
     )
 

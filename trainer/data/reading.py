@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,8 +39,7 @@ from trainer.data.splits import split_test
 from trainer.data.validation import check_data
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from runtime.schema.features import Feature
@@ -113,7 +113,7 @@ class _GoodRows:
 def _read_table(source: TableSource, good: _GoodRows | None) -> _Table:
     """Read a table, or its good rows: the others have no influence on classes and features."""
     where = str(source.data)
-    with _open(source, source.data) as table:
+    with _open(source, source.features and source.required_columns) as table:
         roles = _assign_roles(table, source)
         if good is None:
             profile = profile_table(table, roles, where=where)
@@ -130,7 +130,7 @@ def _read_table(source: TableSource, good: _GoodRows | None) -> _Table:
     features = choose_features(profile, names, source)
     labels = RowLabels.of(source.label, profile, classes)
     counter = RowCounter(where, source, tuple(names.values()))
-    with _open(source, source.data) as table:
+    with _open(source, names.values()) as table:
         rows = read_rows(table, tuple(features), tuple(features.values()), labels, counter)
     if good is not None and len(rows.labels) != good.mask.sum():
         raise RuntimeError(f"{where}: {len(rows.labels)} rows of {good.mask.sum()} good ones")
@@ -153,7 +153,7 @@ def _name_features(
 def _find_good_rows(source: TableSource, open_sink: OpenSink | None) -> _GoodRows:
     """Find the rows whose label and cells can be used; write the others to the rejects file."""
     where = str(source.data)
-    with _open(source, source.data) as table:
+    with _open(source, source.features and source.required_columns) as table:
         roles = _assign_roles(table, source)
         profile = profile_table(
             table,
@@ -166,7 +166,7 @@ def _find_good_rows(source: TableSource, open_sink: OpenSink | None) -> _GoodRow
     labels = RowLabels.of(source.label, profile, usable_classes(profile))
     counter = RowCounter(where, source, tuple(names.values()))
     good = np.ones(len(labels.labels), np.bool_)
-    with _open(source, source.data) as table:
+    with _open(source, names.values()) as table:
         if open_sink and source.rejects:
             counter.write_rejects(open_sink(source.rejects), table)
         columns = tuple(features), tuple(features.values())
@@ -197,7 +197,7 @@ def _refuse_unused(source: TableSource) -> None:
         return
     kinds = []
     for path in filter(None, (source.data, source.test)):
-        with _open(source, path) as table:
+        with open_table(path, source.reading, source.required_columns) as table:
             kinds.append(Format(table.kind))
     shown = " and ".join(dict.fromkeys(kind.kind for kind in kinds))
     if reading.encoding and not any(kind.is_text for kind in kinds):
@@ -208,8 +208,12 @@ def _refuse_unused(source: TableSource) -> None:
         )
 
 
-def _open(source: TableSource, path: Path) -> AbstractContextManager[Table]:
-    return open_table(path, source.reading, source.required_columns)
+@contextmanager
+def _open(source: TableSource, names: Iterable[str] | None) -> Iterator[Table]:
+    """Open the data; the columns are those of all records, or at least those with these names."""
+    with open_table(source.data, source.reading, source.required_columns) as table:
+        table.find_columns(None if names is None else (source.label, *names))
+        yield table
 
 
 def _split(labelled: LabelledRows, share: float, seed: int) -> tuple[LabelledRows, LabelledRows]:
@@ -227,12 +231,13 @@ def _read_test(
     where = str(path)
     required = (schema.target, *schema.feature_names)
     with open_table(path, source.reading, required) as table:
+        table.find_columns((schema.target,))
         label = find_column(table.columns, schema.target, "--label", where)
         profile = profile_table(table, ColumnRoles(label, ()), where=where)
     labels = RowLabels.of(schema.target, profile, Classes(schema.classes))
     counter = RowCounter(where, source, schema.feature_names)
     with open_table(path, source.reading, required) as table:
-        features = bind_features(schema, table.columns, where)
+        features = bind_features(schema, (*table.columns, *table.absent), where)
         if open_sink and source.test_rejects:
             counter.write_rejects(open_sink(source.test_rejects), table)
         rows = read_rows(table, features, schema.features, labels, counter)

@@ -60,8 +60,11 @@ class TableSource:
     rejects: Path | None = None
 
     def __post_init__(self) -> None:
-        if STANDARD_STREAM in {self.data, self.test}:
-            raise UsageError("training data is read twice: use a file, not standard input")
+        tables = [path for path in (self.data, self.test) if path]
+        if any(path == STANDARD_STREAM or path.is_fifo() for path in tables):
+            raise UsageError(
+                "training data is read twice: use a file, not standard input or a pipe"
+            )
         if self.test is not None and self.test_fraction is not None:
             raise UsageError("--test and --test-fraction both define the test set: use one")
         if self.test_fraction is not None and not 0 < self.test_fraction < 1:

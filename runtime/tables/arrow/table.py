@@ -136,6 +136,14 @@ class ArrowTable:
         """Decimal signs of the numbers in its columns of text."""
         return (self._decimal,)
 
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """No column: the schema has all."""
+        return ()
+
+    def find_columns(self, names: Sequence[str] | None = None) -> None:
+        """Do nothing: the schema has all columns."""
+
     def layout_hint(self, features: Sequence[str]) -> str:  # noqa: ARG002 - typed names need no hint
         """Suggest nothing: the names are not parsed from text."""
         return ""

@@ -111,6 +111,14 @@ class CsvTable:
         """Decimal sign of its numbers."""
         return (self.dialect.decimal,)
 
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """No column: the header has all."""
+        return ()
+
+    def find_columns(self, names: Sequence[str] | None = None) -> None:
+        """Do nothing: the header has all columns."""
+
     def layout_hint(self, features: Sequence[str]) -> str:
         """Suggest why features are missing from the header."""
         return _layout_hint(self.header, features)

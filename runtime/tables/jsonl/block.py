@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -76,6 +77,30 @@ class _Values(Value, frozen=True):
 
 
 @dataclass(slots=True)
+class Keys:
+    """The keys of a table's records, shared by its blocks.
+
+    Attributes:
+        found: keys in order of first appearance.
+        required: keys that none of the records in which ``found`` were found has.
+        read: keys of which a value was read.
+        records: number of the first records in which ``found`` were found.
+        closed: whether a record with a key that is not ``found`` is refused.
+    """
+
+    found: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    read: set[str] = field(default_factory=set)
+    records: int = 0
+    closed: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Keys by the positions of columns."""
+        return self.found + self.required
+
+
+@dataclass(slots=True)
 class JsonLinesBlock:
     """Consecutive records as read; see ``runtime.tables.base.Block``.
 
@@ -89,7 +114,7 @@ class JsonLinesBlock:
     stops: Positions
     first_record: int
     first_line: int
-    columns: tuple[str, ...]
+    keys: Keys
     where: str
     decimal: Decimal = "."  # in strings; JSON numbers have a point
     _objects: npt.NDArray[np.bool_] | None = field(default=None, compare=False)
@@ -112,7 +137,7 @@ class JsonLinesBlock:
 
     def parse(self, features: Sequence[int], encoder: CellEncoder) -> Parsed:
         """Parse the feature cells."""
-        keys = tuple(self.columns[at] for at in features)
+        keys = tuple(map(self.keys.names.__getitem__, features))
         numbers = self.read_numbers(keys) if encoder.is_numeric else None
         if numbers is not None:
             self._objects = np.ones(len(self), dtype=np.bool_)
@@ -156,21 +181,28 @@ class JsonLinesBlock:
     def select(self, columns: Sequence[int]) -> pa.RecordBatch:
         """Return strings decoded, other values as JSON, null and absent ones as null.
 
-        Raises ``DataError`` when all columns are selected and a record has a key of no column.
+        Raises ``DataError`` when all columns are selected, no others are expected, and a record
+        has another.
         """
-        if len(set(columns)) == len(self.columns):
-            self._check_known_keys()
-        keys = [self.columns[at] for at in columns]
+        if self.keys.closed and set(columns) >= set(range(len(self.keys.found))):
+            self._refuse_other_keys()
+        keys = [self.keys.names[at] for at in columns]
         names = [key.encode(errors="backslashreplace").decode() for key in keys]
         return pa.RecordBatch.from_arrays([*map(_unquote, self.read_values(keys).raw)], names=names)
 
     def members(self, columns: Sequence[int]) -> tuple[list[str], list[pa.Array]]:
         """Return keys and the raw JSON of their values, ``null`` where absent."""
-        keys = [self.columns[at] for at in columns]
+        keys = [self.keys.names[at] for at in columns]
         null = binary_scalar(_NULL)
         return keys, [pc.fill_null(raw, null) for raw in self.read_values(keys).raw]
 
-    def record_keys(self) -> Iterator[Iterable[str]]:
+    def find_keys(self, known: Sequence[str]) -> tuple[str, ...]:
+        """Return the known keys, then others of these records in order of first appearance."""
+        if self._decode_all(_record_decoder(tuple(known), msgspec.Raw, only=True), self.data):
+            return tuple(known)
+        return tuple(dict.fromkeys(chain(known, *self._record_keys())))
+
+    def _record_keys(self) -> Iterator[Iterable[str]]:
         """Yield the keys of each record, none for one that is not an object."""
         for index, members in enumerate(self._decode(MEMBERS)):
             parsed = parse_members(self.text(index)) if members is None else members
@@ -208,19 +240,21 @@ class JsonLinesBlock:
             if duplicates := [key for key in keys if len(members.get(key, ())) > 1]:
                 values.duplicates[index] = duplicates
         values.raw.extend(map(_binary_array, columns))
+        self.keys.read.update(key for key, column in zip(keys, columns, strict=True) if any(column))
         return values
 
-    def _check_known_keys(self) -> None:
-        """Reject keys that are not columns: their values would be lost."""
-        known = frozenset(self.columns)
-        for index, keys in enumerate(self.record_keys()):
-            if not known.issuperset(keys):
+    def _refuse_other_keys(self) -> None:
+        """Refuse keys that are not columns: their values would be lost."""
+        found = self.keys.found
+        others = frozenset(self.find_keys(found)[len(found) :])
+        for index, keys in enumerate(self._record_keys() if others else ()):
+            if lost := [key for key in keys if key in others]:
                 (row,) = self.report({index: RowIssue("")})
-                key = next(key for key in keys if key not in known)
                 raise DataError(
-                    f"{self.where}: record {row.record} (line {row.line}) has a key {key!r} "
-                    "that none of the first records has, and its value would be lost: "
-                    "write JSON Lines (.jsonl), which keeps it, or select the columns to keep"
+                    f"{self.where}: record {row.record} (line {row.line}) has a key {lost[0]!r} "
+                    f"that none of the first {self.keys.records:,} records has, and its value "
+                    "would be lost: give the table as a file, which is read twice, write JSON "
+                    "Lines (.jsonl), or select the columns to keep with --columns"
                 )
 
     def read_numbers(self, keys: tuple[str, ...]) -> Float32Matrix | None:
@@ -231,6 +265,7 @@ class JsonLinesBlock:
         records = self._decode_all(_record_decoder(keys, float), data)
         if records is None or any(may_occur_more(self.data, key, len(self)) for key in keys):
             return None
+        self.keys.read.update(keys)
         columns = [map(attrgetter(name), records) for name in _fields(keys)]
         matrix = to_float32([np.fromiter(each, np.float64, len(self)) for each in columns])
         if not np.isfinite(matrix).all():
@@ -271,13 +306,17 @@ def _fields(keys: Sequence[str]) -> list[str]:
 
 
 @lru_cache(maxsize=128)
-def _record_decoder(keys: tuple[str, ...], kind: type) -> Decoder | None:
-    """Return a decoder of values of a type; None for keys that msgspec does not support."""
+def _record_decoder(keys: tuple[str, ...], kind: type, *, only: bool = False) -> Decoder | None:
+    """Return a decoder of values of a type; None for keys that msgspec does not support.
+
+    With ``only``, a record with another key fails.
+    """
     optional: dict[str, Any] = {} if kind is float else {"default": msgspec.Raw()}
     names = zip(_fields(keys), keys, strict=True)
     fields = [(name, kind, msgspec.field(name=key, **optional)) for name, key in names]
     try:
-        return msgspec.json.Decoder(msgspec.defstruct("Record", fields, gc=False))
+        record = msgspec.defstruct("Record", fields, gc=False, forbid_unknown_fields=only)
+        return msgspec.json.Decoder(record)
     except ValueError:  # quotes, backslashes, control characters, lone surrogates
         return None
 

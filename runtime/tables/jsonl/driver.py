@@ -25,7 +25,13 @@ def open_text(source: CountedSource, plan: ReadPlan) -> JsonLinesTable:
             f"{where} is JSON Lines, which must be Unicode, not {encoding.name}; "
             f"convert it first: iconv -f {encoding.name} -t utf-8"
         )
-    table = JsonLinesTable(source, where=where, required=plan.required, decimal=plan.decimal)
+    table = JsonLinesTable(
+        source,
+        where=where,
+        required=plan.required,
+        decimal=plan.decimal,
+        reopen=plan.reopen,
+    )
     if encoding.is_wide:  # the output is UTF-8, without a mark
         table.head = table.head.removeprefix(BOM)
     return table
@@ -38,6 +44,6 @@ def text_encoding(table: Table) -> Encoding:  # noqa: ARG001 - the same for ever
 
 def open_writer(sink: Sink, plan: WritePlan) -> JsonLinesWriter:
     """Begin the output; records of JSON Lines keep their bytes and gain members."""
-    if isinstance(plan.table, JsonLinesTable) and plan.carries_all:
+    if isinstance(plan.table, JsonLinesTable) and not plan.is_selection:
         return plan.table.appender(sink, plan.added)
     return JsonLinesWriter(sink, plan.added, columns=plan.carried)

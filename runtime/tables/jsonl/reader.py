@@ -8,10 +8,11 @@ import numpy as np
 
 from runtime.errors import DataError
 from runtime.io.sources import MAX_RECORD_BYTES, PeekedSource, read_chunk
+from runtime.schema.names import fold_name
 from runtime.tables.base import RowIssue
 from runtime.tables.csv.records import count_lines, find_line_ends
 from runtime.tables.dialect import COMMA, Dialect
-from runtime.tables.jsonl.block import JsonLinesBlock
+from runtime.tables.jsonl.block import JsonLinesBlock, Keys
 from runtime.tables.jsonl.records import parse_members
 from runtime.tables.jsonl.writer import JsonLinesAppender
 from runtime.value import Value
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from runtime.choices import Decimal
     from runtime.io.sinks import Sink
     from runtime.io.streams import ByteSource
+    from runtime.tables.driver import Reopen
 
 BLOCK_SIZE = 512 * 1024  # bytes a read: efficient inference in little memory
 _BOM = b"\xef\xbb\xbf"
@@ -35,7 +37,6 @@ class JsonLinesTable:
     """A JSON Lines table; see ``runtime.tables.base.Table``.
 
     Attributes:
-        columns: the keys of the first block's records, in order of first appearance.
         head: byte order mark before the first record.
         tail: blank lines after the last record, once all blocks were read.
     """
@@ -48,12 +49,14 @@ class JsonLinesTable:
         required: Sequence[str],
         block_size: int = BLOCK_SIZE,
         decimal: Decimal = ".",
+        reopen: Reopen | None = None,
     ) -> None:
-        """Read the first block; ``required`` keys are named in the error for another file."""
+        """Read the first block; see ``ReadPlan`` for ``required`` and ``reopen``."""
         self.kind: str = "jsonl"
         self._stream = PeekedSource(stream, where=where)
         self._where, self._block_size, self._decimal = where, block_size, decimal
-        self.columns: tuple[str, ...] = ()
+        self._required, self._reopen = required, reopen
+        self._keys, self._at_end = Keys(), False
         self.head = self.tail = b""
         self._blocks = self._read_blocks()
         self._first = next(self._blocks, None)
@@ -61,11 +64,19 @@ class JsonLinesTable:
             raise DataError(
                 f"{where} is empty; a table begins with a record, one JSON object a line"
             )
-        self.columns = self._first.columns = tuple(
-            {key: None for keys in self._first.record_keys() for key in keys}
-        )
-        if not self.columns:
+        if not self._first.objects().any():
             raise self._not_a_table(self._first, required)
+        self._set_keys(self._first.find_keys(()), len(self._first))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The keys of the first block's records, or of all, in order of first appearance."""
+        return self._keys.found
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Required keys that no record read so far has."""
+        return tuple(key for key in self._keys.required if key not in self._keys.read)
 
     @property
     def arrow_schema(self) -> None:
@@ -86,9 +97,32 @@ class JsonLinesTable:
         """Decimal signs of its numbers, and of the numbers in its texts."""
         return (".",) if self._decimal == "." else (".", self._decimal)
 
+    def find_columns(self, names: Sequence[str] | None = None) -> None:
+        """Find the keys of all records of a file; of a pipe, those of the first block are known."""
+        is_needed = names is None or not set(self.columns).issuperset(names)
+        if is_needed and self._reopen and self._keys.records == len(self._first or ()):
+            with self._reopen() as stream:
+                again = JsonLinesTable(stream, where=self._where, required=())
+                keys, records = again.columns, 0
+                for block in again.blocks(()):
+                    keys, records = block.find_keys(keys), records + len(block)
+            self._set_keys(keys, records)
+        self._keys.closed = self._keys.closed or names is None
+
+    def _set_keys(self, found: tuple[str, ...], records: int) -> None:
+        """Set the keys; a required one that has another case or blanks here is an error later."""
+        folded = set(map(fold_name, found))
+        self._keys.found, self._keys.records = found, records
+        self._keys.required = tuple(key for key in self._required if fold_name(key) not in folded)
+
     def layout_hint(self, features: Sequence[str]) -> str:  # noqa: ARG002 - see the protocol
-        """Return no hint: keys are explicit."""
-        return ""
+        """Say where the keys were searched, if not in all records."""
+        if self._reopen or self._at_end:
+            return ""
+        return (
+            f"only its first {self._keys.records:,} records were searched: give it as a file, "
+            "of which all are"
+        )
 
     def check_numeric(self, features: Sequence[int]) -> None:
         """Accept all columns: JSON has no column types."""
@@ -106,22 +140,22 @@ class JsonLinesTable:
 
     def _read_blocks(self) -> Iterator[JsonLinesBlock]:
         record, line = 1, 1
-        rest, at_end, started = b"", False, False
-        while not at_end:
+        rest, started = b"", False
+        while not self._at_end:
             size = max(self._block_size, len(rest))  # doubling: a long line is not scanned again
             chunk = read_chunk(self._stream, size, self._where)
-            at_end = len(chunk) < size
+            self._at_end = len(chunk) < size
             rest += chunk
-            if not started and not at_end and len(rest) < len(_BOM):
+            if not started and not self._at_end and len(rest) < len(_BOM):
                 continue
             if not started and rest.startswith(_BOM):
                 self.head, rest = _BOM, rest[len(_BOM) :]
             started = True
-            lines = find_records(rest, at_end=at_end)
+            lines = find_records(rest, at_end=self._at_end)
             if len(lines.ends):
                 data, bounds = rest[: lines.ends[-1]], np.append(0, lines.ends)
                 fields = (data, bounds, lines.starts, lines.stops, record, line)
-                yield JsonLinesBlock(*fields, self.columns, self._where, self._decimal)
+                yield JsonLinesBlock(*fields, self._keys, self._where, self._decimal)
                 record += len(lines.ends)
                 line += count_lines(data)
                 rest = rest[len(data) :]
@@ -138,7 +172,7 @@ class JsonLinesTable:
             hint = "line 1 begins an array: write each of its objects on its own line"
         else:
             found = parse_members(text)
-            hint = f"record 1 is {found.reason if isinstance(found, RowIssue) else '{}'}"
+            hint = f"record 1 is {found.reason}" if isinstance(found, RowIssue) else ""
         names = ", ".join(map(repr, required))
         return DataError(
             f"{self._where}: none of the first {len(first)} records is a JSON object with keys "

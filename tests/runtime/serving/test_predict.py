@@ -145,7 +145,7 @@ def test_bad_rows_null(client: Client) -> None:
     [
         ("/predict", b"", CSV, 400, "empty"),
         ("/predict", b"price\n1\n", CSV, 400, "column 'rating' is missing"),
-        ("/predict", b'[{"price": 1}]', JSON, 400, "column 'rating' is missing"),
+        ("/predict", b'[{"price": 1}]', JSON, 400, "no record has a key 'rating'; it has 'price'"),
         ("/predict", b"[1, 2]", JSON, 400, "the body[0]: expected object"),
         ("/predict", b"[{", JSON, 400, "truncated"),
         ("/predict", b'"text"', JSON, 400, "expected array"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import decimal
 import io
@@ -13,6 +14,7 @@ import pytest
 
 from runtime.encoding import PLAIN
 from runtime.errors import DataError, SchemaError
+from runtime.io.sources import PeekedSource
 from runtime.tables.base import BadRow, Block, Table
 from runtime.tables.jsonl.reader import JsonLinesTable
 from runtime.tables.jsonl.values import encode_records, encode_values
@@ -119,7 +121,6 @@ def test_columns_are_the_keys_of_the_first_records_in_order() -> None:
         pytest.param(b'[{"x":1},\n{"x":2}]\n', "begins an array", id="one array"),
         pytest.param(b'[\n{"x":1\n}\n]\n', "begins an array", id="a pretty array"),
         pytest.param(b'{\n"x": 1\n}\n', "invalid JSON", id="a pretty object"),
-        pytest.param(b"{}\n{}\n", r"record 1 is \{\}", id="no keys"),
         pytest.param(b"3\n", "not a JSON object", id="a number"),
         pytest.param(b"PAR1\x00\x15\xff\n", "invalid JSON", id="binary"),
         pytest.param(b"\x1f\x8b\x08\x00", "invalid JSON", id="gzip"),
@@ -436,12 +437,48 @@ def test_a_long_line_of_quotes_and_brackets_is_rejected_in_linear_time() -> None
 
 
 def test_a_key_that_would_be_lost_is_rejected() -> None:
-    """When all columns are selected no key may be lost; of a selection, others are dropped."""
-    data = b'{"a":1,"b":2}\n{"a":3}\n\n{"a":4,"new":"x"}\n'
-    *_, last = blocks_of(data, 16)
-    with pytest.raises(DataError, match=r"record 3 \(line 4\) has a key 'new'.*--columns|JSON"):
+    """Where all columns are wanted no key may be lost; of a selection, others are dropped."""
+    data = b'{"a":1,"b":2}\n{"a":3}\n\n{"a":4,"":"x"}\n'
+    table = open_table(data, 16)
+    *_, last = table.blocks(())
+    assert decoded(last.select([0, 1])) == {"a": ["4"], "b": [None]}
+    table.find_columns()
+    with pytest.raises(
+        DataError, match=r"record 3 \(line 4\) has a key '' that none of the first 1"
+    ):
         last.select([0, 1])
     assert decoded(last.select([0])) == {"a": ["4"]}
+
+
+@pytest.mark.parametrize(
+    ("later", "columns"),
+    [
+        pytest.param([b'{"b":{"c":1}}'], ("a", "b"), id="nested"),
+        pytest.param([b'{"c":null}', b'{"b":1,"a":2}'], ("a", "c", "b"), id="null, another order"),
+        pytest.param([b"{}", b"?", b"[1]"], ("a",), id="no keys"),
+        pytest.param([b"?", b'{"\\u0062":1}', b'{"b":1,"b":2}'], ("a", "b"), id="beside bad lines"),
+        pytest.param([b'{"\xff":1}', b'{"":1}'], ("a", "\udcff", ""), id="odd keys"),
+        pytest.param([b'{"A":1}', b'{"f0":1}'], ("a", "A", "f0"), id="almost the same"),
+    ],
+)
+def test_columns_are_the_keys_of_all_records(later: list[bytes], columns: tuple[str, ...]) -> None:
+    """Keys of later records are found when a name is missing, or all are wanted."""
+    data = b"\n".join([b'{"a":1}', *later])
+    for names in (None, ("a", "z")):
+        table = JsonLinesTable(
+            io.BytesIO(data),
+            where="t.jsonl",
+            required=["z", "a"],
+            block_size=8,
+            reopen=lambda: contextlib.nullcontext(PeekedSource(io.BytesIO(data), where="t")),
+        )
+        assert table.columns == ("a",)
+        table.find_columns(["a"])
+        assert table.columns == ("a",)
+        table.find_columns(names)
+        assert table.columns == columns
+        assert table.absent == ("z",)
+        assert [value for block in table.blocks(()) for value in block.select([len(columns)])[0]]
 
 
 def test_batches_of_any_type_become_json_lines() -> None:

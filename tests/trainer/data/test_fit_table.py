@@ -115,7 +115,7 @@ def check_unseen(predictor: Predictor, path: Path, unseen: str) -> None:
         ("--data t.csv", 2, "add --label"),
         ("--label y", 2, "add --data"),
         ("--test t.csv", 2, "--test describes a table: add --data and --label"),
-        ("--data - --label y", 2, "not standard input"),
+        ("--data - --label y", 2, "not standard input or a pipe"),
         ("--data t.csv --label y --test t.csv --test-fraction 0.1", 2, "both define the test set"),
         ("--data t.csv --label y --test-fraction 1", 2, "above 0 and below 1"),
         ("--data t.csv --label y --features x,y", 2, "'y' is the label"),

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
 from runtime.errors import BadRowsError, DataError, SchemaError
+from runtime.tables.jsonl.reader import BLOCK_SIZE
 from runtime.tables.options import ReadOptions
 from trainer.data.reading import read_dataset
 from trainer.data.report import format_report
@@ -319,6 +321,46 @@ def test_a_column_may_start_with_missing_cells(save: Save) -> None:
     for ending in ("csv", "parquet"):
         schema = read_dataset(TableSource(save(f"t.{ending}", columns), "y"), seed=1).schema
         assert schema.inputs == ("x", "late=", "late=p", "late=q")
+
+
+LATE = ["k", 3, None, "2024-01-02", {"a": 1}]
+
+
+@pytest.mark.parametrize("value", LATE, ids=["text", "number", "null", "date", "object"])
+def test_a_key_of_later_records_is_a_column(tmp_path: Path, value: object) -> None:
+    """Wherever a key appears first, its column is that of a table that has it in every record."""
+    records: list[dict[str, Any]] = [{"x": at, "y": "ab"[at % 2]} for at in range(40)]
+    late = [record | ({"late": value} if at >= 20 else {}) for at, record in enumerate(records)]
+    late[0] = late[0] | {"pad": "x" * (BLOCK_SIZE - 200)}  # the others are in another block
+    full = [{"late": None, "pad": ""} | record for record in late]
+    datasets = []
+    for name, table in (("late.jsonl", late), ("full.jsonl", full)):
+        path = tmp_path / name
+        path.write_text("".join(json.dumps(record) + "\n" for record in table))
+        datasets.append(read_dataset(TableSource(path, "y", exclude=("pad",)), seed=1))
+    found, expected = (
+        ({feature.name: feature for feature in dataset.schema.features}, dataset.check)
+        for dataset in datasets
+    )
+    assert found[0] == expected[0]
+    assert found[1] is not None
+    assert found[1].empty == (("late",) if value is None else ())
+    if value is not None:
+        assert [(each.name, each.cells) for each in found[1].missing] == [("late", 20)]
+        assert list(found[0]) == ["x", "late"]
+
+
+def test_a_test_set_may_lack_a_key(tmp_path: Path) -> None:
+    """A key that none of its records has is missing; without the label it is refused."""
+    records = [{"x": at, "z": None if at < 9 else 1, "y": "ab"[at % 2]} for at in range(40)]
+    data, test = tmp_path / "t.jsonl", tmp_path / "test.jsonl"
+    data.write_text("".join(json.dumps(record) + "\n" for record in records))
+    test.write_text('{"x": 1, "y": "a"}\n{"x": 2, "y": "b"}\n')
+    rows = read_dataset(TableSource(data, "y", test=test), seed=1).rows
+    assert rows.test_features[:, 1].isnan().all()
+    test.write_text('{"x": 1, "Y": "a"}\n')
+    with pytest.raises(SchemaError, match="there is no column 'y'; did you mean 'Y'"):
+        read_dataset(TableSource(data, "y", test=test), seed=1)
 
 
 def test_categories_have_to_be_features(save: Save) -> None:
