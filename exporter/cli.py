@@ -63,6 +63,17 @@ def export(
         Path | None, typer.Option(help="Its columns, their ranges and its classes, as JSON.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Model name in the bundle.")] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="What it returns, where its graph does not show it: logits or probabilities of "
+            "all classes, or the logit or probability of the second.",
+        ),
+    ] = None,
+    output_name: Annotated[
+        str | None, typer.Option(help="Which of several outputs that is.")
+    ] = None,
     out: Annotated[
         Path, typer.Option(help="Bundle folder; an existing bundle is replaced.")
     ] = DEFAULT_BUNDLE,
@@ -81,7 +92,7 @@ def export(
     from exporter.source.factory import ModelSource
 
     plan = FULL.only(backend, batch, row)
-    source = ModelSource(run, model, weights, schema, name)
+    source = ModelSource(run, model, weights, schema, name, output, output_name)
     candidate = source.load()
     if not plan.is_complete:
         with proof_progress() as on_progress:
@@ -179,6 +190,7 @@ def _to_json(report: Report, bundle: Path | None, seconds: float) -> dict[str, o
     return {
         "passed": report.passed,
         "tolerance": report.tolerance,
+        "output": report.output or None,
         "bundle": bundle and str(bundle),
         "worst_error_over_bound": report.worst_error_over_bound,
         "undecidable": report.undecidable,
@@ -193,8 +205,9 @@ def _to_json(report: Report, bundle: Path | None, seconds: float) -> dict[str, o
 def _summarise(report: Report) -> str:
     kinds = Counter("-".join(name.split("-")[:2]) for name in report.backends)
     names = [f"{kind} ({many} settings)" if many > 1 else kind for kind, many in kinds.items()]
+    output = f"output: {report.output}\n" if report.output else ""
     return (
-        f"{_TOLERANCE[report.tolerance]}: {', '.join(names)} in batches of "
+        f"{output}{_TOLERANCE[report.tolerance]}: {', '.join(names)} in batches of "
         f"{', '.join(map(str, report.batches))}, up to {report.rows:,} rows each; "
         f"worst error {report.worst_error_over_bound:.3f} of its {_LIMIT[report.tolerance]}, "
         f"{report.undecidable} rows undecidable (and {report.undecidable_on_boundaries} by design)"

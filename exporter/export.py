@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from exporter.parity.rows import ParityRows, Plan
     from exporter.reference.oracle import Evaluate
     from exporter.source.candidate import Candidate
+    from exporter.source.outputs import Output
     from runtime.bundle.manifest import Requirements
     from runtime.schema.features import Schema
     from trainer.data.dataset import LabelledRows
@@ -116,13 +117,15 @@ def export_run(
     )
 
 
-def export_model(
+def export_model(  # noqa: PLR0913 - what only the user knows
     model: nn.Module,
     schema: Schema,
     out: Path | str,
     *,
     name: str = "model",
     test: LabelledRows | None = None,
+    output: Output | None = None,
+    output_name: str | None = None,
     plan: Plan = FULL,
 ) -> Exported:
     """Export a module that was trained elsewhere as a bundle.
@@ -132,11 +135,16 @@ def export_model(
 
     Args:
         model: maps ``(batch, n_features)`` float32 to class scores ``(batch, classes)`` float32,
-            each row independently; in evaluation mode.
+            each row independently; in evaluation mode. Of a dict or tuple the output ``logits``,
+            the only or the first one is taken. Probabilities, and one number a row for two
+            classes, are turned into logits.
         schema: its columns, with the ranges seen in training, and its classes.
         out: the bundle's folder; an existing bundle is replaced atomically.
         name: of the model.
         test: rows with their classes, for the proof and the report.
+        output: what the model returns, where its graph does not show it: ``logits`` or
+            ``probabilities`` for each class, or the ``logit`` or ``probability`` of the second.
+        output_name: which of several outputs has it.
         plan: how much the proof runs; recorded in the bundle.
 
     Returns:
@@ -144,13 +152,16 @@ def export_model(
 
     Raises:
         UsageError: when the model is in training mode, cannot be captured or does not compute each
-            row independently, or ``out`` cannot be written.
+            row independently, its output is not what ``output`` says, or ``out`` cannot be
+            written.
         SchemaError: when the model or the test rows do not fit the schema.
         UnavailableError: when onnxruntime is missing.
         ParityError: when a file does not compute what the model computes.
     """
     _require_complete(plan)
-    candidate = candidate_from_module(model, schema, name=name, test=test)
+    candidate = candidate_from_module(
+        model, schema, name=name, test=test, output=output, output_name=output_name
+    )
     return export_candidate(candidate, out, plan=plan)
 
 
@@ -249,6 +260,8 @@ def _prove(
         ParityError,
     ) as exc:  # unreadable although just written: the exporter's bug
         raise ParityError(f"{exc}; nothing was published") from exc
+    if candidate.output:
+        report = msgspec.structs.replace(report, output=candidate.output)
     return _Proof(rows, report, requires)
 
 

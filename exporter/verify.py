@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import torch
 
 from exporter.formats.model_files import ModelFiles
@@ -74,7 +75,8 @@ def verify_bundle(
     for name in (TORCHSCRIPT_MODEL, PROGRAM_MODEL, PARITY):
         if name not in bundle.files:
             raise ArtifactError(f"{path} has no {name} to prove; export it again")
-    reference = _load_reference(bundle)
+    proof = _load_proof(bundle)
+    reference = _load_reference(bundle, proof)
     golden = load_golden(bundle.files[GOLDEN], schema, where=str(path / GOLDEN))
     _check_golden_bounds(golden, reference, where=str(path / GOLDEN))
     _check_requirements(bundle)
@@ -88,21 +90,27 @@ def verify_bundle(
     model = model_of(reference.layers, reference.imputer) if reference.layers else None
     backends = all_backends(files, model, reference.layers, reference.imputer, where=path)
     report = prove_model(backends, reference, rows, plan=plan, on_progress=on_progress)
+    report = msgspec.structs.replace(report, output=proof.output)
     if report and plan.is_complete:
         _check_golden_rows(bundle, golden)
     return report
 
 
-def _load_reference(bundle: Bundle) -> Reference:
-    """Build the reference from ``model.pt2``, with the kind of tolerance that the proof states."""
-    where = bundle.path / PROGRAM_MODEL
-    schema = bundle.manifest.schema
-    program = load_program(bundle.files[PROGRAM_MODEL], where=str(where))
+def _load_proof(bundle: Bundle) -> Report:
+    """Read the stored proof; ``ParityError`` where it failed."""
     proof = parse_record(
         bundle.files[PARITY], Report, known_format=FORMAT, where=str(bundle.path / PARITY)
     )
     if not proof.passed:
         raise ParityError(f"{bundle.path / PARITY} records a failed proof; export the model again")
+    return proof
+
+
+def _load_reference(bundle: Bundle, proof: Report) -> Reference:
+    """Build the reference from ``model.pt2``, with the kind of tolerance that the proof states."""
+    where = bundle.path / PROGRAM_MODEL
+    schema = bundle.manifest.schema
+    program = load_program(bundle.files[PROGRAM_MODEL], where=str(where))
     layers = find_layers(program)
     if proof.tolerance == "measured":
         if layers:

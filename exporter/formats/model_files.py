@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from exporter.formats.copying import copy_module
 from exporter.formats.deployed import Deployed
 from exporter.formats.onnx import write_onnx
 from exporter.formats.program import capture_program, write_program
@@ -47,7 +47,7 @@ class ModelFiles:
 def convert_model(model: nn.Module, schema: Schema, *, name: str) -> ModelFiles:
     """Convert a model on the CPU to every format; ``UsageError`` when torch cannot capture it."""
     # A copy without gradients: the served graph must not record autograd.
-    deployed = Deployed(copy.deepcopy(model)).eval().requires_grad_(requires_grad=False)
+    deployed = Deployed(copy_module(model)).eval().requires_grad_(requires_grad=False)
     program = capture_program(deployed, schema)
     return ModelFiles(
         onnx=write_onnx(program, schema, name=name),

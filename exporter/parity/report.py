@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from exporter.parity.cells import Cell, Failure
 from exporter.parity.matrix import run_matrix
@@ -54,6 +55,8 @@ class Report(Record, frozen=True):
         worst_error_over_bound: over all cells.
         cells: one per backend and batch size.
         failure: the first; None when everything held.
+        output: how the logits follow from the output of the user's module; absent where they are
+            its output as it is.
     """
 
     format: Literal[1]
@@ -67,6 +70,7 @@ class Report(Record, frozen=True):
     worst_error_over_bound: float
     cells: tuple[Cell, ...]
     failure: Failure | None
+    output: str | UnsetType = UNSET
 
     def __bool__(self) -> bool:
         return self.passed

@@ -7,8 +7,6 @@ seen there. That is evidence, not a bound: a row harder than all measured ones m
 
 from __future__ import annotations
 
-import copy
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +15,7 @@ import torch
 from torch import fx
 from torch.utils.flop_counter import FlopCounterMode
 
+from exporter.formats.copying import copy_module
 from exporter.reference.intervals import FLOAT32, Enclosure, rows_with_all
 from exporter.reference.oracle import Reference, ReferenceOutputs
 from exporter.reference.softmax import enclose_probabilities
@@ -169,9 +168,7 @@ def _checked_float64(model: torch.nn.Module, sample: Float32Matrix) -> torch.nn.
 
 def to_float64(model: torch.nn.Module) -> torch.nn.Module:
     """Copy a float32 module to float64, including dtypes and constants of a captured graph."""
-    with warnings.catch_warnings():  # torch's own, when it copies a program
-        warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", category=FutureWarning)
-        exact = copy.deepcopy(model).double()
+    exact = copy_module(model).double()
     for module in exact.modules():
         if isinstance(module, fx.GraphModule):
             _graph_to_float64(module)

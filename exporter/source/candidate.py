@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from exporter.formats.copying import copy_module
 from exporter.formats.deployed import Deployed
 from exporter.formats.program import capture_program
 from exporter.parity.sampling import ranges_of, sample_inside
@@ -18,9 +18,9 @@ from exporter.reference.intervals import rows_with_all
 from exporter.reference.layers import imputer_of, layers_of
 from exporter.reference.measured import measure_reference
 from exporter.reference.oracle import derive_reference
+from exporter.source.outputs import read_output, take_logits
 from exporter.source.validation import (
     check_dtypes,
-    check_shapes,
     check_test_rows,
     refuse_aborting,
     refuse_nondeterminism,
@@ -35,11 +35,13 @@ if TYPE_CHECKING:
     from torch import nn
 
     from exporter.reference.oracle import Reference
+    from exporter.source.outputs import Output
     from runtime.schema.features import Float32Matrix, Schema
     from trainer.data.dataset import DataCheck
     from trainer.run import Run
 
 _COMPARED = 256  # rows that run in the module's original mode too
+_INSPECTED = 4096  # rows whose outputs are looked at for what they are
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Candidate:
     provenance: Provenance
     train: LabelledRows | None = None
     test: LabelledRows | None = None
+    output: str | None = None  # how its logits follow from the user's module, if they are made
 
     @property
     def known(self) -> Float32Matrix:
@@ -93,39 +96,50 @@ def _rejected_rows(check: DataCheck | msgspec.UnsetType) -> dict[str, int] | msg
 
 
 def candidate_from_module(
-    model: nn.Module, schema: Schema, *, name: str, test: LabelledRows | None = None
+    model: nn.Module,
+    schema: Schema,
+    *,
+    name: str,
+    test: LabelledRows | None = None,
+    output: Output | None = None,
+    output_name: str | None = None,
 ) -> Candidate:
     """Make a candidate from a copy of a module that was trained elsewhere.
 
     A chain of Linear layers with ReLU between them gets derived bounds; the tolerance of any
     other module is measured. Raises as ``exporter.export_model`` does.
     """
-    original = copy.deepcopy(model).cpu().requires_grad_(requires_grad=False)
+    original = copy_module(model).cpu().requires_grad_(requires_grad=False)
     refuse_training_layers(original)
-    model = copy.deepcopy(original).eval()
+    model = copy_module(original).eval()
     check_dtypes(model)
-    program = capture_program(Deployed(model), schema)
+    reader = read_output(model, schema, output_name)
+    model = reader.wrap(model)
+    program = capture_program(model if reader.is_single else Deployed(model), schema)
     refuse_aborting(program)
     refuse_nondeterminism(program)
-    check_shapes(model, schema)
     if test is not None:
         check_test_rows(test.features, test.labels, schema)
     ranges = ranges_of(schema)
     sample = sample_inside(ranges)
-    refuse_training_outputs(original, model, sample[-_COMPARED:])
+    refuse_training_outputs(reader.wrap(original), model, sample[-_COMPARED:])
+    scores = take_logits(model, program, reader, schema, sample[:_INSPECTED], output)
+    if scores.model is not model:
+        program = capture_program(Deployed(scores.model), schema)
     layers = find_layers(program)
     reference = (
         derive_reference(layers, find_imputer(program))
         if layers
-        else measure_reference(model, program, sample, ranges.contain)
+        else measure_reference(scores.model, program, sample, ranges.contain)
     )
     versions = {package: metadata.version(package) for package in ("torch", "numpy")}
     return Candidate(
         name=name,
-        model=model,
+        model=scores.model,
         schema=schema,
         reference=reference,
         metrics={},
         provenance=Provenance(seed=None, data_digest=None, configuration={}, versions=versions),
         test=test,
+        output=scores.description,
     )

@@ -12,7 +12,7 @@ import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 import torch
@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from exporter.source.candidate import candidate_from_module, candidate_from_run
+from exporter.source.outputs import OUTPUTS
 from runtime.errors import ArtifactError, SchemaError, UsageError, first_line
 from runtime.schema.features import Schema
 from runtime.terminal.options import DEFAULT_RUN
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from exporter.source.candidate import Candidate
+    from exporter.source.outputs import Output
 
 _MAX_NAMES = 3  # names of unexpected tensors in a message
 
@@ -42,11 +44,15 @@ class ModelSource:
     weights: Path | None = None
     schema: Path | None = None
     name: str | None = None  # the factory's by default
+    output: str | None = None  # what the module returns, where its graph does not show it
+    output_name: str | None = None  # which of several outputs
 
     def __post_init__(self) -> None:
-        options = (self.weights, self.schema, self.name)
+        options = (self.weights, self.schema, self.name, self.output, self.output_name)
         if self.model is None and any(option is not None for option in options):
-            raise UsageError("--weights, --schema and --name need --model")
+            raise UsageError("--weights, --schema, --name and --output need --model")
+        if self.output not in {None, *OUTPUTS}:
+            raise UsageError(f"--output must be one of {', '.join(OUTPUTS)}, got {self.output!r}")
         if self.model is not None and self.run is not None:
             raise UsageError("--run and --model exclude each other")
         if self.model is not None and not (self.weights and self.schema):
@@ -61,6 +67,8 @@ class ModelSource:
             "weights": self.weights,
             "schema": self.schema,
             "name": self.name,
+            "output": self.output,
+            "output-name": self.output_name,
         }
         given = [
             f" --{option} {shlex.quote(str(value))}" for option, value in options.items() if value
@@ -73,7 +81,13 @@ class ModelSource:
             return candidate_from_run(load_run(self.run or DEFAULT_RUN))
         module = make_model(self.model, self.weights)
         name = self.name or self.model.rpartition(":")[2].rpartition(".")[2].lower()
-        return candidate_from_module(module, read_schema(self.schema), name=name)
+        return candidate_from_module(
+            module,
+            read_schema(self.schema),
+            name=name,
+            output=cast("Output | None", self.output),  # checked above
+            output_name=self.output_name,
+        )
 
 
 def make_model(factory: str, weights: Path) -> nn.Module:

@@ -57,24 +57,6 @@ def check_dtypes(model: nn.Module) -> None:
         )
 
 
-def check_shapes(model: nn.Module, schema: Schema) -> None:
-    """Refuse a module whose outputs are not ``(batch, classes)`` float32."""
-    try:
-        with torch.inference_mode():
-            logits = model(torch.zeros(2, schema.n_inputs))  # (2, classes)
-    except Exception as exc:  # whatever a module raises
-        raise UsageError(
-            f"the model cannot compute rows of zeros: {exc}; it must accept any numbers, including "
-            "those outside the ranges"
-        ) from exc
-    if logits.shape != (2, schema.n_classes) or logits.dtype != torch.float32:
-        raise SchemaError(
-            f"for 2 rows of {schema.n_inputs} features the model returns {logits.dtype} of "
-            f"shape {tuple(logits.shape)}; the schema has {schema.n_classes} classes, "
-            f"so it must be torch.float32 of shape (2, {schema.n_classes})"
-        )
-
-
 def check_test_rows(features: Float32Matrix, labels: npt.NDArray[np.int64], schema: Schema) -> None:
     """Refuse test rows that do not fit the schema."""
     fits = features.shape == (len(labels), schema.n_inputs) and labels.ndim == 1

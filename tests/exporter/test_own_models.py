@@ -484,15 +484,10 @@ REFUSED: dict[str, tuple[nn.Module, type[OnnxferryError], str]] = {
     ),
     "other features": (nn.Linear(2, 4), UsageError, "rows of 3 features"),
     "other classes": (nn.Linear(3, 5), SchemaError, r"shape \(2, 5\); the schema has 4 classes"),
-    "a tuple": (
-        Scored(lambda linear, x: (linear(x), x)),  # type: ignore[return-value, arg-type]
-        UsageError,
-        "class scores",
-    ),
     "scores of another rank": (
         Scored(lambda linear, x: linear(x).sum(dim=1)),
-        UsageError,
-        "class scores",
+        SchemaError,
+        r"shape \(2,\); the schema has 4 classes",
     ),
 }
 
