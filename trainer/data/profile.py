@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from runtime.errors import SchemaError
-from runtime.io.parallel import available_processors, map_ordered
+from runtime.io.parallel import default_threads, map_ordered
 from runtime.monitoring.accuracy import MAX_CLASSES
 from runtime.tables.arrays import number_scalar, number_values
 from runtime.tables.text import cell_texts
@@ -80,7 +80,7 @@ def profile_table(table: Table, roles: ColumnRoles, *, where: str) -> TableProfi
 
     read = [at for at in roles.features if known.get(at) in {None, TEXT, DATE}]
     blocks = detector.inspect(table.blocks([roles.label, *read]))
-    for cells, days in map_ordered(encode, blocks, threads=available_processors()):
+    for cells, days in map_ordered(encode, blocks, threads=default_threads()):
         codes.append(labels.add(cells.pop(roles.label)))
         texts.add(cells)
         first_days.add(days)

@@ -13,7 +13,7 @@ import torch
 
 from runtime.encoding import Encoder
 from runtime.errors import DataError
-from runtime.io.parallel import available_processors, map_ordered
+from runtime.io.parallel import default_threads, map_ordered
 from runtime.schema.features import Schema
 from runtime.scoring.counters import BadRowsMessage, Counters, StageTimer
 from runtime.tables.opening import open_table
@@ -117,7 +117,7 @@ def read_rows(
         return block, block.parse(columns, encoder)
 
     blocks = table.blocks(sorted(set(columns)))
-    for block, parsed in map_ordered(parse, blocks, threads=available_processors()):
+    for block, parsed in map_ordered(parse, blocks, threads=default_threads()):
         start, stop = counters.rows, counters.rows + len(block)
         if stop > rows:
             break
