@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
+
+from runtime.io.processors import available_processors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -18,11 +19,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def available_processors() -> int:
-    """Return the number of CPUs this process may use, at most 8."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return min(len(os.sched_getaffinity(0)), _MAX_THREADS)
-    return min(os.cpu_count() or 1, _MAX_THREADS)
+def default_threads() -> int:
+    """Return the threads for blocks of a table: one a processor, at most 8."""
+    return min(available_processors(), _MAX_THREADS)
 
 
 def map_ordered(

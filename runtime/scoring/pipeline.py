@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runtime.bundle.manifest import to_json
-from runtime.io.parallel import available_processors, map_ordered
+from runtime.io.parallel import default_threads, map_ordered
 from runtime.io.paths import check_distinct
 from runtime.io.sinks import Sink, open_sinks
 from runtime.monitoring.monitor import Monitor
@@ -127,7 +127,7 @@ def score_into(
         rejects = open_sink(job.rejects) if job.rejects else None
         scorer = _BlockScorer(model, bound, output, counters, job.monitor)
         blocks = table.blocks(sorted({*bound.features, *bound.carried, *bound.truth}))
-        threads = options.threads or available_processors()
+        threads = options.threads or default_threads()
         timed = _time_reading(blocks, counters.timer)
         scored = map_ordered(scorer, timed, threads=threads)
         _write_blocks(scorer, scored, table, rejects, on_progress)

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from runtime.errors import EXIT_BUG, EXIT_INTERRUPTED, OnnxferryError, UnavailableError
+from runtime.io.processors import available_processors, quota_processors
 from runtime.io.streams import translate_write_errors
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _EXIT_SIGPIPE = 128 + signal.SIGPIPE
 
 def run(app: Callable[..., object], name: str) -> NoReturn:
     """Run a command line and end the process with the documented exit code."""
+    limit_thread_pools()
     exit_hook = _ExitHook()
     atexit.register(exit_hook.exit)  # registered first, runs last
     interrupts = _install_signal_handlers()
@@ -34,6 +36,12 @@ def run(app: Callable[..., object], name: str) -> NoReturn:
     except SystemExit as exc:
         exit_hook.code = int(exc.code or 0)
         raise
+
+
+def limit_thread_pools() -> None:
+    """Apply a container's quota to the thread pools of pyarrow and torch, which do not know it."""
+    if quota_processors() is not None:
+        os.environ.setdefault("OMP_NUM_THREADS", str(available_processors()))
 
 
 def _call(app: Callable[..., object], name: str, interrupts: Sequence[int]) -> NoReturn:

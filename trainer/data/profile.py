@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from runtime.errors import SchemaError
 from runtime.io.charsets import UTF_8
-from runtime.io.parallel import available_processors, map_ordered
+from runtime.io.parallel import default_threads, map_ordered
 from runtime.monitoring.accuracy import MAX_CLASSES
 from runtime.tables.arrays import filter_rows, number_scalar, number_values
 from runtime.tables.formats import Format
@@ -102,7 +102,7 @@ def profile_table(
 
     read = [at for at in roles.features if known.get(at) in {None, TEXT, DATE}]
     blocks = _number_blocks(detector.inspect(table.blocks([roles.label, *read])))
-    for encoded in map_ordered(encode, blocks, threads=available_processors()):
+    for encoded in map_ordered(encode, blocks, threads=default_threads()):
         codes.append(encoded.spread(labels.add(encoded.cells.pop(roles.label))))
         texts.add(encoded.cells)
         first_days.add(encoded.first_days)

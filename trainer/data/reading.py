@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from runtime.encoding import Encoder
 from runtime.errors import DataError, SchemaError, UsageError
-from runtime.io.parallel import available_processors, map_ordered
+from runtime.io.parallel import default_threads, map_ordered
 from runtime.schema.features import Schema
 from runtime.schema.names import fold_name
 from runtime.tables.formats import Format
@@ -279,7 +279,7 @@ def read_rows(
 
     is_all = counter.writes_records  # the text of a typed record has the columns that were read
     blocks = table.blocks(range(len(table.columns)) if is_all else sorted(set(columns)))
-    for block, parsed in map_ordered(parse, blocks, threads=available_processors()):
+    for block, parsed in map_ordered(parse, blocks, threads=default_threads()):
         start, stop = counter.rows, counter.rows + len(block)
         if stop > rows:
             break

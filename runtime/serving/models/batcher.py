@@ -8,15 +8,15 @@ Larger requests run alone in a thread. Not thread-safe: for the event loop's thr
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from runtime.errors import OnnxferryError, RequestError
+from runtime.io.processors import available_processors
 from runtime.schema.matrix import round_rows
 from runtime.serving.error_responses import INTERNAL_ERROR
 from runtime.serving.models.statistics import Durations
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from runtime.serving.models.statistics import Statistics
     from runtime.serving.v2.tensors import Numbers
     from runtime.session import Outputs
-
-_THREADS: Final = max((os.cpu_count() or 1) - 1, 1)  # one CPU is the event loop's
 
 
 class BatchResult(Value, frozen=True, gc=False):
@@ -191,7 +189,8 @@ class MicroBatcher:
             done(exc)
             return
         if self._threads is None:
-            self._threads = ThreadPoolExecutor(_THREADS, "model")
+            threads = max(available_processors() - 1, 1)  # one processor is the event loop's
+            self._threads = ThreadPoolExecutor(threads, "model")
         loop = asyncio.get_running_loop()
         self._in_threads += 1
 

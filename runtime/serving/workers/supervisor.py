@@ -42,6 +42,8 @@ _MIN_UPTIME_S: Final = 1.0  # a worker that dies sooner is restarted after a del
 _RESTART_DELAY_S: Final = 1.0
 _KILL_AFTER_S: Final = 5.0  # beyond the time for draining
 _REPORT_BYTES: Final = 1 << 16
+_SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - the folder in it is made by tempfile
+_FOLDER_PREFIX: Final = "onnxferry-"
 _LONGEST_SOCKET_NAME: Final = "255"  # of a socket in the run folder: the number of a worker
 
 
@@ -79,7 +81,7 @@ def supervise(bundles: Mapping[str, Path], settings: Settings) -> None:
     if settings.grpc_port is not None:  # held, so that each worker can bind the same one
         held = bind_shared(settings.host, settings.grpc_port, 1, "--grpc-port")
         settings = replace(settings, grpc_port=held[0].getsockname()[1])
-    with _create_run_folder() as folder, removed_at_exit(listeners[0]), claims:
+    with create_run_folder() as folder, removed_at_exit(listeners[0]), claims:
         workers = [_Worker(number, listener) for number, listener in enumerate(listeners)]
         supervisor = _Supervisor(bundles, settings, workers, Path(folder))
         code = uvloop.run(supervisor.run(on_serving=claims.close))
@@ -238,16 +240,21 @@ async def _send_config(config: WorkerConfig, control: socket.socket) -> str | On
     return message
 
 
-def _create_run_folder() -> tempfile.TemporaryDirectory[str]:
+def create_run_folder() -> tempfile.TemporaryDirectory[str]:
     """Create a folder that only this user can access; it is removed on exit.
 
-    Raises ``UnavailableError`` when it cannot be created, or its path is too long for a socket.
+    It is in the folder for temporary files, or in shared memory where none is writable, as in a
+    container with a read-only root. Raises ``UnavailableError`` when it cannot be created, or its
+    path is too long for a socket.
     """
     advice = "set TMPDIR to a writable folder with a short path"
     try:
-        folder = tempfile.TemporaryDirectory(prefix="onnxferry-")
+        folder = _create_temporary_folder()
     except OSError as exc:
-        raise UnavailableError(f"workers need a folder for their sockets: {advice}") from exc
+        raise UnavailableError(
+            f"workers need a folder for their sockets: mount a writable /tmp or {_SHARED_MEMORY}, "
+            f"or {advice}"
+        ) from exc
     try:
         with socket.socket(socket.AF_UNIX) as probe:
             probe.bind(f"{folder.name}/{_LONGEST_SOCKET_NAME}")
@@ -258,6 +265,13 @@ def _create_run_folder() -> tempfile.TemporaryDirectory[str]:
             f"cannot create a socket in {folder.name}: {reason}; {advice}"
         ) from exc
     return folder
+
+
+def _create_temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix=_FOLDER_PREFIX)
+    except OSError:
+        return tempfile.TemporaryDirectory(prefix=_FOLDER_PREFIX, dir=_SHARED_MEMORY)
 
 
 def _shell_code(code: int) -> int:

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -23,10 +24,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_client import PATIENCE_S, Served, features
 
+from runtime.errors import UnavailableError
 from runtime.serving.models.statistics import BATCH_ROWS
 from runtime.serving.observability.metrics import FAMILIES, Histogram, render
 
 pytest.importorskip("prometheus_client")
+from runtime.serving.workers import supervisor
 from runtime.serving.workers.aggregation import load_metrics, save_metrics
 
 if TYPE_CHECKING:
@@ -372,6 +375,21 @@ def test_no_worker_outlives_its_supervisor(served: Served) -> None:
     served.process.wait()
     _wait_until(lambda: not any(map(_is_alive, workers)))
     assert not folder.exists()
+
+
+def test_read_only_container_has_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a folder for temporary files the sockets are in /dev/shm."""
+    monkeypatch.setattr(tempfile, "tempdir", "/proc/none")
+    with supervisor.create_run_folder() as folder:
+        assert Path(folder).parent == Path("/dev/shm")  # noqa: S108
+
+
+def test_what_to_mount_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without shared memory, either, the message says what workers need."""
+    monkeypatch.setattr(tempfile, "tempdir", "/proc/none")
+    monkeypatch.setattr(supervisor, "_SHARED_MEMORY", "/proc/none")
+    with pytest.raises(UnavailableError, match="mount a writable /tmp or /proc/none, or set TMP"):
+        supervisor.create_run_folder()
 
 
 def test_a_folder_that_cannot_hold_sockets_is_reported(
