@@ -173,7 +173,7 @@ def serve(
         typer.Option(help="API keys that are accepted, one per line; reloaded when it changes."),
     ] = None,
     tls_cert: Annotated[
-        Path | None, typer.Option(help="TLS certificate, PEM; reloaded on SIGHUP.")
+        Path | None, typer.Option(help="TLS certificate, PEM; reloaded when it changes.")
     ] = None,
     tls_key: Annotated[
         Path | None, typer.Option(help="Private key of the TLS certificate, PEM.")
