@@ -153,7 +153,10 @@ def serve(
     ] = None,
     models: Annotated[
         Path | None,
-        typer.Option(help="Folder of bundles, served under the names of their folders."),
+        typer.Option(
+            help="Folder of bundles, served under the names of their folders; new ones are loaded "
+            "by name, on SIGHUP, or with --watch."
+        ),
     ] = None,
     host: Annotated[
         str,
@@ -249,6 +252,7 @@ def serve(
         port,
         provider,
         limits,
+        models=models,
         watches=watch,
         level=log_level,
         grpc_port=grpc_port,

@@ -51,12 +51,14 @@ def _named_paths(named: Sequence[str], models: Path | None) -> list[tuple[str, P
     if models:
         if not models.is_dir():
             raise UsageError(f"--models {models} is not a folder")
-        bundles = sorted(path.parent for path in models.glob(f"*/{MANIFEST}"))
+        from runtime.serving.models.repository import find_bundles as find_in_folder
+
+        bundles = find_in_folder(models)
         if not bundles:
             raise UsageError(
                 f"--models {models} has no bundles: none of its folders has a {MANIFEST}"
             )
-        listed += [(path.name, path) for path in bundles]
+        listed += bundles.items()
     if any(not name for name, _ in listed):
         raise UsageError("--bundle NAME=DIR needs a name before the equals sign")
     return listed
