@@ -155,7 +155,10 @@ def serve(
     ] = None,
     models: Annotated[
         Path | None,
-        typer.Option(help="Folder of bundles, served under the names of their folders."),
+        typer.Option(
+            help="Folder of bundles, served under the names of their folders; new ones are loaded "
+            "by name, on SIGHUP, or with --watch."
+        ),
     ] = None,
     host: Annotated[
         str,
@@ -175,7 +178,7 @@ def serve(
         typer.Option(help="API keys that are accepted, one per line; reloaded when it changes."),
     ] = None,
     tls_cert: Annotated[
-        Path | None, typer.Option(help="TLS certificate, PEM; reloaded on SIGHUP.")
+        Path | None, typer.Option(help="TLS certificate, PEM; reloaded when it changes.")
     ] = None,
     tls_key: Annotated[
         Path | None, typer.Option(help="Private key of the TLS certificate, PEM.")
@@ -251,6 +254,7 @@ def serve(
         port,
         provider,
         limits,
+        models=models,
         watches=watch,
         level=log_level,
         grpc_port=grpc_port,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from importlib.util import find_spec
@@ -49,28 +50,21 @@ def _named_paths(named: Sequence[str], models: Path | None) -> list[tuple[str, P
         path = Path(folder if equals else text)
         listed.append((name if equals else _manifest_name(path), path))
     if models:
-        listed += [(path.name, path) for path in _bundle_folders(models)]
+        listed += _bundle_folders(models).items()
     if any(not name for name, _ in listed):
         raise UsageError("--bundle NAME=DIR needs a name before the equals sign")
     return listed
 
 
-def _bundle_folders(models: Path) -> list[Path]:
-    """List the folders of ``--models`` that have a manifest, or a link that leads nowhere.
+def _bundle_folders(models: Path) -> dict[str, Path]:
+    """Return the bundles of ``--models`` by name."""
+    from runtime.serving.models.repository import find_bundles as find_in_folder
 
-    Hidden folders are those of a volume or of an unfinished copy.
-    """
     if not models.is_dir():
         raise UsageError(f"--models {models} is not a folder")
-    try:
-        found = sorted(
-            path
-            for path in models.iterdir()
-            if not path.name.startswith(".")
-            and (os.path.lexists(path / MANIFEST) or not path.exists())
-        )
-    except OSError as exc:
-        raise UsageError(f"cannot read --models {models}: {exc.strerror}") from exc
+    if not os.access(models, os.R_OK | os.X_OK):
+        raise UsageError(f"cannot read --models {models}: {os.strerror(errno.EACCES)}")
+    found = find_in_folder(models)
     if not found:
         raise UsageError(f"--models {models} has no bundles: none of its folders has a {MANIFEST}")
     return found

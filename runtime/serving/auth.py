@@ -100,7 +100,7 @@ class ApiKeys:
     def __init__(self, path: Path, report: Callable[[str], None]) -> None:
         """Read the file; raises ``UsageError``. ``report`` receives why a change was rejected."""
         self._path, self._report = path, report
-        self._state = _file_state(path)
+        self._state = file_state(path)
         self._digests = _read_digests(path)
         self._next_check = time.monotonic() + _CHECK_INTERVAL_S
 
@@ -116,7 +116,7 @@ class ApiKeys:
 
     def _reload_if_changed(self) -> None:
         self._next_check = time.monotonic() + _CHECK_INTERVAL_S
-        state = _file_state(self._path)
+        state = file_state(self._path)
         if state == self._state:
             return
         self._state = state
@@ -126,12 +126,13 @@ class ApiKeys:
             self._report(f"{exc}; the previous keys stay valid")
 
 
-def _file_state(path: Path) -> FileState | None:
+def file_state(path: Path) -> FileState | None:
+    """Return what differs once a file, or the target of a link, has changed; None without one."""
     try:
         state = os.stat(path)  # noqa: PTH116 - half a microsecond less
     except OSError:
         return None
-    return state.st_mtime_ns, state.st_size, state.st_ino
+    return state.st_ctime_ns, state.st_size, state.st_ino
 
 
 def _read_digests(path: Path) -> tuple[bytes, ...]:

@@ -29,7 +29,7 @@ from runtime.serving.models.repository import Repository, watch_folders
 from runtime.serving.observability.log import Logger, write_stderr
 from runtime.serving.observability.traffic import Traffic
 from runtime.serving.startup import ServerAddress, raise_fd_limit, startup_line
-from runtime.serving.tls import create_ssl_context
+from runtime.serving.tls import CertificateStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -82,8 +82,9 @@ def create_app(bundles: Mapping[str, Path], settings: Settings) -> App:
             logger.log("info", "load", model=name, served=version)
 
     keys = ApiKeys(settings.key_file, report_keys) if settings.key_file else None
-    repository = Repository(bundles, settings.provider, limits, report_load)
+    repository = Repository(bundles, settings.provider, limits, report_load, settings.models)
     repository.open_all()
+    repository.open_new()  # where a worker is replaced, what the others have loaded meanwhile
     app = build_app(repository, limits, Traffic(), logger, Auth(keys, Cors(settings.origins)))
     gc.freeze()  # what is loaded stays, and requests create no cycles: collect rarely
     gc.set_threshold(_GC_OBJECTS, 20, 50)
@@ -101,7 +102,7 @@ def run_process(
 
     ``on_ready`` receives the startup line; ``worker_group`` is None for a single process.
     """
-    tls = create_ssl_context(settings.certificate) if settings.certificate else None
+    tls = CertificateStore(settings.certificate) if settings.certificate else None
     listen(listener)  # uvloop would take a listener that fails for one that serves
     uvloop.run(_Process(app, settings, tls, worker_group).run(listener, on_ready))
 
@@ -110,7 +111,11 @@ class _Process:
     """HTTP, gRPC, signals and reload of one process."""
 
     def __init__(
-        self, app: App, settings: Settings, tls: SSLContext | None, worker_group: WorkerGroup | None
+        self,
+        app: App,
+        settings: Settings,
+        tls: CertificateStore | None,
+        worker_group: WorkerGroup | None,
     ) -> None:
         self._app, self._settings, self._tls = app, settings, tls
         self._worker_group = worker_group
@@ -134,26 +139,38 @@ class _Process:
                 stack.callback(loop.create_task(watch_folders(app.repository)).cancel)
             port, workers = grpc.port if grpc else None, self._settings.workers
             address = ServerAddress.of(listener, port, workers, has_tls=bool(self._tls))
-            await server.serve(listener, lambda: on_ready(startup_line(app, address)), self._tls)
+            if self._tls:
+                stack.callback(loop.create_task(self._tls.watch(self._report_certificate)).cancel)
+            context = self._tls.context if self._tls else None
+            await server.serve(listener, lambda: on_ready(startup_line(app, address)), context)
         app.logger.log("info", "stopped", answers=sum(app.traffic.responses.values()))
 
     def _reload(self) -> None:
         """Reload the certificate and the bundles."""
         try:
-            if self._tls and self._settings.certificate:
-                self._settings.certificate.load(self._tls)
+            if self._tls:
+                self._tls.reload()
+                self._report_certificate()
         except UsageError as exc:
-            self._app.logger.log("error", "certificate reload failed", reason=str(exc))
+            self._report_certificate(str(exc))
         task = asyncio.get_running_loop().create_task(self._app.repository.reload())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _report_certificate(self, reason: str = "") -> None:
+        logger = self._app.logger
+        if reason:
+            logger.log("error", "certificate reload failed", reason=reason)
+        else:
+            logger.log("info", "certificate reloaded")
 
     async def _start_grpc(self, handle: Handle) -> GrpcServer | None:
         if self._settings.grpc_port is None:
             return None
         from runtime.serving.grpc.server import start
 
-        return await start(self._app, handle, self._settings, shared=self._worker_group is not None)
+        is_shared = self._worker_group is not None
+        return await start(self._app, handle, self._settings, self._tls, shared=is_shared)
 
     async def _stop_grpc(self, grpc: GrpcServer, server: Server) -> None:
         """Stop gRPC when HTTP stops."""

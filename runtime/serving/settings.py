@@ -70,6 +70,7 @@ class Settings(Value, frozen=True):
         port: 0 chooses a free one.
         provider: execution provider of the models.
         limits: on what clients may request.
+        models: folder of bundles, where new ones are found; None without one.
         watches: reload a bundle when its folder changes.
         level: minimum level that is logged.
         grpc_port: None disables gRPC, 0 chooses a free port.
@@ -83,6 +84,7 @@ class Settings(Value, frozen=True):
     port: int
     provider: ProviderChoice = "auto"
     limits: Limits = DEFAULT_LIMITS
+    models: Path | None = None
     watches: bool = False
     level: LogLevel = "info"
     grpc_port: int | None = None

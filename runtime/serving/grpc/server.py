@@ -8,7 +8,6 @@ GOAWAY, and then its response.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from runtime.serving.app import App
     from runtime.serving.http.messages import Handle
     from runtime.serving.settings import Limits, Settings
-    from runtime.serving.tls import Certificate
+    from runtime.serving.tls import CertificateStore
 
 _OPTION: Final = "--grpc-port"
 _HEADROOM_BYTES: Final = 64 * 1024  # a message is a little larger than its tensors
@@ -59,7 +58,9 @@ class GrpcServer:
         await stopping
 
 
-async def start(app: App, handle: Handle, settings: Settings, *, shared: bool) -> GrpcServer:
+async def start(
+    app: App, handle: Handle, settings: Settings, tls: CertificateStore | None, *, shared: bool
+) -> GrpcServer:
     """Start a server; ``shared`` when other processes listen on the same address.
 
     Raises ``UnavailableError`` when the address is not available.
@@ -79,8 +80,8 @@ async def start(app: App, handle: Handle, settings: Settings, *, shared: bool) -
     add_ServerReflectionServicer_to_server(Reflection(service.authorize), server)
     try:
         port = (
-            server.add_secure_port(where, _credentials(settings.certificate))
-            if settings.certificate
+            server.add_secure_port(where, _credentials(tls))
+            if tls
             else server.add_insecure_port(where)
         )
     except RuntimeError as exc:
@@ -111,16 +112,16 @@ def _milliseconds(seconds: float) -> int:
     return max(1, min(round(1000 * seconds), _MAX_MS))
 
 
-def _credentials(certificate: Certificate) -> Any:  # noqa: ANN401 - grpc publishes no types
-    """Return credentials that reread the certificate's files for each connection."""
-
-    def read() -> Any:  # noqa: ANN401 - likewise
-        pair = (certificate.key.read_bytes(), certificate.chain.read_bytes())
-        return grpc.ssl_server_certificate_configuration([pair])
+def _credentials(tls: CertificateStore) -> Any:  # noqa: ANN401 - grpc publishes no types
+    """Return credentials that offer the certificate in use to each connection."""
+    offered = tls.pem
 
     def renew() -> Any:  # noqa: ANN401 - likewise
-        with contextlib.suppress(OSError):
-            return read()
-        return None  # keep the previous one
+        nonlocal offered
+        if tls.pem is offered:
+            return None  # keep the previous one
+        offered = tls.pem
+        return grpc.ssl_server_certificate_configuration([offered])
 
-    return grpc.dynamic_ssl_server_credentials(read(), renew)
+    first = grpc.ssl_server_certificate_configuration([offered])
+    return grpc.dynamic_ssl_server_credentials(first, renew)

@@ -67,7 +67,7 @@ class V2Handlers:
     def _ready(self, _call: Call, reply: Reply) -> None:
         slots, draining = self._repository.slots, self._traffic.draining
         reasons = {name: slot.reason for name, slot in slots.items() if slot.reason}
-        is_ready = not draining and all(slot.model for slot in slots.values())
+        is_ready = not draining and self._repository.is_ready
         values: dict[str, object] = {"ready": is_ready}
         if reasons:
             values["reasons"] = reasons

@@ -10,6 +10,7 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, Final
 
+from runtime.bundle.manifest import MANIFEST
 from runtime.errors import OnnxferryError, RequestError, UnknownNameError
 from runtime.serving.models.served import ServedModel
 
@@ -46,10 +47,20 @@ class ModelSlot:
         self.failures = self.loads = 0
         self.stale = False
 
+    def fail(self, error: OnnxferryError) -> None:
+        """Record a failed load; the model stays."""
+        self.failures += 1
+        self.reason, self.stale = str(error), True
+
     @property
     def is_unloaded(self) -> bool:
         """Whether a client unloaded it; it stays so until a client loads it."""
         return self.reason == UNLOADED
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether it was served, and no model is, though nobody unloaded it."""
+        return self.model is None and not self.is_unloaded and self.loads > 0
 
 
 class Repository:
@@ -57,6 +68,7 @@ class Repository:
 
     Attributes:
         slots: by name.
+        folder: of bundles, where new ones are found; None without one.
     """
 
     def __init__(
@@ -65,8 +77,10 @@ class Repository:
         provider: ProviderChoice,
         limits: Limits,
         report: Callable[[str, ModelSlot], None],
+        folder: Path | None = None,
     ) -> None:
         """Take folders by name; ``report`` is called after each load, successful or not."""
+        self.folder = folder
         self.slots = {name: ModelSlot(path) for name, path in bundles.items()}
         self._provider, self._limits, self._report = provider, limits, report
         self._loading: dict[str, asyncio.Lock] = {}
@@ -88,30 +102,63 @@ class Repository:
             raise UnknownNameError(f"model {name!r} is served in version {model.version} only")
         return model
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether a model is served, and each one that is to be served."""
+        slots = self.slots.values()
+        return any(slot.model for slot in slots) and not any(slot.is_missing for slot in slots)
+
     def only(self) -> str:
         """Return the name of the only bundle; raises ``UnknownNameError`` if there are several."""
-        if len(self.slots) != 1:
+        names = [name for name, slot in self.slots.items() if slot.loads]
+        if len(names) != 1:
             raise UnknownNameError(
-                f"which model? add ?model=NAME; there are {', '.join(map(repr, self.slots))}"
+                f"which model? add ?model=NAME; there are {', '.join(map(repr, names))}"
             )
-        return next(iter(self.slots))
+        return names[0]
 
     def models(self) -> Iterator[ServedModel]:
         """Iterate over the loaded models."""
         return (slot.model for slot in self.slots.values() if slot.model)
 
+    def discover(self) -> list[str]:
+        """Add the bundles that are new in the folder; return their names.
+
+        Those that vanished before they could ever be loaded are forgotten.
+        """
+        found = find_bundles(self.folder)
+        for name in [name for name, slot in self.slots.items() if not slot.loads]:
+            if name not in found:
+                del self.slots[name]
+        new = [name for name in found if name not in self.slots]
+        self.slots.update({name: ModelSlot(found[name]) for name in new})
+        return new
+
+    def open_new(self) -> None:
+        """Open what is new in the folder, before the server listens; failures are reported."""
+        for name in self.discover():
+            slot = self.slots[name]
+            try:
+                slot.model = self._open(name, slot)
+            except OnnxferryError as exc:
+                slot.fail(exc)
+            else:
+                slot.loads += 1
+            self._report(name, slot)
+
     async def load(self, name: str) -> None:
-        """Open a bundle and replace the model once verified.
+        """Open a bundle and replace the model once verified; it may be new in the folder.
 
         Raises ``UnknownNameError``, or ``RequestError`` when the bundle cannot be opened.
         """
+        if name not in self.slots and (path := find_bundles(self.folder).get(name)):
+            self.slots[name] = ModelSlot(path)
         slot = self._slot(name)
         async with self._loading.setdefault(name, asyncio.Lock()):
             try:
                 model = await asyncio.to_thread(self._open, name, slot)
             except OnnxferryError as exc:
-                slot.failures += 1
-                slot.reason, slot.stale = str(exc), True
+                slot.fail(exc)
                 self._report(name, slot)
                 served = f"version {slot.model.version} is still served" if slot.model else ""
                 raise RequestError(f"{exc}; {served or 'none is served'}") from exc
@@ -120,13 +167,15 @@ class Repository:
             self._report(name, slot)
 
     async def reload(self) -> None:
-        """Reload every bundle that was not unloaded."""
-        await self.reload_each(self.slots)
+        """Load every bundle that was not unloaded, and those that are new in the folder."""
+        self.discover()
+        await self.reload_each(list(self.slots))
 
     async def reload_each(self, names: Iterable[str]) -> None:
         """Reload bundles that were not unloaded; failures are reported."""
         for name in names:
-            if not self.slots[name].is_unloaded:
+            slot = self.slots.get(name)
+            if slot and not slot.is_unloaded:
                 try:
                     await self.load(name)
                 except RequestError:
@@ -152,8 +201,9 @@ class Repository:
     def _slot(self, name: str) -> ModelSlot:
         slot = self.slots.get(name)
         if slot is None:
+            where = " and no such bundle under --models" if self.folder else ""
             raise UnknownNameError(
-                f"no model {name!r}; there are {', '.join(map(repr, self.slots))}"
+                f"no model {name!r}{where}; there are {', '.join(map(repr, self.slots))}"
             )
         return slot
 
@@ -162,19 +212,37 @@ class Repository:
 
 
 async def watch_folders(repository: Repository) -> None:
-    """Reload bundles whose folders change, until cancelled.
+    """Reload bundles whose folders change, and load new ones, until cancelled.
 
     A failed load is retried at the next change, so a slowly copied bundle is loaded once complete.
     """
     known = {name: folder_state(slot.path) for name, slot in repository.slots.items()}
     while True:
         await asyncio.sleep(_POLL_S)
-        for name, slot in repository.slots.items():
+        repository.discover()
+        for name, slot in list(repository.slots.items()):
             state = folder_state(slot.path)
-            if state == known[name]:
+            if state == known.get(name):
                 continue
             known[name] = state
             await repository.reload_each([name])
+
+
+def find_bundles(folder: Path | None) -> dict[str, Path]:
+    """Return the folders that have a manifest, or are a link that leads nowhere, by name, sorted.
+
+    Hidden folders are those of a volume or of an unfinished copy. None are found in a folder that
+    cannot be read.
+    """
+    try:
+        paths = sorted(folder.iterdir()) if folder else []
+    except OSError:
+        return {}
+    return {
+        path.name: path
+        for path in paths
+        if not path.name.startswith(".") and (os.path.lexists(path / MANIFEST) or not path.exists())
+    }
 
 
 def folder_state(folder: Path) -> FolderState:

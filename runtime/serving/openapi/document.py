@@ -63,6 +63,7 @@ def build_document(version: str, models: Sequence[str], *, has_keys: bool) -> Sc
     return {
         "openapi": "3.1.1",
         "info": {"title": "onnxferry", "version": version, "description": _DESCRIPTION},
+        "servers": [{"url": "."}],  # relative to the document: a proxy may add a prefix
         "paths": paths,
         "components": components,
     }

@@ -1,4 +1,4 @@
-// Requests to the server, and their errors.
+// Requests to the server, and their errors. URLs are relative: a proxy may serve it under a prefix.
 
 async function request(target, options) {
   let response;
@@ -37,7 +37,7 @@ function inferRows(model, values, names) {
 async function infer(model, inputs, names, tail) {
   const outputs = names.map((name) => ({ name, parameters: { binary_data: true } }));
   const head = new TextEncoder().encode(JSON.stringify({ inputs, outputs }));
-  const response = await request(`/v2/models/${encodeURIComponent(model.name)}/infer`, {
+  const response = await request(`v2/models/${encodeURIComponent(model.name)}/infer`, {
     method: "POST",
     headers: { "inference-header-content-length": head.length },
     body: new Blob([head, ...tail]),

@@ -4,7 +4,7 @@ let throughput = null;
 
 async function start() {
   try {
-    const models = await (await request("/cards")).json();
+    const models = await (await request("cards")).json();
     if (!models.length) throw new Error("no model is loaded");
     showChoice(models);
   } catch (error) {

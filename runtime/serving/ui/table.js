@@ -33,7 +33,7 @@ class Table {
     try {
       const query = new URLSearchParams({ model: this.model.name, bad_rows: "null" });
       const headers = { "content-type": "text/csv" };
-      const response = await request(`/predict?${query}`, { method: "POST", headers, body: file });
+      const response = await request(`predict?${query}`, { method: "POST", headers, body: file });
       this.show(await response.text(), file.name);
     } catch (error) {
       this.clear("");

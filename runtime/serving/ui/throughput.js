@@ -21,7 +21,7 @@ class Throughput {
 
   async poll() {
     try {
-      const target = `/v2/models/${encodeURIComponent(this.model.name)}/stats`;
+      const target = `v2/models/${encodeURIComponent(this.model.name)}/stats`;
       const [found] = (await (await request(target)).json()).model_stats;
       if (found.version !== this.model.version) this.onChange();
       else this.show(found);

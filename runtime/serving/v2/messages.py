@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -49,6 +50,10 @@ _DATA: Final = re.compile(
     rb'(?:[^\]"]++|"(?:[^"\\]++|\\.)*+"|\](?=\s*+,\s*+\[))*+\]?',
     re.DOTALL,
 )
+_BOM: Final = codecs.BOM_UTF8
+_BYTE: Final = re.compile(r"\(byte (\d+)\)$")
+_CONSTANT: Final = re.compile(rb"[-+]?\b(?:nan|none|inf|infinity)\b", re.IGNORECASE)
+_CONSTANT_BYTES: Final = 16
 _LOCATION: Final = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
 _MAX_PARAMS_BYTES: Final = 64 * 1024  # of a body without tensors
 _MAX_SHAPES: Final = 1024
@@ -146,17 +151,36 @@ def parse_shape(tensor: InputTensor, where: str) -> tuple[int, ...]:
 
 
 def decode(decoder: msgspec.json.Decoder[Any], text: Buffer, where: str = "") -> Any:  # noqa: ANN401 - the decoder's type
-    """Decode JSON; raises ``RequestError`` that names the location, ``where`` being the text's."""
+    """Decode JSON; raises ``RequestError`` that names the location, ``where`` being the text's.
+
+    A byte order mark is skipped, as RFC 8259, 8.1 allows.
+    """
     try:
         return decoder.decode(text)
     except RecursionError as exc:
         raise RequestError(f"{where or 'the request'} is nested too deeply") from exc
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise RequestError(_explain(str(exc), where)) from exc
+        if text[: len(_BOM)] == _BOM:
+            return decode(decoder, text[len(_BOM) :], where)
+        reason = _explain_constant(str(exc), text)
+        at = where or "the request"
+        raise RequestError(f"{at}: {reason}" if reason else _explain(str(exc), where)) from exc
 
 
 def _count_quotes(text: Buffer) -> int:
     return text.tobytes().count(b'"') if isinstance(text, memoryview) else text.count(b'"')
+
+
+def _explain_constant(message: str, text: Buffer) -> str:
+    """Explain where Python's and JavaScript's words for numbers are no JSON; else empty."""
+    found = _BYTE.search(message)
+    start = max(int(found[1]) - 1, 0) if found else 0  # a sign may precede the byte
+    word = _CONSTANT.search(bytes(text[start : start + _CONSTANT_BYTES])) if found else None
+    if word is None:
+        return ""
+    is_infinite = b"inf" in word[0].lower()
+    remedy = "send a finite number, or null" if is_infinite else "send null"
+    return f"{word[0].decode()} is no JSON, {remedy} (byte {start + word.start()})"
 
 
 def _explain(message: str, where: str) -> str:
@@ -191,7 +215,7 @@ def _reject_duplicates(text: bytes) -> None:
             raise RequestError(f"the key {duplicate!r} appears twice in one object")
 
     try:
-        json.loads(text.decode(), object_pairs_hook=check)
+        json.loads(text.decode("utf-8-sig"), object_pairs_hook=check)
     except RecursionError as exc:
         raise RequestError("the request is nested too deeply") from exc
     except ValueError as exc:  # in what msgspec skips, such as the value of an unknown key

@@ -124,8 +124,10 @@ class WorkerControl:
         for path in self._others:
             if response := await _query(path, request):
                 reasons = msgspec.json.decode(b"".join(response.body)).get("reasons", {})
+                repository = self._app.repository
                 for name in (name for name, reason in reasons.items() if reason == UNLOADED):
-                    self._app.repository.unload(name)
+                    if name in repository.slots:
+                        repository.unload(name)
                 return
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from serving_client import PATIENCE_S, Client, features, request
 
 from runtime.errors import UsageError
-from runtime.serving.auth import ApiKeys, Auth
+from runtime.serving.auth import ApiKeys, Auth, file_state
 from runtime.serving.http.messages import Request
 
 if TYPE_CHECKING:
@@ -267,32 +267,79 @@ def test_https(start_server: Callable[..., Served], bundle: Path, tmp_path: Path
     assert served.end() == 0
 
 
-def test_certificate_is_reloaded_on_sighup(
+@pytest.fixture
+def renewable(
     start_server: Callable[..., Served], bundle: Path, tmp_path: Path
-) -> None:
-    """Renewed files are used without a restart; invalid ones are reported and ignored."""
-    first, second = (_make_certificate(tmp_path, name) for name in ("first", "second"))
+) -> tuple[Served, Path, Path]:
+    """A server with TLS, also for gRPC, and copies of a certificate and its key that it reads."""
+    pytest.importorskip("grpc")
     chain, key = tmp_path / "served.pem", tmp_path / "served.key"
-    shutil.copy(first[0], chain), shutil.copy(first[1], key)
-    served = start_server("--bundle", bundle, "--tls-cert", chain, "--tls-key", key)
+    for source, target in zip(_make_certificate(tmp_path, "first"), (chain, key), strict=True):
+        shutil.copy(source, target)
+    tls = ("--tls-cert", chain, "--tls-key", key)
+    return start_server("--bundle", bundle, *tls, "--grpc-port", 0), chain, key
 
-    def serves(certificate: Path) -> bool:
+
+def _serves(served: Served, certificate: Path) -> bool:
+    """Whether both transports offer a certificate; they never differ for long."""
+    import grpc
+
+    try:
+        with SecureClient(served.port, certificate) as client:
+            client.ask("/v2/health/live")
+    except ssl.SSLCertVerificationError:
+        return False
+    credentials = grpc.ssl_channel_credentials(certificate.read_bytes())
+    with grpc.secure_channel(f"127.0.0.1:{served.grpc_port}", credentials) as channel:
+        health = channel.unary_unary("/grpc.health.v1.Health/Check")
         try:
-            with SecureClient(served.port, certificate) as client:
-                return client.ask("/v2/health/live").status == 200
-        except ssl.SSLCertVerificationError:
+            return bytes(health(b"", timeout=PATIENCE_S)) == b"\x08\x01"
+        except grpc.RpcError:
             return False
 
-    assert serves(first[0])
-    chain.write_bytes(second[0].read_bytes())
-    served.process.send_signal(signal.SIGHUP)
-    time.sleep(0.5)
-    assert serves(first[0])  # it does not belong to the key
+
+@pytest.mark.parametrize("hangup", [True, False], ids=["SIGHUP", "alone"])
+def test_certificate_is_reloaded(
+    renewable: tuple[Served, Path, Path], tmp_path: Path, *, hangup: bool
+) -> None:
+    """Renewed files are used without a restart, in HTTP and gRPC; invalid ones are reported."""
+    served, chain, key = renewable
+    second = _make_certificate(tmp_path, "second")
+    assert _serves(served, tmp_path / "first.pem")
+    chain.write_bytes(second[0].read_bytes())  # it does not belong to the key
+    if hangup:
+        served.process.send_signal(signal.SIGHUP)
+    assert served.process.stderr
+    _read_event(served, "certificate reload failed")
+    assert _serves(served, tmp_path / "first.pem")
     key.write_bytes(second[1].read_bytes())
-    served.process.send_signal(signal.SIGHUP)
-    _until(lambda: serves(second[0]))
+    if hangup:
+        served.process.send_signal(signal.SIGHUP)
+    _read_event(served, "certificate reloaded")
+    _until(lambda: _serves(served, second[0]))
     assert served.end() == 0
-    assert any("certificate reload failed" in line for line in served.lines)
+
+
+def _read_event(served: Served, event: str) -> None:
+    """Read the log up to an event."""
+    assert served.process.stderr
+    while f'"event":"{event}"' not in served.process.stderr.readline():
+        pass
+
+
+@pytest.mark.parametrize("name", ["tls.crt", "tls.key"])
+def test_a_linked_certificate_that_is_switched_is_noticed(tmp_path: Path, name: str) -> None:
+    """As Kubernetes replaces a Secret: the link to its folder."""
+    for version in ("first", "second"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / name).write_text("same length")
+    (tmp_path / "data").symlink_to("first")
+    (tmp_path / name).symlink_to(f"data/{name}")
+    before = file_state(tmp_path / name)
+    (tmp_path / "data").unlink()
+    assert file_state(tmp_path / name) is None
+    (tmp_path / "data").symlink_to("second")
+    assert file_state(tmp_path / name) not in {before, None}
 
 
 def test_incomplete_certificate_is_a_usage_error(

@@ -199,6 +199,42 @@ def test_invalid_json_numbers(client: Client, number: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("number", "error"),
+    [
+        ("NaN", "NaN is no JSON, send null (byte "),
+        ("None", "None is no JSON, send null (byte "),
+        ("Infinity", "Infinity is no JSON, send a finite number, or null (byte "),
+        ("-Infinity", "-Infinity is no JSON, send a finite number, or null (byte "),
+        ("NA", "JSON is malformed: invalid character"),
+    ],
+)
+@pytest.mark.parametrize("target", [INFER, "/predict"])
+def test_words_for_numbers_are_explained(
+    client: Client, target: str, number: str, error: str
+) -> None:
+    """What json.dumps writes for NaN: the message says what to send."""
+    body = json.dumps({"inputs": [_tensor(data="?")]}).replace('"?"', f"[1, 2, 3, {number}]")
+    if target == "/predict":
+        body = f'[{{"price": 7.5, "rating": {number}}}]'
+    answer = client.ask(target, body.encode())
+    assert answer.status == 400
+    assert error in answer.error
+    if number != "NA":
+        at = int(answer.error.rpartition("(byte ")[2][:-1])
+        assert body[at:].startswith(number)
+
+
+@pytest.mark.parametrize("name", ["", "a\\u0062"], ids=["plain", "escaped"])
+def test_a_byte_order_mark_is_skipped(client: Client, name: str) -> None:
+    """As editors on Windows write it; twice is no JSON."""
+    bom, body = b"\xef\xbb\xbf", json.dumps({"inputs": [_tensor()]})
+    sent = body.replace("{", f'{{"id": "{name}", ', 1).encode()
+    assert client.ask(INFER, bom + sent).json == client.ask(INFER, sent).json
+    assert client.ask("/v2/repository/index", bom + b"{}").status == 200
+    assert client.ask(INFER, bom + b"{" + sent).status == 400
+
+
+@pytest.mark.parametrize(
     ("shape", "status"),
     [([10**15, 2], 413), ([10**19, 2], 413), ([262_145, 2], 413), ([262_144, 2], 400)],
     ids=str,

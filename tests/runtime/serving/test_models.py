@@ -14,7 +14,8 @@ from mounts import config_map, snapshot, storage_initializer, switch_config_map
 from serving_client import PATIENCE_S, features
 
 from runtime.cli.serve import find_bundles
-from runtime.serving.models.repository import folder_state
+from runtime.serving.models.repository import Repository, folder_state
+from runtime.serving.settings import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -120,7 +121,7 @@ def _parse(line: str) -> dict[str, str]:
 def test_unloaded_model_is_gone_until_loaded(
     start_server: Callable[..., Served], bundle: Path
 ) -> None:
-    """Unloaded, the model is 404 and the server not ready; loaded, all is as before."""
+    """Unloaded, the model is 404; the server is ready while it serves another."""
     server = start_server("--bundle", f"a={bundle}", "--bundle", f"b={bundle}")
     assert server.ask("/v2/repository/models/a/unload", b"{}").status == 200
     answer = server.ask("/v2/models/a/infer", features(*ROWS))
@@ -128,10 +129,12 @@ def test_unloaded_model_is_gone_until_loaded(
     assert "POST /v2/repository/models/a/load" in answer.error
     assert server.ask("/v2/models/a/ready").status == 404
     assert server.ask("/v2/models/b/infer", features(*ROWS)).status == 200
-    assert server.ask(READY).status == 503
+    assert server.ask(READY).json == {"ready": True, "reasons": {"a": "unloaded"}}
     index = server.ask("/v2/repository/index", b"").json
     assert [(one["name"], one["state"]) for one in index] == [("a", "UNAVAILABLE"), ("b", "READY")]
     assert len(server.ask("/v2/repository/index", b'{"ready": true}').json) == 1
+    assert server.ask("/v2/repository/models/b/unload", b"{}").status == 200
+    assert server.ask(READY).status == 503  # it serves nothing
     assert server.ask("/v2/repository/models/a/load", b"{}").status == 200
     assert server.ask("/v2/models/a/infer", features(*ROWS)).status == 200
     assert server.ask(READY).status == 200
@@ -240,6 +243,65 @@ def test_a_folder_of_bundles(
     assert server.ask("/v2/models/first").status == 200
     assert server.ask("/v2/models/second%20one").json["name"] == "second one"
     assert server.ask("/v2/models/no%20bundle").status == 404
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("how", ["load", "hangup", "watch"])
+def test_a_new_bundle_of_the_folder_is_loaded(
+    start_server: Callable[..., Served], bundle: Path, tmp_path: Path, how: str, workers: int
+) -> None:
+    """By name, by SIGHUP or with --watch; an incomplete one waits, and the others are ready."""
+    models = tmp_path / "models"
+    shutil.copytree(bundle, models / "first")
+    watches = ["--watch"] if how == "watch" else []
+    server = start_server("--models", models, "--workers", workers, *watches)
+
+    def act() -> int:
+        if how == "load":
+            return server.ask("/v2/repository/models/new%20one/load", b"").status
+        if how == "hangup":
+            server.process.send_signal(signal.SIGHUP)
+        return 0
+
+    assert server.ask("/v2/repository/models/new%20one/load", b"").status == 404
+    (models / "new one").mkdir()
+    shutil.copy(bundle / "manifest.json", models / "new one")
+    assert act() in {0, 400}
+    _until(lambda: _state(server, "new one") == "UNAVAILABLE")
+    assert server.ask(READY).status == 200
+    assert server.ask("/predict", b'{"price": 7.5, "rating": 3}').status == 200  # the only one
+    shutil.copytree(bundle, models / "new one", dirs_exist_ok=True)
+    assert act() in {0, 200}
+    _until(lambda: _state(server, "new one") == "READY")
+    _until(lambda: {_infers(server, "new%20one") for _ in range(10)} == {200})
+    assert server.ask("/v2/repository/models/..%2Ffirst/load", b"").status == 404
+    assert server.end() == 0
+
+
+def _infers(server: Served, name: str) -> int:
+    return server.ask(f"/v2/models/{name}/infer", features(*ROWS)).status
+
+
+def _state(server: Served, name: str) -> str:
+    index = server.ask("/v2/repository/index", b"").json
+    return next((one["state"] for one in index if one["name"] == name), "")
+
+
+def test_a_new_bundle_that_vanishes_is_forgotten(bundle: Path, tmp_path: Path) -> None:
+    """If it was never loaded; one that was served stays."""
+    shutil.copytree(bundle, tmp_path / "first")
+    repository = Repository({}, "cpu", Limits(), lambda _name, _slot: None, tmp_path)
+    repository.open_new()
+    assert repository.is_ready
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second" / "manifest.json").write_text("{}")
+    repository.open_new()
+    assert list(repository.slots) == ["first", "second"]
+    assert repository.is_ready
+    shutil.rmtree(tmp_path / "second")
+    shutil.rmtree(tmp_path / "first")
+    assert repository.discover() == []
+    assert list(repository.slots) == ["first"]
 
 
 @pytest.mark.parametrize(

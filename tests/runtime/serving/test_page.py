@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Error, Page, Route, expect, sync_playwright
 
 from runtime.schema.features import Date, Feature
 
@@ -135,6 +135,24 @@ def test_page_works_at_every_width_and_color_scheme(
     assert console_errors == []
     assert urls
     assert all(url.startswith((_home(server), "data:")) for url in urls)
+
+
+def test_page_works_behind_a_prefix(show: Show, server: Served, urls: list[str]) -> None:
+    """As behind a proxy that strips it: every request and every link has the prefix."""
+    home = _home(server) + "a/prefix/"
+
+    def forward(route: Route) -> None:
+        route.fulfill(response=route.fetch(url=route.request.url.replace(home, _home(server))))
+
+    page = show(server)
+    page.context.route(f"{home}**", forward)
+    urls.clear()
+    page.goto(home)
+    expect(page.locator("#label")).to_have_text(PREDICTION)
+    expect(page.locator("#rate")).not_to_have_text("–")
+    links = page.eval_on_selector_all("a[href]", "found => found.map((one) => one.href)")
+    assert {f"{home}v2", f"{home}openapi.json", f"{home}metrics"} == set(links)
+    assert all(url.startswith((home, "data:")) for url in urls)
 
 
 def test_form_shows_the_models_prediction(show: Show, server: Served, predictor: Predictor) -> None:

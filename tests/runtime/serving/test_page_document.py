@@ -27,6 +27,16 @@ def test_policy_allows_only_this_page() -> None:
     assert "innerHTML" not in text
 
 
+def test_all_urls_are_relative(server: Served) -> None:
+    """A proxy may serve the page, its requests and the described operations under a prefix."""
+    text = b"".join(render_page().body).decode()
+    links = re.findall(r"""(?:src|href)=["']([^"'#]*)["']""", text)
+    assert {"v2", "openapi.json", "metrics"} <= set(links)
+    assert not [one for one in links if one.startswith("/")]
+    assert not re.search(r"""["'`]/(?:v2|predict|cards|metrics)""", text)
+    assert server.ask("/openapi.json").json["servers"] == [{"url": "."}]
+
+
 def test_cards_describe_served_models(server: Served) -> None:
     """The model cards are plain JSON."""
     (card,) = server.ask("/cards").json
