@@ -136,12 +136,12 @@ def _refuse_options(options: Options) -> None:
 def _to_arrow(table: Any, indices: Sequence[int], schema: Schema) -> pa.Table:  # noqa: ANN401 - tables of many libraries
     """Convert columns of any data frame to Arrow."""
     columns, names = [], schema.feature_names
-    for feature, column in zip(schema.features, _select(table, indices), strict=True):
+    for name, column in zip(names, _select(table, indices), strict=True):
         try:
-            columns.append(_convert(column, nan_is_null=feature.missing == "imputed"))
+            columns.append(_convert(column))
         except (pa.ArrowException, TypeError, ValueError) as exc:
             reason = exc.args[0] if exc.args else exc
-            raise DataError(f"column {feature.name!r} cannot be read: {reason}") from exc
+            raise DataError(f"column {name!r} cannot be read: {reason}") from exc
     others = table.items() if isinstance(table, Mapping) else ()
     lengths = {str(name): len(column) for name, column in others if hasattr(column, "__len__")}
     lengths |= {name: len(column) for name, column in zip(names, columns, strict=True)}
@@ -163,16 +163,28 @@ def _select(table: Any, indices: Sequence[int]) -> list[Any]:  # noqa: ANN401 - 
     return [table[table.columns[index]] for index in indices]
 
 
-def _convert(column: Any, *, nan_is_null: bool) -> pa.Array | pa.ChunkedArray:  # noqa: ANN401 - as above
-    """Convert a column to Arrow, values of mixed types as text."""
+def _convert(column: Any) -> pa.Array | pa.ChunkedArray:  # noqa: ANN401 - as above
+    """Convert a column to Arrow, values of mixed types as text, NaN as null but for pyarrow's."""
     if isinstance(column, pa.Array | pa.ChunkedArray):
         return column
     try:
-        return _convert_typed(column, nan_is_null=nan_is_null)
+        return _nan_to_null(_convert_typed(column))
     except (pa.ArrowException, TypeError, OverflowError):
         if len(column.shape if hasattr(column, "shape") else np.shape(column)) != 1:
             raise
         return _convert_to_text(column)  # numbers and texts, or integers beyond 64 bits
+
+
+def _nan_to_null(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Convert NaN to null: data frames compute with it as a missing value."""
+    if not pa.types.is_floating(column.type):
+        return column
+    import pyarrow.compute as pc
+
+    is_nan = pc.is_nan(column)
+    if not pc.any(is_nan).as_py():
+        return column
+    return pc.if_else(is_nan, pa.nulls(1, column.type)[0], column)
 
 
 def _convert_to_text(column: Any) -> pa.Array:  # noqa: ANN401 - as above
@@ -184,8 +196,8 @@ def _convert_to_text(column: Any) -> pa.Array:  # noqa: ANN401 - as above
     return pa.array(texts, pa.string(), from_pandas=False)
 
 
-def _convert_typed(column: Any, *, nan_is_null: bool) -> pa.Array | pa.ChunkedArray:  # noqa: ANN401 - as above
-    """Convert a column to Arrow; ``nan_is_null`` applies to numpy's and Python's numbers."""
+def _convert_typed(column: Any) -> pa.Array | pa.ChunkedArray:  # noqa: ANN401 - as above
+    """Convert a column to Arrow; missing values become null where the library marks them."""
     if hasattr(column, "__arrow_c_stream__"):
         return pa.chunked_array(column)
     if hasattr(column, "__arrow_array__"):
@@ -196,8 +208,6 @@ def _convert_typed(column: Any, *, nan_is_null: bool) -> pa.Array | pa.ChunkedAr
     values = np.asanyarray(column)  # keeps masks
     if not values.dtype.isnative:
         values = values.astype(values.dtype.newbyteorder("="))
-    if nan_is_null and values.dtype.kind == "f":
-        values = np.ma.masked_where(np.isnan(values), values)
     return pa.array(values)
 
 
