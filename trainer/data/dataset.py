@@ -46,6 +46,22 @@ class DateColumn(Record, frozen=True):
     seconds: float
 
 
+class RareCategories(Record, frozen=True):
+    """A column whose rare categories are joined.
+
+    Attributes:
+        name: of the column.
+        kept: its categories that have an input.
+        joined: the others.
+        cells: of these, in training and test rows; in a test set also those not seen in training.
+    """
+
+    name: str
+    kept: int
+    joined: int
+    cells: int
+
+
 class RejectedRows(Record, frozen=True):
     """The numbers of rows of the table, and of a test set, that were rejected for a reason."""
 
@@ -75,6 +91,7 @@ class DataCheck(Record, frozen=True):
         leaking: columns that alone determine the label.
         rounded: columns of whole numbers so large that float32 rounds them.
         similar_classes: classes whose names differ only in case or surrounding blanks.
+        rare: columns whose rare categories are joined; unset without any.
         rejected: bad rows that were left out, by reason; unset without ``--bad-rows reject``.
     """
 
@@ -94,6 +111,7 @@ class DataCheck(Record, frozen=True):
     leaking: tuple[str, ...] = msgspec.field(default=(), name="telling")
     rounded: tuple[str, ...] = ()
     similar_classes: tuple[tuple[str, ...], ...] = msgspec.field(default=(), name="alike")
+    rare: tuple[RareCategories, ...] | msgspec.UnsetType = msgspec.UNSET
     rejected: tuple[RejectedRows, ...] | msgspec.UnsetType = msgspec.UNSET
 
 

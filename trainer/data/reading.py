@@ -25,8 +25,19 @@ from trainer.data.bad_rows import RowCounter, find_well_formed
 from trainer.data.dataset import Dataset, LabelledRows, RejectedRows, Rows
 from trainer.data.features import choose_features, describe_features
 from trainer.data.labels import Classes, RowLabels, order_classes, usable_classes
-from trainer.data.profile import profile_table, without_undecodable
-from trainer.data.source import ColumnRoles, assign_roles, bind_features, find_column
+from trainer.data.profile import (
+    MAX_COUNTED_TEXTS,
+    TextCollector,
+    profile_table,
+    without_undecodable,
+)
+from trainer.data.source import (
+    MAX_CATEGORIES,
+    ColumnRoles,
+    assign_roles,
+    bind_features,
+    find_column,
+)
 from trainer.data.splits import split_test
 from trainer.data.validation import check_data
 
@@ -35,6 +46,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from runtime.bundle.manifest import Scalar
     from runtime.schema.features import Feature
     from runtime.tables.base import BadRow, Block, Mask, Parsed, Table
     from trainer.data.bad_rows import OpenSink
@@ -71,14 +83,25 @@ def read_dataset(source: TableSource, seed: int, open_sink: OpenSink | None = No
     check = check_data(schema, train, test, empty=table.empty)
     if good is not None:
         check = replace(check, rejected=_count_rejected(good.reasons, test_reasons))
-    policy = {"bad_rows": source.bad_rows} if source.bad_rows != "fail" else {}
     return Dataset(
         schema,
         _as_tensors(train, test),
         check,
-        options={"test_fraction": source.share, **policy},
+        options=_describe_options(source),
         seconds=time.perf_counter() - start,
     )
+
+
+def _describe_options(source: TableSource) -> dict[str, Scalar]:
+    """List the options for the run's record; most of them only where they are set."""
+    options: dict[str, Scalar] = {"test_fraction": source.share}
+    if source.bad_rows != "fail":
+        options["bad_rows"] = source.bad_rows
+    if source.rare != "error":
+        options["rare"] = source.rare
+    if source.max_categories != MAX_CATEGORIES:
+        options["max_categories"] = source.max_categories
+    return options
 
 
 @dataclass(frozen=True)
@@ -109,7 +132,7 @@ def _read_table(source: TableSource, good: _GoodRows | None) -> _Table:
     with _open(source, source.data) as table:
         roles = _assign_roles(table, source)
         if good is None:
-            profile = profile_table(table, roles, where=where)
+            profile = profile_table(table, roles, where=where, texts=_new_collector(source))
         else:
             profile = profile_table(
                 table,
@@ -117,6 +140,7 @@ def _read_table(source: TableSource, good: _GoodRows | None) -> _Table:
                 where=where,
                 choose_rows=good.choose,
                 column_types=good.column_types,
+                texts=_new_collector(source),
             )
         names = {at: table.columns[at] for at in roles.features}
     classes = order_classes(profile, name=source.label, where=where)
@@ -144,6 +168,7 @@ def _find_good_rows(source: TableSource, open_sink: OpenSink | None) -> _GoodRow
             roles,
             where=where,
             choose_rows=lambda _, block: find_well_formed(block, roles.label),
+            texts=_new_collector(source),
         )
         names = {at: table.columns[at] for at in roles.features}
     features = choose_features(without_undecodable(profile), names, source)
@@ -156,6 +181,13 @@ def _find_good_rows(source: TableSource, open_sink: OpenSink | None) -> _GoodRow
         columns = tuple(features), tuple(features.values())
         read_rows(table, *columns, labels, counter, good=good)
     return _GoodRows(good, counter.reasons, profile.column_types)
+
+
+def _new_collector(source: TableSource) -> TextCollector:
+    """Collect as many texts as can be categories; the rare ones are found by counting."""
+    if source.rare == "other":
+        return TextCollector(MAX_COUNTED_TEXTS, counts=True)
+    return TextCollector(source.max_categories)
 
 
 def _count_rejected(reasons: Counter[str], test: Counter[str]) -> tuple[RejectedRows, ...]:

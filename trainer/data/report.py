@@ -73,6 +73,11 @@ def _about_cells(check: DataCheck) -> Iterator[str]:
         shown = [f"{each.cells:,} in {each.name!r}" for each in check.missing[:_MAX_NAMES]]
         more = len(check.missing) - len(shown)
         yield f"missing cells: {', '.join(shown)}" + (f" and {more} more columns" if more else "")
+    for column in check.rare or ():
+        yield (
+            f"{column.name!r}: the {column.kept:,} most frequent categories are kept, "
+            f"{column.joined:,} others joined ({column.cells:,} cells)"
+        )
     for each in check.dates:
         kept = f", times with a resolution of {each.seconds:.2g} s" if each.seconds else ""
         yield f"{each.name!r}: dates, encoded as days since {each.origin}{kept}"

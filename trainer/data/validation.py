@@ -9,10 +9,17 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from runtime.schema.names import fold_name
-from trainer.data.dataset import ClassCounts, DataCheck, DateColumn, MissingCells
+from trainer.data.dataset import (
+    ClassCounts,
+    DataCheck,
+    DateColumn,
+    MissingCells,
+    RareCategories,
+)
 from trainer.data.features import single_columns
 from trainer.data.splits import mix
 
@@ -60,6 +67,7 @@ def check_data(
         leaking=_names_where(columns, lambda values: determines_label(values, train.labels)),
         rounded=_names_where(numbers, _is_rounded),
         similar_classes=_find_similar(schema.classes),
+        rare=_describe_rare(schema, train, test) or msgspec.UNSET,
     )
 
 
@@ -100,6 +108,19 @@ def _missing_in(inputs: Float32Matrix, feature: Feature) -> int:
     if "" in feature.categories:
         return int((inputs[:, feature.categories.index("")] == 1).sum())
     return int(np.isnan(inputs[:, 0]).sum())
+
+
+def _describe_rare(schema: Schema, *parts: LabelledRows) -> tuple[RareCategories, ...]:
+    return tuple(
+        RareCategories(
+            feature.name,
+            kept=len(feature.categories),
+            joined=feature.one_hot.rare,
+            cells=sum(int((~part.features[:, span].any(axis=1)).sum()) for part in parts),
+        )
+        for feature, span in zip(schema.features, schema.spans, strict=True)
+        if feature.one_hot and feature.one_hot.rare
+    )
 
 
 def _describe_dates(schema: Schema, columns: Mapping[str, Values]) -> tuple[DateColumn, ...]:
