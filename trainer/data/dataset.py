@@ -46,6 +46,14 @@ class DateColumn(Record, frozen=True):
     seconds: float
 
 
+class JoinedLabels(Record, frozen=True):
+    """A class, its other spellings in the table, and the number of rows that have these."""
+
+    name: str
+    spellings: tuple[str, ...]
+    rows: int
+
+
 class RareCategories(Record, frozen=True):
     """A column whose rare categories are joined.
 
@@ -90,7 +98,9 @@ class DataCheck(Record, frozen=True):
             that are dense or in order.
         leaking: columns that alone determine the label.
         rounded: columns of whole numbers so large that float32 rounds them.
-        similar_classes: classes whose names differ only in case or surrounding blanks.
+        similar_classes: classes whose names differ only in case, surrounding blanks or the notation
+            of a number.
+        joined_labels: classes that the table has in several spellings; unset without any.
         rare: columns whose rare categories are joined; unset without any.
         rejected: bad rows that were left out, by reason; unset without ``--bad-rows reject``.
     """
@@ -111,6 +121,7 @@ class DataCheck(Record, frozen=True):
     leaking: tuple[str, ...] = msgspec.field(default=(), name="telling")
     rounded: tuple[str, ...] = ()
     similar_classes: tuple[tuple[str, ...], ...] = msgspec.field(default=(), name="alike")
+    joined_labels: tuple[JoinedLabels, ...] | msgspec.UnsetType = msgspec.UNSET
     rare: tuple[RareCategories, ...] | msgspec.UnsetType = msgspec.UNSET
     rejected: tuple[RejectedRows, ...] | msgspec.UnsetType = msgspec.UNSET
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from runtime.encoding import Encoder
@@ -22,7 +23,7 @@ from runtime.schema.names import fold_name
 from runtime.tables.formats import Format
 from runtime.tables.opening import open_table
 from trainer.data.bad_rows import RowCounter, find_well_formed
-from trainer.data.dataset import Dataset, LabelledRows, RejectedRows, Rows
+from trainer.data.dataset import Dataset, JoinedLabels, LabelledRows, RejectedRows, Rows
 from trainer.data.features import choose_features, describe_features
 from trainer.data.labels import Classes, RowLabels, order_classes, usable_classes
 from trainer.data.profile import (
@@ -81,6 +82,7 @@ def read_dataset(source: TableSource, seed: int, open_sink: OpenSink | None = No
     if source.test is not None:
         test, test_reasons = _read_test(source, source.test, schema, open_sink)
     check = check_data(schema, train, test, empty=table.empty)
+    check = replace(check, joined_labels=table.joined or UNSET)
     if good is not None:
         check = replace(check, rejected=_count_rejected(good.reasons, test_reasons))
     return Dataset(
@@ -110,6 +112,7 @@ class _Table:
 
     schema: Schema
     rows: LabelledRows
+    joined: tuple[JoinedLabels, ...]
     empty: tuple[str, ...]  # columns without a filled cell
 
 
@@ -154,6 +157,7 @@ def _read_table(source: TableSource, good: _GoodRows | None) -> _Table:
     return _Table(
         Schema(source.label, tuple(features.values()), classes.names),
         rows,
+        classes.joined,
         tuple(name for at, name in names.items() if at not in features),
     )
 

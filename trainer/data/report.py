@@ -63,7 +63,12 @@ def _findings(check: DataCheck, source: TableSource) -> Iterator[str]:
     yield from _about_columns(check, source)
     yield from _about_rows(check)
     for names in check.similar_classes:
-        yield f"{_list(names)}: classes that differ only in case or blanks; are they the same?"
+        yield f"{_list(names)}: classes that differ only in case, blanks or notation; the same?"
+    for each in check.joined_labels or ():
+        yield (
+            f"class {each.name!r}: also spelled {_list(each.spellings)} ({each.rows:,} rows); if "
+            "these are other classes, write them as texts"
+        )
 
 
 def _about_cells(check: DataCheck) -> Iterator[str]:

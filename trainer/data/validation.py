@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from runtime.schema.classes import number_key
 from runtime.schema.names import fold_name
 from trainer.data.dataset import (
     ClassCounts,
@@ -25,6 +26,7 @@ from trainer.data.splits import mix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from decimal import Decimal
 
     import numpy.typing as npt
 
@@ -149,9 +151,10 @@ def _find_identical(columns: Mapping[str, Values]) -> tuple[tuple[str, ...], ...
 
 
 def _find_similar(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    groups: dict[str, list[str]] = {}
+    groups: dict[str | Decimal, list[str]] = {}
     for name in names:
-        groups.setdefault(fold_name(name), []).append(name)
+        number = number_key(name)
+        groups.setdefault(fold_name(name) if number is None else number, []).append(name)
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 
