@@ -139,9 +139,7 @@ class Encoder:
             return MISSING
         if not self.is_text(feature):
             return explain_cell(cell, dialect)
-        try:
-            cell.decode()
-        except UnicodeDecodeError:
+        if not _is_decodable(cell):
             return UNDECODABLE
         return NOT_A_DATE if self.is_date(feature) else UNSEEN
 
@@ -170,11 +168,33 @@ class Encoder:
         matrix = np.zeros((len(indices), len(feature.categories)), dtype=np.float32)
         found = indices != _NOT_FOUND
         matrix[np.flatnonzero(found), indices[found]] = 1
-        allows_unseen = feature.one_hot and feature.one_hot.unseen == "other"
-        return Encoded(matrix, found | ~missing if allows_unseen else found)
+        if feature.one_hot and feature.one_hot.unseen == "other":
+            others = ~found & ~missing
+            found[others] = _find_decodable(cells, others)
+        return Encoded(matrix, found)
 
 
 PLAIN: Final = Encoder()
+
+
+def _find_decodable(cells: pa.Array, chosen: Mask) -> Mask:
+    """Mark which of the chosen cells are UTF-8, ``(chosen cells,)``."""
+    import pyarrow as pa
+
+    texts = cells.filter(bool_array(chosen))
+    try:
+        texts.cast(pa.string())
+    except pa.ArrowInvalid:
+        return np.array([_is_decodable(text) for text in texts.to_pylist()], dtype=np.bool_)
+    return np.ones(len(texts), dtype=np.bool_)
+
+
+def _is_decodable(cell: bytes) -> bool:
+    try:
+        cell.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _index_categories(cells: pa.Array, categories: pa.Array) -> tuple[Indices, Mask]:

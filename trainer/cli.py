@@ -41,6 +41,7 @@ from trainer.config import (
     read_options_file,
 )
 from trainer.data.source import (
+    MAX_CATEGORIES,
     BadRowsPolicy,
     TableSource,
     choose_rejects_path,
@@ -138,6 +139,20 @@ def fit(
         typer.Option(
             help="Categories not seen in training: error makes them bad cells (default), other "
             "maps them to none of the known ones; of booleans always bad cells."
+        ),
+    ] = None,
+    rare: Annotated[
+        Unseen,
+        typer.Option(
+            help="A column with too many categories: error refuses it, other keeps the most "
+            "frequent and joins the rest; unseen categories are then scored as these."
+        ),
+    ] = "error",
+    max_categories: Annotated[
+        int | None,
+        typer.Option(
+            help="Most categories of a column, joined ones counting as one "
+            f"(default: {MAX_CATEGORIES})."
         ),
     ] = None,
     bad_rows: Annotated[
@@ -252,6 +267,8 @@ def fit(
     columns = {"--features": features, "--exclude": exclude, "--categories": categories}
     table_options = columns | {
         "--unseen": unseen,
+        "--rare": None if rare == "error" else rare,
+        "--max-categories": max_categories,
         "--bad-rows": None if bad_rows == "fail" else bad_rows,
         "--rejects": rejects,
         "--test": test,
@@ -263,7 +280,9 @@ def fit(
         features=split_names(features),
         exclude=split_names(exclude) or (),
         categories=split_names(categories) or (),
-        unseen=unseen or "error",
+        unseen=unseen,
+        rare=rare,
+        max_categories=MAX_CATEGORIES if max_categories is None else max_categories,
         test=test,
         test_fraction=test_fraction,
         reading=parse_read_options(table_format, delimiter, encoding, decimal, loose=False),

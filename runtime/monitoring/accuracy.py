@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from runtime.errors import UsageError
+from runtime.schema.classes import ClassIndex
 from runtime.tables.arrays import binary_array, bool_array, number_scalar, number_values
 from runtime.tables.text import cell_texts
 from runtime.value import Record
@@ -119,6 +120,7 @@ class AccuracyMonitor:
                 f"{len(classes):,}: leave it out and compare the columns yourself"
             )
         self._classes = tuple(classes)
+        self._spellings = ClassIndex(classes)
         self._names = binary_array([name.encode() for name in classes])
         # Rows by true class, the last for other values; columns by predicted class.
         self._counts = np.zeros((len(classes) + 1, len(classes)), dtype=np.int64)
@@ -132,10 +134,25 @@ class AccuracyMonitor:
         cells = cell_texts(cells)
         found = pc.index_in(cells, self._names)
         truth = number_values(pc.fill_null(found, number_scalar(np.int32(n_classes))))
+        if self._spellings.knows_spellings and found.null_count:
+            truth = self._find_spellings(cells, truth)
         pairs = truth.astype(np.int64) * n_classes + labels
         self._counts += np.bincount(pairs, minlength=self._counts.size).reshape(-1, n_classes)
         if len(self._others) < _MAX_VALUES:
             self._collect_others(cells, truth == n_classes)
+
+    def _find_spellings(self, cells: pa.Array, truth: Labels) -> Labels:
+        """Find the classes of other spellings, such as ``1.0`` of ``1``."""
+        truth, none = truth.copy(), len(self._classes)
+        encoded = cells.filter(bool_array(truth == none)).dictionary_encode()
+        found = [
+            self._spellings.find((text or b"").decode(errors="replace"))
+            for text in encoded.dictionary.to_pylist()
+        ]
+        classes = np.array([*(none if at is None else at for at in found), none], dtype=truth.dtype)
+        indices = number_values(pc.fill_null(encoded.indices, number_scalar(np.int32(-1))))
+        truth[truth == none] = classes[indices]
+        return truth
 
     def report(self) -> AccuracyReport:
         """Evaluate the rows added so far."""

@@ -28,11 +28,13 @@ class OutOfRange(Record, frozen=True, omit_defaults=True):
         below: numbers below the range.
         above: numbers above the range.
         unseen: categories that the training rows did not have.
+        has_rare: whether ``unseen`` includes those that were too rare in training.
     """
 
     below: int
     above: int
     unseen: int = 0
+    has_rare: bool = False
 
     @property
     def total(self) -> int:
@@ -56,6 +58,7 @@ class RangeMonitor:
             for feature, span in zip(schema.features, schema.spans, strict=True)
             if feature.one_hot and feature.one_hot.unseen == "other"
         }
+        self._joined = {each.name for each in schema.features if each.one_hot and each.one_hot.rare}
         self._names = [*(feature.name for feature in numbers), *self.open]
         self._low = round_limits([feature.minimum for feature in numbers])
         self._high = round_limits([feature.maximum for feature in numbers])
@@ -78,8 +81,8 @@ class RangeMonitor:
     def report(self) -> dict[str, OutOfRange]:
         """Get the counts of every feature."""
         return {
-            name: OutOfRange(*counts)
-            for name, counts in zip(self._names, self.counts.tolist(), strict=True)
+            name: OutOfRange(below, above, unseen, name in self._joined)
+            for name, (below, above, unseen) in zip(self._names, self.counts.tolist(), strict=True)
         }
 
 

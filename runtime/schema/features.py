@@ -31,19 +31,24 @@ class OneHot(Record, frozen=True):
     Attributes:
         categories: in the order of the model's inputs; the empty text is a missing cell.
         unseen: any other text is a bad cell (``error``), or 0 in all inputs (``other``).
+        rare: the number of training categories that were too rare to have an input and are encoded
+            as unseen ones are; unset if none were.
 
     Raises:
-        ValueError: when there are no categories, or one is repeated.
+        ValueError: when there are no categories, one is repeated, or rare ones would be bad cells.
     """
 
     categories: tuple[str, ...]
     unseen: Unseen = "error"
+    rare: int | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         if not self.categories:
             raise ValueError("a column of categories needs at least one category")
         if duplicates := repeated_names(self.categories):
             raise ValueError(f"categories appear twice: {', '.join(duplicates)}")
+        if self.rare is not msgspec.UNSET and (self.rare < 1 or self.unseen != "other"):
+            raise ValueError(f"{self.rare} rare categories, with unseen ones as {self.unseen}")
 
 
 class Date(Record, frozen=True):

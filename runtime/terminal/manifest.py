@@ -51,7 +51,9 @@ def _describe_feature(feature: Feature) -> str:
         return f"{feature.name} ({ends}{missing})"
     shown = [text or "missing" for text in feature.categories[:_MAX_CATEGORIES]]
     more = len(feature.categories) - len(shown)
-    return f"{feature.name} ({', '.join(shown)}{f' and {more} more' if more else ''})"
+    rare = feature.one_hot.rare if feature.one_hot else None
+    joined = f", {rare:,} rare ones joined" if rare else ""
+    return f"{feature.name} ({', '.join(shown)}{f' and {more} more' if more else ''}{joined})"
 
 
 def format_value(feature: Feature, value: float) -> str:

@@ -85,7 +85,8 @@ def _range_lines(out_of_range: Mapping[str, OutOfRange]) -> Iterator[Line]:
     for name, counts in nonzero.items():
         below = f"{counts.below:,} below" if counts.below else ""
         above = f"{counts.above:,} above" if counts.above else ""
-        unseen = f"{counts.unseen:,} unseen categories" if counts.unseen else ""
+        what = "unseen or rare categories" if counts.has_rare else "unseen categories"
+        unseen = f"{counts.unseen:,} {what}" if counts.unseen else ""
         notes = ", ".join(filter(None, (below, above, unseen)))
         lines.append((f"  {name}", f"{counts.total:,}", notes))
     yield from _truncate(lines)

@@ -74,11 +74,12 @@ def test_a_schema_of_numbers_is_written_as_before() -> None:
     [
         lambda: OneHot(()),
         lambda: OneHot(("a", "a")),
+        lambda: OneHot(("a",), "error", 3),
         lambda: Feature("c", 0, 2, one_hot=OneHot(("a",))),
         lambda: Feature("c", 0, 1, quantiles=(0.0,) * 11, one_hot=OneHot(("a",))),
         lambda: Feature("c", 0, 1, missing="imputed", one_hot=OneHot(("a",))),
     ],
-    ids=["none", "twice", "another range", "quantiles", "gaps"],
+    ids=["none", "twice", "rare but refused", "another range", "quantiles", "gaps"],
 )
 def test_categories_that_cannot_be_are_refused(make: object) -> None:
     """A column of categories has some, each once, and ranges from 0 to 1."""
@@ -110,6 +111,14 @@ def test_other_takes_unseen_texts_but_no_missing_cells() -> None:
     encoded = encoder.encode([as_cells(b"b", b"new", b"  ", None)])
     assert encoded.matrix.tolist() == [[0, 1], [0, 0], [0, 0], [0, 0]]
     assert encoded.usable[:, 0].tolist() == [True, True, False, False]
+
+
+def test_undecodable_bytes_are_no_category() -> None:
+    """Not even another one: a table in the wrong encoding would be scored."""
+    encoder = Encoder([category("c", "a", unseen="other")])
+    cells = as_cells(b"a", "gr\xfcn".encode("cp1252"), "grün".encode(), None)
+    assert encoder.encode([cells]).usable[:, 0].tolist() == [True, False, True, False]
+    assert encoder.explain(0, b"gr\xfcn", COMMA) == UNDECODABLE
 
 
 @pytest.mark.parametrize(

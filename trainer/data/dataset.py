@@ -46,6 +46,30 @@ class DateColumn(Record, frozen=True):
     seconds: float
 
 
+class JoinedLabels(Record, frozen=True):
+    """A class, its other spellings in the table, and the number of rows that have these."""
+
+    name: str
+    spellings: tuple[str, ...]
+    rows: int
+
+
+class RareCategories(Record, frozen=True):
+    """A column whose rare categories are joined.
+
+    Attributes:
+        name: of the column.
+        kept: its categories that have an input.
+        joined: the others.
+        cells: of these, in training and test rows; in a test set also those not seen in training.
+    """
+
+    name: str
+    kept: int
+    joined: int
+    cells: int
+
+
 class RejectedRows(Record, frozen=True):
     """The numbers of rows of the table, and of a test set, that were rejected for a reason."""
 
@@ -74,8 +98,11 @@ class DataCheck(Record, frozen=True):
             that are dense or in order.
         leaking: columns that alone determine the label.
         rounded: columns of whole numbers so large that float32 rounds them.
-        similar_classes: classes whose names differ only in case or surrounding blanks.
         index: columns that have pandas' names for an index without one.
+        similar_classes: classes whose names differ only in case, surrounding blanks or the notation
+            of a number.
+        joined_labels: classes that the table has in several spellings; unset without any.
+        rare: columns whose rare categories are joined; unset without any.
         rejected: bad rows that were left out, by reason; unset without ``--bad-rows reject``.
     """
 
@@ -96,6 +123,8 @@ class DataCheck(Record, frozen=True):
     rounded: tuple[str, ...] = ()
     similar_classes: tuple[tuple[str, ...], ...] = msgspec.field(default=(), name="alike")
     index: tuple[str, ...] = ()
+    joined_labels: tuple[JoinedLabels, ...] | msgspec.UnsetType = msgspec.UNSET
+    rare: tuple[RareCategories, ...] | msgspec.UnsetType = msgspec.UNSET
     rejected: tuple[RejectedRows, ...] | msgspec.UnsetType = msgspec.UNSET
 
 

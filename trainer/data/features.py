@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +15,8 @@ from runtime.schema.features import Date, Feature, OneHot, Schema
 from runtime.tables.arrays import binary_array
 from runtime.tables.cells import number_hint, parse_numbers
 from trainer.data.dataset import describe_column
-from trainer.data.profile import MAX_CATEGORIES, decode_text
-from trainer.data.source import advise_exclusion
+from trainer.data.profile import MAX_COUNTED_TEXTS, decode_text
+from trainer.data.source import MAX_CATEGORIES, advise_exclusion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +43,8 @@ def choose_features(
     for name in source.categories:
         del undeclared[name]
     check_number_formats(undeclared, source.reading.decimal, where)
-    if many := [names[at] for at in names if len(profile.texts.get(at, ())) > MAX_CATEGORIES]:
+    limit = source.max_categories if source.rare == "error" else MAX_COUNTED_TEXTS
+    if many := [names[at] for at in names if len(profile.texts.get(at, ())) > limit]:
         raise SchemaError(_describe_many(many, len(names), source))
     features: dict[int, Feature] = {}
     for at, name in names.items():
@@ -54,16 +56,26 @@ def choose_features(
             features[at] = Feature(name, 0, 0, missing="imputed", date=date)
         elif texts - {b""}:
             what = f"column {name!r}"
-            categories = tuple(
-                sorted(decode_text(text, what, where, profile.utf8_advice) for text in texts)
-            )
-            unseen = "error" if _is_boolean(categories) else source.unseen
-            features[at] = Feature(name, 0, 1, one_hot=OneHot(categories, unseen))
+            decoded = {decode_text(text, what, where, profile.utf8_advice): text for text in texts}
+            counts = profile.text_counts.get(at, Counter())
+            features[at] = Feature(name, 0, 1, one_hot=_encode_texts(decoded, counts, source))
     if not features:
         raise SchemaError(
             f"{where}: no feature column has a filled cell to predict {source.label!r}"
         )
     return features
+
+
+def _encode_texts(
+    texts: Mapping[str, bytes], counts: Counter[bytes], source: TableSource
+) -> OneHot:
+    """Encode distinct texts: all of them, or the most frequent; a missing cell is never rare."""
+    categories = tuple(sorted(texts))
+    if len(categories) > source.max_categories:
+        by_frequency = sorted(categories, key=lambda text: (text != "", -counts[texts[text]], text))
+        kept = by_frequency[: source.max_categories - 1]
+        return OneHot(tuple(sorted(kept)), "other", len(categories) - len(kept))
+    return OneHot(categories, "error" if _is_boolean(categories) else source.unseen or "error")
 
 
 def _is_boolean(categories: Sequence[str]) -> bool:
@@ -110,14 +122,21 @@ def _describe_empty(feature: Feature, n_features: int, source: TableSource) -> s
 def single_columns(schema: Schema, inputs: Float32Matrix) -> dict[str, np.ndarray]:
     """Reduce the inputs to one column per feature, ``(rows,)`` float32 by name.
 
-    A category becomes its position, a missing number the smallest float32.
+    A category becomes its position, rare ones -1, a missing number the smallest float32.
     """
     return {
-        feature.name: inputs[:, span].argmax(axis=1).astype(np.float32)
+        feature.name: _positions(inputs[:, span], feature)
         if feature.categories
         else _without_nan(inputs[:, span.start])
         for feature, span in zip(schema.features, schema.spans, strict=True)
     }
+
+
+def _positions(inputs: Float32Matrix, feature: Feature) -> np.ndarray:
+    positions: npt.NDArray[np.float32] = inputs.argmax(axis=1).astype(np.float32)
+    if feature.one_hot and feature.one_hot.rare:
+        positions[~inputs.any(axis=1)] = -1
+    return positions
 
 
 def _without_nan(values: np.ndarray) -> np.ndarray:
@@ -126,11 +145,16 @@ def _without_nan(values: np.ndarray) -> np.ndarray:
 
 def _describe_many(names: Sequence[str], n_features: int, source: TableSource) -> str:
     has = "has" if len(names) == 1 else "have"
-    exclusion = advise_exclusion(source, names, n_features)
+    can_join = source.rare == "error"
+    limit = source.max_categories if can_join else MAX_COUNTED_TEXTS
+    ways = (
+        advise_exclusion(source, names, n_features),
+        "keep the most frequent with --rare other" if can_join else None,
+        "merge values that belong together",
+    )
     return (
-        f"{source.data}: {', '.join(map(repr, names))} {has} more than {MAX_CATEGORIES} distinct "
-        f"texts, too many for categories: {f'{exclusion}, or ' if exclusion else ''}merge values "
-        "that belong together"
+        f"{source.data}: {', '.join(map(repr, names))} {has} more than {limit:,} distinct texts, "
+        f"too many for categories: {', or '.join(filter(None, ways))}"
     )
 
 

@@ -1,6 +1,8 @@
 """The labels of a table: class names in order, and the class of each row.
 
-A class is named by the label's exact text. Whole numbers are ordered by value, texts by code point.
+A class is named by the label's exact text. Where all labels are numbers, or all are booleans, equal
+values are one class: ``1`` and ``1.0``, ``TRUE`` and ``true``. Whole numbers are ordered by value,
+texts by code point.
 """
 
 from __future__ import annotations
@@ -12,12 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.errors import SchemaError
+from runtime.schema.classes import ClassIndex, choose_key, number_key
 from runtime.tables.base import RowIssue
 from runtime.tables.cells import MISSING, NOT_FINITE, UNDECODABLE
+from trainer.data.dataset import JoinedLabels
 from trainer.data.profile import NO_LABEL, decode_text, is_decodable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     from trainer.data.profile import Codes, TableProfile
 
@@ -27,7 +31,6 @@ _UNKNOWN_CLASS = "not one of the classes"
 _MIN_COUNT = 2  # classes, and rows of each
 _MAX_NAMES = 5  # classes in a message
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
-_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
 
 
 @dataclass(frozen=True)
@@ -36,15 +39,21 @@ class Classes:
 
     Attributes:
         names: in the order of the model's outputs.
+        joined: those that the table has in several spellings.
     """
 
     names: tuple[str, ...]
+    joined: tuple[JoinedLabels, ...] = ()
 
     def encode(self, profile: TableProfile) -> Codes:
         """Map each row of a table to its class, ``(rows,)``; negative where there is none."""
-        classes = {name.encode(): at for at, name in enumerate(self.names)}
+        classes = ClassIndex(self.names)
+        found = (
+            classes.find(label.decode()) if is_decodable(label) else None
+            for label in profile.labels
+        )
         # The last entry is for rows without a label, whose code is -1.
-        class_of_code = [*(classes.get(label, _NO_CLASS) for label in profile.labels), _NO_CLASS]
+        class_of_code = [*(_NO_CLASS if at is None else at for at in found), _NO_CLASS]
         return np.array(class_of_code, dtype=np.int64)[profile.codes]
 
 
@@ -52,9 +61,6 @@ def order_classes(profile: TableProfile, *, name: str, where: str) -> Classes:
     """Order the classes of a label's column; refuse labels that cannot be classes."""
     what, advice = f"label {name!r}", profile.utf8_advice
     texts = [decode_text(label, what, where, advice) for label in profile.labels]
-    if len(texts) < _MIN_COUNT:
-        content = f"is {texts[0]!r} in every row" if texts else "is empty in every row"
-        raise SchemaError(f"{where}: label {name!r} {content}; a classifier needs two classes")
     rows = np.bincount(profile.codes[profile.codes >= 0], minlength=len(texts))
     if nans := _find_nans(texts):
         count = sum(int(rows[texts.index(text)]) for text in nans)
@@ -62,10 +68,45 @@ def order_classes(profile: TableProfile, *, name: str, where: str) -> Classes:
             f"{where}: label {name!r} is NaN in {count:,} rows, which is not a class: remove these "
             "rows, or leave them out with --bad-rows reject"
         )
-    if singletons := [text for text, count in zip(texts, rows, strict=True) if count < _MIN_COUNT]:
+    spellings = group_spellings(dict(zip(texts, rows.tolist(), strict=True)))
+    if len(spellings) < _MIN_COUNT:
+        content = f"is {texts[0]!r} in every row" if spellings else "is empty in every row"
+        raise SchemaError(f"{where}: label {name!r} {content}; a classifier needs two classes")
+    sizes = {text: sum(counts.values()) for text, counts in spellings.items()}
+    if singletons := [text for text, count in sizes.items() if count < _MIN_COUNT]:
         raise SchemaError(_describe_singletons(singletons, name, where))
-    whole = all(_WHOLE.fullmatch(text) for text in texts)
-    return Classes(tuple(sorted(texts, key=_by_value) if whole else sorted(texts)))
+    whole = all(_WHOLE.fullmatch(text) for text in spellings)
+    names = tuple(sorted(spellings, key=_by_value) if whole else sorted(spellings))
+    return Classes(
+        names,
+        tuple(
+            _describe_joined(text, spellings[text]) for text in names if len(spellings[text]) > 1
+        ),
+    )
+
+
+def group_spellings(rows: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """Group labels of equal value under the plainest spelling; ``rows`` are counts by label."""
+    key = choose_key([*rows])
+    groups: dict[Hashable, dict[str, int]] = {}
+    for text, count in rows.items():
+        groups.setdefault(key(text), {})[text] = count
+    return {min(counts, key=_plainness): counts for counts in groups.values()}
+
+
+def _plainness(text: str) -> tuple[bool, bool, int, str]:
+    """Order spellings: ``1`` before ``1.0``, ``0.5`` before ``.5``, ``true`` before ``TRUE``."""
+    return (
+        text != text.strip(),
+        not text[-1:].isalnum() or text[:1] in ".+",
+        len(text),
+        text.swapcase(),
+    )
+
+
+def _describe_joined(name: str, rows: Mapping[str, int]) -> JoinedLabels:
+    others = sorted(text for text in rows if text != name)
+    return JoinedLabels(name, tuple(others), sum(rows[text] for text in others))
 
 
 def usable_classes(profile: TableProfile) -> Classes:
@@ -78,7 +119,7 @@ def usable_classes(profile: TableProfile) -> Classes:
 def _find_nans(texts: Sequence[str]) -> list[str]:
     """Find NaN among numbers; among texts it is a text."""
     nans = [text for text in texts if text.lower() == "nan"]
-    is_numeric = all(text in nans or _NUMBER.fullmatch(text) for text in texts)
+    is_numeric = all(text in nans or number_key(text) is not None for text in texts)
     return nans if is_numeric else []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from trainer.data.column_types import (
     find_earliest_days,
     type_of_arrow,
 )
+from trainer.data.source import MAX_CATEGORIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     ChooseRows = Callable[[int, Block], Mask | None]
 
 
-MAX_CATEGORIES = 256  # distinct texts of a column: one input each
+MAX_COUNTED_TEXTS = 1_000_000  # distinct texts of a column whose frequencies are counted
 NO_LABEL = -1  # code of a row without a label
 
 
@@ -51,7 +53,8 @@ class TableProfile:
         labels: the distinct labels as written, in order of first appearance.
         column_types: types of the feature columns, by position in the table.
         texts: the distinct texts of the text columns, by position; an empty text is a missing
-            cell; at most one more than ``MAX_CATEGORIES``.
+            cell; at most one more than the collector's limit.
+        text_counts: the number of cells of each of these texts, if they are counted.
         first_days: the earliest day of the date columns, by position, since 1970-01-01.
         utf8_advice: what to do about texts that are not UTF-8.
     """
@@ -60,6 +63,7 @@ class TableProfile:
     labels: tuple[bytes, ...]
     column_types: dict[int, ColumnType]
     texts: dict[int, set[bytes]]
+    text_counts: dict[int, Counter[bytes]] = field(default_factory=dict)
     first_days: dict[int, int] = field(default_factory=dict)
     utf8_advice: str = ""
 
@@ -71,18 +75,20 @@ def profile_table(
     where: str,
     choose_rows: ChooseRows = lambda _start, _block: None,
     column_types: Mapping[int, ColumnType] | None = None,
+    texts: TextCollector | None = None,
 ) -> TableProfile:
     """Read a table once; ``where`` names it in errors.
 
     ``choose_rows`` takes a block and the number of rows before it, and masks the rows to consider,
     ``(rows,)``, None for all; others have no label. ``column_types`` are those known before.
     """
+    texts = texts or TextCollector(MAX_CATEGORIES)
     known = _types_by_schema(table, roles.features) | dict.fromkeys(roles.categories, TEXT)
     known |= column_types or {}
     detector = ColumnTypeDetector(
         sorted(table.decimals), known, [at for at in roles.features if at not in known]
     )
-    labels, texts, first_days = LabelEncoder(), TextCollector(MAX_CATEGORIES), EarliestDays()
+    labels, first_days = LabelEncoder(), EarliestDays()
     codes: list[Codes] = []
 
     def encode(numbered: tuple[int, Block]) -> _EncodedBlock:
@@ -115,6 +121,7 @@ def profile_table(
         tuple(labels.texts),
         detector.column_types,
         distinct,
+        texts.counts,
         first_days.days,
         _advise_utf8(table),
     )
@@ -190,20 +197,34 @@ class LabelEncoder:
 
 
 class TextCollector:
-    """Collects the distinct texts of columns; for one thread, blocks in any order."""
+    """Collects the distinct texts of columns; for one thread, blocks in any order.
 
-    def __init__(self, limit: int) -> None:
-        """Collect at most one more than ``limit`` texts of each column."""
-        self._limit = limit
+    Attributes:
+        counts: the number of cells of each text by column; empty unless they are counted.
+    """
+
+    def __init__(self, limit: int, *, counts: bool = False) -> None:
+        """Collect at most one more than ``limit`` texts of each column, and count their cells."""
+        self._limit, self._counts = limit, counts
         self._texts: dict[int, set[bytes]] = {}
+        self.counts: dict[int, Counter[bytes]] = {}
 
     def add(self, cells: Mapping[int, pa.DictionaryArray]) -> None:
         """Add the encoded cells of a block, by column."""
         for at, column in cells.items():
             texts = self._texts.setdefault(at, set())
             if len(texts) <= self._limit:
-                texts.update(map(_filled, column.dictionary.to_pylist()))
+                found = list(map(_filled, column.dictionary.to_pylist()))
+                texts.update(found)
                 texts.update([b""] if column.indices.null_count else [])
+                if self._counts:
+                    self._count(at, found, column)
+
+    def _count(self, at: int, texts: Sequence[bytes], column: pa.DictionaryArray) -> None:
+        filled = number_values(column.indices.drop_null())
+        counts = self.counts.setdefault(at, Counter())
+        for text, cells in zip(texts, np.bincount(filled, minlength=len(texts)), strict=True):
+            counts[text] += int(cells)
 
     def by_column(self, *, initially_empty: Iterable[int]) -> dict[int, set[bytes]]:
         """Get the texts by column; ``initially_empty`` columns have missing cells."""

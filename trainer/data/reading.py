@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from runtime.encoding import Encoder
@@ -23,11 +24,17 @@ from runtime.schema.names import fold_name
 from runtime.tables.formats import Format
 from runtime.tables.opening import open_table
 from trainer.data.bad_rows import RowCounter, find_well_formed
-from trainer.data.dataset import Dataset, LabelledRows, RejectedRows, Rows
+from trainer.data.dataset import Dataset, JoinedLabels, LabelledRows, RejectedRows, Rows
 from trainer.data.features import choose_features, describe_features
 from trainer.data.labels import Classes, RowLabels, order_classes, usable_classes
-from trainer.data.profile import profile_table, without_undecodable
+from trainer.data.profile import (
+    MAX_COUNTED_TEXTS,
+    TextCollector,
+    profile_table,
+    without_undecodable,
+)
 from trainer.data.source import (
+    MAX_CATEGORIES,
     ColumnRoles,
     assign_roles,
     bind_features,
@@ -42,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from runtime.bundle.manifest import Scalar
     from runtime.schema.features import Feature
     from runtime.tables.base import BadRow, Block, Mask, Parsed, Table
     from trainer.data.bad_rows import OpenSink
@@ -76,16 +84,28 @@ def read_dataset(source: TableSource, seed: int, open_sink: OpenSink | None = No
     if source.test is not None:
         test, test_reasons = _read_test(source, source.test, schema, open_sink)
     check = check_data(schema, train, test, empty=table.empty)
+    check = replace(check, joined_labels=table.joined or UNSET)
     if good is not None:
         check = replace(check, rejected=_count_rejected(good.reasons, test_reasons))
-    policy = {"bad_rows": source.bad_rows} if source.bad_rows != "fail" else {}
     return Dataset(
         schema,
         _as_tensors(train, test),
         check,
-        options={"test_fraction": source.share, **policy},
+        options=_describe_options(source),
         seconds=time.perf_counter() - start,
     )
+
+
+def _describe_options(source: TableSource) -> dict[str, Scalar]:
+    """List the options for the run's record; most of them only where they are set."""
+    options: dict[str, Scalar] = {"test_fraction": source.share}
+    if source.bad_rows != "fail":
+        options["bad_rows"] = source.bad_rows
+    if source.rare != "error":
+        options["rare"] = source.rare
+    if source.max_categories != MAX_CATEGORIES:
+        options["max_categories"] = source.max_categories
+    return options
 
 
 @dataclass(frozen=True)
@@ -94,6 +114,7 @@ class _Table:
 
     schema: Schema
     rows: LabelledRows
+    joined: tuple[JoinedLabels, ...]
     empty: tuple[str, ...]  # columns without a filled cell
 
 
@@ -116,7 +137,7 @@ def _read_table(source: TableSource, good: _GoodRows | None) -> _Table:
     with _open(source, source.features and source.required_columns) as table:
         roles = _assign_roles(table, source)
         if good is None:
-            profile = profile_table(table, roles, where=where)
+            profile = profile_table(table, roles, where=where, texts=_new_collector(source))
         else:
             profile = profile_table(
                 table,
@@ -124,6 +145,7 @@ def _read_table(source: TableSource, good: _GoodRows | None) -> _Table:
                 where=where,
                 choose_rows=good.choose,
                 column_types=good.column_types,
+                texts=_new_collector(source),
             )
         names = _name_features(table, roles, profile, where)
     classes = order_classes(profile, name=source.label, where=where)
@@ -137,6 +159,7 @@ def _read_table(source: TableSource, good: _GoodRows | None) -> _Table:
     return _Table(
         Schema(source.label, tuple(features.values()), classes.names),
         rows,
+        classes.joined,
         tuple(name for at, name in names.items() if at not in features),
     )
 
@@ -160,6 +183,7 @@ def _find_good_rows(source: TableSource, open_sink: OpenSink | None) -> _GoodRow
             roles,
             where=where,
             choose_rows=lambda _, block: find_well_formed(block, roles.label),
+            texts=_new_collector(source),
         )
         names = _name_features(table, roles, profile, where)
     features = choose_features(without_undecodable(profile), names, source)
@@ -172,6 +196,13 @@ def _find_good_rows(source: TableSource, open_sink: OpenSink | None) -> _GoodRow
         columns = tuple(features), tuple(features.values())
         read_rows(table, *columns, labels, counter, good=good)
     return _GoodRows(good, counter.reasons, profile.column_types)
+
+
+def _new_collector(source: TableSource) -> TextCollector:
+    """Collect as many texts as can be categories; the rare ones are found by counting."""
+    if source.rare == "other":
+        return TextCollector(MAX_COUNTED_TEXTS, counts=True)
+    return TextCollector(source.max_categories)
 
 
 def _count_rejected(reasons: Counter[str], test: Counter[str]) -> tuple[RejectedRows, ...]:

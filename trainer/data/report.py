@@ -63,7 +63,12 @@ def _findings(check: DataCheck, source: TableSource) -> Iterator[str]:
     yield from _about_columns(check, source)
     yield from _about_rows(check)
     for names in check.similar_classes:
-        yield f"{_list(names)}: classes that differ only in case or blanks; are they the same?"
+        yield f"{_list(names)}: classes that differ only in case, blanks or notation; the same?"
+    for each in check.joined_labels or ():
+        yield (
+            f"class {each.name!r}: also spelled {_list(each.spellings)} ({each.rows:,} rows); if "
+            "these are other classes, write them as texts"
+        )
 
 
 def _about_cells(check: DataCheck) -> Iterator[str]:
@@ -73,6 +78,11 @@ def _about_cells(check: DataCheck) -> Iterator[str]:
         shown = [f"{each.cells:,} in {each.name!r}" for each in check.missing[:_MAX_NAMES]]
         more = len(check.missing) - len(shown)
         yield f"missing cells: {', '.join(shown)}" + (f" and {more} more columns" if more else "")
+    for column in check.rare or ():
+        yield (
+            f"{column.name!r}: the {column.kept:,} most frequent categories are kept, "
+            f"{column.joined:,} others joined ({column.cells:,} cells)"
+        )
     for each in check.dates:
         kept = f", times with a resolution of {each.seconds:.2g} s" if each.seconds else ""
         yield f"{each.name!r}: dates, encoded as days since {each.origin}{kept}"

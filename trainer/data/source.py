@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 
 BadRowsPolicy = Literal["fail", "reject"]
+MAX_CATEGORIES = 256  # of a column: one input each
+_MIN_CATEGORIES, _MOST_CATEGORIES = 2, 1024
 _MAX_NAMES = 20  # in an option that a message advises
 TEST_FRACTION = 0.2  # of each class's rows, without a test set
 _POSITION: Final = re.compile(r"#([1-9][0-9]*)")  # of a column, counted from 1
@@ -37,7 +39,10 @@ class TableSource:
         exclude: names of columns to exclude, or positions: ``#1`` is the first column.
         categories: names of categorical columns that look like numbers.
         unseen: how a category not seen in training is scored: as a bad cell (``error``), or as
-            none of the known ones (``other``).
+            none of the known ones (``other``); None is ``error`` for columns without rare ones.
+        rare: a column of more than ``max_categories`` categories is refused (``error``), or its
+            rare ones are joined: they are none of the known ones, like those not seen (``other``).
+        max_categories: of a column, those that are joined counting as one.
         test: the test set; None splits it off ``data``.
         test_fraction: share of each class split off, above 0 and below 1; None is
             ``TEST_FRACTION``.
@@ -52,7 +57,9 @@ class TableSource:
     features: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
-    unseen: Unseen = "error"
+    unseen: Unseen | None = None
+    rare: Unseen = "error"
+    max_categories: int = MAX_CATEGORIES
     test: Path | None = None
     test_fraction: float | None = None
     reading: ReadOptions = field(default_factory=ReadOptions)
@@ -73,13 +80,23 @@ class TableSource:
             )
         if self.label in (self.features or ()):
             raise UsageError(f"{self.label!r} is the label: it cannot be among --features")
-        if self.label in self.categories:
-            raise UsageError(f"{self.label!r} is the label: it cannot be among --categories")
         if both := sorted(set(self.features or ()) & set(self.exclude)):
             raise UsageError(f"{both[0]!r} is in --features and in --exclude: use one")
+        self._check_categories()
         if self.rejects is not None:
             for table in filter(None, (self.data, self.test)):
                 check_distinct(table, self.rejects, self.test_rejects)
+
+    def _check_categories(self) -> None:
+        if self.label in self.categories:
+            raise UsageError(f"{self.label!r} is the label: it cannot be among --categories")
+        if self.rare == "other" and self.unseen == "error":
+            raise UsageError("--rare other also scores unseen categories: leave out --unseen error")
+        if not _MIN_CATEGORIES <= self.max_categories <= _MOST_CATEGORIES:
+            raise UsageError(
+                f"the maximum of categories must be {_MIN_CATEGORIES} to {_MOST_CATEGORIES:,}, "
+                f"got {self.max_categories}"
+            )
 
     @property
     def test_rejects(self) -> Path | None:

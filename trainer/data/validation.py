@@ -10,15 +10,24 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import numpy as np
 
+from runtime.schema.classes import number_key
 from runtime.schema.names import fold_name
-from trainer.data.dataset import ClassCounts, DataCheck, DateColumn, MissingCells
+from trainer.data.dataset import (
+    ClassCounts,
+    DataCheck,
+    DateColumn,
+    MissingCells,
+    RareCategories,
+)
 from trainer.data.features import single_columns
 from trainer.data.splits import mix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from decimal import Decimal
 
     import numpy.typing as npt
 
@@ -64,6 +73,7 @@ def check_data(
         rounded=_names_where(numbers, _is_rounded),
         similar_classes=_find_similar(schema.classes),
         index=tuple(filter(_PANDAS_INDEX.fullmatch, schema.feature_names)),
+        rare=_describe_rare(schema, train, test) or msgspec.UNSET,
     )
 
 
@@ -106,6 +116,19 @@ def _missing_in(inputs: Float32Matrix, feature: Feature) -> int:
     return int(np.isnan(inputs[:, 0]).sum())
 
 
+def _describe_rare(schema: Schema, *parts: LabelledRows) -> tuple[RareCategories, ...]:
+    return tuple(
+        RareCategories(
+            feature.name,
+            kept=len(feature.categories),
+            joined=feature.one_hot.rare,
+            cells=sum(int((~part.features[:, span].any(axis=1)).sum()) for part in parts),
+        )
+        for feature, span in zip(schema.features, schema.spans, strict=True)
+        if feature.one_hot and feature.one_hot.rare
+    )
+
+
 def _describe_dates(schema: Schema, columns: Mapping[str, Values]) -> tuple[DateColumn, ...]:
     return tuple(
         DateColumn(feature.name, feature.origin, _resolution_s(columns[feature.name]))
@@ -132,9 +155,10 @@ def _find_identical(columns: Mapping[str, Values]) -> tuple[tuple[str, ...], ...
 
 
 def _find_similar(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    groups: dict[str, list[str]] = {}
+    groups: dict[str | Decimal, list[str]] = {}
     for name in names:
-        groups.setdefault(fold_name(name), []).append(name)
+        number = number_key(name)
+        groups.setdefault(fold_name(name) if number is None else number, []).append(name)
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 

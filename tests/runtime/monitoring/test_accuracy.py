@@ -70,9 +70,28 @@ def test_a_slice_of_a_longer_column_is_counted_alone() -> None:
 
 
 @pytest.mark.parametrize(
+    ("column", "classes"),
+    [
+        ([b"1.0", b"0", b"01", b"2"], ("0", "1")),
+        ([1.0, 0.0, 1.0, None], ("0", "1")),
+        ([b"True", b"FALSE", b" true", b"1"], ("false", "true")),
+    ],
+)
+def test_another_spelling_of_a_value_is_its_class(
+    column: list[object], classes: tuple[str, ...]
+) -> None:
+    """As in training: equal numbers and equal booleans are one class."""
+    truth = AccuracyMonitor(classes)
+    truth.add(pa.array(column), np.array([1, 0, 0, 0]))
+    report = truth.report()
+    assert report.confusion == ((1, 0), (1, 1))
+    assert report.other == 1
+
+
+@pytest.mark.parametrize(
     ("column", "classes", "said"),
     [
-        pytest.param([b"1.0", b"0.0"], ("0", "1"), "'1.0' is spelled '1'", id="floats"),
+        pytest.param([b"1.0", b"0.0"], ("1", "x"), "'1.0' is spelled '1'", id="floats"),
         pytest.param([1.5, 7.0], ("1", "2"), "'1.5', '7', the classes", id="other numbers"),
         pytest.param([b"YES", b"NO"], ("no", "yes"), "'YES' is spelled 'yes'", id="case"),
         pytest.param([b" yes"], ("no", "yes"), "' yes' is spelled 'yes'", id="blanks"),

@@ -47,6 +47,10 @@ def test_categories_that_training_did_not_have_are_counted_where_they_are_scored
         "c": OutOfRange(0, 0, 2),
         "d": OutOfRange(0, 0, 2),
     }
+    joined = Feature("c", 0, 1, one_hot=OneHot(("no", "yes"), "other", rare=9))
+    assert RangeMonitor(Schema("k", (joined,), ("x", "y"))).report() == {
+        "c": OutOfRange(0, 0, has_rare=True)
+    }
     closed = Feature("c", 0, 1, one_hot=OneHot(("no", "yes")))
     assert RangeMonitor(Schema("k", (closed, Feature("a", 0, 1)), ("x", "y"))).report().keys() == {
         "a"

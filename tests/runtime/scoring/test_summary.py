@@ -153,6 +153,8 @@ def test_categories_that_were_let_through_are_told_of() -> None:
     lines = "\n".join(describe(told))
     assert "1,200 unseen categories" in lines
     assert "street" not in lines
+    rare = replace(PLAIN, out_of_range={"city": OutOfRange(0, 0, 7, has_rare=True)})
+    assert "7 unseen or rare categories" in "\n".join(describe(rare))
     assert told.values()["out_of_range"] == {
         "city": {"below": 0, "above": 0, "unseen": 1200},
         "street": {"below": 0, "above": 0},

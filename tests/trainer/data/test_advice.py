@@ -77,6 +77,8 @@ CASES = [
     (PLAIN + "7,red\n", "t.csv", "--label y", "--bad-rows reject", "--bad-rows reject"),
     (NANS, "t.csv", "--label y", "with --bad-rows reject", "--bad-rows reject"),
     (MANY, "t.csv", "--label y", "with --exclude n,", "--exclude n"),
+    (MANY, "t.csv", "--label y", "with --rare other", "--rare other"),
+    (MANY, "t.csv", "--label y --rare other --unseen error", "leave out", "--unseen other"),
     (MANY, "t.csv", "--label y --features n,x", "take it out of --features", "--features x"),
     (MANY_NUMBERS, "t.csv", "--label y --categories n", "out of --categories", "--categories x"),
     (COMMAS, "t.csv", "--label y", "give --decimal ,", "--decimal ,"),

@@ -115,7 +115,7 @@ def test_a_test_set_is_read_as_it_would_be_scored(save: Save, columns: Columns) 
             ["n,x,y", *(f"a{at},{at},{at % 2}" for at in range(300))],
             (
                 "'n' has more than 256 distinct texts, too many for categories: exclude "
-                "it with --exclude n, or merge"
+                "it with --exclude n, or keep the most frequent with --rare other, or merge"
             ),
         ),
         (["x,y", ",a", ",b", ",a", ",b"], "no feature column has a filled cell to predict 'y'"),
