@@ -50,6 +50,7 @@ class TableProfile:
         texts: the distinct texts of the text columns, by position; an empty text is a missing
             cell; at most one more than ``MAX_CATEGORIES``.
         first_days: the earliest day of the date columns, by position, since 1970-01-01.
+        date_formats: formats of the date columns, by position; absent for ISO 8601.
     """
 
     codes: Codes
@@ -57,15 +58,35 @@ class TableProfile:
     column_types: dict[int, ColumnType]
     texts: dict[int, set[bytes]]
     first_days: dict[int, int] = field(default_factory=dict)
+    date_formats: dict[int, str] = field(default_factory=dict)
 
 
-def profile_table(table: Table, roles: ColumnRoles, *, where: str) -> TableProfile:
-    """Read a table once; ``where`` names it in errors."""
+def profile_table(
+    table: Table,
+    roles: ColumnRoles,
+    *,
+    where: str,
+    date_format: str = "",
+    missing: Sequence[str] = (),
+) -> TableProfile:
+    """Read a table once.
+
+    ``where`` names it in errors, ``date_format`` is one beside ISO 8601, ``missing`` are texts of
+    missing cells.
+    """
     known = _types_by_schema(table, roles.features) | dict.fromkeys(roles.categories, TEXT)
+    known |= dict.fromkeys(roles.date_formats, DATE)
+    unknown = [at for at in roles.features if at not in known]
     detector = ColumnTypeDetector(
-        sorted(table.decimals), known, [at for at in roles.features if at not in known]
+        sorted(table.decimals), known, unknown, date_format=date_format, missing=missing
     )
-    labels, texts, first_days = LabelEncoder(), TextCollector(MAX_CATEGORIES), EarliestDays()
+    empty = frozenset(text.encode() for text in missing)
+    detector.date_formats.update(roles.date_formats)
+    labels, texts, first_days = (
+        LabelEncoder(empty),
+        TextCollector(MAX_CATEGORIES, empty),
+        EarliestDays(),
+    )
     codes: list[Codes] = []
 
     def encode(block: Block) -> tuple[dict[int, pa.DictionaryArray], dict[int, int]]:
@@ -76,7 +97,8 @@ def profile_table(table: Table, roles: ColumnRoles, *, where: str) -> TableProfi
         dates = [at for at in roles.features if detector.column_types.get(at) == DATE]
         cells = block.select([*columns, *dates]).columns
         encoded = dict(zip(columns, map(encode_cells, cells), strict=False))
-        return encoded, find_earliest_days(dict(zip(dates, cells[len(columns) :], strict=True)))
+        dated = dict(zip(dates, cells[len(columns) :], strict=True))
+        return encoded, find_earliest_days(dated, detector.date_formats)
 
     read = [at for at in roles.features if known.get(at) in {None, TEXT, DATE}]
     blocks = detector.inspect(table.blocks([roles.label, *read]))
@@ -89,7 +111,12 @@ def profile_table(table: Table, roles: ColumnRoles, *, where: str) -> TableProfi
     all_codes = np.concatenate(codes or [np.empty(0, np.int64)])
     distinct = texts.by_column(initially_empty=detector.initially_empty)
     return TableProfile(
-        all_codes, tuple(labels.texts), detector.column_types, distinct, first_days.days
+        all_codes,
+        tuple(labels.texts),
+        detector.column_types,
+        distinct,
+        first_days.days,
+        detector.date_formats,
     )
 
 
@@ -120,12 +147,15 @@ class LabelEncoder:
         texts: in order of first appearance, as written.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, missing: frozenset[bytes] = frozenset()) -> None:
+        """Start without labels; ``missing`` are texts of rows without one."""
         self.texts: dict[bytes, int] = {}
+        self._missing = missing
 
     def add(self, cells: pa.DictionaryArray) -> Codes:
         """Encode a block, ``(rows,)`` int64; ``NO_LABEL`` for null and for blank cells."""
-        codes = [self._code(_filled(text)) for text in cells.dictionary.to_pylist()]
+        texts = cells.dictionary.to_pylist()
+        codes = [self._code(_filled(text, self._missing)) for text in texts]
         indices = number_values(pc.fill_null(cells.indices, number_scalar(np.int32(NO_LABEL))))
         # The last one is for nulls, whose index is -1.
         code_of_index: Codes = np.array([*codes, NO_LABEL], dtype=np.int64)
@@ -139,9 +169,13 @@ class LabelEncoder:
 class TextCollector:
     """Collects the distinct texts of columns; for one thread, blocks in any order."""
 
-    def __init__(self, limit: int) -> None:
-        """Collect at most one more than ``limit`` texts of each column."""
+    def __init__(self, limit: int, missing: frozenset[bytes] = frozenset()) -> None:
+        """Collect at most one more than ``limit`` texts of each column.
+
+        ``missing`` are texts of missing cells.
+        """
         self._limit = limit
+        self._missing = missing
         self._texts: dict[int, set[bytes]] = {}
 
     def add(self, cells: Mapping[int, pa.DictionaryArray]) -> None:
@@ -149,7 +183,8 @@ class TextCollector:
         for at, column in cells.items():
             texts = self._texts.setdefault(at, set())
             if len(texts) <= self._limit:
-                texts.update(map(_filled, column.dictionary.to_pylist()))
+                found = column.dictionary.to_pylist()
+                texts.update(_filled(text, self._missing) for text in found)
                 texts.update([b""] if column.indices.null_count else [])
 
     def by_column(self, *, initially_empty: Iterable[int]) -> dict[int, set[bytes]]:
@@ -159,9 +194,10 @@ class TextCollector:
         return self._texts
 
 
-def _filled(text: bytes | None) -> bytes:
-    """Treat blanks as a missing cell."""
-    return text if text and text.strip(b" \t") else b""
+def _filled(text: bytes | None, missing: frozenset[bytes]) -> bytes:
+    """Treat blanks, and texts that mean so, as a missing cell."""
+    content = text.strip(b" \t") if text else b""
+    return text if text and content and content not in missing else b""
 
 
 def decode_text(text: bytes, what: str, where: str) -> str:

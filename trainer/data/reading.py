@@ -20,6 +20,7 @@ from runtime.tables.opening import open_table
 from trainer.data.dataset import Dataset, LabelledRows, Rows
 from trainer.data.features import choose_features, describe_features
 from trainer.data.labels import Classes, RowLabels, order_classes
+from trainer.data.missing import check_label
 from trainer.data.profile import profile_table
 from trainer.data.source import ColumnRoles, assign_roles, bind_features, find_column
 from trainer.data.splits import split_test
@@ -43,9 +44,16 @@ def read_dataset(source: TableSource, seed: int) -> Dataset:
     where = str(source.data)
     with open_table(source.data, source.reading, source.required_columns) as table:
         roles = assign_roles(table.columns, source)
-        profile = profile_table(table, roles, where=where)
+        profile = profile_table(
+            table,
+            roles,
+            where=where,
+            date_format=source.date_formats.default,
+            missing=source.missing,
+        )
         names = {at: table.columns[at] for at in roles.features}
     classes = order_classes(profile, name=source.label, where=where)
+    check_label(profile, source)
     features = choose_features(profile, names, source)
     labels = RowLabels.of(source.label, profile, classes)
     with open_table(source.data, source.reading, source.required_columns) as table:
@@ -80,7 +88,8 @@ def _read_test(source: TableSource, path: Path, schema: Schema) -> LabelledRows:
     required = (schema.target, *schema.feature_names)
     with open_table(path, source.reading, required) as table:
         label = find_column(table.columns, schema.target, "--label", where)
-        profile = profile_table(table, ColumnRoles(label, ()), where=where)
+        roles = ColumnRoles(label, ())
+        profile = profile_table(table, roles, where=where, missing=source.missing)
     with open_table(path, source.reading, required) as table:
         features = bind_features(schema, table.columns, where)
         labels = RowLabels.of(schema.target, profile, Classes(schema.classes))

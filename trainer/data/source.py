@@ -9,6 +9,7 @@ from runtime.errors import SchemaError, UsageError
 from runtime.io.paths import STANDARD_STREAM
 from runtime.schema.names import closest_names, fold_name, repeated_names, suggest_names
 from runtime.tables.options import ReadOptions
+from trainer.data.date_formats import DateFormats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +30,10 @@ class TableSource:
         label: name of the column to predict.
         features: names of the feature columns; None is all others.
         exclude: names of columns to exclude.
-        categories: names of categorical columns that look like numbers.
+        categories: names of categorical columns that look like numbers; with the label, words
+            for missing such as ``NA`` are classes, too.
+        date_formats: of columns of dates that are not in ISO 8601.
+        missing: texts that mean a missing cell or label, beside the empty one.
         unseen: how a category not seen in training is scored: as a bad cell (``error``), or as
             none of the known ones (``other``).
         test: the test set; None splits it off ``data``.
@@ -47,6 +51,8 @@ class TableSource:
     test: Path | None = None
     test_fraction: float | None = None
     reading: ReadOptions = field(default_factory=ReadOptions)
+    date_formats: DateFormats = field(default_factory=DateFormats)
+    missing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if STANDARD_STREAM in {self.data, self.test}:
@@ -59,10 +65,10 @@ class TableSource:
             )
         if self.label in (self.features or ()):
             raise UsageError(f"{self.label!r} is the label: it cannot be among --features")
-        if self.label in self.categories:
-            raise UsageError(f"{self.label!r} is the label: it cannot be among --categories")
         if both := sorted(set(self.features or ()) & set(self.exclude)):
             raise UsageError(f"{both[0]!r} is in --features and in --exclude: use one")
+        if both := sorted(set(self.categories) & set(self.date_formats.columns)):
+            raise UsageError(f"{both[0]!r} is in --categories and in --date-format: use one")
 
     @property
     def share(self) -> float:
@@ -74,7 +80,8 @@ class TableSource:
     @property
     def required_columns(self) -> tuple[str, ...]:
         """Column names that the table must have; they help to detect the delimiter."""
-        return (self.label, *(self.features or ()), *self.exclude, *self.categories)
+        named = (*self.exclude, *self.categories, *self.date_formats.columns)
+        return (self.label, *(self.features or ()), *named)
 
 
 def parse_table_options(
@@ -105,11 +112,13 @@ class ColumnRoles:
         label: of the column to predict.
         features: of the feature columns, in the order of the model's inputs.
         categories: of those that are categorical whatever they look like.
+        date_formats: formats of those that are dates whatever they look like.
     """
 
     label: int
     features: tuple[int, ...]
     categories: tuple[int, ...] = ()
+    date_formats: Mapping[int, str] = field(default_factory=dict)
 
 
 def assign_roles(columns: Sequence[str], source: TableSource) -> ColumnRoles:
@@ -128,17 +137,32 @@ def assign_roles(columns: Sequence[str], source: TableSource) -> ColumnRoles:
         raise SchemaError(f"{where}: column {nameless[0]} has no name; add one in the header")
     if not features:
         raise SchemaError(f"{where}: no feature column is left to predict {source.label!r}")
-    return ColumnRoles(label, tuple(features), _find_categories(columns, features, source))
+    formats = source.date_formats.columns
+    categories = tuple(name for name in source.categories if name != source.label)
+    return ColumnRoles(
+        label,
+        tuple(features),
+        _find_features(columns, features, categories, "--categories", where),
+        {
+            at: formats[columns[at]]
+            for at in _find_features(columns, features, tuple(formats), "--date-format", where)
+        },
+    )
 
 
-def _find_categories(
-    columns: Sequence[str], features: Sequence[int], source: TableSource
+def _find_features(
+    columns: Sequence[str],
+    features: Sequence[int],
+    names: Sequence[str],
+    option: str,
+    where: str,
 ) -> tuple[int, ...]:
-    where = str(source.data)
-    found = {find_column(columns, name, "--categories", where) for name in source.categories}
+    """Find the features that an option names."""
+    found = {find_column(columns, name, option, where) for name in names}
     if unused := found.difference(features):
-        name = columns[min(unused)]
-        raise SchemaError(f"{where}: --categories names {name!r}, which is not a feature")
+        raise SchemaError(
+            f"{where}: {option} names {columns[min(unused)]!r}, which is not a feature"
+        )
     return tuple(sorted(found))
 
 
