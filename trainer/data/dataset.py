@@ -11,6 +11,7 @@ import msgspec
 from runtime.schema.distribution import describe_values
 from runtime.schema.features import Feature, Schema
 from runtime.value import Record
+from trainer.data.readings import ColumnReading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +68,7 @@ class DataCheck(Record, frozen=True):
         leaking: columns that alone determine the label.
         rounded: columns of whole numbers so large that float32 rounds them.
         similar_classes: classes whose names differ only in case or surrounding blanks.
+        columns: what each column but the label was taken for.
     """
 
     train_rows: int
@@ -85,6 +87,7 @@ class DataCheck(Record, frozen=True):
     leaking: tuple[str, ...] = msgspec.field(default=(), name="telling")
     rounded: tuple[str, ...] = ()
     similar_classes: tuple[tuple[str, ...], ...] = msgspec.field(default=(), name="alike")
+    columns: tuple[ColumnReading, ...] = ()
 
 
 @dataclass(frozen=True)

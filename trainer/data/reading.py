@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 
 from runtime.encoding import Encoder
 from runtime.errors import DataError
@@ -22,6 +23,7 @@ from trainer.data.features import choose_features, describe_features
 from trainer.data.labels import Classes, RowLabels, order_classes
 from trainer.data.missing import check_label
 from trainer.data.profile import profile_table
+from trainer.data.readings import describe_readings
 from trainer.data.source import ColumnRoles, assign_roles, bind_features, find_column
 from trainer.data.splits import split_test
 from trainer.data.validation import check_data
@@ -51,7 +53,8 @@ def read_dataset(source: TableSource, seed: int) -> Dataset:
             date_format=source.date_formats.default,
             missing=source.missing,
         )
-        names = {at: table.columns[at] for at in roles.features}
+        columns = table.columns
+        names = {at: columns[at] for at in roles.features}
     classes = order_classes(profile, name=source.label, where=where)
     check_label(profile, source)
     features = choose_features(profile, names, source)
@@ -65,10 +68,13 @@ def read_dataset(source: TableSource, seed: int) -> Dataset:
     if source.test is not None:
         test = _read_test(source, source.test, schema)
     empty = [name for at, name in names.items() if at not in features]
+    check = check_data(schema, train, test, empty=empty)
+    missing = {each.name: each.cells for each in check.missing}
+    readings = describe_readings(columns, source, schema, missing)
     return Dataset(
         schema,
         _as_tensors(train, test),
-        check_data(schema, train, test, empty=empty),
+        replace(check, columns=readings),
         options={"test_fraction": source.share},
         seconds=time.perf_counter() - start,
     )

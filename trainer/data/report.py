@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from runtime.printable import printable
 from trainer.config import join_names
+from trainer.data.readings import format_readings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ _MAX_NAMES = 8  # names in a line
 
 
 def format_report(check: DataCheck, label: str) -> str:
-    """Format a check: what the table contains, then its likely problems."""
+    """Format a check: what the table contains, column by column, then its likely problems."""
     rows = check.train_rows + check.test_rows
     lines = [
         (
@@ -26,6 +27,7 @@ def format_report(check: DataCheck, label: str) -> str:
             f"{check.test_rows:,} for test"
         ),
         f"{label!r}: {_list_classes(check, rows)}",
+        *(f"  {line}" for line in format_readings(check.columns)),
         *(f"  {finding}" for finding in _findings(check)),
     ]
     return "\n".join(map(printable, lines))
