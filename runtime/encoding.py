@@ -1,7 +1,8 @@
 """Encode the cells of features as the float32 inputs of a model.
 
-A category is matched by its UTF-8 bytes. A cell that is empty or blank is missing; where the
-training table had such cells, they are the category of the empty text. Dates are specified in
+A category is matched by its UTF-8 bytes. A cell that is empty or blank is missing, and so is one of
+the feature's texts for missing; where the training table had such cells, they are the category of
+the empty text. Dates are specified in
 ``runtime.tables.dates``.
 """
 
@@ -44,7 +45,10 @@ class Encoder:
             features: of the schema, in its order; none for any number of plain numbers.
         """
         needs_encoding = any(
-            feature.categories or feature.origin or feature.missing == "imputed"
+            feature.categories
+            or feature.origin
+            or feature.missing == "imputed"
+            or feature.texts_of_missing
             for feature in features
         )
         self._features = features if needs_encoding else ()
@@ -52,6 +56,13 @@ class Encoder:
             binary_array([text.encode() for text in feature.categories])
             for feature in self._features
         ]
+        texts = [frozenset(feature.texts_of_missing) for feature in self._features]
+        self._null_texts = tuple(sorted(frozenset.intersection(*texts))) if texts else ()
+
+    @property
+    def null_texts(self) -> tuple[str, ...]:
+        """Texts that mean a missing cell in every feature, beside the empty one."""
+        return self._null_texts
 
     @property
     def is_numeric(self) -> bool:
@@ -102,7 +113,9 @@ class Encoder:
         Returns:
             A column for ``encode``.
         """
-        return (numbers, find_missing(cells)) if self.allows_missing(feature) else numbers
+        if not self.allows_missing(feature):
+            return numbers
+        return numbers, find_missing(cells, self._features[feature].texts_of_missing)
 
     def encode(self, columns: Sequence[Column]) -> Encoded:
         """Encode rows.
@@ -135,13 +148,20 @@ class Encoder:
         Returns:
             The reason.
         """
-        if cell is None or not cell.strip(b" \t"):
+        if cell is None or not cell.strip(b" \t") or self._means_missing(feature, cell, dialect):
             return MISSING
         if not self.is_text(feature):
             return explain_cell(cell, dialect)
         if not _is_decodable(cell):
             return UNDECODABLE
-        return NOT_A_DATE if self.is_date(feature) else UNSEEN
+        if not self.is_date(feature):
+            return UNSEEN
+        date_format = self._features[feature].date_format
+        return f"not a date in the format {date_format}" if date_format else NOT_A_DATE
+
+    def _means_missing(self, feature: int, cell: bytes, dialect: Dialect) -> bool:
+        texts = self._features[feature].texts_of_missing if self._features else ()
+        return bool(texts) and dialect.encoding.decode(cell, "replace").strip(" \t") in texts
 
     def _encode(self, index: int, column: Column) -> Encoded:
         """Encode one feature: ``(rows, its inputs)``; ``usable`` is ``(rows,)``."""
@@ -149,7 +169,7 @@ class Encoder:
         if feature.categories:
             return self._encode_categories(index, column)
         if feature.origin:
-            days = days_since(read_instants(column), feature.origin)
+            days = days_since(read_instants(column, feature.date_format), feature.origin)
             column = self.with_missing(index, days, column)
         numbers, missing = column if self.allows_missing(index) else (column, None)
         matrix = to_float32([numbers])
@@ -162,7 +182,9 @@ class Encoder:
     def _encode_categories(self, index: int, cells: pa.Array) -> Encoded:
         """One-hot encode a feature: ``(rows, categories)``; ``usable`` is ``(rows,)``."""
         feature = self._features[index]
-        indices, missing = _index_categories(cells, self._categories[index])
+        indices, missing = _index_categories(
+            cells, self._categories[index], feature.texts_of_missing
+        )
         if "" in feature.categories:
             indices[missing] = feature.categories.index("")
         matrix = np.zeros((len(indices), len(feature.categories)), dtype=np.float32)
@@ -197,7 +219,9 @@ def _is_decodable(cell: bytes) -> bool:
     return True
 
 
-def _index_categories(cells: pa.Array, categories: pa.Array) -> tuple[Indices, Mask]:
+def _index_categories(
+    cells: pa.Array, categories: pa.Array, missing_texts: Sequence[str]
+) -> tuple[Indices, Mask]:
     """Look up cells: ``(rows,)`` int32 indices, and a mask of the missing among the not found."""
     import pyarrow.compute as pc
 
@@ -205,5 +229,5 @@ def _index_categories(cells: pa.Array, categories: pa.Array) -> tuple[Indices, M
     indices: Indices = number_values(found).copy()
     missing = indices == _NOT_FOUND
     if missing.any():
-        missing[missing] = find_missing(cells.filter(bool_array(missing)))
+        missing[missing] = find_missing(cells.filter(bool_array(missing)), missing_texts)
     return indices, missing

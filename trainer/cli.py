@@ -40,6 +40,8 @@ from trainer.config import (
     parse_widths,
     read_options_file,
 )
+from trainer.data.date_formats import parse_date_formats
+from trainer.data.missing import parse_missing
 from trainer.data.source import (
     MAX_CATEGORIES,
     BadRowsPolicy,
@@ -88,7 +90,8 @@ def _apply_config_file(context: typer.Context, path: Path | None) -> Path | None
             options[name].type.convert(text, options[name], context)
         except typer.BadParameter as exc:
             raise UsageError(f"{path}: {name}: {exc.message}") from exc
-        defaults[options[name].name or name] = text
+        several = getattr(options[name], "multiple", False)
+        defaults[options[name].name or name] = split_names(text) if several else text
     return path
 
 
@@ -132,7 +135,24 @@ def fit(
     ] = None,
     categories: Annotated[
         str | None,
-        typer.Option(help="Categorical columns that look like numbers, separated by commas."),
+        typer.Option(
+            help="Categorical columns that look like numbers, separated by commas; the label among "
+            "them: NA and the like are classes."
+        ),
+    ] = None,
+    missing: Annotated[
+        str | None,
+        typer.Option(
+            help="Texts that mean a missing cell, separated by commas, e.g. NA,NULL; also when the "
+            "bundle scores (default: only empty cells)."
+        ),
+    ] = None,
+    date_format: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Format of dates that are not in ISO 8601: dmy, mdy, ymd, or strftime codes; for "
+            "one column COLUMN=FORMAT, where also epoch-s and epoch-ms (repeatable)."
+        ),
     ] = None,
     unseen: Annotated[
         Unseen | None,
@@ -265,6 +285,7 @@ def fit(
         seed=seed,
     )
     columns = {"--features": features, "--exclude": exclude, "--categories": categories}
+    columns |= {"--missing": missing, "--date-format": ",".join(date_format or ()) or None}
     table_options = columns | {
         "--unseen": unseen,
         "--rare": None if rare == "error" else rare,
@@ -280,6 +301,8 @@ def fit(
         features=split_names(features),
         exclude=split_names(exclude) or (),
         categories=split_names(categories) or (),
+        date_formats=parse_date_formats(date_format or ()),
+        missing=parse_missing(split_names(missing)),
         unseen=unseen,
         rare=rare,
         max_categories=MAX_CATEGORIES if max_categories is None else max_categories,

@@ -5,6 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
+from runtime.schema.date_formats import EPOCHS
+
+_NAMED: Final = {"dmy": "%d.%m.%Y %T", "mdy": "%m/%d/%Y %T", "ymd": "%Y-%m-%d %T"}
 EPOCH: Final = dt.date(1970, 1, 1)
 SECONDS_PER_DAY: Final = 86_400
 
@@ -19,11 +22,19 @@ def format_day(day: int) -> str:
     return (EPOCH + dt.timedelta(days=day)).isoformat()
 
 
-def format_instant(days: float, origin: str) -> str:
-    """Format days since an origin as an ISO date, with the time unless it is midnight."""
+def format_instant(days: float, origin: str, date_format: str = "") -> str:
+    """Format days since an origin as an ISO date, with the time unless it is midnight.
+
+    With a format of ``runtime.schema.date_formats``, write a cell in it instead.
+    """
     start = dt.datetime.fromisoformat(origin)
     try:
         instant = start + dt.timedelta(seconds=round(days * SECONDS_PER_DAY))
     except (OverflowError, ValueError):
         return f"{days:g} days since {origin}"
-    return instant.isoformat().removesuffix("T00:00:00")
+    if not date_format:
+        return instant.isoformat().removesuffix("T00:00:00")
+    utc = instant.replace(tzinfo=dt.UTC)
+    if date_format in EPOCHS:
+        return str(round(utc.timestamp()) * EPOCHS[date_format])
+    return utc.strftime(_NAMED.get(date_format, date_format))

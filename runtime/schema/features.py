@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import SchemaError
+from runtime.schema.date_formats import EPOCHS, date_pattern
 from runtime.schema.distribution import distribution_error
 from runtime.schema.names import fold_name, missing_column_message, repeated_names
 from runtime.value import Record
@@ -60,15 +61,19 @@ class Date(Record, frozen=True):
     Attributes:
         origin: an ISO date such as 2024-12-31, midnight UTC; the first day of the training table.
         unit: of the numbers.
+        format: of the cells, see ``runtime.schema.date_formats``; unset for ISO 8601.
 
     Raises:
-        ValueError: when ``origin`` is not an ISO date.
+        ValueError: when ``origin`` is not an ISO date, or the format is not known.
     """
 
     origin: str
     unit: Literal["day"] = "day"
+    format: str | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
+        if self.format is not msgspec.UNSET and self.format not in EPOCHS:
+            date_pattern(self.format)
         try:
             is_date = dt.date.fromisoformat(self.origin).isoformat() == self.origin
         except ValueError:
@@ -93,10 +98,13 @@ class Feature(Record, frozen=True):
             empty if unknown.
         one_hot: encoding of a column of categories, which has minimum 0 and maximum 1; else unset.
         date: encoding of a column of dates; else unset.
+        missing_texts: texts that mean a missing cell, beside the empty one and blanks; unset
+            without any.
 
     Raises:
         ValueError: when the name is empty, ``minimum`` exceeds ``maximum``, the distribution is
-            inconsistent, or categories are combined with dates, quantiles or missing cells.
+            inconsistent, categories are combined with dates, quantiles or missing cells, or a
+            missing text is empty or a category.
     """
 
     name: str
@@ -108,6 +116,7 @@ class Feature(Record, frozen=True):
     shares: tuple[float, ...] = ()
     one_hot: OneHot | msgspec.UnsetType = msgspec.UNSET
     date: Date | msgspec.UnsetType = msgspec.UNSET
+    missing_texts: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -127,6 +136,8 @@ class Feature(Record, frozen=True):
             )
         if self.categories and self.origin:
             raise ValueError(f"feature {self.name!r}: a column holds categories or dates, not both")
+        if not all(self.texts_of_missing) or set(self.texts_of_missing) & set(self.categories):
+            raise ValueError(f"feature {self.name!r}: a missing text is empty or a category")
         if self.quantiles or self.shares:
             self._check_distribution()
 
@@ -139,6 +150,18 @@ class Feature(Record, frozen=True):
     def origin(self) -> str:
         """The origin of a column of dates; empty for others."""
         return "" if self.date is msgspec.UNSET else self.date.origin
+
+    @property
+    def date_format(self) -> str:
+        """The format of the cells of a column of dates; empty for ISO 8601."""
+        if self.date is msgspec.UNSET or self.date.format is msgspec.UNSET:
+            return ""
+        return self.date.format
+
+    @property
+    def texts_of_missing(self) -> tuple[str, ...]:
+        """The texts that mean a missing cell; empty if there are only empty cells."""
+        return () if self.missing_texts is msgspec.UNSET else self.missing_texts
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -141,5 +141,6 @@ def _example(feature: Feature) -> float | str:
     if feature.categories:
         return feature.categories[0]
     if feature.origin:
-        return format_instant(round((feature.minimum + feature.maximum) / 2), feature.origin)
+        middle = round((feature.minimum + feature.maximum) / 2)
+        return format_instant(middle, feature.origin, feature.date_format)
     return float(f"{(feature.minimum + feature.maximum) / 2:.3g}")

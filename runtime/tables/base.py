@@ -102,6 +102,10 @@ class CellEncoder(Protocol):
     def is_numeric(self) -> bool:
         """Whether all features are numbers that cannot be missing: inputs equal columns."""
 
+    @property
+    def null_texts(self) -> tuple[str, ...]:
+        """Texts that mean a missing cell in every feature, beside the empty one."""
+
     def is_text(self, feature: int) -> bool:
         """Whether a feature, by its index, is read as text: categories and dates."""
 

@@ -37,6 +37,25 @@ _NUMBER: Final[dict[Decimal, str]] = {
     ",": r"[ \t]*[+-]?([0-9]+(,[0-9]*)?|,[0-9]+)([eE][+-]?[0-9]+)?[ \t]*",
 }
 _NOT_FINITE = r"[ \t]*[+-]?(nan(\([a-z0-9_]*\))?|inf(inity)?)[ \t]*"
+# Texts that usually mean a missing cell; they do so only where the user says so.
+MISSING_WORDS: Final = frozenset(
+    (
+        "NA",
+        "N/A",
+        "n/a",
+        "#N/A",
+        "<NA>",
+        "NULL",
+        "null",
+        "None",
+        "NaN",
+        "nan",
+        "NaT",
+        "-",
+        "--",
+        "?",
+    )
+)
 _FILLED: Final = rb"[^ \t]"
 
 _MIN_HINT_SHARE: Final = 0.9  # of the bad cells
@@ -87,12 +106,16 @@ def split_missing(column: pa.Array) -> tuple[Numbers, Mask]:
     return number_values(numbers), missing
 
 
-def find_missing(cells: pa.Array) -> Mask:
-    """Mark missing cells: null, empty or blank."""
+def find_missing(cells: pa.Array, texts: Sequence[str] = ()) -> Mask:
+    """Mark missing cells: null, empty, blank, or one of ``texts`` between blanks."""
     import pyarrow.compute as pc
 
     if is_temporal(cells.type):
         return bool_values(pc.is_null(cells))
+    if texts:
+        known = "|".join(map(re.escape, texts)).encode()
+        found = pc.match_substring_regex(cells, rb"\A[ \t]*(?:" + known + rb")?[ \t]*\z")
+        return bool_values(pc.fill_null(found, bool_scalar(True)))
     filled = pc.fill_null(pc.match_substring_regex(cells, _FILLED), bool_scalar(False))
     return ~bool_values(filled)
 

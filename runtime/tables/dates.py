@@ -1,9 +1,10 @@
 """Parse dates from cells and convert them to days since an origin.
 
-A date is in the extended calendar form of ISO 8601, optionally between blanks: ``2024-02-29``,
-``2024-02-29T12:30``, ``2024-02-29 12:30:05.25Z`` or ``…+05:30``, with years 0001 to 9999, without
-week dates, 24:00 and leap seconds. UTC is the default zone, midnight the default time. Instants are
-integers until the last step, so that all formats yield the same float64.
+Without a format of ``runtime.schema.date_formats``, a date is in the extended calendar form of ISO
+8601, optionally between blanks: ``2024-02-29``, ``2024-02-29T12:30``, ``2024-02-29 12:30:05.25Z``
+or ``…+05:30``, with years 0001 to 9999, without week dates, 24:00 and leap seconds. UTC is the
+default zone, midnight the default time. Instants are integers until the last step, so that all
+formats yield the same float64.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
+from runtime.schema.date_formats import EPOCHS, MONTHS, date_pattern
 from runtime.schema.dates import SECONDS_PER_DAY, days_from_epoch
 from runtime.tables.arrays import (
     binary_scalar,
@@ -45,6 +47,9 @@ _DIGITS: Final = [0, 1, 2, 3, 5, 6, 8, 9]
 _HYPHENS: Final = [4, 7]
 _EPOCH_YEAR: Final = 1970
 _PLACEHOLDER: Final = b"1970-01-01"  # for cells that are not dates
+_FIRST_SHORT_YEAR: Final = 69
+_EPOCH: Final = r"\A[ \t]*[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?[ \t]*\z"
+_MAX_EPOCH: Final = 1e12  # seconds, beyond the year 9999
 _FIRST_DAY: Final = days_from_epoch(dt.date.min)
 _LAST_DAY: Final = days_from_epoch(dt.date.max)
 _NANOSECONDS: Final = 1_000_000_000  # per second
@@ -70,12 +75,17 @@ def is_temporal(data_type: pa.DataType) -> bool:
     return bool(pa.types.is_date(data_type) or pa.types.is_timestamp(data_type))
 
 
-def read_instants(cells: pa.Array) -> Instants:
-    """Parse cells: text, or Arrow's dates and timestamps."""
+def read_instants(cells: pa.Array, date_format: str = "") -> Instants:
+    """Parse cells: text in ISO 8601 or the given format, or Arrow's dates and timestamps."""
     if not len(cells):
         none = np.empty(0, dtype=np.int64)
         return Instants(none, none, none.astype(np.bool_))
-    found = _from_temporal(cells) if is_temporal(cells.type) else _from_text(cells)
+    if is_temporal(cells.type):
+        found = _from_temporal(cells)
+    elif date_format in EPOCHS:
+        found = _from_epoch(cells, EPOCHS[date_format])
+    else:
+        found = _from_format(cells, date_format) if date_format else _from_text(cells)
     inside = (found.days >= _FIRST_DAY) & (found.days <= _LAST_DAY)
     return Instants(found.days, found.nanoseconds, found.known & inside)
 
@@ -132,14 +142,19 @@ def _read_days(texts: pa.Array) -> tuple[Integers, Mask]:
     digits = letters[_DIGITS] - ord("0")  # (8, rows), unsigned
     is_date = (digits < 10).all(axis=0) & (letters[_HYPHENS] == ord("-")).all(axis=0)  # noqa: PLR2004
     year = 100 * _parse_pair(digits[0:2]) + _parse_pair(digits[2:4])
-    month, day = _parse_pair(digits[4:6]), _parse_pair(digits[6:8])
+    days, exists = _count_days(year, _parse_pair(digits[4:6]), _parse_pair(digits[6:8]))
+    return days, is_date & exists
+
+
+def _count_days(year: Integers, month: Integers, day: Integers) -> tuple[Integers, Mask]:
+    """Count the days since 1970-01-01, and mark the dates of the calendar."""
     months = (year - _EPOCH_YEAR) * 12 + month - 1
     first, after = (
         count.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
         for count in (months, months + 1)
     )
-    is_date &= (year > 0) & (month > 0) & (month <= 12) & (day > 0) & (day <= after - first)  # noqa: PLR2004
-    return first + day - 1, is_date
+    exists = (year > 0) & (month > 0) & (month <= 12) & (day > 0) & (day <= after - first)  # noqa: PLR2004
+    return first + day - 1, exists
 
 
 def _parse_pair(digits: npt.NDArray[np.uint8]) -> Integers:
@@ -156,13 +171,95 @@ def _read_times(texts: pa.Array) -> tuple[Integers, Integers]:
     hour, minute, second, fraction, zone = (
         pc.struct_field(parts, name) for name in ("hour", "minute", "second", "fraction", "zone")
     )
-    ahead = pc.replace_substring(pc.utf8_slice_codeunits(zone, 1), ":", "")
+    local = _read_number(hour) * 3600 + _read_number(minute) * 60 + _read_number(second)
+    seconds: Integers = local - _read_offset(zone)
+    return seconds, _read_number(pc.utf8_rpad(fraction, 9, "0"))
+
+
+def _read_offset(zones: pa.Array) -> Integers:
+    """Parse zones such as ``+05:30``, as seconds ahead of UTC; 0 for those without digits."""
+    import pyarrow.compute as pc
+
+    ahead = pc.replace_substring_regex(zones, "[^0-9]", "")
     offset = _read_number(pc.utf8_slice_codeunits(ahead, 0, 2)) * 3600
     offset += _read_number(pc.utf8_slice_codeunits(ahead, 2)) * 60
-    sign: Integers = np.where(bool_values(pc.starts_with(zone, "-")), -1, 1)
-    local = _read_number(hour) * 3600 + _read_number(minute) * 60 + _read_number(second)
-    seconds: Integers = local - sign * offset
-    return seconds, _read_number(pc.utf8_rpad(fraction, 9, "0"))
+    sign: Integers = np.where(bool_values(pc.starts_with(zones, "-")), -1, 1)
+    return sign * offset
+
+
+def _from_format(cells: pa.Array, date_format: str) -> Instants:
+    """Parse texts in a format of ``date_pattern``."""
+    import pyarrow.compute as pc
+
+    pattern = rf"\A[ \t]*{date_pattern(date_format)}[ \t]*\z"
+    matches = pc.fill_null(pc.match_substring_regex(cells, pattern), bool_scalar(False))
+    known = bool_values(matches)
+    days, nanoseconds = np.zeros(len(cells), np.int64), np.zeros(len(cells), np.int64)
+    parts = pc.extract_regex(cells.filter(matches).cast(pa.string()), pattern)
+    texts = {field.name: pc.struct_field(parts, field.name) for field in parts.type}
+    day, exists = _read_calendar(texts)
+    carry, seconds = np.divmod(_read_seconds(texts), SECONDS_PER_DAY)
+    days[known] = day + carry
+    nanoseconds[known] = seconds * _NANOSECONDS
+    if "fraction" in texts:
+        nanoseconds[known] += _read_number(pc.utf8_rpad(texts["fraction"], 9, "0"))
+    known[known] = exists
+    return Instants(days, nanoseconds, known)
+
+
+def _read_calendar(texts: dict[str, pa.Array]) -> tuple[Integers, Mask]:
+    """Read days since 1970-01-01 from the parts of dates, and mark those of the calendar."""
+    import pyarrow.compute as pc
+
+    if "short_year" in texts:  # as in POSIX: 69 is 1969, 68 is 2068
+        year = _read_number(texts["short_year"])
+        year = year + np.where(year < _FIRST_SHORT_YEAR, 2000, 1900)
+    else:
+        year = _read_number(texts["year"])
+    if "month_name" in texts:
+        letters = pc.utf8_slice_codeunits(pc.utf8_lower(texts["month_name"]), 0, 3)
+        short = pa.array([name[:3] for name in MONTHS], pa.string())
+        month = number_values(pc.index_in(letters, short)).astype(np.int64) + 1
+    else:
+        month = _read_number(texts["month"])
+    day = _read_number(texts["day"]) if "day" in texts else np.ones_like(year)
+    days, exists = _count_days(year, month, day)
+    if "sign" in texts:
+        exists &= bool_values(pc.equal(texts["sign"], texts["same"]))
+        digits = pc.binary_length(pc.binary_join_element_wise(texts["month"], texts["day"], ""))
+        is_plain = bool_values(pc.equal(texts["sign"], ""))
+        exists &= ~is_plain | (number_values(digits) == 4)  # noqa: PLR2004 - of month and day
+    return days, exists
+
+
+def _read_seconds(texts: dict[str, pa.Array]) -> Integers:
+    """Read seconds since midnight in UTC from the parts of times, which may be outside the day."""
+    import pyarrow.compute as pc
+
+    seconds: Integers = np.zeros(len(next(iter(texts.values()))), dtype=np.int64)
+    for name, size in (("hour", 3600), ("half_hour", 3600), ("minute", 60), ("second", 1)):
+        if name in texts:
+            number = _read_number(texts[name])
+            seconds += (number % 12 if name == "half_hour" else number) * size
+    if "half" in texts:
+        is_late = bool_values(pc.starts_with(pc.utf8_lower(texts["half"]), "p"))
+        seconds += is_late * np.int64(12 * 3600)
+    if "zone" in texts:
+        seconds -= _read_offset(texts["zone"])
+    return seconds
+
+
+def _from_epoch(cells: pa.Array, per_second: int) -> Instants:
+    """Parse numbers of seconds or their fractions since 1970-01-01."""
+    import pyarrow.compute as pc
+
+    matches = pc.fill_null(pc.match_substring_regex(cells, _EPOCH), bool_scalar(False))
+    texts = pc.if_else(matches, cells, binary_scalar(b"0")).cast(pa.string())
+    numbers = number_values(pc.cast(pc.ascii_trim(texts, " \t"), pa.float64()))
+    known = bool_values(matches) & (np.abs(numbers) < _MAX_EPOCH * per_second)
+    days, rest = np.divmod(np.where(known, numbers, 0), SECONDS_PER_DAY * per_second)
+    nanoseconds = np.rint(rest * (_NANOSECONDS // per_second)).astype(np.int64)
+    return Instants(days.astype(np.int64), nanoseconds, known)
 
 
 def _read_number(digits: pa.Array) -> Integers:

@@ -117,6 +117,7 @@ class _AnyText:
     """Accepts every cell: the bad rows are those that are not a record of the table."""
 
     is_numeric = False
+    null_texts = ()
 
     def is_text(self, feature: int) -> bool:  # noqa: ARG002 - of all features
         return True

@@ -2,7 +2,8 @@
 
 Arrow types decide where there are any. A text column is numeric, or of dates, when nearly all of
 its filled cells parse as such: the others are bad cells, such as ``n/a`` among a thousand prices.
-The first block with a filled cell decides.
+Dates are in ISO 8601 or in the format that the user gave. The first block with a filled cell
+decides.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from runtime.tables.arrays import bool_scalar
-from runtime.tables.cells import parse_numbers
+from runtime.tables.arrays import bool_array
+from runtime.tables.cells import find_missing, parse_numbers
 from runtime.tables.dates import is_temporal, read_instants
 from runtime.tables.text import cell_texts
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 ColumnType = Literal["number", "date", "text", "empty"]
 TEXT: Final = "text"
 DATE: Final = "date"
-_FILLED = rb"[^ \t]"
 _NEARLY_ALL = 0.9
 _SAMPLE = 10_000  # cells of a block
 
@@ -43,18 +42,29 @@ def type_of_arrow(kind: pa.DataType) -> ColumnType | None:
     return "empty" if types.is_null(kind) else None
 
 
-def type_of_cells(column: pa.Array, decimals: Sequence[Decimal] = (".",)) -> ColumnType:
-    """Detect the type of some cells; ``decimals`` are decimal separators to accept."""
+def type_of_cells(
+    column: pa.Array,
+    decimals: Sequence[Decimal] = (".",),
+    date_formats: Sequence[str] = ("",),
+    missing: Sequence[str] = (),
+) -> tuple[ColumnType, str]:
+    """Detect the type of some cells, and the format of dates.
+
+    ``decimals`` are decimal separators to accept, ``date_formats`` formats of dates, ``missing``
+    texts of missing cells.
+    """
     texts = cell_texts(column)
-    is_filled = pc.fill_null(pc.match_substring_regex(texts, _FILLED), bool_scalar(False))
-    filled = texts.filter(is_filled)
+    filled = texts.filter(bool_array(~find_missing(texts, missing)))
     if not len(filled):
-        return "empty"
+        return "empty", ""
     cells = pa.chunked_array([filled])
     numbers = [np.isfinite(parse_numbers(cells, decimal)) for decimal in decimals]
     if np.logical_or.reduce(numbers).mean() >= _NEARLY_ALL:
-        return "number"
-    return DATE if read_instants(filled).known.mean() >= _NEARLY_ALL else TEXT
+        return "number", ""
+    for date_format in date_formats:
+        if read_instants(filled, date_format).known.mean() >= _NEARLY_ALL:
+            return DATE, date_format
+    return TEXT, ""
 
 
 class ColumnTypeDetector:
@@ -62,14 +72,27 @@ class ColumnTypeDetector:
 
     Attributes:
         column_types: column types by position in the table.
+        date_formats: formats of columns of dates, by position; absent for ISO 8601.
         initially_empty: columns that were empty in the first block.
     """
 
     def __init__(
-        self, decimals: Sequence[Decimal], known: Mapping[int, ColumnType], unknown: Sequence[int]
+        self,
+        decimals: Sequence[Decimal],
+        known: Mapping[int, ColumnType],
+        unknown: Sequence[int],
+        *,
+        date_format: str = "",
+        missing: Sequence[str] = (),
     ) -> None:
-        """Start with the ``known`` types by position; the ``unknown`` are to be detected."""
+        """Start with the ``known`` types by position; the ``unknown`` are to be detected.
+
+        ``date_format`` is one of dates, beside ISO 8601; ``missing`` are texts of missing cells.
+        """
+        self._missing = missing
         self._decimals = decimals
+        self._date_formats = (date_format, "") if date_format else ("",)
+        self.date_formats: dict[int, str] = {}
         self.column_types: dict[int, ColumnType] = {**known, **dict.fromkeys(unknown, "empty")}
         self._unknown = list(unknown)
         self.initially_empty: set[int] = set()
@@ -87,16 +110,25 @@ class ColumnTypeDetector:
     def _detect(self, block: Block) -> None:
         cells = block.select(self._unknown).columns
         for at, column in zip(self._unknown, cells, strict=True):
-            self.column_types[at] = type_of_cells(column.slice(0, _SAMPLE), self._decimals)
-            if self.column_types[at] == "empty":  # perhaps not to its end
-                self.column_types[at] = type_of_cells(column, self._decimals)
+            found, date_format = self._type_of(column.slice(0, _SAMPLE))
+            if found == "empty":  # perhaps not to its end
+                found, date_format = self._type_of(column)
+            self.column_types[at] = found
+            if date_format:
+                self.date_formats[at] = date_format
+
+    def _type_of(self, column: pa.Array) -> tuple[ColumnType, str]:
+        return type_of_cells(column, self._decimals, self._date_formats, self._missing)
 
 
-def find_earliest_days(columns: Mapping[int, pa.Array]) -> dict[int, int]:
+def find_earliest_days(
+    columns: Mapping[int, pa.Array], date_formats: Mapping[int, str]
+) -> dict[int, int]:
     """Find the earliest day of each column with dates, since 1970-01-01; safe in any thread."""
     found: dict[int, int] = {}
     for at, column in columns.items():
-        instants = read_instants(column if is_temporal(column.type) else cell_texts(column))
+        cells = column if is_temporal(column.type) else cell_texts(column)
+        instants = read_instants(cells, date_formats.get(at, ""))
         if instants.known.any():
             found[at] = int(instants.days[instants.known].min())
     return found

@@ -11,6 +11,7 @@ import msgspec
 from runtime.schema.distribution import describe_values
 from runtime.schema.features import Feature, Schema
 from runtime.value import Record
+from trainer.data.readings import ColumnReading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,6 +104,7 @@ class DataCheck(Record, frozen=True):
             of a number.
         joined_labels: classes that the table has in several spellings; unset without any.
         rare: columns whose rare categories are joined; unset without any.
+        columns: what each column but the label was taken for.
         rejected: bad rows that were left out, by reason; unset without ``--bad-rows reject``.
     """
 
@@ -123,6 +125,7 @@ class DataCheck(Record, frozen=True):
     rounded: tuple[str, ...] = ()
     similar_classes: tuple[tuple[str, ...], ...] = msgspec.field(default=(), name="alike")
     index: tuple[str, ...] = ()
+    columns: tuple[ColumnReading, ...] = ()
     joined_labels: tuple[JoinedLabels, ...] | msgspec.UnsetType = msgspec.UNSET
     rare: tuple[RareCategories, ...] | msgspec.UnsetType = msgspec.UNSET
     rejected: tuple[RejectedRows, ...] | msgspec.UnsetType = msgspec.UNSET

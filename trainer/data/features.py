@@ -6,29 +6,25 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from runtime.errors import SchemaError
 from runtime.schema.dates import format_day
 from runtime.schema.features import Date, Feature, OneHot, Schema
-from runtime.tables.arrays import binary_array
-from runtime.tables.cells import number_hint, parse_numbers
 from trainer.data.dataset import describe_column
 from trainer.data.profile import MAX_COUNTED_TEXTS, decode_text
-from trainer.data.source import MAX_CATEGORIES, advise_exclusion
+from trainer.data.source import advise_exclusion
+from trainer.data.unread import check_notations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
-    from runtime.choices import Decimal
     from runtime.schema.features import Float32Matrix, Missing
     from trainer.data.profile import TableProfile
     from trainer.data.source import TableSource
-
-_MAX_NAMES = 3  # columns in a message
 
 
 def choose_features(
@@ -41,24 +37,28 @@ def choose_features(
     where = str(source.data)
     undeclared = {name: profile.texts.get(at, set()) for at, name in names.items()}
     for name in source.categories:
-        del undeclared[name]
-    check_number_formats(undeclared, source.reading.decimal, where)
+        undeclared.pop(name, None)
+    check_date_formats(profile, names, source)
+    check_notations(undeclared, source)
     limit = source.max_categories if source.rare == "error" else MAX_COUNTED_TEXTS
     if many := [names[at] for at in names if len(profile.texts.get(at, ())) > limit]:
         raise SchemaError(_describe_many(many, len(names), source))
     features: dict[int, Feature] = {}
+    missing = source.missing or UNSET
     for at, name in names.items():
         texts = profile.texts.get(at, set())
         if profile.column_types[at] == "number":
-            features[at] = Feature(name, 0, 0, missing="imputed")
+            features[at] = Feature(name, 0, 0, missing="imputed", missing_texts=missing)
         elif at in profile.first_days:
-            date = Date(format_day(profile.first_days[at]))
-            features[at] = Feature(name, 0, 0, missing="imputed", date=date)
+            date_format = profile.date_formats.get(at, UNSET)
+            date = Date(format_day(profile.first_days[at]), format=date_format)
+            features[at] = Feature(name, 0, 0, missing="imputed", date=date, missing_texts=missing)
         elif texts - {b""}:
             what = f"column {name!r}"
             decoded = {decode_text(text, what, where, profile.utf8_advice): text for text in texts}
             counts = profile.text_counts.get(at, Counter())
-            features[at] = Feature(name, 0, 1, one_hot=_encode_texts(decoded, counts, source))
+            one_hot = _encode_texts(decoded, counts, source)
+            features[at] = Feature(name, 0, 1, one_hot=one_hot, missing_texts=missing)
     if not features:
         raise SchemaError(
             f"{where}: no feature column has a filled cell to predict {source.label!r}"
@@ -110,7 +110,10 @@ def _describe_numbers(feature: Feature, values: np.ndarray, *, has_gaps: bool) -
     name = feature.name
     known = values[~np.isnan(values)] if has_gaps else values
     missing: Missing = "imputed" if has_gaps else "refused"
-    return replace(describe_column(name, known), missing=missing, date=feature.date)
+    described = describe_column(name, known)
+    return replace(
+        described, missing=missing, date=feature.date, missing_texts=feature.missing_texts
+    )
 
 
 def _describe_empty(feature: Feature, n_features: int, source: TableSource) -> str:
@@ -158,26 +161,20 @@ def _describe_many(names: Sequence[str], n_features: int, source: TableSource) -
     )
 
 
-def check_number_formats(texts: Mapping[str, set[bytes]], decimal: Decimal, where: str) -> None:
-    """Refuse text columns whose texts are numbers in another format.
-
-    ``12,5`` and ``12,6`` would become two categories without --decimal. ``texts`` are the distinct
-    texts by column name.
-    """
-    found = [hint for name in texts if (hint := _hint(name, texts[name], decimal))]
-    if not found:
-        return
-    more = f"; and {len(found) - _MAX_NAMES} more such columns" if len(found) > _MAX_NAMES else ""
-    can_be_categories = all(len(texts[name]) <= MAX_CATEGORIES for name in texts)
-    declare = "; if they are categories, declare them with --categories"
-    raise SchemaError(
-        f"{where}: {'; '.join(found[:_MAX_NAMES])}{more}{declare if can_be_categories else ''}"
-    )
-
-
-def _hint(name: str, texts: set[bytes], decimal: Decimal) -> str | None:
-    if not (filled := sorted(texts - {b""})):
-        return None
-    is_number = np.isfinite(parse_numbers(pa.chunked_array([binary_array(filled)]), decimal))
-    others = [text for text, known in zip(filled, is_number, strict=True) if not known]
-    return number_hint(name, [text.decode(errors="replace") for text in others], decimal)
+def check_date_formats(
+    profile: TableProfile, names: Mapping[int, str], source: TableSource
+) -> None:
+    """Refuse formats of dates that no cell has: the column would be left out as empty."""
+    formats = source.date_formats
+    positions = {name: at for at, name in names.items()}
+    for name, date_format in formats.columns.items():
+        if positions[name] not in profile.first_days:
+            raise SchemaError(
+                f"{source.data}: --date-format: column {name!r} has no date in the format "
+                f"{date_format}"
+            )
+    if formats.default and formats.default not in profile.date_formats.values():
+        raise SchemaError(
+            f"{source.data}: --date-format: no column has dates in the format {formats.default}; "
+            f"for a column that looks like numbers or has other text, give COLUMN={formats.default}"
+        )

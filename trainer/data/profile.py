@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from trainer.data.source import ColumnRoles
 
     Codes = npt.NDArray[np.int64]
-    ChooseRows = Callable[[int, Block], Mask | None]
 
 
 MAX_COUNTED_TEXTS = 1_000_000  # distinct texts of a column whose frequencies are counted
@@ -56,6 +55,7 @@ class TableProfile:
             cell; at most one more than the collector's limit.
         text_counts: the number of cells of each of these texts, if they are counted.
         first_days: the earliest day of the date columns, by position, since 1970-01-01.
+        date_formats: formats of the date columns, by position; absent for ISO 8601.
         utf8_advice: what to do about texts that are not UTF-8.
     """
 
@@ -65,7 +65,26 @@ class TableProfile:
     texts: dict[int, set[bytes]]
     text_counts: dict[int, Counter[bytes]] = field(default_factory=dict)
     first_days: dict[int, int] = field(default_factory=dict)
+    date_formats: dict[int, str] = field(default_factory=dict)
     utf8_advice: str = ""
+
+
+def _choose_all(_start: int, _block: Block) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class RowChoice:
+    """The rows of a table to profile.
+
+    Attributes:
+        mask: takes the number of rows before a block, and the block, and masks its rows to
+            consider, ``(rows,)``, None for all; the others have no label.
+        known: an earlier profile, whose column types and formats of dates hold.
+    """
+
+    mask: Callable[[int, Block], Mask | None] = _choose_all
+    known: TableProfile | None = None
 
 
 def profile_table(
@@ -73,22 +92,37 @@ def profile_table(
     roles: ColumnRoles,
     *,
     where: str,
-    choose_rows: ChooseRows = lambda _start, _block: None,
-    column_types: Mapping[int, ColumnType] | None = None,
+    rows: RowChoice | None = None,
     texts: TextCollector | None = None,
+    date_format: str = "",
 ) -> TableProfile:
-    """Read a table once; ``where`` names it in errors.
+    """Read a table once.
 
-    ``choose_rows`` takes a block and the number of rows before it, and masks the rows to consider,
-    ``(rows,)``, None for all; others have no label. ``column_types`` are those known before.
+    Args:
+        table: the table.
+        roles: positions of the columns that are used.
+        where: names the table in errors.
+        rows: None for all.
+        texts: collects the texts of columns, and knows those that mean a missing cell.
+        date_format: one of dates, beside ISO 8601.
+
+    Returns:
+        What these rows contain.
     """
+    rows = rows or RowChoice()
+    known = rows.known
     texts = texts or TextCollector(MAX_CATEGORIES)
-    known = _types_by_schema(table, roles.features) | dict.fromkeys(roles.categories, TEXT)
-    known |= column_types or {}
+    missing = texts.missing
+    types = _types_by_schema(table, roles.features) | dict.fromkeys(roles.categories, TEXT)
+    types |= dict.fromkeys(roles.date_formats, DATE)
+    types |= known.column_types if known else {}
+    unknown = [at for at in roles.features if at not in types]
     detector = ColumnTypeDetector(
-        sorted(table.decimals), known, [at for at in roles.features if at not in known]
+        sorted(table.decimals), types, unknown, date_format=date_format, missing=missing
     )
-    labels, first_days = LabelEncoder(), EarliestDays()
+    detector.date_formats.update(roles.date_formats)
+    detector.date_formats.update(known.date_formats if known else {})
+    labels, first_days = LabelEncoder(frozenset(text.encode() for text in missing)), EarliestDays()
     codes: list[Codes] = []
 
     def encode(numbered: tuple[int, Block]) -> _EncodedBlock:
@@ -99,14 +133,16 @@ def profile_table(
         ]
         dates = [at for at in roles.features if detector.column_types.get(at) == DATE]
         cells = block.select([*columns, *dates]).columns
-        chosen = choose_rows(start, block)
+        chosen = rows.mask(start, block)
         if chosen is not None:
             cells = [filter_rows(column, chosen) for column in cells]
         encoded = dict(zip(columns, map(encode_cells, cells), strict=False))
-        days = find_earliest_days(dict(zip(dates, cells[len(columns) :], strict=True)))
+        days = find_earliest_days(
+            dict(zip(dates, cells[len(columns) :], strict=True)), detector.date_formats
+        )
         return _EncodedBlock(len(block), chosen, encoded, days)
 
-    read = [at for at in roles.features if known.get(at) in {None, TEXT, DATE}]
+    read = [at for at in roles.features if types.get(at) in {None, TEXT, DATE}]
     blocks = _number_blocks(detector.inspect(table.blocks([roles.label, *read])))
     for encoded in map_ordered(encode, blocks, threads=default_threads()):
         codes.append(encoded.spread(labels.add(encoded.cells.pop(roles.label))))
@@ -123,6 +159,7 @@ def profile_table(
         distinct,
         texts.counts,
         first_days.days,
+        detector.date_formats,
         _advise_utf8(table),
     )
 
@@ -180,12 +217,15 @@ class LabelEncoder:
         texts: in order of first appearance, as written.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, missing: frozenset[bytes] = frozenset()) -> None:
+        """Start without labels; ``missing`` are texts of rows without one."""
         self.texts: dict[bytes, int] = {}
+        self._missing = missing
 
     def add(self, cells: pa.DictionaryArray) -> Codes:
         """Encode a block, ``(rows,)`` int64; ``NO_LABEL`` for null and for blank cells."""
-        codes = [self._code(_filled(text)) for text in cells.dictionary.to_pylist()]
+        texts = cells.dictionary.to_pylist()
+        codes = [self._code(_filled(text, self._missing)) for text in texts]
         indices = number_values(pc.fill_null(cells.indices, number_scalar(np.int32(NO_LABEL))))
         # The last one is for nulls, whose index is -1.
         code_of_index: Codes = np.array([*codes, NO_LABEL], dtype=np.int64)
@@ -200,12 +240,18 @@ class TextCollector:
     """Collects the distinct texts of columns; for one thread, blocks in any order.
 
     Attributes:
+        missing: texts that mean a missing cell.
         counts: the number of cells of each text by column; empty unless they are counted.
     """
 
-    def __init__(self, limit: int, *, counts: bool = False) -> None:
-        """Collect at most one more than ``limit`` texts of each column, and count their cells."""
+    def __init__(self, limit: int, missing: Sequence[str] = (), *, counts: bool = False) -> None:
+        """Collect at most one more than ``limit`` texts of each column, and count their cells.
+
+        ``missing`` are texts that mean a missing cell.
+        """
         self._limit, self._counts = limit, counts
+        self.missing = tuple(missing)
+        self._empty = frozenset(text.encode() for text in missing)
         self._texts: dict[int, set[bytes]] = {}
         self.counts: dict[int, Counter[bytes]] = {}
 
@@ -214,7 +260,7 @@ class TextCollector:
         for at, column in cells.items():
             texts = self._texts.setdefault(at, set())
             if len(texts) <= self._limit:
-                found = list(map(_filled, column.dictionary.to_pylist()))
+                found = [_filled(text, self._empty) for text in column.dictionary.to_pylist()]
                 texts.update(found)
                 texts.update([b""] if column.indices.null_count else [])
                 if self._counts:
@@ -233,9 +279,10 @@ class TextCollector:
         return self._texts
 
 
-def _filled(text: bytes | None) -> bytes:
-    """Treat blanks as a missing cell."""
-    return text if text and text.strip(b" \t") else b""
+def _filled(text: bytes | None, missing: frozenset[bytes]) -> bytes:
+    """Treat blanks, and texts that mean so, as a missing cell."""
+    content = text.strip(b" \t") if text else b""
+    return text if text and content and content not in missing else b""
 
 
 def without_undecodable(profile: TableProfile) -> TableProfile:

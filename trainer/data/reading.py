@@ -27,12 +27,15 @@ from trainer.data.bad_rows import RowCounter, find_well_formed
 from trainer.data.dataset import Dataset, JoinedLabels, LabelledRows, RejectedRows, Rows
 from trainer.data.features import choose_features, describe_features
 from trainer.data.labels import Classes, RowLabels, order_classes, usable_classes
+from trainer.data.missing import check_label
 from trainer.data.profile import (
     MAX_COUNTED_TEXTS,
+    RowChoice,
     TextCollector,
     profile_table,
     without_undecodable,
 )
+from trainer.data.readings import describe_readings
 from trainer.data.source import (
     MAX_CATEGORIES,
     ColumnRoles,
@@ -46,14 +49,13 @@ from trainer.data.splits import split_test
 from trainer.data.validation import check_data
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from runtime.bundle.manifest import Scalar
     from runtime.schema.features import Feature
     from runtime.tables.base import BadRow, Block, Mask, Parsed, Table
     from trainer.data.bad_rows import OpenSink
-    from trainer.data.column_types import ColumnType
     from trainer.data.profile import Codes, TableProfile
     from trainer.data.source import TableSource
 
@@ -84,7 +86,9 @@ def read_dataset(source: TableSource, seed: int, open_sink: OpenSink | None = No
     if source.test is not None:
         test, test_reasons = _read_test(source, source.test, schema, open_sink)
     check = check_data(schema, train, test, empty=table.empty)
-    check = replace(check, joined_labels=table.joined or UNSET)
+    missing = {each.name: each.cells for each in check.missing}
+    readings = describe_readings(table.columns, source, schema, missing)
+    check = replace(check, columns=readings, joined_labels=table.joined or UNSET)
     if good is not None:
         check = replace(check, rejected=_count_rejected(good.reasons, test_reasons))
     return Dataset(
@@ -115,16 +119,17 @@ class _Table:
     schema: Schema
     rows: LabelledRows
     joined: tuple[JoinedLabels, ...]
+    columns: tuple[str, ...]
     empty: tuple[str, ...]  # columns without a filled cell
 
 
 @dataclass(frozen=True)
 class _GoodRows:
-    """The rows to train on, ``(rows,)`` bool, the reasons of the others, and the column types."""
+    """The rows to train on, ``(rows,)`` bool, the reasons of the others, and the whole profile."""
 
     mask: Mask
     reasons: Counter[str]
-    column_types: Mapping[int, ColumnType]
+    profile: TableProfile
 
     def choose(self, start: int, block: Block) -> Mask:
         """Choose the rows of a block."""
@@ -136,19 +141,11 @@ def _read_table(source: TableSource, good: _GoodRows | None) -> _Table:
     where = str(source.data)
     with _open(source, source.features and source.required_columns) as table:
         roles = _assign_roles(table, source)
-        if good is None:
-            profile = profile_table(table, roles, where=where, texts=_new_collector(source))
-        else:
-            profile = profile_table(
-                table,
-                roles,
-                where=where,
-                choose_rows=good.choose,
-                column_types=good.column_types,
-                texts=_new_collector(source),
-            )
+        profile = _profile(table, roles, source, good)
+        columns = column_names(table.columns, range(len(table.columns)))
         names = _name_features(table, roles, profile, where)
     classes = order_classes(profile, name=source.label, where=where)
+    check_label(profile, source)
     features = choose_features(profile, names, source)
     labels = RowLabels.of(source.label, profile, classes)
     counter = RowCounter(where, source, tuple(names.values()))
@@ -160,7 +157,28 @@ def _read_table(source: TableSource, good: _GoodRows | None) -> _Table:
         Schema(source.label, tuple(features.values()), classes.names),
         rows,
         classes.joined,
+        tuple(columns.values()),
         tuple(name for at, name in names.items() if at not in features),
+    )
+
+
+def _profile(
+    table: Table, roles: ColumnRoles, source: TableSource, good: _GoodRows | None
+) -> TableProfile:
+    """Profile the good rows; all that are records of the table before they are known."""
+
+    def choose_rows(start: int, block: Block) -> Mask | None:
+        if good is not None:
+            return good.choose(start, block)
+        return find_well_formed(block, roles.label) if source.bad_rows == "reject" else None
+
+    return profile_table(
+        table,
+        roles,
+        where=str(source.data),
+        rows=RowChoice(choose_rows, good.profile if good else None),
+        texts=_new_collector(source),
+        date_format=source.date_formats.default,
     )
 
 
@@ -178,13 +196,7 @@ def _find_good_rows(source: TableSource, open_sink: OpenSink | None) -> _GoodRow
     where = str(source.data)
     with _open(source, source.features and source.required_columns) as table:
         roles = _assign_roles(table, source)
-        profile = profile_table(
-            table,
-            roles,
-            where=where,
-            choose_rows=lambda _, block: find_well_formed(block, roles.label),
-            texts=_new_collector(source),
-        )
+        profile = _profile(table, roles, source, None)
         names = _name_features(table, roles, profile, where)
     features = choose_features(without_undecodable(profile), names, source)
     labels = RowLabels.of(source.label, profile, usable_classes(profile))
@@ -195,14 +207,14 @@ def _find_good_rows(source: TableSource, open_sink: OpenSink | None) -> _GoodRow
             counter.write_rejects(open_sink(source.rejects), table)
         columns = tuple(features), tuple(features.values())
         read_rows(table, *columns, labels, counter, good=good)
-    return _GoodRows(good, counter.reasons, profile.column_types)
+    return _GoodRows(good, counter.reasons, profile)
 
 
 def _new_collector(source: TableSource) -> TextCollector:
     """Collect as many texts as can be categories; the rare ones are found by counting."""
     if source.rare == "other":
-        return TextCollector(MAX_COUNTED_TEXTS, counts=True)
-    return TextCollector(source.max_categories)
+        return TextCollector(MAX_COUNTED_TEXTS, source.missing, counts=True)
+    return TextCollector(source.max_categories, source.missing)
 
 
 def _count_rejected(reasons: Counter[str], test: Counter[str]) -> tuple[RejectedRows, ...]:
@@ -264,7 +276,9 @@ def _read_test(
     with open_table(path, source.reading, required) as table:
         table.find_columns((schema.target,))
         label = find_column(table.columns, schema.target, "--label", where)
-        profile = profile_table(table, ColumnRoles(label, ()), where=where)
+        profile = profile_table(
+            table, ColumnRoles(label, ()), where=where, texts=_new_collector(source)
+        )
     labels = RowLabels.of(schema.target, profile, Classes(schema.classes))
     counter = RowCounter(where, source, schema.feature_names)
     with open_table(path, source.reading, required) as table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runtime.printable import printable
+from trainer.data.readings import format_readings
 from trainer.data.source import advise_exclusion
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ _MAX_NAMES = 8  # names in a line
 
 
 def format_report(check: DataCheck, source: TableSource) -> str:
-    """Format a check: what the table contains, then its likely problems."""
+    """Format a check: what the table contains, column by column, then its likely problems."""
     rows = check.train_rows + check.test_rows
     lines = [
         (
@@ -26,6 +27,7 @@ def format_report(check: DataCheck, source: TableSource) -> str:
             f"{check.test_rows:,} for test"
         ),
         f"{source.label!r}: {_list_classes(check, rows)}",
+        *(f"  {line}" for line in format_readings(check.columns)),
         *(f"  {finding}" for finding in _findings(check, source)),
     ]
     return "\n".join(map(printable, lines))

@@ -12,6 +12,7 @@ from runtime.io.paths import STANDARD_STREAM, check_distinct
 from runtime.schema.names import repeated_names, suggest_names
 from runtime.tables.options import ReadOptions
 from trainer.config import join_names
+from trainer.data.date_formats import DateFormats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +38,10 @@ class TableSource:
         label: name of the column to predict.
         features: names of the feature columns; None is all others.
         exclude: names of columns to exclude, or positions: ``#1`` is the first column.
-        categories: names of categorical columns that look like numbers.
+        categories: names of categorical columns that look like numbers; with the label, words
+            for missing such as ``NA`` are classes, too.
+        date_formats: of columns of dates that are not in ISO 8601.
+        missing: texts that mean a missing cell or label, beside the empty one.
         unseen: how a category not seen in training is scored: as a bad cell (``error``), or as
             none of the known ones (``other``); None is ``error`` for columns without rare ones.
         rare: a column of more than ``max_categories`` categories is refused (``error``), or its
@@ -65,6 +69,8 @@ class TableSource:
     reading: ReadOptions = field(default_factory=ReadOptions)
     bad_rows: BadRowsPolicy = "fail"
     rejects: Path | None = None
+    date_formats: DateFormats = field(default_factory=DateFormats)
+    missing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         tables = [path for path in (self.data, self.test) if path]
@@ -88,8 +94,10 @@ class TableSource:
                 check_distinct(table, self.rejects, self.test_rejects)
 
     def _check_categories(self) -> None:
-        if self.label in self.categories:
-            raise UsageError(f"{self.label!r} is the label: it cannot be among --categories")
+        if self.label in self.date_formats.columns:
+            raise UsageError(f"{self.label!r} is the label: it cannot have a --date-format")
+        if both := sorted(set(self.categories) & set(self.date_formats.columns)):
+            raise UsageError(f"{both[0]!r} is in --categories and in --date-format: use one")
         if self.rare == "other" and self.unseen == "error":
             raise UsageError("--rare other also scores unseen categories: leave out --unseen error")
         if not _MIN_CATEGORIES <= self.max_categories <= _MOST_CATEGORIES:
@@ -115,7 +123,8 @@ class TableSource:
     @property
     def required_columns(self) -> tuple[str, ...]:
         """Column names that the table must have; they help to detect the delimiter."""
-        return (self.label, *(self.features or ()), *self.exclude, *self.categories)
+        named = (*self.exclude, *self.categories, *self.date_formats.columns)
+        return (self.label, *(self.features or ()), *named)
 
 
 def advise_exclusion(source: TableSource, names: Sequence[str], n_features: int) -> str | None:
@@ -192,11 +201,13 @@ class ColumnRoles:
         label: of the column to predict.
         features: of the feature columns, in the order of the model's inputs.
         categories: of those that are categorical whatever they look like.
+        date_formats: formats of those that are dates whatever they look like.
     """
 
     label: int
     features: tuple[int, ...]
     categories: tuple[int, ...] = ()
+    date_formats: Mapping[int, str] = field(default_factory=dict)
 
 
 def assign_roles(columns: Sequence[str], source: TableSource) -> ColumnRoles:
@@ -207,17 +218,23 @@ def assign_roles(columns: Sequence[str], source: TableSource) -> ColumnRoles:
     if source.features is None:
         features = [at for at in range(len(columns)) if at != label and at not in excluded]
     else:
-        others = [name for name in columns if name != source.label]
-        features = [
-            columns.index(others[find_column(others, name, "--features", where)])
-            for name in source.features
-        ]
+        features = [_find_other(columns, name, "--features", source) for name in source.features]
     chosen = [columns[at] for at in (label, *features) if columns[at]]
     if doubled := repeated_names(chosen):
         raise SchemaError(f"{where}: column {doubled[0]!r} appears more than once; rename one")
     if not features:
         raise SchemaError(f"{where}: no feature column is left to predict {source.label!r}")
-    return ColumnRoles(label, tuple(features), _find_categories(columns, features, source))
+    formats = source.date_formats.columns
+    categories = [name for name in source.categories if name != source.label]
+    return ColumnRoles(
+        label,
+        tuple(features),
+        tuple(sorted(_find_features(columns, features, categories, "--categories", source))),
+        {
+            at: formats[columns[at]]
+            for at in _find_features(columns, features, list(formats), "--date-format", source)
+        },
+    )
 
 
 def column_names(columns: Sequence[str], positions: Sequence[int]) -> dict[int, str]:
@@ -249,18 +266,28 @@ def _find_excluded(columns: Sequence[str], name: str, where: str) -> int:
     return int(position[1]) - 1
 
 
-def _find_categories(
-    columns: Sequence[str], features: Sequence[int], source: TableSource
-) -> tuple[int, ...]:
-    where, names = str(source.data), [columns[at] for at in features]
-    for name in source.categories:
-        if name in columns and name not in names:
-            remedy = "name it in --features too" if source.features else "take it out of --exclude"
-            raise SchemaError(
-                f"{where}: --categories names {name!r}, which is not a feature: {remedy}"
-            )
-    found = {find_column(names, name, "--categories", where) for name in source.categories}
-    return tuple(sorted(features[at] for at in found))
+def _find_features(
+    columns: Sequence[str],
+    features: Sequence[int],
+    names: Sequence[str],
+    option: str,
+    source: TableSource,
+) -> list[int]:
+    """Find the features that an option names."""
+    found = [_find_other(columns, name, option, source) for name in names]
+    if unused := sorted(set(found).difference(features)):
+        remedy = "name it in --features too" if source.features else "take it out of --exclude"
+        raise SchemaError(
+            f"{source.data}: {option} names {columns[unused[0]]!r}, which is not a feature: "
+            f"{remedy}"
+        )
+    return found
+
+
+def _find_other(columns: Sequence[str], name: str, option: str, source: TableSource) -> int:
+    """Find a column that is not the label."""
+    others = [column for column in columns if column != source.label]
+    return columns.index(others[find_column(others, name, option, str(source.data))])
 
 
 def find_column(columns: Sequence[str], name: str, option: str, where: str) -> int:

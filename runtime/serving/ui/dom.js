@@ -48,6 +48,31 @@ function formatValue({ origin }, value) {
   return Number.isNaN(date.getTime()) ? "" : date.toISOString().slice(0, 19).replace("T00:00:00", "");
 }
 
+// Named formats with their time; the server's formats are in runtime/schema/date_formats.py.
+const FORMATS = { dmy: "%d.%m.%Y %T", mdy: "%m/%d/%Y %T", ymd: "%Y-%m-%d %T" };
+const EPOCHS = { "epoch-s": 1000, "epoch-ms": 1 };
+const SHORTHANDS = { T: "%H:%M:%S", R: "%H:%M", D: "%m/%d/%y", F: "%Y-%m-%d", h: "%b" };
+
+// The text of a date for the server: as typed, or in the format that the column's cells have.
+function writeDate({ origin, format }, text, days) {
+  if (!format || days === null) return text;
+  const date = new Date(Date.parse(origin) + Math.round(days * DAY));
+  if (EPOCHS[format]) return String(date.getTime() / EPOCHS[format]);
+  const two = (number) => String(number).padStart(2, "0");
+  const name = (options) => date.toLocaleDateString("en-US", { ...options, timeZone: "UTC" });
+  const hours = date.getUTCHours();
+  const year = String(date.getUTCFullYear()).padStart(4, "0");
+  const parts = {
+    Y: year, y: year.slice(2), m: two(date.getUTCMonth() + 1), d: two(date.getUTCDate()),
+    e: String(date.getUTCDate()), b: name({ month: "short" }), B: name({ month: "long" }),
+    a: name({ weekday: "short" }), A: name({ weekday: "long" }), H: two(hours), I: two(hours % 12 || 12),
+    p: hours < 12 ? "AM" : "PM", M: two(date.getUTCMinutes()), S: two(date.getUTCSeconds()),
+    f: `${String(date.getUTCMilliseconds()).padStart(3, "0")}000`, z: "+0000", Z: "UTC", "%": "%",
+  };
+  const long = (FORMATS[format] ?? format).replace(/%(.)/g, (code, key) => SHORTHANDS[key] ?? code);
+  return long.replace(/%(.)/g, (_, key) => parts[key]);
+}
+
 const axisName = ({ name, origin }) => truncate(name) + (origin ? `, days since ${origin}` : "");
 
 function truncate(name, max = 40) {

@@ -40,7 +40,9 @@ class Form {
     this.regions?.mark(values);
     setText("out-of-range", this.outOfRange(values));
     const sequence = this.sequence;
-    const sent = this.inputs.map((input, at) => (features[at].origin ? input.value : values[at]));
+    const sent = this.inputs.map((input, at) => (
+      features[at].origin ? writeDate(features[at], input.value, values[at]) : values[at]
+    ));
     try {
       const outputs = await inferRow(this.model, sent, ["label", "probabilities"]);
       if (sequence === this.sequence) this.show(outputs);

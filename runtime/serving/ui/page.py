@@ -63,6 +63,7 @@ class ColumnSummary(Value, frozen=True):
     maximum: float
     missing: str  # ``refused``, ``imputed``, or a ``category`` of its own
     origin: str  # date from which a column of dates counts days, else empty
+    format: str  # of the cells of a column of dates, else empty; empty for ISO 8601
     categories: tuple[str, ...]  # empty string for a missing cell; none for numbers, dates
 
 
@@ -103,6 +104,7 @@ def _summarize(feature: Feature) -> ColumnSummary:
         maximum=feature.maximum,
         missing=missing,
         origin=feature.origin,
+        format=feature.date_format,
         categories=tuple(feature.categories),
     )
 

@@ -84,7 +84,7 @@ def _parse_clean(
     texts = [encoder.is_text(feature) for feature in range(len(features))]
     types = [pa.binary() if text else pa.float64() for text in texts]
     try:
-        table = _read_csv(block.data, n_columns, features, block.dialect, types)
+        table = _read_csv(block.data, n_columns, features, block.dialect, types, encoder.null_texts)
     except pa.ArrowInvalid:
         return None
     columns = [table.column(str(index)) for index in features]
@@ -125,7 +125,12 @@ def _parse_dirty(
         [
             _read_texts(column, block.dialect)
             if encoder.is_text(feature)
-            else encoder.with_missing(feature, parse_numbers(column, block.dialect.decimal), column)
+            else encoder.with_missing(
+                feature,
+                parse_numbers(column, block.dialect.decimal),
+                # Texts for missing are in UTF-8.
+                _read_texts(column, block.dialect) if encoder.null_texts else column,
+            )
             for feature, column in enumerate(cells)
         ]
     )
@@ -169,8 +174,12 @@ def _read_csv(
     features: Sequence[int],
     dialect: Dialect,
     types: Sequence[pa.DataType],
+    null_texts: Sequence[str] = (),
 ) -> pa.Table:
-    """Parse columns of a block with pyarrow; columns are named by their index."""
+    """Parse columns of a block with pyarrow; columns are named by their index.
+
+    ``null_texts`` are null in columns of numbers.
+    """
     if n_columns == 1:  # an empty line is a record, also as the first or last one
         data = _without_first_break(data) + b"\r"  # does not merge with a line break before it
     names = [str(index) for index in features]
@@ -189,7 +198,7 @@ def _read_csv(
         convert_options=arrow_csv.ConvertOptions(
             include_columns=names,
             column_types=dict(zip(names, types, strict=True)),
-            null_values=[""],
+            null_values=["", *null_texts],
             strings_can_be_null=False,
             decimal_point=dialect.decimal,
         ),

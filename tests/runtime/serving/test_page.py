@@ -9,10 +9,13 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from playwright.sync_api import Browser, Error, Page, Route, expect, sync_playwright
 
+from runtime.schema.date_formats import NAMES
 from runtime.schema.features import Date, Feature
+from runtime.tables.dates import days_since, read_instants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -194,6 +197,19 @@ def test_form_parses_dates_as_tables_do(
         parsed, formatted = page.evaluate(f"(() => {{ {script}\n return {calls}; }})()")
     assert (None if parsed is None or np.isnan(parsed) else parsed) == days
     assert shown in {formatted, None}
+
+
+def test_form_writes_dates_in_the_columns_format(browser: Browser) -> None:
+    """Each format that a column can have is written so that the server reads the same instant."""
+    script = files("runtime.serving.ui").joinpath("dom.js").read_text(encoding="utf-8")
+    formats = [*NAMES, "%a, %d %b %Y %T %z", "%B %e, %y %I:%M:%S %p", "%D %R:%S.%f %Z"]
+    column = "{origin: '2024-02-29', format}"
+    call = f"({json.dumps(formats)}).map((format) => writeDate({column}, '', 1.5))"
+    with browser.new_page() as page:
+        texts = page.evaluate(f"(() => {{ {script}\n return {call}; }})()")
+    for date_format, text in zip(formats, texts, strict=True):
+        found = read_instants(pa.array([text.encode()], pa.binary()), date_format)
+        assert days_since(found, "2024-02-29").tolist() == [1.5], text
 
 
 def test_date_in_the_form_equals_one_in_a_table(

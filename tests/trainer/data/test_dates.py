@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from runtime.errors import BadRowsError
+from runtime.errors import BadRowsError, SchemaError
 from trainer.data.reading import read_dataset
 from trainer.data.report import format_report
 from trainer.data.source import TableSource
@@ -65,12 +65,19 @@ def test_other_text_in_a_date_column_is_a_bad_cell(save: Save) -> None:
         read_dataset(TableSource(save("t.csv", table), "y"), seed=1)
 
 
-def test_a_column_with_few_dates_is_categorical(save: Save) -> None:
+def test_a_column_with_few_dates_is_categorical_where_declared(save: Save) -> None:
     """A date column needs dates in nearly all of its filled cells."""
     table = columns(typed=False)
     table["day"][::2] = ["soon"] * 10
-    schema = read_dataset(TableSource(save("t.csv", table), "y"), seed=1).schema
+    path = save("t.csv", table)
+    with pytest.raises(
+        SchemaError, match=r"ISO dates, but also 'soon' \(line 2\): .* --missing soon"
+    ):
+        read_dataset(TableSource(path, "y"), seed=1)
+    schema = read_dataset(TableSource(path, "y", categories=("day",)), seed=1).schema
     assert schema.inputs[-2:] == ("day=soon", "time")
+    schema = read_dataset(TableSource(path, "y", missing=("soon",)), seed=1).schema
+    assert schema.inputs == ("day", "time")
 
 
 def test_an_empty_date_column_is_excluded(save: Save) -> None:

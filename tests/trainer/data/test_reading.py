@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -181,10 +182,25 @@ def test_the_index_of_a_data_frame_is_a_finding(save: Save) -> None:
     assert "--exclude __index_level_0__" in format_report(dataset.check, TableSource(path, "y"))
 
 
-def test_nan_among_texts_is_a_text(table: Table) -> None:
+def test_nan_among_texts_is_a_text_where_declared(table: Table) -> None:
     """A class may have that name if no other is a number."""
     path = table("x,y\n" + "1,nan\n2,pita\n" * 9)
-    assert read_dataset(TableSource(path, "y"), seed=1).schema.classes == ("nan", "pita")
+    declared = TableSource(path, "y", categories=("y",))
+    assert read_dataset(declared, seed=1).schema.classes == ("nan", "pita")
+
+
+@pytest.mark.parametrize("word", ["NA", "N/A", "NULL", "None", "nan", "-", "?"])
+def test_a_word_for_missing_is_no_class_unasked(table: Table, word: str) -> None:
+    """Either its rows have no label, or it is declared to be a class."""
+    path = table("x,y\n" + f"1,{word}\n2,no\n3,yes\n" * 9)
+    quoted = re.escape(word)
+    match = f"label 'y' is '{quoted}' in 9 rows.* --missing '?{quoted}'?; .* --categories y"
+    with pytest.raises(SchemaError, match=match):
+        read_dataset(TableSource(path, "y"), seed=1)
+    declared = read_dataset(TableSource(path, "y", categories=("y",)), seed=1)
+    assert set(declared.schema.classes) == {word, "no", "yes"}
+    with pytest.raises(BadRowsError, match="9 of 27 rows"):
+        read_dataset(TableSource(path, "y", missing=(word,)), seed=1)
 
 
 def test_bad_rows_are_listed_as_in_predict(table: Table) -> None:
@@ -257,8 +273,12 @@ def test_texts_are_categories_in_every_format(save: Save, ending: str) -> None:
 @pytest.mark.parametrize(
     ("values", "decimal", "advice"),
     [
-        (["1,5", "12", "2,25", "7"], ".", r"column 'a' .* decimal commas: give --decimal ,; if"),
-        (["1.5", "12", "2.25", "v"] * 20 + ["2.75"], ",", None),
+        (
+            ["1,5", "12", "2,25", "7"],
+            ".",
+            r"column 'a' .* decimal commas: give --decimal ,, for .*\n.* --categories a\n",
+        ),
+        (["1.5", "12", "2.25", "v"] * 20 + ["2.75"], ",", "give --decimal ., .* --missing v"),
         (["1.5", "12.1", "2.25"], ",", "column 'a' .* decimal points: give --decimal ."),
         (["1,234,567", "12", "2,345,678"], ".", "column 'a' .* thousands separators"),
         (["1,5", "red", "2,5", "blue", "green"], ".", None),

@@ -1,0 +1,56 @@
+"""The option ``--date-format``: one format for all columns of dates, or one a column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from runtime.errors import UsageError
+from runtime.schema.date_formats import EPOCHS, date_pattern, is_date_format
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True)
+class DateFormats:
+    """Formats of ``runtime.schema.date_formats``.
+
+    Attributes:
+        default: for each column of text whose cells have it; empty for ISO 8601 alone.
+        columns: by name of the column, whatever its cells look like.
+    """
+
+    default: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+def parse_date_formats(texts: Sequence[str]) -> DateFormats:
+    """Parse values of ``--date-format``: ``FORMAT`` or ``COLUMN=FORMAT``.
+
+    Raises ``UsageError`` for an unknown format and for two formats of one column.
+    """
+    default, columns = "", {}
+    for text in texts:
+        name, sign, date_format = text.rpartition("=")
+        if not sign or not is_date_format(date_format):
+            name, date_format = "", text
+        _check(date_format)
+        if not name and date_format in EPOCHS:
+            raise UsageError(f"--date-format {text}: any number could be one; give COLUMN={text}")
+        if name in columns or (default and not name):
+            what = f"column {name!r}" if name else "all columns"
+            raise UsageError(f"--date-format gives two formats for {what}: use one")
+        if name:
+            columns[name] = date_format
+        else:
+            default = date_format
+    return DateFormats(default, columns)
+
+
+def _check(date_format: str) -> None:
+    if date_format not in EPOCHS:
+        try:
+            date_pattern(date_format)
+        except ValueError as exc:
+            raise UsageError(f"--date-format: {exc}") from exc

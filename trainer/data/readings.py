@@ -1,0 +1,114 @@
+"""What each column of a table was taken for."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from typing import TYPE_CHECKING, Literal
+
+from runtime.tables.cells import MISSING_WORDS
+from runtime.value import Record
+from trainer.config import join_names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from runtime.schema.features import Feature, Schema
+    from trainer.data.source import TableSource
+
+Taken = Literal["number", "date", "categories", "left out"]
+_MAX_LINES = 20
+_PLURALS = {"number": "numbers", "date": "dates", "categories": "of categories"}
+
+
+class ColumnReading(Record, frozen=True, omit_defaults=True):
+    """What a column was taken for.
+
+    Attributes:
+        name: of the column.
+        taken: a number, a date, categories, or left out.
+        categories: how many, a missing cell included.
+        format: of dates; empty for ISO 8601.
+        missing: cells without a value.
+        texts: that mean a missing cell, beside the empty one.
+        reason: why the column was left out.
+        words: categories that usually mean a missing cell.
+    """
+
+    name: str
+    taken: Taken
+    categories: int = 0
+    format: str = ""
+    missing: int = 0
+    texts: tuple[str, ...] = ()
+    reason: str = ""
+    words: tuple[str, ...] = ()
+
+
+def describe_readings(
+    columns: Sequence[str],
+    source: TableSource,
+    schema: Schema,
+    missing: Mapping[str, int],
+) -> tuple[ColumnReading, ...]:
+    """Describe all columns but the label, in the order of the table.
+
+    ``missing`` are the numbers of missing cells, by name.
+    """
+    features = {feature.name: feature for feature in schema.features}
+    return tuple(
+        _describe(features[name], missing.get(name, 0))
+        if name in features
+        else ColumnReading(name, "left out", reason=_reason(name, position, source))
+        for position, name in enumerate(columns, start=1)
+        if name != source.label
+    )
+
+
+def _describe(feature: Feature, missing: int) -> ColumnReading:
+    return ColumnReading(
+        feature.name,
+        "categories" if feature.categories else "date" if feature.origin else "number",
+        categories=len(feature.categories),
+        format=feature.date_format,
+        missing=missing,
+        texts=feature.texts_of_missing,
+        words=tuple(text for text in feature.categories if text in MISSING_WORDS),
+    )
+
+
+def _reason(name: str, position: int, source: TableSource) -> str:
+    if name in source.exclude or f"#{position}" in source.exclude:
+        return "named in --exclude"
+    if source.features is not None and name not in source.features:
+        return "not among --features"
+    return "all cells are missing"
+
+
+def format_readings(readings: Sequence[ColumnReading]) -> Iterator[str]:
+    """Format one line a column; of many columns the first, and counts of the others."""
+    for each in readings[:_MAX_LINES]:
+        yield f"{each.name!r}: {_format(each)}"
+    if others := readings[_MAX_LINES:]:
+        counts = Counter(each.taken for each in others)
+        shown = (f"{count:,} {_PLURALS.get(taken, taken)}" for taken, count in counts.items())
+        yield f"and {len(others):,} more columns: {', '.join(shown)}"
+
+
+def _format(reading: ColumnReading) -> str:
+    if reading.taken == "left out":
+        return f"left out, {reading.reason}"
+    what: str = reading.taken
+    if reading.taken == "categories":
+        what = f"{reading.categories} categories"
+    elif reading.format:
+        what = f"date in the format {reading.format}"
+    if reading.missing:
+        texts = f" (empty, {', '.join(map(repr, reading.texts))})" if reading.texts else ""
+        what += f", {reading.missing:,} missing{texts}"
+    if words := reading.words:
+        what += (
+            f"; {', '.join(map(repr, words))} among them: to read such cells as missing, give "
+            f"--missing {shlex.quote(join_names(words))}"
+        )
+    return what

@@ -1,0 +1,126 @@
+"""Refuse columns of quantities in a notation that is not read: as categories they lose order."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+import pyarrow.compute as pc
+
+from runtime.errors import SchemaError
+from runtime.tables.arrays import bool_scalar, bool_values
+from runtime.tables.base import RowIssue
+from runtime.tables.cells import number_hint
+from runtime.tables.opening import open_table
+from runtime.tables.text import cell_texts
+from trainer.config import join_names
+from trainer.data.notations import READABLE, recognise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from runtime.choices import Decimal
+    from trainer.data.notations import Notation
+    from trainer.data.source import TableSource
+
+_MAX_COLUMNS = 10  # described in a message
+_MAX_TEXTS = 5  # named in a message
+_MAX_CHARACTERS = 40  # of a text
+_BOOLEANS = frozenset({b"true", b"false"})
+
+
+def check_notations(texts: Mapping[str, set[bytes]], source: TableSource) -> None:
+    """Refuse columns whose texts are mostly numbers, dates or the like, not names.
+
+    ``texts`` are the distinct texts of columns that nobody declared to be categories, by name.
+    """
+    decimal = source.reading.decimal
+    found = {
+        name: notation
+        for name, each in texts.items()
+        if not {text.lower() for text in each - {b""}} <= _BOOLEANS
+        and (notation := recognise(each - {b""}, decimal))
+    }
+    if not found:
+        return
+    shown = list(found)[:_MAX_COLUMNS]
+    samples = {name: _sample(found[name]) for name in shown}
+    places = _find_places(source, samples)
+    more = len(found) - len(shown)
+    names = shlex.quote(join_names(list(found)))
+    column = "1 column looks" if len(found) == 1 else f"{len(found)} columns look"
+    lines = [
+        f"{source.data}: {column} like quantities, dates or identifiers, not like categories",
+        *(f"  {_describe(name, found[name], decimal, places[name])}" for name in shown),
+        *([f"  … and {more} more"] if more else []),
+        f"if they are categories, declare them with --categories {names}",
+        f"to leave them out, give --exclude {names}",
+    ]
+    raise SchemaError("\n".join(lines))
+
+
+def _sample(notation: Notation) -> str:
+    """Choose the text to show: one that is not read."""
+    return (notation.words if _is_read(notation) and notation.words else notation.texts)[0]
+
+
+def _is_read(notation: Notation) -> bool:
+    return notation.kind in READABLE
+
+
+def _describe(name: str, notation: Notation, decimal: Decimal, place: str) -> str:
+    """Describe a column: what its texts are, where, and how to read them."""
+    sample, words = f"{_shorten(_sample(notation))!r}{place}", notation.words
+    what = f"column {name!r} holds {notation.kind}"
+    if _is_read(notation):
+        if not words:
+            return f"{what} and others, for example {sample}"
+        more = f" and {len(words) - 1} more texts" if len(words) > 1 else ""
+        return f"{what}, but also {sample}{more}: {_missing(words)}"
+    gaps = f"; {_missing(words)}" if words else ""
+    if hint := number_hint(name, notation.texts, decimal):
+        return f"{hint}, for example {sample}{gaps}"
+    shown = ", ".join(repr(_shorten(word)) for word in words[:_MAX_TEXTS])
+    beside = f", beside {shown}" if words else ""
+    return f"{what}, for example {sample}{beside}: {_advise(name, notation)}{gaps}"
+
+
+def _advise(name: str, notation: Notation) -> str:
+    formats = notation.date_formats[:2]
+    options = [f"--date-format {shlex.quote(f'{name}={each}')}" for each in formats]
+    return f"give {' or '.join(options)}" if options else "write them as plain numbers"
+
+
+def _missing(words: Sequence[str]) -> str:
+    if len(words) > _MAX_TEXTS:
+        return "correct such cells, or leave them empty"
+    those = "it means" if len(words) == 1 else "they mean"
+    return f"if {those} missing, give --missing {shlex.quote(join_names(words))}"
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}…"
+
+
+def _find_places(source: TableSource, texts: Mapping[str, str]) -> dict[str, str]:
+    """Find where each column first has a text, for messages: ``(line 3)`` or ``(record 2)``."""
+    found: dict[str, str] = {}
+    with open_table(source.data, source.reading, source.required_columns) as table:
+        positions = {name: table.columns.index(name) for name in texts}
+        for block in table.blocks(sorted(positions.values())):
+            for name in texts.keys() - found.keys():
+                cells = cell_texts(block.select([positions[name]]).column(0))
+                pattern = rb"\A[ \t]*" + re.escape(texts[name]).encode() + rb"[ \t]*\z"
+                matches = pc.fill_null(pc.match_substring_regex(cells, pattern), bool_scalar(False))
+                if (at := _first(bool_values(matches))) is not None:
+                    (row,) = block.report({at: RowIssue("")})
+                    where = f"record {row.record}" if row.line is None else f"line {row.line}"
+                    found[name] = f" ({where})"
+            if len(found) == len(texts):
+                break
+    return {name: found.get(name, "") for name in texts}
+
+
+def _first(marks: Iterable[bool]) -> int | None:
+    return next((at for at, mark in enumerate(marks) if mark), None)
