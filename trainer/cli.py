@@ -130,6 +130,14 @@ def fit(
             "them: NA and the like are classes."
         ),
     ] = None,
+    fold_categories: Annotated[
+        bool,
+        typer.Option(
+            "--fold-categories",
+            help="Join categories that differ only in case or surrounding blanks, also when the "
+            "bundle scores.",
+        ),
+    ] = False,
     missing: Annotated[
         str | None,
         typer.Option(
@@ -250,6 +258,7 @@ def fit(
         seed=seed,
     )
     columns = {"--features": features, "--exclude": exclude, "--categories": categories}
+    columns |= {"--fold-categories": "yes" if fold_categories else None}
     columns |= {"--missing": missing, "--date-format": ",".join(date_format or ()) or None}
     table_options = columns | {"--unseen": unseen, "--test": test, "--test-fraction": test_fraction}
     table = parse_table_options(data, label, table_options)
@@ -260,6 +269,7 @@ def fit(
         categories=split_names(categories) or (),
         date_formats=parse_date_formats(date_format or ()),
         missing=parse_missing(split_names(missing)),
+        fold_categories=fold_categories,
         unseen=unseen or "error",
         test=test,
         test_fraction=test_fraction,

@@ -63,6 +63,8 @@ def _lines(summary: Summary, out: Path) -> Iterator[Line]:
             for reason, count in sorted(summary.reasons.items(), key=lambda pair: -pair[1])
         )
     yield from _range_lines(summary.out_of_range)
+    for warning in summary.warnings:
+        yield "warning", "", warning
     if summary.drift:
         yield from _drift_lines(summary.drift)
     if summary.truth:

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from runtime.errors import SchemaError
 from runtime.schema.dates import format_day
-from runtime.schema.features import Date, Feature, OneHot, Schema
+from runtime.schema.features import BOOLEANS, Date, Feature, OneHot, Schema
+from runtime.schema.names import fold_name
 from trainer.config import join_names
 from trainer.data.dataset import describe_column
 from trainer.data.profile import MAX_CATEGORIES, decode_text
@@ -54,9 +55,7 @@ def choose_features(
             features[at] = Feature(name, 0, 0, missing="imputed", date=date, missing_texts=missing)
         elif texts - {b""}:
             what = f"column {name!r}"
-            categories = tuple(sorted(decode_text(text, what, where) for text in texts))
-            unseen = "error" if _is_boolean(categories) else source.unseen
-            one_hot = OneHot(categories, unseen)
+            one_hot = _encode_texts({decode_text(text, what, where) for text in texts}, source)
             features[at] = Feature(name, 0, 1, one_hot=one_hot, missing_texts=missing)
     if not features:
         raise SchemaError(
@@ -65,9 +64,17 @@ def choose_features(
     return features
 
 
-def _is_boolean(categories: Sequence[str]) -> bool:
-    """Check for a column of booleans: another spelling (``TRUE``) must not pass as neither."""
-    return {text.lower() for text in categories if text} <= {"true", "false"}
+def _encode_texts(texts: set[str], source: TableSource) -> OneHot:
+    """Choose the categories of texts: booleans are ``false`` and ``true`` however written.
+
+    A boolean that is misspelt must not pass as neither.
+    """
+    folded = {fold_name(text) for text in texts}
+    if folded - {""} <= BOOLEANS:
+        return OneHot(tuple(sorted(folded)))
+    if source.fold_categories:
+        return OneHot(tuple(sorted(folded)), source.unseen, folded=True)
+    return OneHot(tuple(sorted(texts)), source.unseen)
 
 
 def describe_features(schema: Schema, inputs: Float32Matrix, train_inputs: Float32Matrix) -> Schema:

@@ -33,6 +33,7 @@ class TableSource:
         categories: names of categorical columns that look like numbers; with the label, words
             for missing such as ``NA`` are classes, too.
         date_formats: of columns of dates that are not in ISO 8601.
+        fold_categories: join categories that differ only in case or surrounding blanks.
         missing: texts that mean a missing cell or label, beside the empty one.
         unseen: how a category not seen in training is scored: as a bad cell (``error``), or as
             none of the known ones (``other``).
@@ -53,6 +54,7 @@ class TableSource:
     reading: ReadOptions = field(default_factory=ReadOptions)
     date_formats: DateFormats = field(default_factory=DateFormats)
     missing: tuple[str, ...] = ()
+    fold_categories: bool = False
 
     def __post_init__(self) -> None:
         if STANDARD_STREAM in {self.data, self.test}:

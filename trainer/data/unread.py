@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _MAX_COLUMNS = 10  # described in a message
 _MAX_TEXTS = 5  # named in a message
 _MAX_CHARACTERS = 40  # of a text
-_BOOLEANS = frozenset({b"true", b"false"})
 
 
 def check_notations(texts: Mapping[str, set[bytes]], source: TableSource) -> None:
@@ -39,8 +38,7 @@ def check_notations(texts: Mapping[str, set[bytes]], source: TableSource) -> Non
     found = {
         name: notation
         for name, each in texts.items()
-        if not {text.lower() for text in each - {b""}} <= _BOOLEANS
-        and (notation := recognise(each - {b""}, decimal))
+        if (notation := recognise(each - {b""}, decimal))
     }
     if not found:
         return

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.schema.names import fold_name
+from runtime.schema.names import similar_names
 from trainer.data.dataset import ClassCounts, DataCheck, DateColumn, MissingCells
 from trainer.data.features import single_columns
 from trainer.data.splits import mix
@@ -59,7 +59,7 @@ def check_data(
         identifiers=_names_where(columns, is_identifier),
         leaking=_names_where(columns, lambda values: determines_label(values, train.labels)),
         rounded=_names_where(numbers, _is_rounded),
-        similar_classes=_find_similar(schema.classes),
+        similar_classes=similar_names(schema.classes),
     )
 
 
@@ -125,13 +125,6 @@ def _find_identical(columns: Mapping[str, Values]) -> tuple[tuple[str, ...], ...
         key = hashlib.sha256((values + np.float32(0)).data).digest()
         groups.setdefault(key, []).append(name)
     return tuple(tuple(names) for names in groups.values() if len(names) > 1)
-
-
-def _find_similar(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        groups.setdefault(fold_name(name), []).append(name)
-    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 
 def hash_rows(features: Float32Matrix) -> Hashes:
