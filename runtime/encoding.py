@@ -200,24 +200,25 @@ class Encoder:
         )
         if "" in feature.categories:
             indices[missing] = feature.categories.index("")
-        respelt = self._respell(index, cells, indices, ~missing)
+        bad = missing
+        unknown = (indices == _NOT_FOUND) & ~missing
+        if unknown.any():
+            bad = missing | self._respell(index, cells, indices, unknown)
         matrix = np.zeros((len(indices), len(feature.categories)), dtype=np.float32)
         found = indices != _NOT_FOUND
         matrix[np.flatnonzero(found), indices[found]] = 1
         allows_unseen = feature.one_hot and feature.one_hot.unseen == "other"
-        return Encoded(matrix, found | ~(missing | respelt) if allows_unseen else found)
+        return Encoded(matrix, found | ~bad if allows_unseen else found)
 
-    def _respell(self, index: int, cells: pa.Array, indices: Indices, filled: Mask) -> Mask:
-        """Look up filled cells that were not found in other spellings.
+    def _respell(self, index: int, cells: pa.Array, indices: Indices, unknown: Mask) -> Mask:
+        """Look up cells that were not found in other spellings.
 
         Sets ``indices`` where these are equal; returns a mask of the cells where they are not.
         """
-        spellings = self._spellings[index]
-        unknown = np.flatnonzero((indices == _NOT_FOUND) & filled)
         respelt = np.zeros(len(indices), dtype=np.bool_)
-        if spellings is None or not len(unknown):
+        if (spellings := self._spellings[index]) is None:
             return respelt
-        rest = cells.filter(bool_array((indices == _NOT_FOUND) & filled)).dictionary_encode()
+        rest = cells.filter(bool_array(unknown)).dictionary_encode()
         found = [spellings.find(text) for text in rest.dictionary.to_pylist()]
         known = np.array([_NOT_FOUND if at is None else at for at in found], dtype=np.int32)
         codes = known[number_values(rest.indices)]

@@ -151,7 +151,9 @@ def new_counters(where: str, reading: ReadOptions) -> Counters:
     """Create the row counter of a table to train on."""
     return Counters(
         where,
-        BadRowsMessage("nothing was fitted", _ADVICE, purpose="fitted"),
+        BadRowsMessage(
+            "nothing was fitted", _ADVICE, purpose="fitted", missing_advice="give --missing {}"
+        ),
         fail_on_bad=True,
         decimal=reading.decimal,
     )

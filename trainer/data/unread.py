@@ -15,7 +15,7 @@ from runtime.tables.cells import number_hint
 from runtime.tables.opening import open_table
 from runtime.tables.text import cell_texts
 from trainer.config import join_names
-from trainer.data.notations import READABLE, recognise
+from trainer.data.notations import IDENTIFIERS, READABLE, recognise
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -87,7 +87,11 @@ def _describe(name: str, notation: Notation, decimal: Decimal, place: str) -> st
 def _advise(name: str, notation: Notation) -> str:
     formats = notation.date_formats[:2]
     options = [f"--date-format {shlex.quote(f'{name}={each}')}" for each in formats]
-    return f"give {' or '.join(options)}" if options else "write them as plain numbers"
+    if options:
+        return f"give {' or '.join(options)}"
+    if notation.kind in IDENTIFIERS:
+        return "they name rows, which teaches nothing of other rows"
+    return "write them as plain numbers"
 
 
 def _missing(words: Sequence[str]) -> str:
