@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from runtime.schema.matrix import to_float32
+from runtime.schema.spellings import Spellings
 from runtime.tables.arrays import binary_array, bool_array, number_scalar, number_values
 from runtime.tables.base import Encoded
 from runtime.tables.cells import MISSING, UNDECODABLE, explain_cell, find_missing
@@ -55,6 +56,9 @@ class Encoder:
         self._categories = [
             binary_array([text.encode() for text in feature.categories])
             for feature in self._features
+        ]
+        self._spellings = [
+            Spellings(feature) if feature.categories else None for feature in self._features
         ]
         texts = [frozenset(feature.texts_of_missing) for feature in self._features]
         self._null_texts = tuple(sorted(frozenset.intersection(*texts))) if texts else ()
@@ -152,12 +156,21 @@ class Encoder:
             return MISSING
         if not self.is_text(feature):
             return explain_cell(cell, dialect)
-        if not _is_decodable(cell):
+        try:
+            dialect.encoding.decode(cell)
+        except UnicodeDecodeError:
             return UNDECODABLE
         if not self.is_date(feature):
-            return UNSEEN
+            return self._explain_unseen(feature, dialect.encoding.decode(cell, "replace"))
         date_format = self._features[feature].date_format
         return f"not a date in the format {date_format}" if date_format else NOT_A_DATE
+
+    def _explain_unseen(self, feature: int, text: str) -> str:
+        spellings = self._spellings[feature]
+        index = spellings.find(text.encode(errors="replace")) if spellings else None
+        if index is None:
+            return UNSEEN
+        return f"{UNSEEN} (it had {self._features[feature].categories[index]!r})"
 
     def _means_missing(self, feature: int, cell: bytes, dialect: Dialect) -> bool:
         texts = self._features[feature].texts_of_missing if self._features else ()
@@ -187,13 +200,35 @@ class Encoder:
         )
         if "" in feature.categories:
             indices[missing] = feature.categories.index("")
+        bad = missing
+        unknown = (indices == _NOT_FOUND) & ~missing
+        if unknown.any():
+            bad = missing | self._respell(index, cells, indices, unknown)
         matrix = np.zeros((len(indices), len(feature.categories)), dtype=np.float32)
         found = indices != _NOT_FOUND
         matrix[np.flatnonzero(found), indices[found]] = 1
         if feature.one_hot and feature.one_hot.unseen == "other":
-            others = ~found & ~missing
+            others = ~found & ~bad
             found[others] = _find_decodable(cells, others)
         return Encoded(matrix, found)
+
+    def _respell(self, index: int, cells: pa.Array, indices: Indices, unknown: Mask) -> Mask:
+        """Look up cells that were not found in other spellings.
+
+        Sets ``indices`` where these are equal; returns a mask of the cells where they are not.
+        """
+        respelt = np.zeros(len(indices), dtype=np.bool_)
+        if (spellings := self._spellings[index]) is None:
+            return respelt
+        rest = cells.filter(bool_array(unknown)).dictionary_encode()
+        found = [spellings.find(text) for text in rest.dictionary.to_pylist()]
+        known = np.array([_NOT_FOUND if at is None else at for at in found], dtype=np.int32)
+        codes = known[number_values(rest.indices)]
+        if spellings.are_equal:
+            indices[unknown] = codes
+        else:
+            respelt[unknown] = codes != _NOT_FOUND
+        return respelt
 
 
 PLAIN: Final = Encoder()

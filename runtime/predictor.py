@@ -114,6 +114,12 @@ class Predictor(LoadedModel):
 
             return self._predict(read_features(columns, self.schema))
         required = [_fill_masked(columns[name]) for name in self.schema.feature_names]
+        for name, column in zip(self.schema.feature_names, required, strict=True):
+            if column.dtype == np.bool_:
+                raise SchemaError(
+                    f"column {name!r} has type bool, which is not a number; convert it to 1 and 0, "
+                    "or train with booleans"
+                )
         if len({column.shape for column in required}) != 1 or required[0].ndim != 1:
             shapes = {name: np.shape(columns[name]) for name in self.schema.feature_names}
             raise DataError(f"columns must be one-dimensional and equally long, got {shapes}")

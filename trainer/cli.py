@@ -140,6 +140,14 @@ def fit(
             "them: NA and the like are classes."
         ),
     ] = None,
+    fold_categories: Annotated[
+        bool,
+        typer.Option(
+            "--fold-categories",
+            help="Join categories that differ only in case or surrounding blanks, also when the "
+            "bundle scores.",
+        ),
+    ] = False,
     missing: Annotated[
         str | None,
         typer.Option(
@@ -285,6 +293,7 @@ def fit(
         seed=seed,
     )
     columns = {"--features": features, "--exclude": exclude, "--categories": categories}
+    columns |= {"--fold-categories": "yes" if fold_categories else None}
     columns |= {"--missing": missing, "--date-format": ",".join(date_format or ()) or None}
     table_options = columns | {
         "--unseen": unseen,
@@ -303,6 +312,7 @@ def fit(
         categories=split_names(categories) or (),
         date_formats=parse_date_formats(date_format or ()),
         missing=parse_missing(split_names(missing)),
+        fold_categories=fold_categories,
         unseen=unseen,
         rare=rare,
         max_categories=MAX_CATEGORIES if max_categories is None else max_categories,

@@ -151,7 +151,7 @@ def _format_log(summary: Summary, out: Path) -> str:
     if totals:
         listed = ", ".join(f"{name} {count:,}" for name, count in totals.items())
         text += f"\nvalues outside the training range, scored anyway: {listed}"
-    return text
+    return "\n".join((text, *(f"warning: {warning}" for warning in summary.warnings)))
 
 
 def _log_table(table: Path, number: int, tables: int) -> None:

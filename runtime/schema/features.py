@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from functools import cached_property
 from itertools import accumulate
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 import numpy as np
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Float32Matrix = npt.NDArray[np.float32]
 Unseen = Literal["error", "other"]
 Missing = Literal["refused", "imputed"]
+BOOLEANS: Final = frozenset({"true", "false"})
 
 
 class OneHot(Record, frozen=True):
@@ -31,9 +32,11 @@ class OneHot(Record, frozen=True):
 
     Attributes:
         categories: in the order of the model's inputs; the empty text is a missing cell.
-        unseen: any other text is a bad cell (``error``), or 0 in all inputs (``other``).
+        unseen: any other text is a bad cell (``error``), or 0 in all inputs (``other``); one that
+            only writes a category in another way, such as ``2.0`` for ``2``, is always a bad cell.
         rare: the number of training categories that were too rare to have an input and are encoded
             as unseen ones are; unset if none were.
+        folded: whether case and surrounding blanks make no difference; unset if they do.
 
     Raises:
         ValueError: when there are no categories, one is repeated, or rare ones would be bad cells.
@@ -42,6 +45,7 @@ class OneHot(Record, frozen=True):
     categories: tuple[str, ...]
     unseen: Unseen = "error"
     rare: int | msgspec.UnsetType = msgspec.UNSET
+    folded: bool | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         if not self.categories:
@@ -145,6 +149,17 @@ class Feature(Record, frozen=True):
     def categories(self) -> tuple[str, ...]:
         """The categories; empty for a column of numbers or dates."""
         return () if self.one_hot is msgspec.UNSET else self.one_hot.categories
+
+    @property
+    def is_boolean(self) -> bool:
+        """Whether the categories are ``true`` and ``false``, in whatever case."""
+        texts = [text.lower() for text in self.categories if text]
+        return bool(texts) and len(set(texts)) == len(texts) and set(texts) <= BOOLEANS
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether case and surrounding blanks of categories make no difference."""
+        return self.one_hot is not msgspec.UNSET and self.one_hot.folded is True
 
     @property
     def origin(self) -> str:

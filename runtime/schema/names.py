@@ -57,6 +57,14 @@ def repeated_names(names: Sequence[str]) -> list[str]:
     return [name for name, count in Counter(names).items() if count > 1]
 
 
+def similar_names(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Group the names that differ only in case or surrounding blanks."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(fold_name(name), []).append(name)
+    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
+
+
 def closest_names(name: str, known: Sequence[str], limit: int = 3) -> list[str]:
     """Find the known names most similar to a misspelt one, best first."""
     import difflib

@@ -10,11 +10,11 @@ from runtime.errors import BadRowsError
 from runtime.io.paths import STANDARD_STREAM
 from runtime.io.sinks import describe_failed_output
 from runtime.io.sources import source_name
-from runtime.tables.cells import NOT_A_NUMBER, number_hint
+from runtime.tables.cells import MISSING, MISSING_WORDS, NOT_A_NUMBER, number_hint
 from runtime.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from runtime.choices import Decimal
@@ -61,12 +61,14 @@ class BadRowsMessage(Value, frozen=True):
         advice: options with which to continue.
         purpose: of the rows, as a participle.
         decimal_option: format string of the option for the decimal sign.
+        missing_advice: format string for texts that usually mean a missing cell.
     """
 
     consequence: str
     advice: str
     purpose: str = "scored"
     decimal_option: str = "--decimal {}"
+    missing_advice: str = "leave such cells empty, or train with --missing {}"
 
 
 class Counters:
@@ -79,6 +81,7 @@ class Counters:
         reasons: number of rejected records by reason.
         first_bad: the first rejected records.
         non_numeric: values that are not numbers, by column.
+        missing_words: values that usually mean a missing cell, by column.
         timer: time by stage.
     """
 
@@ -92,6 +95,7 @@ class Counters:
         self.reasons: Counter[str] = Counter()
         self.first_bad: list[BadRow] = []
         self.non_numeric: dict[str, list[str]] = {}
+        self.missing_words: dict[str, set[str]] = {}
         self.timer = StageTimer()
 
     @classmethod
@@ -120,6 +124,9 @@ class Counters:
             if row.reason == NOT_A_NUMBER:
                 values = self.non_numeric.setdefault(row.column, [])
                 values += [row.value][: _MAX_CELLS - len(values)]
+            word = row.value.strip(" \t")
+            if word in MISSING_WORDS and row.column and row.reason != MISSING:
+                self.missing_words.setdefault(row.column, set()).add(word)
         self.timer.add(timer)
 
     def raise_for_bad_rows(self, *, keep_bad: bool, hint: str = "") -> None:
@@ -133,6 +140,13 @@ class Counters:
                 f"{self.where}: {self.rows} records read, {self.written} written and "
                 f"{dropped} dropped: a bug in onnxferry; no output was written"
             )
+
+    def _hint_missing(self) -> Iterator[str]:
+        """Name texts of bad cells that usually mean a missing cell."""
+        for column, found in self.missing_words.items():
+            words = sorted(found)
+            advice = self.message.missing_advice.format(_quote_names(words))
+            yield f"column {column!r}: if {', '.join(map(repr, words))} means missing, {advice}"
 
     def describe_bad(self, remedy: str, hint: str = "") -> str:
         """List the first bad rows and hints; the last line is the ``remedy``."""
@@ -149,8 +163,19 @@ class Counters:
             for column, values in self.non_numeric.items()
         )
         lines += filter(None, (*hints, hint))
+        lines += self._hint_missing()
         lines.append(remedy)
         return "\n".join(lines)
+
+
+def _quote_names(names: Sequence[str]) -> str:
+    import csv
+    import io
+    import shlex
+
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(names)
+    return shlex.quote(text.getvalue())
 
 
 def _bad_rows_advice(out: Path, options: Options) -> str:

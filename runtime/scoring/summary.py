@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from runtime.monitoring.ranges import OutOfRange
 
 
+_MIN_ROWS = 10  # of fewer, all categories may well be new
+
+
 class Summary(Value, frozen=True):
     """Counts, times and statistics of a scoring run.
 
@@ -56,6 +59,17 @@ class Summary(Value, frozen=True):
     def rows_per_second(self) -> float:
         """Records read per second."""
         return self.rows / self.seconds if self.seconds else 0.0
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Columns of which no scored cell has a category of training; of few rows, none."""
+        if self.scored < _MIN_ROWS:
+            return ()
+        return tuple(
+            f"column {name!r}: no cell has a category of training; are they written another way?"
+            for name, counts in self.out_of_range.items()
+            if counts.unseen == self.scored
+        )
 
     def values(self) -> dict[str, object]:
         """Convert to JSON types; of drift only the indices, as the report has a file of its own.

@@ -66,6 +66,8 @@ def _lines(summary: Summary, out: Path) -> Iterator[Line]:
         yield "absent", f"{len(summary.absent):,}", "features that no record has, all missing"
         yield from _truncate((f"  {name}", "", "") for name in summary.absent)
     yield from _range_lines(summary.out_of_range)
+    for warning in summary.warnings:
+        yield "warning", "", warning
     if summary.drift:
         yield from _drift_lines(summary.drift)
     if summary.truth:

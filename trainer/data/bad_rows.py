@@ -35,7 +35,9 @@ class RowCounter:
 
     def __init__(self, where: str, source: TableSource, features: Sequence[str]) -> None:
         """Start at zero; ``where`` names the table, ``features`` are its feature columns."""
-        message = BadRowsMessage("nothing was fitted", advice="", purpose="fitted")
+        message = BadRowsMessage(
+            "nothing was fitted", advice="", purpose="fitted", missing_advice="give --missing {}"
+        )
         self._counters = Counters(
             where, message, fail_on_bad=source.bad_rows == "fail", decimal=source.reading.decimal
         )

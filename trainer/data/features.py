@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from runtime.errors import SchemaError
 from runtime.schema.dates import format_day
-from runtime.schema.features import Date, Feature, OneHot, Schema
+from runtime.schema.features import BOOLEANS, Date, Feature, OneHot, Schema
+from runtime.schema.names import fold_name
 from trainer.data.dataset import describe_column
 from trainer.data.profile import MAX_COUNTED_TEXTS, decode_text
 from trainer.data.source import advise_exclusion
@@ -69,18 +70,24 @@ def choose_features(
 def _encode_texts(
     texts: Mapping[str, bytes], counts: Counter[bytes], source: TableSource
 ) -> OneHot:
-    """Encode distinct texts: all of them, or the most frequent; a missing cell is never rare."""
-    categories = tuple(sorted(texts))
+    """Choose the categories of distinct texts: all of them, or the most frequent.
+
+    Booleans are ``false`` and ``true`` however written; one that is misspelt must not pass as
+    neither. A missing cell is never rare.
+    """
+    folded = {fold_name(text) for text in texts}
+    if folded - {""} <= BOOLEANS:
+        return OneHot(tuple(sorted(folded)))
+    cells: Counter[str] = Counter()
+    for text, content in texts.items():
+        cells[fold_name(text) if source.fold_categories else text] += counts[content]
+    is_folded = True if source.fold_categories else UNSET
+    categories = tuple(sorted(cells))
     if len(categories) > source.max_categories:
-        by_frequency = sorted(categories, key=lambda text: (text != "", -counts[texts[text]], text))
-        kept = by_frequency[: source.max_categories - 1]
-        return OneHot(tuple(sorted(kept)), "other", len(categories) - len(kept))
-    return OneHot(categories, "error" if _is_boolean(categories) else source.unseen or "error")
-
-
-def _is_boolean(categories: Sequence[str]) -> bool:
-    """Check for a column of booleans: another spelling (``TRUE``) must not pass as neither."""
-    return {text.lower() for text in categories if text} <= {"true", "false"}
+        by_frequency = sorted(categories, key=lambda text: (text != "", -cells[text], text))
+        kept = tuple(sorted(by_frequency[: source.max_categories - 1]))
+        return OneHot(kept, "other", len(categories) - len(kept), is_folded)
+    return OneHot(categories, source.unseen or "error", folded=is_folded)
 
 
 def describe_features(

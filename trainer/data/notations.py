@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from runtime.tables.base import Mask
 
 NUMBERS, DATES, DATES_OF_ANOTHER_NOTATION = "numbers", "ISO dates", "dates"
+_UUIDS, _HEXADECIMAL = "UUIDs", "hexadecimal identifiers"
+_NETWORK, _MAIL = "network addresses", "e-mail addresses"
+IDENTIFIERS: Final = frozenset({_UUIDS, _HEXADECIMAL, _NETWORK, _MAIL})
 READABLE: Final = frozenset({NUMBERS, DATES})
 _OTHER_FORMAT: Final = "numbers in another format"
 _WITH_COMPARISON: Final = "numbers with a comparison sign"
@@ -29,7 +32,12 @@ _WITH_UNIT: Final = "numbers with a unit"
 _MIN_SHARE: Final = 0.5  # of the distinct texts
 _MAX_TEXTS: Final = 1000  # of a column, to look at
 _MIN_OF_UNIT: Final = 3  # numbers with a unit that is not known
-_MIN_DIGITS: Final = 3  # of a date
+_MAY_BE_DATE: Final = re.compile(
+    rb"[0-9][./-][0-9]{1,2}[./-][0-9]|[0-9]{4}[./-][0-9]|(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
+    rb"[a-z]*[ ./-]+[0-9]|[0-9]{8}[ T][0-9]"
+)
+_SAMPLE: Final = 50  # texts to look at first
+_MIN_SAMPLE_SHARE: Final = 0.25  # of a sample, to look at all
 
 # Common notations that --date-format reads; the names first.
 _DATE_FORMATS: Final = (
@@ -70,10 +78,10 @@ _KINDS: Final = {
     ),
     _WITH_UNIT: rf"{_N} ?{_UNIT}",
     _WITH_COMPARISON: rf"(?:[<>≤≥~≈]=?|ca\.?) ?{_N}|{_N}\+",
-    "UUIDs": r"\{?[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\}?",
-    "hexadecimal identifiers": r"(?:0x)?(?:[0-9a-f]{16,}|[0-9A-F]{16,})|0x[0-9a-fA-F]+",
-    "network addresses": r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}",
-    "e-mail addresses": r"[^@ ]+@[^@ ]+\.[A-Za-z]{2,}",
+    _UUIDS: r"\{?[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\}?",
+    _HEXADECIMAL: r"(?:0x)?(?:[0-9a-f]{16,}|[0-9A-F]{16,})|0x[0-9a-fA-F]+",
+    _NETWORK: r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}",
+    _MAIL: r"[^@ ]+@[^@ ]+\.[A-Za-z]{2,}",
     _OTHER_FORMAT: _N,
 }
 _PATTERNS: Final = {kind: re.compile(pattern) for kind, pattern in _KINDS.items()}
@@ -104,16 +112,28 @@ def recognise(found: Collection[bytes], decimal: Decimal = ".") -> Notation | No
     Words for missing, such as ``NA``, do not count.
     """
     cells = sorted(found)[:_MAX_TEXTS]
+    if not any(map(_may_be_quantity, b"\n".join(cells).decode(errors="replace"))):
+        return None  # at once, as most columns of words have neither digit nor address
+    if len(cells) > 2 * _SAMPLE:
+        step = len(cells) // _SAMPLE
+        if _share(cells[::step], decimal) < _MIN_SAMPLE_SHARE:
+            return None
+    return _recognise(cells, decimal)
+
+
+def _may_be_quantity(letter: str) -> bool:
+    return letter.isdigit() or letter == "@"
+
+
+def _share(cells: Sequence[bytes], decimal: Decimal) -> float:
+    """Estimate the share of texts that are not words, from a sample."""
+    kinds = _kinds(cells, decimal)[0]
+    return sum(map(bool, kinds.values())) / len(cells)
+
+
+def _recognise(cells: Sequence[bytes], decimal: Decimal) -> Notation | None:
     texts = [cell.decode(errors="replace").strip(" \t") for cell in cells]
-    kinds = _read(cells, decimal)
-    unread = [at for at, text in enumerate(texts) if not kinds[at] and text not in MISSING_WORDS]
-    date_formats = _find_date_formats([cells[at] for at in unread])
-    if date_formats:
-        known = read_instants(binary_array([cells[at] for at in unread]), date_formats[0]).known
-        dated = (at for at, is_date in zip(unread, known, strict=True) if is_date)
-        kinds.update(dict.fromkeys(dated, DATES_OF_ANOTHER_NOTATION))
-    plain = sum(kind == NUMBERS for kind in kinds.values())
-    kinds.update(_classify({at: texts[at] for at in unread if not kinds[at]}, plain))
+    kinds, date_formats = _kinds(cells, decimal)
     count = Counter(kind for kind in kinds.values() if kind)
     words = sum(not kinds[at] and text not in MISSING_WORDS for at, text in enumerate(texts))
     if not count or count.total() < _MIN_SHARE * (count.total() + words):
@@ -128,6 +148,21 @@ def recognise(found: Collection[bytes], decimal: Decimal = ".") -> Notation | No
     )
 
 
+def _kinds(cells: Sequence[bytes], decimal: Decimal) -> tuple[dict[int, str], tuple[str, ...]]:
+    """Find the kind of each text by position, empty for words; and the formats of dates."""
+    texts = [cell.decode(errors="replace").strip(" \t") for cell in cells]
+    kinds = _read(cells, decimal)
+    unread = [at for at, text in enumerate(texts) if not kinds[at] and text not in MISSING_WORDS]
+    date_formats = _find_date_formats([cells[at] for at in unread])
+    if date_formats:
+        known = read_instants(binary_array([cells[at] for at in unread]), date_formats[0]).known
+        dated = (at for at, is_date in zip(unread, known, strict=True) if is_date)
+        kinds.update(dict.fromkeys(dated, DATES_OF_ANOTHER_NOTATION))
+    plain = sum(kind == NUMBERS for kind in kinds.values())
+    kinds.update(_classify({at: texts[at] for at in unread if not kinds[at]}, plain))
+    return kinds, date_formats
+
+
 def _read(cells: Sequence[bytes], decimal: Decimal) -> dict[int, str]:
     """Find the texts that are read as numbers or dates, by position; empty for others."""
     array = binary_array(cells)
@@ -140,7 +175,7 @@ def _read(cells: Sequence[bytes], decimal: Decimal) -> dict[int, str]:
 
 def _find_date_formats(cells: Sequence[bytes]) -> tuple[str, ...]:
     """Find the formats that read most of the texts; there are two where the order is open."""
-    dated = [cell for cell in cells if len(re.findall(rb"[0-9]", cell)) >= _MIN_DIGITS]
+    dated = [cell for cell in cells if _MAY_BE_DATE.search(cell)]
     if not dated or len(dated) < _MIN_SHARE * len(cells):
         return ()
     array = binary_array(dated)
@@ -170,7 +205,7 @@ def _classify(texts: dict[int, str], plain: int) -> dict[int, str]:
 
 
 def _kind_of(text: str) -> str:
-    if "@" not in text and not any(map(str.isdigit, text)):
+    if not any(map(_may_be_quantity, text)):
         return ""
     plain = _normalise(text)
     return next((kind for kind, pattern in _PATTERNS.items() if pattern.fullmatch(plain)), "")

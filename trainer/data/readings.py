@@ -6,6 +6,7 @@ import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
+from runtime.schema.names import similar_names
 from runtime.tables.cells import MISSING_WORDS
 from runtime.value import Record
 from trainer.config import join_names
@@ -16,9 +17,15 @@ if TYPE_CHECKING:
     from runtime.schema.features import Feature, Schema
     from trainer.data.source import TableSource
 
-Taken = Literal["number", "date", "categories", "left out"]
+Taken = Literal["number", "date", "boolean", "categories", "left out"]
 _MAX_LINES = 20
-_PLURALS = {"number": "numbers", "date": "dates", "categories": "of categories"}
+_MAX_NAMES = 3
+_PLURALS = {
+    "number": "numbers",
+    "date": "dates",
+    "boolean": "booleans",
+    "categories": "of categories",
+}
 
 
 class ColumnReading(Record, frozen=True, omit_defaults=True):
@@ -26,13 +33,14 @@ class ColumnReading(Record, frozen=True, omit_defaults=True):
 
     Attributes:
         name: of the column.
-        taken: a number, a date, categories, or left out.
+        taken: a number, a date, a boolean, categories, or left out.
         categories: how many, a missing cell included.
         format: of dates; empty for ISO 8601.
         missing: cells without a value.
         texts: that mean a missing cell, beside the empty one.
         reason: why the column was left out.
         words: categories that usually mean a missing cell.
+        similar: groups of categories that differ only in case or surrounding blanks.
     """
 
     name: str
@@ -43,6 +51,7 @@ class ColumnReading(Record, frozen=True, omit_defaults=True):
     texts: tuple[str, ...] = ()
     reason: str = ""
     words: tuple[str, ...] = ()
+    similar: tuple[tuple[str, ...], ...] = ()
 
 
 def describe_readings(
@@ -68,13 +77,20 @@ def describe_readings(
 def _describe(feature: Feature, missing: int) -> ColumnReading:
     return ColumnReading(
         feature.name,
-        "categories" if feature.categories else "date" if feature.origin else "number",
+        _taken(feature),
         categories=len(feature.categories),
         format=feature.date_format,
         missing=missing,
         texts=feature.texts_of_missing,
         words=tuple(text for text in feature.categories if text in MISSING_WORDS),
+        similar=similar_names(feature.categories),
     )
+
+
+def _taken(feature: Feature) -> Taken:
+    if feature.is_boolean:
+        return "boolean"
+    return "categories" if feature.categories else "date" if feature.origin else "number"
 
 
 def _reason(name: str, position: int, source: TableSource) -> str:
@@ -110,5 +126,11 @@ def _format(reading: ColumnReading) -> str:
         what += (
             f"; {', '.join(map(repr, words))} among them: to read such cells as missing, give "
             f"--missing {shlex.quote(join_names(words))}"
+        )
+    if groups := reading.similar:
+        count = sum(map(len, groups))
+        what += (
+            f"; {count} of them differ only in case or blanks, such as "
+            f"{' and '.join(map(repr, groups[0][:_MAX_NAMES]))}: join them with --fold-categories"
         )
     return what

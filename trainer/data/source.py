@@ -41,6 +41,7 @@ class TableSource:
         categories: names of categorical columns that look like numbers; with the label, words
             for missing such as ``NA`` are classes, too.
         date_formats: of columns of dates that are not in ISO 8601.
+        fold_categories: join categories that differ only in case or surrounding blanks.
         missing: texts that mean a missing cell or label, beside the empty one.
         unseen: how a category not seen in training is scored: as a bad cell (``error``), or as
             none of the known ones (``other``); None is ``error`` for columns without rare ones.
@@ -71,6 +72,7 @@ class TableSource:
     rejects: Path | None = None
     date_formats: DateFormats = field(default_factory=DateFormats)
     missing: tuple[str, ...] = ()
+    fold_categories: bool = False
 
     def __post_init__(self) -> None:
         tables = [path for path in (self.data, self.test) if path]

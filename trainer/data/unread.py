@@ -15,7 +15,7 @@ from runtime.tables.cells import number_hint
 from runtime.tables.opening import open_table
 from runtime.tables.text import cell_texts
 from trainer.config import join_names
-from trainer.data.notations import READABLE, recognise
+from trainer.data.notations import IDENTIFIERS, READABLE, recognise
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _MAX_COLUMNS = 10  # described in a message
 _MAX_TEXTS = 5  # named in a message
 _MAX_CHARACTERS = 40  # of a text
-_BOOLEANS = frozenset({b"true", b"false"})
 
 
 def check_notations(texts: Mapping[str, set[bytes]], source: TableSource) -> None:
@@ -39,8 +38,7 @@ def check_notations(texts: Mapping[str, set[bytes]], source: TableSource) -> Non
     found = {
         name: notation
         for name, each in texts.items()
-        if not {text.lower() for text in each - {b""}} <= _BOOLEANS
-        and (notation := recognise(each - {b""}, decimal))
+        if (notation := recognise(each - {b""}, decimal))
     }
     if not found:
         return
@@ -89,7 +87,11 @@ def _describe(name: str, notation: Notation, decimal: Decimal, place: str) -> st
 def _advise(name: str, notation: Notation) -> str:
     formats = notation.date_formats[:2]
     options = [f"--date-format {shlex.quote(f'{name}={each}')}" for each in formats]
-    return f"give {' or '.join(options)}" if options else "write them as plain numbers"
+    if options:
+        return f"give {' or '.join(options)}"
+    if notation.kind in IDENTIFIERS:
+        return "they name rows, which teaches nothing of other rows"
+    return "write them as plain numbers"
 
 
 def _missing(words: Sequence[str]) -> str:

@@ -31,9 +31,12 @@ def check_types(fields: Sequence[pa.Field], *, where: str) -> None:
     """Refuse columns whose type cannot be converted to a number."""
     for field in fields:
         if not (_is_number(field.type) or _is_text(field.type)):
+            advice = "convert it first"
+            if pa.types.is_boolean(field.type):  # in text, true is not a number either
+                advice = "convert it to 1 and 0, or train with booleans"
             raise SchemaError(
                 f"{where}: column {field.name!r} has type {field.type}, which is not a number; "
-                "convert it first"
+                f"{advice}"
             )
 
 
@@ -111,7 +114,6 @@ def _is_number(data_type: pa.DataType) -> bool:
     return bool(
         types.is_integer(data_type)
         or types.is_floating(data_type)
-        or types.is_boolean(data_type)
         or types.is_decimal(data_type)
         or types.is_null(data_type)
     )

@@ -123,3 +123,21 @@ def test_texts_are_sorted_without_blanks() -> None:
     """Their order makes no difference to the bytes of a bundle."""
     assert parse_missing([" NULL", "NA", "NA "]) == ("NA", "NULL")
     assert parse_missing(None) == ()
+
+
+def test_few_words_for_missing_are_bad_cells_with_a_hint(save: Save) -> None:
+    """Nearly all cells are numbers or dates: the others are listed, with the option."""
+    columns: Columns = {
+        "x": ["NA", "nan", *range(38)],
+        "day": [*["2024-01-01", "2024-01-02"] * 19, "-", "2024-01-03"],
+        "y": ["a", "b"] * 20,
+    }
+    path = save("t.csv", columns)
+    with pytest.raises(BadRowsError) as refusal:
+        read_dataset(TableSource(path, "y"), seed=1)
+    assert str(refusal.value).splitlines()[4:6] == [
+        "column 'x': if 'NA', 'nan' means missing, give --missing NA,nan",
+        "column 'day': if '-' means missing, give --missing -",
+    ]
+    found = read_dataset(TableSource(path, "y", missing=("-", "NA", "nan")), seed=1)
+    assert found.schema.inputs == ("x", "day")

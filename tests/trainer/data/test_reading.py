@@ -218,6 +218,7 @@ def test_bad_rows_are_listed_as_in_predict(table: Table) -> None:
         "  record 12 (line 13): too few fields (1 instead of 3)",
         "  record 13 (line 14), column 'y': '': missing value",
         "  record 14 (line 15), column 'a': 'n/a': not a number",
+        "column 'a': if 'n/a' means missing, give --missing n/a",
         "fix them, or continue with --bad-rows reject",
     ]
 

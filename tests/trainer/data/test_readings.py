@@ -63,6 +63,43 @@ def test_words_for_missing_among_categories_are_named(save: Save) -> None:
     )
 
 
+SPELLINGS = ["web", "WEB", "web ", "shop"]
+
+
+def test_categories_that_differ_in_case_are_found_and_joined(save: Save) -> None:
+    """A finding with the option, which the schema keeps."""
+    path = save("t.csv", {"kind": SPELLINGS * 5, "y": ["a", "b"] * 10})
+    source = TableSource(path, "y")
+    check = read_dataset(source, seed=1).check
+    assert check is not None
+    assert format_report(check, source).splitlines()[2] == (
+        "  'kind': 4 categories; 3 of them differ only in case or blanks, such as 'WEB' and 'web' "
+        "and 'web ': join them with --fold-categories"
+    )
+    joined = read_dataset(TableSource(path, "y", fold_categories=True), seed=1)
+    assert joined.schema.inputs == ("kind=shop", "kind=web")
+    assert joined.schema.features[0].is_folded
+    assert joined.rows.train_features.sum(0).tolist() == [4, 12]
+
+
+def test_booleans_are_learnt_alike_from_every_format(save: Save) -> None:
+    """The same schema and rows from text, JSON and typed columns, with gaps."""
+    flags = [True, False, None, True] * 5
+    typed: Columns = {"on": flags, "y": ["a", "b"] * 10}
+    texts: Columns = {
+        "on": [None if flag is None else str(flag) for flag in flags],
+        "y": typed["y"],
+    }
+    tables = [("t.csv", texts), ("t.jsonl", typed), ("t.parquet", typed), ("s.parquet", texts)]
+    found = [read_dataset(TableSource(save(*table), "y"), seed=1) for table in tables]
+    assert {each.schema.inputs for each in found} == {("on=", "on=false", "on=true")}
+    assert len({each.digest() for each in found}) == 1
+    assert len({each.schema.to_json() for each in found}) == 1
+    assert found[0].check is not None
+    source = TableSource(Path("t.csv"), "y")
+    assert format_report(found[0].check, source).splitlines()[2] == "  'on': boolean, 5 missing"
+
+
 def test_a_wide_table_is_cut() -> None:
     """Twenty columns are shown, the others counted; the check keeps all."""
     readings = [ColumnReading(f"c{at}", "number") for at in range(1020)]
