@@ -36,6 +36,8 @@ _ONLY_CUDA_SKIPS = "ONNXFERRY_ONLY_CUDA_SKIPS"
 _STARTS = {"environment", "browser", "contract", "pipeline"}
 # Variables of an outer make or a developer's shell that would reach the commands under test.
 _OUTSIDE = ("GNUMAKEFLAGS", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "ONNXFERRY_BUNDLE", "VENV")
+# What our own session sets in this process, and every command must set itself.
+_OWN = ("ORT_DISABLE_TELEMETRY",)
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +49,7 @@ def checkout() -> Path:
 @pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
     """Environment variables for a command, without what the caller's make or shell set."""
-    return {name: value for name, value in os.environ.items() if name not in _OUTSIDE}
+    return {name: value for name, value in os.environ.items() if name not in _OUTSIDE + _OWN}
 
 
 @pytest.fixture(scope="session")

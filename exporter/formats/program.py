@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import logging
+import tempfile
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING
 
 import torch
 
 from exporter.formats.archive import check_program_archive
-from runtime.errors import ArtifactError, UsageError, first_line
+from runtime.errors import ArtifactError, UnavailableError, UsageError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +25,7 @@ BATCH = "batch"
 
 def capture_program(model: torch.nn.Module, schema: Schema) -> ExportedProgram:
     """Capture the graph of a deployed module in evaluation mode, with a symbolic batch."""
+    _require_temporary_folder()
     example = torch.zeros(2, schema.n_inputs)  # a batch of 1 would be specialised to a constant
     try:
         with _silent():
@@ -39,6 +41,17 @@ def capture_program(model: torch.nn.Module, schema: Schema) -> ExportedProgram:
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # absolute paths of this machine
     return program
+
+
+def _require_temporary_folder() -> None:
+    """Check for a folder for temporary files, where torch has one for its compiler's cache."""
+    try:
+        tempfile.gettempdir()
+    except OSError as exc:
+        raise UnavailableError(
+            "torch needs a folder for temporary files: mount a writable /tmp, or set TMPDIR to a "
+            "writable folder"
+        ) from exc
 
 
 @contextmanager
@@ -63,6 +76,7 @@ def write_program(program: ExportedProgram) -> bytes:
 def load_program(content: bytes, *, where: str) -> ExportedProgram:
     """Load a program onto the CPU; ``ArtifactError`` when it is damaged or would run code."""
     check_program_archive(content, where=where)
+    _require_temporary_folder()
     try:
         with _silent():
             program = torch.export.load(io.BytesIO(content))

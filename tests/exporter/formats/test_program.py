@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ import torch
 from exporter.export import export_run
 from exporter.formats.deployed import Deployed
 from exporter.formats.program import capture_program, load_program, write_program
-from runtime.errors import ArtifactError, ParityError
+from runtime.errors import ArtifactError, ParityError, UnavailableError
 from trainer.model import SimpleNet
 
 if TYPE_CHECKING:
@@ -34,6 +35,18 @@ def test_it_is_bit_equal_to_eager_at_the_same_batch(
         for got, output in zip(module(features), expected, strict=True):
             assert torch.equal(torch.nan_to_num(got), torch.nan_to_num(output))
             assert torch.equal(got.isnan(), output.isnan())
+
+
+def test_a_read_only_container_is_told_what_to_mount(
+    files: ModelFiles, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a folder for temporary files, neither the model nor the file is to blame."""
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", list)
+    with pytest.raises(UnavailableError, match="mount a writable /tmp"):
+        capture_program(Deployed(run.model).eval(), run.record.schema)
+    with pytest.raises(UnavailableError, match="mount a writable /tmp"):
+        load_program(files.program, where="it")
 
 
 def test_plain_torch_loads_it(files: ModelFiles, tmp_path: Path) -> None:
