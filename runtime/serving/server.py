@@ -27,6 +27,7 @@ from runtime.serving.http.connections import ConnectionManager
 from runtime.serving.listeners import BACKLOG, bind, listen, removed_at_exit
 from runtime.serving.models.repository import Repository, watch_folders
 from runtime.serving.observability.log import Logger, write_stderr
+from runtime.serving.observability.stderr import captured_stderr
 from runtime.serving.observability.traffic import Traffic
 from runtime.serving.startup import ServerAddress, raise_fd_limit, startup_line
 from runtime.serving.tls import CertificateStore
@@ -60,9 +61,10 @@ class WorkerGroup(Protocol):
 
 def run_server(bundles: Mapping[str, Path], settings: Settings) -> None:
     """Open the bundles, listen, and serve until a signal; raises ``OnnxferryError``."""
-    app = create_app(bundles, settings)
-    with bind(settings.host, settings.port) as listener, removed_at_exit(listener):
-        run_process(app, listener, settings, write_stderr)
+    with captured_stderr(Logger(settings.level)):
+        app = create_app(bundles, settings)
+        with bind(settings.host, settings.port) as listener, removed_at_exit(listener):
+            run_process(app, listener, settings, write_stderr)
 
 
 def create_app(bundles: Mapping[str, Path], settings: Settings) -> App:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shutil
 import signal
 import socket
+import subprocess
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+import pytest
+
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Mapping
+    from pathlib import Path
 
 PATIENCE_S = 20  # a busy machine is slow, not wrong
 
@@ -152,3 +156,25 @@ def features(*rows: list[float], **more: object) -> bytes:
         "data": [value for row in rows for value in row],
     }
     return json.dumps({"inputs": [tensor], **more}).encode()
+
+
+def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """Create a self-signed certificate of this machine with openssl."""
+    if not shutil.which("openssl"):
+        pytest.skip("needs openssl on the PATH")
+    chain, key = folder / f"{name}.pem", folder / f"{name}.key"
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    words += [
+        "-nodes",
+        "-days",
+        "1",
+        "-subj",
+        f"/CN={name}",
+        "-keyout",
+        str(key),
+        "-out",
+        str(chain),
+    ]
+    words += ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(words, check=True, capture_output=True)
+    return chain, key

@@ -27,6 +27,7 @@ from msgspec.structs import replace
 from runtime.errors import OnnxferryError, UnavailableError
 from runtime.serving.listeners import bind, bind_shared, claim_port, listen, removed_at_exit
 from runtime.serving.observability.log import Logger, write_stderr
+from runtime.serving.observability.stderr import captured_stderr
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -81,7 +82,12 @@ def supervise(bundles: Mapping[str, Path], settings: Settings) -> None:
     if settings.grpc_port is not None:  # held, so that each worker can bind the same one
         held = bind_shared(settings.host, settings.grpc_port, 1, "--grpc-port")
         settings = replace(settings, grpc_port=held[0].getsockname()[1])
-    with create_run_folder() as folder, removed_at_exit(listeners[0]), claims:
+    with (
+        captured_stderr(Logger(settings.level)),
+        create_run_folder() as folder,
+        removed_at_exit(listeners[0]),
+        claims,
+    ):
         workers = [_Worker(number, listener) for number, listener in enumerate(listeners)]
         supervisor = _Supervisor(bundles, settings, workers, Path(folder))
         code = uvloop.run(supervisor.run(on_serving=claims.close))

@@ -16,7 +16,6 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -26,7 +25,9 @@ from msgspec.structs import replace
 from runtime.errors import EXIT_BUG, OnnxferryError
 from runtime.serving.http.messages import Request, Response
 from runtime.serving.models.repository import UNLOADED
+from runtime.serving.observability.log import Logger
 from runtime.serving.observability.metrics import collect, render
+from runtime.serving.observability.stderr import captured_stderr
 from runtime.serving.server import create_app, run_process
 from runtime.serving.workers.aggregation import load_metrics, merge_statistics, save_metrics
 
@@ -53,8 +54,8 @@ def main() -> NoReturn:
     code = EXIT_BUG
     try:
         code = _serve(socket.socket(fileno=0))
-    except Exception:  # noqa: BLE001 - a bug is printed and ends the process
-        traceback.print_exc()
+    except Exception as exc:  # noqa: BLE001 - a bug is logged and ends the process
+        Logger().internal_error(exc)
     sys.stderr.flush()
     os._exit(code)  # threads of onnxruntime can abort an interpreter that is torn down
 
@@ -68,10 +69,11 @@ def _serve(supervisor: socket.socket) -> int:
             supervisor.sendall(pickle.dumps(message))
 
     try:
-        app = create_app(config.bundles, config.settings)
-        with socket.socket(fileno=config.listener) as listener:
-            control = WorkerControl(app, supervisor, config)
-            run_process(app, listener, config.settings, report, control)
+        with captured_stderr(Logger(config.settings.level)):
+            app = create_app(config.bundles, config.settings)
+            with socket.socket(fileno=config.listener) as listener:
+                control = WorkerControl(app, supervisor, config)
+                run_process(app, listener, config.settings, report, control)
     except OnnxferryError as exc:
         report(exc)
         return exc.exit_code

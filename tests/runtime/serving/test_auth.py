@@ -8,14 +8,13 @@ import shutil
 import signal
 import socket
 import ssl
-import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_client import PATIENCE_S, Client, features, request
+from serving_client import PATIENCE_S, Client, features, make_certificate, request
 
 from runtime.errors import UsageError
 from runtime.serving.auth import ApiKeys, Auth, file_state
@@ -217,28 +216,6 @@ def _check_reflection_needs_a_key(served: Served) -> None:
 # ---- TLS -----------------------------------------------------------------------------------------
 
 
-def _make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """Create a self-signed certificate of this machine with openssl."""
-    if not shutil.which("openssl"):
-        pytest.skip("needs openssl on the PATH")
-    chain, key = folder / f"{name}.pem", folder / f"{name}.key"
-    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-    words += [
-        "-nodes",
-        "-days",
-        "1",
-        "-subj",
-        f"/CN={name}",
-        "-keyout",
-        str(key),
-        "-out",
-        str(chain),
-    ]
-    words += ["-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run(words, check=True, capture_output=True)
-    return chain, key
-
-
 class SecureClient(Client):
     """A client that trusts one certificate."""
 
@@ -251,7 +228,7 @@ class SecureClient(Client):
 
 def test_https(start_server: Callable[..., Served], bundle: Path, tmp_path: Path) -> None:
     """Small and large bodies, keep-alive and pipelining over TLS; plain HTTP fails."""
-    chain, key = _make_certificate(tmp_path, "one")
+    chain, key = make_certificate(tmp_path, "one")
     served = start_server("--bundle", bundle, "--tls-cert", chain, "--tls-key", key)
     assert f"try: curl -k https://127.0.0.1:{served.port}/predict" in served.lines[0]
     many = features(*([[7.5, 3.0]] * 20_000))
@@ -274,7 +251,7 @@ def renewable(
     """A server with TLS, also for gRPC, and copies of a certificate and its key that it reads."""
     pytest.importorskip("grpc")
     chain, key = tmp_path / "served.pem", tmp_path / "served.key"
-    for source, target in zip(_make_certificate(tmp_path, "first"), (chain, key), strict=True):
+    for source, target in zip(make_certificate(tmp_path, "first"), (chain, key), strict=True):
         shutil.copy(source, target)
     tls = ("--tls-cert", chain, "--tls-key", key)
     return start_server("--bundle", bundle, *tls, "--grpc-port", 0), chain, key
@@ -304,7 +281,7 @@ def test_certificate_is_reloaded(
 ) -> None:
     """Renewed files are used without a restart, in HTTP and gRPC; invalid ones are reported."""
     served, chain, key = renewable
-    second = _make_certificate(tmp_path, "second")
+    second = make_certificate(tmp_path, "second")
     assert _serves(served, tmp_path / "first.pem")
     chain.write_bytes(second[0].read_bytes())  # it does not belong to the key
     if hangup:
@@ -346,8 +323,8 @@ def test_incomplete_certificate_is_a_usage_error(
     bundle: Path, tmp_path: Path, run_command: Callable[..., Any]
 ) -> None:
     """Usage errors, before anything is opened."""
-    chain, key = _make_certificate(tmp_path, "one")
-    other, _ = _make_certificate(tmp_path, "two")
+    chain, key = make_certificate(tmp_path, "one")
+    other, _ = make_certificate(tmp_path, "two")
     start = ("serve", "--bundle", bundle, "--port", 0)
     for words, error in (
         (("--tls-cert", chain), "give both"),
@@ -363,7 +340,7 @@ def test_incomplete_certificate_is_a_usage_error(
 def test_grpc_over_tls(start_server: Callable[..., Served], bundle: Path, tmp_path: Path) -> None:
     """The same certificate, for gRPC."""
     library = pytest.importorskip("tritonclient.grpc")
-    chain, key = _make_certificate(tmp_path, "one")
+    chain, key = make_certificate(tmp_path, "one")
     words = ("--bundle", bundle, "--grpc-port", 0, "--tls-cert", chain, "--tls-key", key)
     served = start_server(*words)
     where = f"127.0.0.1:{served.grpc_port}"

@@ -540,7 +540,7 @@ def test_a_port_in_use_is_reported(
     """Exit code 6 and one line."""
     done = run_command("serve", "--bundle", bundle, "--port", 0, "--grpc-port", served.grpc_port)
     assert done.returncode == 6
-    assert b"choose another with --grpc-port" in done.stderr
+    assert b"choose another with --host, --grpc-port" in done.stderr
     assert b"Traceback" not in done.stderr
 
 
