@@ -30,7 +30,7 @@ from runtime.tables.jsonl.records import (
     DECODE_ERRORS,
     MEMBERS,
     decode_text,
-    may_be_duplicate,
+    find_duplicates,
     may_occur_more,
     parse_members,
 )
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from runtime.choices import Decimal
     from runtime.schema.features import Float32Matrix
-    from runtime.tables.base import CellEncoder
+    from runtime.tables.base import CellEncoder, Encoded, Mask
 
     Decoder = msgspec.json.Decoder[Any]
     Positions = npt.NDArray[np.int64]
@@ -52,6 +52,7 @@ DUPLICATE_KEY: Final = "key occurs twice"
 _NEGATIVE_ZERO = re.compile(rb"-0(?![.eE0-9])")  # an integer, whose sign msgspec drops
 _CONSTANT = re.compile(rb"([:,\[][ \t]*)(NaN|-?Infinity)(?=[ \t]*[,\]}])")
 _OPEN, _CLOSE = b"{}"
+_PART: Final = 64  # records that are parsed exactly when one of them may be bad
 _NULL, _QUOTE = b"null", b'"'
 
 
@@ -62,6 +63,21 @@ class _Values(Value, frozen=True):
     raw: list[pa.Array]  # JSON by key: ``(records,)`` binary, null where absent
     issues: dict[int, RowIssue]  # of records that are not objects
     duplicates: dict[int, list[str]]  # keys by record; the last value counts
+
+    def encode(self, encoder: CellEncoder, decimal: Decimal) -> Encoded:
+        """Encode the values; a key that occurs twice is not usable."""
+        contents = [_unquote(raw) for raw in self.raw]
+        encoded = encoder.encode(
+            [
+                content
+                if encoder.is_text(at)
+                else encoder.with_missing(at, _parse_numbers(raw, content, decimal), content)
+                for at, (raw, content) in enumerate(zip(self.raw, contents, strict=True))
+            ]
+        )
+        for index, duplicates in self.duplicates.items():
+            encoded.usable[index] &= [key not in duplicates for key in self.keys]
+        return encoded
 
     def explain(self, index: int, at: int, encoder: CellEncoder, decimal: Decimal) -> RowIssue:
         """Explain why a value, by the positions of its record and key, is not usable."""
@@ -138,33 +154,39 @@ class JsonLinesBlock:
     def parse(self, features: Sequence[int], encoder: CellEncoder) -> Parsed:
         """Parse the feature cells."""
         keys = tuple(map(self.keys.names.__getitem__, features))
-        numbers = self.read_numbers(keys) if encoder.is_numeric else None
-        if numbers is not None:
-            self._objects = np.ones(len(self), dtype=np.bool_)
-            return Parsed(numbers, None, ())
-        values = self.read_values(keys)
-        self._objects = np.array([index not in values.issues for index in range(len(self))])
-        contents = [_unquote(raw) for raw in values.raw]
-        encoded = encoder.encode(
-            [
-                content
-                if encoder.is_text(at)
-                else encoder.with_missing(at, _parse_numbers(raw, content, self.decimal), content)
-                for at, (raw, content) in enumerate(zip(values.raw, contents, strict=True))
-            ]
-        )
-        usable = encoded.usable
-        for index, duplicates in values.duplicates.items():
-            usable[index] &= [key not in duplicates for key in keys]
-        good: npt.NDArray[np.bool_] = np.logical_and.reduce(usable, axis=1)
-        if good.all():
-            return Parsed(encoded.matrix, None, ())
+        self._objects = np.ones(len(self), dtype=np.bool_)
+        plain, numbers = np.zeros(len(self), dtype=np.bool_), None
+        if encoder.is_numeric:
+            plain, numbers = self.read_numbers(keys)
+            if plain.all():
+                return Parsed(numbers, None, ())
+        rest = np.flatnonzero(~plain)
+        block = self._take(rest) if plain.any() else self
+        values = block.read_values(keys)
+        self._objects[rest[list(values.issues)]] = False
+        encoded = values.encode(encoder, self.decimal)
+        usable = np.logical_and.reduce(encoded.usable, axis=1)
         issues = {
-            index: values.issues.get(index)
-            or values.explain(index, int(np.argmin(usable[index])), encoder, self.decimal)
-            for index in np.flatnonzero(~good).tolist()
+            int(rest[index]): values.issues.get(index)
+            or values.explain(index, int(np.argmin(encoded.usable[index])), encoder, self.decimal)
+            for index in np.flatnonzero(~usable).tolist()
         }
-        return Parsed(encoded.matrix[good], good, self.report(issues))
+        good = plain.copy()
+        good[rest] = usable
+        matrix = encoded.matrix[usable]
+        if plain.any():
+            merged = np.empty((len(self), len(keys)), dtype=np.float32)
+            merged[plain], merged[rest[usable]] = numbers, matrix
+            matrix = merged[good]
+        return Parsed(matrix, good if issues else None, self.report(issues))
+
+    def _take(self, records: Positions) -> JsonLinesBlock:
+        """Copy some of the records to a block."""
+        lines = [self.text(index) for index in records.tolist()]
+        ends = np.cumsum([len(line) + 1 for line in lines])
+        bounds, data = np.append(0, ends), b"\n".join([*lines, b""])
+        place = (self.first_record, self.first_line, self.keys, self.where, self.decimal)
+        return JsonLinesBlock(data, bounds, bounds[:-1], ends - 1, *place)
 
     def report(self, issues: Mapping[int, RowIssue]) -> tuple[BadRow, ...]:
         """Describe records that cannot be scored."""
@@ -226,8 +248,7 @@ class JsonLinesBlock:
         single = {index for index, record in enumerate(records) if record is None}
         for key, column in zip(keys, columns, strict=True):
             if may_occur_more(self.data, key, sum(map(bool, column))):  # duplicate or nested
-                lines = enumerate(self.texts())
-                single.update(index for index, line in lines if may_be_duplicate(line, key))
+                single.update(find_duplicates(self.texts(), key))
         values = _Values(tuple(keys), [], {}, {})
         for index in sorted(single):
             members = parse_members(self.text(index))
@@ -257,20 +278,43 @@ class JsonLinesBlock:
                     "Lines (.jsonl), or select the columns to keep with --columns"
                 )
 
-    def read_numbers(self, keys: tuple[str, ...]) -> Float32Matrix | None:
-        """Read ``(records, keys)`` numbers at once; None where the block may have bad records."""
-        data = self.data
+    def read_numbers(self, keys: tuple[str, ...]) -> tuple[Mask, Float32Matrix]:
+        """Mark records with plain numbers, ``(records,)``, and read these, ``(marked, keys)``.
+
+        Where a record may be bad, those around it are not marked either.
+        """
+        decoder = _record_decoder(keys, float)
+        plain, records = np.zeros(len(self), dtype=np.bool_), []
+        for size in (len(self), _PART):
+            for start in range(0, len(self), size):
+                part = slice(start, min(start + size, len(self)))
+                if found := self._decode_numbers(decoder, keys, part):
+                    records += found
+                    plain[part] = True
+            if records:
+                break
+        self.keys.read.update(keys if records else ())
+        columns = [map(attrgetter(name), records) for name in _fields(keys)]
+        matrix = to_float32([np.fromiter(each, np.float64, len(records)) for each in columns])
+        usable = np.isfinite(matrix)
+        if not matrix.all() and _NEGATIVE_ZERO.search(self.data):
+            usable &= matrix != 0
+        if usable.all():
+            return plain, matrix
+        plain[plain] = good = usable.all(axis=1)
+        return plain, matrix[good]
+
+    def _decode_numbers(
+        self, decoder: Decoder | None, keys: tuple[str, ...], part: slice
+    ) -> list[Any] | None:
+        """Decode the numbers of consecutive records; None where one may be bad."""
+        data = original = self.data[self.bounds[part.start] : self.bounds[part.stop]]
         if b"NaN" in data or b"Infinity" in data:  # Python writes them, msgspec rejects them
             data = _CONSTANT.sub(rb'\1"\2"', data)  # within a string the quotes make it invalid
-        records = self._decode_all(_record_decoder(keys, float), data)
-        if records is None or any(may_occur_more(self.data, key, len(self)) for key in keys):
+        records = self._decode_all(decoder, data, part)
+        if records and any(may_occur_more(original, key, len(records)) for key in keys):
             return None
-        self.keys.read.update(keys)
-        columns = [map(attrgetter(name), records) for name in _fields(keys)]
-        matrix = to_float32([np.fromiter(each, np.float64, len(self)) for each in columns])
-        if not np.isfinite(matrix).all():
-            return None
-        return matrix if matrix.all() or not _NEGATIVE_ZERO.search(self.data) else None
+        return records
 
     def _decode(self, decoder: Decoder | None) -> list[Any]:
         """Decode each record; None for one that has to be parsed on its own."""
@@ -285,19 +329,22 @@ class JsonLinesBlock:
                 records.append(None)
         return records
 
-    def _decode_all(self, decoder: Decoder | None, data: bytes) -> list[Any] | None:
-        """Decode all records at once; None where that fails or lines may not be records.
+    def _decode_all(
+        self, decoder: Decoder | None, data: bytes, part: slice = slice(None)
+    ) -> list[Any] | None:
+        """Decode records at once; None where that fails or lines may not be records.
 
         msgspec also accepts records over several lines. There are none if each line begins and ends
         with a brace: between ``}`` and ``{`` only the end of a record is valid.
         """
         text = np.frombuffer(self.data, dtype=np.uint8)
-        framed = (text[self.starts] == _OPEN).all() and (text[self.stops - 1] == _CLOSE).all()
+        starts, ends = self.starts[part], self.stops[part] - 1
+        framed = (text[starts] == _OPEN).all() and (text[ends] == _CLOSE).all()
         try:
             records: list[Any] = decoder.decode_lines(data) if decoder and framed else []
         except DECODE_ERRORS:
             return None
-        return records if len(records) == len(self) else None
+        return records if len(records) == len(starts) else None
 
 
 def _fields(keys: Sequence[str]) -> list[str]:

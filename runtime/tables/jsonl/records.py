@@ -6,12 +6,15 @@ import json
 import re
 from functools import lru_cache
 from json.decoder import scanstring  # type: ignore[attr-defined] # without a stub
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from runtime.tables.base import RowIssue
 from runtime.tables.cells import UNDECODABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # Numbers and NaN stay text, so that any length is accepted and none is rounded.
 _DECODER: Any = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
@@ -69,8 +72,18 @@ def may_occur_more(text: bytes, key: str, count: int) -> bool:
     return sum(map(text.count, spellings)) > count or _has_escape(text, spellings, escape)
 
 
-def may_be_duplicate(line: bytes, key: str) -> bool:
-    """Return whether a record may have a key twice, nested values excluded."""
+def find_duplicates(lines: Sequence[bytes], key: str) -> list[int]:
+    """Return the indices of records that may have a key twice, nested values excluded."""
+    usual, *others = _spell(key)[0]
+    candidates = [
+        index
+        for index, line in enumerate(lines)
+        if line.count(usual) > 1 or others or b"\\" in line
+    ]
+    return [index for index in candidates if _may_be_duplicate(lines[index], key)]
+
+
+def _may_be_duplicate(line: bytes, key: str) -> bool:
     if not may_occur_more(line, key, 1):
         return False
     spellings, escape = _spell(key)

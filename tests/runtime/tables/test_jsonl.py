@@ -336,6 +336,23 @@ def test_a_block_size_changes_nothing() -> None:
         assert read(data, block_size) == (numbers, bad)
 
 
+def test_dirty_lines_change_none_among_many() -> None:
+    """Parts of a block without a dirty line are decoded to numbers at once, the others exactly."""
+    odd = [(b'{"x": -0, "y": 0}', -0.0), (b'{"x": 1e-50, "y": NaN}', 0.0), (b'{"x": "2"}', 2.0)]
+    lines, expected = [], []
+    for dirty, _, _ in DIRTY:
+        lines += [*[GOOD] * 90, dirty]
+        expected += [1.0] * 90
+    for line, value in odd:
+        lines += [*[GOOD] * 90, line]
+        expected += [*[1.0] * 90, value]
+    numbers, bad = read(b"\n".join(lines))
+    assert list(map(repr, numbers)) == list(map(repr, expected))
+    assert [(row.record, row.line, row.reason, row.text) for row in bad] == [
+        (91 * at, 91 * at, reason, line) for at, (line, _, reason) in enumerate(DIRTY, 1)
+    ]
+
+
 def append(data: bytes, kept: list[bool] | None = None, **columns: object) -> bytes:
     (block,) = blocks_of(data)
     block.parse([0], PLAIN)
