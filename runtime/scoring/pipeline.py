@@ -119,11 +119,18 @@ def score_into(
             open_table(job.source, options.reading, model.schema.feature_names)
         )
         keep_bad = options.bad_rows == "null"
-        bound = bind_table(table, model.schema, options, where=counters.where, keep_bad=keep_bad)
+        bound = bind_table(
+            table,
+            model.schema,
+            options,
+            where=counters.where,
+            keep_bad=keep_bad,
+            source=job.source,
+        )
         output = stack.enter_context(_open_output(table, bound, job, open_sink))
         rejects = open_sink(job.rejects) if job.rejects else None
         scorer = _BlockScorer(model, bound, output, counters, job.monitor)
-        blocks = table.blocks(sorted({*bound.features, *bound.carried, *bound.truth}))
+        blocks = table.blocks(bound.read)
         threads = options.threads or available_processors()
         timed = _time_reading(blocks, counters.timer)
         scored = map_ordered(scorer, timed, threads=threads)
@@ -199,7 +206,8 @@ class _BlockScorer(Value, frozen=True):
 
     def __call__(self, block: Block) -> _ScoredBlock:
         timer = StageTimer()
-        parsed = block.parse(self.bound.features, self.bound.encoder)
+        keyed = self.bound.keyed.wrap(block)
+        parsed = keyed.parse(self.bound.features, self.bound.encoder)
         timer.lap("parse")
         parsed, outputs = run_model(self.model, block, parsed)
         timer.lap("model")
@@ -209,7 +217,7 @@ class _BlockScorer(Value, frozen=True):
             written, encoded = len(added.columns[0]), self.output.encode(block, added)
         timer.lap("format")
         out_of_range = self.monitor.count(parsed.features)
-        truth = self._read_truth(block, parsed)
+        truth = self._read_truth(keyed, parsed)
         timer.lap("monitor")
         return _ScoredBlock(block, parsed, outputs, out_of_range, truth, written, encoded, timer)
 
@@ -298,7 +306,7 @@ def score_text(
     sink, ranges = Sink(where, out), RangeMonitor(schema)
     plan = WritePlan(stored.kind, table, bound.carried, bound.added.fields)
     with open_output(sink, stored, plan) as output:
-        for block in table.blocks(sorted({*bound.features, *bound.carried})):
+        for block in table.blocks(bound.read):
             parsed, outputs = run_model(model, block, block.parse(bound.features, bound.encoder))
             counters.add(len(block), len(block), parsed.bad, StageTimer())
             ranges.add(parsed.features)

@@ -16,7 +16,7 @@ from runtime.errors import DataError
 from runtime.io.parallel import available_processors, map_ordered
 from runtime.schema.features import Schema
 from runtime.scoring.counters import BadRowsMessage, Counters, StageTimer
-from runtime.tables.opening import open_table
+from runtime.tables.folders import open_tables
 from trainer.data.dataset import Dataset, LabelledRows, Rows
 from trainer.data.features import choose_features, describe_features
 from trainer.data.labels import Classes, RowLabels, order_classes
@@ -34,6 +34,7 @@ from trainer.data.validation import check_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from runtime.schema.features import Feature
@@ -48,7 +49,7 @@ def read_dataset(source: TableSource, seed: int) -> Dataset:
     """Read a table, check it and split it; ``seed`` decides the split."""
     start = time.perf_counter()
     where = str(source.data)
-    with open_table(source.data, source.reading, source.required_columns) as table:
+    with _open(source, source.data, source.required_columns) as table:
         roles = assign_roles(table.columns, source)
         profile = profile_table(table, roles, where=where)
         filled = [at for at in roles.features if profile.column_types[at] != "empty"]
@@ -57,7 +58,7 @@ def read_dataset(source: TableSource, seed: int) -> Dataset:
     classes = order_classes(profile, name=source.label, where=where)
     features = choose_features(profile, names, source)
     labels = RowLabels.of(source.label, profile, classes)
-    with open_table(source.data, source.reading, source.required_columns) as table:
+    with _open(source, source.data, source.required_columns) as table:
         counters = new_counters(where, source.reading)
         labelled = read_rows(table, tuple(features), tuple(features.values()), labels, counters)
     train, test = _split(labelled, source.share, seed)
@@ -75,6 +76,14 @@ def read_dataset(source: TableSource, seed: int) -> Dataset:
     )
 
 
+def _open(
+    source: TableSource, path: Path, required: Sequence[str]
+) -> AbstractContextManager[Table]:
+    """Open the training data or the test set."""
+    option = "--data" if path == source.data else "--test"
+    return open_tables(path, source.reading, required, option=option)
+
+
 def _split(labelled: LabelledRows, share: float, seed: int) -> tuple[LabelledRows, LabelledRows]:
     """Split rows into training and test rows, each in the table's order."""
     chosen = np.zeros(len(labelled.labels), np.bool_)
@@ -87,10 +96,10 @@ def _read_test(source: TableSource, path: Path, schema: Schema) -> LabelledRows:
     """Read the test set as scoring reads a table."""
     where = str(path)
     required = (schema.target, *schema.feature_names)
-    with open_table(path, source.reading, required) as table:
+    with _open(source, path, required) as table:
         label = find_column(table.columns, schema.target, "--label", where)
         profile = profile_table(table, ColumnRoles(label, ()), where=where)
-    with open_table(path, source.reading, required) as table:
+    with _open(source, path, required) as table:
         features = bind_features(schema, table.columns, where)
         labels = RowLabels.of(schema.target, profile, Classes(schema.classes))
         counters = new_counters(where, source.reading)
