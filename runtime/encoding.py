@@ -73,6 +73,28 @@ class Encoder:
         """Whether all features are numbers that cannot be missing: inputs equal columns."""
         return not self._features
 
+    def select(self, features: Sequence[int]) -> Encoder:
+        """Select features.
+
+        Args:
+            features: their indices in the schema.
+
+        Returns:
+            The encoder of these alone.
+        """
+        return self if self.is_numeric else Encoder([self._features[at] for at in features])
+
+    def width(self, feature: int) -> int:
+        """Count the inputs of a feature.
+
+        Args:
+            feature: its index in the schema.
+
+        Returns:
+            The width of its part of the matrix.
+        """
+        return 1 if self.is_numeric else len(self._features[feature].inputs)
+
     def is_text(self, feature: int) -> bool:
         """Whether a feature is read as text: categories and dates.
 

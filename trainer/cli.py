@@ -65,7 +65,8 @@ SampleOption = Annotated[
 DataOption = Annotated[
     Path | None,
     typer.Option(
-        help="Training data: CSV, TSV, JSON Lines, Parquet or Arrow (default: synthetic products).",
+        help="Training data: CSV, TSV, JSON Lines, Parquet or Arrow; a folder or glob pattern is "
+        "read as one table (default: synthetic products).",
         readable=False,
     ),
 ]

@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
-def find_tables(source: Path) -> tuple[Path, tuple[Path, ...]]:
+def find_tables(source: Path, *, option: str = "--file") -> tuple[Path, tuple[Path, ...]]:
     """Find the tables of a folder, searched recursively, or of a pattern such as ``in/*.csv``.
 
     Returns the folder that the output mirrors, and the sorted paths of its tables relative to it,
-    without hidden files and markers such as ``_SUCCESS``. Raises ``DataError`` when there are none,
-    a folder cannot be searched, or an entry is not a regular file.
+    without those whose name, or a folder's, begins with a point or underscore, such as
+    ``_SUCCESS`` and ``_temporary``; ``option`` names the source in messages. Raises ``DataError``
+    when there are none, a folder cannot be searched, or an entry is not a regular file.
     """
     if os.path.isdir(source):  # noqa: PTH112 - a Path raises on errors
         root, found = source, list(_walk(source, frozenset()))
@@ -31,11 +32,13 @@ def find_tables(source: Path) -> tuple[Path, tuple[Path, ...]]:
         found = _match(source)
         found = [path for path in found if not os.path.isdir(path)]  # noqa: PTH112 - as above
     relative = sorted({path.relative_to(root) for path in found})
-    tables = tuple(path for path in relative if not (_is_hidden(path) or _is_marker(path)))
+    tables = tuple(path for path in relative if not any(map(_is_hidden, path.parts)))
     if not tables:
-        raise DataError(f"{source} holds no tables; see --file")
+        raise DataError(
+            f"{source} holds no tables (names that begin with _ or . are skipped); see {option}"
+        )
     for path in tables:
-        _check_regular(root / path)
+        _check_regular(root / path, option)
     return root, tables
 
 
@@ -69,7 +72,7 @@ def _check_searchable(pattern: Path) -> None:
                 raise DataError(f"cannot search {folder}: {os.strerror(errno.EACCES)}")
 
 
-def _check_regular(path: Path) -> None:
+def _check_regular(path: Path, option: str) -> None:
     """Reject what is not a regular file: skipping it could lose rows silently."""
     try:
         if stat.S_ISREG(path.stat().st_mode):
@@ -79,7 +82,7 @@ def _check_regular(path: Path) -> None:
         problem = "is a link to nothing"
     except OSError as exc:
         problem = f"cannot be read ({exc.strerror})"
-    raise DataError(f"{path} {problem}: remove it, or select the tables with --file 'PATTERN'")
+    raise DataError(f"{path} {problem}: remove it, or select the tables with {option} 'PATTERN'")
 
 
 def _fixed_part(pattern: Path) -> Path:
@@ -95,10 +98,6 @@ def wildcard_parts(pattern: Path) -> Sequence[str]:
     return parts[first:]
 
 
-def _is_marker(path: Path) -> bool:
-    """Return whether a path is a marker such as Spark's ``_SUCCESS``."""
-    return path.name.startswith("_") and not path.suffix
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+def _is_hidden(name: str) -> bool:
+    """Return whether Spark and Hive skip a name: ``.x.crc``, ``_SUCCESS``, but not ``_key=1``."""
+    return name.startswith(".") or (name.startswith("_") and "=" not in name)

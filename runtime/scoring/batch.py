@@ -19,7 +19,8 @@ from runtime.io.sinks import Sink, open_sinks
 from runtime.monitoring.monitor import Monitor
 from runtime.scoring.options import DEFAULTS, Options
 from runtime.scoring.pipeline import ScoringJob, score_into
-from runtime.tables.formats import format_from_name, strip_extensions
+from runtime.tables.folders import check_formats
+from runtime.tables.formats import strip_extensions
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def score_files(
     source, out = Path(source), Path(out)
     root, tables = find_tables(source)
     if options.reading.format is None:
-        _check_formats(root, tables)
+        check_formats(root, tables, "--file")
     _check_folders(source, root, out, options)
     outputs = _plan_outputs(root, tables, out, options)
     monitor = Monitor(
@@ -166,13 +167,3 @@ def _check_folders(source: Path, root: Path, out: Path, options: Options) -> Non
     is_flat = not source.is_dir() and "**" not in source.parts and len(wildcard_parts(source)) == 1
     if inside and not (is_flat and out.resolve() != root.resolve()):
         raise UsageError(f"{out} is in the input folder {root}; give another output folder")
-
-
-def _check_formats(root: Path, tables: Sequence[Path]) -> None:
-    """Refuse files that are not tables: skipping them could hide a loss."""
-    for name in tables:
-        try:
-            format_from_name(root / name)
-        except UsageError as exc:
-            example = str(root / "**" / "*.csv")
-            raise UsageError(f"{exc}; or select the tables: --file {example!r}") from exc

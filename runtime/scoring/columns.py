@@ -21,11 +21,13 @@ from runtime.tables.arrays import (
 )
 from runtime.tables.base import AddedColumns
 from runtime.tables.opening import choose_columns
+from runtime.tables.partitions import KeyedColumns, partition_keys
 from runtime.tables.text import pack_text
 from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import numpy.typing as npt
 
@@ -115,7 +117,7 @@ def _reasons(parsed: Parsed, rows: int) -> pa.Array:
 
 
 class TableBinding(Value, frozen=True):
-    """Roles of a table's columns, by their indices in the table.
+    """Roles of a table's columns, by their indices in the table; keys of its path come after them.
 
     Attributes:
         features: the features, in the order of the schema.
@@ -123,6 +125,7 @@ class TableBinding(Value, frozen=True):
         carried: the columns to write, in the order of the output.
         truth: the column with the true class; empty without one.
         added: the new columns.
+        keyed: the columns with the keys.
     """
 
     features: tuple[int, ...]
@@ -130,23 +133,41 @@ class TableBinding(Value, frozen=True):
     carried: tuple[int, ...]
     truth: tuple[int, ...]
     added: PredictionColumns
+    keyed: KeyedColumns
+
+    @property
+    def read(self) -> tuple[int, ...]:
+        """Indices of the columns to read, ascending."""
+        n_columns = self.keyed.n_columns
+        used = {*self.features, *self.carried, *self.truth}
+        return tuple(sorted(column for column in used if column < n_columns))
 
 
 def bind_table(
-    table: Table, schema: Schema, options: Options, *, where: str, keep_bad: bool
+    table: Table,
+    schema: Schema,
+    options: Options,
+    *,
+    where: str,
+    keep_bad: bool,
+    source: Path | None = None,
 ) -> TableBinding:
-    """Find a table's columns by name."""
+    """Find a table's columns by name; those it lacks may be keys in the path of its ``source``."""
+    keys = partition_keys(source) if source else {}
     truth_names = () if options.truth is None else (options.truth,)
-    table.find_columns((*schema.feature_names, *(options.columns or ()), *truth_names))
+    needed = (*schema.feature_names, *(options.columns or ()), *truth_names)
+    table.find_columns([name for name in needed if name not in keys])
+    keyed = KeyedColumns.of(table, keys)
     try:
-        features = schema.bind((*table.columns, *table.absent), loose=options.reading.loose_header)
+        features = schema.bind(keyed.names, loose=options.reading.loose_header)
     except SchemaError as exc:
         raise SchemaError(f"{where}: {exc}{_layout_hint(table, schema)}") from exc
     encoder = Encoder(schema.features)
-    table.check_numeric([column for n, column in enumerate(features) if not encoder.is_text(n)])
+    numeric = [column for n, column in enumerate(features) if not encoder.is_text(n)]
+    table.check_numeric([column for column in numeric if column < keyed.n_columns])
     try:
         carried = choose_columns(table.columns, options.columns, "--columns")
-        truth = choose_columns(table.columns, truth_names, "--truth")
+        truth = choose_columns(keyed.names, truth_names, "--truth")
     except SchemaError as exc:
         raise SchemaError(f"{where}: {exc}{_layout_hint(table, schema)}") from exc
     try:
@@ -159,7 +180,7 @@ def bind_table(
         )
     except SchemaError as exc:
         raise SchemaError(f"{where}: {exc}") from exc
-    return TableBinding(features, encoder, carried, truth, added)
+    return TableBinding(features, encoder, carried, truth, added, keyed)
 
 
 def absent_hint(table: Table) -> str:

@@ -155,7 +155,8 @@ class Counters:
         for row in self.first_bad:
             line = "" if row.line is None else f" (line {row.line})"
             cell = f", column {row.column!r}: {_truncate(row.value)!r}" if row.column else ""
-            lines.append(f"  record {row.record}{line}{cell}: {row.reason}")
+            source = f"{row.source}, " if row.source else ""
+            lines.append(f"  {source}record {row.record}{line}{cell}: {row.reason}")
         if self.rejected > len(self.first_bad):
             lines.append(f"  … and {self.rejected - len(self.first_bad)} more")
         hints = (

@@ -23,6 +23,7 @@ from runtime.tables.base import RowIssue
 from runtime.tables.csv.quoting import REJECTS_HEADER, encode_record, encode_rejects
 from runtime.tables.driver import WritePlan
 from runtime.tables.opening import open_table, open_text_table
+from runtime.tables.partitions import without_keys
 from runtime.tables.writing import choose_format, open_output, refuse_unused, rejects_dialect
 from runtime.value import Value
 
@@ -115,18 +116,24 @@ def score_into(
     options = job.options
     counters = Counters.for_file(job.source, job.out, options)
     with ExitStack() as stack:
-        table = stack.enter_context(
-            open_table(job.source, options.reading, model.schema.feature_names)
-        )
+        required = without_keys(model.schema.feature_names, job.source)
+        table = stack.enter_context(open_table(job.source, options.reading, required))
         stored = choose_format(job.out, table, options.out_format)
         if options.columns is None and stored.kind != table.kind:
             table.find_columns()  # the output's columns are fixed before its first row
         keep_bad = options.bad_rows == "null"
-        bound = bind_table(table, model.schema, options, where=counters.where, keep_bad=keep_bad)
+        bound = bind_table(
+            table,
+            model.schema,
+            options,
+            where=counters.where,
+            keep_bad=keep_bad,
+            source=job.source,
+        )
         output = stack.enter_context(_open_output(table, bound, stored, job, open_sink))
         rejects = open_sink(job.rejects) if job.rejects else None
         scorer = _BlockScorer(model, bound, output, counters, job.monitor)
-        blocks = table.blocks(sorted({*bound.features, *bound.carried, *bound.truth}))
+        blocks = table.blocks(bound.read)
         threads = options.threads or default_threads()
         timed = _time_reading(blocks, counters.timer)
         scored = map_ordered(scorer, timed, threads=threads)
@@ -212,7 +219,8 @@ class _BlockScorer(Value, frozen=True):
 
     def __call__(self, block: Block) -> _ScoredBlock:
         timer = StageTimer()
-        parsed = block.parse(self.bound.features, self.bound.encoder)
+        keyed = self.bound.keyed.wrap(block)
+        parsed = keyed.parse(self.bound.features, self.bound.encoder)
         timer.lap("parse")
         parsed, outputs = run_model(self.model, block, parsed)
         timer.lap("model")
@@ -222,7 +230,7 @@ class _BlockScorer(Value, frozen=True):
             written, encoded = len(added.columns[0]), self.output.encode(block, added)
         timer.lap("format")
         out_of_range = self.monitor.count(parsed.features)
-        truth = self._read_truth(block, parsed)
+        truth = self._read_truth(keyed, parsed)
         timer.lap("monitor")
         return _ScoredBlock(block, parsed, outputs, out_of_range, truth, written, encoded, timer)
 
@@ -311,7 +319,7 @@ def score_text(
     sink, ranges = Sink(where, out), RangeMonitor(schema)
     plan = WritePlan(stored.kind, table, bound.carried, bound.added.fields)
     with open_output(sink, stored, plan) as output:
-        for block in table.blocks(sorted({*bound.features, *bound.carried})):
+        for block in table.blocks(bound.read):
             parsed, outputs = run_model(model, block, block.parse(bound.features, bound.encoder))
             counters.add(len(block), len(block), parsed.bad, StageTimer())
             ranges.add(parsed.features)

@@ -9,6 +9,7 @@ from runtime.scoring.columns import bind_table
 from runtime.scoring.pipeline import run_model
 from runtime.tables.arrow.writer import output_schema, to_batch
 from runtime.tables.opening import open_table
+from runtime.tables.partitions import without_keys
 from runtime.tables.text import cell_texts
 from runtime.value import Value
 
@@ -44,8 +45,9 @@ class Preview(Value, frozen=True):
 def score_preview(model: LoadedModel, source: Path, options: Options, rows: int) -> Preview:
     """Score the first rows of a table."""
     schema, reading = model.schema, options.reading
-    with open_table(source, reading, schema.feature_names) as table:
-        bound = bind_table(table, schema, options, where=source_name(source), keep_bad=True)
+    with open_table(source, reading, without_keys(schema.feature_names, source)) as table:
+        where = source_name(source)
+        bound = bind_table(table, schema, options, where=where, keep_bad=True, source=source)
         names = [table.columns[index] for index in bound.carried]
         scored, total = _score_rows(model, table, bound, rows)
     added = list(bound.added.names)
@@ -63,10 +65,11 @@ def _score_rows(
     scored: list[tuple[str, ...]] = []
     total = 0
     columns = bound.added
-    for block in table.blocks(sorted({*bound.features, *bound.carried})):
+    for block in table.blocks(bound.read):
         if len(scored) == rows:
             return scored, None
-        parsed, outputs = run_model(model, block, block.parse(bound.features, bound.encoder))
+        parsed = bound.keyed.wrap(block).parse(bound.features, bound.encoder)
+        parsed, outputs = run_model(model, block, parsed)
         new = columns.build(parsed, outputs).columns
         added = to_batch(new, output_schema([], columns.fields), block.first_record)
         arrays = [*block.select(bound.carried).columns, *added.columns]

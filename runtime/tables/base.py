@@ -35,6 +35,7 @@ class BadRow(Value, frozen=True):
         reason: why it cannot be scored.
         text: the record as it was read.
         extra_fields: fields in excess of the header, as they were read.
+        source: name of the file, where a table has several.
     """
 
     record: int
@@ -44,6 +45,7 @@ class BadRow(Value, frozen=True):
     reason: str
     text: bytes
     extra_fields: str = ""
+    source: str = ""
 
     @property
     def message(self) -> str:
@@ -105,6 +107,12 @@ class CellEncoder(Protocol):
     @property
     def null_texts(self) -> tuple[str, ...]:
         """Texts that mean a missing cell in every feature, beside the empty one."""
+
+    def select(self, features: Sequence[int]) -> CellEncoder:
+        """Select features, by their indices: the encoder of these alone."""
+
+    def width(self, feature: int) -> int:
+        """Number of inputs of a feature, by its index."""
 
     def is_text(self, feature: int) -> bool:
         """Whether a feature, by its index, is read as text: categories and dates."""

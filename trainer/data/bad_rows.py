@@ -121,7 +121,13 @@ class _AnyText:
     is_numeric = False
     null_texts = ()
 
-    def is_text(self, feature: int) -> bool:  # noqa: ARG002 - of all features
+    def select(self, features: Sequence[int]) -> _AnyText:  # noqa: ARG002 - of all features
+        return self
+
+    def width(self, feature: int) -> int:  # noqa: ARG002
+        return 1
+
+    def is_text(self, feature: int) -> bool:  # noqa: ARG002
         return True
 
     def is_date(self, feature: int) -> bool:  # noqa: ARG002

@@ -21,8 +21,8 @@ from runtime.errors import DataError, SchemaError, UsageError
 from runtime.io.parallel import default_threads, map_ordered
 from runtime.schema.features import Schema
 from runtime.schema.names import fold_name
+from runtime.tables.folders import open_tables
 from runtime.tables.formats import Format
-from runtime.tables.opening import open_table
 from trainer.data.bad_rows import RowCounter, find_well_formed
 from trainer.data.dataset import Dataset, JoinedLabels, LabelledRows, RejectedRows, Rows
 from trainer.data.features import choose_features, describe_features
@@ -50,6 +50,7 @@ from trainer.data.validation import check_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from runtime.bundle.manifest import Scalar
@@ -240,7 +241,7 @@ def _refuse_unused(source: TableSource) -> None:
         return
     kinds = []
     for path in filter(None, (source.data, source.test)):
-        with open_table(path, source.reading, source.required_columns) as table:
+        with _open_tables(source, path, source.required_columns) as table:
             kinds.append(Format(table.kind))
     shown = " and ".join(dict.fromkeys(kind.kind for kind in kinds))
     if reading.encoding and not any(kind.is_text for kind in kinds):
@@ -251,10 +252,18 @@ def _refuse_unused(source: TableSource) -> None:
         )
 
 
+def _open_tables(
+    source: TableSource, path: Path, required: Sequence[str]
+) -> AbstractContextManager[Table]:
+    """Open the training data or the test set."""
+    option = "--data" if path == source.data else "--test"
+    return open_tables(path, source.reading, required, option=option)
+
+
 @contextmanager
 def _open(source: TableSource, names: Iterable[str] | None) -> Iterator[Table]:
     """Open the data; the columns are those of all records, or at least those with these names."""
-    with open_table(source.data, source.reading, source.required_columns) as table:
+    with _open_tables(source, source.data, source.required_columns) as table:
         table.find_columns(None if names is None else (source.label, *names))
         yield table
 
@@ -273,7 +282,7 @@ def _read_test(
     """Read the test set as scoring reads a table; also count its rejected rows by reason."""
     where = str(path)
     required = (schema.target, *schema.feature_names)
-    with open_table(path, source.reading, required) as table:
+    with _open_tables(source, path, required) as table:
         table.find_columns((schema.target,))
         label = find_column(table.columns, schema.target, "--label", where)
         profile = profile_table(
@@ -281,7 +290,7 @@ def _read_test(
         )
     labels = RowLabels.of(schema.target, profile, Classes(schema.classes))
     counter = RowCounter(where, source, schema.feature_names)
-    with open_table(path, source.reading, required) as table:
+    with _open_tables(source, path, required) as table:
         features = bind_features(schema, (*table.columns, *table.absent), where)
         if open_sink and source.test_rejects:
             counter.write_rejects(open_sink(source.test_rejects), table)

@@ -34,7 +34,8 @@ class TableSource:
     """A table with a column to predict.
 
     Attributes:
-        data: the table; it is read twice, so standard input is not allowed.
+        data: the table, or a folder or glob pattern of tables that are read as one; it is read
+            twice, so standard input is not allowed.
         label: name of the column to predict.
         features: names of the feature columns; None is all others.
         exclude: names of columns to exclude, or positions: ``#1`` is the first column.

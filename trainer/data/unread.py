@@ -12,7 +12,7 @@ from runtime.errors import SchemaError
 from runtime.tables.arrays import bool_scalar, bool_values
 from runtime.tables.base import RowIssue
 from runtime.tables.cells import number_hint
-from runtime.tables.opening import open_table
+from runtime.tables.folders import open_tables
 from runtime.tables.text import cell_texts
 from trainer.config import join_names
 from trainer.data.notations import IDENTIFIERS, READABLE, recognise
@@ -108,7 +108,9 @@ def _shorten(text: str) -> str:
 def _find_places(source: TableSource, texts: Mapping[str, str]) -> dict[str, str]:
     """Find where each column first has a text, for messages: ``(line 3)`` or ``(record 2)``."""
     found: dict[str, str] = {}
-    with open_table(source.data, source.reading, source.required_columns) as table:
+    with open_tables(
+        source.data, source.reading, source.required_columns, option="--data"
+    ) as table:
         positions = {name: table.columns.index(name) for name in texts}
         for block in table.blocks(sorted(positions.values())):
             for name in texts.keys() - found.keys():

@@ -240,14 +240,6 @@ def test_a_format_that_is_given_needs_no_ending(predictor: Predictor, folder: Pa
         score_file(predictor, "in/new/y.md", "alone.2026", Options(reading=ReadOptions(format=csv)))
 
 
-def test_marks_are_no_tables(predictor: Predictor, folder: Path) -> None:
-    """Spark leaves an empty file beside its tables to say that they are complete."""
-    fill(folder, "_SUCCESS", data=b"")
-    fill(folder, "_a.csv")
-    score_files(predictor, "in", "out")
-    assert files(Path("out")) == sorted([*ALL, "_a.csv"])
-
-
 def test_bad_rows_are_listed_beside_each_output(predictor: Predictor, folder: Path) -> None:
     """Every table has a rejects file; the total names their pattern."""
     (folder / "deep" / "d.csv").write_bytes(b"price,rating\n1,2\n,3\n")
@@ -381,3 +373,49 @@ def test_names_that_cannot_be_are_one_message(
     assert done.returncode == 3
     assert done.stderr.startswith(b"runtime: error: cannot read ")
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_keys_of_folders_are_features(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    """The folders of the output have the same names; its files have the columns of the input."""
+    monkeypatch.chdir(tmp_path)
+    table = Path("in", "date=2024-01-01", "rating=3.0", f"p.{ending}")
+    table.parent.mkdir(parents=True)
+    if ending == "parquet":
+        pq.write_table(pa.table({"price": [7.5]}), table)
+    else:
+        table.write_text("price\n7.5\n" if ending == "csv" else '{"price": 7.5}\n')
+    score_files(predictor, "in", "out", Options(out_format=parse_format("csv")))
+    scored = Path("out", "date=2024-01-01", "rating=3.0", "p.csv")
+    assert scored.read_text() == "price,label,probability\n7.5,yes,0.8071706\n"
+    score_file(predictor, table.resolve(), "single.csv", Options(out_format=parse_format("csv")))
+    assert Path("single.csv").read_bytes() == scored.read_bytes()
+
+
+def test_a_column_comes_before_a_key(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a key can be the true class; a bad one makes bad rows."""
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path, "in/price=x/popular=yes/a.csv", data=b"price,rating\n7.5,3\n")
+    total = score_files(predictor, "in", "out", Options(truth="popular")).total
+    assert total.truth is not None
+    assert (total.truth.rows, total.truth.accuracy is not None) == (1, True)
+    fill(tmp_path, "bad/price=x/b.csv", data=b"rating\n3\n")
+    with pytest.raises(BadRowsError, match="column 'price': 'x': not a number"):
+        score_files(predictor, "bad", "out2")
+    total = score_files(predictor, "bad", "out2", Options(bad_rows="null")).total
+    assert (total.rows, total.scored) == (1, 0)
+
+
+def test_markers_are_skipped_on_every_level(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names that begin with a point or underscore, but not keys that do."""
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path / "in", "a.csv", "_b.csv", "_temporary/0/c.csv", "x/_SUCCESS", "_k=1/d.csv")
+    fill(tmp_path / "in", ".a.csv.crc", "_delta_log/0.json", "x/e.csv")
+    score_files(predictor, "in", "out")
+    assert files(Path("out")) == ["_k=1/d.csv", "a.csv", "x/e.csv"]

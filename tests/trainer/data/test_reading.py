@@ -434,3 +434,39 @@ def test_decimal_commas_are_numbers_with_the_option(tmp_path: Path) -> None:
         assert dataset.schema.inputs == ("x", "z")
         rows = {tuple(row) for row in dataset.rows.train_features.tolist()}
         assert rows == {(1.5, 2.25), (3.5, 4.25)}
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_a_folder_is_fitted_as_one_table(save: Save, tmp_path: Path, ending: str) -> None:
+    """Files in the order of their paths; the keys of folders are features, and may be the label."""
+    rows = 40
+    table: Columns = {
+        "x": [float(at * 7 % 11) for at in range(rows)],
+        "z": list("ab") * (rows // 2),
+    }
+    years, labels = [2023] * 20 + [2024] * 20, (["no"] * 10 + ["yes"] * 10) * 2
+    whole = save("whole.csv", {**table, "year": years, "y": labels})
+    for start in range(0, rows, 10):
+        folder = tmp_path / "in" / f"year={years[start]}" / f"y={labels[start]}"
+        folder.mkdir(parents=True)
+        part = {name: cells[start : start + 10] for name, cells in reversed(table.items())}
+        save(f"{folder.relative_to(tmp_path)}/p.{ending}", part)
+    (tmp_path / "in" / "_SUCCESS").touch()
+    options = {"features": ("x", "z", "year"), "unseen": "other"}
+    expected = read_dataset(TableSource(whole, "y", **options), seed=1)  # type: ignore[arg-type]
+    found = read_dataset(TableSource(tmp_path / "in", "y", **options), seed=1)  # type: ignore[arg-type]
+    assert (found.schema, found.digest()) == (expected.schema, expected.digest())
+    pattern = TableSource(tmp_path / "in" / "*" / "*" / f"*.{ending}", "y", test=tmp_path / "in")
+    assert len(read_dataset(pattern, seed=1).rows.test_labels) == rows
+
+
+def test_bad_rows_of_a_folder_are_named_by_file(tmp_path: Path) -> None:
+    """Records and lines are those of the file."""
+    (tmp_path / "a.csv").write_text("x,y\n" + "1,a\n2,b\n" * 30)
+    (tmp_path / "b.csv").write_text("x,y\n1,a\n?,b\n2,\n")
+    with pytest.raises(BadRowsError) as refusal:
+        read_dataset(TableSource(tmp_path, "y"), seed=1)
+    message = str(refusal.value)
+    assert f"{tmp_path}: 2 of 63 rows cannot be fitted" in message
+    assert f"{tmp_path}/b.csv, record 2 (line 3), column 'x': '?': not a number" in message
+    assert f"{tmp_path}/b.csv, record 3 (line 4), column 'y': '': missing value" in message
