@@ -229,10 +229,14 @@ async def watch_folders(repository: Repository) -> None:
 
 
 def find_bundles(folder: Path | None) -> dict[str, Path]:
-    """Return the bundles of a folder by the names of their folders, sorted; none without one."""
+    """Return the bundles of a folder by the names of their folders, sorted; none without one.
+
+    Hidden folders are left out: what is being written, and Kubernetes' ``..data``.
+    """
     if folder is None:
         return {}
-    return {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{MANIFEST}"))}
+    found = (path.parent for path in sorted(folder.glob(f"*/{MANIFEST}")))
+    return {path.name: path for path in found if not path.name.startswith(".")}
 
 
 def folder_state(folder: Path) -> FolderState:
