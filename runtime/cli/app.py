@@ -167,8 +167,9 @@ def serve(
         ),
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port for HTTP; 0 for a free one.")
-    ] = 8000,
+        int | None,
+        typer.Option(min=0, max=65535, help="Port for HTTP; 0 for a free one (default: 8000)."),
+    ] = None,
     grpc_port: Annotated[
         int | None,
         typer.Option(min=0, max=65535, help="Port for gRPC; 0 for a free one."),
@@ -235,7 +236,7 @@ def serve(
     """Serve bundles over HTTP and gRPC with the Open Inference Protocol v2."""
     from runtime.cli import serve as command
     from runtime.serving.cors import parse_origins
-    from runtime.serving.listeners import parse_host
+    from runtime.serving.listeners import parse_address
     from runtime.serving.settings import Settings
 
     limits = command.choose_limits(
@@ -250,8 +251,7 @@ def serve(
     )
     found = command.find_bundles(bundle or [], models)
     settings = Settings(
-        parse_host(host),
-        port,
+        *parse_address(host, port),
         provider,
         limits,
         models=models,

@@ -64,7 +64,7 @@ class Auth:
             _SITE in headers
             and request.method == "POST"
             and headers[_SITE] not in _SAME_SITE
-            and not self.cors.allows(request)
+            and not self.cors.allows(headers)
         ):
             return error_response(403, _CROSS_SITE)
         if self.keys is None or request.target.partition("?")[0] in _PUBLIC:

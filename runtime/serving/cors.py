@@ -15,7 +15,7 @@ from runtime.errors import UsageError
 from runtime.serving.http.messages import Response, error_response
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from runtime.serving.http.messages import Header, Reply, Request
 
@@ -68,34 +68,39 @@ class Cors:
         self._any = ANY in origins
         self._origins = frozenset(origin.encode() for origin in origins)
 
-    def allows(self, request: Request) -> bool:
+    def allows(self, headers: Mapping[bytes, bytes]) -> bool:
         """Return whether a request is of a page whose origin is allowed."""
-        origin = request.headers.get(_ORIGIN)
+        origin = headers.get(_ORIGIN)
         return origin is not None and (self._any or origin in self._origins)
 
     def preflight(self, request: Request) -> Response | None:
         """Return the response to a preflight request; None for any other request."""
         if request.method != "OPTIONS" or _REQUESTED_METHOD not in request.headers:
             return None
-        if self.allows(request):
-            return Response(headers=(*self._fields(request), *_PREFLIGHT))
+        if self.allows(request.headers):
+            return Response(headers=(*self.fields(request.headers), *_PREFLIGHT))
         origin = request.headers.get(_ORIGIN, b"").decode("latin-1")
         message = f"the origin {origin!r} is not allowed; see --cors-origin"
         return error_response(403, message, () if self._any else (_VARY,))
 
     def wrap(self, request: Request, reply: Reply) -> Reply:
         """Return a reply that adds the header fields of CORS."""
-        fields = self._fields(request)
+        fields = self.fields(request.headers)
 
         def with_fields(response: Response) -> None:
             reply(replace(response, headers=(*response.headers, *fields)))
 
         return with_fields
 
-    def _fields(self, request: Request) -> tuple[Header, ...]:
-        """Return the fields of a response; caches must keep those to several origins apart."""
+    def fields(self, headers: Mapping[bytes, bytes]) -> tuple[Header, ...]:
+        """Return the fields of a response to a request, whose header fields these are.
+
+        Caches must keep responses to several origins apart.
+        """
+        if not self.is_enabled:
+            return ()
         vary = () if self._any else (_VARY,)
-        if not self.allows(request):
+        if not self.allows(headers):
             return vary
-        allowed = ANY.encode() if self._any else request.headers[_ORIGIN]
+        allowed = ANY.encode() if self._any else headers[_ORIGIN]
         return ((b"access-control-allow-origin", allowed), _EXPOSED, *vary)

@@ -21,11 +21,20 @@ if TYPE_CHECKING:
     from runtime.serving.settings import Settings
 
 UNIX: Final = "unix:"
+DEFAULT_PORT: Final = 8000
 BACKLOG: Final = 4096
 _HOST_AND_PORT: Final = re.compile(r"[^:/]*:(\d+)")
 
 
 # ---- Options -----------------------------------------------------------------------------------
+
+
+def parse_address(host: str, port: int | None) -> tuple[str, int]:
+    """Return host and port as ``bind`` takes them; raises ``UsageError``."""
+    parsed = parse_host(host)
+    if parsed.startswith(UNIX) and port is not None:
+        raise UsageError(f"--host {parsed} has no port: leave out --port")
+    return parsed, DEFAULT_PORT if port is None else port
 
 
 def parse_host(text: str) -> str:

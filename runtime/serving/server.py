@@ -192,7 +192,7 @@ class Server:
         """Prepare a server that does not listen yet; ``handle`` is the application's."""
         self._app, self._limits = app, app.limits
         self.connections = ConnectionManager(
-            handle, app.limits, app.traffic, app.logger.internal_error
+            handle, app.limits, app.traffic, app.logger.internal_error, app.auth.cors
         )
         self.stopping = asyncio.Event()
 

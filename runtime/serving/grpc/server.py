@@ -86,7 +86,7 @@ async def start(
         )
     except RuntimeError as exc:
         raise UnavailableError(
-            f"cannot listen for gRPC on {where}; choose another with {_OPTION}"
+            f"cannot listen on {where} for gRPC; choose another with --host, {_OPTION}"
         ) from exc
     await server.start()
     return GrpcServer(server, service, health, port)

@@ -8,6 +8,8 @@ from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, Final, cast
 
+from msgspec.structs import replace
+
 from runtime.serving.error_responses import internal_error_response
 from runtime.serving.http.messages import (
     CONTINUE,
@@ -166,7 +168,7 @@ class Connection(asyncio.BufferedProtocol):
         is_admitted = manager.admit(request.target, pipelined=bool(self._pending))
         is_head = request.method == "HEAD"
         if not (is_admitted or is_head or self._pending or traffic.draining) and keep_alive:
-            self._reject_with_backoff()
+            self._reject_with_backoff(request)
             return
         exchange = Exchange(self, keep_alive=keep_alive, is_head=is_head)
         exchange.held_bytes, self._reserved = self._reserved, 0
@@ -175,7 +177,7 @@ class Connection(asyncio.BufferedProtocol):
         if not is_admitted:
             traffic.in_flight += 1
             traffic.count_rejected(503)
-            exchange.reply(manager.overloaded)
+            exchange.reply(self._with_cors(manager.overloaded, request.headers))
             return
         try:
             manager.handle(request, exchange.reply)
@@ -185,7 +187,14 @@ class Connection(asyncio.BufferedProtocol):
         if len(self._pending) >= manager.limits.pipelined:
             self._control_flow()
 
-    def _reject_with_backoff(self) -> None:
+    def _with_cors(self, response: Response, headers: dict[bytes, bytes]) -> Response:
+        """Add the fields that let a page of another origin read an error."""
+        cors = self._manager.cors
+        if not cors.is_enabled:
+            return response
+        return replace(response, headers=(*response.headers, *cors.fields(headers)))
+
+    def _reject_with_backoff(self, request: Request) -> None:
         """Send the prepared 503 and stop reading for a moment.
 
         Otherwise clients that retry at once would slow down admitted requests.
@@ -197,7 +206,13 @@ class Connection(asyncio.BufferedProtocol):
         if transport is None or self._ending:
             return
         traffic.count_response(503)
-        transport.write(self._manager.overloaded_bytes)
+        manager = self._manager
+        if manager.cors.is_enabled:
+            response = self._with_cors(manager.overloaded, request.headers)
+            transport.write(encode_head(response, manager.date, close=False))
+            transport.writelines(response.body)
+        else:
+            transport.write(manager.overloaded_bytes)
         transport.pause_reading()
         asyncio.get_running_loop().call_later(_BACKOFF_S, self._control_flow)
 
@@ -208,7 +223,8 @@ class Connection(asyncio.BufferedProtocol):
         exchange.held_bytes, self._reserved = self._reserved, 0
         self._traffic.in_flight += 1
         self._pending.append(exchange)
-        exchange.reply(error_response(status, message, RETRY_AFTER if status == 503 else ()))  # noqa: PLR2004
+        response = error_response(status, message, RETRY_AFTER if status == 503 else ())  # noqa: PLR2004
+        exchange.reply(self._with_cors(response, self._parser.headers))
 
     def send_continue(self) -> None:
         """Send ``100 Continue``, after the pending responses."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
+from runtime.serving.cors import Cors
 from runtime.serving.http.messages import RETRY_AFTER, encode_head, error_response
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class ConnectionManager:
         shared: buffer that heads and small bodies are received into.
         date: the ``date`` header line, updated by the sweep.
         traffic: counters of the server.
+        cors: adds fields to the responses that the application does not make.
         overloaded: the response when too many requests are in flight.
         overloaded_bytes: the same, encoded.
     """
@@ -68,9 +70,11 @@ class ConnectionManager:
         limits: Limits,
         traffic: Traffic,
         report: Callable[[Exception], None],
+        cors: Cors | None = None,
     ) -> None:
         """Begin without connections; ``report`` logs a bug in ``handle``."""
         self.handle, self.limits, self.traffic, self.report = handle, limits, traffic, report
+        self.cors = cors or Cors()
         self.shared = memoryview(bytearray(_READ_BYTES))
         self.open: set[ManagedConnection] = set()
         message = f"{limits.in_flight} requests are in flight; try again in a second"

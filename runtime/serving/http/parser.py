@@ -105,6 +105,11 @@ class RequestParser:
 
     # ---- Called by the connection ------------------------------------------------------------
 
+    @property
+    def headers(self) -> dict[bytes, bytes]:
+        """The header fields of the current request, by name in lower case; empty before its end."""
+        return self._headers
+
     def get_buffer(self, shared: memoryview) -> memoryview:
         """Return the memory to receive into: ``shared``, or the rest of a large body."""
         if self._buffer is None:

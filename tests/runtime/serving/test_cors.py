@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from serving_client import features
+from serving_client import features, request
 
 from runtime.errors import UsageError
 from runtime.serving.cors import Cors, parse_origins
@@ -107,6 +107,33 @@ def test_pages_of_other_origins_do_not(page: Client) -> None:
     assert (answer.status, answer.headers["vary"]) == (200, "origin")
 
 
+def test_a_page_reads_errors_of_the_transport(page: Client, served: Served) -> None:
+    """Of bodies that are too large, and of requests that are not HTTP."""
+    answer = page.ask(INFER, b"", {"Origin": PAGE, "Content-Length": "99999999"})
+    assert (answer.status, answer.headers[ALLOWED]) == (413, PAGE)
+    with served.client() as other:
+        other.send(b"nonsense\r\n\r\n")
+        answer = other.read()
+        assert (answer.status, ALLOWED in answer.headers) == (400, False)
+
+
+def test_a_page_reads_the_503_of_a_busy_server(
+    start_server: Callable[..., Served], bundle: Path
+) -> None:
+    """The second of two requests that are in flight at once, where one is allowed."""
+    served = start_server("--bundle", bundle, "--cors-origin", PAGE, "--max-in-flight", 1)
+    large = b'[{"price": 7.5, "rating": 3}' + b',{"price": 7.5, "rating": 3}' * 200_000 + b"]"
+    with served.client() as first, served.client() as second:
+        first.send(request("/predict", large))
+        while b"\nonnxferry_in_flight 2\n" not in second.ask("/metrics").body:
+            pass
+        answer = second.ask(INFER, ROW, {"Origin": PAGE})
+        assert (answer.status, answer.headers[ALLOWED]) == (503, PAGE)
+        assert answer.headers["retry-after"] == "1"
+        assert first.read().status == 200
+    assert served.end() == 0
+
+
 def test_without_the_option_nothing_changes(client: Client) -> None:
     """OPTIONS is not allowed, and no response has a field of CORS."""
     assert _preflight(client, PAGE).status == 405
@@ -118,18 +145,18 @@ def test_without_the_option_nothing_changes(client: Client) -> None:
 def test_all_origins() -> None:
     """``*`` allows each, and responses do not vary."""
     cors, found = Cors(parse_origins(["*"])), list[Response]()
-    request = Request("POST", "/", {b"origin": b"null"}, b"", 0)
-    assert cors.allows(request)
-    assert cors.preflight(_options(request))
-    cors.wrap(request, found.append)(Response())
+    sent = Request("POST", "/", {b"origin": b"null"}, b"", 0)
+    assert cors.allows(sent.headers)
+    assert cors.preflight(_options(sent))
+    cors.wrap(sent, found.append)(Response())
     fields = found[0].headers
     assert (b"access-control-allow-origin", b"*") in fields
     assert b"vary" not in dict(fields)
 
 
-def _options(request: Request) -> Request:
-    headers = {**request.headers, b"access-control-request-method": b"POST"}
-    return Request("OPTIONS", request.target, headers, b"", 0)
+def _options(sent: Request) -> Request:
+    headers = {**sent.headers, b"access-control-request-method": b"POST"}
+    return Request("OPTIONS", sent.target, headers, b"", 0)
 
 
 def test_a_preflight_of_metrics_shows_none(

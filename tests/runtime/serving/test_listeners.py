@@ -19,6 +19,7 @@ from runtime.serving.listeners import (
     check_ports,
     claim_port,
     listen,
+    parse_address,
     parse_host,
     removed_at_exit,
     resolve,
@@ -65,6 +66,15 @@ def test_what_is_no_host(text: str, error: str) -> None:
     """An empty variable of a shell does not open the server to the network."""
     with pytest.raises(UsageError, match=error):
         parse_host(text)
+
+
+def test_a_unix_socket_has_no_port() -> None:
+    """A port that would be ignored is refused; elsewhere there is a default."""
+    assert parse_address("[::1]", None) == ("::1", 8000)
+    assert parse_address(ANY, 0) == (ANY, 0)
+    assert parse_address("unix:a", None)[0] == "unix:a"
+    with pytest.raises(UsageError, match="leave out --port"):
+        parse_address("unix:a", 8000)
 
 
 def test_http_and_grpc_need_a_port_each() -> None:

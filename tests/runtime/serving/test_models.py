@@ -293,6 +293,9 @@ def test_a_new_bundle_that_vanishes_is_forgotten(bundle: Path, tmp_path: Path) -
     repository = Repository({}, "cpu", Limits(), lambda _name, _slot: None, tmp_path)
     repository.open_new()
     assert repository.is_ready
+    shutil.copytree(bundle, tmp_path / ".second.tmp")  # being written
+    (tmp_path / "..data").symlink_to("first")
+    assert repository.discover() == []
     (tmp_path / "second").mkdir()
     (tmp_path / "second" / "manifest.json").write_text("{}")
     repository.open_new()

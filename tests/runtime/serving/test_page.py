@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shutil
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
@@ -156,6 +159,58 @@ def test_page_works_behind_a_prefix(show: Show, server: Served, urls: list[str])
     links = page.eval_on_selector_all("a[href]", "found => found.map((one) => one.href)")
     assert {f"{home}v2", f"{home}openapi.json", f"{home}metrics"} == set(links)
     assert all(url.startswith((home, "data:")) for url in urls)
+
+
+_FETCH = """
+async (url) => {
+  const headers = { "Content-Type": "application/json", "X-Request-ID": "a" };
+  const body = JSON.stringify({ price: 7.5, rating: 3 });
+  const response = await fetch(url, { method: "POST", headers, body });
+  return [(await response.json()).label, response.headers.get("x-request-id")];
+}
+"""
+
+
+@pytest.fixture
+def other_origin(tmp_path: Path) -> Iterator[str]:
+    """The origin of another server on this machine, with a page."""
+    (tmp_path / "index.html").write_text("<!doctype html>")
+    handler = functools.partial(QuietHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as other:
+        thread = threading.Thread(target=other.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{other.server_port}"
+        other.shutdown()
+        thread.join()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves files without a log."""
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.mark.parametrize("is_allowed", [True, False], ids=["allowed", "other"])
+def test_a_page_of_another_origin(
+    start_server: Callable[..., Served],
+    bundle: Path,
+    browser: Browser,
+    other_origin: str,
+    *,
+    is_allowed: bool,
+) -> None:
+    """The browser lets pages of allowed origins in, and no others."""
+    origin = other_origin if is_allowed else "https://app.example.com"
+    served = start_server("--bundle", bundle, "--cors-origin", origin)
+    page = browser.new_page()
+    page.goto(other_origin)
+    if is_allowed:
+        assert page.evaluate(_FETCH, f"{_home(served)}predict") == ["yes", "a"]
+    else:
+        with pytest.raises(Error, match="Failed to fetch"):
+            page.evaluate(_FETCH, f"{_home(served)}predict")
+    page.close()
+    assert served.end() == 0
 
 
 def test_form_shows_the_models_prediction(show: Show, server: Served, predictor: Predictor) -> None:
