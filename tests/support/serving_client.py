@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
@@ -103,8 +104,11 @@ def request(
 class Served:
     """A server's process and its ports."""
 
-    def __init__(self, process: subprocess.Popen[str], port: int, lines: list[str]) -> None:
+    def __init__(
+        self, process: subprocess.Popen[str], port: int, lines: list[str], folder: Path = Path()
+    ) -> None:
         self.process, self.port, self.lines = process, port, lines
+        self.folder = folder  # its working and temporary directory
 
     @property
     def grpc_port(self) -> int:
