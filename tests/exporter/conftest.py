@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+import torch._export.utils
 import torch.onnx._internal.exporter._registration
 
 from exporter.diagnosis import tracing
@@ -37,13 +38,16 @@ if TYPE_CHECKING:
 def _once() -> Iterator[None]:
     """Do once what takes a second and has one result.
 
-    Torch reads its table of ONNX operators for every export, and a diagnosis converts the program
-    with which it compares.
+    Torch reads its tables of operators for every export, and a diagnosis converts the program with
+    which it compares.
     """
     home = torch.onnx._internal.exporter._registration.ONNXRegistry  # noqa: SLF001 - no public name
     read = functools.lru_cache(home.from_torchlib)
+    operators = torch._export.utils  # noqa: SLF001 - no public name
+    register = functools.lru_cache(operators._materialize_cpp_cia_ops)  # noqa: SLF001 - likewise
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(home, "from_torchlib", staticmethod(read))
+        patch.setattr(operators, "_materialize_cpp_cia_ops", register)
         patch.setattr(tracing, "convert", functools.lru_cache(convert))
         yield
 

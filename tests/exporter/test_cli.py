@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from forked import PATIENCE_S, Forked
 from typer.testing import CliRunner
 
 from exporter.cli import app, next_step, proof_progress
 from exporter.export import convert_candidate
+from exporter.parity import rows as parity_rows
 from exporter.source.candidate import candidate_from_run
 from runtime.bundle.manifest import ONNX_MODEL, TORCHSCRIPT_MODEL
 from runtime.schema.features import Feature, Schema
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from exporter.formats.model_files import ModelFiles
+    from exporter.parity.rows import Plan
     from trainer.run import Run
 
 pytestmark = pytest.mark.slow
@@ -71,7 +74,7 @@ def test_two_users_in_two_folders_get_the_same_bytes(
 ) -> None:
     """Two processes, folders, homes, users and thread counts: one bundle, byte for byte."""
     results = []
-    for user, threads, options in (("ada", "1", []), ("grace", "2", ["--json"])):
+    for user, threads, options in (("ada", "1", ["--out", "mine"]), ("grace", "2", ["--json"])):
         folder = tmp_path / user / "here"
         folder.mkdir(parents=True)
         theirs = {
@@ -88,8 +91,9 @@ def test_two_users_in_two_folders_get_the_same_bytes(
             environment={**environment, **theirs},
         )
         assert done.returncode == 0, done.stderr
-        results.append((done, folder / "artifacts" / "bundle"))
-    (spoken, ours), (counted, other) = results
+        results.append((done, folder))
+    (spoken, ada), (counted, grace) = results
+    ours, other = ada / "mine", grace / "artifacts" / "bundle"
     assert (ours / ONNX_MODEL).read_bytes() == files.onnx
     names = sorted(file.name for file in ours.iterdir())
     assert names == sorted(file.name for file in other.iterdir())
@@ -107,11 +111,11 @@ def test_two_users_in_two_folders_get_the_same_bytes(
 
 def check_talk(done: subprocess.CompletedProcess[str]) -> None:
     """The bundle's path is on stdout; files, proof and next command are on stderr."""
-    assert done.stdout == "artifacts/bundle\n"
+    assert done.stdout == "mine\n"
     made, proven, following = done.stderr.splitlines()
     assert VERSION.fullmatch(made)
     assert PROVEN.fullmatch(proven)
-    assert following == "next: runtime predict --file products.csv"
+    assert following == "next: runtime predict --file products.csv --bundle mine"
 
 
 def check_json(done: subprocess.CompletedProcess[str]) -> None:
@@ -123,24 +127,18 @@ def check_json(done: subprocess.CompletedProcess[str]) -> None:
     assert done.stderr == ""
 
 
-def test_verify_speaks_and_counts(bundle: Path) -> None:
-    """One line of text, or one JSON object with --json."""
+def test_verify_speaks_and_counts(
+    bundle: Path, quick: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line of text, or one JSON object with --json, on a million rows."""
+    part = ["--contender", "numpy", "--batch", "65537"]
+    counted = CliRunner().invoke(app, ["verify", str(bundle), "--json", *part])
+    assert json.loads(counted.stdout).keys() == KEYS
+    assert json.loads(counted.stdout)["rows"] > 1_020_000
+    monkeypatch.setattr(parity_rows, "FULL", quick)
     spoken = CliRunner().invoke(app, ["verify", str(bundle)])
     assert spoken.exit_code == 0
     assert re.fullmatch(re.escape(f"{bundle}: ") + PROVEN.pattern + "\n", spoken.stdout)
-    counted = CliRunner().invoke(app, ["verify", str(bundle), "--json"])
-    assert json.loads(counted.stdout).keys() == KEYS
-    assert json.loads(counted.stdout)["rows"] > 1_020_000
-
-
-def test_another_folder_is_named_in_the_next_step(
-    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The next command can be copied and run."""
-    monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(app, ["export", "--run", str(run_folder), "--out", "mine"])
-    assert done.stdout == "mine\n"
-    assert done.stderr.endswith("next: runtime predict --file products.csv --bundle mine\n")
 
 
 def test_failures_end_with_their_exit_codes(
@@ -159,7 +157,8 @@ def test_failures_end_with_their_exit_codes(
         (["export", "--run", str(run_folder), "--out", "."], 2, "is not replaced"),
         (["verify", "diverged"], 4, "is not a bundle"),
     ):
-        done = exporter(*arguments, folder=tmp_path, environment=environment)
+        with Forked("exporter", *arguments, folder=tmp_path, environment=environment) as command:
+            done = command.wait(PATIENCE_S)
         assert done.returncode == code, done.stderr
         assert done.stderr.startswith("exporter: error: ")
         assert words in done.stderr

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from exporter.cli import app
 from exporter.export import convert_candidate, export_candidate, export_model
 from exporter.formats.program import capture_program
+from exporter.parity import rows as parity_rows
 from exporter.parity.report import Report
 from exporter.parity.rows import Plan
 from exporter.parity.sampling import ranges_of, sample_inside
@@ -676,7 +677,7 @@ def test_the_command_exports_a_model_of_ones_own(
     shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One command line, a proven bundle that carries the factory's name."""
-    monkeypatch.setattr("exporter.parity.rows.FULL", QUICK)
+    monkeypatch.setattr(parity_rows, "FULL", QUICK)
     options = ["--model", "shop:net", "--weights", "net.pt", "--schema", "schema.json"]
     done = CliRunner().invoke(app, ["export", *options, "--out", "bundle", "--json"])
     assert done.exit_code == 0, done.exception

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from multiprocessing.context import ForkServerProcess
 
+PATIENCE_S = 150  # a busy machine is slow, not wrong
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(["trainer.cli", "trainer.pipeline", "trainer.distributed.group"])
 

@@ -9,13 +9,13 @@ import shutil
 import signal
 import socket
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 PATIENCE_S = 20  # a busy machine is slow, not wrong
 
@@ -107,8 +107,11 @@ def request(
 class Served:
     """A server's process and its ports."""
 
-    def __init__(self, process: subprocess.Popen[str], port: int, lines: list[str]) -> None:
+    def __init__(
+        self, process: subprocess.Popen[str], port: int, lines: list[str], folder: Path = Path()
+    ) -> None:
         self.process, self.port, self.lines = process, port, lines
+        self.folder = folder  # its working and temporary directory
 
     @property
     def grpc_port(self) -> int:

@@ -8,13 +8,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from forked import Forked
+from forked import PATIENCE_S, Forked
 
 from trainer.config import configure
 from trainer.pipeline import make_run
 
 Trainer = Callable[..., subprocess.CompletedProcess[str]]
-PATIENCE_S = 150  # a busy machine is slow, not wrong
 
 
 @pytest.fixture

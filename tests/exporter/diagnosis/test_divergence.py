@@ -23,6 +23,7 @@ from exporter.formats.deployed import Deployed
 from exporter.formats.graphs import onnx_graph, program_graph, torchscript_graph
 from exporter.formats.program import capture_program, load_program, write_program
 from exporter.formats.torchscript import load_torchscript, write_torchscript
+from exporter.parity import rows as parity_rows
 from exporter.parity.backends import session_configs
 from exporter.verify import verify_bundle
 from runtime.bundle.manifest import MANIFEST, ONNX_MODEL, parse_manifest
@@ -249,7 +250,7 @@ def test_the_command_of_a_failed_export_shows_the_failure_again(
         export_run(run_folder, tmp_path / "bundle", convert=lambda _: wrong, plan=quick)
     said = AGAIN.search(str(first.value))
     assert said is not None
-    monkeypatch.setattr("exporter.parity.rows.FULL", quick)
+    monkeypatch.setattr(parity_rows, "FULL", quick)
     monkeypatch.chdir(tmp_path)
     defaults: dict[str, object] = check_candidate.__kwdefaults__ or {}
     monkeypatch.setitem(defaults, "convert", lambda _: wrong)
@@ -260,7 +261,7 @@ def test_the_command_of_a_failed_export_shows_the_failure_again(
     assert not list(tmp_path.iterdir())
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("exporter.parity.rows.FULL", quick)
+    monkeypatch.setattr(parity_rows, "FULL", quick)
     fixed = CliRunner().invoke(app, shlex.split(said[1]))
     assert fixed.exit_code == 0
     assert fixed.stderr.endswith("partial run: nothing was published\n")
@@ -272,7 +273,7 @@ def test_the_command_of_a_failed_verification_shows_the_failure_again(
 ) -> None:
     """A bundle whose model differs on a few rows alone, in a folder with a blank."""
     folder = spoil(bundle, tmp_path / "my bundle")
-    monkeypatch.setattr("exporter.parity.rows.FULL", quick)
+    monkeypatch.setattr(parity_rows, "FULL", quick)
     first = CliRunner().invoke(app, ["verify", str(folder)])
     assert isinstance(first.exception, ParityError)
     message = str(first.exception)
@@ -309,7 +310,7 @@ def test_a_part_of_the_proof_can_be_asked_for(
     bundle: Path, quick: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One backend, one batch size, also one that is not among the usual ones."""
-    monkeypatch.setattr("exporter.parity.rows.FULL", quick)
+    monkeypatch.setattr(parity_rows, "FULL", quick)
     alone = verify_bundle(bundle, plan=quick.only("onnx-cpu-basic-2", None, None))
     assert alone.backends == ("onnx-cpu-basic-2",)
     assert len(alone.cells) == 12
@@ -336,7 +337,7 @@ def test_a_part_that_is_not_there_is_a_usage_error(
     options: list[str], said: str, bundle: Path, quick: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit code 2, and the message lists the available ones."""
-    monkeypatch.setattr("exporter.parity.rows.FULL", quick)
+    monkeypatch.setattr(parity_rows, "FULL", quick)
     done = CliRunner().invoke(app, ["verify", str(bundle), *options])
     assert isinstance(done.exception, UsageError)
     assert said in str(done.exception)

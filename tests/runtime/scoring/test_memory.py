@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from pathlib import Path
+import peak_memory
+
+HERE = Path(peak_memory.__file__).parent
 
 # Scores a stream and tells the most memory it ever had, in MB.
 COMMAND = """
-import resource, sys
+import sys
 from pathlib import Path
+sys.path.append(sys.argv[4])
+from peak_memory import peak_bytes
 from runtime.predictor import Predictor
 from runtime.scoring.options import Options
 from runtime.scoring.pipeline import score_file
@@ -18,19 +21,15 @@ from runtime.scoring.pipeline import score_file
 predictor = Predictor.open(sys.argv[1], provider="cpu")
 options = Options(bad_rows=sys.argv[2], threads=2)
 summary = score_file(predictor, Path("-"), Path(sys.argv[3]), options)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB, and bytes on macOS
-print(summary.rows, peak >> (20 if sys.platform == "darwin" else 10))
+print(summary.rows, peak_bytes() >> 20)
 """
-
-# A process begins with the peak of the one that forked it: a shell's, not that of pytest.
-UNRELATED = ["sh", "-c", '"$@"; exit $?', "sh"]
 
 
 def peak_of(megabytes: int, bundle: Path, out: Path, environment: dict[str, str]) -> int:
     """Peak resident memory, in MB, of scoring a generated stream."""
     rows = (b"x" * 180 + b",7.25,3.5\n" + b"y" * 180 + b",1,\n") * 2700  # a megabyte
     with subprocess.Popen(
-        [*UNRELATED, sys.executable, "-c", COMMAND, bundle, "null", out],
+        [*peak_memory.UNRELATED, sys.executable, "-c", COMMAND, bundle, "null", out, HERE],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment,

@@ -32,19 +32,20 @@ def start_server(
 
     def start(*arguments: object) -> Served:
         words = [sys.executable, "-m", "runtime", "serve", "--port", "0", "--provider", "cpu"]
+        folder = tmp_path_factory.mktemp("server")
         process = subprocess.Popen(
             [*words, *map(str, arguments)],
             stderr=subprocess.PIPE,
             text=True,
-            cwd=tmp_path_factory.mktemp("server"),
-            env=environment,
+            cwd=folder,
+            env={**environment, "TMPDIR": str(folder)},
         )
         assert process.stderr
         line = process.stderr.readline()
         found = re.search(r"https?://[^/ ]*:(\d+)", line)
         if not found:
             pytest.fail(line + process.stderr.read())
-        started.append(Served(process, int(found[1]), [line]))
+        started.append(Served(process, int(found[1]), [line], folder))
         return started[-1]
 
     yield start

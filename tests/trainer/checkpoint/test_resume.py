@@ -169,7 +169,7 @@ def memory(tmp_path: Path) -> Iterator[Path]:
 def test_a_kill_at_any_moment_loses_nothing(memory: Path, environment: Mapping[str, str]) -> None:
     """30 runs killed at random moments and resumed: the files of an uninterrupted run."""
     options = {
-        "epochs": 30,
+        "epochs": 15,
         "batch_size": 7,
         "optimiser": "adamw",
         "learning_rate": 0.003,
