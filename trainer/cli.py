@@ -26,6 +26,7 @@ from runtime.terminal.options import (
     EncodingOption,
     JsonOption,
     new_app,
+    refuse_extra_arguments,
     split_names,
 )
 from trainer.config import (
@@ -120,8 +121,9 @@ def sample(
     process.log(f"{rows:,} products written to {where}")
 
 
-@app.command()
+@app.command(context_settings={"allow_extra_args": True})
 def fit(
+    context: typer.Context,
     data: DataOption = None,
     label: Annotated[str | None, typer.Option(help="Column to predict.")] = None,
     features: Annotated[
@@ -280,6 +282,7 @@ def fit(
 
     The synthetic data: 800 training and 200 test rows; popular is price + rating > 10.
     """
+    refuse_extra_arguments("--data", data, context.args)
     overrides = Options(
         hidden=parse_widths(hidden),
         learning_rate=learning_rate,

@@ -19,6 +19,7 @@ from runtime.terminal.options import (
     EncodingOption,
     JsonOption,
     new_app,
+    refuse_extra_arguments,
     split_names,
 )
 
@@ -123,7 +124,7 @@ def predict(
     from runtime.tables.formats import parse_format
     from runtime.tables.options import parse_read_options
 
-    command.refuse_extra_arguments(file, context.args)
+    refuse_extra_arguments("--file", file, context.args)
     options = Options(
         reading=parse_read_options(table_format, delimiter, encoding, decimal, loose=loose_header),
         out_format=parse_format(out_format) if out_format else None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -17,22 +16,11 @@ from runtime.scoring.options import rejects_path
 from runtime.terminal import process
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from runtime.predictor import Predictor
     from runtime.scoring.options import Options
     from runtime.scoring.summary import Summary
-
-
-def refuse_extra_arguments(file: Path, arguments: Sequence[str]) -> None:
-    """Refuse positional arguments, which a shell creates from an unquoted pattern."""
-    if not arguments:
-        return
-    advice = ""
-    if len(arguments) > 1 or file.suffix == PurePath(arguments[0]).suffix:
-        advice = f"; quote a pattern: --file {str(file.parent / f'*{file.suffix}')!r}"
-    raise UsageError(f"unexpected argument {arguments[0]}{advice}")
 
 
 def wants_preview(source: Path, *, wants_all: bool) -> bool:

@@ -1,12 +1,14 @@
 """Options that several commands share."""
 
 # No postponed annotations: typer would evaluate each at every start.
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from runtime.choices import Decimal
+from runtime.errors import UsageError
 from runtime.terminal import process
 
 DEFAULT_RUN = Path("artifacts/run")
@@ -67,3 +69,17 @@ def split_names(text: str | None) -> tuple[str, ...] | None:
     import csv
 
     return tuple(next(csv.reader([text]), []))
+
+
+def refuse_extra_arguments(option: str, path: Path | None, arguments: list[str]) -> None:
+    """Refuse positional arguments, which a shell makes of a pattern that is not quoted."""
+    if not arguments:
+        return
+    advice = ""
+    if path and (len(arguments) > 1 or path.suffix == Path(arguments[0]).suffix):
+        folders = {path.parent, *(Path(argument).parent for argument in arguments)}
+        one_level = len(folders) == 1 or len({folder.is_absolute() for folder in folders}) > 1
+        name = f"*{path.suffix}"
+        pattern = path.parent / name if one_level else Path(os.path.commonpath(folders), "**", name)
+        advice = f"; quote a pattern: {option} {str(pattern)!r}"
+    raise UsageError(f"unexpected argument {arguments[0]}{advice}")

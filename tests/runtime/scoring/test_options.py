@@ -264,6 +264,10 @@ def test_a_name_cannot_write_to_the_terminal(
     ("words", "said"),
     [
         (["a.csv", "b.csv"], "unexpected argument b.csv; quote a pattern: --file '*.csv'"),
+        (
+            ["a.csv", "k=1/b.csv", "c.csv"],
+            "unexpected argument k=1/b.csv; quote a pattern: --file '**/*.csv'",
+        ),
         (["a.csv", "oops"], "unexpected argument oops"),
     ],
 )
