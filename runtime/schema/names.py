@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from runtime.printable import list_first, list_names
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_MAX_LISTED: Final = 10
+_MAX_SUGGESTED: Final = 3
 _MIN_SIMILARITY: Final = 0.6  # 0 to 1, see ``difflib.SequenceMatcher.ratio``
 
 
@@ -22,7 +24,7 @@ def repeated_names(names: Sequence[str]) -> list[str]:
     return [name for name, count in Counter(names).items() if count > 1]
 
 
-def closest_names(name: str, known: Sequence[str], limit: int = 3) -> list[str]:
+def closest_names(name: str, known: Sequence[str], limit: int = _MAX_SUGGESTED) -> list[str]:
     """Find the known names most similar to a misspelt one, best first."""
     import difflib
 
@@ -32,9 +34,8 @@ def closest_names(name: str, known: Sequence[str], limit: int = 3) -> list[str]:
 def suggest_names(names: Sequence[str], columns: Sequence[str]) -> str:
     """Ask whether one of the names was meant; without names, list the table's columns."""
     if names:
-        return f"did you mean {' or '.join(map(repr, names))}?"
-    more = ", …" if len(columns) > _MAX_LISTED else ""
-    return f"it has {', '.join(map(repr, columns[:_MAX_LISTED]))}{more}"
+        return f"did you mean {' or '.join(map(repr, names[:_MAX_SUGGESTED]))}?"
+    return f"it has {list_names(columns)}"
 
 
 def missing_column_message(name: str, columns: Sequence[str], matches: Sequence[int]) -> str:
@@ -45,6 +46,6 @@ def missing_column_message(name: str, columns: Sequence[str], matches: Sequence[
             "ignore case and blanks with --loose-header"
         )
     if matches:
-        found = " and ".join(repr(columns[index]) for index in matches)
+        found = list_first([repr(columns[index]) for index in matches], separator=" and ")
         return f"column {name!r} is missing; the table has {found}: rename the right one"
     return f"column {name!r} is missing; {suggest_names(closest_names(name, columns), columns)}"

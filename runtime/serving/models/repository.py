@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from runtime.errors import OnnxferryError, RequestError, UnknownNameError
+from runtime.printable import list_names
 from runtime.serving.models.served import ServedModel
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Repository:
         """Return the name of the only bundle; raises ``UnknownNameError`` if there are several."""
         if len(self.slots) != 1:
             raise UnknownNameError(
-                f"which model? add ?model=NAME; there are {', '.join(map(repr, self.slots))}"
+                f"which model? add ?model=NAME; there are {list_names(self.slots)}"
             )
         return next(iter(self.slots))
 
@@ -152,9 +153,7 @@ class Repository:
     def _slot(self, name: str) -> ModelSlot:
         slot = self.slots.get(name)
         if slot is None:
-            raise UnknownNameError(
-                f"no model {name!r}; there are {', '.join(map(repr, self.slots))}"
-            )
+            raise UnknownNameError(f"no model {name!r}; there are {list_names(self.slots)}")
         return slot
 
     def _open(self, name: str, slot: ModelSlot) -> ServedModel:

@@ -132,7 +132,7 @@ def _layout_hint(header: Header, required: Sequence[str]) -> str:
     if all(re.fullmatch(_NUMBER, name) for name in header.columns):
         return "the first line has only numbers: add a line with the column names above it"
     text = header.dialect.encoding.decode(header.text, "replace").removeprefix("\ufeff")
-    delimiter = _other_delimiter(text, required)
+    delimiter = _other_delimiter(text, required, header.dialect.delimiter)
     if delimiter is None:
         return ""
     import shlex
@@ -141,11 +141,11 @@ def _layout_hint(header: Header, required: Sequence[str]) -> str:
     return f"the names are separated by {delimiter!r}: give --delimiter {value}"
 
 
-def _other_delimiter(text: str, required: Sequence[str]) -> str | None:
-    """Find a delimiter under which the header has all required names."""
+def _other_delimiter(text: str, required: Sequence[str], current: bytes) -> str | None:
+    """Find another delimiter under which the header has all required names."""
     folded = set(map(fold_name, required))
     candidates = {char for char in text if char.isascii() and not char.isalnum()}
-    for delimiter in sorted(candidates.difference(FORBIDDEN_DELIMITERS.decode())):
+    for delimiter in sorted(candidates.difference(FORBIDDEN_DELIMITERS.decode(), current.decode())):
         try:
             names = split_record(text, delimiter.encode())
         except csv.Error:
