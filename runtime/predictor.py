@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from runtime.errors import DataError, SchemaError, UsageError
 from runtime.model import LoadedModel
+from runtime.printable import list_first
 from runtime.schema.matrix import to_float32, usable_values
 from runtime.scoring.named_columns import column_names
 from runtime.scoring.options import DEFAULTS
@@ -82,7 +83,7 @@ class Predictor(LoadedModel):
         if matrix.ndim != 2 or matrix.shape[1] != self.schema.n_inputs:  # noqa: PLR2004 - rows and columns
             raise SchemaError(
                 f"expected rows of {self.schema.n_inputs} features "
-                f"({', '.join(self.schema.inputs)}), got shape {matrix.shape}"
+                f"({list_first(self.schema.inputs)}), got shape {matrix.shape}"
             )
         if matrix.dtype != np.float32:
             matrix = to_float32(list(matrix.astype(np.float64).T))
@@ -121,8 +122,10 @@ class Predictor(LoadedModel):
                     "or train with booleans"
                 )
         if len({column.shape for column in required}) != 1 or required[0].ndim != 1:
-            shapes = {name: np.shape(columns[name]) for name in self.schema.feature_names}
-            raise DataError(f"columns must be one-dimensional and equally long, got {shapes}")
+            shapes = [f"{name!r}: {np.shape(columns[name])}" for name in self.schema.feature_names]
+            raise DataError(
+                f"columns must be one-dimensional and equally long, got {list_first(shapes)}"
+            )
         return self.predict(np.column_stack(required))
 
     def predict_table(self, table: Frame, options: Options | None = None) -> Frame:

@@ -1,6 +1,15 @@
-"""Escape control characters in untrusted text before it is printed."""
+"""Text for people: control characters are escaped, long lists of names are cut."""
 
 from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+MAX_LISTED: Final = 10
+_MAX_CHARACTERS: Final = 100  # of a name in a list
 
 
 def printable(text: str) -> str:
@@ -15,3 +24,22 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """Escape each line and keep the line breaks."""
     return "\n".join(map(printable, text.split("\n")))
+
+
+def list_names(names: Collection[str], limit: int = MAX_LISTED) -> str:
+    """List the first names, quoted, and count the others: ``'a', 'b' and 4,998 more``."""
+    shown = [
+        repr(name if len(name) <= _MAX_CHARACTERS else f"{name[:_MAX_CHARACTERS]}…")
+        for name in islice(names, limit)
+    ]
+    return _join(shown, len(names))
+
+
+def list_first(parts: Collection[str], limit: int = MAX_LISTED, separator: str = ", ") -> str:
+    """List the first parts as they are, and count the others."""
+    return _join(list(islice(parts, limit)), len(parts), separator)
+
+
+def _join(shown: list[str], total: int, separator: str = ", ") -> str:
+    more = total - len(shown)
+    return separator.join(shown) + (f" and {more:,} more" if more else "")

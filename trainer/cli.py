@@ -190,7 +190,7 @@ def fit(
         BadRowsPolicy,
         typer.Option(
             help="Rows with a cell or label that cannot be used: fail refuses the table, reject "
-            "leaves them out, at most half of it."
+            "leaves them out, at most half of the labelled ones."
         ),
     ] = "fail",
     rejects: Annotated[

@@ -24,6 +24,7 @@ from safetensors.torch import load, save
 from runtime.bundle.manifest import File, Scalar, parse_record, to_json
 from runtime.bundle.reading import digest, read_regular_file
 from runtime.errors import ArtifactError
+from runtime.printable import list_first
 from runtime.schema.features import Schema
 from runtime.value import Record
 from trainer.data.dataset import DataCheck, Rows
@@ -203,7 +204,7 @@ def check_tensors(
                 f"{name} is {got[1]} {got[0]}, the record expects {dtypes[name]} {shapes[name]}"
             )
     if wrong:
-        raise damaged(where, "; ".join(wrong))
+        raise damaged(where, list_first(wrong, separator="; "))
 
 
 def damaged(path: Path, reason: str) -> ArtifactError:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from runtime.bundle.manifest import MANIFEST, MODEL_KEY, ONNX_MODEL, SCHEMA_KEY, model_signature
 from runtime.errors import ArtifactError, UnavailableError
 from runtime.onnx_file import read_versions
+from runtime.printable import list_names
 from runtime.session import onnxruntime_version
 
 if TYPE_CHECKING:
@@ -59,8 +60,9 @@ def check_signature(bundle: Bundle, session: Session) -> None:
     where = bundle.path / ONNX_MODEL
     if (session.input_names, session.output_names) != declared:
         raise ArtifactError(
-            f"{where} has inputs {session.input_names} and outputs {session.output_names}, "
-            f"the manifest declares {declared[0]} and {declared[1]}; export the model again"
+            f"{where} has inputs {list_names(session.input_names)} and outputs "
+            f"{list_names(session.output_names)}, the manifest declares {list_names(declared[0])} "
+            f"and {list_names(declared[1])}; export the model again"
         )
     if signature != model_signature(bundle.manifest.schema):
         raise ArtifactError(

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from runtime.errors import UsageError
 from runtime.io.atomic import atomic_file
 from runtime.io.paths import STANDARD_STREAM, check_distinct, is_folder_or_pattern
-from runtime.printable import printable_lines
+from runtime.printable import list_first, printable_lines
 from runtime.scoring.options import rejects_path
 from runtime.terminal import process
 
@@ -137,7 +137,8 @@ def _format_log(summary: Summary, out: Path) -> str:
         text += f"\nmissing in every record: {', '.join(summary.absent)}"
     totals = {name: counts.total for name, counts in summary.out_of_range.items() if counts.total}
     if totals:
-        listed = ", ".join(f"{name} {count:,}" for name, count in totals.items())
+        by_count = sorted(totals.items(), key=lambda pair: -pair[1])
+        listed = list_first([f"{name} {count:,}" for name, count in by_count])
         text += f"\nvalues outside the training range, scored anyway: {listed}"
     return "\n".join((text, *(f"warning: {warning}" for warning in summary.warnings)))
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from runtime.errors import UsageError
+from runtime.printable import list_names
 from runtime.schema.classes import ClassIndex
 from runtime.tables.arrays import binary_array, bool_array, number_scalar, number_values
 from runtime.tables.text import cell_texts
@@ -192,7 +193,7 @@ def _class_hint(values: Sequence[str], classes: Sequence[str]) -> str:
                     f"no value is a class: {value!r} is spelled {name!r} in the model; "
                     "spell the column like the classes"
                 )
-    found, expected = (", ".join(map(repr, names[:_MAX_VALUES])) for names in (values, classes))
+    found, expected = (list_names(names, _MAX_VALUES) for names in (values, classes))
     return (
         f"no value is a class: the column has {found}, the classes are {expected}; "
         "is it the right column?"

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import SchemaError
+from runtime.printable import MAX_LISTED, list_first
 from runtime.schema.date_formats import EPOCHS, date_pattern
 from runtime.schema.distribution import distribution_error
 from runtime.schema.names import fold_name, missing_column_message, repeated_names
@@ -51,7 +52,7 @@ class OneHot(Record, frozen=True):
         if not self.categories:
             raise ValueError("a column of categories needs at least one category")
         if duplicates := repeated_names(self.categories):
-            raise ValueError(f"categories appear twice: {', '.join(duplicates)}")
+            raise ValueError(f"categories appear twice: {list_first(duplicates)}")
         if self.rare is not msgspec.UNSET and (self.rare < 1 or self.unseen != "other"):
             raise ValueError(f"{self.rare} rare categories, with unseen ones as {self.unseen}")
 
@@ -218,7 +219,7 @@ class Schema(Record, frozen=True, dict=True):
             raise ValueError("a schema needs at least two classes")
         for kind, names in (("feature", self.feature_names), ("class", self.classes)):
             if duplicates := repeated_names(names):
-                raise ValueError(f"{kind} names appear twice: {', '.join(duplicates)}")
+                raise ValueError(f"{kind} names appear twice: {list_first(duplicates)}")
 
     @cached_property
     def feature_names(self) -> tuple[str, ...]:
@@ -282,24 +283,29 @@ class Schema(Record, frozen=True, dict=True):
             SchemaError: when a feature's column is missing (the message suggests similar names),
                 appears twice, or a loose match is ambiguous.
         """
-        duplicates = repeated_names([name for name in columns if name in self.feature_names])
+        known, found = set(self.feature_names), set(columns)
+        duplicates = repeated_names([name for name in columns if name in known])
         matches = self._loose_matches(columns)
         missing = [
             name
             for name in self.feature_names
-            if name not in columns and not (loose and len(matches[name]) == 1)
+            if name not in found and not (loose and len(matches[name]) == 1)
         ]
         if missing:
-            raise SchemaError(
-                "\n".join(missing_column_message(name, columns, matches[name]) for name in missing)
-            )
+            lines = [
+                missing_column_message(name, columns, matches[name])
+                for name in missing[:MAX_LISTED]
+            ]
+            if more := len(missing) - len(lines):
+                lines.append(f"and {more:,} more of {self.n_features:,} columns are missing")
+            raise SchemaError("\n".join(lines))
         if duplicates:
             raise SchemaError(
                 f"column {duplicates[0]!r} appears {columns.count(duplicates[0])} times; "
                 "rename or drop all but one"
             )
         bound = tuple(
-            columns.index(name) if name in columns else matches[name][0]
+            columns.index(name) if name in found else matches[name][0]
             for name in self.feature_names
         )
         if shared := repeated_names([columns[index] for index in bound]):
@@ -312,8 +318,9 @@ class Schema(Record, frozen=True, dict=True):
     def _loose_matches(self, columns: Sequence[str]) -> dict[str, list[int]]:
         """Indices of the columns that match each feature loosely."""
         indices: dict[str, list[int]] = {}
+        known = set(self.feature_names)
         for index, column in enumerate(columns):
-            if column not in self.feature_names:
+            if column not in known:
                 indices.setdefault(fold_name(column), []).append(index)
         return {name: indices.get(fold_name(name), []) for name in self.feature_names}
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from runtime.printable import list_first, list_names
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_MAX_LISTED: Final = 10
 _WIDTHS: Final = {"<wide>", "<narrow>", "<noBreak>"}  # tags of decompositions in Unicode's data
+_MAX_SUGGESTED: Final = 3
 _MIN_SIMILARITY: Final = 0.6  # 0 to 1, see ``difflib.SequenceMatcher.ratio``
 
 
@@ -65,7 +67,7 @@ def similar_names(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 
-def closest_names(name: str, known: Sequence[str], limit: int = 3) -> list[str]:
+def closest_names(name: str, known: Sequence[str], limit: int = _MAX_SUGGESTED) -> list[str]:
     """Find the known names most similar to a misspelt one, best first."""
     import difflib
 
@@ -75,12 +77,11 @@ def closest_names(name: str, known: Sequence[str], limit: int = 3) -> list[str]:
 def suggest_names(name: str, columns: Sequence[str]) -> str:
     """Suggest which of a table's columns was meant; without a similar one, list them."""
     alike = [column for column in columns if fold_name(column) == fold_name(name)]
-    if names := alike or closest_names(name, columns):
+    if names := (alike or closest_names(name, columns))[:_MAX_SUGGESTED]:
         difference = _difference(name, alike[0]) if len(alike) == 1 else ""
         more = f" It differs only in {difference}: copy it from the table" if difference else ""
         return f"did you mean {' or '.join(map(repr, names))}?{more}"
-    more = ", …" if len(columns) > _MAX_LISTED else ""
-    return f"it has {', '.join(map(repr, columns[:_MAX_LISTED]))}{more}"
+    return f"it has {list_names(columns)}"
 
 
 def missing_column_message(name: str, columns: Sequence[str], matches: Sequence[int]) -> str:
@@ -95,6 +96,6 @@ def missing_column_message(name: str, columns: Sequence[str], matches: Sequence[
             f"ignore {ignore} with --loose-header"
         )
     if matches:
-        found = " and ".join(repr(columns[index]) for index in matches)
+        found = list_first([repr(columns[index]) for index in matches], separator=" and ")
         return f"column {name!r} is missing; the table has {found}: rename the right one"
     return f"column {name!r} is missing; {suggest_names(name, columns)}"

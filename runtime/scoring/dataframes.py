@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from runtime.encoding import Encoder
 from runtime.errors import DataError, UsageError
+from runtime.printable import list_first
 from runtime.scoring.columns import PredictionColumns
 from runtime.scoring.counters import BadRowsMessage, Counters, StageTimer
 from runtime.scoring.named_columns import column_names
@@ -146,7 +147,8 @@ def _to_arrow(table: Any, indices: Sequence[int], schema: Schema) -> pa.Table:  
     lengths = {str(name): len(column) for name, column in others if hasattr(column, "__len__")}
     lengths |= {name: len(column) for name, column in zip(names, columns, strict=True)}
     if len(set(lengths.values())) > 1:
-        raise DataError(f"columns must be equally long, got {lengths}")
+        shown = list_first([f"{name!r}: {length}" for name, length in lengths.items()])
+        raise DataError(f"columns must be equally long, got {shown}")
     return pa.table(columns, names=list(names))
 
 

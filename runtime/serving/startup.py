@@ -11,7 +11,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec.structs import replace
 
-from runtime.printable import printable
+from runtime.printable import list_first, printable
 from runtime.schema.dates import format_instant
 from runtime.serving.listeners import UNIX
 from runtime.value import Value
@@ -108,7 +108,7 @@ def startup_line(app: App, address: ServerAddress) -> str:
     models = list(app.repository.models())
     if not models:  # a replaced worker whose models had all been unloaded
         return f"no model is loaded at {address.url}"
-    served = ", ".join(f"{one.name} {one.version}" for one in models)
+    served = list_first([f"{one.name} {one.version}" for one in models])
     session = models[0].predictor.session
     extras = [f"gRPC on port {address.grpc_port}"] if address.grpc_port else []
     extras += [f"{address.workers} workers"] if address.workers > 1 else []

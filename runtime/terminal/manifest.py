@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.printable import printable
+from runtime.printable import list_first, printable
 from runtime.schema.dates import format_instant
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from runtime.schema.features import Feature
 
 
-_MAX_CATEGORIES = 10  # per column
+_MAX_SHOWN = 20  # columns and classes; --json has all
 
 
 def format_manifest(manifest: Manifest) -> str:
@@ -21,8 +21,8 @@ def format_manifest(manifest: Manifest) -> str:
     fields = {
         "model": f"{manifest.model.name}, version {manifest.model.version}, "
         f"bundle format {manifest.format}",
-        "target": f"{schema.target}: {', '.join(schema.classes)}",
-        "features": ", ".join(map(_describe_feature, schema.features)),
+        "target": f"{schema.target}: {list_first(schema.classes, _MAX_SHOWN)}",
+        "features": list_first([*map(_describe_feature, schema.features)], _MAX_SHOWN),
         "input": ", ".join(map(_describe_tensor, manifest.signature.inputs)),
         "output": ", ".join(map(_describe_tensor, manifest.signature.outputs)),
         "metrics": ", ".join(f"{name} {value:g}" for name, value in manifest.training.items()),
@@ -49,11 +49,10 @@ def _describe_feature(feature: Feature) -> str:
             f"{format_value(feature, feature.minimum)} to {format_value(feature, feature.maximum)}"
         )
         return f"{feature.name} ({ends}{missing})"
-    shown = [text or "missing" for text in feature.categories[:_MAX_CATEGORIES]]
-    more = len(feature.categories) - len(shown)
+    shown = list_first([text or "missing" for text in feature.categories])
     rare = feature.one_hot.rare if feature.one_hot else None
     joined = f", {rare:,} rare ones joined" if rare else ""
-    return f"{feature.name} ({', '.join(shown)}{f' and {more} more' if more else ''}{joined})"
+    return f"{feature.name} ({shown}{joined})"
 
 
 def format_value(feature: Feature, value: float) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from runtime.errors import BadRowsError
 from runtime.scoring.counters import BadRowsMessage, Counters, StageTimer
 from runtime.tables.base import Encoded
+from runtime.tables.cells import MISSING
 from runtime.tables.csv.quoting import REJECTS_HEADER, encode_record, encode_rejects
 from runtime.tables.writing import rejects_dialect
 from trainer.data.source import advise_exclusion
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
     OpenSink = Callable[[Path], Sink]
 
-_MAX_REJECTED = 0.5  # of a table: what is left would be another table than the one described
+# Of the labelled rows: more bad ones are a wrong option. Tables are often labelled in part.
+_MAX_REJECTED = 0.5
 
 
 class RowCounter:
@@ -43,6 +45,7 @@ class RowCounter:
         )
         self._source, self._features = source, frozenset(features)
         self._columns: Counter[str] = Counter()  # of first bad cells
+        self._unlabelled = 0
         self._sink: Sink | None = None
         self._dialect: Dialect | None = None
 
@@ -80,6 +83,9 @@ class RowCounter:
         """Add a block."""
         self._counters.add(rows, rows - len(bad), bad, StageTimer())
         self._columns.update(row.column for row in bad)
+        self._unlabelled += sum(
+            row.column == self._source.label and row.reason == MISSING for row in bad
+        )
         if self._sink and self._dialect:
             self._sink.write(encode_rejects(bad, self._dialect))
 
@@ -93,7 +99,8 @@ class RowCounter:
             self._sink.flush()
 
     def _are_too_many(self) -> bool:
-        return self._counters.rejected > _MAX_REJECTED * self._counters.rows
+        bad = self._counters.rejected - self._unlabelled
+        return bad > _MAX_REJECTED * (self._counters.rows - self._unlabelled)
 
     def _remedy(self) -> str:
         """Suggest an option only where it helps."""
@@ -104,7 +111,7 @@ class RowCounter:
             exclusion = advise_exclusion(self._source, at_fault, len(self._features))
             if exclusion:
                 return f"fix column {at_fault[0]!r}, or {exclusion}"
-        return "fix them: --bad-rows reject is for at most half of a table"
+        return "fix them: --bad-rows reject is for at most half of the labelled rows"
 
 
 def find_well_formed(block: Block, label: int) -> Mask | None:

@@ -10,6 +10,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from runtime.errors import SchemaError
+from runtime.printable import list_names
 from runtime.schema.dates import format_day
 from runtime.schema.features import BOOLEANS, Date, Feature, OneHot, Schema
 from runtime.schema.names import fold_name
@@ -163,7 +164,7 @@ def _describe_many(names: Sequence[str], n_features: int, source: TableSource) -
         "merge values that belong together",
     )
     return (
-        f"{source.data}: {', '.join(map(repr, names))} {has} more than {limit:,} distinct texts, "
+        f"{source.data}: {list_names(names)} {has} more than {limit:,} distinct texts, "
         f"too many for categories: {', or '.join(filter(None, ways))}"
     )
 

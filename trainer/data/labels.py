@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.errors import SchemaError
+from runtime.printable import list_names
 from runtime.schema.classes import ClassIndex, choose_key, number_key
 from runtime.tables.base import RowIssue
 from runtime.tables.cells import MISSING, NOT_FINITE, UNDECODABLE
@@ -128,9 +129,7 @@ def _by_value(text: str) -> tuple[int, str]:
 
 
 def _describe_singletons(singletons: Sequence[str], name: str, where: str) -> str:
-    shown = ", ".join(map(repr, singletons[:_MAX_NAMES])) + (
-        ", …" if len(singletons) > _MAX_NAMES else ""
-    )
+    shown = list_names(singletons, _MAX_NAMES)
     have = "1 class has" if len(singletons) == 1 else f"{len(singletons)} classes have"
     return (
         f"{where}: of label {name!r}, {have} a single row ({shown}), but a "

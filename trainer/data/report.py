@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.printable import printable
+from runtime.printable import list_names, printable
 from trainer.data.readings import format_readings
 from trainer.data.source import advise_exclusion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from trainer.data.dataset import DataCheck, RejectedRows
+    from trainer.data.dataset import DataCheck, DateColumn, RejectedRows
     from trainer.data.source import TableSource
 
 
@@ -64,13 +64,7 @@ def _findings(check: DataCheck, source: TableSource) -> Iterator[str]:
     yield from _about_cells(check)
     yield from _about_columns(check, source)
     yield from _about_rows(check)
-    for names in check.similar_classes:
-        yield f"{_list(names)}: classes that differ only in case, blanks or notation; the same?"
-    for each in check.joined_labels or ():
-        yield (
-            f"class {each.name!r}: also spelled {_list(each.spellings)} ({each.rows:,} rows); if "
-            "these are other classes, write them as texts"
-        )
+    yield from _about_classes(check)
 
 
 def _about_cells(check: DataCheck) -> Iterator[str]:
@@ -80,14 +74,13 @@ def _about_cells(check: DataCheck) -> Iterator[str]:
         shown = [f"{each.cells:,} in {each.name!r}" for each in check.missing[:_MAX_NAMES]]
         more = len(check.missing) - len(shown)
         yield f"missing cells: {', '.join(shown)}" + (f" and {more} more columns" if more else "")
-    for column in check.rare or ():
-        yield (
-            f"{column.name!r}: the {column.kept:,} most frequent categories are kept, "
-            f"{column.joined:,} others joined ({column.cells:,} cells)"
-        )
-    for each in check.dates:
-        kept = f", times with a resolution of {each.seconds:.2g} s" if each.seconds else ""
-        yield f"{each.name!r}: dates, encoded as days since {each.origin}{kept}"
+    rare = [
+        f"{each.name!r}: the {each.kept:,} most frequent categories are kept, "
+        f"{each.joined:,} others joined ({each.cells:,} cells)"
+        for each in check.rare or ()
+    ]
+    yield from _limit(rare, "columns with joined categories")
+    yield from _limit(list(map(_describe_dates, check.dates)), "columns of dates")
     if check.rounded:
         yield f"{_list(check.rounded)}: whole numbers above 16,777,216, which float32 rounds"
 
@@ -99,8 +92,8 @@ def _about_columns(check: DataCheck, source: TableSource) -> Iterator[str]:
 
     if check.constant:
         yield f"{_list(check.constant)}: constant, nothing to learn"
-    for names in check.identical:
-        yield f"{_list(names)}: identical columns, one is enough"
+    identical = [f"{_list(names)}: identical columns, one is enough" for names in check.identical]
+    yield from _limit(identical, "groups of identical columns")
     if check.identifiers:
         yield (
             f"{_list(check.identifiers)}: unique in every row, like an identifier"
@@ -131,6 +124,31 @@ def _about_rows(check: DataCheck) -> Iterator[str]:
         )
 
 
+def _about_classes(check: DataCheck) -> Iterator[str]:
+    similar = [
+        f"{_list(names)}: classes that differ only in case, blanks or notation; are they the same?"
+        for names in check.similar_classes
+    ]
+    yield from _limit(similar, "groups of similar classes")
+    joined = [
+        f"class {each.name!r}: also spelled {_list(each.spellings)} ({each.rows:,} rows); if "
+        "these are other classes, write them as texts"
+        for each in check.joined_labels or ()
+    ]
+    yield from _limit(joined, "classes in several spellings")
+
+
+def _describe_dates(column: DateColumn) -> str:
+    kept = f", times with a resolution of {column.seconds:.2g} s" if column.seconds else ""
+    return f"{column.name!r}: dates, encoded as days since {column.origin}{kept}"
+
+
+def _limit(lines: Sequence[str], what: str) -> Iterator[str]:
+    """Yield the first findings of a kind and count the others."""
+    yield from lines[:_MAX_NAMES]
+    if len(lines) > _MAX_NAMES:
+        yield f"and {len(lines) - _MAX_NAMES:,} more {what}"
+
+
 def _list(names: Sequence[str]) -> str:
-    more = len(names) - _MAX_NAMES
-    return ", ".join(map(repr, names[:_MAX_NAMES])) + (f" and {more} more" if more > 0 else "")
+    return list_names(names, _MAX_NAMES)

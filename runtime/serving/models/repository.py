@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from runtime.bundle.manifest import MANIFEST
 from runtime.errors import OnnxferryError, RequestError, UnknownNameError
+from runtime.printable import list_names
 from runtime.serving.models.served import ServedModel
 
 if TYPE_CHECKING:
@@ -112,9 +113,7 @@ class Repository:
         """Return the name of the only bundle; raises ``UnknownNameError`` if there are several."""
         names = [name for name, slot in self.slots.items() if slot.loads]
         if len(names) != 1:
-            raise UnknownNameError(
-                f"which model? add ?model=NAME; there are {', '.join(map(repr, names))}"
-            )
+            raise UnknownNameError(f"which model? add ?model=NAME; there are {list_names(names)}")
         return names[0]
 
     def models(self) -> Iterator[ServedModel]:
@@ -202,9 +201,7 @@ class Repository:
         slot = self.slots.get(name)
         if slot is None:
             where = " and no such bundle under --models" if self.folder else ""
-            raise UnknownNameError(
-                f"no model {name!r}{where}; there are {', '.join(map(repr, self.slots))}"
-            )
+            raise UnknownNameError(f"no model {name!r}{where}; there are {list_names(self.slots)}")
         return slot
 
     def _open(self, name: str, slot: ModelSlot) -> ServedModel:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 import numpy as np
 
 from runtime.errors import RequestError
+from runtime.printable import list_names
 from runtime.serving.v2.tensors import BYTES
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from runtime.tables.base import Column, Encoded
 
 FEATURES: Final = "features"
-_SHOWN: Final = 40  # characters of a string, and number of categories, in a message
+_SHOWN: Final = 40  # characters of a string in a message
 _FLOAT_BYTES: Final = 4
 
 
@@ -98,6 +99,6 @@ class InputColumns:
         feature = self.schema.features[at]
         why = cast("Encoder", self._encoder).explain(at, text, COMMA)
         shown = text[: 4 * _SHOWN].decode(errors="replace")[:_SHOWN]
-        known = ", ".join(repr(one[:_SHOWN]) for one in feature.categories[:_SHOWN] if one)
+        known = list_names([one for one in feature.categories if one])
         expected = f"; known categories: {known}" if known else ""
         return f"row {row}, column {feature.name!r}: {shown!r}: {why}{expected}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import UNSET, Raw
 
 from runtime.errors import OversizeError, RequestError
+from runtime.printable import list_first, list_names
 from runtime.serving.http.messages import BINARY, JSON
 from runtime.serving.v2.columns import FEATURES
 from runtime.serving.v2.messages import InferenceRequest, InputTensor, parse_shape
@@ -134,13 +135,12 @@ def _check_names(tensors: list[InputTensor], columns: InputColumns) -> None:
     expected = schema.feature_names
     wrong = [f"{name!r} appears {n} times" for name, n in names.items() if n > 1]
     wrong += [f"{name!r} is missing" for name in expected if name not in names]
-    wrong += [
-        f"{name!r} is not a column of the model" for name in names if name not in set(expected)
-    ]
+    known = set(expected)
+    wrong += [f"{name!r} is not a column of the model" for name in names if name not in known]
     if wrong:
         raise RequestError(
-            f"inputs: {', '.join(wrong[:10])}; send one tensor {FEATURES!r} of shape "
-            f"[rows, {schema.n_inputs}] or one tensor a column: {', '.join(map(repr, expected))}"
+            f"inputs: {list_first(wrong)}; send one tensor {FEATURES!r} of shape "
+            f"[rows, {schema.n_inputs}] or one tensor a column: {list_names(expected)}"
         )
     for at, tensor in enumerate(tensors):
         if tensor.name not in columns.string_columns:

@@ -8,6 +8,7 @@ import numpy as np
 
 from runtime.errors import DataError
 from runtime.io.sources import MAX_RECORD_BYTES, PeekedSource, read_chunk
+from runtime.printable import list_names
 from runtime.schema.names import fold_name
 from runtime.tables.base import RowIssue
 from runtime.tables.csv.records import count_lines, find_line_ends
@@ -173,10 +174,9 @@ class JsonLinesTable:
         else:
             found = parse_members(text)
             hint = f"record 1 is {found.reason}" if isinstance(found, RowIssue) else ""
-        names = ", ".join(map(repr, required))
         return DataError(
             f"{self._where}: none of the first {len(first)} records is a JSON object with keys "
-            f"such as {names} ({hint}); JSON Lines has one object a line"
+            f"such as {list_names(required)} ({hint}); JSON Lines has one object a line"
         )
 
 

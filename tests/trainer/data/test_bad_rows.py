@@ -161,6 +161,18 @@ def test_more_than_half_of_a_table_is_never_left_out(save: Save, tmp_path: Path)
     read_dataset(TableSource(training, "y", test=test, exclude=("z",)), seed=1)
 
 
+def test_most_rows_may_be_unlabelled(save: Save) -> None:
+    """A table is often labelled in part: its other rows are no sign of a wrong option."""
+    path = save("t.csv", {"x": list(range(40)), "y": [None] * 30 + ["a", "b"] * 5})
+    with pytest.raises(BadRowsError, match=r"30 of 40 rows .*\n(.*\n)*.*with --bad-rows reject"):
+        read_dataset(TableSource(path, "y"), seed=1)
+    dataset = read_dataset(TableSource(path, "y", bad_rows="reject"), seed=1)
+    assert len(dataset.rows.train_labels) == 8
+    empty = save("t.csv", {"x": [1, 2], "y": [None, None]})
+    with pytest.raises(SchemaError, match="label 'y' is empty in every row"):
+        read_dataset(TableSource(empty, "y", bad_rows="reject"), seed=1)
+
+
 def test_a_run_and_its_bundle_count_the_rejected_rows(save: Save, tmp_path: Path) -> None:
     """By reason; a run without the option does not mention them."""
     path = save("t.csv", {"x": list(range(20)), "y": ["a", "b"] * 9 + ["", "a"]})
