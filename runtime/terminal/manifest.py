@@ -43,15 +43,19 @@ def format_manifest(manifest: Manifest) -> str:
 
 
 def _describe_feature(feature: Feature) -> str:
+    notes = f", written as {feature.date_format}" if feature.date_format else ""
+    notes += ", case and blanks ignored" if feature.is_folded else ""
+    if texts := feature.texts_of_missing:
+        notes += f", {' or '.join(map(repr, texts))} is missing"
     if not feature.categories:
-        missing = ", may be missing" if feature.missing == "imputed" else ""
+        missing = (", may be missing" if feature.missing == "imputed" else "") + notes
         ends = (
             f"{format_value(feature, feature.minimum)} to {format_value(feature, feature.maximum)}"
         )
         return f"{feature.name} ({ends}{missing})"
     shown = [text or "missing" for text in feature.categories[:_MAX_CATEGORIES]]
     more = len(feature.categories) - len(shown)
-    return f"{feature.name} ({', '.join(shown)}{f' and {more} more' if more else ''})"
+    return f"{feature.name} ({', '.join(shown)}{f' and {more} more' if more else ''}{notes})"
 
 
 def format_value(feature: Feature, value: float) -> str:

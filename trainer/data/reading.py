@@ -21,11 +21,11 @@ from runtime.tables.opening import open_table
 from trainer.data.dataset import Dataset, LabelledRows, Rows
 from trainer.data.features import choose_features, describe_features
 from trainer.data.labels import Classes, RowLabels, order_classes
-from trainer.data.missing import check_label
 from trainer.data.profile import profile_table
 from trainer.data.readings import describe_readings
 from trainer.data.source import ColumnRoles, assign_roles, bind_features, find_column
 from trainer.data.splits import split_test
+from trainer.data.unread import check_label
 from trainer.data.validation import check_data
 
 if TYPE_CHECKING:
