@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from runtime.schema.matrix import to_float32
-from runtime.schema.spellings import Spellings
 from runtime.tables.arrays import binary_array, bool_array, number_scalar, number_values
 from runtime.tables.base import Encoded
 from runtime.tables.cells import MISSING, UNDECODABLE, explain_cell, find_missing
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from runtime.schema.features import Feature
+    from runtime.schema.spellings import Spellings
     from runtime.tables.base import Column, Mask, Numbers
     from runtime.tables.dialect import Dialect
 
@@ -57,9 +57,7 @@ class Encoder:
             binary_array([text.encode() for text in feature.categories])
             for feature in self._features
         ]
-        self._spellings = [
-            Spellings(feature) if feature.categories else None for feature in self._features
-        ]
+        self._spellings = [_spellings(feature) for feature in self._features]
         texts = [frozenset(feature.texts_of_missing) for feature in self._features]
         self._null_texts = tuple(sorted(frozenset.intersection(*texts))) if texts else ()
 
@@ -254,6 +252,14 @@ class Encoder:
 
 
 PLAIN: Final = Encoder()
+
+
+def _spellings(feature: Feature) -> Spellings | None:
+    if not feature.categories:
+        return None
+    from runtime.schema.spellings import Spellings
+
+    return Spellings(feature)
 
 
 def _find_decodable(cells: pa.Array, chosen: Mask) -> Mask:

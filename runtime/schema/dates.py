@@ -7,7 +7,7 @@ from typing import Final
 
 from runtime.schema.date_formats import EPOCHS
 
-_NAMED: Final = {"dmy": "%d.%m.%Y %T", "mdy": "%m/%d/%Y %T", "ymd": "%Y-%m-%d %T"}
+_NAMED: Final = {"dmy": "%d.%m.%Y", "mdy": "%m/%d/%Y", "ymd": "%Y-%m-%d"}
 EPOCH: Final = dt.date(1970, 1, 1)
 SECONDS_PER_DAY: Final = 86_400
 
@@ -37,4 +37,5 @@ def format_instant(days: float, origin: str, date_format: str = "") -> str:
     utc = instant.replace(tzinfo=dt.UTC)
     if date_format in EPOCHS:
         return str(round(utc.timestamp()) * EPOCHS[date_format])
-    return utc.strftime(_NAMED.get(date_format, date_format))
+    time = "" if date_format not in _NAMED or utc.time() == dt.time() else " %T"
+    return utc.strftime(_NAMED.get(date_format, date_format) + time)

@@ -61,14 +61,14 @@ class BadRowsMessage(Value, frozen=True):
         advice: options with which to continue.
         purpose: of the rows, as a participle.
         decimal_option: format string of the option for the decimal sign.
-        missing_advice: format string for texts that usually mean a missing cell.
+        missing_advice: format string for texts that usually mean a missing cell; empty for none.
     """
 
     consequence: str
     advice: str
     purpose: str = "scored"
     decimal_option: str = "--decimal {}"
-    missing_advice: str = "leave such cells empty, or train with --missing {}"
+    missing_advice: str = ""
 
 
 class Counters:
@@ -143,7 +143,7 @@ class Counters:
 
     def _hint_missing(self) -> Iterator[str]:
         """Name texts of bad cells that usually mean a missing cell."""
-        for column, found in self.missing_words.items():
+        for column, found in self.missing_words.items() if self.message.missing_advice else ():
             words = sorted(found)
             advice = self.message.missing_advice.format(_quote_names(words))
             yield f"column {column!r}: if {', '.join(map(repr, words))} means missing, {advice}"

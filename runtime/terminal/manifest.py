@@ -43,8 +43,12 @@ def format_manifest(manifest: Manifest) -> str:
 
 
 def _describe_feature(feature: Feature) -> str:
+    notes = f", written as {feature.date_format}" if feature.date_format else ""
+    notes += ", case and blanks ignored" if feature.is_folded else ""
+    if texts := feature.texts_of_missing:
+        notes += f", {' or '.join(map(repr, texts))} is missing"
     if not feature.categories:
-        missing = ", may be missing" if feature.missing == "imputed" else ""
+        missing = (", may be missing" if feature.missing == "imputed" else "") + notes
         ends = (
             f"{format_value(feature, feature.minimum)} to {format_value(feature, feature.maximum)}"
         )
@@ -52,7 +56,7 @@ def _describe_feature(feature: Feature) -> str:
     shown = list_first([text or "missing" for text in feature.categories])
     rare = feature.one_hot.rare if feature.one_hot else None
     joined = f", {rare:,} rare ones joined" if rare else ""
-    return f"{feature.name} ({shown}{joined})"
+    return f"{feature.name} ({shown}{joined}{notes})"
 
 
 def format_value(feature: Feature, value: float) -> str:

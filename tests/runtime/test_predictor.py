@@ -295,3 +295,9 @@ def test_an_unknown_provider_is_refused(bundle: Path) -> None:
     """An unknown provider is refused."""
     with pytest.raises(UsageError, match="cud"):
         Predictor.open(bundle, provider="cud")  # type: ignore[arg-type]  # the slip
+
+
+def test_booleans_are_no_numbers_in_columns(predictor: Predictor) -> None:
+    """As in text and in typed tables."""
+    with pytest.raises(SchemaError, match="column 'price' has type bool, which is not a number"):
+        predictor.predict_columns({"price": np.array([True, False]), "rating": [1.0, 2.0]})

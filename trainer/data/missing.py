@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 from typing import TYPE_CHECKING, Final
 
-from runtime.errors import SchemaError, UsageError
-from runtime.tables.cells import MISSING_WORDS
-from trainer.config import join_names
+from runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from trainer.data.profile import TableProfile
-    from trainer.data.source import TableSource
 
 _NUMBER: Final = re.compile(r"[+-]?([0-9]+([.,][0-9]*)?|[.,][0-9]+)([eE][+-]?[0-9]+)?")
 
@@ -34,19 +28,3 @@ def parse_missing(texts: Sequence[str] | None) -> tuple[str, ...]:
             "leave such cells empty"
         )
     return tuple(sorted(found))
-
-
-def check_label(profile: TableProfile, source: TableSource) -> None:
-    """Refuse a label with words for missing, which are no class unless the user says so."""
-    texts = [label.decode(errors="replace") for label in profile.labels]
-    words = [text for text in texts if text.strip(" \t") in MISSING_WORDS]
-    if not words or source.label in source.categories:
-        return
-    codes = [texts.index(word) for word in words]
-    rows = sum(int((profile.codes == code).sum()) for code in codes)
-    shown, name = ", ".join(map(repr, words)), source.label
-    raise SchemaError(
-        f"{source.data}: label {name!r} is {shown} in {rows:,} rows: if these rows have no label, "
-        f"give --missing {shlex.quote(join_names(sorted({word.strip() for word in words})))}; if "
-        f"that is a class, give --categories {shlex.quote(join_names([name]))}"
-    )

@@ -27,7 +27,6 @@ from trainer.data.bad_rows import RowCounter, find_well_formed
 from trainer.data.dataset import Dataset, JoinedLabels, LabelledRows, RejectedRows, Rows
 from trainer.data.features import choose_features, describe_features
 from trainer.data.labels import Classes, RowLabels, order_classes, usable_classes
-from trainer.data.missing import check_label
 from trainer.data.profile import (
     MAX_COUNTED_TEXTS,
     RowChoice,
@@ -46,6 +45,7 @@ from trainer.data.source import (
     refuse_nameless,
 )
 from trainer.data.splits import split_test
+from trainer.data.unread import check_label
 from trainer.data.validation import check_data
 
 if TYPE_CHECKING:

@@ -116,7 +116,7 @@ def _format(reading: ColumnReading) -> str:
         return f"left out, {reading.reason}"
     what: str = reading.taken
     if reading.taken == "categories":
-        what = f"{reading.categories} categories"
+        what = "1 category" if reading.categories == 1 else f"{reading.categories} categories"
     elif reading.format:
         what = f"date in the format {reading.format}"
     if reading.missing:

@@ -1,4 +1,4 @@
-"""Refuse columns of quantities in a notation that is not read: as categories they lose order."""
+"""Refuse quantities in a notation that is not read: as categories they would lose their order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from runtime.errors import SchemaError
 from runtime.tables.arrays import bool_scalar, bool_values
 from runtime.tables.base import RowIssue
-from runtime.tables.cells import number_hint
+from runtime.tables.cells import MISSING_WORDS, number_hint
 from runtime.tables.folders import open_tables
 from runtime.tables.text import cell_texts
 from trainer.config import join_names
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from runtime.choices import Decimal
     from trainer.data.notations import Notation
+    from trainer.data.profile import TableProfile
     from trainer.data.source import TableSource
 
 _MAX_COLUMNS = 10  # described in a message
@@ -56,6 +57,22 @@ def check_notations(texts: Mapping[str, set[bytes]], source: TableSource) -> Non
         f"to leave them out, give --exclude {names}",
     ]
     raise SchemaError("\n".join(lines))
+
+
+def check_label(profile: TableProfile, source: TableSource) -> None:
+    """Refuse a label with words for missing, which are no class unless the user says so."""
+    texts = [label.decode(errors="replace") for label in profile.labels]
+    words = [text for text in texts if text.strip(" \t") in MISSING_WORDS]
+    if not words or source.label in source.categories:
+        return
+    codes = [texts.index(word) for word in words]
+    rows = sum(int((profile.codes == code).sum()) for code in codes)
+    shown, name = ", ".join(map(repr, words)), source.label
+    raise SchemaError(
+        f"{source.data}: label {name!r} is {shown} in {rows:,} rows: if these rows have no label, "
+        f"give --missing {shlex.quote(join_names(sorted({word.strip() for word in words})))}; if "
+        f"that is a class, give --categories {shlex.quote(join_names([name]))}"
+    )
 
 
 def _sample(notation: Notation) -> str:

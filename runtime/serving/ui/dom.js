@@ -32,9 +32,9 @@ const short = (value) => String(Number(Number(value).toPrecision(4)));
 const DAY = 24 * 60 * 60 * 1000; // milliseconds
 
 // A number, a category, null for an allowed missing value, or NaN for invalid input.
-function parseValue({ categories = [], missing, origin }, text) {
+function parseValue({ categories = [], missing, texts = [], origin }, text) {
   if (categories.length) return text;
-  if (!text.trim()) return missing === "imputed" ? null : NaN;
+  if (!text.trim() || texts.includes(text.trim())) return missing === "imputed" ? null : NaN;
   if (!origin) return Number.isFinite(Number(text)) ? Number(text) : NaN;
   const date = text.trim().replace(" ", "T");
   if (!/^\d{4}-\d\d-\d\d/.test(date)) return NaN;

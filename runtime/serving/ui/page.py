@@ -62,6 +62,7 @@ class ColumnSummary(Value, frozen=True):
     minimum: float
     maximum: float
     missing: str  # ``refused``, ``imputed``, or a ``category`` of its own
+    texts: tuple[str, ...]  # that mean a missing cell, beside the empty one
     origin: str  # date from which a column of dates counts days, else empty
     format: str  # of the cells of a column of dates, else empty; empty for ISO 8601
     categories: tuple[str, ...]  # empty string for a missing cell; none for numbers, dates
@@ -103,6 +104,7 @@ def _summarize(feature: Feature) -> ColumnSummary:
         minimum=feature.minimum,
         maximum=feature.maximum,
         missing=missing,
+        texts=feature.texts_of_missing,
         origin=feature.origin,
         format=feature.date_format,
         categories=tuple(feature.categories),

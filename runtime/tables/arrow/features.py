@@ -87,7 +87,10 @@ def _read_numbers(column: pa.Array, feature: int, encoder: CellEncoder, decimal:
     is_decimal = pa.types.is_decimal(column.type)
     numbers = decimal_numbers(column) if is_decimal else column.cast(pa.float64(), safe=False)
     if encoder.allows_missing(feature):
-        return split_missing(numbers)
+        values, missing = split_missing(numbers)
+        # Where the text NaN means missing, so does the number.
+        has_nan = any(text.lower() == "nan" for text in encoder.null_texts)
+        return values, missing | np.isnan(values) if has_nan else missing
     if numbers.null_count:
         numbers = pc.fill_null(numbers, _NAN)
     return number_values(numbers)

@@ -81,6 +81,17 @@ def test_scoring_and_serving_know_them(save: Save) -> None:
         np.testing.assert_array_equal(matrix, expected)
 
 
+def test_the_number_nan_is_missing_where_its_text_is(save: Save) -> None:
+    """As in text: typed columns of other formats hold it as a number."""
+    path = save("t.parquet", {"x": [1.0, float("nan")] * 10, "y": ["a", "b"] * 10})
+    found = read_dataset(TableSource(path, "y", missing=("NaN",)), seed=1)
+    text = save("t.csv", {"x": ["1", "NaN"] * 10, "y": ["a", "b"] * 10})
+    plain = read_dataset(TableSource(text, "y", missing=("NaN",)), seed=1)
+    assert found.digest() == plain.digest()
+    with pytest.raises(BadRowsError, match="'nan': NaN or infinity"):
+        read_dataset(TableSource(path, "y"), seed=1)
+
+
 def test_where_training_had_no_gap_they_are_missing_values(save: Save) -> None:
     """The reason is that of an empty cell, not that of other text."""
     full: Columns = {"x": list(range(20)), "kind": ["p", "q"] * 10, "y": ["a", "b"] * 10}
