@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from runtime.encoding import PLAIN
 from runtime.tables.jsonl.block import JsonLinesBlock, Keys
-from runtime.tables.jsonl.reader import JsonLinesTable, find_records
+from runtime.tables.jsonl.decoding import read_numbers
+from runtime.tables.jsonl.lines import find_records
+from runtime.tables.jsonl.reader import JsonLinesTable
 from runtime.tables.jsonl.records import parse_members
 from runtime.tables.jsonl.values import encode_records
 from runtime.tables.jsonl.writer import append_members
@@ -104,16 +106,7 @@ def cell_value(cell: object) -> np.float32 | None:
 
 def block_of(data: bytes, columns: tuple[str, ...] = ("x", "y")) -> JsonLinesBlock:
     lines = find_records(data, at_end=True)
-    return JsonLinesBlock(
-        data=data[: lines.ends[-1]],
-        bounds=np.append(0, lines.ends),
-        starts=lines.starts,
-        stops=lines.stops,
-        first_record=1,
-        first_line=1,
-        keys=Keys(columns),
-        where="t.jsonl",
-    )
+    return JsonLinesBlock(lines, first_record=1, first_line=1, keys=Keys(columns), where="t.jsonl")
 
 
 @given(lines)
@@ -156,7 +149,7 @@ def test_what_surrounds_a_record_changes_nothing(records: list[bytes], block_siz
 def test_the_fast_path_accepts_only_what_the_parser_does(records: list[str]) -> None:
     """A block that is decoded at once has the values of its records parsed one by one."""
     block = block_of("\n".join(records).encode())
-    plain, matrix = block.read_numbers(("x", "y"))
+    plain, matrix = read_numbers(block.lines, ("x", "y"))
     read = [text for text, is_plain in zip(records, plain, strict=True) if is_plain]
     for row, text in zip(matrix, read, strict=True):
         parsed_line = parse_members(text.encode())
@@ -236,10 +229,10 @@ def test_lines_are_those_of_the_bytes(text: str, cut: int) -> None:
     whole = find_records(data, at_end=True)
     lines = [data[a:b] for a, b in zip(whole.starts, whole.stops, strict=True)]
     assert lines == [line for line in data.splitlines() if line.strip(b" \t")]
-    assert [data[a:b].splitlines() for a, b in zip(whole.starts, whole.ends, strict=True)] == [
-        [line] for line in lines
-    ]
+    assert [
+        data[a:b].splitlines() for a, b in zip(whole.starts, whole.bounds[1:], strict=True)
+    ] == [[line] for line in lines]
     first = find_records(data[:cut], at_end=False)
-    consumed = int(first.ends[-1]) if len(first.ends) else 0
+    consumed = len(first.data)
     rest = find_records(data[consumed:], at_end=True)
     assert [*first.starts, *(rest.starts + consumed)] == whole.starts.tolist()

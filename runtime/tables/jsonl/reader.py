@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from runtime.errors import DataError
 from runtime.io.sources import MAX_RECORD_BYTES, PeekedSource, read_chunk
 from runtime.printable import list_names
 from runtime.schema.names import fold_name
 from runtime.tables.base import RowIssue
-from runtime.tables.csv.records import count_lines, find_line_ends
+from runtime.tables.csv.records import count_lines
 from runtime.tables.dialect import COMMA, Dialect
 from runtime.tables.jsonl.block import JsonLinesBlock, Keys
+from runtime.tables.jsonl.decoding import find_keys
+from runtime.tables.jsonl.lines import find_records
 from runtime.tables.jsonl.records import parse_members
 from runtime.tables.jsonl.writer import JsonLinesAppender
-from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import numpy.typing as npt
     import pyarrow as pa
 
     from runtime.choices import Decimal
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
 
 BLOCK_SIZE = 512 * 1024  # bytes a read: efficient inference in little memory
 _BOM = b"\xef\xbb\xbf"
-_LF, _SPACE, _TAB = b"\n \t"
 
 
 class JsonLinesTable:
@@ -65,9 +62,10 @@ class JsonLinesTable:
             raise DataError(
                 f"{where} is empty; a table begins with a record, one JSON object a line"
             )
-        if not self._first.objects().any():
+        keys = find_keys(self._first.lines, ())
+        if not keys and not self._first.objects().any():
             raise self._not_a_table(self._first, required)
-        self._set_keys(self._first.find_keys(()), len(self._first))
+        self._set_keys(keys, len(self._first))
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -101,12 +99,13 @@ class JsonLinesTable:
     def find_columns(self, names: Sequence[str] | None = None) -> None:
         """Find the keys of all records of a file; of a pipe, those of the first block are known."""
         is_needed = names is None or not set(self.columns).issuperset(names)
-        if is_needed and self._reopen and self._keys.records == len(self._first or ()):
+        is_first_block = self._keys.records == len(self._first or ())
+        if is_needed and is_first_block and self._reopen and not self._at_end:
             with self._reopen() as stream:
                 again = JsonLinesTable(stream, where=self._where, required=())
                 keys, records = again.columns, 0
                 for block in again.blocks(()):
-                    keys, records = block.find_keys(keys), records + len(block)
+                    keys, records = find_keys(block.lines, keys), records + len(block)
             self._set_keys(keys, records)
         self._keys.closed = self._keys.closed or names is None
 
@@ -153,13 +152,11 @@ class JsonLinesTable:
                 self.head, rest = _BOM, rest[len(_BOM) :]
             started = True
             lines = find_records(rest, at_end=self._at_end)
-            if len(lines.ends):
-                data, bounds = rest[: lines.ends[-1]], np.append(0, lines.ends)
-                fields = (data, bounds, lines.starts, lines.stops, record, line)
-                yield JsonLinesBlock(*fields, self._keys, self._where, self._decimal)
-                record += len(lines.ends)
-                line += count_lines(data)
-                rest = rest[len(data) :]
+            if len(lines):
+                yield JsonLinesBlock(lines, record, line, self._keys, self._where, self._decimal)
+                record += len(lines)
+                line += count_lines(lines.data)
+                rest = rest[len(lines.data) :]
             if len(rest) > MAX_RECORD_BYTES:
                 raise DataError(
                     f"{self._where}: record {record} is longer than 64 MiB; JSON Lines has one "
@@ -168,7 +165,7 @@ class JsonLinesTable:
         self.tail = rest
 
     def _not_a_table(self, first: JsonLinesBlock, required: Sequence[str]) -> DataError:
-        text = first.text(0)
+        text = first.lines.text(0)
         if text.strip(b" \t").startswith(b"["):
             hint = "line 1 begins an array: write each of its objects on its own line"
         else:
@@ -178,31 +175,3 @@ class JsonLinesTable:
             f"{self._where}: none of the first {len(first)} records is a JSON object with keys "
             f"such as {list_names(required)} ({hint}); JSON Lines has one object a line"
         )
-
-
-class Lines(Value, frozen=True):
-    """Non-blank lines: ``(n,)`` int64 offsets of their text, line end and next line."""
-
-    starts: npt.NDArray[np.int64]
-    stops: npt.NDArray[np.int64]
-    ends: npt.NDArray[np.int64]
-
-
-def find_records(data: bytes, *, at_end: bool) -> Lines:
-    """Find the complete non-blank lines (LF, CRLF or CR); at the end without a line end, too."""
-    text = np.frombuffer(data, dtype=np.uint8)
-    if b"\r" in data:
-        stops, ends = find_line_ends(text)
-        if not at_end and data.endswith(b"\r"):
-            stops, ends = stops[:-1], ends[:-1]
-    else:
-        stops = np.flatnonzero(text == _LF)
-        ends = stops + 1
-    if at_end and (ends[-1] if len(ends) else 0) < len(data):
-        stops, ends = np.append(stops, len(data)), np.append(ends, len(data))
-    starts = np.append(0, ends[:-1])[: len(ends)]
-    filled = stops > starts
-    first = text[starts]
-    for index in np.flatnonzero(filled & ((first == _SPACE) | (first == _TAB))).tolist():
-        filled[index] = bool(data[starts[index] : stops[index]].strip(b" \t"))
-    return Lines(starts[filled], stops[filled], ends[filled])

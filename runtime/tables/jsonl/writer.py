@@ -107,13 +107,15 @@ def append_members(
     members: list[pa.Array | bytes] = []
     for key, values in columns.items():
         members += [b", " + encode_text(key) + b": ", encode_values(values)]
-    text, braces = np.frombuffer(block.data, dtype=np.uint8), block.stops - 1
+    lines = block.lines
+    text, braces = np.frombuffer(lines.data, dtype=np.uint8), lines.stops - 1
     mask = np.ones(len(block), dtype=np.bool_) if kept is None else kept
     regular = block.objects()[mask].all() and (text[braces[mask]] == _CLOSE).all()
     if not regular or np.isin(text[braces[mask] - 1], (_OPEN, _SPACE, _TAB)).any():
         return _append_each(block, mask, members)
-    data = bytes(value_bytes(block.pieces().filter(bool_array(mask))))
-    braces = np.cumsum(np.diff(block.bounds)[mask]) - (block.bounds[1:] - braces)[mask]
+    pieces = split_bytes(lines.data, lines.bounds.astype(np.int32))
+    data = bytes(value_bytes(pieces.filter(bool_array(mask))))
+    braces = np.cumsum(np.diff(lines.bounds)[mask]) - (lines.bounds[1:] - braces)[mask]
     if not len(braces):
         return b""
     heads = split_bytes(data, np.append(0, braces).astype(np.int32))
@@ -125,15 +127,15 @@ def _append_each(
 ) -> bytes:
     """Insert members record by record: some are not objects, empty, or end with blanks."""
     heads, tails = [], []
-    objects = block.objects()
+    lines, objects = block.lines, block.objects()
     for index in np.flatnonzero(mask).tolist():
-        start, end = block.bounds[index : index + 2]
+        start, end = lines.bounds[index : index + 2]
         if objects[index]:
-            head, _, tail = block.data[start:end].rpartition(b"}")
+            head, _, tail = lines.data[start:end].rpartition(b"}")
         else:
-            line = encode_text(block.text(index).decode(errors="surrogateescape"))
-            head = block.data[start : block.starts[index]] + _TEXT + line
-            tail = block.data[block.stops[index] : end]
+            line = encode_text(lines.text(index).decode(errors="surrogateescape"))
+            head = lines.data[start : lines.starts[index]] + _TEXT + line
+            tail = lines.data[lines.stops[index] : end]
         heads.append(head if head.rstrip(b" \t").endswith(b"{") else head + b", ")
         tails.append(b"}" + tail)
     first, *others = members
@@ -144,7 +146,7 @@ def _check_new_keys(
     block: JsonLinesBlock, kept: npt.NDArray[np.bool_] | None, keys: tuple[str, ...]
 ) -> None:
     """Reject records that already have one of the keys; most blocks contain none of them."""
-    candidates = [key for key in keys if may_occur_more(block.data, key, 0)]
+    candidates = [key for key in keys if may_occur_more(block.lines.data, key, 0)]
     columns = block.read_values(candidates).raw if candidates else ()
     for key, raw in zip(candidates, columns, strict=True):
         existing = pc.is_valid(raw)

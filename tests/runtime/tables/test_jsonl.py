@@ -96,7 +96,7 @@ def test_records_are_lines_wherever_the_reads_break(text: bytes, block_size: int
     """Blank lines are no records, and no byte is lost between head, blocks and tail."""
     table = open_table(text, block_size)
     blocks = list(table.blocks(()))
-    assert b"".join([table.head, *(block.data for block in blocks), table.tail]) == text
+    assert b"".join([table.head, *(block.lines.data for block in blocks), table.tail]) == text
     assert [block.parse([0], PLAIN).features.tolist() for block in blocks if len(block)] in (
         [[[1], [2]]],
         [[[1]], [[2]]],
