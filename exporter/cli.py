@@ -94,6 +94,8 @@ def export(
     plan = FULL.only(backend, batch, row)
     source = ModelSource(run, model, weights, schema, name, output, output_name)
     candidate = source.load()
+    if candidate.weights:
+        process.log(f"{printable(str(weights))}: {candidate.weights}")
     if not plan.is_complete:
         with proof_progress() as on_progress:
             report = check_candidate(

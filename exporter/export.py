@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ import numpy as np
 from exporter.formats.model_files import ModelFiles, convert_model
 from exporter.formats.onnx import check_contract
 from exporter.parity.backends import all_backends
+from exporter.parity.refinement import evaluate_with_spread
 from exporter.parity.report import require
 from exporter.parity.rows import FULL, draw_rows
 from exporter.proof import prove_model
@@ -183,7 +185,7 @@ def export_candidate(
         proof = _prove(candidate, ModelFiles.read(folder), plan, on_progress)
         _require_parity(proof.report, command)
         (folder / PARITY).write_bytes(to_json(proof.report))
-        golden = choose_golden(proof.rows, candidate.reference.evaluate)
+        golden = choose_golden(proof.rows, partial(evaluate_with_spread, candidate.reference))
         (folder / GOLDEN).write_bytes(save_golden(golden))
         data = _report_data(candidate, proof.report, _manifest(candidate, proof, folder), folder)
         (folder / REPORT).write_bytes(render_report(data))
@@ -248,7 +250,9 @@ def _prove(
     """Run the proof of a candidate's files; ``ParityError`` where they break the contract."""
     schema, reference = candidate.schema, candidate.reference
     plan = plan.for_cost(reference.multiplications)
-    rows = draw_rows(schema, reference.predict, candidate.known, plan)
+    rows = draw_rows(
+        schema, reference.predict, candidate.known, plan, only_usable=reference.only_usable
+    )
     try:
         requires = check_contract(files.onnx, schema, name=candidate.name, where=ONNX_MODEL)
         backends = all_backends(

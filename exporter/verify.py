@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-import torch
 
 from exporter.formats.model_files import ModelFiles
 from exporter.formats.onnx import check_contract
 from exporter.formats.program import load_program
 from exporter.parity.backends import all_backends
+from exporter.parity.refinement import evaluate_with_spread
 from exporter.parity.report import Report
 from exporter.parity.rows import FULL, draw_rows
 from exporter.parity.sampling import ranges_of, sample_inside
 from exporter.proof import prove_model
 from exporter.reference.capture import find_imputer, find_layers
 from exporter.reference.layers import model_of
-from exporter.reference.measured import measure_reference
+from exporter.reference.measured import ProgramLogits, measure_reference
 from exporter.reference.oracle import derive_reference
 from runtime.bundle.golden import check_golden, load_golden
 from runtime.bundle.manifest import (
@@ -81,7 +81,9 @@ def verify_bundle(
     _check_golden_bounds(golden, reference, where=str(path / GOLDEN))
     _check_requirements(bundle)
     plan = plan.for_cost(reference.multiplications)
-    rows = draw_rows(schema, reference.predict, golden.features, plan)
+    rows = draw_rows(
+        schema, reference.predict, golden.features, plan, only_usable=reference.only_usable
+    )
     files = ModelFiles(
         onnx=bundle.files[ONNX_MODEL],
         torchscript=bundle.files[TORCHSCRIPT_MODEL],
@@ -119,7 +121,7 @@ def _load_reference(bundle: Bundle, proof: Report) -> Reference:
                 f"from {where}; export the model again"
             )
         ranges = ranges_of(schema)
-        logits = _Logits(program.module())
+        logits = ProgramLogits(program.module())
         return measure_reference(logits, program, sample_inside(ranges), ranges.contain)
     if layers is None:
         raise ParityError(
@@ -143,18 +145,6 @@ def _load_reference(bundle: Bundle, proof: Report) -> Reference:
     return derive_reference(layers, imputer)
 
 
-class _Logits(torch.nn.Module):
-    """Returns the logits of a program, without its other outputs."""
-
-    def __init__(self, program: torch.nn.Module) -> None:
-        super().__init__()
-        self.program = program
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.program(features)[2]
-        return logits
-
-
 def _check_requirements(bundle: Bundle) -> None:
     """Compare the manifest's requirements with the model's."""
     manifest = bundle.manifest
@@ -173,7 +163,7 @@ def _check_requirements(bundle: Bundle) -> None:
 
 def _check_golden_bounds(golden: Golden, reference: Reference, *, where: str) -> None:
     """Compare the golden rows' bounds with the reference's: wide ones would accept anything."""
-    expected = reference.evaluate(golden.features)
+    expected = evaluate_with_spread(reference, golden.features)
     limit = _MAX_WIDENING[reference.tolerance]
     for name in ("logits", "probabilities"):
         stored, bound = getattr(golden, f"{name}_bound"), getattr(expected, name).error

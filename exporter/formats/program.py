@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from exporter.formats.archive import check_program_archive
+from exporter.formats.capture_errors import explain_capture
 from runtime.errors import ArtifactError, UnavailableError, UsageError, first_line
 
 if TYPE_CHECKING:
@@ -27,16 +28,20 @@ def capture_program(model: torch.nn.Module, schema: Schema) -> ExportedProgram:
     """Capture the graph of a deployed module in evaluation mode, with a symbolic batch."""
     _require_temporary_folder()
     example = torch.zeros(2, schema.n_inputs)  # a batch of 1 would be specialised to a constant
-    try:
+
+    def capture() -> ExportedProgram:
         with _silent():
-            program = torch.export.export(
+            return torch.export.export(
                 model, (example,), dynamic_shapes=({0: torch.export.Dim(BATCH)},), strict=False
             )
+
+    try:
+        program = capture()
     except Exception as exc:  # torch raises almost anything, and so may the model
         raise UsageError(
-            f"torch.export cannot capture the model: {first_line(exc)}; it must map rows of "
-            f"{schema.n_inputs} features to class scores, any number of rows, without branches "
-            "on their values"
+            f"torch.export cannot capture the model: {explain_capture(exc, capture)}; it must map "
+            f"rows of {schema.n_inputs} features to class scores, any number of rows, without "
+            "branches on their values"
         ) from exc
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # absolute paths of this machine

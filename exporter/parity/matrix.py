@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from exporter.parity.cells import CellProgress, Failure, are_same, concatenate, run_in_batches
+from exporter.parity.refinement import RowTolerances
 from exporter.parity.rows import CHUNK
-from exporter.parity.verdict import compare_outputs, format_values, shorten
+from exporter.parity.verdict import format_values, shorten
 from runtime.errors import ParityError, UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from exporter.parity.cells import Cell
     from exporter.parity.rows import ParityRows, Plan, RowChunk
     from exporter.parity.verdict import Verdict
-    from exporter.reference.oracle import Evaluate, ReferenceOutputs
+    from exporter.reference.oracle import Reference, ReferenceOutputs
     from runtime.session import Outputs
 
 
@@ -57,7 +58,7 @@ class MatrixResult:
 def run_matrix(
     backends: Sequence[Backend],
     rows: ParityRows,
-    evaluate: Evaluate,
+    reference: Reference,
     plan: Plan,
     on_progress: OnProgress | None = None,
 ) -> MatrixResult:
@@ -73,9 +74,10 @@ def run_matrix(
         matrix.counts = np.zeros(4, np.int64)  # of the last group, which runs all rows
         for index in indices:
             chunk = rows.take(index)
-            expected = evaluate(chunk.features)
+            expected = reference.evaluate(chunk.features)
             _check_provable(rows, chunk, expected)
-            for backend, batch in matrix.run_chunk(chunk, expected, batches):
+            tolerances = RowTolerances(chunk, expected, reference.perturb)
+            for backend, batch in matrix.run_chunk(chunk, tolerances, batches):
                 done += 1
                 if on_progress:
                     on_progress(Progress(done, total * len(backends), backend, batch))
@@ -128,22 +130,22 @@ class _Matrix:
         return groups
 
     def run_chunk(
-        self, chunk: RowChunk, expected: ReferenceOutputs, batches: Sequence[int]
+        self, chunk: RowChunk, tolerances: RowTolerances, batches: Sequence[int]
     ) -> Iterator[tuple[str, int]]:
         """Run all backends on a chunk; yields backend and batch size of each step."""
-        self._count(chunk, expected)
         compared: list[tuple[bool, Outputs, Verdict]] = []
         for batch in batches:
             earlier: dict[str, Outputs] = {}
             for backend in self._backends:
-                outputs = self._run(backend, batch, chunk, expected)
+                outputs = self._run(backend, batch, chunk, tolerances.expected)
                 if outputs is not None and batch:
                     self._cells[backend.name, batch].compare(outputs, earlier)
-                    verdict = _compare_once(backend, outputs, chunk, expected, compared)
+                    verdict = _compare_once(backend, outputs, tolerances, compared)
                     self._add(backend, batch, chunk, outputs, verdict)
                     if backend.name in self._first_of_kind:
                         earlier[backend.name] = outputs
                 yield backend.name, batch
+        self._count(chunk, tolerances.expected)
 
     def result(self) -> MatrixResult:
         """Aggregate the cells."""
@@ -224,15 +226,14 @@ def _first_of_each_kind(backends: Sequence[Backend]) -> set[str]:
 def _compare_once(
     backend: Backend,
     outputs: Outputs,
-    chunk: RowChunk,
-    expected: ReferenceOutputs,
+    tolerances: RowTolerances,
     compared: list[tuple[bool, Outputs, Verdict]],
 ) -> Verdict:
     """Compare outputs, or reuse the verdict on the same bits; extends ``compared``."""
     for keeps_specials, other, verdict in reversed(compared):
         if keeps_specials == backend.keeps_specials and are_same(outputs, other):
             return verdict
-    verdict = compare_outputs(outputs, chunk, expected, keeps_specials=backend.keeps_specials)
+    verdict = tolerances.compare(outputs, keeps_specials=backend.keeps_specials)
     compared.append((backend.keeps_specials, outputs, verdict))
     return verdict
 

@@ -123,7 +123,7 @@ def prove(
     Raises ``ParityError`` as ``run_matrix`` does, or when the tolerances are too wide to prove
     anything.
     """
-    result = run_matrix(backends, rows, reference.evaluate, plan, on_progress)
+    result = run_matrix(backends, rows, reference, plan, on_progress)
     if plan.is_complete and not result.failure:
         _check_conclusive(result, reference.tolerance)
     return Report(

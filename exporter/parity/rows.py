@@ -19,6 +19,7 @@ from exporter.parity.sampling import (
 )
 from exporter.reference.intervals import rows_with_all
 from runtime.errors import UsageError
+from runtime.schema.matrix import usable_values
 from runtime.value import Record
 
 if TYPE_CHECKING:
@@ -162,9 +163,14 @@ class ParityRows:
 
 
 def draw_rows(
-    schema: Schema, predict: Predict, known: Float32Matrix, plan: Plan = FULL
+    schema: Schema,
+    predict: Predict,
+    known: Float32Matrix,
+    plan: Plan = FULL,
+    *,
+    only_usable: bool = False,
 ) -> ParityRows:
-    """Draw the rows of a proof.
+    """Draw the rows of a proof; ``only_usable`` leaves out those that no backend is ever given.
 
     Rows inside the ranges come first: ``known`` ones such as test rows, uniform, at corners, edges
     and class boundaries; then some far outside and some with special values.
@@ -175,6 +181,9 @@ def draw_rows(
     known = known[:KNOWN_ROWS]
     starts = np.concatenate([known[:_STARTS], uniform[:_STARTS]])
     starts = starts[rows_with_all(np.isfinite(starts))]  # a missing value cannot be bisected
+    specials = make_specials(uniform[0])
+    if only_usable:
+        specials = specials[rows_with_all(usable_values(schema, specials))]
     drawn = (
         ("known", known, True),
         ("uniform", uniform, True),
@@ -182,7 +191,7 @@ def draw_rows(
         ("edges", draw_edges(ranges, generator), True),
         ("boundary", bisect_boundaries(predict, starts, limit=plan.boundary), True),
         ("outside", draw_outside(ranges, generator), False),
-        ("special", make_specials(uniform[0]), False),
+        ("special", specials, False),
     )
     return ParityRows(
         np.concatenate([features for _, features, _ in drawn]),

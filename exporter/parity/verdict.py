@@ -84,6 +84,16 @@ def compare_outputs(
     )
 
 
+def find_violations(outputs: Outputs, expected: ReferenceOutputs, *, keeps_specials: bool) -> Mask:
+    """Find the rows, ``(rows,)``, whose numbers or label differ from the reference."""
+    checked = expected.bounded & (keeps_specials | ~expected.special)  # (rows,)
+    wrong: Mask = checked & (outputs.label != expected.label) & expected.decidable
+    for name in ("logits", "probabilities"):
+        comparison = Comparison(name, getattr(outputs, name), getattr(expected, name), checked)
+        wrong |= comparison.outside().any(axis=1)
+    return wrong
+
+
 def format_values(values: npt.NDArray[np.floating[npt.NBitBase]]) -> str:
     """Format a row of numbers so that float32 can be read back from it."""
     return "[" + ", ".join(f"{value:.9g}" for value in values) + "]"
@@ -127,9 +137,13 @@ class Comparison:
         special = bounded[:, None] & ~ordinary
         return int((~_are_equal(got[special], value[special])).sum())
 
+    def outside(self) -> Mask:
+        """Mark the outputs outside their bound, ``(rows, columns)``."""
+        return np.asarray((self.error > self._expected.error) & self._checked)
+
     def first_violation(self) -> Violation | None:
         """Describe the first output outside its bound."""
-        outside = (self.error > self._expected.error) & self._checked
+        outside = self.outside()
         if not outside.any():
             return None
         row, column = (int(at) for at in np.argwhere(outside)[0])

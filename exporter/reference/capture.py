@@ -42,7 +42,7 @@ def find_layers(program: ExportedProgram) -> tuple[Layer, ...] | None:
             activated = True
         elif name == _CONCATENATION and layers and not activated:
             return tuple(reversed(layers)) if _read_imputer(node, tensors) else None
-        elif name not in _IDENTITIES:
+        elif name not in _IDENTITIES and not _is_cast_to_itself(node):
             return None
         node = node.args[0]  # type: ignore[assignment]  # the first argument of all of them
     is_whole = node.name not in tensors and not (activated and layers)
@@ -65,6 +65,14 @@ def op_name(node: Node) -> str:
 def argument(node: Node, position: int) -> Any:  # noqa: ANN401 - torch's type
     """Return a node's positional argument; None where it has fewer."""
     return node.args[position] if len(node.args) > position else None
+
+
+def _is_cast_to_itself(node: Node) -> bool:
+    """Return whether a node casts float32 numbers to float32."""
+    values = (node.meta.get("val"), getattr(node.args[0], "meta", {}).get("val"))
+    return op_name(node) == "aten.to" and all(
+        getattr(value, "dtype", None) == torch.float32 for value in values
+    )
 
 
 def _read_layer(node: Node, tensors: dict[str, torch.Tensor]) -> Layer | None:

@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
     from torch.export import ExportedProgram
 
-    from exporter.reference.intervals import Mask
+    from exporter.reference.intervals import Float64Matrix, Mask
     from exporter.reference.layers import Imputer, Layer
     from runtime.schema.features import Float32Matrix
 
 Tolerance = Literal["derived", "measured"]
 Labels = npt.NDArray[np.intp]
 Predict = Callable[["Float32Matrix"], Labels]  # (rows, n_features) float32 to labels (rows,)
+# Logits of rows, (rows, classes), with every operation perturbed as in sample number so-and-so.
+Perturb = Callable[["Float32Matrix", int], "Float64Matrix"]
 
 _CHUNK = 1024  # rows evaluated at a time: their values stay in the cache, and memory is bounded
 
@@ -88,6 +90,12 @@ class Reference:
     layers: tuple[Layer, ...] = ()  # of a Linear-ReLU network, from input to output
     imputer: Imputer | None = None  # before the first layer
     captured: ExportedProgram | None = None  # the graph of a measured model
+    perturb: Perturb | None = None  # shows how far rounding may move a measured model's logits
+
+    @property
+    def only_usable(self) -> bool:
+        """Whether the model may fail on values that the runtime refuses before it."""
+        return self.tolerance == "measured"
 
 
 def derive_reference(layers: Sequence[Layer], imputer: Imputer | None = None) -> Reference:

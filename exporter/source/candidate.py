@@ -57,6 +57,7 @@ class Candidate:
     train: LabelledRows | None = None
     test: LabelledRows | None = None
     output: str | None = None  # how its logits follow from the user's module, if they are made
+    weights: str | None = None  # what of the weights' file was taken, if not all
 
     @property
     def known(self) -> Float32Matrix:

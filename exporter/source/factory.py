@@ -6,22 +6,19 @@ The factory is the user's code and is executed; weights are never unpickled.
 from __future__ import annotations
 
 import importlib
-import pickle
 import shlex
 import sys
-import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import msgspec
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from exporter.source.candidate import candidate_from_module, candidate_from_run
 from exporter.source.outputs import OUTPUTS
-from runtime.errors import ArtifactError, SchemaError, UsageError, first_line
+from exporter.source.weights import load_weights
+from runtime.errors import SchemaError, UsageError
 from runtime.schema.features import Schema
 from runtime.terminal.options import DEFAULT_RUN
 from trainer.run import load_run
@@ -31,8 +28,6 @@ if TYPE_CHECKING:
 
     from exporter.source.candidate import Candidate
     from exporter.source.outputs import Output
-
-_MAX_NAMES = 3  # names of unexpected tensors in a message
 
 
 @dataclass(frozen=True)
@@ -79,15 +74,16 @@ class ModelSource:
         """Load the model with its reference."""
         if not (self.model and self.weights and self.schema):
             return candidate_from_run(load_run(self.run or DEFAULT_RUN))
-        module = make_model(self.model, self.weights)
+        module, taken = _make_model(self.model, self.weights)
         name = self.name or self.model.rpartition(":")[2].rpartition(".")[2].lower()
-        return candidate_from_module(
+        candidate = candidate_from_module(
             module,
             read_schema(self.schema),
             name=name,
             output=cast("Output | None", self.output),  # checked above
             output_name=self.output_name,
         )
+        return replace(candidate, weights=taken)
 
 
 def make_model(factory: str, weights: Path) -> nn.Module:
@@ -96,17 +92,13 @@ def make_model(factory: str, weights: Path) -> nn.Module:
     The working directory is searched first. Raises ``UsageError`` for the factory,
     ``ArtifactError`` for the weights.
     """
+    return _make_model(factory, weights)[0]
+
+
+def _make_model(factory: str, weights: Path) -> tuple[nn.Module, str | None]:
+    """Make a model; returns what of the weights was taken, too, where that is not all."""
     model = _call(factory)
-    try:
-        missing, unexpected = model.load_state_dict(_read_weights(weights), strict=False)
-    except RuntimeError as exc:  # tensors of other shapes
-        reason = " ".join(str(exc).split())
-        raise ArtifactError(f"{weights} does not fit {factory}: {reason}") from exc
-    for names, problem in ((missing, "missing"), (unexpected, "unexpected")):
-        if names:
-            shown = ", ".join(names[:_MAX_NAMES]) + (" …" if len(names) > _MAX_NAMES else "")
-            raise ArtifactError(f"{weights} does not fit {factory}: {problem} {shown}")
-    return model
+    return model, load_weights(model, weights, name=factory)
 
 
 def read_schema(path: Path) -> Schema:
@@ -139,26 +131,3 @@ def _call(factory: str) -> nn.Module:
     if not isinstance(model, torch.nn.Module):
         raise UsageError(f"{factory} returns a {type(model).__name__}, not a torch.nn.Module")
     return model
-
-
-def _read_weights(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        with warnings.catch_warnings():  # a plain pickle gets a message below
-            warnings.filterwarnings("ignore", "Detected pickle protocol", category=UserWarning)
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as exc:
-        raise ArtifactError(f"cannot read {path}: {exc.strerror or exc}; see --weights") from exc
-    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as exc:
-        raise ArtifactError(f"{path} has no readable weights: {first_line(exc)}") from exc
-    except pickle.UnpicklingError as exc:
-        raise ArtifactError(
-            f"{path} is not a state dict, and nothing else is unpickled: save model.state_dict(), "
-            "preferably as .safetensors"
-        ) from exc
-    if not isinstance(found, dict) or not all(
-        isinstance(value, torch.Tensor) for value in found.values()
-    ):
-        raise ArtifactError(f"{path} is not a state dict: save model.state_dict()")
-    return found

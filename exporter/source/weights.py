@@ -1,0 +1,168 @@
+"""Read a state dict, whatever it is wrapped in, and load it into a module.
+
+Nothing is unpickled but tensors and plain containers.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeGuard
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from runtime.errors import ArtifactError, first_line
+from runtime.printable import printable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+
+_MAX_NAMES = 3  # names in a message
+_CLASS = re.compile(r"Unsupported (?:global|class): GLOBAL (\S+)")
+_ADVICE = "save model.state_dict(), preferably as .safetensors"
+
+Tensors = Mapping[str, torch.Tensor]
+
+
+def load_weights(model: nn.Module, path: Path, *, name: str) -> str | None:
+    """Load a file's weights into a module.
+
+    A state dict may be under a key of a checkpoint, and its names may have a prefix, as those of
+    DataParallel, ``torch.compile`` and Lightning have: it is taken where exactly one fits.
+
+    Args:
+        model: gets the weights.
+        path: a state dict, safetensors or written by ``torch.save``.
+        name: of the module, for messages.
+
+    Returns:
+        What was taken, where that is not the whole file as it is.
+
+    Raises:
+        ArtifactError: when the file cannot be read, does not fit, or has several that fit.
+    """
+    expected = frozenset(model.state_dict())
+    taken = _choose(_state_dicts(_read(path), path), expected, path)
+    has_storage = not any(each.is_meta for each in (*model.parameters(), *model.buffers()))
+    try:
+        missing, unexpected = model.load_state_dict(
+            taken.tensors, strict=False, assign=not has_storage
+        )
+    except RuntimeError as exc:  # tensors of other shapes
+        reason = " ".join(str(exc).split())
+        raise ArtifactError(f"{path} does not fit {name}: {reason}") from exc
+    for names, problem in ((missing, "missing"), (unexpected, "unexpected")):
+        if names:
+            raise ArtifactError(f"{path} does not fit {name}: {problem} {_names(names)}")
+    return taken.description
+
+
+@dataclass(frozen=True)
+class _StateDict:
+    """Tensors of a file, and where in it they are."""
+
+    tensors: Tensors
+    key: str | None = None  # of the checkpoint
+    prefix: str = ""  # of their names in the file
+    others: tuple[str, ...] = ()  # names beside the prefix, which are left out
+
+    @property
+    def description(self) -> str | None:
+        """What was taken, in words; None where it is the whole file."""
+        said = [f"the state dict under {self.key!r}"] if self.key else []
+        said += [f"names without their prefix {self.prefix!r}"] if self.prefix else []
+        said += [f"left out: {_names(self.others)}"] if self.others else []
+        return "; ".join(said) or None
+
+    def covers(self, expected: frozenset[str]) -> bool:
+        """Whether every expected tensor is there."""
+        return bool(expected) and expected <= self.tensors.keys()
+
+    def fitting(self, expected: frozenset[str]) -> list[_StateDict]:
+        """Return itself, or the tensors behind each prefix, where all expected ones are there."""
+        if self.covers(expected):
+            return [self]
+        some = min(expected, default="")
+        prefixes = [name.removesuffix(some) for name in self.tensors if name.endswith(f".{some}")]
+        found = [self._behind(prefix) for prefix in prefixes]
+        return [each for each in found if each.covers(expected)]
+
+    def _behind(self, prefix: str) -> _StateDict:
+        tensors = {
+            name.removeprefix(prefix): tensor
+            for name, tensor in self.tensors.items()
+            if name.startswith(prefix)
+        }
+        others = tuple(name for name in self.tensors if not name.startswith(prefix))
+        return _StateDict(tensors, self.key, prefix, others)
+
+
+def _choose(found: list[_StateDict], expected: frozenset[str], path: Path) -> _StateDict:
+    """Choose the state dict with the expected names; without one, the first, which is refused."""
+    fitting = [fit for each in found for fit in each.fitting(expected)]
+    if len(fitting) > 1:
+        places = [" ".join(filter(None, (each.key, each.prefix))) for each in fitting]
+        raise ArtifactError(
+            f"{path} has several state dicts that fit: {_names(places)}; save the one to export"
+        )
+    return fitting[0] if fitting else found[0]
+
+
+def _state_dicts(found: object, path: Path) -> list[_StateDict]:
+    """Return the state dicts of a file: itself, or those under its keys."""
+    if _is_state_dict(found):
+        return [_StateDict(found)]
+    inner = found.items() if isinstance(found, Mapping) else ()
+    under = [_StateDict(value, key=str(key)) for key, value in inner if _is_state_dict(value)]
+    nonempty = [each for each in under if each.tensors]
+    if not nonempty:
+        raise ArtifactError(f"{path} is not a state dict: {_ADVICE}")
+    return nonempty
+
+
+def _is_state_dict(value: object) -> TypeGuard[Tensors]:
+    return isinstance(value, Mapping) and all(
+        isinstance(key, str) and isinstance(item, torch.Tensor) for key, item in value.items()
+    )
+
+
+def _names(names: Sequence[str]) -> str:
+    shown = ", ".join(printable(name) for name in names[:_MAX_NAMES])
+    return shown + (" …" if len(names) > _MAX_NAMES else "")
+
+
+def _read(path: Path) -> object:
+    """Read a file of tensors; ``ArtifactError`` where it is damaged or holds other objects."""
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with warnings.catch_warnings():  # a plain pickle gets a message below
+            warnings.filterwarnings("ignore", "Detected pickle protocol", category=UserWarning)
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as exc:
+        raise ArtifactError(f"cannot read {path}: {exc.strerror or exc}; see --weights") from exc
+    except pickle.UnpicklingError as exc:
+        raise ArtifactError(_refusal(str(exc), path)) from exc
+    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as exc:
+        if "TorchScript" in str(exc):
+            raise ArtifactError(
+                f"{path} is a TorchScript archive, not a state dict: {_ADVICE}"
+            ) from exc
+        raise ArtifactError(f"{path} has no readable weights: {first_line(exc)}") from exc
+
+
+def _refusal(reason: str, path: Path) -> str:
+    """Say what a file holds that is not unpickled."""
+    found = _CLASS.search(reason)
+    what = f"holds an object of class {printable(found[1])}" if found else "is not a state dict"
+    return (
+        f"{path} {what}, and nothing else than tensors is unpickled: where it was made, {_ADVICE}; "
+        'of a checkpoint, its ["state_dict"]'
+    )

@@ -1,0 +1,122 @@
+"""Weights are read from the files that training leaves, and what was taken is said."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from exporter.source.weights import load_weights
+from runtime.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def net() -> nn.Module:
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+
+
+torch.manual_seed(7)
+RIGHT = net().state_dict()
+
+
+def renamed(prefix: str) -> dict[str, torch.Tensor]:
+    return {f"{prefix}{name}": tensor for name, tensor in RIGHT.items()}
+
+
+LOSS = {"criterion.weight": torch.ones(2)}
+ADAM = torch.optim.Adam(net().parameters())
+LIGHTNING = {
+    "pytorch-lightning_version": "2.5.0",
+    "epoch": 3,
+    "state_dict": renamed("model.") | LOSS,
+    "optimizer_states": [ADAM.state_dict()],
+    "hyper_parameters": {"lr": 0.1},
+    "loops": {"fit_loop": {"state_dict": {}}},
+}
+TAKEN: dict[str, tuple[Any, str | None]] = {
+    "itself": (RIGHT, None),
+    "DataParallel": (renamed("module."), "names without their prefix 'module.'"),
+    "torch.compile": (renamed("_orig_mod."), "names without their prefix '_orig_mod.'"),
+    "both": (renamed("module._orig_mod."), "names without their prefix 'module._orig_mod.'"),
+    "a checkpoint": (
+        {"model_state_dict": RIGHT, "optimizer": ADAM.state_dict(), "epoch": 3, "loss": 0.1},
+        "the state dict under 'model_state_dict'",
+    ),
+    "a checkpoint with a prefix": (
+        {"model": renamed("module."), "best": torch.tensor(0.5)},
+        "the state dict under 'model'; names without their prefix 'module.'",
+    ),
+    "Lightning": (
+        LIGHTNING,
+        (
+            "the state dict under 'state_dict'; names without their prefix 'model.'; "
+            "left out: criterion.weight"
+        ),
+    ),
+    "two networks, one of which fits": (
+        {"generator": {"weight": torch.ones(3)}, "judge": RIGHT},
+        "the state dict under 'judge'",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", TAKEN)
+def test_weights_are_taken_from_where_they_are(what: str, tmp_path: Path) -> None:
+    """Every tensor is loaded, also onto the meta device; what was taken is described."""
+    content, description = TAKEN[what]
+    path = tmp_path / "weights.pt"
+    torch.save(content, path)
+    with torch.device("meta"):
+        empty = net()
+    for model in (net(), empty):
+        assert load_weights(model, path, name="net") == description
+        found = model.state_dict()
+        assert all(torch.equal(found[name], RIGHT[name]) for name in RIGHT)
+
+
+def test_safetensors_may_have_a_prefix(tmp_path: Path) -> None:
+    """The same holds for the other kind of file."""
+    path = tmp_path / "weights.safetensors"
+    save_file(renamed("module."), path)
+    assert load_weights(net(), path, name="net") == "names without their prefix 'module.'"
+
+
+WITHOUT_ONE = {name: tensor for name, tensor in renamed("module.").items() if "0.bias" not in name}
+REFUSED = {
+    "two prefixes": (
+        renamed("student.") | renamed("teacher."),
+        r"several state dicts that fit: student\., teacher\.; save the one",
+    ),
+    "two keys": (
+        {"model": RIGHT, "ema": renamed("module.")},
+        r"several state dicts that fit: model, ema module\.; save the one",
+    ),
+    "a prefix, but not all": (WITHOUT_ONE, r"does not fit net: missing 0\.weight, 0\.bias"),
+    "more than it has": (RIGHT | LOSS, r"does not fit net: unexpected criterion\.weight"),
+    "no weights": ({"epoch": 3, "loss": 0.1}, r"is not a state dict: save model\.state_dict\(\)"),
+    "empty": ({}, r"does not fit net: missing 0\.weight"),
+    "hyperparameters of a class": (
+        {**LIGHTNING, "hyper_parameters": argparse.Namespace(lr=0.1)},
+        r'holds an object of class argparse\.Namespace, .* of a checkpoint, its \["state_dict"\]',
+    ),
+    "a whole module": (net(), r"holds an object of class torch\.nn\..*Sequential, .*save model"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_weights_that_do_not_fit_are_one_message(what: str, tmp_path: Path) -> None:
+    """Nothing is unpickled or chosen by guess."""
+    content, reason = REFUSED[what]
+    path = tmp_path / "weights.pt"
+    torch.save(content, path)
+    with pytest.raises(ArtifactError) as caught:
+        load_weights(net(), path, name="net")
+    assert re.search(reason, str(caught.value))
+    assert "\n" not in str(caught.value)
