@@ -309,7 +309,7 @@ def test_the_command_scores_a_folder(run_command: Run, bundle: Path, folder: Pat
     done = run_command(*command, "--out", "out", "--summary", "sum.json")
     assert done.returncode == 0, done.stderr
     assert b"10 of 11 rows scored to out" in done.stderr
-    assert b"1 bad rows listed in out/**/*.rejects.csv: 1 not a number" in done.stderr
+    assert b"1 bad row listed in out/**/*.rejects.csv: 1 not a number" in done.stderr
     values = json.loads(Path("sum.json").read_bytes())
     assert (values["rows"], values["rejects"]) == (11, "out/**/*.rejects.csv")
     for out in ([], ["--out", "in/x"], ["--out", "o2", "--summary", "in/a.csv"]):

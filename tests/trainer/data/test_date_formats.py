@@ -116,13 +116,13 @@ def test_an_invalid_option_is_a_usage_error(options: Sequence[str], message: str
         ("mdy", "no column has dates in the format mdy"),
         ("day=mdy", "column 'day' has no date in the format mdy"),
         ("z=mdy", "--date-format: there is no column 'z'"),
-        ("y=mdy", "--date-format names 'y', which is not a feature"),
+        ("y=mdy", "'y' is the label: it cannot have a --date-format"),
     ],
 )
 def test_a_format_that_no_cell_has_is_refused(save: Save, option: str, message: str) -> None:
     """The column is neither left out as empty nor made categories."""
     path = save("t.csv", {"x": [1, 2] * 10, "day": ["31.12.2024", "30.12.2024"] * 10, "y": LABELS})
-    with pytest.raises(SchemaError, match=message):
+    with pytest.raises((SchemaError, UsageError), match=message):
         read_dataset(TableSource(path, "y", date_formats=parse_date_formats([option])), seed=1)
 
 
