@@ -152,6 +152,7 @@ def test_page_works_behind_a_prefix(show: Show, server: Served, urls: list[str])
 
     page = show(server)
     page.context.route(f"{home}**", forward)
+    page.goto("about:blank")
     urls.clear()
     page.goto(home)
     expect(page.locator("#label")).to_have_text(PREDICTION)
