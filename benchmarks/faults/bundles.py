@@ -136,9 +136,9 @@ def _weights_edited(folder: Path, _: Good) -> None:
     _fit_manifest(folder)
 
 
-def _link(folder: Path, good: Good) -> None:
+def _link(folder: Path, _: Good) -> None:
     (folder / ONNX_MODEL).unlink()
-    (folder / ONNX_MODEL).symlink_to(good.bundle / ONNX_MODEL)
+    (folder / ONNX_MODEL).symlink_to("gone")
 
 
 def _leave_folder(folder: Path, good: Good) -> None:
@@ -173,7 +173,7 @@ _CHANGES: dict[str, Callable[[Path, Good], None]] = {
     "bundle: manifest cut": _cut(MANIFEST),
     "bundle: model.onnx missing": lambda folder, _: (folder / ONNX_MODEL).unlink(),
     "bundle: golden.npz missing": lambda folder, _: (folder / GOLDEN).unlink(),
-    "bundle: model.onnx is a link": _link,
+    "bundle: model.onnx is a dangling link": _link,
     "bundle: the manifest leaves the folder": _leave_folder,
     "bundle: model.onnx of another run": _stale(ONNX_MODEL, fit=False),
     "bundle: model.onnx of another run, made to fit": _stale(ONNX_MODEL, fit=True),
