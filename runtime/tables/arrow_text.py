@@ -6,12 +6,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as kinds
 
-from runtime.tables.arrays import binary_scalar, split_bytes, value_bytes
+from runtime.tables.arrays import (
+    binary_array,
+    binary_scalar,
+    bool_array,
+    split_bytes,
+    value_bytes,
+)
 
 _HEXADECIMAL = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
 # Where the two digits of each byte of a UUID stand: hyphens come after 4, 6, 8 and 10 bytes.
 _UUID_HIGH = np.array([2 * at + sum(at >= cut for cut in (4, 6, 8, 10)) for at in range(16)])
 _UUID_LOW = _UUID_HIGH + 1
+_FORMATTED = ("-32000-01-01", "32000-01-01")  # Arrow formats years to 32767, in any zone
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -53,8 +60,33 @@ def plain_text(column: pa.Array) -> pa.Array:
     Times of a time zone that is not installed are written in UTC.
     """
     try:
-        return column.cast(pa.string()).cast(pa.binary())
+        texts = column.cast(pa.string()).cast(pa.binary())
     except pa.ArrowInvalid:
-        if not pa.types.is_timestamp(column.type):
+        if not kinds.is_timestamp(column.type):
             raise
         return plain_text(column.cast(pa.timestamp(column.type.unit, "UTC")))
+    if kinds.is_date(column.type) or kinds.is_timestamp(column.type):
+        return _format_far_years(column, texts)
+    return texts
+
+
+def _format_far_years(column: pa.Array, texts: pa.Array) -> pa.Array:
+    """Format dates and timestamps in UTC whose years Arrow does not format, beyond 32767."""
+    kind = column.type
+    days = kinds.is_date32(kind)
+    unit = "D" if days else "ms" if kinds.is_date64(kind) else kind.unit
+    if unit == "ns":
+        return texts
+    whole = column.cast(pa.int32() if days else pa.int64()).fill_null(0).to_numpy()
+    instants = whole.astype(f"datetime64[{unit}]")
+    first, last = np.array(_FORMATTED, dtype=instants.dtype)
+    is_far = (instants < first) | (instants > last)
+    if not is_far.any():
+        return texts
+    import pyarrow.compute as pc
+
+    far = instants[is_far].astype("datetime64[D]") if kinds.is_date(kind) else instants[is_far]
+    zone = "Z" if getattr(kind, "tz", None) else ""
+    written = [text.replace("T", " ") + zone for text in np.datetime_as_string(far).tolist()]
+    cells = binary_array([text.encode() for text in written])
+    return pc.replace_with_mask(texts, bool_array(is_far), cells)
