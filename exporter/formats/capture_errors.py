@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import sysconfig
 import traceback
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _TORCH = str(Path(torch.__file__).parent)
+_STANDARD_LIBRARY = sysconfig.get_path("stdlib")
 _EXPORTER = str(Path(__file__).parents[1])
 _MAX_CODE = 100  # characters of a line in a message
 # Words of torch's messages, and what they mean.
@@ -75,10 +77,15 @@ def _recorded(found: list[str]) -> Iterator[None]:
 def _format(frames: traceback.StackSummary) -> str:
     """Name the innermost line of the user's code, if there is one."""
     for frame in reversed(frames):
-        own = frame.filename.startswith((_TORCH, _EXPORTER, "<"))
-        if not own and frame.line:
+        if frame.line and _is_users(frame.filename):
             line = frame.line if len(frame.line) <= _MAX_CODE else f"{frame.line[:_MAX_CODE]} …"
             return f" at {Path(frame.filename).name}:{frame.lineno}, `{line}`"
         if frame.filename.startswith(_EXPORTER):
             return ""  # the exporter called torch: what lies outside is not the module
     return ""
+
+
+def _is_users(filename: str) -> bool:
+    if filename.startswith((_TORCH, _EXPORTER, "<")):
+        return False
+    return "site-packages" in filename or not filename.startswith(_STANDARD_LIBRARY)

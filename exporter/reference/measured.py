@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
     from exporter.reference.intervals import Float64Matrix, Mask
-    from exporter.reference.oracle import Labels
+    from exporter.reference.oracle import Labels, Perturb
     from runtime.schema.features import Float32Matrix
 
     FindInside = Callable[[Float32Matrix], Mask]
@@ -72,8 +72,18 @@ def measure_reference(
         predict=measured.predict,
         multiplications=_COST * _count_multiplications(model, sample[:_COMPARED]),
         captured=program,
-        perturb=make_perturbation(to_float64(program.module()), MARGIN).run,
+        perturb=_perturbation(program, sample[:_COMPARED]),
     )
+
+
+def _perturbation(program: ExportedProgram, sample: Float32Matrix) -> Perturb | None:
+    """Make the perturbation of a program; None where its graph cannot be run in float64."""
+    perturb = make_perturbation(to_float64(program.module()), MARGIN).run
+    try:
+        perturb(sample, 0)
+    except Exception:  # noqa: BLE001 - torch raises almost anything; the usual tolerance stays
+        return None
+    return perturb
 
 
 def _usual_worst(error: Float64Matrix) -> float:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from exporter.formats.copying import copy_module
 from exporter.formats.deployed import Deployed
 from exporter.formats.program import capture_program
 from exporter.parity.sampling import ranges_of, sample_inside
@@ -19,6 +18,7 @@ from exporter.reference.layers import imputer_of, layers_of
 from exporter.reference.measured import measure_reference
 from exporter.reference.oracle import derive_reference
 from exporter.source.outputs import read_output, take_logits
+from exporter.source.preparation import evaluating, prepare
 from exporter.source.validation import (
     check_dtypes,
     check_test_rows,
@@ -110,9 +110,9 @@ def candidate_from_module(
     A chain of Linear layers with ReLU between them gets derived bounds; the tolerance of any
     other module is measured. Raises as ``exporter.export_model`` does.
     """
-    original = copy_module(model).cpu().requires_grad_(requires_grad=False)
+    original = prepare(model)
     refuse_training_layers(original)
-    model = copy_module(original).eval()
+    model = evaluating(original)
     check_dtypes(model)
     reader = read_output(model, schema, output_name)
     model = reader.wrap(model)
