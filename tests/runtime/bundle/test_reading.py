@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from runtime.bundle import reading
 from runtime.bundle.manifest import GOLDEN, MANIFEST, ONNX_MODEL, parse_manifest
 from runtime.bundle.reading import digest, read_bundle
 from runtime.errors import ArtifactError
@@ -211,7 +212,7 @@ def test_a_file_larger_than_the_memory_is_refused(
     bundle_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A sparse file beyond the limit is refused by name."""
-    monkeypatch.setattr("runtime.bundle.reading._MAX_BUNDLE_BYTES", 2**62)
+    monkeypatch.setattr(reading, "_MAX_BUNDLE_BYTES", 2**62)
     swell(GOLDEN, 2**43)(bundle_copy)
     with pytest.raises(ArtifactError, match=r"golden\.npz: it is larger than the available memory"):
         read_bundle(bundle_copy)
