@@ -32,8 +32,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _ONLY_CUDA_SKIPS = "ONNXFERRY_ONLY_CUDA_SKIPS"
-# Fixtures and folders of tests that start processes.
-_STARTS = {"environment", "browser", "contract", "pipeline"}
+# Fixtures and folders of tests that start processes; others call this module.
+_STARTS = {"environment", "browser", "contract", "pipeline", "subprocess"}
 # Variables of an outer make or a developer's shell that would reach the commands under test.
 _OUTSIDE = ("GNUMAKEFLAGS", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "ONNXFERRY_BUNDLE", "VENV")
 # What our own session sets in this process, and every command must set itself.
@@ -84,7 +84,9 @@ def project(checkout: Path, tmp_path: Path) -> Path:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as slow what starts processes: commands, servers or a browser."""
     for item in items:
-        if _STARTS & {*getattr(item, "fixturenames", ()), *item.path.parts}:
+        called = getattr(getattr(item, "function", None), "__code__", None)
+        names = called.co_names if called else ()
+        if _STARTS & {*getattr(item, "fixturenames", ()), *item.path.parts, *names}:
             item.add_marker(pytest.mark.slow)
 
 

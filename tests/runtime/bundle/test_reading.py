@@ -256,7 +256,7 @@ def test_a_file_larger_than_the_memory_is_refused(
     bundle_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A sparse file beyond the limit is refused by name."""
-    monkeypatch.setattr("runtime.bundle.reading._MAX_BUNDLE_BYTES", 2**62)
+    monkeypatch.setattr(reading, "_MAX_BUNDLE_BYTES", 2**62)
     swell(GOLDEN, 2**43)(bundle_copy)
     with pytest.raises(ArtifactError, match=r"golden\.npz: it is larger than the available memory"):
         read_bundle(bundle_copy)

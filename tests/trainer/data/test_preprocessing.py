@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from trainer.data import preprocessing
 from trainer.data.preprocessing import fit_standardisation
 
 
@@ -13,8 +14,8 @@ def test_block_statistics_equal_those_of_the_table(
     """Mean and standard deviation, also far from 0."""
     features = torch.randn(317, 3, generator=torch.Generator().manual_seed(1)) * 3 + 1e4
     features[:, 2] = 7.0
-    monkeypatch.setattr("trainer.data.preprocessing._BLOCK_NUMBERS", at_once)
-    monkeypatch.setattr("trainer.data.preprocessing._MIN_BLOCK_ROWS", 1)
+    monkeypatch.setattr(preprocessing, "_BLOCK_NUMBERS", at_once)
+    monkeypatch.setattr(preprocessing, "_MIN_BLOCK_ROWS", 1)
     scale = fit_standardisation(features)
     std, mean = torch.std_mean(features.double(), dim=0, correction=0)
     torch.testing.assert_close(scale.mean, mean, rtol=1e-14, atol=0)

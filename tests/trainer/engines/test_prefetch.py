@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.config import configure
+from trainer.data import training_data
 from trainer.data.preprocessing import fit_standardisation
 from trainer.data.products import synthetic_products
 from trainer.engines.cuda_graph import CudaGraphEngine, DeviceSteps
@@ -98,7 +99,7 @@ def test_a_table_larger_than_the_device_streams(
         epochs=2, batch_size=64, optimiser=optimiser, learning_rate=0.01, validation=0.1
     )
     resident = fit(dataset, configuration, device="cuda")
-    monkeypatch.setattr("trainer.data.training_data.free_memory", lambda: 1000)
+    monkeypatch.setattr(training_data, "free_memory", lambda: 1000)
     streamed = fit(dataset, configuration, device="cuda")
     assert resident.streaming == ""
     assert "stream" in streamed.streaming

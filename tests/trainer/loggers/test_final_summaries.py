@@ -19,6 +19,7 @@ from tensorboard.plugins.hparams.metadata import (
 from tensorboard.util.tensor_util import make_ndarray
 
 from runtime.schema.features import Feature, Schema
+from trainer import pipeline
 from trainer.config import configure
 from trainer.data.dataset import Dataset, Rows
 from trainer.loggers.plots import (
@@ -256,7 +257,7 @@ def test_a_resumed_fit_logs_everything_once(
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr("trainer.pipeline.save_run", fail)
+        patch.setattr(pipeline, "save_run", fail)
         with pytest.raises(MemoryError):
             make_run(
                 tmp_path / "run", options, device="cpu", saving=SaveOptions(checkpoint_every_s=0)

@@ -11,6 +11,7 @@ from runtime.errors import UsageError
 from trainer.config import configure
 from trainer.data.products import synthetic_products
 from trainer.fit import fit
+from trainer.loggers import tensorboard
 from trainer.loggers.collection import open_loggers
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def test_every_epoch_is_a_line_of_json(tmp_path: Path) -> None:
 
 def test_epochs_are_flushed_at_an_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once the interval has passed, each epoch is in the file as soon as it ends."""
-    monkeypatch.setattr("trainer.loggers.tensorboard._FLUSH_S", 0.0)
+    monkeypatch.setattr(tensorboard, "_FLUSH_S", 0.0)
     seen = []
     with open_loggers(tmp_path, tmp_path / "tb", {}) as loggers:
 

@@ -21,6 +21,7 @@ import pytest
 from runtime.errors import BadRowsError, DataError, SchemaError
 from runtime.scoring.options import Options
 from runtime.scoring.pipeline import score_file
+from runtime.tables.arrow import writer as arrow_writer
 
 if TYPE_CHECKING:
     import subprocess
@@ -414,7 +415,7 @@ def test_each_batch_may_have_its_own_words(
     predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
 ) -> None:
     """A stream's dictionaries change from batch to batch, which a file's cannot: they grow."""
-    monkeypatch.setattr("runtime.tables.arrow.writer.ROW_GROUP_ROWS", 6)
+    monkeypatch.setattr(arrow_writer, "ROW_GROUP_ROWS", 6)
     batches = [
         products(price=[1.0, 2.0, 3.0], w=pa.array([f"{n}", "y", None]).dictionary_encode())
         for n in range(5)
