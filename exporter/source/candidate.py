@@ -83,6 +83,7 @@ def candidate_from_run(run: Run) -> Candidate:
             configuration=record.configuration,
             versions=record.versions,
             rejected_rows=_rejected_rows(record.check),
+            left_out_columns=_left_out_columns(record.check),
         ),
         train=LabelledRows(rows.train_features.numpy(), rows.train_labels.numpy()),
         test=LabelledRows(rows.test_features.numpy(), rows.test_labels.numpy()),
@@ -94,6 +95,12 @@ def _rejected_rows(check: DataCheck | msgspec.UnsetType) -> dict[str, int] | msg
     if check is msgspec.UNSET or check.rejected is msgspec.UNSET:
         return msgspec.UNSET
     return {each.reason: each.rows for each in check.rejected if each.rows}
+
+
+def _left_out_columns(check: DataCheck | msgspec.UnsetType) -> dict[str, str] | msgspec.UnsetType:
+    """List the columns that are no features, with the reason; unset if there are none."""
+    columns = () if check is msgspec.UNSET else check.columns
+    return {each.name: each.reason for each in columns if each.reason} or msgspec.UNSET
 
 
 def candidate_from_module(

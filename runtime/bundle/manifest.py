@@ -76,6 +76,8 @@ class Provenance(Record, frozen=True):
         versions: of the packages that trained and exported the model.
         rejected_rows: bad rows of the training table that were left out, by reason; unset unless
             the trainer was told to.
+        left_out_columns: columns of the training table that are no features, with the reason;
+            unset if there were none.
     """
 
     seed: int | None
@@ -83,6 +85,7 @@ class Provenance(Record, frozen=True):
     configuration: dict[str, Scalar]
     versions: dict[str, str]
     rejected_rows: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
+    left_out_columns: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Requirements(Record, frozen=True):

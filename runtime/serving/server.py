@@ -26,7 +26,7 @@ from runtime.serving.http.connection import Connection
 from runtime.serving.http.connections import ConnectionManager
 from runtime.serving.listeners import BACKLOG, bind, listen, removed_at_exit
 from runtime.serving.models.repository import Repository, watch_folders
-from runtime.serving.observability.log import Logger, write_stderr
+from runtime.serving.observability.log import Logger, announce
 from runtime.serving.observability.stderr import captured_stderr
 from runtime.serving.observability.traffic import Traffic
 from runtime.serving.startup import ServerAddress, raise_fd_limit, startup_line
@@ -64,7 +64,7 @@ def run_server(bundles: Mapping[str, Path], settings: Settings) -> None:
     with captured_stderr(Logger(settings.level)):
         app = create_app(bundles, settings)
         with bind(settings.host, settings.port) as listener, removed_at_exit(listener):
-            run_process(app, listener, settings, write_stderr)
+            run_process(app, listener, settings, announce)
 
 
 def create_app(bundles: Mapping[str, Path], settings: Settings) -> App:

@@ -68,14 +68,12 @@ def _describe_training(provenance: Provenance) -> str:
     if provenance.seed is None or provenance.data_digest is None:
         return "elsewhere"
     configuration = (f"{name} {value}" for name, value in provenance.configuration.items())
-    rejected = (f"{rows:,} rows left out ({why})" for why, rows in _rejected(provenance).items())
-    return ", ".join(
-        [f"seed {provenance.seed}, data {provenance.data_digest[:12]}…", *configuration, *rejected]
-    )
-
-
-def _rejected(provenance: Provenance) -> dict[str, int]:
-    return provenance.rejected_rows or {}
+    rejected = provenance.rejected_rows or {}
+    rows = (f"{count:,} rows left out ({reason})" for reason, count in rejected.items())
+    left_out = provenance.left_out_columns or {}
+    columns = [f"{name} left out ({reason})" for name, reason in left_out.items()]
+    data = f"seed {provenance.seed}, data {provenance.data_digest[:12]}…"
+    return ", ".join([data, *configuration, *rows, *([list_first(columns)] if columns else [])])
 
 
 def _describe_tensor(tensor: Tensor) -> str:

@@ -12,6 +12,7 @@ are run in the order of a page, in a copy of the folder that README's blocks lea
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -102,7 +103,9 @@ class Session:
         )
         self.servers.append(server)
         assert server.stdout is not None
-        return self._restore_ports(server.stdout.readline())
+        line = server.stdout.readline()
+        said = json.loads(line)["text"] if line.startswith("{") else line  # as on a terminal
+        return self._restore_ports(f"{said}\n")
 
     def python(self, code: str) -> str:
         """Run a block of Python."""

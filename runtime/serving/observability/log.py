@@ -17,6 +17,8 @@ from msgspec.structs import replace
 from runtime.choices import LogLevel
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from runtime.serving.http.messages import Header, Reply, Request, Response
 
 REQUEST_ID: Final = b"x-request-id"
@@ -41,12 +43,8 @@ class Logger:
 
     def log(self, level: LogLevel, event: str, **fields: object) -> None:
         """Write a record."""
-        if _LEVELS.index(level) < self._threshold:
-            return
-        now = time.time()
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{now % 1:.3f}"[2:] + "Z"
-        record = {"time": stamp, "level": level, "event": event, **fields}
-        write_stderr(json.dumps(record, separators=(",", ":")))
+        if _LEVELS.index(level) >= self._threshold:
+            _write_record(level, event, fields)
 
     def internal_error(self, error: Exception) -> None:
         """Write a bug with its traceback."""
@@ -56,7 +54,22 @@ class Logger:
         )
 
 
-def write_stderr(line: str) -> None:
+def announce(line: str) -> None:
+    """Write the startup line, at any level: as it is on a terminal, else as a record."""
+    if sys.stderr.isatty():
+        _write_stderr(line)
+    else:
+        _write_record("info", "serving", {"text": line})
+
+
+def _write_record(level: LogLevel, event: str, fields: Mapping[str, object]) -> None:
+    now = time.time()
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{now % 1:.3f}"[2:] + "Z"
+    record = {"time": stamp, "level": level, "event": event, **fields}
+    _write_stderr(json.dumps(record, separators=(",", ":")))
+
+
+def _write_stderr(line: str) -> None:
     """Write a line in one write, so that lines of several processes do not mix."""
     with suppress(OSError):  # stderr is closed
         print(f"{line}\n", end="", file=sys.stderr, flush=True)  # noqa: T201 - the server's log

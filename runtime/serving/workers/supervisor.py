@@ -26,7 +26,7 @@ from msgspec.structs import replace
 
 from runtime.errors import OnnxferryError, UnavailableError
 from runtime.serving.listeners import bind, bind_shared, claim_port, listen, removed_at_exit
-from runtime.serving.observability.log import Logger, write_stderr
+from runtime.serving.observability.log import Logger, announce
 from runtime.serving.observability.stderr import captured_stderr
 from runtime.value import Value
 
@@ -139,7 +139,7 @@ class _Supervisor:
         on_serving()
         await asyncio.gather(*(self._try_start(worker) for worker in others))
         if not self._stopping.is_set():
-            write_stderr(startup_line)
+            announce(startup_line)
         await asyncio.gather(*(self._keep_running(worker) for worker in self._workers))
         return max((code for code in self._exit_codes if code), default=0)
 

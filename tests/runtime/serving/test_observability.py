@@ -48,8 +48,10 @@ def _metrics(served: Served) -> dict[str, float]:
 
 
 def test_startup_line_has_a_working_command(server: Served) -> None:
-    """One line: what, where, on what; its curl command works verbatim."""
-    line = server.lines[0].strip()
+    """One record: what, where, on what; its curl command works verbatim."""
+    record = json.loads(server.lines[0])
+    assert (record["level"], record["event"]) == ("info", "serving")
+    line = record["text"]
     pattern = r"simplenet [0-9a-f]{12} at http://127\.0\.0\.1:\d+ on cpu \(requested\); "
     assert re.match(pattern, line)
     command = shlex.split(line.partition("try: ")[2])
@@ -95,7 +97,7 @@ def test_startup_command_works_in_a_shell(
     keys.write_text("a-key-of-some-length")
     named = make_bundle(["it's $HOME", "`b`"])
     server = start_server(*(one.format(bundle=bundle, keys=keys, named=named) for one in options))
-    command = server.lines[0].rstrip("\n").partition("try: ")[2]
+    command = json.loads(server.lines[0])["text"].partition("try: ")[2]
     done = subprocess.run(
         ["sh", "-c", f"{command} --silent --show-error --noproxy '*'"],
         check=False,

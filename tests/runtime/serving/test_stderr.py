@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PROGRAM = """
 import asyncio, gc, logging, os, sys, threading, warnings
-from runtime.serving.observability.log import Logger, write_stderr
+from runtime.serving.observability.log import Logger, announce
 from runtime.serving.observability.stderr import captured_stderr
 
 class Finalized:
@@ -37,7 +37,7 @@ def fail():
     raise ValueError("in a thread")
 
 with captured_stderr(Logger()):
-    write_stderr("a line of ours")
+    announce("a line of ours")
     {code}
 print("plain", file=sys.stderr)
 """
@@ -52,7 +52,7 @@ def _run(code: str) -> list[str]:
         timeout=PATIENCE_S,
     )
     first, *lines, last = done.stderr.splitlines()
-    assert (first, last) == ("a line of ours", "plain")
+    assert (json.loads(first)["text"], last) == ("a line of ours", "plain")
     return lines
 
 

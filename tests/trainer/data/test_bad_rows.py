@@ -174,13 +174,15 @@ def test_most_rows_may_be_unlabelled(save: Save) -> None:
 
 
 def test_a_run_and_its_bundle_count_the_rejected_rows(save: Save, tmp_path: Path) -> None:
-    """By reason; a run without the option does not mention them."""
-    path = save("t.csv", {"x": list(range(20)), "y": ["a", "b"] * 9 + ["", "a"]})
+    """By reason, with the columns that were left out; others do not mention them."""
+    path = save("t.csv", {"x": list(range(20)), "z": [""] * 20, "y": ["a", "b"] * 9 + ["", "a"]})
     dataset = read_dataset(TableSource(path, "y", bad_rows="reject"), seed=1)
     make_run(tmp_path / "run", configure(epochs=1), dataset, device="cpu")
     run = load_run(tmp_path / "run")
     assert run.record.configuration["bad_rows"] == "reject"
-    assert candidate_from_run(run).provenance.rejected_rows == {"missing value": 1}
+    provenance = candidate_from_run(run).provenance
+    assert provenance.rejected_rows == {"missing value": 1}
+    assert provenance.left_out_columns == {"z": "all cells are missing"}
     clean = save("t.csv", {"x": list(range(20)), "y": ["a", "b"] * 10})
     make_run(
         tmp_path / "run",
@@ -188,7 +190,9 @@ def test_a_run_and_its_bundle_count_the_rejected_rows(save: Save, tmp_path: Path
         read_dataset(TableSource(clean, "y"), 1),
         device="cpu",
     )
-    assert candidate_from_run(load_run(tmp_path / "run")).provenance.rejected_rows is UNSET
+    provenance = candidate_from_run(load_run(tmp_path / "run")).provenance
+    assert provenance.rejected_rows is UNSET
+    assert provenance.left_out_columns is UNSET
 
 
 def test_the_command_writes_the_file_beside_the_run(
