@@ -163,10 +163,10 @@ def test_categories_that_were_let_through_are_told_of() -> None:
 
 def test_a_column_that_is_no_truth_is_explained() -> None:
     """Without rows there is a hint and no matrix."""
-    truth = AccuracyMonitor(("0", "1"))
-    truth.add(pa.array(["1.0", "0.0"]), np.array([1, 0]))
+    truth = AccuracyMonitor(("no", "yes"))
+    truth.add(pa.array(["Yes", "No"]), np.array([1, 0]))
     lines = describe(replace(PLAIN, truth=truth.report()), 120)
-    assert any("'1.0' is spelled '1'" in line for line in lines)
+    assert any("'Yes' is spelled 'yes'" in line for line in lines)
     assert not any(line.startswith(("true", "accuracy")) for line in lines)
 
 
