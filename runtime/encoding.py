@@ -229,7 +229,8 @@ class Encoder:
         matrix[np.flatnonzero(found), indices[found]] = 1
         if feature.one_hot and feature.one_hot.unseen == "other":
             others = ~found & ~bad
-            found[others] = _find_decodable(cells, others)
+            if others.any():
+                found[others] = _find_decodable(cells, others)
         return Encoded(matrix, found)
 
     def _respell(self, index: int, cells: pa.Array, indices: Indices, unknown: Mask) -> Mask:
