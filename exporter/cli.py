@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import os
 import shlex
 import sys
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 app = new_app("exporter", "Export models as bundles with a proof of parity.")
 
+_STDOUT, _STDERR = 1, 2  # file descriptors
 _PRODUCT_FEATURES = ("price", "rating")  # of products.csv, which `trainer sample` and make write
 _TOLERANCE = {"derived": "proven", "measured": "measured, not derived"}
 _LIMIT = {"derived": "bound", "measured": "tolerance"}
@@ -93,17 +96,18 @@ def export(
 
     plan = FULL.only(backend, batch, row)
     source = ModelSource(run, model, weights, schema, name, output, output_name)
-    candidate = source.load()
+    with stdout_as_stderr():  # the user's module may print when it is imported, made or run
+        candidate = source.load()
     if candidate.weights:
         process.log(f"{printable(str(weights))}: {candidate.weights}")
     if not plan.is_complete:
-        with proof_progress() as on_progress:
+        with proof_progress() as on_progress, stdout_as_stderr():
             report = check_candidate(
                 candidate, plan, command=source.command, on_progress=on_progress
             )
         _report_partial(report, start, as_json=as_json)
         return
-    with proof_progress() as on_progress:
+    with proof_progress() as on_progress, stdout_as_stderr():
         exported = export_candidate(
             candidate, out, command=source.command, plan=plan, on_progress=on_progress
         )
@@ -144,6 +148,21 @@ def verify(
     require(report, command=command, consequence=f"do not serve {bundle} on this machine")
     if not as_json:
         process.echo(printable(f"{bundle}: {_summarise(report)}, {seconds:.1f} s"))
+
+
+@contextmanager
+def stdout_as_stderr() -> Iterator[None]:
+    """Send what a user's module prints to stderr, C libraries of it too: stdout has the result."""
+    sys.stdout.flush()
+    stdout = os.dup(_STDOUT)
+    os.dup2(_STDERR, _STDOUT)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        ctypes.CDLL(None).fflush(None)  # what C has buffered
+        os.dup2(stdout, _STDOUT)
+        os.close(stdout)
 
 
 @contextmanager

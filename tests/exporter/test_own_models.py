@@ -689,3 +689,46 @@ def test_the_message_of_a_failure_repeats_the_model(shop: Path) -> None:
     assert source.command == (
         f"exporter export --model shop:net --weights {shop}/net.pt --schema '{shop}/a b.json'"
     )
+
+
+TALKING = """
+import ctypes
+import os
+import torch
+from torch import nn
+
+print("imported")
+
+class Net(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 4))
+        print("made")
+        os.write(1, b"written\\n")
+        ctypes.CDLL(None).puts(b"put")
+
+    def forward(self, x):
+        print("ran", tuple(x.shape))
+        return super().forward(x)
+"""
+
+
+@pytest.mark.parametrize("options", [["--json"], []], ids=["json", "text"])
+def test_a_module_that_prints_leaves_stdout_to_the_result(
+    options: list[str],
+    shop: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Its prints go to stderr, those of C libraries too; stdout is one object, or the folder."""
+    (shop / "talking.py").write_text(TALKING)
+    monkeypatch.delitem(sys.modules, "talking", raising=False)
+    monkeypatch.setattr("exporter.parity.rows.FULL", QUICK)
+    given = ["--model", "talking:Net", "--weights", "net.pt", "--schema", "schema.json"]
+    app(["export", *given, "--out", "bundle", *options], standalone_mode=False)
+    captured = capfd.readouterr()
+    if options:
+        assert json.loads(captured.out)["passed"]
+    else:
+        assert captured.out == "bundle\n"
+    for line in ("imported", "made", "written", "put", "ran (2, 3)"):
+        assert f"{line}\n" in captured.err
