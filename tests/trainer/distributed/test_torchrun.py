@@ -314,8 +314,8 @@ os.chdir("elsewhere")
 def test_rank_0_alone_writes(fork: Fork, tmp_path: Path, trainer: Trainer) -> None:
     """Another process, in a folder of its own, reads the same table and leaves nothing there."""
     assert trainer("sample", "--rows", "300", "--out", "mine.csv").returncode == 0
-    table = str(tmp_path / "mine.csv")
-    done = end_all(fork("fit", "--data", table, "--label", "popular", on_rank_1=SECOND_FOLDER))
+    table = ("--data", str(tmp_path / "mine.csv"), "--label", "popular")
+    done = end_all(fork("fit", *table, "--epochs", "2", on_rank_1=SECOND_FOLDER))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "artifacts" / "run" / "run.json").exists()
     assert list((tmp_path / "elsewhere").iterdir()) == []
