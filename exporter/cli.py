@@ -211,7 +211,6 @@ def _to_json(report: Report, bundle: Path | None, seconds: float) -> dict[str, o
     return {
         "passed": report.passed,
         "tolerance": report.tolerance,
-        "output": report.output or None,
         "bundle": bundle and str(bundle),
         "worst_error_over_bound": report.worst_error_over_bound,
         "undecidable": report.undecidable,
@@ -220,6 +219,7 @@ def _to_json(report: Report, bundle: Path | None, seconds: float) -> dict[str, o
         "batches": report.batches,
         "rows": report.rows,
         "seconds": round(seconds, 3),
+        **({"output": report.output} if report.output else {}),
     }
 
 
