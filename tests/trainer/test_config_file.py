@@ -64,7 +64,7 @@ def test_a_list_holds_names_with_commas_and_quotes(trainer: Trainer, tmp_path: P
     [
         ("epoch = 3", r"there is no option 'epoch'; did you mean 'epochs'\?"),
         ("optimizer = 'sgd'", r"there is no option 'optimizer'; did you mean 'optimiser'\?"),
-        ("xyz = 3", "there is no option 'xyz'; there are batch-size, "),
+        ("xyz = 3", "there is no option 'xyz'; there are bad-rows, batch-size, "),
         ("config = 'a'", "there is no option 'config'"),
         ("json = true", "there is no option 'json'"),
         ("[fit]\nepochs = 3", "there is no option 'fit'"),

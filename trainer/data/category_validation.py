@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import pyarrow.compute as pc
 
 from runtime.errors import SchemaError
+from runtime.printable import quote_names, truncate
 from runtime.tables.arrays import bool_scalar, bool_values
 from runtime.tables.base import RowIssue
 from runtime.tables.cells import MISSING_WORDS, number_hint
 from runtime.tables.folders import open_tables
 from runtime.tables.text import cell_texts
-from trainer.config import join_names
 from trainer.data.semantic_types import IDENTIFIERS, READABLE, detect_semantic_type
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def check_categories(texts: Mapping[str, set[bytes]], source: TableSource) -> No
     samples = {name: _sample(found[name]) for name in shown}
     places = _find_places(source, samples)
     more = len(found) - len(shown)
-    names = shlex.quote(join_names(list(found)))
+    names = quote_names(list(found))
     column = "1 column looks" if len(found) == 1 else f"{len(found)} columns look"
     lines = [
         f"{source.data}: {column} like quantities, dates or identifiers, not like categories",
@@ -73,8 +73,8 @@ def check_label(profile: TableProfile, source: TableSource) -> None:
     shown, name = ", ".join(map(repr, words)), source.label
     raise SchemaError(
         f"{source.data}: label {name!r} is {shown} in {rows:,} rows: if these rows have no label, "
-        f"give --missing {shlex.quote(join_names(sorted({word.strip() for word in words})))}; if "
-        f"that is a class, give --categories {shlex.quote(join_names([name]))}"
+        f"give --missing {quote_names(sorted({word.strip() for word in words}))}; if "
+        f"that is a class, give --categories {quote_names([name])}"
     )
 
 
@@ -89,7 +89,7 @@ def _is_read(found: SemanticType) -> bool:
 
 def _describe(name: str, found: SemanticType, decimal: Decimal, place: str) -> str:
     """Describe a column: what its texts are, where, and how to read them."""
-    sample, words = f"{_shorten(_sample(found))!r}{place}", found.words
+    sample, words = f"{truncate(_sample(found), _MAX_CHARACTERS)!r}{place}", found.words
     what = f"column {name!r} holds {found.kind}"
     if _is_read(found):
         if not words:
@@ -99,7 +99,7 @@ def _describe(name: str, found: SemanticType, decimal: Decimal, place: str) -> s
     gaps = f"; {_missing(words)}" if words else ""
     if hint := number_hint(name, found.texts, decimal):
         return f"{hint}, for example {sample}{gaps}"
-    shown = ", ".join(repr(_shorten(word)) for word in words[:_MAX_TEXTS])
+    shown = ", ".join(repr(truncate(word, _MAX_CHARACTERS)) for word in words[:_MAX_TEXTS])
     beside = f", beside {shown}" if words else ""
     return f"{what}, for example {sample}{beside}: {_advise(name, found)}{gaps}"
 
@@ -118,11 +118,7 @@ def _missing(words: Sequence[str]) -> str:
     if len(words) > _MAX_TEXTS:
         return "correct such cells, or leave them empty"
     those = "it means" if len(words) == 1 else "they mean"
-    return f"if {those} missing, give --missing {shlex.quote(join_names(words))}"
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}…"
+    return f"if {those} missing, give --missing {quote_names(words)}"
 
 
 def _find_places(source: TableSource, texts: Mapping[str, str]) -> dict[str, str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
+from runtime.printable import quote_names
 from runtime.schema.names import similar_names
 from runtime.tables.cells import MISSING_WORDS
 from runtime.value import Record
-from trainer.config import join_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -125,7 +124,7 @@ def _format(column: ColumnSummary) -> str:
     if words := column.words:
         what += (
             f"; {', '.join(map(repr, words))} among them: to read such cells as missing, give "
-            f"--missing {shlex.quote(join_names(words))}"
+            f"--missing {quote_names(words)}"
         )
     if groups := column.similar:
         count = sum(map(len, groups))
