@@ -117,7 +117,7 @@ def _reasons(parsed: Parsed, rows: int) -> pa.Array:
 
 
 class TableBinding(Value, frozen=True):
-    """Roles of a table's columns, by their indices in the table; keys of its path come after them.
+    """Roles of a table's columns, by index; the partition columns of its path come after its own.
 
     Attributes:
         features: the features, in the order of the schema.
@@ -125,7 +125,7 @@ class TableBinding(Value, frozen=True):
         carried: the columns to write, in the order of the output.
         truth: the column with the true class; empty without one.
         added: the new columns.
-        partitioned: the columns, those of partitions after them.
+        partitioned: the columns with the partition columns.
     """
 
     features: tuple[int, ...]
@@ -152,7 +152,7 @@ def bind_table(
     keep_bad: bool,
     source: Path | None = None,
 ) -> TableBinding:
-    """Find a table's columns by name; those it lacks may be keys in the path of its ``source``."""
+    """Find a table's columns by name; those it lacks may be partition columns of its path."""
     keys = partition_keys(source) if source else {}
     truth_names = () if options.truth is None else (options.truth,)
     needed = (*schema.feature_names, *(options.columns or ()), *truth_names)
@@ -184,7 +184,7 @@ def bind_table(
 
 
 def absent_hint(table: Table) -> str:
-    """Name the features that no record has, when all were read; empty if there are none."""
+    """List the features that no record has, once all are read; empty if there are none."""
     known = table.columns
     return "\n".join(
         f"no record has a key {name!r}" + (f"; {suggest_names(name, known)}" if known else "")

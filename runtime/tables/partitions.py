@@ -1,4 +1,4 @@
-"""Constant columns of a file that its folders name, as Hive does: ``year=2024/a.csv``."""
+"""Partition columns: constants that a file's folders name, as in Hive: ``year=2024/a.csv``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MISSING: Final = "__HIVE_DEFAULT_PARTITION__"
 
 
 class PartitionValue(Value, frozen=True):
-    """The value of a folder's key: the cell of every row; None if it is missing."""
+    """The value of a partition column: the cell of every row; None if it is missing."""
 
     text: str | None
 
@@ -61,12 +61,12 @@ def _decode(text: str) -> str:
 
 
 class PartitionColumns(Value, frozen=True):
-    """The columns of a table, then the keys that are not among them.
+    """The columns of a table, then the partition columns that are not among them.
 
     Attributes:
         names: of all.
         n_columns: number of columns of the table, with those that no record has.
-        keys: the others, in order.
+        keys: values of the others, in order.
         dialect: decimal sign of keys that are numbers.
     """
 
