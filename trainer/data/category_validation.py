@@ -1,4 +1,4 @@
-"""Refuse texts that are no names of categories.
+"""Refuse texts that are not names of categories.
 
 Quantities in a format that is not read would lose their order, identifiers teach nothing.
 """
@@ -63,7 +63,7 @@ def check_categories(texts: Mapping[str, set[bytes]], source: TableSource) -> No
 
 
 def check_label(profile: TableProfile, source: TableSource) -> None:
-    """Refuse a label with words for missing, which are no class unless the user says so."""
+    """Refuse a label with words for missing: they are classes only where the user declares them."""
     texts = [label.decode(errors="replace") for label in profile.labels]
     words = [text for text in texts if text.strip(" \t") in MISSING_WORDS]
     if not words or source.label in source.categories:

@@ -1,4 +1,4 @@
-"""Recognise texts that are quantities, dates or identifiers, not the names of categories."""
+"""Semantic types of text: detect quantities, dates and identifiers, which name no category."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _OTHER_FORMAT: Final = "numbers in another format"
 _WITH_COMPARISON: Final = "numbers with a comparison sign"
 _WITH_UNIT: Final = "numbers with a unit"
 _MIN_SHARE: Final = 0.5  # of the distinct texts
-_MAX_TEXTS: Final = 1000  # of a column, to look at
+_MAX_TEXTS: Final = 1000  # of a column that are inspected
 _MIN_OF_UNIT: Final = 3  # numbers with a unit that is not known
 _MAY_BE_DATE: Final = re.compile(
     rb"[0-9][./-][0-9]{1,2}[./-][0-9]|[0-9]{4}[./-][0-9]|(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
     rb"[a-z]*[ ./-]+[0-9]|[0-9]{8}[ T][0-9]"
 )
-_SAMPLE: Final = 50  # texts to look at first
-_MIN_SAMPLE_SHARE: Final = 0.25  # of a sample, to look at all
+_SAMPLE: Final = 50  # texts inspected first
+_MIN_SAMPLE_SHARE: Final = 0.25  # of a sample, to inspect all
 
 # Common notations that --date-format reads; the names first.
 _DATE_FORMATS: Final = (
