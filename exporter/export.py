@@ -251,7 +251,11 @@ def _prove(
     schema, reference = candidate.schema, candidate.reference
     plan = plan.for_cost(reference.multiplications)
     rows = draw_rows(
-        schema, reference.predict, candidate.known, plan, only_usable=reference.only_usable
+        schema,
+        reference.predict,
+        candidate.usable_test_features,
+        plan,
+        only_usable=reference.only_usable,
     )
     try:
         requires = check_contract(files.onnx, schema, name=candidate.name, where=ONNX_MODEL)

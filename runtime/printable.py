@@ -1,4 +1,4 @@
-"""Text for people: control characters are escaped, long lists of names are cut."""
+"""Text for people: control characters are escaped, long texts and lists of names are cut."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
 MAX_LISTED: Final = 10
 _MAX_CHARACTERS: Final = 100  # of a name in a list
@@ -26,18 +26,37 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
+def truncate(text: str, limit: int) -> str:
+    """Cut a text after ``limit`` characters."""
+    return text if len(text) <= limit else f"{text[:limit]}…"
+
+
 def list_names(names: Collection[str], limit: int = MAX_LISTED) -> str:
     """List the first names, quoted, and count the others: ``'a', 'b' and 4,998 more``."""
-    shown = [
-        repr(name if len(name) <= _MAX_CHARACTERS else f"{name[:_MAX_CHARACTERS]}…")
-        for name in islice(names, limit)
-    ]
+    shown = [repr(truncate(name, _MAX_CHARACTERS)) for name in islice(names, limit)]
     return _join(shown, len(names))
 
 
 def list_first(parts: Collection[str], limit: int = MAX_LISTED, separator: str = ", ") -> str:
     """List the first parts as they are, and count the others."""
     return _join(list(islice(parts, limit)), len(parts), separator)
+
+
+def join_names(names: Iterable[str]) -> str:
+    """Join names as an option takes them: separated by commas, quoted as in CSV."""
+    import csv
+    import io
+
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(names)
+    return text.getvalue()
+
+
+def quote_names(names: Iterable[str]) -> str:
+    """Join names for an option in a command that a shell reads."""
+    import shlex
+
+    return shlex.quote(join_names(names))
 
 
 def _join(shown: list[str], total: int, separator: str = ", ") -> str:

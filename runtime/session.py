@@ -61,8 +61,8 @@ class Outputs(Value, frozen=True):
         """Mark the rows whose probabilities are finite: ``(rows,)`` bool."""
         return np.asarray(np.isfinite(self.probabilities).all(axis=1))
 
-    def take(self, rows: npt.NDArray[np.bool_]) -> Outputs:
-        """Select the rows that a mask, ``(rows,)`` bool, marks."""
+    def take(self, rows: npt.NDArray[np.bool_ | np.intp]) -> Outputs:
+        """Select rows by a mask, ``(rows,)`` bool, or by their indices."""
         return Outputs(self.label[rows], self.probabilities[rows], self.logits[rows])
 
     def slice(self, start: int, end: int) -> Outputs:

@@ -38,14 +38,14 @@ _OUTPUTS = {"softmax": "probabilities", "argmax": "label"}
 
 @dataclass(frozen=True)
 class _Stage:
-    """What a value corresponds to.
+    """The stage of the layers that a value corresponds to.
 
     The kind is ``features``, ``product`` (a sum without its bias), ``sum``, ``relu``,
     ``probabilities``, ``label``, or ``intermediate``: between the logits and one of these two.
     """
 
     kind: str
-    layer: int  # position of the layer that made it; -1 for the features
+    layer: int  # position of the layer that computes it; -1 for the features
 
 
 def find_divergence(
@@ -118,7 +118,7 @@ def _is_added_to(node: Node, graph: Graph) -> bool:
 
 
 class _Expected:
-    """The reference's values, stage by stage."""
+    """The enclosures of the reference's values, by stage."""
 
     def __init__(self, layers: Sequence[Layer], features: Float32Matrix) -> None:
         exact = features.astype(np.float64)

@@ -1,4 +1,4 @@
-"""Say why ``torch.export`` cannot capture a module, and at which line of it."""
+"""Explain why ``torch.export`` cannot capture a module, and at which line of it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def explain_capture(error: Exception, capture: Callable[[], object]) -> str:
 
 
 def _find_constant(capture: Callable[[], object]) -> str:
-    """Capture again and return the place that first asks for the number of rows as an int."""
+    """Capture again and return the place that first converts the number of rows to an int."""
     found: list[str] = []
     with _recorded(found), suppress(Exception):  # it failed before, and does again
         capture()

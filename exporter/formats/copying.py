@@ -36,7 +36,7 @@ def copy_module(model: nn.Module) -> nn.Module:
 
 
 def _uncopyable(model: nn.Module) -> dict[int, object]:
-    """Find attributes that ``copy.deepcopy`` refuses; returns what stands for each, by its id."""
+    """Find attributes that ``copy.deepcopy`` refuses; return its replacement by its id."""
     found: dict[int, object] = {}
     for module in model.modules():
         for name, value in vars(module).items():

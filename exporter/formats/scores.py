@@ -75,7 +75,7 @@ class LogProbabilities(nn.Module):
         if output.ndim == 1 or output.shape[1] == 1:
             output = _as_column(output)
             output = torch.cat([1 - output, output], dim=1)
-        # Not clamp: engines differ in what they make of a NaN.
+        # Not clamp: engines differ in the result for NaN.
         return torch.where(output < _SMALLEST, _SMALLEST, output).log()
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from runtime.schema.features import Schema
 
-# Entries that differ between writes or name source files of this machine; loading needs none.
+# Entries that differ between writes or name source files of this machine; not needed for loading.
 _VOLATILE = re.compile(r"\.debug_pkl$|/\.data/serialization_id$|/traced_inputs(\.pkl$|/)")
 _SERIAL = re.compile(rb"___torch_mangle_(\d+)")
 _OPEN_FILES = ("aten::from_file", "aten::save")
@@ -78,7 +78,7 @@ def _expected_warnings() -> Iterator[None]:
         warnings.filterwarnings(
             "ignore", r"`torch\.jit\.\w+` is deprecated", category=DeprecationWarning
         )
-        # About values that a trace takes for constants: the proof shows whether they are.
+        # About values that a trace treats as constants: the proof shows whether they are.
         warnings.filterwarnings("ignore", category=torch.jit._trace.TracerWarning)  # noqa: SLF001 - not exported
         yield
 

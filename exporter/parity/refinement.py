@@ -1,8 +1,8 @@
-"""Compare backends with the reference, and measure the tolerance of the rows that need it.
+"""Compare backends with the reference, and refine the tolerance of rows that exceed it.
 
-Most rows keep the model's usual tolerance. A row that leaves it is either wrong or one that float32
-cannot resolve: its outputs are then perturbed, until their spread explains the difference or does
-not. Rows whose label the spread leaves open are undecidable, and counted.
+Such a row is either wrong, or ill-conditioned: float32 cannot resolve it. The model is evaluated on
+it with perturbed operations, until their spread explains the difference or the samples are used up.
+A row whose label the spread leaves open is undecidable, and counted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from exporter.parity.verdict import compare_outputs, find_violations
 from exporter.reference.intervals import Enclosure
 from exporter.reference.oracle import ReferenceOutputs
 from exporter.reference.softmax import enclose_probabilities
-from runtime.session import Outputs
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -27,12 +26,13 @@ if TYPE_CHECKING:
     from exporter.reference.intervals import Float64Matrix
     from exporter.reference.oracle import Perturb, Reference
     from runtime.schema.features import Float32Matrix
+    from runtime.session import Outputs
 
     Rows = npt.NDArray[np.intp]
 
 # Perturbed runs of a row: all of them choose one side of a tie once in 2**63 rows.
 _SAMPLES = 64
-_FIRST_ROWS = 4096  # rows refined at a time; if one of them is wrong, the others are not needed
+_CHUNK_ROWS = 4096  # refined at a time; if one of them is wrong, the others are not needed
 _SPREAD = 2  # tolerance, over the largest shift seen
 _GOLDEN_SAMPLES = 16
 
@@ -62,22 +62,20 @@ class RowTolerances:
     def _refine(
         self, rows: Rows, outputs: Outputs, perturb: Perturb, *, keeps_specials: bool
     ) -> None:
-        """Perturb rows until each is explained, or one of them is not."""
+        """Widen the tolerances of rows to the spread of their samples; stop at a wrong row."""
         self.expected = _copy(self.expected)
-        for start in range(0, len(rows), _FIRST_ROWS):
-            left = rows[start : start + _FIRST_ROWS]
+        for start in range(0, len(rows), _CHUNK_ROWS):
+            remaining = rows[start : start + _CHUNK_ROWS]
             for sample in range(_SAMPLES):
-                features, part = self._chunk.features[left], _take(self.expected, left)
-                widened = _widen(part, perturb(features, sample))
-                _put(self.expected, left, widened)
-                got = Outputs(
-                    outputs.label[left], outputs.probabilities[left], outputs.logits[left]
-                )
-                left = left[find_violations(got, widened, keeps_specials=keeps_specials)]
-                if not left.size:
+                perturbed = perturb(self._chunk.features[remaining], sample)
+                widened = _widen(_take(self.expected, remaining), perturbed)
+                _put(self.expected, remaining, widened)
+                got = outputs.take(remaining)
+                remaining = remaining[find_violations(got, widened, keeps_specials=keeps_specials)]
+                if not remaining.size:
                     break
-            self._is_refined[left] = True
-            if left.size:
+            self._is_refined[remaining] = True
+            if remaining.size:
                 return
 
 
@@ -90,7 +88,7 @@ def evaluate_with_spread(reference: Reference, features: Float32Matrix) -> Refer
 
 
 def _widen(expected: ReferenceOutputs, perturbed: Float64Matrix) -> ReferenceOutputs:
-    """Widen tolerances to the spread of perturbed logits; special values and no bounds stay."""
+    """Widen tolerances to the shift of perturbed logits; those of NaN and infinities stay."""
     logits = expected.logits
     with np.errstate(invalid="ignore", over="ignore"):  # inf - inf: no bound
         shift = _SPREAD * np.abs(perturbed - logits.value)  # (rows, classes)

@@ -41,9 +41,9 @@ MARGIN = 16
 # once in float64, and functions like exp take longer than a product.
 _COST = 8
 _CHUNK = 1024  # rows evaluated at a time
-_SAME = 2.0**-30  # relative difference of a row's float64 outputs between batches
+_BATCH_TOLERANCE = 2.0**-30  # relative difference of a row's float64 outputs between batches
 _COMPARED = 64  # rows evaluated one by one
-_MOST = 0.99  # share of the rows whose errors are usual
+_USUAL_SHARE = 0.99  # share of the rows whose errors are usual
 
 
 def measure_reference(
@@ -92,7 +92,7 @@ def _usual_worst(error: Float64Matrix) -> float:
     Where a choice falls on the other side in float32, an error says nothing about other rows.
     """
     worst = np.where(np.isfinite(error), error, 0.0).max(axis=1, initial=0.0)  # (rows,)
-    limit = MARGIN * float(np.quantile(worst, _MOST))
+    limit = MARGIN * float(np.quantile(worst, _USUAL_SHARE))
     return float(worst.max(initial=0.0, where=(worst <= limit) | (limit == 0)))
 
 
@@ -212,7 +212,7 @@ def _checked_float64(
             "measured: take dtypes from the input"
         )
     scale = float(together.abs().nan_to_num().max()) if together.numel() else 0.0
-    differs = (together - single).abs() > _SAME * max(scale, FLOAT32.tiny)
+    differs = (together - single).abs() > _BATCH_TOLERANCE * max(scale, FLOAT32.tiny)
     if differs.any():
         row = int(differs.any(dim=1).nonzero()[0, 0])
         raise UsageError(

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 Tolerance = Literal["derived", "measured"]
 Labels = npt.NDArray[np.intp]
 Predict = Callable[["Float32Matrix"], Labels]  # (rows, n_features) float32 to labels (rows,)
-# Logits of rows, (rows, classes), with every operation perturbed as in sample number so-and-so.
+# (rows, n_features) float32 and the number of a sample to logits, (rows, classes), all operations
+# perturbed.
 Perturb = Callable[["Float32Matrix", int], "Float64Matrix"]
 
 _CHUNK = 1024  # rows evaluated at a time: their values stay in the cache, and memory is bounded
@@ -77,7 +78,7 @@ Evaluate = Callable[["Float32Matrix"], ReferenceOutputs]
 
 @dataclass(frozen=True)
 class Reference:
-    """What a model must compute.
+    """The reference of a model: the outputs that every backend must return.
 
     A ``derived`` tolerance follows from the weights: every correct backend keeps it. A
     ``measured`` one was observed on the model itself: it is evidence, not proof.
@@ -86,15 +87,15 @@ class Reference:
     tolerance: Tolerance
     evaluate: Evaluate  # outputs with tolerances
     predict: Predict  # the exact labels alone, which is cheaper
-    multiplications: int  # a row, about
+    multiplications: int  # per row, approximately
     layers: tuple[Layer, ...] = ()  # of a Linear-ReLU network, from input to output
     imputer: Imputer | None = None  # before the first layer
     captured: ExportedProgram | None = None  # the graph of a measured model
-    perturb: Perturb | None = None  # shows how far rounding may move a measured model's logits
+    perturb: Perturb | None = None  # of a measured model: how far rounding may shift its logits
 
     @property
     def only_usable(self) -> bool:
-        """Whether the model may fail on values that the runtime refuses before it."""
+        """Whether a proof runs no values that the runtime rejects: the model may fail on them."""
         return self.tolerance == "measured"
 
 
@@ -112,7 +113,7 @@ def derive_reference(layers: Sequence[Layer], imputer: Imputer | None = None) ->
 
 
 def predict_with(layers: Sequence[Layer]) -> Predict:
-    """Make a function that returns exact labels, without the cost of their bounds."""
+    """Return a function that computes exact labels, without the cost of their bounds."""
     weights = [layer.weight.astype(np.float64).T for layer in layers]
     biases = [layer.bias.astype(np.float64) for layer in layers]
 

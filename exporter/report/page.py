@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from exporter.report import evaluation_section, regions
+from exporter.report import evaluation, regions
 from exporter.report.drawing import count_fitting, format_number, format_percent, truncate_middle
-from exporter.report.evaluation_section import evaluate_test_rows
+from exporter.report.evaluation import evaluate_test_rows
 from exporter.report.regions import draw_regions
 from runtime.bundle.manifest import REPORT
 from runtime.monitoring.accuracy import Interval, wilson_interval
@@ -125,7 +125,7 @@ def render_report(data: ReportData) -> bytes:
         tested=evaluate_test_rows(schema.classes, data.run, data.test),
         stored_accuracy=_stored_accuracy(data.manifest.training),
         regions=regions,
-        diagram=evaluation_section,
+        diagram=evaluation,
         listed=LISTED,
         format_value=_format_value,
     )

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from trainer.run import Run
 
 _COMPARED = 256  # rows that run in the module's original mode too
-_INSPECTED = 4096  # rows whose outputs are looked at for what they are
+_INSPECTED = 4096  # rows by whose outputs their kind is detected
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,12 @@ class Candidate:
     provenance: Provenance
     train: LabelledRows | None = None
     test: LabelledRows | None = None
-    output: str | None = None  # how its logits follow from the user's module, if they are made
-    weights: str | None = None  # what of the weights' file was taken, if not all
+    output: str | None = None  # how its logits are derived from the user's module, if they are
+    weights: str | None = None  # the part of the weights' file that was loaded, if not all
 
     @property
-    def known(self) -> Float32Matrix:
-        """Test rows with usable values, ``(rows, n_inputs)``."""
+    def usable_test_features(self) -> Float32Matrix:
+        """Test rows that the runtime accepts, ``(rows, n_inputs)``."""
         if self.test is None:
             return np.empty((0, self.schema.n_inputs), np.float32)
         features = self.test.features
@@ -91,7 +91,7 @@ def candidate_from_run(run: Run) -> Candidate:
 
 
 def _rejected_rows(check: DataCheck | msgspec.UnsetType) -> dict[str, int] | msgspec.UnsetType:
-    """Count the rejected rows of the training table by reason; unset where none were to be."""
+    """Count the rejected rows of the training table by reason; unset where none are rejected."""
     if check is msgspec.UNSET or check.rejected is msgspec.UNSET:
         return msgspec.UNSET
     return {each.reason: each.rows for each in check.rejected if each.rows}

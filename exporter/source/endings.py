@@ -56,7 +56,7 @@ class Ending:
         return bool(self.operations) and frozenset(operations).issuperset(self.operations or ())
 
 
-def bare_graph(program: ExportedProgram) -> fx.GraphModule:
+def editable_graph(program: ExportedProgram) -> fx.GraphModule:
     """Return a program's graph of one output as a module that can be changed and captured again."""
     captured = copy_module(program.module())
     graph = as_graph_module(captured).graph
@@ -111,12 +111,12 @@ def _kind(node: fx.Node) -> str:
     return op_kind(str(node.target)).strip("_")
 
 
-def without(module: fx.GraphModule, node: fx.Node) -> fx.GraphModule:
+def graph_before(module: fx.GraphModule, node: fx.Node) -> fx.GraphModule:
     """Return a graph whose output is the input of one of its nodes."""
     return _ending_at(module, node.all_input_nodes[0])
 
 
-def with_logarithm(module: fx.GraphModule, node: fx.Node) -> fx.GraphModule:
+def graph_with_logarithm(module: fx.GraphModule, node: fx.Node) -> fx.GraphModule:
     """Replace a softmax, or the exponential of a log-softmax, by its logarithm, in place."""
     if _kind(node) == EXP:
         node.replace_all_uses_with(node.all_input_nodes[0])

@@ -1,7 +1,7 @@
 """Decide what a module's output is, and turn it into logits.
 
-What cannot be known from the graph is asked for, not guessed: the softmax of probabilities would be
-other probabilities, with the same labels.
+What the graph does not show is required with --output, never guessed: the softmax of probabilities
+would be other probabilities, with the same labels.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from exporter.source.endings import (
     LOG_SOFTMAX,
     SIGMOID,
     SOFTMAX,
-    bare_graph,
+    editable_graph,
     find_ending,
-    with_logarithm,
-    without,
+    graph_before,
+    graph_with_logarithm,
 )
 from runtime.errors import SchemaError, UsageError, first_line
 from runtime.printable import printable
@@ -38,11 +38,11 @@ Output = Literal["logits", "probabilities", "logit", "probability"]
 OUTPUTS: tuple[str, ...] = get_args(Output)
 
 _LOGITS = "logits"  # the name under which many libraries return them
-_SUM = 1e-4  # how far a row of float32 probabilities may be from 1
-_NEAR = 1e-5  # how far probabilities may be from those of the logit they are made of
+_SUM_TOLERANCE = 1e-4  # how far a row of float32 probabilities may be from 1
+_PAIR_TOLERANCE = 1e-5  # how far probabilities may be from those of the logit they are made of
 _DEPLOYED_LOGITS = 2  # position among the outputs of a deployed module
 _MAX_NAMES = 8  # outputs named in a message
-_ASK = "say what they are with --output (output= in Python)"
+_ADVICE = "say what they are with --output (output= in Python)"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class OutputReader:
         return model if self.dtype == torch.float32 else Float32(model)
 
     def describe(self) -> list[str]:
-        """Say what is read, where that is not the only tensor as it is."""
+        """Describe what is read, unless that is the only tensor as it is."""
         found = []
         if self.key is not None:
             among = f", one of {len(self.among)}" if len(self.among) > 1 else ""
@@ -135,7 +135,7 @@ def _names(keys: list[str | int]) -> str:
 
 
 def _misfit(tensor: torch.Tensor, schema: Schema, keys: list[str | int]) -> str:
-    """Say what a module should have returned."""
+    """Describe what a module should have returned."""
     if not tensor.is_floating_point() and tensor.ndim == 1:
         return (
             f"the model returns {tensor.dtype} numbers of classes; return the class scores that "
@@ -218,7 +218,7 @@ class _Source:
     def are_probabilities(self) -> bool:
         """Whether every row has probabilities: of all classes, or of one."""
         sums = self.finite.astype(np.float64).sum(axis=1)
-        is_whole = self.reader.is_single or bool((np.abs(sums - 1) <= _SUM).all())
+        is_whole = self.reader.is_single or bool((np.abs(sums - 1) <= _SUM_TOLERANCE).all())
         return self.is_within_one() and is_whole
 
 
@@ -230,15 +230,15 @@ def _from_single(source: _Source, ending: Ending, output: Output | None) -> Scor
         if source.is_within_one():
             raise UsageError(
                 "the model's outputs are numbers from 0 to 1, but its graph does not end in a "
-                f"sigmoid: {_ASK}, logit or probability"
+                f"sigmoid: {_ADVICE}, logit or probability"
             )
         return Scores(LogitPair(source.model), "one logit a row, of the second class")
     _require_probabilities(source)
-    graph = bare_graph(capture_program(source.model, source.schema))
+    graph = editable_graph(capture_program(source.model, source.schema))
     found = find_ending(graph.graph)
     if found.direct is not None and found.ends_in(SIGMOID):
         description = "one probability a row, of the second class: its logit is taken"
-        return Scores(LogitPair(without(graph, found.direct)), description)
+        return Scores(LogitPair(graph_before(graph, found.direct)), description)
     return Scores(
         LogProbabilities(source.model),
         "one probability a row, of the second class: logits are logarithms",
@@ -255,12 +255,12 @@ def _from_columns(source: _Source, ending: Ending, output: Output | None) -> Sco
         return Scores(source.model, "log-probabilities, taken as logits" if is_log else None)
     _require_probabilities(source)
     description = "probabilities: logits are their logarithms"
-    graph = bare_graph(capture_program(source.model, source.schema))
+    graph = editable_graph(capture_program(source.model, source.schema))
     found = find_ending(graph.graph)
     if found.direct is not None and found.ends_in(SOFTMAX, EXP):
-        return Scores(with_logarithm(graph, found.direct), description)
+        return Scores(graph_with_logarithm(graph, found.direct), description)
     if found.single is not None and found.combines(SIGMOID) and source.schema.n_classes == 2:  # noqa: PLR2004 - complements
-        logit = without(graph, found.single)
+        logit = graph_before(graph, found.single)
         pair = _pair_of_logit(logit, source)
         if pair is not None:
             return Scores(pair, "probabilities of two classes from one sigmoid: its logit is taken")
@@ -275,25 +275,26 @@ def _are_known_probabilities(source: _Source, ending: Ending) -> bool:
             return True
         raise UsageError(
             "the model's outputs look like probabilities (from 0 to 1, the sum of each row is 1), "
-            f"but its graph does not end in a softmax or sigmoid: {_ASK}, probabilities or logits"
+            f"but its graph does not end in a softmax or sigmoid: {_ADVICE}, probabilities or "
+            "logits"
         )
     if made and source.values.size:
         what = "a sigmoid for each class" if ending.ends_in(SIGMOID) else "softmax or sigmoid"
         raise UsageError(
             f"the model ends in {what}, but its rows do not sum to 1: return the scores before it, "
-            f"or {_ASK}, logits"
+            f"or {_ADVICE}, logits"
         )
     return False
 
 
 def _require_probabilities(source: _Source) -> None:
-    """Refuse outputs that are said to be probabilities and are none."""
+    """Refuse outputs that are declared probabilities and are not."""
     if source.are_probabilities() or not source.finite.size:
         return
     found = source.finite.astype(np.float64)
     is_wrong = ((found < 0) | (found > 1)).any(axis=1)
     if not source.reader.is_single:
-        is_wrong |= np.abs(found.sum(axis=1) - 1) > _SUM
+        is_wrong |= np.abs(found.sum(axis=1) - 1) > _SUM_TOLERANCE
     shown = ", ".join(f"{value:.6g}" for value in found[np.flatnonzero(is_wrong)[0]][:_MAX_NAMES])
     whole = "" if source.reader.is_single else ", the sum of each row 1"
     raise UsageError(
@@ -309,6 +310,6 @@ def _pair_of_logit(logit: nn.Module, source: _Source) -> nn.Module | None:
         rows = _run(pair, source.sample)
         if rows.shape == source.values.shape:
             got = torch.softmax(torch.from_numpy(rows), dim=1).numpy()
-            if np.allclose(got, source.values, rtol=0, atol=_NEAR, equal_nan=True):
+            if np.allclose(got, source.values, rtol=0, atol=_PAIR_TOLERANCE, equal_nan=True):
                 return pair
     return None

@@ -75,26 +75,26 @@ class _StateDict:
 
     @property
     def description(self) -> str | None:
-        """What was taken, in words; None where it is the whole file."""
-        said = [f"the state dict under {self.key!r}"] if self.key else []
-        said += [f"names without their prefix {self.prefix!r}"] if self.prefix else []
-        said += [f"left out: {_names(self.others)}"] if self.others else []
-        return "; ".join(said) or None
+        """The part that was loaded, in words; None where it is the whole file."""
+        parts = [f"the state dict under {self.key!r}"] if self.key else []
+        parts += [f"names without their prefix {self.prefix!r}"] if self.prefix else []
+        parts += [f"left out: {_names(self.others)}"] if self.others else []
+        return "; ".join(parts) or None
 
     def covers(self, expected: frozenset[str]) -> bool:
         """Whether every expected tensor is there."""
         return bool(expected) and expected <= self.tensors.keys()
 
     def fitting(self, expected: frozenset[str]) -> list[_StateDict]:
-        """Return itself, or the tensors behind each prefix, where all expected ones are there."""
+        """Return itself, or the tensors under each prefix, where all expected ones are there."""
         if self.covers(expected):
             return [self]
         some = min(expected, default="")
         prefixes = [name.removesuffix(some) for name in self.tensors if name.endswith(f".{some}")]
-        found = [self._behind(prefix) for prefix in prefixes]
+        found = [self._without_prefix(prefix) for prefix in prefixes]
         return [each for each in found if each.covers(expected)]
 
-    def _behind(self, prefix: str) -> _StateDict:
+    def _without_prefix(self, prefix: str) -> _StateDict:
         tensors = {
             name.removeprefix(prefix): tensor
             for name, tensor in self.tensors.items()
@@ -159,7 +159,7 @@ def _read(path: Path) -> object:
 
 
 def _refusal(reason: str, path: Path) -> str:
-    """Say what a file holds that is not unpickled."""
+    """Describe what a file holds that is not unpickled."""
     found = _CLASS.search(reason)
     what = f"holds an object of class {printable(found[1])}" if found else "is not a state dict"
     return (

@@ -74,8 +74,8 @@ class Provenance(Record, frozen=True):
         data_digest: SHA-256 of the training and test tensors; None for a model trained elsewhere.
         configuration: all options of the training run.
         versions: of the packages that trained and exported the model.
-        rejected_rows: bad rows of the training table that were left out, by reason; unset unless
-            the trainer was told to.
+        rejected_rows: bad rows of the training table that were left out, by reason; unset without
+            ``--bad-rows reject``.
         left_out_columns: columns of the training table that are no features, with the reason;
             unset if there were none.
     """

@@ -147,7 +147,7 @@ def _check_regular(path: Path, state: os.stat_result, advice: str) -> None:
 
 
 def _describe_link(path: Path) -> str:
-    """Say where a link leads, in brackets; empty for anything else."""
+    """Describe where a link leads, in brackets; empty for anything else."""
     try:
         return f" (a link to {path.readlink()})"
     except OSError:

@@ -48,7 +48,7 @@ class ClassIndex:
         self._by_name = {name: at for at, name in enumerate(names)}
         self._key = choose_key(names)
         self._by_key = {self._key(name): at for name, at in self._by_name.items()}
-        if len(self._by_key) < len(names):  # of a model whose classes are told apart by spelling
+        if len(self._by_key) < len(names):  # some classes differ only in spelling
             self._key, self._by_key = _text_key, {}
 
     @property

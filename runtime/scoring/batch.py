@@ -81,8 +81,8 @@ def score_files(
 
 
 def _score_table(model: LoadedModel, job: ScoringJob, folder: Path, open_file: OpenFile) -> Summary:
-    """Score one table into files of the output folder, which are closed at once."""
-    with ExitStack() as stack, _name_table(job.source):
+    """Score one table into files of the output folder, and close them."""
+    with ExitStack() as stack, _located(job.source):
 
         def open_sink(path: Path) -> Sink:
             stream = stack.enter_context(open_file(path.relative_to(folder)))
@@ -92,7 +92,7 @@ def _score_table(model: LoadedModel, job: ScoringJob, folder: Path, open_file: O
 
 
 @contextmanager
-def _name_table(table: Path) -> Iterator[None]:
+def _located(table: Path) -> Iterator[None]:
     """Add the table's path to errors of its schema."""
     try:
         yield
@@ -164,6 +164,7 @@ def _check_folders(source: Path, root: Path, out: Path, options: Options) -> Non
             "--rejects names a single file, and there can be several tables: leave it out"
         )
     inside = out.resolve().is_relative_to(root.resolve())
-    is_flat = not source.is_dir() and "**" not in source.parts and len(wildcard_parts(source)) == 1
-    if inside and not (is_flat and out.resolve() != root.resolve()):
+    is_pattern = not source.is_dir() and "**" not in source.parts
+    has_one_level = is_pattern and len(wildcard_parts(source)) == 1
+    if inside and not (has_one_level and out.resolve() != root.resolve()):
         raise UsageError(f"{out} is in the input folder {root}; give another output folder")

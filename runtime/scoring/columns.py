@@ -21,7 +21,7 @@ from runtime.tables.arrays import (
 )
 from runtime.tables.base import AddedColumns
 from runtime.tables.opening import choose_columns
-from runtime.tables.partitions import KeyedColumns, partition_keys
+from runtime.tables.partitions import PartitionColumns, partition_keys
 from runtime.tables.text import pack_text
 from runtime.value import Value
 
@@ -117,7 +117,7 @@ def _reasons(parsed: Parsed, rows: int) -> pa.Array:
 
 
 class TableBinding(Value, frozen=True):
-    """Roles of a table's columns, by their indices in the table; keys of its path come after them.
+    """Roles of a table's columns, by index; the partition columns of its path come after its own.
 
     Attributes:
         features: the features, in the order of the schema.
@@ -125,7 +125,7 @@ class TableBinding(Value, frozen=True):
         carried: the columns to write, in the order of the output.
         truth: the column with the true class; empty without one.
         added: the new columns.
-        keyed: the columns with the keys.
+        partitioned: the columns with the partition columns.
     """
 
     features: tuple[int, ...]
@@ -133,12 +133,12 @@ class TableBinding(Value, frozen=True):
     carried: tuple[int, ...]
     truth: tuple[int, ...]
     added: PredictionColumns
-    keyed: KeyedColumns
+    partitioned: PartitionColumns
 
     @property
     def read(self) -> tuple[int, ...]:
         """Indices of the columns to read, ascending."""
-        n_columns = self.keyed.n_columns
+        n_columns = self.partitioned.n_columns
         used = {*self.features, *self.carried, *self.truth}
         return tuple(sorted(column for column in used if column < n_columns))
 
@@ -152,22 +152,22 @@ def bind_table(
     keep_bad: bool,
     source: Path | None = None,
 ) -> TableBinding:
-    """Find a table's columns by name; those it lacks may be keys in the path of its ``source``."""
+    """Find a table's columns by name; those it lacks may be partition columns of its path."""
     keys = partition_keys(source) if source else {}
     truth_names = () if options.truth is None else (options.truth,)
     needed = (*schema.feature_names, *(options.columns or ()), *truth_names)
     table.find_columns([name for name in needed if name not in keys])
-    keyed = KeyedColumns.of(table, keys)
+    partitioned = PartitionColumns.of(table, keys)
     try:
-        features = schema.bind(keyed.names, loose=options.reading.loose_header)
+        features = schema.bind(partitioned.names, loose=options.reading.loose_header)
     except SchemaError as exc:
         raise SchemaError(f"{where}: {exc}{_layout_hint(table, schema)}") from exc
     encoder = Encoder(schema.features)
     numeric = [column for n, column in enumerate(features) if not encoder.is_text(n)]
-    table.check_numeric([column for column in numeric if column < keyed.n_columns])
+    table.check_numeric([column for column in numeric if column < partitioned.n_columns])
     try:
         carried = choose_columns(table.columns, options.columns, "--columns")
-        truth = choose_columns(keyed.names, truth_names, "--truth")
+        truth = choose_columns(partitioned.names, truth_names, "--truth")
     except SchemaError as exc:
         raise SchemaError(f"{where}: {exc}{_layout_hint(table, schema)}") from exc
     try:
@@ -180,11 +180,11 @@ def bind_table(
         )
     except SchemaError as exc:
         raise SchemaError(f"{where}: {exc}") from exc
-    return TableBinding(features, encoder, carried, truth, added, keyed)
+    return TableBinding(features, encoder, carried, truth, added, partitioned)
 
 
 def absent_hint(table: Table) -> str:
-    """Name the features that no record has, when all were read; empty if there are none."""
+    """List the features that no record has, once all are read; empty if there are none."""
     known = table.columns
     return "\n".join(
         f"no record has a key {name!r}" + (f"; {suggest_names(name, known)}" if known else "")

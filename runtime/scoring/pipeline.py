@@ -219,8 +219,8 @@ class _BlockScorer(Value, frozen=True):
 
     def __call__(self, block: Block) -> _ScoredBlock:
         timer = StageTimer()
-        keyed = self.bound.keyed.wrap(block)
-        parsed = keyed.parse(self.bound.features, self.bound.encoder)
+        partitioned = self.bound.partitioned.wrap(block)
+        parsed = partitioned.parse(self.bound.features, self.bound.encoder)
         timer.lap("parse")
         parsed, outputs = run_model(self.model, block, parsed)
         timer.lap("model")
@@ -230,7 +230,7 @@ class _BlockScorer(Value, frozen=True):
             written, encoded = len(added.columns[0]), self.output.encode(block, added)
         timer.lap("format")
         out_of_range = self.monitor.count(parsed.features)
-        truth = self._read_truth(keyed, parsed)
+        truth = self._read_truth(partitioned, parsed)
         timer.lap("monitor")
         return _ScoredBlock(block, parsed, outputs, out_of_range, truth, written, encoded, timer)
 

@@ -68,7 +68,7 @@ def _score_rows(
     for block in table.blocks(bound.read):
         if len(scored) == rows:
             return scored, None
-        parsed = bound.keyed.wrap(block).parse(bound.features, bound.encoder)
+        parsed = bound.partitioned.wrap(block).parse(bound.features, bound.encoder)
         parsed, outputs = run_model(model, block, parsed)
         new = columns.build(parsed, outputs).columns
         added = to_batch(new, output_schema([], columns.fields), block.first_record)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from runtime.serving.settings import Limits
 
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - printed, not bound
-_OTHER_FILES: Final = 512  # listeners, libraries, bundles being loaded, connections being rejected
+_OTHER_FILES: Final = 512  # sockets, libraries, bundles being loaded, connections being rejected
 
 
 # ---- File descriptors --------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Numbers in cells: parse them, explain what is none, and suggest options for other notations."""
+"""Numbers in cells: parse them, explain bad ones, and suggest options for other notations."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from msgspec.structs import replace
@@ -13,9 +13,9 @@ from runtime.errors import DataError, SchemaError, UsageError, first_line
 from runtime.io.discovery import find_tables
 from runtime.io.paths import is_folder_or_pattern
 from runtime.tables.dialect import COMMA, Dialect
-from runtime.tables.formats import format_from_name
+from runtime.tables.formats import Format, format_from_name
 from runtime.tables.opening import open_table
-from runtime.tables.partitions import Key, PartitionBlock, partition_keys
+from runtime.tables.partitions import PartitionBlock, PartitionValue, partition_keys
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     # A name of a column, and how often it occurred before.
     Place = tuple[str, int]
-
-_SPARSE: Final = "jsonl"  # the format in which an absent column is a missing value
 
 
 @contextmanager
@@ -60,14 +58,19 @@ class _File(Value, frozen=True):
     path: Path
     kind: str
     columns: tuple[str, ...]
-    keys: Mapping[str, Key]
+    keys: Mapping[str, PartitionValue]
     arrow_schema: pa.Schema | None
     decimals: tuple[Decimal, ...]
 
-    def places(self) -> dict[Place, int | Key]:
+    @property
+    def is_sparse(self) -> bool:
+        """Whether a column that it lacks is a missing value, not an error."""
+        return not Format(self.kind).has_header
+
+    def places(self) -> dict[Place, int | PartitionValue]:
         """Find where each column is; a column comes before a key of its name."""
         seen: Counter[str] = Counter()
-        found: dict[Place, int | Key] = {}
+        found: dict[Place, int | PartitionValue] = {}
         for index, name in enumerate(self.columns):
             found[name, seen[name]] = index
             seen[name] += 1
@@ -102,7 +105,7 @@ class FolderTable:
             self._check_columns(file, found)
         self.kind = self._files[0].kind
         self.columns = tuple(name for name, _ in self._columns)
-        is_sparse = all(file.kind == _SPARSE for file in self._files)
+        is_sparse = all(file.is_sparse for file in self._files)
         self.absent = tuple(name for name in required if is_sparse and name not in self.columns)
         self.arrow_schema = self._unify_types()
         self.decimals = tuple(dict.fromkeys(sign for file in self._files for sign in file.decimals))
@@ -135,8 +138,8 @@ class FolderTable:
         self.bytes_read, names = 0, self.columns + self.absent
         for file in self._files:
             found = file.places()
-            places = tuple(found.get(column, Key(None)) for column in self._columns)
-            places += (Key(None),) * len(self.absent)
+            places = tuple(found.get(column, PartitionValue(None)) for column in self._columns)
+            places += (PartitionValue(None),) * len(self.absent)
             own = {place for at in columns if isinstance(place := places[at], int)}
             with open_table(file.path, self._options, self._required) as table:
                 table.find_columns()
@@ -146,16 +149,16 @@ class FolderTable:
                     yield PartitionBlock(block, names, places, dialect, str(file.path))
                 self.bytes_read += table.bytes_read
 
-    def _inspect(self, path: Path, keys: Mapping[str, Key]) -> _File:
+    def _inspect(self, path: Path, keys: Mapping[str, PartitionValue]) -> _File:
         with open_table(path, self._options, self._required) as table:
             table.find_columns()
             schema, decimals = table.arrow_schema, table.decimals
             return _File(path, table.kind, table.columns, keys, schema, decimals)
 
-    def _check_columns(self, file: _File, found: Mapping[Place, int | Key]) -> None:
+    def _check_columns(self, file: _File, found: Mapping[Place, int | PartitionValue]) -> None:
         """Refuse a file that lacks a column of another."""
         missing = [place for place in self._columns if place not in found]
-        if not missing or file.kind == _SPARSE:
+        if not missing or file.is_sparse:
             return
         name, _ = missing[0]
         other = next(other for other in self._files if missing[0] in other.places())

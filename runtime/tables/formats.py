@@ -44,6 +44,8 @@ class _Registration(Value, frozen=True):
         file: imports the driver of a binary format.
         signature: first bytes of a binary format.
         is_delimited: whether it is delimited text, whose column names may repeat.
+        has_header: whether a file names its columns at its beginning; else a column that a file
+            lacks is missing in its records.
     """
 
     extensions: tuple[str, ...]
@@ -51,13 +53,14 @@ class _Registration(Value, frozen=True):
     file: Callable[[], FileDriver] | None = None
     signature: re.Pattern[bytes] | None = None
     is_delimited: bool = False
+    has_header: bool = True
 
 
 # To add a format, write its driver in a folder of its own, and register it here.
 _REGISTRY: Final = {
     "csv": _Registration(("csv", "txt"), text=_csv_driver, is_delimited=True),
     "tsv": _Registration(("tsv", "tab"), text=_csv_driver, is_delimited=True),
-    "jsonl": _Registration(("jsonl", "ndjson"), text=_jsonl_driver),
+    "jsonl": _Registration(("jsonl", "ndjson"), text=_jsonl_driver, has_header=False),
     "parquet": _Registration(
         ("parquet",),
         file=_arrow_driver,
@@ -182,6 +185,11 @@ class Format(Value, frozen=True):
     def is_delimited(self) -> bool:
         """Whether it is delimited text, whose column names may repeat."""
         return _REGISTRY[self.kind].is_delimited
+
+    @property
+    def has_header(self) -> bool:
+        """Whether a file names its columns at its beginning."""
+        return _REGISTRY[self.kind].has_header
 
 
 def text_driver(kind: str) -> TextDriver:

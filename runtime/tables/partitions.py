@@ -1,4 +1,4 @@
-"""Constant columns of a file that its folders name, as Hive does: ``year=2024/a.csv``."""
+"""Partition columns: constants that a file's folders name, as in Hive: ``year=2024/a.csv``."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _MISSING: Final = "__HIVE_DEFAULT_PARTITION__"
 
 
-class Key(Value, frozen=True):
-    """The value of a folder's key: the cell of every row; None if it is missing."""
+class PartitionValue(Value, frozen=True):
+    """The value of a partition column: the cell of every row; None if it is missing."""
 
     text: str | None
 
@@ -35,13 +35,13 @@ class Key(Value, frozen=True):
         return None if self.text is None else self.text.encode("utf-8", "surrogateescape")
 
 
-def partition_keys(path: Path) -> dict[str, Key]:
+def partition_keys(path: Path) -> dict[str, PartitionValue]:
     """Read the keys of the folders of a path, percent-decoded; the innermost of a name counts."""
-    keys: dict[str, Key] = {}
+    keys: dict[str, PartitionValue] = {}
     for folder in path.parent.parts:
         name, equals, value = folder.partition("=")
         if name and equals:
-            keys[_decode(name)] = Key(None if value == _MISSING else _decode(value))
+            keys[_decode(name)] = PartitionValue(None if value == _MISSING else _decode(value))
     return keys
 
 
@@ -60,23 +60,23 @@ def _decode(text: str) -> str:
         return text
 
 
-class KeyedColumns(Value, frozen=True):
-    """The columns of a table, then the keys that are not among them.
+class PartitionColumns(Value, frozen=True):
+    """The columns of a table, then the partition columns that are not among them.
 
     Attributes:
         names: of all.
         n_columns: number of columns of the table, with those that no record has.
-        keys: the others, in order.
+        keys: values of the others, in order.
         dialect: decimal sign of keys that are numbers.
     """
 
     names: tuple[str, ...]
     n_columns: int
-    keys: tuple[Key, ...]
+    keys: tuple[PartitionValue, ...]
     dialect: Dialect
 
     @classmethod
-    def of(cls, table: Table, keys: Mapping[str, Key]) -> KeyedColumns:
+    def of(cls, table: Table, keys: Mapping[str, PartitionValue]) -> PartitionColumns:
         """Add keys to a table; its own columns come first."""
         added = {name: key for name, key in keys.items() if name not in table.columns}
         dialect = replace(COMMA, decimal=table.decimals[0]) if added else COMMA
@@ -104,7 +104,7 @@ class PartitionBlock(Value, frozen=True):
 
     block: Block
     columns: tuple[str, ...]
-    places: tuple[int | Key, ...]
+    places: tuple[int | PartitionValue, ...]
     dialect: Dialect = COMMA
     source: str = ""
 
@@ -119,22 +119,22 @@ class PartitionBlock(Value, frozen=True):
     def parse(self, features: Sequence[int], encoder: CellEncoder) -> Parsed:
         """Parse the feature cells, and each key once."""
         places = [self.places[column] for column in features]
-        if not any(isinstance(place, Key) for place in places):
+        if not any(isinstance(place, PartitionValue) for place in places):
             parsed = self._parse_own(places, encoder)
         else:
             parsed = self._parse_with_keys(places, [self.columns[at] for at in features], encoder)
         return replace(parsed, bad=self._name_file(parsed.bad)) if parsed.bad else parsed
 
-    def _parse_own(self, places: Sequence[int | Key], encoder: CellEncoder) -> Parsed:
-        stored = [place for place in places if not isinstance(place, Key)]
+    def _parse_own(self, places: Sequence[int | PartitionValue], encoder: CellEncoder) -> Parsed:
+        stored = [place for place in places if not isinstance(place, PartitionValue)]
         if not stored:
             return Parsed(np.empty((len(self), 0), dtype=np.float32), None, ())
         return self.block.parse(stored, encoder)
 
     def _parse_with_keys(
-        self, places: Sequence[int | Key], names: Sequence[str], encoder: CellEncoder
+        self, places: Sequence[int | PartitionValue], names: Sequence[str], encoder: CellEncoder
     ) -> Parsed:
-        keys = {feature: key for feature, key in enumerate(places) if isinstance(key, Key)}
+        keys = {n: key for n, key in enumerate(places) if isinstance(key, PartitionValue)}
         encoded = {
             n: _encode_key(key, encoder.select([n]), self.dialect) for n, key in keys.items()
         }
@@ -170,18 +170,18 @@ class PartitionBlock(Value, frozen=True):
     def select(self, columns: Sequence[int]) -> pa.RecordBatch:
         """Read cells; keys are text."""
         places = [self.places[column] for column in columns]
-        own = [place for place in places if not isinstance(place, Key)]
+        own = [place for place in places if not isinstance(place, PartitionValue)]
         cells = iter(self.block.select(own).columns if own else ())
         arrays = [
             pa.repeat(pa.scalar(place.cell, pa.binary()), len(self))
-            if isinstance(place, Key)
+            if isinstance(place, PartitionValue)
             else next(cells)
             for place in places
         ]
         return pa.RecordBatch.from_arrays(arrays, [self.columns[column] for column in columns])
 
 
-def _encode_key(key: Key, encoder: CellEncoder, dialect: Dialect) -> Encoded:
+def _encode_key(key: PartitionValue, encoder: CellEncoder, dialect: Dialect) -> Encoded:
     """Encode a key as the cell of one row, ``(1, its inputs)``."""
     cells = pa.nulls(1, pa.binary()) if key.cell is None else binary_array([key.cell])
     if encoder.is_text(0):

@@ -11,7 +11,7 @@ import msgspec
 from runtime.schema.distribution import describe_values
 from runtime.schema.features import Feature, Schema
 from runtime.value import Record
-from trainer.data.readings import ColumnReading
+from trainer.data.column_summary import ColumnSummary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -125,7 +125,7 @@ class DataCheck(Record, frozen=True):
     rounded: tuple[str, ...] = ()
     similar_classes: tuple[tuple[str, ...], ...] = msgspec.field(default=(), name="alike")
     index: tuple[str, ...] = ()
-    columns: tuple[ColumnReading, ...] = ()
+    columns: tuple[ColumnSummary, ...] = ()
     joined_labels: tuple[JoinedLabels, ...] | msgspec.UnsetType = msgspec.UNSET
     rare: tuple[RareCategories, ...] | msgspec.UnsetType = msgspec.UNSET
     rejected: tuple[RejectedRows, ...] | msgspec.UnsetType = msgspec.UNSET

@@ -14,10 +14,10 @@ from runtime.printable import list_names
 from runtime.schema.dates import format_day
 from runtime.schema.features import BOOLEANS, Date, Feature, OneHot, Schema
 from runtime.schema.names import fold_name
+from trainer.data.category_validation import check_categories
 from trainer.data.dataset import describe_column
 from trainer.data.profile import MAX_COUNTED_TEXTS, decode_text
 from trainer.data.source import advise_exclusion
-from trainer.data.unread import check_notations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ def choose_features(
     for name in source.categories:
         undeclared.pop(name, None)
     check_date_formats(profile, names, source)
-    check_notations(undeclared, source)
+    check_categories(undeclared, source)
     limit = source.max_categories if source.rare == "error" else MAX_COUNTED_TEXTS
     if many := [names[at] for at in names if len(profile.texts.get(at, ())) > limit]:
         raise SchemaError(_describe_many(many, len(names), source))

@@ -24,6 +24,8 @@ from runtime.schema.names import fold_name
 from runtime.tables.folders import open_tables
 from runtime.tables.formats import Format
 from trainer.data.bad_rows import RowCounter, find_well_formed
+from trainer.data.category_validation import check_label
+from trainer.data.column_summary import summarise_columns
 from trainer.data.dataset import Dataset, JoinedLabels, LabelledRows, RejectedRows, Rows
 from trainer.data.features import choose_features, describe_features
 from trainer.data.labels import Classes, RowLabels, order_classes, usable_classes
@@ -34,7 +36,6 @@ from trainer.data.profile import (
     profile_table,
     without_undecodable,
 )
-from trainer.data.readings import describe_readings
 from trainer.data.source import (
     MAX_CATEGORIES,
     ColumnRoles,
@@ -45,7 +46,6 @@ from trainer.data.source import (
     refuse_nameless,
 )
 from trainer.data.splits import split_test
-from trainer.data.unread import check_label
 from trainer.data.validation import check_data
 
 if TYPE_CHECKING:
@@ -88,8 +88,8 @@ def read_dataset(source: TableSource, seed: int, open_sink: OpenSink | None = No
         test, test_reasons = _read_test(source, source.test, schema, open_sink)
     check = check_data(schema, train, test, empty=table.empty)
     missing = {each.name: each.cells for each in check.missing}
-    readings = describe_readings(table.columns, source, schema, missing)
-    check = replace(check, columns=readings, joined_labels=table.joined or UNSET)
+    columns = summarise_columns(table.columns, source, schema, missing)
+    check = replace(check, columns=columns, joined_labels=table.joined or UNSET)
     if good is not None:
         check = replace(check, rejected=_count_rejected(good.reasons, test_reasons))
     return Dataset(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runtime.printable import list_names, printable
-from trainer.data.readings import format_readings
+from trainer.data.column_summary import format_summaries
 from trainer.data.source import advise_exclusion
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def format_report(check: DataCheck, source: TableSource) -> str:
             f"{check.test_rows:,} for test"
         ),
         f"{source.label!r}: {_list_classes(check, rows)}",
-        *(f"  {line}" for line in format_readings(check.columns)),
+        *(f"  {line}" for line in format_summaries(check.columns)),
         *(f"  {finding}" for finding in _findings(check, source)),
     ]
     return "\n".join(map(printable, lines))

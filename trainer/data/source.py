@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from runtime.errors import SchemaError, UsageError
 from runtime.io.paths import STANDARD_STREAM, check_distinct
+from runtime.printable import quote_names
 from runtime.schema.names import repeated_names, suggest_names
 from runtime.tables.options import ReadOptions
-from trainer.config import join_names
 from trainer.data.date_formats import DateFormats
 
 if TYPE_CHECKING:
@@ -140,8 +139,7 @@ def advise_exclusion(source: TableSource, names: Sequence[str], n_features: int)
     elif len(names) > _MAX_NAMES:
         advice = "name the columns to use with --features"
     else:
-        columns = join_names((*source.exclude, *names))
-        advice = f"exclude {them} with --exclude {shlex.quote(columns)}"
+        advice = f"exclude {them} with --exclude {quote_names((*source.exclude, *names))}"
     is_declared = not set(names).isdisjoint(source.categories)
     return f"{advice}, and take {them} out of --categories" if is_declared else advice
 
@@ -252,7 +250,7 @@ def refuse_nameless(columns: Sequence[str], filled: Sequence[int], where: str) -
         return
     which = "column" if len(nameless) == 1 else "columns"
     has = "has" if len(nameless) == 1 else "have"
-    option = shlex.quote(",".join(f"#{number}" for number in nameless))
+    option = quote_names(f"#{number}" for number in nameless)
     raise SchemaError(
         f"{where}: {which} {', '.join(map(str, nameless))} {has} no name: exclude by position with "
         f"--exclude {option} (pandas writes row numbers so), or add a name in the header"

@@ -39,7 +39,7 @@ class Health(HealthServicer):  # type: ignore[misc]  # grpc_health publishes no 
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
-        """End the streams of all watching clients, which are told that nothing is served."""
+        """End the streams of all watching clients with ``NOT_SERVING``."""
         self._stopping.set()
 
     async def Check(self, request: HealthCheckRequest, context: Context) -> HealthCheckResponse:  # noqa: N802 - the protocol's name

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import httptools
 
+from runtime.serving.http.body import BodyBuffer
 from runtime.serving.http.head import (
     HeadCache,
     HeadError,
@@ -27,13 +28,12 @@ if TYPE_CHECKING:
     from runtime.serving.settings import Limits
 
 _NO_MEMORY: Final = "too many bodies are being received; try again in a second"
-_IN_PLACE_BYTES: Final = 16 * 1024  # larger rests of a body are received in place
+_IN_PLACE_BYTES: Final = 16 * 1024  # of a body that are missing, at least, to receive them in place
 _EXCESSIVE_FRAMING: Final = (
     "chunk extensions and trailer fields are larger than the body allows; leave them out"
 )
 _BYTES_PER_CHUNKED_BYTE: Final = 16  # framing allowed; chunks of one byte need 6
 _CHUNKED_HEAD: Final = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-_INITIAL_BYTES: Final = 256 * 1024  # allocated at once for a body of announced length
 
 
 class Phase(IntEnum):
@@ -69,7 +69,6 @@ class RequestParser:
         "_cache",
         "_expected",
         "_failed",
-        "_fed",
         "_fields",
         "_headers",
         "_keep_alive",
@@ -77,8 +76,9 @@ class RequestParser:
         "_messages",
         "_method",
         "_parser",
-        "_resumes",
+        "_received",
         "_sink",
+        "_skips_head",
         "_target",
         "phase",
     )
@@ -89,9 +89,9 @@ class RequestParser:
         self._cache = cache or HeadCache()
         self._parser = httptools.HttpRequestParser(self)
         self.phase = Phase.IDLE
-        self._failed = self._resumes = False
+        self._failed = self._skips_head = False
         self._buffer: BodyBuffer | None = None
-        self._fed = self._messages = 0
+        self._received = self._messages = 0
         self._reset()
 
     def _reset(self) -> None:
@@ -180,7 +180,7 @@ class RequestParser:
         Returns the bytes behind a request with an Upgrade field, where httptools stops.
         """
         rest = data[:0]
-        self._fed += len(data)
+        self._received += len(data)
         self._messages = start = 0
         try:
             if head:
@@ -196,7 +196,7 @@ class RequestParser:
             self._fail(400, f"not an HTTP/1.1 request: {exc}")
         if self._failed:
             return rest
-        if self.phase == Phase.HEAD and self._fed > self._limits.header_bytes:
+        if self.phase == Phase.HEAD and self._received > self._limits.header_bytes:
             self._fail_for(head_too_large(self._limits))
         elif self._has_excessive_framing():
             self._fail(413, _EXCESSIVE_FRAMING)
@@ -216,16 +216,18 @@ class RequestParser:
         """Return whether chunk extensions and trailer fields exceed their share of the body."""
         if self.phase != Phase.BODY or self._expected is not None:
             return False
-        return self._fed > self._limits.header_bytes + _BYTES_PER_CHUNKED_BYTE * len(self._body)
+        return self._received > self._limits.header_bytes + _BYTES_PER_CHUNKED_BYTE * len(
+            self._body
+        )
 
     def _ignore_upgrade(self, data: memoryview) -> memoryview:
         """Read the body that httptools leaves unparsed behind an Upgrade field; return the rest."""
         if self.phase != Phase.BODY or self._failed:
             return data
         if self._is_chunked:
-            self._resumes = True  # the head was validated; this one is for httptools alone
+            self._skips_head = True  # the head was validated; this one is for httptools alone
             self._parser.feed_data(_CHUNKED_HEAD)
-            self._resumes = False
+            self._skips_head = False
             return data
         self._expected = self._expected or 0
         size = min(self._expected, len(data))
@@ -264,7 +266,7 @@ class RequestParser:
 
     def on_message_begin(self) -> None:
         """Begin a request."""
-        if self._resumes:
+        if self._skips_head:
             return
         self.phase = Phase.HEAD
         self._messages += 1
@@ -272,7 +274,7 @@ class RequestParser:
 
     def on_url(self, url: bytes) -> None:
         """Append a piece of the target."""
-        if self._resumes:
+        if self._skips_head:
             return
         self._target += url
 
@@ -283,9 +285,9 @@ class RequestParser:
 
     def on_headers_complete(self) -> None:
         """Validate the head and decide whether the body is read."""
-        if self._failed or self._resumes:
+        if self._failed or self._skips_head:
             return
-        fed, self.phase, self._fed = self._fed, Phase.BODY, 0
+        fed, self.phase, self._received = self._received, Phase.BODY, 0
         self._method = self._parser.get_method().decode("ascii")
         version = self._parser.get_http_version()
         # HTTP/1.0 would need Connection: keep-alive in the response.
@@ -348,7 +350,7 @@ class RequestParser:
         self._emit(self._body)
 
     def _emit(self, body: bytes | bytearray) -> None:
-        self.phase, self._fed = Phase.IDLE, 0
+        self.phase, self._received = Phase.IDLE, 0
         request = Request(
             self._method,
             self._target.decode("latin-1"),
@@ -358,31 +360,3 @@ class RequestParser:
         )
         self._body = b""
         self._sink.on_request(request, keep_alive=self._keep_alive)
-
-
-class BodyBuffer:
-    """A body of known length that the socket writes into; grows as bytes arrive.
-
-    Attributes:
-        content: the body, complete once ``is_complete``.
-        filled: bytes received.
-    """
-
-    __slots__ = ("_length", "content", "filled")
-
-    def __init__(self, received: Buffer, length: int) -> None:
-        """Begin with the ``received`` bytes of a body of ``length``."""
-        self._length, self.filled = length, len(received)
-        self.content = bytearray(min(len(received) + _INITIAL_BYTES, length))
-        self.content[: len(received)] = received
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether all bytes were received."""
-        return self.filled == self._length
-
-    def free(self) -> memoryview:
-        """Return the free part, which at most doubles the buffer, whatever length was announced."""
-        if self.filled == len(self.content):
-            self.content += bytes(min(self.filled, self._length - self.filled))
-        return memoryview(self.content)[self.filled :]

@@ -4,8 +4,8 @@ Each worker listens on its own socket at the address (SO_REUSEPORT: the kernel b
 connections). The supervisor keeps it open, so the backlog of a dead worker is accepted by its
 successor. When a worker cannot restart, for example because its bundle is damaged, its socket is
 closed and the others receive all connections. After a restart the other workers reload their
-bundles, so that all serve the same. Without these two promises, that a waiting connection outlives
-its worker and that all serve the same, half of this file would go.
+bundles, so that all serve the same. Without these two guarantees, that a waiting connection
+outlives its worker and that all serve the same, half of this file would be unnecessary.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ class JsonLinesTable:
         self._keys.required = tuple(key for key in self._required if fold_name(key) not in folded)
 
     def layout_hint(self, features: Sequence[str]) -> str:  # noqa: ARG002 - see the protocol
-        """Say where the keys were searched, if not in all records."""
+        """Report where the keys were searched, unless in all records."""
         if self._reopen or self._at_end:
             return ""
         return (

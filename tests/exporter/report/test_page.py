@@ -18,7 +18,7 @@ from exporter.report.drawing import (
     truncate_middle,
     widen,
 )
-from exporter.report.evaluation_section import evaluate_test_rows
+from exporter.report.evaluation import evaluate_test_rows
 from exporter.report.page import ReportData, render_report
 from exporter.report.regions import CELLS, draw_regions
 from runtime.bundle.manifest import ONNX_MODEL

@@ -14,7 +14,7 @@ from runtime.errors import DataError, SchemaError, UsageError
 from runtime.schema.features import Date, Feature, OneHot
 from runtime.tables.folders import open_tables
 from runtime.tables.options import ReadOptions
-from runtime.tables.partitions import Key, partition_keys
+from runtime.tables.partitions import PartitionValue, partition_keys
 from runtime.tables.text import cell_texts
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def read(source: Path) -> list[dict[str, str | None]]:
 )
 def test_keys_are_read_from_folders(path: str, keys: dict[str, str | None]) -> None:
     """As Hive writes them; the name of the file has none."""
-    assert partition_keys(Path(path)) == {name: Key(text) for name, text in keys.items()}
+    assert partition_keys(Path(path)) == {name: PartitionValue(text) for name, text in keys.items()}
 
 
 def test_files_are_one_table_in_the_order_of_their_paths(tmp_path: Path) -> None:

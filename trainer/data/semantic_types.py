@@ -1,4 +1,4 @@
-"""Recognise texts that are quantities, dates or identifiers, not the names of categories."""
+"""Semantic types of text: detect quantities, dates and identifiers, which name no category."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from runtime.choices import Decimal
     from runtime.tables.base import Mask
 
-NUMBERS, DATES, DATES_OF_ANOTHER_NOTATION = "numbers", "ISO dates", "dates"
+NUMBERS, DATES, OTHER_DATES = "numbers", "ISO dates", "dates"
 _UUIDS, _HEXADECIMAL = "UUIDs", "hexadecimal identifiers"
 _NETWORK, _MAIL = "network addresses", "e-mail addresses"
 IDENTIFIERS: Final = frozenset({_UUIDS, _HEXADECIMAL, _NETWORK, _MAIL})
@@ -30,14 +30,14 @@ _OTHER_FORMAT: Final = "numbers in another format"
 _WITH_COMPARISON: Final = "numbers with a comparison sign"
 _WITH_UNIT: Final = "numbers with a unit"
 _MIN_SHARE: Final = 0.5  # of the distinct texts
-_MAX_TEXTS: Final = 1000  # of a column, to look at
+_MAX_TEXTS: Final = 1000  # of a column that are inspected
 _MIN_OF_UNIT: Final = 3  # numbers with a unit that is not known
 _MAY_BE_DATE: Final = re.compile(
     rb"[0-9][./-][0-9]{1,2}[./-][0-9]|[0-9]{4}[./-][0-9]|(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
     rb"[a-z]*[ ./-]+[0-9]|[0-9]{8}[ T][0-9]"
 )
-_SAMPLE: Final = 50  # texts to look at first
-_MIN_SAMPLE_SHARE: Final = 0.25  # of a sample, to look at all
+_SAMPLE: Final = 50  # texts inspected first
+_MIN_SAMPLE_SHARE: Final = 0.25  # of a sample, to inspect all
 
 # Common notations that --date-format reads; the names first.
 _DATE_FORMATS: Final = (
@@ -90,8 +90,8 @@ _ORDINALS: Final = frozenset({"st", "nd", "rd", "th"})
 
 
 @dataclass(frozen=True)
-class Notation:
-    """What the texts of a column are.
+class SemanticType:
+    """What the texts of a column are, beside names of categories.
 
     Attributes:
         kind: of most of those that are not read, such as ``percentages``; else of most.
@@ -106,7 +106,7 @@ class Notation:
     date_formats: tuple[str, ...] = ()
 
 
-def recognise(found: Collection[bytes], decimal: Decimal = ".") -> Notation | None:
+def detect_semantic_type(found: Collection[bytes], decimal: Decimal = ".") -> SemanticType | None:
     """Recognise the distinct texts of a column; None where most of them are words.
 
     Words for missing, such as ``NA``, do not count.
@@ -118,7 +118,7 @@ def recognise(found: Collection[bytes], decimal: Decimal = ".") -> Notation | No
         step = len(cells) // _SAMPLE
         if _share(cells[::step], decimal) < _MIN_SAMPLE_SHARE:
             return None
-    return _recognise(cells, decimal)
+    return _detect(cells, decimal)
 
 
 def _may_be_quantity(letter: str) -> bool:
@@ -131,7 +131,7 @@ def _share(cells: Sequence[bytes], decimal: Decimal) -> float:
     return sum(map(bool, kinds.values())) / len(cells)
 
 
-def _recognise(cells: Sequence[bytes], decimal: Decimal) -> Notation | None:
+def _detect(cells: Sequence[bytes], decimal: Decimal) -> SemanticType | None:
     texts = [cell.decode(errors="replace").strip(" \t") for cell in cells]
     kinds, date_formats = _kinds(cells, decimal)
     count = Counter(kind for kind in kinds.values() if kind)
@@ -140,11 +140,11 @@ def _recognise(cells: Sequence[bytes], decimal: Decimal) -> Notation | None:
         return None
     unreadable = Counter({kind: number for kind, number in count.items() if kind not in READABLE})
     kind = (unreadable or count).most_common(1)[0][0]
-    return Notation(
+    return SemanticType(
         kind,
         tuple(text for at, text in enumerate(texts) if kinds[at] == kind),
         tuple(text for at, text in enumerate(texts) if not kinds[at]),
-        date_formats if kind == DATES_OF_ANOTHER_NOTATION else (),
+        date_formats if kind == OTHER_DATES else (),
     )
 
 
@@ -152,14 +152,14 @@ def _kinds(cells: Sequence[bytes], decimal: Decimal) -> tuple[dict[int, str], tu
     """Find the kind of each text by position, empty for words; and the formats of dates."""
     texts = [cell.decode(errors="replace").strip(" \t") for cell in cells]
     kinds = _read(cells, decimal)
-    unread = [at for at, text in enumerate(texts) if not kinds[at] and text not in MISSING_WORDS]
-    date_formats = _find_date_formats([cells[at] for at in unread])
+    others = [at for at, text in enumerate(texts) if not kinds[at] and text not in MISSING_WORDS]
+    date_formats = _find_date_formats([cells[at] for at in others])
     if date_formats:
-        known = read_instants(binary_array([cells[at] for at in unread]), date_formats[0]).known
-        dated = (at for at, is_date in zip(unread, known, strict=True) if is_date)
-        kinds.update(dict.fromkeys(dated, DATES_OF_ANOTHER_NOTATION))
+        known = read_instants(binary_array([cells[at] for at in others]), date_formats[0]).known
+        dated = (at for at, is_date in zip(others, known, strict=True) if is_date)
+        kinds.update(dict.fromkeys(dated, OTHER_DATES))
     plain = sum(kind == NUMBERS for kind in kinds.values())
-    kinds.update(_classify({at: texts[at] for at in unread if not kinds[at]}, plain))
+    kinds.update(_classify({at: texts[at] for at in others if not kinds[at]}, plain))
     return kinds, date_formats
 
 

@@ -1,4 +1,7 @@
-"""Refuse quantities in a notation that is not read: as categories they would lose their order."""
+"""Refuse texts that are not names of categories.
+
+Quantities in a format that is not read would lose their order, identifiers teach nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,20 @@ from typing import TYPE_CHECKING
 import pyarrow.compute as pc
 
 from runtime.errors import SchemaError
+from runtime.printable import quote_names, truncate
 from runtime.tables.arrays import bool_scalar, bool_values
 from runtime.tables.base import RowIssue
 from runtime.tables.cells import MISSING_WORDS, number_hint
 from runtime.tables.folders import open_tables
 from runtime.tables.text import cell_texts
-from trainer.config import join_names
-from trainer.data.notations import IDENTIFIERS, READABLE, recognise
+from trainer.data.semantic_types import IDENTIFIERS, READABLE, detect_semantic_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from runtime.choices import Decimal
-    from trainer.data.notations import Notation
     from trainer.data.profile import TableProfile
+    from trainer.data.semantic_types import SemanticType
     from trainer.data.source import TableSource
 
 _MAX_COLUMNS = 10  # described in a message
@@ -30,16 +33,16 @@ _MAX_TEXTS = 5  # named in a message
 _MAX_CHARACTERS = 40  # of a text
 
 
-def check_notations(texts: Mapping[str, set[bytes]], source: TableSource) -> None:
+def check_categories(texts: Mapping[str, set[bytes]], source: TableSource) -> None:
     """Refuse columns whose texts are mostly numbers, dates or the like, not names.
 
     ``texts`` are the distinct texts of columns that nobody declared to be categories, by name.
     """
     decimal = source.reading.decimal
     found = {
-        name: notation
+        name: semantic_type
         for name, each in texts.items()
-        if (notation := recognise(each - {b""}, decimal))
+        if (semantic_type := detect_semantic_type(each - {b""}, decimal))
     }
     if not found:
         return
@@ -47,7 +50,7 @@ def check_notations(texts: Mapping[str, set[bytes]], source: TableSource) -> Non
     samples = {name: _sample(found[name]) for name in shown}
     places = _find_places(source, samples)
     more = len(found) - len(shown)
-    names = shlex.quote(join_names(list(found)))
+    names = quote_names(list(found))
     column = "1 column looks" if len(found) == 1 else f"{len(found)} columns look"
     lines = [
         f"{source.data}: {column} like quantities, dates or identifiers, not like categories",
@@ -60,7 +63,7 @@ def check_notations(texts: Mapping[str, set[bytes]], source: TableSource) -> Non
 
 
 def check_label(profile: TableProfile, source: TableSource) -> None:
-    """Refuse a label with words for missing, which are no class unless the user says so."""
+    """Refuse a label with words for missing: they are classes only where the user declares them."""
     texts = [label.decode(errors="replace") for label in profile.labels]
     words = [text for text in texts if text.strip(" \t") in MISSING_WORDS]
     if not words or source.label in source.categories:
@@ -70,43 +73,43 @@ def check_label(profile: TableProfile, source: TableSource) -> None:
     shown, name = ", ".join(map(repr, words)), source.label
     raise SchemaError(
         f"{source.data}: label {name!r} is {shown} in {rows:,} rows: if these rows have no label, "
-        f"give --missing {shlex.quote(join_names(sorted({word.strip() for word in words})))}; if "
-        f"that is a class, give --categories {shlex.quote(join_names([name]))}"
+        f"give --missing {quote_names(sorted({word.strip() for word in words}))}; if "
+        f"that is a class, give --categories {quote_names([name])}"
     )
 
 
-def _sample(notation: Notation) -> str:
+def _sample(found: SemanticType) -> str:
     """Choose the text to show: one that is not read."""
-    return (notation.words if _is_read(notation) and notation.words else notation.texts)[0]
+    return (found.words if _is_read(found) and found.words else found.texts)[0]
 
 
-def _is_read(notation: Notation) -> bool:
-    return notation.kind in READABLE
+def _is_read(found: SemanticType) -> bool:
+    return found.kind in READABLE
 
 
-def _describe(name: str, notation: Notation, decimal: Decimal, place: str) -> str:
+def _describe(name: str, found: SemanticType, decimal: Decimal, place: str) -> str:
     """Describe a column: what its texts are, where, and how to read them."""
-    sample, words = f"{_shorten(_sample(notation))!r}{place}", notation.words
-    what = f"column {name!r} holds {notation.kind}"
-    if _is_read(notation):
+    sample, words = f"{truncate(_sample(found), _MAX_CHARACTERS)!r}{place}", found.words
+    what = f"column {name!r} holds {found.kind}"
+    if _is_read(found):
         if not words:
             return f"{what} and others, for example {sample}"
         more = f" and {len(words) - 1} more texts" if len(words) > 1 else ""
         return f"{what}, but also {sample}{more}: {_missing(words)}"
     gaps = f"; {_missing(words)}" if words else ""
-    if hint := number_hint(name, notation.texts, decimal):
+    if hint := number_hint(name, found.texts, decimal):
         return f"{hint}, for example {sample}{gaps}"
-    shown = ", ".join(repr(_shorten(word)) for word in words[:_MAX_TEXTS])
+    shown = ", ".join(repr(truncate(word, _MAX_CHARACTERS)) for word in words[:_MAX_TEXTS])
     beside = f", beside {shown}" if words else ""
-    return f"{what}, for example {sample}{beside}: {_advise(name, notation)}{gaps}"
+    return f"{what}, for example {sample}{beside}: {_advise(name, found)}{gaps}"
 
 
-def _advise(name: str, notation: Notation) -> str:
-    formats = notation.date_formats[:2]
+def _advise(name: str, found: SemanticType) -> str:
+    formats = found.date_formats[:2]
     options = [f"--date-format {shlex.quote(f'{name}={each}')}" for each in formats]
     if options:
         return f"give {' or '.join(options)}"
-    if notation.kind in IDENTIFIERS:
+    if found.kind in IDENTIFIERS:
         return "they name rows, which teaches nothing of other rows"
     return "write them as plain numbers"
 
@@ -115,11 +118,7 @@ def _missing(words: Sequence[str]) -> str:
     if len(words) > _MAX_TEXTS:
         return "correct such cells, or leave them empty"
     those = "it means" if len(words) == 1 else "they mean"
-    return f"if {those} missing, give --missing {shlex.quote(join_names(words))}"
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}…"
+    return f"if {those} missing, give --missing {quote_names(words)}"
 
 
 def _find_places(source: TableSource, texts: Mapping[str, str]) -> dict[str, str]:

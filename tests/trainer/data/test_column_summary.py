@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from trainer.data.column_summary import ColumnSummary, format_summaries
 from trainer.data.dataset import DataCheck
 from trainer.data.date_formats import DateFormats
 from trainer.data.reading import read_dataset
-from trainer.data.readings import ColumnReading, format_readings
 from trainer.data.report import format_report
 from trainer.data.source import TableSource
 
@@ -102,8 +102,8 @@ def test_booleans_are_learnt_alike_from_every_format(save: Save) -> None:
 
 def test_a_wide_table_is_cut() -> None:
     """Twenty columns are shown, the others counted; the check keeps all."""
-    readings = [ColumnReading(f"c{at}", "number") for at in range(1020)]
-    readings += [ColumnReading("k", "categories", 2), ColumnReading("z", "left out", reason="x")]
-    lines = list(format_readings(readings))
+    readings = [ColumnSummary(f"c{at}", "number") for at in range(1020)]
+    readings += [ColumnSummary("k", "categories", 2), ColumnSummary("z", "left out", reason="x")]
+    lines = list(format_summaries(readings))
     assert len(lines) == 21
     assert lines[-1] == "and 1,002 more columns: 1,000 numbers, 1 of categories, 1 left out"

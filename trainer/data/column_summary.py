@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
+from runtime.printable import quote_names
 from runtime.schema.names import similar_names
 from runtime.tables.cells import MISSING_WORDS
 from runtime.value import Record
-from trainer.config import join_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +27,7 @@ _PLURALS = {
 }
 
 
-class ColumnReading(Record, frozen=True, omit_defaults=True):
+class ColumnSummary(Record, frozen=True, omit_defaults=True):
     """What a column was taken for.
 
     Attributes:
@@ -54,12 +53,12 @@ class ColumnReading(Record, frozen=True, omit_defaults=True):
     similar: tuple[tuple[str, ...], ...] = ()
 
 
-def describe_readings(
+def summarise_columns(
     columns: Sequence[str],
     source: TableSource,
     schema: Schema,
     missing: Mapping[str, int],
-) -> tuple[ColumnReading, ...]:
+) -> tuple[ColumnSummary, ...]:
     """Describe all columns but the label, in the order of the table.
 
     ``missing`` are the numbers of missing cells, by name.
@@ -68,14 +67,14 @@ def describe_readings(
     return tuple(
         _describe(features[name], missing.get(name, 0))
         if name in features
-        else ColumnReading(name, "left out", reason=_reason(name, position, source))
+        else ColumnSummary(name, "left out", reason=_reason(name, position, source))
         for position, name in enumerate(columns, start=1)
         if name != source.label
     )
 
 
-def _describe(feature: Feature, missing: int) -> ColumnReading:
-    return ColumnReading(
+def _describe(feature: Feature, missing: int) -> ColumnSummary:
+    return ColumnSummary(
         feature.name,
         _taken(feature),
         categories=len(feature.categories),
@@ -101,33 +100,33 @@ def _reason(name: str, position: int, source: TableSource) -> str:
     return "all cells are missing"
 
 
-def format_readings(readings: Sequence[ColumnReading]) -> Iterator[str]:
+def format_summaries(columns: Sequence[ColumnSummary]) -> Iterator[str]:
     """Format one line a column; of many columns the first, and counts of the others."""
-    for each in readings[:_MAX_LINES]:
+    for each in columns[:_MAX_LINES]:
         yield f"{each.name!r}: {_format(each)}"
-    if others := readings[_MAX_LINES:]:
+    if others := columns[_MAX_LINES:]:
         counts = Counter(each.taken for each in others)
         shown = (f"{count:,} {_PLURALS.get(taken, taken)}" for taken, count in counts.items())
         yield f"and {len(others):,} more columns: {', '.join(shown)}"
 
 
-def _format(reading: ColumnReading) -> str:
-    if reading.taken == "left out":
-        return f"left out, {reading.reason}"
-    what: str = reading.taken
-    if reading.taken == "categories":
-        what = "1 category" if reading.categories == 1 else f"{reading.categories} categories"
-    elif reading.format:
-        what = f"date in the format {reading.format}"
-    if reading.missing:
-        texts = f" (empty, {', '.join(map(repr, reading.texts))})" if reading.texts else ""
-        what += f", {reading.missing:,} missing{texts}"
-    if words := reading.words:
+def _format(column: ColumnSummary) -> str:
+    if column.taken == "left out":
+        return f"left out, {column.reason}"
+    what: str = column.taken
+    if column.taken == "categories":
+        what = "1 category" if column.categories == 1 else f"{column.categories} categories"
+    elif column.format:
+        what = f"date in the format {column.format}"
+    if column.missing:
+        texts = f" (empty, {', '.join(map(repr, column.texts))})" if column.texts else ""
+        what += f", {column.missing:,} missing{texts}"
+    if words := column.words:
         what += (
             f"; {', '.join(map(repr, words))} among them: to read such cells as missing, give "
-            f"--missing {shlex.quote(join_names(words))}"
+            f"--missing {quote_names(words)}"
         )
-    if groups := reading.similar:
+    if groups := column.similar:
         count = sum(map(len, groups))
         what += (
             f"; {count} of them differ only in case or blanks, such as "

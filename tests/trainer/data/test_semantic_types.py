@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from runtime.errors import SchemaError
-from trainer.data.notations import recognise
 from trainer.data.reading import read_dataset
+from trainer.data.semantic_types import detect_semantic_type
 from trainer.data.source import TableSource
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ WORDS = [
 @pytest.mark.parametrize(("kind", "texts"), QUANTITIES.items(), ids=QUANTITIES)
 def test_quantities_and_identifiers_are_recognised(kind: str, texts: list[str]) -> None:
     """Each notation that people meet; words for missing among them do not count."""
-    found = recognise([text.encode() for text in texts])
+    found = detect_semantic_type([text.encode() for text in texts])
     assert found
     assert found.kind == kind
 
@@ -69,7 +69,7 @@ def test_quantities_and_identifiers_are_recognised(kind: str, texts: list[str]) 
 @pytest.mark.parametrize(("formats", "texts"), DATES.items(), ids=map(str, DATES))
 def test_the_formats_of_dates_are_found(formats: tuple[str, ...], texts: list[str]) -> None:
     """Those that read most texts: two where the order of day and month is open."""
-    found = recognise([text.encode() for text in texts])
+    found = detect_semantic_type([text.encode() for text in texts])
     assert found
     assert (found.kind, found.date_formats) == ("dates", formats)
 
@@ -77,7 +77,7 @@ def test_the_formats_of_dates_are_found(formats: tuple[str, ...], texts: list[st
 @pytest.mark.parametrize("texts", WORDS, ids=map(str, WORDS))
 def test_words_codes_and_bins_are_categories(texts: list[str]) -> None:
     """They stay what they were."""
-    assert recognise([text.encode() for text in texts]) is None
+    assert detect_semantic_type([text.encode() for text in texts]) is None
 
 
 def test_one_message_names_columns_lines_and_ways_out(save: Save) -> None:
