@@ -15,6 +15,7 @@ from runtime.tables.cells import MISSING_WORDS, number_hint
 from runtime.tables.folders import open_tables
 from runtime.tables.text import cell_texts
 from trainer.config import join_names
+from trainer.data.labels import find_nans
 from trainer.data.notations import IDENTIFIERS, READABLE, recognise
 
 if TYPE_CHECKING:
@@ -60,9 +61,13 @@ def check_notations(texts: Mapping[str, set[bytes]], source: TableSource) -> Non
 
 
 def check_label(profile: TableProfile, source: TableSource) -> None:
-    """Refuse a label with words for missing, which are no class unless the user says so."""
+    """Refuse a label with words for missing, which are no class unless the user says so.
+
+    NaN among numbers never is.
+    """
     texts = [label.decode(errors="replace") for label in profile.labels]
-    words = [text for text in texts if text.strip(" \t") in MISSING_WORDS]
+    nans = find_nans(texts)
+    words = [text for text in texts if text.strip(" \t") in MISSING_WORDS and text not in nans]
     if not words or source.label in source.categories:
         return
     codes = [texts.index(word) for word in words]
@@ -123,11 +128,15 @@ def _shorten(text: str) -> str:
 
 
 def _find_places(source: TableSource, texts: Mapping[str, str]) -> dict[str, str]:
-    """Find where each column first has a text, for messages: ``(line 3)`` or ``(record 2)``."""
+    """Find where each column first has a text, for messages: ``(line 3)`` or ``(record 2)``.
+
+    Of a folder's, the file comes first.
+    """
     found: dict[str, str] = {}
     with open_tables(
         source.data, source.reading, source.required_columns, option="--data"
     ) as table:
+        table.find_columns(tuple(texts))
         positions = {name: table.columns.index(name) for name in texts}
         for block in table.blocks(sorted(positions.values())):
             for name in texts.keys() - found.keys():
@@ -137,7 +146,7 @@ def _find_places(source: TableSource, texts: Mapping[str, str]) -> dict[str, str
                 if (at := _first(bool_values(matches))) is not None:
                     (row,) = block.report({at: RowIssue("")})
                     where = f"record {row.record}" if row.line is None else f"line {row.line}"
-                    found[name] = f" ({where})"
+                    found[name] = f" ({row.source}, {where})" if row.source else f" ({where})"
             if len(found) == len(texts):
                 break
     return {name: found.get(name, "") for name in texts}
