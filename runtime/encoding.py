@@ -15,7 +15,7 @@ import numpy as np
 from runtime.schema.matrix import to_float32
 from runtime.tables.arrays import binary_array, bool_array, number_scalar, number_values
 from runtime.tables.base import Encoded
-from runtime.tables.cells import MISSING, UNDECODABLE, explain_cell, find_missing
+from runtime.tables.cells import MISSING, UNDECODABLE, explain_cell, find_missing, is_decodable
 from runtime.tables.dates import NOT_A_DATE, days_since, read_instants
 
 if TYPE_CHECKING:
@@ -271,16 +271,8 @@ def _find_decodable(cells: pa.Array, chosen: Mask) -> Mask:
     try:
         texts.cast(pa.string())
     except pa.ArrowInvalid:
-        return np.array([_is_decodable(text) for text in texts.to_pylist()], dtype=np.bool_)
+        return np.array([is_decodable(text) for text in texts.to_pylist()], dtype=np.bool_)
     return np.ones(len(texts), dtype=np.bool_)
-
-
-def _is_decodable(cell: bytes) -> bool:
-    try:
-        cell.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _index_categories(

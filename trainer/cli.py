@@ -87,13 +87,14 @@ def _apply_config_file(context: typer.Context, path: Path | None) -> Path | None
         if option.startswith("--") and option.removeprefix("--") not in _NOT_IN_FILE
     }
     context.default_map = defaults = {}
-    for name, text in read_options_file(path, options).items():
-        try:
-            options[name].type.convert(text, options[name], context)
-        except typer.BadParameter as exc:
-            raise UsageError(f"{path}: {name}: {exc.message}") from exc
-        several = getattr(options[name], "multiple", False)
-        defaults[options[name].name or name] = split_names(text) if several else text
+    several = [name for name, each in options.items() if getattr(each, "multiple", False)]
+    for name, given in read_options_file(path, options, several).items():
+        for text in [given] if isinstance(given, str) else given:
+            try:
+                options[name].type.convert(text, options[name], context)
+            except typer.BadParameter as exc:
+                raise UsageError(f"{path}: {name}: {exc.message}") from exc
+        defaults[options[name].name or name] = given
     return path
 
 

@@ -178,19 +178,27 @@ def adapt_to_table(configuration: Configuration, given: Options, rows: int) -> C
     )
 
 
-def read_options_file(path: Path, known: Collection[str]) -> dict[str, str]:
+def read_options_file(
+    path: Path, known: Collection[str], repeatable: Collection[str] = ()
+) -> dict[str, str | list[str]]:
     """Read options from a TOML file as the text that the command line would have.
 
-    ``known`` are the long options without hyphens; a key may use hyphens or underscores.
+    ``known`` are the long options without hyphens; a key may use hyphens or underscores. Options
+    that are ``repeatable`` have a list of texts.
     """
-    options: dict[str, str] = {}
+    options: dict[str, str | list[str]] = {}
     for key, value in _read_toml(path).items():
         name = key.replace("_", "-")
         if name not in known:
             near = closest_names(name, sorted(known), limit=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
             raise UsageError(f"{path}: there is no option {key!r}; {hint}")
-        options[name] = _as_text(value, f"{path}: {name}")
+        where = f"{path}: {name}"
+        if name in repeatable:
+            values = value if isinstance(value, list) else [value]
+            options[name] = [_as_text(each, where) for each in values]
+        else:
+            options[name] = _as_text(value, where)
     return options
 
 

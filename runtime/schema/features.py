@@ -153,7 +153,9 @@ class Feature(Record, frozen=True):
 
     @property
     def is_boolean(self) -> bool:
-        """Whether the categories are ``true`` and ``false``, in whatever case."""
+        """Whether the categories are ``true`` and ``false``, in whatever case; none was joined."""
+        if self.one_hot is msgspec.UNSET or self.one_hot.rare is not msgspec.UNSET:
+            return False
         texts = [text.lower() for text in self.categories if text]
         return bool(texts) and len(set(texts)) == len(texts) and set(texts) <= BOOLEANS
 

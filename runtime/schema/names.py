@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from runtime.printable import list_first, list_names
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
 _WIDTHS: Final = {"<wide>", "<narrow>", "<noBreak>"}  # tags of decompositions in Unicode's data
 _MAX_SUGGESTED: Final = 3
@@ -59,11 +59,13 @@ def repeated_names(names: Sequence[str]) -> list[str]:
     return [name for name, count in Counter(names).items() if count > 1]
 
 
-def similar_names(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Group the names that differ only in case or surrounding blanks."""
-    groups: dict[str, list[str]] = {}
+def similar_names(
+    names: Sequence[str], key: Callable[[str], Hashable] = fold_name
+) -> tuple[tuple[str, ...], ...]:
+    """Group the names that ``key`` does not tell apart."""
+    groups: dict[Hashable, list[str]] = {}
     for name in names:
-        groups.setdefault(fold_name(name), []).append(name)
+        groups.setdefault(key(name), []).append(name)
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 

@@ -14,6 +14,12 @@ _NUMBER: Final = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)
 _BOOLEANS: Final = {"1": "true", "1.0": "true", "0": "false", "0.0": "false"}
 
 
+def spelling_key(text: str) -> str:
+    """Get what all spellings of a category have in common: case, blanks and notation differ."""
+    folded = fold_name(text)
+    return repr(float(folded)) if _NUMBER.fullmatch(folded) else folded
+
+
 class Spellings:
     """The ways to write the categories of a feature; thread-safe.
 
@@ -36,9 +42,7 @@ class Spellings:
         return self._known.get(self._normalise(text.decode(errors="replace")))
 
     def _normalise(self, text: str) -> str:
-        folded = fold_name(text)
         if self._is_boolean:
+            folded = fold_name(text)
             return _BOOLEANS.get(folded, folded)
-        if not self._is_folded and _NUMBER.fullmatch(folded):
-            return repr(float(folded))
-        return folded
+        return fold_name(text) if self._is_folded else spelling_key(text)

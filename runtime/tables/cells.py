@@ -97,6 +97,15 @@ def explain_cell(cell: bytes, dialect: Dialect = COMMA) -> str:
     return NOT_FINITE if re.fullmatch(_NOT_FINITE, text, re.IGNORECASE) else NOT_A_NUMBER
 
 
+def is_decodable(cell: bytes) -> bool:
+    """Check for UTF-8."""
+    try:
+        cell.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def split_missing(column: pa.Array) -> tuple[Numbers, Mask]:
     """Split numbers with nulls into float64 with NaN and a mask of the nulls."""
     import pyarrow.compute as pc

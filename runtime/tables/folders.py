@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -20,9 +21,9 @@ from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from runtime.choices import Decimal
+    from runtime.io.charsets import Encoding
     from runtime.tables.base import Table
     from runtime.tables.options import ReadOptions
 
@@ -34,8 +35,11 @@ if TYPE_CHECKING:
 def open_tables(
     source: Path, options: ReadOptions, required: Sequence[str], *, option: str
 ) -> Iterator[Table]:
-    """Open a table, or those of a folder or pattern as one; ``option`` names it in messages."""
-    if is_folder_or_pattern(source):
+    """Open a table, or those of a folder or pattern as one; ``option`` names it in messages.
+
+    Required columns that the table lacks may be keys of the folders of its path.
+    """
+    if is_folder_or_pattern(source) or not partition_keys(source).keys().isdisjoint(required):
         yield FolderTable(source, options, required, option=option)
     else:
         with open_table(source, options, required) as table:
@@ -61,6 +65,7 @@ class _File(Value, frozen=True):
     keys: Mapping[str, PartitionValue]
     arrow_schema: pa.Schema | None
     decimals: tuple[Decimal, ...]
+    encoding: Encoding
 
     @property
     def is_sparse(self) -> bool:
@@ -83,7 +88,8 @@ class FolderTable:
     Attributes:
         kind: format of the first file.
         columns: of the files, which must have the same ones, in the order of the first; keys of
-            their folders (``year=2024``) are columns, too.
+            their folders (``year=2024``) are columns, too; those of ``source`` itself, where all
+            files have the same value, only if they are required.
         absent: required columns that no record has.
         arrow_schema: the types that hold those of all files; None for text.
         decimals: decimal signs of the numbers in its text.
@@ -95,10 +101,14 @@ class FolderTable:
     ) -> None:
         """Read the headers of all files."""
         self._source, self._options, self._required = source, options, required
-        root, names = find_tables(source, option=option)
+        if is_folder_or_pattern(source):
+            root, names = find_tables(source, option=option)
+        else:
+            root, names = source.parent, (Path(source.name),)
+        outer = {name: key for name, key in partition_keys(root / "_").items() if name in required}
         if options.format is None:
             check_formats(root, names, option)
-        self._files = [self._inspect(root / name, partition_keys(name)) for name in names]
+        self._files = [self._inspect(root / name, outer | partition_keys(name)) for name in names]
         places = [(file, file.places()) for file in self._files]
         self._columns = list(dict.fromkeys(place for _, found in places for place in found))
         for file, found in places:
@@ -113,8 +123,8 @@ class FolderTable:
 
     @property
     def dialect(self) -> Dialect:
-        """Dialect of its bad rows as delimited text."""
-        return COMMA
+        """Dialect of its bad rows as delimited text, in the encoding of the first file."""
+        return replace(COMMA, encoding=self._files[0].encoding)
 
     def find_columns(self, names: Sequence[str] | None = None) -> None:
         """Do nothing: all columns of all files were found."""
@@ -152,8 +162,8 @@ class FolderTable:
     def _inspect(self, path: Path, keys: Mapping[str, PartitionValue]) -> _File:
         with open_table(path, self._options, self._required) as table:
             table.find_columns()
-            schema, decimals = table.arrow_schema, table.decimals
-            return _File(path, table.kind, table.columns, keys, schema, decimals)
+            schema, decimals, encoding = table.arrow_schema, table.decimals, table.dialect.encoding
+            return _File(path, table.kind, table.columns, keys, schema, decimals, encoding)
 
     def _check_columns(self, file: _File, found: Mapping[Place, int | PartitionValue]) -> None:
         """Refuse a file that lacks a column of another."""

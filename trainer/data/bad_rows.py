@@ -11,7 +11,8 @@ from runtime.errors import BadRowsError
 from runtime.scoring.counters import BadRowsMessage, Counters, StageTimer
 from runtime.tables.base import Encoded
 from runtime.tables.cells import MISSING
-from runtime.tables.csv.quoting import REJECTS_HEADER, encode_record, encode_rejects
+from runtime.tables.csv.quoting import REJECTS_HEADER, REJECTS_SOURCE, encode_record, encode_rejects
+from runtime.tables.folders import FolderTable
 from runtime.tables.writing import rejects_dialect
 from trainer.data.source import advise_exclusion
 
@@ -48,6 +49,7 @@ class RowCounter:
         self._unlabelled = 0
         self._sink: Sink | None = None
         self._dialect: Dialect | None = None
+        self._has_files = False  # which the rejects file names
 
     @property
     def where(self) -> str:
@@ -77,7 +79,9 @@ class RowCounter:
     def write_rejects(self, sink: Sink, table: Table) -> None:
         """Write the bad rows to come as ``runtime predict`` does."""
         self._sink, self._dialect = sink, rejects_dialect(table)
-        sink.write(encode_record(REJECTS_HEADER))
+        self._has_files = isinstance(table, FolderTable)
+        source = (REJECTS_SOURCE,) if self._has_files else ()
+        sink.write(encode_record((*source, *REJECTS_HEADER)))
 
     def add(self, rows: int, bad: Sequence[BadRow]) -> None:
         """Add a block."""
@@ -87,7 +91,8 @@ class RowCounter:
             row.column == self._source.label and row.reason == MISSING for row in bad
         )
         if self._sink and self._dialect:
-            self._sink.write(encode_rejects(bad, self._dialect))
+            rejects = encode_rejects(bad, self._dialect, with_source=self._has_files)
+            self._sink.write(rejects)
 
     def finish(self) -> None:
         """Raise ``BadRowsError`` when bad rows prevent training."""

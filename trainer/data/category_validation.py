@@ -18,6 +18,7 @@ from runtime.tables.base import RowIssue
 from runtime.tables.cells import MISSING_WORDS, number_hint
 from runtime.tables.folders import open_tables
 from runtime.tables.text import cell_texts
+from trainer.data.labels import find_nans
 from trainer.data.semantic_types import IDENTIFIERS, READABLE, detect_semantic_type
 
 if TYPE_CHECKING:
@@ -63,9 +64,13 @@ def check_categories(texts: Mapping[str, set[bytes]], source: TableSource) -> No
 
 
 def check_label(profile: TableProfile, source: TableSource) -> None:
-    """Refuse a label with words for missing: they are classes only where the user declares them."""
+    """Refuse a label with words for missing: they are classes only where the user declares them.
+
+    NaN among numbers never is.
+    """
     texts = [label.decode(errors="replace") for label in profile.labels]
-    words = [text for text in texts if text.strip(" \t") in MISSING_WORDS]
+    nans = find_nans(texts)
+    words = [text for text in texts if text.strip(" \t") in MISSING_WORDS and text not in nans]
     if not words or source.label in source.categories:
         return
     codes = [texts.index(word) for word in words]
@@ -122,11 +127,15 @@ def _missing(words: Sequence[str]) -> str:
 
 
 def _find_places(source: TableSource, texts: Mapping[str, str]) -> dict[str, str]:
-    """Find where each column first has a text, for messages: ``(line 3)`` or ``(record 2)``."""
+    """Find where each column first has a text, for messages: ``(line 3)`` or ``(record 2)``.
+
+    Of a folder's, the file comes first.
+    """
     found: dict[str, str] = {}
     with open_tables(
         source.data, source.reading, source.required_columns, option="--data"
     ) as table:
+        table.find_columns(tuple(texts))
         positions = {name: table.columns.index(name) for name in texts}
         for block in table.blocks(sorted(positions.values())):
             for name in texts.keys() - found.keys():
@@ -136,7 +145,7 @@ def _find_places(source: TableSource, texts: Mapping[str, str]) -> dict[str, str
                 if (at := _first(bool_values(matches))) is not None:
                     (row,) = block.report({at: RowIssue("")})
                     where = f"record {row.record}" if row.line is None else f"line {row.line}"
-                    found[name] = f" ({where})"
+                    found[name] = f" ({row.source}, {where})" if row.source else f" ({where})"
             if len(found) == len(texts):
                 break
     return {name: found.get(name, "") for name in texts}

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
 from runtime.printable import quote_names
-from runtime.schema.names import similar_names
+from runtime.schema.names import fold_name, similar_names
 from runtime.tables.cells import MISSING_WORDS
 from runtime.value import Record
 
@@ -39,7 +39,7 @@ class ColumnSummary(Record, frozen=True, omit_defaults=True):
         texts: that mean a missing cell, beside the empty one.
         reason: why the column was left out.
         words: categories that usually mean a missing cell.
-        similar: groups of categories that differ only in case or surrounding blanks.
+        similar: groups of categories that differ only in case, surrounding blanks or Unicode form.
     """
 
     name: str
@@ -81,9 +81,17 @@ def _describe(feature: Feature, missing: int) -> ColumnSummary:
         format=feature.date_format,
         missing=missing,
         texts=feature.texts_of_missing,
-        words=tuple(text for text in feature.categories if text in MISSING_WORDS),
+        words=_words_for_missing(feature),
         similar=similar_names(feature.categories),
     )
+
+
+def _words_for_missing(feature: Feature) -> tuple[str, ...]:
+    """Find the categories that usually mean a missing cell, as --missing takes them."""
+    if not feature.is_folded:
+        return tuple(text for text in feature.categories if text.strip(" \t") in MISSING_WORDS)
+    others = MISSING_WORDS.difference(feature.texts_of_missing)
+    return tuple(sorted(word for word in others if fold_name(word) in feature.categories))
 
 
 def _taken(feature: Feature) -> Taken:
@@ -129,7 +137,7 @@ def _format(column: ColumnSummary) -> str:
     if groups := column.similar:
         count = sum(map(len, groups))
         what += (
-            f"; {count} of them differ only in case or blanks, such as "
+            f"; {count} of them differ only in case, blanks or Unicode form, such as "
             f"{' and '.join(map(repr, groups[0][:_MAX_NAMES]))}: join them with --fold-categories"
         )
     return what

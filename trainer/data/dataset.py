@@ -100,8 +100,8 @@ class DataCheck(Record, frozen=True):
         leaking: columns that alone determine the label.
         rounded: columns of whole numbers so large that float32 rounds them.
         index: columns that have pandas' names for an index without one.
-        similar_classes: classes whose names differ only in case, surrounding blanks or the notation
-            of a number.
+        similar_classes: classes whose names differ only in case, surrounding blanks, the Unicode
+            form or the notation of a number.
         joined_labels: classes that the table has in several spellings; unset without any.
         rare: columns whose rare categories are joined; unset without any.
         columns: what each column but the label was taken for.

@@ -24,6 +24,12 @@ class DateFormats:
     default: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The values of the option, in a fixed order."""
+        named = (f"{name}={each}" for name, each in sorted(self.columns.items()))
+        return (*([self.default] if self.default else []), *named)
+
 
 def parse_date_formats(texts: Sequence[str]) -> DateFormats:
     """Parse values of ``--date-format``: ``FORMAT`` or ``COLUMN=FORMAT``.

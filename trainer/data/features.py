@@ -14,6 +14,7 @@ from runtime.printable import list_names
 from runtime.schema.dates import format_day
 from runtime.schema.features import BOOLEANS, Date, Feature, OneHot, Schema
 from runtime.schema.names import fold_name
+from runtime.schema.spellings import spelling_key
 from trainer.data.category_validation import check_categories
 from trainer.data.dataset import describe_column
 from trainer.data.profile import MAX_COUNTED_TEXTS, decode_text
@@ -42,8 +43,7 @@ def choose_features(
         undeclared.pop(name, None)
     check_date_formats(profile, names, source)
     check_categories(undeclared, source)
-    limit = source.max_categories if source.rare == "error" else MAX_COUNTED_TEXTS
-    if many := [names[at] for at in names if len(profile.texts.get(at, ())) > limit]:
+    if many := [name for at, name in names.items() if _are_many(profile.texts.get(at), source)]:
         raise SchemaError(_describe_many(many, len(names), source))
     features: dict[int, Feature] = {}
     missing = source.missing or UNSET
@@ -59,7 +59,7 @@ def choose_features(
             what = f"column {name!r}"
             decoded = {decode_text(text, what, where, profile.utf8_advice): text for text in texts}
             counts = profile.text_counts.get(at, Counter())
-            one_hot = _encode_texts(decoded, counts, source)
+            one_hot = _encode_texts(what, decoded, counts, source)
             features[at] = Feature(name, 0, 1, one_hot=one_hot, missing_texts=missing)
     if not features:
         raise SchemaError(
@@ -68,13 +68,23 @@ def choose_features(
     return features
 
 
+def _are_many(texts: set[bytes] | None, source: TableSource) -> bool:
+    """Check whether a column's texts are more than can be categories, or be counted."""
+    limit = source.max_categories if source.rare == "error" else MAX_COUNTED_TEXTS
+    if texts is None or len(texts) <= limit:
+        return False
+    if not source.fold_categories or len(texts) > MAX_COUNTED_TEXTS:
+        return True
+    return len({fold_name(text.decode(errors="replace")) for text in texts}) > limit
+
+
 def _encode_texts(
-    texts: Mapping[str, bytes], counts: Counter[bytes], source: TableSource
+    what: str, texts: Mapping[str, bytes], counts: Counter[bytes], source: TableSource
 ) -> OneHot:
     """Choose the categories of distinct texts: all of them, or the most frequent.
 
     Booleans are ``false`` and ``true`` however written; one that is misspelt must not pass as
-    neither. A missing cell is never rare.
+    neither. ``what`` names the column in the ``SchemaError``.
     """
     folded = {fold_name(text) for text in texts}
     if folded - {""} <= BOOLEANS:
@@ -85,10 +95,35 @@ def _encode_texts(
     is_folded = True if source.fold_categories else UNSET
     categories = tuple(sorted(cells))
     if len(categories) > source.max_categories:
-        by_frequency = sorted(categories, key=lambda text: (text != "", -cells[text], text))
-        kept = tuple(sorted(by_frequency[: source.max_categories - 1]))
+        kept = _most_frequent(cells, source)
+        if not kept:
+            raise SchemaError(
+                f"{source.data}: {what} has no category that fits into --max-categories "
+                f"{source.max_categories} with its other spellings: give a higher number, or join "
+                "spellings with --fold-categories"
+            )
         return OneHot(kept, "other", len(categories) - len(kept), is_folded)
     return OneHot(categories, source.unseen or "error", folded=is_folded)
+
+
+def _most_frequent(cells: Counter[str], source: TableSource) -> tuple[str, ...]:
+    """Choose the most frequent categories, one fewer than the limit; a missing cell is never rare.
+
+    Spellings of one category are kept or joined together: a text that only writes a kept category
+    in another way is a bad cell, not an unseen category.
+    """
+    groups: dict[str, list[str]] = {}
+    for text in cells:
+        key = text if source.fold_categories else spelling_key(text)
+        groups.setdefault(key, []).append(text)
+    kept: list[str] = []
+    for texts in sorted(
+        groups.values(),
+        key=lambda texts: ("" not in texts, -sum(cells[text] for text in texts), min(texts)),
+    ):
+        if len(kept) + len(texts) < source.max_categories:
+            kept += texts
+    return tuple(sorted(kept))
 
 
 def describe_features(

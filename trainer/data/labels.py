@@ -17,9 +17,9 @@ from runtime.errors import SchemaError
 from runtime.printable import list_names
 from runtime.schema.classes import ClassIndex, choose_key, number_key
 from runtime.tables.base import RowIssue
-from runtime.tables.cells import MISSING, NOT_FINITE, UNDECODABLE
+from runtime.tables.cells import MISSING, NOT_FINITE, UNDECODABLE, is_decodable
 from trainer.data.dataset import JoinedLabels
-from trainer.data.profile import NO_LABEL, decode_text, is_decodable
+from trainer.data.profile import NO_LABEL, decode_text
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -63,7 +63,7 @@ def order_classes(profile: TableProfile, *, name: str, where: str) -> Classes:
     what, advice = f"label {name!r}", profile.utf8_advice
     texts = [decode_text(label, what, where, advice) for label in profile.labels]
     rows = np.bincount(profile.codes[profile.codes >= 0], minlength=len(texts))
-    if nans := _find_nans(texts):
+    if nans := find_nans(texts):
         count = sum(int(rows[texts.index(text)]) for text in nans)
         raise SchemaError(
             f"{where}: label {name!r} is NaN in {count:,} rows, which is not a class: remove these "
@@ -113,11 +113,11 @@ def _describe_joined(name: str, rows: Mapping[str, int]) -> JoinedLabels:
 def usable_classes(profile: TableProfile) -> Classes:
     """Take every label that can be a class; rows with another are bad rows."""
     texts = [label.decode() for label in profile.labels if is_decodable(label)]
-    nans = _find_nans(texts)
+    nans = find_nans(texts)
     return Classes(tuple(text for text in texts if text not in nans))
 
 
-def _find_nans(texts: Sequence[str]) -> list[str]:
+def find_nans(texts: Sequence[str]) -> list[str]:
     """Find NaN among numbers; among texts it is a text."""
     nans = [text for text in texts if text.lower() == "nan"]
     is_numeric = all(text in nans or number_key(text) is not None for text in texts)

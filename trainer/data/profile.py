@@ -15,6 +15,7 @@ from runtime.io.charsets import UTF_8
 from runtime.io.parallel import default_threads, map_ordered
 from runtime.monitoring.accuracy import MAX_CLASSES
 from runtime.tables.arrays import filter_rows, number_scalar, number_values
+from runtime.tables.cells import is_decodable
 from runtime.tables.formats import Format
 from runtime.tables.text import cell_texts
 from trainer.data.column_types import (
@@ -289,15 +290,6 @@ def without_undecodable(profile: TableProfile) -> TableProfile:
     """Leave out texts that are not UTF-8: their rows are bad."""
     texts = {at: set(filter(is_decodable, found)) for at, found in profile.texts.items()}
     return replace(profile, texts=texts)
-
-
-def is_decodable(text: bytes) -> bool:
-    """Check for UTF-8."""
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _advise_utf8(table: Table) -> str:

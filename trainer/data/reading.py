@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from runtime.encoding import Encoder
 from runtime.errors import DataError, SchemaError, UsageError
 from runtime.io.parallel import default_threads, map_ordered
+from runtime.printable import join_names
 from runtime.schema.features import Schema
 from runtime.schema.names import fold_name
 from runtime.tables.folders import open_tables
@@ -110,6 +111,12 @@ def _describe_options(source: TableSource) -> dict[str, Scalar]:
         options["rare"] = source.rare
     if source.max_categories != MAX_CATEGORIES:
         options["max_categories"] = source.max_categories
+    if source.missing:
+        options["missing"] = join_names(source.missing)
+    if formats := source.date_formats.texts:
+        options["date_format"] = join_names(formats)
+    if source.fold_categories:
+        options["fold_categories"] = True
     return options
 
 
@@ -145,8 +152,8 @@ def _read_table(source: TableSource, good: _GoodRows | None) -> _Table:
         profile = _profile(table, roles, source, good)
         columns = column_names(table.columns, range(len(table.columns)))
         names = _name_features(table, roles, profile, where)
-    classes = order_classes(profile, name=source.label, where=where)
     check_label(profile, source)
+    classes = order_classes(profile, name=source.label, where=where)
     features = choose_features(profile, names, source)
     labels = RowLabels.of(source.label, profile, classes)
     counter = RowCounter(where, source, tuple(names.values()))
@@ -213,9 +220,10 @@ def _find_good_rows(source: TableSource, open_sink: OpenSink | None) -> _GoodRow
 
 def _new_collector(source: TableSource) -> TextCollector:
     """Collect as many texts as can be categories; the rare ones are found by counting."""
-    if source.rare == "other":
-        return TextCollector(MAX_COUNTED_TEXTS, source.missing, counts=True)
-    return TextCollector(source.max_categories, source.missing)
+    is_rare = source.rare == "other"
+    are_all_needed = is_rare or source.fold_categories
+    limit = MAX_COUNTED_TEXTS if are_all_needed else source.max_categories
+    return TextCollector(limit, source.missing, counts=is_rare)
 
 
 def _count_rejected(reasons: Counter[str], test: Counter[str]) -> tuple[RejectedRows, ...]:
@@ -291,6 +299,7 @@ def _read_test(
     labels = RowLabels.of(schema.target, profile, Classes(schema.classes))
     counter = RowCounter(where, source, schema.feature_names)
     with _open_tables(source, path, required) as table:
+        table.find_columns((schema.target,))
         features = bind_features(schema, (*table.columns, *table.absent), where)
         if open_sink and source.test_rejects:
             counter.write_rejects(open_sink(source.test_rejects), table)

@@ -126,7 +126,8 @@ def _about_rows(check: DataCheck) -> Iterator[str]:
 
 def _about_classes(check: DataCheck) -> Iterator[str]:
     similar = [
-        f"{_list(names)}: classes that differ only in case, blanks or notation; are they the same?"
+        f"{_list(names)}: classes that differ only in case, blanks, Unicode form or "
+        "notation; are they the same?"
         for names in check.similar_classes
     ]
     yield from _limit(similar, "groups of similar classes")

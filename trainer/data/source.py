@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Final, Literal
 
 from runtime.errors import SchemaError, UsageError
-from runtime.io.paths import STANDARD_STREAM, check_distinct
+from runtime.io.discovery import find_tables
+from runtime.io.paths import STANDARD_STREAM, check_distinct, is_folder_or_pattern
 from runtime.printable import quote_names
 from runtime.schema.names import repeated_names, suggest_names
 from runtime.tables.options import ReadOptions
@@ -92,8 +94,8 @@ class TableSource:
             raise UsageError(f"{both[0]!r} is in --features and in --exclude: use one")
         self._check_categories()
         if self.rejects is not None:
-            for table in filter(None, (self.data, self.test)):
-                check_distinct(table, self.rejects, self.test_rejects)
+            for path in chain.from_iterable(map(_find_files, tables)):
+                check_distinct(path, self.rejects, self.test_rejects)
 
     def _check_categories(self) -> None:
         if self.label in self.date_formats.columns:
@@ -127,6 +129,14 @@ class TableSource:
         """Column names that the table must have; they help to detect the delimiter."""
         named = (*self.exclude, *self.categories, *self.date_formats.columns)
         return (self.label, *(self.features or ()), *named)
+
+
+def _find_files(table: Path) -> Sequence[Path]:
+    """Find the files of a table."""
+    if not is_folder_or_pattern(table):
+        return (table,)
+    root, names = find_tables(table)
+    return [root / name for name in names]
 
 
 def advise_exclusion(source: TableSource, names: Sequence[str], n_features: int) -> str | None:

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from runtime.schema.classes import number_key
-from runtime.schema.names import fold_name
+from runtime.schema.names import fold_name, similar_names
 from trainer.data.dataset import (
     ClassCounts,
     DataCheck,
@@ -71,7 +71,7 @@ def check_data(
         identifiers=_names_where(columns, is_identifier),
         leaking=_names_where(columns, lambda values: determines_label(values, train.labels)),
         rounded=_names_where(numbers, _is_rounded),
-        similar_classes=_find_similar(schema.classes),
+        similar_classes=similar_names(schema.classes, _class_key),
         index=tuple(filter(_PANDAS_INDEX.fullmatch, schema.feature_names)),
         rare=_describe_rare(schema, train, test) or msgspec.UNSET,
     )
@@ -154,12 +154,9 @@ def _find_identical(columns: Mapping[str, Values]) -> tuple[tuple[str, ...], ...
     return tuple(tuple(names) for names in groups.values() if len(names) > 1)
 
 
-def _find_similar(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    groups: dict[str | Decimal, list[str]] = {}
-    for name in names:
-        number = number_key(name)
-        groups.setdefault(fold_name(name) if number is None else number, []).append(name)
-    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
+def _class_key(name: str) -> str | Decimal:
+    number = number_key(name)
+    return fold_name(name) if number is None else number
 
 
 def hash_rows(features: Float32Matrix) -> Hashes:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from runtime.tables.base import BadRow
 
 REJECTS_HEADER: Final = ("record", "line", "column", "value", "reason", "text")
+REJECTS_SOURCE: Final = "file"  # before these, of a table of several files
 MIN_PROBABILITY: Final = np.float32(0.5)
 MAX_LABELS: Final = 8  # a label's table takes 250 kB, copied with each block
 MIN_ROWS: Final = 4096  # below, the tables cost more than they save: 15 ms
@@ -70,11 +71,14 @@ def join_fields(fields: Sequence[pa.Array]) -> memoryview:
     return value_bytes(joined)
 
 
-def encode_rejects(bad: Iterable[BadRow], dialect: Dialect = COMMA) -> bytes:
-    """Encode bad rows as records of the rejects file."""
+def encode_rejects(
+    bad: Iterable[BadRow], dialect: Dialect = COMMA, *, with_source: bool = False
+) -> bytes:
+    """Encode bad rows as records of the rejects file, of a table of several files with the file."""
     return b"".join(
         encode_record(
             [
+                *([row.source] if with_source else []),
                 str(row.record),
                 "" if row.line is None else str(row.line),
                 row.column,

@@ -73,8 +73,8 @@ def test_categories_that_differ_in_case_are_found_and_joined(save: Save) -> None
     check = read_dataset(source, seed=1).check
     assert check is not None
     assert format_report(check, source).splitlines()[2] == (
-        "  'kind': 4 categories; 3 of them differ only in case or blanks, such as 'WEB' and 'web' "
-        "and 'web ': join them with --fold-categories"
+        "  'kind': 4 categories; 3 of them differ only in case, blanks or Unicode form, such "
+        "as 'WEB' and 'web' and 'web ': join them with --fold-categories"
     )
     joined = read_dataset(TableSource(path, "y", fold_categories=True), seed=1)
     assert joined.schema.inputs == ("kind=shop", "kind=web")
