@@ -55,6 +55,13 @@ def test_import_contracts_hold(checkout: Path) -> None:
             "One module alone imports onnxruntime",
         ),
         ("exporter/__init__.py", "import onnxruntime", "One module alone imports onnxruntime"),
+        (
+            "runtime/scoring/options.py",
+            "from runtime.tables.jsonl import reader",
+            "A table format is used through the registry",
+        ),
+        ("trainer/config.py", "from trainer import run", "The trainer is a stack"),
+        ("exporter/parity/rows.py", "from exporter import export", "The exporter is a stack"),
     ],
     ids=[
         "runtime-trainer",
@@ -66,6 +73,9 @@ def test_import_contracts_hold(checkout: Path) -> None:
         "trainer-cli",
         "runtime-onnxruntime",
         "exporter-onnxruntime",
+        "format-past-the-registry",
+        "trainer-upwards",
+        "exporter-upwards",
     ],
 )
 def test_broken_contract_is_named(

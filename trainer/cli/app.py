@@ -5,13 +5,10 @@ Torch is imported inside commands, so that help and ``sample`` start at once.
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
-from msgspec import UNSET, to_builtins
 
 from runtime.errors import UsageError
 from runtime.io.paths import STANDARD_STREAM
@@ -36,7 +33,6 @@ from trainer.config import (
     Optimiser,
     Options,
     Preset,
-    adapt_to_table,
     configure,
     parse_widths,
     read_options_file,
@@ -53,11 +49,6 @@ from trainer.data.source import (
 from trainer.distributed.launch import distributed, is_main_process, on_main_process
 from trainer.schedule import GRAMMAR
 from trainer.seeds import DEFAULT_SEED
-
-if TYPE_CHECKING:
-    from trainer.data.bad_rows import OpenSink
-    from trainer.data.dataset import Dataset
-    from trainer.pipeline import Outcome
 
 SampleOption = Annotated[
     Path, typer.Option(help="CSV file to write; - is standard output.", readable=False)
@@ -328,82 +319,17 @@ def fit(
         rejects=choose_rejects_path(out, bad_rows, rejects),
     )
     configuration = None if resume else configure(preset or "default", **overrides)
-    from trainer.checkpoint.manager import exit_with_resume_command
-    from trainer.checkpoint.resume import describe_start, has_checkpoint, resume_options
-    from trainer.data.products import predict_example
-    from trainer.evaluation.report import format_evaluation
-    from trainer.loggers.progress import show_progress
-    from trainer.pipeline import join_run, make_run
+    from trainer.checkpoint.resume import describe_start, resume_options
+    from trainer.cli.fit import print_outcome, run_fit
     from trainer.session import SaveOptions
 
     configuration = configuration or on_main_process(lambda: resume_options(out, preset, overrides))
     if notice := on_main_process(lambda: describe_start(out, resume=resume)):
         process.log(notice)
-    with open_sinks() as open_sink:  # rejected rows, which appear with the run
-        dataset = _read(source, configuration.seed, open_sink) if source else None
-        if dataset and not (resume and on_main_process(lambda: has_checkpoint(out))):
-            configuration = adapt_to_table(configuration, overrides, len(dataset.rows.train_labels))
-        saving = SaveOptions(logdir, resume, checkpoint_every)
-        if not is_main_process():
-            with exit_with_resume_command():
-                join_run(out, configuration, dataset, device=device, saving=saving)
-            return
-        with exit_with_resume_command(), show_progress(configuration.epochs) as report:
-            outcome = make_run(
-                out, configuration, dataset, device=device, saving=saving, on_epoch_end=report
-            )
-    if as_json:
-        process.echo(process.compact_json(_to_json(outcome, out, source)))
-    elif source is None:
-        process.echo(predict_example(outcome.run.model))
-    if not as_json:
-        process.log(format_evaluation(outcome.evaluation, sys.stderr))
-        process.log(_format_summary(outcome, out))
-
-
-def _read(source: TableSource, seed: int, open_sink: OpenSink) -> Dataset:
-    """Read a table and print its data check before training."""
-    from trainer.data.reading import read_dataset
-    from trainer.data.report import format_rejected, format_report
-
-    dataset = read_dataset(source, seed, open_sink if is_main_process() else None)
-    if dataset.check:
-        process.log(format_report(dataset.check, source))
-        if rejected := format_rejected(dataset.check.rejected or (), source):
-            process.log(rejected)
-    return dataset
-
-
-def _to_json(outcome: Outcome, out: Path, source: TableSource | None) -> dict[str, object]:
-    record = outcome.run.record
-    metrics, check = record.metrics, record.check
-    return {
-        "accuracy": metrics["accuracy"],
-        "loss": metrics["loss"],
-        "test_loss": metrics["test_loss"],
-        "rows": int(metrics["train_rows"]),
-        "test_rows": int(metrics["test_rows"]),
-        "epochs": int(metrics["epochs"]),
-        "seconds": round(outcome.seconds, 6),
-        "device": outcome.device.name,
-        "run": str(out),
-        **({"rejects": str(source.rejects)} if source and source.rejects else {}),
-        "evaluation": to_builtins(outcome.evaluation),
-        **({} if check is UNSET else {"check": to_builtins(check)}),
-    }
-
-
-def _format_summary(outcome: Outcome, out: Path) -> str:
-    metrics, device = outcome.run.record.metrics, outcome.device
-    option = "" if out == DEFAULT_RUN else f" --run {shlex.quote(str(out))}"
-    best = f" (best: {metrics['best_epoch']:.0f})" if "best_epoch" in metrics else ""
-    return (
-        f"{metrics['train_rows']:,.0f} rows, {metrics['epochs']:.0f} epochs{best}: "
-        f"loss {metrics['loss']:.4f}, "
-        f"accuracy {metrics['accuracy']:.1%} on {metrics['test_rows']:,.0f} test rows, "
-        f"{outcome.seconds:.2f} s on {device.name} ({device.reason})\n"
-        f"run: {out}; next: exporter export{option}"
-    )
+    saving = SaveOptions(logdir, resume, checkpoint_every)
+    outcome = run_fit(out, source, configuration, overrides, device=device, saving=saving)
+    if outcome:
+        print_outcome(outcome, out, source, as_json=as_json)
 
 
 def main() -> NoReturn:

@@ -1,0 +1,5 @@
+"""The command ``trainer``."""
+
+from trainer.cli.app import app, main
+
+__all__ = ["app", "main"]

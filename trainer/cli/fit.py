@@ -1,0 +1,112 @@
+"""``trainer fit``: read the table, train, and print the result."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET, to_builtins
+
+from runtime.io.sinks import open_sinks
+from runtime.terminal import process
+from runtime.terminal.options import DEFAULT_RUN
+from trainer.checkpoint.manager import exit_with_resume_command
+from trainer.checkpoint.resume import has_checkpoint
+from trainer.config import adapt_to_table
+from trainer.data.products import predict_example
+from trainer.data.reading import read_dataset
+from trainer.data.report import format_rejected, format_report
+from trainer.distributed.launch import is_main_process, on_main_process
+from trainer.evaluation.report import format_evaluation
+from trainer.loggers.progress import show_progress
+from trainer.pipeline import join_run, make_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from trainer.config import Configuration, DeviceChoice, Options
+    from trainer.data.bad_rows import OpenSink
+    from trainer.data.dataset import Dataset
+    from trainer.data.source import TableSource
+    from trainer.pipeline import Outcome
+    from trainer.session import SaveOptions
+
+
+def run_fit(
+    out: Path,
+    source: TableSource | None,
+    configuration: Configuration,
+    overrides: Options,
+    *,
+    device: DeviceChoice,
+    saving: SaveOptions,
+) -> Outcome | None:
+    """Train on a table, or on synthetic products; None in all processes but the main one."""
+    with open_sinks() as open_sink:  # rejected rows, which appear with the run
+        dataset = _read(source, configuration.seed, open_sink) if source else None
+        if dataset and not (saving.resume and on_main_process(lambda: has_checkpoint(out))):
+            configuration = adapt_to_table(configuration, overrides, len(dataset.rows.train_labels))
+        if not is_main_process():
+            with exit_with_resume_command():
+                join_run(out, configuration, dataset, device=device, saving=saving)
+            return None
+        with exit_with_resume_command(), show_progress(configuration.epochs) as report:
+            return make_run(
+                out, configuration, dataset, device=device, saving=saving, on_epoch_end=report
+            )
+
+
+def print_outcome(
+    outcome: Outcome, out: Path, source: TableSource | None, *, as_json: bool
+) -> None:
+    """Print the evaluation and a summary, or both as JSON."""
+    if as_json:
+        process.echo(process.compact_json(_to_json(outcome, out, source)))
+        return
+    if source is None:
+        process.echo(predict_example(outcome.run.model))
+    process.log(format_evaluation(outcome.evaluation, sys.stderr))
+    process.log(_format_summary(outcome, out))
+
+
+def _read(source: TableSource, seed: int, open_sink: OpenSink) -> Dataset:
+    """Read a table and print its data check before training."""
+    dataset = read_dataset(source, seed, open_sink if is_main_process() else None)
+    if dataset.check:
+        process.log(format_report(dataset.check, source))
+        if rejected := format_rejected(dataset.check.rejected or (), source):
+            process.log(rejected)
+    return dataset
+
+
+def _to_json(outcome: Outcome, out: Path, source: TableSource | None) -> dict[str, object]:
+    record = outcome.run.record
+    metrics, check = record.metrics, record.check
+    return {
+        "accuracy": metrics["accuracy"],
+        "loss": metrics["loss"],
+        "test_loss": metrics["test_loss"],
+        "rows": int(metrics["train_rows"]),
+        "test_rows": int(metrics["test_rows"]),
+        "epochs": int(metrics["epochs"]),
+        "seconds": round(outcome.seconds, 6),
+        "device": outcome.device.name,
+        "run": str(out),
+        **({"rejects": str(source.rejects)} if source and source.rejects else {}),
+        "evaluation": to_builtins(outcome.evaluation),
+        **({} if check is UNSET else {"check": to_builtins(check)}),
+    }
+
+
+def _format_summary(outcome: Outcome, out: Path) -> str:
+    metrics, device = outcome.run.record.metrics, outcome.device
+    option = "" if out == DEFAULT_RUN else f" --run {shlex.quote(str(out))}"
+    best = f" (best: {metrics['best_epoch']:.0f})" if "best_epoch" in metrics else ""
+    return (
+        f"{metrics['train_rows']:,.0f} rows, {metrics['epochs']:.0f} epochs{best}: "
+        f"loss {metrics['loss']:.4f}, "
+        f"accuracy {metrics['accuracy']:.1%} on {metrics['test_rows']:,.0f} test rows, "
+        f"{outcome.seconds:.2f} s on {device.name} ({device.reason})\n"
+        f"run: {out}; next: exporter export{option}"
+    )
