@@ -339,6 +339,8 @@ def fit(
     configuration = configuration or on_main_process(lambda: resume_options(out, preset, overrides))
     if notice := on_main_process(lambda: describe_start(out, resume=resume)):
         process.log(notice)
+    if source and source.rejects and rejects is None and is_main_process():
+        _create_parent(out)
     with open_sinks() as open_sink:  # rejected rows, which appear with the run
         dataset = _read(source, configuration.seed, open_sink) if source else None
         if dataset and not (resume and on_main_process(lambda: has_checkpoint(out))):
@@ -359,6 +361,14 @@ def fit(
     if not as_json:
         process.log(format_evaluation(outcome.evaluation, sys.stderr))
         process.log(_format_summary(outcome, out))
+
+
+def _create_parent(out: Path) -> None:
+    """Create the folder of a run, where the rejects file is by default."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise UsageError(f"cannot write {out}: {exc.strerror}") from exc
 
 
 def _read(source: TableSource, seed: int, open_sink: OpenSink) -> Dataset:
