@@ -6,7 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
 MAX_LISTED: Final = 10
 _MAX_CHARACTERS: Final = 100  # of a name in a list
@@ -28,11 +28,23 @@ def printable_lines(text: str) -> str:
 
 def list_names(names: Collection[str], limit: int = MAX_LISTED) -> str:
     """List the first names, quoted, and count the others: ``'a', 'b' and 4,998 more``."""
-    shown = [
-        repr(name if len(name) <= _MAX_CHARACTERS else f"{name[:_MAX_CHARACTERS]}…")
-        for name in islice(names, limit)
-    ]
+    shown = [repr(shorten(name, _MAX_CHARACTERS)) for name in islice(names, limit)]
     return _join(shown, len(names))
+
+
+def shorten(text: str, limit: int) -> str:
+    """Cut a text that is longer than ``limit`` characters."""
+    return text if len(text) <= limit else f"{text[:limit]}…"
+
+
+def join_names(names: Iterable[str]) -> str:
+    """Join names as an option takes them: separated by commas, quoted as in CSV."""
+    import csv
+    import io
+
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(names)
+    return text.getvalue()
 
 
 def list_first(parts: Collection[str], limit: int = MAX_LISTED, separator: str = ", ") -> str:

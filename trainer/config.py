@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import tomllib
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from runtime.errors import UsageError
+from runtime.printable import join_names
 from runtime.schema.names import closest_names
 from trainer.schedule import parse_schedule
 from trainer.seeds import DEFAULT_SEED, check_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
     from pathlib import Path
 
     from runtime.bundle.manifest import Scalar
@@ -219,10 +218,3 @@ def _as_text(value: object, where: str) -> str:
     if any(isinstance(part, dict | list) for part in parts):
         raise UsageError(f"{where} must be one value or a list of values")
     return join_names([str(part) for part in value]) if isinstance(value, list) else str(value)
-
-
-def join_names(names: Sequence[str]) -> str:
-    """Join names as an option takes them: separated by commas, quoted as in CSV."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(names)
-    return text.getvalue()

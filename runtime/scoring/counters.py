@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Self
@@ -10,6 +11,7 @@ from runtime.errors import BadRowsError
 from runtime.io.paths import STANDARD_STREAM
 from runtime.io.sinks import describe_failed_output
 from runtime.io.sources import source_name
+from runtime.printable import join_names, shorten
 from runtime.tables.cells import MISSING, MISSING_WORDS, NOT_A_NUMBER, number_hint
 from runtime.value import Value
 
@@ -145,7 +147,7 @@ class Counters:
         """Name texts of bad cells that usually mean a missing cell."""
         for column, found in self.missing_words.items() if self.message.missing_advice else ():
             words = sorted(found)
-            advice = self.message.missing_advice.format(_quote_names(words))
+            advice = self.message.missing_advice.format(shlex.quote(join_names(words)))
             yield f"column {column!r}: if {', '.join(map(repr, words))} means missing, {advice}"
 
     def describe_bad(self, remedy: str, hint: str = "") -> str:
@@ -154,7 +156,11 @@ class Counters:
         lines = [f"{self.where}: {counts}; {self.message.consequence}"]
         for row in self.first_bad:
             line = "" if row.line is None else f" (line {row.line})"
-            cell = f", column {row.column!r}: {_truncate(row.value)!r}" if row.column else ""
+            cell = (
+                f", column {row.column!r}: {shorten(row.value, _MAX_CHARACTERS)!r}"
+                if row.column
+                else ""
+            )
             source = f"{row.source}, " if row.source else ""
             lines.append(f"  {source}record {row.record}{line}{cell}: {row.reason}")
         if self.rejected > len(self.first_bad):
@@ -169,20 +175,6 @@ class Counters:
         return "\n".join(lines)
 
 
-def _quote_names(names: Sequence[str]) -> str:
-    import csv
-    import io
-    import shlex
-
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(names)
-    return shlex.quote(text.getvalue())
-
-
 def _bad_rows_advice(out: Path, options: Options) -> str:
     rejects = " --rejects FILE" if out == STANDARD_STREAM and not options.rejects else ""
     return f"--bad-rows reject{rejects} or --bad-rows null"
-
-
-def _truncate(value: str) -> str:
-    return value if len(value) <= _MAX_CHARACTERS else f"{value[:_MAX_CHARACTERS]}…"

@@ -19,11 +19,11 @@ from msgspec.structs import replace
 from runtime.encoding import Encoder
 from runtime.errors import DataError, SchemaError, UsageError
 from runtime.io.parallel import default_threads, map_ordered
+from runtime.printable import join_names
 from runtime.schema.features import Schema
 from runtime.schema.names import fold_name
 from runtime.tables.folders import open_tables
 from runtime.tables.formats import Format
-from trainer.config import join_names
 from trainer.data.bad_rows import RowCounter, find_well_formed
 from trainer.data.dataset import Dataset, JoinedLabels, LabelledRows, RejectedRows, Rows
 from trainer.data.features import choose_features, describe_features

@@ -6,10 +6,10 @@ import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
+from runtime.printable import join_names
 from runtime.schema.names import fold_name, similar_names
 from runtime.tables.cells import MISSING_WORDS
 from runtime.value import Record
-from trainer.config import join_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

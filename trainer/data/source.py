@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final, Literal
 from runtime.errors import SchemaError, UsageError
 from runtime.io.discovery import find_tables
 from runtime.io.paths import STANDARD_STREAM, check_distinct, is_folder_or_pattern
+from runtime.printable import join_names
 from runtime.schema.names import repeated_names, suggest_names
 from runtime.tables.options import ReadOptions
-from trainer.config import join_names
 from trainer.data.date_formats import DateFormats
 
 if TYPE_CHECKING:

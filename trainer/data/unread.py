@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import pyarrow.compute as pc
 
 from runtime.errors import SchemaError
+from runtime.printable import join_names, shorten
 from runtime.tables.arrays import bool_scalar, bool_values
 from runtime.tables.base import RowIssue
 from runtime.tables.cells import MISSING_WORDS, number_hint
 from runtime.tables.folders import open_tables
 from runtime.tables.text import cell_texts
-from trainer.config import join_names
 from trainer.data.labels import find_nans
 from trainer.data.notations import IDENTIFIERS, READABLE, recognise
 
@@ -91,7 +91,7 @@ def _is_read(notation: Notation) -> bool:
 
 def _describe(name: str, notation: Notation, decimal: Decimal, place: str) -> str:
     """Describe a column: what its texts are, where, and how to read them."""
-    sample, words = f"{_shorten(_sample(notation))!r}{place}", notation.words
+    sample, words = f"{shorten(_sample(notation), _MAX_CHARACTERS)!r}{place}", notation.words
     what = f"column {name!r} holds {notation.kind}"
     if _is_read(notation):
         if not words:
@@ -101,7 +101,7 @@ def _describe(name: str, notation: Notation, decimal: Decimal, place: str) -> st
     gaps = f"; {_missing(words)}" if words else ""
     if hint := number_hint(name, notation.texts, decimal):
         return f"{hint}, for example {sample}{gaps}"
-    shown = ", ".join(repr(_shorten(word)) for word in words[:_MAX_TEXTS])
+    shown = ", ".join(repr(shorten(word, _MAX_CHARACTERS)) for word in words[:_MAX_TEXTS])
     beside = f", beside {shown}" if words else ""
     return f"{what}, for example {sample}{beside}: {_advise(name, notation)}{gaps}"
 
@@ -121,10 +121,6 @@ def _missing(words: Sequence[str]) -> str:
         return "correct such cells, or leave them empty"
     those = "it means" if len(words) == 1 else "they mean"
     return f"if {those} missing, give --missing {shlex.quote(join_names(words))}"
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}…"
 
 
 def _find_places(source: TableSource, texts: Mapping[str, str]) -> dict[str, str]:
