@@ -37,11 +37,6 @@ def list_names(names: Collection[str], limit: int = MAX_LISTED) -> str:
     return _join(shown, len(names))
 
 
-def list_first(parts: Collection[str], limit: int = MAX_LISTED, separator: str = ", ") -> str:
-    """List the first parts as they are, and count the others."""
-    return _join(list(islice(parts, limit)), len(parts), separator)
-
-
 def join_names(names: Iterable[str]) -> str:
     """Join names as an option takes them: separated by commas, quoted as in CSV."""
     import csv
@@ -50,6 +45,11 @@ def join_names(names: Iterable[str]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow(names)
     return text.getvalue()
+
+
+def list_first(parts: Collection[str], limit: int = MAX_LISTED, separator: str = ", ") -> str:
+    """List the first parts as they are, and count the others."""
+    return _join(list(islice(parts, limit)), len(parts), separator)
 
 
 def quote_names(names: Iterable[str]) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
-from runtime.schema.date_formats import EPOCHS
-
 _NAMED: Final = {"dmy": "%d.%m.%Y", "mdy": "%m/%d/%Y", "ymd": "%Y-%m-%d"}
 EPOCH: Final = dt.date(1970, 1, 1)
 SECONDS_PER_DAY: Final = 86_400
@@ -34,6 +32,8 @@ def format_instant(days: float, origin: str, date_format: str = "") -> str:
         return f"{days:g} days since {origin}"
     if not date_format:
         return instant.isoformat().removesuffix("T00:00:00")
+    from runtime.schema.date_formats import EPOCHS
+
     utc = instant.replace(tzinfo=dt.UTC)
     if date_format in EPOCHS:
         return str(round(utc.timestamp()) * EPOCHS[date_format])

@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from runtime.errors import SchemaError
 from runtime.printable import MAX_LISTED, list_first
-from runtime.schema.date_formats import EPOCHS, date_pattern
 from runtime.schema.distribution import distribution_error
 from runtime.schema.names import fold_name, missing_column_message, repeated_names
 from runtime.value import Record
@@ -77,8 +76,11 @@ class Date(Record, frozen=True):
     format: str | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
-        if self.format is not msgspec.UNSET and self.format not in EPOCHS:
-            date_pattern(self.format)
+        if self.format is not msgspec.UNSET:
+            from runtime.schema.date_formats import EPOCHS, date_pattern
+
+            if self.format not in EPOCHS:
+                date_pattern(self.format)
         try:
             is_date = dt.date.fromisoformat(self.origin).isoformat() == self.origin
         except ValueError:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
+from runtime.schema.classes import number_key
 from runtime.schema.names import fold_name
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from runtime.schema.features import Feature
 
-_NUMBER: Final = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _BOOLEANS: Final = {"1": "true", "1.0": "true", "0": "false", "0.0": "false"}
 
 
-def spelling_key(text: str) -> str:
-    """Get what all spellings of a category have in common: case, blanks and notation differ."""
+def spelling_key(text: str) -> Hashable:
+    """Get what all spellings of a name have in common: its number, or its folded text."""
     folded = fold_name(text)
-    return repr(float(folded)) if _NUMBER.fullmatch(folded) else folded
+    number = number_key(folded)
+    return folded if number is None else number
 
 
 class Spellings:
@@ -32,7 +34,7 @@ class Spellings:
         """Prepare for a feature of categories."""
         self.are_equal = feature.is_boolean or feature.is_folded
         self._is_boolean, self._is_folded = feature.is_boolean, feature.is_folded
-        self._known: dict[str, int] = {}
+        self._known: dict[Hashable, int] = {}
         for at, category in enumerate(feature.categories):
             if category:
                 self._known.setdefault(self._normalise(category), at)
@@ -41,7 +43,7 @@ class Spellings:
         """Find the category that a text spells, by index; None for one that differs."""
         return self._known.get(self._normalise(text.decode(errors="replace")))
 
-    def _normalise(self, text: str) -> str:
+    def _normalise(self, text: str) -> Hashable:
         if self._is_boolean:
             folded = fold_name(text)
             return _BOOLEANS.get(folded, folded)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
-from runtime.schema.date_formats import EPOCHS, MONTHS, date_pattern
 from runtime.schema.dates import SECONDS_PER_DAY, days_from_epoch
 from runtime.tables.arrays import (
     binary_scalar,
@@ -82,8 +81,6 @@ def read_instants(cells: pa.Array, date_format: str = "") -> Instants:
         return Instants(none, none, none.astype(np.bool_))
     if is_temporal(cells.type):
         found = _from_temporal(cells)
-    elif date_format in EPOCHS:
-        found = _from_epoch(cells, EPOCHS[date_format])
     else:
         found = _from_format(cells, date_format) if date_format else _from_text(cells)
     inside = (found.days >= _FIRST_DAY) & (found.days <= _LAST_DAY)
@@ -188,9 +185,13 @@ def _read_offset(zones: pa.Array) -> Integers:
 
 
 def _from_format(cells: pa.Array, date_format: str) -> Instants:
-    """Parse texts in a format of ``date_pattern``."""
+    """Parse texts in a format of ``runtime.schema.date_formats``."""
     import pyarrow.compute as pc
 
+    from runtime.schema.date_formats import EPOCHS, date_pattern
+
+    if date_format in EPOCHS:
+        return _from_epoch(cells, EPOCHS[date_format])
     pattern = rf"\A[ \t]*{date_pattern(date_format)}[ \t]*\z"
     matches = pc.fill_null(pc.match_substring_regex(cells, pattern), bool_scalar(False))
     known = bool_values(matches)
@@ -210,6 +211,8 @@ def _from_format(cells: pa.Array, date_format: str) -> Instants:
 def _read_calendar(texts: dict[str, pa.Array]) -> tuple[Integers, Mask]:
     """Read days since 1970-01-01 from the parts of dates, and mark those of the calendar."""
     import pyarrow.compute as pc
+
+    from runtime.schema.date_formats import MONTHS
 
     if "short_year" in texts:  # as in POSIX: 69 is 1969, 68 is 2068
         year = _read_number(texts["short_year"])

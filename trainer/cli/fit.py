@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET, to_builtins
 
+from runtime.errors import UsageError
 from runtime.io.sinks import open_sinks
 from runtime.terminal import process
 from runtime.terminal.options import DEFAULT_RUN
@@ -43,6 +44,8 @@ def run_fit(
     saving: SaveOptions,
 ) -> Outcome | None:
     """Train on a table, or on synthetic products; None in all processes but the main one."""
+    if source and source.rejects and source.rejects.parent == out.parent and is_main_process():
+        _create_parent(out)
     with open_sinks() as open_sink:  # rejected rows, which appear with the run
         dataset = _read(source, configuration.seed, open_sink) if source else None
         if dataset and not (saving.resume and on_main_process(lambda: has_checkpoint(out))):
@@ -55,6 +58,14 @@ def run_fit(
             return make_run(
                 out, configuration, dataset, device=device, saving=saving, on_epoch_end=report
             )
+
+
+def _create_parent(out: Path) -> None:
+    """Create the folder of a run, where the rejects file is by default."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise UsageError(f"cannot write {out}: {exc.strerror}") from exc
 
 
 def print_outcome(

@@ -21,7 +21,7 @@ from trainer.data.profile import MAX_COUNTED_TEXTS, decode_text
 from trainer.data.source import advise_exclusion
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -112,7 +112,7 @@ def _most_frequent(cells: Counter[str], source: TableSource) -> tuple[str, ...]:
     Spellings of one category are kept or joined together: a text that only writes a kept category
     in another way is a bad cell, not an unseen category.
     """
-    groups: dict[str, list[str]] = {}
+    groups: dict[Hashable, list[str]] = {}
     for text in cells:
         key = text if source.fold_categories else spelling_key(text)
         groups.setdefault(key, []).append(text)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from runtime.errors import UsageError
+from runtime.schema.classes import number_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-_NUMBER: Final = re.compile(r"[+-]?([0-9]+([.,][0-9]*)?|[.,][0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def parse_missing(texts: Sequence[str] | None) -> tuple[str, ...]:
@@ -22,7 +20,7 @@ def parse_missing(texts: Sequence[str] | None) -> tuple[str, ...]:
     found = {text.strip(" \t") for text in texts or ()}
     if "" in found or texts == ():
         raise UsageError("--missing has an empty text: give texts such as NA,NULL")
-    if numbers := sorted(text for text in found if _NUMBER.fullmatch(text)):
+    if numbers := sorted(text for text in found if number_key(text.replace(",", ".")) is not None):
         raise UsageError(
             f"--missing: {numbers[0]!r} is a number, which cannot mean a missing cell: "
             "leave such cells empty"

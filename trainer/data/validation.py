@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import numpy as np
 
-from runtime.schema.classes import number_key
-from runtime.schema.names import fold_name, similar_names
+from runtime.schema.names import similar_names
+from runtime.schema.spellings import spelling_key
 from trainer.data.dataset import (
     ClassCounts,
     DataCheck,
@@ -27,7 +27,6 @@ from trainer.data.splits import mix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from decimal import Decimal
 
     import numpy.typing as npt
 
@@ -71,7 +70,7 @@ def check_data(
         identifiers=_names_where(columns, is_identifier),
         leaking=_names_where(columns, lambda values: determines_label(values, train.labels)),
         rounded=_names_where(numbers, _is_rounded),
-        similar_classes=similar_names(schema.classes, _class_key),
+        similar_classes=similar_names(schema.classes, spelling_key),
         index=tuple(filter(_PANDAS_INDEX.fullmatch, schema.feature_names)),
         rare=_describe_rare(schema, train, test) or msgspec.UNSET,
     )
@@ -152,11 +151,6 @@ def _find_identical(columns: Mapping[str, Values]) -> tuple[tuple[str, ...], ...
         key = hashlib.sha256((values + np.float32(0)).data).digest()
         groups.setdefault(key, []).append(name)
     return tuple(tuple(names) for names in groups.values() if len(names) > 1)
-
-
-def _class_key(name: str) -> str | Decimal:
-    number = number_key(name)
-    return fold_name(name) if number is None else number
 
 
 def hash_rows(features: Float32Matrix) -> Hashes:

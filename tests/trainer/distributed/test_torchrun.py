@@ -314,10 +314,16 @@ os.chdir("elsewhere")
 def test_rank_0_alone_writes(fork: Fork, tmp_path: Path, trainer: Trainer) -> None:
     """Another process, in a folder of its own, reads the same table and leaves nothing there."""
     assert trainer("sample", "--rows", "300", "--out", "mine.csv").returncode == 0
-    table = ("--data", str(tmp_path / "mine.csv"), "--label", "popular")
+    with (tmp_path / "mine.csv").open("a") as stream:
+        stream.write("n/a,2,no\n")
+    table = ("--data", str(tmp_path / "mine.csv"), "--label", "popular", "--bad-rows", "reject")
     done = end_all(fork("fit", *table, "--epochs", "2", on_rank_1=SECOND_FOLDER))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "artifacts" / "run" / "run.json").exists()
+    assert (tmp_path / "artifacts" / "run.rejects.csv").read_text().splitlines() == [
+        "record,line,column,value,reason,text",
+        '301,302,price,n/a,not a number,"n/a,2,no"',
+    ]
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
