@@ -134,7 +134,7 @@ def _format_log(summary: Summary, out: Path) -> str:
         rows = "bad row" if summary.rejected == 1 else "bad rows"
         text += f"\n{summary.rejected:,} {rows} {kept}: {reasons}"
     if summary.absent:
-        text += f"\nmissing in every record: {', '.join(summary.absent)}"
+        text += f"\nmissing in every record: {list_first(summary.absent)}"
     totals = {name: counts.total for name, counts in summary.out_of_range.items() if counts.total}
     if totals:
         by_count = sorted(totals.items(), key=lambda pair: -pair[1])

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from runtime.encoding import Encoder
 from runtime.errors import SchemaError
+from runtime.printable import list_names
 from runtime.schema.names import suggest_names
 from runtime.tables.arrays import (
     LABEL,
@@ -184,12 +185,15 @@ def bind_table(
 
 
 def absent_hint(table: Table) -> str:
-    """List the features that no record has, once all are read; empty if there are none."""
-    known = table.columns
-    return "\n".join(
-        f"no record has a key {name!r}" + (f"; {suggest_names(name, known)}" if known else "")
-        for name in table.absent
-    )
+    """Name the features that no record has, once all are read; empty if there are none."""
+    absent, known = table.absent, table.columns
+    if not absent:
+        return ""
+    if len(absent) > 1:
+        found = f"no record has the keys {list_names(absent)}"
+        return f"{found}; it has {list_names(known)}" if known else found
+    found = f"no record has a key {absent[0]!r}"
+    return f"{found}; {suggest_names(absent[0], known)}" if known else found
 
 
 def _layout_hint(table: Table, schema: Schema) -> str:

@@ -123,7 +123,7 @@ def test_base_is_torch_free_and_leaves_the_engine_to_an_extra(distribution: Dist
     assert wanted[""] == {"msgspec", "numpy", "pyarrow", "rich", "typer"}
     assert wanted["gpu"] == {"onnxruntime-gpu"}
     assert wanted["cpu"] == {"onnxruntime"}
-    assert wanted["grpc"] == {"grpcio", "grpcio-health-checking", "protobuf"}
+    assert wanted["grpc"] == {"grpcio", "grpcio-health-checking", "grpcio-reflection", "protobuf"}
     assert wanted["train"] == {
         "crc32c",
         "jinja2",
