@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from runtime.encoding import Encoder
 from runtime.errors import SchemaError
-from runtime.printable import list_names
 from runtime.schema.names import suggest_names
 from runtime.tables.arrays import (
     LABEL,
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
 
 
 REASON_NAME = "reason"
+_MAX_HINTS = 5  # absent features that are named in a message
 
 
 class PredictionColumns:
@@ -187,13 +187,12 @@ def bind_table(
 def absent_hint(table: Table) -> str:
     """Name the features that no record has, once all are read; empty if there are none."""
     absent, known = table.absent, table.columns
-    if not absent:
-        return ""
-    if len(absent) > 1:
-        found = f"no record has the keys {list_names(absent)}"
-        return f"{found}; it has {list_names(known)}" if known else found
-    found = f"no record has a key {absent[0]!r}"
-    return f"{found}; {suggest_names(absent[0], known)}" if known else found
+    lines = [
+        f"no record has a key {name!r}" + (f"; {suggest_names(name, known)}" if known else "")
+        for name in absent[:_MAX_HINTS]
+    ]
+    more = len(absent) - len(lines)
+    return "\n".join([*lines, *([f"nor one of {more:,} more features"] if more else [])])
 
 
 def _layout_hint(table: Table, schema: Schema) -> str:
