@@ -13,16 +13,20 @@ import torch
 
 from exporter.formats.archive import check_program_archive
 from exporter.formats.capture_errors import explain_capture
+from exporter.formats.graphs import op_kind
 from runtime.errors import ArtifactError, UnavailableError, UsageError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from torch import fx
     from torch.export import ExportedProgram
+    from torch.fx.node import Argument
 
     from runtime.schema.features import Schema
 
 BATCH = "batch"
+_CLAMPS = frozenset({"clamp", "clamp_", "clip", "clip_", "hardtanh", "hardtanh_"})
 
 
 def capture_program(model: torch.nn.Module, schema: Schema) -> ExportedProgram:
@@ -46,7 +50,21 @@ def capture_program(model: torch.nn.Module, schema: Schema) -> ExportedProgram:
         ) from exc
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # absolute paths of this machine
+        if op_kind(str(node.target)) in _CLAMPS:
+            _unify_bounds(node)
     return program
+
+
+def _unify_bounds(node: fx.Node) -> None:
+    """Make both bounds of a clamp float where one is: torch.onnx converts no ``clamp(1e-7, 1)``."""
+    values = (*node.args, *node.kwargs.values())
+    if any(isinstance(value, float) for value in values):
+        node.args = tuple(_as_float(value) for value in node.args)
+        node.kwargs = {name: _as_float(value) for name, value in node.kwargs.items()}
+
+
+def _as_float(value: Argument) -> Argument:
+    return float(value) if isinstance(value, int) else value
 
 
 def _require_temporary_folder() -> None:

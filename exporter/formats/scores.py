@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # The smallest probability whose logarithm is taken: float32 resolves no smaller share of 1, and
 # engines compute sigmoid no more accurately.
 _SMALLEST = 2.0**-23
+_TABLE = 2  # dimensions of rows and columns
 
 
 class Selected(nn.Module):
@@ -72,7 +73,7 @@ class LogProbabilities(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return logarithms, of probabilities below 2**-23 that of 2**-23."""
         output: torch.Tensor = self.model(features)
-        if output.ndim == 1 or output.shape[1] == 1:
+        if output.ndim < _TABLE or output.shape[1] == 1:
             output = _as_column(output)
             output = torch.cat([1 - output, output], dim=1)
         # Not clamp: engines differ in the result for NaN.
@@ -99,5 +100,5 @@ def keys_of(output: object) -> list[str | int]:
 
 
 def _as_column(output: torch.Tensor) -> torch.Tensor:
-    """Return ``(batch,)`` as ``(batch, 1)``."""
-    return output[:, None] if output.ndim == 1 else output
+    """Return ``(batch,)`` as ``(batch, 1)``; of one row, ``squeeze()`` makes a number."""
+    return output.reshape(-1, 1) if output.ndim < _TABLE else output

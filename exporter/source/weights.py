@@ -9,7 +9,7 @@ import pickle
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeGuard
 
 import torch
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 _MAX_NAMES = 3  # names in a message
+_MAX_DEPTH = 3  # keys before a state dict, as in checkpoint["model"]["state_dict"]
+# What DataParallel, torch.compile and FSDP put into the names of a submodule that they wrap.
+_WRAPPERS = re.compile(
+    r"(?<![^.])(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
+)
 _CLASS = re.compile(r"Unsupported (?:global|class): GLOBAL (\S+)")
 _ADVICE = "save model.state_dict(), preferably as .safetensors"
 
@@ -51,6 +56,7 @@ def load_weights(model: nn.Module, path: Path, *, name: str) -> str | None:
     expected = frozenset(model.state_dict())
     taken = _choose(_state_dicts(_read(path), path), expected, path)
     has_storage = not any(each.is_meta for each in (*model.parameters(), *model.buffers()))
+    cast = _describe_casts(model, taken.tensors, path) if has_storage else []
     try:
         missing, unexpected = model.load_state_dict(
             taken.tensors, strict=False, assign=not has_storage
@@ -61,7 +67,23 @@ def load_weights(model: nn.Module, path: Path, *, name: str) -> str | None:
     for names, problem in ((missing, "missing"), (unexpected, "unexpected")):
         if names:
             raise ArtifactError(f"{path} does not fit {name}: {problem} {_names(names)}")
-    return taken.description
+    return "; ".join(filter(None, (taken.description, *cast))) or None
+
+
+def _describe_casts(model: nn.Module, tensors: Tensors, path: Path) -> list[str]:
+    """Say which weights loading rounds or widens; ``ArtifactError`` where they are no floats."""
+    cast = set()
+    for name, own in model.state_dict().items():
+        found = tensors.get(name, own)
+        if found.dtype == own.dtype:
+            continue
+        if not (found.is_floating_point() and own.is_floating_point()):
+            raise ArtifactError(
+                f"{path} has {printable(name)} as {found.dtype}, the model as {own.dtype}: "
+                "save the weights in the model's dtype"
+            )
+        cast.add(f"{found.dtype} taken as {own.dtype}")
+    return sorted(cast)
 
 
 @dataclass(frozen=True)
@@ -72,12 +94,15 @@ class _StateDict:
     key: str | None = None  # of the checkpoint
     prefix: str = ""  # of their names in the file
     others: tuple[str, ...] = ()  # names beside the prefix, which are left out
+    is_unwrapped: bool = False  # without the names of wrappers of submodules
+    depth: int = 0  # keys above it
 
     @property
     def description(self) -> str | None:
         """The part that was loaded, in words; None where it is the whole file."""
         parts = [f"the state dict under {self.key!r}"] if self.key else []
         parts += [f"names without their prefix {self.prefix!r}"] if self.prefix else []
+        parts += ["names without those of wrapped submodules"] if self.is_unwrapped else []
         parts += [f"left out: {_names(self.others)}"] if self.others else []
         return "; ".join(parts) or None
 
@@ -94,6 +119,12 @@ class _StateDict:
         found = [self._without_prefix(prefix) for prefix in prefixes]
         return [each for each in found if each.covers(expected)]
 
+    def unwrapped(self) -> _StateDict:
+        """Remove the names that wrappers of submodules add."""
+        tensors = {_WRAPPERS.sub("", name): tensor for name, tensor in self.tensors.items()}
+        is_same = len(tensors) < len(self.tensors) or tensors.keys() == self.tensors.keys()
+        return self if is_same else replace(self, tensors=tensors, is_unwrapped=True)
+
     def _without_prefix(self, prefix: str) -> _StateDict:
         tensors = {
             name.removeprefix(prefix): tensor
@@ -101,12 +132,16 @@ class _StateDict:
             if name.startswith(prefix)
         }
         others = tuple(name for name in self.tensors if not name.startswith(prefix))
-        return _StateDict(tensors, self.key, prefix, others)
+        return replace(self, tensors=tensors, prefix=prefix, others=others)
 
 
 def _choose(found: list[_StateDict], expected: frozenset[str], path: Path) -> _StateDict:
-    """Choose the state dict with the expected names; without one, the first, which is refused."""
+    """Choose the state dict with the expected names, fewest keys first; else one to refuse."""
     fitting = [fit for each in found for fit in each.fitting(expected)]
+    if not fitting:
+        fitting = [fit for each in found for fit in each.unwrapped().fitting(expected)]
+    nearest = min((fit.depth for fit in fitting), default=0)
+    fitting = [fit for fit in fitting if fit.depth == nearest]
     if len(fitting) > 1:
         places = [" ".join(filter(None, (each.key, each.prefix))) for each in fitting]
         raise ArtifactError(
@@ -119,9 +154,21 @@ def _state_dicts(found: object, path: Path) -> list[_StateDict]:
     """Return the state dicts of a file: itself, or those under its keys."""
     if _is_state_dict(found):
         return [_StateDict(found)]
-    inner = found.items() if isinstance(found, Mapping) else ()
-    under = [_StateDict(value, key=str(key)) for key, value in inner if _is_state_dict(value)]
-    nonempty = [each for each in under if each.tensors]
+    nonempty: list[_StateDict] = []
+    level: list[tuple[str, object]] = [("", found)]
+    for depth in range(_MAX_DEPTH):
+        inner = [
+            (f"{above}.{key}".removeprefix("."), value)
+            for above, outer in level
+            if isinstance(outer, Mapping)
+            for key, value in outer.items()
+        ]
+        nonempty += [
+            _StateDict(value, key, depth=depth)
+            for key, value in inner
+            if _is_state_dict(value) and value
+        ]
+        level = [(key, value) for key, value in inner if not _is_state_dict(value)]
     if not nonempty:
         raise ArtifactError(f"{path} is not a state dict: {_ADVICE}")
     return nonempty

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 UNIX: Final = "unix:"
 DEFAULT_PORT: Final = 8000
 BACKLOG: Final = 4096
-_HOST_AND_PORT: Final = re.compile(r"[^:/]*:(\d+)")
+_HOST_AND_PORT: Final = re.compile(r"([^:/\[\]]*|\[[^\[\]]*\]):(\d+)")
 
 
 # ---- Options -----------------------------------------------------------------------------------
@@ -50,8 +50,8 @@ def parse_host(text: str) -> str:
     if "://" in host:
         raise UsageError(f"--host {text} is a URL: give the host alone, and --port")
     if found := _HOST_AND_PORT.fullmatch(host):
-        name = host.partition(":")[0] or "ADDRESS"
-        raise UsageError(f"--host {text} has a port: give --host {name} --port {found[1]}")
+        name, port = found[1] or "ADDRESS", found[2]
+        raise UsageError(f"--host {text} has a port: give --host {name} --port {port}")
     is_bracketed = host.startswith("[") and host.endswith("]")
     return host[1:-1] if is_bracketed else host
 

@@ -8,16 +8,21 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import onnxruntime
 import pytest
 import torch
 
 from exporter.export import export_run
 from exporter.formats.deployed import Deployed
+from exporter.formats.onnx import write_onnx
 from exporter.formats.program import capture_program, load_program, write_program
 from runtime.errors import ArtifactError, ParityError, UnavailableError
 from trainer.model import SimpleNet
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from exporter.formats.model_files import ModelFiles
     from exporter.parity.rows import ParityRows, Plan
     from trainer.run import Run
@@ -47,6 +52,31 @@ def test_a_read_only_container_is_told_what_to_mount(
         capture_program(Deployed(run.model).eval(), run.record.schema)
     with pytest.raises(UnavailableError, match="mount a writable /tmp"):
         load_program(files.program, where="it")
+
+
+@pytest.mark.parametrize(
+    "clamp",
+    [
+        lambda x: x.clamp(1e-7, 1),
+        lambda x: x.clip(-1, max=1.5),
+        lambda x: torch.nn.functional.hardtanh(x, -1, 0.5),
+    ],
+)
+def test_a_clamp_may_have_bounds_of_two_kinds(
+    clamp: Callable[[torch.Tensor], torch.Tensor], run: Run
+) -> None:
+    """An int beside a float is an ordinary way to write a bound; torch.onnx knows none such."""
+
+    class Clamped(torch.nn.Module):
+        def forward(self, features: torch.Tensor) -> torch.Tensor:
+            return clamp(features)
+
+    schema = run.record.schema
+    content = write_onnx(capture_program(Deployed(Clamped()).eval(), schema), schema, name="it")
+    features = np.array([[-3, 0.25], [1.25, 9]], np.float32)
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    _, _, logits = session.run(None, {"features": features})
+    assert np.array_equal(logits, clamp(torch.from_numpy(features)).numpy())
 
 
 def test_plain_torch_loads_it(files: ModelFiles, tmp_path: Path) -> None:

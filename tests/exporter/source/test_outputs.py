@@ -161,6 +161,16 @@ CASES = {
 }
 
 
+@pytest.mark.parametrize("change", [torch.squeeze, lambda z: z.squeeze().sigmoid()])
+def test_squeeze_of_a_single_row_leaves_a_row(change: Callable[[torch.Tensor], object]) -> None:
+    """``squeeze()`` takes away the dimension of the rows too where there is one row."""
+    candidate = candidate_from_module(Net(1, change), TWO, name="mine")
+    rows = torch.from_numpy(sample_inside(ranges_of(TWO))[:3])
+    with torch.inference_mode():
+        alone = torch.cat([candidate.model(row[None]) for row in rows])
+        torch.testing.assert_close(alone, candidate.model(rows))
+
+
 @pytest.mark.parametrize("what", CASES)
 def test_probabilities_are_those_of_the_module(what: str) -> None:
     """Whatever its form, the softmax of the logits is what the module means, and it is said."""

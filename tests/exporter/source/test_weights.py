@@ -60,6 +60,18 @@ TAKEN: dict[str, tuple[Any, str | None]] = {
             "left out: criterion.weight"
         ),
     ),
+    "a checkpoint in a checkpoint": (
+        {"model": {"state_dict": RIGHT, "ema": {"module": RIGHT}}, "epoch": 3},
+        "the state dict under 'model.state_dict'",
+    ),
+    "a compiled layer": (
+        {name.replace("0.", "0._orig_mod.", 1): tensor for name, tensor in RIGHT.items()},
+        "names without those of wrapped submodules",
+    ),
+    "a parallel layer in a prefix": (
+        {name.replace("2.", "2.module.", 1): tensor for name, tensor in renamed("model.").items()},
+        "names without their prefix 'model.'; names without those of wrapped submodules",
+    ),
     "two networks, one of which fits": (
         {"generator": {"weight": torch.ones(3)}, "judge": RIGHT},
         "the state dict under 'judge'",
@@ -88,6 +100,26 @@ def test_safetensors_may_have_a_prefix(tmp_path: Path) -> None:
     assert load_weights(net(), path, name="net") == "names without their prefix 'module.'"
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_rounding_to_the_dtype_of_the_model_is_said(dtype: torch.dtype, tmp_path: Path) -> None:
+    """A float64 state dict loses digits in a float32 model: not without a word."""
+    path = tmp_path / "weights.safetensors"
+    save_file({name: tensor.to(dtype) for name, tensor in FLOATS.items()}, path)
+    model = nn.Linear(3, 4)
+    assert load_weights(model, path, name="net") == f"{dtype} taken as torch.float32"
+    assert torch.equal(model.weight, FLOATS["weight"].to(dtype).float())
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.complex64])
+def test_weights_that_are_no_floats_are_refused(dtype: torch.dtype, tmp_path: Path) -> None:
+    """Torch copies codes of 8 bits, and real parts, as if they were the weights."""
+    path = tmp_path / "weights.pt"
+    torch.save({name: tensor.to(dtype) for name, tensor in FLOATS.items()}, path)
+    with pytest.raises(ArtifactError, match=rf"has weight as {dtype}, the model as torch\.float32"):
+        load_weights(nn.Linear(3, 4), path, name="net")
+
+
+FLOATS = {"weight": torch.rand(4, 3), "bias": torch.rand(4)}
 WITHOUT_ONE = {name: tensor for name, tensor in renamed("module.").items() if "0.bias" not in name}
 REFUSED = {
     "two prefixes": (

@@ -60,6 +60,7 @@ def test_hosts(text: str, host: str) -> None:
         ("http://127.0.0.1", "give the host alone"),
         ("127.0.0.1:9000", "give --host 127.0.0.1 --port 9000"),
         ("localhost:80", "give --host localhost --port 80"),
+        ("[::1]:8000", r"give --host \[::1\] --port 8000"),
     ],
 )
 def test_what_is_no_host(text: str, error: str) -> None:
