@@ -88,6 +88,7 @@ def test_the_message_names_backend_batch_and_row(
     assert message.endswith("; nothing was published")
 
 
+@pytest.mark.slow
 def test_an_older_bundle_stays_when_parity_fails(
     run_folder: Path, files: ModelFiles, tmp_path: Path
 ) -> None:
@@ -102,6 +103,7 @@ def test_an_older_bundle_stays_when_parity_fails(
     assert list(tmp_path.iterdir()) == [out]
 
 
+@pytest.mark.slow
 def test_a_new_bundle_replaces_the_old_one_as_a_whole(
     run_folder: Path, bundle: Path, files: ModelFiles, tmp_path: Path
 ) -> None:

@@ -60,6 +60,7 @@ def write_manifest(bundle: Path, manifest: Manifest) -> None:
     (bundle / MANIFEST).write_bytes(manifest.to_json())
 
 
+@pytest.mark.slow
 def test_a_bundle_is_proven_again_from_itself_alone(bundle: Path) -> None:
     """All backends at all batches pass, on rows drawn anew."""
     report = verify_bundle(bundle, plan=QUICK)
@@ -157,6 +158,7 @@ def test_golden_rows_that_allow_more_fail(
         verify_bundle(copied, plan=QUICK)
 
 
+@pytest.mark.slow
 def test_weights_are_read_not_trusted(copied: Path) -> None:
     """An ONNX model with NaN in it fails even where the manifest agrees."""
     model = onnx.load_from_string((copied / ONNX_MODEL).read_bytes())

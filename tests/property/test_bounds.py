@@ -331,6 +331,7 @@ def test_float16_stays_within_its_bound(case: Case) -> None:
 
 @settings(max_examples=50)
 @given(cases(largest_scale=0.5, rows=2048, widest=40))
+@pytest.mark.slow
 def test_the_bound_is_tight(case: Case) -> None:
     """Over some thousand rows the worst error comes near its bound: the bound is tight."""
     expected = evaluate_layers(case.layers, case.features)

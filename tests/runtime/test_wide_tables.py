@@ -49,6 +49,7 @@ def test_names_are_counted_after_the_first() -> None:
     assert list_first(["a: 1", "b: 2", "c: 3"], 2, "; ") == "a: 1; b: 2 and 1 more"
 
 
+@pytest.mark.slow
 def test_predict_and_inspect_stay_short(wide: Path, tmp_path: Path) -> None:
     """Missing, other and misspelt columns; values out of range; drift."""
     tables = {

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 NAME = "simplenet"
 
 
+@pytest.mark.slow
 def test_exporting_is_quiet(capfd: pytest.CaptureFixture[str]) -> None:
     """Torch's notices of missing packages and deprecated interfaces are suppressed."""
     schema = Schema("kind", (Feature("größe (cm)", 0, 1),), ("a", "b", "c"))

@@ -105,6 +105,7 @@ def test_nothing_of_this_machine_is_in_the_archive(files: ModelFiles) -> None:
                 assert place.encode() not in content, entry.filename
 
 
+@pytest.mark.slow
 def test_a_program_of_another_seed_is_not_published(
     run_folder: Path, run: Run, files: ModelFiles, quick: Plan, tmp_path: Path
 ) -> None:

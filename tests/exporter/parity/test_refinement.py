@@ -106,6 +106,7 @@ MODELS: dict[str, tuple[Forward, Forward]] = {
 
 
 @pytest.mark.parametrize("what", MODELS)
+@pytest.mark.slow
 def test_right_exports_pass_and_wrong_ones_do_not(what: str) -> None:
     """Rows that float32 cannot resolve are counted as undecidable; a fault leaves every spread."""
     right, wrong = MODELS[what]

@@ -222,6 +222,7 @@ def test_every_shape_of_model_has_a_page(
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.text(min_size=1, max_size=60), min_size=4, max_size=4, unique=True))
+@pytest.mark.slow
 def test_names_are_text_whatever_is_in_them(evidence: ReportData, names: list[str]) -> None:
     """Column and class names never become markup."""
     names[0] = f"<script>alert(1)</script>{names[0]}"

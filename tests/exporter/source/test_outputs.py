@@ -268,6 +268,7 @@ def test_what_cannot_be_known_is_asked_for(what: str) -> None:
         candidate_from_module(model, schema, name="mine", **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_bundle_says_what_was_taken(tmp_path: Path) -> None:
     """The proof names it, a repeated proof too, and the served probabilities are the module's."""
     model = Net(3, softmax)

@@ -89,6 +89,7 @@ def weights(model: torch.nn.Module) -> list[bytes]:
     optimiser=st.sampled_from(("sgd", "adamw")),
     validation=st.sampled_from((0.0, 0.3)),
 )
+@pytest.mark.slow
 def test_training_can_be_interrupted_anywhere(
     calls: list[int], optimiser: str, validation: float
 ) -> None:

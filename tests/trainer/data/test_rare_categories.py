@@ -119,6 +119,7 @@ def test_options_that_cannot_hold_are_refused(
         TableSource(tmp_path / "t.csv", "y", **options)
 
 
+@pytest.mark.slow
 def test_rare_and_unseen_categories_are_scored_as_the_joined_ones(
     save: Save, tmp_path: Path
 ) -> None:
