@@ -2,7 +2,7 @@
 
 With two classes softmax is ``1 / (1 + exp(other - own))``, and is written so: onnxruntime's Softmax
 kernel works row by row and takes a third of a small model's time; these operators are vectorised
-and make large batches a quarter faster (benchmarks/results/softmax.md). The odds are added by Sum,
+and make large batches a fifth faster (benchmarks/results/softmax.md). The odds are added by Sum,
 which quantisers leave in float32: an Add would be in 8 bits, where 1 beside a million is 0, and its
 reciprocal infinite.
 """
