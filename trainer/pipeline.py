@@ -18,7 +18,7 @@ from msgspec import UNSET
 from runtime.bundle.manifest import to_json
 from runtime.errors import UsageError
 from runtime.io.folders import atomic_folder
-from runtime.io.workdir import locked_workdir, remove_workdir, workdir_path
+from runtime.io.temporary import locked_workdir, remove_workdir, workdir_path
 from trainer.checkpoint.format import FitIdentity, read_record
 from trainer.checkpoint.manager import ReplicaCallback, deferred_signals
 from trainer.checkpoint.state import EpochCallback, FitResult, ignore_epoch
@@ -161,7 +161,7 @@ def _plan_run(
     selected = resumed or select_device(device, _workload(dataset, configuration))
     identity = _identify(dataset, configuration, selected)
     if group := current_group():
-        from trainer.distributed.consistency import check_same_fit, claim_device
+        from trainer.distributed.group import check_same_fit, claim_device
 
         if selected.name == "cuda":
             claim_device(group.process)

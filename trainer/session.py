@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.errors import DataError
-from runtime.io.workdir import clear_workdir, remove_workdir
+from runtime.io.temporary import clear_workdir, remove_workdir
 from trainer.checkpoint.format import CHECKPOINT, CheckpointRecord, FitIdentity, read_record
 from trainer.checkpoint.manager import CheckpointManager, deferred_signals
 from trainer.checkpoint.resume import check_resumable

@@ -1,4 +1,4 @@
-"""Temporary files and folders next to an output while it is written.
+"""Temporary files and folders next to an output while it is written, and working folders.
 
 A writer holds an exclusive lock (``flock``) on its temporary file or folder. The lock is
 released when the process ends, so an unlocked one was left by a killed run; the next run with the
@@ -15,6 +15,9 @@ import re
 import shutil
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Literal
+
+from runtime.errors import UsageError
+from runtime.io.paths import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,3 +127,62 @@ def _remove_unlocked(path: Path) -> None:
             remove(path)
     finally:
         os.close(descriptor)
+
+
+_MAX_LOCK_TRIES = 20  # another process may remove its folder just before it is locked
+
+
+def workdir_path(path: Path) -> Path:
+    """Return the path of a destination's working folder."""
+    target = resolve(path)
+    return target.with_name(f"{target.name}.partial")
+
+
+@contextmanager
+def locked_workdir(path: Path) -> Iterator[Path]:
+    """Lock the working folder of ``path``, created if missing.
+
+    It stays unless the block calls ``remove_workdir``. Raises ``UsageError`` when it cannot be
+    created or another process uses it.
+    """
+    folder = workdir_path(path)
+    try:
+        descriptor = _lock(folder)
+    except OSError as exc:
+        raise UsageError(f"cannot write {folder}: {exc.strerror}") from exc
+    if descriptor is None:
+        raise UsageError(
+            f"another process is writing {path}: wait until it is done, or give another name"
+        )
+    try:
+        yield folder
+    finally:
+        os.close(descriptor)
+
+
+def remove_workdir(folder: Path) -> None:
+    """Remove a working folder, as far as possible."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def clear_workdir(folder: Path) -> None:
+    """Remove the content of a working folder."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _lock(folder: Path) -> int | None:
+    """Create and lock the folder; return None if another process holds the lock."""
+    for _ in range(_MAX_LOCK_TRIES):
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+        locked = try_lock(descriptor)
+        if locked is None or (locked and is_at(folder, descriptor)):
+            return descriptor
+        os.close(descriptor)
+        if locked is False:
+            return None
+    return None

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from runtime.errors import UsageError
 from runtime.printable import list_names
-from runtime.schema.classes import ClassIndex
+from runtime.schema.spellings import ClassIndex
 from runtime.tables.arrays import binary_array, bool_array, number_scalar, number_values
 from runtime.tables.text import cell_texts
 from runtime.value import Record

@@ -10,12 +10,11 @@ from msgspec.structs import replace
 from runtime.errors import OnnxferryError, OverloadError
 from runtime.serving.auth import Auth
 from runtime.serving.background_tasks import BackgroundTasks
-from runtime.serving.error_responses import exception_response
 from runtime.serving.handlers.admin import AdminHandlers
 from runtime.serving.handlers.ui import UiHandlers
 from runtime.serving.handlers.v2 import V2Handlers
 from runtime.serving.http.content_coding import CODINGS, decode_body, is_encoded, is_supported
-from runtime.serving.http.messages import Response, error_response
+from runtime.serving.http.messages import Response, error_response, exception_response
 from runtime.serving.observability.log import Tracer
 from runtime.serving.routing import Router
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from runtime.errors import OnnxferryError
-from runtime.serving.error_responses import exception_response, internal_error_response
+from runtime.serving.http.messages import exception_response, internal_error_response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

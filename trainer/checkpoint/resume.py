@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from runtime.errors import ArtifactError, UsageError
-from runtime.io.workdir import workdir_path
+from runtime.io.temporary import workdir_path
 from trainer.checkpoint.format import CHECKPOINT, CheckpointRecord, FitIdentity, read_record
 from trainer.config import configure
 

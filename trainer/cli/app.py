@@ -37,8 +37,7 @@ from trainer.config import (
     parse_widths,
     read_options_file,
 )
-from trainer.data.date_formats import parse_date_formats
-from trainer.data.missing import parse_missing
+from trainer.data.cell_options import parse_date_formats, parse_missing
 from trainer.data.source import (
     MAX_CATEGORIES,
     BadRowsPolicy,

@@ -15,7 +15,7 @@ import numpy as np
 
 from runtime.errors import SchemaError
 from runtime.printable import list_names
-from runtime.schema.classes import ClassIndex, choose_key, number_key
+from runtime.schema.spellings import ClassIndex, choose_key, number_key
 from runtime.tables.base import RowIssue
 from runtime.tables.cells import MISSING, NOT_FINITE, UNDECODABLE, is_decodable
 from trainer.data.dataset import JoinedLabels

@@ -13,7 +13,7 @@ from runtime.io.paths import STANDARD_STREAM, check_distinct, is_folder_or_patte
 from runtime.printable import quote_names
 from runtime.schema.names import repeated_names, suggest_names
 from runtime.tables.options import ReadOptions
-from trainer.data.date_formats import DateFormats
+from trainer.data.cell_options import DateFormats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

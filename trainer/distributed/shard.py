@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from trainer.distributed.consistency import check_same_weights
+from trainer.distributed.group import check_same_weights
 from trainer.engines import step as steps
 from trainer.engines.prefetch import Gather
 from trainer.engines.state import StepBuffers, untracked, update_vectors

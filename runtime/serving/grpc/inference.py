@@ -7,10 +7,9 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from runtime.errors import OnnxferryError, OverloadError
-from runtime.serving.error_responses import exception_response, internal_error_response
 from runtime.serving.grpc.codec import encode_outputs, parse_message, to_request
 from runtime.serving.grpc.message_limits import MessageLimits
-from runtime.serving.http.messages import Response
+from runtime.serving.http.messages import Response, exception_response, internal_error_response
 from runtime.serving.v2.inputs import bind_inputs
 from runtime.serving.v2.outputs import parse_requested_outputs
 

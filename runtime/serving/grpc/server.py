@@ -16,9 +16,8 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
 from runtime.errors import UnavailableError
-from runtime.serving.grpc.health import Health
-from runtime.serving.grpc.reflection import Reflection
 from runtime.serving.grpc.service import InferenceService
+from runtime.serving.grpc.standard_services import Health, Reflection
 from runtime.serving.listeners import probe, resolve
 
 if TYPE_CHECKING:

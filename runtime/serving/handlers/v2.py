@@ -6,8 +6,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from runtime.errors import OnnxferryError
-from runtime.serving.error_responses import exception_response
-from runtime.serving.http.messages import json_response
+from runtime.serving.http.messages import exception_response, json_response
 from runtime.serving.v2.inputs import LENGTH_FIELD, NO_JSON, bind_inputs, raw_request, split_body
 from runtime.serving.v2.messages import parse_request
 from runtime.serving.v2.outputs import encode_response, parse_requested_outputs

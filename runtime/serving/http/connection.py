@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final, cast
 
 from msgspec.structs import replace
 
-from runtime.serving.error_responses import internal_error_response
 from runtime.serving.http.messages import (
     CONTINUE,
     RETRY_AFTER,
@@ -18,6 +17,7 @@ from runtime.serving.http.messages import (
     Response,
     encode_head,
     error_response,
+    internal_error_response,
 )
 from runtime.serving.http.parser import Phase, RequestParser
 

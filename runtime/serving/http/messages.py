@@ -1,14 +1,25 @@
-"""HTTP requests and responses, and the encoding of a response's head."""
+"""HTTP requests and responses: the buffer of a body, the head, responses to errors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from runtime.errors import (
+    DataError,
+    MediaError,
+    OverloadError,
+    OversizeError,
+    UnavailableError,
+    UnknownNameError,
+)
 from runtime.value import Value
+
+if TYPE_CHECKING:
+    from runtime.errors import OnnxferryError
 
 JSON: Final = b"application/json"
 BINARY: Final = b"application/octet-stream"
@@ -87,3 +98,59 @@ def encode_head(response: Response, date: bytes, *, close: bool) -> bytes:
 
 def _size(piece: Buffer) -> int:
     return piece.nbytes if isinstance(piece, memoryview) else len(piece)
+
+
+_INITIAL_BYTES: Final = 256 * 1024  # allocated at once for a body of announced length
+
+
+class BodyBuffer:
+    """A body of known length that the socket writes into; grows as bytes arrive.
+
+    Attributes:
+        content: the body, complete once ``is_complete``.
+        filled: bytes received.
+    """
+
+    __slots__ = ("_length", "content", "filled")
+
+    def __init__(self, received: Buffer, length: int) -> None:
+        """Begin with the ``received`` bytes of a body of ``length``."""
+        self._length, self.filled = length, len(received)
+        self.content = bytearray(min(len(received) + _INITIAL_BYTES, length))
+        self.content[: len(received)] = received
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all bytes were received."""
+        return self.filled == self._length
+
+    def free(self) -> memoryview:
+        """Return the free part, which at most doubles the buffer, whatever length was announced."""
+        if self.filled == len(self.content):
+            self.content += bytes(min(self.filled, self._length - self.filled))
+        return memoryview(self.content)[self.filled :]
+
+
+# The first match counts; 500 for any other error.
+_STATUSES: Final[tuple[tuple[type[OnnxferryError], int], ...]] = (
+    (UnknownNameError, 404),
+    (OversizeError, 413),
+    (MediaError, 415),
+    (DataError, 400),
+    (OverloadError, 503),
+    (UnavailableError, 503),
+)
+_UNAVAILABLE: Final = 503
+_SERVER_ERROR: Final = 500
+INTERNAL_ERROR: Final = "internal server error; see the server's log"
+
+
+def exception_response(error: OnnxferryError) -> Response:
+    """Return the response to an error: 4xx where the client can fix it, else 5xx."""
+    status = next((code for kind, code in _STATUSES if isinstance(error, kind)), _SERVER_ERROR)
+    return error_response(status, str(error), RETRY_AFTER if status == _UNAVAILABLE else ())
+
+
+def internal_error_response() -> Response:
+    """Return the response to a bug."""
+    return error_response(_SERVER_ERROR, INTERNAL_ERROR)

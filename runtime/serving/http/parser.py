@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import httptools
 
-from runtime.serving.http.body import BodyBuffer
 from runtime.serving.http.head import (
     HeadCache,
     HeadError,
@@ -21,7 +20,7 @@ from runtime.serving.http.head import (
     head_too_large,
     validate_head,
 )
-from runtime.serving.http.messages import Request
+from runtime.serving.http.messages import BodyBuffer, Request
 
 if TYPE_CHECKING:
     from runtime.serving.http.messages import Buffer

@@ -18,7 +18,7 @@ import numpy as np
 from runtime.errors import OnnxferryError, RequestError
 from runtime.io.processors import available_processors
 from runtime.schema.matrix import round_rows
-from runtime.serving.error_responses import INTERNAL_ERROR
+from runtime.serving.http.messages import INTERNAL_ERROR
 from runtime.serving.models.statistics import Durations
 from runtime.value import Value
 

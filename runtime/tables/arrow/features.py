@@ -1,16 +1,18 @@
-"""Read features from typed columns: Parquet, Arrow and data frames."""
+"""Read features from typed columns: Parquet, Arrow and data frames.
+
+Decimals are rounded once to float64, as their text is; Arrow's cast rounds twice.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from runtime.errors import SchemaError
-from runtime.tables.arrays import number_scalar, number_values
-from runtime.tables.arrow.decimals import decimal_numbers
+from runtime.tables.arrays import bool_values, number_scalar, number_values
 from runtime.tables.base import RowIssue
 from runtime.tables.cells import MISSING, NOT_FINITE, OUT_OF_RANGE, parse_numbers, split_missing
 from runtime.tables.dates import is_temporal
@@ -18,6 +20,8 @@ from runtime.tables.text import cell_texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
 
     from runtime.choices import Decimal
     from runtime.tables.base import CellEncoder, Column, Encoded
@@ -134,3 +138,28 @@ def _is_text(data_type: pa.DataType) -> bool:
         or types.is_large_binary(data_type)
         or types.is_binary_view(data_type)
     )
+
+
+_MAX_WHOLE: Final = 2**53  # whole numbers up to it are exact in float64
+_MAX_SCALE: Final = 22  # likewise powers of ten
+
+
+def decimal_numbers(column: pa.Array) -> pa.Array:
+    """Convert decimals of any width to float64, null for null."""
+    if 0 <= column.type.scale <= _MAX_SCALE and len(column):
+        whole, fits = _unscaled(column)
+        if fits:  # one division, which is correctly rounded
+            numbers = whole / np.float64(10**column.type.scale)
+            mask = bool_values(column.is_null()) if column.null_count else None
+            return pa.array(numbers, mask=mask)
+    return column.cast(pa.string()).cast(pa.float64())
+
+
+def _unscaled(column: pa.Array) -> tuple[npt.NDArray[np.float64], bool]:
+    """Get the decimals without their point, ``(rows,)``, and whether all are exact in float64."""
+    width = column.type.bit_width // 8
+    stored = np.frombuffer(column.buffers()[1], dtype=f"<i{min(width, 8)}")
+    words = stored.reshape(-1, max(width // 8, 1))[column.offset : column.offset + len(column)]
+    low = words[:, 0].astype(np.int64)  # the others repeat its sign, where it is the whole number
+    fits = (np.abs(low) <= _MAX_WHOLE).all() and (words[:, 1:] == (low >> 63)[:, None]).all()
+    return low.astype(np.float64), bool(fits)

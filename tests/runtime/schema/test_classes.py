@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.schema.classes import ClassIndex
+from runtime.schema.spellings import ClassIndex
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from runtime.errors import ArtifactError, DataError, UsageError
-from runtime.io.workdir import locked_workdir, workdir_path
+from runtime.io.temporary import locked_workdir, workdir_path
 from trainer.checkpoint.format import CHECKPOINT, read_record
 from trainer.checkpoint.manager import TrainingStopped
 from trainer.checkpoint.resume import resume_options

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from trainer.data.cell_options import DateFormats
 from trainer.data.column_summary import ColumnSummary, format_summaries
 from trainer.data.dataset import DataCheck
-from trainer.data.date_formats import DateFormats
 from trainer.data.reading import read_dataset
 from trainer.data.report import format_report
 from trainer.data.source import TableSource

@@ -14,7 +14,7 @@ from runtime.io.sinks import open_sinks
 from runtime.schema.features import Feature, OneHot
 from runtime.tables.arrays import binary_array
 from runtime.tables.options import ReadOptions
-from trainer.data.date_formats import parse_date_formats
+from trainer.data.cell_options import parse_date_formats
 from trainer.data.reading import read_dataset
 from trainer.data.source import TableSource
 

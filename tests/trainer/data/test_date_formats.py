@@ -13,7 +13,7 @@ from runtime.errors import BadRowsError, RequestError, SchemaError, UsageError
 from runtime.schema.features import Schema
 from runtime.scoring.dataframes import read_features
 from runtime.serving.v2.columns import InputColumns
-from trainer.data.date_formats import DateFormats, parse_date_formats
+from trainer.data.cell_options import DateFormats, parse_date_formats
 from trainer.data.reading import read_dataset
 from trainer.data.source import TableSource
 

@@ -15,7 +15,7 @@ from runtime.schema.features import Feature, OneHot, Schema
 from runtime.scoring.dataframes import read_features
 from runtime.serving.v2.columns import InputColumns
 from runtime.tables.options import ReadOptions
-from trainer.data.missing import parse_missing
+from trainer.data.cell_options import parse_missing
 from trainer.data.reading import read_dataset
 from trainer.data.source import TableSource
 

@@ -10,7 +10,7 @@ import pytest
 from runtime.errors import ArtifactError
 from trainer.checkpoint.manager import TrainingStopped
 from trainer.config import configure
-from trainer.data.date_formats import DateFormats
+from trainer.data.cell_options import DateFormats
 from trainer.data.reading import read_dataset
 from trainer.data.source import TableSource
 from trainer.pipeline import make_run

@@ -25,10 +25,10 @@ from safetensors.torch import load_file
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # documented
 
 from runtime.errors import UnavailableError, UsageError
-from runtime.io.workdir import workdir_path
+from runtime.io.temporary import workdir_path
 from trainer.checkpoint.format import CHECKPOINT
-from trainer.distributed.consistency import claim_device
 from trainer.distributed.environment import ProcessRank, launch_command, read_environment
+from trainer.distributed.group import claim_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

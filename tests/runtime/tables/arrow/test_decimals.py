@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from runtime.scoring.options import Options
 from runtime.scoring.pipeline import score_file
-from runtime.tables.arrow.decimals import decimal_numbers
+from runtime.tables.arrow.features import decimal_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable

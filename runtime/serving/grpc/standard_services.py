@@ -1,6 +1,7 @@
-"""gRPC's health checking protocol, served by HTTP's readiness handlers.
+"""gRPC's own services: health checking, served by HTTP's readiness handlers, and reflection.
 
-Source: github.com/grpc/grpc/blob/master/doc/health-checking.md.
+With reflection grpcurl, Postman and the like need no .proto files. Sources:
+github.com/grpc/grpc/blob/master/doc/health-checking.md and server-reflection.md.
 """
 
 from __future__ import annotations
@@ -9,10 +10,14 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthServicer
+from grpc_reflection.v1alpha import reflection_pb2
+from grpc_reflection.v1alpha.reflection import SERVICE_NAME
+from grpc_reflection.v1alpha.reflection import aio as reflection
 
-from runtime.serving.grpc.codec import SERVICE, grpc_status, http_target
+from runtime.serving.grpc.codec import SERVICE, grpc_status, http_target, service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,6 +30,7 @@ _STATUSES: Final = {
     _NOT_FOUND: HealthCheckResponse.SERVICE_UNKNOWN,
     503: HealthCheckResponse.NOT_SERVING,
 }
+_HEALTH: Final = "grpc.health.v1.Health"
 _POLL_S: Final = 0.5  # of a status that a client watches
 
 Context = Any  # grpc publishes no types
@@ -72,3 +78,23 @@ class Health(HealthServicer):  # type: ignore[misc]  # grpc_health publishes no 
         if response.status not in _STATUSES:
             await context.abort(*grpc_status(response))
         return response
+
+
+class Reflection(reflection.ReflectionServicer):  # type: ignore[misc]  # no types are published
+    """Describes the services of a server, to clients with a key where keys are required."""
+
+    def __init__(self, authorize: Callable[[Context], Awaitable[None]]) -> None:
+        """Abort the calls that ``authorize`` does not admit."""
+        pool = service().file.pool
+        for module in (health_pb2, reflection_pb2):
+            pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
+        super().__init__((SERVICE, _HEALTH, SERVICE_NAME), pool)
+        self._authorize = authorize
+
+    async def ServerReflectionInfo(  # noqa: N802 - the protocol's name
+        self, stream: AsyncIterator[Any], context: Context
+    ) -> AsyncIterator[Any]:
+        """Respond to queries for services, symbols and files."""
+        await self._authorize(context)
+        async for response in super().ServerReflectionInfo(stream, context):
+            yield response

@@ -1,4 +1,4 @@
-"""The option ``--date-format``: one format for all columns of dates, or one a column."""
+"""The options that say how cells are written: ``--date-format`` and ``--missing``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from runtime.errors import UsageError
 from runtime.schema.date_formats import EPOCHS, date_pattern, is_date_format
+from runtime.schema.spellings import number_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,3 +61,20 @@ def _check(date_format: str) -> None:
             date_pattern(date_format)
         except ValueError as exc:
             raise UsageError(f"--date-format: {exc}") from exc
+
+
+def parse_missing(texts: Sequence[str] | None) -> tuple[str, ...]:
+    """Parse the values of ``--missing``: sorted, without blanks around them.
+
+    Raises ``UsageError`` for an empty text, which is missing anyway, and for a number, which the
+    typed columns of other formats would not have as text.
+    """
+    found = {text.strip(" \t") for text in texts or ()}
+    if "" in found or texts == ():
+        raise UsageError("--missing has an empty text: give texts such as NA,NULL")
+    if numbers := sorted(text for text in found if number_key(text.replace(",", ".")) is not None):
+        raise UsageError(
+            f"--missing: {numbers[0]!r} is a number, which cannot mean a missing cell: "
+            "leave such cells empty"
+        )
+    return tuple(sorted(found))
