@@ -18,6 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -36,8 +37,6 @@ from trainer.loggers.files import JsonlLogger, LogFile
 from trainer.loggers.final_summaries import final_records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from trainer.checkpoint.state import Epoch
     from trainer.config import DeviceName
     from trainer.data.dataset import Dataset
@@ -84,6 +83,7 @@ class Rate:
 
 
 Rates = dict[str, list[Rate]]
+Fit = Callable[[Path], int]  # into a folder; returns the rows learned from
 
 CASES = (
     Case(800, 32, 100, 25, 8),
@@ -131,7 +131,7 @@ def race(case: Case, runs: int, device: DeviceName) -> Rates:
     tutorial_rows = dataset.rows
     rates: Rates = {OURS: [], UNTRACKED: [], SHOWN: [], EAGER: [], TUTORIAL: []}
     with tempfile.TemporaryDirectory() as folder:
-        contenders: dict[str, Callable[[Path], int]] = {
+        contenders: dict[str, Fit] = {
             OURS: lambda logdir: fit_tracked(dataset, configuration, device, logdir),
             UNTRACKED: lambda logdir: fit_untracked(dataset, configuration, device, logdir),
             SHOWN: lambda logdir: fit_shown(dataset, configuration, device, logdir),
@@ -141,13 +141,20 @@ def race(case: Case, runs: int, device: DeviceName) -> Rates:
             ),
         }
         for turn in range(runs + 1):
-            for name, contender in contenders.items():
+            for name, contender in rotate(contenders, turn):
                 started, worked = time.perf_counter(), time.process_time()
                 rows = contender(Path(folder) / f"{name} {turn}")
                 wall, cpu = time.perf_counter() - started, time.process_time() - worked
                 if turn:
                     rates[name].append(Rate(rows / wall, rows / cpu))
     return rates
+
+
+def rotate(contenders: dict[str, Fit], turn: int) -> list[tuple[str, Fit]]:
+    """Begin each turn with another contender: who follows the tutorial's loop finds cold caches."""
+    items = list(contenders.items())
+    first = turn % len(items)
+    return items[first:] + items[:first]
 
 
 def fit_with(
