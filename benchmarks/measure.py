@@ -68,6 +68,8 @@ def run(command: Sequence[str]) -> Run:
 def race(contenders: Mapping[str, Sequence[str]], runs: int) -> dict[str, list[Run]]:
     """Run the contenders in turn, so that a drift of the machine affects all of them.
 
+    Each turn begins with another one: nobody always follows the one that takes most memory.
+
     Args:
         contenders: command by name.
         runs: counted runs of each, after one that is not counted.
@@ -77,11 +79,17 @@ def race(contenders: Mapping[str, Sequence[str]], runs: int) -> dict[str, list[R
     """
     measured: dict[str, list[Run]] = {name: [] for name in contenders}
     for turn in range(runs + 1):
-        for name, command in contenders.items():
-            result = run(command)
+        for name in rotate(list(contenders), turn):
+            result = run(contenders[name])
             if turn:
                 measured[name].append(result)
     return measured
+
+
+def rotate(names: Sequence[str], turn: int) -> list[str]:
+    """Let another name be first in each turn."""
+    first = turn % len(names)
+    return [*names[first:], *names[:first]]
 
 
 def table(measured: Mapping[str, Sequence[Run]]) -> str:

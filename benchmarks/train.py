@@ -141,20 +141,13 @@ def race(case: Case, runs: int, device: DeviceName) -> Rates:
             ),
         }
         for turn in range(runs + 1):
-            for name, contender in rotate(contenders, turn):
+            for name in measure.rotate(list(contenders), turn):
                 started, worked = time.perf_counter(), time.process_time()
-                rows = contender(Path(folder) / f"{name} {turn}")
+                rows = contenders[name](Path(folder) / f"{name} {turn}")
                 wall, cpu = time.perf_counter() - started, time.process_time() - worked
                 if turn:
                     rates[name].append(Rate(rows / wall, rows / cpu))
     return rates
-
-
-def rotate(contenders: dict[str, Fit], turn: int) -> list[tuple[str, Fit]]:
-    """Begin each turn with another contender: who follows the tutorial's loop finds cold caches."""
-    items = list(contenders.items())
-    first = turn % len(items)
-    return items[first:] + items[:first]
 
 
 def fit_with(
