@@ -18,7 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 OURS, UNTRACKED, SHOWN = "ours", "ours, no TensorBoard", "ours, all of TensorBoard's tabs"
 EAGER, TUTORIAL = "autograd on tensors", "the tutorial's loop"
+CONTENDERS = OURS, UNTRACKED, SHOWN, EAGER, TUTORIAL
 TEST_ROWS = 200
 MEMORY = "peak memory of a fit of 1 M rows ÷ its rows"
 
@@ -60,6 +61,7 @@ class Case:
         epochs: of ours.
         tutorial_batches: of an epoch of the tutorial's loop, at most.
         asked: target of rows per second over those of the tutorial's loop.
+        repeats: runs for each of ``--runs`` where the cost of logging is measured.
     """
 
     rows: int
@@ -67,6 +69,7 @@ class Case:
     epochs: int
     tutorial_batches: int
     asked: float
+    repeats: int = 1
 
     @property
     def name(self) -> str:
@@ -86,7 +89,7 @@ Rates = dict[str, list[Rate]]
 Fit = Callable[[Path], int]  # into a folder; returns the rows learned from
 
 CASES = (
-    Case(800, 32, 100, 25, 8),
+    Case(800, 32, 100, 25, 8, repeats=5),
     Case(1_000_000, 32, 1, 1500, 10),
     Case(1_000_000, 4096, 1, 20, 45),
 )
@@ -107,8 +110,11 @@ def main() -> None:
     for case in CASES:
         rates = race(case, args.runs, args.device)
         lines += [describe(case, name, rates) for name in rates]
-        gain, cost = over(rates, OURS, TUTORIAL), over(rates, UNTRACKED, OURS, "cpu")
+        gain = over(rates, OURS, TUTORIAL)
         asked.append((f"{case.name}: ours ÷ the tutorial's loop", gain, f"≥ {case.asked:g}"))
+        # Among themselves: a few percent are lost in what other contenders leave in the caches.
+        rates = race(case, args.runs * case.repeats, args.device, (OURS, UNTRACKED, SHOWN))
+        cost = over(rates, UNTRACKED, OURS, "cpu")
         asked.append((f"{case.name}: CPU time with TensorBoard ÷ without", cost, "≤ 1.05"))
         cost = over(rates, UNTRACKED, SHOWN, "cpu")
         asked.append((f"{case.name}: the same with all of its tabs", cost, ""))
@@ -122,14 +128,14 @@ def main() -> None:
     )
 
 
-def race(case: Case, runs: int, device: DeviceName) -> Rates:
+def race(case: Case, runs: int, device: DeviceName, names: Sequence[str] = CONTENDERS) -> Rates:
     """Measure rows a second of each contender, in turn; the first turn is not counted."""
     dataset = synthetic_products(1, train_rows=case.rows, test_rows=TEST_ROWS)
     configuration = configure("tutorial", batch_size=case.batch_size, epochs=case.epochs)
     shorter = replace(configuration, epochs=1)
     check_bits(dataset, shorter, device)
     tutorial_rows = dataset.rows
-    rates: Rates = {OURS: [], UNTRACKED: [], SHOWN: [], EAGER: [], TUTORIAL: []}
+    rates: Rates = {name: [] for name in names}
     with tempfile.TemporaryDirectory() as folder:
         contenders: dict[str, Fit] = {
             OURS: lambda logdir: fit_tracked(dataset, configuration, device, logdir),
@@ -141,7 +147,7 @@ def race(case: Case, runs: int, device: DeviceName) -> Rates:
             ),
         }
         for turn in range(runs + 1):
-            for name in measure.rotate(list(contenders), turn):
+            for name in measure.rotate(names, turn):
                 started, worked = time.perf_counter(), time.process_time()
                 rows = contenders[name](Path(folder) / f"{name} {turn}")
                 wall, cpu = time.perf_counter() - started, time.process_time() - worked
