@@ -40,15 +40,15 @@ class GrpcServer:
         self,
         server: Any,  # noqa: ANN401 - grpc publishes no types
         service: InferenceService,
-        health: Health,
+        stopping: asyncio.Event,
         port: int,
     ) -> None:
         """Wrap a started server."""
-        self._server, self._service, self._health, self.port = server, service, health, port
+        self._server, self._service, self._stopping, self.port = server, service, stopping, port
 
     async def stop(self, grace_s: float) -> None:
         """Accept no more calls and await pending ones, at most ``grace_s`` seconds."""
-        self._health.stop()
+        self._stopping.set()  # streams end
         self._service.inference.pause_responses()
         await asyncio.sleep(_HOLD_S)
         stopping = asyncio.ensure_future(self._server.stop(grace_s))
@@ -73,10 +73,10 @@ async def start(
         maximum_concurrent_rpcs=limits.connections, options=_options(limits, shared=shared)
     )
     service = InferenceService(app, handle)
-    health = Health(service.query)
+    stopping = asyncio.Event()
     server.add_generic_rpc_handlers((service.handler(),))
-    add_HealthServicer_to_server(health, server)
-    add_ServerReflectionServicer_to_server(Reflection(service.authorize), server)
+    add_HealthServicer_to_server(Health(service.query, stopping), server)
+    add_ServerReflectionServicer_to_server(Reflection(service.authorize, stopping), server)
     try:
         port = (
             server.add_secure_port(where, _credentials(tls))
@@ -88,7 +88,7 @@ async def start(
             f"cannot listen on {where} for gRPC; choose another with --host, {_OPTION}"
         ) from exc
     await server.start()
-    return GrpcServer(server, service, health, port)
+    return GrpcServer(server, service, stopping, port)
 
 
 def _options(limits: Limits, *, shared: bool) -> list[tuple[str, int]]:

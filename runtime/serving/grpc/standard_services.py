@@ -39,14 +39,11 @@ Context = Any  # grpc publishes no types
 class Health(HealthServicer):  # type: ignore[misc]  # grpc_health publishes no types
     """Health of the server, under no name or the protocol's, and of each model under its own."""
 
-    def __init__(self, query: Callable[[str, Context], Awaitable[Response]]) -> None:
-        """Respond by ``query``, which calls HTTP's handler."""
-        self._query = query
-        self._stopping = asyncio.Event()
-
-    def stop(self) -> None:
-        """End the streams of all watching clients with ``NOT_SERVING``."""
-        self._stopping.set()
+    def __init__(
+        self, query: Callable[[str, Context], Awaitable[Response]], stopping: asyncio.Event
+    ) -> None:
+        """Respond by ``query``, HTTP's handler; end watches once ``stopping`` is set."""
+        self._query, self._stopping = query, stopping
 
     async def Check(self, request: HealthCheckRequest, context: Context) -> HealthCheckResponse:  # noqa: N802 - the protocol's name
         """Report whether a service is serving; ``NOT_FOUND`` for an unknown name."""
@@ -83,18 +80,36 @@ class Health(HealthServicer):  # type: ignore[misc]  # grpc_health publishes no 
 class Reflection(reflection.ReflectionServicer):  # type: ignore[misc]  # no types are published
     """Describes the services of a server, to clients with a key where keys are required."""
 
-    def __init__(self, authorize: Callable[[Context], Awaitable[None]]) -> None:
-        """Abort the calls that ``authorize`` does not admit."""
+    def __init__(
+        self, authorize: Callable[[Context], Awaitable[None]], stopping: asyncio.Event
+    ) -> None:
+        """Abort calls that ``authorize`` does not admit; end streams once ``stopping`` is set."""
         pool = service().file.pool
         for module in (health_pb2, reflection_pb2):
             pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
         super().__init__((SERVICE, _HEALTH, SERVICE_NAME), pool)
-        self._authorize = authorize
+        self._authorize, self._stopping = authorize, stopping
 
     async def ServerReflectionInfo(  # noqa: N802 - the protocol's name
         self, stream: AsyncIterator[Any], context: Context
     ) -> AsyncIterator[Any]:
         """Respond to queries for services, symbols and files."""
         await self._authorize(context)
-        async for response in super().ServerReflectionInfo(stream, context):
+        async for response in super().ServerReflectionInfo(self._until_stopping(stream), context):
             yield response
+
+    async def _until_stopping(self, stream: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        """Pass the queries of a client on; an idle one must not delay the server's end."""
+        queries, stop = aiter(stream), asyncio.ensure_future(self._stopping.wait())
+        try:
+            while True:
+                query = asyncio.ensure_future(anext(queries))
+                await asyncio.wait((query, stop), return_when=asyncio.FIRST_COMPLETED)
+                if not query.done():
+                    query.cancel()
+                    return
+                yield query.result()
+        except StopAsyncIteration:
+            return
+        finally:
+            stop.cancel()

@@ -548,11 +548,19 @@ def test_a_port_in_use_is_reported(
 def test_watching_clients_see_each_change(
     start_server: Callable[..., Served], bundle: Path
 ) -> None:
-    """Of the server and of a model; the end of the server ends their streams."""
+    """Of the server and of a model; the end of the server ends their streams, and reflection's."""
     from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
     from grpc_health.v1.health_pb2_grpc import HealthStub
+    from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+    from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
     served = start_server("--bundle", f"a={bundle}", "--grpc-port", 0)
+    finished = threading.Event()
+
+    def queries() -> Iterator[Any]:
+        yield ServerReflectionRequest(list_services="")
+        finished.wait(PATIENCE_S)  # an idle client
+
     repository = "/v2/repository/models/a/"
     with grpc.insecure_channel(f"127.0.0.1:{served.grpc_port}") as channel:
         watch = HealthStub(channel).Watch
@@ -566,9 +574,15 @@ def test_watching_clients_see_each_change(
         assert next(model).status == HealthCheckResponse.SERVICE_UNKNOWN
         assert served.ask(f"{repository}load", b"").status == 200
         assert next(server).status == next(model).status == HealthCheckResponse.SERVING
+        reflected = ServerReflectionStub(channel).ServerReflectionInfo(
+            queries(), timeout=PATIENCE_S
+        )
+        assert next(reflected).list_services_response.service
         served.process.send_signal(signal.SIGTERM)
         for stream in (server, model, unknown):
             assert [one.status for one in stream] == [HealthCheckResponse.NOT_SERVING]
+        assert list(reflected) == []
+        finished.set()
     assert served.wait() == 0
 
 
