@@ -273,7 +273,7 @@ class Schema(Record, frozen=True, dict=True):
         """Number of classes."""
         return len(self.classes)
 
-    def bind(self, columns: Sequence[str], *, loose: bool | None = None) -> tuple[int, ...]:
+    def bind(self, columns: Sequence[str], *, loose: bool | None = False) -> tuple[int, ...]:
         """Find the features among a table's columns, by name.
 
         Args:

@@ -56,7 +56,7 @@ def score_table(model: LoadedModel, table: Frame, options: Options = DEFAULTS) -
 
 def read_features(table: object, schema: Schema) -> Float32Matrix:
     """Encode the features of a data frame as a model's inputs, ``(rows, n_inputs)``."""
-    source = _open(table, schema.bind(column_names(table) or ()), schema)
+    source = _open(table, schema.bind(column_names(table) or (), loose=None), schema)
     encoder, features = Encoder(schema.features), range(schema.n_features)
     parts = [np.empty((0, schema.n_inputs), dtype=np.float32)]
     for block in source.blocks(features):
@@ -130,7 +130,7 @@ def _refuse_options(options: Options) -> None:
     ):
         for name in names:
             if getattr(group, name) is not None:
-                raise UsageError(f"{option(name)} applies to files: leave it out")
+                raise UsageError(f"option {option(name)} applies to files: leave it out")
 
 
 def _to_arrow(table: Any, indices: Sequence[int], schema: Schema) -> pa.Table:  # noqa: ANN401 - tables of many libraries
