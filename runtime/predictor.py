@@ -109,7 +109,7 @@ class Predictor(LoadedModel):
         names = column_names(columns)
         if names is None:
             raise UsageError(f"a {type(columns).__name__} has no named columns; see predict")
-        self.schema.bind(names)
+        self.schema.bind(names, loose=None)
         if not self._is_numeric:
             from runtime.scoring.dataframes import read_features
 

@@ -13,6 +13,7 @@ import numpy as np
 from runtime.choices import ProviderChoice
 from runtime.errors import ArtifactError, UnavailableError, UsageError, first_line
 from runtime.onnx_file import refuse_external_data
+from runtime.surfaces import option
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -209,7 +210,8 @@ def _choose_provider(ort: ModuleType, choice: ProviderChoice) -> tuple[Provider,
         return ("cpu", problem.reason) if problem else ("cuda", "a CUDA device is present")
     if problem:
         raise UnavailableError(
-            f"CUDA was requested, but {problem.reason}: {problem.advice}, or use --provider cpu"
+            f"CUDA was requested, but {problem.reason}: {problem.advice}, or use "
+            + option("provider", "cpu")
         )
     return "cuda", "requested"
 
@@ -268,5 +270,5 @@ def _verify_provider(session: Any, provider: Provider) -> None:  # noqa: ANN401 
         raise UnavailableError(
             f"{_PROVIDER_NAMES[provider]} was requested and could not start; onnxruntime would "
             f"have run on {running[0]}: install NVIDIA's libraries with "
-            'pip install "onnxruntime-gpu[cuda,cudnn]", or use --provider cpu'
+            'pip install "onnxruntime-gpu[cuda,cudnn]", or use ' + option("provider", "cpu")
         )

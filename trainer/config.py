@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 from runtime.errors import UsageError
 from runtime.printable import join_names
 from runtime.schema.names import closest_names
+from runtime.surfaces import option
 from trainer.schedule import parse_schedule
 from trainer.seeds import DEFAULT_SEED, check_seed
 
@@ -93,7 +94,9 @@ class Configuration:
         if self.patience < 1:
             raise UsageError(f"patience must be at least 1 epoch, got {self.patience}")
         if self.validation == 0:
-            raise UsageError("patience needs validation rows: add --validation, e.g. 0.1")
+            raise UsageError(
+                f"patience needs validation rows: add {option('validation')}, e.g. 0.1"
+            )
 
     def to_record(self, device: DeviceName) -> dict[str, Scalar]:
         """Convert to the options that a run stores; hidden widths and seed are separate fields.

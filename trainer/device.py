@@ -15,6 +15,7 @@ import msgspec
 import torch
 
 from runtime.errors import UnavailableError
+from runtime.surfaces import option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -86,7 +87,9 @@ def select_device(choice: DeviceChoice, workload: Workload) -> Device:
         return select_by_workload(workload, crossover_for(gpu), gpu)
     if choice == "auto":
         return Device("cpu", "no CUDA device")
-    raise UnavailableError(f"CUDA was requested, but {_why_no_cuda()}; or use --device cpu")
+    raise UnavailableError(
+        f"CUDA was requested, but {_why_no_cuda()}; or use " + option("device", "cpu")
+    )
 
 
 def select_by_workload(workload: Workload, crossover: Crossover, gpu: str) -> Device:

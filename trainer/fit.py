@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from runtime.errors import DataError, UsageError
+from runtime.surfaces import option
 from trainer.checkpoint.state import (
     BestEpoch,
     Epoch,
@@ -86,7 +87,8 @@ def init_network(dataset: Dataset, configuration: Configuration) -> SimpleNet:
     if weights > _MAX_WEIGHTS:
         raise UsageError(
             f"a network of {weights:,} weights is too large, the maximum is {_MAX_WEIGHTS:,}: use "
-            f"narrower layers with --hidden (it was {','.join(map(str, configuration.hidden))})"
+            f"narrower layers with {option('hidden')} "
+            f"(it was {','.join(map(str, configuration.hidden))})"
         )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(configuration.seed, "weights"))
@@ -245,12 +247,12 @@ class _TrainingLoop:
     def _check_finite(self, losses: Sequence[float]) -> None:
         """Raise when training has diverged; ``losses`` are those of the epoch, or after it."""
         options = self._configuration
-        better = "" if options.standardise else ", or --preset default"
+        better = "" if options.standardise else f", or {option('preset', 'default')}"
         for step, loss in enumerate(losses, start=1):
             if not math.isfinite(loss):
                 raise DataError(
                     f"training diverged: the loss is {loss} at epoch {self._epoch + 1}, "
-                    f"step {min(step, self._step)}; use a lower --learning-rate "
+                    f"step {min(step, self._step)}; use a lower {option('learning_rate')} "
                     f"(it was {options.learning_rate}){better}"
                 )
 

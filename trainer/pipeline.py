@@ -19,6 +19,7 @@ from runtime.bundle.manifest import to_json
 from runtime.errors import UsageError
 from runtime.io.folders import atomic_folder
 from runtime.io.temporary import locked_workdir, remove_workdir, workdir_path
+from runtime.surfaces import option
 from trainer.checkpoint.format import FitIdentity, read_record
 from trainer.checkpoint.manager import ReplicaCallback, deferred_signals
 from trainer.checkpoint.state import EpochCallback, FitResult, ignore_epoch
@@ -175,8 +176,9 @@ def _check_logdir(out: Path, logdir: Path | None) -> None:
     """Refuse a logdir inside the run directory, which is replaced as a whole."""
     if logdir is not None and logdir.resolve().is_relative_to(out.resolve()):
         raise UsageError(
-            f"--logdir {logdir} is inside the run directory {out}, which is replaced as a whole; "
-            f"without --logdir the event files go to {out / TENSORBOARD}"
+            f"{option('logdir', str(logdir))} is inside the run directory {out}, which is "
+            "replaced as a whole; "
+            f"without {option('logdir')} the event files go to {out / TENSORBOARD}"
         )
 
 

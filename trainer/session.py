@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from runtime.errors import DataError
 from runtime.io.temporary import clear_workdir, remove_workdir
+from runtime.surfaces import option
 from trainer.checkpoint.format import CHECKPOINT, CheckpointRecord, FitIdentity, read_record
 from trainer.checkpoint.manager import CheckpointManager, deferred_signals
 from trainer.checkpoint.resume import check_resumable
@@ -106,8 +107,9 @@ class TrainingSession:
                 if manager.record is None:
                     raise
                 raise DataError(
-                    f"{exc}. The checkpoint at {manager.record.where} is kept: --resume continues "
-                    "from there, with a lower --learning-rate"
+                    f"{exc}. The checkpoint at {manager.record.where} is kept: "
+                    f"{option('resume', True)} continues from there, with a lower "
+                    + option("learning_rate")
                 ) from exc
 
     def _clear(self) -> None:

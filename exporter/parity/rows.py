@@ -20,6 +20,7 @@ from exporter.parity.sampling import (
 from exporter.reference.intervals import rows_with_all
 from runtime.errors import UsageError
 from runtime.schema.matrix import usable_values
+from runtime.surfaces import option
 from runtime.value import Record
 
 if TYPE_CHECKING:
@@ -76,9 +77,9 @@ class Plan:
         Raises ``UsageError`` when the batch is negative, or a row is given without its batch.
         """
         if batch is not None and batch < 0:
-            raise UsageError(f"--batch must be 0 or more, got {batch}")
+            raise UsageError(f"{option('batch')} must be 0 or more, got {batch}")
         if row is not None and not batch:
-            raise UsageError("--row needs --batch, 1 or more")
+            raise UsageError(f"{option('row')} needs {option('batch')}, 1 or more")
         batches = self.batches if batch is None else (batch,)
         return replace(self, backend=backend, batches=batches, row=row)
 

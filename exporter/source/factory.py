@@ -20,6 +20,7 @@ from exporter.source.outputs import OUTPUTS
 from exporter.source.weights import load_weights
 from runtime.errors import SchemaError, UsageError
 from runtime.schema.features import Schema
+from runtime.surfaces import option
 from runtime.terminal.options import DEFAULT_RUN
 from trainer.run import load_run
 
@@ -43,15 +44,19 @@ class ModelSource:
     output_name: str | None = None  # which of several outputs
 
     def __post_init__(self) -> None:
-        options = (self.weights, self.schema, self.name, self.output, self.output_name)
-        if self.model is None and any(option is not None for option in options):
-            raise UsageError("--weights, --schema, --name and --output need --model")
+        given = (self.weights, self.schema, self.name, self.output, self.output_name)
+        if self.model is None and any(each is not None for each in given):
+            names = ", ".join(map(option, ("weights", "schema", "name")))
+            raise UsageError(f"{names} and {option('output')} need {option('model')}")
         if self.output not in {None, *OUTPUTS}:
-            raise UsageError(f"--output must be one of {', '.join(OUTPUTS)}, got {self.output!r}")
+            raise UsageError(
+                f"{option('output')} must be one of {', '.join(OUTPUTS)}, got {self.output!r}"
+            )
         if self.model is not None and self.run is not None:
-            raise UsageError("--run and --model exclude each other")
+            raise UsageError(f"{option('run')} and {option('model')} exclude each other")
         if self.model is not None and not (self.weights and self.schema):
-            raise UsageError("--model needs --weights FILE and --schema FILE")
+            needed = [option(name, blank="FILE") for name in ("weights", "schema")]
+            raise UsageError(f"{option('model')} needs {' and '.join(needed)}")
 
     @property
     def command(self) -> str:
@@ -65,9 +70,7 @@ class ModelSource:
             "output": self.output,
             "output-name": self.output_name,
         }
-        given = [
-            f" --{option} {shlex.quote(str(value))}" for option, value in options.items() if value
-        ]
+        given = [f" --{name} {shlex.quote(str(value))}" for name, value in options.items() if value]
         return "exporter export" + "".join(given)
 
     def load(self) -> Candidate:
@@ -106,7 +109,7 @@ def read_schema(path: Path) -> Schema:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Schema)
     except OSError as exc:
-        raise SchemaError(f"cannot read {path}: {exc.strerror}; see --schema") from exc
+        raise SchemaError(f"cannot read {path}: {exc.strerror}; see {option('schema')}") from exc
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise SchemaError(
             f"{path} is not a valid schema: {exc}; an example is "
@@ -118,7 +121,7 @@ def read_schema(path: Path) -> Schema:
 def _call(factory: str) -> nn.Module:
     module_name, _, name = factory.partition(":")
     if not module_name or not name:
-        raise UsageError(f"--model must be package.module:factory, got {factory!r}")
+        raise UsageError(f"{option('model')} must be package.module:factory, got {factory!r}")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:

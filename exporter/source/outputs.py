@@ -1,6 +1,6 @@
 """Decide what a module's output is, and turn it into logits.
 
-What the graph does not show is required with --output, never guessed: the softmax of probabilities
+What the graph does not show is required as ``output``, never guessed: the softmax of probabilities
 would be other probabilities, with the same labels.
 """
 
@@ -26,6 +26,7 @@ from exporter.source.endings import (
 )
 from runtime.errors import SchemaError, UsageError, first_line
 from runtime.printable import printable
+from runtime.surfaces import option
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,7 +43,6 @@ _SUM_TOLERANCE = 1e-4  # how far a row of float32 probabilities may be from 1
 _PAIR_TOLERANCE = 1e-5  # how far probabilities may be from those of the logit they are made of
 _DEPLOYED_LOGITS = 2  # position among the outputs of a deployed module
 _MAX_NAMES = 8  # outputs named in a message
-_ADVICE = "say what they are with --output (output= in Python)"
 
 
 @dataclass(frozen=True)
@@ -124,9 +124,12 @@ def _choose_key(found: object, keys: list[str | int], name: str | None) -> str |
             "scores, (batch, classes)"
         )
     raise UsageError(
-        f"the model returns {_names(keys)}; name the class scores with --output-name "
-        "(output_name= in Python)"
+        f"the model returns {_names(keys)}; name the class scores with " + option("output_name")
     )
+
+
+def _advice() -> str:
+    return f"say what they are with {option('output')}"
 
 
 def _names(keys: list[str | int]) -> str:
@@ -141,7 +144,9 @@ def _misfit(tensor: torch.Tensor, schema: Schema, keys: list[str | int]) -> str:
             f"the model returns {tensor.dtype} numbers of classes; return the class scores that "
             "they are taken from (before argmax)"
         )
-    other = f"; it also returns {_names(keys)}, see --output-name" if len(keys) > 1 else ""
+    other = (
+        f"; it also returns {_names(keys)}, see {option('output_name')}" if len(keys) > 1 else ""
+    )
     return (
         f"for 2 rows of {schema.n_inputs} features the model returns {tensor.dtype} of "
         f"shape {tuple(tensor.shape)}; the schema has {schema.n_classes} classes, "
@@ -176,13 +181,15 @@ def take_logits(
 
 def _check_form(reader: OutputReader, output: Output | None) -> None:
     if output is not None and output not in OUTPUTS:
-        raise UsageError(f"--output must be one of {', '.join(OUTPUTS)}, got {output!r}")
+        raise UsageError(f"{option('output')} must be one of {', '.join(OUTPUTS)}, got {output!r}")
     if output == _LOGITS and reader.is_single:
-        raise UsageError("the model returns one number a row: --output is logit or probability")
+        raise UsageError(
+            f"the model returns one number a row: {option('output')} is logit or probability"
+        )
     if output in {"logit", "probability"} and not reader.is_single:
         raise UsageError(
-            f"the model returns a column for each class: --output is logits or probabilities, "
-            f"not {output}"
+            f"the model returns a column for each class: {option('output')} is logits or "
+            f"probabilities, not {output}"
         )
 
 
@@ -230,7 +237,7 @@ def _from_single(source: _Source, ending: Ending, output: Output | None) -> Scor
         if source.is_within_one():
             raise UsageError(
                 "the model's outputs are numbers from 0 to 1, but its graph does not end in a "
-                f"sigmoid: {_ADVICE}, logit or probability"
+                f"sigmoid: {_advice()}, logit or probability"
             )
         return Scores(LogitPair(source.model), "one logit a row, of the second class")
     _require_probabilities(source)
@@ -249,7 +256,9 @@ def _from_columns(source: _Source, ending: Ending, output: Output | None) -> Sco
     """Make logits of a column for each class."""
     if output == _LOGITS:
         plain = not ending.operations
-        return Scores(source.model, None if plain else "taken as logits, as --output says")
+        return Scores(
+            source.model, None if plain else f"taken as logits, as {option('output')} says"
+        )
     if output is None and not _are_known_probabilities(source, ending):
         is_log = ending.ends_in(LOG_SOFTMAX)
         return Scores(source.model, "log-probabilities, taken as logits" if is_log else None)
@@ -275,14 +284,14 @@ def _are_known_probabilities(source: _Source, ending: Ending) -> bool:
             return True
         raise UsageError(
             "the model's outputs look like probabilities (from 0 to 1, the sum of each row is 1), "
-            f"but its graph does not end in a softmax or sigmoid: {_ADVICE}, probabilities or "
+            f"but its graph does not end in a softmax or sigmoid: {_advice()}, probabilities or "
             "logits"
         )
     if made and source.values.size:
         what = "a sigmoid for each class" if ending.ends_in(SIGMOID) else "softmax or sigmoid"
         raise UsageError(
             f"the model ends in {what}, but its rows do not sum to 1: return the scores before it, "
-            f"or {_ADVICE}, logits"
+            f"or {_advice()}, logits"
         )
     return False
 

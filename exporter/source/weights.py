@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from runtime.errors import ArtifactError, first_line
 from runtime.printable import printable
+from runtime.surfaces import option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -194,7 +195,9 @@ def _read(path: Path) -> object:
             warnings.filterwarnings("ignore", "Detected pickle protocol", category=UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as exc:
-        raise ArtifactError(f"cannot read {path}: {exc.strerror or exc}; see --weights") from exc
+        raise ArtifactError(
+            f"cannot read {path}: {exc.strerror or exc}; see {option('weights')}"
+        ) from exc
     except pickle.UnpicklingError as exc:
         raise ArtifactError(_refusal(str(exc), path)) from exc
     except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as exc:

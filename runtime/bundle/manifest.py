@@ -75,7 +75,7 @@ class Provenance(Record, frozen=True):
         configuration: all options of the training run.
         versions: of the packages that trained and exported the model.
         rejected_rows: bad rows of the training table that were left out, by reason; unset without
-            ``--bad-rows reject``.
+            ``bad_rows="reject"``.
         left_out_columns: columns of the training table that are no features, with the reason;
             unset if there were none.
     """

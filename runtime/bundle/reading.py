@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from runtime.bundle.manifest import GOLDEN, MANIFEST, ONNX_MODEL, File, Manifest, parse_manifest
 from runtime.errors import ArtifactError
+from runtime.surfaces import option
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -75,11 +76,11 @@ def _read_once(path: Path) -> Bundle:
         is_folder = path.is_dir()
         has_manifest = where.exists() or where.is_symlink()
     except OSError as exc:
-        raise ArtifactError(f"cannot read {path}: {exc.strerror}; see --bundle") from exc
+        raise ArtifactError(f"cannot read {path}: {exc.strerror}; see {option('bundle')}") from exc
     if not is_folder:
         raise ArtifactError(
             f"no bundle at {path}{_describe_link(path)}: create one with 'exporter export', "
-            "or give --bundle"
+            f"or give {option('bundle', blank='FOLDER')}"
         )
     if not has_manifest:
         raise ArtifactError(f"{path} is not a bundle: it has no {MANIFEST}")

@@ -124,7 +124,7 @@ def predict(
     from runtime.tables.formats import parse_format
     from runtime.tables.options import parse_read_options
 
-    refuse_extra_arguments("--file", file, context.args)
+    refuse_extra_arguments("file", file, context.args)
     options = Options(
         reading=parse_read_options(table_format, delimiter, encoding, decimal, loose=loose_header),
         out_format=parse_format(out_format) if out_format else None,

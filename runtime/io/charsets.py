@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from runtime.errors import DataError, UsageError
+from runtime.surfaces import advise, option
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -106,14 +107,14 @@ def detect_encoding(head: bytes, given: Encoding | None, *, where: str) -> Encod
         return Encoding(marked or "utf-8")
     if given.name in {"utf-16", "utf-32"} and not marked and head:
         raise DataError(
-            f"{where} has no byte order mark; give --encoding {given.name}-le "
-            f"or --encoding {given.name}-be"
+            f"{where} has no byte order mark; {advise('encoding', f'{given.name}-le')} or "
+            + option("encoding", f"{given.name}-be")
         )
     # In other encodings the two bytes of UTF-16's mark may be letters.
     if marked == "utf-8" or (marked and (given.is_wide or given == UTF_8)):
         raise DataError(
             f"{where} begins with the byte order mark of {marked.upper()}, not of {given.name}; "
-            f"leave out --encoding or give {marked}"
+            f"leave out {option('encoding')} or give {marked}"
         )
     return given
 

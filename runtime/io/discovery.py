@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime import surfaces
 from runtime.errors import DataError
 from runtime.io.paths import WILDCARDS
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
-def find_tables(source: Path, *, option: str = "--file") -> tuple[Path, tuple[Path, ...]]:
+def find_tables(source: Path, *, option: str = "file") -> tuple[Path, tuple[Path, ...]]:
     """Find the tables of a folder, searched recursively, or of a pattern such as ``in/*.csv``.
 
     Returns the folder that the output mirrors, and the sorted paths of its tables relative to it,
@@ -35,7 +36,8 @@ def find_tables(source: Path, *, option: str = "--file") -> tuple[Path, tuple[Pa
     tables = tuple(path for path in relative if not any(map(_is_hidden, path.parts)))
     if not tables:
         raise DataError(
-            f"{source} holds no tables (names that begin with _ or . are skipped); see {option}"
+            f"{source} holds no tables (names that begin with _ or . are skipped); see "
+            + surfaces.option(option)
         )
     for path in tables:
         _check_regular(root / path, option)
@@ -82,7 +84,8 @@ def _check_regular(path: Path, option: str) -> None:
         problem = "is a link to nothing"
     except OSError as exc:
         problem = f"cannot be read ({exc.strerror})"
-    raise DataError(f"{path} {problem}: remove it, or select the tables with {option} 'PATTERN'")
+    select = surfaces.option(option, blank="'PATTERN'")
+    raise DataError(f"{path} {problem}: remove it, or select the tables with {select}")
 
 
 def _fixed_part(pattern: Path) -> Path:

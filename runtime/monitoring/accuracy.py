@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from runtime.errors import UsageError
 from runtime.printable import list_names
 from runtime.schema.spellings import ClassIndex
+from runtime.surfaces import option
 from runtime.tables.arrays import binary_array, bool_array, number_scalar, number_values
 from runtime.tables.text import cell_texts
 from runtime.value import Record
@@ -117,7 +118,7 @@ class AccuracyMonitor:
         """Start with no rows."""
         if len(classes) > MAX_CLASSES:
             raise UsageError(
-                f"--truth supports up to {MAX_CLASSES:,} classes, and the model has "
+                f"{option('truth')} supports up to {MAX_CLASSES:,} classes, and the model has "
                 f"{len(classes):,}: leave it out and compare the columns yourself"
             )
         self._classes = tuple(classes)

@@ -13,6 +13,7 @@ from runtime.errors import UsageError
 from runtime.monitoring.ranges import numeric_columns, round_limits, transposed_chunks
 from runtime.printable import list_names
 from runtime.schema.distribution import bin_edges, deciles
+from runtime.surfaces import option
 from runtime.value import Record
 
 if TYPE_CHECKING:
@@ -268,8 +269,9 @@ def _feature_drift(
 
 def _missing_quantiles_message(names: Sequence[str]) -> str:
     return (
-        "--drift compares with the training rows, and this bundle's schema has no quantiles "
-        f"for {list_names(names, _MAX_NAMES)}: fit and export the model again with this release "
-        "or, for a model trained elsewhere, set the quantiles and shares of its schema with "
-        "runtime.schema.distribution.describe_values and export again; or leave out --drift"
+        f"{option('drift')} compares with the training rows, and this bundle's schema has no "
+        f"quantiles for {list_names(names, _MAX_NAMES)}: fit and export the model again with this "
+        "release or, for a model trained elsewhere, set the quantiles and shares of its schema "
+        "with runtime.schema.distribution.describe_values and export again; or leave out "
+        + option("drift")
     )

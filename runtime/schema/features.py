@@ -273,12 +273,13 @@ class Schema(Record, frozen=True, dict=True):
         """Number of classes."""
         return len(self.classes)
 
-    def bind(self, columns: Sequence[str], *, loose: bool = False) -> tuple[int, ...]:
+    def bind(self, columns: Sequence[str], *, loose: bool | None = False) -> tuple[int, ...]:
         """Find the features among a table's columns, by name.
 
         Args:
             columns: the table's column names, in its order.
-            loose: match as ``fold_name`` does where no name matches exactly.
+            loose: match as ``fold_name`` does where no name matches exactly; None where that is
+                no option, which messages then do not advise.
 
         Returns:
             Index of each feature in ``columns``.
@@ -297,7 +298,7 @@ class Schema(Record, frozen=True, dict=True):
         ]
         if missing:
             lines = [
-                missing_column_message(name, columns, matches[name])
+                missing_column_message(name, columns, matches[name], can_be_loose=loose is not None)
                 for name in missing[:MAX_LISTED]
             ]
             if more := len(missing) - len(lines):

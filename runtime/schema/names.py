@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from runtime.printable import list_first, list_names
+from runtime.surfaces import advise_loosely, either
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -86,17 +87,17 @@ def suggest_names(name: str, columns: Sequence[str]) -> str:
     return f"it has {list_names(columns)}"
 
 
-def missing_column_message(name: str, columns: Sequence[str], matches: Sequence[int]) -> str:
+def missing_column_message(
+    name: str, columns: Sequence[str], matches: Sequence[int], *, can_be_loose: bool
+) -> str:
     """Describe a missing column, with similar names; ``matches`` index loose matches."""
     if len(matches) == 1:
         found = columns[matches[0]]
         difference = _difference(name, found)
         which = f", which differs only in {difference}" if difference else ""
         ignore = "such differences" if difference else "case and blanks"
-        return (
-            f"column {name!r} is missing; the table has {found!r}{which}: rename it, or "
-            f"ignore {ignore} with --loose-header"
-        )
+        ways = either("rename it", advise_loosely(ignore) if can_be_loose else "")
+        return f"column {name!r} is missing; the table has {found!r}{which}: {ways}"
     if matches:
         found = list_first([repr(columns[index]) for index in matches], separator=" and ")
         return f"column {name!r} is missing; the table has {found}: rename the right one"

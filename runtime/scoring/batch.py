@@ -19,6 +19,7 @@ from runtime.io.sinks import Sink, open_sinks
 from runtime.monitoring.monitor import Monitor
 from runtime.scoring.options import DEFAULTS, Options
 from runtime.scoring.pipeline import ScoringJob, score_into
+from runtime.surfaces import option
 from runtime.tables.folders import check_formats
 from runtime.tables.formats import strip_extensions
 from runtime.value import Value
@@ -56,7 +57,7 @@ def score_files(
     source, out = Path(source), Path(out)
     root, tables = find_tables(source)
     if options.reading.format is None:
-        check_formats(root, tables, "--file")
+        check_formats(root, tables, "file")
     _check_folders(source, root, out, options)
     outputs = _plan_outputs(root, tables, out, options)
     monitor = Monitor(
@@ -158,10 +159,11 @@ def _rejects_path(target: Path, options: Options) -> Path | None:
 def _check_folders(source: Path, root: Path, out: Path, options: Options) -> None:
     """Refuse outputs that cannot hold many tables, or are within the input."""
     if out == STANDARD_STREAM:
-        raise UsageError(f"{source} can be several tables: give --out FOLDER")
+        raise UsageError(f"{source} can be several tables: give {option('out', blank='FOLDER')}")
     if options.rejects:
         raise UsageError(
-            "--rejects names a single file, and there can be several tables: leave it out"
+            f"{option('rejects')} names a single file, and there can be several tables: "
+            "leave it out"
         )
     inside = out.resolve().is_relative_to(root.resolve())
     is_pattern = not source.is_dir() and "**" not in source.parts

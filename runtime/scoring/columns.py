@@ -10,6 +10,7 @@ import pyarrow as pa
 from runtime.encoding import Encoder
 from runtime.errors import SchemaError
 from runtime.schema.names import suggest_names
+from runtime.surfaces import advise
 from runtime.tables.arrays import (
     LABEL,
     PROBABILITY,
@@ -63,7 +64,7 @@ class PredictionColumns:
         if clashes := [name for name in self.names if name in existing]:
             raise SchemaError(
                 f"the table already has a column {clashes[0]!r}; "
-                "rename the new columns with --prefix TEXT"
+                + advise("prefix", blank="TEXT", phrase="rename the new columns with {}")
             )
 
     @property
@@ -167,8 +168,8 @@ def bind_table(
     numeric = [column for n, column in enumerate(features) if not encoder.is_text(n)]
     table.check_numeric([column for column in numeric if column < partitioned.n_columns])
     try:
-        carried = choose_columns(table.columns, options.columns, "--columns")
-        truth = choose_columns(partitioned.names, truth_names, "--truth")
+        carried = choose_columns(table.columns, options.columns, "columns")
+        truth = choose_columns(partitioned.names, truth_names, "truth")
     except SchemaError as exc:
         raise SchemaError(f"{where}: {exc}{_layout_hint(table, schema)}") from exc
     try:

@@ -10,7 +10,8 @@ from runtime.errors import BadRowsError
 from runtime.io.paths import STANDARD_STREAM
 from runtime.io.sinks import describe_failed_output
 from runtime.io.sources import source_name
-from runtime.printable import quote_names, truncate
+from runtime.printable import truncate
+from runtime.surfaces import advise, option, together
 from runtime.tables.cells import MISSING, MISSING_WORDS, NOT_A_NUMBER, number_hint
 from runtime.value import Value
 
@@ -61,15 +62,13 @@ class BadRowsMessage(Value, frozen=True):
         consequence: for the output.
         advice: options with which to continue.
         purpose: of the rows, as a participle.
-        decimal_option: format string of the option for the decimal sign.
-        missing_advice: format string for texts that usually mean a missing cell; empty for none.
+        advises_missing: whether texts that usually mean a missing cell can be declared.
     """
 
     consequence: str
     advice: str
     purpose: str = "scored"
-    decimal_option: str = "--decimal {}"
-    missing_advice: str = ""
+    advises_missing: bool = False
 
 
 class Counters:
@@ -144,10 +143,10 @@ class Counters:
 
     def _hint_missing(self) -> Iterator[str]:
         """Name texts of bad cells that usually mean a missing cell."""
-        for column, found in self.missing_words.items() if self.message.missing_advice else ():
+        for column, found in self.missing_words.items() if self.message.advises_missing else ():
             words = sorted(found)
-            advice = self.message.missing_advice.format(quote_names(words))
-            yield f"column {column!r}: if {', '.join(map(repr, words))} means missing, {advice}"
+            means = f"if {', '.join(map(repr, words))} means missing"
+            yield f"column {column!r}: {means}, {advise('missing', words)}"
 
     def describe_bad(self, remedy: str, hint: str = "") -> str:
         """List the first bad rows and hints; the last line is the ``remedy``."""
@@ -162,8 +161,7 @@ class Counters:
         if self.rejected > len(self.first_bad):
             lines.append(f"  … and {self.rejected - len(self.first_bad)} more")
         hints = (
-            number_hint(column, values, self.decimal, self.message.decimal_option)
-            for column, values in self.non_numeric.items()
+            number_hint(column, values, self.decimal) for column, values in self.non_numeric.items()
         )
         lines += filter(None, (*hints, hint))
         lines += self._hint_missing()
@@ -172,5 +170,7 @@ class Counters:
 
 
 def _bad_rows_advice(out: Path, options: Options) -> str:
-    rejects = " --rejects FILE" if out == STANDARD_STREAM and not options.rejects else ""
-    return f"--bad-rows reject{rejects} or --bad-rows null"
+    reject = [option("bad_rows", "reject")]
+    if out == STANDARD_STREAM and not options.rejects:
+        reject.append(option("rejects", blank="FILE"))
+    return f"{together(*reject)} or {option('bad_rows', 'null')}"

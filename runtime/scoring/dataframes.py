@@ -16,6 +16,7 @@ from runtime.scoring.counters import BadRowsMessage, Counters, StageTimer
 from runtime.scoring.named_columns import column_names
 from runtime.scoring.options import DEFAULTS, Options
 from runtime.scoring.pipeline import run_model
+from runtime.surfaces import option
 from runtime.tables.arrow.table import ArrowTable
 from runtime.tables.arrow.writer import output_schema, to_batch
 
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
 
 Frame = TypeVar("Frame")
-_MESSAGE = BadRowsMessage(
-    "nothing was scored", 'bad_rows="null"', decimal_option='reading=ReadOptions(decimal="{}")'
-)
 
 
 def score_table(model: LoadedModel, table: Frame, options: Options = DEFAULTS) -> Frame:
@@ -58,7 +56,7 @@ def score_table(model: LoadedModel, table: Frame, options: Options = DEFAULTS) -
 
 def read_features(table: object, schema: Schema) -> Float32Matrix:
     """Encode the features of a data frame as a model's inputs, ``(rows, n_inputs)``."""
-    source = _open(table, schema.bind(column_names(table) or ()), schema)
+    source = _open(table, schema.bind(column_names(table) or (), loose=None), schema)
     encoder, features = Encoder(schema.features), range(schema.n_features)
     parts = [np.empty((0, schema.n_inputs), dtype=np.float32)]
     for block in source.blocks(features):
@@ -104,7 +102,7 @@ def _predict(
     fail_on_bad = options.bad_rows == "fail"
     counters = Counters(
         "the table",
-        _MESSAGE,
+        BadRowsMessage("nothing was scored", option("bad_rows", "null")),
         fail_on_bad=fail_on_bad,
         decimal=options.reading.decimal,
     )
@@ -124,14 +122,15 @@ def _predict(
 def _refuse_options(options: Options) -> None:
     """Refuse options that apply to files only."""
     if options.bad_rows == "reject":
-        raise UsageError('bad_rows="reject" applies to files: choose "fail" or "null"')
+        reject, null = option("bad_rows", "reject"), option("bad_rows", "null")
+        raise UsageError(f"{reject} applies to files: choose {null}, or leave it out")
     for group, names in (
         (options, ("columns", "truth", "drift", "out_format")),
         (options.reading, ("format", "delimiter", "encoding")),
     ):
         for name in names:
             if getattr(group, name) is not None:
-                raise UsageError(f"option {name} applies to files: leave it out")
+                raise UsageError(f"option {option(name)} applies to files: leave it out")
 
 
 def _to_arrow(table: Any, indices: Sequence[int], schema: Schema) -> pa.Table:  # noqa: ANN401 - tables of many libraries

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, get_args
 from runtime.choices import BadRows
 from runtime.errors import UsageError
 from runtime.io.paths import STANDARD_STREAM, is_special
+from runtime.surfaces import option
 from runtime.tables.options import ReadOptions, parse_format_option, parse_text_option
 from runtime.value import Value
 
@@ -57,7 +58,7 @@ class Options(Value, frozen=True):
             choices = ", ".join(get_args(BadRows))
             raise UsageError(f"unknown policy {self.bad_rows!r} for bad rows: choose {choices}")
         if self.rejects and self.bad_rows != "reject":
-            raise UsageError("--rejects needs --bad-rows reject: give both")
+            raise UsageError(f"{option('rejects')} needs {option('bad_rows', 'reject')}: give both")
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"invalid number of threads {self.threads}: give 1 or more")
         parse_text_option(self, "out_format", parse_format_option)
@@ -78,6 +79,7 @@ def rejects_path(out: Path, options: Options) -> Path | None:
         is_default and (out == STANDARD_STREAM or is_special(out))
     ):
         raise UsageError(
-            "--bad-rows reject writes bad rows to a file: give --out FILE or --rejects FILE"
+            f"{option('bad_rows', 'reject')} writes bad rows to a file: "
+            f"give {option('out', blank='FILE')} or {option('rejects', blank='FILE')}"
         )
     return options.rejects or out.parent / f"{out.name}.rejects.csv"

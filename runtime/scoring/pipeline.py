@@ -18,6 +18,7 @@ from runtime.scoring.columns import absent_hint, bind_table
 from runtime.scoring.counters import BadRowsMessage, Counters, StageTimer
 from runtime.scoring.options import DEFAULTS, Options, rejects_path
 from runtime.scoring.summary import Summary
+from runtime.surfaces import option
 from runtime.tables.arrays import filter_rows
 from runtime.tables.base import RowIssue
 from runtime.tables.csv.quoting import REJECTS_HEADER, encode_record, encode_rejects
@@ -309,7 +310,7 @@ def score_text(
 ) -> ScoredText:
     """Score a table of a text format in memory; ``where`` names it in messages."""
     fail_on_bad = options.bad_rows == "fail"
-    message = BadRowsMessage("nothing was scored", "bad_rows=null", decimal_option="decimal={}")
+    message = BadRowsMessage("nothing was scored", option("bad_rows", "null"))
     counters = Counters(where, message, fail_on_bad=fail_on_bad, decimal=options.reading.decimal)
     schema, out = model.schema, io.BytesIO()
     table = open_text_table(

@@ -75,7 +75,7 @@ class Summary(Value, frozen=True):
         """Convert to JSON types; of drift only the indices, as the report has a file of its own.
 
         Returns:
-            The object of ``--json`` and ``--summary``.
+            The object that the command line prints or writes.
         """
         values: dict[str, object] = {
             "rows": self.rows,
@@ -104,7 +104,7 @@ class Summary(Value, frozen=True):
         return values
 
     def to_json(self) -> bytes:
-        """Serialize as indented JSON in ASCII, for ``--summary``.
+        """Serialize as indented JSON in ASCII.
 
         Returns:
             One JSON object with a line end.

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from runtime.errors import UsageError
 from runtime.serving.cors import Cors
 from runtime.serving.http.messages import error_response
+from runtime.surfaces import option, server_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +37,8 @@ _NO_KEY: Final = (
     "an API key is required: send the header field Authorization: Bearer KEY, or X-API-Key: KEY"
 )
 _CROSS_SITE: Final = (
-    "cross-site request: it was sent by a page of another site; see --cors-origin to allow it"
+    "cross-site request: it was sent by a page of another site; to allow it, see "
+    + server_option("cors_origin")
 )
 _CHECK_INTERVAL_S: Final = 0.5  # how often the key file is checked for changes
 _MIN_CHARACTERS: Final = 16  # shorter keys can be guessed
@@ -136,7 +138,7 @@ def file_state(path: Path) -> FileState | None:
 
 
 def _read_digests(path: Path) -> tuple[bytes, ...]:
-    where = f"--api-key-file {path}"
+    where = option("api_key_file", str(path))
     try:
         with path.open("rb") as stream:
             content = stream.read(_MAX_FILE_BYTES)

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from runtime.errors import UsageError
 from runtime.serving.http.messages import Response, error_response
+from runtime.surfaces import option, server_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,8 +54,8 @@ def _parse_origin(text: str) -> str:
         return origin
     if not _PATTERN.fullmatch(origin):
         raise UsageError(
-            f"--cors-origin {text!r} is no origin: give scheme, host and port of the page without "
-            "a path, such as https://app.example.com, or * for all"
+            f"{option('cors_origin', text)} is no origin: give scheme, host and port of the page "
+            "without a path, such as https://app.example.com, or * for all"
         )
     return origin.removesuffix(_DEFAULT_PORTS.get(origin.partition(":")[0], "/"))
 
@@ -80,7 +81,7 @@ class Cors:
         if self.allows(request.headers):
             return Response(headers=(*self.fields(request.headers), *_PREFLIGHT))
         origin = request.headers.get(_ORIGIN, b"").decode("latin-1")
-        message = f"the origin {origin!r} is not allowed; see --cors-origin"
+        message = f"the origin {origin!r} is not allowed; see {server_option('cors_origin')}"
         return error_response(403, message, () if self._any else (_VARY,))
 
     def wrap(self, request: Request, reply: Reply) -> Reply:

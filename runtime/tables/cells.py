@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
+from runtime.surfaces import advise
 from runtime.tables.arrays import (
     bool_scalar,
     bool_values,
@@ -133,7 +134,6 @@ def number_hint(
     column: str,
     values: Sequence[str],
     decimal: Decimal = ".",
-    option: str = "--decimal {}",
 ) -> str | None:
     """Suggest an option when most bad cells of a column are numbers in another format."""
     other: Decimal = "," if decimal == "." else "."
@@ -146,15 +146,15 @@ def number_hint(
         return None
     if ungrouped and not unambiguous:
         name = "decimal commas" if other == "," else "decimal points"
-        return f"column {column!r} looks like numbers with {name}: give {option.format(other)}"
+        return f"column {column!r} looks like numbers with {name}: {advise('decimal', other)}"
     separators = " or ".join(
         sorted({repr(found["sign"]) for found in unambiguous or grouped.values()})
     )
     advice = "write them without"
     if not unambiguous:
-        advice += f"; if these are decimal signs, give {option.format(other)}"
+        advice += f"; if these are decimal signs, {advise('decimal', other)}"
     elif ungrouped or any((found["rest"] or "").startswith(other) for found in unambiguous):
-        advice += f" and give {option.format(other)}"
+        advice += f" and {advise('decimal', other)}"
     return (
         f"column {column!r} looks like numbers with thousands separators ({separators}): {advice}"
     )

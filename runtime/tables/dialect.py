@@ -57,7 +57,7 @@ COMMA: Final = Dialect()
 
 
 def parse_delimiter(text: str) -> bytes:
-    """Parse the value of ``--delimiter``."""
+    """Parse a delimiter: a character, or its name."""
     return Dialect(_NAMES.get(text.lower(), text.encode())).delimiter
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from msgspec.structs import replace
 
+from runtime import surfaces
 from runtime.errors import DataError, SchemaError, UsageError, first_line
 from runtime.io.discovery import find_tables
 from runtime.io.paths import is_folder_or_pattern
@@ -53,7 +54,9 @@ def check_formats(root: Path, tables: Sequence[Path], option: str) -> None:
             format_from_name(root / name)
         except UsageError as exc:
             example = str(root / "**" / "*.csv")
-            raise UsageError(f"{exc}; or select the tables: {option} {example!r}") from exc
+            raise UsageError(
+                f"{exc}; or select the tables: {surfaces.option(option, example)}"
+            ) from exc
 
 
 class _File(Value, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from runtime import surfaces
 from runtime.errors import DataError, UsageError
 from runtime.value import Value
 
@@ -39,7 +40,7 @@ class _Registration(Value, frozen=True):
     """A format that is read and written; it has one driver, which is imported when it is used.
 
     Attributes:
-        extensions: of its files, also names for ``--format``.
+        extensions: of its files, also its names in options.
         text: imports the driver of a text format.
         file: imports the driver of a binary format.
         signature: first bytes of a binary format.
@@ -173,7 +174,7 @@ class Format(Value, frozen=True):
             )
 
     def __str__(self) -> str:
-        """Format as a value of ``--format``, such as ``csv.gz``."""
+        """Format as an option's value, such as ``csv.gz``."""
         return f"{self.kind}.{_EXTENSIONS[self.compression]}" if self.compression else self.kind
 
     @property
@@ -209,14 +210,14 @@ def file_driver(kind: str) -> FileDriver:
 
 
 def parse_format(text: str) -> Format:
-    """Parse a value of ``--format``."""
+    """Parse a format's name, such as ``csv.gz``."""
     kind, _, compression = text.lower().removeprefix(".").partition(".")
     if kind not in _KINDS or (compression and compression not in _COMPRESSIONS):
         raise UsageError(f"unknown format {text!r}: choose {_choices()}")
     return Format(_KINDS[kind], _COMPRESSIONS.get(compression))
 
 
-def format_from_name(path: Path, *, option: str = "--format") -> Format | None:
+def format_from_name(path: Path, *, option: str = "format") -> Format | None:
     """Detect the format from a file's name; None for a name without extension."""
     extensions = [part.lower() for part in path.name.lstrip(".").split(".")[1:]]
     compression = _COMPRESSIONS.get(extensions[-1]) if extensions else None
@@ -227,8 +228,8 @@ def format_from_name(path: Path, *, option: str = "--format") -> Format | None:
         return Format("csv", compression)
     if not rest or _is_special(path):
         return None
-    advice = _UNSUPPORTED_EXTENSIONS.get(rest[-1]) if option == "--format" else None
-    advice = advice or f"name its format with {option}: {_choices()}"
+    advice = _UNSUPPORTED_EXTENSIONS.get(rest[-1]) if option == "format" else None
+    advice = advice or f"name its format with {surfaces.option(option)}: {_choices()}"
     raise UsageError(f"{path}: the extension .{rest[-1]} is not a known format; {advice}")
 
 
@@ -286,8 +287,8 @@ def check_content(head: bytes, stored: Format, *, where: str) -> None:
     if expected is not None:
         plain = Format(stored.kind) if stored.is_text else Format("csv")
         raise DataError(
-            f"{where} is not {expected}, which its name or --format declares; "
-            f"if it is plain {plain.kind}, give --format {plain}"
+            f"{where} is not {expected}, which its name or {surfaces.option('format')} declares; "
+            f"if it is plain {plain.kind}, {surfaces.advise('format', str(plain))}"
         )
 
 
@@ -300,7 +301,8 @@ def check_text(
         raise _wrong_format(where, found, stored, inside=stored.compression is not None)
     if encoding is None and (name := detect_wide_without_bom(head)):
         raise DataError(
-            f"{where} looks like {name.upper()} without a byte order mark; give --encoding {name}"
+            f"{where} looks like {name.upper()} without a byte order mark; "
+            + surfaces.advise("encoding", name)
         )
 
 
@@ -316,9 +318,9 @@ def _wrong_format(where: str, found: str, stored: Format, *, inside: bool) -> Da
         advice = "unpack it first"
     elif compression:
         text = stored.kind if stored.is_text else "csv"
-        advice = f"give --format {Format(text, compression)}"
+        advice = surfaces.advise("format", str(Format(text, compression)))
     elif kind:
-        advice = f"give --format {kind}"
+        advice = surfaces.advise("format", kind)
     else:
         advice = _ADVICE.get(found, "is this the right file?")
     return DataError(f"{where} is {found}{' inside' if inside else ''}, not {stored}; {advice}")

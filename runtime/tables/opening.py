@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from runtime import surfaces
 from runtime.errors import DataError, SchemaError
 from runtime.io.charsets import UTF_8, Encoding, TranscodedSource, detect_encoding
 from runtime.io.paths import STANDARD_STREAM
@@ -130,15 +131,18 @@ def choose_columns(
     """Find columns by name; all columns for None."""
     if required is None:
         return tuple(range(len(columns)))
+    where = surfaces.option(option)
     if repeated := repeated_names(required):
-        raise SchemaError(f"{option} names {repeated[0]!r} more than once")
+        raise SchemaError(f"{where} names {repeated[0]!r} more than once")
     for name in required:
         if name not in columns:
             suggestion = suggest_names(name, columns)
-            raise SchemaError(f"{option}: the table has no column {name!r}; {suggestion}")
+            raise SchemaError(
+                f"{surfaces.option(option)}: the table has no column {name!r}; {suggestion}"
+            )
         if (count := columns.count(name)) > 1:
             raise SchemaError(
-                f"{option}: the table has {count} columns {name!r}; rename or drop all but one"
+                f"{where}: the table has {count} columns {name!r}; rename or drop all but one"
             )
     return tuple(columns.index(name) for name in required)
 

@@ -12,6 +12,7 @@ from runtime.io.paths import STANDARD_STREAM
 from runtime.io.sinks import Sink, encoded_sink
 from runtime.io.streams import translate_write_errors
 from runtime.schema.names import repeated_names
+from runtime.surfaces import advise, either, option
 from runtime.tables.dialect import COMMA, Dialect
 from runtime.tables.formats import Format, file_driver, format_from_name, text_driver
 
@@ -28,7 +29,7 @@ def choose_format(out: Path, table: Table, requested: Format | None) -> Format:
     """Choose the output's format: as requested, by its name, or as the table, CSV if binary."""
     if requested:
         return requested
-    named = None if out == STANDARD_STREAM else format_from_name(out, option="--out-format")
+    named = None if out == STANDARD_STREAM else format_from_name(out, option="out_format")
     if named:
         return named
     source = Format(table.kind)
@@ -39,10 +40,13 @@ def refuse_unused(table: Table, stored: Format, options: ReadOptions) -> None:
     """Refuse options that apply neither to the table nor to the output."""
     source = Format(table.kind)
     if options.encoding and not source.is_text:
-        raise UsageError(f"--encoding is for text, and the table is {table.kind}: leave it out")
+        raise UsageError(
+            f"{option('encoding')} is for text, and the table is {table.kind}: leave it out"
+        )
     if options.delimiter and not (source.is_delimited or stored.is_delimited):
         raise UsageError(
-            f"--delimiter is for delimited text, and the table is {table.kind}: leave it out"
+            f"{option('delimiter')} is for delimited text, and the table is {table.kind}: "
+            "leave it out"
         )
 
 
@@ -76,8 +80,8 @@ def open_output(sink: Sink, stored: Format, plan: WritePlan) -> Iterator[TableWr
 def _refuse_repeated(names: Sequence[str], where: str, stored: Format) -> None:
     """Refuse repeated column names in formats that cannot represent them."""
     for name in repeated_names(names):
+        others = advise("columns", blank="NAMES", phrase="select others with {}")
         raise SchemaError(
             f"cannot write {where}: the table has {names.count(name)} columns {name!r}, which "
-            f"{stored.kind} cannot represent: rename them, select others with --columns, or write "
-            "CSV"
+            f"{stored.kind} cannot represent: " + either("rename them", others, "write CSV")
         )

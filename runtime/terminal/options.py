@@ -9,6 +9,7 @@ import typer
 
 from runtime.choices import Decimal
 from runtime.errors import UsageError
+from runtime.surfaces import command_surface, option
 from runtime.terminal import process
 
 DEFAULT_RUN = Path("artifacts/run")
@@ -52,14 +53,16 @@ def _print_version(value: bool) -> None:
 
 
 def _common_options(
-    version: Annotated[
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 - printed by its callback
         bool,
         typer.Option(
             "--version", callback=_print_version, is_eager=True, help="Print the version."
         ),
     ] = False,
 ) -> None:
-    """Options before the command."""
+    """Options before the command, whose messages name options as flags."""
+    context.with_resource(command_surface())
 
 
 def split_names(text: str | None) -> tuple[str, ...] | None:
@@ -71,7 +74,7 @@ def split_names(text: str | None) -> tuple[str, ...] | None:
     return tuple(next(csv.reader([text]), []))
 
 
-def refuse_extra_arguments(option: str, path: Path | None, arguments: list[str]) -> None:
+def refuse_extra_arguments(name: str, path: Path | None, arguments: list[str]) -> None:
     """Refuse positional arguments, which a shell makes of a pattern that is not quoted."""
     if not arguments:
         return
@@ -81,5 +84,5 @@ def refuse_extra_arguments(option: str, path: Path | None, arguments: list[str])
         one_level = len(folders) == 1 or len({folder.is_absolute() for folder in folders}) > 1
         name = f"*{path.suffix}"
         pattern = path.parent / name if one_level else Path(os.path.commonpath(folders), "**", name)
-        advice = f"; quote a pattern: {option} {str(pattern)!r}"
+        advice = f"; quote a pattern: {option(name, str(pattern))}"
     raise UsageError(f"unexpected argument {arguments[0]}{advice}")

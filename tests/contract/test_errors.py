@@ -73,3 +73,51 @@ def test_errors_are_defined_in_one_module(checkout: Path) -> None:
         and any(ast.unparse(base).endswith(("Error", "Exception")) for base in node.bases)
     ]
     assert elsewhere == []
+
+
+# Run by a command alone: the command line, what starts a server, and commands that are printed.
+_OF_COMMANDS = (
+    "exporter/cli.py",
+    "exporter/export.py",
+    "exporter/parity/report.py",
+    "exporter/source/factory.py",
+    "runtime/cli/",
+    "runtime/serving/grpc/server.py",
+    "runtime/serving/listeners.py",
+    "runtime/serving/startup.py",
+    "runtime/serving/tls.py",
+    "runtime/serving/workers/supervisor.py",
+    "runtime/terminal/",
+    "trainer/checkpoint/manager.py",
+    "trainer/cli/",
+)
+_FOREIGN = frozenset({"--data-binary", "--nproc-per-node"})  # of curl, of torchrun
+_FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+
+
+def test_no_message_of_the_libraries_has_a_flag(checkout: Path) -> None:
+    """Options are named through ``runtime.surfaces``, which spells them for whoever called."""
+    found = []
+    for package in ("runtime", "trainer", "exporter"):
+        for path in sorted((checkout / package).rglob("*.py")):
+            where = str(path.relative_to(checkout))
+            if where.startswith(_OF_COMMANDS):
+                continue
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            docstrings = {
+                id(node.body[0].value)
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+                and node.body
+                and isinstance(node.body[0], ast.Expr)
+            }
+            found += [
+                f"{where}:{node.lineno}: {flag}"
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Constant)
+                and isinstance(node.value, str)
+                and id(node) not in docstrings
+                for flag in _FLAG.findall(node.value)
+                if flag not in _FOREIGN
+            ]
+    assert found == []

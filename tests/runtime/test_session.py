@@ -112,7 +112,7 @@ def test_a_session_says_what_runs_and_why(model: bytes) -> None:
 @no_gpu
 def test_cuda_without_a_gpu_is_unavailable(model: bytes) -> None:
     """CUDA that is not available is an error, never a fallback to the CPU."""
-    with pytest.raises(UnavailableError, match=r"CUDA was requested, but .* or use --provider cpu"):
+    with pytest.raises(UnavailableError, match=r"CUDA was requested, but .* or use provider=.cpu."):
         Session(model, provider="cuda")
 
 

@@ -23,6 +23,7 @@ from runtime.bundle.manifest import File, Scalar, parse_record, to_json
 from runtime.bundle.reading import digest, read_regular_file
 from runtime.errors import ArtifactError
 from runtime.io.atomic import atomic_file
+from runtime.surfaces import option
 from runtime.value import Record
 from trainer.checkpoint.state import BestEpoch, Epoch, TrainingState
 from trainer.config import Configuration
@@ -140,11 +141,11 @@ def write_checkpoint(
 
 @contextmanager
 def _advise_fresh_start() -> Iterator[None]:
-    """Add to an error that a fresh start needs no --resume."""
+    """Add to an error that a fresh start resumes nothing."""
     try:
         yield
     except ArtifactError as exc:
-        raise ArtifactError(f"{exc}, without --resume") from exc
+        raise ArtifactError(f"{exc}, without {option('resume', True)}") from exc
 
 
 @_advise_fresh_start()

@@ -9,6 +9,7 @@ import msgspec
 
 from runtime.errors import ArtifactError, UsageError
 from runtime.io.temporary import workdir_path
+from runtime.surfaces import option
 from trainer.checkpoint.format import CHECKPOINT, CheckpointRecord, FitIdentity, read_record
 from trainer.config import configure
 
@@ -41,7 +42,7 @@ def resume_options(out: Path, preset: Preset | None, overrides: Options) -> Conf
         name = fixed[0]
         raise UsageError(
             f"the interrupted run of {out} has {name.replace('_', ' ')} {getattr(base, name)}, not "
-            f"{changed[name]}: drop that option, or start over without --resume"
+            f"{changed[name]}: drop that option, or start over without " + option("resume", True)
         )
     return replace(base, **changed)  # type: ignore[arg-type]  # as Options has them
 
@@ -57,7 +58,9 @@ def describe_start(out: Path, *, resume: bool) -> str | None:
     if not resume:
         found = (folder / CHECKPOINT).exists()
         return (
-            f"discarding the interrupted run in {folder}; --resume continues it" if found else None
+            f"discarding the interrupted run in {folder}; {option('resume', True)} continues it"
+            if found
+            else None
         )
     record = read_record(folder)
     if record is None:
@@ -78,7 +81,7 @@ def check_resumable(record: CheckpointRecord, fit: FitIdentity, where: Path) -> 
     if differ := [*differ, *sorted(changed - CHANGEABLE)]:
         raise ArtifactError(
             f"{where} holds another run: it differs in {', '.join(differ)}; use the options and "
-            "the data of the interrupted run, or start over without --resume"
+            f"the data of the interrupted run, or start over without {option('resume', True)}"
         )
     notes = [str(before.options["changed"])] if "changed" in before.options else []
     notes += [f"{name} {before.options[name]} until {record.where}" for name in sorted(changed)]

@@ -273,7 +273,7 @@ def fit(
 
     The synthetic data: 800 training and 200 test rows; popular is price + rating > 10.
     """
-    refuse_extra_arguments("--data", data, context.args)
+    refuse_extra_arguments("data", data, context.args)
     overrides = Options(
         hidden=parse_widths(hidden),
         learning_rate=learning_rate,
@@ -287,17 +287,17 @@ def fit(
         patience=patience,
         seed=seed,
     )
-    columns = {"--features": features, "--exclude": exclude, "--categories": categories}
-    columns |= {"--fold-categories": "yes" if fold_categories else None}
-    columns |= {"--missing": missing, "--date-format": ",".join(date_format or ()) or None}
+    columns = {"features": features, "exclude": exclude, "categories": categories}
+    columns |= {"fold_categories": "yes" if fold_categories else None}
+    columns |= {"missing": missing, "date_format": ",".join(date_format or ()) or None}
     table_options = columns | {
-        "--unseen": unseen,
-        "--rare": None if rare == "error" else rare,
-        "--max-categories": max_categories,
-        "--bad-rows": None if bad_rows == "fail" else bad_rows,
-        "--rejects": rejects,
-        "--test": test,
-        "--test-fraction": test_fraction,
+        "unseen": unseen,
+        "rare": None if rare == "error" else rare,
+        "max_categories": max_categories,
+        "bad_rows": None if bad_rows == "fail" else bad_rows,
+        "rejects": rejects,
+        "test": test,
+        "test_fraction": test_fraction,
     }
     table = parse_table_options(data, label, table_options)
     source = table and TableSource(

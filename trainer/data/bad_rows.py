@@ -9,6 +9,7 @@ import numpy as np
 
 from runtime.errors import BadRowsError
 from runtime.scoring.counters import BadRowsMessage, Counters, StageTimer
+from runtime.surfaces import option
 from runtime.tables.base import Encoded
 from runtime.tables.cells import MISSING
 from runtime.tables.csv.quoting import REJECTS_HEADER, REJECTS_SOURCE, encode_record, encode_rejects
@@ -39,7 +40,7 @@ class RowCounter:
     def __init__(self, where: str, source: TableSource, features: Sequence[str]) -> None:
         """Start at zero; ``where`` names the table, ``features`` are its feature columns."""
         message = BadRowsMessage(
-            "nothing was fitted", advice="", purpose="fitted", missing_advice="give --missing {}"
+            "nothing was fitted", advice="", purpose="fitted", advises_missing=True
         )
         self._counters = Counters(
             where, message, fail_on_bad=source.bad_rows == "fail", decimal=source.reading.decimal
@@ -109,14 +110,15 @@ class RowCounter:
 
     def _remedy(self) -> str:
         """Suggest an option only where it helps."""
+        reject = option("bad_rows", "reject")
         if not self._are_too_many():
-            return "fix them, or continue with --bad-rows reject"
+            return f"fix them, or continue with {reject}"
         at_fault = list(self._columns)
         if len(at_fault) == 1 and at_fault[0] in self._features:
             exclusion = advise_exclusion(self._source, at_fault, len(self._features))
             if exclusion:
                 return f"fix column {at_fault[0]!r}, or {exclusion}"
-        return "fix them: --bad-rows reject is for at most half of the labelled rows"
+        return f"fix them: {reject} is for at most half of the labelled rows"
 
 
 def find_well_formed(block: Block, label: int) -> Mask | None:

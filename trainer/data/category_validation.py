@@ -6,13 +6,13 @@ Quantities in a format that is not read would lose their order, identifiers teac
 from __future__ import annotations
 
 import re
-import shlex
 from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
 from runtime.errors import SchemaError
-from runtime.printable import quote_names, truncate
+from runtime.printable import truncate
+from runtime.surfaces import advise, option
 from runtime.tables.arrays import bool_scalar, bool_values
 from runtime.tables.base import RowIssue
 from runtime.tables.cells import MISSING_WORDS, number_hint
@@ -51,14 +51,14 @@ def check_categories(texts: Mapping[str, set[bytes]], source: TableSource) -> No
     samples = {name: _sample(found[name]) for name in shown}
     places = _find_places(source, samples)
     more = len(found) - len(shown)
-    names = quote_names(list(found))
+    names = list(found)
     column = "1 column looks" if len(found) == 1 else f"{len(found)} columns look"
     lines = [
         f"{source.data}: {column} like quantities, dates or identifiers, not like categories",
         *(f"  {_describe(name, found[name], decimal, places[name])}" for name in shown),
         *([f"  … and {more} more"] if more else []),
-        f"if they are categories, declare them with --categories {names}",
-        f"to leave them out, give --exclude {names}",
+        f"if they are categories, declare them with {option('categories', names)}",
+        f"to leave them out, {advise('exclude', names)}",
     ]
     raise SchemaError("\n".join(lines))
 
@@ -78,8 +78,8 @@ def check_label(profile: TableProfile, source: TableSource) -> None:
     shown, name = ", ".join(map(repr, words)), source.label
     raise SchemaError(
         f"{source.data}: label {name!r} is {shown} in {rows:,} rows: if these rows have no label, "
-        f"give --missing {quote_names(sorted({word.strip() for word in words}))}; if "
-        f"that is a class, give --categories {quote_names([name])}"
+        f"{advise('missing', sorted({word.strip() for word in words}))}; if that is a class, "
+        + advise("categories", [name])
     )
 
 
@@ -111,7 +111,7 @@ def _describe(name: str, found: SemanticType, decimal: Decimal, place: str) -> s
 
 def _advise(name: str, found: SemanticType) -> str:
     formats = found.date_formats[:2]
-    options = [f"--date-format {shlex.quote(f'{name}={each}')}" for each in formats]
+    options = [option("date_format", f"{name}={each}") for each in formats]
     if options:
         return f"give {' or '.join(options)}"
     if found.kind in IDENTIFIERS:
@@ -123,7 +123,7 @@ def _missing(words: Sequence[str]) -> str:
     if len(words) > _MAX_TEXTS:
         return "correct such cells, or leave them empty"
     those = "it means" if len(words) == 1 else "they mean"
-    return f"if {those} missing, give --missing {quote_names(words)}"
+    return f"if {those} missing, {advise('missing', list(words))}"
 
 
 def _find_places(source: TableSource, texts: Mapping[str, str]) -> dict[str, str]:
@@ -132,9 +132,7 @@ def _find_places(source: TableSource, texts: Mapping[str, str]) -> dict[str, str
     Of a folder's, the file comes first.
     """
     found: dict[str, str] = {}
-    with open_tables(
-        source.data, source.reading, source.required_columns, option="--data"
-    ) as table:
+    with open_tables(source.data, source.reading, source.required_columns, option="data") as table:
         table.find_columns(tuple(texts))
         positions = {name: table.columns.index(name) for name in texts}
         for block in table.blocks(sorted(positions.values())):

@@ -1,4 +1,4 @@
-"""The options that say how cells are written: ``--date-format`` and ``--missing``."""
+"""The options that say how cells are written: formats of dates, texts that mean missing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from runtime.errors import UsageError
 from runtime.schema.date_formats import EPOCHS, date_pattern, is_date_format
 from runtime.schema.spellings import number_key
+from runtime.surfaces import option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +34,7 @@ class DateFormats:
 
 
 def parse_date_formats(texts: Sequence[str]) -> DateFormats:
-    """Parse values of ``--date-format``: ``FORMAT`` or ``COLUMN=FORMAT``.
+    """Parse formats of dates: ``FORMAT`` or ``COLUMN=FORMAT``.
 
     Raises ``UsageError`` for an unknown format and for two formats of one column.
     """
@@ -44,10 +45,12 @@ def parse_date_formats(texts: Sequence[str]) -> DateFormats:
             name, date_format = "", text
         _check(date_format)
         if not name and date_format in EPOCHS:
-            raise UsageError(f"--date-format {text}: any number could be one; give COLUMN={text}")
+            raise UsageError(
+                f"{option('date_format', text)}: any number could be one; give COLUMN={text}"
+            )
         if name in columns or (default and not name):
             what = f"column {name!r}" if name else "all columns"
-            raise UsageError(f"--date-format gives two formats for {what}: use one")
+            raise UsageError(f"{option('date_format')} gives two formats for {what}: use one")
         if name:
             columns[name] = date_format
         else:
@@ -60,21 +63,21 @@ def _check(date_format: str) -> None:
         try:
             date_pattern(date_format)
         except ValueError as exc:
-            raise UsageError(f"--date-format: {exc}") from exc
+            raise UsageError(f"{option('date_format')}: {exc}") from exc
 
 
 def parse_missing(texts: Sequence[str] | None) -> tuple[str, ...]:
-    """Parse the values of ``--missing``: sorted, without blanks around them.
+    """Parse texts that mean a missing cell: sorted, without blanks around them.
 
     Raises ``UsageError`` for an empty text, which is missing anyway, and for a number, which the
     typed columns of other formats would not have as text.
     """
     found = {text.strip(" \t") for text in texts or ()}
     if "" in found or texts == ():
-        raise UsageError("--missing has an empty text: give texts such as NA,NULL")
+        raise UsageError(f"{option('missing')} has an empty text: give texts such as NA and NULL")
     if numbers := sorted(text for text in found if number_key(text.replace(",", ".")) is not None):
         raise UsageError(
-            f"--missing: {numbers[0]!r} is a number, which cannot mean a missing cell: "
+            f"{option('missing')}: {numbers[0]!r} is a number, which cannot mean a missing cell: "
             "leave such cells empty"
         )
     return tuple(sorted(found))

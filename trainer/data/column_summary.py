@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
-from runtime.printable import quote_names
 from runtime.schema.names import fold_name, similar_names
+from runtime.surfaces import advise, option
 from runtime.tables.cells import MISSING_WORDS
 from runtime.value import Record
 
@@ -87,7 +87,7 @@ def _describe(feature: Feature, missing: int) -> ColumnSummary:
 
 
 def _words_for_missing(feature: Feature) -> tuple[str, ...]:
-    """Find the categories that usually mean a missing cell, as --missing takes them."""
+    """Find the categories that usually mean a missing cell, as ``missing`` takes them."""
     if not feature.is_folded:
         return tuple(text for text in feature.categories if text.strip(" \t") in MISSING_WORDS)
     others = MISSING_WORDS.difference(feature.texts_of_missing)
@@ -102,9 +102,9 @@ def _taken(feature: Feature) -> Taken:
 
 def _reason(name: str, position: int, source: TableSource) -> str:
     if name in source.exclude or f"#{position}" in source.exclude:
-        return "named in --exclude"
+        return f"named in {option('exclude')}"
     if source.features is not None and name not in source.features:
-        return "not among --features"
+        return f"not among {option('features')}"
     return "all cells are missing"
 
 
@@ -131,13 +131,14 @@ def _format(column: ColumnSummary) -> str:
         what += f", {column.missing:,} missing{texts}"
     if words := column.words:
         what += (
-            f"; {', '.join(map(repr, words))} among them: to read such cells as missing, give "
-            f"--missing {quote_names(words)}"
+            f"; {', '.join(map(repr, words))} among them: to read such cells as missing, "
+            + advise("missing", words)
         )
     if groups := column.similar:
         count = sum(map(len, groups))
         what += (
             f"; {count} of them differ only in case, blanks or Unicode form, such as "
-            f"{' and '.join(map(repr, groups[0][:_MAX_NAMES]))}: join them with --fold-categories"
+            f"{' and '.join(map(repr, groups[0][:_MAX_NAMES]))}: join them with "
+            + option("fold_categories", True)
         )
     return what

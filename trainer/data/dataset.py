@@ -105,7 +105,7 @@ class DataCheck(Record, frozen=True):
         joined_labels: classes that the table has in several spellings; unset without any.
         rare: columns whose rare categories are joined; unset without any.
         columns: what each column but the label was taken for.
-        rejected: bad rows that were left out, by reason; unset without ``--bad-rows reject``.
+        rejected: bad rows that were left out, by reason; unset without ``bad_rows="reject"``.
     """
 
     train_rows: int

@@ -15,6 +15,7 @@ from runtime.schema.dates import format_day
 from runtime.schema.features import BOOLEANS, Date, Feature, OneHot, Schema
 from runtime.schema.names import fold_name
 from runtime.schema.spellings import spelling_key
+from runtime.surfaces import option
 from trainer.data.category_validation import check_categories
 from trainer.data.dataset import describe_column
 from trainer.data.profile import MAX_COUNTED_TEXTS, decode_text
@@ -98,9 +99,9 @@ def _encode_texts(
         kept = _most_frequent(cells, source)
         if not kept:
             raise SchemaError(
-                f"{source.data}: {what} has no category that fits into --max-categories "
-                f"{source.max_categories} with its other spellings: give a higher number, or join "
-                "spellings with --fold-categories"
+                f"{source.data}: {what} has no category that fits into "
+                f"{option('max_categories', source.max_categories)} with its other spellings: give "
+                f"a higher number, or join spellings with {option('fold_categories', True)}"
             )
         return OneHot(kept, "other", len(categories) - len(kept), is_folded)
     return OneHot(categories, source.unseen or "error", folded=is_folded)
@@ -195,7 +196,7 @@ def _describe_many(names: Sequence[str], n_features: int, source: TableSource) -
     limit = source.max_categories if can_join else MAX_COUNTED_TEXTS
     ways = (
         advise_exclusion(source, names, n_features),
-        "keep the most frequent with --rare other" if can_join else None,
+        f"keep the most frequent with {option('rare', 'other')}" if can_join else None,
         "merge values that belong together",
     )
     return (
@@ -213,11 +214,12 @@ def check_date_formats(
     for name, date_format in formats.columns.items():
         if positions[name] not in profile.first_days:
             raise SchemaError(
-                f"{source.data}: --date-format: column {name!r} has no date in the format "
-                f"{date_format}"
+                f"{source.data}: {option('date_format')}: column {name!r} has no date in the "
+                f"format {date_format}"
             )
     if formats.default and formats.default not in profile.date_formats.values():
         raise SchemaError(
-            f"{source.data}: --date-format: no column has dates in the format {formats.default}; "
+            f"{source.data}: {option('date_format')}: no column has dates in the format "
+            f"{formats.default}; "
             f"for a column that looks like numbers or has other text, give COLUMN={formats.default}"
         )

@@ -16,6 +16,7 @@ import numpy as np
 from runtime.errors import SchemaError
 from runtime.printable import list_names
 from runtime.schema.spellings import ClassIndex, choose_key, number_key
+from runtime.surfaces import option
 from runtime.tables.base import RowIssue
 from runtime.tables.cells import MISSING, NOT_FINITE, UNDECODABLE, is_decodable
 from trainer.data.dataset import JoinedLabels
@@ -67,7 +68,7 @@ def order_classes(profile: TableProfile, *, name: str, where: str) -> Classes:
         count = sum(int(rows[texts.index(text)]) for text in nans)
         raise SchemaError(
             f"{where}: label {name!r} is NaN in {count:,} rows, which is not a class: remove these "
-            "rows, or leave them out with --bad-rows reject"
+            f"rows, or leave them out with {option('bad_rows', 'reject')}"
         )
     spellings = group_spellings(dict(zip(texts, rows.tolist(), strict=True)))
     if len(spellings) < _MIN_COUNT:

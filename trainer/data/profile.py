@@ -14,6 +14,7 @@ from runtime.errors import SchemaError
 from runtime.io.charsets import UTF_8
 from runtime.io.parallel import default_threads, map_ordered
 from runtime.monitoring.accuracy import MAX_CLASSES
+from runtime.surfaces import advise_encoding, option
 from runtime.tables.arrays import filter_rows, number_scalar, number_values
 from runtime.tables.cells import is_decodable
 from runtime.tables.formats import Format
@@ -300,8 +301,8 @@ def _advise_utf8(table: Table) -> str:
     if not kind.is_delimited:
         return "convert the table first, such as with iconv -f cp1252 -t utf-8"
     if encoding == UTF_8:
-        return "give the table's encoding, such as --encoding cp1252"
-    return f"give another --encoding than {encoding.name}"
+        return advise_encoding()
+    return f"give another {option('encoding')} than {encoding.name}"
 
 
 def decode_text(text: bytes, what: str, where: str, advice: str) -> str:
@@ -311,5 +312,5 @@ def decode_text(text: bytes, what: str, where: str, advice: str) -> str:
     except UnicodeDecodeError as exc:
         raise SchemaError(
             f"{where}: {what} has {text!r}, which is not UTF-8: {advice}; if only a few rows have "
-            "such texts, --bad-rows reject leaves them out"
+            f"such texts, {option('bad_rows', 'reject')} leaves them out"
         ) from exc

@@ -20,6 +20,7 @@ from runtime.errors import SchemaError, UsageError
 from runtime.printable import join_names
 from runtime.schema.features import Schema
 from runtime.schema.names import fold_name
+from runtime.surfaces import option
 from runtime.tables.folders import open_tables
 from runtime.tables.formats import Format
 from trainer.data.bad_rows import RowCounter, find_well_formed
@@ -251,10 +252,10 @@ def _refuse_unused(source: TableSource) -> None:
             kinds.append(Format(table.kind))
     shown = " and ".join(dict.fromkeys(kind.kind for kind in kinds))
     if reading.encoding and not any(kind.is_text for kind in kinds):
-        raise UsageError(f"--encoding is for text, and the data is {shown}: leave it out")
+        raise UsageError(f"{option('encoding')} is for text, and the data is {shown}: leave it out")
     if reading.delimiter and not any(kind.is_delimited for kind in kinds):
         raise UsageError(
-            f"--delimiter is for delimited text, and the data is {shown}: leave it out"
+            f"{option('delimiter')} is for delimited text, and the data is {shown}: leave it out"
         )
 
 
@@ -262,8 +263,8 @@ def _open_tables(
     source: TableSource, path: Path, required: Sequence[str]
 ) -> AbstractContextManager[Table]:
     """Open the training data or the test set."""
-    option = "--data" if path == source.data else "--test"
-    return open_tables(path, source.reading, required, option=option)
+    name = "data" if path == source.data else "test"
+    return open_tables(path, source.reading, required, option=name)
 
 
 @contextmanager
@@ -290,7 +291,7 @@ def _read_test(
     required = (schema.target, *schema.feature_names)
     with _open_tables(source, path, required) as table:
         table.find_columns((schema.target,))
-        label = find_column(table.columns, schema.target, "--label", where)
+        label = find_column(table.columns, schema.target, "label", where)
         profile = profile_table(
             table, ColumnRoles(label, ()), where=where, texts=_new_collector(source)
         )

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final, Literal
 from runtime.errors import SchemaError, UsageError
 from runtime.io.discovery import find_tables
 from runtime.io.paths import STANDARD_STREAM, check_distinct, is_folder_or_pattern
-from runtime.printable import quote_names
 from runtime.schema.names import repeated_names, suggest_names
+from runtime.surfaces import option, together
 from runtime.tables.options import ReadOptions
 from trainer.data.cell_options import DateFormats
 
@@ -83,15 +83,20 @@ class TableSource:
                 "training data is read twice: use a file, not standard input or a pipe"
             )
         if self.test is not None and self.test_fraction is not None:
-            raise UsageError("--test and --test-fraction both define the test set: use one")
+            sets = f"{option('test')} and {option('test_fraction')}"
+            raise UsageError(f"{sets} both define the test set: use one")
         if self.test_fraction is not None and not 0 < self.test_fraction < 1:
             raise UsageError(
                 f"the test fraction must be above 0 and below 1, got {self.test_fraction}"
             )
         if self.label in (self.features or ()):
-            raise UsageError(f"{self.label!r} is the label: it cannot be among --features")
+            raise UsageError(
+                f"{self.label!r} is the label: it cannot be among {option('features')}"
+            )
         if both := sorted(set(self.features or ()) & set(self.exclude)):
-            raise UsageError(f"{both[0]!r} is in --features and in --exclude: use one")
+            raise UsageError(
+                f"{both[0]!r} is in {option('features')} and in {option('exclude')}: use one"
+            )
         self._check_categories()
         if self.rejects is not None:
             for path in chain.from_iterable(map(_find_files, tables)):
@@ -99,11 +104,17 @@ class TableSource:
 
     def _check_categories(self) -> None:
         if self.label in self.date_formats.columns:
-            raise UsageError(f"{self.label!r} is the label: it cannot have a --date-format")
+            raise UsageError(
+                f"{self.label!r} is the label: it cannot have a {option('date_format')}"
+            )
         if both := sorted(set(self.categories) & set(self.date_formats.columns)):
-            raise UsageError(f"{both[0]!r} is in --categories and in --date-format: use one")
+            places = f"in {option('categories')} and in {option('date_format')}"
+            raise UsageError(f"{both[0]!r} is {places}: use one")
         if self.rare == "other" and self.unseen == "error":
-            raise UsageError("--rare other also scores unseen categories: leave out --unseen error")
+            raise UsageError(
+                f"{option('rare', 'other')} also scores unseen categories: leave out "
+                + option("unseen", "error")
+            )
         if not _MIN_CATEGORIES <= self.max_categories <= _MOST_CATEGORIES:
             raise UsageError(
                 f"the maximum of categories must be {_MIN_CATEGORIES} to {_MOST_CATEGORIES:,}, "
@@ -145,13 +156,13 @@ def advise_exclusion(source: TableSource, names: Sequence[str], n_features: int)
         return None
     them = "it" if len(names) == 1 else "them"
     if source.features is not None:
-        advice = f"take {them} out of --features"
+        advice = f"take {them} out of {option('features')}"
     elif len(names) > _MAX_NAMES:
-        advice = "name the columns to use with --features"
+        advice = f"name the columns to use with {option('features')}"
     else:
-        advice = f"exclude {them} with --exclude {quote_names((*source.exclude, *names))}"
+        advice = f"exclude {them} with {option('exclude', (*source.exclude, *names))}"
     is_declared = not set(names).isdisjoint(source.categories)
-    return f"{advice}, and take {them} out of --categories" if is_declared else advice
+    return f"{advice}, and take {them} out of {option('categories')}" if is_declared else advice
 
 
 def parse_table_options(
@@ -164,14 +175,15 @@ def parse_table_options(
     if data is not None and label is not None:
         return data, label
     missing = " and ".join(
-        option for option, value in (("--data", data), ("--label", label)) if value is None
+        option(name) for name, value in (("data", data), ("label", label)) if value is None
     )
     if data is None and label is None:
-        given = [option for option, value in others.items() if value is not None]
+        given = [option(name) for name, value in others.items() if value is not None]
         if not given:
             return None
         raise UsageError(f"{given[0]} describes a table: add {missing}")
-    raise UsageError(f"a table needs --data FILE --label COLUMN: add {missing}")
+    both = together(option("data", blank="FILE"), option("label", blank="COLUMN"))
+    raise UsageError(f"a table needs {both}: add {missing}")
 
 
 def choose_rejects_path(out: Path, bad_rows: BadRowsPolicy, rejects: Path | None) -> Path | None:
@@ -191,15 +203,15 @@ def choose_rejects_path(out: Path, bad_rows: BadRowsPolicy, rejects: Path | None
     """
     if bad_rows != "reject":
         if rejects is not None:
-            raise UsageError("--rejects needs --bad-rows reject: give both")
+            raise UsageError(f"{option('rejects')} needs {option('bad_rows', 'reject')}: give both")
         return None
     path = rejects or out.parent / f"{out.name}.rejects.csv"
     if path == STANDARD_STREAM:
-        raise UsageError("--rejects names a file: standard output has the result")
+        raise UsageError(f"{option('rejects')} names a file: standard output has the result")
     if path.resolve().is_relative_to(out.resolve()):
         raise UsageError(
-            f"--rejects {path} is inside the run directory {out}, which is replaced as a whole: "
-            "give a path outside"
+            f"{option('rejects', str(path))} is inside the run directory {out}, which is "
+            "replaced as a whole: give a path outside"
         )
     return path
 
@@ -224,12 +236,12 @@ class ColumnRoles:
 def assign_roles(columns: Sequence[str], source: TableSource) -> ColumnRoles:
     """Find the columns that a source names; features default to all that are left."""
     where = str(source.data)
-    label = find_column(columns, source.label, "--label", where)
+    label = find_column(columns, source.label, "label", where)
     excluded = {_find_excluded(columns, name, where) for name in source.exclude}
     if source.features is None:
         features = [at for at in range(len(columns)) if at != label and at not in excluded]
     else:
-        features = [_find_other(columns, name, "--features", source) for name in source.features]
+        features = [_find_other(columns, name, "features", source) for name in source.features]
     chosen = [columns[at] for at in (label, *features) if columns[at]]
     if doubled := repeated_names(chosen):
         raise SchemaError(f"{where}: column {doubled[0]!r} appears more than once; rename one")
@@ -240,16 +252,16 @@ def assign_roles(columns: Sequence[str], source: TableSource) -> ColumnRoles:
     return ColumnRoles(
         label,
         tuple(features),
-        tuple(sorted(_find_features(columns, features, categories, "--categories", source))),
+        tuple(sorted(_find_features(columns, features, categories, "categories", source))),
         {
             at: formats[columns[at]]
-            for at in _find_features(columns, features, list(formats), "--date-format", source)
+            for at in _find_features(columns, features, list(formats), "date_format", source)
         },
     )
 
 
 def column_names(columns: Sequence[str], positions: Sequence[int]) -> dict[int, str]:
-    """Name columns by position; one without a name is ``#`` and its number, as in --exclude."""
+    """Name columns by position; one without a name is ``#`` and its number, as in ``exclude``."""
     return {at: columns[at] or f"#{at + 1}" for at in positions}
 
 
@@ -260,10 +272,10 @@ def refuse_nameless(columns: Sequence[str], filled: Sequence[int], where: str) -
         return
     which = "column" if len(nameless) == 1 else "columns"
     has = "has" if len(nameless) == 1 else "have"
-    option = quote_names(f"#{number}" for number in nameless)
+    exclude = option("exclude", [f"#{number}" for number in nameless])
     raise SchemaError(
         f"{where}: {which} {', '.join(map(str, nameless))} {has} no name: exclude by position with "
-        f"--exclude {option} (pandas writes row numbers so), or add a name in the header"
+        f"{exclude} (pandas writes row numbers so), or add a name in the header"
     )
 
 
@@ -271,9 +283,11 @@ def _find_excluded(columns: Sequence[str], name: str, where: str) -> int:
     """Find a column by its name or, where none has that name, by its position."""
     position = _POSITION.fullmatch(name)
     if position is None or name in columns:
-        return find_column(columns, name, "--exclude", where)
+        return find_column(columns, name, "exclude", where)
     if int(position[1]) > len(columns):
-        raise SchemaError(f"{where}: --exclude {name}: the table has {len(columns)} columns")
+        raise SchemaError(
+            f"{where}: {option('exclude', name)}: the table has {len(columns)} columns"
+        )
     return int(position[1]) - 1
 
 
@@ -281,35 +295,38 @@ def _find_features(
     columns: Sequence[str],
     features: Sequence[int],
     names: Sequence[str],
-    option: str,
+    role: str,
     source: TableSource,
 ) -> list[int]:
     """Find the features that an option names."""
-    found = [_find_other(columns, name, option, source) for name in names]
+    found = [_find_other(columns, name, role, source) for name in names]
     if unused := sorted(set(found).difference(features)):
-        remedy = "name it in --features too" if source.features else "take it out of --exclude"
+        features_too = f"name it in {option('features')} too"
+        remedy = features_too if source.features else f"take it out of {option('exclude')}"
         raise SchemaError(
-            f"{source.data}: {option} names {columns[unused[0]]!r}, which is not a feature: "
+            f"{source.data}: {option(role)} names {columns[unused[0]]!r}, which is not a feature: "
             f"{remedy}"
         )
     return found
 
 
-def _find_other(columns: Sequence[str], name: str, option: str, source: TableSource) -> int:
+def _find_other(columns: Sequence[str], name: str, role: str, source: TableSource) -> int:
     """Find a column that is not the label."""
     others = [column for column in columns if column != source.label]
-    return columns.index(others[find_column(others, name, option, str(source.data))])
+    return columns.index(others[find_column(others, name, role, str(source.data))])
 
 
-def find_column(columns: Sequence[str], name: str, option: str, where: str) -> int:
-    """Find a column by its exact name; ``option`` names it in the error."""
+def find_column(columns: Sequence[str], name: str, role: str, where: str) -> int:
+    """Find a column by its exact name; ``role`` is the option that names it."""
     found = columns.count(name)
     if found == 1:
         return columns.index(name)
     if found:
-        raise SchemaError(f"{where}: {option}: {found} columns are named {name!r}; rename one")
+        raise SchemaError(
+            f"{where}: {option(role)}: {found} columns are named {name!r}; rename one"
+        )
     raise SchemaError(
-        f"{where}: {option}: there is no column {name!r}; {suggest_names(name, columns)}"
+        f"{where}: {option(role)}: there is no column {name!r}; {suggest_names(name, columns)}"
     )
 
 

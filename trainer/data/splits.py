@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from runtime.errors import DataError
+from runtime.surfaces import option
 from trainer.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def split_validation(labels: torch.Tensor, share: float, seed: int) -> Validatio
     split = ValidationSplit(*(mask.nonzero().flatten().int() for mask in (~chosen, chosen)))
     if min(len(split.train), len(split.validation)) == 0:
         raise DataError(
-            f"--validation {share} of {len(labels):,} training rows leaves no row for "
+            f"{option('validation', share)} of {len(labels):,} training rows leaves no row for "
             f"{'validation' if len(split.validation) == 0 else 'training'}; use another share, or "
             "more rows"
         )

@@ -30,6 +30,7 @@ from runtime.errors import (
     UnavailableError,
     UsageError,
 )
+from runtime.surfaces import option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -146,7 +147,7 @@ def _translated(what: str) -> Iterator[None]:
         first_line = str(exc).partition("\n")[0]
         raise ConnectionLostError(
             f"{what} ({first_line}): see torchrun's report; the last checkpoint is kept, "
-            "continue with --resume"
+            f"continue with {option('resume', True)}"
         ) from exc
 
 
@@ -205,7 +206,7 @@ def claim_device(process: ProcessRank) -> None:
     if process.local_size > devices:
         raise UnavailableError(
             f"this machine has {devices} CUDA devices for {process.local_size} processes: give "
-            "torchrun --nproc-per-node as many as there are, or fit on --device cpu"
+            "torchrun --nproc-per-node as many as there are, or fit on " + option("device", "cpu")
         )
     torch.cuda.set_device(process.local_rank)
 

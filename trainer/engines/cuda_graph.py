@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from runtime.errors import UnavailableError
+from runtime.surfaces import option
 from trainer.engines import step
 from trainer.engines.prefetch import ResidentRows, StreamedRows
 from trainer.engines.state import StepBuffers, update_vectors
@@ -110,7 +111,7 @@ def _out_of_memory_error(device: torch.device) -> Iterator[None]:
         raise UnavailableError(
             f"training does not fit into the {total / 2**30:.0f} GiB of "
             f"{torch.cuda.get_device_name(device)}, which other processes may use too: use a "
-            "smaller --batch-size, or --device cpu"
+            f"smaller {option('batch_size')}, or {option('device', 'cpu')}"
         ) from exc
 
 

@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Self
 import msgspec
 
 from runtime.errors import ArtifactError, UsageError
+from runtime.surfaces import option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +31,7 @@ class LogFile:
         except FileNotFoundError as exc:
             raise ArtifactError(
                 f"{path} is missing, and the checkpoint refers to it: restore it, or start over "
-                "without --resume"
+                f"without {option('resume', True)}"
             ) from exc
         except OSError as exc:
             raise UsageError(f"cannot write {path}: {exc.strerror}") from exc
@@ -38,7 +39,7 @@ class LogFile:
             self._stream.close()
             raise ArtifactError(
                 f"{path} has {found} bytes, but the checkpoint was written at {size}: start over "
-                "without --resume"
+                f"without {option('resume', True)}"
             )
 
     def append(self, content: bytes) -> None:

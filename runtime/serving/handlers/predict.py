@@ -13,9 +13,10 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from runtime.choices import Decimal  # noqa: TC001 - msgspec reads the annotation
-from runtime.errors import DataError, MediaError, OversizeError, RequestError, UsageError
+from runtime.errors import MediaError, OversizeError, RequestError, UsageError
 from runtime.serving.http.messages import JSON, Response
 from runtime.serving.v2.messages import decode
+from runtime.surfaces import request_surface
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -31,15 +32,10 @@ _BRACES_PER_ROW: Final = 8  # allowed in JSON objects: rows may have nested ones
 _BOM: Final = codecs.BOM_UTF8
 _FORM: Final = "application/x-www-form-urlencoded"  # the default of curl -d
 _JSON_LINES: Final = ("application/jsonl", "application/x-jsonlines", "application/x-ndjson")
-_HTTP_TERMS: Final = (
-    ("give --format jsonl", "send Content-Type: application/x-ndjson"),
-    ("--prefix TEXT", "prefix=TEXT in the query"),
-    ("--delimiter ", "in the query delimiter="),
-    ("--encoding ", "Content-Type: text/csv; charset="),
-)
+_PAGE: Final = b"x-onnxferry-page"  # a header field of the page's requests
 Layout = Literal["csv", "object", "array", "lines"]
 _JSON_TYPES: Final = {"object": JSON, "array": JSON, "lines": b"application/x-ndjson"}
-_PARAMS: Final = ("model", "bad_rows", "proba", "prefix", "delimiter", "decimal")
+_PARAMS: Final = ("model", "bad_rows", "proba", "prefix", "delimiter", "decimal", "loose_header")
 
 
 class _Object(msgspec.Struct):
@@ -60,6 +56,7 @@ class PredictParams(Value, frozen=True):
         prefix: of the new columns' names.
         delimiter: of CSV; empty to detect it from the header.
         decimal: decimal separator of numbers in text.
+        loose_header: match column names regardless of case and blanks.
     """
 
     model: str = ""
@@ -68,6 +65,7 @@ class PredictParams(Value, frozen=True):
     prefix: str = ""
     delimiter: str = ""
     decimal: Decimal = "."
+    loose_header: bool = False
 
     def options(self, charset: str) -> Options:
         """Return the scoring options; raises ``UsageError``. An empty charset is detected."""
@@ -80,6 +78,7 @@ class PredictParams(Value, frozen=True):
             delimiter=parse_delimiter(self.delimiter) if self.delimiter else None,
             encoding=parse_encoding(charset) if charset else None,
             decimal=self.decimal,
+            loose_header=self.loose_header,
         )
         return Options(
             reading=reading, bad_rows=self.bad_rows, proba=self.proba, prefix=self.prefix
@@ -112,14 +111,13 @@ def predict_rows(
     ``MediaError``, ``DataError`` or ``OversizeError``.
     """
     layout = _detect_layout(request)
-    try:
-        if layout == "csv":
-            return _predict_csv(predictor, request, params, limits)
-        return _predict_json(predictor, request, params, limits, layout)
-    except UsageError as exc:  # of a query parameter
-        raise RequestError(_in_http_terms(str(exc))) from exc
-    except DataError as exc:
-        raise type(exc)(_in_http_terms(str(exc))) from exc
+    with request_surface("page" if _PAGE in request.headers else "http"):
+        try:
+            if layout == "csv":
+                return _predict_csv(predictor, request, params, limits)
+            return _predict_json(predictor, request, params, limits, layout)
+        except UsageError as exc:  # of a query parameter
+            raise RequestError(str(exc)) from exc
 
 
 def _predict_csv(
@@ -206,13 +204,6 @@ def _check_utf8(body: bytes | bytearray) -> None:
     position = _find_non_utf8(body)
     if position is not None:
         raise RequestError(f"the body: JSON is UTF-8, and byte {position} is not")
-
-
-def _in_http_terms(text: str) -> str:
-    """Replace command line options by the parameters of a request."""
-    for option, term in _HTTP_TERMS:
-        text = text.replace(option, term)
-    return text
 
 
 def _check_lines(body: bytes | bytearray, limits: Limits) -> None:

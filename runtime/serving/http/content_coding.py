@@ -6,6 +6,7 @@ import zlib
 from typing import Final
 
 from runtime.errors import OversizeError, RequestError
+from runtime.surfaces import server_option
 
 CODINGS: Final = "gzip, deflate"
 _IDENTITY: Final = (b"", b"identity")
@@ -68,7 +69,7 @@ def _decompress(body: bytes | bytearray, wbits: int, max_bytes: int) -> bytes:
         if size > max_bytes:
             raise OversizeError(
                 f"the decompressed body is larger than {max_bytes} bytes; send it in parts, or "
-                "raise --max-body"
+                f"raise {server_option('max_body')}"
             )
         if not stream.eof:
             raise zlib.error("it ends early")

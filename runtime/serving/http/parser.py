@@ -21,6 +21,7 @@ from runtime.serving.http.head import (
     validate_head,
 )
 from runtime.serving.http.messages import BodyBuffer, Request
+from runtime.surfaces import server_option
 
 if TYPE_CHECKING:
     from runtime.serving.http.messages import Buffer
@@ -316,7 +317,7 @@ class RequestParser:
             self._fail(
                 413,
                 f"the body is larger than {self._limits.body_bytes} bytes; send it in parts, or "
-                "raise --max-body",
+                f"raise {server_option('max_body')}",
             )
         return not self._failed
 

@@ -14,6 +14,7 @@ from runtime.bundle.manifest import MANIFEST
 from runtime.errors import OnnxferryError, RequestError, UnknownNameError
 from runtime.printable import list_names
 from runtime.serving.models.served import ServedModel
+from runtime.surfaces import server_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -200,7 +201,11 @@ class Repository:
     def _slot(self, name: str) -> ModelSlot:
         slot = self.slots.get(name)
         if slot is None:
-            where = " and no such bundle under --models" if self.folder else ""
+            where = (
+                f" and no such bundle in the folder of {server_option('models')}"
+                if self.folder
+                else ""
+            )
             raise UnknownNameError(f"no model {name!r}{where}; there are {list_names(self.slots)}")
         return slot
 

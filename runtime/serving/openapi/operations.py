@@ -35,6 +35,17 @@ _NOT_FOUND: Final = {404: _ERROR}
 _EITHER: Final = {**_BAD_REQUEST, **_NOT_FOUND}
 
 
+_PREDICT: Final = (
+    "model",
+    "bad_rows",
+    "proba",
+    "prefix",
+    "delimiter",
+    "decimal",
+    "loose_header",
+)
+
+
 class LoadRequest(RepositoryParams):
     """Loading takes no parameters."""
 
@@ -75,6 +86,7 @@ PARAMETERS: Final[dict[str, dict[str, object]]] = {
         "schema": {"type": "string", "enum": ["comma", "semicolon", "tab", "pipe"]},
     },
     "decimal": {"in": "query", "schema": _enum(".", ".", ",")},
+    "loose_header": {"in": "query", "schema": _enum("false", "true", "false")},
     "Inference-Header-Content-Length": {
         "in": "header",
         "description": "bytes of the JSON, which binary tensors follow",
@@ -120,7 +132,7 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
             {200: {JSON: Rows, _CSV: None}, 413: _ERROR, **_EITHER},
             {JSON: Rows, _CSV: None},
             body_required=True,
-            parameters=("model", "bad_rows", "proba", "prefix", "delimiter", "decimal"),
+            parameters=_PREDICT,
         )
     },
     "/v2": {"GET": Operation("Server metadata", _ok(ServerMetadata))},

@@ -3,7 +3,8 @@
 async function request(target, options) {
   let response;
   try {
-    response = await fetch(target, options);
+    // Errors then advise in plain words, not in parameters of the query.
+    response = await fetch(target, { ...options, headers: { ...options?.headers, "x-onnxferry-page": "1" } });
   } catch {
     throw new Error("the server does not respond");
   }

@@ -10,6 +10,7 @@ import pyarrow as pa
 from runtime.errors import DataError, first_line
 from runtime.io.parallel import BackgroundWriter
 from runtime.io.streams import translate_write_errors
+from runtime.surfaces import advise_encoding, option
 from runtime.tables.arrays import filter_rows, text_array
 from runtime.tables.text import unpack_text
 
@@ -32,8 +33,8 @@ def translate_type_errors(name: str) -> Iterator[None]:
         if isinstance(exc, OSError) and exc.errno is not None:
             raise  # from the operating system; Arrow's own errors have no errno
         raise DataError(
-            f"cannot write {name}: {first_line(exc)}; leave out such columns with --columns, "
-            "or choose another --out-format"
+            f"cannot write {name}: {first_line(exc)}; leave out such columns with "
+            f"{option('columns')}, or choose another {option('out_format')}"
         ) from exc
 
 
@@ -152,7 +153,8 @@ def _cast(column: pa.Array, field: pa.Field, first_record: int) -> pa.Array:
     except pa.ArrowInvalid as exc:
         raise DataError(
             f"column {field.name!r} has bytes that are not UTF-8 text, in the records from "
-            f"{first_record} on; write it as CSV, which carries bytes unchanged, or give --encoding"
+            f"{first_record} on; write it as CSV, which carries bytes unchanged, or "
+            + advise_encoding()
         ) from exc
 
 

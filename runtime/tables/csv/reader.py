@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from runtime.errors import DataError
 from runtime.io.charsets import BOM
 from runtime.io.sources import MAX_RECORD_BYTES, PeekedSource, read_chunk
+from runtime.surfaces import advise_encoding, option
 from runtime.tables.arrays import split_bytes
 from runtime.tables.csv.records import Offsets, count_lines, find_record_ends
 from runtime.tables.dialect import (
@@ -197,8 +198,8 @@ class CsvReader:
         if detect_by is None and declared != dialect.delimiter:
             raise DataError(
                 f"{self._where}: the first line declares the delimiter {declared.decode()!r}, but "
-                f"--delimiter or the format says {dialect.delimiter.decode()!r}: leave that out, "
-                "or remove the line"
+                f"{option('delimiter')} or the format says {dialect.delimiter.decode()!r}: leave "
+                "that out, or remove the line"
             )
         return replace(dialect, delimiter=declared)
 
@@ -236,7 +237,7 @@ class CsvReader:
         except UnicodeDecodeError as exc:
             raise DataError(
                 f"{self._where}: the header is not {encoding.name.upper()} text "
-                f"(byte {exc.start + 1}); give its encoding, such as --encoding cp1252"
+                f"(byte {exc.start + 1}); {advise_encoding()}"
             ) from exc
         if "\0" in decoded:
             raise DataError(f"{self._where}: the header has NUL bytes; is this a CSV table?")

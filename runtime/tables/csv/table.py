@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 
 from runtime.schema.names import fold_name
+from runtime.surfaces import advise
 from runtime.tables.csv.features import (
     describe_bad_rows,
     fit_to_header,
@@ -136,11 +137,14 @@ def _layout_hint(header: Header, required: Sequence[str]) -> str:
     """Suggest an option or a fix; empty without a suggestion."""
     first = header.columns[0]
     if re.match(r'\s*\{\s*("|$)', first):
-        return "the first line looks like JSON Lines: give --format jsonl"
+        return f"the first line looks like JSON Lines: {advise('format', 'jsonl')}"
     if all(re.fullmatch(_NUMBER, name) for name in header.columns):
         return "the first line has only numbers: add a line with the column names above it"
+    folded = set(map(fold_name, required))
+    if folded <= set(map(fold_name, header.columns)):
+        return ""  # only the spelling differs: the delimiter is right
     text = header.dialect.encoding.decode(header.names, "replace")
-    delimiter = _other_delimiter(text, header.dialect.delimiter.decode(), required)
+    delimiter = _other_delimiter(text, header.dialect.delimiter.decode(), folded)
     if delimiter is None:
         return ""
     if header.preamble.delimiter:
@@ -148,15 +152,11 @@ def _layout_hint(header: Header, required: Sequence[str]) -> str:
             f"the names are separated by {delimiter!r}, but the first line declares "
             f"{header.preamble.delimiter.decode()!r}: correct or remove that line"
         )
-    import shlex
-
-    value = "tab" if delimiter == "\t" else shlex.quote(delimiter)
-    return f"the names are separated by {delimiter!r}: give --delimiter {value}"
+    return f"the names are separated by {delimiter!r}: {advise('delimiter', delimiter)}"
 
 
-def _other_delimiter(text: str, used: str, required: Sequence[str]) -> str | None:
-    """Find a delimiter other than ``used`` under which the header has all required names."""
-    folded = set(map(fold_name, required))
+def _other_delimiter(text: str, used: str, folded: set[str]) -> str | None:
+    """Find a delimiter other than ``used`` under which the header has all folded names."""
     candidates = {char for char in text if char.isascii() and not char.isalnum()} - {used}
     for delimiter in sorted(candidates.difference(FORBIDDEN_DELIMITERS.decode())):
         try:

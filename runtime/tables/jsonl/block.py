@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from runtime.errors import DataError
+from runtime.surfaces import advise, either
 from runtime.tables.arrays import binary_scalar
 from runtime.tables.base import BadRow, Parsed, RowIssue
 from runtime.tables.csv.records import count_lines
@@ -150,9 +151,14 @@ class JsonLinesBlock:
         for index, keys in enumerate(record_keys(self.lines) if others else ()):
             if lost := [key for key in keys if key in others]:
                 (row,) = self.report({index: RowIssue("")})
+                select = advise("columns", blank="NAMES", phrase="select those to keep with {}")
                 raise DataError(
                     f"{self.where}: record {row.record} (line {row.line}) has a key {lost[0]!r} "
                     f"that none of the first {self.keys.records:,} records has, and its value "
-                    "would be lost: give the table as a file, which is read twice, write JSON "
-                    "Lines (.jsonl), or select the columns to keep with --columns"
+                    "would be lost: "
+                    + either(
+                        "give the table as a file, which is read twice",
+                        "write JSON Lines (.jsonl)",
+                        select,
+                    )
                 )

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from runtime.errors import SchemaError
+from runtime.surfaces import advise
 from runtime.tables.arrays import (
     binary_array,
     bool_array,
@@ -155,5 +156,5 @@ def _check_new_keys(
         if (index := pc.index(existing, bool_scalar(True)).as_py()) >= 0:
             raise SchemaError(
                 f"{block.where}: record {block.first_record + index} already has a key {key!r}; "
-                "give the new ones another name with --prefix TEXT"
+                + advise("prefix", blank="TEXT", phrase="give the new ones another name with {}")
             )

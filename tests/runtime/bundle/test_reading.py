@@ -278,7 +278,7 @@ def test_every_listed_file_is_checked(bundle_copy: Path, name: str) -> None:
 @pytest.mark.parametrize("path", ["x" * 5000, "a/b/c"], ids=["endless name", "no such folder"])
 def test_a_path_that_is_no_folder_is_no_bundle(path: str) -> None:
     """A mistyped path is reported."""
-    with pytest.raises(ArtifactError, match="--bundle"):
+    with pytest.raises(ArtifactError, match="bundle"):
         read_bundle(Path(path))
 
 

@@ -133,8 +133,8 @@ def test_a_byte_order_mark_tells_the_encoding(
 @pytest.mark.parametrize(
     ("head", "given_name", "message"),
     [
-        (b"a\0", "utf-16", "no byte order mark; give --encoding utf-16-le or --encoding utf-16-be"),
-        (b"\xef\xbb\xbfa", "latin-1", "mark of UTF-8, not of iso8859-1; leave out --encoding"),
+        (b"a\0", "utf-16", 'mark; give encoding="utf-16-le" or encoding="utf-16-be"'),
+        (b"\xef\xbb\xbfa", "latin-1", "mark of UTF-8, not of iso8859-1; leave out encoding"),
         (b"\xff\xfea\0", "utf-8", "mark of UTF-16-LE, not of utf-8"),
         (b"\xff\xfea\0", "utf-16-be", "mark of UTF-16-LE, not of utf-16-be"),
         (b"\xff\xfe\0\0", "utf-16", "mark of UTF-32-LE, not of utf-16"),
@@ -245,7 +245,7 @@ def test_bytes_that_do_not_decode_are_a_bad_cell(
 @pytest.mark.parametrize("name", ["utf-8", "ascii", "gbk", "cp1252"])
 def test_a_header_that_does_not_decode_is_refused(name: str) -> None:
     """The message names the encoding and the position of the error."""
-    message = rf"t\.csv: the header is not {name.upper()} text \(byte 3\).*--encoding"
+    message = rf"t\.csv: the header is not {name.upper()} text \(byte 3\).*encoding="
     with pytest.raises(DataError, match=message):
         reader_of(b"a,\x81\n1,2\n", name)
 

@@ -57,7 +57,7 @@ def test_a_near_name_is_offered_with_the_option_that_takes_it() -> None:
         SCHEMA.bind([" PRICE", "rating", "Größe"])
     assert str(caught.value) == (
         "column 'price' is missing; the table has ' PRICE': rename it, or ignore case "
-        "and blanks with --loose-header"
+        "and blanks with loose_header=True"
     )
 
 

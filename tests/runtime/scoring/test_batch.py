@@ -141,7 +141,7 @@ PLACES = [
     pytest.param("in", "in/deep/../x", "is in the input folder", id="inside by a winding path"),
     pytest.param("in/**/*.csv", "in/out", "is in the input folder", id="where a pattern looks"),
     pytest.param("in/*.csv", "in", "is in the input folder", id="a pattern's folder"),
-    pytest.param("in", "-", "give --out FOLDER", id="standard output"),
+    pytest.param("in", "-", 'give out="FOLDER"', id="standard output"),
     pytest.param("in", "file", "is a file", id="a file"),
 ]
 
@@ -222,7 +222,7 @@ def test_what_is_no_table_is_said(predictor: Predictor, folder: Path) -> None:
 def test_a_file_that_is_no_table_is_named_at_once(predictor: Predictor, folder: Path) -> None:
     """The message about an unknown format shows a pattern."""
     fill(folder, "notes.md")
-    with pytest.raises(UsageError, match=r"notes\.md: .*'in/\*\*/\*\.csv'"):
+    with pytest.raises(UsageError, match=r'notes\.md: .*source="in/\*\*/\*\.csv"'):
         score_files(predictor, "in", "out")
     assert not Path("out").exists()
 
@@ -236,7 +236,7 @@ def test_a_format_that_is_given_needs_no_ending(predictor: Predictor, folder: Pa
     assert files(Path("out")) == ["x.2026.csv", "y.md.csv"]
     score_file(predictor, "in/new/y.md", "alone.2026", options)
     assert Path("alone.2026").read_bytes() == Path("out/y.md.csv").read_bytes()
-    with pytest.raises(UsageError, match=r"alone\.2026: .* --out-format"):
+    with pytest.raises(UsageError, match=r"alone\.2026: .* with out_format"):
         score_file(predictor, "in/new/y.md", "alone.2026", Options(reading=ReadOptions(format=csv)))
 
 

@@ -127,7 +127,7 @@ def test_no_rows_give_no_answers(predictor: Predictor, make: Callable[..., Any])
 def test_a_name_that_is_taken_is_refused(predictor: Predictor, make: Callable[..., Any]) -> None:
     """No column of the table is replaced."""
     scored = predictor.predict_table(make(COLUMNS))
-    with pytest.raises(SchemaError, match=r"already has a column 'label'.*--prefix"):
+    with pytest.raises(SchemaError, match=r"already has a column 'label'.*with prefix="):
         predictor.predict_table(scored)
 
 
@@ -340,7 +340,7 @@ def test_decimal_commas_are_read_where_they_are_given(
 ) -> None:
     """The message about a column of decimal commas names the option, and the option does it."""
     table = make({"id": ["a", "b"], "rating": [4.0, 1.0], "price": ["8,25", "1,5"]})
-    with pytest.raises(BadRowsError, match=r'give reading=ReadOptions\(decimal=","\)'):
+    with pytest.raises(BadRowsError, match='give decimal=","'):
         predictor.predict_table(table)
     scored = predictor.predict_table(table, Options(reading=ReadOptions(decimal=",")))
     expected = predictor.predict([[8.25, 4.0], [1.5, 1.0]])

@@ -181,7 +181,7 @@ def test_dirty_rows_are_refused_with_where_and_why(score: Score, tmp_path: Path)
         "  record 10 (line 12), column 'rating': '-Infinity': NaN or infinity",
         "  record 11 (line 13), column 'price': '1e39': out of float32's range",
         "  … and 2 more",
-        "fix them, or continue with --bad-rows reject or --bad-rows null",
+        'fix them, or continue with bad_rows="reject" or bad_rows="null"',
     ]
     assert names(tmp_path) == ["in.csv"]
 
@@ -363,7 +363,7 @@ def test_a_name_that_is_taken_is_said(
     score: Score, tmp_path: Path, header: bytes, options: Options, taken: str
 ) -> None:
     """A clash with an existing column is refused; the message suggests ``--prefix``."""
-    with pytest.raises(SchemaError, match=f"already has a column '{taken}'; .*--prefix TEXT"):
+    with pytest.raises(SchemaError, match=f"already has a column '{taken}'; .*prefix=\"TEXT\""):
         score(header + b"\n1,2,3\n", options)
     assert names(tmp_path) == ["in.csv"]
 
@@ -446,9 +446,9 @@ def test_a_list_of_bad_rows_needs_a_file(
     source.write_bytes(b"price,rating\n1,2\n")
     os.mkfifo(pipe)
     target = {"-": Path("-"), "device": null_device, "pipe": pipe}[out]
-    with pytest.raises(UsageError, match="give --out FILE or --rejects FILE"):
+    with pytest.raises(UsageError, match='give out="FILE" or rejects="FILE"'):
         score_file(predictor, source, target, Options(bad_rows="reject"))
-    with pytest.raises(UsageError, match="give --out FILE or --rejects FILE"):
+    with pytest.raises(UsageError, match='give out="FILE" or rejects="FILE"'):
         score_file(predictor, source, tmp_path / "o", Options(bad_rows="reject", rejects=Path("-")))
     assert not list(null_device.parent.glob(f"{null_device.name}?*"))
     assert names(tmp_path) == ["in.csv", "pipe"]
@@ -560,5 +560,5 @@ def test_an_unknown_policy_is_refused() -> None:
 
 def test_a_list_of_rejects_needs_its_policy() -> None:
     """``--rejects`` without ``--bad-rows reject`` would be ignored."""
-    with pytest.raises(UsageError, match="--bad-rows reject"):
+    with pytest.raises(UsageError, match='bad_rows="reject"'):
         Options(rejects=Path("bad.csv"))

@@ -59,7 +59,7 @@ def test_what_is_decoded_is_what_was_encoded(
     """At the limit, too; one byte more is refused."""
     coding, compress = way[0].encode(), way[1]
     assert decode_body(compress(body), coding, len(body)) == body
-    with pytest.raises(OversizeError, match="raise --max-body"):
+    with pytest.raises(OversizeError, match="raise the server's option max-body"):
         decode_body(compress(body + b"x"), coding, len(body))
 
 

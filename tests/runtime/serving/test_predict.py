@@ -160,8 +160,8 @@ def test_bad_rows_null(client: Client) -> None:
         ("/predict", b"{}\n" * 600_000, LINES, 413, "rows allowed"),
         ("/predict", b'{"price":1,"rating":1,"a":"\xff"}', JSON, 400, "JSON is UTF-8, and byte 27"),
         ("/predict", b'{"price":1,"rating":1}', CSV, 400, "Content-Type: application/x-ndjson"),
-        ("/predict", b"price,rating,label\n1,1,1\n", CSV, 400, "prefix=TEXT in the query"),
-        ("/predict", b"price~rating\n1~1\n", CSV, 400, "in the query delimiter="),
+        ("/predict", b"price,rating,label\n1,1,1\n", CSV, 400, "?prefix=TEXT"),
+        ("/predict", b"price~rating\n1~1\n", CSV, 400, "give ?delimiter=~"),
         ("/predict", b"price,rating7.5,3", FORM, 400, "--data-binary @FILE"),
         (
             "/predict",
@@ -174,7 +174,7 @@ def test_bad_rows_null(client: Client) -> None:
         ("/predict", b"price\n", {"Content-Type": "text/csv; charset=rot13"}, 400, "rot13"),
         ("/predict?delimiter=ab", b"price,rating\n", CSV, 400, "delimiter"),
         ("/predict?decimal=x", b"price,rating\n", CSV, 400, "the query: decimal: "),
-        ("/predict", b"price;rating\n" + b"7,5;3\n" * 20, CSV, 400, "give decimal=,"),
+        ("/predict", b"price;rating\n" + b"7,5;3\n" * 20, CSV, 400, "give ?decimal=,"),
     ],
     ids=range(26),
 )
@@ -185,6 +185,29 @@ def test_invalid_tables(
     answer = client.ask(target, body, headers)
     assert answer.status == status, answer.body
     assert error in answer.error
+
+
+@pytest.mark.parametrize(
+    ("body", "advice"),
+    [
+        (b"Price,rating\n1,1\n", "the table has 'Price': rename it"),
+        (b"price~rating\n1~1\n", "save the table with commas between its columns"),
+        (b"price,rating,label\n1,1,1\n", "rename that column in the table"),
+        (b"price,r\xe4ting\n1,1\n", "save the table as UTF-8"),
+    ],
+    ids=["names", "delimiter", "prefix", "encoding"],
+)
+def test_the_page_is_advised_in_plain_words(client: Client, body: bytes, advice: str) -> None:
+    """Its user has no query: the same errors say what to do with the table."""
+    assert client.ask("/predict", body, {**CSV, "X-Onnxferry-Page": "1"}).error.endswith(advice)
+    assert advice not in client.ask("/predict", body, CSV).error.splitlines()
+
+
+def test_a_loose_header_is_taken_where_it_is_advised(client: Client) -> None:
+    """The query that the message names does it."""
+    body = b"Price, rating\n7.5,3\n"
+    assert client.ask("/predict", body, CSV).error.endswith("with ?loose_header=true")
+    assert client.ask("/predict?loose_header=true", body, CSV).status == 200
 
 
 def test_several_models_need_a_name(

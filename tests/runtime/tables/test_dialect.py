@@ -194,19 +194,19 @@ def test_numbers_are_written_with_the_tables_decimal_sign(
 @pytest.mark.parametrize(
     ("values", "decimal", "said"),
     [
-        (["7,5", "-1,25", "10,0"], ".", "decimal commas: give --decimal ,"),
-        (["7,5"] * 19 + ["n/a"], ".", "decimal commas: give --decimal ,"),
+        (["7,5", "-1,25", "10,0"], ".", 'decimal commas: give decimal=","'),
+        (["7,5"] * 19 + ["n/a"], ".", 'decimal commas: give decimal=","'),
         ([" ,5 ", "1,5e3"], ".", "decimal commas"),
-        (["1.234,50", "999,99", "2.000,1"], ".", "write them without and give --decimal ,"),
+        (["1.234,50", "999,99", "2.000,1"], ".", 'write them without and give decimal=","'),
         (["1.234,50", "5.999,99"], ".", "thousands separators ('.'): write them without and give"),
         (["1,234.5", "12,345,678"], ".", "thousands separators (','): write them without"),
         (["1 234", "12 345"], ".", "thousands separators (' ')"),
         (["1'234.5", "12'345"], ".", 'thousands separators ("\'")'),
         (["1\u202f234", "1\u202f235"], ".", "thousands separators ('\\u202f')"),
-        (["1,234", "5,678"], ".", "if these are decimal signs, give --decimal ,"),
-        (["1,234", "5,67"], ".", "decimal commas: give --decimal ,"),
-        (["7.5", "8.25"], ",", "decimal points: give --decimal ."),
-        (["1.234", "5.678"], ",", "if these are decimal signs, give --decimal ."),
+        (["1,234", "5,678"], ".", 'if these are decimal signs, give decimal=","'),
+        (["1,234", "5,67"], ".", 'decimal commas: give decimal=","'),
+        (["7.5", "8.25"], ",", 'decimal points: give decimal="."'),
+        (["1.234", "5.678"], ",", 'if these are decimal signs, give decimal="."'),
         (["1.234.567", "5.678"], ",", "thousands separators ('.'): write them without"),
         (["7,5"], ".", None),
         ([], ".", None),
@@ -234,4 +234,4 @@ def test_the_delimiter_in_use_is_not_suggested() -> None:
     table = CsvTable(detected(b"Price,Rating,a;b\n1,2,3\n"))
     assert table.layout_hint(WANTED) == ""
     table = CsvTable(CsvReader(io.BytesIO(b"Price;Rating\n1;2\n"), where="t.csv"))
-    assert table.layout_hint(WANTED) == "the names are separated by ';': give --delimiter ';'"
+    assert table.layout_hint(WANTED) == "the names are separated by ';': give delimiter=\";\""

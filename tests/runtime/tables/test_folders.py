@@ -36,7 +36,7 @@ def save(root: Path, files: Mapping[str, str | pa.Table]) -> Path:
 
 def read(source: Path) -> list[dict[str, str | None]]:
     """Read all records as text."""
-    with open_tables(source, ReadOptions(), (), option="--data") as table:
+    with open_tables(source, ReadOptions(), (), option="data") as table:
         columns = range(len(table.columns))
         return [
             {
@@ -141,7 +141,7 @@ ONE = pa.table({"x": [1], "y": [2.5]})
         ),
         ({"a.csv": "x,y\n", "b.parquet": ONE}, SchemaError, "a.csv is text and {root}/b.parquet"),
         ({"a.csv": "x\n1\n", "b.docx": "?"}, UsageError, "b.docx: the extension .docx"),
-        ({"_a.csv": "x\n1\n"}, DataError, "names that begin with _ or . are skipped); see --data"),
+        ({"_a.csv": "x\n1\n"}, DataError, "names that begin with _ or . are skipped); see data"),
         ({"a.csv": "x\n1\n", "b.csv": ""}, DataError, "b.csv is empty"),
     ],
     ids=["missing", "more", "key", "types", "text and typed", "no table", "skipped", "empty"],
@@ -160,7 +160,7 @@ def test_types_of_numbers_may_differ(tmp_path: Path) -> None:
     other = pa.table({"y": pa.array([2], pa.int8()), "x": pa.array([None], pa.null())})
     root = save(tmp_path, {"a.parquet": ONE, "k=v/b.parquet": other, "k=w/c.parquet": ONE})
     (root / "a.parquet").unlink()
-    with open_tables(root, ReadOptions(), (), option="--data") as table:
+    with open_tables(root, ReadOptions(), (), option="data") as table:
         assert table.arrow_schema is not None
         assert {field.name: str(field.type) for field in table.arrow_schema} == {
             "y": "double", "x": "int64", "k": "string"
@@ -176,7 +176,7 @@ FEATURES = (
 
 
 def parse(root: Path, features: tuple[Feature, ...]) -> list[Parsed]:
-    with open_tables(root, ReadOptions(), (), option="--data") as table:
+    with open_tables(root, ReadOptions(), (), option="data") as table:
         columns = [table.columns.index(feature.name) for feature in features]
         encoder = Encoder(features)
         return [block.parse(columns, encoder) for block in table.blocks(sorted(columns))]

@@ -162,7 +162,7 @@ def test_a_required_key_that_no_record_has_is_a_bad_row(
 def test_a_key_in_another_case_is_not_missing(sales: Predictor) -> None:
     """It is an error as in a header, and read with the option that the message names."""
     lines = to_lines({"price": 1, "size": "S", "Rating": 2})
-    with pytest.raises(SchemaError, match=r"'rating' is missing; .*'Rating'.*--loose-header"):
+    with pytest.raises(SchemaError, match=r"'rating' is missing; .*'Rating'.*loose_header=True"):
         score_text(sales, lines, Format("jsonl"), Options(), where="t")
     loose = Options(reading=ReadOptions(loose_header=True))
     scored = json.loads(score_text(sales, lines, Format("jsonl"), loose, where="t").content)

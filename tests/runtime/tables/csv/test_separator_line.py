@@ -106,7 +106,7 @@ def test_an_option_that_contradicts_is_refused(predictor: Predictor, tmp_path: P
     text = ("sep=;\n" + ROWS).encode()
     reading = ReadOptions(delimiter=b";")
     assert score(predictor, text, tmp_path, reading=reading).decode() == "sep=;\n" + SCORED
-    with pytest.raises(DataError, match=r"declares the delimiter ';', but --delimiter .* ','"):
+    with pytest.raises(DataError, match=r"declares the delimiter ';', but delimiter .* ','"):
         score(predictor, text, tmp_path, reading=ReadOptions(delimiter=b","))
     with pytest.raises(DataError, match=r"declares the delimiter ';', but .* '\\t'"):
         score(predictor, text, tmp_path, "t.tsv")
