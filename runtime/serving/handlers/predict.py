@@ -34,6 +34,7 @@ _JSON_LINES: Final = ("application/jsonl", "application/x-jsonlines", "applicati
 _HTTP_TERMS: Final = (
     ("give --format jsonl", "send Content-Type: application/x-ndjson"),
     ("--prefix TEXT", "prefix=TEXT in the query"),
+    ("--proba ", "in the query proba="),
     ("--delimiter ", "in the query delimiter="),
     ("--encoding ", "Content-Type: text/csv; charset="),
 )
@@ -56,7 +57,7 @@ class PredictParams(Value, frozen=True):
     Attributes:
         model: its name; empty for the only one.
         bad_rows: ``fail`` or ``null``.
-        proba: add one column a class.
+        proba: add the probability of ``all`` classes, the ``positive`` one or that of this name.
         prefix: of the new columns' names.
         delimiter: of CSV; empty to detect it from the header.
         decimal: decimal separator of numbers in text.
@@ -64,7 +65,7 @@ class PredictParams(Value, frozen=True):
 
     model: str = ""
     bad_rows: Literal["fail", "null"] = "fail"
-    proba: bool = False
+    proba: str = ""
     prefix: str = ""
     delimiter: str = ""
     decimal: Decimal = "."
@@ -82,7 +83,10 @@ class PredictParams(Value, frozen=True):
             decimal=self.decimal,
         )
         return Options(
-            reading=reading, bad_rows=self.bad_rows, proba=self.proba, prefix=self.prefix
+            reading=reading,
+            bad_rows=self.bad_rows,
+            proba=self.proba or False,
+            prefix=self.prefix,
         )
 
 
