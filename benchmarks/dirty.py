@@ -48,7 +48,7 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="keep the result")
     args = parser.parse_args()
     warnings.simplefilter("ignore")  # the readers warn of some inputs
-    predictor = Predictor.open(BUNDLE, provider="cpu")
+    predictor = Predictor(BUNDLE, provider="cpu")
     with ThreadPoolExecutor() as pool:
         ours = list(pool.map(score, CATALOGUE))
     theirs = [ask_readers(dirty) for dirty in CATALOGUE]

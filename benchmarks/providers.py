@@ -49,7 +49,7 @@ def race(bundle: Path, seconds: float) -> Rates:
     Returns:
         Rows a second, by provider and rows a batch.
     """
-    n_features = Predictor.open(bundle, provider="cpu").schema.n_features
+    n_features = Predictor(bundle, provider="cpu").schema.n_features
     model = (bundle / ONNX_MODEL).read_bytes()
     sessions = {name: Session(model, provider=name) for name in available_providers()}
     rates: Rates = {name: {} for name in sessions}

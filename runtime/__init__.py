@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from runtime.lazy import lazy_names
+
 if TYPE_CHECKING:
-    from runtime.predictor import Prediction, Predictor
+    from runtime.errors import OnnxferryError
+    from runtime.predictor import Predictor
     from runtime.schema.features import Feature, Schema
-    from runtime.scoring.options import Options
-    from runtime.scoring.pipeline import score_file
+    from runtime.scoring.prediction import Prediction
     from runtime.scoring.summary import Summary
-    from runtime.tables.options import ReadOptions
 
-__all__ = [
-    "Feature",
-    "Options",
-    "Prediction",
-    "Predictor",
-    "ReadOptions",
-    "Schema",
-    "Summary",
-    "score_file",
-]
+    __version__: str
 
-_MODULES = {
-    "Feature": "runtime.schema.features",
-    "Options": "runtime.scoring.options",
-    "Prediction": "runtime.predictor",
-    "Predictor": "runtime.predictor",
-    "ReadOptions": "runtime.tables.options",
-    "Schema": "runtime.schema.features",
-    "Summary": "runtime.scoring.summary",
-    "score_file": "runtime.scoring.pipeline",
-}
+__all__ = ["Feature", "OnnxferryError", "Prediction", "Predictor", "Schema", "Summary"]
 
-
-def __getattr__(name: str) -> object:
-    """Import a public name on first use, so that ``import runtime`` stays fast."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name]), name)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "Feature": "runtime.schema.features",
+        "OnnxferryError": "runtime.errors",
+        "Prediction": "runtime.scoring.prediction",
+        "Predictor": "runtime.predictor",
+        "Schema": "runtime.schema.features",
+        "Summary": "runtime.scoring.summary",
+    },
+)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from runtime.bundle.compatibility import check_onnxruntime, check_requirements, check_signature
-from runtime.bundle.golden import GoldenCheck, check_golden, load_golden
-from runtime.bundle.manifest import GOLDEN, ONNX_MODEL, Manifest
+from runtime.bundle.golden import check_golden, load_golden
+from runtime.bundle.manifest import GOLDEN, ONNX_MODEL
 from runtime.bundle.reading import read_bundle
 from runtime.session import Outputs, Session
 
 if TYPE_CHECKING:
+    import os
+
+    from runtime.bundle.golden import GoldenCheck
     from runtime.bundle.reading import Bundle
     from runtime.choices import ProviderChoice
     from runtime.schema.features import Float32Matrix, Schema
@@ -21,54 +24,25 @@ class LoadedModel:
     """The verified model of a bundle; thread-safe."""
 
     def __init__(
-        self, manifest: Manifest, session: Session, check: GoldenCheck | None = None
-    ) -> None:
-        """Create a model from its parts; see ``open``.
-
-        Args:
-            manifest: of the bundle.
-            session: of the bundle's ONNX model.
-            check: result of the golden rows; None if they were skipped.
-        """
-        self.manifest = manifest
-        self.session = session
-        self.check = check
-
-    @classmethod
-    def open(
-        cls,
-        path: Path | str,
+        self,
+        bundle: str | os.PathLike[str],
         *,
         provider: ProviderChoice = "auto",
         check: bool = True,
-    ) -> Self:
-        """Load a bundle and verify it.
+    ) -> None:
+        """Load a bundle and verify it; see ``Predictor``.
 
-        Args:
-            path: the bundle's folder.
-            provider: ``cuda``, ``cpu``, or ``auto``, which takes CUDA when it is available.
-            check: run the golden rows and compare them with the reference.
-
-        Returns:
-            The loaded model.
-
-        Raises:
-            UsageError: when ``provider`` is none of these.
-            ArtifactError: when the bundle is missing, damaged, inconsistent or of an unknown
-                format.
-            UnavailableError: when onnxruntime is missing or too old for the bundle, or the
-                provider is not available.
-            ParityError: when the error of a golden row exceeds its bound.
+        Attributes are ``manifest``, ``session`` and ``check``, the result of the golden rows, None
+        if they were skipped.
         """
-        bundle = read_bundle(Path(path))
-        check_onnxruntime(bundle)
-        session = Session(
-            bundle.files[ONNX_MODEL], provider=provider, where=str(bundle.path / ONNX_MODEL)
-        )
-        check_requirements(bundle)
-        check_signature(bundle, session)
-        checked = _check_golden_rows(bundle, session) if check else None
-        return cls(bundle.manifest, session, checked)
+        found = read_bundle(Path(bundle))
+        check_onnxruntime(found)
+        model = found.path / ONNX_MODEL
+        self.session = Session(found.files[ONNX_MODEL], provider=provider, where=str(model))
+        check_requirements(found)
+        check_signature(found, self.session)
+        self.manifest = found.manifest
+        self.check = _check_golden_rows(found, self.session) if check else None
 
     @property
     def schema(self) -> Schema:

@@ -1,4 +1,4 @@
-"""Predict matrices, columns by name, data frames and files with a bundle."""
+"""Predict matrices, data frames, rows as dicts, and files with a bundle."""
 
 from __future__ import annotations
 
@@ -9,112 +9,251 @@ import numpy.typing as npt
 
 from runtime.errors import DataError, SchemaError, UsageError
 from runtime.model import LoadedModel
-from runtime.printable import list_first
+from runtime.printable import list_first, printable, truncate
 from runtime.schema.matrix import to_float32, usable_values
-from runtime.scoring.named_columns import column_names
-from runtime.scoring.options import DEFAULTS
-from runtime.value import Value
+from runtime.scoring.named_columns import TAKEN, column_names, split_rows
+from runtime.scoring.options import Options
+from runtime.scoring.prediction import Prediction
+from runtime.tables.options import ReadOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import os
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from runtime.bundle.golden import GoldenCheck
-    from runtime.bundle.manifest import Manifest
-    from runtime.schema.features import Float32Matrix
-    from runtime.scoring.options import Options
+    from runtime.choices import BadRows, Decimal, ProviderChoice
+    from runtime.schema.classes import Proba
+    from runtime.schema.features import Float32Matrix, Schema
     from runtime.scoring.summary import Summary
-    from runtime.session import Session
 
 Frame = TypeVar("Frame")
-
-
-class Prediction(Value, frozen=True):
-    """Predictions for a batch of rows.
-
-    Attributes:
-        label: ``(rows,)`` str, name of the predicted class.
-        probability: ``(rows,)`` float32, of that label, 0 to 1.
-        probabilities: ``(rows, classes)`` float32, in the order of the schema's classes.
-    """
-
-    label: npt.NDArray[np.str_]
-    probability: npt.NDArray[np.float32]
-    probabilities: npt.NDArray[np.float32]
+_MAX_CHARACTERS = 40  # of a name in a description
 
 
 class Predictor(LoadedModel):
-    """A loaded model that predicts matrices, columns by name, data frames and files."""
+    """A loaded model that predicts matrices, data frames, rows as dicts, and files."""
 
     def __init__(
-        self, manifest: Manifest, session: Session, check: GoldenCheck | None = None
+        self,
+        bundle: str | os.PathLike[str],
+        *,
+        provider: ProviderChoice = "auto",
+        check: bool = True,
     ) -> None:
-        """Create a predictor from its parts; see ``open``.
+        """Load a bundle and verify it.
 
         Args:
-            manifest: of the bundle.
-            session: of the bundle's ONNX model.
-            check: result of the golden rows; None if they were skipped.
+            bundle: its folder, or what ``exporter.export`` returned.
+            provider: ``cuda``, ``cpu``, or ``auto``, which takes CUDA when it is available.
+            check: run the golden rows and compare them with the reference.
+
+        Raises:
+            UsageError: when ``provider`` is none of these.
+            ArtifactError: when the bundle is missing, damaged, inconsistent or of an unknown
+                format.
+            UnavailableError: when onnxruntime is missing or too old for the bundle, or the
+                provider is not available.
+            ParityError: when the error of a golden row exceeds its bound.
         """
-        super().__init__(manifest, session, check)
-        self._classes = np.array(manifest.schema.classes)
-        self._is_numeric = manifest.schema.is_numeric and not manifest.schema.imputed_inputs
+        super().__init__(bundle, provider=provider, check=check)
+        self._classes = np.array(self.schema.classes)
+        self._is_numeric = self.schema.is_numeric and not self.schema.imputed_inputs
 
-    def predict(self, features: npt.ArrayLike) -> Prediction:
-        """Predict a matrix in the order of ``schema.inputs``, or a data frame by its column names.
+    def __repr__(self) -> str:
+        model, schema = self.manifest.model, self.schema
+        names = [_short(name) for name in schema.feature_names]
+        classes = list_first([_short(name) for name in schema.classes], 5)
+        return (
+            f"Predictor({_short(model.name)} {model.version}: {list_first(names, 5)} → "
+            f"{_short(schema.target)} ({classes}), on {self.provider})"
+        )
+
+    def _repr_html_(self) -> str:
+        from runtime.cards import html_card
+
+        model, schema = self.manifest.model, self.schema
+        lines = [
+            ("predicts", f"{schema.target}: {list_first(schema.classes)}"),
+            ("from", list_first(schema.feature_names)),
+            ("provider", f"{self.provider} ({self.session.reason})"),
+            ("golden rows", "verified on this machine" if self.check else "not verified"),
+        ]
+        return html_card(f"Predictor {model.name} {model.version}", lines)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the columns of ``predict_proba``."""
+        return self.schema.classes
+
+    def predict(self, table: object) -> Prediction:
+        """Predict the rows of a table in memory.
 
         Args:
-            features: ``(rows, n_inputs)`` numbers, categories one-hot encoded; float32 is used
-                unchanged, other types are converted to float64 and rounded once. Data frames are
-                matched by column name, as in ``predict_columns``.
+            table: columns by name, in any order, others are ignored: a table of pandas, polars or
+                pyarrow, a dict of ``(rows,)`` columns, a structured array, a list of dicts, or one
+                row as a dict. Or a matrix ``(rows, n_inputs)`` of numbers in the order of
+                ``schema.inputs``, categories one-hot encoded; float32 is used unchanged, other
+                types are converted to float64 and rounded once.
 
         Returns:
             Labels and probabilities of the rows.
 
         Raises:
-            SchemaError: when the matrix has another number of columns, or a column is missing.
-            DataError: when a value is not a number, is NaN in an input that is not imputed, or is
-                infinite as float32, or a prediction is not finite.
-            UsageError: when ``features`` is a lazy frame.
+            UsageError: when ``table`` is none of these, or a lazy frame.
+            SchemaError: when a column is missing, appears twice or has an unsuitable type, or a
+                matrix has another number of columns.
+            DataError: when columns differ in length, a value cannot be scored, or a prediction is
+                not finite.
         """
-        if column_names(features) is not None:
-            return self.predict_columns(cast("Mapping[str, npt.ArrayLike]", features))
-        matrix = _to_numbers(features)
+        columns = split_rows(table)
+        if (names := column_names(columns)) is not None:
+            return self._predict_columns(cast("Mapping[str, npt.ArrayLike]", columns), names)
+        matrix = _to_numbers(table)
         if matrix.ndim != 2 or matrix.shape[1] != self.schema.n_inputs:  # noqa: PLR2004 - rows and columns
             raise SchemaError(
                 f"expected rows of {self.schema.n_inputs} features "
                 f"({list_first(self.schema.inputs)}), got shape {matrix.shape}"
             )
-        if matrix.dtype != np.float32:
-            matrix = to_float32(list(matrix.astype(np.float64).T))
-        return self._predict(np.ascontiguousarray(matrix))
+        return self._predict_matrix(matrix)
 
-    def predict_columns(self, columns: Mapping[str, npt.ArrayLike]) -> Prediction:
-        """Predict columns by name, in any order; other columns are ignored.
+    def predict_proba(self, table: object) -> npt.NDArray[np.float32]:
+        """Predict the probability of every class.
 
         Args:
-            columns: a dict of ``(rows,)`` columns, a pyarrow table, a pandas or polars data frame,
-                or a numpy structured array; numbers, categories as str, dates in ISO 8601 or as
-                Arrow types.
+            table: as for ``predict``.
 
         Returns:
-            Labels and probabilities of the rows.
+            ``(rows, classes)`` float32, in the order of ``classes``.
 
         Raises:
-            UsageError: when the object has no named columns, or is a lazy frame.
-            SchemaError: when a column is missing, appears twice or has an unsuitable type.
-            DataError: when columns differ in length, a value cannot be scored, or a prediction is
-                not finite.
+            UsageError: as ``predict``.
+            SchemaError: as ``predict``.
+            DataError: as ``predict``.
         """
-        names = column_names(columns)
-        if names is None:
-            raise UsageError(f"a {type(columns).__name__} has no named columns; see predict")
+        return self.predict(table).probabilities
+
+    def predict_table(
+        self,
+        table: Frame,
+        *,
+        bad_rows: BadRows = "fail",
+        proba: Proba = False,
+        prefix: str = "",
+        decimal: Decimal = ".",
+        loose_header: bool = False,
+    ) -> Frame:
+        """Add predictions to a data frame, or to rows as dicts.
+
+        Args:
+            table: with named columns, as for ``predict``.
+            bad_rows: ``fail`` refuses the table, ``null`` keeps bad rows with empty predictions
+                and a ``reason``.
+            proba: true or ``all`` adds a column with the probability of each class, ``positive``
+                that of the positive one of two, the name of a class that of this one.
+            prefix: of the new columns' names.
+            decimal: the decimal sign of numbers in text.
+            loose_header: match column names regardless of case, surrounding blanks and Unicode
+                form.
+
+        Returns:
+            A table of the same type with the new columns ``label`` and ``probability``.
+
+        Raises:
+            UsageError: when an option is invalid, or the table has no named columns.
+            SchemaError: when a feature's column is missing, or a new column exists already.
+            DataError: when a column cannot be read.
+            BadRowsError: when rows cannot be scored and ``bad_rows`` is ``fail``.
+        """
+        from runtime.scoring.dataframes import score_table
+
+        reading = ReadOptions(decimal=decimal, loose_header=loose_header)
+        options = Options(reading=reading, bad_rows=bad_rows, proba=proba, prefix=prefix)
+        return score_table(self, table, options)
+
+    def score_file(  # noqa: PLR0913 - as above
+        self,
+        source: Path | str,
+        out: Path | str,
+        *,
+        bad_rows: BadRows = "fail",
+        rejects: Path | str | None = None,
+        columns: Sequence[str] | None = None,
+        proba: Proba = False,
+        prefix: str = "",
+        format: str | None = None,  # noqa: A002 - as on the command line
+        out_format: str | None = None,
+        delimiter: str | None = None,
+        encoding: str | None = None,
+        decimal: Decimal = ".",
+        loose_header: bool = False,
+        truth: str | None = None,
+        drift: Path | str | None = None,
+        threads: int | None = None,
+    ) -> Summary:
+        """Score a file, a folder or a pattern, and write it with predictions.
+
+        Args:
+            source: the table, a folder of tables or a glob pattern; ``-`` is standard input.
+            out: the output, a folder for several tables, replaced only when it is complete; ``-``
+                is standard output.
+            bad_rows: ``fail`` refuses the table, ``reject`` moves bad rows to a file, ``null``
+                keeps them with empty predictions and a ``reason``.
+            rejects: file for rejected rows; by default the output's name with ``.rejects.csv``.
+            columns: names of the columns to write; None for all.
+            proba: as for ``predict_table``.
+            prefix: of the new columns' names.
+            format: of the table, such as ``csv.gz``; None detects it.
+            out_format: of the output; None detects it from the name, else it is the table's.
+            delimiter: between fields of delimited text; None detects it from the header.
+            encoding: of text; None detects it from the byte order mark, else UTF-8.
+            decimal: the decimal sign of numbers in text.
+            loose_header: match column names regardless of case, surrounding blanks and Unicode
+                form.
+            truth: column with the true class, for accuracy.
+            drift: file for the report of drift, JSON.
+            threads: blocks scored in parallel; None is one per processor, at most 8.
+
+        Returns:
+            Counts of records read, scored and rejected, times, and monitored statistics.
+
+        Raises:
+            UsageError: when options conflict, or an output is the input.
+            DataError: when the table cannot be read or the output not written.
+            SchemaError: when a feature's column is missing, or a new column exists already.
+            BadRowsError: when rows cannot be scored and ``bad_rows`` is ``fail``.
+        """
+        from pathlib import Path
+
+        from runtime.io.paths import is_folder_or_pattern
+        from runtime.scoring.batch import score_files
+        from runtime.scoring.pipeline import score_file
+
+        text: Any = {"format": format, "delimiter": delimiter, "encoding": encoding}  # is parsed
+        paths: Any = {"out_format": out_format, "rejects": rejects, "drift": drift}  # likewise
+        options = Options(
+            reading=ReadOptions(**text, decimal=decimal, loose_header=loose_header),
+            bad_rows=bad_rows,
+            columns=_as_names(columns),
+            proba=proba,
+            prefix=prefix,
+            truth=truth,
+            threads=threads,
+            **paths,
+        )
+        if is_folder_or_pattern(Path(source)):
+            return score_files(self, source, out, options).total
+        return score_file(self, source, out, options)
+
+    def _predict_columns(
+        self, columns: Mapping[str, npt.ArrayLike], names: Sequence[str]
+    ) -> Prediction:
+        """Predict columns by name."""
         self.schema.bind(names, loose=None)
         if not self._is_numeric:
-            from runtime.scoring.dataframes import read_features
-
-            return self._predict(read_features(columns, self.schema))
+            return self._predict(_read_features(columns, self.schema))
         required = [_fill_masked(columns[name]) for name in self.schema.feature_names]
+        if any(column.dtype.kind not in "biuf" for column in required):  # read as cells are
+            return self._predict(_read_features(columns, self.schema))
         for name, column in zip(self.schema.feature_names, required, strict=True):
             if column.dtype == np.bool_:
                 raise SchemaError(
@@ -126,51 +265,12 @@ class Predictor(LoadedModel):
             raise DataError(
                 f"columns must be one-dimensional and equally long, got {list_first(shapes)}"
             )
-        return self.predict(np.column_stack(required))
+        return self._predict_matrix(_to_numbers(np.column_stack(required)))
 
-    def predict_table(self, table: Frame, options: Options | None = None) -> Frame:
-        """Add predictions to a data frame.
-
-        Args:
-            table: a pyarrow table, a polars or pandas data frame, a numpy structured array, or a
-                dict of columns.
-            options: policy for bad rows, columns to add; the options of files do not apply.
-
-        Returns:
-            A table of the same type with the new columns ``label`` and ``probability``.
-
-        Raises:
-            UsageError: when an option applies to files only, or the table has no named columns.
-            SchemaError: when a feature's column is missing, or a new column exists already.
-            DataError: when a column cannot be read.
-            BadRowsError: when rows cannot be scored and ``bad_rows`` is ``fail``.
-        """
-        from runtime.scoring.dataframes import score_table
-
-        return score_table(self, table, options or DEFAULTS)
-
-    def score_file(
-        self, source: Path | str, out: Path | str, options: Options | None = None
-    ) -> Summary:
-        """Score a file and write it with predictions; see ``runtime.score_file``.
-
-        Args:
-            source: the table; ``-`` is standard input.
-            out: the output, replaced only when it is complete; ``-`` is standard output.
-            options: policy for bad rows, columns to add, formats.
-
-        Returns:
-            Counts of records read, scored and rejected.
-
-        Raises:
-            UsageError: when options conflict, or an output is the input.
-            DataError: when the table cannot be read or the output not written.
-            SchemaError: when a feature's column is missing, or a new column exists already.
-            BadRowsError: when rows cannot be scored and ``bad_rows`` is ``fail``.
-        """
-        from runtime.scoring.pipeline import score_file
-
-        return score_file(self, source, out, options or DEFAULTS)
+    def _predict_matrix(self, matrix: npt.NDArray[Any]) -> Prediction:
+        if matrix.dtype != np.float32:
+            matrix = to_float32(list(matrix.astype(np.float64).T))
+        return self._predict(np.ascontiguousarray(matrix))
 
     def _predict(self, features: Float32Matrix) -> Prediction:
         usable = usable_values(self.schema, features)
@@ -189,13 +289,33 @@ class Predictor(LoadedModel):
                 "remove such rows first"
             )
         probability = np.take_along_axis(outputs.probabilities, outputs.label[:, None], axis=1)
-        return Prediction(self._classes[outputs.label], probability[:, 0], outputs.probabilities)
+        label = self._classes[outputs.label]
+        return Prediction(label, probability[:, 0], outputs.probabilities, self.classes)
 
 
-def _to_numbers(values: npt.ArrayLike) -> npt.NDArray[Any]:
+def _read_features(columns: object, schema: Schema) -> Float32Matrix:
+    from runtime.scoring.dataframes import read_features
+
+    return read_features(columns, schema)
+
+
+def _as_names(columns: Sequence[str] | None) -> Any:  # noqa: ANN401 - Options refuses one text
+    return columns if columns is None or isinstance(columns, str) else tuple(columns)
+
+
+def _short(name: str) -> str:
+    return truncate(printable(name), _MAX_CHARACTERS)
+
+
+def _to_numbers(values: object) -> npt.NDArray[Any]:
     """Convert to real numbers; text is accepted in named columns only."""
+    if not (hasattr(values, "__array__") or isinstance(values, list | tuple)):
+        raise UsageError(
+            f"a {type(values).__name__} cannot be predicted: give {TAKEN}, or a matrix of numbers; "
+            "score_file takes files"
+        )
     try:
-        array = _fill_masked(values)
+        array = _fill_masked(cast("npt.ArrayLike", values))
         if array.dtype == np.object_:
             array = np.asarray(array.tolist())
     except ValueError as exc:

@@ -41,7 +41,7 @@ def stop(fault: Fault, good: Good, scratch: Path) -> OnnxferryError | None:
         elif fault.bundle:
             shutil.copytree(good.bundle, out)
             fault.bundle(out, good)
-            Predictor.open(out, provider="cpu")
+            Predictor(out, provider="cpu")
             report = verify_bundle(out, plan=QUICK)
             if not report and report.failure:
                 return ParityError(f"{report.failure.backend}: {report.failure.reason}")

@@ -121,7 +121,7 @@ def make_questions(bundle: Path, count: int) -> list[Question]:
     Returns:
         The requests with their answers.
     """
-    predictor = Predictor.open(bundle, provider="cpu")
+    predictor = Predictor(bundle, provider="cpu")
     requests = [make_request(_PATH, "json", 1, number) for number in range(count)]
     bodies = [orjson.loads(one.partition(b"\r\n\r\n")[2]) for one in requests]
     rows = np.array([body["inputs"][0]["data"] for body in bodies], np.float32)  # (count, 2)

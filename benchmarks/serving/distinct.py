@@ -76,7 +76,7 @@ def draw_pool(bundles: Sequence[Path], requests: int) -> Pool:
     rows = draw.permutation(np.unique(np.round(draw.uniform(1, 10, size), 4), axis=0))
     logits = {}
     for path in bundles:
-        predictor = Predictor.open(path, provider="cpu")
+        predictor = Predictor(path, provider="cpu")
         logits[predictor.manifest.model.version] = predictor.run(rows.astype(np.float32)).logits
     return Pool(rows, logits)
 

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from runtime.choices import BadRows, LogLevel, ProviderChoice
-from runtime.errors import ParityError
+from runtime.errors import ParityError, UsageError
 from runtime.io.paths import STANDARD_STREAM
 from runtime.terminal import process
 from runtime.terminal.options import (
@@ -47,6 +47,13 @@ OutOption = Annotated[
 ]
 
 
+def _check_proba(value: str | None) -> str | None:
+    """Refuse another option in the place of the value, which click would take."""
+    if value is not None and value.startswith("--"):
+        raise UsageError(f"--proba needs a value before {value}: all, positive or a class")
+    return value
+
+
 @app.command(context_settings={"allow_extra_args": True})
 def predict(
     context: typer.Context,
@@ -71,8 +78,14 @@ def predict(
         typer.Option(help="Columns to write, separated by commas (default: all)."),
     ] = None,
     proba: Annotated[
-        bool, typer.Option("--proba", help="Add one column per class with its probability.")
-    ] = False,
+        str | None,
+        typer.Option(
+            metavar="all|positive|CLASS",
+            callback=_check_proba,
+            help="Add the probability of each class, of the positive one of two (as in no and yes, "
+            "0 and 1), or of the class of that name.",
+        ),
+    ] = None,
     prefix: Annotated[str, typer.Option(help="Prefix of the new columns' names.")] = "",
     table_format: Annotated[
         str | None,
@@ -130,14 +143,14 @@ def predict(
         out_format=parse_format(out_format) if out_format else None,
         bad_rows=bad_rows,
         columns=split_names(columns),
-        proba=proba,
+        proba=proba or False,
         prefix=prefix,
         rejects=rejects,
         truth=truth,
         drift=drift,
         threads=threads,
     )
-    predictor = Predictor.open(bundle, provider=provider, check=check)
+    predictor = Predictor(bundle, provider=provider, check=check)
     wants_all = bool(out or as_json or truth or drift or rejects or summary or profile)
     if command.wants_preview(file, wants_all=wants_all):
         process.echo(command.preview(predictor, file, options))
@@ -278,7 +291,7 @@ def verify(
     from runtime.printable import printable
 
     try:
-        predictor = Predictor.open(bundle, provider=provider)
+        predictor = Predictor(bundle, provider=provider)
     except ParityError:
         if as_json:
             process.echo(process.compact_json({"passed": False, "bundle": str(bundle)}))

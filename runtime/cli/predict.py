@@ -133,6 +133,8 @@ def _format_log(summary: Summary, out: Path) -> str:
         kept = f"listed in {summary.rejects}" if summary.rejects else "kept with empty predictions"
         rows = "bad row" if summary.rejected == 1 else "bad rows"
         text += f"\n{summary.rejected:,} {rows} {kept}: {reasons}"
+    if summary.probability_note:
+        text += f"\nprobability is {summary.probability_note}"
     if summary.absent:
         text += f"\nmissing in every record: {list_first(summary.absent)}"
     totals = {name: counts.total for name, counts in summary.out_of_range.items() if counts.total}

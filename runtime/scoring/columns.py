@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from runtime.schema.classes import Proba
     from runtime.schema.features import Schema
     from runtime.scoring.options import Options
     from runtime.session import Outputs
@@ -43,21 +44,20 @@ _MAX_HINTS = 5  # absent features that are named in a message
 
 
 class PredictionColumns:
-    """Builds the new columns: ``label``, ``probability``, and on request more.
+    """Builds the new columns: ``label``, its ``probability``, and on request those of classes.
 
     Attributes:
         fields: name and type of each column.
     """
 
     def __init__(
-        self, schema: Schema, existing: Sequence[str], *, prefix: str, proba: bool, keep_bad: bool
+        self, schema: Schema, existing: Sequence[str], *, prefix: str, proba: Proba, keep_bad: bool
     ) -> None:
         """Name the columns; ``SchemaError`` when one exists already."""
-        self._proba, self._keep_bad = proba, keep_bad
+        self._chosen, self._keep_bad = _choose_classes(schema, proba), keep_bad
         self._classes = text_array(schema.classes)
         types = {"label": LABEL, "probability": PROBABILITY}
-        if proba:
-            types |= {f"probability_{name}": PROBABILITY for name in schema.classes}
+        types |= {f"probability_{schema.classes[at]}": PROBABILITY for at in self._chosen}
         if keep_bad:
             types[REASON_NAME] = REASON
         self.fields = tuple(pa.field(prefix + name, data_type) for name, data_type in types.items())
@@ -66,6 +66,11 @@ class PredictionColumns:
                 f"the table already has a column {clashes[0]!r}; "
                 + advise("prefix", blank="TEXT", phrase="rename the new columns with {}")
             )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Classes whose probability has a column of its own."""
+        return tuple(self._classes[at].as_py() for at in self._chosen)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -80,12 +85,19 @@ class PredictionColumns:
             pa.DictionaryArray.from_arrays(index, self._classes, safe=False),
             _scatter(label_probability(outputs), good),
         ]
-        if self._proba:
-            columns += [_scatter(column, good) for column in outputs.probabilities.T]
+        columns += [_scatter(outputs.probabilities[:, at], good) for at in self._chosen]
         if self._keep_bad:
             columns.append(_reasons(parsed, len(index)))
         bad = parsed.bad if self._keep_bad else ()
         return AddedColumns(None if self._keep_bad else parsed.good, tuple(columns), bad)
+
+
+def _choose_classes(schema: Schema, proba: Proba) -> tuple[int, ...]:
+    if proba is False:
+        return ()
+    from runtime.schema.classes import choose_classes
+
+    return choose_classes(schema.classes, proba)
 
 
 def label_probability(outputs: Outputs) -> npt.NDArray[np.float32]:

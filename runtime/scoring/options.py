@@ -13,6 +13,7 @@ from runtime.tables.options import ReadOptions, parse_format_option, parse_text_
 from runtime.value import Value
 
 if TYPE_CHECKING:
+    from runtime.schema.classes import Proba
     from runtime.tables.formats import Format
 
 
@@ -31,7 +32,8 @@ class Options(Value, frozen=True):
         bad_rows: ``fail`` refuses the table, ``reject`` moves bad rows to the rejects file,
             ``null`` keeps them with empty predictions and a reason.
         columns: names of the columns to write; None for all.
-        proba: add one column per class with its probability.
+        proba: add a column with the probability of each class (``all`` or true), of the positive
+            one of two (``positive``), or of the class of that name.
         prefix: of the names of new columns.
         rejects: path of the rejects file; by default the output's with ``.rejects.csv``.
         truth: name of the column with the true class, for accuracy.
@@ -46,7 +48,7 @@ class Options(Value, frozen=True):
     out_format: Format | None = None
     bad_rows: BadRows = "fail"
     columns: tuple[str, ...] | None = None
-    proba: bool = False
+    proba: Proba = False
     prefix: str = ""
     rejects: Path | None = None
     truth: str | None = None

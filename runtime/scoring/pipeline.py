@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from runtime.bundle.manifest import to_json
 from runtime.io.parallel import default_threads, map_ordered
 from runtime.io.paths import check_distinct
@@ -29,7 +31,7 @@ from runtime.tables.writing import choose_format, open_output, refuse_unused, re
 from runtime.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
     import numpy as np
@@ -143,8 +145,9 @@ def score_into(
         output.finish()  # a full disk must fail before an output is committed
         if rejects:
             rejects.flush()
-        absent = table.absent
-    return _summarize(model, job, counters, absent, time.perf_counter() - started)
+        absent, proba = table.absent, bound.added.classes
+    summary = _summarize(model, job, counters, time.perf_counter() - started)
+    return replace(summary, absent=tuple(absent), proba=proba)
 
 
 def _open_output(
@@ -165,9 +168,7 @@ def _open_output(
     return open_output(open_sink(job.out), stored, plan)
 
 
-def _summarize(
-    model: LoadedModel, job: ScoringJob, counters: Counters, absent: Sequence[str], seconds: float
-) -> Summary:
+def _summarize(model: LoadedModel, job: ScoringJob, counters: Counters, seconds: float) -> Summary:
     name = model.manifest.model
     return Summary(
         rows=counters.rows,
@@ -183,7 +184,7 @@ def _summarize(
         truth=job.monitor.accuracy,
         drift=job.monitor.drift,
         stages=dict(counters.timer.seconds),
-        absent=tuple(absent),
+        classes=model.schema.classes,
     )
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from runtime.printable import truncate
+from runtime.surfaces import option
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from runtime.monitoring.ranges import OutOfRange
 
 
+_MAX_CHARACTERS = 40  # of a class in a note
 _MIN_ROWS = 10  # of fewer, all categories may well be new
 
 
@@ -38,6 +41,8 @@ class Summary(Value, frozen=True):
         drift: drift from the training rows, with ``Options.drift``.
         stages: seconds spent in each stage, summed over threads.
         absent: features that no record of the table, or of one of the tables, has.
+        classes: of the model.
+        proba: those whose probability has a column of its own.
     """
 
     rows: int
@@ -54,11 +59,25 @@ class Summary(Value, frozen=True):
     drift: DriftReport | None = None
     stages: Mapping[str, float] = msgspec.field(default_factory=dict)
     absent: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    proba: tuple[str, ...] = ()
 
     @property
     def rows_per_second(self) -> float:
         """Records read per second."""
         return self.rows / self.seconds if self.seconds else 0.0
+
+    @property
+    def probability_note(self) -> str:
+        """What the column ``probability`` of a model of two classes is not, and how to get that."""
+        if len(self.classes) != 2 or self.proba:  # noqa: PLR2004 - of more, nobody expects it
+            return ""
+        from runtime.schema.classes import positive_class
+
+        found = positive_class(self.classes)
+        name = truncate(self.classes[-1 if found is None else found], _MAX_CHARACTERS)
+        value = name if found is None else "positive"
+        return f"that of the label; {option('proba', value)} adds that of {name!r}"
 
     @property
     def warnings(self) -> tuple[str, ...]:

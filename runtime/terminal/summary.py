@@ -72,6 +72,8 @@ def _lines(summary: Summary, out: Path) -> Iterator[Line]:
         yield from _drift_lines(summary.drift)
     if summary.truth:
         yield from _truth_lines(summary.truth)
+    if summary.probability_note:
+        yield "probability", "", summary.probability_note
     yield "provider", summary.provider, summary.provider_reason
     if summary.model:
         yield "model", "", summary.model

@@ -63,7 +63,7 @@ app = import_module(command.module).app
 bundle, *tables = sys.argv[1:]
 for table in tables:
     for ending in ("csv", "jsonl", "parquet"):
-        for options in (["--bad-rows", "null", "--proba"], ["--bad-rows", "reject"]):
+        for options in (["--bad-rows", "null", "--proba", "all"], ["--bad-rows", "reject"]):
             out = Path(table).with_name(f"{Path(table).name}.scored.{ending}")
             words = ["predict", "--bundle", bundle, "--file", table, "--out", str(out)]
             done = CliRunner().invoke(app, [*words, "--truth", "rating", *options])

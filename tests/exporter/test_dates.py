@@ -17,7 +17,6 @@ from exporter.export import export_run
 from runtime.bundle.manifest import REPORT
 from runtime.errors import BadRowsError
 from runtime.predictor import Predictor
-from runtime.scoring.options import Options
 from runtime.serving.handlers.predict import PredictParams, predict_rows
 from runtime.serving.http.messages import Request
 from runtime.serving.settings import Limits
@@ -55,7 +54,7 @@ def dated(quick: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def predictor(dated: Path) -> Predictor:
     """Its model, opened."""
-    return Predictor.open(dated, provider="cpu")
+    return Predictor(dated, provider="cpu")
 
 
 def test_the_bundle_says_what_a_date_is(dated: Path, predictor: Predictor) -> None:
@@ -84,7 +83,7 @@ def test_all_formats_give_the_same_answers(predictor: Predictor, tmp_path: Path)
     assert isinstance(frame, pl.DataFrame)
     found["polars"] = predictor.predict_table(frame)["probability"].to_list()
     instants = np.array(times, "datetime64[us]")
-    output = predictor.predict_columns({"when": instants, "x": np.ones(len(times))})
+    output = predictor.predict({"when": instants, "x": np.ones(len(times))})
     found["numpy"] = output.probability.tolist()
     body = f"[{','.join(rows)}]".encode()
     request = Request("POST", "/predict", {b"content-type": b"application/json"}, body, 0)
@@ -101,9 +100,7 @@ def test_what_is_no_date_is_a_bad_cell(predictor: Predictor, tmp_path: Path) -> 
     (tmp_path / "in.csv").write_text("when,x\n2024-02-30,1\n2024-02-29,1\n17,2\n")
     with pytest.raises(BadRowsError, match=r"record 1 .*'when': '2024-02-30': not an ISO date"):
         predictor.score_file(tmp_path / "in.csv", tmp_path / "out.csv")
-    done = predictor.score_file(
-        tmp_path / "in.csv", tmp_path / "out.csv", Options(bad_rows="reject")
-    )
+    done = predictor.score_file(tmp_path / "in.csv", tmp_path / "out.csv", bad_rows="reject")
     assert (done.scored, done.rejected) == (1, 2)
     parquet.write_table(pa.table({"when": [17], "x": [1]}), tmp_path / "in.parquet")
     with pytest.raises(BadRowsError, match=r"'when': '17': not an ISO date"):
@@ -114,8 +111,8 @@ def test_drift_and_ranges_count_dates(predictor: Predictor, tmp_path: Path) -> N
     """A date after training's last is out of range, and drift compares days."""
     lines = ["when,x", *("2031-01-01,1" for _ in range(50)), ""]
     (tmp_path / "in.csv").write_text("\n".join(lines))
-    options = Options(drift=tmp_path / "drift.json")
-    done = predictor.score_file(tmp_path / "in.csv", tmp_path / "out.csv", options)
+    drift = tmp_path / "drift.json"
+    done = predictor.score_file(tmp_path / "in.csv", tmp_path / "out.csv", drift=drift)
     assert done.out_of_range["when"].above == 50
     assert done.drift is not None
     assert [each.name for each in done.drift.features] == ["when", "x"]

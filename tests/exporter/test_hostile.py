@@ -137,7 +137,7 @@ def test_a_bundle_whose_hashes_agree_is_refused_too(bundle: Path, tmp_path: Path
     (tmp_path / MANIFEST).write_text(json.dumps(manifest))
     assert read_bundle(tmp_path).path == tmp_path
     with pytest.raises(ArtifactError, match="has weights in another file"):
-        Predictor.open(tmp_path)
+        Predictor(tmp_path)
     with pytest.raises(ArtifactError, match="has weights in another file"):
         verify_bundle(tmp_path)
 

@@ -125,7 +125,7 @@ def test_an_own_model_becomes_a_proven_bundle(
     features = sample_inside(ranges_of(SCHEMA))[:100]
     with torch.inference_mode():
         scores = model(torch.from_numpy(features)).numpy()
-    found = Predictor.open(exported.path).run(features)
+    found = Predictor(exported.path).run(features)
     np.testing.assert_allclose(found.logits, scores, atol=1e-4)
     assert "elsewhere" in format_manifest(exported.manifest)
 
@@ -331,7 +331,7 @@ def test_the_smallest_models_are_exported(model: nn.Module, tolerance: str, tmp_
     report = export_model(model.eval(), schema, str(tmp_path / "out"), plan=QUICK).report
     assert report.tolerance == tolerance
     assert verify_bundle(str(tmp_path / "out"), plan=QUICK)
-    assert Predictor.open(tmp_path / "out").predict([[1, 2, 3, 0]]).label.shape == (1,)
+    assert Predictor(tmp_path / "out").predict([[1, 2, 3, 0]]).label.shape == (1,)
 
 
 def test_derived_bounds_that_leave_labels_undecidable_are_refused(tmp_path: Path) -> None:
@@ -677,7 +677,7 @@ def test_the_command_exports_a_model_of_ones_own(
     done = CliRunner().invoke(app, ["export", *options, "--out", "bundle", "--json"])
     assert done.exit_code == 0, done.exception
     assert json.loads(done.stdout)["tolerance"] == "derived"
-    manifest = Predictor.open(shop / "bundle").manifest
+    manifest = Predictor(shop / "bundle").manifest
     assert (manifest.model.name, manifest.provenance.seed) == ("net", None)
     report = msgspec.json.decode((shop / "bundle" / PARITY).read_bytes(), type=Report)
     assert report

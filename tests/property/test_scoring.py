@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 PREDICTOR = functools.cache(
-    lambda: Predictor.open(Path(__file__).parents[1] / "data" / "bundle", provider="cpu")
+    lambda: Predictor(Path(__file__).parents[1] / "data" / "bundle", provider="cpu")
 )
 
 few = settings(max_examples=40)  # each scores several files

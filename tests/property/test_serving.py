@@ -42,7 +42,7 @@ def app() -> App:
 @pytest.fixture(scope="module")
 def predictor() -> Predictor:
     """The same bundle, without a server."""
-    return Predictor.open(BUNDLE, provider="cpu")
+    return Predictor(BUNDLE, provider="cpu")
 
 
 def ask(app: App, *bodies: bytes) -> list[Response]:

@@ -70,7 +70,7 @@ def bundle_copy(bundle: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def predictor(bundle: Path) -> Predictor:
     """The bundle, opened on the CPU."""
-    return Predictor.open(bundle, provider="cpu")
+    return Predictor(bundle, provider="cpu")
 
 
 @pytest.fixture(scope="session")

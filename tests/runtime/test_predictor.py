@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,13 +12,14 @@ import pytest
 from runtime.bundle.manifest import MANIFEST, ONNX_MODEL
 from runtime.bundle.reading import digest
 from runtime.errors import ArtifactError, DataError, SchemaError, UnavailableError, UsageError
-from runtime.predictor import Prediction, Predictor
+from runtime.predictor import Predictor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     import numpy.typing as npt
+
+    from runtime.scoring.prediction import Prediction
 
 MATRIX = np.array([[7.5, 3.0], [1.0, 1.0], [9.99, 4.99]])
 
@@ -80,12 +82,21 @@ def test_no_rows_give_no_answers(predictor: Predictor) -> None:
 
 
 @pytest.mark.parametrize(
-    "features", [[1.0, 2.0], [[1.0]], [[1.0, 2.0, 3.0]], [], 5.0, [[[1.0, 2.0]]]]
+    "features", [[1.0, 2.0], [[1.0]], [[1.0, 2.0, 3.0]], [], np.float64(5), [[[1.0, 2.0]]]]
 )
 def test_another_shape_is_refused(predictor: Predictor, features: npt.ArrayLike) -> None:
     """A matrix of another width is a ``SchemaError`` that names the features."""
     with pytest.raises(SchemaError, match=r"expected rows of 2 features \(price, rating\)"):
         predictor.predict(features)
+
+
+@pytest.mark.parametrize("table", ["in.csv", Path("in.csv"), None, 5, {1, 2}, iter([])])
+def test_another_object_is_refused(predictor: Predictor, table: object) -> None:
+    """The message names its type and what is taken."""
+    with pytest.raises(
+        UsageError, match=r"^a \w+ cannot be predicted: give a table of pandas, .*dict"
+    ):
+        predictor.predict(table)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39, -1e300])
@@ -115,7 +126,7 @@ def test_what_is_no_number_is_refused(predictor: Predictor, features: npt.ArrayL
 
 def test_an_answer_that_is_not_finite_is_refused(make_bundle: Callable[..., Path]) -> None:
     """A model that overflows on finite features is an error."""
-    predictor = Predictor.open(make_bundle(scale=1e6), provider="cpu", check=False)
+    predictor = Predictor(make_bundle(scale=1e6), provider="cpu", check=False)
     with pytest.raises(DataError, match="row 1: the model has no finite prediction"):
         predictor.predict(np.array([[1, 2], [3e38, 3e38]]))
 
@@ -123,7 +134,7 @@ def test_an_answer_that_is_not_finite_is_refused(make_bundle: Callable[..., Path
 def test_columns_are_taken_by_name(predictor: Predictor) -> None:
     """The order of columns and other columns do not matter."""
     columns = {"name": ["a", "b", "c"], "rating": MATRIX[:, 1].tolist(), "price": MATRIX[:, 0]}
-    assert_same(predictor.predict_columns(columns), predictor.predict(MATRIX))
+    assert_same(predictor.predict(columns), predictor.predict(MATRIX))
 
 
 @pytest.mark.parametrize(
@@ -132,9 +143,10 @@ def test_columns_are_taken_by_name(predictor: Predictor) -> None:
         ({"Price": [1.0], "rating": [1.0]}, SchemaError, "the table has 'Price'"),
         ({"price": [1.0]}, SchemaError, "'rating' is missing"),
         ({"price": [1.0, 2.0], "rating": [1.0]}, DataError, "equally long"),
-        ({"price": 1.0, "rating": 1.0}, DataError, "one-dimensional"),
+        ({"price": 1.0, "rating": [1.0]}, DataError, "one-dimensional"),
         ({"price": [[1.0]], "rating": [[1.0]]}, DataError, "one-dimensional"),
-        ({"price": ["1"], "rating": [1.0]}, DataError, "not numbers"),
+        ({"price": ["x"], "rating": [1.0]}, DataError, "row 0, column 'price': 'x'.*not a number"),
+        ({"price": [1.0, None], "rating": [1, 2]}, DataError, "row 1, column 'price'.*missing"),
         ({"price": [1.0], "rating": [np.nan]}, DataError, "row 0, column 'rating'"),
     ],
 )
@@ -143,7 +155,7 @@ def test_columns_that_do_not_fit_are_refused(
 ) -> None:
     """A missing, uneven or unreadable column is named."""
     with pytest.raises(error, match=said):
-        predictor.predict_columns(columns)
+        predictor.predict(columns)
 
 
 def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -158,17 +170,17 @@ def test_an_engine_that_is_too_old_is_said(bundle_copy: Path, needed: str) -> No
     """A bundle that needs a newer onnxruntime is not opened."""
     rewrite(bundle_copy, lambda values: values["requires"].update(onnxruntime=needed))
     with pytest.raises(UnavailableError, match=rf"needs onnxruntime {needed} or newer"):
-        Predictor.open(bundle_copy)
+        Predictor(bundle_copy)
 
 
 def test_versions_are_compared_as_numbers(bundle_copy: Path) -> None:
     """Versions are compared by number: 1.100 is newer than 1.31, 1.9 older."""
     rewrite(bundle_copy, lambda values: values["requires"].update(onnxruntime="1.100"))
     with pytest.raises(UnavailableError, match=r"needs onnxruntime 1\.100 or newer"):
-        Predictor.open(bundle_copy)
+        Predictor(bundle_copy)
     rewrite(bundle_copy, lambda values: values["requires"].update(onnxruntime="1.9"))
     with pytest.raises(ArtifactError, match=r"declares onnxruntime 1\.9, .* that needs 1\.18, 20"):
-        Predictor.open(bundle_copy)
+        Predictor(bundle_copy)
 
 
 def other_schema(values: dict[str, Any]) -> None:
@@ -237,7 +249,7 @@ def test_a_manifest_that_the_model_contradicts_is_refused(
     """A manifest that contradicts the model's metadata is refused."""
     rewrite(bundle_copy, change)
     with pytest.raises(ArtifactError, match=said):
-        Predictor.open(bundle_copy)
+        Predictor(bundle_copy)
 
 
 def test_a_model_of_another_bundle_is_refused(
@@ -250,11 +262,11 @@ def test_a_model_of_another_bundle_is_refused(
     entry = {"sha256": sha256, "size": len(model)}
     rewrite(bundle_copy, lambda values: values["files"].update({ONNX_MODEL: entry}))
     with pytest.raises(ArtifactError, match="not the digest"):
-        Predictor.open(bundle_copy, provider="cpu")
+        Predictor(bundle_copy, provider="cpu")
     version = {"version": sha256[:12]}
     rewrite(bundle_copy, lambda values: values["model"].update(version))
     with pytest.raises(ArtifactError, match="another schema"):
-        Predictor.open(bundle_copy)
+        Predictor(bundle_copy)
 
 
 def test_a_model_that_cannot_take_its_features_is_refused(
@@ -262,13 +274,13 @@ def test_a_model_that_cannot_take_its_features_is_refused(
 ) -> None:
     """A model of another width than its schema fails when the bundle is opened, in one line."""
     with pytest.raises(ArtifactError, match=r"onnxruntime cannot run .*model\.onnx on \(3, 2\)"):
-        Predictor.open(make_bundle(model_inputs=5), provider="cpu")
+        Predictor(make_bundle(model_inputs=5), provider="cpu")
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_bundle_stays_open_when_its_folder_is_gone(bundle_copy: Path) -> None:
     """The verified bytes are run: no file is read later."""
-    predictor = Predictor.open(bundle_copy, provider="cpu")
+    predictor = Predictor(bundle_copy, provider="cpu")
     expected = predictor.predict(MATRIX)
     for path in bundle_copy.iterdir():
         os.truncate(path, 0)
@@ -277,14 +289,14 @@ def test_a_bundle_stays_open_when_its_folder_is_gone(bundle_copy: Path) -> None:
 
 def test_a_path_may_be_text(bundle: Path) -> None:
     """``Predictor.open`` accepts str and Path."""
-    assert Predictor.open(str(bundle), provider="cpu").provider == "cpu"
+    assert Predictor(str(bundle), provider="cpu").provider == "cpu"
 
 
 def test_a_table_is_bound_by_its_names(predictor: Predictor) -> None:
     """Data frames are matched by name in every call."""
     table = pa.table({"rating": [3.0, 1.5], "other": [0.0, 0.0], "price": [7.5, 2.0]})
     expected = predictor.predict([[7.5, 3.0], [2.0, 1.5]])
-    for answer in (predictor.predict(table), predictor.predict_columns(table)):
+    for answer in (predictor.predict(table), predictor.predict(table)):
         assert answer.label.tolist() == expected.label.tolist()
         assert answer.probability.tolist() == expected.probability.tolist()
     with pytest.raises(SchemaError, match="'price' is missing"):
@@ -294,10 +306,10 @@ def test_a_table_is_bound_by_its_names(predictor: Predictor) -> None:
 def test_an_unknown_provider_is_refused(bundle: Path) -> None:
     """An unknown provider is refused."""
     with pytest.raises(UsageError, match="cud"):
-        Predictor.open(bundle, provider="cud")  # type: ignore[arg-type]  # the slip
+        Predictor(bundle, provider="cud")  # type: ignore[arg-type]  # the slip
 
 
 def test_booleans_are_no_numbers_in_columns(predictor: Predictor) -> None:
     """As in text and in typed tables."""
     with pytest.raises(SchemaError, match="column 'price' has type bool, which is not a number"):
-        predictor.predict_columns({"price": np.array([True, False]), "rating": [1.0, 2.0]})
+        predictor.predict({"price": np.array([True, False]), "rating": [1.0, 2.0]})

@@ -119,5 +119,4 @@ def test_a_slip_of_spelling_has_one_hint(
         predictor.score_file(source, tmp_path / "out.csv")
     assert "--delimiter" not in str(caught.value)
     assert "--loose-header" in str(caught.value)
-    options = Options(reading=Options().reading.__class__(loose_header=True))
-    assert predictor.score_file(source, tmp_path / "out.csv", options).scored == 1
+    assert predictor.score_file(source, tmp_path / "out.csv", loose_header=True).scored == 1

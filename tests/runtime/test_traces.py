@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-OPENING = "import sys, runtime; runtime.Predictor.open(sys.argv[1], provider='cpu')"
+OPENING = "import sys, runtime; runtime.Predictor(sys.argv[1], provider='cpu')"
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ def _invoke(words: list[str]) -> str:
 
 def test_errors_of_the_library_stay_short(wide: Path) -> None:
     """Columns by name, and matrices."""
-    predictor = Predictor.open(wide, provider="cpu")
+    predictor = Predictor(wide, provider="cpu")
     full = {name: [0.5] for name in NAMES}
     wrong: list[Any] = [{"a": [1.0]}, {**full, "measurement 7": [1.0, 2.0]}, np.zeros((2, 3))]
     for columns in wrong:

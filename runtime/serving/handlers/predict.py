@@ -52,7 +52,7 @@ class PredictParams(Value, frozen=True):
     Attributes:
         model: its name; empty for the only one.
         bad_rows: ``fail`` or ``null``.
-        proba: add one column a class.
+        proba: add the probability of ``all`` classes, the ``positive`` one or that of this name.
         prefix: of the new columns' names.
         delimiter: of CSV; empty to detect it from the header.
         decimal: decimal separator of numbers in text.
@@ -61,7 +61,7 @@ class PredictParams(Value, frozen=True):
 
     model: str = ""
     bad_rows: Literal["fail", "null"] = "fail"
-    proba: bool = False
+    proba: str = ""
     prefix: str = ""
     delimiter: str = ""
     decimal: Decimal = "."
@@ -81,7 +81,10 @@ class PredictParams(Value, frozen=True):
             loose_header=self.loose_header,
         )
         return Options(
-            reading=reading, bad_rows=self.bad_rows, proba=self.proba, prefix=self.prefix
+            reading=reading,
+            bad_rows=self.bad_rows,
+            proba=self.proba or False,
+            prefix=self.prefix,
         )
 
 

@@ -73,7 +73,7 @@ class ServedModel:
         previous: ServedModel | None = None,
     ) -> Self:
         """Open, verify and warm up a bundle; raises ``OnnxferryError``."""
-        predictor = Predictor.open(path, provider=provider)
+        predictor = Predictor(path, provider=provider)
         predictor.run(np.zeros((1, predictor.schema.n_inputs), np.float32))
         return cls(name, predictor, limits, previous)
 

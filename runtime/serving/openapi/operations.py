@@ -78,7 +78,12 @@ def _enum(default: str, *words: str) -> dict[str, object]:
 PARAMETERS: Final[dict[str, dict[str, object]]] = {
     "model": {"in": "query", "schema": {"type": "string"}},
     "bad_rows": {"in": "query", "schema": _enum("fail", "fail", "null")},
-    "proba": {"in": "query", "schema": _enum("false", "true", "false")},
+    "proba": {
+        "in": "query",
+        "description": "add the probability of each class (all), of the positive one of two "
+        "(positive), or of the class of that name",
+        "schema": {"type": "string"},
+    },
     "prefix": {"in": "query", "schema": {"type": "string"}},
     "delimiter": {
         "in": "query",

@@ -100,16 +100,16 @@ def test_a_bundle_with_gaps_is_proven_verified_and_served(
     assert exported.report.passed
     assert exported.report.tolerance == "derived"
     assert verify_bundle(tmp_path / "bundle", plan=PLAN).passed
-    predictor = Predictor.open(tmp_path / "bundle", provider="cpu")
+    predictor = Predictor(tmp_path / "bundle", provider="cpu")
     raw = np.array([[np.nan, 1, 0, 2], [1, 0, 1, np.nan]], np.float32)
     with torch.no_grad():
         expected = network()(torch.from_numpy(raw)).softmax(dim=1).numpy()
     assert np.allclose(predictor.predict(raw).probabilities, expected, rtol=1e-5)
     columns: dict[str, Any] = {"x": [None, 1.0], "c": ["p", "q"], "z": [2.0, None]}
-    named = predictor.predict_columns(columns)
+    named = predictor.predict(columns)
     assert np.array_equal(named.probabilities, predictor.predict(raw).probabilities)
     with_nan = {**columns, "x": np.array([np.nan, 1.0])}
-    assert np.array_equal(predictor.predict_columns(with_nan).probabilities, named.probabilities)
+    assert np.array_equal(predictor.predict(with_nan).probabilities, named.probabilities)
     with pytest.raises(DataError, match="column 'c=p'"):
         predictor.predict(np.array([[1, np.nan, 0, 2]]))
     with pytest.raises(DataError, match="column 'x'"):

@@ -278,5 +278,5 @@ def test_a_bundle_says_what_was_taken(tmp_path: Path) -> None:
     rows = sample_inside(ranges_of(THREE))[:100]
     with torch.inference_mode():
         expected = model(torch.from_numpy(rows))
-    found = Predictor.open(exported.path).run(rows)
+    found = Predictor(exported.path).run(rows)
     np.testing.assert_allclose(found.probabilities, expected, atol=3e-7)

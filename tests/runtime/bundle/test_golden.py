@@ -116,7 +116,7 @@ def test_an_answer_that_is_not_finite_is_found(golden: Golden, name: str, value:
 def test_a_model_whose_output_is_nan_is_not_opened(make_bundle: Callable[..., Path]) -> None:
     """A bundle with valid digests whose model outputs NaN is refused."""
     with pytest.raises(ParityError, match="has logits"):
-        Predictor.open(make_bundle(bias=float("nan")))
+        Predictor(make_bundle(bias=float("nan")))
 
 
 def test_a_model_that_computes_something_else_is_not_opened(
@@ -125,8 +125,8 @@ def test_a_model_that_computes_something_else_is_not_opened(
     """A small shift is detected; without the check the bundle opens."""
     folder = make_bundle(bias=0.01)
     with pytest.raises(ParityError, match="do not serve this bundle here"):
-        Predictor.open(folder)
-    assert Predictor.open(folder, check=False).schema.n_features == 2
+        Predictor(folder)
+    assert Predictor(folder, check=False).schema.n_features == 2
 
 
 def archive_of(golden: Golden, **changes: object) -> bytes:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 import pytest
 
-from runtime import Options, ReadOptions
 from runtime.errors import UsageError
 from runtime.io.charsets import Encoding
+from runtime.scoring.options import Options
 from runtime.tables.formats import Format
+from runtime.tables.options import ReadOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,14 +29,15 @@ def test_what_the_command_takes_as_text_is_taken_as_text(
     source, out = tmp_path / "in.txt", tmp_path / "out.bin"
     source.write_bytes(b"price|rating|caf\xe9\n8|4|x\n1|x|y\n")
     options: Any = {
-        "reading": ReadOptions(delimiter="|", encoding="latin-1"),  # type: ignore[arg-type]
+        "delimiter": "|",
+        "encoding": "latin-1",
         "out_format": "parquet",
         "bad_rows": "reject",
         "rejects": str(tmp_path / "bad.csv"),
         "drift": str(tmp_path / "drift.json"),
         "columns": ["café"],
     }
-    done = predictor.score_file(str(source), str(out), Options(**options))
+    done = predictor.score_file(str(source), str(out), **options)
     assert (done.scored, done.rejected) == (1, 1)
     assert pq.read_table(out).column_names == ["café", "label", "probability"]
     assert (tmp_path / "bad.csv").read_text().splitlines()[1] == "2,3,rating,x,not a number,1|x|y"

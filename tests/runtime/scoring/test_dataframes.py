@@ -10,16 +10,13 @@ import pytest
 
 from runtime.errors import BadRowsError, DataError, OnnxferryError, SchemaError, UsageError
 from runtime.predictor import Predictor
-from runtime.scoring.options import Options
-from runtime.tables.options import ReadOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from runtime.predictor import Prediction
+    from runtime.scoring.prediction import Prediction
 
-KEEP = Options(bad_rows="null")
 COLUMNS: dict[str, list[Any]] = {
     "id": ["a", "b", "c"],
     "rating": [2.5, 4.0, 1.0],
@@ -49,6 +46,7 @@ def column(table: Any, name: str) -> list[Any]:  # noqa: ANN401 - tables of many
     return [None if value is None or value != value else value for value in values]  # noqa: PLR0124 - NaN
 
 
+ROWS = [dict(zip(COLUMNS, row, strict=True)) for row in zip(*COLUMNS.values(), strict=True)]
 MAKERS: dict[str, Callable[[dict[str, list[Any]]], Any]] = {
     "pyarrow table": pa.table,
     "pyarrow batch": pa.record_batch,
@@ -87,7 +85,7 @@ def test_bad_rows_are_refused_or_kept(predictor: Predictor, make: Callable[..., 
     table = make({**COLUMNS, "price": [8.0, None, 3.0]})
     with pytest.raises(BadRowsError, match=r'record 2, column .price.*\n.*bad_rows="null"'):
         predictor.predict_table(table)
-    scored = predictor.predict_table(table, KEEP)
+    scored = predictor.predict_table(table, bad_rows="null")
     assert [label or None for label in column(scored, "label")] == ["no", None, "no"] or (
         [bool(label) for label in column(scored, "label")] == [True, False, True]
     )
@@ -102,7 +100,7 @@ def test_probabilities_and_names_are_as_for_files(
     predictor: Predictor, expected: Prediction, make: Callable[..., Any]
 ) -> None:
     """``proba`` adds a column a class, ``prefix`` goes before every new name."""
-    scored = predictor.predict_table(make(COLUMNS), Options(proba=True, prefix="m_"))
+    scored = predictor.predict_table(make(COLUMNS), proba=True, prefix="m_")
     for at, name in enumerate(("m_probability_no", "m_probability_yes")):
         found = np.array(column(scored, name), dtype=np.float32)
         assert found.tobytes() == expected.probabilities[:, at].tobytes()
@@ -118,7 +116,7 @@ def test_no_rows_give_no_answers(predictor: Predictor, make: Callable[..., Any])
         table = table.slice(0, 0)
     else:
         table = table[:0]
-    scored = predictor.predict_table(table, KEEP)
+    scored = predictor.predict_table(table, bad_rows="null")
     for name in ("label", "probability", "reason"):
         assert column(scored, name) == []
 
@@ -135,9 +133,10 @@ def test_a_name_that_is_taken_is_refused(predictor: Predictor, make: Callable[..
 def test_every_way_to_predict_takes_every_table(
     predictor: Predictor, expected: Prediction, make: Callable[..., Any]
 ) -> None:
-    """``predict`` and ``predict_columns`` bind the same tables by the same names."""
-    for answer in (predictor.predict(make(COLUMNS)), predictor.predict_columns(make(COLUMNS))):
-        assert answer.probability.tobytes() == expected.probability.tobytes()
+    """``predict`` and ``predict_proba`` bind the same tables by the same names."""
+    assert predictor.predict(make(COLUMNS)).probability.tobytes() == expected.probability.tobytes()
+    found = predictor.predict_proba(make(COLUMNS))
+    assert found.tobytes() == expected.probabilities.tobytes()
 
 
 @libraries
@@ -154,8 +153,42 @@ def test_a_missing_column_is_said(predictor: Predictor, make: Callable[..., Any]
         table.columns = ["id", "Rating ", "price"]
     with pytest.raises(SchemaError, match=r"'rating' is missing; the table has 'Rating '"):
         predictor.predict_table(table)
-    scored = predictor.predict_table(table, Options(reading=ReadOptions(loose_header=True)))
+    scored = predictor.predict_table(table, loose_header=True)
     assert column(scored, "label") == list(predictor.predict_table(COLUMNS)["label"])
+
+
+def test_rows_as_dicts_come_back_as_dicts(predictor: Predictor, expected: Prediction) -> None:
+    """A list of dicts, and one dict as one row; a key that a row lacks is a missing value."""
+    scored = predictor.predict_table(ROWS, proba="positive")
+    assert [row["label"] for row in scored] == expected.label.tolist()
+    assert [row["probability_yes"] for row in scored] == expected.probability_of("yes").tolist()
+    assert [row["id"] for row in scored] == COLUMNS["id"]
+    assert predictor.predict_table(ROWS[0]) == {**ROWS[0], "label": "yes"} | {
+        "probability": expected.probability[0].item()
+    }
+    assert predictor.predict(ROWS).probabilities.tobytes() == expected.probabilities.tobytes()
+    assert predictor.predict_proba(ROWS[1]).tolist() == [expected.probabilities[1].tolist()]
+    kept = predictor.predict_table([ROWS[0], {"price": 1.0}], bad_rows="null")
+    assert kept[1] == {"price": 1.0, "label": None, "probability": None} | {
+        "reason": "rating: missing value"
+    }
+    with pytest.raises(DataError, match="row 1, column 'rating': '' cannot be scored: missing"):
+        predictor.predict([ROWS[0], {"price": 1.0}])
+
+
+def test_rows_as_dicts_may_have_categories(sales_bundle: Path) -> None:
+    """As columns do: the same predictions, of texts, numbers and None."""
+    predictor = Predictor(sales_bundle, provider="cpu")
+    columns = {
+        "price": [1.0, 2.0],
+        "colour": ["red", None],
+        "rating": [None, 3],
+        "size": ["S", "L"],
+    }
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    expected = predictor.predict_proba(pa.table(columns))
+    assert predictor.predict_proba(rows).tobytes() == expected.tobytes()
+    assert predictor.predict_proba(rows[1]).tobytes() == expected[1:].tobytes()
 
 
 def test_chunks_are_one_table(predictor: Predictor) -> None:
@@ -183,7 +216,9 @@ COLUMN_KINDS: dict[str, object] = {
 @pytest.mark.parametrize("prices", COLUMN_KINDS.values(), ids=COLUMN_KINDS)
 def test_what_is_missing_stays_missing(predictor: Predictor, prices: object) -> None:
     """Masked values are missing in every type of column."""
-    scored: dict[str, Any] = predictor.predict_table({"price": prices, "rating": [2.0, 2.0]}, KEEP)
+    scored: dict[str, Any] = predictor.predict_table(
+        {"price": prices, "rating": [2.0, 2.0]}, bad_rows="null"
+    )
     assert list(scored["reason"]) == [None, "price: missing value"]
 
 
@@ -193,7 +228,7 @@ def test_a_mask_is_not_looked_below(predictor: Predictor) -> None:
     with pytest.raises(DataError, match="column 'rating': nan"):
         predictor.predict(masked)
     with pytest.raises(DataError, match="column 'rating': nan"):
-        predictor.predict_columns({"price": masked[:, 0], "rating": masked[:, 1]})
+        predictor.predict({"price": masked[:, 0], "rating": masked[:, 1]})
 
 
 @pytest.mark.parametrize("kind", [">f8", "<f4", "f2", ">i4", "u1", "S3"])
@@ -209,7 +244,7 @@ def test_numpy_numbers_of_any_layout(predictor: Predictor, kind: str) -> None:
 def test_a_structured_array_has_no_word_for_nothing(predictor: Predictor) -> None:
     """An empty text stands where there is no label or reason, not the word None."""
     table = as_structured({**COLUMNS, "price": [8.0, None, 3.0]})
-    scored = predictor.predict_table(table, KEEP)
+    scored = predictor.predict_table(table, bad_rows="null")
     assert scored["label"].tolist()[1] == ""
     assert scored["reason"].tolist() == ["", "price: missing value", ""]
 
@@ -221,7 +256,8 @@ REFUSED = [
     pytest.param([1, 2], {}, UsageError, "a list has no named columns", id="a list"),
     pytest.param(None, {}, UsageError, "a NoneType has no named columns", id="nothing"),
     pytest.param({"price": [1], "rating": [1, 2]}, {}, DataError, "equally long", id="unequal"),
-    pytest.param({"price": 1, "rating": 2}, {}, DataError, "cannot be read", id="scalars"),
+    pytest.param({"price": [1], "rating": 2}, {}, DataError, "cannot be read", id="a scalar"),
+    pytest.param([{"price": 1}, [1, 2]], {}, UsageError, "row 1 is a list", id="no dict"),
     pytest.param({"price": [[1]], "rating": [[1]]}, {}, DataError, "cannot", id="matrices"),
     pytest.param({"price": [[1], [1, 2]], "rating": [1, 2]}, {}, DataError, "cannot", id="ragged"),
     pytest.param({"price": [1j], "rating": [1]}, {}, BadRowsError, "'1j': not a num", id="complex"),
@@ -235,8 +271,6 @@ REFUSED = [
     pytest.param(
         COLUMNS, {"bad_rows": "reject"}, UsageError, '"reject" applies to files', id="reject"
     ),
-    pytest.param(COLUMNS, {"columns": ("id",)}, UsageError, "option columns applies", id="columns"),
-    pytest.param(COLUMNS, {"truth": "id"}, UsageError, "option truth applies", id="truth"),
 ]
 
 
@@ -250,7 +284,7 @@ def test_what_is_no_such_table_is_refused(
 ) -> None:
     """Invalid tables and options for files are errors."""
     with pytest.raises(error, match=said):
-        predictor.predict_table(table, Options(**options))
+        predictor.predict_table(table, **options)
 
 
 def test_pandas_keeps_its_index(predictor: Predictor) -> None:
@@ -273,7 +307,9 @@ def test_pandas_columns_of_any_kind(predictor: Predictor) -> None:
         "words": pandas.Categorical(["1", None]),
     }
     for name, prices in kinds.items():
-        scored = predictor.predict_table(pandas.DataFrame({"price": prices, "rating": 1}), KEEP)
+        scored = predictor.predict_table(
+            pandas.DataFrame({"price": prices, "rating": 1}), bad_rows="null"
+        )
         assert column(scored, "reason") == [None, "price: missing value"], name
     dates = pandas.to_datetime(["2020-01-01"])
     with pytest.raises(SchemaError, match="'price' has type timestamp"):
@@ -285,7 +321,7 @@ def test_pandas_names_need_not_be_text(
 ) -> None:
     """Columns called 0 and 1 are the features 0 and 1; others may have any name, or share one."""
     pandas = pytest.importorskip("pandas")
-    numbered = type(predictor).open(make_bundle(features=("0", "1")), provider="cpu")
+    numbered = type(predictor)(make_bundle(features=("0", "1")), provider="cpu")
     frame = pandas.DataFrame([[1.0, 2.0]])
     assert list(numbered.predict_table(frame).columns) == [0, 1, "label", "probability"]
     frame = pandas.DataFrame([[1, 2, 3, 4, 5]], columns=["x", "price", 5, "rating", "x"])
@@ -299,7 +335,9 @@ def test_polars_categories_are_read(predictor: Predictor) -> None:
     """Categories are texts, which may be numbers."""
     polars = pytest.importorskip("polars")
     prices = polars.Series(["1", "x", None], dtype=polars.Categorical)
-    scored = predictor.predict_table(polars.DataFrame({"price": prices, "rating": [1, 2, 3]}), KEEP)
+    scored = predictor.predict_table(
+        polars.DataFrame({"price": prices, "rating": [1, 2, 3]}), bad_rows="null"
+    )
     assert scored["reason"].to_list() == [None, "price: not a number", "price: missing value"]
     assert scored["price"].dtype == polars.Categorical
 
@@ -307,7 +345,7 @@ def test_polars_categories_are_read(predictor: Predictor) -> None:
 def test_a_lazy_frame_is_to_be_collected(predictor: Predictor) -> None:
     """Lazy frames are refused."""
     frame = as_polars(COLUMNS).lazy()
-    for predict in (predictor.predict_table, predictor.predict, predictor.predict_columns):
+    for predict in (predictor.predict_table, predictor.predict, predictor.predict_proba):
         with pytest.raises(UsageError, match=r"call collect\(\) first"):
             predict(frame)
 
@@ -324,7 +362,7 @@ def test_numbers_among_texts_are_read_by_the_rules_of_a_cell(
     """A column as spreadsheets give it: numbers, texts, nothing, integers of any length."""
     price = ["8", 8, 8.0, None, "x", 10**30, " +8e0 ", True]
     table = make({"id": list("abcdefgh"), "rating": [2.5] * 8, "price": price})
-    scored = predictor.predict_table(table, KEEP)
+    scored = predictor.predict_table(table, bad_rows="null")
     labels = [label or None for label in column(scored, "label")]  # "" in an array of numpy
     assert labels == ["yes"] * 3 + [None] * 2 + ["yes"] * 2 + [None]
     assert [column(scored, "reason")[at] for at in (3, 4, 7)] == [
@@ -342,29 +380,10 @@ def test_decimal_commas_are_read_where_they_are_given(
     table = make({"id": ["a", "b"], "rating": [4.0, 1.0], "price": ["8,25", "1,5"]})
     with pytest.raises(BadRowsError, match='give decimal=","'):
         predictor.predict_table(table)
-    scored = predictor.predict_table(table, Options(reading=ReadOptions(decimal=",")))
+    scored = predictor.predict_table(table, decimal=",")
     expected = predictor.predict([[8.25, 4.0], [1.5, 1.0]])
     assert column(scored, "label") == expected.label.tolist()
     assert column(scored, "probability") == expected.probability.tolist()
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        pytest.param(Options(out_format="parquet"), id="out_format"),  # type: ignore[arg-type]
-        pytest.param(Options(reading=ReadOptions(delimiter=b";")), id="delimiter"),
-        pytest.param(Options(reading=ReadOptions(encoding="latin-1")), id="encoding"),  # type: ignore[arg-type]
-        pytest.param(Options(reading=ReadOptions(format="csv")), id="format"),  # type: ignore[arg-type]
-    ],
-)
-def test_options_of_files_are_not_passed_over(
-    predictor: Predictor, options: Options, request: pytest.FixtureRequest
-) -> None:
-    """Options for files are refused by name."""
-    with pytest.raises(
-        UsageError, match=f"option {request.node.callspec.id} applies to files: leave it out"
-    ):
-        predictor.predict_table(COLUMNS, options)
 
 
 @pytest.mark.parametrize("other", [[1], "abcd", np.zeros((2, 2))])
@@ -414,7 +433,7 @@ def test_nan_of_a_data_frame_is_a_missing_value(
     sales_bundle: Path, make: Callable[[], Any]
 ) -> None:
     """As null is, where a missing value may be; pyarrow's own tables tell them apart."""
-    predictor = Predictor.open(sales_bundle, provider="cpu")
+    predictor = Predictor(sales_bundle, provider="cpu")
     columns = {"price": [1.0] * 3, "colour": ["red"] * 3, "size": ["S"] * 3}
     expected = predictor.predict_table(pa.table({**columns, "rating": [2.0, None, None]}))
     found = predictor.predict_table({**columns, "rating": make()})

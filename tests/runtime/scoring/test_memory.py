@@ -18,7 +18,7 @@ from runtime.predictor import Predictor
 from runtime.scoring.options import Options
 from runtime.scoring.pipeline import score_file
 
-predictor = Predictor.open(sys.argv[1], provider="cpu")
+predictor = Predictor(sys.argv[1], provider="cpu")
 options = Options(bad_rows=sys.argv[2], threads=2)
 summary = score_file(predictor, Path("-"), Path(sys.argv[3]), options)
 print(summary.rows, peak_bytes() >> 20)

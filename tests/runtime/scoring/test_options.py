@@ -33,7 +33,7 @@ OPTIONS = [
     ),
     pytest.param(
         PLAIN,
-        "--proba --prefix m_",
+        "--proba all --prefix m_",
         b"price,rating,name,m_label,m_probability,m_probability_no,m_probability_yes",
         id="proba and prefix",
     ),

@@ -157,7 +157,8 @@ def test_a_terminal_shows_them_with_how_to_save_all(
     """The last line is a command that can be copied, blanks in names and all."""
     name = "my products.csv"
     write(tmp_path / name, b"price,rating\n1,2\n,2\n")
-    code, shown = look(tmp_path, environment, "--file", name, "--bundle", str(bundle), "--proba")
+    options = ("--bundle", str(bundle), "--proba", "all")
+    code, shown = look(tmp_path, environment, "--file", name, *options)
     assert code == 0
     assert "all 2 rows" in shown
     assert "price: missing value" in shown
@@ -194,7 +195,7 @@ def test_a_terminal_sees_what_is_wrong(
     [
         ("in.csv", "--out-format=parquet", "scored.parquet"),
         ("in.csv", "--out-format=csv.gz", "scored.csv.gz"),
-        ("scored.csv", "--proba", "scored.again.csv"),
+        ("scored.csv", "--proba=yes", "scored.again.csv"),
     ],
 )
 def test_the_name_to_save_under_is_one_that_can_be(

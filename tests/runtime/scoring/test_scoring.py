@@ -266,7 +266,7 @@ def test_a_row_the_model_has_no_answer_for_is_bad(
     make_bundle: Callable[..., Path], tmp_path: Path
 ) -> None:
     """Rows that overflow in the model have a reason, not NaN."""
-    predictor = Predictor.open(make_bundle(scale=1e6), provider="cpu", check=False)
+    predictor = Predictor(make_bundle(scale=1e6), provider="cpu", check=False)
     source, out = tmp_path / "in.csv", tmp_path / "out.csv"
     source.write_bytes(b"price,rating\n1,2\n3e38,3e38\nx,1\n1,3e38\n0,1\n")
     summary = score_file(predictor, source, out, Options(bad_rows="null"))
@@ -300,7 +300,7 @@ def test_refused_rows_stop_the_output(
 
 def test_one_column_is_a_table(make_bundle: Callable[..., Path], tmp_path: Path) -> None:
     """A table of one column has no comma to show: blank lines are missing values there."""
-    predictor = Predictor.open(make_bundle(features=["only"]), provider="cpu")
+    predictor = Predictor(make_bundle(features=["only"]), provider="cpu")
     source, out = tmp_path / "in.csv", tmp_path / "out.csv"
     source.write_bytes(b"only\r\n1\r\n\r\n2,3\r\n\n4\r\n\r\n")
     summary = score_file(predictor, source, out, Options(bad_rows="null"))
@@ -316,7 +316,7 @@ def test_one_column_is_a_table(make_bundle: Callable[..., Path], tmp_path: Path)
 def test_many_columns_are_a_table(make_bundle: Callable[..., Path], tmp_path: Path) -> None:
     """Three hundred features among three hundred other columns, bound by name."""
     features = [f"f{n}" for n in range(300)]
-    predictor = Predictor.open(make_bundle(features=features), provider="cpu")
+    predictor = Predictor(make_bundle(features=features), provider="cpu")
     columns = [name for n in range(300) for name in (f"x{n}", f"f{299 - n}")]
     matrix = np.random.default_rng(0).normal(size=(20, 300)).astype(np.float32)
     rows = [",".join(f"x,{row[299 - n]!s}" for n in range(300)) for row in matrix]
@@ -338,7 +338,7 @@ def test_class_names_are_quoted_where_they_must_be(
     make_bundle: Callable[..., Path], tmp_path: Path, name: str
 ) -> None:
     """Any class name comes out as itself when the output is read back."""
-    predictor = Predictor.open(make_bundle(classes=[name, f"{name}2"]), provider="cpu")
+    predictor = Predictor(make_bundle(classes=[name, f"{name}2"]), provider="cpu")
     source, out = tmp_path / "in.csv", tmp_path / "out.csv"
     source.write_bytes(b"price,rating\n" + b"".join(b"%d,%d\n" % (n, 9 - n) for n in range(10)))
     score_file(predictor, source, out, Options(proba=True))

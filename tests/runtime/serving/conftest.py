@@ -81,7 +81,7 @@ def expected(sales_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> np
     """The probabilities that ``runtime predict`` writes for its rows, (4, 2) float32."""
     folder = tmp_path_factory.mktemp("scored")
     (folder / "in.csv").write_bytes(TABLE)
-    predictor = Predictor.open(sales_bundle, provider="cpu")
+    predictor = Predictor(sales_bundle, provider="cpu")
     score_file(predictor, folder / "in.csv", folder / "out.csv", Options(proba=True))
     rows = list(csv.DictReader(io.StringIO((folder / "out.csv").read_text(encoding="utf-8"))))
     return np.array([[row["probability_no"], row["probability_yes"]] for row in rows], np.float32)

@@ -197,7 +197,7 @@ def test_policy_other_accepts_unseen_categories(
     """With the policy ``other`` an unseen string is allowed; a missing one is not."""
     colour = Feature("colour", 0, 1, one_hot=OneHot(("red", "green"), "other"))
     folder = make_bundle([colour, "price"])
-    predictor = Predictor.open(folder, provider="cpu")
+    predictor = Predictor(folder, provider="cpu")
     rows = np.array([[1, 0, 2.5], [0, 0, 2.5]], np.float32)
     served = start_server("--bundle", f"sales={folder}")
     tensors: list[dict[str, Any]] = [
@@ -219,7 +219,7 @@ def test_dates_are_predicted_as_a_file_is(
     days = ["2024-03-01", "2024-03-01T12:00:00+02:00", " 2024-04-02 ", "2024-02-29T00:00"]
     rows = "".join(f"{price},{one}\n" for price, one in zip(PRICE, days, strict=True))
     (tmp_path / "in.csv").write_text(f"price,day\n{rows}")
-    predictor = Predictor.open(bundle, provider="cpu")
+    predictor = Predictor(bundle, provider="cpu")
     score_file(predictor, tmp_path / "in.csv", tmp_path / "out.csv", Options(proba=True))
     lines = csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text()))
     expected = [[row["probability_no"], row["probability_yes"]] for row in lines]

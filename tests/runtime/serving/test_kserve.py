@@ -114,7 +114,7 @@ def test_categories_and_missing_values(
     answer = ask(lambda client: client.infer(at, sent, model_name="sales"))
     (found,) = (one for one in answer.outputs if one.name == "probabilities")
     rows = 'price,colour,rating,size\n2.5,red,3.5,S\n9.75,"blå, mørk",,M\n5,,4.25,L\n'
-    table = served.ask("/predict?proba=true", rows.encode()).body.decode().splitlines()
+    table = served.ask("/predict?proba=all", rows.encode()).body.decode().splitlines()
     expected = np.array([line.split(",")[-2:] for line in table[1:]], np.float32)
     assert np.asarray(found.as_numpy(), np.float32).tobytes() == expected.tobytes()
 

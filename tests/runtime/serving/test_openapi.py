@@ -44,7 +44,7 @@ REQUESTS: list[tuple[str, str, bytes | None, dict[str, str], int]] = [
     ("/metrics", "", None, {}, 200),
     ("/openapi.json", "", None, {}, 200),
     ("/predict", "", b'{"price":7.5,"rating":3}', {}, 200),
-    ("/predict", "?bad_rows=null&proba=true&prefix=a", BAD, CSV, 200),
+    ("/predict", "?bad_rows=null&proba=all&prefix=a", BAD, CSV, 200),
     ("/predict", "", BAD, CSV, 400),
     ("/predict", "?model=other", BAD, CSV, 404),
     ("/predict", "", LONG, CSV, 413),

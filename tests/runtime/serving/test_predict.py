@@ -28,7 +28,7 @@ def test_csv_equals_runtime_predict(
 
     (tmp_path / "products.csv").write_bytes(products)
     scored = tmp_path / "scored.csv"
-    Predictor.open(bundle, provider="cpu").score_file(tmp_path / "products.csv", scored)
+    Predictor(bundle, provider="cpu").score_file(tmp_path / "products.csv", scored)
     answer = client.ask("/predict", products, headers)
     assert answer.status == 200
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
@@ -103,10 +103,12 @@ def test_no_rows(client: Client) -> None:
 
 def test_proba_and_prefix(client: Client) -> None:
     """The query adds a column a class, and a prefix to each new name."""
-    answer = client.ask("/predict?proba=true&prefix=model_", b"price,rating\n7.5,3\n", CSV)
+    answer = client.ask("/predict?proba=all&prefix=model_", b"price,rating\n7.5,3\n", CSV)
     assert answer.body.split(b"\n")[0] == (
         b"price,rating,model_label,model_probability,model_probability_no,model_probability_yes"
     )
+    answer = client.ask("/predict?proba=positive", b'{"price": 7.5, "rating": 3}', JSON)
+    assert list(answer.json) == ["price", "rating", "label", "probability", "probability_yes"]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +154,13 @@ def test_bad_rows_null(client: Client) -> None:
         ("/predict", b"[" * 100_000, JSON, 400, "the body"),
         ("/predict?colour=1", b"", CSV, 400, "the query has"),
         ("/predict?bad_rows=reject", b"", CSV, 400, "the query"),
-        ("/predict?proba=maybe", b"", CSV, 400, "the query"),
+        (
+            "/predict?proba=x",
+            b"price,rating\n1,1\n",
+            CSV,
+            400,
+            "the query proba=x: there is no such",
+        ),
         ("/predict?" + "&".join("a=1" for _ in range(99)), b"", CSV, 400, "the query"),
         ("/predict?model=other", b"", CSV, 404, "no model 'other'"),
         ("/predict", b"price,rating\n" + b"1,1\n" * 600_000, CSV, 413, "rows allowed"),

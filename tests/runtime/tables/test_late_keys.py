@@ -33,7 +33,7 @@ LATER = {"colour": "red", "price": 2.5, "rating": 3, "late": [1], "size": "M"}
 @pytest.fixture(scope="module")
 def sales(sales_bundle: Path) -> Predictor:
     """Price and size must be present; colour and rating may be missing."""
-    return Predictor.open(sales_bundle, provider="cpu")
+    return Predictor(sales_bundle, provider="cpu")
 
 
 def to_lines(*records: dict[str, Any]) -> bytes:
@@ -44,7 +44,7 @@ def expected(sales: Predictor, *records: dict[str, Any]) -> list[tuple[str, floa
     names = sales.schema.feature_names
     columns: dict[str, Any] = {name: [record.get(name) for record in records] for name in names}
     columns["rating"] = [float("nan") if x is None else x for x in columns["rating"]]
-    predicted = sales.predict_columns(columns)
+    predicted = sales.predict(columns)
     return list(zip(predicted.label.tolist(), predicted.probability.tolist(), strict=True))
 
 

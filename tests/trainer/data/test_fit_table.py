@@ -12,7 +12,6 @@ from exporter.parity.rows import Plan
 from runtime.errors import BadRowsError, DataError
 from runtime.monitoring.ranges import OutOfRange
 from runtime.predictor import Predictor
-from runtime.scoring.options import Options
 from trainer.run import load_run
 
 if TYPE_CHECKING:
@@ -42,12 +41,10 @@ def test_a_users_table_end_to_end(
     plan = Plan(uniform=4096, boundary=512)
     exported = export_run(tmp_path / "r", tmp_path / "bundle", plan=plan)
     assert exported.manifest.schema == record.schema
-    predictor = Predictor.open(tmp_path / "bundle", provider="cpu")
+    predictor = Predictor(tmp_path / "bundle", provider="cpu")
     summary = predictor.score_file(path, tmp_path / f"scored.{ending}")
     assert (summary.rows, summary.scored) == (300, 300)
-    output = predictor.predict_columns(
-        {name: columns[name] for name in record.schema.feature_names}
-    )
+    output = predictor.predict({name: columns[name] for name in record.schema.feature_names})
     assert np.mean(output.label == np.array(columns["what kind"])) > 0.9
 
 
@@ -67,19 +64,20 @@ def test_categories_end_to_end(trainer: Trainer, save: Save, tmp_path: Path, uns
     done = trainer("fit", "--data", "mine.csv", *options)
     assert done.returncode == 0, done.stderr
     export_run(tmp_path / "r", tmp_path / "bundle", plan=Plan(uniform=4096, boundary=512))
-    predictor = Predictor.open(tmp_path / "bundle", provider="cpu")
+    predictor = Predictor(tmp_path / "bundle", provider="cpu")
     assert predictor.schema.inputs == ("x", "farbe=", "farbe=grün", "farbe=rot")
     assert predictor.session.metadata["onnxferry.features"] == (
         '["x","farbe=","farbe=grün","farbe=rot"]'
     )
-    outputs = predictor.predict_columns({name: table[name] for name in ("farbe", "x")})
+    outputs = predictor.predict({name: table[name] for name in ("farbe", "x")})
     assert np.mean(outputs.label == labels) > 0.9
     encoded = load_run(tmp_path / "r").rows.train_features.numpy()
     assert set(predictor.predict(encoded).label) == {"ja", "nein"}
-    options_of_drift = Options(truth="y", drift=tmp_path / "drift.json", proba=True)
+    drift = tmp_path / "drift.json"
     for ending in ("csv", "jsonl", "parquet"):
         out = tmp_path / f"scored.{ending}"
-        summary = predictor.score_file(save(f"mine.{ending}", table), out, options_of_drift)
+        source = save(f"mine.{ending}", table)
+        summary = predictor.score_file(source, out, truth="y", drift=drift, proba=True)
         watched = {
             "x": OutOfRange(0, 0),
             **({"farbe": OutOfRange(0, 0)} if unseen == "other" else {}),
@@ -101,12 +99,12 @@ def check_unseen(predictor: Predictor, path: Path, unseen: str) -> None:
     if unseen == "other":
         summary = predictor.score_file(path, path.parent / "out.csv")
         assert (summary.scored, summary.out_of_range["farbe"].unseen) == (1, 1)
-        assert predictor.predict_columns({"farbe": ["lila"], "x": [1]}).label.shape == (1,)
+        assert predictor.predict({"farbe": ["lila"], "x": [1]}).label.shape == (1,)
         return
     with pytest.raises(BadRowsError, match="'lila': a category that training did not have"):
         predictor.score_file(path, path.parent / "out.csv")
     with pytest.raises(DataError, match="row 0, column 'farbe': 'lila' cannot be scored"):
-        predictor.predict_columns({"farbe": ["lila"], "x": [1]})
+        predictor.predict({"farbe": ["lila"], "x": [1]})
 
 
 @pytest.mark.parametrize(

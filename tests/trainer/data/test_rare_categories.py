@@ -129,7 +129,7 @@ def test_rare_and_unseen_categories_are_scored_as_the_joined_ones(
     dataset = read_dataset(source, seed=1)
     make_run(tmp_path / "run", configure(epochs=200), dataset, device="cpu")
     export_run(tmp_path / "run", tmp_path / "bundle", plan=Plan(uniform=2048, boundary=256))
-    predictor = Predictor.open(tmp_path / "bundle", provider="cpu")
-    output = predictor.predict_columns({"city": ["a", "t07", "new", "d"], "x": [1, 1, 1, 1]})
+    predictor = Predictor(tmp_path / "bundle", provider="cpu")
+    output = predictor.predict({"city": ["a", "t07", "new", "d"], "x": [1, 1, 1, 1]})
     assert output.label.tolist() == ["no", "yes", "yes", "no"]
     assert "city (a, b, c, d, 20 rare ones joined)" in format_manifest(predictor.manifest)
