@@ -147,7 +147,7 @@ def test_bad_rows_null(client: Client) -> None:
         ("/predict", b"price\n1\n", CSV, 400, "column 'rating' is missing"),
         ("/predict", b'[{"price": 1}]', JSON, 400, "no record has a key 'rating'; it has 'price'"),
         ("/predict", b"[1, 2]", JSON, 400, "the body[0]: expected object"),
-        ("/predict", b"[{", JSON, 400, "truncated"),
+        ("/predict", b"[{", JSON, 400, "ends within the JSON, after 2 bytes"),
         ("/predict", b'"text"', JSON, 400, "expected array"),
         ("/predict", b"[" * 100_000, JSON, 400, "the body"),
         ("/predict?colour=1", b"", CSV, 400, "the query has"),
