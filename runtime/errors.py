@@ -6,6 +6,7 @@
     │   ├── SchemaError       3  columns or values that do not match the schema
     │   ├── BadRowsError      3  rows that cannot be scored
     │   └── RequestError      3  an invalid request
+    │       ├── BodyError         3  a request body that is not what its URL reads
     │       ├── UnknownNameError  3  a model, version or URL that does not exist
     │       ├── OversizeError     3  a request that exceeds a limit of the server
     │       └── MediaError        3  a request body of an unsupported media type
@@ -59,6 +60,10 @@ class BadRowsError(DataError):
 
 class RequestError(DataError):
     """An invalid request."""
+
+
+class BodyError(RequestError):
+    """A request body that is not what its URL reads, such as text that is not JSON."""
 
 
 class UnknownNameError(RequestError):

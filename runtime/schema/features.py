@@ -37,15 +37,18 @@ class OneHot(Record, frozen=True):
         rare: the number of training categories that were too rare to have an input and are encoded
             as unseen ones are; unset if none were.
         folded: whether case and surrounding blanks make no difference; unset if they do.
+        most_frequent: of the categories, in the training rows; unset if unknown.
 
     Raises:
-        ValueError: when there are no categories, one is repeated, or rare ones would be bad cells.
+        ValueError: when there are no categories, one is repeated, the most frequent is none of
+            them, or rare ones would be bad cells.
     """
 
     categories: tuple[str, ...]
     unseen: Unseen = "error"
     rare: int | msgspec.UnsetType = msgspec.UNSET
     folded: bool | msgspec.UnsetType = msgspec.UNSET
+    most_frequent: str | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         if not self.categories:
@@ -54,6 +57,8 @@ class OneHot(Record, frozen=True):
             raise ValueError(f"categories appear twice: {list_first(duplicates)}")
         if self.rare is not msgspec.UNSET and (self.rare < 1 or self.unseen != "other"):
             raise ValueError(f"{self.rare} rare categories, with unseen ones as {self.unseen}")
+        if self.most_frequent not in (msgspec.UNSET, *self.categories):
+            raise ValueError(f"the most frequent category {self.most_frequent!r} is none of them")
 
 
 class Date(Record, frozen=True):
@@ -165,6 +170,13 @@ class Feature(Record, frozen=True):
     def is_folded(self) -> bool:
         """Whether case and surrounding blanks of categories make no difference."""
         return self.one_hot is not msgspec.UNSET and self.one_hot.folded is True
+
+    @property
+    def most_frequent(self) -> str:
+        """The most frequent category of the training rows; empty if unknown."""
+        if self.one_hot is msgspec.UNSET or self.one_hot.most_frequent is msgspec.UNSET:
+            return ""
+        return self.one_hot.most_frequent
 
     @property
     def origin(self) -> str:

@@ -64,7 +64,7 @@ class App:
             **UiHandlers(repository, limits, auth, self.background_tasks).routes(),
             **AdminHandlers(repository, traffic, self.background_tasks).routes(),
         }
-        self._router = Router(self.routes)
+        self._router = Router(self.routes, lambda: list(repository.slots))
 
     def handle(self, request: Request, reply: Reply) -> None:
         """Handle a request; ``reply`` is called once with the response, now or later."""

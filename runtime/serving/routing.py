@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 from urllib.parse import unquote
 
+from runtime.printable import truncate
 from runtime.serving.http.messages import Reply, Request, Response, error_response
 from runtime.value import Value
 
@@ -13,6 +14,7 @@ _MODEL: Final = ("v2", "models")
 _REPOSITORY: Final = ("v2", "repository", "models")
 _MAX_CACHED: Final = 1024  # paths
 _MAX_LENGTH: Final = 200  # characters of a path in the cache or a message
+_MAX_METHOD: Final = 20
 _NOT_FOUND: Final = 404
 _NOT_ALLOWED: Final = 405
 
@@ -51,9 +53,9 @@ class Router:
     In a route ``*`` stands for a model's name, optionally followed by ``/versions/VERSION``.
     """
 
-    def __init__(self, routes: Routes) -> None:
-        """Route by the table ``routes``."""
-        self._routes = routes
+    def __init__(self, routes: Routes, models: Callable[[], Sequence[str]] = list) -> None:
+        """Route by the table ``routes``; ``models`` are names for the message about others."""
+        self._routes, self._models = routes, models
         self._cache: dict[str, Match] = {}
 
     def find(self, request: Request) -> tuple[Handler, Call] | Response:
@@ -61,17 +63,28 @@ class Router:
         path, _, query = request.target.partition("?")
         match = self._cache.get(path) or self._match(path)
         if match is None:
-            return error_response(_NOT_FOUND, f"no route for {path[:_MAX_LENGTH]!r}; see /v2")
+            return self._not_found(path)
         method = "GET" if request.method == "HEAD" else request.method
         handler = match.handlers.get(method)
         if handler is None:
             allowed = ", ".join(match.handlers)
             return error_response(
                 _NOT_ALLOWED,
-                f"{request.method} is not allowed here; use {allowed}",
+                f"{truncate(request.method, _MAX_METHOD)} is not allowed at "
+                f"{truncate(path, _MAX_LENGTH)}; use {allowed}",
                 ((b"allow", allowed.encode()),),
             )
         return handler, Call(request, match.name, match.version, query)
+
+    def _not_found(self, path: str) -> Response:
+        from runtime.serving.suggestions import suggest_paths
+
+        near = suggest_paths(path, self._routes, self._models())
+        meant = f"did you mean {' or '.join(near)}? " if near else ""
+        shown = repr(truncate(path, _MAX_LENGTH))
+        return error_response(
+            _NOT_FOUND, f"there is no {shown}; {meant}/openapi.json lists every URL"
+        )
 
     def _match(self, path: str) -> Match | None:
         route, name, version = _parse(path)

@@ -12,12 +12,11 @@ import msgspec
 from msgspec.structs import replace
 
 from runtime.printable import list_first, printable
-from runtime.schema.dates import format_instant
+from runtime.schema.example import example_row
 from runtime.serving.listeners import UNIX
 from runtime.value import Value
 
 if TYPE_CHECKING:
-    from runtime.schema.features import Feature
     from runtime.serving.app import App
     from runtime.serving.models.served import ServedModel
     from runtime.serving.settings import Limits
@@ -120,7 +119,7 @@ def startup_line(app: App, address: ServerAddress) -> str:
 
 
 def _curl_command(app: App, address: ServerAddress, models: list[ServedModel]) -> str:
-    """Return a shell command that predicts a row from the middle of the training ranges."""
+    """Return a shell command that predicts a row of typical values."""
     words = ["curl"]
     if address.has_tls:
         words.append("-k")  # the certificate may name another host or be self-signed
@@ -132,15 +131,5 @@ def _curl_command(app: App, address: ServerAddress, models: list[ServedModel]) -
         url = f"{'https' if address.has_tls else 'http'}://localhost"
     query = f"?model={quote(models[0].name, safe='')}" if len(models) > 1 else ""
     words.append(shlex.quote(f"{url}/predict{query}"))
-    features = models[0].predictor.schema.features
-    row = msgspec.json.encode({feature.name: _example(feature) for feature in features}).decode()
+    row = msgspec.json.encode(example_row(models[0].predictor.schema)).decode()
     return " ".join([*words, "-d", shlex.quote(row)])
-
-
-def _example(feature: Feature) -> float | str:
-    if feature.categories:
-        return feature.categories[0]
-    if feature.origin:
-        middle = round((feature.minimum + feature.maximum) / 2)
-        return format_instant(middle, feature.origin, feature.date_format)
-    return float(f"{(feature.minimum + feature.maximum) / 2:.3g}")

@@ -13,8 +13,12 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from runtime.choices import Decimal  # noqa: TC001 - msgspec reads the annotation
-from runtime.errors import MediaError, OversizeError, RequestError, UsageError
+from runtime.errors import BodyError, DataError, MediaError, OversizeError, RequestError, UsageError
+from runtime.printable import list_names
+from runtime.serving.examples import advise_rows
 from runtime.serving.http.messages import JSON, Response
+from runtime.serving.v2.malformed import LOOKS_LIKE_CSV, explain_malformed, recognize
+from runtime.serving.v2.messages import BODY as _BODY
 from runtime.serving.v2.messages import decode
 from runtime.surfaces import request_surface
 from runtime.value import Value
@@ -27,7 +31,6 @@ if TYPE_CHECKING:
     from runtime.serving.settings import Limits
 
 CSV: Final = b"text/csv; charset=utf-8"
-_BODY: Final = "the body"
 _BRACES_PER_ROW: Final = 8  # allowed in JSON objects: rows may have nested ones
 _BOM: Final = codecs.BOM_UTF8
 _FORM: Final = "application/x-www-form-urlencoded"  # the default of curl -d
@@ -42,6 +45,7 @@ class _Object(msgspec.Struct):
     """Any JSON object; its keys are ignored."""
 
 
+_MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ROWS: Final = msgspec.json.Decoder(list[_Object])
 _RAW_ROWS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -114,13 +118,26 @@ def predict_rows(
     ``MediaError``, ``DataError`` or ``OversizeError``.
     """
     layout = _detect_layout(request)
-    with request_surface("page" if _PAGE in request.headers else "http"):
-        try:
-            if layout == "csv":
-                return _predict_csv(predictor, request, params, limits)
-            return _predict_json(predictor, request, params, limits, layout)
-        except UsageError as exc:  # of a query parameter
-            raise RequestError(str(exc)) from exc
+    try:
+        with request_surface("page" if _PAGE in request.headers else "http"):
+            return _predict(predictor, request, params, limits, layout)
+    except BodyError as exc:
+        raise BodyError(f"{exc}; {advise_rows(predictor.schema)}") from exc
+
+
+def _predict(
+    predictor: Predictor, request: Request, params: PredictParams, limits: Limits, layout: Layout
+) -> tuple[Response, ScoredText | None]:
+    try:
+        if layout == "csv":
+            return _predict_csv(predictor, request, params, limits)
+        return _predict_json(predictor, request, params, limits, layout)
+    except UsageError as exc:  # of a query parameter
+        raise RequestError(str(exc)) from exc
+    except DataError:
+        if layout == "object":
+            _check_keys(predictor, request.body)
+        raise
 
 
 def _predict_csv(
@@ -131,11 +148,7 @@ def _predict_csv(
 
     media_type, charset = _media_type(request)
     body = request.body
-    if media_type == _FORM and not body.count(b"\n") and not body.count(b"\r"):
-        raise RequestError(
-            "the body is one line: curl -d removes the line ends of a file; "
-            "send it with --data-binary @FILE"
-        )
+    _check_csv(body, is_form=media_type == _FORM)
     _check_lines(body, limits)
     scored = score_text(predictor, body, Format("csv"), params.options(charset), where=_BODY)
     return Response(200, (scored.content,), _csv_type(scored.content, charset)), scored
@@ -202,11 +215,35 @@ def _find_non_utf8(content: bytes | bytearray) -> int | None:
     return None
 
 
+def _check_keys(predictor: Predictor, body: bytes | bytearray) -> None:
+    """Reject an object without any of the model's columns: other servers wrap rows in one."""
+    keys = list(decode(_MEMBERS, body, _BODY))
+    if keys and not set(keys) & set(predictor.schema.feature_names):
+        raise BodyError(
+            f"the body is an object with {list_names(keys)} and none of the model's columns"
+        )
+
+
+def _check_csv(body: bytes | bytearray, *, is_form: bool) -> None:
+    """Reject a body of one line, which has a header at most, for what it probably is."""
+    if body.count(b"\n") or body.count(b"\r"):
+        return
+    what = recognize(body)
+    if what and what != LOOKS_LIKE_CSV:
+        raise BodyError(f"the body {what}")
+    if is_form:
+        raise RequestError(
+            "the body is one line: curl -d removes the line ends of a file; "
+            "send it with --data-binary @FILE"
+        )
+
+
 def _check_utf8(body: bytes | bytearray) -> None:
     """Reject JSON that is not UTF-8 (RFC 8259, 8.1): ignored values are returned verbatim."""
     position = _find_non_utf8(body)
     if position is not None:
-        raise RequestError(f"the body: JSON is UTF-8, and byte {position} is not")
+        reason = f"JSON is UTF-8, and byte {position} is not"
+        raise BodyError(f"the body {explain_malformed(body, reason)}")
 
 
 def _check_lines(body: bytes | bytearray, limits: Limits) -> None:

@@ -54,10 +54,14 @@ class UiHandlers:
     def _openapi(self, _call: Call, reply: Reply) -> None:
         from importlib.metadata import version
 
+        from runtime.serving.examples import request_examples
         from runtime.serving.openapi.document import build_document
 
         names, has_keys = list(self._repository.slots), self._auth.keys is not None
-        reply(json_response(build_document(version("onnxferry"), names, has_keys=has_keys)))
+        first = next(iter(self._repository.models()), None)
+        examples = request_examples(first.predictor.schema) if first else {}
+        document = build_document(version("onnxferry"), names, has_keys=has_keys, examples=examples)
+        reply(json_response(document))
 
     def _predict(self, call: Call, reply: Reply) -> None:
         params = parse_predict_params(call.query)

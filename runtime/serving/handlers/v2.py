@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from runtime.errors import OnnxferryError
+from runtime.errors import BodyError, OnnxferryError
 from runtime.serving.http.messages import exception_response, json_response
 from runtime.serving.v2.inputs import LENGTH_FIELD, NO_JSON, bind_inputs, raw_request, split_body
 from runtime.serving.v2.messages import parse_request
@@ -97,7 +97,7 @@ def infer(model: ServedModel, request: Request, limits: Limits, reply: Reply) ->
         features, requested = _decode(model, request, limits)
     except OnnxferryError as exc:
         model.statistics.count_failure(time.perf_counter_ns() - request.received_ns)
-        reply(exception_response(exc))
+        reply(exception_response(_with_example(exc, model)))
         return
 
     def done(result: Outputs | OnnxferryError) -> None:
@@ -109,6 +109,14 @@ def infer(model: ServedModel, request: Request, limits: Limits, reply: Reply) ->
     model.submit(features, request.received_ns, done)
     if model.batcher.depth >= limits.in_flight:  # before further requests are read and rejected
         model.batcher.flush()
+
+
+def _with_example(error: OnnxferryError, model: ServedModel) -> OnnxferryError:
+    if not isinstance(error, BodyError):
+        return error
+    from runtime.serving.examples import advise_tensors
+
+    return BodyError(f"{error}; {advise_tensors(model.predictor.schema)}")
 
 
 def _decode(

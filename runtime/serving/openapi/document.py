@@ -6,6 +6,8 @@ Source: OpenAPI Specification 3.1.1 (spec.openapis.org/oas/v3.1.1).
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from runtime.serving.openapi.operations import Contents, Operation
 
 Schema = dict[str, Any]
+Examples = Mapping[str, Mapping[str, object]]
 
 _DESCRIPTION: Final = (
     "Open Inference Protocol v2 with the extensions binary tensor data, model repository and "
@@ -44,8 +47,17 @@ _SECURITY_SCHEMES: Final = {
 }
 
 
-def build_document(version: str, models: Sequence[str], *, has_keys: bool) -> Schema:
-    """Return the document of a server; with keys, all operations but health require one."""
+def build_document(
+    version: str,
+    models: Sequence[str],
+    *,
+    has_keys: bool,
+    examples: Examples = MappingProxyType({}),
+) -> Schema:
+    """Return the document of a server; with keys, all operations but health require one.
+
+    ``examples`` are bodies by path and media type.
+    """
     schemas = _Schemas()
     paths: dict[str, Schema] = {
         path: {
@@ -57,6 +69,10 @@ def build_document(version: str, models: Sequence[str], *, has_keys: bool) -> Sc
     for path, item in paths.items():
         if names := re.findall(r"\{(\w+)\}", path):
             item["parameters"] = [_path_parameter(name, models) for name in names]
+    for path, bodies in examples.items():
+        content = paths[path]["post"]["requestBody"]["content"]
+        for media_type, body in bodies.items():
+            content[media_type]["example"] = body
     components: Schema = {"schemas": schemas.components}
     if has_keys:
         components["securitySchemes"] = _SECURITY_SCHEMES

@@ -78,17 +78,17 @@ class Form {
 }
 
 function makeField(feature) {
-  const { name, minimum, maximum, missing, origin, categories } = feature;
+  const { name, minimum, maximum, typical, missing, origin, categories } = feature;
   const label = make("label", {}, truncate(name));
   if (categories.length) {
     const choice = make("select", { name });
     choice.append(...categories.map((text) => make("option", { value: text }, truncate(text) || "(missing)")));
+    choice.value = typical;
     label.append(choice, make("small", {}, `${categories.length} in training`));
     return choice;
   }
   const input = make("input", { name, inputmode: origin ? "text" : "decimal", autocomplete: "off" });
-  const middle = (minimum + maximum) / 2;
-  input.value = formatValue(feature, origin ? Math.round(middle) : middle);
+  input.value = formatValue(feature, origin ? Math.round(typical) : typical);
   const [lowest, highest] = [minimum, maximum].map((value) => formatValue(feature, value));
   const optional = missing === "imputed" ? ", may be empty" : "";
   label.append(input, make("small", {}, `${lowest} to ${highest} in training${optional}`));

@@ -8,6 +8,7 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
+from runtime.schema.example import typical_value
 from runtime.serving.http.messages import Response
 from runtime.value import Value
 
@@ -61,6 +62,7 @@ class ColumnSummary(Value, frozen=True):
     name: str
     minimum: float
     maximum: float
+    typical: float | str  # median, of dates in days since the origin, or most frequent category
     missing: str  # ``refused``, ``imputed``, or a ``category`` of its own
     texts: tuple[str, ...]  # that mean a missing cell, beside the empty one
     origin: str  # date from which a column of dates counts days, else empty
@@ -103,6 +105,7 @@ def _summarize(feature: Feature) -> ColumnSummary:
         name=feature.name,
         minimum=feature.minimum,
         maximum=feature.maximum,
+        typical=typical_value(feature),
         missing=missing,
         texts=feature.texts_of_missing,
         origin=feature.origin,

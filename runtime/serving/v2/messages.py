@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from runtime.errors import OversizeError, RequestError
+from runtime.errors import BodyError, OversizeError, RequestError
+from runtime.serving.v2.malformed import explain_malformed
 
 if TYPE_CHECKING:
     from runtime.serving.http.messages import Buffer
@@ -50,6 +51,7 @@ _DATA: Final = re.compile(
     rb'(?:[^\]"]++|"(?:[^"\\]++|\\.)*+"|\](?=\s*+,\s*+\[))*+\]?',
     re.DOTALL,
 )
+BODY: Final = "the body"  # in messages
 _BOM: Final = codecs.BOM_UTF8
 _BYTE: Final = re.compile(r"\(byte (\d+)\)$")
 _CONSTANT: Final = re.compile(rb"[-+]?\b(?:nan|none|inf|infinity)\b", re.IGNORECASE)
@@ -127,9 +129,12 @@ def parse_repository_params(body: bytes | bytearray) -> RepositoryParams:
     """Parse the body of a model repository request, empty for the defaults."""
     if len(body) > _MAX_PARAMS_BYTES:
         raise OversizeError(f"the body is larger than the {_MAX_PARAMS_BYTES} bytes allowed here")
-    params: RepositoryParams = (
-        decode(_REPOSITORY_PARAMS, body, "the body") if body else RepositoryParams()
-    )
+    if not body:
+        return RepositoryParams()
+    try:
+        params: RepositoryParams = decode(_REPOSITORY_PARAMS, body, BODY)
+    except BodyError as exc:
+        raise BodyError(f"{exc}; send no body, or a JSON object") from exc
     return params
 
 
@@ -162,9 +167,22 @@ def decode(decoder: msgspec.json.Decoder[Any], text: Buffer, where: str = "") ->
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         if text[: len(_BOM)] == _BOM:
             return decode(decoder, text[len(_BOM) :], where)
-        reason = _explain_constant(str(exc), text)
-        at = where or "the request"
-        raise RequestError(f"{at}: {reason}" if reason else _explain(str(exc), where)) from exc
+        raise _describe_error(exc, text, where) from exc
+
+
+def _describe_error(
+    exc: msgspec.DecodeError | UnicodeDecodeError, text: Buffer, where: str
+) -> RequestError:
+    """Translate a decoder's error; a ``BodyError`` where the whole body is something else."""
+    at = where or "the request"
+    if reason := _explain_constant(str(exc), text):
+        return RequestError(f"{at}: {reason}")
+    is_body = where in {"", BODY}
+    if is_body and not isinstance(exc, msgspec.ValidationError):
+        return BodyError(f"{at} {explain_malformed(text, _lower_first(str(exc)))}")
+    place = _LOCATION.search(str(exc))
+    is_whole = is_body and (place is None or place[1].startswith("["))  # or one of its rows
+    return (BodyError if is_whole else RequestError)(_explain(str(exc), where))
 
 
 def _count_quotes(text: Buffer) -> int:
@@ -189,8 +207,11 @@ def _explain(message: str, where: str) -> str:
     inner = location[1] if location else ""
     reason = (message[: location.start()] if location else message).replace("`", "")
     at = f"{where}.{inner}" if where and inner and inner[0] != "[" else where + inner
-    reason = reason if reason.startswith("JSON") else reason[0].lower() + reason[1:]
-    return f"{at or 'the request'}: {reason}"
+    return f"{at or 'the request'}: {_lower_first(reason)}"
+
+
+def _lower_first(reason: str) -> str:
+    return reason if reason.startswith("JSON") else reason[0].lower() + reason[1:]
 
 
 def _without_data(text: Buffer, request: InferenceRequest, max_tensors: int) -> bytes:
