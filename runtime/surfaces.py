@@ -23,7 +23,11 @@ Surface = Literal["python", "command", "http", "page"]
 _HEADER: Final = "Content-Type"  # of a request: format and encoding of its body
 _PARAMETERS: Final = {"file": "source"}  # that have another name in Python
 _QUERIES: Final = {"bad_rows", "proba", "prefix", "delimiter", "decimal", "loose_header"}
-_MEDIA_TYPES: Final = {"csv": "text/csv", "jsonl": "application/x-ndjson"}
+_MEDIA_TYPES: Final = {
+    "csv": "text/csv",
+    "jsonl": "application/x-ndjson",
+    "parquet": "application/vnd.apache.parquet",
+}
 # What the page's user can do instead of setting an option; the page has none.
 _ON_PAGE: Final = {
     "decimal": "write the numbers with a decimal point",

@@ -25,7 +25,7 @@ from runtime.tables.arrays import filter_rows
 from runtime.tables.base import RowIssue
 from runtime.tables.csv.quoting import REJECTS_HEADER, encode_record, encode_rejects
 from runtime.tables.driver import WritePlan
-from runtime.tables.opening import open_table, open_text_table
+from runtime.tables.opening import open_bytes, open_table
 from runtime.tables.partitions import without_keys
 from runtime.tables.writing import choose_format, open_output, refuse_unused, rejects_dialect
 from runtime.value import Value
@@ -287,7 +287,7 @@ def _time_reading(blocks: Iterable[Block], timer: StageTimer) -> Iterator[Block]
     timer.lap("read")
 
 
-class ScoredText(Value, frozen=True):
+class ScoredBytes(Value, frozen=True):
     """A table scored in memory, and its statistics.
 
     Attributes:
@@ -301,26 +301,42 @@ class ScoredText(Value, frozen=True):
     outside: npt.NDArray[np.int64]
 
 
-def score_text(
+def score_bytes(
     model: LoadedModel,
     content: bytes | bytearray,
     stored: Format,
     options: Options,
     *,
     where: str,
-) -> ScoredText:
-    """Score a table of a text format in memory; ``where`` names it in messages."""
+) -> ScoredBytes:
+    """Score a table in memory.
+
+    Args:
+        model: the loaded model.
+        content: the table.
+        stored: its format; that of the result is ``options.out_format`` if given, else the same.
+        options: how to score it.
+        where: its name in messages.
+
+    Returns:
+        The scored table, and counts.
+
+    Raises:
+        DataError: when the table cannot be read, or a row cannot be scored.
+        SchemaError: when a feature's column is missing, or a new column exists already.
+    """
     fail_on_bad = options.bad_rows == "fail"
     message = BadRowsMessage("nothing was scored", option("bad_rows", "null"))
     counters = Counters(where, message, fail_on_bad=fail_on_bad, decimal=options.reading.decimal)
     schema, out = model.schema, io.BytesIO()
-    table = open_text_table(
-        io.BytesIO(content), stored, options.reading, schema.feature_names, where=where
-    )
+    table = open_bytes(content, stored, options.reading, schema.feature_names, where=where)
+    out_format = options.out_format or stored
+    if out_format.kind != stored.kind:
+        table.find_columns()  # the output's columns are fixed before its first row
     bound = bind_table(table, schema, options, where=where, keep_bad=not fail_on_bad)
     sink, ranges = Sink(where, out), RangeMonitor(schema)
-    plan = WritePlan(stored.kind, table, bound.carried, bound.added.fields)
-    with open_output(sink, stored, plan) as output:
+    plan = WritePlan(out_format.kind, table, bound.carried, bound.added.fields)
+    with open_output(sink, out_format, plan) as output:
         for block in table.blocks(bound.read):
             parsed, outputs = run_model(model, block, block.parse(bound.features, bound.encoder))
             counters.add(len(block), len(block), parsed.bad, StageTimer())
@@ -329,4 +345,4 @@ def score_text(
                 output.write(output.encode(block, bound.added.build(parsed, outputs)))
         counters.raise_for_bad_rows(keep_bad=not fail_on_bad, hint=absent_hint(table))
         output.finish()
-    return ScoredText(out.getvalue(), counters.rows - counters.rejected, ranges.counts)
+    return ScoredBytes(out.getvalue(), counters.rows - counters.rejected, ranges.counts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from contextlib import contextmanager
 from functools import partial
@@ -116,13 +117,22 @@ def _reopen(source: Path, opened: DecodedSource) -> Iterator[CountedSource]:
         yield decode_source(stream, opened.format, where=where, encoding=encoding).source
 
 
-def open_text_table(
-    stream: ByteSource, stored: Format, options: ReadOptions, required: Sequence[str], *, where: str
+def open_bytes(
+    content: bytes | bytearray,
+    stored: Format,
+    options: ReadOptions,
+    required: Sequence[str],
+    *,
+    where: str,
 ) -> Table:
-    """Open a table of a text format in memory."""
-    opened = decode_source(stream, stored, where=where, encoding=options.encoding)
+    """Open a table in memory."""
+    opened = decode_source(io.BytesIO(content), stored, where=where, encoding=options.encoding)
     plan = _plan(opened, options, required, where)
-    return text_driver(plan.kind).open_text(opened.source, plan)
+    if stored.is_text:
+        return text_driver(plan.kind).open_text(opened.source, plan)
+    import pyarrow as pa
+
+    return file_driver(plan.kind).open_file(pa.BufferReader(content), plan)
 
 
 def choose_columns(

@@ -9,7 +9,7 @@ import pytest
 
 from runtime.errors import BadRowsError, SchemaError
 from runtime.scoring.options import Options
-from runtime.scoring.pipeline import score_text
+from runtime.scoring.pipeline import score_bytes
 from runtime.surfaces import (
     advise,
     advise_encoding,
@@ -103,7 +103,7 @@ def test_hints_of_cells_are_spelled_too(predictor: Predictor, reader: str, advic
     """Hints that depend on the rows read advise an option of the surface."""
     table = b"price;rating\n" + b"1,5;2\n" * 9
     with surface(reader), pytest.raises(BadRowsError) as caught:
-        score_text(predictor, table, Format("csv"), Options(), where="the body")
+        score_bytes(predictor, table, Format("csv"), Options(), where="the body")
     assert f"looks like numbers with decimal commas: {advice}\n" in str(caught.value)
 
 

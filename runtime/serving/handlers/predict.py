@@ -1,7 +1,7 @@
-"""``POST /predict``: score rows sent as JSON or CSV with the readers and writers of files.
+"""``POST /predict``: score rows sent as JSON, CSV or Parquet with the readers and writers of files.
 
-Rows are returned as sent, each with ``label`` and ``probability``. Bad rows fail the request; with
-``bad_rows=null`` they stay, with empty predictions and a ``reason``.
+Rows are returned as sent, each with ``label`` and ``probability``; Parquet as CSV on request. Bad
+rows fail the request; with ``bad_rows=null`` they stay, with empty predictions and a ``reason``.
 """
 
 from __future__ import annotations
@@ -11,32 +11,37 @@ from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import parse_qsl
 
 import msgspec
+from msgspec.structs import replace
 
 from runtime.choices import Decimal  # noqa: TC001 - msgspec reads the annotation
-from runtime.errors import BodyError, DataError, MediaError, OversizeError, RequestError, UsageError
+from runtime.errors import BodyError, DataError, MediaError, RequestError, UsageError
 from runtime.printable import list_names
 from runtime.serving.examples import advise_rows
+from runtime.serving.handlers.parquet import check_parquet, too_many_rows
 from runtime.serving.http.messages import JSON, Response
 from runtime.serving.v2.malformed import LOOKS_LIKE_CSV, explain_malformed, recognize
 from runtime.serving.v2.messages import BODY as _BODY
 from runtime.serving.v2.messages import decode
 from runtime.surfaces import request_surface
+from runtime.tables.formats import detect_signature
 from runtime.value import Value
 
 if TYPE_CHECKING:
     from runtime.predictor import Predictor
     from runtime.scoring.options import Options
-    from runtime.scoring.pipeline import ScoredText
+    from runtime.scoring.pipeline import ScoredBytes
     from runtime.serving.http.messages import Request
     from runtime.serving.settings import Limits
 
+PARQUET: Final = b"application/vnd.apache.parquet"
 CSV: Final = b"text/csv; charset=utf-8"
 _BRACES_PER_ROW: Final = 8  # allowed in JSON objects: rows may have nested ones
 _BOM: Final = codecs.BOM_UTF8
 _FORM: Final = "application/x-www-form-urlencoded"  # the default of curl -d
 _JSON_LINES: Final = ("application/jsonl", "application/x-jsonlines", "application/x-ndjson")
+_PARQUET_TYPES: Final = (PARQUET.decode(), "application/parquet", "application/x-parquet")
 _PAGE: Final = b"x-onnxferry-page"  # a header field of the page's requests
-Layout = Literal["csv", "object", "array", "lines"]
+Layout = Literal["csv", "object", "array", "lines", "parquet"]
 _JSON_TYPES: Final = {"object": JSON, "array": JSON, "lines": b"application/x-ndjson"}
 _PARAMS: Final = ("model", "bad_rows", "proba", "prefix", "delimiter", "decimal", "loose_header")
 
@@ -111,7 +116,7 @@ def parse_predict_params(query: str) -> PredictParams:
 
 def predict_rows(
     predictor: Predictor, request: Request, params: PredictParams, limits: Limits
-) -> tuple[Response, ScoredText | None]:
+) -> tuple[Response, ScoredBytes | None]:
     """Score the rows of a body, in a worker thread.
 
     Returns the response in the layout of the request, and the counts, None without rows. Raises
@@ -127,10 +132,12 @@ def predict_rows(
 
 def _predict(
     predictor: Predictor, request: Request, params: PredictParams, limits: Limits, layout: Layout
-) -> tuple[Response, ScoredText | None]:
+) -> tuple[Response, ScoredBytes | None]:
     try:
         if layout == "csv":
             return _predict_csv(predictor, request, params, limits)
+        if layout == "parquet":
+            return _predict_parquet(predictor, request, params, limits)
         return _predict_json(predictor, request, params, limits, layout)
     except UsageError as exc:  # of a query parameter
         raise RequestError(str(exc)) from exc
@@ -142,22 +149,36 @@ def _predict(
 
 def _predict_csv(
     predictor: Predictor, request: Request, params: PredictParams, limits: Limits
-) -> tuple[Response, ScoredText]:
-    from runtime.scoring.pipeline import score_text
+) -> tuple[Response, ScoredBytes]:
+    from runtime.scoring.pipeline import score_bytes
     from runtime.tables.formats import Format
 
     media_type, charset = _media_type(request)
     body = request.body
     _check_csv(body, is_form=media_type == _FORM)
     _check_lines(body, limits)
-    scored = score_text(predictor, body, Format("csv"), params.options(charset), where=_BODY)
+    scored = score_bytes(predictor, body, Format("csv"), params.options(charset), where=_BODY)
     return Response(200, (scored.content,), _csv_type(scored.content, charset)), scored
+
+
+def _predict_parquet(
+    predictor: Predictor, request: Request, params: PredictParams, limits: Limits
+) -> tuple[Response, ScoredBytes]:
+    from runtime.scoring.pipeline import score_bytes
+    from runtime.tables.formats import Format
+
+    check_parquet(request.body, limits, where=_BODY)
+    options, media_type = params.options(""), PARQUET
+    if b"text/csv" in request.headers.get(b"accept", b"").lower():
+        options, media_type = replace(options, out_format=Format("csv")), CSV
+    scored = score_bytes(predictor, request.body, Format("parquet"), options, where=_BODY)
+    return Response(200, (scored.content,), media_type), scored
 
 
 def _predict_json(
     predictor: Predictor, request: Request, params: PredictParams, limits: Limits, layout: Layout
-) -> tuple[Response, ScoredText | None]:
-    from runtime.scoring.pipeline import score_text
+) -> tuple[Response, ScoredBytes | None]:
+    from runtime.scoring.pipeline import score_bytes
     from runtime.tables.formats import Format
 
     body = request.body.removeprefix(_BOM)
@@ -166,7 +187,7 @@ def _predict_json(
     _check_lines(lines, limits)
     if not lines:
         return Response(200, (b"" if layout == "lines" else b"[]",), _JSON_TYPES[layout]), None
-    scored = score_text(predictor, lines, Format("jsonl"), params.options(""), where=_BODY)
+    scored = score_bytes(predictor, lines, Format("jsonl"), params.options(""), where=_BODY)
     content = scored.content
     pieces: tuple[bytes, ...] = (content,) if layout == "lines" else (content.strip(),)
     if layout == "array":
@@ -190,12 +211,15 @@ def _detect_layout(request: Request) -> Layout:
         raise MediaError("multipart bodies are not supported; send the table itself as the body")
     if media_type in _JSON_LINES:
         return "lines"
-    first = bytes(request.body[:64]).removeprefix(_BOM).lstrip()[:1]
+    if media_type in _PARQUET_TYPES:
+        return "parquet"
+    head = bytes(request.body[:64])
+    first = head.removeprefix(_BOM).lstrip()[:1]
     if media_type == "text/csv":
         return "csv"
     if media_type == "application/json" or first in {b"{", b"["}:
         return "object" if first == b"{" else "array"
-    return "csv"
+    return "parquet" if detect_signature(head) == "parquet" else "csv"
 
 
 def _csv_type(content: bytes, charset: str) -> bytes:
@@ -248,28 +272,22 @@ def _check_utf8(body: bytes | bytearray) -> None:
 
 def _check_lines(body: bytes | bytearray, limits: Limits) -> None:
     if body.count(b"\n") + body.count(b"\r") > 2 * limits.rows:
-        raise _too_many(limits)
+        raise too_many_rows(limits)
 
 
 def _as_lines(body: bytes | bytearray, layout: Layout, limits: Limits) -> bytes:
     """Convert JSON objects to JSON Lines; whitespace between members may hold line ends."""
     if body.count(b"{") > _BRACES_PER_ROW * limits.rows:
-        raise _too_many(limits)
+        raise too_many_rows(limits)
     if layout == "object":
         decode(msgspec.json.Decoder(_Object), body, _BODY)
         return _as_line(bytes(body))
     decode(_ROWS, body, _BODY)  # objects only, so at most as many rows as braces
     rows = decode(_RAW_ROWS, body, _BODY)
     if len(rows) > limits.rows:
-        raise _too_many(limits)
+        raise too_many_rows(limits)
     return b"\n".join([_as_line(bytes(row)) for row in rows])
 
 
 def _as_line(text: bytes) -> bytes:
     return text.replace(b"\n", b" ").replace(b"\r", b" ")
-
-
-def _too_many(limits: Limits) -> OversizeError:
-    return OversizeError(
-        f"more than the {limits.rows} rows allowed in one request; send them in parts"
-    )

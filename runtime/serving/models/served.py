@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runtime.choices import ProviderChoice
-    from runtime.scoring.pipeline import ScoredText
+    from runtime.scoring.pipeline import ScoredBytes
     from runtime.serving.models.batcher import BatchResult
     from runtime.serving.settings import Limits
     from runtime.serving.v2.tensors import Numbers
@@ -112,7 +112,7 @@ class ServedModel:
 
         self.batcher.submit(features, record)
 
-    def count_table(self, scored: ScoredText, total_ns: int) -> None:
+    def count_table(self, scored: ScoredBytes, total_ns: int) -> None:
         """Count a table that was scored outside the batcher."""
         self.validator.ranges.counts += scored.outside
         self.statistics.count_success(scored.scored, 0, Durations(0, total_ns), total_ns)

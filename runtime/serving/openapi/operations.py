@@ -25,6 +25,7 @@ from runtime.value import Value
 JSON: Final = "application/json"
 _BINARY: Final = "application/octet-stream"
 _CSV: Final = "text/csv"
+_PARQUET: Final = "application/vnd.apache.parquet"
 
 Contents = dict[str, Any]  # type of the JSON by media type; None for other media types
 Rows = dict[str, Any] | list[dict[str, Any]]
@@ -133,9 +134,9 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
     "/openapi.json": {"GET": Operation("This document", _ok(dict[str, Any]))},
     "/predict": {
         "POST": Operation(
-            "Score rows, sent as objects or CSV, and return them with their predictions",
-            {200: {JSON: Rows, _CSV: None}, 413: _ERROR, **_EITHER},
-            {JSON: Rows, _CSV: None},
+            "Score rows, sent as objects, CSV or Parquet, and return them with their predictions",
+            {200: {JSON: Rows, _CSV: None, _PARQUET: None}, 413: _ERROR, **_EITHER},
+            {JSON: Rows, _CSV: None, _PARQUET: None},
             body_required=True,
             parameters=_PREDICT,
         )

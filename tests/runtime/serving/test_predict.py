@@ -1,10 +1,15 @@
-"""``POST /predict``: rows as CSV and JSON."""
+"""``POST /predict``: rows as CSV, JSON and Parquet."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
 import pytest
 
 if TYPE_CHECKING:
@@ -16,6 +21,7 @@ if TYPE_CHECKING:
 CSV = {"Content-Type": "text/csv"}
 JSON = {"Content-Type": "application/json"}
 LINES = {"Content-Type": "application/x-ndjson"}
+PARQUET = {"Content-Type": "application/vnd.apache.parquet"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}  # the default of curl -d
 
 
@@ -227,3 +233,50 @@ def test_several_models_need_a_name(
     assert "'a', 'b'" in server.ask("/predict", body, CSV).error
     assert server.ask("/predict?model=a", body, CSV).status == 200
     assert server.ask("/predict?model=b", body, CSV).status == 200
+
+
+def _parquet(table: pa.Table, **options: object) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, **options)
+    return bytes(sink.getvalue())
+
+
+def test_parquet(client: Client, products: bytes) -> None:
+    """Parquet is answered as Parquet, or as CSV to who accepts that; bad rows are counted alike."""
+    table = pacsv.read_csv(io.BytesIO(products))
+    body = _parquet(table)
+    for headers in (PARQUET, {}):
+        answer = client.ask("/predict", body, headers)
+        assert answer.headers["content-type"] == PARQUET["Content-Type"]
+        scored = pq.read_table(pa.BufferReader(answer.body))
+        assert scored.drop_columns(["label", "probability"]).equals(table)
+    as_csv = client.ask("/predict", body, {**PARQUET, "Accept": "text/csv"})
+    assert as_csv.headers["content-type"] == "text/csv; charset=utf-8"
+    labels = [row["label"] for row in csv.DictReader(io.StringIO(as_csv.body.decode()))]
+    assert labels == scored["label"].to_pylist()
+    gap = _parquet(pa.table({"price": [7.5, None], "rating": [3.0, 3.0]}))
+    assert "price" in client.ask("/predict", gap, PARQUET).error
+    kept = client.ask("/predict?bad_rows=null", gap, {**PARQUET, "Accept": "text/csv"})
+    assert kept.body.decode().splitlines()[2].startswith(",3,,,")
+
+
+@pytest.mark.parametrize(
+    ("table", "status", "message"),
+    [
+        (pa.table({"price": [1.0] * 262_145}), 413, "262144 rows"),
+        (pa.table({"a": ["x" * 100_000] * 1000}), 413, "decoded table is larger than 16777216"),
+        (pa.table({"a": pa.array([b"x" * 4096] * 9000, pa.binary(4096))}), 413, "decoded table"),
+        (pa.table({"a": [[1.0]]}), 400, "'a' is nested"),
+        (None, 400, "not a Parquet file"),
+    ],
+    ids=["rows", "text", "fixed", "nested", "damaged"],
+)
+def test_parquet_is_bounded_before_it_is_read(
+    client: Client, table: pa.Table | None, status: int, message: str
+) -> None:
+    """Repeated values are stored once: the body's size does not bound that of the table."""
+    body = _parquet(table) if table else b"PAR1\x00\x00damagedPAR1"
+    assert len(body) < 1_000_000
+    answer = client.ask("/predict", body, PARQUET)
+    assert answer.status == status
+    assert message in answer.error

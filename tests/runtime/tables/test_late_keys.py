@@ -16,7 +16,7 @@ import pytest
 from runtime.errors import BadRowsError, DataError, SchemaError
 from runtime.predictor import Predictor
 from runtime.scoring.options import Options
-from runtime.scoring.pipeline import score_file, score_text
+from runtime.scoring.pipeline import score_bytes, score_file
 from runtime.tables.formats import Format
 from runtime.tables.jsonl.reader import BLOCK_SIZE
 from runtime.tables.options import ReadOptions
@@ -152,9 +152,9 @@ def test_a_required_key_that_no_record_has_is_a_bad_row(
     """Where training had no missing value; the message names the key once for all rows."""
     lines, stored = to_lines(*records), Format("jsonl")
     with pytest.raises(BadRowsError) as caught:
-        score_text(sales, lines, stored, Options(), where="t")
+        score_bytes(sales, lines, stored, Options(), where="t")
     assert hint in str(caught.value)
-    scored = score_text(sales, lines, stored, Options(bad_rows="null"), where="t")
+    scored = score_bytes(sales, lines, stored, Options(bad_rows="null"), where="t")
     reason = json.loads(scored.content)["reason"]
     assert reason == f"{'size' if 'price' in records[0] else 'price'}: missing value"
 
@@ -163,7 +163,7 @@ def test_a_key_in_another_case_is_not_missing(sales: Predictor) -> None:
     """It is an error as in a header, and read with the option that the message names."""
     lines = to_lines({"price": 1, "size": "S", "Rating": 2})
     with pytest.raises(SchemaError, match=r"'rating' is missing; .*'Rating'.*loose_header=True"):
-        score_text(sales, lines, Format("jsonl"), Options(), where="t")
+        score_bytes(sales, lines, Format("jsonl"), Options(), where="t")
     loose = Options(reading=ReadOptions(loose_header=True))
-    scored = json.loads(score_text(sales, lines, Format("jsonl"), loose, where="t").content)
+    scored = json.loads(score_bytes(sales, lines, Format("jsonl"), loose, where="t").content)
     assert answers([scored]) == expected(sales, {"price": 1, "size": "S", "rating": 2})
