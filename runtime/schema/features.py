@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from runtime.errors import SchemaError
 from runtime.printable import MAX_LISTED, list_first
-from runtime.schema.distribution import distribution_error
+from runtime.schema.distribution import category_shares_error, distribution_error
 from runtime.schema.names import fold_name, missing_column_message, repeated_names
 from runtime.value import Record
 
@@ -102,7 +102,8 @@ class Feature(Record, frozen=True):
             model imputes (``imputed``).
         quantiles: deciles of the training rows, 0 to 100 %; empty if unknown.
         shares: of the training rows in each bin of ``distribution.bin_edges(quantiles)``, 0 to 1;
-            empty if unknown.
+            of categories, those with each, whose sum is below 1 if there were others; empty if
+            unknown.
         one_hot: encoding of a column of categories, which has minimum 0 and maximum 1; else unset.
         date: encoding of a column of dates; else unset.
         missing_texts: texts that mean a missing cell, beside the empty one and blanks; unset
@@ -154,6 +155,13 @@ class Feature(Record, frozen=True):
         return () if self.one_hot is msgspec.UNSET else self.one_hot.categories
 
     @property
+    def is_constant(self) -> bool:
+        """Whether all training rows had the same value or category."""
+        if self.categories:
+            return len(self.categories) == 1 and sum(self.shares[:1] or (1.0,)) == 1.0
+        return self.minimum == self.maximum
+
+    @property
     def is_boolean(self) -> bool:
         """Whether the categories are ``true`` and ``false``, in whatever case; none was joined."""
         if self.one_hot is msgspec.UNSET or self.one_hot.rare is not msgspec.UNSET:
@@ -189,6 +197,10 @@ class Feature(Record, frozen=True):
         return tuple(f"{self.name}={text}" for text in self.categories) or (self.name,)
 
     def _check_distribution(self) -> None:
+        if self.categories:
+            if error := category_shares_error(self.shares, len(self.categories)):
+                raise ValueError(f"feature {self.name!r}: {error}")
+            return
         error = distribution_error(
             self.quantiles, self.shares, minimum=self.minimum, maximum=self.maximum
         )

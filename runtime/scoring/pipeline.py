@@ -143,6 +143,8 @@ def score_into(
         if rejects:
             rejects.flush()
         absent = table.absent
+        left_out = model.manifest.provenance.left_out_columns or {}
+        job.monitor.add_other_columns(bound.others(table), left_out, options.truth)
     return _summarize(model, job, counters, absent, time.perf_counter() - started)
 
 

@@ -139,7 +139,7 @@ def describe_features(
             raise SchemaError(_describe_empty(feature, schema.n_features, source))
     gaps: npt.NDArray[np.bool_] = np.logical_or.reduce(np.isnan(inputs), axis=0)  # (n_inputs,)
     features = tuple(
-        feature
+        replace(feature, shares=tuple(map(float, train_inputs[:, span].mean(axis=0, dtype=float))))
         if feature.categories
         else _describe_numbers(
             feature, train_inputs[:, span.start], has_gaps=bool(gaps[span.start])

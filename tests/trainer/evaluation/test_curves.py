@@ -18,12 +18,12 @@ def test_the_curves_of_five_rows_by_hand() -> None:
     assert roc is not None
     assert roc.x.tolist() == pytest.approx([0, 0, 1 / 3, 2 / 3, 1])
     assert roc.y.tolist() == [0, 0.5, 1, 1, 1]
-    assert (roc.area, roc.baseline) == (pytest.approx(1 / 6 * 1.5 + 2 / 3), 0.5)
+    assert [roc.area, roc.baseline] == pytest.approx([1 / 6 * 1.5 + 2 / 3, 0.5])
     precision = precision_recall_curve(of_class, scores)
     assert precision is not None
     assert precision.x.tolist() == [0.5, 1, 1, 1]
     assert precision.y.tolist() == pytest.approx([1, 2 / 3, 0.5, 0.4])
-    assert (precision.area, precision.baseline) == (pytest.approx(0.5 + 0.5 * 2 / 3), 0.4)
+    assert [precision.area, precision.baseline] == pytest.approx([0.5 + 0.5 * 2 / 3, 0.4])
 
 
 @pytest.mark.parametrize("curve", [roc_curve, precision_recall_curve])
