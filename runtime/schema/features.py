@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Float32Matrix = npt.NDArray[np.float32]
 Unseen = Literal["error", "other"]
 Missing = Literal["refused", "imputed"]
+Kind = Literal["number", "date", "boolean", "categories"]
 BOOLEANS: Final = frozenset({"true", "false"})
 
 
@@ -153,6 +154,13 @@ class Feature(Record, frozen=True):
     def categories(self) -> tuple[str, ...]:
         """The categories; empty for a column of numbers or dates."""
         return () if self.one_hot is msgspec.UNSET else self.one_hot.categories
+
+    @property
+    def kind(self) -> Kind:
+        """What the column holds."""
+        if self.is_boolean:
+            return "boolean"
+        return "categories" if self.categories else "date" if self.origin else "number"
 
     @property
     def is_constant(self) -> bool:

@@ -132,4 +132,6 @@ def test_rare_and_unseen_categories_are_scored_as_the_joined_ones(
     predictor = Predictor.open(tmp_path / "bundle", provider="cpu")
     output = predictor.predict_columns({"city": ["a", "t07", "new", "d"], "x": [1, 1, 1, 1]})
     assert output.label.tolist() == ["no", "yes", "yes", "no"]
-    assert "city (a, b, c, d, 20 rare ones joined)" in format_manifest(predictor.manifest)
+    assert "categories  a, b, c, d, 20 rare ones joined; others count as none" in format_manifest(
+        predictor.manifest
+    )
