@@ -278,7 +278,17 @@ def _report_data(
 ) -> ReportData:
     """Collect the page's data, with the file and the session that serve."""
     session = Session((folder / ONNX_MODEL).read_bytes(), provider="cpu", where=ONNX_MODEL)
-    return ReportData(manifest, report, session.run, candidate.train, candidate.test)
+    return ReportData(
+        manifest, report, session.run, candidate.train, candidate.test, _fills(candidate)
+    )
+
+
+def _fills(candidate: Candidate) -> dict[str, float]:
+    """Return what replaces a missing cell of each imputed column, in the unit of its input."""
+    imputer, inputs = candidate.reference.imputer, candidate.schema.inputs
+    if imputer is None:
+        return {}
+    return {inputs[at]: float(imputer.fill_values[at]) for at in imputer.columns}
 
 
 def _manifest(candidate: Candidate, proof: _Proof, folder: Path) -> Manifest:

@@ -80,14 +80,19 @@ class Evaluation(Record, frozen=True):
 
 
 def compute_evaluation(
-    truth: Labels, probabilities: Probabilities, names: Sequence[str], *, shares: ClassShares
+    truth: Labels,
+    probabilities: Probabilities,
+    names: Sequence[str],
+    *,
+    shares: ClassShares,
+    predicted: Labels | None = None,
 ) -> Evaluation:
     """Compute all metrics from labels ``(rows,)`` and probabilities ``(rows, classes)``.
 
-    The predicted class is the first with the largest probability; ``shares``, ``(classes,)``, are
-    those of the classes in training, which the baselines predict.
+    ``shares``, ``(classes,)``, are those of the classes in training, which the baselines predict;
+    ``predicted``, ``(rows,)``, is the first class with the largest probability by default.
     """
-    predicted = probabilities.argmax(axis=1)  # (rows,)
+    predicted = probabilities.argmax(axis=1) if predicted is None else predicted  # (rows,)
     counts = confusion_matrix(truth, predicted, len(names))
     scores = class_scores(counts, names)
     auc = roc_auc(truth, probabilities)
@@ -150,6 +155,12 @@ def calibration_error(bins: tuple[Bin, ...]) -> float:
     return sum(gaps) / rows if rows else float("nan")
 
 
+def class_shares(labels: Labels, classes: int) -> ClassShares:
+    """Compute the share of each class, ``(classes,)``, among labels ``(rows,)``."""
+    shares: ClassShares = np.bincount(labels, minlength=classes) / max(len(labels), 1)
+    return shares
+
+
 def brier(truth: Labels, probabilities: Probabilities) -> float:
     """Compute the Brier score, the mean squared error of the probabilities.
 
@@ -210,10 +221,5 @@ def evaluate_test_rows(model: SimpleNet, dataset: Dataset) -> Evaluation:
         rows.test_labels.numpy(),
         probabilities.numpy(),
         dataset.schema.classes,
-        shares=_class_shares(rows.train_labels, dataset.schema.n_classes),
+        shares=class_shares(rows.train_labels.numpy(), dataset.schema.n_classes),
     )
-
-
-def _class_shares(labels: torch.Tensor, classes: int) -> ClassShares:
-    counts: Labels = torch.bincount(labels, minlength=classes).numpy()
-    return counts / max(len(labels), 1)
