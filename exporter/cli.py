@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
-import os
 import shlex
-import sys
 import time
 from collections import Counter
-from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from exporter.terminal import interruptible, progress_bar, stdout_as_stderr
 from runtime.printable import printable
 from runtime.terminal import process
 from runtime.terminal.options import (
@@ -26,15 +23,11 @@ from runtime.terminal.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from exporter.parity.matrix import OnProgress, Progress
     from exporter.parity.report import Report
     from runtime.schema.features import Schema
 
 app = new_app("exporter", "Export models as bundles with a proof of parity.")
 
-_STDOUT, _STDERR = 1, 2  # file descriptors
 _PRODUCT_FEATURES = ("price", "rating")  # of products.csv, which `trainer sample` and make write
 _TOLERANCE = {"derived": "proven", "measured": "measured, not derived"}
 _LIMIT = {"derived": "bound", "measured": "tolerance"}
@@ -90,27 +83,31 @@ def export(
     Nothing is published when the proof fails (exit 5), or when only a part of it is run.
     """
     start = time.perf_counter()
-    from exporter.export import check_candidate, export_candidate
-    from exporter.parity.rows import FULL
-    from exporter.source.factory import ModelSource
+    with (
+        interruptible("exporter export", _unpublished(out)),
+        progress_bar() as on_progress,
+        stdout_as_stderr(),  # the user's module may print when it is imported, made or run
+    ):
+        from exporter.export import check_candidate, export_candidate
+        from exporter.parity.rows import FULL
+        from exporter.source.factory import ModelSource
 
-    plan = FULL.only(backend, batch, row)
-    source = ModelSource(run, model, weights, schema, name, output, output_name)
-    with stdout_as_stderr():  # the user's module may print when it is imported, made or run
+        plan = FULL.only(backend, batch, row)
+        source = ModelSource(run, model, weights, schema, name, output, output_name)
         candidate = source.load()
-    if candidate.weights:
-        process.log(f"{printable(str(weights))}: {candidate.weights}")
-    if not plan.is_complete:
-        with proof_progress() as on_progress, stdout_as_stderr():
+        if candidate.weights:
+            process.log(f"{printable(str(weights))}: {candidate.weights}")
+        if plan.is_complete:
+            exported = export_candidate(
+                candidate, out, command=source.command, plan=plan, on_progress=on_progress
+            )
+        else:
             report = check_candidate(
                 candidate, plan, command=source.command, on_progress=on_progress
             )
+    if not plan.is_complete:
         _report_partial(report, start, as_json=as_json)
         return
-    with proof_progress() as on_progress, stdout_as_stderr():
-        exported = export_candidate(
-            candidate, out, command=source.command, plan=plan, on_progress=on_progress
-        )
     seconds = time.perf_counter() - start
     if as_json:
         process.echo(process.compact_json(_to_json(exported.report, out, seconds)))
@@ -134,12 +131,13 @@ def verify(
 ) -> None:
     """Repeat a bundle's whole proof on this machine, or a part of it."""
     start = time.perf_counter()
-    from exporter.parity.report import require
-    from exporter.parity.rows import FULL
-    from exporter.verify import verify_bundle
+    unverified = f"nothing is proven, and {bundle} is unchanged"
+    with interruptible("exporter verify", unverified), progress_bar() as on_progress:
+        from exporter.parity.report import require
+        from exporter.parity.rows import FULL
+        from exporter.verify import verify_bundle
 
-    plan = FULL.only(backend, batch, row)
-    with proof_progress() as on_progress:
+        plan = FULL.only(backend, batch, row)
         report = verify_bundle(bundle, plan=plan, on_progress=on_progress)
     seconds = time.perf_counter() - start
     if as_json:
@@ -150,46 +148,11 @@ def verify(
         process.echo(printable(f"{bundle}: {_summarise(report)}, {seconds:.1f} s"))
 
 
-@contextmanager
-def stdout_as_stderr() -> Iterator[None]:
-    """Send what a user's module prints to stderr, C libraries of it too: stdout has the result."""
-    sys.stdout.flush()
-    stdout = os.dup(_STDOUT)
-    os.dup2(_STDERR, _STDOUT)
-    try:
-        with redirect_stdout(sys.stderr):
-            yield
-    finally:
-        ctypes.CDLL(None).fflush(None)  # what C has buffered
-        os.dup2(stdout, _STDOUT)
-        os.close(stdout)
+def _unpublished(out: Path) -> str:
+    from runtime.bundle.manifest import MANIFEST
 
-
-@contextmanager
-def proof_progress() -> Iterator[OnProgress | None]:
-    """Show a progress bar on stderr where that is a terminal; yields None elsewhere."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as ProgressBar
-
-    columns = (
-        TextColumn("proving"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[cell]}"),
-    )
-    with ProgressBar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("proof", total=None, cell="")
-
-        def on_progress(progress: Progress) -> None:
-            cell = f"{progress.backend} at batch {progress.batch}"
-            bar.update(task, completed=progress.done, total=progress.total, cell=cell)
-
-        yield on_progress
+    kept = f", and {out} is unchanged" if (out / MANIFEST).exists() else ""
+    return f"nothing was published{kept}"
 
 
 def next_step(schema: Schema, out: Path) -> str:
@@ -231,7 +194,9 @@ def _summarise(report: Report) -> str:
         f"{output}{_TOLERANCE[report.tolerance]}: {', '.join(names)} in batches of "
         f"{', '.join(map(str, report.batches))}, up to {report.rows:,} rows each; "
         f"worst error {report.worst_error_over_bound:.3f} of its {_LIMIT[report.tolerance]}, "
-        f"{report.undecidable} rows undecidable (and {report.undecidable_on_boundaries} by design)"
+        f"{report.undecidable:,} rows undecidable (two classes closer than the error "
+        f"{_LIMIT[report.tolerance]}, so either is correct; "
+        f"{report.undecidable_on_boundaries:,} more placed there on purpose)"
     )
 
 

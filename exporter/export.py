@@ -19,6 +19,7 @@ from exporter.parity.backends import all_backends
 from exporter.parity.refinement import evaluate_with_spread
 from exporter.parity.report import require
 from exporter.parity.rows import FULL, draw_rows
+from exporter.progress import begin
 from exporter.proof import prove_model
 from exporter.report.page import ReportData, render_report
 from exporter.source.candidate import candidate_from_module, candidate_from_run
@@ -43,9 +44,9 @@ from trainer.run import load_run
 if TYPE_CHECKING:
     from torch import nn
 
-    from exporter.parity.matrix import OnProgress
     from exporter.parity.report import Report
     from exporter.parity.rows import ParityRows, Plan
+    from exporter.progress import OnProgress
     from exporter.reference.oracle import Evaluate
     from exporter.source.candidate import Candidate
     from exporter.source.outputs import Output
@@ -100,7 +101,7 @@ def export_run(
         out: the bundle's folder; an existing bundle is replaced atomically.
         convert: makes the model files, which the proof then checks.
         plan: how much the proof runs; recorded in the bundle.
-        on_progress: called after every step of the proof.
+        on_progress: called at the start of every stage, and after every step of the proof.
 
     Returns:
         The bundle.
@@ -112,6 +113,7 @@ def export_run(
         ParityError: when a file does not compute what the trained model computes.
     """
     _require_complete(plan)
+    begin("loading", on_progress)
     candidate = candidate_from_run(load_run(Path(source)))
     command = f"exporter export --run {shlex.quote(str(source))}"
     return export_candidate(
@@ -129,6 +131,7 @@ def export_model(  # noqa: PLR0913 - what only the user knows
     output: Output | None = None,
     output_name: str | None = None,
     plan: Plan = FULL,
+    on_progress: OnProgress | None = None,
 ) -> Exported:
     """Export a module that was trained elsewhere as a bundle.
 
@@ -148,6 +151,7 @@ def export_model(  # noqa: PLR0913 - what only the user knows
             ``probabilities`` for each class, or the ``logit`` or ``probability`` of the second.
         output_name: which of several outputs has it.
         plan: how much the proof runs; recorded in the bundle.
+        on_progress: called at the start of every stage, and after every step of the proof.
 
     Returns:
         The bundle.
@@ -161,10 +165,11 @@ def export_model(  # noqa: PLR0913 - what only the user knows
         ParityError: when a file does not compute what the model computes.
     """
     _require_complete(plan)
+    begin("loading", on_progress)
     candidate = candidate_from_module(
         model, schema, name=name, test=test, output=output, output_name=output_name
     )
-    return export_candidate(candidate, out, plan=plan)
+    return export_candidate(candidate, out, plan=plan, on_progress=on_progress)
 
 
 def export_candidate(
@@ -180,10 +185,12 @@ def export_candidate(
     _require_complete(plan)
     out = Path(out)
     with atomic_folder(out, marker=MANIFEST) as folder:
+        begin("converting", on_progress)
         convert(candidate).write(folder)
         # The files are proven as read back from disk.
         proof = _prove(candidate, ModelFiles.read(folder), plan, on_progress)
         _require_parity(proof.report, command)
+        begin("reporting", on_progress)
         (folder / PARITY).write_bytes(to_json(proof.report))
         golden = choose_golden(proof.rows, partial(evaluate_with_spread, candidate.reference))
         (folder / GOLDEN).write_bytes(save_golden(golden))
@@ -206,6 +213,7 @@ def check_candidate(
 
     Raises as ``export_candidate``, and ``UsageError`` for a backend or row that does not exist.
     """
+    begin("converting", on_progress)
     report = _prove(candidate, convert(candidate), plan, on_progress).report
     _require_parity(report, command)
     return report
@@ -250,6 +258,7 @@ def _prove(
     """Run the proof of a candidate's files; ``ParityError`` where they break the contract."""
     schema, reference = candidate.schema, candidate.reference
     plan = plan.for_cost(reference.multiplications)
+    begin("drawing rows", on_progress)
     rows = draw_rows(
         schema,
         reference.predict,
@@ -278,7 +287,17 @@ def _report_data(
 ) -> ReportData:
     """Collect the page's data, with the file and the session that serve."""
     session = Session((folder / ONNX_MODEL).read_bytes(), provider="cpu", where=ONNX_MODEL)
-    return ReportData(manifest, report, session.run, candidate.train, candidate.test)
+    return ReportData(
+        manifest, report, session.run, candidate.train, candidate.test, _fills(candidate)
+    )
+
+
+def _fills(candidate: Candidate) -> dict[str, float]:
+    """Return what replaces a missing cell of each imputed column, in the unit of its input."""
+    imputer, inputs = candidate.reference.imputer, candidate.schema.inputs
+    if imputer is None:
+        return {}
+    return {inputs[at]: float(imputer.fill_values[at]) for at in imputer.columns}
 
 
 def _manifest(candidate: Candidate, proof: _Proof, folder: Path) -> Manifest:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from exporter.parity.backends import Backend
-    from exporter.parity.matrix import OnProgress
     from exporter.parity.report import Report
     from exporter.parity.rows import ParityRows, Plan
+    from exporter.progress import OnProgress
     from exporter.reference.oracle import Reference
 
 

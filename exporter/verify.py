@@ -15,6 +15,7 @@ from exporter.parity.refinement import evaluate_with_spread
 from exporter.parity.report import Report
 from exporter.parity.rows import FULL, draw_rows
 from exporter.parity.sampling import ranges_of, sample_inside
+from exporter.progress import begin
 from exporter.proof import prove_model
 from exporter.reference.capture import find_imputer, find_layers
 from exporter.reference.layers import model_of
@@ -36,8 +37,8 @@ from runtime.errors import ArtifactError, ParityError
 from runtime.session import Session, available_providers
 
 if TYPE_CHECKING:
-    from exporter.parity.matrix import OnProgress
     from exporter.parity.rows import Plan
+    from exporter.progress import OnProgress
     from exporter.reference.oracle import Reference
     from runtime.bundle.golden import Golden
     from runtime.bundle.reading import Bundle
@@ -58,7 +59,7 @@ def verify_bundle(
     Args:
         path: the bundle's folder.
         plan: how much is run.
-        on_progress: called after every step.
+        on_progress: called at the start of every stage, and after every step of the proof.
 
     Returns:
         The report, passed or not.
@@ -70,6 +71,7 @@ def verify_bundle(
         ParityError: when a file breaks the contract or the golden rows do not match.
     """
     path = Path(path)
+    begin("loading", on_progress)
     bundle = read_bundle(path)
     schema = bundle.manifest.schema
     for name in (TORCHSCRIPT_MODEL, PROGRAM_MODEL, PARITY):
@@ -81,6 +83,7 @@ def verify_bundle(
     _check_golden_bounds(golden, reference, where=str(path / GOLDEN))
     _check_requirements(bundle)
     plan = plan.for_cost(reference.multiplications)
+    begin("drawing rows", on_progress)
     rows = draw_rows(
         schema, reference.predict, golden.features, plan, only_usable=reference.only_usable
     )
@@ -94,6 +97,7 @@ def verify_bundle(
     report = prove_model(backends, reference, rows, plan=plan, on_progress=on_progress)
     report = msgspec.structs.replace(report, output=proof.output)
     if report and plan.is_complete:
+        begin("checking", on_progress)
         _check_golden_rows(bundle, golden)
     return report
 

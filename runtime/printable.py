@@ -1,7 +1,8 @@
-"""Text for people: control characters are escaped, long texts and lists of names are cut."""
+"""Text for people: control characters escaped, long texts and lists cut, numbers as written."""
 
 from __future__ import annotations
 
+import math
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
 
 MAX_LISTED: Final = 10
 _MAX_CHARACTERS: Final = 100  # of a name in a list
+_SMALLEST_POWER: Final = -5  # of ten, that is written as a decimal
+_LARGEST_POWER: Final = 14
+_SUPERSCRIPTS: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def printable(text: str) -> str:
@@ -24,6 +28,26 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """Escape each line and keep the line breaks."""
     return "\n".join(map(printable, text.split("\n")))
+
+
+def format_number(value: float, digits: int = 6) -> str:
+    """Format a number as people write it: digits in groups, a power of ten only where it is short.
+
+    Whole parts are never rounded; ``digits`` are significant ones otherwise.
+    """
+    if not math.isfinite(value):
+        return str(value)
+    magnitude = math.floor(math.log10(abs(value))) if value else 0
+    if not _SMALLEST_POWER <= magnitude <= _LARGEST_POWER:
+        mantissa, _, power = f"{value:.{digits - 1}e}".partition("e")
+        superscript = str(int(power)).translate(_SUPERSCRIPTS)
+        return f"{_without_zeros(mantissa)} \N{MULTIPLICATION SIGN} 10{superscript}"
+    text = _without_zeros(f"{value:,.{max(digits - 1 - magnitude, 0)}f}")
+    return "0" if text == "-0" else text
+
+
+def _without_zeros(text: str) -> str:
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def truncate(text: str, limit: int) -> str:

@@ -5,7 +5,6 @@ The reference is evaluated once a chunk, and outputs with the same bits are comp
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from exporter.parity.cells import CellProgress, Failure, are_same, concatenate, 
 from exporter.parity.refinement import RowTolerances
 from exporter.parity.rows import CHUNK
 from exporter.parity.verdict import format_values, shorten
+from exporter.progress import Progress
 from runtime.errors import ParityError, UsageError
 
 if TYPE_CHECKING:
@@ -26,21 +26,9 @@ if TYPE_CHECKING:
     from exporter.parity.cells import Cell
     from exporter.parity.rows import ParityRows, Plan, RowChunk
     from exporter.parity.verdict import Verdict
+    from exporter.progress import OnProgress
     from exporter.reference.oracle import Reference, ReferenceOutputs
     from runtime.session import Outputs
-
-
-@dataclass(frozen=True)
-class Progress:
-    """The progress of a matrix; a step is a chunk of rows in one cell."""
-
-    done: int
-    total: int
-    backend: str  # that ran last
-    batch: int
-
-
-OnProgress = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
@@ -80,7 +68,7 @@ def run_matrix(
             for backend, batch in matrix.run_chunk(chunk, tolerances, batches):
                 done += 1
                 if on_progress:
-                    on_progress(Progress(done, total * len(backends), backend, batch))
+                    on_progress(Progress("proving", done, total * len(backends), backend, batch))
     return matrix.result()
 
 

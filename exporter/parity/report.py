@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from exporter.parity.backends import Backend
-    from exporter.parity.matrix import MatrixResult, OnProgress
+    from exporter.parity.matrix import MatrixResult
     from exporter.parity.rows import ParityRows, Plan
+    from exporter.progress import OnProgress
     from exporter.reference.intervals import Arithmetic
     from exporter.reference.oracle import Reference
 

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from runtime.printable import format_number as written_number
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _PARAGRAPH = 170  # characters of a list of names, about four lines on a phone
 _STEPS = (1, 2, 2.5, 5, 10)
 _TICKS = 5
+_DIGITS = 4
 NO_VALUE = "\N{EM DASH}"
 
 
@@ -40,6 +43,12 @@ class Scale:
         return tuple(number * step for number in range(first, last + 1))
 
 
+# Diagrams of shares from 0 to 1 on both axes, in user units, with their margins.
+SIZE, LEFT, BOTTOM, EDGE = 340, 56, 46, 10
+UNIT_X = Scale(0.0, 1.0, LEFT, SIZE - EDGE)
+UNIT_Y = Scale(0.0, 1.0, SIZE - BOTTOM, EDGE)
+
+
 def widen(low: float, high: float, share: float) -> tuple[float, float]:
     """Widen a range on both sides by a share of its width; a point gets a width."""
     width = (high - low) or abs(low) or 1.0
@@ -47,11 +56,8 @@ def widen(low: float, high: float, share: float) -> tuple[float, float]:
 
 
 def format_number(value: float) -> str:
-    """Format a number with at most four significant digits."""
-    if math.isnan(value):
-        return NO_VALUE
-    text = f"{value:.4g}"
-    return "0" if text == "-0" else text
+    """Format a number with about four significant digits."""
+    return NO_VALUE if math.isnan(value) else written_number(value, _DIGITS)
 
 
 def truncate_middle(text: str, limit: int) -> str:
@@ -71,3 +77,8 @@ def count_fitting(names: Sequence[str], limit: int, longest: int) -> int:
 def format_percent(share: float | None) -> str:
     """Format a share as a percentage with one decimal."""
     return NO_VALUE if share is None or math.isnan(share) else f"{100 * share:.1f} %"
+
+
+def format_share(share: float | None) -> str:
+    """Format a share, such as an area under a curve, with three decimals."""
+    return NO_VALUE if share is None or math.isnan(share) else f"{share:.3f}"

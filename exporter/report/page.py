@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from exporter.report import evaluation, regions
-from exporter.report.drawing import count_fitting, format_number, format_percent, truncate_middle
+from exporter.report import drawing, regions
+from exporter.report.columns import describe_columns
+from exporter.report.drawing import (
+    count_fitting,
+    format_number,
+    format_percent,
+    format_share,
+    truncate_middle,
+)
 from exporter.report.evaluation import evaluate_test_rows
 from exporter.report.regions import draw_regions
 from runtime.bundle.manifest import REPORT
 from runtime.monitoring.accuracy import Interval, wilson_interval
-from runtime.schema.dates import format_instant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from exporter.parity.cells import Cell
     from exporter.parity.report import Report
-    from runtime.bundle.manifest import Manifest
-    from runtime.schema.features import Feature, Float32Matrix
+    from runtime.bundle.manifest import Manifest, Scalar
+    from runtime.schema.features import Float32Matrix
     from runtime.session import Outputs
     from trainer.data.dataset import LabelledRows
 
 LISTED = 12  # names before a list is collapsed
+_METRICS = {
+    "accuracy": "test accuracy",
+    "loss": "training loss",
+    "test_loss": "test loss",
+    "epochs": "epochs",
+    "best_epoch": "best epoch",
+    "validation_loss": "validation loss",
+    "validation_accuracy": "validation accuracy",
+}
 
 
 @dataclass(frozen=True)
@@ -67,7 +82,7 @@ def _heat_cell(cell: Cell) -> HeatCell:
     )
     counts = (
         f"{cell.label_disagreements} labels differ from the exact one, "
-        f"{cell.undecidable} rows undecidable, "
+        f"{cell.undecidable:,} rows undecidable, "
         f"{cell.special_mismatches} mismatched NaN or infinities"
     )
     facts = [rows, worst, counts]
@@ -99,6 +114,7 @@ class ReportData:
     run: Callable[[Float32Matrix], Outputs]  # the served model, from (rows, n_features) float32
     train: LabelledRows | None
     test: LabelledRows | None
+    fills: Mapping[str, float] = field(default_factory=dict)  # of imputed columns, by name
 
 
 def render_report(data: ReportData) -> bytes:
@@ -115,6 +131,8 @@ def render_report(data: ReportData) -> bytes:
         count_fitting=count_fitting,
         number=format_number,
         percent=format_percent,
+        share=format_share,
+        plain=_format_option,
     )
     schema = data.manifest.schema
     page = environment.get_template(REPORT).render(
@@ -122,19 +140,32 @@ def render_report(data: ReportData) -> bytes:
         report=data.report,
         backend_rows=backend_rows(data.report),
         plane=draw_regions(schema, data.run, data.train),
-        tested=evaluate_test_rows(schema.classes, data.run, data.test),
+        tested=evaluate_test_rows(schema.classes, data.run, data.test, data.train),
+        columns=describe_columns(data.manifest, data.train, data.fills),
+        trained=_describe_training(data.manifest.training),
         stored_accuracy=_stored_accuracy(data.manifest.training),
         regions=regions,
-        diagram=evaluation,
+        diagram=drawing,
         listed=LISTED,
-        format_value=_format_value,
     )
     return page.encode()
 
 
-def _format_value(feature: Feature, value: float) -> str:
-    """Format a value of a column; one of a date column as a date."""
-    return format_instant(value, feature.origin) if feature.origin else format_number(value)
+def _format_option(value: Scalar) -> str:
+    """Format the value of an option as a word or number."""
+    if value is None or isinstance(value, bool):
+        return "yes" if value else "none" if value is None else "no"
+    return format_number(value) if isinstance(value, float) else str(value)
+
+
+def _describe_training(training: Mapping[str, float]) -> list[str]:
+    """Write the trainer's metrics as parts of a sentence."""
+    return [
+        f"{_METRICS.get(name, name)} "
+        f"{format_percent(value) if name.endswith('accuracy') else format_number(value)}"
+        for name, value in training.items()
+        if not name.endswith("_rows")
+    ]
 
 
 def _stored_accuracy(training: dict[str, float]) -> Interval | None:

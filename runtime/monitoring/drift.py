@@ -4,52 +4,29 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import UsageError
+from runtime.monitoring.psi import PsiReading, interpret_psi, population_stability_index
 from runtime.monitoring.ranges import numeric_columns, round_limits, transposed_chunks
+from runtime.monitoring.sample import RowSample
 from runtime.printable import list_names
 from runtime.schema.distribution import bin_edges, deciles
 from runtime.surfaces import option
 from runtime.value import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from runtime.schema.features import Feature, Float32Matrix, Schema
 
-    Keys = npt.NDArray[np.uint64]
-
-PsiReading = Literal["stable", "shifted", "drifted", "too few rows"]
-
-MIN_SHARE: Final = 1e-4
-MIN_ROWS: Final = 200
-SHIFTED_FROM: Final = 0.1
-DRIFTED_ABOVE: Final = 0.25
 _SAMPLE_ROWS: Final = 2**16
 _SAMPLE_VALUES: Final = 2**22  # 16 MiB
 _MIN_SAMPLE_ROWS: Final = 1024
-_FIBONACCI: Final = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio, a hash's multiplier
-_MAX_KEY: Final = 2**64 - 1
 _MAX_NAMES: Final = 5  # features in a message
-
-
-def population_stability_index(training: Sequence[float], scored: Sequence[float]) -> float:
-    """Compute the population stability index of two histograms."""
-    expected, actual = np.maximum(training, MIN_SHARE), np.maximum(scored, MIN_SHARE)
-    return float(np.sum((actual - expected) * np.log(actual / expected)))
-
-
-def interpret_psi(psi: float | None, rows: int) -> PsiReading:
-    """Interpret an index by the usual thresholds."""
-    if psi is None or rows < MIN_ROWS:
-        return "too few rows"
-    if psi < SHIFTED_FROM:
-        return "stable"
-    return "shifted" if psi <= DRIFTED_ABOVE else "drifted"
 
 
 class Bin(Record, frozen=True):
@@ -66,85 +43,73 @@ class Bin(Record, frozen=True):
     scored: float | None
 
 
+class CategoryShare(Record, frozen=True):
+    """A category.
+
+    Attributes:
+        name: of the category; None for all texts that are no category.
+        training: share of the training rows, 0 to 1.
+        scored: share of the scored rows; None without rows.
+    """
+
+    name: str | None
+    training: float
+    scored: float | None
+
+
 class FeatureDrift(Record, frozen=True):
     """Drift of one feature.
 
     Attributes:
         name: of the feature.
-        psi: population stability index; None without rows.
-        reading: interpretation of the index.
+        psi: population stability index; None without rows or a training distribution.
+        reading: interpretation of the index, or that there is none.
+        reason: why there is none, in words; None where there is one.
         below: rows below the training range.
         above: rows above the training range.
         minimum: smallest scored value; None without rows.
         maximum: largest scored value; None without rows.
         quantiles: deciles of the scored rows, 0 to 100 %; empty without rows.
         training_quantiles: deciles of the training rows.
-        bins: the histograms that the index compares.
+        bins: the histograms that the index compares; empty for categories.
+        categories: the shares that the index compares; empty for numbers and dates.
     """
 
     name: str
     psi: float | None
     reading: PsiReading
-    below: int
-    above: int
-    minimum: float | None
-    maximum: float | None
-    quantiles: tuple[float, ...]
-    training_quantiles: tuple[float, ...]
-    bins: tuple[Bin, ...]
+    reason: str | None
+    below: int = 0
+    above: int = 0
+    minimum: float | None = None
+    maximum: float | None = None
+    quantiles: tuple[float, ...] = ()
+    training_quantiles: tuple[float, ...] = ()
+    bins: tuple[Bin, ...] = ()
+    categories: tuple[CategoryShare, ...] = ()
+
+
+class OtherColumn(Record, frozen=True):
+    """A column of the scored table that is no feature, and why its drift is not known."""
+
+    name: str
+    reason: str
 
 
 class DriftReport(Record, frozen=True):
-    """Drift of all features.
+    """Drift of all columns.
 
     Attributes:
         rows: number of scored rows.
         sampled_rows: number of rows in the sample for the quantiles; other figures are exact.
-        features: numbers and dates, in the order of the schema.
+        features: in the order of the schema.
+        others: the other columns of the tables, in their order.
     """
 
     rows: int
     sampled_rows: int
     features: tuple[FeatureDrift, ...]
-
-
-class RowSample:
-    """Samples rows by a hash of their number; keeps ``capacity`` / 2 to ``capacity`` of many."""
-
-    def __init__(self, capacity: int, n_features: int) -> None:
-        """Start with no rows."""
-        self._capacity = capacity
-        self._max_key = _MAX_KEY  # inclusive
-        self._size = 0
-        self._keys: list[Keys] = []
-        self._rows: list[Float32Matrix] = [np.empty((0, n_features), dtype=np.float32)]
-
-    def add(self, features: Float32Matrix, records: npt.NDArray[np.int64]) -> None:
-        """Add rows with their record numbers."""
-        for start in range(0, len(records), self._capacity):
-            chunk = slice(start, start + self._capacity)
-            keys = records[chunk].astype(np.uint64) * _FIBONACCI
-            sampled = np.flatnonzero(keys <= np.uint64(self._max_key))
-            if len(sampled):
-                self._keys.append(keys[sampled])
-                self._rows.append(features[chunk][sampled])
-                self._size += len(sampled)
-            if self._size > self._capacity:
-                self._downsample()
-
-    def rows(self) -> Float32Matrix:
-        """Get the sample, ``(kept, n_features)`` float32, in any order."""
-        return np.concatenate(self._rows)
-
-    def _downsample(self) -> None:
-        """Halve the largest key until the rows fit."""
-        keys = np.concatenate(self._keys)
-        kept = np.ones(len(keys), dtype=np.bool_)
-        while np.count_nonzero(kept) > self._capacity:
-            self._max_key >>= 1
-            kept = keys <= np.uint64(self._max_key)
-        self._keys, self._rows = [keys[kept]], [self.rows()[kept]]
-        self._size = len(self._keys[0])
+    others: tuple[OtherColumn, ...] = ()
 
 
 @dataclass(slots=True)
@@ -181,6 +146,14 @@ class _FeatureCounts:
         self.maximum = max(self.maximum, float(largest) + 0.0)
 
 
+@dataclass(slots=True)
+class _CategoryCounts:
+    """Exact counts of one feature's categories."""
+
+    span: slice  # of its inputs
+    counts: npt.NDArray[np.int64]  # (categories,)
+
+
 class DriftMonitor:
     """Accumulates histograms and a sample of the scored rows, in constant memory; for one thread.
 
@@ -190,16 +163,22 @@ class DriftMonitor:
     """
 
     def __init__(self, schema: Schema) -> None:
-        """Start with no rows."""
+        """Start with no rows; ``UsageError`` when no feature has a training distribution."""
+        if not any(feature.shares for feature in schema.features):
+            raise UsageError(_no_reference_message(schema.feature_names))
         numbers = list(schema.numeric_features.values())
-        if missing := [feature.name for feature in numbers if not feature.quantiles]:
-            raise UsageError(_missing_quantiles_message(missing))
-        self._features, self._indices = numbers, numeric_columns(schema)
-        self._counts = [_new_counts(feature) for feature in numbers]
+        self._features, self._indices = schema.features, numeric_columns(schema)
+        self._numbers = {each.name: _new_counts(each) for each in numbers}
+        self._categories = {
+            each.name: _CategoryCounts(span, np.zeros(len(each.categories), np.int64))
+            for each, span in zip(schema.features, schema.spans, strict=True)
+            if each.categories
+        }
         width = max(len(numbers), 1)
         capacity = max(min(_SAMPLE_ROWS, _SAMPLE_VALUES // width), _MIN_SAMPLE_ROWS)
         self._sample = RowSample(capacity, len(numbers))
         self._rows = 0
+        self._others: dict[str, str] = {}
 
     def add(
         self,
@@ -208,70 +187,119 @@ class DriftMonitor:
         good: npt.NDArray[np.bool_] | None = None,
     ) -> None:
         """Count a block of records."""
-        features = features[:, self._indices]
+        for categories in self._categories.values():
+            categories.counts += features[:, categories.span].sum(axis=0, dtype=np.int64)
+        numbers = features[:, self._indices]
         offsets = np.arange(len(features)) if good is None else np.flatnonzero(good)
-        self._sample.add(features, offsets + first_record)
+        self._sample.add(numbers, offsets + first_record)
         self._rows += len(features)
-        for columns in transposed_chunks(features):
-            for counts, values in zip(self._counts, columns, strict=True):
+        for columns in transposed_chunks(numbers):
+            for counts, values in zip(self._numbers.values(), columns, strict=True):
                 counts.add(values)
+
+    def add_others(self, reasons: Mapping[str, str]) -> None:
+        """Add the columns of a table that are no features, with why their drift is not known."""
+        self._others = dict(reasons) | self._others
 
     def report(self) -> DriftReport:
         """Compare the rows added so far with the training rows."""
         sample = self._sample.rows()
+        columns = dict(zip(self._numbers, sample.T, strict=True))
         return DriftReport(
             rows=self._rows,
             sampled_rows=len(sample),
             features=tuple(
-                _feature_drift(feature, counts, values[~np.isnan(values)])
-                for feature, counts, values in zip(
-                    self._features, self._counts, sample.T, strict=True
-                )
+                _category_drift(each, self._categories[each.name].counts, self._rows)
+                if each.categories
+                else _number_drift(each, self._numbers[each.name], columns[each.name])
+                for each in self._features
             ),
+            others=tuple(OtherColumn(name, reason) for name, reason in self._others.items()),
         )
+
+
+def other_columns(
+    columns: Sequence[str],
+    schema: Schema,
+    left_out: Mapping[str, str],
+    truth: str | None,
+) -> dict[str, str]:
+    """Say why the drift of a table's columns that are no features is not known.
+
+    ``left_out`` are those that training left out, with the reason.
+    """
+    reasons = {}
+    for name in columns:
+        if name in left_out:
+            reasons[name] = f"left out in training: {left_out[name]}"
+        elif name == truth:
+            reasons[name] = "the true class, see accuracy"
+        elif name == schema.target:
+            reasons[name] = "what the model predicts"
+        else:
+            reasons[name] = "not read by the model, nor in its training table"
+    return reasons
 
 
 def _new_counts(feature: Feature) -> _FeatureCounts:
     """Set up the bins; one without training rows is merged with the next."""
+    low, high = round_limits([feature.minimum, feature.maximum])
+    if not feature.shares:
+        nothing = np.zeros(0, np.float32)
+        return _FeatureCounts(nothing, np.zeros(0), low, high, np.zeros(0, np.int64), True)
     edges, shares = np.array(bin_edges(feature.quantiles)), np.array(feature.shares)
     filled = np.append(shares[:-1] > 0, True)
     edges = edges[filled[:-1]].astype(np.float32)
-    low, high = round_limits([feature.minimum, feature.maximum])
     cumulative = np.zeros(len(edges), dtype=np.int64)
     return _FeatureCounts(
         edges, shares[filled], low, high, cumulative, may_be_missing=feature.missing == "imputed"
     )
 
 
-def _feature_drift(
+def _number_drift(
     feature: Feature, counts: _FeatureCounts, sample: npt.NDArray[np.float32]
 ) -> FeatureDrift:
-    rows = counts.rows
+    rows, sample = counts.rows, sample[~np.isnan(sample)]
     by_bin = np.diff(counts.cumulative, prepend=0, append=rows)
-    scored = (by_bin / rows).tolist() if rows else []
     training = counts.shares.tolist()
+    scored = (by_bin / rows).tolist() if rows and training else []
     uppers = [*map(float, counts.edges), None]
     psi = population_stability_index(training, scored) if scored else None
+    reading, reason = interpret_psi(feature, psi, rows)
     inner = deciles(np.sort(sample))[1:-1] if len(sample) else ()
     return FeatureDrift(
         name=feature.name,
         psi=psi,
-        reading=interpret_psi(psi, rows),
+        reading=reading,
+        reason=reason,
         below=counts.below,
         above=counts.above,
         minimum=counts.minimum if rows else None,
         maximum=counts.maximum if rows else None,
         quantiles=(counts.minimum, *inner, counts.maximum) if inner else (),
         training_quantiles=feature.quantiles,
-        bins=tuple(map(Bin, uppers, training, scored or [None] * len(by_bin))),
+        bins=tuple(map(Bin, uppers, training, scored or [None] * len(training))),
     )
 
 
-def _missing_quantiles_message(names: Sequence[str]) -> str:
+def _category_drift(feature: Feature, counts: npt.NDArray[np.int64], rows: int) -> FeatureDrift:
+    """Compare the shares of categories; texts that are none are together one."""
+    names: list[str | None] = [*feature.categories, None]
+    training = [*feature.shares, max(1 - math.fsum(feature.shares), 0.0)] if feature.shares else []
+    scored = (np.append(counts, rows - counts.sum()) / rows).tolist() if rows else []
+    if not any((*training[-1:], *scored[-1:])):
+        names, training, scored = names[:-1], training[:-1], scored[:-1]
+    psi = population_stability_index(training, scored) if training and scored else None
+    reading, reason = interpret_psi(feature, psi, rows)
+    shares = map(CategoryShare, names, training, scored or [None] * len(training))
+    return FeatureDrift(feature.name, psi, reading, reason, categories=tuple(shares))
+
+
+def _no_reference_message(names: Sequence[str]) -> str:
     return (
         f"{option('drift')} compares with the training rows, and this bundle's schema has no "
-        f"quantiles for {list_names(names, _MAX_NAMES)}: fit and export the model again with this "
-        "release or, for a model trained elsewhere, set the quantiles and shares of its schema "
-        "with runtime.schema.distribution.describe_values and export again; or leave out "
+        f"distribution for {list_names(names, _MAX_NAMES)}: fit and export the model again with "
+        "this release or, for a model trained elsewhere, set the quantiles and shares of its "
+        "schema with runtime.schema.distribution.describe_values and export again; or leave out "
         + option("drift")
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from runtime.monitoring.ranges import RangeMonitor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -31,6 +31,7 @@ class Monitor:
     def __init__(self, schema: Schema, *, truth: bool, drift: bool) -> None:
         """Start with no rows."""
         self.records_before = 0
+        self._schema = schema
         self._ranges = RangeMonitor(schema)
         self._accuracy: AccuracyMonitor | None = None
         self._drift: DriftMonitor | None = None
@@ -62,6 +63,15 @@ class Monitor:
             self._drift.add(parsed.features, self.records_before + first_record, parsed.good)
         if self._accuracy and truth is not None:
             self._accuracy.add(truth, outputs.label)
+
+    def add_other_columns(
+        self, columns: Sequence[str], left_out: Mapping[str, str], truth: str | None
+    ) -> None:
+        """Add the columns of a table that are no features; see ``drift.other_columns``."""
+        if self._drift:
+            from runtime.monitoring.drift import other_columns
+
+            self._drift.add_others(other_columns(columns, self._schema, left_out, truth))
 
     @property
     def out_of_range(self) -> Mapping[str, OutOfRange]:

@@ -81,3 +81,12 @@ def distribution_error(
     if not all(0 <= share <= 1 for share in shares) or abs(math.fsum(shares) - 1) > _TOLERANCE:
         return "the shares are not within 0 to 1 or do not sum to 1"
     return None
+
+
+def category_shares_error(shares: Sequence[float], categories: int) -> str | None:
+    """Validate the shares of categories; None when they are valid."""
+    if len(shares) != categories:
+        return f"there are {len(shares)} shares for {categories} categories"
+    if not all(0 <= share <= 1 for share in shares) or math.fsum(shares) > 1 + _TOLERANCE:
+        return "the shares are not within 0 to 1 or sum to more than 1"
+    return None

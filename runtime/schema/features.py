@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from runtime.errors import SchemaError
 from runtime.printable import MAX_LISTED, list_first
-from runtime.schema.distribution import distribution_error
+from runtime.schema.distribution import category_shares_error, distribution_error
 from runtime.schema.names import fold_name, missing_column_message, repeated_names
 from runtime.value import Record
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Float32Matrix = npt.NDArray[np.float32]
 Unseen = Literal["error", "other"]
 Missing = Literal["refused", "imputed"]
+Kind = Literal["number", "date", "boolean", "categories"]
 BOOLEANS: Final = frozenset({"true", "false"})
 
 
@@ -37,18 +38,16 @@ class OneHot(Record, frozen=True):
         rare: the number of training categories that were too rare to have an input and are encoded
             as unseen ones are; unset if none were.
         folded: whether case and surrounding blanks make no difference; unset if they do.
-        most_frequent: of the categories, in the training rows; unset if unknown.
 
     Raises:
-        ValueError: when there are no categories, one is repeated, the most frequent is none of
-            them, or rare ones would be bad cells.
+        ValueError: when there are no categories, one is repeated, or rare ones would be bad
+            cells.
     """
 
     categories: tuple[str, ...]
     unseen: Unseen = "error"
     rare: int | msgspec.UnsetType = msgspec.UNSET
     folded: bool | msgspec.UnsetType = msgspec.UNSET
-    most_frequent: str | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         if not self.categories:
@@ -57,8 +56,6 @@ class OneHot(Record, frozen=True):
             raise ValueError(f"categories appear twice: {list_first(duplicates)}")
         if self.rare is not msgspec.UNSET and (self.rare < 1 or self.unseen != "other"):
             raise ValueError(f"{self.rare} rare categories, with unseen ones as {self.unseen}")
-        if self.most_frequent not in (msgspec.UNSET, *self.categories):
-            raise ValueError(f"the most frequent category {self.most_frequent!r} is none of them")
 
 
 class Date(Record, frozen=True):
@@ -107,7 +104,8 @@ class Feature(Record, frozen=True):
             model imputes (``imputed``).
         quantiles: deciles of the training rows, 0 to 100 %; empty if unknown.
         shares: of the training rows in each bin of ``distribution.bin_edges(quantiles)``, 0 to 1;
-            empty if unknown.
+            of categories, those with each, whose sum is below 1 if there were others; empty if
+            unknown.
         one_hot: encoding of a column of categories, which has minimum 0 and maximum 1; else unset.
         date: encoding of a column of dates; else unset.
         missing_texts: texts that mean a missing cell, beside the empty one and blanks; unset
@@ -159,6 +157,20 @@ class Feature(Record, frozen=True):
         return () if self.one_hot is msgspec.UNSET else self.one_hot.categories
 
     @property
+    def kind(self) -> Kind:
+        """What the column holds."""
+        if self.is_boolean:
+            return "boolean"
+        return "categories" if self.categories else "date" if self.origin else "number"
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether all training rows had the same value or category."""
+        if self.categories:
+            return len(self.categories) == 1 and sum(self.shares[:1] or (1.0,)) == 1.0
+        return self.minimum == self.maximum
+
+    @property
     def is_boolean(self) -> bool:
         """Whether the categories are ``true`` and ``false``, in whatever case; none was joined."""
         if self.one_hot is msgspec.UNSET or self.one_hot.rare is not msgspec.UNSET:
@@ -173,10 +185,9 @@ class Feature(Record, frozen=True):
 
     @property
     def most_frequent(self) -> str:
-        """The most frequent category of the training rows; empty if unknown."""
-        if self.one_hot is msgspec.UNSET or self.one_hot.most_frequent is msgspec.UNSET:
-            return ""
-        return self.one_hot.most_frequent
+        """The most frequent category of the training rows that is not missing; empty if unknown."""
+        shares = zip(self.categories, self.shares, strict=False)
+        return max(((share, text) for text, share in shares if text), default=(0, ""))[1]
 
     @property
     def origin(self) -> str:
@@ -201,6 +212,10 @@ class Feature(Record, frozen=True):
         return tuple(f"{self.name}={text}" for text in self.categories) or (self.name,)
 
     def _check_distribution(self) -> None:
+        if self.categories:
+            if error := category_shares_error(self.shares, len(self.categories)):
+                raise ValueError(f"feature {self.name!r}: {error}")
+            return
         error = distribution_error(
             self.quantiles, self.shares, minimum=self.minimum, maximum=self.maximum
         )

@@ -156,6 +156,14 @@ class TableBinding(Value, frozen=True):
         used = {*self.features, *self.carried, *self.truth}
         return tuple(sorted(column for column in used if column < n_columns))
 
+    def others(self, table: Table) -> tuple[str, ...]:
+        """Names of the columns that are no features, in order; those of late records too."""
+        names = self.partitioned.names
+        features = {names[index] for index in self.features}
+        return tuple(
+            name for name in dict.fromkeys((*table.columns, *names)) if name not in features
+        )
+
 
 def bind_table(
     table: Table,

@@ -146,6 +146,8 @@ def score_into(
         if rejects:
             rejects.flush()
         absent, proba = table.absent, bound.added.classes
+        left_out = model.manifest.provenance.left_out_columns or {}
+        job.monitor.add_other_columns(bound.others(table), left_out, options.truth)
     summary = _summarize(model, job, counters, time.perf_counter() - started)
     return replace(summary, absent=tuple(absent), proba=proba)
 

@@ -115,8 +115,12 @@ class Summary(Value, frozen=True):
             values["truth"] = msgspec.to_builtins(self.truth)
         if self.drift:
             values["drift"] = {
-                feature.name: {"psi": feature.psi, "reading": feature.reading}
-                for feature in self.drift.features
+                each.name: {"psi": each.psi, "reading": each.reading}
+                | ({"reason": each.reason} if each.reason else {})
+                for each in self.drift.features
+            } | {
+                other.name: {"psi": None, "reading": "not a feature", "reason": other.reason}
+                for other in self.drift.others
             }
         if self.stages:
             values["stages"] = {name: round(seconds, 6) for name, seconds in self.stages.items()}

@@ -2,66 +2,118 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from runtime.printable import list_first, printable
+from runtime.printable import format_number, list_first, printable, truncate
 from runtime.schema.dates import format_instant
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from runtime.bundle.manifest import Manifest, Provenance, Tensor
     from runtime.schema.features import Feature
 
 
-_MAX_SHOWN = 20  # columns and classes; --json has all
+_MAX_CLASSES: Final = 20
+_MAX_COLUMNS: Final = 100  # --json has all
+_MAX_CATEGORIES: Final = 8  # of a column
+_MAX_NAME_WIDTH: Final = 24
 
 
 def format_manifest(manifest: Manifest) -> str:
     """Format a manifest as lines of printable text."""
     schema, provenance, requires = manifest.schema, manifest.provenance, manifest.requires
+    left_out = provenance.left_out_columns or {}
+    read = f"{schema.n_features:,} read by the model"
     fields = {
         "model": f"{manifest.model.name}, version {manifest.model.version}, "
         f"bundle format {manifest.format}",
-        "target": f"{schema.target}: {list_first(schema.classes, _MAX_SHOWN)}",
-        "features": list_first([*map(_describe_feature, schema.features)], _MAX_SHOWN),
+        "target": f"{schema.target}: {list_first(schema.classes, _MAX_CLASSES)}",
+        "columns": f"{read}, {len(left_out):,} left out in training" if left_out else read,
+    }
+    lines = [*_format_fields(fields), *_format_columns(manifest)]
+    fields = {
         "input": ", ".join(map(_describe_tensor, manifest.signature.inputs)),
         "output": ", ".join(map(_describe_tensor, manifest.signature.outputs)),
-        "metrics": ", ".join(f"{name} {value:g}" for name, value in manifest.training.items()),
+        "metrics": ", ".join(
+            f"{name} {format_number(value)}" for name, value in manifest.training.items()
+        ),
         "training": _describe_training(provenance),
         "versions": ", ".join(f"{name} {value}" for name, value in provenance.versions.items()),
         "requires": f"onnxruntime {requires.onnxruntime} or newer "
         f"(opset {requires.opset}, IR {requires.ir})",
         "files": "sha256 checked",
     }
-    lines = [f"{name:10} {printable(value)}" for name, value in fields.items()]
-    files = {printable(name): file for name, file in sorted(manifest.files.items())}
-    width = max(map(len, files))
-    lines += [
-        f"  {name:{width}}  {file.size:>9,} bytes  {file.sha256[:16]}…"
-        for name, file in files.items()
-    ]
+    lines += _format_fields(fields)
+    sizes = ((name, f"{file.size:,} bytes", file) for name, file in sorted(manifest.files.items()))
+    lines += _align([(name, f"{size:>15}", f"{file.sha256[:16]}…") for name, size, file in sizes])
     return "\n".join(lines)
 
 
+def _format_fields(fields: dict[str, str]) -> list[str]:
+    return [f"{name:10} {printable(value)}".rstrip() for name, value in fields.items()]
+
+
+def _format_columns(manifest: Manifest) -> Iterator[str]:
+    """List the features, then the columns that training left out."""
+    left_out = manifest.provenance.left_out_columns or {}
+    lines: list[tuple[str, str, str]] = [
+        (each.name, each.kind, _describe_feature(each)) for each in manifest.schema.features
+    ]
+    lines += [(name, "left out", reason) for name, reason in left_out.items()]
+    yield from _align(lines[:_MAX_COLUMNS])
+    if more := lines[_MAX_COLUMNS:]:
+        yield f"  and {len(more):,} more; --json has all"
+
+
+def _align(lines: Sequence[tuple[str, str, str]]) -> list[str]:
+    """Format lines of three cells as columns."""
+    cells = [(printable(truncate(name, _MAX_NAME_WIDTH)), *rest) for name, *rest in lines]
+    widths = [max((len(line[at]) for line in cells), default=0) for at in (0, 1)]
+    return [
+        f"  {name:{widths[0]}}  {kind:{widths[1]}}  {printable(note)}" for name, kind, note in cells
+    ]
+
+
 def _describe_feature(feature: Feature) -> str:
-    notes = f", written as {feature.date_format}" if feature.date_format else ""
-    notes += ", case and blanks ignored" if feature.is_folded else ""
-    if texts := feature.texts_of_missing:
-        notes += f", {' or '.join(map(repr, texts))} is missing"
+    """Describe a column's values in training, and what is made of others."""
+    parts = [_describe_values(feature), *_describe_cells(feature)]
+    if feature.is_constant:
+        parts.append("constant in training")
+    elif not feature.shares:
+        parts.append("no distribution for --drift")
+    return "; ".join(parts)
+
+
+def _describe_values(feature: Feature) -> str:
     if not feature.categories:
-        missing = (", may be missing" if feature.missing == "imputed" else "") + notes
-        ends = (
-            f"{format_value(feature, feature.minimum)} to {format_value(feature, feature.maximum)}"
-        )
-        return f"{feature.name} ({ends}{missing})"
-    shown = list_first([text or "missing" for text in feature.categories])
+        low, high = feature.minimum, feature.maximum
+        return f"{format_value(feature, low)} to {format_value(feature, high)}"
+    names = [text or "missing" for text in feature.categories]
     rare = feature.one_hot.rare if feature.one_hot else None
-    joined = f", {rare:,} rare ones joined" if rare else ""
-    return f"{feature.name} ({shown}{joined}{notes})"
+    return list_first(names, _MAX_CATEGORIES) + (f", {rare:,} rare ones joined" if rare else "")
+
+
+def _describe_cells(feature: Feature) -> Iterator[str]:
+    if feature.date_format:
+        yield f"written as {feature.date_format}"
+    if feature.is_folded:
+        yield "case and blanks ignored"
+    if texts := feature.texts_of_missing:
+        yield f"{' or '.join(map(repr, texts))} is missing"
+    if feature.missing == "imputed":
+        yield "missing cells are imputed"
+    elif not feature.one_hot:
+        yield "missing cells are refused"
+    elif feature.one_hot.unseen == "error":
+        yield "others are refused" if "" in feature.categories else "others and missing are refused"
+    else:
+        yield "others count as none of these"
 
 
 def format_value(feature: Feature, value: float) -> str:
     """Format a number, or days since an origin as a date."""
-    return format_instant(value, feature.origin) if feature.origin else f"{value:g}"
+    return format_instant(value, feature.origin) if feature.origin else format_number(value)
 
 
 def _describe_training(provenance: Provenance) -> str:
@@ -70,10 +122,8 @@ def _describe_training(provenance: Provenance) -> str:
     configuration = (f"{name} {value}" for name, value in provenance.configuration.items())
     rejected = provenance.rejected_rows or {}
     rows = (f"{count:,} rows left out ({reason})" for reason, count in rejected.items())
-    left_out = provenance.left_out_columns or {}
-    columns = [f"{name} left out ({reason})" for name, reason in left_out.items()]
     data = f"seed {provenance.seed}, data {provenance.data_digest[:12]}…"
-    return ", ".join([data, *configuration, *rows, *([list_first(columns)] if columns else [])])
+    return ", ".join([data, *configuration, *rows])
 
 
 def _describe_tensor(tensor: Tensor) -> str:

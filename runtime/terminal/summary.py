@@ -97,17 +97,22 @@ def _range_lines(out_of_range: Mapping[str, OutOfRange]) -> Iterator[Line]:
 
 
 def _drift_lines(drift: DriftReport) -> Iterator[Line]:
-    """List the drift of features, in descending order."""
+    """List the drift of features, in descending order, then the columns that have none."""
     yield "drift", "", "PSI against training"
-    by_drift = sorted(drift.features, key=lambda feature: -(feature.psi or 0.0))
+    by_drift = sorted(
+        drift.features, key=lambda feature: (feature.reason or "", -(feature.psi or 0))
+    )
     yield from _truncate(
         (
             f"  {feature.name}",
-            "" if feature.psi is None else f"{feature.psi:.3f}",
-            feature.reading,
+            "" if feature.psi is None or feature.reason else f"{feature.psi:.3f}",
+            f"{feature.reading}: {feature.reason}" if feature.reason else feature.reading,
         )
         for feature in by_drift
     )
+    if drift.others:
+        yield "other columns", "", "no drift: the model does not read them"
+        yield from _truncate((f"  {other.name}", "", other.reason) for other in drift.others)
 
 
 def _truth_lines(truth: AccuracyReport) -> Iterator[Line]:

@@ -61,8 +61,8 @@ def test_the_bundle_says_what_a_date_is(dated: Path, predictor: Predictor) -> No
     """The schema has the origin; people read dates, not days."""
     feature = predictor.schema.features[0]
     assert (feature.origin, feature.missing) == ("2024-01-01", "imputed")
-    assert "when (2024-01-0" in format_manifest(predictor.manifest)
-    assert re.search(r"<td>2024-01-0[^<]*</td><td>2024-09-", (dated / REPORT).read_text())
+    assert "when  date    2024-01-0" in format_manifest(predictor.manifest)
+    assert re.search(r"2024-01-0[^<]* to 2024-09-", (dated / REPORT).read_text())
 
 
 def test_all_formats_give_the_same_answers(predictor: Predictor, tmp_path: Path) -> None:

@@ -189,7 +189,13 @@ def test_inspect_shows_the_manifest(run_command: Run, bundle: Path) -> None:
     manifest = json.loads((bundle / "manifest.json").read_bytes())
     done = run_command("inspect", bundle)
     assert (done.returncode, done.stderr) == (0, b"")
-    for word in ("price (", "rating (", "no, yes", "features FP32 [batch, 2]", *manifest["files"]):
+    for word in (
+        "  price   number",
+        "  rating  number",
+        "no, yes",
+        "features FP32 [batch, 2]",
+        *manifest["files"],
+    ):
         assert word.encode() in done.stdout
     assert json.loads(run_command("inspect", bundle, "--json").stdout) == manifest
 

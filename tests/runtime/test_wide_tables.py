@@ -74,12 +74,13 @@ def test_predict_and_inspect_stay_short(wide: Path, tmp_path: Path) -> None:
         ["verify", str(wide)],
     ]
     shown = [_invoke(words) for words in runs]
+    inspected = shown.pop(-2)
     assert [text for text in shown if not 0 < len(text) < MAX_CHARACTERS] == []
     assert f"{MORE} of 1,500 columns are missing" in shown[0]
     assert "--delimiter" not in "".join(shown)
     assert f"measurement 9 1 {MORE}" in shown[5]
-    assert "1,480 more" in shown[-2]
-    assert "class 19 and 80 more" in shown[-2]
+    assert "and 1,400 more; --json has all" in inspected
+    assert "class 19 and 80 more" in inspected
 
 
 def _invoke(words: list[str]) -> str:

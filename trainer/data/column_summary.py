@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
+from runtime.schema.features import Kind
 from runtime.schema.names import fold_name, similar_names
 from runtime.surfaces import advise, option
 from runtime.tables.cells import MISSING_WORDS
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from runtime.schema.features import Feature, Schema
     from trainer.data.source import TableSource
 
-Taken = Literal["number", "date", "boolean", "categories", "left out"]
+Taken = Kind | Literal["left out"]
 _MAX_LINES = 20
 _MAX_NAMES = 3
 _PLURALS = {
@@ -76,7 +77,7 @@ def summarise_columns(
 def _describe(feature: Feature, missing: int) -> ColumnSummary:
     return ColumnSummary(
         feature.name,
-        _taken(feature),
+        feature.kind,
         categories=len(feature.categories),
         format=feature.date_format,
         missing=missing,
@@ -94,17 +95,11 @@ def _words_for_missing(feature: Feature) -> tuple[str, ...]:
     return tuple(sorted(word for word in others if fold_name(word) in feature.categories))
 
 
-def _taken(feature: Feature) -> Taken:
-    if feature.is_boolean:
-        return "boolean"
-    return "categories" if feature.categories else "date" if feature.origin else "number"
-
-
 def _reason(name: str, position: int, source: TableSource) -> str:
     if name in source.exclude or f"#{position}" in source.exclude:
-        return f"named in {option('exclude')}"
+        return "excluded by name"
     if source.features is not None and name not in source.features:
-        return f"not among {option('features')}"
+        return "not among the chosen features"
     return "all cells are missing"
 
 

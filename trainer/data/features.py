@@ -140,7 +140,7 @@ def describe_features(
             raise SchemaError(_describe_empty(feature, schema.n_features, source))
     gaps: npt.NDArray[np.bool_] = np.logical_or.reduce(np.isnan(inputs), axis=0)  # (n_inputs,)
     features = tuple(
-        _describe_categories(feature, train_inputs[:, span])
+        replace(feature, shares=tuple(map(float, train_inputs[:, span].mean(axis=0, dtype=float))))
         if feature.categories
         else _describe_numbers(
             feature, train_inputs[:, span.start], has_gaps=bool(gaps[span.start])
@@ -148,15 +148,6 @@ def describe_features(
         for feature, span in zip(schema.features, schema.spans, strict=True)
     )
     return Schema(schema.target, features, schema.classes)
-
-
-def _describe_categories(feature: Feature, inputs: Float32Matrix) -> Feature:
-    """Name the most frequent category of the training rows, ``(rows, categories)``."""
-    assert feature.one_hot is not UNSET, "a feature of categories"  # noqa: S101
-    counts = inputs.sum(axis=0, dtype=np.int64)  # (categories,)
-    filled = [at for at, text in enumerate(feature.categories) if text]
-    most = feature.categories[max(filled, key=lambda at: counts[at])]
-    return replace(feature, one_hot=replace(feature.one_hot, most_frequent=most))
 
 
 def _describe_numbers(feature: Feature, values: np.ndarray, *, has_gaps: bool) -> Feature:

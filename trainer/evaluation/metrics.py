@@ -17,6 +17,7 @@ from runtime.monitoring.accuracy import (
     wilson_interval,
 )
 from runtime.value import Record
+from trainer.evaluation.curves import roc_curve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     Labels = npt.NDArray[np.int64]
     Probabilities = npt.NDArray[np.float64]
+    ClassShares = npt.NDArray[np.float64]
 
 BINS = 10
 BLOCK_ROWS = 8192  # evaluated at a time: their hidden layer stays in the cache
@@ -57,7 +59,8 @@ class Evaluation(Record, frozen=True):
         macro_f1: mean F1 of the classes; classes without rows and predictions are left out.
         roc_auc: see ``roc_auc``; None where only one class has rows.
         log_loss: nats.
-        brier: 0 to 2.
+        brier: see ``brier``; 0 to 1 for two classes, to 2 for more.
+        brier_baseline: the same for predicting every row the share of each class in training.
         calibration_error: 0 to 1.
         classes: precision, recall and F1 of each.
         confusion: rows by true class, then by predicted class.
@@ -70,31 +73,38 @@ class Evaluation(Record, frozen=True):
     roc_auc: float | None
     log_loss: float
     brier: float
+    brier_baseline: float
     calibration_error: float
     classes: tuple[ClassScore, ...]
     confusion: tuple[tuple[int, ...], ...]
 
 
 def compute_evaluation(
-    truth: Labels, probabilities: Probabilities, names: Sequence[str], *, majority: int
+    truth: Labels,
+    probabilities: Probabilities,
+    names: Sequence[str],
+    *,
+    shares: ClassShares,
+    predicted: Labels | None = None,
 ) -> Evaluation:
     """Compute all metrics from labels ``(rows,)`` and probabilities ``(rows, classes)``.
 
-    The predicted class is the first with the largest probability; ``majority`` is the class most
-    frequent in training.
+    ``shares``, ``(classes,)``, are those of the classes in training, which the baselines predict;
+    ``predicted``, ``(rows,)``, is the first class with the largest probability by default.
     """
-    predicted = probabilities.argmax(axis=1)  # (rows,)
+    predicted = probabilities.argmax(axis=1) if predicted is None else predicted  # (rows,)
     counts = confusion_matrix(truth, predicted, len(names))
     scores = class_scores(counts, names)
     auc = roc_auc(truth, probabilities)
     return Evaluation(
         rows=len(truth),
         accuracy=wilson_interval(int((predicted == truth).sum()), len(truth)),
-        baseline=float((truth == majority).mean()),
+        baseline=float((truth == shares.argmax()).mean()),
         macro_f1=float(np.mean([each.f1 for each in scores if each.f1 is not None])),
         roc_auc=None if np.isnan(auc) else auc,
         log_loss=log_loss(truth, probabilities),
         brier=brier(truth, probabilities),
+        brier_baseline=brier(truth, np.tile(shares, (len(truth), 1))),
         calibration_error=calibration_error(reliability(truth, probabilities)),
         classes=scores,
         confusion=tuple(tuple(map(int, line)) for line in counts),
@@ -145,10 +155,23 @@ def calibration_error(bins: tuple[Bin, ...]) -> float:
     return sum(gaps) / rows if rows else float("nan")
 
 
+def class_shares(labels: Labels, classes: int) -> ClassShares:
+    """Compute the share of each class, ``(classes,)``, among labels ``(rows,)``."""
+    shares: ClassShares = np.bincount(labels, minlength=classes) / max(len(labels), 1)
+    return shares
+
+
 def brier(truth: Labels, probabilities: Probabilities) -> float:
-    """Compute the Brier score (Monthly Weather Review 78, 1950), summed over classes, 0 to 2."""
+    """Compute the Brier score, the mean squared error of the probabilities.
+
+    Of two classes it is that of the second class's probability, 0 to 1, as is usual; of more the
+    sum over the classes, 0 to 2, as first defined (Brier, Monthly Weather Review 78, 1950).
+    """
     one_hot = np.eye(probabilities.shape[1])[truth]  # (rows, classes)
-    return float(((probabilities - one_hot) ** 2).sum(axis=1).mean())
+    squares = (probabilities - one_hot) ** 2
+    if probabilities.shape[1] == 2:  # noqa: PLR2004 - one determines the other
+        return float(squares[:, 1].mean())
+    return float(squares.sum(axis=1).mean())
 
 
 def log_loss(truth: Labels, probabilities: Probabilities) -> float:
@@ -161,27 +184,14 @@ def log_loss(truth: Labels, probabilities: Probabilities) -> float:
 def roc_auc(truth: Labels, probabilities: Probabilities) -> float:
     """Compute the area under the receiver operating characteristic curve, 0 to 1.
 
-    Of a class it is the Mann-Whitney statistic (Hanley and McNeil, Radiology 143, 1982): the
-    probability that one of its rows scores higher than a row of another class, ties counting half.
     Of two classes that of the second, of more the mean over the classes; classes without rows, or
     with all of them, are left out. NaN when none is left.
     """
     classes = probabilities.shape[1]
     scored = range(classes) if classes > 2 else (1,)  # noqa: PLR2004 - of two, one determines the other
-    areas = [_class_auc(truth == at, probabilities[:, at]) for at in scored]
-    known = [area for area in areas if not np.isnan(area)]
-    return float(np.mean(known)) if known else float("nan")
-
-
-def _class_auc(of_class: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64]) -> float:
-    """Compute the Mann-Whitney statistic over all pairs, from the ranks of a class's rows."""
-    positives, negatives = int(of_class.sum()), int((~of_class).sum())
-    if not positives or not negatives:
-        return float("nan")
-    _, rank_of_row, rows = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = np.cumsum(rows) - (rows - 1) / 2  # ties get their mean rank
-    wins = float(ranks[rank_of_row[of_class]].sum()) - positives * (positives + 1) / 2
-    return wins / (positives * negatives)
+    curves = [roc_curve(truth == at, probabilities[:, at]) for at in scored]
+    areas = [curve.area for curve in curves if curve]
+    return float(np.mean(areas)) if areas else float("nan")
 
 
 @torch.inference_mode()
@@ -211,5 +221,5 @@ def evaluate_test_rows(model: SimpleNet, dataset: Dataset) -> Evaluation:
         rows.test_labels.numpy(),
         probabilities.numpy(),
         dataset.schema.classes,
-        majority=int(torch.bincount(rows.train_labels).argmax()),
+        shares=class_shares(rows.train_labels.numpy(), dataset.schema.n_classes),
     )

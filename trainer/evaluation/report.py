@@ -36,9 +36,16 @@ def _metrics_table(evaluation: Evaluation) -> Table:
         ("accuracy", percent(accuracy.share), f"on {evaluation.rows:,} test rows; {interval}"),
         ("baseline", percent(evaluation.baseline), "always the most frequent class"),
         ("macro F1", f"{evaluation.macro_f1:.4f}", "mean over the classes"),
-        ("ROC AUC", auc, ""),
+        ("ROC AUC", auc, "guessing: 0.5"),
+        ("Brier score", f"{evaluation.brier:.4f}", _describe_brier(evaluation)),
         ("log loss", f"{evaluation.log_loss:.4f}", "nats"),
         ("calibration", f"{evaluation.calibration_error:.4f}", "expected error"),
     ):
         table.add_row(*line)
     return table
+
+
+def _describe_brier(evaluation: Evaluation) -> str:
+    """Say which of its definitions is used, and what a model that reads nothing would have."""
+    kind = "mean squared error" if len(evaluation.classes) == 2 else "sum over classes"  # noqa: PLR2004 - two classes
+    return f"{kind}; guessing by class shares: {evaluation.brier_baseline:.4f}"

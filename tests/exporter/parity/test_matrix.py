@@ -32,7 +32,7 @@ from runtime.schema.features import Feature, Float32Matrix, Schema
 from runtime.session import Outputs
 
 if TYPE_CHECKING:
-    from exporter.parity.matrix import Progress
+    from exporter.progress import Progress
     from exporter.reference.oracle import Reference, ReferenceOutputs
 
 Change = Callable[[Outputs], Outputs]

@@ -23,7 +23,7 @@ from exporter.report.page import ReportData, render_report
 from exporter.report.regions import CELLS, draw_regions
 from runtime.bundle.manifest import ONNX_MODEL
 from runtime.bundle.reading import read_bundle
-from runtime.schema.features import Feature, Schema
+from runtime.schema.features import Date, Feature, OneHot, Schema
 from runtime.session import Outputs, Session
 from trainer.data.dataset import LabelledRows
 
@@ -181,6 +181,10 @@ def test_the_page_says_what_was_found(evidence: ReportData) -> None:
         f"{len(report.backends)} backends",
         f"{len(report.batches)} batch sizes",
         f"{report.rows:,}",
+        "ROC",
+        "Precision and recall",
+        "the mean squared error of the probability of “yes”",
+        "two classes lie closer together than the bound",
         "800 training rows and 200 test rows, drawn with seed 11",
         f"SHA-256 of all of them: {manifest.provenance.data_digest}",
         "Decision regions",
@@ -190,6 +194,51 @@ def test_the_page_says_what_was_found(evidence: ReportData) -> None:
         *(file.sha256 for file in manifest.files.values()),
     ):
         assert words in text, words
+
+
+def test_answer_quality_comes_before_the_proof(evidence: ReportData) -> None:
+    """The many equal cells of the proof are one line, and folded."""
+    page = render_report(evidence).decode()
+    places = [page.index(f'id="{name}"') for name in ("answers", "card", "proof", "made")]
+    assert places == sorted(places)
+    proof = page[places[2] : places[3]]
+    assert proof.index("<details>") < proof.index('<table class="heat">')
+    assert f"All {len(evidence.report.cells)} runs" in proof
+
+
+def test_columns_are_described_as_people_would(evidence: ReportData) -> None:
+    """Categories with counts, dates, booleans, missing policies, columns that were left out."""
+    categories = OneHot(("", "north", "south"), "other", rare=4)
+    features = (
+        Feature("income", 1200, 288207.25, missing="imputed"),
+        Feature("region", 0, 1, one_hot=categories, shares=(0.05, 0.7, 0.2)),
+        Feature("autopay", 0, 1, one_hot=OneHot(("false", "true")), shares=(0.25, 0.75)),
+        Feature("signup", 0, 366, date=Date("2024-01-01")),
+        Feature("country", 0, 1, one_hot=OneHot(("NL",)), shares=(1.0,)),
+    )
+    provenance = msgspec.structs.replace(
+        evidence.manifest.provenance, left_out_columns={"id": "excluded by name"}
+    )
+    manifest = msgspec.structs.replace(
+        with_schema(evidence.manifest, Schema("churn", features, ("no", "yes"))),
+        provenance=provenance,
+    )
+    page = replace(evidence, manifest=manifest, train=None, test=None, fills={"income": 45187.6})
+    text = " ".join(Page(render_report(page)).text.split())
+    for words in (
+        "income number 1,200 to 288,207 missing values: imputed with 45,188 (the mean)",
+        "region categories north 560 (70.0 %), south 160 (20.0 %), (missing) 40 (5.0 %), ",
+        "4 rare ones joined 40 (5.0 %)",
+        "other categories count as none",
+        "missing values: a category of its own",
+        "autopay boolean true 600 (75.0 %), false 200 (25.0 %) missing values: refused",
+        "signup date 2024-01-01 to 2025-01-01 missing values: refused",
+        "NL 800 (100.0 %)",
+        "constant: nothing to learn from it",
+        "id left out excluded by name",
+    ):
+        assert words in text, words
+    assert "e+0" not in text
 
 
 def test_a_measured_tolerance_is_said_plainly(evidence: ReportData) -> None:
@@ -212,10 +261,11 @@ def test_a_measured_tolerance_is_said_plainly(evidence: ReportData) -> None:
 def test_every_shape_of_model_has_a_page(
     features: int, classes: int, rows: int, evidence: ReportData
 ) -> None:
-    """Two features have a picture of their regions, others the reason why not."""
+    """Two features have a picture of their regions; a few classes have curves."""
     page = render_report(drawn(evidence, features, classes, rows))
     text = " ".join(Page(page).text.split())
-    assert ("decision regions are drawn for exactly two" in text) == (features != 2)
+    assert ("Decision regions" in text) == (features == 2)
+    assert ("Precision and recall" in text) == (classes <= 6 and rows > 1)
     assert ("Confusion matrix" in text) == (classes <= 12 and rows > 0)
     assert len(page) < 600_000
 
@@ -256,7 +306,7 @@ def test_rows_without_an_answer_are_counted_apart(evidence: ReportData) -> None:
     partly = ReportData(given_rows.manifest, given_rows.report, run, None, given_rows.test)
     tested = evaluate_test_rows(partly.manifest.schema.classes, run, partly.test)
     assert tested is not None
-    assert (tested.rows, tested.without_output) == (7, 3)
+    assert (tested.metrics.rows, tested.without_output) == (7, 3)
     assert "3 rows have no finite output" in render_report(partly).decode()
 
 
@@ -287,7 +337,7 @@ def test_ticks_lie_on_the_axis(low: float, width: float) -> None:
 def test_numbers_as_text() -> None:
     """Four digits, a percentage of one, a dash for what has no value; a point gets a range."""
     texts = [format_number(value) for value in (0.123456, 1234567.0, -0.0, float("nan"))]
-    assert texts == ["0.1235", "1.235e+06", "0", "\N{EM DASH}"]
+    assert texts == ["0.1235", "1,234,567", "0", "\N{EM DASH}"]
     assert (format_percent(0.12345), format_percent(float("nan"))) == ("12.3 %", "\N{EM DASH}")
     low, high = widen(3.0, 3.0, 0.05)
     assert low < 3.0 < high

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from runtime.bundle.manifest import to_json
 from runtime.errors import UsageError
 from runtime.monitoring import drift as module
-from runtime.monitoring.drift import DriftMonitor, DriftReport, population_stability_index
+from runtime.monitoring.drift import DriftMonitor, DriftReport, other_columns
+from runtime.monitoring.psi import population_stability_index
 from runtime.schema.distribution import describe_values
-from runtime.schema.features import Feature, Schema
+from runtime.schema.features import Feature, OneHot, Schema
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,10 +59,11 @@ def report_of(rows: Float32Matrix, schema: Schema = SCHEMA) -> DriftReport:
 
 def test_the_rows_of_training_have_not_drifted() -> None:
     """The training rows have index 0, the same deciles and nothing out of range."""
+    readings = {"height": "stable", "stars": "stable", "constant": "constant"}
     report = report_of(TRAINING[::-1])
     assert report.rows == report.sampled_rows == 1000
     for feature, seen in zip(report.features, SCHEMA.features, strict=True):
-        assert (feature.psi, feature.reading) == (0, "stable")
+        assert (feature.psi, feature.reading) == (0, readings[feature.name])
         assert feature.quantiles == feature.training_quantiles == seen.quantiles
         assert (feature.below, feature.above) == (0, 0)
         assert (feature.minimum, feature.maximum) == (seen.minimum, seen.maximum)
@@ -154,7 +156,8 @@ def test_few_rows_are_not_read(rows: int) -> None:
     """Few rows have figures without an interpretation."""
     report = report_of(TRAINING[:rows])
     assert report.rows == rows
-    assert {feature.reading for feature in report.features} == {"too few rows"}
+    assert {feature.reading for feature in report.features} == {"too few rows", "constant"}
+    assert report.features[0].reason == f"{rows:,} with a value, 200 are needed"
     assert {feature.psi is None for feature in report.features} == {rows == 0}
     assert {len(feature.quantiles) for feature in report.features} == {11 if rows else 0}
 
@@ -188,14 +191,71 @@ def test_a_period_in_the_data_does_not_fool_the_sample(period: int) -> None:
         assert below - 0.011 <= tenth / 10 <= upto + 0.011
 
 
-def test_a_bundle_without_quantiles_says_what_to_do() -> None:
+def test_a_bundle_without_distributions_says_what_to_do() -> None:
     """The message names up to five features and both remedies."""
-    features = [Feature(f"f{number}", 0, 1) for number in range(7)]
+    features = tuple(Feature(f"f{number}", 0, 1) for number in range(7))
     with pytest.raises(
-        UsageError, match=r"no quantiles for 'f0', 'f1', .*, 'f4' and 2 more: fit and"
+        UsageError, match=r"no distribution for 'f0', 'f1', .*, 'f4' and 2 more: fit and"
     ) as e:
-        DriftMonitor(Schema("kind", (*SCHEMA.features, *features), ("a", "b")))
+        DriftMonitor(Schema("kind", features, ("a", "b")))
     assert "leave out drift" in str(e.value)
+
+
+def test_a_feature_without_a_distribution_is_named() -> None:
+    """Others are compared; its range and deciles are there, and why it has no index."""
+    schema = Schema("kind", (*SCHEMA.features, Feature("other", 0, 1)), ("a", "b"))
+    *_, other = report_of(np.c_[TRAINING, TRAINING[:, 0] * 9], schema).features
+    assert (other.name, other.psi, other.reading) == ("other", None, "no reference")
+    assert other.reason == "the bundle has no distribution of its training values"
+    assert other.above
+    assert other.quantiles
+
+
+def category_schema(*shares: float) -> Schema:
+    """A schema of one column with categories a, b, c."""
+    one_hot = OneHot(tuple("abc"[: len(shares)]), "other")
+    return Schema("kind", (Feature("plan", 0, 1, one_hot=one_hot, shares=shares),), ("n", "y"))
+
+
+def encoded(n_categories: int, codes: Sequence[int]) -> Float32Matrix:
+    """Rows with these categories; -1 is none of them."""
+    return np.vstack([np.eye(n_categories, dtype=np.float32), np.zeros(n_categories)])[
+        list(codes)
+    ].astype(np.float32)
+
+
+def test_categories_drift_by_their_shares() -> None:
+    """Every category has its shares; texts that are none count together, if there are any."""
+    schema = category_schema(0.5, 0.3, 0.2)
+    (same,) = report_of(encoded(3, [0, 0, 0, 0, 0, 1, 1, 1, 2, 2] * 30), schema).features
+    assert (same.reading, [each.name for each in same.categories]) == ("stable", ["a", "b", "c"])
+    assert same.psi == pytest.approx(0)
+    (other,) = report_of(encoded(3, [-1, 0] * 150), schema).features
+    assert other.reading == "drifted"
+    assert [(each.name, each.scored) for each in other.categories] == [
+        ("a", 0.5),
+        ("b", 0.0),
+        ("c", 0.0),
+        (None, 0.5),
+    ]
+    (constant,) = report_of(encoded(1, [0] * 300), category_schema(1.0)).features
+    assert constant.reading == "constant"
+
+
+def test_columns_that_are_no_features_are_named_with_the_reason() -> None:
+    """Of several tables each is named once."""
+    drift = DriftMonitor(SCHEMA)
+    reasons = other_columns(
+        ["id", "kind", "note", "truth"], SCHEMA, {"id": "excluded by name"}, truth="truth"
+    )
+    for _ in range(2):
+        drift.add_others(reasons)
+    assert {each.name: each.reason for each in drift.report().others} == {
+        "id": "left out in training: excluded by name",
+        "kind": "what the model predicts",
+        "note": "not read by the model, nor in its training table",
+        "truth": "the true class, see accuracy",
+    }
 
 
 def test_a_report_survives_being_stored() -> None:

@@ -60,7 +60,7 @@ def test_the_positive_class_is_known_by_its_name(
     if positive is not None:
         assert choose_classes(classes, "positive") == (positive,)
         return
-    with pytest.raises(UsageError, match=f"do not say which .*--proba {classes[-1]}$"):
+    with pytest.raises(UsageError, match=f'do not say which .*proba="{classes[-1]}"$'):
         choose_classes(classes, "positive")
 
 

@@ -37,9 +37,7 @@ def test_the_most_frequent_categories_are_kept(save: Save, ending: str) -> None:
     """Of equally frequent ones the first by name; the others are 0 in all inputs, and counted."""
     source = TableSource(save(f"t.{ending}", TABLE), "y", rare="other", max_categories=4)
     dataset = read_dataset(source, seed=1)
-    assert dataset.schema.features[0].one_hot == OneHot(
-        ("a", "b", "c"), "other", 24 - 3, most_frequent="a"
-    )
+    assert dataset.schema.features[0].one_hot == OneHot(("a", "b", "c"), "other", 24 - 3)
     rows = np.concatenate([dataset.rows.train_features, dataset.rows.test_features])[:, :3]
     assert rows.sum(axis=0).tolist() == [8, 6, 4]
     assert int((rows.sum(axis=1) == 0).sum()) == 24
@@ -66,9 +64,9 @@ def test_missing_cells_and_booleans_are_never_rare(save: Save) -> None:
     table: Columns = {"city": texts, "on": [True, False] * 21, "y": ["no", "yes"] * 21}
     source = TableSource(save("t.parquet", table), "y", rare="other", max_categories=3)
     city, on = read_dataset(source, seed=1).schema.features
-    assert city.one_hot == OneHot(("", "a"), "other", 3, most_frequent="a")
+    assert city.one_hot == OneHot(("", "a"), "other", 3)
     assert on.one_hot
-    assert on.one_hot == OneHot(("false", "true"), most_frequent=on.one_hot.most_frequent)
+    assert on.one_hot == OneHot(("false", "true"))
 
 
 def test_the_refusal_names_the_option_and_the_limit(save: Save) -> None:
@@ -97,9 +95,7 @@ def test_rejected_rows_do_not_count_for_the_frequency(tmp_path: Path) -> None:
     path.write_text("city,x,y\n" + "\n".join(lines + bad) + "\n", encoding="cp1252")
     source = TableSource(path, "y", rare="other", max_categories=4, bad_rows="reject")
     dataset = read_dataset(source, seed=1)
-    assert dataset.schema.features[0].one_hot == OneHot(
-        ("a", "b", "c"), "other", 21, most_frequent="a"
-    )
+    assert dataset.schema.features[0].one_hot == OneHot(("a", "b", "c"), "other", 21)
     assert dataset.check is not None
     rejected = dataset.check.rejected or ()
     assert {each.reason: each.rows for each in rejected} == {
@@ -137,4 +133,6 @@ def test_rare_and_unseen_categories_are_scored_as_the_joined_ones(
     predictor = Predictor(tmp_path / "bundle", provider="cpu")
     output = predictor.predict({"city": ["a", "t07", "new", "d"], "x": [1, 1, 1, 1]})
     assert output.label.tolist() == ["no", "yes", "yes", "no"]
-    assert "city (a, b, c, d, 20 rare ones joined)" in format_manifest(predictor.manifest)
+    assert "categories  a, b, c, d, 20 rare ones joined; others count as none" in format_manifest(
+        predictor.manifest
+    )

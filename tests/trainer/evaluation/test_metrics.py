@@ -22,11 +22,26 @@ def test_calibration_by_hand() -> None:
     held = {round(each.high, 1): (each.rows, each.accuracy) for each in bins if each.rows}
     assert held == {0.9: (2, 0.5), 0.6: (2, 1.0)}
     assert metrics.calibration_error(bins) == pytest.approx((2 * 0.4 + 2 * 0.4) / 4)
-    assert metrics.brier(truth, probabilities) == pytest.approx(
-        (2 * 0.01 + 2 * 0.81 + 2 * 0.16 + 2 * 0.16) / 4
-    )
     expected = -(math.log(0.9) + math.log(0.1) + 2 * math.log(0.6)) / 4
     assert metrics.log_loss(truth, probabilities) == pytest.approx(expected)
+
+
+def test_the_brier_score_by_hand() -> None:
+    """Of two classes the squared error of the second; of more Brier's own sum over the classes."""
+    two = np.array([[0.9, 0.1], [0.1, 0.9], [0.6, 0.4], [0.4, 0.6]])
+    assert metrics.brier(np.array([0, 0, 0, 1]), two) == pytest.approx(
+        (0.01 + 0.81 + 0.16 + 0.16) / 4
+    )
+    three = np.array([[0.5, 0.3, 0.2]])
+    assert metrics.brier(np.array([0]), three) == pytest.approx(0.25 + 0.09 + 0.04)
+
+
+def test_guessing_the_shares_of_the_classes_is_the_baseline() -> None:
+    """It is p(1 - p) where the test rows have the shares of training."""
+    evaluation = metrics.compute_evaluation(
+        np.array([0, 0, 0, 1]), np.full((4, 2), 0.5), ("a", "b"), shares=np.array([0.75, 0.25])
+    )
+    assert (evaluation.brier, evaluation.brier_baseline) == (0.25, 0.75 * 0.25)
 
 
 @given(st.lists(st.floats(0.5, 1.0), min_size=1, max_size=50))
@@ -66,7 +81,9 @@ def test_an_evaluation_by_hand() -> None:
     """Two of three rows are correct; a class without rows and predictions is left out."""
     truth = np.array([0, 0, 1])
     probabilities = np.array([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.3, 0.7, 0.0]])
-    evaluation = metrics.compute_evaluation(truth, probabilities, ("a", "b", "c"), majority=1)
+    evaluation = metrics.compute_evaluation(
+        truth, probabilities, ("a", "b", "c"), shares=np.array([0.2, 0.8, 0.0])
+    )
     assert (evaluation.rows, evaluation.accuracy.share, evaluation.baseline) == (3, 2 / 3, 1 / 3)
     assert evaluation.confusion == ((1, 1, 0), (0, 1, 0), (0, 0, 0))
     assert evaluation.macro_f1 == pytest.approx((2 / 3 + 2 / 3) / 2)
@@ -79,7 +96,7 @@ def test_an_evaluation_by_hand() -> None:
 def test_one_class_alone_has_no_area() -> None:
     """A metric without a value is null: JSON has no NaN."""
     evaluation = metrics.compute_evaluation(
-        np.array([1, 1]), np.array([[0.4, 0.6]] * 2), ("a", "b"), majority=1
+        np.array([1, 1]), np.array([[0.4, 0.6]] * 2), ("a", "b"), shares=np.array([0.0, 1.0])
     )
     assert evaluation.roc_auc is None
     assert evaluation.baseline == 1.0

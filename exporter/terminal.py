@@ -1,0 +1,95 @@
+"""What the commands show while they run: progress on stderr, and what an interrupt left."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from contextlib import contextmanager, redirect_stdout
+from typing import TYPE_CHECKING, Final
+
+from runtime.printable import printable
+from runtime.terminal import process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.progress import ProgressColumn
+
+    from exporter.progress import OnProgress, Progress
+
+_STDOUT, _STDERR = 1, 2  # file descriptors
+_NARROW: Final = 60  # columns of a terminal with a bar of ten
+_WIDE: Final = 100  # with the batch size beside the backend
+
+
+@contextmanager
+def stdout_as_stderr() -> Iterator[None]:
+    """Send what a user's module prints to stderr, C libraries of it too: stdout has the result."""
+    sys.stdout.flush()
+    stdout = os.dup(_STDOUT)
+    os.dup2(_STDERR, _STDOUT)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        ctypes.CDLL(None).fflush(None)  # what C has buffered
+        os.dup2(stdout, _STDOUT)
+        os.close(stdout)
+
+
+@contextmanager
+def interruptible(command: str, consequence: str) -> Iterator[None]:
+    """Say what an interrupt left behind before the command ends."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        process.log(f"{command}: interrupted; {printable(consequence)}")
+        raise
+
+
+@contextmanager
+def progress_bar() -> Iterator[OnProgress | None]:
+    """Show stage, share and remaining time on stderr where that is a terminal; else yield None."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as ProgressBar
+
+    console = Console(stderr=True)
+    width = console.width
+    # Rich's own stand-in for stdout would send there what it prints, and stdout has the result.
+    with ProgressBar(
+        *_columns(width), console=console, transient=True, redirect_stdout=False
+    ) as bar:
+        task = bar.add_task("loading", total=None, cell="")
+
+        def on_progress(progress: Progress) -> None:
+            if bar.tasks[0].description != progress.stage:
+                bar.reset(task, total=None, description=progress.stage)
+            bar.update(
+                task,
+                completed=progress.done,
+                total=progress.total or None,
+                cell=_describe_cell(progress, width),
+            )
+
+        yield on_progress
+
+
+def _columns(width: int) -> tuple[ProgressColumn, ...]:
+    """Choose the columns of the bar for the width of the terminal."""
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    bar = (TextColumn("{task.description:12}"), BarColumn(10 if width < _NARROW else 20))
+    share = TaskProgressColumn("{task.percentage:>3.0f} %")
+    if width < _NARROW:
+        return (*bar, share)
+    return (*bar, share, TimeRemainingColumn(), TextColumn("{task.fields[cell]}"))
+
+
+def _describe_cell(progress: Progress, width: int) -> str:
+    if width < _WIDE or not progress.backend:
+        return progress.backend
+    return f"{progress.backend} at batch {progress.batch:,}"
