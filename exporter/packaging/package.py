@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from exporter.packaging.image import image_files
 from exporter.packaging.kserve import kserve_files
 from exporter.packaging.kubernetes import kubernetes_files
-from exporter.packaging.options import PackageOptions
+from exporter.packaging.options import PackageOptions, default_image
+from runtime.bundle.manifest import Model
 from runtime.bundle.reading import Bundle, read_bundle
 from runtime.errors import UsageError
 from runtime.io.folders import atomic_folder
@@ -25,10 +27,12 @@ if TYPE_CHECKING:
 MARKER: Final = ".onnxferry-package"
 Files = Mapping[str, bytes]
 _NEXT: Final[Mapping[Kind, str]] = {
+    "image": "docker build --tag {image} {out}",
     "kserve": "kubectl apply -f {out}",
     "kubernetes": "kubectl apply -f {out}",
 }
 _BUILDERS: Final[Mapping[Kind, Callable[[Bundle, PackageOptions], Files]]] = {
+    "image": image_files,
     "kserve": kserve_files,
     "kubernetes": kubernetes_files,
 }
@@ -108,4 +112,5 @@ def package_bundle(
 
 def next_steps(package: Package) -> str:
     """Return the command that takes a package to its platform."""
-    return _NEXT[package.kind].format(out=shlex.quote(str(package.path)))
+    image = default_image(Model(package.model, package.version))
+    return _NEXT[package.kind].format(out=shlex.quote(str(package.path)), image=image)
