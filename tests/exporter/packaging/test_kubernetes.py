@@ -30,9 +30,9 @@ warnings.simplefilter("ignore")
 import kserve.models, kubernetes.client.models, yaml
 
 def check(value, kind, where):
-    if match := re.fullmatch(r"list\\[(.*)\\]", kind):
+    if match := re.fullmatch(r"[lL]ist\\[(.*)\\]", kind):
         [check(one, match[1], f"{where}[{i}]") for i, one in enumerate(value)]
-    elif match := re.fullmatch(r"dict\\(str, (.*)\\)", kind):
+    elif match := re.fullmatch(r"[dD]ict[(\\[]str, (.*)[)\\]]", kind):
         [check(one, match[1], f"{where}.{key}") for key, one in value.items()]
     elif kind in {"str", "int", "bool"}:
         assert type(value).__name__ == kind, (where, kind, value)
