@@ -178,7 +178,7 @@ def package(
 ) -> None:
     """Write the files that a platform needs to serve a bundle; needs no torch and no platform."""
     from exporter.packaging.options import PackageOptions
-    from exporter.packaging.package import next_steps, package_bundle
+    from exporter.packaging.package import list_files, next_step, package_bundle
 
     made = package_bundle(
         bundle, to, out or DEFAULT_PACKAGES / to, PackageOptions(image, storage_uri), force=force
@@ -187,8 +187,8 @@ def package(
         process.echo(process.compact_json(made.to_json()))
         return
     process.log(
-        f"{printable(made.model)} {made.version} for {to}: {', '.join(made.files)}\n"
-        f"next: {next_steps(made)}"
+        f"{printable(made.model)} {made.version} for {to}: {list_files(made)}\n"
+        f"next: {next_step(made)}"
     )
     process.echo(str(made.path))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import msgspec
 from exporter.packaging.image import image_files
 from exporter.packaging.kserve import kserve_files
 from exporter.packaging.kubernetes import kubernetes_files
+from exporter.packaging.oci import oci_files
 from exporter.packaging.options import PackageOptions, default_image
 from runtime.bundle.manifest import Model
 from runtime.bundle.reading import Bundle, read_bundle
@@ -30,11 +32,13 @@ _NEXT: Final[Mapping[Kind, str]] = {
     "image": "docker build --tag {image} {out}",
     "kserve": "kubectl apply -f {out}",
     "kubernetes": "kubectl apply -f {out}",
+    "oci": "oras cp --from-oci-layout {out}:{version} REGISTRY/{image}",
 }
 _BUILDERS: Final[Mapping[Kind, Callable[[Bundle, PackageOptions], Files]]] = {
     "image": image_files,
     "kserve": kserve_files,
     "kubernetes": kubernetes_files,
+    "oci": oci_files,
 }
 
 
@@ -110,7 +114,19 @@ def package_bundle(
     return Package(kind, out, model.name, model.version, tuple(sorted(files)))
 
 
-def next_steps(package: Package) -> str:
+def next_step(package: Package) -> str:
     """Return the command that takes a package to its platform."""
-    image = default_image(Model(package.model, package.version))
-    return _NEXT[package.kind].format(out=shlex.quote(str(package.path)), image=image)
+    return _NEXT[package.kind].format(
+        out=shlex.quote(str(package.path)),
+        image=default_image(Model(package.model, package.version)),
+        version=package.version,
+    )
+
+
+def list_files(package: Package) -> str:
+    """List the files of a package for people; those of a folder are counted."""
+    counts = Counter(name.partition("/")[0] for name in package.files)
+    return ", ".join(
+        name if name in package.files else f"{name}/ ({count} files)"
+        for name, count in counts.items()
+    )
