@@ -156,7 +156,7 @@ def test_a_registry_takes_it_and_gives_it_back(
     found = list(descriptors(layout))
     for descriptor, _ in found:
         if descriptor["mediaType"] not in {INDEX, MANIFEST}:
-            at = send(f"{base}/blobs/uploads/", "POST")[0]["Location"]
+            at = send(f"{base}/blobs/uploads/", "POST", b"")[0]["Location"]
             send(f"{at}&digest={descriptor['digest']}", "PUT", read_blob(layout, descriptor))
     manifests = [one for one, _ in found if one["mediaType"] == MANIFEST]
     for one in (*manifests, *(one for one, _ in found if one["mediaType"] == INDEX)):
