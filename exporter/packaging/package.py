@@ -17,6 +17,7 @@ from exporter.packaging.kserve import kserve_files
 from exporter.packaging.kubernetes import kubernetes_files
 from exporter.packaging.oci import oci_files
 from exporter.packaging.options import PackageOptions, default_image
+from exporter.packaging.triton import triton_files
 from runtime.bundle.manifest import Model
 from runtime.bundle.reading import Bundle, read_bundle
 from runtime.errors import UsageError
@@ -33,12 +34,14 @@ _NEXT: Final[Mapping[Kind, str]] = {
     "kserve": "kubectl apply -f {out}",
     "kubernetes": "kubectl apply -f {out}",
     "oci": "oras cp --from-oci-layout {out}:{version} REGISTRY/{image}",
+    "triton": "tritonserver --model-repository={out}",
 }
 _BUILDERS: Final[Mapping[Kind, Callable[[Bundle, PackageOptions], Files]]] = {
     "image": image_files,
     "kserve": kserve_files,
     "kubernetes": kubernetes_files,
     "oci": oci_files,
+    "triton": triton_files,
 }
 
 

@@ -142,6 +142,7 @@ def send(
     url: str, method: str, body: bytes | None = None, **fields: str
 ) -> tuple[Mapping[str, str], bytes]:
     """Send a request; the response's header fields and body."""
+    fields = {"Content-Type": "application/octet-stream", **fields}
     request = urllib.request.Request(url, body, fields, method=method)  # noqa: S310 - the registry's
     with urllib.request.urlopen(request) as response:  # noqa: S310 - likewise
         return response.headers, response.read()
