@@ -61,7 +61,16 @@ def test_the_steps_run_and_the_bundle_is_verified_where_nothing_can_be_written(
     venv.create(folder, with_pip=False)
     python = folder / "bin" / "python"
     (wheel,) = context.glob("*.whl")
-    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--no-index", "--no-deps"]
+    pip: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "install",
+        "--no-index",
+        "--no-deps",
+    ]
     subprocess.run([*pip, "--quiet", "--no-compile", wheel], check=True, env=environment)
     here = next(Path(path) for path in sys.path if path.endswith("site-packages"))
     (there,) = folder.glob("lib/python*/site-packages")
@@ -83,7 +92,15 @@ def test_the_steps_run_and_the_bundle_is_verified_where_nothing_can_be_written(
 
 def test_the_wheel_is_that_of_the_build_backend(checkout: Path, tmp_path: Path) -> None:
     """Every file that hatchling would put into it, with the same content."""
-    command = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", tmp_path]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "build",
+        "--no-isolation",
+        "--wheel",
+        "--outdir",
+        tmp_path,
+    ]
     subprocess.run([*command, checkout], check=True, capture_output=True)
     (built,) = tmp_path.glob("*.whl")
     name, content = build_wheel()

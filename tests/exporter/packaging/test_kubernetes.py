@@ -77,7 +77,7 @@ def kserve_folder(sales: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def test_kubernetes_accepts_every_object(folder: Path, tool: Callable[[str], Path]) -> None:
     """``kubernetes-validate --strict`` knows every field, in the newest API it has."""
     files = sorted(folder.glob("*.yaml"))
-    command = [tool("kubernetes-validate"), "--strict", *files]
+    command: list[str | Path] = [tool("kubernetes-validate"), "--strict", *files]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (done.stdout + done.stderr).count(" passed ") == len(files) == 5
@@ -88,7 +88,7 @@ def test_kserve_accepts_its_objects(kserve_folder: Path, tool: Callable[[str], P
     """The SDK's types know every field."""
     files = [kserve_folder / "servingruntime.yaml", kserve_folder / "inferenceservice.yaml"]
     kinds = ["V1alpha1ServingRuntime", "V1beta1InferenceService"]
-    command = [tool("python"), "-c", _KSERVE_TYPES, *files, *kinds]
+    command: list[str | Path] = [tool("python"), "-c", _KSERVE_TYPES, *files, *kinds]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -44,7 +44,7 @@ def read_blob(layout: Path, descriptor: Mapping[str, Any]) -> bytes:
     assert re.fullmatch(r"[a-z]+/[a-z0-9.+-]+", descriptor["mediaType"])
     algorithm, digest = descriptor["digest"].split(":")
     assert re.fullmatch(r"[0-9a-f]{64}", digest)
-    content = (layout / "blobs" / algorithm / digest).read_bytes()
+    content: bytes = (layout / "blobs" / algorithm / digest).read_bytes()
     assert (hashlib.sha256(content).hexdigest(), len(content)) == (digest, descriptor["size"])
     return content
 

@@ -44,7 +44,7 @@ def test_tensors_are_those_of_the_onnx_model(repository: Path, sales: Path) -> N
     config = parse(repository / "simplenet")
     assert (config.name, config.backend) == ("simplenet", "onnxruntime")
     graph = onnx.load(repository / "simplenet" / "1" / "model.onnx").graph
-    types = {onnx.TensorProto.FLOAT: "FP32", onnx.TensorProto.INT64: "INT64"}
+    types: dict[int, str] = {onnx.TensorProto.FLOAT: "FP32", onnx.TensorProto.INT64: "INT64"}
 
     def of_onnx(value: onnx.ValueInfoProto) -> tuple[str, str, list[int]]:
         tensor = value.type.tensor_type
@@ -74,7 +74,9 @@ def test_the_torchscript_model_has_the_outputs_in_the_order_of_their_names(
     bundle = read_bundle(sales)
     golden = load_golden(bundle.files["golden.npz"], bundle.manifest.schema, where="golden")
     with pytest.warns(DeprecationWarning, match="jit"):
-        module = torch.jit.load(str(repository / "simplenet-torchscript" / "1" / "model.pt"))
+        module = torch.jit.load(  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            str(repository / "simplenet-torchscript" / "1" / "model.pt")
+        )
     arguments = [one.name for one in module.forward.schema.arguments[1:]]
     assert arguments == [tensor.name for tensor in config.input]
     outputs = module(torch.from_numpy(golden.features))
