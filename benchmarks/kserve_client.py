@@ -2,7 +2,7 @@
 
 The SDK depends on FastAPI, Kubernetes' client and pandas 2, so it is in none of our extras. It is
 installed with this checkout into an environment of its own under --peers, once (a minute). CI runs
-these tests.
+these tests. The same environment has the tools that tests/exporter/packaging runs.
 
 python benchmarks/kserve_client.py [--peers DIR] [--prepare] [--write]
 """
@@ -32,7 +32,8 @@ def prepare(peers: Path) -> Path:
     """
     python = environment_for(peers, "kserve") / "bin" / "python"
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "-e", f"{CHECKOUT}[cpu,serve,test]"], check=True)
+    ours, tools = f"{CHECKOUT}[cpu,serve,test]", CHECKOUT / "benchmarks" / "platforms.txt"
+    subprocess.run([*pip, "-e", ours, "-r", str(tools)], check=True)
     return python
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from exporter.packaging.kinds import Kind  # noqa: TC001 - typer reads the annotation
 from exporter.terminal import interruptible, progress_bar, stdout_as_stderr
 from runtime.printable import printable
 from runtime.terminal import process
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 app = new_app("exporter", "Export models as bundles with a proof of parity.")
 
+DEFAULT_PACKAGES = Path("artifacts/packages")
 _PRODUCT_FEATURES = ("price", "rating")  # of products.csv, which `trainer sample` and make write
 _TOLERANCE = {"derived": "proven", "measured": "measured, not derived"}
 _LIMIT = {"derived": "bound", "measured": "tolerance"}
@@ -146,6 +148,47 @@ def verify(
     require(report, command=command, consequence=f"do not serve {bundle} on this machine")
     if not as_json:
         process.echo(printable(f"{bundle}: {_summarise(report)}, {seconds:.1f} s"))
+
+
+@app.command()
+def package(
+    bundle: BundleArgument = DEFAULT_BUNDLE,
+    *,
+    to: Annotated[Kind, typer.Option(help="Platform.", show_default=False)],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder to write.", show_default=f"{DEFAULT_PACKAGES}/PLATFORM"),
+    ] = None,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            help="Image that kubernetes and kserve run, pushed where they find it "
+            "(default: NAME:VERSION of the model)."
+        ),
+    ] = None,
+    storage_uri: Annotated[
+        str | None, typer.Option(help="Where kserve fetches the bundle's files from.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an earlier package in --out, nothing else.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the files that a platform needs to serve a bundle; needs no torch and no platform."""
+    from exporter.packaging.options import PackageOptions
+    from exporter.packaging.package import list_files, next_step, package_bundle
+
+    made = package_bundle(
+        bundle, to, out or DEFAULT_PACKAGES / to, PackageOptions(image, storage_uri), force=force
+    )
+    if as_json:
+        process.echo(process.compact_json(made.to_json()))
+        return
+    process.log(
+        f"{printable(made.model)} {made.version} for {to}: {list_files(made)}\n"
+        f"next: {next_step(made)}"
+    )
+    process.echo(str(made.path))
 
 
 def _unpublished(out: Path) -> str:

@@ -177,12 +177,19 @@ def serve(
     host: Annotated[
         str,
         typer.Option(
-            help="Interface to listen on; 0.0.0.0 or [::] for all, or a Unix socket, unix:PATH."
+            envvar="ONNXFERRY_HOST",
+            help="Interface to listen on; 0.0.0.0 or [::] for all, or a Unix socket, unix:PATH.",
         ),
     ] = "127.0.0.1",
     port: Annotated[
         int | None,
-        typer.Option(min=0, max=65535, help="Port for HTTP; 0 for a free one (default: 8000)."),
+        typer.Option(
+            min=0,
+            max=65535,
+            # Vertex AI's and SageMaker's, which choose the port of their containers.
+            envvar=["AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT", "ONNXFERRY_PORT"],
+            help="Port for HTTP; 0 for a free one (default: 8000).",
+        ),
     ] = None,
     grpc_port: Annotated[
         int | None,
