@@ -37,6 +37,7 @@ class Summary(Value, frozen=True):
         truth: accuracy, with ``Options.truth``.
         drift: drift from the training rows, with ``Options.drift``.
         stages: seconds spent in each stage, summed over threads.
+        files: paths of what was written, by option: ``out``, ``rejects``, ``drift``, ``summary``.
         absent: features that no record of the table, or of one of the tables, has.
     """
 
@@ -54,6 +55,7 @@ class Summary(Value, frozen=True):
     drift: DriftReport | None = None
     stages: Mapping[str, float] = msgspec.field(default_factory=dict)
     absent: tuple[str, ...] = ()
+    files: Mapping[str, Path] = msgspec.field(default_factory=dict)
 
     @property
     def rows_per_second(self) -> float:
@@ -83,6 +85,7 @@ class Summary(Value, frozen=True):
             "rejected": self.rejected,
             "reasons": dict(self.reasons),
             "rejects": str(self.rejects) if self.rejects else None,
+            "files": {name: str(path) for name, path in self.files.items()},
             "model": self.model,
             "provider": self.provider,
             "provider_reason": self.provider_reason,
