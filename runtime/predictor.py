@@ -188,6 +188,7 @@ class Predictor(LoadedModel):
         loose_header: bool = False,
         truth: str | None = None,
         drift: Path | str | None = None,
+        force: bool = False,
         threads: int | None = None,
     ) -> Summary:
         """Score a file, a folder or a pattern, and write it with predictions.
@@ -211,6 +212,7 @@ class Predictor(LoadedModel):
                 form.
             truth: column with the true class, for accuracy.
             drift: file for the report of drift, JSON.
+            force: replace existing files that are not outputs of the same kind.
             threads: blocks scored in parallel; None is one per processor, at most 8.
 
         Returns:
@@ -237,6 +239,7 @@ class Predictor(LoadedModel):
             proba=proba,
             prefix=prefix,
             truth=truth,
+            force=force,
             threads=threads,
             **paths,
         )

@@ -17,7 +17,9 @@ from runtime.terminal.options import (
     DecimalOption,
     DelimiterOption,
     EncodingOption,
+    ForceOption,
     JsonOption,
+    log_skipped,
     new_app,
     refuse_extra_arguments,
     split_names,
@@ -127,6 +129,7 @@ def predict(
         int | None,
         typer.Option(min=1, max=64, help="Blocks scored in parallel (default: one per CPU)."),
     ] = None,
+    force: ForceOption = False,
     check: Annotated[bool, typer.Option(help="Verify the bundle's golden rows first.")] = True,
     as_json: JsonOption = False,
 ) -> None:
@@ -148,6 +151,7 @@ def predict(
         rejects=rejects,
         truth=truth,
         drift=drift,
+        force=force,
         threads=threads,
     )
     predictor = Predictor(bundle, provider=provider, check=check)
@@ -156,6 +160,7 @@ def predict(
         process.echo(command.preview(predictor, file, options))
         return
     out = out or STANDARD_STREAM
+    log_skipped(file)
     result = command.score(predictor, file, out, options, summary_path=summary, profile=profile)
     uses_stdout = STANDARD_STREAM in {out, drift}
     command.report(result, out, profile=profile, as_json=as_json, uses_stdout=uses_stdout)

@@ -13,6 +13,7 @@ from runtime.io.atomic import atomic_file
 from runtime.io.paths import STANDARD_STREAM, check_distinct, is_folder_or_pattern
 from runtime.printable import list_first, printable_lines
 from runtime.scoring.options import rejects_path
+from runtime.scoring.outputs import SUMMARY, check_report_output
 from runtime.terminal import process
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def check_summary_path(path: Path, source: Path, out: Path, options: Options) ->
     """Refuse a summary file that is an input or another output."""
     if path == STANDARD_STREAM:
         raise UsageError("--summary names a file; --json prints the same")
+    check_report_output(path, SUMMARY, force=options.force)
     if not is_folder_or_pattern(source):
         check_distinct(source, out, rejects_path(out, options), options.drift, path)
         return
@@ -90,7 +92,8 @@ def score(
             stream = stack.enter_context(atomic_file(summary_path))
         summary = _score(predictor, source, out, options)
         summary = summary if profile else replace(summary, stages={})
-        if stream:
+        if stream and summary_path:
+            summary = replace(summary, files={**summary.files, "summary": summary_path})
             stream.write(summary.to_json())
     return summary
 
@@ -142,6 +145,9 @@ def _format_log(summary: Summary, out: Path) -> str:
         by_count = sorted(totals.items(), key=lambda pair: -pair[1])
         listed = list_first([f"{name} {count:,}" for name, count in by_count])
         text += f"\nvalues outside the training range, scored anyway: {listed}"
+    for name, what in (("drift", "drift report"), ("summary", "summary")):
+        if path := summary.files.get(name):
+            text += f"\n{what} written to {path}"
     return "\n".join((text, *(f"warning: {warning}" for warning in summary.warnings)))
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from runtime import surfaces
 from runtime.errors import DataError
 from runtime.io.paths import WILDCARDS
+from runtime.io.rejects import is_rejects_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,26 +23,35 @@ def find_tables(source: Path, *, option: str = "file") -> tuple[Path, tuple[Path
 
     Returns the folder that the output mirrors, and the sorted paths of its tables relative to it,
     without those whose name, or a folder's, begins with a point or underscore, such as
-    ``_SUCCESS`` and ``_temporary``; ``option`` names the source in messages. Raises ``DataError``
-    when there are none, a folder cannot be searched, or an entry is not a regular file.
+    ``_SUCCESS`` and ``_temporary``, and without lists of rejected rows; ``option`` names
+    the source in messages. Raises ``DataError`` when there are none, a folder cannot be searched,
+    or an entry is not a regular file.
     """
-    if os.path.isdir(source):  # noqa: PTH112 - a Path raises on errors
-        root, found = source, list(_walk(source, frozenset()))
-    else:
-        root = _fixed_part(source)
-        _check_searchable(source)
-        found = _match(source)
-        found = [path for path in found if not os.path.isdir(path)]  # noqa: PTH112 - as above
+    root, found = _search(source)
     relative = sorted({path.relative_to(root) for path in found})
-    tables = tuple(path for path in relative if not any(map(_is_hidden, path.parts)))
+    visible = [path for path in relative if not any(map(_is_hidden, path.parts))]
+    tables = tuple(path for path in visible if not is_rejects_file(root / path))
     if not tables:
         raise DataError(
-            f"{source} holds no tables (names that begin with _ or . are skipped); see "
-            + surfaces.option(option)
+            f"{source} holds no tables (names that begin with _ or . are skipped, and lists of "
+            "rejected rows); see " + surfaces.option(option)
         )
     for path in tables:
         _check_regular(root / path, option)
     return root, tables
+
+
+def find_rejects(source: Path) -> list[Path]:
+    """Find the lists of rejected rows that ``find_tables`` skips."""
+    return sorted(filter(is_rejects_file, _search(source)[1]))
+
+
+def _search(source: Path) -> tuple[Path, list[Path]]:
+    """Return the folder that the output mirrors, and the files of a folder or pattern."""
+    if os.path.isdir(source):  # noqa: PTH112 - a Path raises on errors
+        return source, list(_walk(source, frozenset()))
+    _check_searchable(source)
+    return _fixed_part(source), [path for path in _match(source) if not os.path.isdir(path)]  # noqa: PTH112 - as above
 
 
 def _walk(folder: Path, parents: frozenset[str]) -> Iterator[Path]:

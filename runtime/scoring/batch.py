@@ -18,6 +18,7 @@ from runtime.io.paths import STANDARD_STREAM, check_distinct
 from runtime.io.sinks import Sink, open_sinks
 from runtime.monitoring.monitor import Monitor
 from runtime.scoring.options import DEFAULTS, Options
+from runtime.scoring.outputs import check_outputs, written_files
 from runtime.scoring.pipeline import ScoringJob, score_into
 from runtime.surfaces import option
 from runtime.tables.folders import check_formats
@@ -75,9 +76,10 @@ def score_files(
             sink = open_single(options.drift)
             sink.write(to_json(monitor.drift))
             sink.flush()
+    rejects = _rejects_path(out / "**" / "*", options)
+    files = written_files(out, rejects, options)
     total = _sum_summaries(list(summaries.values()), monitor)
-    if options.bad_rows == "reject":
-        total = replace(total, rejects=_rejects_path(out / "**" / "*", options))
+    total = replace(total, rejects=rejects, files=files)
     return BatchSummary(total, summaries)
 
 
@@ -142,6 +144,7 @@ def _plan_outputs(
     written = [path for pair in outputs.values() for path in pair if path] + drift
     for name in tables:
         check_distinct(root / name, *outputs[name], options.drift)
+        check_outputs(*outputs[name], options)
     if repeated := [path for path, count in Counter(written).items() if count > 1]:
         raise UsageError(f"{repeated[0]} would be written twice: rename one of the tables")
     read = {os.path.realpath(root / name) for name in tables}

@@ -38,6 +38,7 @@ class Options(Value, frozen=True):
         rejects: path of the rejects file; by default the output's with ``.rejects.csv``.
         truth: name of the column with the true class, for accuracy.
         drift: path of the drift report, JSON.
+        force: replace files that are not outputs of the same kind.
         threads: number of blocks to score in parallel; by default one per processor, at most 8.
 
     Raises:
@@ -53,6 +54,7 @@ class Options(Value, frozen=True):
     rejects: Path | None = None
     truth: str | None = None
     drift: Path | None = None
+    force: bool = False
     threads: int | None = None
 
     def __post_init__(self) -> None:

@@ -13,17 +13,19 @@ from msgspec.structs import replace
 from runtime.bundle.manifest import to_json
 from runtime.io.parallel import default_threads, map_ordered
 from runtime.io.paths import check_distinct
+from runtime.io.rejects import REJECTS_HEADER
 from runtime.io.sinks import Sink, open_sinks
 from runtime.monitoring.monitor import Monitor
 from runtime.monitoring.ranges import RangeMonitor
 from runtime.scoring.columns import absent_hint, bind_table
 from runtime.scoring.counters import BadRowsMessage, Counters, StageTimer
 from runtime.scoring.options import DEFAULTS, Options, rejects_path
+from runtime.scoring.outputs import check_outputs, check_table_output, written_files
 from runtime.scoring.summary import Summary
 from runtime.surfaces import option
 from runtime.tables.arrays import filter_rows
 from runtime.tables.base import RowIssue
-from runtime.tables.csv.quoting import REJECTS_HEADER, encode_record, encode_rejects
+from runtime.tables.csv.quoting import encode_record, encode_rejects
 from runtime.tables.driver import WritePlan
 from runtime.tables.opening import open_bytes, open_table
 from runtime.tables.partitions import without_keys
@@ -90,7 +92,8 @@ def score_file(
         Counts of records read, scored and rejected, times, and monitored statistics.
 
     Raises:
-        UsageError: when options conflict, or an output is the input.
+        UsageError: when options conflict, or an output is the input, or would replace a file of
+            another kind without ``force``.
         DataError: when the table cannot be read or the output not written.
         SchemaError: when a feature's column is missing, or a new column exists already.
         BadRowsError: when rows cannot be scored and ``bad_rows`` is ``fail``.
@@ -98,6 +101,7 @@ def score_file(
     source, out = Path(source), Path(out)
     rejects = rejects_path(out, options)
     check_distinct(source, out, rejects, options.drift)
+    check_outputs(out, rejects, options)
     monitor = Monitor(
         model.schema, truth=options.truth is not None, drift=options.drift is not None
     )
@@ -122,6 +126,7 @@ def score_into(
         required = without_keys(model.schema.feature_names, job.source)
         table = stack.enter_context(open_table(job.source, options.reading, required))
         stored = choose_format(job.out, table, options.out_format)
+        check_table_output(job.out, stored, options)
         if options.columns is None and stored.kind != table.kind:
             table.find_columns()  # the output's columns are fixed before its first row
         keep_bad = options.bad_rows == "null"
@@ -171,7 +176,7 @@ def _open_output(
 
 
 def _summarize(model: LoadedModel, job: ScoringJob, counters: Counters, seconds: float) -> Summary:
-    name = model.manifest.model
+    name, options = model.manifest.model, job.options
     return Summary(
         rows=counters.rows,
         scored=counters.rows - counters.rejected,
@@ -187,6 +192,7 @@ def _summarize(model: LoadedModel, job: ScoringJob, counters: Counters, seconds:
         drift=job.monitor.drift,
         stages=dict(counters.timer.seconds),
         classes=model.schema.classes,
+        files=written_files(job.out, job.rejects, options),
     )
 
 

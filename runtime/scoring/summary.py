@@ -40,6 +40,7 @@ class Summary(Value, frozen=True):
         truth: accuracy, with ``Options.truth``.
         drift: drift from the training rows, with ``Options.drift``.
         stages: seconds spent in each stage, summed over threads.
+        files: paths of what was written, by option: ``out``, ``rejects``, ``drift``, ``summary``.
         absent: features that no record of the table, or of one of the tables, has.
         classes: of the model.
         proba: those whose probability has a column of its own.
@@ -61,6 +62,7 @@ class Summary(Value, frozen=True):
     absent: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     proba: tuple[str, ...] = ()
+    files: Mapping[str, Path] = msgspec.field(default_factory=dict)
 
     @property
     def rows_per_second(self) -> float:
@@ -102,6 +104,7 @@ class Summary(Value, frozen=True):
             "rejected": self.rejected,
             "reasons": dict(self.reasons),
             "rejects": str(self.rejects) if self.rejects else None,
+            "files": {name: str(path) for name, path in self.files.items()},
             "model": self.model,
             "provider": self.provider,
             "provider_reason": self.provider_reason,

@@ -27,6 +27,9 @@ EncodingOption = Annotated[
     str | None, typer.Option(help="Encoding of text (default: by its byte order mark, else UTF-8).")
 ]
 DecimalOption = Annotated[Decimal, typer.Option(help="Decimal sign of numbers in text.")]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Replace files that are not outputs of the same kind.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
 
@@ -63,6 +66,17 @@ def _common_options(
 ) -> None:
     """Options before the command, whose messages name options as flags."""
     context.with_resource(command_surface())
+
+
+def log_skipped(source: Path) -> None:
+    """Name the lists of rejected rows that are no tables of a folder or pattern."""
+    from runtime.io.discovery import find_rejects
+    from runtime.io.paths import is_folder_or_pattern
+    from runtime.printable import list_first, printable
+
+    if is_folder_or_pattern(source) and (skipped := find_rejects(source)):
+        names = list_first([printable(str(path)) for path in skipped])
+        process.log(f"skipped, as a list of rejected rows: {names}")
 
 
 def split_names(text: str | None) -> tuple[str, ...] | None:

@@ -69,7 +69,7 @@ def _lines(summary: Summary, out: Path) -> Iterator[Line]:
     for warning in summary.warnings:
         yield "warning", "", warning
     if summary.drift:
-        yield from _drift_lines(summary.drift)
+        yield from _drift_lines(summary.drift, summary.files.get("drift"))
     if summary.truth:
         yield from _truth_lines(summary.truth)
     if summary.probability_note:
@@ -77,6 +77,8 @@ def _lines(summary: Summary, out: Path) -> Iterator[Line]:
     yield "provider", summary.provider, summary.provider_reason
     if summary.model:
         yield "model", "", summary.model
+    if path := summary.files.get("summary"):
+        yield "summary", "", f"written to {path}"
 
 
 def _range_lines(out_of_range: Mapping[str, OutOfRange]) -> Iterator[Line]:
@@ -96,9 +98,10 @@ def _range_lines(out_of_range: Mapping[str, OutOfRange]) -> Iterator[Line]:
     yield from _truncate(lines)
 
 
-def _drift_lines(drift: DriftReport) -> Iterator[Line]:
+def _drift_lines(drift: DriftReport, path: Path | None) -> Iterator[Line]:
     """List the drift of features, in descending order, then the columns that have none."""
-    yield "drift", "", "PSI against training"
+    written = f"; report written to {path}" if path else ""
+    yield "drift", "", f"PSI against training{written}"
     by_drift = sorted(
         drift.features, key=lambda feature: (feature.reason or "", -(feature.psi or 0))
     )

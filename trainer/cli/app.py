@@ -21,7 +21,9 @@ from runtime.terminal.options import (
     DecimalOption,
     DelimiterOption,
     EncodingOption,
+    ForceOption,
     JsonOption,
+    log_skipped,
     new_app,
     refuse_extra_arguments,
     split_names,
@@ -98,12 +100,17 @@ def sample(
     rows: Annotated[int, typer.Option(help="Number of products.")],
     out: SampleOption,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = DEFAULT_SEED,
+    force: ForceOption = False,
 ) -> None:
     """Write synthetic products as CSV: price, rating, popular."""
     if not is_main_process():
         return
+    from runtime.scoring.options import Options as ScoringOptions
+    from runtime.scoring.outputs import check_table_output
+    from runtime.tables.formats import Format
     from trainer.data.products import write_sample
 
+    check_table_output(out, Format("csv"), ScoringOptions(force=force))
     with process.exit_on_broken_pipe(), open_sinks() as open_sink:
         sink = open_sink(out)
         write_sample(sink, rows, seed=seed)
@@ -188,6 +195,7 @@ def fit(
         Path | None,
         typer.Option(help="File for the rejected rows (default: OUT.rejects.csv).", readable=False),
     ] = None,
+    force: ForceOption = False,
     test: TestOption = None,
     test_fraction: Annotated[
         float | None, typer.Option(help="Share of each class for the test set (default: 0.2).")
@@ -316,7 +324,10 @@ def fit(
         reading=parse_read_options(table_format, delimiter, encoding, decimal, loose=False),
         bad_rows=bad_rows,
         rejects=choose_rejects_path(out, bad_rows, rejects),
+        force=force,
     )
+    if source and is_main_process():
+        log_skipped(source.data)
     configuration = None if resume else configure(preset or "default", **overrides)
     from trainer.checkpoint.resume import describe_start, resume_options
     from trainer.cli.fit import print_outcome, run_fit

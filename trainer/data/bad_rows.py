@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.errors import BadRowsError
+from runtime.io.rejects import REJECTS_HEADER, REJECTS_SOURCE
 from runtime.scoring.counters import BadRowsMessage, Counters, StageTimer
 from runtime.surfaces import option
 from runtime.tables.base import Encoded
 from runtime.tables.cells import MISSING
-from runtime.tables.csv.quoting import REJECTS_HEADER, REJECTS_SOURCE, encode_record, encode_rejects
+from runtime.tables.csv.quoting import encode_record, encode_rejects
 from runtime.tables.folders import FolderTable
 from runtime.tables.writing import rejects_dialect
 from trainer.data.source import advise_exclusion

@@ -11,6 +11,7 @@ from runtime.errors import SchemaError, UsageError
 from runtime.io.discovery import find_tables
 from runtime.io.paths import STANDARD_STREAM, check_distinct, is_folder_or_pattern
 from runtime.schema.names import repeated_names, suggest_names
+from runtime.scoring.outputs import REJECTS, check_report_output
 from runtime.surfaces import option, together
 from runtime.tables.options import ReadOptions
 from trainer.data.cell_options import DateFormats
@@ -57,6 +58,7 @@ class TableSource:
         bad_rows: ``fail`` refuses a table with bad rows, ``reject`` leaves them out.
         rejects: path of the rejects file; of a test set's rows the same with ``.test`` before the
             ending; None writes none.
+        force: replace other files than lists of rejected rows.
     """
 
     data: Path
@@ -75,6 +77,7 @@ class TableSource:
     date_formats: DateFormats = field(default_factory=DateFormats)
     missing: tuple[str, ...] = ()
     fold_categories: bool = False
+    force: bool = False
 
     def __post_init__(self) -> None:
         tables = [path for path in (self.data, self.test) if path]
@@ -101,6 +104,8 @@ class TableSource:
         if self.rejects is not None:
             for path in chain.from_iterable(map(_find_files, tables)):
                 check_distinct(path, self.rejects, self.test_rejects)
+            for path in filter(None, (self.rejects, self.test_rejects)):
+                check_report_output(path, REJECTS, force=self.force)
 
     def _check_categories(self) -> None:
         if self.label in self.date_formats.columns:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from runtime.tables.base import BadRow
 
-REJECTS_HEADER: Final = ("record", "line", "column", "value", "reason", "text")
-REJECTS_SOURCE: Final = "file"  # before these, of a table of several files
 MIN_PROBABILITY: Final = np.float32(0.5)
 MAX_LABELS: Final = 8  # a label's table takes 250 kB, copied with each block
 MIN_ROWS: Final = 4096  # below, the tables cost more than they save: 15 ms

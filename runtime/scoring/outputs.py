@@ -1,0 +1,168 @@
+"""Outputs replace their own kind: another file stays, unless the user forces it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from contextlib import suppress
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from runtime.errors import DataError, UsageError
+from runtime.io.paths import STANDARD_STREAM, is_special
+from runtime.io.rejects import is_rejects_file
+from runtime.io.sources import open_source, read_chunk
+from runtime.surfaces import option
+from runtime.tables.dialect import DETECTED_DELIMITERS
+from runtime.tables.formats import detect_signature, format_from_name
+from runtime.tables.opening import decode_source
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from runtime.scoring.options import Options
+    from runtime.tables.formats import Format
+
+DRIFT_REPORT: Final = "a drift report"
+SUMMARY: Final = "a summary"
+REJECTS: Final = "a list of rejected rows"
+_KEYS: Final = {
+    DRIFT_REPORT: {"rows", "sampled_rows", "features"},
+    SUMMARY: {"rows", "scored", "rejected", "reasons"},
+}
+_MAX_REPORT_BYTES: Final = 64 * 1024 * 1024
+_HEAD_BYTES: Final = 64 * 1024
+_MAX_RECORDS: Final = 10
+_JSON_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def check_outputs(out: Path, rejects: Path | None, options: Options) -> None:
+    """Refuse outputs of a scoring run that would replace other files; see ``check_table_output``.
+
+    An output whose format depends on the table is checked once that is open.
+    """
+    stored = options.out_format
+    if stored is None and out != STANDARD_STREAM:
+        stored = format_from_name(out, option="out_format")
+    if stored:
+        check_table_output(out, stored, options)
+    if rejects:
+        check_report_output(rejects, REJECTS, force=options.force)
+    if options.drift:
+        check_report_output(options.drift, DRIFT_REPORT, force=options.force)
+
+
+def written_files(out: Path, rejects: Path | None, options: Options) -> dict[str, Path]:
+    """Name the files that a scoring run writes, by option; without standard output."""
+    files = {"out": out, "rejects": rejects, "drift": options.drift}
+    return {name: path for name, path in files.items() if path and path != STANDARD_STREAM}
+
+
+def check_table_output(path: Path, stored: Format, options: Options) -> None:
+    """Refuse to replace a file that is no table in this format.
+
+    Args:
+        path: of the output; a device, a pipe or ``-`` replaces nothing.
+        stored: the output's format.
+        options: whether any file may be replaced, and the delimiter of text.
+
+    Raises:
+        UsageError: when ``path`` is another file.
+    """
+    delimiter = (options.reading.delimiter or b"").decode()
+    _check(path, f"a table in {stored}", force=options.force, delimiter=delimiter)
+
+
+def check_report_output(path: Path, what: str, *, force: bool) -> None:
+    """Refuse to replace a file that is not ``what``: a drift report, a summary or rejected rows.
+
+    Args:
+        path: of the output; a device, a pipe or ``-`` replaces nothing.
+        what: ``DRIFT_REPORT``, ``SUMMARY`` or ``REJECTS``.
+        force: whether any file may be replaced.
+
+    Raises:
+        UsageError: when ``path`` is another file.
+    """
+    _check(path, what, force=force)
+
+
+def _check(path: Path, what: str, *, force: bool, delimiter: str = "") -> None:
+    if force or path == STANDARD_STREAM or is_special(path) or not path.is_file():
+        return
+    found = _identify(path, delimiter)
+    # Tabs are a matter of the delimiter: by content both are delimited text.
+    if found not in {what, what.replace("in tsv", "in csv"), ""}:
+        raise UsageError(
+            f"{path} exists and is {found}, not {what}: give another name, or replace it with "
+            + option("force", True)
+        )
+
+
+def _identify(path: Path, delimiter: str) -> str:
+    """Say what a file is by its content; empty for an empty file."""
+    with open_source(path) as source:
+        head = read_chunk(source, _HEAD_BYTES, str(path))
+    if not head:
+        return ""
+    if is_rejects_file(path):
+        return REJECTS
+    if report := _identify_json(path, head):
+        return report
+    try:
+        return _identify_table(path, delimiter)
+    except (DataError, UsageError):  # its content is none of the formats of tables
+        signature = detect_signature(head) or ""
+        return signature if " " in signature else "no table"
+
+
+def _identify_table(path: Path, delimiter: str) -> str:
+    with open_source(path) as source:
+        decoded = decode_source(source, None, where=str(path))
+        stored = decoded.format
+        text = read_chunk(decoded.source, _HEAD_BYTES, str(path)) if stored.is_text else b""
+    is_cut = len(text) == _HEAD_BYTES
+    is_table = True
+    if stored.kind == "jsonl":
+        line, end, _ = text.partition(b"\n")
+        is_table = _is_object(line) or (is_cut and not end)
+    elif stored.is_text:
+        whole = text[: text.rfind(b"\n") + 1] if is_cut else text
+        records = _read_records((whole or text).decode("latin-1"), delimiter)
+        is_table = len({*map(len, records)}) == 1 and len(records[0]) > 1
+    return f"a table in {stored}" if is_table else "no table"
+
+
+def _identify_json(path: Path, head: bytes) -> str:
+    """Say which of our reports a JSON document is, or that it is another; empty for no document."""
+    if not head.lstrip().startswith(b"{") or path.stat().st_size > _MAX_REPORT_BYTES:
+        return ""
+    try:
+        keys = _JSON_OBJECT.decode(path.read_bytes()).keys()
+    except msgspec.DecodeError:  # of JSON Lines, there is more than one
+        return ""
+    found = (what for what, own in _KEYS.items() if own <= keys)
+    is_line = b"\n" not in head.strip()
+    return next(found, "" if is_line else "a JSON document")
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        _JSON_OBJECT.decode(line)
+    except msgspec.DecodeError:
+        return False
+    return True
+
+
+def _read_records(text: str, delimiter: str) -> list[list[str]]:
+    """Split the first records of delimited text by the delimiter with most column names."""
+    if text.lower().lstrip('"\xef\xbb\xbf').startswith("sep="):  # Excel's line
+        text = text.partition("\n")[2]
+    found: list[list[list[str]]] = []
+    for sign in {delimiter, *(sign.decode() for sign in DETECTED_DELIMITERS)} - {""}:
+        with suppress(csv.Error):
+            records = csv.reader(io.StringIO(text, newline=""), delimiter=sign)
+            found.append(list(islice(filter(None, records), _MAX_RECORDS)))
+    return max(found, key=lambda records: len(records[0]) if records else 0, default=[])
