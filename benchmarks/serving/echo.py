@@ -15,6 +15,8 @@ from serving.answer import ANSWER
 from runtime.serving.http.connection import Connection
 from runtime.serving.http.connections import ConnectionManager
 from runtime.serving.http.messages import Reply, Request, Response
+from runtime.serving.observability.failures import FailureLog
+from runtime.serving.observability.log import Logger
 from runtime.serving.observability.traffic import Traffic
 from runtime.serving.settings import DEFAULT_LIMITS
 
@@ -48,7 +50,7 @@ def handle(_request: Request, reply: Reply) -> None:
 async def run(kind: str, port: int) -> None:
     """Serve until killed."""
     loop = asyncio.get_running_loop()
-    connections = ConnectionManager(handle, DEFAULT_LIMITS, Traffic(), print)
+    connections = ConnectionManager(handle, DEFAULT_LIMITS, Traffic(), print, FailureLog(Logger()))
     connections.start(loop)
     with socket.create_server(("127.0.0.1", port)) as listener:
         server = await loop.create_server(

@@ -15,6 +15,7 @@ from runtime.serving.handlers.ui import UiHandlers
 from runtime.serving.handlers.v2 import V2Handlers
 from runtime.serving.http.content_coding import CODINGS, decode_body, is_encoded, is_supported
 from runtime.serving.http.messages import Response, error_response, exception_response
+from runtime.serving.observability.failures import FailureLog
 from runtime.serving.observability.log import Tracer
 from runtime.serving.routing import Router
 
@@ -31,6 +32,7 @@ _UNSUPPORTED_CODING: Final = error_response(
     415,
     f"this Content-Encoding is not supported; send {CODINGS}, or the body uncompressed",
     ((b"accept-encoding", CODINGS.encode()),),  # RFC 9110, 15.5.16
+    "content encoding",
 )
 _INLINE_BYTES: Final = 4096  # larger compressed bodies are decompressed in a thread
 _MAX_DECOMPRESSING: Final = 2  # at once, which bounds their memory
@@ -44,6 +46,7 @@ class App:
         limits: of the server.
         traffic: counters of the server.
         logger: of the server.
+        failures: failed requests, for the log.
         auth: authenticates requests.
         background_tasks: run slow handlers.
         routes: handlers by method, by path.
@@ -55,6 +58,7 @@ class App:
         """Assemble the handlers; see ``build_app``."""
         self.repository, self.limits = repository, limits
         self.traffic, self.logger, self.auth = traffic, logger, auth
+        self.failures = FailureLog(logger)
         self.background_tasks = BackgroundTasks(logger)
         self._cors = auth.cors
         self._tracer = Tracer(logger)

@@ -68,15 +68,15 @@ class Auth:
             and headers[_SITE] not in _SAME_SITE
             and not self.cors.allows(headers)
         ):
-            return error_response(403, _CROSS_SITE)
+            return error_response(403, _CROSS_SITE, reason="cross-site")
         if self.keys is None or request.target.partition("?")[0] in _PUBLIC:
             return None
         key = _extract_key(headers)
         if not key:
-            return error_response(401, _NO_KEY, _CHALLENGE)
+            return error_response(401, _NO_KEY, _CHALLENGE, "no API key")
         if self.keys.is_valid(key):
             return None
-        return error_response(401, "the API key is not valid", _CHALLENGE)
+        return error_response(401, "the API key is not valid", _CHALLENGE, "invalid API key")
 
 
 def _extract_key(headers: dict[bytes, bytes]) -> bytes:

@@ -82,7 +82,7 @@ class Cors:
             return Response(headers=(*self.fields(request.headers), *_PREFLIGHT))
         origin = request.headers.get(_ORIGIN, b"").decode("latin-1")
         message = f"the origin {origin!r} is not allowed; see {server_option('cors_origin')}"
-        return error_response(403, message, () if self._any else (_VARY,))
+        return error_response(403, message, () if self._any else (_VARY,), "cross-site")
 
     def wrap(self, request: Request, reply: Reply) -> Reply:
         """Return a reply that adds the header fields of CORS."""

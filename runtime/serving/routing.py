@@ -73,6 +73,7 @@ class Router:
                 f"{truncate(request.method, _MAX_METHOD)} is not allowed at "
                 f"{truncate(path, _MAX_LENGTH)}; use {allowed}",
                 ((b"allow", allowed.encode()),),
+                "method not allowed",
             )
         return handler, Call(request, match.name, match.version, query)
 
@@ -83,7 +84,9 @@ class Router:
         meant = f"did you mean {' or '.join(near)}? " if near else ""
         shown = repr(truncate(path, _MAX_LENGTH))
         return error_response(
-            _NOT_FOUND, f"there is no {shown}; {meant}/openapi.json lists every URL"
+            _NOT_FOUND,
+            f"there is no {shown}; {meant}/openapi.json lists every URL",
+            reason="unknown URL",
         )
 
     def _match(self, path: str) -> Match | None:

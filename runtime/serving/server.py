@@ -67,9 +67,12 @@ def run_server(bundles: Mapping[str, Path], settings: Settings) -> None:
             run_process(app, listener, settings, announce)
 
 
-def create_app(bundles: Mapping[str, Path], settings: Settings) -> App:
-    """Open the bundles and build the application; raises ``OnnxferryError``."""
-    logger, limits = Logger(settings.level), raise_fd_limit(settings.limits)
+def create_app(bundles: Mapping[str, Path], settings: Settings, worker: int | None = None) -> App:
+    """Open the bundles and build the application, of a worker by its number.
+
+    Raises ``OnnxferryError``.
+    """
+    logger, limits = Logger(settings.level, worker), raise_fd_limit(settings.limits)
     if limits.connections < settings.limits.connections:
         logger.log("info", "fewer connections: ulimit -n", connections=limits.connections)
 
@@ -145,6 +148,7 @@ class _Process:
                 stack.callback(loop.create_task(self._tls.watch(self._report_certificate)).cancel)
             context = self._tls.context if self._tls else None
             await server.serve(listener, lambda: on_ready(startup_line(app, address)), context)
+        app.failures.flush()
         app.logger.log("info", "stopped", answers=sum(app.traffic.responses.values()))
 
     def _reload(self) -> None:
@@ -192,7 +196,12 @@ class Server:
         """Prepare a server that does not listen yet; ``handle`` is the application's."""
         self._app, self._limits = app, app.limits
         self.connections = ConnectionManager(
-            handle, app.limits, app.traffic, app.logger.internal_error, app.auth.cors
+            handle,
+            app.limits,
+            app.traffic,
+            app.logger.internal_error,
+            app.failures,
+            app.auth.cors,
         )
         self.stopping = asyncio.Event()
 

@@ -68,7 +68,11 @@ class InferenceHandler:
             error = OverloadError(f"{in_flight} requests are in flight; try again in a second")
             response = exception_response(error)
         await self._resumed.wait()
-        traffic.count_response(response.status if isinstance(response, Response) else _OK)
+        if isinstance(response, Response):
+            traffic.count_response(response.status)
+            self._app.failures.record(response)
+        else:
+            traffic.count_response(_OK)
         return response
 
     async def _run_safely(self, received: Received) -> Message | Response:

@@ -59,8 +59,14 @@ class InferenceService:
 
     async def authorize(self, context: Context) -> None:
         """Abort a call without a valid key."""
-        if rejected := self._app.auth.check(_to_request("", context, b"")):
-            await context.abort(*grpc_status(rejected))
+        request = _to_request("", context, b"")
+        if rejected := self._app.auth.check(request):
+            await self._abort(rejected, context, request)
+
+    async def _abort(self, response: Response, context: Context, request: Request) -> None:
+        """End a call with the error of a response, and count it for the log."""
+        self._app.failures.record(response, request)
+        await context.abort(*grpc_status(response))
 
     async def _ModelInfer(self, received: Received, context: Context) -> Message:  # noqa: N802 - the protocol's name
         await self.authorize(context)
@@ -97,7 +103,7 @@ class InferenceService:
     async def _ModelReady(self, sent: Message, context: Context) -> Message:  # noqa: N802
         response = await self.query(http_target(sent.name, sent.version, "ready"), context)
         if response.status not in {_OK, _NOT_FOUND}:
-            await context.abort(*grpc_status(response))
+            await self._abort(response, context, _to_request("ModelReady", context, b""))
         return message("ModelReadyResponse")(ready=response.status == _OK)
 
     async def _ServerMetadata(self, _sent: Message, context: Context) -> Message:  # noqa: N802
@@ -133,7 +139,7 @@ class InferenceService:
         """Convert the response of HTTP's handler, or abort with its error."""
         response = await self.query(target, context, body)
         if response.status != _OK:
-            await context.abort(*grpc_status(response))
+            await self._abort(response, context, _to_request(target, context, body))
         return to_message(name, response)
 
     async def query(self, target: str, context: Context, body: bytes = b"") -> Response:

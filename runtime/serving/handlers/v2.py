@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from runtime.errors import BodyError, OnnxferryError
 from runtime.serving.http.messages import exception_response, json_response
 from runtime.serving.v2.inputs import LENGTH_FIELD, NO_JSON, bind_inputs, raw_request, split_body
@@ -12,7 +14,7 @@ from runtime.serving.v2.messages import parse_request
 from runtime.serving.v2.outputs import encode_response, parse_requested_outputs
 
 if TYPE_CHECKING:
-    from runtime.serving.http.messages import Reply, Request
+    from runtime.serving.http.messages import Reply, Request, Response
     from runtime.serving.models.repository import Repository
     from runtime.serving.models.served import ServedModel
     from runtime.serving.observability.traffic import Traffic
@@ -72,7 +74,7 @@ class V2Handlers:
             values["reasons"] = reasons
         if not is_ready:
             values["error"] = "the server is shutting down" if draining else "a model is not loaded"
-        reply(json_response(values, 200 if is_ready else _UNAVAILABLE))
+        reply(json_response(values) if is_ready else _not_ready(values))
 
     def _model(self, call: Call, reply: Reply) -> None:
         reply(json_response(self._repository.find(call.name, call.version).metadata()))
@@ -89,6 +91,10 @@ class V2Handlers:
         models = self._repository.models()
         entries = [one.statistics.values(one.name, one.version) for one in models]
         reply(json_response({"model_stats": entries}))
+
+
+def _not_ready(values: dict[str, object]) -> Response:
+    return replace(json_response(values, _UNAVAILABLE), reason="not ready")
 
 
 def infer(model: ServedModel, request: Request, limits: Limits, reply: Reply) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _LINGER_S: Final = 0.5  # keep reading after the last response: a reset would discard it
 _SMALL_BYTES: Final = 16 * 1024  # joined to its head: one write instead of two
 _INTERIM: Final = 100
+_ERROR: Final = 400
 _BACKOFF_S: Final = 0.1  # a rejected client is not read from for this long
 
 
@@ -38,13 +39,21 @@ class Exchange:
         is_head: the response's body is not sent.
         response: None while pending.
         held_bytes: of the request's body, reserved until the response is sent.
+        request: None where it could not be parsed.
     """
 
-    __slots__ = ("_connection", "held_bytes", "is_head", "keep_alive", "response")
+    __slots__ = ("_connection", "held_bytes", "is_head", "keep_alive", "request", "response")
 
-    def __init__(self, connection: Connection, *, keep_alive: bool, is_head: bool) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        request: Request | None = None,
+        *,
+        keep_alive: bool,
+        is_head: bool,
+    ) -> None:
         """Expect a response to a request of ``connection``."""
-        self._connection = connection
+        self._connection, self.request = connection, request
         self.keep_alive, self.is_head = keep_alive, is_head
         self.response: Response | None = None
         self.held_bytes = 0
@@ -170,7 +179,7 @@ class Connection(asyncio.BufferedProtocol):
         if not (is_admitted or is_head or self._pending or traffic.draining) and keep_alive:
             self._reject_with_backoff(request)
             return
-        exchange = Exchange(self, keep_alive=keep_alive, is_head=is_head)
+        exchange = Exchange(self, request, keep_alive=keep_alive, is_head=is_head)
         exchange.held_bytes, self._reserved = self._reserved, 0
         self._pending.append(exchange)
         self._phase = Phase.IDLE
@@ -207,6 +216,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         traffic.count_response(503)
         manager = self._manager
+        manager.failures.record(manager.overloaded, request)
         if manager.cors.is_enabled:
             response = self._with_cors(manager.overloaded, request.headers)
             transport.write(encode_head(response, manager.date, close=False))
@@ -265,6 +275,8 @@ class Connection(asyncio.BufferedProtocol):
             return
         close = not exchange.keep_alive or (self._traffic.draining and not self._pending)
         self._traffic.count_response(response.status)
+        if response.status >= _ERROR:
+            self._manager.failures.record(response, exchange.request)
         head = encode_head(response, self._manager.date, close=close)
         body = () if exchange.is_head else response.body
         if len(body) == 1 and len(body[0]) < _SMALL_BYTES:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runtime.serving.http.messages import Handle
+    from runtime.serving.observability.failures import FailureLog
     from runtime.serving.observability.traffic import Traffic
     from runtime.serving.settings import Limits
 
@@ -70,15 +71,17 @@ class ConnectionManager:
         limits: Limits,
         traffic: Traffic,
         report: Callable[[Exception], None],
+        failures: FailureLog,
         cors: Cors | None = None,
     ) -> None:
         """Begin without connections; ``report`` logs a bug in ``handle``."""
         self.handle, self.limits, self.traffic, self.report = handle, limits, traffic, report
+        self.failures = failures
         self.cors = cors or Cors()
         self.shared = memoryview(bytearray(_READ_BYTES))
         self.open: set[ManagedConnection] = set()
         message = f"{limits.in_flight} requests are in flight; try again in a second"
-        self.overloaded = error_response(503, message, RETRY_AFTER)
+        self.overloaded = error_response(503, message, RETRY_AFTER, "overload")
         self.date = self.overloaded_bytes = b""
         self._update_date()
 
@@ -88,8 +91,9 @@ class ConnectionManager:
         loop.call_later(SWEEP_S, self.start, loop)
 
     def sweep(self) -> None:
-        """Close connections whose deadline has passed."""
+        """Close connections whose deadline has passed; log failed requests."""
         self._update_date()
+        self.failures.flush_if_due()
         now = time.monotonic()
         for connection in [one for one in self.open if one.deadline < now]:
             connection.on_timeout()

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
 from runtime.errors import (
+    BadRowsError,
+    BodyError,
     DataError,
     MediaError,
+    OnnxferryError,
     OverloadError,
     OversizeError,
+    RequestError,
+    SchemaError,
     UnavailableError,
     UnknownNameError,
 )
 from runtime.value import Value
-
-if TYPE_CHECKING:
-    from runtime.errors import OnnxferryError
 
 JSON: Final = b"application/json"
 BINARY: Final = b"application/octet-stream"
@@ -61,12 +63,14 @@ class Response(Value, frozen=True, gc=False):
         body: pieces, sent one after the other without being joined.
         media_type: of the body.
         headers: further header fields, names in lower case.
+        reason: of an error, in a few words that are the same for all of its kind; for the log.
     """
 
     status: int = 200
     body: tuple[Buffer, ...] = ()
     media_type: bytes = JSON
     headers: tuple[Header, ...] = ()
+    reason: str = ""
 
 
 Reply = Callable[[Response], None]
@@ -78,9 +82,15 @@ def json_response(values: object, status: int = 200, headers: tuple[Header, ...]
     return Response(status, (msgspec.json.encode(values),), JSON, headers)
 
 
-def error_response(status: int, message: str, headers: tuple[Header, ...] = ()) -> Response:
-    """Return ``{"error": message}``, the error format of the Open Inference Protocol."""
-    return json_response({"error": message}, status, headers)
+def error_response(
+    status: int, message: str, headers: tuple[Header, ...] = (), reason: str = ""
+) -> Response:
+    """Return ``{"error": message}``, the error format of the Open Inference Protocol.
+
+    Without a ``reason`` it is that of the status in RFC 9110.
+    """
+    body = msgspec.json.encode({"error": message})
+    return Response(status, (body,), JSON, headers, reason or HTTPStatus(status).phrase.lower())
 
 
 def encode_head(response: Response, date: bytes, *, close: bool) -> bytes:
@@ -131,14 +141,19 @@ class BodyBuffer:
         return memoryview(self.content)[self.filled :]
 
 
-# The first match counts; 500 for any other error.
-_STATUSES: Final[tuple[tuple[type[OnnxferryError], int], ...]] = (
-    (UnknownNameError, 404),
-    (OversizeError, 413),
-    (MediaError, 415),
-    (DataError, 400),
-    (OverloadError, 503),
-    (UnavailableError, 503),
+# Status and reason; the first match counts, 500 for any other error.
+_STATUSES: Final[tuple[tuple[type[OnnxferryError], int, str], ...]] = (
+    (BodyError, 400, "malformed body"),
+    (UnknownNameError, 404, "unknown model"),
+    (OversizeError, 413, "too large"),
+    (MediaError, 415, "media type"),
+    (RequestError, 400, "invalid request"),
+    (BadRowsError, 400, "bad rows"),
+    (SchemaError, 400, "other columns"),
+    (DataError, 400, "invalid table"),
+    (OverloadError, 503, "overload"),
+    (UnavailableError, 503, "unavailable"),
+    (OnnxferryError, 500, "model failed"),
 )
 _UNAVAILABLE: Final = 503
 _SERVER_ERROR: Final = 500
@@ -147,10 +162,11 @@ INTERNAL_ERROR: Final = "internal server error; see the server's log"
 
 def exception_response(error: OnnxferryError) -> Response:
     """Return the response to an error: 4xx where the client can fix it, else 5xx."""
-    status = next((code for kind, code in _STATUSES if isinstance(error, kind)), _SERVER_ERROR)
-    return error_response(status, str(error), RETRY_AFTER if status == _UNAVAILABLE else ())
+    found = next(one for one in _STATUSES if isinstance(error, one[0]))
+    _, status, reason = found
+    return error_response(status, str(error), RETRY_AFTER if status == _UNAVAILABLE else (), reason)
 
 
 def internal_error_response() -> Response:
     """Return the response to a bug."""
-    return error_response(_SERVER_ERROR, INTERNAL_ERROR)
+    return error_response(_SERVER_ERROR, INTERNAL_ERROR, reason="internal error")

@@ -1,7 +1,8 @@
 """What libraries write to stderr, as records of the log.
 
 gRPC, onnxruntime and CUDA write to file descriptor 2, so a pipe takes its place, and ``sys.stderr``
-keeps the terminal or file for the log itself. Warnings of Python, errors that nobody can catch and
+keeps the terminal or file for the log itself. Clients can cause such lines, by handshakes that fail
+for example, so they are limited a minute. Warnings of Python, errors that nobody can catch and
 what is logged with ``logging``, as asyncio and gRPC do, become records, too.
 """
 
@@ -14,6 +15,8 @@ import sys
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
+
+from runtime.serving.observability.log import OUTPUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,8 +36,11 @@ _ERROR: Final = re.compile(rb"^[EF]\d{4} |\[[EF]:onnxruntime")
 @contextmanager
 def captured_stderr(logger: Logger) -> Iterator[None]:
     """Write to ``logger`` what is not a record yet, within the context."""
-    with _captured_descriptor(logger), _captured_python(logger):
-        yield
+    try:
+        with _captured_descriptor(logger), _captured_python(logger):
+            yield
+    finally:
+        logger.log_left_out()
 
 
 # ---- File descriptor 2 -------------------------------------------------------------------------
@@ -83,7 +89,8 @@ def _log_line(line: bytes, logger: Logger) -> None:
     plain = _COLORS.sub(b"", line).strip()
     if plain:
         level: LogLevel = "error" if _ERROR.search(plain) else "info"
-        logger.log(level, "output", text=plain.decode(errors="backslashreplace"))
+        text = plain.decode(errors="backslashreplace")
+        logger.log_limited(level, OUTPUT, lambda: {"text": text})
 
 
 # ---- Python ------------------------------------------------------------------------------------
@@ -122,4 +129,4 @@ class _Handler(logging.Handler):
         fields = {"logger": record.name, "text": record.getMessage().strip()}
         if record.exc_info:
             fields["traceback"] = logging.Formatter().formatException(record.exc_info)
-        self._logger.log(level, "output", **fields)
+        self._logger.log_limited(level, OUTPUT, lambda: fields)

@@ -69,8 +69,8 @@ def _serve(supervisor: socket.socket) -> int:
             supervisor.sendall(pickle.dumps(message))
 
     try:
-        with captured_stderr(Logger(config.settings.level)):
-            app = create_app(config.bundles, config.settings)
+        with captured_stderr(Logger(config.settings.level, config.number)):
+            app = create_app(config.bundles, config.settings, config.number)
             with socket.socket(fileno=config.listener) as listener:
                 control = WorkerControl(app, supervisor, config)
                 run_process(app, listener, config.settings, report, control)

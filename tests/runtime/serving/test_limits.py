@@ -19,6 +19,8 @@ from runtime.cli.app import app
 from runtime.serving.http.connection import Connection
 from runtime.serving.http.connections import ConnectionManager
 from runtime.serving.http.messages import Response
+from runtime.serving.observability.failures import FailureLog
+from runtime.serving.observability.log import Logger
 from runtime.serving.observability.traffic import Traffic
 from runtime.serving.settings import DEFAULT_LIMITS, MIB, Limits
 
@@ -147,7 +149,10 @@ def test_too_many_requests_in_flight() -> None:
 
     async def serve() -> None:
         loop = asyncio.get_running_loop()
-        connections = ConnectionManager(handle, Limits(in_flight=2), Traffic(), bugs.append)
+        failures = FailureLog(Logger())
+        connections = ConnectionManager(
+            handle, Limits(in_flight=2), Traffic(), bugs.append, failures
+        )
         server = await loop.create_server(lambda: Connection(connections), "127.0.0.1", 0)
 
         def reply_to_all() -> None:

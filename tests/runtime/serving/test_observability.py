@@ -9,11 +9,17 @@ import shlex
 import shutil
 import socket
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 from serving_client import features
 
+from runtime.errors import BodyError, OnnxferryError, OverloadError, RequestError
+from runtime.serving.http.messages import Request, exception_response
+from runtime.serving.observability.failures import FailureLog
+from runtime.serving.observability.log import Logger
 from runtime.serving.startup import ServerAddress
 
 if TYPE_CHECKING:
@@ -21,6 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from serving_client import Client, Served
+
+    from runtime.choices import LogLevel
 
 INFER = "/v2/models/simplenet/infer"
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -199,7 +207,7 @@ def test_requests_are_logged_at_debug(start_server: Callable[..., Served], bundl
     server.ask("/nowhere")
     lines = _log(server)
     assert "secret" not in json.dumps(lines)
-    first, second, last = lines
+    first, second, _, last = lines  # the third has the counts
     assert (first["event"], first["path"], first["status"]) == ("request", INFER, 200)
     assert (first["x_request_id"], first["traceparent"]) == ("a-1", TRACE)
     assert second["status"] == 404
@@ -208,14 +216,97 @@ def test_requests_are_logged_at_debug(start_server: Callable[..., Served], bundl
     assert all(re.fullmatch(r"[\d-]+T[\d:]+\.\d{3}Z", line["time"]) for line in lines)
 
 
-def test_requests_are_not_logged_by_default(
-    start_server: Callable[..., Served], bundle: Path
+@pytest.mark.parametrize("workers", [1, 2])
+def test_failed_requests_are_counted_in_the_log(
+    start_server: Callable[..., Served], bundle: Path, workers: int
 ) -> None:
-    """By default requests are not logged, successful or not."""
-    server = start_server("--bundle", bundle)
+    """By default: counts by status and reason, no line each, nothing of what was sent."""
+    server = start_server("--bundle", bundle, "--workers", workers, "--grpc-port", 0)
     server.ask(INFER, features([7.5, 3.0]))
-    server.ask(INFER, b"{")
-    assert [line["event"] for line in _log(server)] == ["stopped"]
+    for _ in range(40):
+        server.ask(INFER, b"{secret", {"X-Request-Id": "secret"})
+        server.ask("/secret?secret=1")
+        server.ask("/v2/models/secret")
+        server.ask("/predict", b"price,rating\nsecret,1\n")
+    records = _log(server)
+    assert "secret" not in json.dumps(records)
+    records = [one for one in records if one["event"] == "failed requests"]
+    assert 1 <= len(records) <= 3 * workers  # the first ones at once, the last ones at the end
+    found: dict[tuple[int, str], int] = {}
+    for record in records:
+        assert (record["level"], "worker" in record) == ("info", workers > 1)
+        assert record["total"] == sum(one["count"] for one in record["counts"])
+        for one in record["counts"]:
+            key = one["status"], one["reason"]
+            found[key] = found.get(key, 0) + one["count"]
+    assert found == {
+        (400, "bad rows"): 40,
+        (400, "malformed body"): 40,
+        (404, "unknown URL"): 40,
+        (404, "unknown model"): 40,
+    }
+
+
+class _Written(Logger):
+    """Keeps what it logs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[dict[str, Any]] = []
+
+    def log(self, level: LogLevel, event: str, **fields: object) -> None:
+        self.records.append({"level": level, "event": event, **fields})
+
+
+def test_faults_of_the_server_are_logged_each_but_a_flood() -> None:
+    """With the request's place and ids; beyond a limit they are in the counts alone."""
+    written = _Written()
+    failures = FailureLog(written)
+    request = Request("POST", "/predict?key=secret", {}, b"secret", time.perf_counter_ns())
+    response = exception_response(OverloadError("try again in a second"))
+    response = replace(response, headers=((b"x-request-id", b"a-1"),))
+    for _ in range(1000):
+        failures.record(response, request)
+    failures.flush_if_due()
+    *each, counts = written.records
+    assert len(each) == 20
+    first = each[0]
+    assert first.pop("ms") >= 0
+    assert first == {
+        "level": "error",
+        "event": "request failed",
+        "status": 503,
+        "reason": "overload",
+        "method": "POST",
+        "path": "/predict",
+        "error": "try again in a second",
+        "x_request_id": "a-1",
+    }
+    assert counts["counts"] == [{"status": 503, "reason": "overload", "count": 1000}]
+    failures.record(response)
+    failures.flush_if_due()
+    assert len(written.records) == 21  # the next counts follow in a minute
+
+
+def test_tracebacks_are_limited() -> None:
+    """A bug that clients can reach does not fill the disk."""
+    written = _Written()
+    for _ in range(30):
+        written.internal_error(ValueError("a bug"))
+    assert [one["event"] for one in written.records] == ["internal error"] * 20
+    written.log_left_out()
+    assert written.records[-1] == {"level": "info", "event": "internal error", "left_out": 10}
+
+
+def test_every_error_has_a_status_and_a_reason() -> None:
+    """No two kinds share a reason, and none depends on its message."""
+    kinds: list[type[OnnxferryError]] = [OnnxferryError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    found = {kind: exception_response(kind("x")) for kind in kinds}
+    assert all(one.reason and one.status >= 400 for one in found.values())
+    assert found[BodyError].reason == "malformed body"
+    assert found[RequestError].reason == "invalid request"
 
 
 def test_port_is_reusable_after_shutdown(start_server: Callable[..., Served], bundle: Path) -> None:
