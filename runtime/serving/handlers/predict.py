@@ -70,7 +70,7 @@ class PredictParams(Value, frozen=True):
 
     model: str = ""
     bad_rows: Literal["fail", "null"] = "fail"
-    proba: bool = False
+    proba: Literal["true", "false"] = "false"
     prefix: str = ""
     delimiter: str = ""
     decimal: Decimal = "."
@@ -88,7 +88,10 @@ class PredictParams(Value, frozen=True):
             decimal=self.decimal,
         )
         return Options(
-            reading=reading, bad_rows=self.bad_rows, proba=self.proba, prefix=self.prefix
+            reading=reading,
+            bad_rows=self.bad_rows,
+            proba=self.proba == "true",
+            prefix=self.prefix,
         )
 
 
@@ -103,7 +106,7 @@ def parse_predict_params(query: str) -> PredictParams:
     if len(found) < len(pairs) or not set(found) <= set(_PARAMS):
         raise RequestError(f"the query has {query!r}; {known}")
     try:
-        return msgspec.convert(found, PredictParams, strict=False)
+        return msgspec.convert(found, PredictParams)
     except msgspec.ValidationError as exc:
         reason, _, name = str(exc).replace("`", "").rpartition(" - at $.")
         raise RequestError(f"the query: {name}: {reason}; see /openapi.json") from exc

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from runtime.serving.openapi.operations import JSON, OPERATIONS, PARAMETERS
+from runtime.serving.openapi.operations import JSON, OPERATIONS, PARAMETERS, TAGS
 from runtime.serving.v2.responses import Error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runtime.serving.openapi.operations import Contents, Operation
+    from runtime.serving.ui.page import ModelCard
 
 Schema = dict[str, Any]
 
@@ -24,6 +25,7 @@ _DESCRIPTION: Final = (
     "Open Inference Protocol v2 with the extensions binary tensor data, model repository and "
     "statistics; tables at /predict. Every error is an object with `error`."
 )
+_MAX_EXAMPLES: Final = 20  # models
 _PUBLIC: Final = "/v2/health/"
 _ANY_ERROR: Final = (
     "The request cannot be read, or exceeds a limit: 400, 405, 408, 413, 415, 417, 431, 501, 503; "
@@ -44,12 +46,24 @@ _SECURITY_SCHEMES: Final = {
 }
 
 
-def build_document(version: str, models: Sequence[str], *, has_keys: bool) -> Schema:
-    """Return the document of a server; with keys, all operations but health require one."""
-    schemas = _Schemas()
+def build_document(
+    version: str, models: Sequence[str], cards: Sequence[ModelCard], *, has_keys: bool
+) -> Schema:
+    """Return the document of a server.
+
+    Args:
+        version: of the server.
+        models: names of all models.
+        cards: of the loaded ones, for examples.
+        has_keys: all operations but health require a key.
+
+    Returns:
+        The document as JSON.
+    """
+    schemas = _Schemas(cards)
     paths: dict[str, Schema] = {
         path: {
-            method.lower(): _describe_operation(path, operation, schemas, has_keys=has_keys)
+            method.lower(): _describe_operation(method, path, operation, schemas, has_keys=has_keys)
             for method, operation in methods.items()
         }
         for path, methods in OPERATIONS.items()
@@ -57,6 +71,10 @@ def build_document(version: str, models: Sequence[str], *, has_keys: bool) -> Sc
     for path, item in paths.items():
         if names := re.findall(r"\{(\w+)\}", path):
             item["parameters"] = [_path_parameter(name, models) for name in names]
+    for parameter in paths["/predict"]["post"]["parameters"]:
+        if parameter["name"] == "model":
+            parameter["required"] = len(models) > 1
+            parameter["schema"] = _model_name(models if len(models) > 1 else ("", *models))
     components: Schema = {"schemas": schemas.components}
     if has_keys:
         components["securitySchemes"] = _SECURITY_SCHEMES
@@ -64,15 +82,17 @@ def build_document(version: str, models: Sequence[str], *, has_keys: bool) -> Sc
         "openapi": "3.1.1",
         "info": {"title": "onnxferry", "version": version, "description": _DESCRIPTION},
         "servers": [{"url": "."}],  # relative to the document: a proxy may add a prefix
+        "tags": [{"name": name} for name in TAGS.values()],
         "paths": paths,
         "components": components,
     }
 
 
 class _Schemas:
-    """JSON Schemas of the types of all bodies."""
+    """JSON Schemas of the types of all bodies, and examples of requests."""
 
-    def __init__(self) -> None:
+    def __init__(self, cards: Sequence[ModelCard]) -> None:
+        self._cards = cards[:_MAX_EXAMPLES]
         operations = [one for methods in OPERATIONS.values() for one in methods.values()]
         contents = [one for each in operations for one in (each.body, *each.responses.values())]
         types = [kind for one in contents if one for kind in one.values() if kind]
@@ -88,16 +108,29 @@ class _Schemas:
             for media_type, kind in contents.items()
         }
 
+    def body(self, operation: Operation) -> Schema:
+        """Return the schema of each media type of a request, with an example for each model."""
+        content = self.content(operation.body or {})
+        for card in self._cards:
+            for media_type, value in operation.example(card).items():
+                examples = content[media_type].setdefault("examples", {})
+                examples[card.name] = {"summary": f"for {card.name}", "value": value}
+        return content
+
 
 def _path_parameter(name: str, models: Sequence[str]) -> Schema:
     schema: Schema = {"type": "string", "minLength": 1}
     if name == "model":
-        schema["enum"] = list(models)
+        schema = _model_name(models)
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
+def _model_name(models: Sequence[str]) -> Schema:
+    return {"type": "string", "enum": list(models)}
+
+
 def _describe_operation(
-    path: str, operation: Operation, schemas: _Schemas, *, has_keys: bool
+    method: str, path: str, operation: Operation, schemas: _Schemas, *, has_keys: bool
 ) -> Schema:
     error = schemas.content({JSON: Error})
     responses: Schema = {
@@ -105,12 +138,19 @@ def _describe_operation(
         for status, contents in operation.responses.items()
     }
     responses["default"] = {"description": _ANY_ERROR, "content": error}
-    found: Schema = {"summary": operation.summary, "responses": responses}
+    found: Schema = {
+        "tags": [next(tag for start, tag in TAGS.items() if path.startswith(start))],
+        "operationId": re.sub(r"\W+", "_", f"{method.lower()}{path}").strip("_"),
+        "summary": operation.summary,
+        "responses": responses,
+    }
     if operation.parameters:
         found["parameters"] = [{"name": name, **PARAMETERS[name]} for name in operation.parameters]
     if operation.body:
-        content = schemas.content(operation.body)
-        found["requestBody"] = {"required": operation.body_required, "content": content}
+        found["requestBody"] = {
+            "required": operation.body_required,
+            "content": schemas.body(operation),
+        }
     if has_keys and not path.startswith(_PUBLIC):
         found["security"] = [{scheme: []} for scheme in _SECURITY_SCHEMES]
         responses["401"] = {"description": _STATUSES[401], "content": error}

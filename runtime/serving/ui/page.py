@@ -1,4 +1,4 @@
-"""``GET /`` and ``GET /cards``: the self-contained web page and its model cards."""
+"""``GET /``, ``/docs`` and ``/cards``: the self-contained web pages, and the model cards."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from base64 import b64encode
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from runtime.serving.http.messages import Response
 from runtime.value import Value
@@ -17,15 +17,23 @@ if TYPE_CHECKING:
     from runtime.serving.models.served import ServedModel
 
 HTML: Final = b"text/html; charset=utf-8"
-_SCRIPTS: Final = ("api", "dom", "regions", "form", "table", "throughput", "main")  # in this order
+# The parts of each page, in this order.
+_STYLES: Final = {"page": ("base", "page"), "docs": ("base", "docs")}
+_SCRIPTS: Final = {
+    "page": (
+        *("api", "dom", "values", "regions", "form"),
+        *("records", "upload", "table", "throughput", "main"),
+    ),
+    "docs": ("api", "dom", "types", "operation", "docs"),
+}
 
 
 @cache
-def render_page() -> Response:
-    """Assemble the page and its security headers, once."""
-    style = _read("style.css")
-    script = "\n".join(_read(f"{name}.js") for name in _SCRIPTS)
-    text = _read("page.html").replace("/* STYLE */", style).replace("/* SCRIPT */", script)
+def render_page(page: Literal["page", "docs"] = "page") -> Response:
+    """Assemble a page and its security headers, once."""
+    style = "".join(_read(f"{name}.css") for name in _STYLES[page])
+    script = "\n".join(_read(f"{name}.js") for name in _SCRIPTS[page])
+    text = _read(f"{page}.html").replace("/* STYLE */", style).replace("/* SCRIPT */", script)
     policy = "; ".join(
         (
             "default-src 'none'",
@@ -61,6 +69,7 @@ class ColumnSummary(Value, frozen=True):
     name: str
     minimum: float
     maximum: float
+    typical: float  # a value to begin with; of dates in days, of categories without meaning
     missing: str  # ``refused``, ``imputed``, or a ``category`` of its own
     texts: tuple[str, ...]  # that mean a missing cell, beside the empty one
     origin: str  # date from which a column of dates counts days, else empty
@@ -103,12 +112,23 @@ def _summarize(feature: Feature) -> ColumnSummary:
         name=feature.name,
         minimum=feature.minimum,
         maximum=feature.maximum,
+        typical=_typical(feature),
         missing=missing,
         texts=feature.texts_of_missing,
         origin=feature.origin,
         format=feature.date_format,
         categories=tuple(feature.categories),
     )
+
+
+def _typical(feature: Feature) -> float:
+    """Return the median of the training rows, or the centre where it is not known."""
+    known = (feature.minimum, feature.maximum, *feature.quantiles)
+    median = feature.quantiles[len(feature.quantiles) // 2] if feature.quantiles else None
+    middle = (feature.minimum + feature.maximum) / 2 if median is None else median
+    is_whole = median is not None and all(value.is_integer() for value in known)
+    rounded = float(round(middle)) if feature.origin or is_whole else float(f"{middle:.4g}")
+    return rounded if feature.minimum <= rounded <= feature.maximum else middle
 
 
 def _facts(manifest: Manifest) -> dict[str, str]:
