@@ -44,7 +44,7 @@ FLAGS: Final = (
     "--disable-component-update",
     "--disable-sync",
 )
-PATIENCE_MS = 6_000
+PATIENCE_MS = 60_000  # a busy machine is slow, not wrong
 HOSTILE = "<img src=x onerror=\"document.title='injected'\">"
 PREDICTION = re.compile(r"\w+: .+")  # the label's text once there is one
 
