@@ -36,14 +36,26 @@ def infer_example(schema: Schema) -> dict[str, Any]:
     }
 
 
-def request_examples(schema: Schema) -> dict[str, dict[str, object]]:
-    """Return bodies by path and media type, for a model of this schema."""
+def example_rows(schema: Schema) -> dict[str, Any]:
+    """Return bodies for ``/predict`` by media type."""
     row = predict_example(schema)
     table = f"{join_names(row)}\n{join_names(map(str, row.values()))}\n"
-    return {
-        "/predict": {"application/json": row, "text/csv": table},
-        "/v2/models/{model}/infer": {"application/json": infer_example(schema)},
-    }
+    return {"application/json": row, "text/csv": table}
+
+
+def example_tensors(schema: Schema) -> dict[str, Any]:
+    """Return a body for ``/v2/models/NAME/infer`` by media type."""
+    return {"application/json": infer_example(schema)}
+
+
+def example_parameters(_schema: Schema) -> dict[str, Any]:
+    """Return a body without parameters by media type."""
+    return {"application/json": {}}
+
+
+def no_example(_schema: Schema) -> dict[str, Any]:
+    """Return no body."""
+    return {}
 
 
 def advise_rows(schema: Schema) -> str:

@@ -108,7 +108,7 @@ def parse_predict_params(query: str) -> PredictParams:
     if len(found) < len(pairs) or not set(found) <= set(_PARAMS):
         raise RequestError(f"the query has {query!r}; {known}")
     try:
-        return msgspec.convert(found, PredictParams, strict=False)
+        return msgspec.convert(found, PredictParams)
     except msgspec.ValidationError as exc:
         reason, _, name = str(exc).replace("`", "").rpartition(" - at $.")
         raise RequestError(f"the query: {name}: {reason}; see /openapi.json") from exc

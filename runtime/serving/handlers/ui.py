@@ -1,10 +1,10 @@
-"""Handlers of the web page, its model cards, ``/predict`` and the OpenAPI document."""
+"""Handlers of the web pages, the model cards, ``/predict`` and the OpenAPI document."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from runtime.serving.handlers.predict import parse_predict_params, predict_rows
 from runtime.serving.http.messages import Response, json_response
@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from runtime.serving.routing import Call, Routes
     from runtime.serving.settings import Limits
 
+# The page's URLs are relative to /docs.
+_TO_DOCS: Final = Response(308, (), b"text/plain", ((b"location", b"../docs"),))
+
 
 class UiHandlers:
-    """The web page and the endpoints it uses."""
+    """The web pages and the endpoints it uses."""
 
     def __init__(
         self,
@@ -36,6 +39,7 @@ class UiHandlers:
         """Return the handlers by method, by path."""
         return {
             "/": {"GET": self._page},
+            "/docs": {"GET": self._docs},
             "/cards": {"GET": self._cards},
             "/openapi.json": {"GET": self._openapi},
             "/predict": {"POST": self._predict},
@@ -46,6 +50,12 @@ class UiHandlers:
 
         reply(render_page())
 
+    def _docs(self, call: Call, reply: Reply) -> None:
+        from runtime.serving.ui.page import render_page
+
+        is_folder = call.request.target.partition("?")[0].endswith("/")
+        reply(_TO_DOCS if is_folder else render_page("docs"))
+
     def _cards(self, _call: Call, reply: Reply) -> None:
         from runtime.serving.ui.page import model_card
 
@@ -54,13 +64,12 @@ class UiHandlers:
     def _openapi(self, _call: Call, reply: Reply) -> None:
         from importlib.metadata import version
 
-        from runtime.serving.examples import request_examples
         from runtime.serving.openapi.document import build_document
 
-        names, has_keys = list(self._repository.slots), self._auth.keys is not None
-        first = next(iter(self._repository.models()), None)
-        examples = request_examples(first.predictor.schema) if first else {}
-        document = build_document(version("onnxferry"), names, has_keys=has_keys, examples=examples)
+        repository, has_keys = self._repository, self._auth.keys is not None
+        loaded = {one.name: one.predictor.schema for one in repository.models()}
+        names = list(repository.slots)
+        document = build_document(version("onnxferry"), names, loaded, has_keys=has_keys)
         reply(json_response(document))
 
     def _predict(self, call: Call, reply: Reply) -> None:

@@ -6,27 +6,26 @@ Source: OpenAPI Specification 3.1.1 (spec.openapis.org/oas/v3.1.1).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from runtime.serving.openapi.operations import JSON, OPERATIONS, PARAMETERS
+from runtime.serving.openapi.operations import JSON, OPERATIONS, PARAMETERS, TAGS
 from runtime.serving.v2.responses import Error
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from runtime.schema.features import Schema as FeatureSchema
     from runtime.serving.openapi.operations import Contents, Operation
 
 Schema = dict[str, Any]
-Examples = Mapping[str, Mapping[str, object]]
 
 _DESCRIPTION: Final = (
     "Open Inference Protocol v2 with the extensions binary tensor data, model repository and "
     "statistics; tables at /predict. Every error is an object with `error`."
 )
+_MAX_EXAMPLES: Final = 20  # models
 _PUBLIC: Final = "/v2/health/"
 _ANY_ERROR: Final = (
     "The request cannot be read, or exceeds a limit: 400, 405, 408, 413, 415, 417, 431, 501, 503; "
@@ -48,20 +47,23 @@ _SECURITY_SCHEMES: Final = {
 
 
 def build_document(
-    version: str,
-    models: Sequence[str],
-    *,
-    has_keys: bool,
-    examples: Examples = MappingProxyType({}),
+    version: str, models: Sequence[str], loaded: Mapping[str, FeatureSchema], *, has_keys: bool
 ) -> Schema:
-    """Return the document of a server; with keys, all operations but health require one.
+    """Return the document of a server.
 
-    ``examples`` are bodies by path and media type.
+    Args:
+        version: of the server.
+        models: names of all models.
+        loaded: the features of the loaded ones by name, for examples.
+        has_keys: all operations but health require a key.
+
+    Returns:
+        The document as JSON.
     """
-    schemas = _Schemas()
+    schemas = _Schemas(loaded)
     paths: dict[str, Schema] = {
         path: {
-            method.lower(): _describe_operation(path, operation, schemas, has_keys=has_keys)
+            method.lower(): _describe_operation(method, path, operation, schemas, has_keys=has_keys)
             for method, operation in methods.items()
         }
         for path, methods in OPERATIONS.items()
@@ -69,10 +71,10 @@ def build_document(
     for path, item in paths.items():
         if names := re.findall(r"\{(\w+)\}", path):
             item["parameters"] = [_path_parameter(name, models) for name in names]
-    for path, bodies in examples.items():
-        content = paths[path]["post"]["requestBody"]["content"]
-        for media_type, body in bodies.items():
-            content[media_type]["example"] = body
+    for parameter in paths["/predict"]["post"]["parameters"]:
+        if parameter["name"] == "model":
+            parameter["required"] = len(models) > 1
+            parameter["schema"] = _model_name(models if len(models) > 1 else ("", *models))
     components: Schema = {"schemas": schemas.components}
     if has_keys:
         components["securitySchemes"] = _SECURITY_SCHEMES
@@ -80,15 +82,17 @@ def build_document(
         "openapi": "3.1.1",
         "info": {"title": "onnxferry", "version": version, "description": _DESCRIPTION},
         "servers": [{"url": "."}],  # relative to the document: a proxy may add a prefix
+        "tags": [{"name": name} for name in TAGS.values()],
         "paths": paths,
         "components": components,
     }
 
 
 class _Schemas:
-    """JSON Schemas of the types of all bodies."""
+    """JSON Schemas of the types of all bodies, and examples of requests."""
 
-    def __init__(self) -> None:
+    def __init__(self, loaded: Mapping[str, FeatureSchema]) -> None:
+        self._loaded = list(loaded.items())[:_MAX_EXAMPLES]
         operations = [one for methods in OPERATIONS.values() for one in methods.values()]
         contents = [one for each in operations for one in (each.body, *each.responses.values())]
         types = [kind for one in contents if one for kind in one.values() if kind]
@@ -104,16 +108,29 @@ class _Schemas:
             for media_type, kind in contents.items()
         }
 
+    def body(self, operation: Operation) -> Schema:
+        """Return the schema of each media type of a request, with an example for each model."""
+        content = self.content(operation.body or {})
+        for name, features in self._loaded:
+            for media_type, value in operation.example(features).items():
+                examples = content[media_type].setdefault("examples", {})
+                examples[name] = {"summary": f"for {name}", "value": value}
+        return content
+
 
 def _path_parameter(name: str, models: Sequence[str]) -> Schema:
     schema: Schema = {"type": "string", "minLength": 1}
     if name == "model":
-        schema["enum"] = list(models)
+        schema = _model_name(models)
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
+def _model_name(models: Sequence[str]) -> Schema:
+    return {"type": "string", "enum": list(models)}
+
+
 def _describe_operation(
-    path: str, operation: Operation, schemas: _Schemas, *, has_keys: bool
+    method: str, path: str, operation: Operation, schemas: _Schemas, *, has_keys: bool
 ) -> Schema:
     error = schemas.content({JSON: Error})
     responses: Schema = {
@@ -121,12 +138,19 @@ def _describe_operation(
         for status, contents in operation.responses.items()
     }
     responses["default"] = {"description": _ANY_ERROR, "content": error}
-    found: Schema = {"summary": operation.summary, "responses": responses}
+    found: Schema = {
+        "tags": [next(tag for start, tag in TAGS.items() if path.startswith(start))],
+        "operationId": re.sub(r"\W+", "_", f"{method.lower()}{path}").strip("_"),
+        "summary": operation.summary,
+        "responses": responses,
+    }
     if operation.parameters:
         found["parameters"] = [{"name": name, **PARAMETERS[name]} for name in operation.parameters]
     if operation.body:
-        content = schemas.content(operation.body)
-        found["requestBody"] = {"required": operation.body_required, "content": content}
+        found["requestBody"] = {
+            "required": operation.body_required,
+            "content": schemas.body(operation),
+        }
     if has_keys and not path.startswith(_PUBLIC):
         found["security"] = [{scheme: []} for scheme in _SECURITY_SCHEMES]
         responses["401"] = {"description": _STATUSES[401], "content": error}

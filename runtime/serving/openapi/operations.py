@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable  # noqa: TC003 - msgspec reads the annotation
 from typing import Annotated, Any, Final
 
 from msgspec import Meta
 
+from runtime.schema.features import Schema  # noqa: TC001 - likewise
+from runtime.serving.examples import (
+    example_parameters,
+    example_rows,
+    example_tensors,
+    no_example,
+)
 from runtime.serving.ui.page import ModelCard
 from runtime.serving.v2.messages import InferenceRequest, RepositoryParams
 from runtime.serving.v2.responses import (
@@ -62,6 +70,7 @@ class Operation(Value, frozen=True):
         body: contents of the request; None where it has none.
         body_required: whether the body may be left out.
         parameters: names in ``PARAMETERS``.
+        example: returns a body for a model by media type.
     """
 
     summary: str
@@ -69,30 +78,50 @@ class Operation(Value, frozen=True):
     body: Contents | None = None
     body_required: bool = False
     parameters: tuple[str, ...] = ()
+    example: Callable[[Schema], Contents] = no_example
 
 
-def _enum(default: str, *words: str) -> dict[str, object]:
-    return {"type": "string", "enum": list(words), "default": default}
+# By the beginning of a path, the first that fits.
+TAGS: Final = {
+    "/predict": "Tables",
+    "/v2/models": "Models",
+    "/v2/repository": "Model repository",
+    "/v2": "Server",
+    "/": "Pages and metrics",
+}
+
+
+def _query(description: str, *words: str, default: str | None = None) -> dict[str, object]:
+    schema = {"enum": list(words)} if words else {}
+    more = {} if default is None else {"default": default}
+    return {
+        "in": "query",
+        "description": description,
+        "schema": {"type": "string", **schema, **more},
+    }
 
 
 # In the query or the header.
 PARAMETERS: Final[dict[str, dict[str, object]]] = {
-    "model": {"in": "query", "schema": {"type": "string"}},
-    "bad_rows": {"in": "query", "schema": _enum("fail", "fail", "null")},
-    "proba": {
-        "in": "query",
-        "description": "add the probability of each class (all), of the positive one of two "
-        "(positive), or of the class of that name",
-        "schema": {"type": "string"},
-    },
-    "prefix": {"in": "query", "schema": {"type": "string"}},
-    "delimiter": {
-        "in": "query",
-        "description": "between the fields of CSV; by default detected from the header",
-        "schema": {"type": "string", "enum": ["comma", "semicolon", "tab", "pipe"]},
-    },
-    "decimal": {"in": "query", "schema": _enum(".", ".", ",")},
-    "loose_header": {"in": "query", "schema": _enum("false", "true", "false")},
+    "model": {"in": "query", "description": "which one; may be left out where only one is served"},
+    "bad_rows": _query(
+        "rows that cannot be scored fail the request, or are kept with the reason",
+        *("fail", "null"),
+        default="fail",
+    ),
+    "proba": _query(
+        "add the probability of each class (all), of the positive one of two (positive), or of "
+        "the class of that name"
+    ),
+    "prefix": _query("of the new columns' names"),
+    "delimiter": _query(
+        "between the fields of CSV; by default detected from the header",
+        *("comma", "semicolon", "tab", "pipe"),
+    ),
+    "decimal": _query("decimal sign of numbers in text", ".", ",", default="."),
+    "loose_header": _query(
+        "match column names regardless of case and blanks", "true", "false", default="false"
+    ),
     "Inference-Header-Content-Length": {
         "in": "header",
         "description": "bytes of the JSON, which binary tensors follow",
@@ -111,6 +140,7 @@ _INFER: Final = Operation(
     {JSON: InferenceRequest, _BINARY: None},
     body_required=True,
     parameters=("Inference-Header-Content-Length",),
+    example=example_tensors,
 )
 _MODEL: Final = {
     "": {"GET": Operation("Model metadata", _ok(ModelMetadata) | _NOT_FOUND)},
@@ -119,7 +149,9 @@ _MODEL: Final = {
     "/stats": {"GET": Operation("Model statistics", _ok(StatisticsResponse) | _NOT_FOUND)},
 }
 _REPOSITORY: Final = {
-    verb: {"POST": Operation(summary, _ok(Empty) | _EITHER, {JSON: body})}
+    verb: {
+        "POST": Operation(summary, _ok(Empty) | _EITHER, {JSON: body}, example=example_parameters)
+    }
     for verb, summary, body in (
         ("load", "Load a model; its old version is served until the new one passes", LoadRequest),
         ("unload", "Unload a model", RepositoryParams),
@@ -129,6 +161,7 @@ _REPOSITORY: Final = {
 # By path; {model} and {version} are path parameters.
 OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
     "/": {"GET": Operation("Web page", {200: {"text/html": None}})},
+    "/docs": {"GET": Operation("This document as a web page", {200: {"text/html": None}})},
     "/cards": {"GET": Operation("Model cards", _ok(list[ModelCard]))},
     "/metrics": {"GET": Operation("Metrics for Prometheus", {200: {"text/plain": None}})},
     "/openapi.json": {"GET": Operation("This document", _ok(dict[str, Any]))},
@@ -139,6 +172,7 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
             {JSON: Rows, _CSV: None, _PARQUET: None},
             body_required=True,
             parameters=_PREDICT,
+            example=example_rows,
         )
     },
     "/v2": {"GET": Operation("Server metadata", _ok(ServerMetadata))},
@@ -149,7 +183,10 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
     "/v2/models/stats": {"GET": Operation("Statistics of all models", _ok(StatisticsResponse))},
     "/v2/repository/index": {
         "POST": Operation(
-            "List the models", _ok(list[RepositoryModel]) | _BAD_REQUEST, {JSON: RepositoryParams}
+            "List the models",
+            _ok(list[RepositoryModel]) | _BAD_REQUEST,
+            {JSON: RepositoryParams},
+            example=example_parameters,
         )
     },
     **{f"/v2/repository/models/{{model}}/{verb}": found for verb, found in _REPOSITORY.items()},

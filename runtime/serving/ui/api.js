@@ -58,3 +58,8 @@ function decodeOutputs(body, headers) {
   }
   return found;
 }
+
+// Keep the digits of a number, in browsers that pass them.
+function asWritten(_, value, context) {
+  return typeof value === "number" && JSON.rawJSON && context?.source ? JSON.rawJSON(context.source) : value;
+}

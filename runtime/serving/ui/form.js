@@ -1,15 +1,20 @@
 // The form: one field a column; each change requests a prediction, the latest one is shown.
 
 const BARS = 12; // classes that are shown
+const PINNED = 8; // with more fields the prediction stays in view
 
 class Form {
-  constructor(model) {
+  // texts: of fields, by column, of another version of the model
+  constructor(model, texts = new Map(), onFailure = () => {}) {
     this.model = model;
+    this.onFailure = onFailure;
     this.sequence = 0;
     const isPlanar = model.features.length === 2 && model.features.every(({ categories }) => !categories.length);
     this.regions = isPlanar ? new Regions(model, (values) => this.set(values)) : null;
-    this.inputs = model.features.map(makeField);
-    byId("fields").replaceChildren(...this.inputs.map((input) => input.parentElement));
+    this.inputs = model.features.map(makeInput);
+    byId("fields").replaceChildren(...this.inputs.map((input, at) => makeField(model.features[at], input, at)));
+    model.features.forEach(({ name }, at) => fillIn(this.inputs[at], texts.get(name)));
+    byId("answer").classList.toggle("pinned", model.features.length > PINNED);
     byId("form").oninput = () => this.predict();
     byId("form").onsubmit = (event) => event.preventDefault();
     byId("regions").hidden = true;
@@ -18,6 +23,10 @@ class Form {
     const drawn = this.regions?.show().catch((error) => setText("form-error", error.message));
     if (model.classes.length > KINDS) drawn?.then(() => this.predict()); // again, in the regions' colours
     this.predict();
+  }
+
+  texts() {
+    return new Map(this.model.features.map(({ name }, at) => [name, this.inputs[at].value]));
   }
 
   set(values) {
@@ -47,7 +56,9 @@ class Form {
       const outputs = await inferRow(this.model, sent, ["label", "probabilities"]);
       if (sequence === this.sequence) this.show(outputs);
     } catch (error) {
-      if (sequence === this.sequence) this.showError(error.message);
+      if (sequence !== this.sequence) return;
+      this.showError(error.message);
+      this.onFailure();
     }
   }
 
@@ -77,22 +88,36 @@ class Form {
   }
 }
 
-function makeField(feature) {
-  const { name, minimum, maximum, typical, missing, origin, categories } = feature;
-  const label = make("label", {}, truncate(name));
+function makeInput(feature) {
+  const { name, typical, origin, categories } = feature;
   if (categories.length) {
     const choice = make("select", { name });
     choice.append(...categories.map((text) => make("option", { value: text }, truncate(text) || "(missing)")));
     choice.value = typical;
-    label.append(choice, make("small", {}, `${categories.length} in training`));
     return choice;
   }
   const input = make("input", { name, inputmode: origin ? "text" : "decimal", autocomplete: "off" });
   input.value = formatValue(feature, origin ? Math.round(typical) : typical);
+  return input;
+}
+
+function makeField(feature, input, at) {
+  const { name, minimum, maximum, missing, categories } = feature;
+  const field = make("div", { class: "field" }), label = make("label", { for: `field-${at}` });
+  input.id = `field-${at}`;
+  input.setAttribute("aria-describedby", `range-${at} form-error`);
+  label.append(...breakable(truncate(name, 80)));
   const [lowest, highest] = [minimum, maximum].map((value) => formatValue(feature, value));
   const optional = missing === "imputed" ? ", may be empty" : "";
-  label.append(input, make("small", {}, `${lowest} to ${highest} in training${optional}`));
-  return input;
+  const hint = categories.length ? `${categories.length} in training` : `${lowest} to ${highest} in training${optional}`;
+  field.append(label, input, make("small", { id: `range-${at}` }, hint));
+  return field;
+}
+
+// Keep what was typed, unless it is a category that the model no longer has.
+function fillIn(input, text) {
+  if (text === undefined || (input.options && ![...input.options].some(({ value }) => value === text))) return;
+  input.value = text;
 }
 
 // Few classes keep their order, so that bars stay in place; many are sorted by probability.

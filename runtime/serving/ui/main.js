@@ -1,6 +1,6 @@
 // The served models, and the page of the selected one.
 
-let throughput = null;
+let shown = null; // the selected model, its form and throughput
 
 async function start() {
   try {
@@ -28,36 +28,50 @@ function showChoice(models) {
 }
 
 function showModel(model) {
-  throughput?.stop();
+  const before = shown?.model.name === model.name ? shown : null; // another version of it
+  shown?.throughput.stop();
   document.title = model.name;
   byId("name").textContent = truncate(model.name, 60);
   byId("version").textContent = model.version;
-  const inputs = model.features.map(({ name }) => truncate(name)).slice(0, 12).join(", ");
-  const more = model.features.length > 12 ? ` and ${model.features.length - 12} more` : "";
-  byId("purpose").textContent = `Predicts ${truncate(model.target)} (${truncate(model.classes.join(", "), 120)}) from ${inputs}${more}.`;
+  byId("purpose").textContent = describe(model);
   byId("provider").textContent = model.provider;
   byId("reason").textContent = model.reason;
+  setText("notice", before ? explainChange(before.model, model) : "");
   showCard(model);
-  const form = new Form(model);
-  throughput = new Throughput(model, start, () => form.predict());
+  const form = new Form(model, before?.form.texts(), () => shown.throughput.poll());
+  shown = { model, form, throughput: new Throughput(model, start, () => form.predict()) };
   new Table(model);
 }
 
+function describe({ target, classes, features }) {
+  const names = features.map(({ name }) => truncate(name));
+  const inputs = names.slice(0, names.length > 8 ? 5 : 8).join(", ");
+  const more = names.length > 8 ? ` and ${names.length - 5} more` : "";
+  return `Predicts ${truncate(target)} (${truncate(classes.join(", "), 120)}) from ${inputs}${more}.`;
+}
+
+// What a person who has the page open has to know of a new version.
+function explainChange(before, after) {
+  const names = (model) => model.features.map(({ name }) => name);
+  const missing = (from, model) => names(from).filter((name) => !names(model).includes(name)).map((name) => truncate(name));
+  const list = (what, found) => (found.length ? `; ${what} ${found.slice(0, 5).join(", ")}${found.length > 5 ? ", …" : ""}` : "");
+  const columns = list("new:", missing(after, before)) + list("no longer used:", missing(before, after));
+  return `The server replaced version ${before.version} by ${after.version}${columns}.`;
+}
+
 function showCard(model) {
-  byId("columns").replaceChildren(...model.features.map((feature) => {
+  byId("columns").tBodies[0].replaceChildren(...model.features.map((feature) => {
     const { name, minimum, maximum, missing, categories } = feature;
     const line = make("tr");
     const seen = categories.length
-      ? [make("td", { class: "text", colspan: 2 }, truncate(categories.filter(Boolean).join(", "), 120))]
+      ? [make("td", { class: "text long", colspan: 2 }, truncate(categories.filter(Boolean).join(", "), 120))]
       : [minimum, maximum].map((value) => make("td", {}, formatValue(feature, value)));
     line.append(make("th", { scope: "row" }, truncate(name, 80)), ...seen, make("td", { class: "text" }, missing));
     return line;
   }));
-  byId("facts").replaceChildren(...Object.entries(model.facts).map(([name, value]) => {
-    const line = make("tr");
-    line.append(make("th", { scope: "row" }, name), make("td", { class: "wrap" }, value));
-    return line;
-  }));
+  byId("facts").replaceChildren(...Object.entries(model.facts).flatMap(([name, value]) => (
+    [make("dt", {}, name), make("dd", {}, value)]
+  )));
 }
 
 start();

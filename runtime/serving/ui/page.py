@@ -1,4 +1,4 @@
-"""``GET /`` and ``GET /cards``: the self-contained web page and its model cards."""
+"""``GET /``, ``/docs`` and ``/cards``: the self-contained web pages, and the model cards."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from base64 import b64encode
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from runtime.schema.example import typical_value
 from runtime.serving.http.messages import Response
@@ -18,15 +18,23 @@ if TYPE_CHECKING:
     from runtime.serving.models.served import ServedModel
 
 HTML: Final = b"text/html; charset=utf-8"
-_SCRIPTS: Final = ("api", "dom", "regions", "form", "table", "throughput", "main")  # in this order
+# The parts of each page, in this order.
+_STYLES: Final = {"page": ("base", "page"), "docs": ("base", "docs")}
+_SCRIPTS: Final = {
+    "page": (
+        *("api", "dom", "values", "regions", "form"),
+        *("records", "upload", "table", "throughput", "main"),
+    ),
+    "docs": ("api", "dom", "types", "operation", "docs"),
+}
 
 
 @cache
-def render_page() -> Response:
-    """Assemble the page and its security headers, once."""
-    style = _read("style.css")
-    script = "\n".join(_read(f"{name}.js") for name in _SCRIPTS)
-    text = _read("page.html").replace("/* STYLE */", style).replace("/* SCRIPT */", script)
+def render_page(page: Literal["page", "docs"] = "page") -> Response:
+    """Assemble a page and its security headers, once."""
+    style = "".join(_read(f"{name}.css") for name in _STYLES[page])
+    script = "\n".join(_read(f"{name}.js") for name in _SCRIPTS[page])
+    text = _read(f"{page}.html").replace("/* STYLE */", style).replace("/* SCRIPT */", script)
     policy = "; ".join(
         (
             "default-src 'none'",

@@ -1,5 +1,9 @@
 // Decision regions of a model with two columns: predictions over a grid of rows.
 
+const KINDS = 8; // colours before they repeat
+let colours = new Map(); // by class; other classes take that of their index
+const colourOf = (at) => `k${(colours.get(at) ?? at) % KINDS}`;
+
 const SIZE = 460, LEFT = 52, BOTTOM = 44, EDGE = 10; // user units: drawing and margins
 const CELLS = 120; // per side
 
@@ -112,4 +116,15 @@ function legendItem(name, at) {
   swatch.append(draw("rect", { width: 10, height: 10, rx: 2, class: colourOf(at) }));
   line.append(swatch, truncate(name));
   return line;
+}
+
+const axisName = ({ name, origin }) => truncate(name) + (origin ? `, days since ${origin}` : "");
+
+// Round tick values of an axis.
+function ticks(low, high) {
+  const step = 10 ** Math.floor(Math.log10((high - low) / 4));
+  const size = step * ([1, 2, 5, 10].find((factor) => (high - low) / (step * factor) <= 6) ?? 10);
+  const values = [];
+  for (let at = Math.ceil(low / size); at * size <= high; at += 1) values.push(at * size);
+  return values;
 }

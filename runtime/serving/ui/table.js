@@ -1,13 +1,17 @@
 // Table scoring: the file is sent to /predict; the first rows are shown, all can be downloaded.
 
 const MAX_SHOWN = 100; // rows
+const MAX_REASONS = 5;
 
 class Table {
   constructor(model) {
     this.model = model;
-    byId("required-columns").textContent = model.features.map(({ name }) => truncate(name)).slice(0, 8).join(", ");
+    this.file = null;
+    const names = model.features.map(({ name }) => truncate(name));
+    byId("required-columns").textContent = names.slice(0, 8).join(", ") + (names.length > 8 ? ` and ${names.length - 8} more` : "");
     const drop = byId("drop"), file = byId("file");
     file.onchange = () => file.files.length && this.score(file.files[0]);
+    file.onclick = () => (file.value = ""); // so that the same file can be chosen again
     drop.ondragover = (event) => {
       event.preventDefault();
       drop.classList.add("over");
@@ -18,97 +22,112 @@ class Table {
       drop.classList.remove("over");
       if (event.dataTransfer.files.length) this.score(event.dataTransfer.files[0]);
     };
+    byId("options").onchange = () => this.file && this.score(this.file);
+    byId("only-bad").onchange = () => this.draw();
+    byId("file-name").textContent = "or drop one here";
     this.clear("");
   }
 
   clear(status) {
     setText("table-status", status);
     setText("table-error", "");
-    byId("save").hidden = byId("scored").hidden = true;
+    byId("results").hidden = true;
     URL.revokeObjectURL(byId("download").href);
   }
 
   async score(file) {
+    this.file = file;
+    byId("file-name").textContent = file.name;
     this.clear(`scoring ${truncate(file.name)}`);
     try {
-      const query = new URLSearchParams({ model: this.model.name, bad_rows: "null" });
-      const headers = { "content-type": "text/csv" };
-      const response = await request(`predict?${query}`, { method: "POST", headers, body: file });
-      this.show(await response.text(), file.name);
+      const { body, type, extension } = await prepare(file);
+      const headers = { "content-type": type, accept: type === PARQUET.type ? CSV.type : "*/*" };
+      const response = await request(`predict?${this.query()}`, { method: "POST", headers, body });
+      const found = await response.blob();
+      if (this.file === file) await this.show(found, extension);
     } catch (error) {
+      if (this.file !== file) return; // another was chosen meanwhile
       this.clear("");
       setText("table-error", error.message);
+      byId("options").open = true;
     }
-    byId("file").value = ""; // so that the same file can be chosen again
   }
 
-  show(text, name) {
-    const [header, ...rows] = parseCsv(text);
-    const reason = header.indexOf("reason", header.lastIndexOf("label"));
-    const bad = reason < 0 ? 0 : rows.filter((row) => row[reason]).length;
-    const summary = `${count(rows.length)} rows, ${count(rows.length - bad)} scored`;
-    setText("table-status", summary + (rows.length > MAX_SHOWN ? `; the first ${MAX_SHOWN} are shown` : ""));
+  query() {
+    const query = new URLSearchParams({ model: this.model.name, bad_rows: "null" });
+    for (const name of ["decimal", "delimiter", "prefix", "proba"]) {
+      if (byId(name).value) query.set(name, byId(name).value);
+    }
+    return query;
+  }
+
+  async show(content, extension) {
+    const charset = /charset=([^;]+)/.exec(content.type)?.[1];
+    const isJson = extension === JSON_LINES.extension;
+    const text = new TextDecoder(charset ?? (isJson ? "utf-8" : "windows-1252")).decode(await content.arrayBuffer());
+    const prefix = byId("prefix").value;
+    const { header, rows } = parseRecords(text, isJson, `${prefix}label`);
+    const reason = header.length - 1; // the last column
+    this.records = { header: header.slice(0, reason), first: header.lastIndexOf(`${prefix}label`) };
+    this.rows = rows.map((cells, at) => ({ number: at + 1, cells: cells.slice(0, reason), reason: cells[reason] ?? "" }));
     const download = byId("download");
-    download.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
-    download.download = `${name.replace(/\.[^.]*$/, "")}.scored.csv`;
-    byId("save").hidden = byId("scored").hidden = false;
-    byId("scored").replaceChildren(drawTable(header, rows.slice(0, MAX_SHOWN)));
+    download.href = URL.createObjectURL(content);
+    download.download = `${this.file.name.replace(/(?:\.[^.]*?)?(?:\.gz)?$/i, "")}.scored.${extension}`;
+    this.summarize();
+    byId("only-bad").checked = false;
+    byId("results").hidden = false;
+    this.draw();
+  }
+
+  // Bad rows are counted by their reason.
+  summarize() {
+    const bad = this.rows.filter(({ reason }) => reason);
+    const scored = this.rows.length - bad.length;
+    setText("table-status", `${truncate(this.file.name)}: ${plural(this.rows.length, "row")}, ${count(scored)} scored, ${count(bad.length)} bad`);
+    const reasons = new Map();
+    for (const { reason } of bad) {
+      const kind = reason.split(" (", 1)[0];
+      reasons.set(kind, (reasons.get(kind) ?? 0) + 1);
+    }
+    const sorted = [...reasons].sort(([, a], [, b]) => b - a);
+    const lines = sorted.slice(0, MAX_REASONS).map(([kind, found]) => make("li", {}, `${plural(found, "row")}: ${kind}`));
+    if (sorted.length > MAX_REASONS) lines.push(make("li", {}, `and ${sorted.length - MAX_REASONS} other reasons`));
+    byId("reasons").replaceChildren(...lines);
+    byId("reasons").hidden = byId("filter").hidden = !bad.length;
+  }
+
+  draw() {
+    const { header, first } = this.records;
+    const rows = byId("only-bad").checked ? this.rows.filter(({ reason }) => reason) : this.rows;
+    const some = rows.slice(0, MAX_SHOWN);
+    const kinds = header.map((_, at) => ({ class: `${at >= first ? "new" : ""} ${isText(some, at) ? "text" : ""}` }));
+    const table = make("table"), head = make("thead"), body = make("tbody"), line = make("tr");
+    line.append(make("th", { scope: "col", class: "text" }, "row"));
+    line.append(...header.map((name, at) => make("th", { scope: "col", ...kinds[at] }, truncate(name))));
+    head.append(line);
+    body.append(...some.flatMap((row) => drawRow(row, kinds, header)));
+    table.append(head, body);
+    byId("scored").replaceChildren(table);
+    setText("more", rows.length > MAX_SHOWN ? `The first ${MAX_SHOWN} of ${count(rows.length)} rows are shown.` : "");
   }
 }
 
-function drawTable(header, rows) {
-  const first = header.lastIndexOf("label"); // the new columns begin here
-  const kinds = header.map((_, at) => ({ class: `${at >= first ? "new" : ""} ${isText(rows, at) ? "text" : ""}` }));
-  const table = make("table"), head = make("thead"), body = make("tbody"), line = make("tr");
-  line.append(...header.map((name, at) => make("th", { scope: "col", ...kinds[at] }, truncate(name))));
-  head.append(line);
-  for (const row of rows) {
-    const cells = make("tr");
-    cells.append(...row.map((cell, at) => make("td", kinds[at], truncate(cell, 80))));
-    body.append(cells);
-  }
-  table.append(head, body);
-  return table;
+// The reason why a row is bad is a row of its own below it.
+function drawRow({ number, cells, reason }, kinds, header) {
+  const line = make("tr", reason ? { class: "faulty" } : {});
+  line.append(make("th", { scope: "row" }, reason ? `✗ ${number}` : String(number)));
+  line.append(...cells.map((cell, at) => make("td", kinds[at], truncate(cell, 80))));
+  if (!reason) return [line];
+  line.children[header.findIndex((name) => reason.startsWith(`${name}: `)) + 1].classList.add("culprit");
+  const below = make("tr", { class: "reason" }), cell = make("td", { colspan: cells.length + 1 }), why = make("span");
+  why.append(make("span", { class: "unseen" }, `row ${number} is bad: `), reason);
+  cell.append(why);
+  below.append(cell);
+  return [line, below];
 }
 
 // A column of numbers may hold a few invalid cells.
 function isText(rows, at) {
-  const filled = rows.map((row) => row[at]).filter(Boolean);
+  const filled = rows.map(({ cells }) => cells[at]).filter(Boolean);
   return filled.filter((cell) => Number.isNaN(Number(cell))).length * 2 > filled.length;
-}
-
-// The line of Excel that declares the delimiter.
-const SEPARATOR_LINE = /^("?)sep=([^"\r\n])\2*\1(\r\n|\n|\r)/i;
-
-// Parse delimited text (RFC 4180); the delimiter is declared, or the header's most frequent one.
-function parseCsv(text) {
-  const declared = SEPARATOR_LINE.exec(text);
-  if (declared) text = text.slice(declared[0].length);
-  const header = text.slice(0, text.search(/[\r\n]|$/));
-  const frequency = (sign) => header.split(sign).length;
-  const frequent = [",", ";", "\t", "|"].reduce((best, sign) => (frequency(sign) > frequency(best) ? sign : best));
-  const delimiter = declared ? declared[2] : frequent;
-  const records = [[]];
-  for (let at = 0; at < text.length; ) {
-    const [cell, end] = parseCell(text, at, delimiter);
-    records.at(-1).push(cell);
-    at = end + (text.startsWith("\r\n", end) ? 2 : 1);
-    if (text[end] !== delimiter && at < text.length) records.push([]);
-    if (text[end] === delimiter && at === text.length) records.at(-1).push("");
-  }
-  return records;
-}
-
-function parseCell(text, start, delimiter) {
-  let quoted = "", at = start;
-  if (text[at] === '"') {
-    let end = text.indexOf('"', at + 1);
-    while (end >= 0 && text[end + 1] === '"') end = text.indexOf('"', end + 2);
-    if (end < 0) end = text.length;
-    quoted = text.slice(at + 1, end).replaceAll('""', '"');
-    at = end + 1;
-  }
-  let end = at;
-  while (end < text.length && text[end] !== delimiter && text[end] !== "\n" && text[end] !== "\r") end += 1;
-  return [quoted + text.slice(at, end), end];
 }

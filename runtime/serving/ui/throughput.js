@@ -1,30 +1,33 @@
 // Live throughput and latency: differences of the model's statistics.
 
 const POLL_MS = 2000;
-const SAMPLES = 60;
+const WINDOW_MS = 120_000; // of the graph
 
 class Throughput {
   constructor(model, onChange, onReconnect) {
     this.model = model;
     this.onChange = onChange; // another version is served
     this.onReconnect = onReconnect; // the server responds again
-    this.isLost = false;
+    this.isLost = this.isPolling = false;
     this.previous = null;
-    this.rates = [];
+    this.rates = []; // pairs of time and rate
     this.timer = setInterval(() => document.hidden || this.poll(), POLL_MS);
     this.poll();
   }
 
   stop() {
     clearInterval(this.timer);
+    this.isPolling = true; // what is still received belongs to another model's page
   }
 
   async poll() {
+    if (this.isPolling) return;
+    this.isPolling = true;
     try {
       const target = `v2/models/${encodeURIComponent(this.model.name)}/stats`;
       const [found] = (await (await request(target)).json()).model_stats;
-      if (found.version !== this.model.version) this.onChange();
-      else this.show(found);
+      if (found.version !== this.model.version) return await this.onChange();
+      this.show(found);
       showState(true, "✓ serving · golden rows verified on this machine");
       if (this.isLost) this.onReconnect();
       this.isLost = false;
@@ -32,10 +35,11 @@ class Throughput {
       this.isLost = true;
       showState(false, `✗ ${error.message}`);
     }
+    this.isPolling = false;
   }
 
   show({ inference_count: rows, inference_stats: { success, fail } }) {
-    const now = { at: performance.now(), rows, requests: success.count, ns: success.ns };
+    const now = { at: Date.now(), rows, requests: success.count, ns: success.ns };
     const before = this.previous ?? now;
     const seconds = (now.at - before.at) / 1000;
     this.previous = now;
@@ -46,22 +50,45 @@ class Throughput {
     byId("rate").textContent = formatRate(requests / seconds);
     byId("rows").textContent = formatRate(Math.max(now.rows - before.rows, 0) / seconds);
     byId("latency").textContent = requests ? formatMilliseconds((now.ns - before.ns) / requests) : "–";
-    this.drawSparkline(requests / seconds);
+    if (!this.rates.length) this.rates.push([before.at, requests / seconds]);
+    this.rates.push([now.at, requests / seconds]);
+    this.rates = this.rates.filter(([at]) => now.at - at <= WINDOW_MS);
+    this.draw();
   }
 
-  drawSparkline(rate) {
-    this.rates = [...this.rates, rate].slice(-SAMPLES);
-    const peak = Math.max(...this.rates, 1);
-    const x = (at) => ((at + SAMPLES - this.rates.length) / (SAMPLES - 1)) * 240;
-    const points = this.rates.map((one, at) => `${x(at).toFixed(1)} ${(34 - (one / peak) * 32).toFixed(1)}`);
-    byId("sparkline").firstElementChild.setAttribute("d", `M${points.join("L")}`);
+  draw() {
+    const start = this.rates[0][0], end = this.rates.at(-1)[0];
+    const peak = Math.max(...this.rates.map(([, rate]) => rate));
+    const top = roundUp(Math.max(peak, 1));
+    const points = this.rates.map(([at, rate]) => {
+      const x = ((at - start) / Math.max(end - start, 1)) * 240;
+      return `${x.toFixed(1)} ${(60 - (rate / top) * 60).toFixed(1)}`;
+    });
+    byId("graph").lastElementChild.setAttribute("d", `M${points.join("L")}`);
+    byId("rate-top").textContent = short(top);
+    byId("rate-middle").textContent = short(top / 2);
+    byId("rate-from").textContent = formatTime(start);
+    byId("rate-to").textContent = formatTime(end);
+    const rate = formatRate(this.rates.at(-1)[1]);
+    const summary = `Requests per second: ${rate} now, ${formatRate(peak)} at most`;
+    byId("graph-name").textContent = summary;
+    byId("graph").setAttribute("aria-label", `${summary}, from ${formatTime(start)} to ${formatTime(end)}`);
   }
 }
 
 const formatRate = (value) => (value < 10 ? value.toFixed(1) : count(value));
 const formatMilliseconds = (ns) => `${short((ns / 1e6).toPrecision(3))} ms`;
+const formatTime = (at) => new Date(at).toLocaleTimeString("en-GB");
 
+// 1, 2 or 5 times a power of ten.
+function roundUp(value) {
+  const power = 10 ** Math.floor(Math.log10(value));
+  return [1, 2, 5, 10].map((factor) => factor * power).find((one) => one >= value);
+}
+
+// A status that stays is not announced again.
 function showState(good, text) {
-  byId("state").className = `verdict ${good ? "good" : "bad"}`;
-  byId("state").textContent = text;
+  const state = byId("state");
+  state.className = `verdict ${good ? "good" : "bad"}`;
+  if (state.textContent !== text) state.textContent = text;
 }

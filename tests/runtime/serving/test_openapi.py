@@ -40,6 +40,7 @@ OF_A_MODEL = ("/v2/models/{model}", VERSION)
 # status; "other" is the name of a model that does not exist.
 REQUESTS: list[tuple[str, str, bytes | None, dict[str, str], int]] = [
     ("/", "", None, {}, 200),
+    ("/docs", "", None, {}, 200),
     ("/cards", "", None, {}, 200),
     ("/metrics", "", None, {}, 200),
     ("/openapi.json", "", None, {}, 200),
@@ -182,6 +183,28 @@ def test_every_status_of_every_operation_occurs(served: Served, document: Any) -
     }
     assert documented == seen
     assert served.ask("/v2/repository/models/simplenet/load", b"").status == 200
+
+
+def test_examples_are_accepted(sales_server: Served) -> None:
+    """Each example of a request, of columns of every kind, has a 200 as response."""
+    document = sales_server.ask("/openapi.json").json
+    sent = []
+    for path, methods in document["paths"].items():
+        content = methods.get("post", {}).get("requestBody", {}).get("content", {})
+        for media_type, described in content.items():
+            for model, example in described.get("examples", {}).items():
+                value = example["value"]
+                body = value if isinstance(value, str) else json.dumps(value)
+                target = path.replace("{model}", model).replace("/versions/{version}", "")
+                headers = {"Content-Type": media_type}
+                if not path.endswith("/unload"):
+                    answer = sales_server.ask(target, body.encode(), headers)
+                    assert answer.status == 200, (path, answer.body)
+                    _check(document, answer, path, "post")
+                sent.append((path, media_type))
+    posts = [path for path, methods in document["paths"].items() if "post" in methods]
+    assert {path for path, _ in sent} == set(posts)
+    assert ("/predict", "text/csv") in sent
 
 
 def test_transport_errors_are_described(served: Served, document: Any) -> None:  # noqa: ANN401 - JSON

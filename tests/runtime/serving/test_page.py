@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
+import gzip
 import json
 import re
 import shutil
@@ -13,11 +15,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Browser, Error, Page, Route, expect, sync_playwright
 
 from runtime.schema.date_formats import NAMES
 from runtime.schema.features import Date, Feature
+from runtime.serving.openapi.operations import OPERATIONS
 from runtime.tables.dates import days_since, read_instants
 
 if TYPE_CHECKING:
@@ -96,6 +100,12 @@ def show(browser: Browser, console_errors: list[str], urls: list[str]) -> Iterat
         context.close()
 
 
+def _script(*names: str) -> str:
+    """Scripts of the page."""
+    folder = files("runtime.serving.ui")
+    return "\n".join(folder.joinpath(f"{name}.js").read_text(encoding="utf-8") for name in names)
+
+
 def _home(served: Served) -> str:
     return f"http://127.0.0.1:{served.port}/"
 
@@ -158,7 +168,11 @@ def test_page_works_behind_a_prefix(show: Show, server: Served, urls: list[str])
     expect(page.locator("#label")).to_have_text(PREDICTION)
     expect(page.locator("#rate")).not_to_have_text("–")
     links = page.eval_on_selector_all("a[href]", "found => found.map((one) => one.href)")
-    assert {f"{home}v2", f"{home}openapi.json", f"{home}metrics"} == set(links)
+    assert {f"{home}{path}" for path in ("docs", "v2", "openapi.json", "metrics")} == set(links)
+    page.goto(f"{home}docs")
+    page.locator("#get_v2 summary").click()
+    page.locator("#get_v2 button").click()
+    expect(page.locator("#get_v2 .status")).to_contain_text("200 OK")
     assert all(url.startswith((home, "data:")) for url in urls)
 
 
@@ -246,7 +260,7 @@ def test_form_parses_dates_as_tables_do(
     browser: Browser, typed: str, days: float | None, shown: str | None
 ) -> None:
     """A column of dates takes dates; the model receives days, in UTC where no zone is given."""
-    script = files("runtime.serving.ui").joinpath("dom.js").read_text(encoding="utf-8")
+    script = _script("dom", "values")
     column = "{origin: '2024-02-29'}"
     calls = f"[parseValue({column}, {json.dumps(typed)}), formatValue({column}, {days or 0})]"
     with browser.new_page() as page:
@@ -257,7 +271,7 @@ def test_form_parses_dates_as_tables_do(
 
 def test_form_writes_dates_in_the_columns_format(browser: Browser) -> None:
     """Each format that a column can have is written so that the server reads the same instant."""
-    script = files("runtime.serving.ui").joinpath("dom.js").read_text(encoding="utf-8")
+    script = _script("dom", "values")
     formats = [*NAMES, "%a, %d %b %Y %T %z", "%B %e, %y %I:%M:%S %p", "%D %R:%S.%f %Z"]
     column = "{origin: '2024-02-29', format}"
     call = f"({json.dumps(formats)}).map((format) => writeDate({column}, '', 1.5))"
@@ -314,7 +328,7 @@ def test_model_card_shows_dates(
     """The training range of a column of dates is shown as dates, not as days."""
     day = Feature("day", 0, 60, date=Date("2024-02-29"))
     page = show(start_server("--bundle", make_bundle(["price", day])))
-    expect(page.locator("#columns tr:last-child > *")).to_have_text(
+    expect(page.locator("#columns tbody tr:last-child > *")).to_have_text(
         ["day", "2024-02-29", "2024-04-29", "refused"]
     )
 
@@ -367,16 +381,27 @@ def test_table_is_scored_shown_and_downloadable(show: Show, server: Served, tmp_
     expect(page.locator("#label")).to_have_text(PREDICTION)
     page.set_input_files("#file", table)
     rows = page.locator("#scored tbody tr")
-    expect(rows).to_have_count(3)
-    expect(page.locator("#table-status")).to_have_text("3 rows, 2 scored")
+    expect(rows).to_have_count(4)
+    expect(page.locator("#table-status")).to_have_text("products.csv: 3 rows, 2 scored, 1 bad")
     cells = [row.locator("> *").all_text_contents() for row in rows.all()]
-    assert [row[3] for row in cells] == ["yes", "no", ""]
-    assert cells[0][2].startswith('a "b", <img')
-    assert "price" in cells[2][5]
-    kinds = page.locator("#scored th").evaluate_all(
+    assert [row[0] for row in cells] == ["1", "2", "✗ 3", "row 3 is bad: price: not a number"]
+    assert [row[4] for row in cells[:3]] == ["yes", "no", ""]
+    assert cells[0][3].startswith('a "b", <img')
+    expect(page.locator("#scored .culprit")).to_have_text("x")
+    expect(page.locator("#reasons li")).to_have_text(["1 row: price: not a number"])
+    frame, why = (
+        page.locator(at).bounding_box() for at in ("#scored", "#scored .reason td > span")
+    )
+    assert frame
+    assert why
+    assert why["x"] + why["width"] <= frame["x"] + frame["width"]  # readable without scrolling
+    kinds = page.locator("#scored thead th").evaluate_all(
         "(all) => all.map(({classList}) => classList.contains('text'))"
     )
-    assert kinds == [False, False, True, True, False, True]  # one bad cell makes no text of it
+    assert kinds == [True, False, False, True, True, False]  # one bad cell makes no text of it
+    page.focus("#only-bad")
+    page.keyboard.press("Space")
+    expect(rows).to_have_count(2)
     with page.expect_download() as downloading:
         page.click("#download")
     download = downloading.value
@@ -394,8 +419,10 @@ def test_dropped_table_is_scored(show: Show, server: Served) -> None:
         "['sep=;\\r\\nprice;rating\\r\\n9.5;4.5\\r\\n'], 'a.csv')); return dropped; }"
     )
     page.dispatch_event("#drop", "drop", {"dataTransfer": dropped})
-    expect(page.locator("#table-status")).to_have_text("1 rows, 1 scored")
+    expect(page.locator("#table-status")).to_have_text("a.csv: 1 row, 1 scored, 0 bad")
+    expect(page.locator("#file-name")).to_have_text("a.csv")
     assert page.locator("#scored tbody td").all_text_contents()[:3] == ["9.5", "4.5", "yes"]
+    expect(page.locator("#filter")).to_be_hidden()
 
 
 def test_table_error_is_shown(show: Show, server: Served, tmp_path: Path) -> None:
@@ -407,6 +434,233 @@ def test_table_error_is_shown(show: Show, server: Served, tmp_path: Path) -> Non
     page.set_input_files("#file", table)
     expect(page.locator("#table-error")).to_be_visible()
     expect(page.locator("#table-error")).to_contain_text("column 'price' is missing")
+
+
+def test_every_field_and_word_is_whole_on_a_phone(
+    show: Show, start_server: Callable[..., Served], make_bundle: Callable[..., Path]
+) -> None:
+    """Forty fields: none is hidden in a scroller, those of a row are aligned, words are whole."""
+    names = [f"measurement_{at}_of_the_{'left ' * (at % 3)}sensor" for at in range(39)]
+    page = show(start_server("--bundle", make_bundle([*names, "x" * 200])), 390)
+    expect(page.locator("#label")).to_have_text(PREDICTION)
+    tops = page.locator("#fields input").evaluate_all(
+        "(all) => all.map((one) => one.getBoundingClientRect().top)"
+    )
+    assert (len(tops), len(set(tops))) == (40, 20)  # two columns, aligned
+    assert page.evaluate("fields.scrollHeight <= fields.clientHeight")  # no scroller of its own
+    for field in page.locator("#fields input").all()[::13]:
+        field.focus()
+        expect(page.locator("#label")).to_be_in_viewport()  # it stays in view
+    broken = page.locator("th[scope=col]").evaluate_all(_BROKEN_WORDS)
+    assert broken == []
+    assert _fits(page)
+
+
+_BROKEN_WORDS = """
+(elements) => elements.flatMap((element) => [
+  ...element.textContent.matchAll(/\\S+/g),
+].filter((word) => {
+  const range = document.createRange();
+  range.setStart(element.firstChild, word.index);
+  range.setEnd(element.firstChild, word.index + word[0].length);
+  return range.getClientRects().length > 1;
+}).map(String))
+"""
+
+_FAINT_TEXT = """
+() => {
+  const canvas = document.createElement("canvas").getContext("2d");
+  const paint = (colours) => {
+    for (const colour of colours) {
+      canvas.fillStyle = colour;
+      canvas.fillRect(0, 0, 1, 1);
+    }
+    const light = [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3).map((part) => {
+      const share = part / 255;
+      return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * light[0] + 0.7152 * light[1] + 0.0722 * light[2];
+  };
+  const faint = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const isText = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    if (!isText || !element.checkVisibility()) continue;
+    if (element.closest(".unseen, script, style, svg")) continue;
+    const colours = [];
+    for (let at = element; at; at = at.parentElement) {
+      colours.unshift(getComputedStyle(at).backgroundColor);
+    }
+    const back = paint(colours), front = paint([...colours, getComputedStyle(element).color]);
+    const ratio = (Math.max(front, back) + 0.05) / (Math.min(front, back) + 0.05);
+    if (ratio < 4.5) faint.push(`${element.tagName} ${element.textContent.trim()}: ${ratio}`);
+  }
+  return faint;
+}
+"""
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_text_has_contrast_and_focus_is_seen(
+    show: Show, server: Served, tmp_path: Path, *, dark: bool
+) -> None:
+    """Contrast is at least 4.5 (WCAG 2.2, 1.4.3), also of bad rows; all have labels."""
+    table = tmp_path / "products.csv"
+    table.write_text("price,rating\n2,1\nx,1\n")
+    page = show(server, dark=dark)
+    expect(page.locator("#label")).to_have_text(PREDICTION)
+    _set(page, "50", "4.5")
+    expect(page.locator("#out-of-range")).to_be_visible()
+    page.set_input_files("#file", table)
+    expect(page.locator("#scored .reason")).to_be_visible()
+    assert page.evaluate(_FAINT_TEXT) == []
+    _check_focus(page)
+    page.goto(f"{_home(server)}docs")
+    page.click("#post_predict summary")
+    page.click("#post_predict button")
+    expect(page.locator("#post_predict .status")).to_be_visible()
+    assert page.evaluate(_FAINT_TEXT) == []
+    _check_focus(page)
+
+
+def _check_focus(page: Page) -> None:
+    """Whatever the keyboard reaches has a name and an outline."""
+    page.evaluate("document.body.tabIndex = -1; document.body.focus()")  # begin at the top
+    reached = set()
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        tag, name, outline = page.evaluate(
+            """() => {
+              const found = document.activeElement, by = found.labels?.[0] ?? found;
+              const ring = found.closest("#drop") ?? found;
+              const name = found.getAttribute("aria-label") || by.textContent.trim();
+              return [found.tagName, name, getComputedStyle(ring).outlineStyle];
+            }"""
+        )
+        if tag == "BODY":
+            break
+        reached.add(tag)
+        assert name, tag
+        assert outline not in {"none", ""}, (tag, name)
+    assert {"INPUT", "A", "SUMMARY"} <= reached
+
+
+def test_formats_are_recognised_by_their_content(
+    show: Show, server: Served, tmp_path: Path, console_errors: list[str]
+) -> None:
+    """JSON Lines, JSON, Parquet and gzip may be dropped; what is no table gets one plain line."""
+    lines = (
+        b'{"price": 9.5, "rating": 4.5, "id": 12345678901234567890}\n{"rating": 1, "more": [1.0]}\n'
+    )
+    columns = {"price": [9.5, None], "rating": [4.5, 1.0], "when": [dt.date(2024, 5, 1), None]}
+    pq.write_table(pa.table(columns), tmp_path / "c")
+    table = gzip.compress(b"price,rating\n9.5,4.5\n,1\n")
+    files = {
+        "a.txt": lines,
+        "b.json": json.dumps([json.loads(one) for one in lines.splitlines()], indent=1).encode(),
+        "c.parquet": (tmp_path / "c").read_bytes(),
+        "d.csv.gz": table,
+        "e.tsv": "price\trating\n9.5\t4.5\n\t1\n".encode("utf-16"),
+    }
+    page = show(server)
+    expect(page.locator("#label")).to_have_text(PREDICTION)
+    for name, content in files.items():
+        page.set_input_files("#file", {"name": name, "mimeType": "", "buffer": content})
+        expect(page.locator("#table-status")).to_have_text(f"{name}: 2 rows, 1 scored, 1 bad")
+        expect(page.locator("#reasons")).to_contain_text("price: missing value")
+        shown = page.locator("#scored tbody tr").first.locator("td").all_text_contents()
+        assert {"9.5", "4.5", "yes"} <= set(shown), (name, shown)
+        assert name not in {"a.txt", "b.json"} or "12345678901234567890" in shown
+    refused = {
+        "f.xlsx": (
+            b"PK\x03\x04...",
+            "f.xlsx is in a format that is not read: save the sheet as CSV",
+        ),
+        "g.bin": (
+            b"\0\1\2\0",
+            "g.bin is in a format that is not read: drop CSV, JSON Lines or Parquet",
+        ),
+        "h.csv": (b"", "h.csv is empty"),
+        "i.gz": (table[:20], "i.gz is not a complete gzip file"),
+    }
+    for name, (content, message) in refused.items():
+        page.set_input_files("#file", {"name": name, "mimeType": "", "buffer": content})
+        expect(page.locator("#table-error")).to_have_text(message)
+        expect(page.locator("#results")).to_be_hidden()
+    assert console_errors == []
+
+
+def test_options_of_a_table(show: Show, server: Served, tmp_path: Path) -> None:
+    """What an error asks for can be set on the page; the same file is then scored again."""
+    table = tmp_path / "products.csv"
+    table.write_text("price;rating;label\n9,5;4,5;a\n")
+    page = show(server)
+    expect(page.locator("#label")).to_have_text(PREDICTION)
+    page.set_input_files("#file", table)
+    expect(page.locator("#table-error")).to_contain_text("already has a column 'label'")
+    page.fill("#prefix", "new_")
+    page.keyboard.press("Tab")
+    expect(page.locator("#table-status")).to_contain_text("1 row, 0 scored, 1 bad")
+    page.select_option("#decimal", ",")
+    expect(page.locator("#table-status")).to_contain_text("1 row, 1 scored, 0 bad")
+    page.select_option("#proba", "true")
+    expect(page.locator("#scored thead th").last).to_have_text("new_probability_yes")
+
+
+def test_docs_describe_and_send_every_operation(
+    show: Show, sales_server: Served, console_errors: list[str], urls: list[str]
+) -> None:
+    """A page of the OpenAPI document: nothing from elsewhere; examples are accepted as they are."""
+    page = show(sales_server, 390)
+    page.goto(f"{_home(sales_server)}docs#post_predict")
+    operations = page.locator("details.operation")
+    expect(operations).to_have_count(sum(map(len, OPERATIONS.values())))
+    predict = page.locator("#post_predict")
+    expect(predict).to_have_attribute("open", "")  # the linked one
+    for media_type, answer in (
+        ("application/json", '"label": "'),
+        ("text/csv", "label,probability"),
+    ):
+        predict.locator(".body select").select_option(media_type)
+        predict.locator("button").click()
+        expect(predict.locator(".status")).to_contain_text("200 OK")
+        expect(predict.get_by_label("body of the response")).to_contain_text(answer)
+        command = predict.get_by_label("The request as a command")
+        expect(command).to_contain_text(f"Content-Type: {media_type}")
+    infer = page.locator("#post_v2_models_model_infer")
+    infer.locator("summary").first.click()
+    infer.locator("textarea").fill("{")
+    infer.locator("button").click()
+    expect(infer.locator(".status")).to_contain_text("400")
+    infer.get_by_text("Schema of the body").click()
+    expect(infer.get_by_label("schema").first).to_contain_text('"inputs": [{')
+    assert _fits(page)
+    assert not [one for one in console_errors if "400" not in one]
+    assert all(url.startswith((_home(sales_server), "data:")) for url in urls)
+
+
+def test_a_new_version_with_other_columns(
+    show: Show,
+    start_server: Callable[..., Served],
+    make_bundle: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    """The open page takes the new version over, says what is new, and keeps what still fits."""
+    made = make_bundle(["price", "rating"])
+    folder = made.rename(tmp_path / "served")
+    served = start_server("--bundle", f"m={folder}")
+    page = show(served)
+    expect(page.locator("#label")).to_have_text(PREDICTION)
+    _set(page, "7.25", "3")
+    other = make_bundle(["rating", "age", "price"], ["a", "b"])
+    shutil.rmtree(folder)
+    other.rename(folder)
+    assert served.ask("/v2/repository/models/m/load", b"").status == 200
+    expect(page.locator("#notice")).to_contain_text("; new: age.")
+    assert [one.input_value() for one in page.locator("#fields input").all()] == ["3", "5", "7.25"]
+    expect(page.locator("#label")).to_have_text(PREDICTION)
+    expect(page.locator("#state")).to_have_class(re.compile(r"\bgood\b"))
+    expect(page.locator("#regions")).to_be_hidden()
+    assert served.end() == 0
 
 
 def test_names_of_a_bundle_are_escaped(
@@ -437,7 +691,11 @@ def test_page_shows_that_the_server_is_gone(
     served = start_server("--bundle", bundle)
     page = show(served)
     expect(page.locator("#state")).to_have_class(re.compile(r"\bgood\b"))
-    expect(page.locator("#sparkline path")).to_have_attribute("d", re.compile("L"))
+    expect(page.locator("#graph .rate")).to_have_attribute("d", re.compile("L"))
+    for end in ("from", "to"):
+        expect(page.locator(f"#rate-{end}")).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
+    top, middle = (float(page.inner_text(f"#rate-{at}")) for at in ("top", "middle"))
+    assert top == 2 * middle >= 1
     assert served.end() == 0
     expect(page.locator("#state")).to_contain_text("does not respond")
 
@@ -478,5 +736,12 @@ def test_page_works_with_an_api_key(
         page.on("pageerror", lambda error: console_errors.append(str(error)))
         page.goto(_home(served))
         expect(page.locator("#label")).to_have_text(PREDICTION)
+        page.goto(f"{_home(served)}docs")
+        expect(page.locator("#security")).to_be_visible()
+        page.click("#get_v2_models_stats summary")
+        page.click("#get_v2_models_stats button")
+        expect(page.locator("#get_v2_models_stats .status")).to_contain_text("200 OK")
+        command = page.get_by_label("The request as a command")
+        expect(command).to_contain_text('-H "X-API-Key: $KEY"')
     assert console_errors == []
     assert served.end() == 0
