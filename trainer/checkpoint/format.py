@@ -139,15 +139,15 @@ def write_checkpoint(
 
 
 @contextmanager
-def _advise_fresh_start() -> Iterator[None]:
-    """Add to an error that a fresh start needs no --resume."""
+def _advise_restart() -> Iterator[None]:
+    """Add to an error the option of a fresh start."""
     try:
         yield
     except ArtifactError as exc:
-        raise ArtifactError(f"{exc}, without --resume") from exc
+        raise ArtifactError(f"{exc}, with --restart") from exc
 
 
-@_advise_fresh_start()
+@_advise_restart()
 def read_record(folder: Path) -> CheckpointRecord | None:
     """Read ``checkpoint.json``; None where there is none."""
     path = folder / CHECKPOINT
@@ -160,7 +160,7 @@ def read_record(folder: Path) -> CheckpointRecord | None:
     return record
 
 
-@_advise_fresh_start()
+@_advise_restart()
 def read_state(folder: Path, record: CheckpointRecord) -> TrainingState:
     """Read the training state of a checkpoint."""
     path = folder / record.file_name("last")
