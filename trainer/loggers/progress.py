@@ -47,35 +47,34 @@ def show_progress(epochs: int) -> Iterator[EpochCallback]:
         yield log_epoch
         return
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import BarColumn, Progress
 
     console, count = Console(stderr=True), f"epoch {epochs}/{epochs}"
-    with Progress(*_columns(len(count)), console=console) as bar:
-        task = bar.add_task("fit", total=epochs, metrics="")
+    bar, (left, right) = BarColumn(_MIN_BAR_WIDTH), _text_columns(len(count))
+    with Progress(left, bar, right, console=console) as progress:
+        task = progress.add_task("fit", total=epochs, metrics="")
 
         def draw(epoch: Epoch) -> None:
             throughput.on_epoch_end(epoch)
             room = console.width - len(count) - _MIN_BAR_WIDTH - 2
             metrics = _fit_parts(_format_metrics(epoch, throughput), room)
-            bar.columns[1].bar_width = min(  # type: ignore[attr-defined]  # of a BarColumn
-                _BAR_WIDTH, console.width - len(count) - len(metrics) - 2
-            )
-            bar.update(task, completed=epoch.index + 1, metrics=metrics)
+            bar.bar_width = min(_BAR_WIDTH, console.width - len(count) - len(metrics) - 2)
+            progress.update(task, completed=epoch.index + 1, metrics=metrics)
             warn(epoch)
 
         yield draw
 
 
-def _columns(count_width: int) -> list[ProgressColumn]:
-    """Choose the columns: epoch, bar, and the metrics that fit."""
-    from rich.progress import BarColumn, TextColumn
+def _text_columns(count_width: int) -> tuple[ProgressColumn, ProgressColumn]:
+    """Make the columns of the epoch and of the metrics."""
+    from rich.progress import TextColumn
     from rich.table import Column
 
     def text(template: str, width: int | None = None) -> TextColumn:
         return TextColumn(template, table_column=Column(no_wrap=True, min_width=width))
 
     count = text("epoch {task.completed:.0f}/{task.total:.0f}", count_width)
-    return [count, BarColumn(_MIN_BAR_WIDTH), text("{task.fields[metrics]}")]
+    return count, text("{task.fields[metrics]}")
 
 
 def _fit_parts(parts: Sequence[str], room: int) -> str:
