@@ -1,6 +1,6 @@
 ## onnxferry: from a table to a trained model, a proven bundle and predictions.
 ##
-##   make train      train the network                        -> artifacts/run
+##   make train      train the network on DATA                -> artifacts/run
 ##   make export     export it with its proof of parity       -> artifacts/bundle
 ##   make predict    score FILE with the bundle               -> OUT
 ##   make serve      serve the bundle over HTTP, until Ctrl-C
@@ -15,13 +15,13 @@
 ##   make bench      run the benchmarks, beside alternatives (minutes)
 ##   make clean      remove artifacts/ and caches; tables and .venv stay
 ## A goal makes what it needs; the first one builds .venv from constraints.txt.
-##   FILE=products.csv   table to score; products.csv is made where it is missing
-##   OUT=scored.csv      where the scored table goes
-##   DEVICE=auto         train on: auto, cuda or cpu
-##   PROVIDER=auto       predict and serve on: auto, cuda or cpu
-##   SEED=1              seed of the training's random numbers
-##   PYTHON=python3      Python 3.11 or newer, to build .venv with
-##   VENV=DIR            use this environment as it is and install nothing
+##   DATA=mine.csv LABEL=churn   table to train on, column to predict (products)
+##   RESUME=1  RESTART=1     continue an interrupted training, or discard it
+##   FILE=new.csv            table to score (DATA, or products.csv, which is made)
+##   OUT=scored.csv          where the scored table goes
+##   DEVICE=auto PROVIDER=auto   train on, predict and serve on: auto, cuda, cpu
+##   SEED=1                  seed of the training's random numbers
+##   PYTHON=python3  VENV=DIR   builds .venv; an environment to use as it is
 
 # Written for GNU make 3.81 (macOS) and newer.
 SHELL := bash
@@ -34,7 +34,11 @@ SHELL := bash
 
 # Set on make's command line only: such common names have other meanings in a shell.
 # PYTHON and VENV may come from the environment.
-FILE := products.csv
+DATA :=
+LABEL :=
+RESUME :=
+RESTART :=
+FILE := $(or $(DATA),products.csv)
 OUT := scored.csv
 DEVICE :=
 PROVIDER :=
@@ -87,11 +91,22 @@ help:
 train: $(RUN)
 export: $(BUNDLE)
 
-$(RUN): $(if $(filter train,$(MAKECMDGOALS)),FORCE) | $(READY)
-	trainer fit$(call option,device,$(DEVICE))$(call option,seed,$(SEED))
+# The run is outdated where the table that is named is newer, or not the one that it was trained on,
+# as its SOURCE says; without a name the run is used as it is.
+SOURCE := artifacts/run.source
+source_texts := $(call quoted,$(DATA)) $(call quoted,$(LABEL))
+named := $(DATA)$(LABEL)
+outdated = $(if $(named),$(shell [ ! $(RUN) -nt $(SOURCE) ] && [ ! $(call quoted,$(DATA)) -nt $(RUN) ] \
+	&& printf '%s\n' $(source_texts) | cmp -s - $(SOURCE) || echo FORCE))
+
+$(RUN): $(if $(filter train,$(MAKECMDGOALS)),FORCE,$(outdated)) | $(READY)
+	trainer fit$(call option,data,$(DATA))$(call option,label,$(LABEL))$(call option,device,$(DEVICE))$(call \
+		option,seed,$(SEED))$(if $(RESUME), --resume)$(if $(RESTART), --restart)
+	@printf '%s\n' $(source_texts) > $(SOURCE)
 
 # A bundle without a run was copied from elsewhere: use it, do not replace it.
-from_run := $(or $(filter train export,$(MAKECMDGOALS)),$(wildcard $(RUN)),$(if $(wildcard $(BUNDLE)),,x))
+from_run := $(or $(filter train export,$(MAKECMDGOALS)),$(wildcard $(RUN)),$(named),$(if $(wildcard \
+	$(BUNDLE)),,x))
 
 $(BUNDLE): $(if $(from_run),$(RUN)) $(if $(filter export,$(MAKECMDGOALS)),FORCE) | $(READY)
 	exporter export

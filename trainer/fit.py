@@ -199,7 +199,7 @@ class _TrainingLoop:
             best=self._epoch,
             patience=self._configuration.patience,
             rows=self._rows.n_rows,
-        )
+        ).after(self._last)
         self._check_finite((test.loss, epoch.validation.loss if epoch.validation else 0.0))
         return self._update_best(epoch)
 

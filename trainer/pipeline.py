@@ -22,7 +22,8 @@ from runtime.io.temporary import locked_workdir, remove_workdir, workdir_path
 from runtime.surfaces import option
 from trainer.checkpoint.format import FitIdentity, read_record
 from trainer.checkpoint.manager import ReplicaCallback, deferred_signals
-from trainer.checkpoint.state import EpochCallback, FitResult, ignore_epoch
+from trainer.checkpoint.resume import check_start
+from trainer.checkpoint.state import Epoch, EpochCallback, FitResult, ignore_epoch
 from trainer.data.preprocessing import impute_dataset
 from trainer.data.products import synthetic_products
 from trainer.device import Device, Workload, select_device
@@ -54,12 +55,14 @@ class Outcome:
         evaluation: of its model on the test rows.
         device: the training device.
         seconds: wall-clock time of data, training and writing.
+        last: the epoch that the model is from; None if the run was complete before.
     """
 
     run: Run
     evaluation: Evaluation
     device: Device
     seconds: float
+    last: Epoch | None = None
 
 
 def make_run(
@@ -85,7 +88,8 @@ def make_run(
         The run and its evaluation.
 
     Raises:
-        UsageError: when ``out`` or the logdir cannot be written.
+        UsageError: when ``out`` or the logdir cannot be written, or an interrupted run is there
+            and ``saving`` says neither to resume nor to restart.
         DataError: when training diverges or the disk is full.
         ArtifactError: when the checkpoint to resume is damaged, or of another run.
         UnavailableError: when CUDA was requested and is not available.
@@ -96,6 +100,7 @@ def make_run(
     dataset = dataset or synthetic_products(configuration.seed)
     plan = _plan_run(out, dataset, configuration, device, saving)
     identity, selected, imputed = plan.identity, plan.device, impute_dataset(dataset)
+    last = None
     if plan.is_completed:
         run = load_run(out)
         evaluation = evaluate_test_rows(run.model, dataset)
@@ -106,6 +111,7 @@ def make_run(
                     work, imputed.dataset, configuration, selected.name, saving
                 )
                 identity, result = session.run(identity, on_epoch_end)
+                last = result.last
                 _copy_logs(work, folder)
                 model = imputed.restore_inputs(result.model)
                 evaluation = evaluate_test_rows(model, dataset)
@@ -114,7 +120,8 @@ def make_run(
                 run = save_run(folder, Run(record, model, dataset.rows))
                 selected = selected.with_note(result.streaming)
             remove_workdir(work)
-    return Outcome(run, evaluation, selected, dataset.seconds + time.perf_counter() - start)
+    seconds = dataset.seconds + time.perf_counter() - start
+    return Outcome(run, evaluation, selected, seconds, last)
 
 
 def join_run(
@@ -156,6 +163,7 @@ def _plan_run(
     saving: SaveOptions,
 ) -> _RunPlan:
     """Select the device and identify the run; only rank 0 reads the disk."""
+    on_main_process(lambda: check_start(out, resume=saving.resume, restart=saving.restart))
     _check_logdir(out, saving.logdir)
     is_resumed_auto = saving.resume and device == "auto"
     resumed = on_main_process(lambda: _device_of_checkpoint(out)) if is_resumed_auto else None

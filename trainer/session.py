@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.errors import DataError
+from runtime.errors import DataError, UsageError
 from runtime.io.temporary import clear_workdir, remove_workdir
 from runtime.surfaces import option
 from trainer.checkpoint.format import CHECKPOINT, CheckpointRecord, FitIdentity, read_record
@@ -32,12 +32,21 @@ class SaveOptions:
     Attributes:
         logdir: directory of the TensorBoard event files; None is inside the run.
         resume: continue from the checkpoint of an interrupted run, if there is one.
+        restart: discard it; without both an interrupted run is refused.
         checkpoint_every_s: seconds between checkpoints; 0 writes one as often as possible.
     """
 
     logdir: Path | None = None
     resume: bool = False
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
+    restart: bool = False
+
+    def __post_init__(self) -> None:
+        if self.resume and self.restart:
+            raise UsageError(
+                f"{option('resume', True)} continues the interrupted run, "
+                f"{option('restart', True)} discards it: use one"
+            )
 
 
 @dataclass(frozen=True)

@@ -147,9 +147,59 @@ def test_settings_reach_the_commands(make: Make, clone: Path) -> None:
     assert calls[-1] == "runtime predict --file products.csv --out scored.csv --provider cuda"
 
 
+OWN = ("DATA=shop's own list.csv", "LABEL=is it popular?")
+FIT_OWN = "trainer fit --data shop's own list.csv --label is it popular?"
+
+
+def test_own_table_is_trained_on_as_named(make: Make, clone: Path) -> None:
+    """DATA and LABEL reach the trainer unchanged, and the next goals use that run."""
+    assert make("VENV=env", "train", *OWN, folder=clone).returncode == 0
+    assert make("VENV=env", "export", "predict", "FILE=new.csv", folder=clone).returncode == 0
+    predicted = "runtime predict --file new.csv --out scored.csv"
+    assert _calls(clone) == [FIT_OWN, "exporter export", predicted]
+    assert make("VENV=env", "predict", *OWN, folder=clone).returncode == 0
+    predicted = "runtime predict --file shop's own list.csv --out scored.csv"
+    assert _calls(clone) == [predicted]
+
+
+@pytest.mark.parametrize("change", ["DATA=other.csv", "LABEL=other", "newer"])
+def test_another_table_or_label_trains_again(make: Make, clone: Path, change: str) -> None:
+    """Also a table that is newer than the run, and a run that make did not train."""
+    table = clone / "shop's own list.csv"
+    table.touch()
+    assert make("VENV=env", "predict", *OWN, folder=clone).returncode == 0
+    _calls(clone)
+    os.utime(table, (2**32, 2**32) if change == "newer" else (1, 1))
+    settings = OWN if change == "newer" else (*OWN, change)
+    assert make("VENV=env", "predict", *settings, folder=clone).returncode == 0
+    assert _verbs(_calls(clone)) == ["trainer fit", "exporter export", "runtime predict"]
+    os.utime(clone / "artifacts" / "run" / "run.json", (2**32, 2**32))
+    os.utime(table, (1, 1))
+    assert make("VENV=env", "predict", *settings, folder=clone).returncode == 0
+    assert _verbs(_calls(clone))[0] == "trainer fit"
+
+
+def test_a_missing_table_is_the_trainers_message(make: Make, clone: Path) -> None:
+    """Make knows no rule for it and leaves it to the trainer; nothing is marked as trained."""
+    (clone / "env" / "bin" / "trainer").write_text('#!/bin/sh\necho "no $3" >&2\nexit 3\n')
+    done = make("VENV=env", "train", "DATA=missing.csv", "LABEL=y", folder=clone)
+    assert (done.returncode, "no missing.csv" in done.stderr) == (2, True)
+    assert not (clone / "artifacts" / "run.source").exists()
+
+
+@pytest.mark.parametrize("option", ["resume", "restart"])
+def test_an_interrupted_training_is_resumed_or_restarted(
+    make: Make, clone: Path, option: str
+) -> None:
+    """As asked; make itself chooses neither."""
+    assert make("VENV=env", "train", f"{option.upper()}=1", folder=clone).returncode == 0
+    assert _calls(clone) == [f"trainer fit --{option}"]
+
+
 def test_settings_are_not_taken_from_the_shell(clone: Path, environment: Mapping[str, str]) -> None:
     """Names as common as FILE and OUT mean something else in somebody's environment."""
     shell = {**environment, "FILE": "other", "OUT": "/", "DEVICE": "tpu", "SEED": "x"}
+    shell |= {"DATA": "other", "LABEL": "other", "RESUME": "1", "RESTART": "1"}
     subprocess.run(
         ["make", "VENV=env", "predict"], cwd=clone, env=shell, capture_output=True, check=True
     )

@@ -46,8 +46,8 @@ def check_output(done: subprocess.CompletedProcess[str], metrics: Mapping[str, f
     assert "on 200 test rows; 95 % interval" in evaluation
     assert "true \\ predicted" in evaluation
     assert [line.split()[1] for line in epochs] == [f"{index}/10" for index in range(1, 11)]
-    assert f"loss {metrics['loss']:.4f}" in summary
-    assert f"accuracy {metrics['accuracy']:.1%}" in summary
+    assert f"train loss {metrics['loss']:.4f}, test loss {metrics['test_loss']:.4f}" in summary
+    assert f"test accuracy {metrics['accuracy']:.1%}" in summary
     assert following == "run: artifacts/run; next: exporter export"
 
 
@@ -56,6 +56,7 @@ def check_json(done: subprocess.CompletedProcess[str], metrics: Mapping[str, flo
     output = json.loads(done.stdout)
     assert output.pop("seconds") > 0
     assert output.pop("device") in {"cpu", "cuda"}
+    assert 1 <= output.pop("lowest_test_loss_epoch") <= 10
     assert output.pop("evaluation")["accuracy"]["share"] == metrics["accuracy"]
     assert output == {
         "accuracy": metrics["accuracy"],

@@ -140,15 +140,15 @@ def write_checkpoint(
 
 
 @contextmanager
-def _advise_fresh_start() -> Iterator[None]:
-    """Add to an error that a fresh start resumes nothing."""
+def _advise_restart() -> Iterator[None]:
+    """Add to an error the option of a fresh start."""
     try:
         yield
     except ArtifactError as exc:
-        raise ArtifactError(f"{exc}, without {option('resume', True)}") from exc
+        raise ArtifactError(f"{exc}, with {option('restart', True)}") from exc
 
 
-@_advise_fresh_start()
+@_advise_restart()
 def read_record(folder: Path) -> CheckpointRecord | None:
     """Read ``checkpoint.json``; None where there is none."""
     path = folder / CHECKPOINT
@@ -161,7 +161,7 @@ def read_record(folder: Path) -> CheckpointRecord | None:
     return record
 
 
-@_advise_fresh_start()
+@_advise_restart()
 def read_state(folder: Path, record: CheckpointRecord) -> TrainingState:
     """Read the training state of a checkpoint."""
     path = folder / record.file_name("last")

@@ -161,7 +161,7 @@ def exit_with_resume_command() -> Iterator[None]:
     try:
         yield
     except TrainingStopped as stop:
-        arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
+        arguments = [each for each in sys.argv[1:] if each not in {"--resume", "--restart"}]
         command = shlex.join([*launch_command(os.environ), *arguments, "--resume"])
         log(f"stopped before {stop.where}; resume with: {command}")
         sys.exit(128 + stop.signal)

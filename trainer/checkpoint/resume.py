@@ -1,26 +1,56 @@
-"""Resuming an interrupted run: its options, and whether a checkpoint belongs to it."""
+"""Starting where an interrupted run is: whether it may start, and what resuming it continues."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from runtime.errors import ArtifactError, UsageError
-from runtime.io.temporary import workdir_path
+from runtime.io.temporary import locked_workdir, workdir_path
 from runtime.surfaces import option
 from trainer.checkpoint.format import CHECKPOINT, CheckpointRecord, FitIdentity, read_record
-from trainer.config import configure
+from trainer.config import Configuration, configure
+from trainer.run import RECORD
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from trainer.config import Configuration, Options, Preset
+    from runtime.bundle.manifest import Scalar
+    from trainer.config import Options, Preset
 
 
 # Options that may change when a run is resumed; any other makes it another run.
 CHANGEABLE = frozenset({"learning_rate", "schedule", "weight_decay", "epochs", "patience"})
+_NOT_OF_TABLE = frozenset({"changed", "device", "processes"})  # among the options of a run
+
+
+def check_start(out: Path, *, resume: bool, restart: bool) -> None:
+    """Refuse to discard an interrupted run unasked."""
+    if resume or restart or not has_checkpoint(out):
+        return
+    with locked_workdir(out):  # refuses one that is running
+        pass
+    raise UsageError(
+        f"{out} was interrupted{_position(out)}: {option('resume', True)} continues it, "
+        f"{option('restart', True)} discards it and starts over; or give another {option('out')}"
+    )
+
+
+def has_checkpoint(out: Path) -> bool:
+    """Check whether there is a checkpoint of this run, intact or not."""
+    return (workdir_path(out) / CHECKPOINT).exists()
+
+
+def _position(out: Path) -> str:
+    """Describe where a run was interrupted; empty if its checkpoint is damaged."""
+    try:
+        record = read_record(workdir_path(out))
+    except ArtifactError:
+        return ""
+    return f" before {record.where} of {record.fit.options.get('epochs')} epochs" if record else ""
 
 
 def resume_options(out: Path, preset: Preset | None, overrides: Options) -> Configuration:
@@ -41,50 +71,121 @@ def resume_options(out: Path, preset: Preset | None, overrides: Options) -> Conf
     if fixed := sorted(changed.keys() - CHANGEABLE):
         name = fixed[0]
         raise UsageError(
-            f"the interrupted run of {out} has {name.replace('_', ' ')} {getattr(base, name)}, not "
-            f"{changed[name]}: drop that option, or start over without " + option("resume", True)
+            f"the interrupted run of {out} has {_spaced(name)} {_shown(getattr(base, name))}, not "
+            f"{_shown(changed[name])}: drop that option, or start over with "
+            + option("restart", True)
         )
-    return replace(base, **changed)  # type: ignore[arg-type]  # as Options has them
+    configuration = replace(base, **changed)  # type: ignore[arg-type]  # as Options has them
+    _check_epochs(out, record, configuration)
+    return configuration
 
 
-def has_checkpoint(out: Path) -> bool:
-    """Check whether there is a checkpoint of this run."""
-    return read_record(workdir_path(out)) is not None
-
-
-def describe_start(out: Path, *, resume: bool) -> str | None:
-    """Describe what happens to the checkpoint of an interrupted run; None without one."""
-    folder = workdir_path(out)
-    if not resume:
-        found = (folder / CHECKPOINT).exists()
-        return (
-            f"discarding the interrupted run in {folder}; {option('resume', True)} continues it"
-            if found
-            else None
+def _check_epochs(out: Path, record: CheckpointRecord, configuration: Configuration) -> None:
+    """Refuse a number of epochs that the interrupted run has passed."""
+    begun = record.epoch + bool(record.step)
+    if configuration.epochs < begun:
+        raise UsageError(
+            f"the interrupted run of {out} is at {record.where}, which is beyond "
+            f"{option('epochs', configuration.epochs)}: give {option('epochs', begun)} or more, or "
+            f"start over with {option('restart', True)}"
         )
-    record = read_record(folder)
-    if record is None:
+
+
+def describe_start(
+    out: Path, configuration: Configuration, *, resume: bool, restart: bool
+) -> str | None:
+    """Describe what happens to the run that is there, complete or not; None without one."""
+    is_complete, found = (out / RECORD).exists(), has_checkpoint(out)
+    if resume and found and (record := read_record(workdir_path(out))):
+        changes = _describe_changes(record.fit.configuration(), configuration)
+        return f"resuming {out} at {record.where}{changes}"
+    if resume and is_complete:
+        return f"{out} was not interrupted: it stays if it is the same run, else it is replaced"
+    if resume:
         return f"no interrupted run of {out}: starting from the beginning"
-    return f"resuming {out} at {record.where}"
+    if restart and found:
+        return f"discarding the interrupted run of {out}{_position(out)}"
+    return (
+        f"{out} holds a complete run, which this one replaces at its end" if is_complete else None
+    )
+
+
+def _describe_changes(before: Configuration, now: Configuration) -> str:
+    """Describe the options that differ; empty if none do."""
+    old, new = asdict(before), asdict(now)
+    changes = [
+        f"{_spaced(name)} {_shown(new[name])} instead of {_shown(old[name])}"
+        for name in old
+        if new[name] != old[name]
+    ]
+    return f", now with {', '.join(changes)}" if changes else ""
+
+
+def check_table_options(out: Path, options: Mapping[str, Scalar]) -> None:
+    """Refuse other options of the table than the interrupted run has, before it is read."""
+    record = read_record(workdir_path(out))
+    if record is None:
+        return
+    others = {*(field.name for field in fields(Configuration)), *_NOT_OF_TABLE}
+    before = {name: each for name, each in record.fit.options.items() if name not in others}
+    if bool(before) != bool(options):
+        data = "a table" if before else "synthetic products"
+        raise UsageError(
+            f"the interrupted run of {out} is one of {data}: give the same "
+            f"{option('data')} and {option('label')}, or "
+            f"start over with {option('restart', True)}"
+        )
+    if differences := _compare(before, options):
+        raise UsageError(
+            f"the interrupted run of {out} has {', '.join(differences)}: give the same options, or "
+            f"start over with {option('restart', True)}"
+        )
 
 
 def check_resumable(record: CheckpointRecord, fit: FitIdentity, where: Path) -> FitIdentity:
     """Check that a checkpoint belongs to a run; list changed options in its ``changed``."""
     before = record.fit
-    differ = [
-        name
-        for name in ("hidden", "seed", "data_digest", "versions")
-        if getattr(before, name) != getattr(fit, name)
-    ]
     names = (before.options.keys() | fit.options.keys()) - {"changed"}
     changed = {name for name in names if before.options.get(name) != fit.options.get(name)}
-    if differ := [*differ, *sorted(changed - CHANGEABLE)]:
+    fixed = [
+        *_compare({"hidden": before.hidden}, {"hidden": fit.hidden}),
+        *_compare({"seed": before.seed}, {"seed": fit.seed}),
+        *(["other rows"] if before.data_digest != fit.data_digest else []),
+        *_compare(before.versions, fit.versions),
+        *_compare(
+            *(
+                {name: each for name, each in options.items() if name in changed - CHANGEABLE}
+                for options in (before.options, fit.options)
+            )
+        ),
+    ]
+    if fixed:
         raise ArtifactError(
-            f"{where} holds another run: it differs in {', '.join(differ)}; use the options and "
-            f"the data of the interrupted run, or start over without {option('resume', True)}"
+            f"{where} holds another run, with {', '.join(fixed)}: use the options and the data of "
+            f"the interrupted run, or start over with {option('restart', True)}"
         )
     notes = [str(before.options["changed"])] if "changed" in before.options else []
     notes += [f"{name} {before.options[name]} until {record.where}" for name in sorted(changed)]
     if not notes:
         return fit
     return msgspec.structs.replace(fit, options={**fit.options, "changed": "; ".join(notes)})
+
+
+def _compare(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
+    """Describe the values that differ, old and new."""
+    names = sorted(before.keys() | now.keys())
+    return [
+        f"{_spaced(name)} {_shown(before.get(name))}, not {_shown(now.get(name))}"
+        for name in names
+        if before.get(name) != now.get(name)
+    ]
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or "none"
+    return "none" if value in {None, False} else "yes" if value is True else str(value)
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")

@@ -5,8 +5,9 @@ No random state is part of it: the shuffling is a function of seed and epoch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from trainer.evaluation.metrics import Scores  # noqa: TC001 - msgspec resolves the field
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
     from trainer.engines.state import ModelState
     from trainer.model import SimpleNet
+
+# A test loss has risen for long: since so many epochs, so many of them in a row by so much. One
+# epoch alone may be above by chance.
+_MIN_EPOCHS_ABOVE, _SHARE_ABOVE, _EPOCHS_CLEARLY_ABOVE = 20, 0.25, 10
+_CLEARLY, _CLEARLY_NATS = 0.1, 0.01
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,9 @@ class Epoch:
         best: index of the best epoch so far, by validation loss; without it, this one.
         patience: epochs without improvement before early stopping; None is no early stopping.
         rows: training rows.
+        lowest: index of the epoch with the lowest test loss so far.
+        lowest_test_loss: its test loss.
+        above: consecutive epochs, up to this one, whose test loss is clearly above the lowest.
     """
 
     index: int
@@ -47,6 +56,9 @@ class Epoch:
     best: int = 0
     patience: int | None = None
     rows: int = 0
+    lowest: int = 0
+    lowest_test_loss: float = math.inf
+    above: int = 0
 
     @property
     def is_last(self) -> bool:
@@ -58,6 +70,24 @@ class Epoch:
     def wait_count(self) -> int:
         """Epochs since the best one."""
         return self.index - self.best
+
+    @property
+    def is_overfitting(self) -> bool:
+        """Whether the test loss has risen for long, and clearly, since it was lowest.
+
+        Never with validation rows, which select the epoch that the model is from.
+        """
+        is_long = self.index - self.lowest > max(_MIN_EPOCHS_ABOVE, self.epochs * _SHARE_ABOVE)
+        return is_long and self.above >= _EPOCHS_CLEARLY_ABOVE and self.validation is None
+
+    def after(self, last: Epoch | None) -> Epoch:
+        """Compare the test loss with that of the epochs before; ``last`` is the one before."""
+        if last is None or self.test_loss < last.lowest_test_loss:
+            return replace(self, lowest=self.index, lowest_test_loss=self.test_loss)
+        loss = last.lowest_test_loss
+        is_above = self.test_loss > max(loss * (1 + _CLEARLY), loss + _CLEARLY_NATS)
+        above = last.above + 1 if is_above else 0
+        return replace(self, lowest=last.lowest, lowest_test_loss=loss, above=above)
 
 
 @dataclass(frozen=True)

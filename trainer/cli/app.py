@@ -47,7 +47,7 @@ from trainer.data.source import (
     choose_rejects_path,
     parse_table_options,
 )
-from trainer.distributed.launch import distributed, is_main_process, on_main_process
+from trainer.distributed.launch import distributed, is_main_process
 from trainer.schedule import GRAMMAR
 from trainer.seeds import DEFAULT_SEED
 
@@ -263,6 +263,9 @@ def fit(
         typer.Option(help="Directory for TensorBoard event files (default: inside the run)."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Discard an interrupted run and start over.")
+    ] = False,
     checkpoint_every: Annotated[
         float, typer.Option(help="Seconds between checkpoints.", min=0)
     ] = CHECKPOINT_EVERY_S,
@@ -328,15 +331,13 @@ def fit(
     )
     if source and is_main_process():
         log_skipped(source.data)
-    configuration = None if resume else configure(preset or "default", **overrides)
-    from trainer.checkpoint.resume import describe_start, resume_options
-    from trainer.cli.fit import print_outcome, run_fit
+    if not resume:
+        configure(preset or "default", **overrides)  # refused before torch is loaded
+    from trainer.cli.fit import print_outcome, run_fit, start_run
     from trainer.session import SaveOptions
 
-    configuration = configuration or on_main_process(lambda: resume_options(out, preset, overrides))
-    if notice := on_main_process(lambda: describe_start(out, resume=resume)):
-        process.log(notice)
-    saving = SaveOptions(logdir, resume, checkpoint_every)
+    saving = SaveOptions(logdir, resume, checkpoint_every, restart)
+    configuration = start_run(out, source, preset, overrides, saving=saving)
     outcome = run_fit(out, source, configuration, overrides, device=device, saving=saving)
     if outcome:
         print_outcome(outcome, out, source, as_json=as_json)

@@ -13,25 +13,57 @@ from runtime.io.sinks import open_sinks
 from runtime.terminal import process
 from runtime.terminal.options import DEFAULT_RUN
 from trainer.checkpoint.manager import exit_with_resume_command
-from trainer.checkpoint.resume import has_checkpoint
-from trainer.config import adapt_to_table
+from trainer.checkpoint.resume import (
+    check_start,
+    check_table_options,
+    describe_start,
+    has_checkpoint,
+    resume_options,
+)
+from trainer.config import adapt_to_table, configure
 from trainer.data.products import predict_example
 from trainer.data.reading import read_dataset
 from trainer.data.report import format_rejected, format_report
 from trainer.distributed.launch import is_main_process, on_main_process
 from trainer.evaluation.report import format_evaluation
-from trainer.loggers.progress import show_progress
+from trainer.loggers.progress import describe_overfitting, show_progress
 from trainer.pipeline import join_run, make_run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from trainer.config import Configuration, DeviceChoice, Options
+    from trainer.config import Configuration, DeviceChoice, Options, Preset
     from trainer.data.bad_rows import OpenSink
     from trainer.data.dataset import Dataset
     from trainer.data.source import TableSource
     from trainer.pipeline import Outcome
     from trainer.session import SaveOptions
+
+
+def start_run(
+    out: Path,
+    source: TableSource | None,
+    preset: Preset | None,
+    overrides: Options,
+    *,
+    saving: SaveOptions,
+) -> Configuration:
+    """Choose the options of a new or resumed run, and say what happens to the one that is there."""
+    resume, restart = saving.resume, saving.restart
+
+    def choose() -> Configuration:
+        check_start(out, resume=resume, restart=restart)
+        if not resume:
+            return configure(preset or "default", **overrides)
+        check_table_options(out, source.to_record() if source else {})
+        return resume_options(out, preset, overrides)
+
+    configuration = on_main_process(choose)
+    if is_main_process() and (
+        notice := describe_start(out, configuration, resume=resume, restart=restart)
+    ):
+        process.log(notice)
+    return configuration
 
 
 def run_fit(
@@ -79,6 +111,8 @@ def print_outcome(
         process.echo(predict_example(outcome.run.model))
     process.log(format_evaluation(outcome.evaluation, sys.stderr))
     process.log(_format_summary(outcome, out))
+    if outcome.last and outcome.last.is_overfitting:
+        process.log(describe_overfitting(outcome.last))
 
 
 def _read(source: TableSource, seed: int, open_sink: OpenSink) -> Dataset:
@@ -103,6 +137,7 @@ def _to_json(outcome: Outcome, out: Path, source: TableSource | None) -> dict[st
         "epochs": int(metrics["epochs"]),
         "seconds": round(outcome.seconds, 6),
         "device": outcome.device.name,
+        **({"lowest_test_loss_epoch": outcome.last.lowest + 1} if outcome.last else {}),
         "run": str(out),
         **({"rejects": str(source.rejects)} if source and source.rejects else {}),
         "evaluation": to_builtins(outcome.evaluation),
@@ -113,11 +148,12 @@ def _to_json(outcome: Outcome, out: Path, source: TableSource | None) -> dict[st
 def _format_summary(outcome: Outcome, out: Path) -> str:
     metrics, device = outcome.run.record.metrics, outcome.device
     option = "" if out == DEFAULT_RUN else f" --run {shlex.quote(str(out))}"
+    complete = "" if outcome.last else ", complete before: nothing was trained"
     best = f" (best: {metrics['best_epoch']:.0f})" if "best_epoch" in metrics else ""
     return (
         f"{metrics['train_rows']:,.0f} rows, {metrics['epochs']:.0f} epochs{best}: "
-        f"loss {metrics['loss']:.4f}, "
-        f"accuracy {metrics['accuracy']:.1%} on {metrics['test_rows']:,.0f} test rows, "
+        f"train loss {metrics['loss']:.4f}, test loss {metrics['test_loss']:.4f}, "
+        f"test accuracy {metrics['accuracy']:.1%} ({metrics['test_rows']:,.0f} rows), "
         f"{outcome.seconds:.2f} s on {device.name} ({device.reason})\n"
-        f"run: {out}; next: exporter export{option}"
+        f"run: {out}{complete}; next: exporter export{option}"
     )

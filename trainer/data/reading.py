@@ -17,7 +17,6 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from runtime.errors import SchemaError, UsageError
-from runtime.printable import join_names
 from runtime.schema.features import Schema
 from runtime.schema.names import fold_name
 from runtime.surfaces import option
@@ -38,7 +37,6 @@ from trainer.data.profile import (
 )
 from trainer.data.rows import read_rows
 from trainer.data.source import (
-    MAX_CATEGORIES,
     ColumnRoles,
     assign_roles,
     bind_features,
@@ -54,7 +52,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from runtime.bundle.manifest import Scalar
     from runtime.tables.base import Block, Mask, Table
     from trainer.data.bad_rows import OpenSink
     from trainer.data.profile import TableProfile
@@ -96,27 +93,9 @@ def read_dataset(source: TableSource, seed: int, open_sink: OpenSink | None = No
         schema,
         _as_tensors(train, test),
         check,
-        options=_describe_options(source),
+        options=source.to_record(),
         seconds=time.perf_counter() - start,
     )
-
-
-def _describe_options(source: TableSource) -> dict[str, Scalar]:
-    """List the options for the run's record; most of them only where they are set."""
-    options: dict[str, Scalar] = {"test_fraction": source.share}
-    if source.bad_rows != "fail":
-        options["bad_rows"] = source.bad_rows
-    if source.rare != "error":
-        options["rare"] = source.rare
-    if source.max_categories != MAX_CATEGORIES:
-        options["max_categories"] = source.max_categories
-    if source.missing:
-        options["missing"] = join_names(source.missing)
-    if formats := source.date_formats.texts:
-        options["date_format"] = join_names(formats)
-    if source.fold_categories:
-        options["fold_categories"] = True
-    return options
 
 
 @dataclass(frozen=True)

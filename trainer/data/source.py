@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from runtime.errors import SchemaError, UsageError
 from runtime.io.discovery import find_tables
 from runtime.io.paths import STANDARD_STREAM, check_distinct, is_folder_or_pattern
+from runtime.printable import join_names
 from runtime.schema.names import repeated_names, suggest_names
 from runtime.scoring.outputs import REJECTS, check_report_output
 from runtime.surfaces import option, together
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from runtime.bundle.manifest import Scalar
     from runtime.schema.features import Schema, Unseen
 
 
@@ -145,6 +147,23 @@ class TableSource:
         """Column names that the table must have; they help to detect the delimiter."""
         named = (*self.exclude, *self.categories, *self.date_formats.columns)
         return (self.label, *(self.features or ()), *named)
+
+    def to_record(self) -> dict[str, Scalar]:
+        """List the options for the run's record; most of them only where they are set."""
+        options: dict[str, Scalar] = {"test_fraction": self.share}
+        if self.bad_rows != "fail":
+            options["bad_rows"] = self.bad_rows
+        if self.rare != "error":
+            options["rare"] = self.rare
+        if self.max_categories != MAX_CATEGORIES:
+            options["max_categories"] = self.max_categories
+        if self.missing:
+            options["missing"] = join_names(self.missing)
+        if formats := self.date_formats.texts:
+            options["date_format"] = join_names(formats)
+        if self.fold_categories:
+            options["fold_categories"] = True
+        return options
 
 
 def _find_files(table: Path) -> Sequence[Path]:

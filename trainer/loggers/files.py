@@ -31,7 +31,7 @@ class LogFile:
         except FileNotFoundError as exc:
             raise ArtifactError(
                 f"{path} is missing, and the checkpoint refers to it: restore it, or start over "
-                f"without {option('resume', True)}"
+                f"with {option('restart', True)}"
             ) from exc
         except OSError as exc:
             raise UsageError(f"cannot write {path}: {exc.strerror}") from exc
@@ -39,7 +39,7 @@ class LogFile:
             self._stream.close()
             raise ArtifactError(
                 f"{path} has {found} bytes, but the checkpoint was written at {size}: start over "
-                f"without {option('resume', True)}"
+                f"with {option('restart', True)}"
             )
 
     def append(self, content: bytes) -> None:
@@ -80,6 +80,7 @@ class JsonlLogger:
             "loss": epoch.loss,
             "test_loss": epoch.test_loss,
             "accuracy": epoch.accuracy,
+            "lowest_test_loss_epoch": epoch.lowest + 1,
         }
         if epoch.validation:
             line["validation_loss"] = epoch.validation.loss

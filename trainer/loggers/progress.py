@@ -8,73 +8,110 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from runtime.surfaces import option
 from runtime.terminal.process import log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from rich.progress import ProgressColumn
 
     from trainer.checkpoint.state import Epoch, EpochCallback
 
 _MAX_LINES = 25  # without a progress bar
-_BAR_FROM_WIDTH = 120  # columns of the terminal
+_BAR_WIDTH, _MIN_BAR_WIDTH = 20, 5
 _MINUTE, _HOUR = 60, 3600  # seconds
 
 
 @contextmanager
 def show_progress(epochs: int) -> Iterator[EpochCallback]:
-    """Show each epoch's metrics, the throughput and the remaining time."""
+    """Show each epoch's metrics, the throughput and the remaining time; warn of overfitting."""
     throughput = Throughput(time.monotonic)
+    has_warned = False
+
+    def warn(epoch: Epoch) -> None:
+        nonlocal has_warned
+        if epoch.is_overfitting and not has_warned:
+            has_warned = True
+            log(describe_overfitting(epoch))
+
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         every = -(-epochs // _MAX_LINES)
 
         def log_epoch(epoch: Epoch) -> None:
             throughput.on_epoch_end(epoch)
             if (epoch.index + 1) % every == 0 or epoch.is_last:
-                log(f"epoch {epoch.index + 1}/{epochs}  {_format_metrics(epoch, throughput)}")
+                metrics = "  ".join(_format_metrics(epoch, throughput))
+                log(f"epoch {epoch.index + 1}/{epochs}  {metrics}")
+            warn(epoch)
 
         yield log_epoch
         return
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import BarColumn, Progress
 
-    console = Console(stderr=True)
-    with Progress(*_columns(console.width), console=console) as bar:
-        task = bar.add_task("fit", total=epochs, metrics="")
+    console, count = Console(stderr=True), f"epoch {epochs}/{epochs}"
+    bar, (left, right) = BarColumn(_MIN_BAR_WIDTH), _text_columns(len(count))
+    with Progress(left, bar, right, console=console) as progress:
+        task = progress.add_task("fit", total=epochs, metrics="")
 
         def draw(epoch: Epoch) -> None:
             throughput.on_epoch_end(epoch)
-            metrics = _format_metrics(epoch, throughput)
-            bar.update(task, completed=epoch.index + 1, metrics=metrics)
+            room = console.width - len(count) - _MIN_BAR_WIDTH - 2
+            metrics = _fit_parts(_format_metrics(epoch, throughput), room)
+            bar.bar_width = min(_BAR_WIDTH, console.width - len(count) - len(metrics) - 2)
+            progress.update(task, completed=epoch.index + 1, metrics=metrics)
+            warn(epoch)
 
         yield draw
 
 
-def _columns(width: int) -> list[ProgressColumn]:
-    """Choose the columns for a terminal's width; text that does not fit is cut off."""
-    from rich.progress import BarColumn, TextColumn
+def _text_columns(count_width: int) -> tuple[ProgressColumn, ProgressColumn]:
+    """Make the columns of the epoch and of the metrics."""
+    from rich.progress import TextColumn
     from rich.table import Column
 
-    def text(template: str) -> TextColumn:
-        return TextColumn(template, table_column=Column(no_wrap=True, overflow="ellipsis"))
+    def text(template: str, width: int | None = None) -> TextColumn:
+        return TextColumn(template, table_column=Column(no_wrap=True, min_width=width))
 
-    count, metrics = "epoch {task.completed:.0f}/{task.total:.0f}", "{task.fields[metrics]}"
-    if width < _BAR_FROM_WIDTH:
-        return [text(f"{count}  {metrics}")]
-    return [text(count), BarColumn(20), text(metrics)]
+    count = text("epoch {task.completed:.0f}/{task.total:.0f}", count_width)
+    return count, text("{task.fields[metrics]}")
 
 
-def _format_metrics(epoch: Epoch, throughput: Throughput) -> str:
-    """Format an epoch's metrics, the most important first: a narrow terminal cuts off the rest."""
-    speed = format_throughput(throughput, epoch)
-    metrics = f"loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.1%}  {speed}"
+def _fit_parts(parts: Sequence[str], room: int) -> str:
+    """Join the first parts that fit, whole; at least one."""
+    shown = parts[0]
+    for part in parts[1:]:
+        if len(shown) + 2 + len(part) > room:
+            break
+        shown += f"  {part}"
+    return shown
+
+
+def _format_metrics(epoch: Epoch, throughput: Throughput) -> list[str]:
+    """Format an epoch's metrics, the most important first: a narrow terminal has no more."""
+    parts = [
+        f"train loss {epoch.loss:.4f}",
+        f"test loss {epoch.test_loss:.4f}",
+        f"test accuracy {epoch.accuracy:.1%}",
+        format_throughput(throughput, epoch),
+    ]
     if epoch.validation is None:
-        return metrics
+        return parts
     best = f"best epoch {epoch.best + 1}"
     if epoch.patience is not None:
         best += f", patience {epoch.wait_count}/{epoch.patience}"
-    return f"{metrics}  validation loss {epoch.validation.loss:.4f} ({best})"
+    return [*parts, f"validation loss {epoch.validation.loss:.4f} ({best})"]
+
+
+def describe_overfitting(epoch: Epoch) -> str:
+    """Describe since when the test loss has risen, and the options that end training there."""
+    number = epoch.lowest + 1
+    return (
+        f"the test loss was lowest at epoch {number} ({epoch.lowest_test_loss:.4f}) and has risen "
+        f"since ({epoch.test_loss:.4f} at epoch {epoch.index + 1}): stop at "
+        f"{option('epochs', number)}, or select the best epoch with {option('validation', 0.1)}"
+    )
 
 
 class Throughput:

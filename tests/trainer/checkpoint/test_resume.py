@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from runtime.errors import ArtifactError, DataError, UsageError
 from runtime.io.temporary import locked_workdir, workdir_path
 from trainer.checkpoint.format import CHECKPOINT, read_record
 from trainer.checkpoint.manager import TrainingStopped
-from trainer.checkpoint.resume import resume_options
+from trainer.checkpoint.resume import check_table_options, describe_start, resume_options
 from trainer.config import Configuration, configure
 from trainer.data.products import synthetic_products
 from trainer.fit import _ROWS_AT_ONCE, fit
@@ -268,7 +269,7 @@ def test_a_truncated_event_file_is_refused(tmp_path: Path) -> None:
     (events,) = (tmp_path / "tb").iterdir()
     saving = SaveOptions(tmp_path / "tb", resume=True)
     events.write_bytes(events.read_bytes()[:-1])
-    with pytest.raises(ArtifactError, match=r"tfevents.*without --resume"):
+    with pytest.raises(ArtifactError, match=r"tfevents.*with --restart"):
         make_run(tmp_path / "run", THOROUGH, device="cpu", saving=saving)
     events.unlink()
     with pytest.raises(ArtifactError, match="is missing"):
@@ -322,21 +323,24 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, name: str) -> None:
         wrong.append(bytes(flipped))
     for altered in wrong:
         path.write_bytes(altered)
-        with pytest.raises(ArtifactError, match=r"run\.partial.*, without --resume$"):
+        with pytest.raises(ArtifactError, match=r"run\.partial.*, with --restart$"):
             make_run(tmp_path / "run", THOROUGH, device="cpu", saving=EVERY_STEP)
         assert path.read_bytes() == altered
     if name != CHECKPOINT:
         path.unlink()
-        with pytest.raises(ArtifactError, match=r"is missing.*, without --resume$"):
+        with pytest.raises(ArtifactError, match=r"is missing.*, with --restart$"):
             make_run(tmp_path / "run", THOROUGH, device="cpu", saving=EVERY_STEP)
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     """Other data, another network: the message names the difference."""
     interrupt_run(tmp_path / "run")
-    for options, what in (({"seed": 9}, "seed, data_digest"), ({"batch_size": 8}, "batch_size")):
+    for options, what in (
+        ({"seed": 9}, "seed 1, not 9, other rows"),
+        ({"batch_size": 8}, "batch size 7, not 8"),
+    ):
         other = configure(**{**vars(THOROUGH), **options})
-        with pytest.raises(ArtifactError, match=f"another run: it differs in {what}"):
+        with pytest.raises(ArtifactError, match=f"another run, with {what}"):
             make_run(tmp_path / "run", other, device="cpu", saving=EVERY_STEP)
 
 
@@ -355,6 +359,75 @@ def test_options_default_to_those_of_the_checkpoint(tmp_path: Path) -> None:
     assert run.record.configuration["changed"] == (
         "epochs 6 until epoch 3, step 1; learning_rate 0.01 until epoch 3, step 1"
     )
+
+
+def test_an_interrupted_run_is_not_discarded_unasked(tmp_path: Path) -> None:
+    """Refused with both options, even with a damaged checkpoint; ``restart`` trains anew."""
+    make_run(tmp_path / "whole", THOROUGH, device="cpu")
+    interrupt_run(tmp_path / "run")
+    with pytest.raises(
+        UsageError, match=r"run was interrupted before epoch 3, step 1 of 6 .*--resume.*--restart"
+    ):
+        make_run(tmp_path / "run", THOROUGH, device="cpu")
+    assert resume_options(tmp_path / "run", None, {}) == THOROUGH
+    with pytest.raises(UsageError, match="use one"):
+        SaveOptions(resume=True, restart=True)
+    (workdir_path(tmp_path / "run") / CHECKPOINT).write_text("{")
+    with pytest.raises(UsageError, match=r"run was interrupted: --resume.*--restart"):
+        make_run(tmp_path / "run", THOROUGH, device="cpu")
+    make_run(tmp_path / "run", THOROUGH, device="cpu", saving=SaveOptions(restart=True))
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+def test_the_start_is_described_before_the_work(tmp_path: Path) -> None:
+    """Changed options with old and new value, what is discarded, and what will be replaced."""
+
+    def describe(configuration: Configuration, **start: bool) -> str | None:
+        choice = {"resume": False, "restart": False, **start}
+        return describe_start(tmp_path / "run", configuration, **choice)
+
+    assert describe(THOROUGH) is None
+    interrupt_run(tmp_path / "run")
+    longer = resume_options(tmp_path / "run", None, {"learning_rate": 0.5, "epochs": 8})
+    assert describe(longer, resume=True) == (
+        f"resuming {tmp_path / 'run'} at epoch 3, step 1, now with "
+        "learning rate 0.5 instead of 0.01, epochs 8 instead of 6"
+    )
+    assert describe(THOROUGH, resume=True) == f"resuming {tmp_path / 'run'} at epoch 3, step 1"
+    assert "discarding the interrupted run" in (describe(THOROUGH, restart=True) or "")
+    make_run(tmp_path / "run", THOROUGH, device="cpu", saving=EVERY_STEP)
+    assert "replaces at its end" in (describe(THOROUGH) or "")
+    assert "it stays if it is the same" in (describe(THOROUGH, resume=True) or "")
+
+
+def test_epochs_that_have_passed_are_refused(tmp_path: Path) -> None:
+    """The message gives the smallest number that works: training then ends at once."""
+    interrupt_run(tmp_path / "run")
+    with pytest.raises(UsageError, match="beyond --epochs 1: give --epochs 2 or more"):
+        resume_options(tmp_path / "run", None, {"epochs": 1})
+    ended = resume_options(tmp_path / "run", None, {"epochs": 2})
+    run = make_run(tmp_path / "run", ended, device="cpu", saving=EVERY_STEP).run
+    assert run.record.metrics["epochs"] == 2
+
+
+def test_options_of_the_table_are_compared_before_it_is_read(tmp_path: Path) -> None:
+    """With both values."""
+    record_table = replace(synthetic_products(THOROUGH.seed), options={"missing": "NA,NULL"})
+    saving = SaveOptions(checkpoint_every_s=0)
+    with pytest.raises(TrainingStopped):
+        make_run(
+            tmp_path / "run",
+            THOROUGH,
+            record_table,
+            device="cpu",
+            saving=saving,
+            on_epoch_end=stop_after(2),
+        )
+    check_table_options(tmp_path / "run", {"missing": "NA,NULL"})
+    with pytest.raises(UsageError, match="has missing NA,NULL, not NA: give the same options"):
+        check_table_options(tmp_path / "run", {"missing": "NA"})
+    with pytest.raises(UsageError, match="is one of a table: give the same --data and --label"):
+        check_table_options(tmp_path / "run", {})
 
 
 @pytest.mark.usefixtures("short_calls")

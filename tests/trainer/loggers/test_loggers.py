@@ -85,7 +85,7 @@ def test_every_epoch_is_a_line_of_json(tmp_path: Path) -> None:
     assert [line["best_epoch"] for line in lines] == [epoch.best + 1 for epoch in epochs]
     assert set(lines[0]) == {
         *("epoch", "steps", "learning_rate", "loss", "test_loss", "accuracy"),
-        *("validation_loss", "validation_accuracy", "best_epoch"),
+        *("validation_loss", "validation_accuracy", "best_epoch", "lowest_test_loss_epoch"),
     }
 
 

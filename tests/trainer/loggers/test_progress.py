@@ -9,14 +9,14 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
 from trainer.checkpoint.state import Epoch
 from trainer.evaluation.metrics import Scores
 from trainer.loggers.progress import Throughput, format_throughput, show_progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import pytest
 
 ON_A_TERMINAL = """
 from trainer.checkpoint.state import Epoch
@@ -43,8 +43,8 @@ def test_without_a_terminal_each_epoch_is_a_line(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert LIKE_A_NUMBER.sub("#", captured.err).splitlines() == [
-        "epoch 1/2  loss 0.3750  accuracy 98.5%  #, #",
-        "epoch 2/2  loss 0.3750  accuracy 98.5%  #",
+        "epoch 1/2  train loss 0.3750  test loss 0.1000  test accuracy 98.5%  #, #",
+        "epoch 2/2  train loss 0.3750  test loss 0.1000  test accuracy 98.5%  #",
     ]
 
 
@@ -58,10 +58,13 @@ def test_validation_shows_the_best_epoch_and_the_patience(
         report(replace(FIRST, index=8, epochs=9, validation=scores, best=2))
     assert LIKE_A_NUMBER.sub("#", capsys.readouterr().err).splitlines() == [
         (
-            "epoch 5/9  loss 0.3750  accuracy 98.5%  #, at most #  "
+            "epoch 5/9  train loss 0.3750  test loss 0.1000  test accuracy 98.5%  #, at most #  "
             "validation loss 0.5000 (best epoch 3, patience 2/3)"
         ),
-        "epoch 9/9  loss 0.3750  accuracy 98.5%  #  validation loss 0.5000 (best epoch 3)",
+        (
+            "epoch 9/9  train loss 0.3750  test loss 0.1000  test accuracy 98.5%  #  "
+            "validation loss 0.5000 (best epoch 3)"
+        ),
     ]
 
 
@@ -117,24 +120,66 @@ def test_a_terminal_gets_a_bar(environment: Mapping[str, str]) -> None:
     os.close(ours)
     assert done.stdout == b""
     assert "2/2" in drawn
-    assert "loss 0.2500  accuracy 87.5%" in drawn
+    assert "train loss 0.2500  test loss 0.1000  test accuracy 87.5%" in drawn
     assert "\x1b[" in drawn
 
 
-def test_a_narrow_terminal_shows_the_most_important_first(environment: Mapping[str, str]) -> None:
-    """One line, however narrow; epoch and loss come first."""
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (80, "train loss 0.2500  test loss 0.1000  test accuracy 87.5%"),
+        (60, "train loss 0.2500  test loss 0.1000"),
+        (30, "train loss 0.2500"),
+    ],
+)
+def test_a_narrow_terminal_shows_whole_words(
+    environment: Mapping[str, str], width: int, shown: str
+) -> None:
+    """A bar and the most important metrics, as many as fit; none is cut."""
     ours, theirs = pty.openpty()
     subprocess.run(
         [sys.executable, "-c", ON_A_TERMINAL],
         stderr=theirs,
-        env={**environment, "TERM": "xterm", "COLUMNS": "30"},
+        env={**environment, "TERM": "xterm", "COLUMNS": str(width)},
         check=True,
     )
     os.close(theirs)
     drawn = os.read(ours, 2**16).decode()
     os.close(ours)
-    assert "epoch 2/2  loss 0.2500  accu" in drawn
-    assert "rows/s" not in drawn
+    last = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", drawn).split("\r")[-2].rstrip("\n")
+    assert len(last) <= width
+    assert re.fullmatch(rf"epoch 2/2 +━+ +{re.escape(shown)} *", last)
+
+
+def rising(epochs: int, lowest: int, slope: float) -> list[Epoch]:
+    """Epochs whose test loss falls to 0.5 at an epoch, counted from 1, and rises after it."""
+    found: list[Epoch] = []
+    for index in range(epochs):
+        away = index + 1 - lowest
+        loss = 0.5 + (slope * away if away > 0 else -0.01 * away)
+        epoch = replace(FIRST, index=index, epochs=epochs, test_loss=loss)
+        found.append(epoch.after(found[-1] if found else None))
+    return found
+
+
+def test_a_test_loss_that_rises_for_long_is_one_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    """It names the epoch to stop at, once; neither a plateau nor a single peak is one."""
+    with show_progress(200) as report:
+        for epoch in rising(200, lowest=104, slope=0.002):
+            report(epoch)
+    found = [line for line in capsys.readouterr().err.splitlines() if "lowest" in line]
+    assert len(found) == 1
+    assert found[0] == (
+        "the test loss was lowest at epoch 104 (0.5000) and has risen since (0.6020 at epoch 155): "
+        "stop at --epochs 104, or select the best epoch with --validation 0.1"
+    )
+    assert not any(epoch.is_overfitting for epoch in rising(200, lowest=104, slope=0.0001))
+    assert not any(epoch.is_overfitting for epoch in rising(200, lowest=170, slope=0.01))
+    *_, plateau = rising(190, lowest=100, slope=0.0001)
+    peak = replace(plateau, index=190, test_loss=0.9).after(plateau)
+    assert not peak.is_overfitting
+    validated = replace(rising(200, lowest=104, slope=0.002)[-1], validation=Scores(0.5, 0.75))
+    assert not validated.is_overfitting  # its model is that of the best epoch
 
 
 def test_a_dumb_terminal_gets_lines(environment: Mapping[str, str]) -> None:
