@@ -168,7 +168,7 @@ def test_a_name_that_looks_like_a_position_comes_first(table: Table) -> None:
     path = table("x,#1,y\n" + "1,2,a\n2,1,b\n" * 9)
     dataset = read_dataset(TableSource(path, "y", exclude=("#1",)), seed=1)
     assert dataset.schema.feature_names == ("x",)
-    with pytest.raises(SchemaError, match="--exclude #4: the table has 3 columns"):
+    with pytest.raises(SchemaError, match="--exclude '#4': the table has 3 columns"):
         read_dataset(TableSource(path, "y", exclude=("#4",)), seed=1)
 
 
