@@ -83,6 +83,28 @@ def quote_names(names: Iterable[str]) -> str:
     return shlex.quote(join_names(names))
 
 
+def quote_command(words: Iterable[str]) -> str:
+    """Quote a command for a shell, in printable characters alone, to be copied."""
+    import shlex
+
+    return " ".join(
+        shlex.quote(word) if word.isprintable() else f"$'{_escape_bytes(word)}'" for word in words
+    )
+
+
+def _escape_bytes(word: str) -> str:
+    """Escape as in bash's quotes: what is not printable by its bytes, undecodable ones too."""
+    import os
+
+    escapes = {"\\": r"\\", "'": r"\'"}
+    return "".join(
+        escapes.get(char, char)
+        if char.isprintable()
+        else "".join(f"\\x{byte:02x}" for byte in os.fsencode(char))
+        for char in word
+    )
+
+
 def _join(shown: list[str], total: int, separator: str = ", ") -> str:
     more = total - len(shown)
     return separator.join(shown) + (f" and {more:,} more" if more else "")

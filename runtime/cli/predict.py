@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import ExitStack
+from itertools import chain, count
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -11,16 +13,19 @@ from msgspec.structs import replace
 from runtime.errors import UsageError
 from runtime.io.atomic import atomic_file
 from runtime.io.paths import STANDARD_STREAM, check_distinct, is_folder_or_pattern
-from runtime.printable import list_first, printable_lines
+from runtime.printable import list_first, printable_lines, quote_command
 from runtime.scoring.options import rejects_path
 from runtime.scoring.outputs import SUMMARY, check_report_output
+from runtime.surfaces import advise_encoding, option
 from runtime.terminal import process
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from runtime.predictor import Predictor
     from runtime.scoring.options import Options
+    from runtime.scoring.preview import Preview
     from runtime.scoring.summary import Summary
 
 
@@ -40,24 +45,39 @@ def preview(predictor: Predictor, source: Path, options: Options) -> str:
         first.rows,
         n_added=first.n_added,
         total=first.total,
-        save_command=_save_command(source, options, has_bad_rows=first.has_bad_rows),
+        notes=[*_describe_problems(first, options), *_save_commands(source, options, first)],
         stream=sys.stdout,
     )
 
 
-def _save_command(source: Path, options: Options, *, has_bad_rows: bool) -> str:
-    """Format the command that scores all rows to a file."""
-    import shlex
+def _describe_problems(first: Preview, options: Options) -> Iterator[str]:
+    """Describe what is wrong with the rows that were read, and the options to choose from."""
+    if first.is_undecodable:
+        yield f"text that is not UTF-8 is shown as \\xe4: {advise_encoding()}"
+    if first.bad:
+        of = f"{first.read:,}" if first.total is not None else f"the first {first.read:,}"
+        are = "is" if first.bad == 1 else "are"
+        choice = f": choose {option('bad_rows', 'reject')} or null"
+        yield f"{first.bad:,} of {of} rows {are} bad{choice if options.bad_rows == 'fail' else ''}"
 
+
+def _save_commands(source: Path, options: Options, first: Preview) -> Iterator[str]:
+    """Format the commands that score all rows to a file: with bad rows one for each policy."""
     words = ["runtime", *sys.argv[1:]]
-    if has_bad_rows and options.bad_rows == "fail":
-        words += ["--bad-rows", "null"]
+    out = ["--out", _unused_name(options)]
+    title = "save all" if source != STANDARD_STREAM else "save all, piped in again"
+    if not first.bad or options.bad_rows != "fail":
+        yield f"{title}: {quote_command([*words, *out])}"
+        return
+    for policy in ("reject", "null"):
+        yield f"{title}: {quote_command([*words, '--bad-rows', policy, *out])}"
+
+
+def _unused_name(options: Options) -> str:
+    """Choose a name to save under that replaces no file."""
     extension = options.out_format or "csv"
-    name = f"scored.{extension}"
-    if source.name == name:
-        name = f"scored.again.{extension}"
-    command = " ".join(map(shlex.quote, [*words, "--out", name]))
-    return f"… | {command}" if source == STANDARD_STREAM else command
+    names = (f"scored{number}.{extension}" for number in chain([""], count(2)))
+    return next(name for name in names if not os.path.lexists(name))
 
 
 def check_summary_path(path: Path, source: Path, out: Path, options: Options) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from runtime.encoding import Encoder
 from runtime.errors import SchemaError
 from runtime.schema.names import suggest_names
-from runtime.surfaces import advise
+from runtime.surfaces import advise, advise_encoding
 from runtime.tables.arrays import (
     LABEL,
     PROBABILITY,
@@ -21,13 +21,15 @@ from runtime.tables.arrays import (
     text_array,
 )
 from runtime.tables.base import AddedColumns
+from runtime.tables.cells import UNDECODABLE
+from runtime.tables.formats import Format
 from runtime.tables.opening import choose_columns
 from runtime.tables.partitions import PartitionColumns, partition_keys
 from runtime.tables.text import pack_text
 from runtime.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -205,8 +207,14 @@ def bind_table(
     return TableBinding(features, encoder, carried, truth, added, partitioned)
 
 
-def absent_hint(table: Table) -> str:
-    """Name the features that no record has, once all are read; empty if there are none."""
+def bad_rows_hint(table: Table, reasons: Collection[str]) -> str:
+    """Name what may be wrong with all rows, once they are read; empty if there is nothing."""
+    encoding = advise_encoding() if UNDECODABLE in reasons and Format(table.kind).is_text else ""
+    return "\n".join(filter(None, (encoding, _absent_hint(table))))
+
+
+def _absent_hint(table: Table) -> str:
+    """Name the features that no record has; empty if there are none."""
     absent, known = table.absent, table.columns
     lines = [
         f"no record has a key {name!r}" + (f"; {suggest_names(name, known)}" if known else "")

@@ -17,7 +17,7 @@ from runtime.io.rejects import REJECTS_HEADER
 from runtime.io.sinks import Sink, open_sinks
 from runtime.monitoring.monitor import Monitor
 from runtime.monitoring.ranges import RangeMonitor
-from runtime.scoring.columns import absent_hint, bind_table
+from runtime.scoring.columns import bad_rows_hint, bind_table
 from runtime.scoring.counters import BadRowsMessage, Counters, StageTimer
 from runtime.scoring.options import DEFAULTS, Options, rejects_path
 from runtime.scoring.outputs import check_outputs, check_table_output, written_files
@@ -146,7 +146,8 @@ def score_into(
         timed = _time_reading(blocks, counters.timer)
         scored = map_ordered(scorer, timed, threads=threads)
         _write_blocks(scorer, scored, table, rejects, on_progress)
-        counters.raise_for_bad_rows(keep_bad=keep_bad, hint=absent_hint(table))
+        hint = bad_rows_hint(table, counters.reasons)
+        counters.raise_for_bad_rows(keep_bad=keep_bad, hint=hint)
         output.finish()  # a full disk must fail before an output is committed
         if rejects:
             rejects.flush()
@@ -351,6 +352,7 @@ def score_bytes(
             ranges.add(parsed.features)
             if not counters.failed:
                 output.write(output.encode(block, bound.added.build(parsed, outputs)))
-        counters.raise_for_bad_rows(keep_bad=not fail_on_bad, hint=absent_hint(table))
+        hint = bad_rows_hint(table, counters.reasons)
+        counters.raise_for_bad_rows(keep_bad=not fail_on_bad, hint=hint)
         output.finish()
     return ScoredBytes(out.getvalue(), counters.rows - counters.rejected, ranges.counts)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from runtime.io.sources import source_name
 from runtime.scoring.columns import bind_table
 from runtime.scoring.pipeline import run_model
 from runtime.tables.arrow.writer import output_schema, to_batch
+from runtime.tables.cells import is_decodable
 from runtime.tables.opening import open_table
 from runtime.tables.partitions import without_keys
 from runtime.tables.text import cell_texts
 from runtime.value import Value
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
-
-    import pyarrow as pa
 
     from runtime.model import LoadedModel
     from runtime.scoring.columns import TableBinding
@@ -32,14 +34,18 @@ class Preview(Value, frozen=True):
         rows: one cell per name.
         n_added: number of new columns.
         total: rows of the table; None if it has more than were read.
-        has_bad_rows: whether some of the rows cannot be scored.
+        read: rows that were read, more than are shown.
+        bad: how many of these cannot be scored.
+        is_undecodable: whether a shown cell has bytes that are not text in the table's encoding.
     """
 
     names: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     n_added: int
     total: int | None
-    has_bad_rows: bool
+    read: int
+    bad: int
+    is_undecodable: bool
 
 
 def score_preview(model: LoadedModel, source: Path, options: Options, rows: int) -> Preview:
@@ -49,37 +55,35 @@ def score_preview(model: LoadedModel, source: Path, options: Options, rows: int)
         where = source_name(source)
         bound = bind_table(table, schema, options, where=where, keep_bad=True, source=source)
         names = [table.columns[index] for index in bound.carried]
-        scored, total = _score_rows(model, table, bound, rows)
-    added = list(bound.added.names)
-    has_bad_rows = any(row[-1] for row in scored)
-    if not has_bad_rows:  # drop the reasons
-        scored = [row[:-1] for row in scored]
+        first = _score_rows(model, table, bound, rows)
+    added, scored = list(bound.added.names), first.rows
+    if not any(row[-1] for row in scored):  # drop the reasons
+        scored = tuple(row[:-1] for row in scored)
         added.pop()
-    return Preview((*names, *added), tuple(scored), len(added), total, has_bad_rows)
+    return replace(first, names=(*names, *added), rows=scored, n_added=len(added))
 
 
-def _score_rows(
-    model: LoadedModel, table: Table, bound: TableBinding, rows: int
-) -> tuple[list[tuple[str, ...]], int | None]:
-    """Score blocks until there are enough rows; None if the table has more."""
+def _score_rows(model: LoadedModel, table: Table, bound: TableBinding, rows: int) -> Preview:
+    """Score blocks until there are enough rows; the total is None if the table has more."""
     scored: list[tuple[str, ...]] = []
-    total = 0
+    total, bad, is_undecodable = 0, 0, False
     columns = bound.added
     for block in table.blocks(bound.read):
         if len(scored) == rows:
-            return scored, None
+            return Preview((), tuple(scored), 0, None, total, bad, is_undecodable)
         parsed = bound.partitioned.wrap(block).parse(bound.features, bound.encoder)
         parsed, outputs = run_model(model, block, parsed)
         new = columns.build(parsed, outputs).columns
         added = to_batch(new, output_schema([], columns.fields), block.first_record)
         arrays = [*block.select(bound.carried).columns, *added.columns]
-        cells = [_format_cells(array.slice(0, rows - len(scored))) for array in arrays]
-        scored += zip(*cells, strict=True)
+        texts = [cell_texts(array.slice(0, rows - len(scored))).to_pylist() for array in arrays]
+        is_undecodable |= not all(is_decodable(cell or b"") for cells in texts for cell in cells)
+        scored += zip(*map(_format_cells, texts), strict=True)
         total += len(block)
-    return scored, total
+        bad += len(parsed.bad)
+    return Preview((), tuple(scored), 0, total, total, bad, is_undecodable)
 
 
-def _format_cells(column: pa.Array) -> list[str]:
+def _format_cells(cells: Sequence[bytes | None]) -> list[str]:
     """Format cells as text, empty for null."""
-    texts = cell_texts(column).to_pylist()
-    return [(cell or b"").decode(errors="backslashreplace") for cell in texts]
+    return [(cell or b"").decode(errors="backslashreplace") for cell in cells]

@@ -38,7 +38,7 @@ def new_app(name: str, description: str) -> typer.Typer:
     app = typer.Typer(
         name=name,
         help=description,
-        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,

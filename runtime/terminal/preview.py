@@ -26,10 +26,10 @@ def format_preview(
     *,
     n_added: int,
     total: int | None,
-    save_command: str,
+    notes: Sequence[str] = (),
     stream: TextIO,
 ) -> str:
-    """Format the first rows; ``save_command`` saves all."""
+    """Format the first rows; ``notes`` are lines below them that are not cut, to be copied."""
     rows = rows[:PREVIEW_ROWS]
     cells = [
         [cut(cell, _MAX_CELL_WIDTH) for cell in column] for column in zip(names, *rows, strict=True)
@@ -40,10 +40,7 @@ def format_preview(
     table = _build_table(cells, shown, first_added=len(names) - n_added)
     lines = [_describe_rows(len(rows), total), *_describe_hidden(hidden)]
     lines = [cut(line, width) for line in lines]
-    # The command is not wrapped, to be copied.
-    return (
-        render_tables(table, "", *lines, stream=stream) + f"\nsave all: {printable(save_command)}"
-    )
+    return "\n".join((render_tables(table, "", *lines, stream=stream), *map(printable, notes)))
 
 
 def _choose_columns(cells: Sequence[Sequence[str]], n_added: int, width: int) -> list[int]:

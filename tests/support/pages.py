@@ -37,6 +37,14 @@ standard streams where a table is read or written. `--json` prints one JSON obje
 Exit codes: 0 done · 1 a bug in onnxferry · 2 usage · 3 data or schema · 4 run or bundle damaged or
 of an unknown format · 5 parity failed · 6 device, provider, address or extra not available ·
 130 interrupted.
+
+`-h` is `--help`. `trainer --install-completion`, and likewise of `exporter` and `runtime`, installs
+completion of commands, options and values for the shell it is called from: bash, zsh, fish or
+PowerShell. `--show-completion` prints the script. It works in terminals that are opened afterwards.
+
+An output replaces a file of its own kind, by the file's content: a table one in the same format, a
+report the same report. Another file stays; the command ends with code 2, before any work. `--force`
+replaces it.
 """
 _PORT = ":8000"
 _GRPC = ":8001"

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 from forked import PATIENCE_S, Forked
 
-from runtime.surfaces import command_surface
 from trainer.config import configure
 from trainer.pipeline import make_run
 
 Trainer = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture(autouse=True)
-def _messages_of_the_command() -> Iterator[None]:
-    """Options in messages are flags, whatever is called; tests of Python's surface reset it."""
-    with command_surface():
-        yield
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def test_cpu_means_cpu() -> None:
 @WITHOUT_CUDA
 def test_unavailable_cuda_is_an_error() -> None:
     """Nothing falls back to the CPU silently, and the message says what to do."""
-    with pytest.raises(UnavailableError, match="--device cpu"):
+    with pytest.raises(UnavailableError, match='device="cpu"'):
         select_device("cuda", LARGE)
 
 

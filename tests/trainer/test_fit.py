@@ -192,7 +192,7 @@ def test_hidden_layers_are_as_configured() -> None:
 def test_a_network_too_large_for_memory_is_refused() -> None:
     """Before anything is allocated: the kernel would kill the process without a message."""
     for hidden in ((10**12,), (30_000, 30_000)):
-        with pytest.raises(UsageError, match=r"weights is too large.*--hidden"):
+        with pytest.raises(UsageError, match=r"weights is too large.*with hidden"):
             fit(synthetic_products(1), Configuration(hidden=hidden))
 
 
@@ -201,7 +201,7 @@ def test_diverging_training_stops_with_advice(preset: Preset) -> None:
     """The message names the step and the option; no callback receives the epoch."""
     configuration = configure(preset, learning_rate=1e30)
     epochs: list[Epoch] = []
-    with pytest.raises(DataError, match=r"diverged.*epoch 1, step 2;.*--learning-rate.*1e\+30"):
+    with pytest.raises(DataError, match=r"diverged.*epoch 1, step 2;.*learning_rate.*1e\+30"):
         fit(synthetic_products(1), configuration, on_epoch_end=epochs.append)
     assert epochs == []
 

@@ -81,7 +81,7 @@ def test_event_files_go_to_the_logdir(tmp_path: Path) -> None:
 @pytest.mark.parametrize("inside", [".", "tensorboard", "x/../y"])
 def test_a_logdir_inside_the_run_is_refused(tmp_path: Path, inside: str) -> None:
     """The run directory is replaced as a whole, with the files in it."""
-    with pytest.raises(UsageError, match="without --logdir"):
+    with pytest.raises(UsageError, match="without logdir"):
         make_run(tmp_path / "run", QUICK, saving=SaveOptions(tmp_path / "run" / inside))
     assert list(tmp_path.iterdir()) == []
 

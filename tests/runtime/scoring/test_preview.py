@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from runtime.errors import DataError, SchemaError
+from runtime.printable import quote_command
 from runtime.scoring.options import Options
 from runtime.scoring.preview import score_preview
 from runtime.tables.options import ReadOptions
@@ -162,13 +163,17 @@ def test_a_terminal_shows_them_with_how_to_save_all(
     assert code == 0
     assert "all 2 rows" in shown
     assert "price: missing value" in shown
-    *_, last = shown.splitlines()
-    command = shlex.split(last.removeprefix("save all: "))
-    assert command[:4] == ["runtime", "predict", "--file", name]
-    assert command[-2:] == ["--out", "scored.csv"]
-    code, shown = look(tmp_path, environment, *command[2:])
-    assert code == 0
-    assert (tmp_path / "scored.csv").read_bytes().startswith(b"price,rating,label,probability,")
+    *_, choice, reject, null = shown.splitlines()
+    assert choice == "1 of 2 rows is bad: choose --bad-rows reject or null"
+    for line, policy, lines in ((reject, "reject", 2), (null, "null", 3)):
+        command = shlex.split(line.removeprefix("save all: "))
+        assert command[:4] == ["runtime", "predict", "--file", name]
+        assert command[-4:] == ["--bad-rows", policy, "--out", "scored.csv"]
+        code, shown = look(tmp_path, environment, *command[2:])
+        assert code == 0
+        saved = (tmp_path / "scored.csv").read_bytes()
+        assert saved.startswith(b"price,rating,label,probability,")
+        assert saved.count(b"\n") == lines
 
 
 @pytest.mark.parametrize(
@@ -195,13 +200,13 @@ def test_a_terminal_sees_what_is_wrong(
     [
         ("in.csv", "--out-format=parquet", "scored.parquet"),
         ("in.csv", "--out-format=csv.gz", "scored.csv.gz"),
-        ("scored.csv", "--proba=yes", "scored.again.csv"),
+        ("scored.csv", "--proba=yes", "scored2.csv"),
     ],
 )
 def test_the_name_to_save_under_is_one_that_can_be(
     bundle: Path, environment: dict[str, str], tmp_path: Path, name: str, option: str, saved: str
 ) -> None:
-    """The suggested name has the output format's extension, and is not the input's."""
+    """The suggested name has the output format's extension, and replaces no file."""
     write(tmp_path / name, b"price,rating\n1,2\n")
     *_, last = look(tmp_path, environment, "--file", name, "--bundle", str(bundle), option)[
         1
@@ -231,3 +236,24 @@ def test_who_asks_for_more_gets_all_rows(
     code, shown = look(tmp_path, environment, *arguments)
     assert code == 0
     assert shown.count("\n1,2,no,no,0.99") == 30
+
+
+def test_all_rows_that_were_read_are_counted(predictor: Predictor, tmp_path: Path) -> None:
+    """Bad rows below those that are shown are counted; undecodable cells are noticed."""
+    source = write(tmp_path / "in.csv", b"price,rating,name\n" + b"1,2,a\n" * 30 + b"x,2,a\n" * 3)
+    first = score_preview(predictor, source, Options(), 10)
+    assert (first.bad, first.read, first.total, first.is_undecodable) == (3, 33, 33, False)
+    assert first.names[-1] == "probability"
+    write(source, b"price,rating,name\n1,2,M\xfcller\n")
+    assert score_preview(predictor, source, Options(), 10).is_undecodable
+    options = Options(reading=ReadOptions(encoding="cp1252"))  # type: ignore[arg-type]  # parsed
+    assert not score_preview(predictor, source, options, 10).is_undecodable
+
+
+@pytest.mark.parametrize("name", ["a b.csv", "it's.csv", "tab\t.csv", "\\\x01'é.csv", "\udcff.csv"])
+def test_any_name_can_be_copied(name: str) -> None:
+    """A shell reads the very name from printable characters."""
+    command = quote_command(["printf", "%s", name])
+    assert command.isprintable()
+    shown = subprocess.run(["bash", "-c", command], capture_output=True, check=True).stdout
+    assert shown == os.fsencode(name)

@@ -25,7 +25,7 @@ def preview(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", str(width))
         text = format_preview(
-            names, rows, n_added=2, total=total, save_command=SAVE, stream=io.StringIO()
+            names, rows, n_added=2, total=total, notes=[SAVE], stream=io.StringIO()
         )
     return text.splitlines()
 
@@ -36,7 +36,7 @@ def test_ten_rows_are_shown_with_what_is_not() -> None:
     assert lines[0].split() == list(NAMES)
     assert [line.split()[0] for line in lines[2:12]] == [str(number) for number in range(10)]
     assert lines[10].split() == ["8", "8.50", "x" * 23 + "…", "yes", "0.9"]
-    assert lines[12:] == ["", "the first 10 of 1,000 rows", f"save all: {SAVE}"]
+    assert lines[12:] == ["", "the first 10 of 1,000 rows", SAVE]
 
 
 def test_a_narrow_terminal_keeps_the_answers_and_counts_the_rest() -> None:

@@ -269,7 +269,7 @@ def test_a_truncated_event_file_is_refused(tmp_path: Path) -> None:
     (events,) = (tmp_path / "tb").iterdir()
     saving = SaveOptions(tmp_path / "tb", resume=True)
     events.write_bytes(events.read_bytes()[:-1])
-    with pytest.raises(ArtifactError, match=r"tfevents.*with --restart"):
+    with pytest.raises(ArtifactError, match=r"tfevents.*with restart=True"):
         make_run(tmp_path / "run", THOROUGH, device="cpu", saving=saving)
     events.unlink()
     with pytest.raises(ArtifactError, match="is missing"):
@@ -323,12 +323,12 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, name: str) -> None:
         wrong.append(bytes(flipped))
     for altered in wrong:
         path.write_bytes(altered)
-        with pytest.raises(ArtifactError, match=r"run\.partial.*, with --restart$"):
+        with pytest.raises(ArtifactError, match=r"run\.partial.*, with restart=True$"):
             make_run(tmp_path / "run", THOROUGH, device="cpu", saving=EVERY_STEP)
         assert path.read_bytes() == altered
     if name != CHECKPOINT:
         path.unlink()
-        with pytest.raises(ArtifactError, match=r"is missing.*, with --restart$"):
+        with pytest.raises(ArtifactError, match=r"is missing.*, with restart=True$"):
             make_run(tmp_path / "run", THOROUGH, device="cpu", saving=EVERY_STEP)
 
 
@@ -435,7 +435,7 @@ def test_diverged_training_keeps_the_last_good_checkpoint(tmp_path: Path) -> Non
     """The message names it; a lower learning rate continues from there."""
     interrupt_run(tmp_path / "run", configure(epochs=6))
     wild = resume_options(tmp_path / "run", None, {"learning_rate": 1e30})
-    with pytest.raises(DataError, match=r"diverged.*at epoch 3, step 1 is kept: --resume"):
+    with pytest.raises(DataError, match=r"diverged.*at epoch 3, step 1 is kept: resume=True"):
         make_run(tmp_path / "run", wild, device="cpu", saving=EVERY_STEP)
     record = read_record(workdir_path(tmp_path / "run"))
     assert record is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,19 @@ import pyarrow as pa
 import pytest
 from pyarrow import feather, parquet
 
+from runtime.surfaces import command_surface
+
 Columns = dict[str, list[Any]]
 Save = Callable[[str, Columns], Path]
 NAMES = ("größe cm", "a,b", "Σ")
 CLASSES = ("mid dle", "no", "über")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _as_a_command() -> Iterator[None]:
+    """Name options as flags: these tests are about what ``trainer fit`` says of a table."""
+    with command_surface():
+        yield
 
 
 @pytest.fixture(scope="session")
