@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from exporter.progress import proof_progress
 from runtime.printable import printable
 from runtime.terminal import process
 from runtime.terminal.options import (
@@ -28,7 +29,6 @@ from runtime.terminal.options import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from exporter.parity.matrix import OnProgress, Progress
     from exporter.parity.report import Report
     from runtime.schema.features import Schema
 
@@ -90,7 +90,7 @@ def export(
     Nothing is published when the proof fails (exit 5), or when only a part of it is run.
     """
     start = time.perf_counter()
-    from exporter.export import check_candidate, export_candidate
+    from exporter.bundling import check_candidate, export_candidate
     from exporter.parity.rows import FULL
     from exporter.source.factory import ModelSource
 
@@ -163,33 +163,6 @@ def stdout_as_stderr() -> Iterator[None]:
         ctypes.CDLL(None).fflush(None)  # what C has buffered
         os.dup2(stdout, _STDOUT)
         os.close(stdout)
-
-
-@contextmanager
-def proof_progress() -> Iterator[OnProgress | None]:
-    """Show a progress bar on stderr where that is a terminal; yields None elsewhere."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as ProgressBar
-
-    columns = (
-        TextColumn("proving"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[cell]}"),
-    )
-    with ProgressBar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("proof", total=None, cell="")
-
-        def on_progress(progress: Progress) -> None:
-            cell = f"{progress.backend} at batch {progress.batch}"
-            bar.update(task, completed=progress.done, total=progress.total, cell=cell)
-
-        yield on_progress
 
 
 def next_step(schema: Schema, out: Path) -> str:

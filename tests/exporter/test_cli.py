@@ -14,9 +14,10 @@ import torch
 from forked import PATIENCE_S, Forked
 from typer.testing import CliRunner
 
-from exporter.cli import app, next_step, proof_progress
-from exporter.export import convert_candidate
+from exporter.bundling import convert_candidate
+from exporter.cli import app, next_step
 from exporter.parity import rows as parity_rows
+from exporter.progress import proof_progress
 from exporter.source.candidate import candidate_from_run
 from runtime.bundle.manifest import ONNX_MODEL, TORCHSCRIPT_MODEL
 from runtime.schema.features import Feature, Schema
@@ -202,7 +203,7 @@ def test_the_next_step_of_ones_own_table_is_not_of_products() -> None:
 
 ON_A_TERMINAL = """
 from types import SimpleNamespace
-from exporter.cli import proof_progress
+from exporter.progress import proof_progress
 with proof_progress() as on_progress:
     for done in range(1, 5):
         on_progress(SimpleNamespace(done=done, total=4, backend="onnx-cpu-all-1", batch=33))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from runtime.errors import SchemaError, UsageError
@@ -17,9 +18,9 @@ from trainer.data.cell_options import DateFormats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from runtime.schema.features import Schema, Unseen
+    from runtime.tables.memory import MemoryTable
 
 
 BadRowsPolicy = Literal["fail", "reject"]
@@ -36,7 +37,7 @@ class TableSource:
 
     Attributes:
         data: the table, or a folder or glob pattern of tables that are read as one; it is read
-            twice, so standard input is not allowed.
+            twice, so standard input is not allowed. Or a table in memory.
         label: name of the column to predict.
         features: names of the feature columns; None is all others.
         exclude: names of columns to exclude, or positions: ``#1`` is the first column.
@@ -59,7 +60,7 @@ class TableSource:
             ending; None writes none.
     """
 
-    data: Path
+    data: Path | MemoryTable
     label: str
     features: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
@@ -67,7 +68,7 @@ class TableSource:
     unseen: Unseen | None = None
     rare: Unseen = "error"
     max_categories: int = MAX_CATEGORIES
-    test: Path | None = None
+    test: Path | MemoryTable | None = None
     test_fraction: float | None = None
     reading: ReadOptions = field(default_factory=ReadOptions)
     bad_rows: BadRowsPolicy = "fail"
@@ -77,7 +78,7 @@ class TableSource:
     fold_categories: bool = False
 
     def __post_init__(self) -> None:
-        tables = [path for path in (self.data, self.test) if path]
+        tables = [path for path in (self.data, self.test) if isinstance(path, Path)]
         if any(path == STANDARD_STREAM or path.is_fifo() for path in tables):
             raise UsageError(
                 "training data is read twice: use a file, not standard input or a pipe"
