@@ -24,7 +24,7 @@ import torch
 from faults.gate import QUICK
 from torch import nn
 
-from exporter.export import export_candidate
+from exporter.bundling import export_candidate
 from exporter.reference.layers import layers_of
 from exporter.reference.oracle import derive_reference
 from exporter.source.candidate import Candidate

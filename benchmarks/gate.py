@@ -35,7 +35,7 @@ from polygraphy.comparator import IterationResult, SimpleCompareFunc
 from polygraphy.logger import G_LOGGER
 from torch.onnx._internal.exporter._verification import VerificationInfo
 
-from exporter.export import export_run
+from exporter.bundling import export
 from exporter.formats.deployed import Deployed
 from trainer.config import configure
 from trainer.pipeline import make_run
@@ -86,7 +86,7 @@ def make_good(folder: Path) -> Good:
     """Train and export two runs; the second one is mixed up with the first."""
     for seed in (11, 12):
         make_run(folder / f"run{seed}", configure(epochs=2, seed=seed), device="cpu")
-        export_run(folder / f"run{seed}", folder / f"bundle{seed}", plan=QUICK)
+        export(folder / f"run{seed}", folder / f"bundle{seed}", plan=QUICK)
     run, other = (load_run(folder / f"run{seed}") for seed in (11, 12))
     return good_export(run, other, folder / "bundle11", folder / "bundle12", make_custom_model())
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import measure
 from faults.custom_model import make_custom_model
 
-from exporter.export import check_candidate, convert_candidate
+from exporter.bundling import check_candidate, convert_candidate
 from exporter.parity.rows import FULL
 from exporter.source.candidate import candidate_from_run
 from trainer.config import configure

@@ -90,7 +90,7 @@ def export(
         progress_bar() as on_progress,
         stdout_as_stderr(),  # the user's module may print when it is imported, made or run
     ):
-        from exporter.export import check_candidate, export_candidate
+        from exporter.bundling import check_candidate, export_candidate
         from exporter.parity.rows import FULL
         from exporter.source.factory import ModelSource
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from runtime.printable import printable
 from runtime.terminal import process
+from runtime.terminal.notebook import is_notebook, notebook_bar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +51,14 @@ def interruptible(command: str, consequence: str) -> Iterator[None]:
 
 @contextmanager
 def progress_bar() -> Iterator[OnProgress | None]:
-    """Show stage, share and remaining time on stderr where that is a terminal; else yield None."""
+    """Show stage, share and remaining time in a notebook or on stderr where that is a terminal.
+
+    Elsewhere yields None.
+    """
+    if is_notebook():
+        with notebook_bar("exporting") as show:
+            yield lambda progress: show(progress.done, progress.total, _describe_stage(progress))
+        return
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield None
         return
@@ -87,6 +95,10 @@ def _columns(width: int) -> tuple[ProgressColumn, ...]:
     if width < _NARROW:
         return (*bar, share)
     return (*bar, share, TimeRemainingColumn(), TextColumn("{task.fields[cell]}"))
+
+
+def _describe_stage(progress: Progress) -> str:
+    return " ".join(filter(None, (progress.stage, _describe_cell(progress, _WIDE))))
 
 
 def _describe_cell(progress: Progress, width: int) -> str:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from exporter.progress import OnProgress
     from exporter.reference.oracle import Reference
     from runtime.bundle.golden import Golden
-    from runtime.bundle.reading import Bundle
+    from runtime.bundle.reading import BundleFiles
 
 # How much wider the golden rows' bounds may be than those computed here: derived ones differ by
 # float64 roundings, measured ones by PyTorch's own error on another CPU.
@@ -102,7 +102,7 @@ def verify_bundle(
     return report
 
 
-def _load_proof(bundle: Bundle) -> Report:
+def _load_proof(bundle: BundleFiles) -> Report:
     """Read the stored proof; ``ParityError`` where it failed."""
     proof = parse_record(
         bundle.files[PARITY], Report, known_format=FORMAT, where=str(bundle.path / PARITY)
@@ -112,7 +112,7 @@ def _load_proof(bundle: Bundle) -> Report:
     return proof
 
 
-def _load_reference(bundle: Bundle, proof: Report) -> Reference:
+def _load_reference(bundle: BundleFiles, proof: Report) -> Reference:
     """Build the reference from ``model.pt2``, with the kind of tolerance that the proof states."""
     where = bundle.path / PROGRAM_MODEL
     schema = bundle.manifest.schema
@@ -149,7 +149,7 @@ def _load_reference(bundle: Bundle, proof: Report) -> Reference:
     return derive_reference(layers, imputer)
 
 
-def _check_requirements(bundle: Bundle) -> None:
+def _check_requirements(bundle: BundleFiles) -> None:
     """Compare the manifest's requirements with the model's."""
     manifest = bundle.manifest
     needed = check_contract(
@@ -180,7 +180,7 @@ def _check_golden_bounds(golden: Golden, reference: Reference, *, where: str) ->
         raise ParityError(f"{where} marks decidable rows as undecidable; export the model again")
 
 
-def _check_golden_rows(bundle: Bundle, golden: Golden) -> None:
+def _check_golden_rows(bundle: BundleFiles, golden: Golden) -> None:
     for provider in available_providers():
         model = bundle.files[ONNX_MODEL]
         session = Session(model, provider=provider, where=str(bundle.path / ONNX_MODEL))

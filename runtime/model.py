@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import os
 
     from runtime.bundle.golden import GoldenCheck
-    from runtime.bundle.reading import Bundle
+    from runtime.bundle.reading import BundleFiles
     from runtime.choices import ProviderChoice
     from runtime.schema.features import Float32Matrix, Schema
 
@@ -70,7 +70,7 @@ class LoadedModel:
         return self.session.run(features)
 
 
-def _check_golden_rows(bundle: Bundle, session: Session) -> GoldenCheck:
+def _check_golden_rows(bundle: BundleFiles, session: Session) -> GoldenCheck:
     where = str(bundle.path / GOLDEN)
     golden = load_golden(bundle.files[GOLDEN], bundle.manifest.schema, where=where)
     return check_golden(session, golden, where=str(bundle.path))

@@ -23,8 +23,9 @@ from safetensors.torch import load, save
 
 from runtime.bundle.manifest import File, Scalar, parse_record, to_json
 from runtime.bundle.reading import digest, read_regular_file
+from runtime.cards import html_card
 from runtime.errors import ArtifactError
-from runtime.printable import list_first
+from runtime.printable import list_first, printable
 from runtime.schema.features import Schema
 from runtime.value import Record
 from trainer.data.dataset import DataCheck, Rows
@@ -40,6 +41,7 @@ WEIGHTS = "weights.safetensors"
 ROWS = "rows.safetensors"
 MAX_STORED_ROWS = 10_000
 ADVICE = "make the run with `trainer fit`"
+_MAX_NAMES = 5  # of features in a description
 _MAX_RECORD_SIZE = 16 * 2**20  # bytes; a record of thousands of columns stays far below
 
 
@@ -90,11 +92,40 @@ class Run:
         record: as stored in ``run.json``.
         model: on the CPU, in evaluation mode.
         rows: the stored rows.
+        path: its folder; None before it is in place.
     """
 
     record: RunRecord
     model: SimpleNet
     rows: Rows
+    path: Path | None = None
+
+    @property
+    def check(self) -> DataCheck | None:
+        """What the table contains, and its likely problems; None for synthetic data."""
+        return None if self.record.check is msgspec.UNSET else self.record.check
+
+    def __repr__(self) -> str:
+        schema, metrics = self.record.schema, self.record.metrics
+        found = f"{list_first(schema.feature_names, _MAX_NAMES)} → {schema.target}"
+        where = f"; {self.path}" if self.path else ""
+        accuracy = f"accuracy {metrics['accuracy']:.1%} on {metrics['test_rows']:,.0f} test rows"
+        return f"Run({printable(f'{self.record.model}: {found}; {accuracy}{where}')})"
+
+    def _repr_html_(self) -> str:
+        schema, metrics = self.record.schema, self.record.metrics
+        rows = f"{metrics['train_rows']:,.0f} for training, {metrics['test_rows']:,.0f} for test"
+        hidden = "-".join(map(str, self.record.hidden)) or "none"
+        lines = [
+            ("folder", str(self.path)),
+            ("predicts", f"{schema.target}: {list_first(schema.classes)}"),
+            ("from", list_first(schema.feature_names)),
+            ("rows", rows),
+            ("network", f"hidden layers {hidden}, {metrics['epochs']:.0f} epochs"),
+            ("test accuracy", f"{metrics['accuracy']:.1%}"),
+            ("test loss", f"{metrics['test_loss']:.4f}"),
+        ]
+        return html_card(f"Run {self.record.model}", lines)
 
 
 def save_run(folder: Path, run: Run) -> Run:
@@ -139,6 +170,7 @@ def load_run(path: Path) -> Run:
         record,
         _build_model(record, weights, where=path / WEIGHTS),
         _build_rows(record.schema, rows, where=path / ROWS),
+        path,
     )
 
 

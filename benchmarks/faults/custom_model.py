@@ -18,7 +18,7 @@ from onnx import numpy_helper
 from torch import nn
 from torch.nn import functional
 
-from exporter.export import convert_candidate
+from exporter.bundling import convert_candidate
 from exporter.formats.deployed import Deployed
 from exporter.formats.onnx import write_onnx
 from exporter.formats.program import capture_program

@@ -6,7 +6,7 @@ import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from exporter.export import convert_candidate
+from exporter.bundling import convert_candidate
 from exporter.formats.onnx import write_onnx
 from exporter.formats.program import capture_program, write_program
 from exporter.formats.torchscript import write_torchscript

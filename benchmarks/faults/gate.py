@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from exporter.export import export_candidate
+from exporter.bundling import export_candidate
 from exporter.parity.rows import Plan
 from exporter.verify import verify_bundle
 from runtime.errors import ArtifactError, OnnxferryError, ParityError

@@ -15,7 +15,7 @@ from runtime.bundle.manifest import MANIFEST
 
 if TYPE_CHECKING:
     from exporter.packaging.options import PackageOptions
-    from runtime.bundle.reading import Bundle
+    from runtime.bundle.reading import BundleFiles
 
 BASE_IMAGE: Final = "docker.io/library/python:3.11.13-slim-bookworm"
 USER: Final = 65532  # "nonroot" of distroless images
@@ -52,7 +52,7 @@ CMD ["serve"]
 """
 
 
-def image_files(bundle: Bundle, _options: PackageOptions) -> dict[str, bytes]:
+def image_files(bundle: BundleFiles, _options: PackageOptions) -> dict[str, bytes]:
     """Write the context from which an image is built."""
     model = bundle.manifest.model
     wheel, content = build_wheel()
@@ -74,6 +74,6 @@ def image_files(bundle: Bundle, _options: PackageOptions) -> dict[str, bytes]:
     }
 
 
-def bundle_files(bundle: Bundle) -> dict[str, bytes]:
+def bundle_files(bundle: BundleFiles) -> dict[str, bytes]:
     """Return the files of a bundle, as they were verified."""
     return {**bundle.files, MANIFEST: bundle.manifest.to_json()}

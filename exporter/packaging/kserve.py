@@ -17,7 +17,7 @@ from exporter.packaging.yaml import to_yaml
 if TYPE_CHECKING:
     from exporter.packaging.kubernetes import Object
     from exporter.packaging.options import PackageOptions
-    from runtime.bundle.reading import Bundle
+    from runtime.bundle.reading import BundleFiles
 
 _RUNTIME: Final = "onnxferry"
 _MODEL_FORMAT: Final = "onnxferry"
@@ -25,7 +25,7 @@ _DRAIN_S: Final = 20  # Kubernetes ends the pod after 30; Knative lets nobody ch
 _MODELS: Final = "/mnt/models"  # where KServe puts the files of storageUri
 
 
-def kserve_files(bundle: Bundle, options: PackageOptions) -> dict[str, bytes]:
+def kserve_files(bundle: BundleFiles, options: PackageOptions) -> dict[str, bytes]:
     """Write a ServingRuntime and an InferenceService that takes the bundle from a storage URI."""
     uri = check_storage_uri(options.storage_uri)
     image = options.image_for(bundle.manifest.model)
@@ -72,7 +72,7 @@ def _serving_runtime(image: str) -> Object:
     }
 
 
-def _inference_service(bundle: Bundle, uri: str) -> Object:
+def _inference_service(bundle: BundleFiles, uri: str) -> Object:
     model = bundle.manifest.model
     return {
         "apiVersion": "serving.kserve.io/v1beta1",

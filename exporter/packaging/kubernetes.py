@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from exporter.packaging.options import PackageOptions
     from exporter.packaging.resources import Memory
     from exporter.packaging.yaml import Node
-    from runtime.bundle.reading import Bundle
+    from runtime.bundle.reading import BundleFiles
 
 BUNDLE_PATH: Final = "/bundle"  # in the image of --to image
 PORT: Final = 8080
@@ -33,7 +33,7 @@ _CPU_PERCENT: Final = 70
 Object = dict[str, "Node"]
 
 
-def kubernetes_files(bundle: Bundle, options: PackageOptions) -> dict[str, bytes]:
+def kubernetes_files(bundle: BundleFiles, options: PackageOptions) -> dict[str, bytes]:
     """Write the objects that serve a bundle, a file each, for ``kubectl apply -f``."""
     model = bundle.manifest.model
     image = options.image_for(model)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from exporter.packaging.options import PackageOptions
     from runtime.bundle.manifest import Model
-    from runtime.bundle.reading import Bundle
+    from runtime.bundle.reading import BundleFiles
 
 _OCI: Final = "application/vnd.oci.image"
 _INDEX: Final = f"{_OCI}.index.v1+json"
@@ -44,7 +44,7 @@ _KINDS: Final = {
 Json = dict[str, object]
 
 
-def oci_files(bundle: Bundle, _options: PackageOptions) -> dict[str, bytes]:
+def oci_files(bundle: BundleFiles, _options: PackageOptions) -> dict[str, bytes]:
     """Write the layout: index, blobs by their digest."""
     model = bundle.manifest.model
     layout = _Layout()
@@ -70,7 +70,7 @@ class _Layout:
         return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(content)}
 
 
-def _add_image(layout: _Layout, bundle: Bundle) -> Json:
+def _add_image(layout: _Layout, bundle: BundleFiles) -> Json:
     """Add the image for every architecture; return the descriptor of their index."""
     layer = layout.add(_archive(bundle_files(bundle)), f"{_OCI}.layer.v1.tar")
     manifests: list[Json] = []
@@ -93,7 +93,7 @@ def _add_image(layout: _Layout, bundle: Bundle) -> Json:
     return layout.add(_to_json(_index(manifests)), _INDEX)
 
 
-def _add_modelpack(layout: _Layout, bundle: Bundle) -> Json:
+def _add_modelpack(layout: _Layout, bundle: BundleFiles) -> Json:
     """Add the ModelPack artifact; return the descriptor of its manifest."""
     model = bundle.manifest.model
     layers = []

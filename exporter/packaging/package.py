@@ -19,7 +19,7 @@ from exporter.packaging.oci import oci_files
 from exporter.packaging.options import PackageOptions, default_image
 from exporter.packaging.triton import triton_files
 from runtime.bundle.manifest import Model
-from runtime.bundle.reading import Bundle, read_bundle
+from runtime.bundle.reading import BundleFiles, read_bundle
 from runtime.errors import UsageError
 from runtime.io.folders import atomic_folder
 
@@ -36,7 +36,7 @@ _NEXT: Final[Mapping[Kind, str]] = {
     "oci": "oras cp --from-oci-layout {out}:{version} REGISTRY/{image}",
     "triton": "tritonserver --model-repository={out}",
 }
-_BUILDERS: Final[Mapping[Kind, Callable[[Bundle, PackageOptions], Files]]] = {
+_BUILDERS: Final[Mapping[Kind, Callable[[BundleFiles, PackageOptions], Files]]] = {
     "image": image_files,
     "kserve": kserve_files,
     "kubernetes": kubernetes_files,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from exporter.packaging.options import PackageOptions
     from runtime.bundle.manifest import Tensor
-    from runtime.bundle.reading import Bundle
+    from runtime.bundle.reading import BundleFiles
 
 _MAX_BATCH: Final = 2048  # as in `runtime serve`: larger ones outgrow the CPU caches
 _QUEUE_DELAY_US: Final = 100
@@ -50,7 +50,7 @@ model_warmup {{
 """
 
 
-def triton_files(bundle: Bundle, _options: PackageOptions) -> dict[str, bytes]:
+def triton_files(bundle: BundleFiles, _options: PackageOptions) -> dict[str, bytes]:
     """Write a model repository with two models: NAME runs ONNX, NAME-torchscript TorchScript."""
     if TORCHSCRIPT_MODEL not in bundle.files:
         raise ArtifactError(f"{bundle.path} has no {TORCHSCRIPT_MODEL}; export the model again")
@@ -71,7 +71,7 @@ def triton_files(bundle: Bundle, _options: PackageOptions) -> dict[str, bytes]:
     return files
 
 
-def _config(model: str, backend: str, outputs: Sequence[str], bundle: Bundle) -> str:
+def _config(model: str, backend: str, outputs: Sequence[str], bundle: BundleFiles) -> str:
     signature = bundle.manifest.signature
     (features,) = signature.inputs
     tensors = [

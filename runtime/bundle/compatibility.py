@@ -12,7 +12,7 @@ from runtime.printable import list_names
 from runtime.session import onnxruntime_version
 
 if TYPE_CHECKING:
-    from runtime.bundle.reading import Bundle
+    from runtime.bundle.reading import BundleFiles
     from runtime.session import Session
 
 # Newest opset and IR version that each release loads, oldest first; measured with the exported
@@ -26,7 +26,7 @@ RELEASES: Final = (
 )
 
 
-def check_onnxruntime(bundle: Bundle) -> None:
+def check_onnxruntime(bundle: BundleFiles) -> None:
     """Refuse an onnxruntime that is older than the manifest requires."""
     required, installed = bundle.manifest.requires.onnxruntime, onnxruntime_version()
     if _release(installed) < _release(required):
@@ -36,7 +36,7 @@ def check_onnxruntime(bundle: Bundle) -> None:
         )
 
 
-def check_requirements(bundle: Bundle) -> None:
+def check_requirements(bundle: BundleFiles) -> None:
     """Compare the requirements in the manifest with those of the ONNX file."""
     declared = bundle.manifest.requires
     opset, ir = read_versions(bundle.files[ONNX_MODEL])
@@ -50,7 +50,7 @@ def check_requirements(bundle: Bundle) -> None:
         )
 
 
-def check_signature(bundle: Bundle, session: Session) -> None:
+def check_signature(bundle: BundleFiles, session: Session) -> None:
     """Compare the ONNX model's inputs, outputs and metadata with the manifest."""
     signature = bundle.manifest.signature
     declared = (

@@ -31,7 +31,7 @@ _MAX_BUNDLE_BYTES = 8 * 1024**3  # an ONNX file has at most 2 GiB
 _MAX_SWITCHES = 10  # while one bundle is read
 
 
-class Bundle(Value, frozen=True):
+class BundleFiles(Value, frozen=True):
     """A bundle whose files match its manifest.
 
     Attributes:
@@ -45,7 +45,7 @@ class Bundle(Value, frozen=True):
     files: Mapping[str, bytes]
 
 
-def read_bundle(path: Path) -> Bundle:
+def read_bundle(path: Path) -> BundleFiles:
     """Read a bundle and verify the size and SHA-256 of every file in its manifest.
 
     When a link is switched or the manifest replaced while files are read, all are read again, so
@@ -70,7 +70,7 @@ def _identity(path: Path) -> tuple[int, ...] | None:
     return state.st_dev, state.st_ino, state.st_size, state.st_ctime_ns
 
 
-def _read_once(path: Path) -> Bundle:
+def _read_once(path: Path) -> BundleFiles:
     where = path / MANIFEST
     try:
         is_folder = path.is_dir()
@@ -101,7 +101,7 @@ def _read_once(path: Path) -> Bundle:
             f"{where} has model version {manifest.model.version}, which is not the digest of its "
             f"{ONNX_MODEL}; export the model again"
         )
-    return Bundle(path, manifest, files)
+    return BundleFiles(path, manifest, files)
 
 
 def digest(content: bytes) -> File:

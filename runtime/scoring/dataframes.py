@@ -11,12 +11,13 @@ from runtime.encoding import Encoder
 from runtime.errors import DataError, UsageError
 from runtime.scoring.columns import PredictionColumns
 from runtime.scoring.counters import BadRowsMessage, Counters, StageTimer
-from runtime.scoring.frames import MemoryTable, append_columns, to_arrow
+from runtime.scoring.frames import append_columns, to_arrow
 from runtime.scoring.named_columns import TAKEN, column_names, merge_rows, split_rows
 from runtime.scoring.options import DEFAULTS, Options
 from runtime.scoring.pipeline import run_model
 from runtime.surfaces import option
 from runtime.tables.arrow.writer import output_schema, to_batch
+from runtime.tables.memory import MemoryTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

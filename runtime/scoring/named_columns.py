@@ -9,10 +9,10 @@ import numpy as np
 
 from runtime.errors import UsageError
 
-TAKEN: Final = (
-    "a table of pandas, polars or pyarrow, a dict of columns, a structured array, "
-    "a list of dicts, or one row as a dict"
+TABLES: Final = (
+    "a table of pandas, polars or pyarrow, a dict of columns, a structured array, a list of dicts"
 )
+TAKEN: Final = f"{TABLES}, or one row as a dict"
 
 
 def column_names(table: object) -> list[str] | None:

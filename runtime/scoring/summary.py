@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runtime.printable import truncate
+from runtime.cards import html_card
+from runtime.printable import printable, truncate
 from runtime.surfaces import option
 from runtime.value import Value
 
@@ -63,6 +64,33 @@ class Summary(Value, frozen=True):
     classes: tuple[str, ...] = ()
     proba: tuple[str, ...] = ()
     files: Mapping[str, Path] = msgspec.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        parts = [f"{self.scored:,} of {self.rows:,} rows scored", f"{self.seconds:.2f} s"]
+        if self.rejected:
+            reasons = (f"{count:,} {reason}" for reason, count in self.reasons.items())
+            parts.insert(1, f"{self.rejected:,} bad: {', '.join(reasons)}")
+        if self.truth and self.truth.accuracy:
+            parts.insert(1, f"accuracy {self.truth.accuracy.share:.1%}")
+        return f"Summary({printable('; '.join(parts))}, on {self.provider})"
+
+    def _repr_html_(self) -> str:
+        lines = [
+            ("rows", f"{self.rows:,} in {self.seconds:.2f} s"),
+            ("scored", f"{self.scored:,} on {self.provider} ({self.provider_reason})"),
+        ]
+        lines += [(f"bad: {reason}", f"{count:,}") for reason, count in self.reasons.items()]
+        lines += [
+            (f"out of range: {name}", f"{counts.total:,}")
+            for name, counts in self.out_of_range.items()
+            if counts.total
+        ]
+        if self.truth and self.truth.accuracy:
+            accuracy = f"{self.truth.accuracy.share:.1%} of {self.truth.rows:,} rows"
+            lines.append(("accuracy", accuracy))
+        drift = self.drift.features if self.drift else ()
+        lines += [(f"drift: {each.name}", each.reading) for each in drift]
+        return html_card(f"Summary {self.model}", lines)
 
     @property
     def rows_per_second(self) -> float:

@@ -16,6 +16,7 @@ from runtime.io.discovery import find_tables
 from runtime.io.paths import is_folder_or_pattern
 from runtime.tables.dialect import COMMA, Dialect
 from runtime.tables.formats import Format, format_from_name
+from runtime.tables.memory import MemoryTable
 from runtime.tables.opening import open_table
 from runtime.tables.partitions import PartitionBlock, PartitionValue, partition_keys
 from runtime.value import Value
@@ -34,13 +35,15 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_tables(
-    source: Path, options: ReadOptions, required: Sequence[str], *, option: str
+    source: Path | MemoryTable, options: ReadOptions, required: Sequence[str], *, option: str
 ) -> Iterator[Table]:
     """Open a table, or those of a folder or pattern as one; ``option`` names it in messages.
 
     Required columns that the table lacks may be keys of the folders of its path.
     """
-    if is_folder_or_pattern(source) or not partition_keys(source).keys().isdisjoint(required):
+    if isinstance(source, MemoryTable):
+        yield source.open(options.decimal)
+    elif is_folder_or_pattern(source) or not partition_keys(source).keys().isdisjoint(required):
         yield FolderTable(source, options, required, option=option)
     else:
         with open_table(source, options, required) as table:

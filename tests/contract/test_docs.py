@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pages
 import pytest
-from pages import PAGES, ROOT, Session, run_page, shape
+from pages import NOTEBOOK_PAGE, PAGES, ROOT, Session, run_page, shape
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 README = ROOT / "README.md"
-DOCS = [page for page in PAGES if page != README]
+DOCS = [page for page in PAGES if page not in {README, NOTEBOOK_PAGE}]
 # Lines of ``sh`` blocks, and what runs them.
 RUN_ELSEWHERE = {
     "make train export predict": ".ci/run and tests/pipeline/test_make.py",

@@ -78,7 +78,7 @@ def test_errors_are_defined_in_one_module(checkout: Path) -> None:
 # Run by a command alone: the command line, what starts a server, and commands that are printed.
 _OF_COMMANDS = (
     "exporter/cli.py",
-    "exporter/export.py",
+    "exporter/bundling.py",
     "exporter/parity/report.py",
     "exporter/source/factory.py",
     "runtime/cli/",

@@ -10,8 +10,8 @@ import pytest
 import torch._export.utils
 import torch.onnx._internal.exporter._registration
 
+from exporter.bundling import convert_candidate, export
 from exporter.diagnosis import tracing
-from exporter.export import convert_candidate, export_run
 from exporter.formats.onnx import convert
 from exporter.parity.report import Report
 from exporter.parity.rows import Plan, draw_rows
@@ -90,7 +90,7 @@ def bundle(
 ) -> Path:
     """Its bundle; not to be written to."""
     folder = tmp_path_factory.mktemp("exported") / "bundle"
-    return export_run(run_folder, folder, convert=lambda _: files, plan=quick).path
+    return export(run_folder, folder, convert=lambda _: files, plan=quick).path
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ import torch
 from forked import PATIENCE_S, Forked
 from typer.testing import CliRunner
 
+from exporter.bundling import convert_candidate
 from exporter.cli import app, next_step
-from exporter.export import convert_candidate
 from exporter.parity import rows as parity_rows
 from exporter.source.candidate import candidate_from_run
 from exporter.terminal import progress_bar

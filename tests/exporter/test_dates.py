@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from exporter.export import export_run
+from exporter.bundling import export
 from runtime.bundle.manifest import REPORT
 from runtime.errors import BadRowsError
 from runtime.predictor import Predictor
@@ -48,7 +48,7 @@ def dated(quick: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "t.csv").write_text("\n".join(["when,x,y", *rows, ""]))
     dataset = read_dataset(TableSource(folder / "t.csv", "y"), seed=1)
     make_run(folder / "run", configure(epochs=40, seed=1), dataset, device="cpu")
-    return export_run(folder / "run", folder / "bundle", plan=quick).path
+    return export(folder / "run", folder / "bundle", plan=quick).path
 
 
 @pytest.fixture(scope="module")

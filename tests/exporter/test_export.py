@@ -9,7 +9,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from exporter.export import choose_golden, export_run
+from exporter.bundling import choose_golden, export
 from exporter.parity.rows import Plan
 from runtime.bundle.golden import check_golden, load_golden, save_golden
 from runtime.bundle.manifest import (
@@ -53,7 +53,7 @@ def scaled(files: ModelFiles) -> ModelFiles:
 def check_refused(run_folder: Path, out: Path, files: ModelFiles) -> str:
     """Export must fail with exit code 5 and leave nothing behind; returns the message."""
     with pytest.raises(ParityError) as caught:
-        export_run(run_folder, out, convert=lambda _: files, plan=QUICK)
+        export(run_folder, out, convert=lambda _: files, plan=QUICK)
     assert caught.value.exit_code == 5
     assert not out.exists()
     assert list(out.parent.iterdir()) == []
@@ -94,11 +94,11 @@ def test_an_older_bundle_stays_when_parity_fails(
 ) -> None:
     """A failed export does not change an existing bundle."""
     out = tmp_path / "bundle"
-    export_run(run_folder, out, convert=lambda _: files, plan=QUICK)
+    export(run_folder, out, convert=lambda _: files, plan=QUICK)
     before = contents(out)
     wrong = scaled(files)
     with pytest.raises(ParityError):
-        export_run(run_folder, out, convert=lambda _: wrong, plan=QUICK)
+        export(run_folder, out, convert=lambda _: wrong, plan=QUICK)
     assert contents(out) == before
     assert list(tmp_path.iterdir()) == [out]
 
@@ -112,7 +112,7 @@ def test_a_new_bundle_replaces_the_old_one_as_a_whole(
     out.mkdir()
     (out / MANIFEST).write_text("older")
     (out / "left-over.txt").write_text("older")
-    export_run(run_folder, out, convert=lambda _: files, plan=QUICK)
+    export(run_folder, out, convert=lambda _: files, plan=QUICK)
     assert contents(out) == contents(bundle)
 
 
@@ -120,7 +120,7 @@ def test_a_foreign_folder_is_not_replaced(run_folder: Path, tmp_path: Path) -> N
     """A folder that is not a bundle is a usage error, found before any work."""
     (tmp_path / "thesis.tex").write_text("years")
     with pytest.raises(UsageError, match=r"manifest\.json"):
-        export_run(run_folder, tmp_path, convert=lambda _: pytest.fail("worked in vain"))
+        export(run_folder, tmp_path, convert=lambda _: pytest.fail("worked in vain"))
     assert contents(tmp_path) == {"thesis.tex": b"years"}
 
 
@@ -135,7 +135,7 @@ def test_a_damaged_run_is_an_artifact_error(run_folder: Path, tmp_path: Path) ->
     content[-1] ^= 1
     weights.write_bytes(content)
     with pytest.raises(ArtifactError, match=r"weights\.safetensors"):
-        export_run(damaged, tmp_path / "bundle")
+        export(damaged, tmp_path / "bundle")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf], ids=str)
@@ -147,7 +147,7 @@ def test_a_diverged_model_is_not_published(run_folder: Path, tmp_path: Path, val
     (tmp_path / "run").mkdir()
     save_run(tmp_path / "run", run)
     with pytest.raises(ParityError, match="NaN or infinite"):
-        export_run(tmp_path / "run", tmp_path / "bundle")
+        export(tmp_path / "run", tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
 
 
@@ -221,5 +221,5 @@ def test_golden_rows_are_stored_as_the_same_bytes(
 @pytest.mark.cuda
 def test_cuda_takes_part_in_the_proof(run_folder: Path, files: ModelFiles, tmp_path: Path) -> None:
     """With a GPU, the bundle is proven on it, too."""
-    exported = export_run(run_folder, tmp_path / "bundle", convert=lambda _: files, plan=QUICK)
+    exported = export(run_folder, tmp_path / "bundle", convert=lambda _: files, plan=QUICK)
     assert {"onnx-cpu-all-1", "onnx-cuda-all-1"} < set(exported.report.backends)

@@ -9,7 +9,7 @@ from faults.custom_model import make_custom_model
 from faults.fault import Fault, Good, good_export
 from faults.gate import QUICK, stop
 
-from exporter.export import export_run
+from exporter.bundling import export
 from runtime.errors import OnnxferryError
 from trainer.config import configure
 from trainer.pipeline import make_run
@@ -30,7 +30,7 @@ def good(
     """A correct export and that of another run, to exchange files between them."""
     folder = tmp_path_factory.mktemp("other")
     make_run(folder / "run", configure(epochs=2, seed=12), device="cpu")
-    other = export_run(folder / "run", folder / "bundle", plan=QUICK).path
+    other = export(folder / "run", folder / "bundle", plan=QUICK).path
     assert run_folder.is_dir()
     return good_export(run, load_run(folder / "run"), bundle, other, make_custom_model())
 

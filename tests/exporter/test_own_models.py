@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 from torch import nn
 from typer.testing import CliRunner
 
+from exporter.bundling import convert_candidate, export_candidate, export_model
 from exporter.cli import app
-from exporter.export import convert_candidate, export_candidate, export_model
 from exporter.formats.program import capture_program
 from exporter.parity import rows as parity_rows
 from exporter.parity.report import Report

@@ -26,6 +26,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+NOTEBOOK_PAGE = ROOT / "docs" / "python.md"  # run by notebooks.py
 BIN = Path(sys.executable).parent
 _BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _STEP = re.compile(r"^\$ (.+(?:\\\n.+)*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
@@ -213,14 +214,19 @@ def renew() -> None:
         base = Path(first) / "base"
         base.mkdir()
         for page in PAGES:
+            if page == NOTEBOOK_PAGE:
+                continue
             folder = base
             if page.name != "README.md":
                 folder = Path(first) / page.stem
                 shutil.copytree(base, folder)
             text = page.read_text(encoding="utf-8")
             page.write_text(run_page(text, Session(folder)), encoding="utf-8")
+    notebooks.renew()
 
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
+    import notebooks
+
     renew()

@@ -330,7 +330,7 @@ def fit(
         force=force,
     )
     if source and is_main_process():
-        log_skipped(source.data)
+        log_skipped(data)
     if not resume:
         configure(preset or "default", **overrides)  # refused before torch is loaded
     from trainer.cli.fit import print_outcome, run_fit, start_run

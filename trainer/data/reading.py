@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runtime.tables.base import Block, Mask, Table
+    from runtime.tables.memory import MemoryTable
     from trainer.data.bad_rows import OpenSink
     from trainer.data.profile import TableProfile
     from trainer.data.source import TableSource
@@ -226,7 +227,9 @@ def _refuse_unused(source: TableSource) -> None:
     if not (reading.encoding or reading.delimiter):
         return
     kinds = []
-    for path in filter(None, (source.data, source.test)):
+    for path in (source.data, source.test):
+        if path is None:
+            continue
         with _open_tables(source, path, source.required_columns) as table:
             kinds.append(Format(table.kind))
     shown = " and ".join(dict.fromkeys(kind.kind for kind in kinds))
@@ -239,10 +242,10 @@ def _refuse_unused(source: TableSource) -> None:
 
 
 def _open_tables(
-    source: TableSource, path: Path, required: Sequence[str]
+    source: TableSource, path: Path | MemoryTable, required: Sequence[str]
 ) -> AbstractContextManager[Table]:
     """Open the training data or the test set."""
-    name = "data" if path == source.data else "test"
+    name = "data" if path is source.data else "test"
     return open_tables(path, source.reading, required, option=name)
 
 
@@ -263,7 +266,7 @@ def _split(labelled: LabelledRows, share: float, seed: int) -> tuple[LabelledRow
 
 
 def _read_test(
-    source: TableSource, path: Path, schema: Schema, open_sink: OpenSink | None
+    source: TableSource, path: Path | MemoryTable, schema: Schema, open_sink: OpenSink | None
 ) -> tuple[LabelledRows, Counter[str]]:
     """Read the test set as scoring reads a table; also count its rejected rows by reason."""
     where = str(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from runtime.errors import SchemaError, UsageError
@@ -19,10 +20,10 @@ from trainer.data.cell_options import DateFormats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from runtime.bundle.manifest import Scalar
     from runtime.schema.features import Schema, Unseen
+    from runtime.tables.memory import MemoryTable
 
 
 BadRowsPolicy = Literal["fail", "reject"]
@@ -39,7 +40,7 @@ class TableSource:
 
     Attributes:
         data: the table, or a folder or glob pattern of tables that are read as one; it is read
-            twice, so standard input is not allowed.
+            twice, so standard input is not allowed. Or a table in memory.
         label: name of the column to predict.
         features: names of the feature columns; None is all others.
         exclude: names of columns to exclude, or positions: ``#1`` is the first column.
@@ -63,7 +64,7 @@ class TableSource:
         force: replace other files than lists of rejected rows.
     """
 
-    data: Path
+    data: Path | MemoryTable
     label: str
     features: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
@@ -71,7 +72,7 @@ class TableSource:
     unseen: Unseen | None = None
     rare: Unseen = "error"
     max_categories: int = MAX_CATEGORIES
-    test: Path | None = None
+    test: Path | MemoryTable | None = None
     test_fraction: float | None = None
     reading: ReadOptions = field(default_factory=ReadOptions)
     bad_rows: BadRowsPolicy = "fail"
@@ -82,7 +83,7 @@ class TableSource:
     force: bool = False
 
     def __post_init__(self) -> None:
-        tables = [path for path in (self.data, self.test) if path]
+        tables = [path for path in (self.data, self.test) if isinstance(path, Path)]
         if any(path == STANDARD_STREAM or path.is_fifo() for path in tables):
             raise UsageError(
                 "training data is read twice: use a file, not standard input or a pipe"

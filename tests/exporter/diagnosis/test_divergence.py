@@ -16,9 +16,9 @@ from onnx import numpy_helper
 from torch import nn
 from typer.testing import CliRunner
 
+from exporter.bundling import check_candidate, export
 from exporter.cli import app
 from exporter.diagnosis.divergence import find_divergence
-from exporter.export import check_candidate, export_run
 from exporter.formats.deployed import Deployed
 from exporter.formats.graphs import onnx_graph, program_graph, torchscript_graph
 from exporter.formats.program import capture_program, load_program, write_program
@@ -247,7 +247,7 @@ def test_the_command_of_a_failed_export_shows_the_failure_again(
     edit, _ = ONNX_FAULTS["second weight"]
     wrong = dataclasses.replace(files, onnx=edited(files.onnx, edit))
     with pytest.raises(ParityError) as first:
-        export_run(run_folder, tmp_path / "bundle", convert=lambda _: wrong, plan=quick)
+        export(run_folder, tmp_path / "bundle", convert=lambda _: wrong, plan=quick)
     said = AGAIN.search(str(first.value))
     assert said is not None
     monkeypatch.setattr(parity_rows, "FULL", quick)
@@ -348,4 +348,4 @@ def test_a_part_of_the_proof_is_not_published(
 ) -> None:
     """The function that publishes refuses it."""
     with pytest.raises(UsageError, match="a partial plan proves nothing"):
-        export_run(run_folder, tmp_path / "bundle", plan=quick.only("numpy", None, None))
+        export(run_folder, tmp_path / "bundle", plan=quick.only("numpy", None, None))

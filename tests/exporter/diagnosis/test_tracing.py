@@ -14,8 +14,8 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
+from exporter.bundling import convert_candidate, export_candidate
 from exporter.diagnosis.tracing import trace_divergence
-from exporter.export import convert_candidate, export_candidate
 from exporter.parity.backends import Backend, all_backends
 from exporter.parity.rows import Plan
 from exporter.parity.sampling import make_specials, ranges_of, sample_inside

@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 import torch
 
-from exporter.export import export_run
+from exporter.bundling import export
 from exporter.formats.deployed import Deployed
 from exporter.formats.onnx import write_onnx
 from exporter.formats.program import capture_program, load_program, write_program
@@ -114,7 +114,7 @@ def test_a_program_of_another_seed_is_not_published(
     stale = write_program(capture_program(Deployed(SimpleNet(2, 2)).eval(), run.record.schema))
     wrong = dataclasses.replace(files, program=stale)
     with pytest.raises(ParityError, match="program at batch"):
-        export_run(run_folder, tmp_path / "bundle", convert=lambda _: wrong, plan=quick)
+        export(run_folder, tmp_path / "bundle", convert=lambda _: wrong, plan=quick)
     assert not list(tmp_path.iterdir())
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from exporter.export import check_candidate, convert_candidate
+from exporter.bundling import check_candidate, convert_candidate
 from exporter.parity.rows import Plan
 from exporter.parity.sampling import ranges_of, sample_inside
 from exporter.source.candidate import candidate_from_module

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from exporter.export import check_candidate, convert_candidate, export_candidate
+from exporter.bundling import check_candidate, convert_candidate, export_candidate
 from exporter.formats.deployed import Deployed
 from exporter.formats.model_files import convert_model
 from exporter.formats.program import capture_program

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from exporter.export import export_model
+from exporter.bundling import export_model
 from exporter.parity.report import Report
 from exporter.parity.rows import Plan
 from exporter.parity.sampling import ranges_of, sample_inside

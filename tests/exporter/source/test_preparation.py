@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from exporter.export import convert_candidate
+from exporter.bundling import convert_candidate
 from exporter.source.candidate import candidate_from_module
 from runtime.errors import UsageError
 from runtime.schema.features import Feature, Schema

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from exporter.export import export_run
+from exporter.bundling import export
 from exporter.parity.rows import Plan
 from runtime.errors import BadRowsError, DataError
 from runtime.monitoring.ranges import OutOfRange
@@ -39,7 +39,7 @@ def test_a_users_table_end_to_end(
     record = load_run(tmp_path / "r").record
     assert record.configuration["test_fraction"] == 0.2
     plan = Plan(uniform=4096, boundary=512)
-    exported = export_run(tmp_path / "r", tmp_path / "bundle", plan=plan)
+    exported = export(tmp_path / "r", tmp_path / "bundle", plan=plan)
     assert exported.manifest.schema == record.schema
     predictor = Predictor(tmp_path / "bundle", provider="cpu")
     summary = predictor.score_file(path, tmp_path / f"scored.{ending}")
@@ -63,7 +63,7 @@ def test_categories_end_to_end(trainer: Trainer, save: Save, tmp_path: Path, uns
     options = ("--label", "y", "--unseen", unseen, "--epochs", "60", "--out", "r")
     done = trainer("fit", "--data", "mine.csv", *options)
     assert done.returncode == 0, done.stderr
-    export_run(tmp_path / "r", tmp_path / "bundle", plan=Plan(uniform=4096, boundary=512))
+    export(tmp_path / "r", tmp_path / "bundle", plan=Plan(uniform=4096, boundary=512))
     predictor = Predictor(tmp_path / "bundle", provider="cpu")
     assert predictor.schema.inputs == ("x", "farbe=", "farbe=grün", "farbe=rot")
     assert predictor.session.metadata["onnxferry.features"] == (

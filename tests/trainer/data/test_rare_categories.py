@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from msgspec import UNSET
 
-from exporter.export import export_run
+from exporter.bundling import export
 from exporter.parity.rows import Plan
 from runtime.errors import SchemaError, UsageError
 from runtime.predictor import Predictor
@@ -129,7 +129,7 @@ def test_rare_and_unseen_categories_are_scored_as_the_joined_ones(
     source = TableSource(save("t.csv", table), "y", rare="other", max_categories=5)
     dataset = read_dataset(source, seed=1)
     make_run(tmp_path / "run", configure(epochs=200), dataset, device="cpu")
-    export_run(tmp_path / "run", tmp_path / "bundle", plan=Plan(uniform=2048, boundary=256))
+    export(tmp_path / "run", tmp_path / "bundle", plan=Plan(uniform=2048, boundary=256))
     predictor = Predictor(tmp_path / "bundle", provider="cpu")
     output = predictor.predict({"city": ["a", "t07", "new", "d"], "x": [1, 1, 1, 1]})
     assert output.label.tolist() == ["no", "yes", "yes", "no"]

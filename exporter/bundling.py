@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -23,6 +24,7 @@ from exporter.progress import begin
 from exporter.proof import prove_model
 from exporter.report.page import ReportData, render_report
 from exporter.source.candidate import candidate_from_module, candidate_from_run
+from exporter.terminal import progress_bar
 from runtime.bundle.golden import Golden, save_golden
 from runtime.bundle.manifest import (
     GOLDEN,
@@ -36,10 +38,12 @@ from runtime.bundle.manifest import (
     to_json,
 )
 from runtime.bundle.reading import digest, model_version
+from runtime.cards import html_card
 from runtime.errors import ArtifactError, ParityError, UsageError
 from runtime.io.folders import atomic_folder
+from runtime.printable import list_first, printable
 from runtime.session import Session, onnxruntime_version
-from trainer.run import load_run
+from trainer.run import Run, load_run
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,8 +69,8 @@ def convert_candidate(candidate: Candidate) -> ModelFiles:
 
 
 @dataclass(frozen=True)
-class Exported:
-    """A published bundle.
+class Bundle:
+    """A published bundle; a path, so that ``runtime.Predictor`` takes it.
 
     Attributes:
         path: its folder.
@@ -78,6 +82,29 @@ class Exported:
     manifest: Manifest
     report: Report
 
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        model = self.manifest.model
+        return f"Bundle({printable(f'{model.name} {model.version}: {self._proof}; {self.path}')})"
+
+    def _repr_html_(self) -> str:
+        model, schema, rows = self.manifest.model, self.manifest.schema, self.report.rows
+        lines = [
+            ("folder", str(self.path)),
+            ("predicts", f"{schema.target}: {list_first(schema.classes)}"),
+            ("from", list_first(schema.feature_names)),
+            ("proof", f"{self._proof}, {len(self.report.backends)} backends, {rows:,} rows"),
+            ("files", ", ".join(self.manifest.files)),
+        ]
+        return html_card(f"Bundle {model.name} {model.version}", lines)
+
+    @property
+    def _proof(self) -> str:
+        limit = "derived bound" if self.report.tolerance == "derived" else "measured tolerance"
+        return f"worst error {self.report.worst_error_over_bound:.3f} of its {limit}"
+
 
 @dataclass(frozen=True)
 class _Proof:
@@ -86,22 +113,24 @@ class _Proof:
     requires: Requirements
 
 
-def export_run(
-    source: Path | str,
-    out: Path | str,
+def export(
+    run: Run | Path | str,
+    out: Path | str | None = None,
     *,
     convert: Convert = convert_candidate,
     plan: Plan = FULL,
     on_progress: OnProgress | None = None,
-) -> Exported:
+) -> Bundle:
     """Export a run as a bundle.
 
     Args:
-        source: the run's folder.
-        out: the bundle's folder; an existing bundle is replaced atomically.
+        run: as ``trainer.fit_table`` returned it, or its folder.
+        out: the bundle's folder; an existing bundle is replaced atomically. None is the run's
+            folder with ``.bundle`` at its end.
         convert: makes the model files, which the proof then checks.
         plan: how much the proof runs; recorded in the bundle.
-        on_progress: called at the start of every stage, and after every step of the proof.
+        on_progress: called at the start of every stage, and after every step of the proof; None
+            shows a progress bar in a notebook or on a terminal.
 
     Returns:
         The bundle.
@@ -114,11 +143,21 @@ def export_run(
     """
     _require_complete(plan)
     begin("loading", on_progress)
-    candidate = candidate_from_run(load_run(Path(source)))
-    command = f"exporter export --run {shlex.quote(str(source))}"
-    return export_candidate(
-        candidate, out, command=command, convert=convert, plan=plan, on_progress=on_progress
-    )
+    run = run if isinstance(run, Run) else load_run(Path(run))
+    if out is None:
+        if run.path is None:
+            raise UsageError("this run has no folder: give out, the folder of the bundle")
+        out = run.path.with_name(f"{run.path.name}.bundle")
+    command = f"exporter export --run {shlex.quote(str(run.path))}" if run.path else None
+    with nullcontext(on_progress) if on_progress else progress_bar() as report_progress:
+        return export_candidate(
+            candidate_from_run(run),
+            out,
+            command=command,
+            convert=convert,
+            plan=plan,
+            on_progress=report_progress,
+        )
 
 
 def export_model(  # noqa: PLR0913 - what only the user knows
@@ -132,7 +171,7 @@ def export_model(  # noqa: PLR0913 - what only the user knows
     output_name: str | None = None,
     plan: Plan = FULL,
     on_progress: OnProgress | None = None,
-) -> Exported:
+) -> Bundle:
     """Export a module that was trained elsewhere as a bundle.
 
     A chain of Linear layers with ReLU between them gets derived bounds. For any other module the
@@ -180,8 +219,8 @@ def export_candidate(
     convert: Convert = convert_candidate,
     plan: Plan = FULL,
     on_progress: OnProgress | None = None,
-) -> Exported:
-    """Export a candidate as ``export_run`` does; ``command`` reproduces it, for messages."""
+) -> Bundle:
+    """Export a candidate as ``export`` does; ``command`` reproduces it, for messages."""
     _require_complete(plan)
     out = Path(out)
     with atomic_folder(out, marker=MANIFEST) as folder:
@@ -198,7 +237,7 @@ def export_candidate(
         (folder / REPORT).write_bytes(render_report(data))
         manifest = _manifest(candidate, proof, folder)
         (folder / MANIFEST).write_bytes(manifest.to_json())
-    return Exported(out, manifest, proof.report)
+    return Bundle(out, manifest, proof.report)
 
 
 def check_candidate(
