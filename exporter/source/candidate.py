@@ -17,6 +17,7 @@ from exporter.reference.intervals import rows_with_all
 from exporter.reference.layers import imputer_of, layers_of
 from exporter.reference.measured import measure_reference
 from exporter.reference.oracle import derive_reference
+from exporter.source.endings import editable_graph, has_log_sigmoid, with_softplus
 from exporter.source.outputs import read_output, take_logits
 from exporter.source.preparation import evaluating, prepare
 from exporter.source.validation import (
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from trainer.run import Run
 
 _COMPARED = 256  # rows that run in the module's original mode too
+_REWRITTEN = "logsigmoid(x) written as -softplus(-x), which stays finite in ONNX"
 _INSPECTED = 4096  # rows by whose outputs their kind is detected
 
 
@@ -124,6 +126,10 @@ def candidate_from_module(
     reader = read_output(model, schema, output_name)
     model = reader.wrap(model)
     program = capture_program(model if reader.is_single else Deployed(model), schema)
+    rewritten = has_log_sigmoid(program.graph)
+    if rewritten:
+        model = with_softplus(editable_graph(capture_program(model, schema)))
+        program = capture_program(model if reader.is_single else Deployed(model), schema)
     refuse_aborting(program)
     refuse_nondeterminism(program)
     if test is not None:
@@ -149,5 +155,6 @@ def candidate_from_module(
         metrics={},
         provenance=Provenance(seed=None, data_digest=None, configuration={}, versions=versions),
         test=test,
-        output=scores.description,
+        output="; ".join(filter(None, (scores.description, _REWRITTEN if rewritten else None)))
+        or None,
     )

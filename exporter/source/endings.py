@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 SOFTMAX, LOG_SOFTMAX, SIGMOID, EXP = "softmax", "log_softmax", "sigmoid", "exp"
+LOG_SIGMOID = "log_sigmoid"
 # Operations that return the numbers of their first argument in another shape.
 _RESHAPING = frozenset(
     {
@@ -127,6 +128,27 @@ def graph_with_logarithm(module: fx.GraphModule, node: fx.Node) -> fx.GraphModul
                 torch.ops.aten.log_softmax.int, (node.args[0], dimension)
             )
         node.replace_all_uses_with(logarithm)
+    return _cleaned(module)
+
+
+def has_log_sigmoid(graph: fx.Graph) -> bool:
+    """Return whether a graph has the logarithm of a sigmoid."""
+    return any(node.op == "call_function" and _kind(node) == LOG_SIGMOID for node in graph.nodes)
+
+
+def with_softplus(module: fx.GraphModule) -> fx.GraphModule:
+    """Write ``logsigmoid(x)`` as ``-softplus(-x)``, in place.
+
+    torch converts it to ONNX as Log(Sigmoid), whose result is an infinity where ``x`` is below -88.
+    """
+    for node in tuple(module.graph.nodes):
+        if node.op != "call_function" or _kind(node) != LOG_SIGMOID:
+            continue
+        with module.graph.inserting_before(node):
+            value = node.args[0]
+            for operation in (torch.ops.aten.neg, torch.ops.aten.softplus, torch.ops.aten.neg):
+                value = module.graph.call_function(operation.default, (value,))
+        node.replace_all_uses_with(value)
     return _cleaned(module)
 
 

@@ -103,7 +103,7 @@ def read_output(model: nn.Module, schema: Schema, name: str | None = None) -> Ou
     is_single = schema.n_classes == 2 and tuple(tensor.shape) in {(2,), (2, 1)}  # noqa: PLR2004 - classes
     fits = is_single or tensor.shape == (2, schema.n_classes)
     if not fits or not tensor.is_floating_point():
-        raise SchemaError(_misfit(tensor, schema, keys))
+        raise SchemaError(_misfit(tensor, schema, key, keys))
     return OutputReader(key, tuple(keys), tensor.dtype, is_single)
 
 
@@ -137,18 +137,20 @@ def _names(keys: list[str | int]) -> str:
     return names + (" …" if len(keys) > _MAX_NAMES else "")
 
 
-def _misfit(tensor: torch.Tensor, schema: Schema, keys: list[str | int]) -> str:
+def _misfit(
+    tensor: torch.Tensor, schema: Schema, key: str | int | None, keys: list[str | int]
+) -> str:
     """Describe what a module should have returned."""
     if not tensor.is_floating_point() and tensor.ndim == 1:
         return (
             f"the model returns {tensor.dtype} numbers of classes; return the class scores that "
             "they are taken from (before argmax)"
         )
-    other = (
-        f"; it also returns {_names(keys)}, see {option('output_name')}" if len(keys) > 1 else ""
-    )
+    others = [each for each in keys if each != key]
+    other = f"; it also returns {_names(others)}, see {option('output_name')}" if others else ""
+    which = "" if key is None else f" as its output {key!r}"
     return (
-        f"for 2 rows of {schema.n_inputs} features the model returns {tensor.dtype} of "
+        f"for 2 rows of {schema.n_inputs} features the model returns{which} {tensor.dtype} of "
         f"shape {tuple(tensor.shape)}; the schema has {schema.n_classes} classes, "
         f"so it must be torch.float32 of shape (2, {schema.n_classes}){other}"
     )
@@ -228,6 +230,13 @@ class _Source:
         is_whole = self.reader.is_single or bool((np.abs(sums - 1) <= _SUM_TOLERANCE).all())
         return self.is_within_one() and is_whole
 
+    def are_logarithms(self, sign: int) -> bool:
+        """Whether ``exp(sign * output)`` are probabilities of all classes, in every row."""
+        found = sign * self.finite.astype(np.float64)
+        if not found.size or (found > _SUM_TOLERANCE).any():
+            return False
+        return bool((np.abs(np.exp(found).sum(axis=1) - 1) <= _SUM_TOLERANCE).all())
+
 
 def _from_single(source: _Source, ending: Ending, output: Output | None) -> Scores:
     """Make two logits of one number a row."""
@@ -260,7 +269,13 @@ def _from_columns(source: _Source, ending: Ending, output: Output | None) -> Sco
             source.model, None if plain else f"taken as logits, as {option('output')} says"
         )
     if output is None and not _are_known_probabilities(source, ending):
-        is_log = ending.ends_in(LOG_SOFTMAX)
+        if source.are_logarithms(-1):
+            raise UsageError(
+                "the model's outputs are negative log-probabilities (from 0 up, and exp(-x) of "
+                "each row sums to 1), so the largest is the least probable class: return them "
+                f"without the minus sign, or {_advice()}, logits"
+            )
+        is_log = ending.ends_in(LOG_SOFTMAX) or source.are_logarithms(1)
         return Scores(source.model, "log-probabilities, taken as logits" if is_log else None)
     _require_probabilities(source)
     description = "probabilities: logits are their logarithms"

@@ -1,24 +1,17 @@
-"""Read a state dict, whatever it is wrapped in, and load it into a module.
-
-Nothing is unpickled but tensors and plain containers.
-"""
+"""Find a state dict in a file, whatever it is wrapped in, and load it into a module."""
 
 from __future__ import annotations
 
-import pickle
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeGuard
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
-from runtime.errors import ArtifactError, first_line
+from exporter.source.tensor_files import ADVICE, read_tensors
+from runtime.errors import ArtifactError
 from runtime.printable import printable
-from runtime.surfaces import option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,8 +24,6 @@ _MAX_DEPTH = 3  # keys before a state dict, as in checkpoint["model"]["state_dic
 _WRAPPERS = re.compile(
     r"(?<![^.])(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
 )
-_CLASS = re.compile(r"Unsupported (?:global|class): GLOBAL (\S+)")
-_ADVICE = "save model.state_dict(), preferably as .safetensors"
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -45,7 +36,7 @@ def load_weights(model: nn.Module, path: Path, *, name: str) -> str | None:
 
     Args:
         model: gets the weights.
-        path: a state dict, safetensors or written by ``torch.save``.
+        path: a state dict, safetensors or written by ``torch.save``, or the index of its shards.
         name: of the module, for messages.
 
     Returns:
@@ -55,7 +46,7 @@ def load_weights(model: nn.Module, path: Path, *, name: str) -> str | None:
         ArtifactError: when the file cannot be read, does not fit, or has several that fit.
     """
     expected = frozenset(model.state_dict())
-    taken = _choose(_state_dicts(_read(path), path), expected, path)
+    taken = _choose(_state_dicts(read_tensors(path), path), expected, path)
     has_storage = not any(each.is_meta for each in (*model.parameters(), *model.buffers()))
     cast = _describe_casts(model, taken.tensors, path) if has_storage else []
     try:
@@ -94,7 +85,7 @@ class _StateDict:
     tensors: Tensors
     key: str | None = None  # of the checkpoint
     prefix: str = ""  # of their names in the file
-    others: tuple[str, ...] = ()  # names beside the prefix, which are left out
+    others: tuple[str, ...] = ()  # names beside these, which are left out
     is_unwrapped: bool = False  # without the names of wrappers of submodules
     depth: int = 0  # keys above it
 
@@ -133,7 +124,7 @@ class _StateDict:
             if name.startswith(prefix)
         }
         others = tuple(name for name in self.tensors if not name.startswith(prefix))
-        return replace(self, tensors=tensors, prefix=prefix, others=others)
+        return replace(self, tensors=tensors, prefix=prefix, others=(*others, *self.others))
 
 
 def _choose(found: list[_StateDict], expected: frozenset[str], path: Path) -> _StateDict:
@@ -156,6 +147,7 @@ def _state_dicts(found: object, path: Path) -> list[_StateDict]:
     if _is_state_dict(found):
         return [_StateDict(found)]
     nonempty: list[_StateDict] = []
+    among = _tensors_among(found)
     level: list[tuple[str, object]] = [("", found)]
     for depth in range(_MAX_DEPTH):
         inner = [
@@ -170,9 +162,21 @@ def _state_dicts(found: object, path: Path) -> list[_StateDict]:
             if _is_state_dict(value) and value
         ]
         level = [(key, value) for key, value in inner if not _is_state_dict(value)]
-    if not nonempty:
-        raise ArtifactError(f"{path} is not a state dict: {_ADVICE}")
-    return nonempty
+    if not nonempty and not among:
+        raise ArtifactError(f"{path} is not a state dict: {ADVICE}")
+    return nonempty + among
+
+
+def _tensors_among(found: object) -> list[_StateDict]:
+    """Return the tensors of a mapping that holds other things too, such as ``epoch``."""
+    items = found.items() if isinstance(found, Mapping) else ()
+    tensors = {
+        key: value
+        for key, value in items
+        if isinstance(key, str) and isinstance(value, torch.Tensor)
+    }
+    others = tuple(str(key) for key, _ in items if key not in tensors)
+    return [_StateDict(tensors, others=others)] if tensors else []
 
 
 def _is_state_dict(value: object) -> TypeGuard[Tensors]:
@@ -184,35 +188,3 @@ def _is_state_dict(value: object) -> TypeGuard[Tensors]:
 def _names(names: Sequence[str]) -> str:
     shown = ", ".join(printable(name) for name in names[:_MAX_NAMES])
     return shown + (" …" if len(names) > _MAX_NAMES else "")
-
-
-def _read(path: Path) -> object:
-    """Read a file of tensors; ``ArtifactError`` where it is damaged or holds other objects."""
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        with warnings.catch_warnings():  # a plain pickle gets a message below
-            warnings.filterwarnings("ignore", "Detected pickle protocol", category=UserWarning)
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as exc:
-        raise ArtifactError(
-            f"cannot read {path}: {exc.strerror or exc}; see {option('weights')}"
-        ) from exc
-    except pickle.UnpicklingError as exc:
-        raise ArtifactError(_refusal(str(exc), path)) from exc
-    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as exc:
-        if "TorchScript" in str(exc):
-            raise ArtifactError(
-                f"{path} is a TorchScript archive, not a state dict: {_ADVICE}"
-            ) from exc
-        raise ArtifactError(f"{path} has no readable weights: {first_line(exc)}") from exc
-
-
-def _refusal(reason: str, path: Path) -> str:
-    """Describe what a file holds that is not unpickled."""
-    found = _CLASS.search(reason)
-    what = f"holds an object of class {printable(found[1])}" if found else "is not a state dict"
-    return (
-        f"{path} {what}, and nothing else than tensors is unpickled: where it was made, {_ADVICE}; "
-        'of a checkpoint, its ["state_dict"]'
-    )

@@ -100,8 +100,8 @@ def check_golden(session: Session, golden: Golden, *, where: str) -> GoldenCheck
         if outside.any():
             row, column = (int(index) for index in np.argwhere(outside)[0])
             raise ParityError(
-                f"{where}: on {session.provider} golden row {row} "
-                f"(features {golden.features[row].tolist()}) has {name}[{column}] = "
+                f"{where}: on {session.provider} golden row {row} (stored with its exact "
+                f"output; features {golden.features[row].tolist()}) has {name}[{column}] = "
                 f"{getattr(outputs, name)[row, column]:.9g}, expected {expected[row, column]:.9g} "
                 f"± {bound[row, column]:.3g}; do not serve this bundle here"
             )
@@ -132,8 +132,8 @@ def _check_labels(session: Session, golden: Golden, outputs: Outputs, where: str
     if wrong.size:
         row = int(wrong[0])
         raise ParityError(
-            f"{where}: on {session.provider} golden row {row} "
-            f"(features {golden.features[row].tolist()}) has label {outputs.label[row]}, "
+            f"{where}: on {session.provider} golden row {row} (stored with its exact "
+            f"output; features {golden.features[row].tolist()}) has label {outputs.label[row]}, "
             f"expected {golden.label[row]}; do not serve this bundle here"
         )
 

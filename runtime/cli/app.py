@@ -130,7 +130,10 @@ def predict(
         typer.Option(min=1, max=64, help="Blocks scored in parallel (default: one per CPU)."),
     ] = None,
     force: ForceOption = False,
-    check: Annotated[bool, typer.Option(help="Verify the bundle's golden rows first.")] = True,
+    check: Annotated[
+        bool,
+        typer.Option(help="Verify the bundle's golden rows (stored with exact outputs) first."),
+    ] = True,
     as_json: JsonOption = False,
 ) -> None:
     """Score a table: write its columns unchanged, then label and probability."""
@@ -298,7 +301,7 @@ def verify(
     provider: ProviderOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Verify a bundle's digests, and its golden rows on this machine."""
+    """Verify a bundle's digests, and on this machine its golden rows, stored with exact outputs."""
     from runtime.predictor import Predictor
     from runtime.printable import printable
 
@@ -326,8 +329,8 @@ def verify(
     else:
         text = (
             f"{bundle}: {manifest.model.name} {manifest.model.version} verified; "
-            f"{len(manifest.files)} files intact, golden rows within their error bounds "
-            f"on {predictor.provider} ({predictor.session.reason})"
+            f"{len(manifest.files)} files intact, golden rows (stored with exact outputs) within "
+            f"their error bounds on {predictor.provider} ({predictor.session.reason})"
         )
         process.echo(printable(text))
 

@@ -329,7 +329,7 @@ def fit(
         rejects=choose_rejects_path(out, bad_rows, rejects),
         force=force,
     )
-    if source and is_main_process():
+    if data and is_main_process():
         log_skipped(data)
     if not resume:
         configure(preset or "default", **overrides)  # refused before torch is loaded

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import logsigmoid
 
-from exporter.bundling import export_model
+from exporter.bundling import check_candidate, export_model
 from exporter.parity.report import Report
 from exporter.parity.rows import Plan
 from exporter.parity.sampling import ranges_of, sample_inside
@@ -93,6 +94,18 @@ CASES = {
     ),
     "log-softmax": Case(
         3, lambda z: z.log_softmax(1), softmax, "log-probabilities, taken as logits"
+    ),
+    "logarithms of a sigmoid and its complement": Case(
+        1,
+        lambda z: torch.cat([logsigmoid(-z), logsigmoid(z)], 1),
+        of_logit,
+        "log-probabilities, taken as logits; logsigmoid(x) written as -softplus(-x)",
+    ),
+    "log-softmax of no known form": Case(
+        3, lambda z: z - z.logsumexp(1, keepdim=True), softmax, "log-probabilities, taken as logits"
+    ),
+    "negative log-softmax, as logits": Case(
+        3, lambda z: -z.log_softmax(1), lambda z: (-z).softmax(1), None, output="logits"
     ),
     "exponential of log-softmax": Case(3, lambda z: z.log_softmax(1).exp(), softmax, LOGARITHMS),
     "mean of two softmax": Case(
@@ -199,6 +212,18 @@ ASKED: dict[str, tuple[nn.Module, type[OnnxferryError], str, dict[str, str]]] = 
         r"look like probabilities .* --output \(output= in Python\), probabilities or logits",
         {},
     ),
+    "negative log-probabilities": (
+        Net(3, lambda z: -z.log_softmax(1)),
+        UsageError,
+        r"negative log-probabilities .* least probable class: return them without the minus sign",
+        {},
+    ),
+    "another output first": (
+        Net(3, lambda z: (z[:, :2], z)),
+        SchemaError,
+        r"returns as its output 0 torch.float32 of shape \(2, 2\);.*; it also returns 1, see",
+        {},
+    ),
     "numbers from 0 to 1": (
         Net(1, nn.functional.hardsigmoid),
         UsageError,
@@ -266,6 +291,14 @@ def test_what_cannot_be_known_is_asked_for(what: str) -> None:
     schema = TWO if getattr(model, "last").out_features == 1 else THREE  # noqa: B009
     with pytest.raises(error, match=reason):
         candidate_from_module(model, schema, name="mine", **options)  # type: ignore[arg-type]
+
+
+def test_a_logsigmoid_stays_finite_in_onnx() -> None:
+    """As torch converts it, Log(Sigmoid), it is an infinity where its argument is below -88."""
+    model = Net(1, lambda z: torch.cat([logsigmoid(-99 * z), logsigmoid(99 * z)], 1))
+    candidate = candidate_from_module(model, TWO, name="mine")
+    report = check_candidate(candidate, QUICK.only("onnx-cpu-all-1", 32, None))
+    assert report.passed
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from exporter.source.weights import load_weights
 from runtime.errors import ArtifactError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -72,6 +74,11 @@ TAKEN: dict[str, tuple[Any, str | None]] = {
         {name.replace("2.", "2.module.", 1): tensor for name, tensor in renamed("model.").items()},
         "names without their prefix 'model.'; names without those of wrapped submodules",
     ),
+    "with an epoch beside it": ({**RIGHT, "epoch": 3}, "left out: epoch"),
+    "a prefix, with an epoch beside it": (
+        {**renamed("module."), "epoch": 3},
+        "names without their prefix 'module.'; left out: epoch",
+    ),
     "two networks, one of which fits": (
         {"generator": {"weight": torch.ones(3)}, "judge": RIGHT},
         "the state dict under 'judge'",
@@ -98,6 +105,71 @@ def test_safetensors_may_have_a_prefix(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     save_file(renamed("module."), path)
     assert load_weights(net(), path, name="net") == "names without their prefix 'module.'"
+
+
+@pytest.mark.parametrize(("name", "write"), [("a.bin", save_file), ("a.safetensors", torch.save)])
+def test_the_content_tells_the_format(
+    name: str, write: Callable[[object, Path], None], tmp_path: Path
+) -> None:
+    """Hubs have safetensors named .bin, and people rename files."""
+    write(RIGHT, tmp_path / name)
+    model = net()
+    assert load_weights(model, tmp_path / name, name="net") is None
+    assert torch.equal(model.state_dict()["0.weight"], RIGHT["0.weight"])
+
+
+def test_an_index_names_the_files_of_its_shards(tmp_path: Path) -> None:
+    """Their tensors are one state dict; a file that is missing or elsewhere is one message."""
+    parts = {"one.safetensors": list(RIGHT)[:3], "two.bin": list(RIGHT)[3:]}
+    save_file(
+        {name: RIGHT[name] for name in parts["one.safetensors"]}, tmp_path / "one.safetensors"
+    )
+    torch.save({name: RIGHT[name] for name in parts["two.bin"]}, tmp_path / "two.bin")
+    places = {name: file for file, names in parts.items() for name in names}
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": places}))
+    model = net()
+    assert load_weights(model, index, name="net") is None
+    assert all(torch.equal(model.state_dict()[name], RIGHT[name]) for name in RIGHT)
+    (tmp_path / "two.bin").unlink()
+    with pytest.raises(ArtifactError, match=r"cannot read .*two\.bin: No such file"):
+        load_weights(model, index, name="net")
+    index.write_text(json.dumps({"weight_map": {"0.weight": "../other.bin"}}))
+    with pytest.raises(ArtifactError, match=r"names '\.\./other\.bin', which is no file beside it"):
+        load_weights(model, index, name="net")
+
+
+def _save_program(path: Path) -> None:
+    torch.export.save(torch.export.export(net().eval(), (torch.zeros(2, 3),)), path)
+
+
+OTHER_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "w.pt2": (_save_program, r"is a torch\.export program, not a state dict: save model"),
+    "w.pt": (
+        lambda path: torch.jit.save(torch.jit.script(net()), path),
+        r"is a TorchScript archive, not a state dict: save model",
+    ),
+    "w.bin": (
+        lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
+        r"is a Git LFS pointer, not the weights themselves: fetch them with `git lfs pull`",
+    ),
+    "config.json": (
+        lambda path: path.write_text('{"hidden": 3}'),
+        r"is JSON, not weights: give the file of weights, or an index named \*\.index\.json",
+    ),
+    "w.index.json": (lambda path: path.write_text("{}"), r"is no index of weights: .*weight_map"),
+    "w.zip": (lambda path: path.write_bytes(b"PK\x03\x04cut"), r"has no readable weights"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("name", OTHER_FILES)
+def test_other_files_are_named_for_what_they_are(name: str, tmp_path: Path) -> None:
+    """With what to do instead."""
+    write, reason = OTHER_FILES[name]
+    write(tmp_path / name)
+    with pytest.raises(ArtifactError, match=reason):
+        load_weights(net(), tmp_path / name, name="net")
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
