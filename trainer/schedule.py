@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 from runtime.errors import UsageError
 
@@ -43,3 +44,17 @@ def parse_schedule(text: str) -> Factor:
 def learning_rate_at(initial: float, schedule: str, epoch: int, epochs: int) -> float:
     """Compute the learning rate of an epoch, counted from 0."""
     return initial * parse_schedule(schedule)(epoch, epochs)
+
+
+@cache
+def evenly_spaced(epochs: int, count: int) -> frozenset[int]:
+    """Return up to ``count`` epochs, from 0, with the first and the last among them.
+
+    It depends on nothing else, so a resumed fit has the same.
+    """
+    return frozenset((epochs - 1) * part // (count - 1) for part in range(count))
+
+
+def grows_by_a_fifth(epoch: int) -> bool:
+    """Return whether an epoch, from 0, is a fifth later than the last such."""
+    return math.floor(math.log(epoch + 2, 1.2)) > math.floor(math.log(epoch + 1, 1.2))

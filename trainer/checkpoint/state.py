@@ -36,6 +36,7 @@ class Epoch:
         test_loss: mean cross-entropy of the test rows after the epoch.
         accuracy: of the test rows after the epoch, 0 to 1.
         learning_rate: of all its steps.
+        train: scores of some training rows after the epoch; None but in a few epochs.
         validation: scores of the validation rows after the epoch; None without such rows.
         best: index of the best epoch so far, by validation loss; without it, this one.
         patience: epochs without improvement before early stopping; None is no early stopping.
@@ -52,6 +53,7 @@ class Epoch:
     test_loss: float
     accuracy: float
     learning_rate: float
+    train: Scores | None = None
     validation: Scores | None = None
     best: int = 0
     patience: int | None = None

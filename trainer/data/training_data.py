@@ -5,6 +5,7 @@ Streamed and resident rows give the same bits: a step always finds its rows on t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _USABLE: Final = 0.8  # of the free memory: the rest is for libraries, buffers and graphs
 _GIB: Final = 2**30
+_SAMPLE_ROWS: Final = 2048
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class TrainingData:
         train: positions of the training rows in them; None is all of them.
         validation: rows that select the best epoch; None without them.
         test: rows that every epoch is evaluated on.
+        sample: some of the training rows, evaluated in a few epochs.
         scale: standardises features; None leaves them raw.
         class_weights: ``(classes,)`` float32 on the training device; None weights all equally.
     """
@@ -54,6 +57,7 @@ class TrainingData:
     train: torch.Tensor | None
     validation: EvaluationRows | None
     test: EvaluationRows
+    sample: EvaluationRows
     scale: Standardisation | None
     class_weights: torch.Tensor | None
 
@@ -88,9 +92,17 @@ def prepare_training_data(
         train=train,
         validation=held_out,
         test=_move(rows.test_features, rows.test_labels, evaluation_device),
+        sample=_move(*_sample(rows, train), evaluation_device),
         scale=fit_standardisation(rows.train_features, train) if standardise else None,
         class_weights=None if weights is None else weights.to(device),
     )
+
+
+def _sample(rows: Rows, train: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Take training rows at equal distances: a table may be sorted."""
+    step = math.ceil(len(rows.train_labels if train is None else train) / _SAMPLE_ROWS)
+    at = slice(None, None, step) if train is None else train[::step]
+    return rows.train_features[at], rows.train_labels[at]
 
 
 def _move(features: torch.Tensor, labels: torch.Tensor, device: DeviceName) -> EvaluationRows:

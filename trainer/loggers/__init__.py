@@ -4,7 +4,8 @@ files             log files that are truncated to a checkpoint's position on res
 events            records of an event file
 tensorboard       curves and histograms while the fit runs
 plots             the points of PR curves, and the plot of decision regions
-final_summaries   hparams, PR curves, graph, texts and the plot, once the fit has ended
+diagrams          the confusion matrix and the calibration curve
+final_summaries   hparams, PR curves, graph, texts and images, once the fit has ended
 collection        both loggers together
 progress          the progress bar, or lines on stderr
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import struct
 import time
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -24,6 +25,8 @@ from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.compat.proto.types_pb2 import DT_DOUBLE, DT_FLOAT, DT_INT64, DT_STRING
 from tensorboard.compat.proto.versions_pb2 import VersionDef
+from tensorboard.plugins.custom_scalar.layout_pb2 import Category, Layout, MultilineChartContent
+from tensorboard.plugins.custom_scalar.metadata import CONFIG_SUMMARY_TAG
 from tensorboard.plugins.hparams.api_pb2 import (
     DATA_TYPE_BOOL,
     DATA_TYPE_FLOAT64,
@@ -46,7 +49,7 @@ if TYPE_CHECKING:
     from runtime.bundle.manifest import Scalar
     from trainer.model import SimpleNet
 
-    Plugin = Literal["text", "images", "histograms", "pr_curves", "hparams"]
+    Plugin = Literal["text", "images", "histograms", "pr_curves", "hparams", "custom_scalars"]
 
     Message = Any  # tensorboard publishes no types
 
@@ -56,9 +59,9 @@ _VALUE_SIZE: Final = 4  # simple_value is the last field
 _MASK_DELTA: Final = np.uint32(0xA282EAD8)
 _BUCKETS: Final = 30  # of a histogram
 _EDGES: Final = np.arange(_BUCKETS + 1) / _BUCKETS
-_FINAL: Final = "Final"  # group of the metrics in the HParams tab
 _BATCH: Final = -1  # a dimension of any size
 _PRODUCER: Final = 22  # the first version whose output shapes the Graphs tab shows
+_MAX_NODES: Final = 64  # of inputs in the Graphs tab: more are one node
 
 
 def event_record(event: Message) -> bytes:
@@ -150,11 +153,22 @@ def pr_curve(tag: str, rows: npt.NDArray[np.float32], description: str) -> Messa
     )
 
 
-def hparams(options: Mapping[str, Scalar], metrics: Mapping[str, float | None]) -> list[Message]:
-    """Build the values of the HParams tab: the options of a run and its metrics.
+def chart_layout(charts: Mapping[str, Sequence[str]]) -> Message:
+    """Build the layout of the Custom Scalars tab: the tags of each chart, by its title."""
+    layout = Layout(category=[Category(title="Training and test")])
+    for title, tags in charts.items():
+        patterns = [f"^{re.escape(tag)}$" for tag in tags]
+        layout.category[0].chart.add(title=title, multiline=MultilineChartContent(tag=patterns))
+    tensor = TensorProto(dtype=DT_STRING, string_val=[layout.SerializeToString()])
+    return _value(CONFIG_SUMMARY_TAG, "custom_scalars", tensor)
 
-    Options that are None are omitted. A metric that is None keeps its column: the tab takes the
-    columns from one run, and others may have it. Runs of equal options form a group.
+
+def hparams(options: Mapping[str, Scalar], metrics: Mapping[str, str]) -> list[Message]:
+    """Build the values of the HParams tab: the options of a run, and the tags of its metrics.
+
+    Options that are None are omitted. A metric is the last value of its curve, by the name it is
+    shown under; one without a curve keeps its column: the tab takes the columns from one run, and
+    others may have it. Runs of equal options form a group.
     """
     given = {name: option for name, option in options.items() if option is not None}
     experiment = Experiment(time_created_secs=time.time())
@@ -164,19 +178,13 @@ def hparams(options: Mapping[str, Scalar], metrics: Mapping[str, float | None]) 
         kind, field = _hparam_type(option)
         experiment.hparam_infos.add(name=name, type=kind)
         setattr(start.hparams[name], field, option)
-    for name in metrics:
-        info = experiment.metric_infos.add(display_name=name)
-        info.name.tag = f"{_FINAL}/{name}"
+    for name, tag in metrics.items():
+        experiment.metric_infos.add(display_name=name).name.tag = tag
     end = SessionEndInfo(status=STATUS_SUCCESS, end_time_secs=time.time())
     return [
         _hparams_value("experiment", HParamsPluginData(experiment=experiment)),
         _hparams_value("session_start_info", HParamsPluginData(session_start_info=start)),
         _hparams_value("session_end_info", HParamsPluginData(session_end_info=end)),
-        *(
-            scalar(f"{_FINAL}/{name}", number)
-            for name, number in metrics.items()
-            if number is not None
-        ),
     ]
 
 
@@ -185,8 +193,8 @@ def summary_record(values: Iterable[Message], step: int) -> bytes:
     return event_record(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
 
 
-def graph_record(model: SimpleNet) -> bytes:
-    """Build the record that draws a network: its layers, and the shapes between them.
+def graph_record(model: SimpleNet, inputs: Sequence[str]) -> bytes:
+    """Build the record that draws a network: its inputs, its layers, and the shapes between them.
 
     Drawn from the layers themselves: tracing needs an example and shows torch's calls instead.
     """
@@ -199,7 +207,11 @@ def graph_record(model: SimpleNet) -> bytes:
         node.attr["_output_shapes"].list.shape.append(_shape(*shape))
         return name
 
-    last = add("features", "Placeholder", (_BATCH, layers[0].in_features))
+    names = [f"inputs/{_node_name(at, name)}" for at, name in enumerate(inputs, start=1)]
+    sources = names if len(names) <= _MAX_NODES else []
+    for name in sources:
+        add(name, "Placeholder", (_BATCH, 1))
+    last = add("features", "Concat", (_BATCH, layers[0].in_features), *sources)
     for number, linear in enumerate(layers, start=1):
         scope, width = f"layer_{number}", linear.out_features
         weight = add(f"{scope}/weight", "Parameter", tuple(linear.weight.shape))
@@ -211,6 +223,12 @@ def graph_record(model: SimpleNet) -> bytes:
     add("probabilities", "Softmax", (_BATCH, layers[-1].out_features), logits)
     add("label", "ArgMax", (_BATCH,), logits)
     return event_record(Event(wall_time=time.time(), graph_def=graph.SerializeToString()))
+
+
+def _node_name(at: int, name: str) -> str:
+    """Make a node's name of an input's: a slash would begin a scope, and names must differ."""
+    plain = re.sub(r"[^\w.=<>+-]+", "_", name.replace("/", "_"))
+    return plain if plain == name else f"{plain}_{at}"
 
 
 def _count_buckets(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -6,6 +6,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from hypothesis import given
@@ -18,10 +19,11 @@ from tensorboard.plugins.hparams.metadata import (
 )
 from tensorboard.util.tensor_util import make_ndarray
 
-from runtime.schema.features import Feature, Schema
+from runtime.schema.features import Feature, OneHot, Schema
 from trainer import pipeline
 from trainer.config import configure
 from trainer.data.dataset import Dataset, Rows
+from trainer.loggers.diagrams import SIZE, draw_calibration, draw_confusion
 from trainer.loggers.plots import (
     COLOURS,
     HEIGHT,
@@ -30,9 +32,9 @@ from trainer.loggers.plots import (
     confusion_at_thresholds,
     encode_png,
 )
-from trainer.loggers.tensorboard import histogram_epochs
 from trainer.pipeline import make_run
 from trainer.run import load_run
+from trainer.schedule import evenly_spaced
 from trainer.session import SaveOptions
 
 if TYPE_CHECKING:
@@ -117,7 +119,7 @@ def test_early_stopping_logs_the_last_weights(tmp_path: Path) -> None:
 @given(st.integers(1, 10_000))
 def test_histograms_are_few(epochs: int) -> None:
     """At most five in a fit of any length, one of them after the last epoch."""
-    logged = histogram_epochs(epochs)
+    logged = evenly_spaced(epochs, 5)
     assert len(logged) <= 5
     assert {min(logged), max(logged)} == {0, epochs - 1}
 
@@ -133,15 +135,33 @@ def test_hparams_have_options_and_final_metrics(events: EventFolder, run: Run) -
     assert parse_session_end_info_plugin_data(notes["_hparams_/session_end_info"]).status == 1
     experiment = parse_experiment_plugin_data(notes["_hparams_/experiment"])
     assert {info.name for info in experiment.hparam_infos} == set(started.hparams)
-    tags = [info.name.tag for info in experiment.metric_infos]
-    assert tags == [
-        f"Final/{name}"
-        for name in ("accuracy", "loss", "test_loss", "validation_loss", "validation_accuracy")
-    ]
-    for tag in tags:
-        ((step, number),) = events.scalars(tag)
-        assert step == run.record.metrics["best_epoch"] - 1
-        assert number == pytest.approx(run.record.metrics[tag.removeprefix("Final/")], rel=1e-6)
+    tags = {info.display_name: info.name.tag for info in experiment.metric_infos}
+    names = {
+        "test accuracy": "accuracy",
+        "test loss": "test_loss",
+        "train loss": "loss",
+        "validation accuracy": "validation_accuracy",
+        "validation loss": "validation_loss",
+    }
+    assert list(tags) == list(names)
+    for name, key in names.items():
+        number = events.scalars(tags[name])[-1][1]
+        assert number == pytest.approx(run.record.metrics[key], rel=1e-6)
+
+
+def test_curves_end_with_the_model_that_is_kept(tmp_path: Path) -> None:
+    """With early stopping that is an earlier epoch; the HParams tab shows the end of a curve."""
+    options = configure(epochs=400, validation=0.2, patience=2, learning_rate=0.5)
+    metrics = make_run(tmp_path / "run", options, device="cpu").run.record.metrics
+    assert metrics["best_epoch"] < metrics["epochs"]
+    curve = EventFolder(tmp_path / "run" / "tensorboard").scalars("Loss/test")
+    assert [step for step, _ in curve] == list(range(int(metrics["epochs"]) + 1))
+    assert curve[-1][1] == curve[int(metrics["best_epoch"]) - 1][1]
+
+
+def test_no_chart_has_one_dot(events: EventFolder) -> None:
+    """A curve has at least two points where a fit has several epochs."""
+    assert all(len(events.scalars(tag)) > 1 for tag in events.tags["scalars"])
 
 
 def test_each_class_has_a_precision_recall_curve(events: EventFolder, run: Run) -> None:
@@ -189,7 +209,7 @@ def test_the_graph_is_the_networks(events: EventFolder) -> None:
 
 def test_the_configuration_is_a_text(events: EventFolder, run: Run) -> None:
     """Options, data and versions are tables."""
-    assert set(events.plugins("text")) == {"Configuration", "Data", "Versions"}
+    assert set(events.plugins("text")) == {"Configuration", "Data", "Inputs", "Versions"}
     (options,) = events.tensors("Configuration").values()
     for name in (*run.record.configuration, "hidden", "seed"):
         assert f"| {name.replace('_', chr(92) + '_')} |" in options.item().decode()
@@ -199,8 +219,6 @@ def test_the_configuration_is_a_text(events: EventFolder, run: Run) -> None:
 
 def test_two_features_have_decision_regions(events: EventFolder) -> None:
     """Corners have the colour of their class, and the description maps colours to classes."""
-    import PIL.Image
-
     (parts,) = events.tensors("Decision regions").values()
     assert [int(part) for part in parts[:2]] == [WIDTH, HEIGHT]
     pixels = np.asarray(PIL.Image.open(io.BytesIO(parts[2])).convert("RGB"))
@@ -220,8 +238,6 @@ def test_two_features_have_decision_regions(events: EventFolder) -> None:
 )
 def test_pngs_decode_to_their_pixels(height: int, width: int, colours: int, random: Random) -> None:
     """Every pixel has its colour of the palette."""
-    import PIL.Image
-
     palette = np.frombuffer(random.randbytes(colours * 3), np.uint8).reshape(colours, 3)
     pixels = np.frombuffer(random.randbytes(height * width), np.uint8).reshape(height, width)
     pixels = pixels % np.uint16(colours)
@@ -245,6 +261,36 @@ def test_other_tables_have_no_regions(tmp_path: Path) -> None:
     assert set(events.plugins("pr_curves")) == {"PR/x/y", "PR/", "PR/ü"}
     (data,) = events.tensors("Data").values()
     assert r"a\|b, \*c\*, \<b\>d\</b\>" in data.item().decode()
+    assert set(events.plugins("images")) == {"Calibration", "Confusion matrix"}
+    for tag in ("Calibration", "Confusion matrix"):
+        (parts,) = events.tensors(tag).values()
+        assert PIL.Image.open(io.BytesIO(parts[2])).size == SIZE
+    assert "in this order: x/y, , ü." in events.description("Confusion matrix")
+
+
+def test_inputs_have_the_names_of_columns_and_categories(tmp_path: Path) -> None:
+    """In the Text tab and in the graph."""
+    columns = (Feature("x", 0, 1), Feature("region", 0, 1, one_hot=OneHot(("north", "south"))))
+    features = torch.tensor([[0.5, 1, 0], [1, 0, 1]]).repeat(30, 1)
+    rows = Rows(features, torch.arange(60) % 2, features[:20], torch.arange(20) % 2)
+    dataset = Dataset(Schema("kind", columns, ("no", "yes")), rows)
+    make_run(tmp_path / "run", configure(epochs=2), dataset, device="cpu")
+    events = EventFolder(tmp_path / "run" / "tensorboard")
+    (text,) = events.tensors("Inputs").values()
+    assert "| 2 | region=north \\(mean 0.5\\) |" in text.item().decode()
+    names = [name for name in events.graph() if name.startswith("inputs/")]
+    assert names == ["inputs/x", "inputs/region=north", "inputs/region=south"]
+
+
+def test_diagrams_show_counts_and_shares() -> None:
+    """A perfect classifier is dark on the diagonal; any number of rows and classes is drawn."""
+    counts = np.array([[9, 0], [0, 1000]])
+    pixels = np.asarray(PIL.Image.open(io.BytesIO(draw_confusion(counts, ["a", "b" * 99]))))
+    assert pixels[60, 110].tolist() == [0, 114, 178]
+    assert pixels[60, 440].tolist() == [255, 255, 255]
+    confidences = np.array([0.0, 0.05, 0.5, 1.0])
+    png = draw_calibration(confidences, confidences > 0.3, ("probability", "share"))
+    assert len(np.unique(np.asarray(PIL.Image.open(io.BytesIO(png))))) > 2
 
 
 def test_a_resumed_fit_logs_everything_once(

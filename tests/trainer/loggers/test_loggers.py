@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 
 from runtime.errors import UsageError
 from trainer.config import configure
@@ -58,8 +60,48 @@ def test_tensorboard_reads_the_tutorials_curves(tmp_path: Path) -> None:
     assert read_curves(tmp_path / "tb") == {
         "Loss/train": [(step, float32(loss)) for step, loss in enumerate(losses)],
         "Accuracy/test": [(epoch.index, float32(epoch.accuracy)) for epoch in epochs],
+        "Loss/epoch": [(epoch.index, float32(epoch.loss)) for epoch in epochs],
+        "Loss/test": [(epoch.index, float32(epoch.test_loss)) for epoch in epochs],
+        "Accuracy/train": [
+            (epoch.index, float32(epoch.train.accuracy)) for epoch in epochs if epoch.train
+        ],
         "LearningRate/train": [(epoch.index, float32(epoch.learning_rate)) for epoch in epochs],
     }
+
+
+def test_training_and_test_share_a_chart(tmp_path: Path) -> None:
+    """In the Custom Scalars tab: loss and accuracy, with the curves that there are."""
+    record_fit(tmp_path, configure(epochs=3, validation=0.3))
+    reader = EventAccumulator(str(tmp_path / "tb"), size_guidance={"tensors": 0}).Reload()
+    (event,) = reader.Tensors("custom_scalars__config__")
+    (category,) = Layout.FromString(event.tensor_proto.string_val[0]).category
+    curves = set(read_curves(tmp_path / "tb"))
+    found = {
+        chart.title: {tag for tag in curves for one in chart.multiline.tag if re.search(one, tag)}
+        for chart in category.chart
+    }
+    assert found == {
+        "Loss": {"Loss/epoch", "Loss/test", "Loss/validation"},
+        "Accuracy": {"Accuracy/train", "Accuracy/test", "Accuracy/validation"},
+    }
+
+
+@pytest.mark.parametrize(("epochs", "patience"), [(100, None), (4000, 9)])
+def test_the_training_accuracy_is_a_curve(epochs: int, patience: int | None) -> None:
+    """A few epochs from the first on, also where the fit may end at any time."""
+    seen: list[int] = []
+    options = configure(
+        epochs=epochs, validation=0.3, patience=patience, learning_rate=0.5, batch_size=64
+    )
+
+    def watch(epoch: Epoch) -> None:
+        if epoch.train:
+            seen.append(epoch.index)
+            assert 0 <= epoch.train.accuracy <= 1
+
+    fit(synthetic_products(1, train_rows=70), options, on_epoch_end=watch)
+    assert 3 <= len(seen) <= 50
+    assert seen[0] == 0
 
 
 def test_a_validation_split_has_its_own_curves(tmp_path: Path) -> None:
