@@ -30,7 +30,12 @@ _BODY: Final = "the body"
 _BRACES_PER_ROW: Final = 8  # allowed in JSON objects: rows may have nested ones
 _BOM: Final = codecs.BOM_UTF8
 _FORM: Final = "application/x-www-form-urlencoded"  # the default of curl -d
-_JSON_LINES: Final = ("application/jsonl", "application/x-jsonlines", "application/x-ndjson")
+_JSON_LINES: Final = (
+    "application/jsonl",
+    "application/jsonlines",
+    "application/x-jsonlines",
+    "application/x-ndjson",
+)
 _HTTP_TERMS: Final = (
     ("give --format jsonl", "send Content-Type: application/x-ndjson"),
     ("--prefix TEXT", "prefix=TEXT in the query"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 from msgspec import Meta
+from msgspec.structs import replace
 
 from runtime.serving.ui.page import ModelCard
 from runtime.serving.v2.messages import InferenceRequest, RepositoryParams
@@ -107,6 +108,14 @@ _REPOSITORY: Final = {
         ("unload", "Unload a model", RepositoryParams),
     )
 }
+_PREDICT: Final = Operation(
+    "Score rows, sent as objects or CSV, and return them with their predictions",
+    {200: {JSON: Rows, _CSV: None}, 413: _ERROR, **_EITHER},
+    {JSON: Rows, _CSV: None},
+    body_required=True,
+    parameters=("model", "bad_rows", "proba", "prefix", "delimiter", "decimal"),
+)
+_READY: Final = _ok(ServerReady) | {503: {JSON: ServerReady}}
 
 # By path; {model} and {version} are path parameters.
 OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
@@ -114,20 +123,12 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
     "/cards": {"GET": Operation("Model cards", _ok(list[ModelCard]))},
     "/metrics": {"GET": Operation("Metrics for Prometheus", {200: {"text/plain": None}})},
     "/openapi.json": {"GET": Operation("This document", _ok(dict[str, Any]))},
-    "/predict": {
-        "POST": Operation(
-            "Score rows, sent as objects or CSV, and return them with their predictions",
-            {200: {JSON: Rows, _CSV: None}, 413: _ERROR, **_EITHER},
-            {JSON: Rows, _CSV: None},
-            body_required=True,
-            parameters=("model", "bad_rows", "proba", "prefix", "delimiter", "decimal"),
-        )
-    },
+    "/invocations": {"POST": replace(_PREDICT, summary="The same as /predict, for SageMaker")},
+    "/ping": {"GET": Operation("Server readiness, for SageMaker", _READY)},
+    "/predict": {"POST": _PREDICT},
     "/v2": {"GET": Operation("Server metadata", _ok(ServerMetadata))},
     "/v2/health/live": {"GET": Operation("Server liveness", _ok(ServerLive))},
-    "/v2/health/ready": {
-        "GET": Operation("Server readiness", _ok(ServerReady) | {503: {JSON: ServerReady}})
-    },
+    "/v2/health/ready": {"GET": Operation("Server readiness", _READY)},
     "/v2/models/stats": {"GET": Operation("Statistics of all models", _ok(StatisticsResponse))},
     "/v2/repository/index": {
         "POST": Operation(

@@ -43,11 +43,18 @@ REQUESTS: list[tuple[str, str, bytes | None, dict[str, str], int]] = [
     ("/cards", "", None, {}, 200),
     ("/metrics", "", None, {}, 200),
     ("/openapi.json", "", None, {}, 200),
-    ("/predict", "", b'{"price":7.5,"rating":3}', {}, 200),
-    ("/predict", "?bad_rows=null&proba=true&prefix=a", BAD, CSV, 200),
-    ("/predict", "", BAD, CSV, 400),
-    ("/predict", "?model=other", BAD, CSV, 404),
-    ("/predict", "", LONG, CSV, 413),
+    *(
+        (path, query, body, fields, status)
+        for path in ("/predict", "/invocations")
+        for query, body, fields, status in (
+            ("", b'{"price":7.5,"rating":3}', {}, 200),
+            ("?bad_rows=null&proba=true&prefix=a", BAD, CSV, 200),
+            ("", BAD, CSV, 400),
+            ("?model=other", BAD, CSV, 404),
+            ("", LONG, CSV, 413),
+        )
+    ),
+    ("/ping", "", None, {}, 200),
     ("/v2", "", None, {}, 200),
     ("/v2/health/live", "", None, {}, 200),
     ("/v2/health/ready", "", None, {}, 200),
@@ -81,6 +88,7 @@ REQUESTS: list[tuple[str, str, bytes | None, dict[str, str], int]] = [
     ("/v2/repository/models/{model}/load", "", b"{}", {}, 200),
     ("/v2/repository/models/{model}/unload", "", b"{}", {}, 200),
     ("/v2/health/ready", "", None, {}, 503),
+    ("/ping", "", None, {}, 503),
 ]
 
 
