@@ -108,7 +108,15 @@ def found(
     model = package_bundle(bundle, "mlflow", folder / "mlflow").path
     python = tool("python")
     (site,) = python.parent.parent.glob("lib/python*/site-packages")
-    command: list[str | Path] = [python, "-S", "-c", _PROGRAM, site, model, bundle.parent / "table.csv"]
+    command: list[str | Path] = [
+        python,
+        "-S",
+        "-c",
+        _PROGRAM,
+        site,
+        model,
+        bundle.parent / "table.csv",
+    ]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     values: dict[str, Any] = json.loads(done.stdout.rpartition("RESULT")[2])
