@@ -156,10 +156,15 @@ def verify(
 def package(
     bundle: BundleArgument = DEFAULT_BUNDLE,
     *,
-    to: Annotated[Kind, typer.Option(help="Platform.", show_default=False)],
+    to: Annotated[
+        Kind,
+        typer.Option(
+            help="Platform: image, kserve, kubernetes, mlflow, oci or triton.", show_default=False
+        ),
+    ],
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder to write.", show_default=f"{DEFAULT_PACKAGES}/PLATFORM"),
+        typer.Option(help=f"Folder to write (default: {DEFAULT_PACKAGES}/PLATFORM)."),
     ] = None,
     image: Annotated[
         str | None,
