@@ -154,10 +154,15 @@ def verify(
 def package(
     bundle: BundleArgument = DEFAULT_BUNDLE,
     *,
-    to: Annotated[Kind, typer.Option(help="Platform.", show_default=False)],
+    to: Annotated[
+        Kind,
+        typer.Option(
+            help="Platform: image, kserve, kubernetes, mlflow, oci or triton.", show_default=False
+        ),
+    ],
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder to write.", show_default=f"{DEFAULT_PACKAGES}/PLATFORM"),
+        typer.Option(help=f"Folder to write (default: {DEFAULT_PACKAGES}/PLATFORM)."),
     ] = None,
     image: Annotated[
         str | None,
@@ -169,6 +174,10 @@ def package(
     storage_uri: Annotated[
         str | None, typer.Option(help="Where kserve fetches the bundle's files from.")
     ] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option(help="Image that oci builds upon, an OCI image layout (default: none)."),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace an earlier package in --out, nothing else.")
     ] = False,
@@ -178,9 +187,8 @@ def package(
     from exporter.packaging.options import PackageOptions
     from exporter.packaging.package import list_files, next_step, package_bundle
 
-    made = package_bundle(
-        bundle, to, out or DEFAULT_PACKAGES / to, PackageOptions(image, storage_uri), force=force
-    )
+    options = PackageOptions(image, storage_uri, base)
+    made = package_bundle(bundle, to, out or DEFAULT_PACKAGES / to, options, force=force)
     if as_json:
         process.echo(process.compact_json(made.to_json()))
         return

@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from exporter.packaging.base_image import INDEX, MANIFEST, OCI, BaseImage, read_base
 from exporter.packaging.image import USER, bundle_files
-from runtime.bundle.manifest import GOLDEN, MANIFEST, ONNX_MODEL, PROGRAM_MODEL, TORCHSCRIPT_MODEL
+from runtime.bundle.manifest import GOLDEN, ONNX_MODEL, PROGRAM_MODEL, TORCHSCRIPT_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
+    from exporter.packaging.base_image import Json
     from exporter.packaging.options import PackageOptions
     from runtime.bundle.manifest import Model
     from runtime.bundle.reading import BundleFiles
 
-_OCI: Final = "application/vnd.oci.image"
-_INDEX: Final = f"{_OCI}.index.v1+json"
-_MANIFEST: Final = f"{_OCI}.manifest.v1+json"
 _MODELPACK: Final = "application/vnd.cncf.model"
 _TITLE: Final = "org.opencontainers.image.title"
 _FOLDER: Final = "models"
@@ -37,18 +37,16 @@ _KINDS: Final = {
     ONNX_MODEL: "weight",
     TORCHSCRIPT_MODEL: "weight",
     PROGRAM_MODEL: "weight",
-    MANIFEST: "weight.config",
+    "manifest.json": "weight.config",
     GOLDEN: "weight.config",
 }
 
-Json = dict[str, object]
 
-
-def oci_files(bundle: BundleFiles, _options: PackageOptions) -> dict[str, bytes]:
+def oci_files(bundle: BundleFiles, options: PackageOptions) -> dict[str, bytes]:
     """Write the layout: index, blobs by their digest."""
     model = bundle.manifest.model
     layout = _Layout()
-    image = _tagged(_add_image(layout, bundle), model.version)
+    image = _tagged(_add_image(layout, bundle, options.base), model.version)
     artifact = _tagged(_add_modelpack(layout, bundle), f"{model.version}-modelpack")
     return {
         "oci-layout": b'{"imageLayoutVersion":"1.0.0"}',
@@ -70,27 +68,54 @@ class _Layout:
         return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(content)}
 
 
-def _add_image(layout: _Layout, bundle: BundleFiles) -> Json:
+def _add_image(layout: _Layout, bundle: BundleFiles, base: Path | None) -> Json:
     """Add the image for every architecture; return the descriptor of their index."""
-    layer = layout.add(_archive(bundle_files(bundle)), f"{_OCI}.layer.v1.tar")
-    manifests: list[Json] = []
-    for architecture in _ARCHITECTURES:
-        platform: Json = {"architecture": architecture, "os": "linux"}
-        config = {
-            **platform,
-            "config": {"User": f"{USER}:{USER}", "Labels": _annotations(bundle.manifest.model)},
-            "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
-            "history": [{"created_by": "exporter package --to oci"}],
-        }
-        manifest = {
-            "schemaVersion": 2,
-            "mediaType": _MANIFEST,
-            "config": layout.add(_to_json(config), f"{_OCI}.config.v1+json"),
-            "layers": [layer],
-            "annotations": _annotations(bundle.manifest.model),
-        }
-        manifests.append({**layout.add(_to_json(manifest), _MANIFEST), "platform": platform})
-    return layout.add(_to_json(_index(manifests)), _INDEX)
+    layer = layout.add(_archive(bundle_files(bundle)), f"{OCI}.layer.v1.tar")
+    bases = read_base(base) if base else _empty_bases()
+    manifests = [_add_layer(layout, one, layer, bundle.manifest.model) for one in bases]
+    return layout.add(_to_json(_index(manifests)), INDEX)
+
+
+def _empty_bases() -> list[BaseImage]:
+    return [
+        BaseImage(
+            config={
+                "architecture": architecture,
+                "os": "linux",
+                "config": {"User": f"{USER}:{USER}"},
+                "rootfs": {"type": "layers", "diff_ids": []},
+            },
+            layers=[],
+            blobs=[],
+        )
+        for architecture in _ARCHITECTURES
+    ]
+
+
+def _add_layer(layout: _Layout, base: BaseImage, layer: Json, model: Model) -> Json:
+    """Add a layer upon an image; return the descriptor of the manifest."""
+    for descriptor, content in zip(base.layers, base.blobs, strict=True):
+        layout.add(content, descriptor["mediaType"])
+    old = base.config
+    diff_ids = [*old["rootfs"]["diff_ids"], layer["digest"]]
+    settings = old.get("config") or {}
+    labels = {**(settings.get("Labels") or {}), **_annotations(model)}
+    config = {
+        **old,
+        "config": {**settings, "Labels": labels},
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        "history": [*(old.get("history") or []), {"created_by": "exporter package --to oci"}],
+    }
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": layout.add(_to_json(config), f"{OCI}.config.v1+json"),
+        "layers": [*base.layers, layer],
+        "annotations": _annotations(model),
+    }
+    keys = ("architecture", "os", "os.version", "os.features", "variant")
+    platform = {key: config[key] for key in keys if key in config}
+    return {**layout.add(_to_json(manifest), MANIFEST), "platform": platform}
 
 
 def _add_modelpack(layout: _Layout, bundle: BundleFiles) -> Json:
@@ -111,13 +136,13 @@ def _add_modelpack(layout: _Layout, bundle: BundleFiles) -> Json:
     }
     manifest = {
         "schemaVersion": 2,
-        "mediaType": _MANIFEST,
+        "mediaType": MANIFEST,
         "artifactType": f"{_MODELPACK}.manifest.v1+json",
         "config": layout.add(_to_json(config), f"{_MODELPACK}.config.v1+json"),
         "layers": layers,
         "annotations": _annotations(model),
     }
-    descriptor = layout.add(_to_json(manifest), _MANIFEST)
+    descriptor = layout.add(_to_json(manifest), MANIFEST)
     return {**descriptor, "artifactType": manifest["artifactType"]}
 
 
@@ -136,7 +161,7 @@ def _archive(files: Mapping[str, bytes]) -> bytes:
 
 
 def _index(manifests: list[Json]) -> Json:
-    return {"schemaVersion": 2, "mediaType": _INDEX, "manifests": manifests}
+    return {"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}
 
 
 def _tagged(descriptor: Json, tag: str) -> Json:

@@ -10,11 +10,13 @@ from runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from exporter.packaging.kinds import Kind
     from runtime.bundle.manifest import Model
 
 _APPLIES: Final[Mapping[str, frozenset[Kind]]] = {
+    "base": frozenset({"oci"}),
     "image": frozenset({"kserve", "kubernetes"}),
     "storage_uri": frozenset({"kserve"}),
 }
@@ -28,10 +30,12 @@ class PackageOptions:
         image: the image with onnxferry that the platform runs, as ``--to image`` describes it;
             None for NAME:VERSION of the model.
         storage_uri: where KServe fetches the bundle's files from.
+        base: OCI image layout with the image that ``--to oci`` builds upon; None for none.
     """
 
     image: str | None = None
     storage_uri: str | None = None
+    base: Path | None = None
 
     def check_applies(self, kind: Kind) -> None:
         """Refuse an option that the files of a platform do not use."""

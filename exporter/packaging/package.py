@@ -15,6 +15,7 @@ import msgspec
 from exporter.packaging.image import image_files
 from exporter.packaging.kserve import kserve_files
 from exporter.packaging.kubernetes import kubernetes_files
+from exporter.packaging.mlflow import mlflow_files
 from exporter.packaging.oci import oci_files
 from exporter.packaging.options import PackageOptions, default_image
 from exporter.packaging.triton import triton_files
@@ -33,6 +34,7 @@ _NEXT: Final[Mapping[Kind, str]] = {
     "image": "docker build --tag {image} {out}",
     "kserve": "kubectl apply -f {out}",
     "kubernetes": "kubectl apply -f {out}",
+    "mlflow": "mlflow models serve --env-manager local --model-uri {out}",
     "oci": "oras cp --from-oci-layout {out}:{version} REGISTRY/{image}",
     "triton": "tritonserver --model-repository={out}",
 }
@@ -40,6 +42,7 @@ _BUILDERS: Final[Mapping[Kind, Callable[[BundleFiles, PackageOptions], Files]]] 
     "image": image_files,
     "kserve": kserve_files,
     "kubernetes": kubernetes_files,
+    "mlflow": mlflow_files,
     "oci": oci_files,
     "triton": triton_files,
 }

@@ -54,8 +54,10 @@ def _scalar(node: Node) -> str:
 
 
 def quote(text: str) -> str:
-    """Write a text in double quotes, in ASCII."""
-    escaped = (
-        char if " " <= char <= "~" and char not in '"\\' else f"\\U{ord(char):08X}" for char in text
-    )
+    """Write a text in double quotes, in ASCII; Protocol Buffers' text format reads it, too."""
+    escaped = (f"\\{char}" if char in '"\\' else _escape(char) for char in text)
     return f'"{"".join(escaped)}"'
+
+
+def _escape(char: str) -> str:
+    return char if " " <= char <= "~" else f"\\U{ord(char):08X}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -11,6 +12,7 @@ from runtime.errors import OnnxferryError, OverloadError
 from runtime.serving.auth import Auth
 from runtime.serving.background_tasks import BackgroundTasks
 from runtime.serving.handlers.admin import AdminHandlers
+from runtime.serving.handlers.platforms import platform_routes
 from runtime.serving.handlers.ui import UiHandlers
 from runtime.serving.handlers.v2 import V2Handlers
 from runtime.serving.http.content_coding import CODINGS, decode_body, is_encoded, is_supported
@@ -63,11 +65,12 @@ class App:
         self._cors = auth.cors
         self._tracer = Tracer(logger)
         self._decompressing = asyncio.Semaphore(_MAX_DECOMPRESSING)
-        self.routes: Routes = {
+        routes: Routes = {
             **V2Handlers(repository, limits, traffic).routes(),
             **UiHandlers(repository, limits, auth, self.background_tasks).routes(),
             **AdminHandlers(repository, traffic, self.background_tasks).routes(),
         }
+        self.routes: Routes = {**routes, **platform_routes(routes, os.environ)}
         self._router = Router(self.routes, lambda: list(repository.slots))
 
     def handle(self, request: Request, reply: Reply) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from runtime.serving.http.messages import Request, Response
 
-_PUBLIC: Final = ("/v2/health/live", "/v2/health/ready")
+_PUBLIC: Final = ("/v2/health/live", "/v2/health/ready", "/ping")
 _SITE: Final = b"sec-fetch-site"
 _SAME_SITE: Final = (b"same-origin", b"none")
 _CHALLENGE: Final = (

@@ -38,7 +38,12 @@ CSV: Final = b"text/csv; charset=utf-8"
 _BRACES_PER_ROW: Final = 8  # allowed in JSON objects: rows may have nested ones
 _BOM: Final = codecs.BOM_UTF8
 _FORM: Final = "application/x-www-form-urlencoded"  # the default of curl -d
-_JSON_LINES: Final = ("application/jsonl", "application/x-jsonlines", "application/x-ndjson")
+_JSON_LINES: Final = (
+    "application/jsonl",
+    "application/jsonlines",
+    "application/x-jsonlines",
+    "application/x-ndjson",
+)
 _PARQUET_TYPES: Final = (PARQUET.decode(), "application/parquet", "application/x-parquet")
 _PAGE: Final = b"x-onnxferry-page"  # a header field of the page's requests
 Layout = Literal["csv", "object", "array", "lines", "parquet"]

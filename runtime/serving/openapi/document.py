@@ -26,7 +26,7 @@ _DESCRIPTION: Final = (
     "statistics; tables at /predict. Every error is an object with `error`."
 )
 _MAX_EXAMPLES: Final = 20  # models
-_PUBLIC: Final = "/v2/health/"
+_PUBLIC: Final = ("/v2/health/", "/ping")
 _ANY_ERROR: Final = (
     "The request cannot be read, or exceeds a limit: 400, 405, 408, 413, 415, 417, 431, 501, 503; "
     "or 500, an internal error"

@@ -6,6 +6,7 @@ from collections.abc import Callable  # noqa: TC003 - msgspec reads the annotati
 from typing import Annotated, Any, Final
 
 from msgspec import Meta
+from msgspec.structs import replace
 
 from runtime.schema.features import Schema  # noqa: TC001 - likewise
 from runtime.serving.examples import (
@@ -44,7 +45,7 @@ _NOT_FOUND: Final = {404: _ERROR}
 _EITHER: Final = {**_BAD_REQUEST, **_NOT_FOUND}
 
 
-_PREDICT: Final = (
+_PREDICT_PARAMETERS: Final = (
     "model",
     "bad_rows",
     "proba",
@@ -157,6 +158,15 @@ _REPOSITORY: Final = {
         ("unload", "Unload a model", RepositoryParams),
     )
 }
+_PREDICT: Final = Operation(
+    "Score rows, sent as objects, CSV or Parquet, and return them with their predictions",
+    {200: {JSON: Rows, _CSV: None, _PARQUET: None}, 413: _ERROR, **_EITHER},
+    {JSON: Rows, _CSV: None, _PARQUET: None},
+    body_required=True,
+    parameters=_PREDICT_PARAMETERS,
+    example=example_rows,
+)
+_READY: Final = _ok(ServerReady) | {503: {JSON: ServerReady}}
 
 # By path; {model} and {version} are path parameters.
 OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
@@ -165,21 +175,12 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
     "/cards": {"GET": Operation("Model cards", _ok(list[ModelCard]))},
     "/metrics": {"GET": Operation("Metrics for Prometheus", {200: {"text/plain": None}})},
     "/openapi.json": {"GET": Operation("This document", _ok(dict[str, Any]))},
-    "/predict": {
-        "POST": Operation(
-            "Score rows, sent as objects, CSV or Parquet, and return them with their predictions",
-            {200: {JSON: Rows, _CSV: None, _PARQUET: None}, 413: _ERROR, **_EITHER},
-            {JSON: Rows, _CSV: None, _PARQUET: None},
-            body_required=True,
-            parameters=_PREDICT,
-            example=example_rows,
-        )
-    },
+    "/invocations": {"POST": replace(_PREDICT, summary="The same as /predict, for SageMaker")},
+    "/ping": {"GET": Operation("Server readiness, for SageMaker", _READY)},
+    "/predict": {"POST": _PREDICT},
     "/v2": {"GET": Operation("Server metadata", _ok(ServerMetadata))},
     "/v2/health/live": {"GET": Operation("Server liveness", _ok(ServerLive))},
-    "/v2/health/ready": {
-        "GET": Operation("Server readiness", _ok(ServerReady) | {503: {JSON: ServerReady}})
-    },
+    "/v2/health/ready": {"GET": Operation("Server readiness", _READY)},
     "/v2/models/stats": {"GET": Operation("Statistics of all models", _ok(StatisticsResponse))},
     "/v2/repository/index": {
         "POST": Operation(

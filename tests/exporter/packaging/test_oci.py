@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from exporter.packaging.options import PackageOptions
 from exporter.packaging.package import package_bundle
 from runtime.bundle.reading import read_bundle
+from runtime.errors import ArtifactError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -171,3 +173,38 @@ def test_a_registry_takes_it_and_gives_it_back(
     target = f"{registry}/churn:{version}-modelpack"
     subprocess.run([tool("python"), "-c", _PULL, target, tmp_path], check=True, capture_output=True)
     assert read_bundle(tmp_path).files == read_bundle(sales).files
+
+
+def test_it_builds_upon_a_base(layout: Path, sales: Path, tmp_path: Path) -> None:
+    """Each architecture keeps the base's layers and settings, below ours."""
+    base = tmp_path / "base"
+    shutil.copytree(layout, base)
+    index = json.loads((base / "index.json").read_bytes())
+    options = PackageOptions(base=base)
+    with pytest.raises(UsageError, match="has 2 images"):
+        package_bundle(sales, "oci", tmp_path / "out", options)
+    index["manifests"].pop()  # the artifact
+    (base / "index.json").write_text(json.dumps(index))
+    out = package_bundle(sales, "oci", tmp_path / "out", options).path
+    (top,) = (content for one, content in descriptors(out) if one["mediaType"] == INDEX)
+    assert [one["platform"]["architecture"] for one in top["manifests"]] == ["amd64", "arm64"]
+    for one in top["manifests"]:
+        manifest = json.loads(read_blob(out, one))
+        config = json.loads(read_blob(out, manifest["config"]))
+        assert config["rootfs"]["diff_ids"] == [layer["digest"] for layer in manifest["layers"]]
+        assert len(manifest["layers"]) == len(config["history"]) == 2
+        assert config["config"]["User"] == "65532:65532"
+    layer = manifest["layers"][0]["digest"].partition(":")[2]
+    (base / "blobs" / "sha256" / layer).write_bytes(b"damaged")
+    with pytest.raises(ArtifactError, match=f"{layer} is damaged"):
+        package_bundle(sales, "oci", tmp_path / "other", options)
+
+
+def test_a_folder_that_is_no_layout_is_refused(sales: Path, tmp_path: Path) -> None:
+    """The error says how to write one."""
+    options = PackageOptions(base=tmp_path)
+    with pytest.raises(UsageError, match="skopeo copy"):
+        package_bundle(sales, "oci", tmp_path / "out", options)
+    (tmp_path / "index.json").write_text("{")
+    with pytest.raises(ArtifactError, match="is damaged"):
+        package_bundle(sales, "oci", tmp_path / "out", options)

@@ -44,11 +44,18 @@ REQUESTS: list[tuple[str, str, bytes | None, dict[str, str], int]] = [
     ("/cards", "", None, {}, 200),
     ("/metrics", "", None, {}, 200),
     ("/openapi.json", "", None, {}, 200),
-    ("/predict", "", b'{"price":7.5,"rating":3}', {}, 200),
-    ("/predict", "?bad_rows=null&proba=all&prefix=a", BAD, CSV, 200),
-    ("/predict", "", BAD, CSV, 400),
-    ("/predict", "?model=other", BAD, CSV, 404),
-    ("/predict", "", LONG, CSV, 413),
+    *(
+        (path, query, body, fields, status)
+        for path in ("/predict", "/invocations")
+        for query, body, fields, status in (
+            ("", b'{"price":7.5,"rating":3}', {}, 200),
+            ("?bad_rows=null&proba=all&prefix=a", BAD, CSV, 200),
+            ("", BAD, CSV, 400),
+            ("?model=other", BAD, CSV, 404),
+            ("", LONG, CSV, 413),
+        )
+    ),
+    ("/ping", "", None, {}, 200),
     ("/v2", "", None, {}, 200),
     ("/v2/health/live", "", None, {}, 200),
     ("/v2/health/ready", "", None, {}, 200),
@@ -82,6 +89,7 @@ REQUESTS: list[tuple[str, str, bytes | None, dict[str, str], int]] = [
     ("/v2/repository/models/{model}/load", "", b"{}", {}, 200),
     ("/v2/repository/models/{model}/unload", "", b"{}", {}, 200),
     ("/v2/health/ready", "", None, {}, 503),
+    ("/ping", "", None, {}, 503),
 ]
 
 
@@ -239,7 +247,7 @@ def test_security_is_described_where_a_key_is_required(
         for method in methods.keys() - {"parameters"}:
             target = path.replace("{", "").replace("}", "")
             answer = server.ask(target, b"" if method == "post" else None)
-            guarded = not path.startswith("/v2/health/")
+            guarded = not path.startswith(("/v2/health/", "/ping"))
             assert (answer.status == 401) == guarded, path
             assert ("401" in methods[method]["responses"]) == guarded, path
             assert ("security" in methods[method]) == guarded, path

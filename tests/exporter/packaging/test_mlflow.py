@@ -1,0 +1,161 @@
+"""The MLflow model, loaded and served by MLflow where onnxferry cannot be imported."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from exporter.export import export_run
+
+from exporter.packaging.package import package_bundle
+from exporter.parity.rows import Plan
+from runtime.predictor import Predictor
+from runtime.scoring.options import Options
+from trainer.config import configure
+from trainer.data.cell_options import DateFormats
+from trainer.data.reading import read_dataset
+from trainer.data.source import TableSource
+from trainer.pipeline import make_run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = pytest.mark.slow
+
+_PLAN = Plan(uniform=64, boundary=16, small=16, medium=32)  # the proof is not the subject
+COLOURS = ("red", "green", "")
+# Python -S reads no .pth file, so that an editable onnxferry is not found.
+_PROGRAM = """
+import json, sys, warnings
+site, model_path, table_path = sys.argv[1:]
+sys.path.append(site)
+warnings.simplefilter("ignore")
+from importlib.util import find_spec
+assert find_spec("runtime") is None and find_spec("exporter") is None
+import mlflow, pandas
+from fastapi.testclient import TestClient
+from mlflow.exceptions import MlflowException
+from mlflow.pyfunc.scoring_server import init
+
+model = mlflow.pyfunc.load_model(model_path)
+signature = model.metadata.signature
+kinds = {"active": bool, "count": "int64", "colour": object, "first": object}
+gaps = {"x": [""], "last": [""]}
+table = pandas.read_csv(table_path, dtype=kinds, keep_default_na=False, na_values=gaps)
+table["last"] = pandas.to_datetime(table["last"])
+optional = [one.name for one in signature.inputs if not one.required]
+found = {
+    "types": {one.name: (one.type.name, one.required) for one in signature.inputs},
+    "outputs": signature.outputs.input_names(),
+    "rows": model.predict(table)["probability"].tolist(),
+    "reordered": model.predict(table[reversed(table.columns)])["probability"].tolist(),
+    "index": model.predict(table[3:5]).index.tolist(),
+    "short": model.predict(table.drop(columns=optional)).columns.tolist(),
+    "null": model.predict(
+        table.assign(first="31/31/2024"), params={"bad_rows": "null", "proba": True}
+    ).iloc[0].to_dict(),
+    "example": model.predict(model.input_example)["label"].tolist(),
+    "errors": [],
+}
+for wrong in (table.drop(columns="first"), table.assign(first="31/31/2024")):
+    try:
+        model.predict(wrong)
+    except Exception as error:
+        found["errors"].append(str(error))
+client = TestClient(init(model))
+split = json.loads(table[["first", "count", "active", "colour", "x"]].to_json(orient="split"))
+split["columns"].append("last")
+for row, day in zip(split["data"], table["last"]):
+    row.append(None if pandas.isna(day) else day.isoformat())
+body = {"dataframe_split": {"columns": split["columns"], "data": split["data"]}}
+answer = client.post("/invocations", json=body)
+assert answer.status_code == 200, answer.text
+found["served"] = [one["probability"] for one in answer.json()["predictions"]]
+print("RESULT" + json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with dates in two notations, integers, truth values, categories and gaps."""
+    folder = tmp_path_factory.mktemp("dated")
+    lines = ["last,first,count,active,colour,x,y"]
+    for at in range(120):
+        day, month = at % 28 + 1, at % 12 + 1
+        last = f"2024-{month:02}-{day:02}" if at % 9 else ""
+        x = at / 7 if at % 5 else ""
+        flags = f"{at % 11},{'true' if at % 3 else 'false'},{COLOURS[at % 3]}"
+        lines.append(f"{last},{day:02}/{month:02}/2024,{flags},{x},{'ab'[at % 2]}")
+    (folder / "table.csv").write_text("\n".join([*lines, ""]))
+    source = TableSource(
+        folder / "table.csv", "y", date_formats=DateFormats(columns={"first": "dmy"})
+    )
+    make_run(
+        folder / "run", configure(epochs=2, seed=1), read_dataset(source, seed=1), device="cpu"
+    )
+    return export_run(folder / "run", folder / "bundle", plan=_PLAN).path
+
+
+@pytest.fixture(scope="module")
+def found(
+    bundle: Path, tool: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    """What MLflow says of the package."""
+    folder = tmp_path_factory.mktemp("packages")
+    model = package_bundle(bundle, "mlflow", folder / "mlflow").path
+    python = tool("python")
+    (site,) = python.parent.parent.glob("lib/python*/site-packages")
+    command: list[str | Path] = [
+        python,
+        "-S",
+        "-c",
+        _PROGRAM,
+        site,
+        model,
+        bundle.parent / "table.csv",
+    ]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    values: dict[str, Any] = json.loads(done.stdout.rpartition("RESULT")[2])
+    return values
+
+
+def test_the_signature_is_that_of_the_training_table(found: dict[str, Any]) -> None:
+    """Dates, integers, truth values and categories; what has gaps may be missing."""
+    assert found["types"] == {
+        "last": ["datetime", False],
+        "first": ["string", True],
+        "count": ["long", True],
+        "active": ["boolean", True],
+        "colour": ["string", False],
+        "x": ["double", False],
+    }
+    assert found["outputs"] == ["label", "probability"]
+
+
+def test_mlflow_predicts_and_serves_what_the_runtime_predicts(
+    found: dict[str, Any], bundle: Path, tmp_path: Path
+) -> None:
+    """By name, in any order, with the index of the frame, over HTTP; without onnxferry."""
+    predictor, out = Predictor.open(bundle, provider="cpu"), tmp_path / "scored.jsonl"
+    predictor.score_file(bundle.parent / "table.csv", out, Options())
+    expected = [json.loads(line)["probability"] for line in out.read_text().splitlines()]
+    assert found["rows"] == pytest.approx(expected, abs=1e-6)
+    assert found["reordered"] == found["rows"]
+    assert found["served"] == pytest.approx(expected, abs=1e-6)
+    assert found["index"] == [3, 4]
+    assert found["example"][0] in {"a", "b"}
+    assert found["short"] == ["label", "probability"]
+
+
+def test_bad_rows_are_errors_or_have_a_reason(found: dict[str, Any]) -> None:
+    """A missing column is MLflow's error, a bad cell ours; with null it stays, explained."""
+    missing, bad = found["errors"]
+    assert "missing inputs ['first']" in missing
+    assert "31/31/2024" in bad
+    assert found["null"]["label"] is None
+    assert "31/31/2024" in found["null"]["reason"] or "date" in found["null"]["reason"]
+    assert {"probability_a", "probability_b"} <= found["null"].keys()
