@@ -36,7 +36,8 @@ function showModel(model) {
   byId("purpose").textContent = describe(model);
   byId("provider").textContent = model.provider;
   byId("reason").textContent = model.reason;
-  setText("notice", before ? explainChange(before.model, model) : "");
+  const isNew = before && before.model.version !== model.version;
+  setText("notice", isNew ? explainChange(before.model, model) : "");
   showCard(model);
   const form = new Form(model, before?.form.texts(), () => shown.throughput.poll());
   shown = { model, form, throughput: new Throughput(model, start, () => form.predict()) };

@@ -160,7 +160,7 @@ class Operation {
 function makeParameter({ schema = {}, required }) {
   if (!schema.enum) return make("input", { autocomplete: "off", spellcheck: "false", inputmode: schema.type === "integer" ? "numeric" : "text" });
   const choice = make("select");
-  if (!required) choice.append(make("option", { value: "" }, schema.default === undefined ? "" : `${schema.default} (default)`));
+  if (!required) choice.append(make("option", { value: "" }, schema.default === undefined ? "–" : `${schema.default} (default)`));
   choice.append(...schema.enum.filter(Boolean).map((value) => make("option", { value }, truncate(value))));
   return choice;
 }
