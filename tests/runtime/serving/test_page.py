@@ -389,12 +389,13 @@ def test_table_is_scored_shown_and_downloadable(show: Show, server: Served, tmp_
     assert cells[0][3].startswith('a "b", <img')
     expect(page.locator("#scored .culprit")).to_have_text("x")
     expect(page.locator("#reasons li")).to_have_text(["1 row: price: not a number"])
+    page.evaluate("scored.scrollLeft = 60")
     frame, why = (
         page.locator(at).bounding_box() for at in ("#scored", "#scored .reason td > span")
     )
     assert frame
     assert why
-    assert why["x"] + why["width"] <= frame["x"] + frame["width"]  # readable without scrolling
+    assert frame["x"] < why["x"] < why["x"] + why["width"] <= frame["x"] + frame["width"]
     kinds = page.locator("#scored thead th").evaluate_all(
         "(all) => all.map(({classList}) => classList.contains('text'))"
     )
@@ -661,6 +662,27 @@ def test_a_new_version_with_other_columns(
     expect(page.locator("#state")).to_have_class(re.compile(r"\bgood\b"))
     expect(page.locator("#regions")).to_be_hidden()
     assert served.end() == 0
+
+
+def test_a_restart_with_another_model(
+    show: Show,
+    start_server: Callable[..., Served],
+    bundle: Path,
+    make_bundle: Callable[..., Path],
+) -> None:
+    """The open page reports that its model is gone, and offers the one that is served now."""
+    served = start_server("--bundle", f"a={bundle}")
+    page = show(served)
+    expect(page.locator("#label")).to_have_text(PREDICTION)
+    assert served.end() == 0
+    again = start_server("--port", served.port, "--bundle", f"b={make_bundle(['age'])}")
+    expect(page.locator("#models option")).to_have_text(["a", "b"])
+    expect(page.locator("#state")).to_have_class(re.compile(r"\bbad\b"))
+    page.select_option("#models", "b")
+    expect(page.locator("#label")).to_have_text(PREDICTION)
+    expect(page.locator("#fields label")).to_have_text(["age"])
+    expect(page.locator("#notice")).to_be_hidden()
+    assert again.end() == 0
 
 
 def test_names_of_a_bundle_are_escaped(
