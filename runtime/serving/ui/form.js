@@ -71,7 +71,7 @@ class Form {
 
   show({ label, probabilities }) {
     setText("form-error", "");
-    byId("label").textContent = `${truncate(this.model.target)}: ${this.model.classes[label[0]]}`;
+    byId("label").textContent = `${truncate(this.model.target)}: ${truncate(this.model.classes[label[0]], 80)}`;
     byId("probability").textContent = `probability ${probabilities[label[0]].toFixed(4)}`;
     const { shown, others } = mostLikely(probabilities);
     setText("others", others.length ? `and ${count(others.length)} less likely classes` : "");
@@ -89,13 +89,15 @@ class Form {
 }
 
 function makeInput(feature) {
-  const { name, typical, origin, categories } = feature;
+  const { name, minimum, typical, origin, categories } = feature;
   if (categories.length) {
     const choice = make("select", { name });
     choice.append(...categories.map((text) => make("option", { value: text }, truncate(text) || "(missing)")));
     return choice;
   }
-  const input = make("input", { name, inputmode: origin ? "text" : "decimal", autocomplete: "off" });
+  // Keypads for decimals may have no minus sign.
+  const inputmode = origin || minimum < 0 ? "text" : "decimal";
+  const input = make("input", { name, inputmode, autocomplete: "off" });
   input.value = formatValue(feature, typical);
   return input;
 }

@@ -634,6 +634,10 @@ def test_docs_describe_and_send_every_operation(
     expect(infer.locator(".status")).to_contain_text("400")
     infer.get_by_text("Schema of the body").click()
     expect(infer.get_by_label("schema").first).to_contain_text('"inputs": [{')
+    version = page.locator("#get_v2_models_model_versions_version")
+    version.locator("summary").first.click()
+    version.locator("button").click()  # each parameter has an example, too
+    expect(version.locator(".status")).to_contain_text("200 OK")
     assert _fits(page)
     assert not [one for one in console_errors if "400" not in one]
     assert all(url.startswith((_home(sales_server), "data:")) for url in urls)
