@@ -1,6 +1,7 @@
 // The form: one field a column; each change requests a prediction, the latest one is shown.
 
 const BARS = 12; // classes that are shown
+const ANOTHER = "(another)"; // stands for categories that training did not have
 const PINNED = 8; // with more fields the prediction stays in view
 
 class Form {
@@ -89,10 +90,11 @@ class Form {
 }
 
 function makeInput(feature) {
-  const { name, minimum, typical, origin, categories } = feature;
+  const { name, minimum, typical, origin, others, categories } = feature;
   if (categories.length) {
     const choice = make("select", { name });
     choice.append(...categories.map((text) => make("option", { value: text }, truncate(text) || "(missing)")));
+    if (others) choice.append(make("option", { value: ANOTHER }, ANOTHER));
     return choice;
   }
   // Keypads for decimals may have no minus sign.

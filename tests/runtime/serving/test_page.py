@@ -20,7 +20,7 @@ import pytest
 from playwright.sync_api import Browser, Error, Page, Route, expect, sync_playwright
 
 from runtime.schema.date_formats import NAMES
-from runtime.schema.features import Date, Feature
+from runtime.schema.features import Date, Feature, OneHot
 from runtime.serving.openapi.operations import OPERATIONS
 from runtime.tables.dates import days_since, read_instants
 
@@ -287,13 +287,15 @@ def test_form_writes_dates_in_the_columns_format(browser: Browser) -> None:
 def test_date_in_the_form_equals_one_in_a_table(
     show: Show, start_server: Callable[..., Served], make_bundle: Callable[..., Path]
 ) -> None:
-    """The text is sent unchanged, and the server's error is shown."""
+    """The text is sent unchanged, and the server's error is shown; so is a category never seen."""
     day = Feature("day", 0, 60, date=Date("2024-02-29"))
-    served = start_server("--bundle", f"sales={make_bundle(['price', day])}")
+    plan = Feature("plan", 0, 1, one_hot=OneHot(("basic", "pro"), unseen="other"))
+    served = start_server("--bundle", f"sales={make_bundle(['price', day, plan])}")
     page = show(served)
     expect(page.locator("#label")).to_have_text(PREDICTION)
     _set(page, "2.5", "2024-04-01T12:00:00+02:00")
-    _, probability = _answer(served, "price,day\n2.5,2024-04-01T12:00:00+02:00\n")
+    page.select_option("select[name=plan]", "(another)")
+    _, probability = _answer(served, "price,day,plan\n2.5,2024-04-01T12:00:00+02:00,new\n")
     expect(page.locator("#probability")).to_have_text(probability)
     _set(page, "2.5", "2024-04-01 12:00:00.1234567890123")
     expect(page.locator("#form-error")).to_contain_text("not an ISO date")
