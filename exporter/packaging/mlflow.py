@@ -15,7 +15,7 @@ from runtime.schema.dates import format_instant
 
 if TYPE_CHECKING:
     from exporter.packaging.options import PackageOptions
-    from runtime.bundle.reading import Bundle
+    from runtime.bundle.reading import BundleFiles
     from runtime.schema.features import Feature, Schema
 
 _LOADER: Final = "onnxferry_pyfunc"
@@ -29,7 +29,7 @@ _PARAMS: Final = (
 )
 
 
-def mlflow_files(bundle: Bundle, _options: PackageOptions) -> dict[str, bytes]:
+def mlflow_files(bundle: BundleFiles, _options: PackageOptions) -> dict[str, bytes]:
     """Write an MLflow model of the python_function flavor."""
     schema = bundle.manifest.schema
     return {
@@ -45,7 +45,7 @@ def mlflow_files(bundle: Bundle, _options: PackageOptions) -> dict[str, bytes]:
     }
 
 
-def _mlmodel(bundle: Bundle) -> bytes:
+def _mlmodel(bundle: BundleFiles) -> bytes:
     schema, model = bundle.manifest.schema, bundle.manifest.model
     prefix = mlflow_pyfunc.output_prefix(schema)
     outputs = [

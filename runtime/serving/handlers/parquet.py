@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from runtime.serving.settings import Limits
 
-_BATCH_ROWS: Final = 256  # read at once before the size is compared
+_BATCH_ROWS: Final = 4096  # read at once before the size is compared
 _BYTES: Final = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
 _TEXT: Final = "BYTE_ARRAY"
 
@@ -26,7 +26,7 @@ def check_parquet(body: bytes | bytearray, limits: Limits, *, where: str) -> Non
 
     Raises:
         DataError: when it cannot be read.
-        RequestError: when a column is nested, whose size its rows do not bound.
+        RequestError: when a column is nested or of an extension type, whose size is not known.
         OversizeError: when it is larger.
     """
     import pyarrow as pa
@@ -59,8 +59,11 @@ def _check(body: bytes | bytearray, limits: Limits, where: str) -> None:
     if max(size, sum(chunks)) > limits.body_bytes:
         raise _too_large(limits)
     text = [column.name for column in columns if column.physical_type == _TEXT]
-    if text:
+    if text and len({column.name for column in columns}) == len(columns):  # else refused when read
         file = pq.ParquetFile(pa.BufferReader(body), read_dictionary=text)
+        for field in map(file.schema_arrow.field, text):
+            if not pa.types.is_dictionary(field.type):
+                raise RequestError(f"{where}: column {field.name!r} is {field.type}; send text")
         for batch in file.iter_batches(_BATCH_ROWS, columns=text, use_threads=False):
             size += sum(_text_bytes(batch))
             if size > limits.body_bytes:

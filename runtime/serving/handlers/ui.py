@@ -67,7 +67,7 @@ class UiHandlers:
         from runtime.serving.openapi.document import build_document
 
         repository, has_keys = self._repository, self._auth.keys is not None
-        loaded = {one.name: one.predictor.schema for one in repository.models()}
+        loaded = {one.name: one.predictor for one in repository.models()}
         names = list(repository.slots)
         document = build_document(version("onnxferry"), names, loaded, has_keys=has_keys)
         reply(json_response(document))

@@ -16,7 +16,7 @@ from runtime.serving.v2.responses import Error
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from runtime.schema.features import Schema as FeatureSchema
+    from runtime.model import LoadedModel
     from runtime.serving.openapi.operations import Contents, Operation
 
 Schema = dict[str, Any]
@@ -47,35 +47,21 @@ _SECURITY_SCHEMES: Final = {
 
 
 def build_document(
-    version: str, models: Sequence[str], loaded: Mapping[str, FeatureSchema], *, has_keys: bool
+    version: str, models: Sequence[str], loaded: Mapping[str, LoadedModel], *, has_keys: bool
 ) -> Schema:
     """Return the document of a server.
 
     Args:
         version: of the server.
         models: names of all models.
-        loaded: the features of the loaded ones by name, for examples.
+        loaded: the loaded ones by name, for examples.
         has_keys: all operations but health require a key.
 
     Returns:
         The document as JSON.
     """
-    schemas = _Schemas(loaded)
-    paths: dict[str, Schema] = {
-        path: {
-            method.lower(): _describe_operation(method, path, operation, schemas, has_keys=has_keys)
-            for method, operation in methods.items()
-        }
-        for path, methods in OPERATIONS.items()
-    }
-    for path, item in paths.items():
-        if names := re.findall(r"\{(\w+)\}", path):
-            item["parameters"] = [_path_parameter(name, models) for name in names]
-    for parameter in paths["/predict"]["post"]["parameters"]:
-        if parameter["name"] == "model":
-            parameter["required"] = len(models) > 1
-            parameter["schema"] = _model_name(models if len(models) > 1 else ("", *models))
-    components: Schema = {"schemas": schemas.components}
+    describer = _Describer(models, loaded, has_keys=has_keys)
+    components: Schema = {"schemas": describer.components}
     if has_keys:
         components["securitySchemes"] = _SECURITY_SCHEMES
     return {
@@ -83,16 +69,19 @@ def build_document(
         "info": {"title": "onnxferry", "version": version, "description": _DESCRIPTION},
         "servers": [{"url": "."}],  # relative to the document: a proxy may add a prefix
         "tags": [{"name": name} for name in TAGS.values()],
-        "paths": paths,
+        "paths": {path: describer.path_item(path) for path in OPERATIONS},
         "components": components,
     }
 
 
-class _Schemas:
-    """JSON Schemas of the types of all bodies, and examples of requests."""
+class _Describer:
+    """Describes operations of a server, with examples for its models."""
 
-    def __init__(self, loaded: Mapping[str, FeatureSchema]) -> None:
-        self._loaded = list(loaded.items())[:_MAX_EXAMPLES]
+    def __init__(
+        self, models: Sequence[str], loaded: Mapping[str, LoadedModel], *, has_keys: bool
+    ) -> None:
+        self._models, self._has_keys = models, has_keys
+        self._loaded = dict(list(loaded.items())[:_MAX_EXAMPLES])
         operations = [one for methods in OPERATIONS.values() for one in methods.values()]
         contents = [one for each in operations for one in (each.body, *each.responses.values())]
         types = [kind for one in contents if one for kind in one.values() if kind]
@@ -101,57 +90,67 @@ class _Schemas:
         )
         self._schemas = dict(zip([Error, *types], schemas, strict=True))
 
-    def content(self, contents: Contents) -> Schema:
+    def path_item(self, path: str) -> Schema:
+        """Describe all methods of a path."""
+        item: Schema = {
+            method.lower(): self._operation(method.lower(), path, operation)
+            for method, operation in OPERATIONS[path].items()
+        }
+        if names := re.findall(r"\{(\w+)\}", path):
+            item["parameters"] = [self._path_parameter(name) for name in names]
+        return item
+
+    def _operation(self, method: str, path: str, operation: Operation) -> Schema:
+        error = self._content({JSON: Error})
+        responses: Schema = {
+            str(status): {"description": _STATUSES[status], "content": self._content(contents)}
+            for status, contents in operation.responses.items()
+        }
+        responses["default"] = {"description": _ANY_ERROR, "content": error}
+        found: Schema = {
+            "tags": [next(tag for start, tag in TAGS.items() if path.startswith(start))],
+            "operationId": re.sub(r"\W+", "_", f"{method}{path}").strip("_"),
+            "summary": operation.summary,
+            "responses": responses,
+        }
+        if operation.parameters:
+            found["parameters"] = [self._parameter(name) for name in operation.parameters]
+        if operation.body:
+            content = self._body(operation)
+            found["requestBody"] = {"required": operation.body_required, "content": content}
+        if self._has_keys and not path.startswith(_PUBLIC):
+            found["security"] = [{scheme: []} for scheme in _SECURITY_SCHEMES]
+            responses["401"] = {"description": _STATUSES[401], "content": error}
+        return found
+
+    def _path_parameter(self, name: str) -> Schema:
+        found: Schema = {"name": name, "in": "path", "required": True}
+        if name == "model":
+            return found | {"schema": {"type": "string", "enum": list(self._models)}}
+        versions = {
+            name: {"value": model.manifest.model.version} for name, model in self._loaded.items()
+        }
+        return found | {"schema": {"type": "string", "minLength": 1}, "examples": versions}
+
+    def _parameter(self, name: str) -> Schema:
+        found = {"name": name, **PARAMETERS[name]}
+        if name == "model":
+            is_required = len(self._models) > 1
+            names = [*self._models] if is_required else ["", *self._models]
+            found |= {"required": is_required, "schema": {"type": "string", "enum": names}}
+        return found
+
+    def _content(self, contents: Contents) -> Schema:
         """Return the schema of each media type; only JSON has one."""
         return {
             media_type: {"schema": self._schemas[kind]} if kind else {}
             for media_type, kind in contents.items()
         }
 
-    def body(self, operation: Operation) -> Schema:
+    def _body(self, operation: Operation) -> Schema:
         """Return the schema of each media type of a request, with an example for each model."""
-        content = self.content(operation.body or {})
-        for name, features in self._loaded:
-            for media_type, value in operation.example(features).items():
-                examples = content[media_type].setdefault("examples", {})
-                examples[name] = {"summary": f"for {name}", "value": value}
+        content = self._content(operation.body or {})
+        for name, model in self._loaded.items():
+            for media_type, value in operation.example(model.schema).items():
+                content[media_type].setdefault("examples", {})[name] = {"value": value}
         return content
-
-
-def _path_parameter(name: str, models: Sequence[str]) -> Schema:
-    schema: Schema = {"type": "string", "minLength": 1}
-    if name == "model":
-        schema = _model_name(models)
-    return {"name": name, "in": "path", "required": True, "schema": schema}
-
-
-def _model_name(models: Sequence[str]) -> Schema:
-    return {"type": "string", "enum": list(models)}
-
-
-def _describe_operation(
-    method: str, path: str, operation: Operation, schemas: _Schemas, *, has_keys: bool
-) -> Schema:
-    error = schemas.content({JSON: Error})
-    responses: Schema = {
-        str(status): {"description": _STATUSES[status], "content": schemas.content(contents)}
-        for status, contents in operation.responses.items()
-    }
-    responses["default"] = {"description": _ANY_ERROR, "content": error}
-    found: Schema = {
-        "tags": [next(tag for start, tag in TAGS.items() if path.startswith(start))],
-        "operationId": re.sub(r"\W+", "_", f"{method.lower()}{path}").strip("_"),
-        "summary": operation.summary,
-        "responses": responses,
-    }
-    if operation.parameters:
-        found["parameters"] = [{"name": name, **PARAMETERS[name]} for name in operation.parameters]
-    if operation.body:
-        found["requestBody"] = {
-            "required": operation.body_required,
-            "content": schemas.body(operation),
-        }
-    if has_keys and not path.startswith(_PUBLIC):
-        found["security"] = [{scheme: []} for scheme in _SECURITY_SCHEMES]
-        responses["401"] = {"description": _STATUSES[401], "content": error}
-    return found

@@ -15,7 +15,7 @@ async function request(target, options) {
   } catch {
     // no JSON, such as a proxy's page: not shown
   }
-  throw new Error(message);
+  throw Object.assign(new Error(message), { status: response.status });
 }
 
 // A row is sent as one tensor a column: strings, numbers, or null for a missing value.

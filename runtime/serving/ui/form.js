@@ -1,6 +1,7 @@
 // The form: one field a column; each change requests a prediction, the latest one is shown.
 
 const BARS = 12; // classes that are shown
+const ANOTHER = "(another)"; // stands for categories that training did not have
 const PINNED = 8; // with more fields the prediction stays in view
 
 class Form {
@@ -71,7 +72,7 @@ class Form {
 
   show({ label, probabilities }) {
     setText("form-error", "");
-    byId("label").textContent = `${truncate(this.model.target)}: ${this.model.classes[label[0]]}`;
+    byId("label").textContent = `${truncate(this.model.target)}: ${truncate(this.model.classes[label[0]], 80)}`;
     byId("probability").textContent = `probability ${probabilities[label[0]].toFixed(4)}`;
     const { shown, others } = mostLikely(probabilities);
     setText("others", others.length ? `and ${count(others.length)} less likely classes` : "");
@@ -89,14 +90,17 @@ class Form {
 }
 
 function makeInput(feature) {
-  const { name, typical, origin, categories } = feature;
+  const { name, minimum, typical, origin, others, categories } = feature;
   if (categories.length) {
     const choice = make("select", { name });
     choice.append(...categories.map((text) => make("option", { value: text }, truncate(text) || "(missing)")));
+    if (others) choice.append(make("option", { value: ANOTHER }, ANOTHER));
     choice.value = typical;
     return choice;
   }
-  const input = make("input", { name, inputmode: origin ? "text" : "decimal", autocomplete: "off" });
+  // Keypads for decimals may have no minus sign.
+  const inputmode = origin || minimum < 0 ? "text" : "decimal";
+  const input = make("input", { name, inputmode, autocomplete: "off" });
   input.value = formatValue(feature, origin ? Math.round(typical) : typical);
   return input;
 }

@@ -14,17 +14,28 @@ async function start() {
 }
 
 function showChoice(models) {
-  const chosen = location.hash.slice(1);
+  const chosen = location.hash.slice(1) || encodeURIComponent(shown?.model.name ?? "");
   const model = models.find(({ name }) => encodeURIComponent(name) === chosen) ?? models[0];
   const choice = byId("models");
   choice.replaceChildren(...models.map(({ name }) => make("option", { value: name }, truncate(name))));
   choice.value = model.name;
   choice.onchange = () => {
     location.hash = encodeURIComponent(choice.value);
-    showModel(models.find(({ name }) => name === choice.value));
+    start();
   };
   byId("model-choice").hidden = models.length < 2;
   showModel(model);
+}
+
+// The model is no longer served: others can be chosen, and it stays until one is.
+async function offerOthers() {
+  const current = shown.model.name;
+  const models = await request("cards").then((response) => response.json()).catch(() => []);
+  const names = [current, ...models.map(({ name }) => name).filter((name) => name !== current)];
+  const choice = byId("models");
+  if (names.length === choice.length || shown.model.name !== current) return;
+  choice.replaceChildren(...names.map((name) => make("option", { value: name }, truncate(name))));
+  byId("model-choice").hidden = names.length < 2;
 }
 
 function showModel(model) {
@@ -36,10 +47,12 @@ function showModel(model) {
   byId("purpose").textContent = describe(model);
   byId("provider").textContent = model.provider;
   byId("reason").textContent = model.reason;
-  setText("notice", before ? explainChange(before.model, model) : "");
+  const isNew = before && before.model.version !== model.version;
+  setText("notice", isNew ? explainChange(before.model, model) : "");
   showCard(model);
   const form = new Form(model, before?.form.texts(), () => shown.throughput.poll());
-  shown = { model, form, throughput: new Throughput(model, start, () => form.predict()) };
+  const handlers = { onChange: start, onUnknown: offerOthers, onReconnect: () => form.predict() };
+  shown = { model, form, throughput: new Throughput(model, handlers) };
   new Table(model);
 }
 

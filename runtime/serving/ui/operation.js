@@ -31,7 +31,7 @@ class Operation {
     inside.append(this.form, make("h3", {}, "As a command"), this.command, this.result);
     inside.append(make("h3", {}, "Responses"), this.drawResponses());
     this.element.append(inside);
-    this.showCommand();
+    this.showExamples();
   }
 
   drawParameters() {
@@ -45,7 +45,7 @@ class Operation {
       label.append(...breakable(parameter.name), parameter.required ? "" : make("span", { class: "soft" }, " optional"));
       const hint = [`in the ${parameter.in}`, parameter.description].filter(Boolean).join(": ");
       field.append(label, input, make("small", { id: `${input.id}-hint` }, hint));
-      if (parameter.name === "model") input.onchange = () => this.showExample();
+      if (parameter.name === "model") input.onchange = () => this.showExamples();
       fields.append(field);
       return input;
     });
@@ -60,27 +60,38 @@ class Operation {
     const { content } = this.operation.requestBody, id = `${this.operation.operationId}-body`;
     this.types = make("select", { "aria-label": "media type of the body" });
     this.types.append(...Object.keys(content).map((type) => make("option", {}, type)));
-    this.types.onchange = () => this.showExample();
+    this.types.onchange = () => this.showBody();
     this.text = make("textarea", { id, spellcheck: "false", autocomplete: "off" });
     this.file = make("input", { type: "file", "aria-label": "file with the body" });
     this.schema = make("details");
     body.append(make("label", { for: id }, "Body"), this.types, this.text, this.file, this.schema);
-    this.showExample();
     return body;
   }
 
-  // The example of the chosen model in the chosen media type; what is not text is a file.
-  showExample() {
-    if (!this.types) return;
+  // Those of the chosen model.
+  showExamples() {
+    this.parameters.forEach(({ examples }, at) => {
+      if (examples) this.inputs[at].value = this.exampleOf(examples) ?? "";
+    });
+    this.showBody();
+  }
+
+  exampleOf(examples = {}) {
+    return (examples[this.valueOf("model")] ?? Object.values(examples)[0])?.value;
+  }
+
+  // The example in the chosen media type; what is not text is a file.
+  showBody() {
+    if (!this.types) return this.showCommand();
     const { schema, examples } = this.operation.requestBody.content[this.types.value];
     const isText = IS_TEXT.test(this.types.value);
-    const value = (examples?.[this.valueOf("model")] ?? Object.values(examples ?? {})[0])?.value;
+    const value = this.exampleOf(examples);
     this.text.value = typeof value === "string" ? value : value === undefined ? "" : indent(value);
     this.text.hidden = !isText;
     this.file.hidden = isText;
     this.schema.hidden = !schema;
     if (schema) this.schema.replaceChildren(make("summary", {}, "Schema of the body"), drawType(schema, this.api));
-    if (this.command) this.showCommand();
+    this.showCommand();
   }
 
   valueOf(name) {
@@ -160,7 +171,7 @@ class Operation {
 function makeParameter({ schema = {}, required }) {
   if (!schema.enum) return make("input", { autocomplete: "off", spellcheck: "false", inputmode: schema.type === "integer" ? "numeric" : "text" });
   const choice = make("select");
-  if (!required) choice.append(make("option", { value: "" }, schema.default === undefined ? "" : `${schema.default} (default)`));
+  if (!required) choice.append(make("option", { value: "" }, schema.default === undefined ? "–" : `${schema.default} (default)`));
   choice.append(...schema.enum.filter(Boolean).map((value) => make("option", { value }, truncate(value))));
   return choice;
 }

@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Final, Literal
 
 from runtime.schema.example import typical_value
+from runtime.schema.features import OneHot
 from runtime.serving.http.messages import Response
 from runtime.value import Value
 
@@ -75,6 +76,7 @@ class ColumnSummary(Value, frozen=True):
     texts: tuple[str, ...]  # that mean a missing cell, beside the empty one
     origin: str  # date from which a column of dates counts days, else empty
     format: str  # of the cells of a column of dates, else empty; empty for ISO 8601
+    others: bool  # whether categories that training did not have are predicted
     categories: tuple[str, ...]  # empty string for a missing cell; none for numbers, dates
 
 
@@ -118,6 +120,7 @@ def _summarize(feature: Feature) -> ColumnSummary:
         texts=feature.texts_of_missing,
         origin=feature.origin,
         format=feature.date_format,
+        others=isinstance(feature.one_hot, OneHot) and feature.one_hot.unseen == "other",
         categories=tuple(feature.categories),
     )
 

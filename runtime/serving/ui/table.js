@@ -7,6 +7,7 @@ class Table {
   constructor(model) {
     this.model = model;
     this.file = null;
+    this.sequence = 0;
     const names = model.features.map(({ name }) => truncate(name));
     byId("required-columns").textContent = names.slice(0, 8).join(", ") + (names.length > 8 ? ` and ${names.length - 8} more` : "");
     const drop = byId("drop"), file = byId("file");
@@ -37,19 +38,23 @@ class Table {
 
   async score(file) {
     this.file = file;
+    this.sequence += 1;
+    const sequence = this.sequence; // of the latest file and options
     byId("file-name").textContent = file.name;
     this.clear(`scoring ${truncate(file.name)}`);
+    let isTable = false;
     try {
       const { body, type, extension } = await prepare(file);
+      isTable = true;
       const headers = { "content-type": type, accept: type === PARQUET.type ? CSV.type : "*/*" };
       const response = await request(`predict?${this.query()}`, { method: "POST", headers, body });
       const found = await response.blob();
-      if (this.file === file) await this.show(found, extension);
+      if (sequence === this.sequence) await this.show(found, extension);
     } catch (error) {
-      if (this.file !== file) return; // another was chosen meanwhile
+      if (sequence !== this.sequence) return;
       this.clear("");
       setText("table-error", error.message);
-      byId("options").open = true;
+      byId("options").open ||= isTable; // they may help
     }
   }
 

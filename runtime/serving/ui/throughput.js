@@ -4,10 +4,9 @@ const POLL_MS = 2000;
 const WINDOW_MS = 120_000; // of the graph
 
 class Throughput {
-  constructor(model, onChange, onReconnect) {
-    this.model = model;
-    this.onChange = onChange; // another version is served
-    this.onReconnect = onReconnect; // the server responds again
+  // called when another version is served, when the model is not, and when the server responds again
+  constructor(model, { onChange, onUnknown, onReconnect }) {
+    Object.assign(this, { model, onChange, onUnknown, onReconnect });
     this.isLost = this.isPolling = false;
     this.previous = null;
     this.rates = []; // pairs of time and rate
@@ -34,6 +33,7 @@ class Throughput {
     } catch (error) {
       this.isLost = true;
       showState(false, `✗ ${error.message}`);
+      if (error.status === 404) await this.onUnknown();
     }
     this.isPolling = false;
   }

@@ -7,8 +7,8 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from exporter.export import export_run
 
+from exporter.bundling import export_run
 from exporter.packaging.package import package_bundle
 from exporter.parity.rows import Plan
 from runtime.predictor import Predictor
@@ -140,7 +140,7 @@ def test_mlflow_predicts_and_serves_what_the_runtime_predicts(
     found: dict[str, Any], bundle: Path, tmp_path: Path
 ) -> None:
     """By name, in any order, with the index of the frame, over HTTP; without onnxferry."""
-    predictor, out = Predictor.open(bundle, provider="cpu"), tmp_path / "scored.jsonl"
+    predictor, out = Predictor(bundle, provider="cpu"), tmp_path / "scored.jsonl"
     predictor.score_file(bundle.parent / "table.csv", out, Options())
     expected = [json.loads(line)["probability"] for line in out.read_text().splitlines()]
     assert found["rows"] == pytest.approx(expected, abs=1e-6)

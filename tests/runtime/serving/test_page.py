@@ -20,7 +20,7 @@ import pytest
 from playwright.sync_api import Browser, Error, Page, Route, expect, sync_playwright
 
 from runtime.schema.date_formats import NAMES
-from runtime.schema.features import Date, Feature
+from runtime.schema.features import Date, Feature, OneHot
 from runtime.serving.openapi.operations import OPERATIONS
 from runtime.tables.dates import days_since, read_instants
 
@@ -287,13 +287,15 @@ def test_form_writes_dates_in_the_columns_format(browser: Browser) -> None:
 def test_date_in_the_form_equals_one_in_a_table(
     show: Show, start_server: Callable[..., Served], make_bundle: Callable[..., Path]
 ) -> None:
-    """The text is sent unchanged, and the server's error is shown."""
+    """The text is sent unchanged, and the server's error is shown; so is a category never seen."""
     day = Feature("day", 0, 60, date=Date("2024-02-29"))
-    served = start_server("--bundle", f"sales={make_bundle(['price', day])}")
+    plan = Feature("plan", 0, 1, one_hot=OneHot(("basic", "pro"), unseen="other"))
+    served = start_server("--bundle", f"sales={make_bundle(['price', day, plan])}")
     page = show(served)
     expect(page.locator("#label")).to_have_text(PREDICTION)
     _set(page, "2.5", "2024-04-01T12:00:00+02:00")
-    _, probability = _answer(served, "price,day\n2.5,2024-04-01T12:00:00+02:00\n")
+    page.select_option("select[name=plan]", "(another)")
+    _, probability = _answer(served, "price,day,plan\n2.5,2024-04-01T12:00:00+02:00,new\n")
     expect(page.locator("#probability")).to_have_text(probability)
     _set(page, "2.5", "2024-04-01 12:00:00.1234567890123")
     expect(page.locator("#form-error")).to_contain_text("not an ISO date")
@@ -389,12 +391,13 @@ def test_table_is_scored_shown_and_downloadable(show: Show, server: Served, tmp_
     assert cells[0][3].startswith('a "b", <img')
     expect(page.locator("#scored .culprit")).to_have_text("x")
     expect(page.locator("#reasons li")).to_have_text(["1 row: price: not a number"])
+    page.evaluate("scored.scrollLeft = 60")
     frame, why = (
         page.locator(at).bounding_box() for at in ("#scored", "#scored .reason td > span")
     )
     assert frame
     assert why
-    assert why["x"] + why["width"] <= frame["x"] + frame["width"]  # readable without scrolling
+    assert frame["x"] < why["x"] < why["x"] + why["width"] <= frame["x"] + frame["width"]
     kinds = page.locator("#scored thead th").evaluate_all(
         "(all) => all.map(({classList}) => classList.contains('text'))"
     )
@@ -633,6 +636,10 @@ def test_docs_describe_and_send_every_operation(
     expect(infer.locator(".status")).to_contain_text("400")
     infer.get_by_text("Schema of the body").click()
     expect(infer.get_by_label("schema").first).to_contain_text('"inputs": [{')
+    version = page.locator("#get_v2_models_model_versions_version")
+    version.locator("summary").first.click()
+    version.locator("button").click()  # each parameter has an example, too
+    expect(version.locator(".status")).to_contain_text("200 OK")
     assert _fits(page)
     assert not [one for one in console_errors if "400" not in one]
     assert all(url.startswith((_home(sales_server), "data:")) for url in urls)
@@ -661,6 +668,27 @@ def test_a_new_version_with_other_columns(
     expect(page.locator("#state")).to_have_class(re.compile(r"\bgood\b"))
     expect(page.locator("#regions")).to_be_hidden()
     assert served.end() == 0
+
+
+def test_a_restart_with_another_model(
+    show: Show,
+    start_server: Callable[..., Served],
+    bundle: Path,
+    make_bundle: Callable[..., Path],
+) -> None:
+    """The open page reports that its model is gone, and offers the one that is served now."""
+    served = start_server("--bundle", f"a={bundle}")
+    page = show(served)
+    expect(page.locator("#label")).to_have_text(PREDICTION)
+    assert served.end() == 0
+    again = start_server("--port", served.port, "--bundle", f"b={make_bundle(['age'])}")
+    expect(page.locator("#models option")).to_have_text(["a", "b"])
+    expect(page.locator("#state")).to_have_class(re.compile(r"\bbad\b"))
+    page.select_option("#models", "b")
+    expect(page.locator("#label")).to_have_text(PREDICTION)
+    expect(page.locator("#fields label")).to_have_text(["age"])
+    expect(page.locator("#notice")).to_be_hidden()
+    assert again.end() == 0
 
 
 def test_names_of_a_bundle_are_escaped(

@@ -267,9 +267,11 @@ def test_parquet(client: Client, products: bytes) -> None:
         (pa.table({"a": ["x" * 100_000] * 1000}), 413, "decoded table is larger than 16777216"),
         (pa.table({"a": pa.array([b"x" * 4096] * 9000, pa.binary(4096))}), 413, "decoded table"),
         (pa.table({"a": [[1.0]]}), 400, "'a' is nested"),
+        (pa.table({"a": pa.array(["{}"], pa.json_())}), 400, "'a' is extension<arrow.json>"),
+        (pa.table([["x"], ["y"]], ["a", "a"]), 400, "repeated column names, such as 'a'"),
         (None, 400, "not a Parquet file"),
     ],
-    ids=["rows", "text", "fixed", "nested", "damaged"],
+    ids=["rows", "text", "fixed", "nested", "extension", "repeated", "damaged"],
 )
 def test_parquet_is_bounded_before_it_is_read(
     client: Client, table: pa.Table | None, status: int, message: str
