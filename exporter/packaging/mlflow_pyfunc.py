@@ -31,7 +31,7 @@ class BundleModel:
 
     def __init__(self, path: str) -> None:
         """Open the bundle; its files and golden rows are verified."""
-        self._model = LoadedModel.open(path, provider="auto")
+        self._model = LoadedModel(path, provider="auto")
         self._prefix = output_prefix(self._model.schema)
 
     def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - pandas is not ours to import
@@ -48,7 +48,7 @@ class BundleModel:
         given = dict(params or {})
         options = Options(
             bad_rows=given.get("bad_rows", "fail"),
-            proba=bool(given.get("proba", False)),
+            proba=given.get("proba", False),
             prefix=self._prefix,
         )
         names = self._model.schema.feature_names

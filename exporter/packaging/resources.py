@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from runtime.predictor import Predictor
 
-predictor = Predictor.open(sys.argv[1], provider="cpu")
+predictor = Predictor(sys.argv[1], provider="cpu")
 width = predictor.schema.n_inputs
 predictor.run(np.zeros((min(int(sys.argv[2]), int(sys.argv[3]) // (4 * width)), width), np.float32))
 try:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from exporter.bundling import export_run
+from exporter.bundling import export
 from exporter.packaging.package import package_bundle
 from exporter.parity.rows import Plan
 from runtime.predictor import Predictor
-from runtime.scoring.options import Options
 from trainer.config import configure
 from trainer.data.cell_options import DateFormats
 from trainer.data.reading import read_dataset
@@ -96,7 +95,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_run(
         folder / "run", configure(epochs=2, seed=1), read_dataset(source, seed=1), device="cpu"
     )
-    return export_run(folder / "run", folder / "bundle", plan=_PLAN).path
+    return export(folder / "run", folder / "bundle", plan=_PLAN).path
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +140,7 @@ def test_mlflow_predicts_and_serves_what_the_runtime_predicts(
 ) -> None:
     """By name, in any order, with the index of the frame, over HTTP; without onnxferry."""
     predictor, out = Predictor(bundle, provider="cpu"), tmp_path / "scored.jsonl"
-    predictor.score_file(bundle.parent / "table.csv", out, Options())
+    predictor.score_file(bundle.parent / "table.csv", out)
     expected = [json.loads(line)["probability"] for line in out.read_text().splitlines()]
     assert found["rows"] == pytest.approx(expected, abs=1e-6)
     assert found["reordered"] == found["rows"]
