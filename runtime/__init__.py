@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from runtime.predictor import Prediction, Predictor
     from runtime.schema.features import Feature, Schema
+    from runtime.scorer.scorer import Scorer
+    from runtime.scorer.summaries import PartialSummary
     from runtime.scoring.options import Options
     from runtime.scoring.pipeline import score_file
     from runtime.scoring.summary import Summary
@@ -16,10 +18,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Feature",
     "Options",
+    "PartialSummary",
     "Prediction",
     "Predictor",
     "ReadOptions",
     "Schema",
+    "Scorer",
     "Summary",
     "score_file",
 ]
@@ -27,10 +31,12 @@ __all__ = [
 _MODULES = {
     "Feature": "runtime.schema.features",
     "Options": "runtime.scoring.options",
+    "PartialSummary": "runtime.scorer.summaries",
     "Prediction": "runtime.predictor",
     "Predictor": "runtime.predictor",
     "ReadOptions": "runtime.tables.options",
     "Schema": "runtime.schema.features",
+    "Scorer": "runtime.scorer.scorer",
     "Summary": "runtime.scoring.summary",
     "score_file": "runtime.scoring.pipeline",
 }

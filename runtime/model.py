@@ -60,7 +60,26 @@ class LoadedModel:
                 provider is not available.
             ParityError: when the error of a golden row exceeds its bound.
         """
-        bundle = read_bundle(Path(path))
+        return cls.load(read_bundle(Path(path)), provider=provider, check=check)
+
+    @classmethod
+    def load(cls, bundle: Bundle, *, provider: ProviderChoice = "auto", check: bool = True) -> Self:
+        """Load a bundle that was read, and verify it.
+
+        Args:
+            bundle: with at least the model and the golden rows.
+            provider: as in ``open``.
+            check: as in ``open``.
+
+        Returns:
+            The loaded model.
+
+        Raises:
+            UsageError: as in ``open``.
+            ArtifactError: when the bundle is inconsistent.
+            UnavailableError: as in ``open``.
+            ParityError: as in ``open``.
+        """
         check_onnxruntime(bundle)
         session = Session(
             bundle.files[ONNX_MODEL], provider=provider, where=str(bundle.path / ONNX_MODEL)

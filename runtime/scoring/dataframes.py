@@ -53,7 +53,7 @@ def score_table(model: LoadedModel, table: Frame, options: Options = DEFAULTS) -
     )
     source = _open(table, indices, schema, options.reading.decimal)
     added = _predict(model, source, columns, options)
-    return cast("Frame", _append(table, added))
+    return cast("Frame", append(table, added))
 
 
 def read_features(table: object, schema: Schema) -> Float32Matrix:
@@ -76,7 +76,7 @@ def _open(
     table: object, indices: Sequence[int], schema: Schema, decimal: Decimal = "."
 ) -> ArrowTable:
     """Convert the features of a data frame to a table of these columns, in their order."""
-    arrow = _to_arrow(table, indices, schema)
+    arrow = to_arrow(table, indices, schema.feature_names)
     source = ArrowTable(_TableBatches(arrow), where="the table", decimal=decimal)
     encoder = Encoder(schema.features)
     source.check_numeric([n for n in range(schema.n_features) if not encoder.is_text(n)])
@@ -134,9 +134,9 @@ def _refuse_options(options: Options) -> None:
                 raise UsageError(f"option {name} applies to files: leave it out")
 
 
-def _to_arrow(table: Any, indices: Sequence[int], schema: Schema) -> pa.Table:  # noqa: ANN401 - tables of many libraries
-    """Convert columns of any data frame to Arrow."""
-    columns, names = [], schema.feature_names
+def to_arrow(table: Any, indices: Sequence[int], names: Sequence[str]) -> pa.Table:  # noqa: ANN401 - tables of many libraries
+    """Convert columns of any data frame to Arrow, with these names."""
+    columns = []
     for name, column in zip(names, _select(table, indices), strict=True):
         try:
             columns.append(_convert(column))
@@ -213,7 +213,7 @@ def _convert_typed(column: Any) -> pa.Array | pa.ChunkedArray:  # noqa: ANN401 -
     return pa.array(values)
 
 
-def _append(table: Any, added: pa.Table) -> object:  # noqa: ANN401 - as above
+def append(table: Any, added: pa.Table) -> object:  # noqa: ANN401 - as above
     """Append columns to a data frame of any library."""
     if isinstance(table, pa.Table | pa.RecordBatch):
         for field, column in zip(added.schema, added.columns, strict=True):
@@ -222,12 +222,12 @@ def _append(table: Any, added: pa.Table) -> object:  # noqa: ANN401 - as above
         return table
     if hasattr(table, "hstack"):  # polars
         return table.hstack(type(table)(added))
+    if hasattr(table, "assign"):  # pandas: the dtypes are pyarrow's, whatever the values are
+        return table.assign(**added.to_pandas().set_axis(table.index))
     arrays = {name: added.column(name).to_numpy() for name in added.column_names}
     if isinstance(table, np.ndarray):
         return _append_fields(table, arrays)
-    if isinstance(table, Mapping):
-        return {**table, **arrays}
-    return table.assign(**arrays)  # pandas
+    return {**table, **arrays}
 
 
 def _append_fields(table: np.ndarray[Any, Any], arrays: Mapping[str, Any]) -> np.ndarray[Any, Any]:
