@@ -60,7 +60,7 @@ class PortableBundle(Value, frozen=True):
     def _verified(self) -> Bundle:
         """Verify the files that came along, or read them."""
         path, files = self.bundle.path, self.bundle.files
-        bundle = self.bundle if files else read_bundle(path)
+        bundle = self.bundle if files else _read_again(path)
         if _manifest_digest(bundle.manifest) != self.digest:
             raise ArtifactError(
                 f"{path} is not the bundle that the Scorer was made with (digest "
@@ -74,6 +74,17 @@ class PortableBundle(Value, frozen=True):
                     "again"
                 )
         return bundle
+
+
+def _read_again(path: Path) -> Bundle:
+    """Read the bundle of a scorer that came without it."""
+    try:
+        return read_bundle(path)
+    except ArtifactError as exc:
+        raise ArtifactError(
+            f"{exc}\n(a Scorer with embed=False reads the bundle from its path in each process; "
+            "embed=True takes it along)"
+        ) from exc
 
 
 class _OpenModels:

@@ -20,6 +20,7 @@ from runtime.scorer.summaries import PartialSummary
 from runtime.scoring.dataframes import append
 from runtime.scoring.options import Options
 from runtime.scoring.summary import Summary
+from runtime.session import check_choice
 from runtime.tables.options import ReadOptions
 from runtime.value import Value
 
@@ -95,7 +96,7 @@ class Scorer:
                 refuses one with another digest.
 
         Raises:
-            UsageError: when an option is invalid, or the bundle cannot tell drift.
+            UsageError: when an option is invalid, or the bundle has no distribution for drift.
             ArtifactError: when the bundle is missing, damaged or of an unknown format.
         """
         if cast("str", bad_rows) == "reject":
@@ -107,6 +108,7 @@ class Scorer:
             raise UsageError(f'unknown policy {bad_rows!r} for bad rows: choose "fail" or "null"')
         if isinstance(columns, str):
             raise UsageError(f"columns must be a list of names: give [{columns!r}]")
+        check_choice(provider)
         options = Options(
             reading=ReadOptions(decimal=decimal, loose_header=loose_header),
             bad_rows=bad_rows,
