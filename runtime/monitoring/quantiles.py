@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     Counts = npt.NDArray[np.int64]
 
 _SIGN: Final = np.uint32(1 << 31)
+_LOWEST: Final = np.int32(-(2**31))  # its bits are those of _SIGN
 _MANTISSA_BITS: Final = 23
-_DENSE: Final = 4  # cells a value, up to which an array of all is cheaper than sorting
 
 
 class QuantileSketch(Value, frozen=True):
@@ -44,8 +44,14 @@ class QuantileSketch(Value, frozen=True):
 
     def add(self, values: npt.NDArray[np.float32]) -> QuantileSketch:
         """Count values, ``(rows,)`` without NaN."""
-        # Cells never shrink: the values can be counted in those of now.
-        return self._with(*_count(_to_keys(values) >> np.uint32(self.shift)), self.shift)
+        # Cells never shrink: values can be counted in those of now, and the first values lead to
+        # cells in which the others are counted at a tenth of the time.
+        sketch, start, size = self, 0, 2 * self.capacity
+        while start < len(values):
+            keys = _to_keys(values[start : start + size])
+            sketch = sketch._with(*_count(keys >> np.uint32(sketch.shift)), sketch.shift)
+            start, size = start + size, 2 * size
+        return sketch
 
     def merge(self, other: QuantileSketch) -> QuantileSketch:
         """Get the sketch of the values of both."""
@@ -78,9 +84,10 @@ class QuantileSketch(Value, frozen=True):
     def _with(self, more: Cells, more_counts: Counts, shift: int) -> QuantileSketch:
         """Add cells of a shift that is at least the own, and merge neighbours until they fit."""
         cells = np.concatenate([self._cells >> np.uint32(shift - self.shift), more])
-        order = np.argsort(cells, kind="stable")
-        counts = np.concatenate([self._counts, more_counts])[order]
-        cells, counts = _sum_equal(cells[order], counts)
+        counts = np.concatenate([self._counts, more_counts])
+        if self.cells:
+            order = np.argsort(cells, kind="stable")
+            cells, counts = _sum_equal(cells[order], counts[order])
         while len(cells) > self.capacity:
             shift += 1
             cells, counts = _sum_equal(cells >> np.uint32(1), counts)
@@ -89,28 +96,29 @@ class QuantileSketch(Value, frozen=True):
 
 def _count(cells: Cells) -> tuple[Cells, Counts]:
     """Count equal cells; ascending."""
-    if not len(cells):
-        return cells, np.zeros(0, dtype=np.int64)
-    lowest = cells.min()
-    if int(cells.max()) - int(lowest) > _DENSE * len(cells):
-        return _sum_equal(np.sort(cells), np.ones(len(cells), dtype=np.int64))
-    counts = np.bincount(cells - lowest)
-    filled = np.flatnonzero(counts)
-    return filled.astype(np.uint32) + lowest, counts[filled]
+    cells.sort()
+    ends = _ends(cells)
+    return cells[ends], np.diff(ends, prepend=-1)
 
 
 def _sum_equal(cells: Cells, counts: Counts) -> tuple[Cells, Counts]:
     """Sum the counts of equal cells, which ascend."""
-    if not len(cells):
-        return cells, counts
-    ends = np.flatnonzero(np.append(cells[1:] != cells[:-1], np.True_))
+    ends = _ends(cells)
     return cells[ends], np.diff(np.cumsum(counts)[ends], prepend=0)
+
+
+def _ends(cells: Cells) -> npt.NDArray[np.intp]:
+    """Find where runs of equal cells end."""
+    is_end = np.ones(len(cells), dtype=np.bool_)
+    np.not_equal(cells[1:], cells[:-1], out=is_end[:-1])
+    return np.flatnonzero(is_end)
 
 
 def _to_keys(values: npt.NDArray[np.float32]) -> Cells:
     """Map values to unsigned integers of the same order: the bits, the negative ones inverted."""
-    bits = (values + np.float32(0)).view(np.uint32)  # + 0: no negative zero
-    return np.where(bits & _SIGN, ~bits, bits | _SIGN)
+    bits = (values + np.float32(0)).view(np.int32)  # + 0: no negative zero
+    keys: Cells = (bits ^ ((bits >> 31) | _LOWEST)).view(np.uint32)
+    return keys
 
 
 def _to_values(keys: Cells) -> npt.NDArray[np.float32]:

@@ -125,7 +125,7 @@ class Scorer:
         self._plan: Plan | None = None  # of the last batch
         self._model: tuple[int, LoadedModel] | None = None  # with its process
         self._monitors = [self._new_monitor()]  # for one thread each
-        self._no_rows = PartialSummary(
+        self._empty_summary = PartialSummary(
             sha256(repr((settings.bundle.digest, settings.options, settings.drift)).encode())
             .hexdigest(),
             0,
@@ -150,6 +150,11 @@ class Scorer:
     def digest(self) -> str:
         """SHA-256 of the bundle's manifest, which has the digests of its files."""
         return self._settings.bundle.digest
+
+    @property
+    def empty_summary(self) -> PartialSummary:
+        """The summary of no rows, with which accumulators begin."""
+        return self._empty_summary
 
     def __call__(self, batch: Frame) -> Frame:
         """Add predictions to a batch.
@@ -189,10 +194,10 @@ class Scorer:
             monitor = self._monitors.pop()
         except IndexError:
             monitor = self._new_monitor()
-        monitor.restore(self._no_rows.counts)
+        monitor.restore(self._empty_summary.counts)
         output, scored = self._score(batch, first_record, monitor)
         summary = PartialSummary(
-            self._no_rows.settings,
+            self._empty_summary.settings,
             scored.rows,
             tuple(sorted(scored.reasons.items())),
             (self._open().provider,) if scored.rows else (),
@@ -244,7 +249,7 @@ class Scorer:
         Raises:
             UsageError: when a part is of a scorer with another bundle or other options.
         """
-        total = reduce(PartialSummary.merge, parts, self._no_rows)
+        total = reduce(PartialSummary.merge, parts, self._empty_summary)
         monitor = self._new_monitor()
         monitor.restore(total.counts)
         model = self._settings.bundle.bundle.manifest.model

@@ -223,7 +223,7 @@ def append(table: Any, added: pa.Table) -> object:  # noqa: ANN401 - as above
     if hasattr(table, "hstack"):  # polars
         return table.hstack(type(table)(added))
     if hasattr(table, "assign"):  # pandas: the dtypes are pyarrow's, whatever the values are
-        return table.assign(**added.to_pandas().set_axis(table.index))
+        return table.assign(**added.to_pandas(use_threads=False).set_axis(table.index))
     arrays = {name: added.column(name).to_numpy() for name in added.column_names}
     if isinstance(table, np.ndarray):
         return _append_fields(table, arrays)
