@@ -61,7 +61,7 @@ class Plan:
         kept = [fields.field(index) for index in bound.carried]
         self.output = pa.schema([*kept, *self.added], fields.metadata)
         self._fails = not keep_bad
-        self.keeps_all = len(kept) == len(fields)
+        self.keeps_all = self.carried == tuple(range(len(fields)))
         self._bound = bound
         self._positions = {index: at for at, index in enumerate(self.read)}
         self._options = options

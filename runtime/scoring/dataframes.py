@@ -221,7 +221,8 @@ def append(table: Any, added: pa.Table) -> object:  # noqa: ANN401 - as above
             table = table.append_column(field, values)
         return table
     if hasattr(table, "hstack"):  # polars
-        return table.hstack(type(table)(added))
+        new = type(table)(added)
+        return table.hstack(new) if table.columns else new
     if hasattr(table, "assign"):  # pandas: the dtypes are pyarrow's, whatever the values are
         return table.assign(**added.to_pandas(use_threads=False).set_axis(table.index))
     arrays = {name: added.column(name).to_numpy() for name in added.column_names}

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from msgspec.structs import force_setattr
 
+from runtime.choices import Decimal
+from runtime.errors import UsageError
 from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runtime.choices import Decimal
     from runtime.io.charsets import Encoding
     from runtime.tables.formats import Format
 
@@ -55,7 +56,7 @@ class ReadOptions(Value, frozen=True):
         loose_header: match column names regardless of case, surrounding blanks and Unicode form.
 
     Raises:
-        UsageError: when a text is not a known format, delimiter or encoding.
+        UsageError: when a text is not a known format, delimiter, encoding or decimal sign.
     """
 
     format: Format | None = None
@@ -65,6 +66,9 @@ class ReadOptions(Value, frozen=True):
     loose_header: bool = False
 
     def __post_init__(self) -> None:
+        if self.decimal not in get_args(Decimal):
+            choices = " or ".join(map(repr, get_args(Decimal)))
+            raise UsageError(f"unknown decimal sign {self.decimal!r}: choose {choices}")
         parse_text_option(self, "format", parse_format_option)
         parse_text_option(self, "delimiter", _parse_delimiter)
         parse_text_option(self, "encoding", _parse_encoding)

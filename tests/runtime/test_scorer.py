@@ -272,6 +272,7 @@ def test_rows_cannot_be_dropped_within_a_batch(bundle: Path) -> None:
         ({"bad_rows": "drop"}, 'choose "fail" or "null"'),
         ({"columns": "id"}, r"give \['id'\]"),
         ({"provider": "tpu"}, "unknown provider 'tpu'"),
+        ({"decimal": ";"}, "unknown decimal sign ';': choose '.' or ','"),
     ],
 )
 def test_invalid_options_are_refused(bundle: Path, options: dict[str, Any], message: str) -> None:
@@ -325,6 +326,19 @@ def test_summaries_of_parts_are_that_of_the_file(drift_bundle: Path, tmp_path: P
     assert scorer.summarize([]).rows == 0
     with pytest.raises(UsageError, match="different bundles or options"):
         scorer.summarize([Scorer(drift_bundle).score(table[:1])[1]])
+
+
+@pytest.mark.parametrize("library", ["pyarrow", "pandas", "polars", "dict"])
+@pytest.mark.parametrize("columns", [[], ["price"], ["truth", "rating", "price", "id"]])
+def test_columns_are_kept_in_the_order_given(
+    bundle: Path, library: str, columns: list[str]
+) -> None:
+    """None, some, or all in another order."""
+    batch = PRODUCTS if library == "pyarrow" else as_frame(PRODUCTS, library)
+    scored = Scorer(bundle, columns=columns)(batch)
+    names = getattr(scored, "column_names", list(getattr(scored, "columns", scored)))
+    assert names == [*columns, "label", "probability"]
+    assert len(scored["label"]) == ROWS
 
 
 DDL = "id BIGINT, `rating` DOUBLE NOT NULL COMMENT 'a, b', price DECIMAL(10,2), x MAP<INT, STRING>"
