@@ -178,6 +178,7 @@ bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/providers.py
 	python benchmarks/public_tables.py
 	python benchmarks/reloading.py
+	python benchmarks/scorer.py
 	python benchmarks/serve.py
 	python benchmarks/serving_json.py
 	python benchmarks/softmax.py

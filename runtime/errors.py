@@ -21,10 +21,19 @@ A message names the problem, its place (file, record, column) and the remedy.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 EXIT_BUG = 1
 EXIT_INTERRUPTED = 130
+# The end of a traceback in an engine's message: the name of the class, then the message, up to the
+# next traceback of the engine (Java's or Python's).
+_IN_TEXT: Final = (
+    r"(?s)\bruntime\.errors\.(?P<name>\w+): (?P<message>.*?)"
+    r"(?=\n\s*\n|\n\s+at |\nTraceback |\nDriver stacktrace|\Z)"
+)
 
 
 def first_line(error: Exception) -> str:
@@ -102,3 +111,63 @@ class OverloadError(UnavailableError):
 
 class ConnectionLostError(UnavailableError):
     """Another process of a run has ended."""
+
+
+def find_error(error: BaseException) -> OnnxferryError | None:
+    """Find the error of a worker in the exception that an engine raised for it.
+
+    Ray, Dask and the like pickle the error and wrap it; Spark only quotes its traceback.
+
+    Args:
+        error: what the engine raised, or one of ours.
+
+    Returns:
+        The error, its message as it was raised; None if the exception is not due to one.
+    """
+    import re  # start-up needs none of this
+
+    chain = list(_chain(error))
+    for link in chain:
+        if isinstance(link, OnnxferryError):
+            return link
+    kinds = {kind.__name__: kind for kind in _subclasses(OnnxferryError)}
+    for link in chain:
+        for quoted in reversed(list(re.finditer(_IN_TEXT, str(link)))):
+            if quoted["name"] in kinds:
+                return kinds[quoted["name"]](quoted["message"].strip())
+    return None
+
+
+def exit_code_of(error: BaseException) -> int:
+    """Get the exit status for an exception: that of the error that caused it, see ``find_error``.
+
+    Args:
+        error: any exception, of an engine, too.
+
+    Returns:
+        The exit status: 130 for an interrupt, 1 where no error of ours is the cause.
+    """
+    found = find_error(error)
+    if found is None and any(isinstance(link, KeyboardInterrupt) for link in _chain(error)):
+        return EXIT_INTERRUPTED
+    return EXIT_BUG if found is None else found.exit_code
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """List an exception and its causes: Python's, and the attribute that Ray has for them."""
+    waiting, seen = [error], set()
+    while waiting:
+        link = waiting.pop(0)
+        if id(link) in seen:
+            continue
+        seen.add(id(link))
+        yield link
+        context = None if link.__suppress_context__ else link.__context__
+        found = (getattr(link, "cause", None), link.__cause__, context)
+        waiting += [each for each in found if isinstance(each, BaseException)]
+
+
+def _subclasses(kind: type[OnnxferryError]) -> Iterator[type[OnnxferryError]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from _subclasses(child)

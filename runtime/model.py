@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 from runtime.bundle.compatibility import check_onnxruntime, check_requirements, check_signature
 from runtime.bundle.golden import check_golden, load_golden
 from runtime.bundle.manifest import GOLDEN, ONNX_MODEL
-from runtime.bundle.reading import read_bundle
+from runtime.bundle.reading import BundleFiles, read_bundle
 from runtime.session import Outputs, Session
 
 if TYPE_CHECKING:
     import os
 
     from runtime.bundle.golden import GoldenCheck
-    from runtime.bundle.reading import BundleFiles
     from runtime.choices import ProviderChoice
     from runtime.schema.features import Float32Matrix, Schema
 
@@ -25,7 +24,7 @@ class LoadedModel:
 
     def __init__(
         self,
-        bundle: str | os.PathLike[str],
+        bundle: str | os.PathLike[str] | BundleFiles,
         *,
         provider: ProviderChoice = "auto",
         check: bool = True,
@@ -35,7 +34,7 @@ class LoadedModel:
         Attributes are ``manifest``, ``session`` and ``check``, the result of the golden rows, None
         if they were skipped.
         """
-        found = read_bundle(Path(bundle))
+        found = bundle if isinstance(bundle, BundleFiles) else read_bundle(Path(bundle))
         check_onnxruntime(found)
         model = found.path / ONNX_MODEL
         self.session = Session(found.files[ONNX_MODEL], provider=provider, where=str(model))

@@ -198,11 +198,16 @@ def is_installed(distribution: str) -> bool:
     return False
 
 
-def _choose_provider(ort: ModuleType, choice: ProviderChoice) -> tuple[Provider, str]:
-    """Choose a provider; return it with the reason."""
+def check_choice(choice: str) -> None:
+    """Refuse an unknown choice of a provider."""
     if choice not in get_args(ProviderChoice):
         choices = ", ".join(get_args(ProviderChoice))
         raise UsageError(f"unknown provider {choice!r}: choose {choices}")
+
+
+def _choose_provider(ort: ModuleType, choice: ProviderChoice) -> tuple[Provider, str]:
+    """Choose a provider; return it with the reason."""
+    check_choice(choice)
     if choice == "cpu":
         return "cpu", "requested"
     problem = _find_cuda_problem(ort)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import add
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -14,7 +15,7 @@ from runtime.schema.spellings import ClassIndex
 from runtime.surfaces import option
 from runtime.tables.arrays import binary_array, bool_array, number_scalar, number_values
 from runtime.tables.text import cell_texts
-from runtime.value import Record
+from runtime.value import Record, Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 MAX_CLASSES: Final = 1024
 _MAX_VALUES: Final = 5  # in a report
 _MAX_CHARACTERS: Final = 40  # of a value
+_MAX_BYTES: Final = 256  # of a value that is kept, more than the characters take
 _NORMAL_95: Final = 1.959963984540054  # quantile 0.975 of the standard normal distribution
 
 
@@ -54,7 +56,7 @@ class AccuracyReport(Record, frozen=True):
     Attributes:
         rows: scored rows whose true class is one of the model's.
         other: the other scored rows.
-        other_values: the first distinct values of these, truncated.
+        other_values: the first distinct values of these in alphabetical order, truncated.
         accuracy: proportion of correct labels among ``rows``; None without rows.
         classes: precision, recall and F1.
         confusion: rows by true class (outer) and predicted class (inner), in the order of
@@ -111,8 +113,27 @@ def _ratio(part: float, total: float) -> float | None:
     return part / total if total else None
 
 
+class AccuracyCounts(Value, frozen=True):
+    """Counts of rows; ``merge`` is associative and commutative.
+
+    Attributes:
+        pairs: rows by true class, the last for other values, and by predicted class, flattened.
+        others: the first distinct values that are no class in the order of their bytes, cut.
+    """
+
+    pairs: tuple[int, ...]
+    others: tuple[bytes, ...]
+
+    def merge(self, other: AccuracyCounts) -> AccuracyCounts:
+        """Get the counts of the rows of both."""
+        return AccuracyCounts(
+            tuple(map(add, self.pairs, other.pairs)),
+            tuple(sorted({*self.others, *other.others})[:_MAX_VALUES]),
+        )
+
+
 class AccuracyMonitor:
-    """Accumulates a confusion matrix; for one thread, blocks in order."""
+    """Accumulates a confusion matrix, independent of blocks and their order; for one thread."""
 
     def __init__(self, classes: Sequence[str]) -> None:
         """Start with no rows."""
@@ -126,7 +147,7 @@ class AccuracyMonitor:
         self._names = binary_array([name.encode() for name in classes])
         # Rows by true class, the last for other values; columns by predicted class.
         self._counts = np.zeros((len(classes) + 1, len(classes)), dtype=np.int64)
-        self._others: dict[str, None] = {}
+        self._others: tuple[bytes, ...] = ()
 
     def add(self, cells: pa.Array, labels: Labels) -> None:
         """Count rows."""
@@ -140,8 +161,7 @@ class AccuracyMonitor:
             truth = self._find_spellings(cells, truth)
         pairs = truth.astype(np.int64) * n_classes + labels
         self._counts += np.bincount(pairs, minlength=self._counts.size).reshape(-1, n_classes)
-        if len(self._others) < _MAX_VALUES:
-            self._collect_others(cells, truth == n_classes)
+        self._collect_others(cells, truth == n_classes)
 
     def _find_spellings(self, cells: pa.Array, truth: Labels) -> Labels:
         """Find the classes of other spellings, such as ``1.0`` of ``1``."""
@@ -156,11 +176,20 @@ class AccuracyMonitor:
         truth[truth == none] = classes[indices]
         return truth
 
+    def counts(self) -> AccuracyCounts:
+        """Get the counts of the rows added so far."""
+        return AccuracyCounts(tuple(self._counts.reshape(-1).tolist()), self._others)
+
+    def restore(self, counts: AccuracyCounts) -> None:
+        """Continue from counts."""
+        self._counts = np.array(counts.pairs, dtype=np.int64).reshape(self._counts.shape)
+        self._others = counts.others
+
     def report(self) -> AccuracyReport:
         """Evaluate the rows added so far."""
         counts, others = self._counts[:-1], int(self._counts[-1].sum())
         rows = int(counts.sum())
-        values = tuple(self._others)
+        values = tuple(map(_display, self._others))
         return AccuracyReport(
             rows=rows,
             other=others,
@@ -175,12 +204,15 @@ class AccuracyMonitor:
         """Collect the first few values that are not a class."""
         if not other.any():
             return
-        for cell in pc.unique(cells.filter(bool_array(other))):
-            if len(self._others) == _MAX_VALUES:
-                return
-            text = (cell.as_py() or b"").decode(errors="backslashreplace")
-            is_long = len(text) > _MAX_CHARACTERS
-            self._others.setdefault(text[:_MAX_CHARACTERS] + "…" if is_long else text)
+        found = pc.unique(pc.binary_slice(cells.filter(bool_array(other)), 0, _MAX_BYTES))
+        first = found.take(pc.array_sort_indices(found)[: _MAX_VALUES + found.null_count])
+        texts = {text or b"" for text in first.to_pylist()} | ({b""} if found.null_count else set())
+        self._others = tuple(sorted({*self._others, *texts})[:_MAX_VALUES])
+
+
+def _display(value: bytes) -> str:
+    text = value.decode(errors="backslashreplace")
+    return text[:_MAX_CHARACTERS] + "…" if len(text) > _MAX_CHARACTERS else text
 
 
 def _class_hint(values: Sequence[str], classes: Sequence[str]) -> str:

@@ -2,35 +2,61 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from operator import add
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
 
 from runtime.monitoring.ranges import RangeMonitor
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy as np
     import numpy.typing as npt
     import pyarrow as pa
 
-    from runtime.monitoring.accuracy import AccuracyMonitor, AccuracyReport
-    from runtime.monitoring.drift import DriftMonitor, DriftReport
+    from runtime.monitoring.accuracy import AccuracyCounts, AccuracyMonitor, AccuracyReport
+    from runtime.monitoring.drift import DriftCounts, DriftMonitor, DriftReport
     from runtime.monitoring.ranges import OutOfRange
     from runtime.schema.features import Float32Matrix, Schema
     from runtime.session import Outputs
     from runtime.tables.base import Parsed
 
+    Counts = TypeVar("Counts", AccuracyCounts, DriftCounts)
 
-class Monitor:
-    """Accumulates statistics of scored rows; ``count`` is thread-safe, ``add`` is not.
+
+class MonitorCounts(Value, frozen=True):
+    """What a monitor has counted; ``merge`` is associative and commutative.
 
     Attributes:
-        records_before: number of records in the previous tables.
+        ranges: of ``RangeMonitor``, flattened.
+        accuracy: against the true classes, when requested.
+        drift: from the training rows, when requested.
     """
+
+    ranges: tuple[int, ...]
+    accuracy: AccuracyCounts | None
+    drift: DriftCounts | None
+
+    def merge(self, other: MonitorCounts) -> MonitorCounts:
+        """Get the counts of the rows of both."""
+        return MonitorCounts(
+            tuple(map(add, self.ranges, other.ranges)),
+            _merge(self.accuracy, other.accuracy),
+            _merge(self.drift, other.drift),
+        )
+
+
+def _merge(one: Counts | None, other: Counts | None) -> Counts | None:
+    return one.merge(other) if one and other else None
+
+
+class Monitor:
+    """Accumulates statistics of scored rows; ``count`` is thread-safe, ``add`` is not."""
 
     def __init__(self, schema: Schema, *, truth: bool, drift: bool) -> None:
         """Start with no rows."""
-        self.records_before = 0
         self._schema = schema
         self._ranges = RangeMonitor(schema)
         self._accuracy: AccuracyMonitor | None = None
@@ -53,14 +79,13 @@ class Monitor:
         parsed: Parsed,
         outputs: Outputs,
         *,
-        first_record: int,
         out_of_range: npt.NDArray[np.int64],
         truth: pa.Array | None,
     ) -> None:
         """Add a block."""
         self._ranges.counts += out_of_range
         if self._drift:
-            self._drift.add(parsed.features, self.records_before + first_record, parsed.good)
+            self._drift.add(parsed.features)
         if self._accuracy and truth is not None:
             self._accuracy.add(truth, outputs.label)
 
@@ -72,6 +97,22 @@ class Monitor:
             from runtime.monitoring.drift import other_columns
 
             self._drift.add_others(other_columns(columns, self._schema, left_out, truth))
+
+    def counts(self) -> MonitorCounts:
+        """Get the counts of the rows added so far."""
+        return MonitorCounts(
+            tuple(self._ranges.counts.reshape(-1).tolist()),
+            self._accuracy.counts() if self._accuracy else None,
+            self._drift.counts() if self._drift else None,
+        )
+
+    def restore(self, counts: MonitorCounts) -> None:
+        """Continue from the counts of another monitor with the same settings."""
+        self._ranges.counts = np.array(counts.ranges, dtype=np.int64).reshape(-1, 3)
+        if self._accuracy and counts.accuracy:
+            self._accuracy.restore(counts.accuracy)
+        if self._drift and counts.drift:
+            self._drift.restore(counts.drift)
 
     @property
     def out_of_range(self) -> Mapping[str, OutOfRange]:

@@ -44,9 +44,14 @@ def describe_values(values: npt.NDArray[np.float32]) -> Distribution:
 
 def deciles(ordered: npt.NDArray[Any]) -> tuple[float, ...]:
     """Compute the deciles of sorted values by inverted CDF: each is one of the values."""
+    values = ordered[decile_indices(len(ordered))].astype(np.float64)
+    return tuple((values + 0.0).tolist())  # + 0.0: no negative zero
+
+
+def decile_indices(rows: int) -> list[int]:
+    """Find the deciles' indices among so many sorted values."""
     steps = DECILES - 1
-    indices = [max(-(-step * len(ordered) // steps) - 1, 0) for step in range(DECILES)]
-    return tuple((ordered[indices].astype(np.float64) + 0.0).tolist())  # + 0.0: no negative zero
+    return [max(-(-step * rows // steps) - 1, 0) for step in range(DECILES)]
 
 
 def bin_edges(quantiles: Sequence[float]) -> tuple[float, ...]:

@@ -71,7 +71,6 @@ def score_files(
                 on_table(name, number, len(tables))
             job = ScoringJob(root / name, *outputs[name], options, monitor)
             summaries[name] = _score_table(model, job, out, open_file)
-            monitor.records_before += summaries[name].rows
         if options.drift and monitor.drift:
             sink = open_single(options.drift)
             sink.write(to_json(monitor.drift))

@@ -102,13 +102,14 @@ def append_columns(table: Any, added: pa.Table) -> object:  # noqa: ANN401 - as 
             table = table.append_column(field, values)
         return table
     if hasattr(table, "hstack"):  # polars
-        return table.hstack(type(table)(added))
+        new = type(table)(added)
+        return table.hstack(new) if table.columns else new
+    if hasattr(table, "assign"):  # pandas: the dtypes are pyarrow's, whatever the values are
+        return table.assign(**added.to_pandas(use_threads=False).set_axis(table.index))
     arrays = {name: added.column(name).to_numpy() for name in added.column_names}
     if isinstance(table, np.ndarray):
         return _append_fields(table, arrays)
-    if isinstance(table, Mapping):
-        return {**table, **arrays}
-    return table.assign(**arrays)  # pandas
+    return {**table, **arrays}
 
 
 def _append_fields(table: np.ndarray[Any, Any], arrays: Mapping[str, Any]) -> np.ndarray[Any, Any]:

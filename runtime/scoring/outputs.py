@@ -29,7 +29,7 @@ DRIFT_REPORT: Final = "a drift report"
 SUMMARY: Final = "a summary"
 REJECTS: Final = "a list of rejected rows"
 _KEYS: Final = {
-    DRIFT_REPORT: {"rows", "sampled_rows", "features"},
+    DRIFT_REPORT: {"rows", "features"},
     SUMMARY: {"rows", "scored", "rejected", "reasons"},
 }
 _MAX_REPORT_BYTES: Final = 64 * 1024 * 1024

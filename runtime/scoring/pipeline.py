@@ -276,7 +276,6 @@ def _write_blocks(
         scorer.monitor.add(
             scored.parsed,
             scored.outputs,
-            first_record=scored.block.first_record,
             out_of_range=scored.out_of_range,
             truth=scored.truth,
         )

@@ -8,6 +8,7 @@ from msgspec.structs import force_setattr
 
 from runtime.choices import Decimal
 from runtime.errors import UsageError
+from runtime.surfaces import option
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ class ReadOptions(Value, frozen=True):
 
     def __post_init__(self) -> None:
         if self.decimal not in get_args(Decimal):
-            raise UsageError(f"--decimal {self.decimal}: choose . or ,")
+            choices = " or ".join(map(repr, get_args(Decimal)))
+            raise UsageError(f"{option('decimal', self.decimal)}: choose {choices}")
         parse_text_option(self, "format", parse_format_option)
         parse_text_option(self, "delimiter", _parse_delimiter)
         parse_text_option(self, "encoding", _parse_encoding)

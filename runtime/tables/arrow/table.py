@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from runtime.errors import DataError, first_line
 from runtime.schema.names import repeated_names
+from runtime.tables.arrays import filter_rows
 from runtime.tables.arrow.features import check_types, find_issues, read_columns
 from runtime.tables.base import BadRow, Parsed, RowIssue
 from runtime.tables.dialect import COMMA, Dialect
@@ -60,6 +61,11 @@ class ArrowBlock(Value, frozen=True):
         """Describe rows that cannot be scored; their text is JSON."""
         from runtime.tables.jsonl.values import encode_records
 
+        chosen = np.zeros(len(self), dtype=np.bool_)
+        chosen[list(issues)] = True
+        columns = [filter_rows(column, chosen) for column in self.batch.columns]
+        rows = pa.RecordBatch.from_arrays(columns, schema=self.batch.schema)
+        texts = bytes(encode_records(rows)).split(b"\n")[:-1]
         return tuple(
             BadRow(
                 record=self.first_record + index,
@@ -67,9 +73,9 @@ class ArrowBlock(Value, frozen=True):
                 column=issue.column,
                 value=issue.value,
                 reason=issue.reason,
-                text=bytes(encode_records(self.batch.slice(index, 1))).rstrip(b"\n"),
+                text=text,
             )
-            for index, issue in issues.items()
+            for (index, issue), text in zip(issues.items(), texts, strict=True)
         )
 
     def select(self, columns: Sequence[int]) -> pa.RecordBatch:

@@ -54,7 +54,7 @@ def judged(classes: int) -> AccuracyReport:
 def full(predictor: Predictor) -> Summary:
     """A summary of everything there is."""
     drift = DriftMonitor(predictor.schema)
-    drift.add(np.full((1000, 2), 20, dtype=np.float32), 1)
+    drift.add(np.full((1000, 2), 20, dtype=np.float32))
     return replace(
         PLAIN,
         scored=1197,
@@ -180,7 +180,7 @@ def test_a_column_that_is_no_truth_is_explained() -> None:
     truth = AccuracyMonitor(("no", "yes"))
     truth.add(pa.array(["YES", "NO"]), np.array([1, 0]))
     lines = describe(replace(PLAIN, truth=truth.report()), 120)
-    assert any("'YES' is spelled 'yes'" in line for line in lines)
+    assert any("'NO' is spelled 'no'" in line for line in lines)
     assert not any(line.startswith(("true", "accuracy")) for line in lines)
 
 

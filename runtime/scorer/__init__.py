@@ -1,0 +1,1 @@
+"""A scorer for the engines of other projects: Ray, Spark, Dask, Polars and the like."""
