@@ -106,7 +106,7 @@ class DriftReport(Record, frozen=True):
     Attributes:
         rows: number of scored rows.
         features: in the order of the schema.
-        others: the other columns of the tables, in their order.
+        others: the other columns of the tables, by name.
     """
 
     rows: int
@@ -155,11 +155,13 @@ class DriftCounts(Value, frozen=True):
         rows: number of rows.
         numbers: counts of numbers and dates, in the order of the schema.
         categories: rows with each category of a feature, likewise.
+        others: the other columns by name, with why their drift is not known.
     """
 
     rows: int
     numbers: tuple[FeatureCounts, ...]
     categories: tuple[tuple[int, ...], ...]
+    others: tuple[tuple[str, str], ...] = ()
 
     def merge(self, other: DriftCounts) -> DriftCounts:
         """Get the counts of the rows of both."""
@@ -169,6 +171,7 @@ class DriftCounts(Value, frozen=True):
             self.rows + other.rows,
             tuple(one.merge(two) for one, two in numbers),
             tuple(tuple(map(add, *pair)) for pair in categories),
+            tuple(sorted({*self.others, *other.others})),
         )
 
 
@@ -280,6 +283,7 @@ class DriftMonitor:
             self._rows,
             tuple(counter.counts() for counter in self._numbers.values()),
             tuple(tuple(each.counts.tolist()) for each in self._categories.values()),
+            tuple(sorted(self._others.items())),
         )
 
     def restore(self, counts: DriftCounts) -> None:
@@ -289,6 +293,7 @@ class DriftMonitor:
             counter.restore(found)
         for categories, known in zip(self._categories.values(), counts.categories, strict=True):
             categories.counts = np.array(known, dtype=np.int64)
+        self._others = dict(counts.others)
 
     def add_others(self, reasons: Mapping[str, str]) -> None:
         """Add the columns of a table that are no features, with why their drift is not known."""
@@ -305,7 +310,9 @@ class DriftMonitor:
                 else _number_drift(each, self._numbers[each.name])
                 for each in self._features
             ),
-            others=tuple(OtherColumn(name, reason) for name, reason in self._others.items()),
+            others=tuple(
+                OtherColumn(name, reason) for name, reason in sorted(self._others.items())
+            ),
         )
 
     def _sketch_waiting(self) -> None:

@@ -43,6 +43,7 @@ class Plan:
         fields: of the batches.
         read: indices of the columns with features or the true class.
         carried: indices of the columns that the output keeps.
+        others: names of the columns that are no features.
         added: name and type of the new columns.
         output: fields of the output.
     """
@@ -55,6 +56,7 @@ class Plan:
         self.fields = fields
         self.read = tuple(dict.fromkeys((*bound.features, *bound.truth)))
         self.carried = bound.carried
+        self.others = bound.others(table)
         self.added = output_schema([], bound.added.fields)
         kept = [fields.field(index) for index in bound.carried]
         self.output = pa.schema([*kept, *self.added], fields.metadata)

@@ -311,6 +311,9 @@ class Scorer:
             plan = self._find_plan(fields)
         parts = [columns] if isinstance(columns, pa.RecordBatch) else columns.to_batches()
         scored = plan.score(self._open, parts, first_record, monitor)
+        if monitor:
+            left_out = self._settings.bundle.bundle.manifest.provenance.left_out_columns or {}
+            monitor.add_other_columns(plan.others, left_out, self._settings.options.truth)
         if isinstance(batch, pa.RecordBatch | pa.Table):
             output = plan.append(batch, scored.added)
         else:
