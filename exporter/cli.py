@@ -107,7 +107,11 @@ def export(
             )
         _report_partial(report, start, as_json=as_json)
         return
-    with proof_progress() as on_progress, stdout_as_stderr():
+    with (
+        process.on_interrupt(lambda: "nothing was published"),
+        proof_progress() as on_progress,
+        stdout_as_stderr(),
+    ):
         exported = export_candidate(
             candidate, out, command=source.command, plan=plan, on_progress=on_progress
         )

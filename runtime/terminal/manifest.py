@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from runtime.printable import list_first, printable
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 _MAX_SHOWN = 20  # columns and classes; --json has all
 
 
-def format_manifest(manifest: Manifest) -> str:
-    """Format a manifest as lines of printable text."""
+def format_manifest(manifest: Manifest, width: int | None = None) -> str:
+    """Format a manifest as lines of printable text, wrapped to the width of a terminal."""
     schema, provenance, requires = manifest.schema, manifest.provenance, manifest.requires
     fields = {
         "model": f"{manifest.model.name}, version {manifest.model.version}, "
@@ -33,6 +34,8 @@ def format_manifest(manifest: Manifest) -> str:
         "files": "sha256 checked",
     }
     lines = [f"{name:10} {printable(value)}" for name, value in fields.items()]
+    if width:
+        lines = [line for field in lines for line in _wrap(field, width)]
     files = {printable(name): file for name, file in sorted(manifest.files.items())}
     width = max(map(len, files))
     lines += [
@@ -40,6 +43,13 @@ def format_manifest(manifest: Manifest) -> str:
         for name, file in files.items()
     ]
     return "\n".join(lines)
+
+
+def _wrap(line: str, width: int) -> list[str]:
+    """Wrap a field between words, below its value."""
+    return textwrap.wrap(
+        line, width, subsequent_indent=" " * 11, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _describe_feature(feature: Feature) -> str:
