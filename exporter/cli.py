@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from exporter.packaging.kinds import Kind  # noqa: TC001 - typer reads the annotation
-from exporter.terminal import interruptible, progress_bar, stdout_as_stderr
+from exporter.terminal import progress_bar, stdout_as_stderr
 from runtime.printable import printable
 from runtime.terminal import process
 from runtime.terminal.options import (
@@ -86,7 +86,7 @@ def export(
     """
     start = time.perf_counter()
     with (
-        interruptible("exporter export", _unpublished(out)),
+        process.on_interrupt(lambda: _unpublished(out)),
         progress_bar() as on_progress,
         stdout_as_stderr(),  # the user's module may print when it is imported, made or run
     ):
@@ -134,7 +134,7 @@ def verify(
     """Repeat a bundle's whole proof on this machine, or a part of it."""
     start = time.perf_counter()
     unverified = f"nothing is proven, and {bundle} is unchanged"
-    with interruptible("exporter verify", unverified), progress_bar() as on_progress:
+    with process.on_interrupt(lambda: unverified), progress_bar() as on_progress:
         from exporter.parity.report import require
         from exporter.parity.rows import FULL
         from exporter.verify import verify_bundle

@@ -8,8 +8,6 @@ import sys
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Final
 
-from runtime.printable import printable
-from runtime.terminal import process
 from runtime.terminal.notebook import is_notebook, notebook_bar
 
 if TYPE_CHECKING:
@@ -37,16 +35,6 @@ def stdout_as_stderr() -> Iterator[None]:
         ctypes.CDLL(None).fflush(None)  # what C has buffered
         os.dup2(stdout, _STDOUT)
         os.close(stdout)
-
-
-@contextmanager
-def interruptible(command: str, consequence: str) -> Iterator[None]:
-    """Say what an interrupt left behind before the command ends."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        process.log(f"{command}: interrupted; {printable(consequence)}")
-        raise
 
 
 @contextmanager

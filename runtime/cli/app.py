@@ -2,6 +2,7 @@
 
 # No postponed annotations: typer would evaluate each at every start.
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -343,11 +344,14 @@ def inspect(
     """Print a bundle's manifest; verifies digests, does not run the model."""
     from runtime.bundle.reading import read_bundle
     from runtime.terminal.manifest import format_manifest
+    from runtime.terminal.tables import terminal_width
 
     manifest = read_bundle(bundle).manifest
-    process.echo(
-        process.indented_json(manifest.to_json()) if as_json else format_manifest(manifest)
-    )
+    if as_json:
+        process.echo(process.indented_json(manifest.to_json()))
+    else:
+        width = terminal_width(sys.stdout) if sys.stdout.isatty() else None
+        process.echo(format_manifest(manifest, width))
 
 
 def main() -> NoReturn:

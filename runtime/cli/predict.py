@@ -20,7 +20,7 @@ from runtime.surfaces import advise_encoding, option
 from runtime.terminal import process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from runtime.predictor import Predictor
@@ -105,7 +105,11 @@ def score(
     profile: bool = False,
 ) -> Summary:
     """Score one or several tables, with a progress bar on a terminal; write the summary file."""
+    rejects = None if is_folder_or_pattern(source) else rejects_path(out, options)
+    outputs = filter(None, (out, rejects, options.drift, summary_path))
+    before = {path: _state(path) for path in outputs}
     with ExitStack() as stack:
+        stack.enter_context(process.on_interrupt(lambda: _describe_kept(before)))
         stream = None
         if summary_path:
             check_summary_path(summary_path, source, out, options)
@@ -118,13 +122,36 @@ def score(
     return summary
 
 
+def _state(path: Path) -> tuple[int, ...] | None:
+    """Return what changes when a file or folder is replaced; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _describe_kept(before: Mapping[Path, tuple[int, ...] | None]) -> str:
+    """Say which outputs an interrupted run has left; files appear when they are complete."""
+    if written := [str(path) for path, state in before.items() if _state(path) != state]:
+        return f"written: {list_first(written)}"
+    if STANDARD_STREAM in before:
+        return "the rows on standard output are incomplete, and no file was written"
+    return "nothing was written"
+
+
 def _score(predictor: Predictor, source: Path, out: Path, options: Options) -> Summary:
+    from runtime.terminal.progress import scoring_progress
+
     if is_folder_or_pattern(source):
+        from runtime.io.discovery import find_tables
         from runtime.scoring.batch import score_files
 
-        return score_files(predictor, source, out, options, _log_table).total
+        root, tables = find_tables(source)
+        size = sum((root / name).stat().st_size for name in tables)
+        with scoring_progress(source, out, size=size) as on_progress:
+            return score_files(predictor, source, out, options, _log_table, on_progress).total
     from runtime.scoring.pipeline import score_file
-    from runtime.terminal.progress import scoring_progress
 
     with process.exit_on_broken_pipe(), scoring_progress(source, out) as on_progress:
         return score_file(predictor, source, out, options, on_progress)

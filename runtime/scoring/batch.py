@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from runtime.model import LoadedModel
+    from runtime.scoring.pipeline import OnProgress
     from runtime.scoring.summary import Summary
 
     OpenFile = Callable[[Path], IO[bytes]]
@@ -53,8 +54,13 @@ def score_files(
     out: Path | str,
     options: Options = DEFAULTS,
     on_table: OnTable | None = None,
+    on_progress: OnProgress | None = None,
 ) -> BatchSummary:
-    """Score every table of a folder or glob pattern into a folder."""
+    """Score every table of a folder or glob pattern into a folder; see ``score_file``.
+
+    ``on_table`` is called with each table, its number and their count; ``on_progress`` with the
+    bytes and records that were read of all tables.
+    """
     source, out = Path(source), Path(out)
     root, tables = find_tables(source)
     if options.reading.format is None:
@@ -65,12 +71,16 @@ def score_files(
         model.schema, truth=options.truth is not None, drift=options.drift is not None
     )
     summaries: dict[Path, Summary] = {}
+    done, rows = 0, 0  # bytes, records
     with open_sinks() as open_single, staged_files(out) as open_file:
         for number, name in enumerate(tables, start=1):
             if on_table:
                 on_table(name, number, len(tables))
             job = ScoringJob(root / name, *outputs[name], options, monitor)
-            summaries[name] = _score_table(model, job, out, open_file)
+            of_table = on_progress and _shift(on_progress, done, rows)
+            summaries[name] = _score_table(model, job, out, open_file, of_table)
+            rows += summaries[name].rows
+            done += job.source.stat().st_size
         if options.drift and monitor.drift:
             sink = open_single(options.drift)
             sink.write(to_json(monitor.drift))
@@ -82,7 +92,18 @@ def score_files(
     return BatchSummary(total, summaries)
 
 
-def _score_table(model: LoadedModel, job: ScoringJob, folder: Path, open_file: OpenFile) -> Summary:
+def _shift(on_progress: OnProgress, size: int, rows: int) -> OnProgress:
+    """Count bytes and records of a table after those of the tables before."""
+    return lambda bytes_read, records: on_progress(size + bytes_read, rows + records)
+
+
+def _score_table(
+    model: LoadedModel,
+    job: ScoringJob,
+    folder: Path,
+    open_file: OpenFile,
+    on_progress: OnProgress | None,
+) -> Summary:
     """Score one table into files of the output folder, and close them."""
     with ExitStack() as stack, _located(job.source):
 
@@ -90,7 +111,7 @@ def _score_table(model: LoadedModel, job: ScoringJob, folder: Path, open_file: O
             stream = stack.enter_context(open_file(path.relative_to(folder)))
             return Sink(str(path), stream)
 
-        return score_into(model, job, open_sink)
+        return score_into(model, job, open_sink, on_progress)
 
 
 @contextmanager

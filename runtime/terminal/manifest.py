@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Final
 
 from runtime.printable import format_number, list_first, printable, truncate
@@ -20,8 +21,8 @@ _MAX_CATEGORIES: Final = 8  # of a column
 _MAX_NAME_WIDTH: Final = 24
 
 
-def format_manifest(manifest: Manifest) -> str:
-    """Format a manifest as lines of printable text."""
+def format_manifest(manifest: Manifest, width: int | None = None) -> str:
+    """Format a manifest as lines of printable text, wrapped to the width of a terminal."""
     schema, provenance, requires = manifest.schema, manifest.provenance, manifest.requires
     left_out = provenance.left_out_columns or {}
     read = f"{schema.n_features:,} read by the model"
@@ -31,7 +32,7 @@ def format_manifest(manifest: Manifest) -> str:
         "target": f"{schema.target}: {list_first(schema.classes, _MAX_CLASSES)}",
         "columns": f"{read}, {len(left_out):,} left out in training" if left_out else read,
     }
-    lines = [*_format_fields(fields), *_format_columns(manifest)]
+    lines = [*_format_fields(fields, width), *_format_columns(manifest)]
     fields = {
         "input": ", ".join(map(_describe_tensor, manifest.signature.inputs)),
         "output": ", ".join(map(_describe_tensor, manifest.signature.outputs)),
@@ -44,14 +45,22 @@ def format_manifest(manifest: Manifest) -> str:
         f"(opset {requires.opset}, IR {requires.ir})",
         "files": "sha256 checked",
     }
-    lines += _format_fields(fields)
+    lines += _format_fields(fields, width)
     sizes = ((name, f"{file.size:,} bytes", file) for name, file in sorted(manifest.files.items()))
     lines += _align([(name, f"{size:>15}", f"{file.sha256[:16]}…") for name, size, file in sizes])
     return "\n".join(lines)
 
 
-def _format_fields(fields: dict[str, str]) -> list[str]:
-    return [f"{name:10} {printable(value)}".rstrip() for name, value in fields.items()]
+def _format_fields(fields: dict[str, str], width: int | None) -> list[str]:
+    lines = [f"{name:10} {printable(value)}".rstrip() for name, value in fields.items()]
+    return [part for line in lines for part in _wrap(line, width)] if width else lines
+
+
+def _wrap(line: str, width: int) -> list[str]:
+    """Wrap a field between words, below its value."""
+    return textwrap.wrap(
+        line, width, subsequent_indent=" " * 11, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _format_columns(manifest: Manifest) -> Iterator[str]:

@@ -31,10 +31,13 @@ def format_preview(
 ) -> str:
     """Format the first rows; ``notes`` are lines below them that are not cut, to be copied."""
     rows = rows[:PREVIEW_ROWS]
-    cells = [
-        [cut(cell, _MAX_CELL_WIDTH) for cell in column] for column in zip(names, *rows, strict=True)
-    ]
     width = terminal_width(stream)
+    # The last column may be the reason of bad rows, a sentence.
+    limits = [*[_MAX_CELL_WIDTH] * (len(names) - 1), max(_MAX_CELL_WIDTH, width // 2)]
+    cells = [
+        [cut(cell, limit) for cell in column]
+        for limit, *column in zip(limits, names, *rows, strict=True)
+    ]
     shown = _choose_columns(cells, n_added, width)
     hidden = [name for index, name in enumerate(names) if index not in shown]
     table = _build_table(cells, shown, first_added=len(names) - n_added)

@@ -15,13 +15,15 @@ from runtime.io.processors import available_processors, quota_processors
 from runtime.io.streams import translate_write_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from types import FrameType
 
 
 _TRAIN_EXTRA = frozenset({"onnx", "onnxscript", "safetensors", "tensorboard", "torch"})
 _EXIT_SIGTERM = 128 + signal.SIGTERM
 _EXIT_SIGPIPE = 128 + signal.SIGPIPE
+_interrupts: list[int] = []  # signals received
+_kept: list[str] = []  # what is left of the work, for the message
 
 
 def run(app: Callable[..., object], name: str) -> NoReturn:
@@ -29,10 +31,10 @@ def run(app: Callable[..., object], name: str) -> NoReturn:
     limit_thread_pools()
     exit_hook = _ExitHook()
     atexit.register(exit_hook.exit)  # registered first, runs last
-    interrupts = _install_signal_handlers()
+    _install_signal_handlers()
     _prepare_streams()
     try:
-        _call(app, name, interrupts)
+        _call(app, name)
     except SystemExit as exc:
         exit_hook.code = int(exc.code or 0)
         raise
@@ -44,23 +46,45 @@ def limit_thread_pools() -> None:
         os.environ.setdefault("OMP_NUM_THREADS", str(available_processors()))
 
 
-def _call(app: Callable[..., object], name: str, interrupts: Sequence[int]) -> NoReturn:
+def _call(app: Callable[..., object], name: str) -> NoReturn:
     """Call the app; convert exceptions to a message and an exit code."""
     try:
         app(prog_name=name)
     except OnnxferryError as exc:
         _fail(name, exc)
     except KeyboardInterrupt:
-        sys.exit(EXIT_INTERRUPTED)
+        _exit_interrupted(name)
+    except SystemExit as exc:
+        if _interrupts and exc.code == EXIT_INTERRUPTED:  # typer converts interrupts, too
+            _exit_interrupted(name)
+        raise
     except ModuleNotFoundError as exc:
         if exc.name is None or exc.name.partition(".")[0] not in _TRAIN_EXTRA:
             raise
         _fail(name, _missing_extra(name, exc.name))
     except Exception:
-        if interrupts:  # libraries convert interrupts to errors of their own
-            sys.exit(EXIT_INTERRUPTED)
+        if _interrupts:  # libraries convert interrupts to errors of their own
+            _exit_interrupted(name)
         raise
     sys.exit(0)
+
+
+@contextmanager
+def on_interrupt(describe: Callable[[], str]) -> Iterator[None]:
+    """Say what is left of the work in the block where Ctrl-C ends it."""
+    try:
+        yield
+    except BaseException as exc:
+        if _interrupts or isinstance(exc, KeyboardInterrupt):
+            _kept.append(describe())
+        raise
+
+
+def _exit_interrupted(name: str) -> NoReturn:
+    from runtime.printable import printable
+
+    log(printable("; ".join((f"{name}: interrupted", *_kept))))
+    sys.exit(EXIT_INTERRUPTED)
 
 
 class _ExitHook:
@@ -160,18 +184,16 @@ def _missing_extra(name: str, module: str) -> UnavailableError:
     )
 
 
-def _install_signal_handlers() -> list[int]:
+def _install_signal_handlers() -> None:
     """Raise on SIGINT and SIGTERM, so that temporary files are removed; record the former."""
-    interrupts: list[int] = []
 
     def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
-        interrupts.append(number)
+        _interrupts.append(number)
         raise KeyboardInterrupt
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # unless it is ignored
         signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, _exit_on_sigterm)
-    return interrupts
 
 
 def _exit_on_sigterm(_signal: int, _frame: FrameType | None) -> NoReturn:

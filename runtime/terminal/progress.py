@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 _REFRESH_PER_SECOND: Final = 4  # each takes about 3 ms
-_MIN_BAR_WIDTH: Final = 70  # columns of the terminal
+_MIN_FULL_WIDTH: Final = 70  # columns of the terminal
+_MIN_BAR_WIDTH: Final = 50
+_SMALL_BAR: Final = 10
 _MIN_LABEL_WIDTH: Final = 100
 
 
@@ -72,11 +74,12 @@ def _columns(*, sized: bool, width: int) -> list[ProgressColumn]:
     ]
     elapsed = [TimeElapsedColumn(), *([TextColumn("elapsed")] if is_wide else [])]
     remaining = [TimeRemainingColumn(compact=not is_wide), TextColumn("left")] if sized else []
-    if width < _MIN_BAR_WIDTH:
-        return [*figures, *(remaining or elapsed)]
+    if width < _MIN_FULL_WIDTH:
+        bar = [BarColumn(_SMALL_BAR)] if width >= _MIN_BAR_WIDTH else []
+        return [*bar, *figures, *(remaining or elapsed)]
     return [
         TextColumn("scoring"),
-        BarColumn(None if is_wide else 10),
+        BarColumn(None if is_wide else _SMALL_BAR),
         *figures,
         *elapsed,
         *remaining,

@@ -59,7 +59,7 @@ def _lines(summary: Summary, out: Path) -> Iterator[Line]:
         kept = f"listed in {summary.rejects}" if summary.rejects else "kept with empty predictions"
         yield "rejected", f"{summary.rejected:,}", kept
         yield from _truncate(
-            (f"  {reason}", f"{count:,}", "")
+            ("", f"{count:,}", reason)
             for reason, count in sorted(summary.reasons.items(), key=lambda pair: -pair[1])
         )
     if summary.absent:

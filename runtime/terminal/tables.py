@@ -85,13 +85,16 @@ def new_table(*, header: bool = True) -> Table:
 
 
 def cut(text: str, width: int) -> str:
-    """Truncate text to a width, and escape control characters."""
+    """Truncate text to a width, between words if it has any; escape control characters."""
     from rich.cells import cell_len, set_cell_size
 
     shown = printable(text[: 4 * width])  # skip the rest of a long cell
     if len(text) <= 4 * width and cell_len(shown) <= width:
         return shown
-    return set_cell_size(shown, width - 1).rstrip() + ELLIPSIS
+    start = set_cell_size(shown, width - 1)
+    words, blank, rest = start.rpartition(" ")
+    is_within_word = blank and words.strip() and shown[len(start) : len(start) + 1].strip()
+    return (words if is_within_word and len(rest) < len(start) / 2 else start).rstrip() + ELLIPSIS
 
 
 def percent(share: float | None) -> str:

@@ -111,7 +111,12 @@ def sample(
     from trainer.data.products import write_sample
 
     check_table_output(out, Format("csv"), ScoringOptions(force=force))
-    with process.exit_on_broken_pipe(), open_sinks() as open_sink:
+    kept = "the output is incomplete" if out == STANDARD_STREAM else "nothing was written"
+    with (
+        process.on_interrupt(lambda: kept),
+        process.exit_on_broken_pipe(),
+        open_sinks() as open_sink,
+    ):
         sink = open_sink(out)
         write_sample(sink, rows, seed=seed)
         sink.flush()
