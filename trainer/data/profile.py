@@ -49,7 +49,8 @@ class TableProfile:
     """What a table contains.
 
     Attributes:
-        codes: ``(rows,)`` int64, positions in ``labels``; ``NO_LABEL`` without a label.
+        codes: ``(rows,)`` int64, positions in ``labels``; ``NO_LABEL`` without a label, and less
+            where the cell has a text that means so: ``NO_LABEL - 1`` is the first of these.
         labels: the distinct labels as written, in order of first appearance.
         column_types: types of the feature columns, by position in the table.
         texts: the distinct texts of the text columns, by position; an empty text is a missing
@@ -58,6 +59,7 @@ class TableProfile:
         first_days: the earliest day of the date columns, by position, since 1970-01-01.
         date_formats: formats of the date columns, by position; absent for ISO 8601.
         utf8_advice: what to do about texts that are not UTF-8.
+        missing_labels: the distinct texts of rows without a label, by their codes.
     """
 
     codes: Codes
@@ -68,6 +70,7 @@ class TableProfile:
     first_days: dict[int, int] = field(default_factory=dict)
     date_formats: dict[int, str] = field(default_factory=dict)
     utf8_advice: str = ""
+    missing_labels: tuple[bytes, ...] = ()
 
 
 def _choose_all(_start: int, _block: Block) -> None:
@@ -162,6 +165,7 @@ def profile_table(
         first_days.days,
         detector.date_formats,
         _advise_utf8(table),
+        tuple(labels.missing_texts),
     )
 
 
@@ -216,17 +220,19 @@ class LabelEncoder:
 
     Attributes:
         texts: in order of first appearance, as written.
+        missing_texts: those that mean a missing label, likewise.
     """
 
     def __init__(self, missing: frozenset[bytes] = frozenset()) -> None:
         """Start without labels; ``missing`` are texts of rows without one."""
         self.texts: dict[bytes, int] = {}
+        self.missing_texts: dict[bytes, int] = {}
         self._missing = missing
 
     def add(self, cells: pa.DictionaryArray) -> Codes:
-        """Encode a block, ``(rows,)`` int64; ``NO_LABEL`` for null and for blank cells."""
+        """Encode a block, ``(rows,)`` int64; ``NO_LABEL`` or less without a label."""
         texts = cells.dictionary.to_pylist()
-        codes = [self._code(_filled(text, self._missing)) for text in texts]
+        codes = [self._code(text) for text in texts]
         indices = number_values(pc.fill_null(cells.indices, number_scalar(np.int32(NO_LABEL))))
         # The last one is for nulls, whose index is -1.
         code_of_index: Codes = np.array([*codes, NO_LABEL], dtype=np.int64)
@@ -234,7 +240,11 @@ class LabelEncoder:
         return encoded
 
     def _code(self, text: bytes) -> int:
-        return self.texts.setdefault(text, len(self.texts)) if text else NO_LABEL
+        if _filled(text, self._missing):
+            return self.texts.setdefault(text, len(self.texts))
+        if not text.strip(b" \t"):
+            return NO_LABEL
+        return NO_LABEL - 1 - self.missing_texts.setdefault(text, len(self.missing_texts))
 
 
 class TextCollector:

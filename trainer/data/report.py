@@ -60,6 +60,12 @@ def _list_classes(check: DataCheck, rows: int) -> str:
     return ", ".join(shown) + (f" and {more} more classes" if more else "")
 
 
+def list_column_findings(check: DataCheck, source: TableSource) -> Iterator[str]:
+    """List the likely problems of the columns and classes of a table, a line each."""
+    yield from _about_columns(check, source)
+    yield from _about_classes(check)
+
+
 def _findings(check: DataCheck, source: TableSource) -> Iterator[str]:
     yield from _about_cells(check)
     yield from _about_columns(check, source)

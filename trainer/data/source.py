@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from runtime.errors import SchemaError, UsageError
 from runtime.io.discovery import find_tables
 from runtime.io.paths import STANDARD_STREAM, check_distinct, is_folder_or_pattern
-from runtime.printable import join_names, quote_names
+from runtime.printable import join_names, list_first, quote_names
 from runtime.schema.names import repeated_names, suggest_names
 from runtime.tables.options import ReadOptions
 from trainer.data.cell_options import DateFormats
@@ -271,17 +271,16 @@ def column_names(columns: Sequence[str], positions: Sequence[int]) -> dict[int, 
     return {at: columns[at] or f"#{at + 1}" for at in positions}
 
 
-def refuse_nameless(columns: Sequence[str], filled: Sequence[int], where: str) -> None:
-    """Refuse feature columns without a name; those without a filled cell are excluded anyway."""
-    nameless = [at + 1 for at in filled if not columns[at]]
-    if not nameless:
-        return
+def describe_nameless(nameless: Sequence[int], source: TableSource) -> str:
+    """Describe feature columns without a name, numbered from 1, that have a filled cell."""
     which = "column" if len(nameless) == 1 else "columns"
     has = "has" if len(nameless) == 1 else "have"
-    option = quote_names(f"#{number}" for number in nameless)
-    raise SchemaError(
-        f"{where}: {which} {', '.join(map(str, nameless))} {has} no name: exclude by position with "
-        f"--exclude {option} (pandas writes row numbers so), or add a name in the header"
+    numbers = [f"#{number}" for number in nameless]
+    option = quote_names((*source.exclude, *numbers[:_MAX_NAMES]))
+    return (
+        f"{source.data}: {which} {list_first(list(map(str, nameless)), _MAX_NAMES)} {has} no name: "
+        f"exclude by position with --exclude {option} (pandas writes row numbers so), or add a "
+        "name in the header"
     )
 
 
