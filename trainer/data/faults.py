@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from runtime.errors import DataError, SchemaError
 from runtime.printable import list_first
+from trainer.data.decimal_signs import describe_mixed_signs
 from trainer.data.source import advise_exclusion
 
 if TYPE_CHECKING:
@@ -60,20 +61,31 @@ class Faults:
             *(f"  {finding}" for finding in findings[:_MAX_FINDINGS]),
             *([f"  … and {len(findings) - _MAX_FINDINGS} more"] * (len(findings) > _MAX_FINDINGS)),
         ]
-        ending = also if findings else []
-        errors = list(self._errors.values())
+        errors, (texts, mixed) = list(self._errors.values()), self._check_decimal()
+        ending = [*mixed, *(also if findings else [])]
         if len(errors) == 1:
-            return type(errors[0])("\n".join([str(errors[0]), *ending]))
+            return type(errors[0])("\n".join([*texts, *ending]))
         where = str(self._source.data)
         lines = [f"{where}: {len(errors)} faults; nothing was fitted"]
-        for number, error in enumerate(errors[:_MAX_FAULTS], start=1):
-            first, *others = str(error).removeprefix(f"{where}: ").split("\n")
+        for number, text in enumerate(texts[:_MAX_FAULTS], start=1):
+            first, *others = text.removeprefix(f"{where}: ").split("\n")
             lines += [f"{number}. {first}", *(f"   {line}" for line in others)]
         if len(errors) > _MAX_FAULTS:
             lines.append(f"… and {len(errors) - _MAX_FAULTS} more faults")
         is_schema = all(isinstance(error, SchemaError) for error in errors)
         of_class = SchemaError if is_schema else DataError
         return of_class("\n".join([*lines, *self._advise(n_features), *ending]))
+
+    def _check_decimal(self) -> tuple[list[str], list[str]]:
+        """Replace the advice of another --decimal where the table mixes both signs; say so."""
+        texts, given = list(self._errors), self._source.reading.decimal
+        advice = f"give --decimal {',' if given == '.' else '.'}"
+        if not any(advice in text for text in texts):
+            return texts, []
+        mixed = describe_mixed_signs(self._source)
+        if mixed is None:
+            return texts, []
+        return [text.replace(advice, "write all numbers with one sign") for text in texts], [mixed]
 
     def _advise(self, n_features: int) -> list[str]:
         """Name one option for the columns of several faults: a repeated one would replace it."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from runtime.errors import BadRowsError, DataError, SchemaError
+from runtime.tables.options import parse_read_options
 from trainer.data.reading import read_dataset
 from trainer.data.report import format_report
 from trainer.data.source import TableSource
@@ -14,6 +15,8 @@ from trainer.data.source import TableSource
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from runtime.choices import Decimal
 
     Columns = dict[str, list[Any]]
     Save = Callable[[str, Columns], Path]
@@ -143,3 +146,33 @@ def test_an_unlabelled_row_shows_its_text(save: Save) -> None:
         "' - ': missing value",
         "'NA': missing value",
     ]
+
+
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_mixed_decimal_signs_name_a_cell_of_each(
+    table: Callable[[str], Path], decimal: Decimal
+) -> None:
+    """No value of --decimal reads the table, so neither is advised."""
+    rows = [f"{at};{at % 9}.25;{at % 7},5;{'ab'[at % 2]}\n" for at in range(40)]
+    path = table("n;points;commas;y\n" + "".join(rows))
+    reading = parse_read_options(None, None, None, decimal, loose=False)
+    message = str(refusal(TableSource(path, "y", reading=reading)))
+    assert "--decimal" not in message
+    assert (
+        "the table has decimal points (line 2, column 'points': '0.25') and decimal commas "
+        "(line 2, column 'commas': '0,5')"
+    ) in message
+
+
+def test_columns_that_are_bad_as_a_whole_are_left_out(save: Save) -> None:
+    """--bad-rows reject alone is not advised; following the advice works."""
+    sizes = {"huge": ["1e99"] * 32 + [5] * 8, "some": [3] * 37 + ["1e99"] * 3}
+    columns: Columns = {**sizes, "x": [1, 2] * 20, "y": ["a", "b"] * 20}
+    path = save("t.csv", columns)
+    for bad_rows in ("fail", "reject"):
+        message = str(refusal(TableSource(path, "y", bad_rows=bad_rows)))
+        assert (
+            "fix column 'huge', or exclude it with --exclude huge and reject the other bad rows "
+            "with --bad-rows reject"
+        ) in message
+    read_dataset(TableSource(path, "y", exclude=("huge",), bad_rows="reject"), seed=1)
