@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from runtime.printable import list_names, printable
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from trainer.data.source import TableSource
 
 
+_UNITS = {"epoch-s": "seconds", "epoch-ms": "milliseconds"}
 _MAX_NAMES = 8  # names in a line
 
 
@@ -87,6 +89,12 @@ def _about_cells(check: DataCheck) -> Iterator[str]:
     ]
     yield from _limit(rare, "columns with joined categories")
     yield from _limit(list(map(_describe_dates, check.dates)), "columns of dates")
+    epochs = [
+        f"{each.name!r}: whole numbers like {_UNITS[each.format]} since 1970; to read them as "
+        f"dates, give --date-format {shlex.quote(f'{each.name}={each.format}')}"
+        for each in check.epochs or ()
+    ]
+    yield from _limit(epochs, "columns of such numbers")
     if check.rounded:
         yield f"{_list(check.rounded)}: whole numbers above 16,777,216, which float32 rounds"
 
