@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from runtime.io.sinks import Sink
+    from runtime.scoring.pipeline import OnProgress
     from runtime.tables.base import BadRow, Block, Column, Mask, Numbers, Table
     from runtime.tables.dialect import Dialect
     from trainer.data.faults import Faults
@@ -36,7 +37,11 @@ _MAX_REJECTED = 0.5
 
 
 class RowCounter:
-    """Counts the rows of a table, and refuses or rejects the bad ones; for one thread."""
+    """Counts the rows of a table, and refuses or rejects the bad ones; for one thread.
+
+    Attributes:
+        on_progress: takes the number of bytes and of rows read so far; None for nobody.
+    """
 
     def __init__(
         self, where: str, source: TableSource, features: Sequence[str], faults: Faults
@@ -56,6 +61,7 @@ class RowCounter:
         self._unlabelled = 0
         self._sink: Sink | None = None
         self._dialect: Dialect | None = None
+        self.on_progress: OnProgress | None = None
         self._has_files = False  # which the rejects file names
 
     @property
@@ -95,6 +101,11 @@ class RowCounter:
         if self._sink and self._dialect:
             rejects = encode_rejects(bad, self._dialect, with_source=self._has_files)
             self._sink.write(rejects)
+
+    def report(self, bytes_read: int) -> None:
+        """Report the progress."""
+        if self.on_progress:
+            self.on_progress(bytes_read, self.rows)
 
     def finish(self) -> None:
         """Add a fault when bad rows prevent training."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from runtime.scoring.pipeline import OnProgress
     from runtime.tables.base import Block, Mask, Table
     from trainer.data.column_types import ColumnType
     from trainer.data.source import ColumnRoles
@@ -79,16 +80,18 @@ def _choose_all(_start: int, _block: Block) -> None:
 
 @dataclass(frozen=True)
 class RowChoice:
-    """The rows of a table to profile.
+    """The rows of a table to profile, and who is told of those that are read.
 
     Attributes:
         mask: takes the number of rows before a block, and the block, and masks its rows to
             consider, ``(rows,)``, None for all; the others have no label.
         known: an earlier profile, whose column types and formats of dates hold.
+        on_progress: takes the number of bytes and of rows read so far; None for nobody.
     """
 
     mask: Callable[[int, Block], Mask | None] = _choose_all
     known: TableProfile | None = None
+    on_progress: OnProgress | None = None
 
 
 def profile_table(
@@ -128,6 +131,7 @@ def profile_table(
     detector.date_formats.update(known.date_formats if known else {})
     labels, first_days = LabelEncoder(frozenset(text.encode() for text in missing)), EarliestDays()
     codes: list[Codes] = []
+    read_rows = 0
 
     def encode(numbered: tuple[int, Block]) -> _EncodedBlock:
         start, block = numbered
@@ -149,6 +153,9 @@ def profile_table(
     read = [at for at in roles.features if types.get(at) in {None, TEXT, DATE}]
     blocks = _number_blocks(detector.inspect(table.blocks([roles.label, *read])))
     for encoded in map_ordered(encode, blocks, threads=default_threads()):
+        read_rows += encoded.rows
+        if rows.on_progress:
+            rows.on_progress(table.bytes_read, read_rows)
         codes.append(encoded.spread(labels.add(encoded.cells.pop(roles.label))))
         texts.add(encoded.cells)
         first_days.add(encoded.first_days)

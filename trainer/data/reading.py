@@ -36,6 +36,7 @@ from trainer.data.profile import (
     profile_table,
     without_undecodable,
 )
+from trainer.data.progress import NoProgress
 from trainer.data.report import list_column_findings
 from trainer.data.rows import read_rows
 from trainer.data.source import (
@@ -55,19 +56,27 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runtime.schema.features import Feature
+    from runtime.scoring.pipeline import OnProgress
     from runtime.tables.base import Block, Mask, Table
     from trainer.data.bad_rows import OpenSink
     from trainer.data.profile import TableProfile
+    from trainer.data.progress import ReadingProgress
     from trainer.data.source import TableSource
 
 
-def read_dataset(source: TableSource, seed: int, open_sink: OpenSink | None = None) -> Dataset:
+def read_dataset(
+    source: TableSource,
+    seed: int,
+    open_sink: OpenSink | None = None,
+    progress: ReadingProgress | None = None,
+) -> Dataset:
     """Read a table, check it and split it.
 
     Args:
         source: the table and its options.
         seed: decides the split.
         open_sink: opens the rejects files; None writes none.
+        progress: shows what is under way; None shows nothing.
 
     Returns:
         Training and test rows with their schema and data check.
@@ -79,15 +88,17 @@ def read_dataset(source: TableSource, seed: int, open_sink: OpenSink | None = No
     """
     start = time.perf_counter()
     _refuse_unused(source)
-    faults = Faults(source)
-    good = _find_good_rows(source, open_sink, faults) if source.bad_rows == "reject" else None
-    table = _read_table(source, good, faults)
+    faults, progress, good = Faults(source), progress or NoProgress(), None
+    if source.bad_rows == "reject":
+        good = _find_good_rows(source, open_sink, faults, progress)
+    table = _read_table(source, good, faults, progress)
     train, test = _split(table.rows, source.share, seed)
     schema = describe_features(table.schema, table.rows.features, train.features, source)
     test_reasons: Counter[str] = Counter()
     if source.test is not None:
-        test, test_reasons = _read_test(source, source.test, schema, open_sink)
-    check = check_data(schema, train, test, empty=table.empty)
+        test, test_reasons = _read_test(source, source.test, schema, open_sink, progress)
+    with progress.phase("checking"):
+        check = check_data(schema, train, test, empty=table.empty)
     missing = {each.name: each.cells for each in check.missing}
     columns = summarise_columns(table.columns, source, schema, missing)
     check = replace(check, columns=columns, joined_labels=table.joined or UNSET)
@@ -126,7 +137,9 @@ class _GoodRows:
         return self.mask[start : start + len(block)]
 
 
-def _read_table(source: TableSource, good: _GoodRows | None, faults: Faults) -> _Table:
+def _read_table(
+    source: TableSource, good: _GoodRows | None, faults: Faults, progress: ReadingProgress
+) -> _Table:
     """Read a table, or its good rows: the others have no influence on classes and features.
 
     Raises the error with all its faults.
@@ -134,7 +147,8 @@ def _read_table(source: TableSource, good: _GoodRows | None, faults: Faults) -> 
     where = str(source.data)
     with _open(source, source.features and source.required_columns) as table:
         roles = _assign_roles(table, source)
-        profile = _profile(table, roles, source, good)
+        with progress.rows("inspecting", source.data) as on_progress:
+            profile = _profile(table, roles, source, good, on_progress)
         columns = column_names(table.columns, range(len(table.columns)))
         names = _name_features(table, roles, profile, source, faults)
     words = check_label(profile, source, faults)
@@ -145,7 +159,10 @@ def _read_table(source: TableSource, good: _GoodRows | None, faults: Faults) -> 
         raise faults.to_error(len(names))
     counter = RowCounter(where, source, tuple(names.values()), faults)
     chosen = tuple(features.values())
-    with _open(source, names.values()) as table:
+    with (
+        _open(source, names.values()) as table,
+        progress.rows("reading", source.data) as counter.on_progress,
+    ):
         rows = read_rows(table, tuple(features), chosen, labels, counter)
     if faults or classes is None:
         raise faults.to_error(len(names), _find_more(source, chosen, classes, rows, faults))
@@ -184,7 +201,11 @@ def _find_more(
 
 
 def _profile(
-    table: Table, roles: ColumnRoles, source: TableSource, good: _GoodRows | None
+    table: Table,
+    roles: ColumnRoles,
+    source: TableSource,
+    good: _GoodRows | None,
+    on_progress: OnProgress | None,
 ) -> TableProfile:
     """Profile the good rows; all that are records of the table before they are known."""
 
@@ -197,7 +218,7 @@ def _profile(
         table,
         roles,
         where=str(source.data),
-        rows=RowChoice(choose_rows, good.profile if good else None),
+        rows=RowChoice(choose_rows, good.profile if good else None, on_progress),
         texts=_new_collector(source),
         date_format=source.date_formats.default,
     )
@@ -215,12 +236,15 @@ def _name_features(
     return names
 
 
-def _find_good_rows(source: TableSource, open_sink: OpenSink | None, faults: Faults) -> _GoodRows:
+def _find_good_rows(
+    source: TableSource, open_sink: OpenSink | None, faults: Faults, progress: ReadingProgress
+) -> _GoodRows:
     """Find the rows whose label and cells can be used; write the others to the rejects file."""
     where = str(source.data)
     with _open(source, source.features and source.required_columns) as table:
         roles = _assign_roles(table, source)
-        profile = _profile(table, roles, source, None)
+        with progress.rows("inspecting", source.data) as on_progress:
+            profile = _profile(table, roles, source, None, on_progress)
         names = _name_features(table, roles, profile, source, faults)
     features = choose_features(without_undecodable(profile), names, source, faults)
     if not features:
@@ -232,7 +256,8 @@ def _find_good_rows(source: TableSource, open_sink: OpenSink | None, faults: Fau
         if open_sink and source.rejects:
             counter.write_rejects(open_sink(source.rejects), table)
         columns = tuple(features), tuple(features.values())
-        read_rows(table, *columns, labels, counter, good=good)
+        with progress.rows("finding bad rows", source.data) as counter.on_progress:
+            read_rows(table, *columns, labels, counter, good=good)
     if bad_rows:  # more than may be left out
         faults.merge(bad_rows)
         raise faults.to_error(len(names))
@@ -306,7 +331,11 @@ def _split(labelled: LabelledRows, share: float, seed: int) -> tuple[LabelledRow
 
 
 def _read_test(
-    source: TableSource, path: Path, schema: Schema, open_sink: OpenSink | None
+    source: TableSource,
+    path: Path,
+    schema: Schema,
+    open_sink: OpenSink | None,
+    progress: ReadingProgress,
 ) -> tuple[LabelledRows, Counter[str]]:
     """Read the test set as scoring reads a table; also count its rejected rows by reason."""
     where = str(path)
@@ -324,7 +353,8 @@ def _read_test(
         features = bind_features(schema, (*table.columns, *table.absent), where)
         if open_sink and source.test_rejects:
             counter.write_rejects(open_sink(source.test_rejects), table)
-        rows = read_rows(table, features, schema.features, labels, counter)
+        with progress.rows("reading test set", path) as counter.on_progress:
+            rows = read_rows(table, features, schema.features, labels, counter)
     if faults:
         raise faults.to_error(schema.n_features)
     return rows, counter.reasons

@@ -53,6 +53,7 @@ def read_rows(
             break
         bad = _merge(parsed.bad, block.report(labels.issues(start, stop)))
         counter.add(len(block), bad)
+        counter.report(table.bytes_read)
         inputs = parsed.features
         if bad:
             kept[start:stop] = chosen = _good_records(parsed, labels.labels[start:stop])

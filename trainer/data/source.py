@@ -95,7 +95,7 @@ class TableSource:
             raise UsageError(f"{both[0]!r} is in --features and in --exclude: use one")
         self._check_categories()
         if self.rejects is not None:
-            for path in chain.from_iterable(map(_find_files, tables)):
+            for path in chain.from_iterable(map(find_files, tables)):
                 check_distinct(path, self.rejects, self.test_rejects)
 
     def _check_categories(self) -> None:
@@ -149,7 +149,7 @@ class TableSource:
         return options
 
 
-def _find_files(table: Path) -> Sequence[Path]:
+def find_files(table: Path) -> Sequence[Path]:
     """Find the files of a table."""
     if not is_folder_or_pattern(table):
         return (table,)
