@@ -19,14 +19,14 @@ _MIN_SIMILARITY: Final = 0.6  # 0 to 1, see ``difflib.SequenceMatcher.ratio``
 def fold_name(name: str) -> str:
     """Normalize a name for a loose match.
 
-    Ignores case, surrounding blanks, the Unicode form (NFC, NFD), full and half width, no-break
-    spaces and invisible characters; superscripts and accents still differ.
+    Ignores case, surrounding and repeated blanks, the Unicode form (NFC, NFD), full and half
+    width, no-break spaces and invisible characters; superscripts and accents still differ.
     """
     if name.isascii():
-        return name.strip().casefold()
+        return " ".join(name.split()).casefold()
     import unicodedata
 
-    plain = "".join(map(_plain_character, name)).strip()
+    plain = " ".join("".join(map(_plain_character, name)).split())
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", plain).casefold())
 
 

@@ -1,4 +1,4 @@
-"""Progress bar of scoring, on a terminal only."""
+"""Progress bars of reading and scoring, on a terminal only."""
 
 from __future__ import annotations
 
@@ -24,32 +24,65 @@ _MIN_FULL_WIDTH: Final = 70  # columns of the terminal
 _MIN_BAR_WIDTH: Final = 50
 _SMALL_BAR: Final = 10
 _MIN_LABEL_WIDTH: Final = 100
+_PHASE_BAR_WIDTH: Final = 20
 
 
 @contextmanager
 def scoring_progress(
     source: Path, out: Path, *, size: int | None = None
 ) -> Iterator[OnProgress | None]:
-    """Show rows, speed, elapsed and remaining time; the bar pulses if the size is unknown."""
-    prints_rows = out == STANDARD_STREAM and sys.stdout.isatty()
-    if prints_rows or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+    """Show the rows that are scored, unless they are printed on the same terminal."""
+    if out == STANDARD_STREAM and sys.stdout.isatty():
+        yield None
+        return
+    if size is None:
+        with suppress(OSError):  # opening it reports the error
+            size = source.stat().st_size if source.is_file() else None
+    with rows_progress("scoring", size) as on_progress:
+        yield on_progress
+
+
+def is_shown() -> bool:
+    """Check whether progress is shown: on a terminal that can draw."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+@contextmanager
+def phase_progress(label: str) -> Iterator[None]:
+    """Show that a phase of unknown length is under way."""
+    if not is_shown():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = TextColumn(label), BarColumn(_PHASE_BAR_WIDTH), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        progress.add_task(label, total=None)
+        yield
+
+
+@contextmanager
+def rows_progress(label: str, size: int | None) -> Iterator[OnProgress | None]:
+    """Show rows, speed, elapsed and remaining time; the bar pulses if the size is unknown.
+
+    ``size`` is that of the table, in bytes.
+    """
+    if not is_shown():
         yield None
         return
     from rich.console import Console
     from rich.progress import Progress
 
-    if size is None:
-        with suppress(OSError):  # opening it reports the error
-            size = source.stat().st_size if source.is_file() else None
     console = Console(stderr=True)
     with Progress(
-        *_columns(sized=bool(size), width=console.width),
+        *_columns(label, sized=bool(size), width=console.width),
         console=console,
         refresh_per_second=_REFRESH_PER_SECOND,
         transient=True,
         redirect_stdout=False,  # rows are written as bytes
     ) as progress:
-        task = progress.add_task("scoring", total=size or None, rows=0, speed=0.0)
+        task = progress.add_task(label, total=size or None, rows=0, speed=0.0)
         started = refreshed = time.monotonic()
 
         def on_progress(bytes_read: int, rows: int) -> None:
@@ -63,7 +96,7 @@ def scoring_progress(
         yield on_progress
 
 
-def _columns(*, sized: bool, width: int) -> list[ProgressColumn]:
+def _columns(label: str, *, sized: bool, width: int) -> list[ProgressColumn]:
     """Choose the columns of the bar for the width of the terminal."""
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -78,7 +111,7 @@ def _columns(*, sized: bool, width: int) -> list[ProgressColumn]:
         bar = [BarColumn(_SMALL_BAR)] if width >= _MIN_BAR_WIDTH else []
         return [*bar, *figures, *(remaining or elapsed)]
     return [
-        TextColumn("scoring"),
+        TextColumn(label),
         BarColumn(None if is_wide else _SMALL_BAR),
         *figures,
         *elapsed,

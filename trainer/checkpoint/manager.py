@@ -11,8 +11,16 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from runtime.errors import EXIT_INTERRUPTED
+from runtime.io.temporary import workdir_path
 from runtime.terminal.process import log
-from trainer.checkpoint.format import CheckpointRecord, FitIdentity, read_state, write_checkpoint
+from trainer.checkpoint.format import (
+    CheckpointRecord,
+    FitIdentity,
+    read_record,
+    read_state,
+    write_checkpoint,
+)
 from trainer.checkpoint.state import NoCallback
 from trainer.config import CHECKPOINT_EVERY_S
 from trainer.distributed.environment import launch_command
@@ -156,12 +164,31 @@ def _handlers() -> dict[signal.Signals, Any]:
 
 
 @contextmanager
-def exit_with_resume_command() -> Iterator[None]:
-    """Exit with the signal's code after ``TrainingStopped``, and print the command that resumes."""
+def exit_when_interrupted(out: Path, phase: str, *, resumes: bool) -> Iterator[None]:
+    """Exit with the signal's code, and print what is kept and the command that continues.
+
+    ``phase`` is named where no signal was deferred; ``resumes`` is whether a checkpoint that is
+    there belongs to this run.
+    """
     try:
         yield
     except TrainingStopped as stop:
-        arguments = [each for each in sys.argv[1:] if each not in {"--resume", "--restart"}]
-        command = shlex.join([*launch_command(os.environ), *arguments, "--resume"])
-        log(f"stopped before {stop.where}; resume with: {command}")
+        log(f"stopped before {stop.where}: a checkpoint is kept; resume with: {_resume_command()}")
         sys.exit(128 + stop.signal)
+    except KeyboardInterrupt:
+        log(f"interrupted while {phase}: {_describe_kept(out, resumes=resumes)}")
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def _describe_kept(out: Path, *, resumes: bool) -> str:
+    record = read_record(workdir_path(out))
+    if record is None:
+        return "nothing was kept, since there is no checkpoint yet"
+    if not resumes:
+        return f"the interrupted run of {out}, before {record.where}, is still there"
+    return f"the checkpoint before {record.where} is kept; resume with: {_resume_command()}"
+
+
+def _resume_command() -> str:
+    arguments = [each for each in sys.argv[1:] if each not in {"--resume", "--restart"}]
+    return shlex.join([*launch_command(os.environ), *arguments, "--resume"])

@@ -12,7 +12,7 @@ from runtime.errors import UsageError
 from runtime.io.sinks import open_sinks
 from runtime.terminal import process
 from runtime.terminal.options import DEFAULT_RUN
-from trainer.checkpoint.manager import exit_with_resume_command
+from trainer.checkpoint.manager import exit_when_interrupted
 from trainer.checkpoint.resume import (
     check_start,
     check_table_options,
@@ -22,6 +22,7 @@ from trainer.checkpoint.resume import (
 )
 from trainer.config import adapt_to_table, configure
 from trainer.data.products import predict_example
+from trainer.data.progress import TerminalProgress
 from trainer.data.reading import read_dataset
 from trainer.data.report import format_rejected, format_report
 from trainer.distributed.launch import is_main_process, on_main_process
@@ -79,14 +80,16 @@ def run_fit(
     if source and source.rejects and source.rejects.parent == out.parent and is_main_process():
         _create_parent(out)
     with open_sinks() as open_sink:  # rejected rows, which appear with the run
-        dataset = _read(source, configuration.seed, open_sink) if source else None
+        with exit_when_interrupted(out, "reading the table", resumes=saving.resume):
+            dataset = _read(source, configuration.seed, open_sink) if source else None
         if dataset and not (saving.resume and on_main_process(lambda: has_checkpoint(out))):
             configuration = adapt_to_table(configuration, overrides, len(dataset.rows.train_labels))
         if not is_main_process():
-            with exit_with_resume_command():
+            with exit_when_interrupted(out, "training", resumes=True):
                 join_run(out, configuration, dataset, device=device, saving=saving)
             return None
-        with exit_with_resume_command(), show_progress(configuration.epochs) as report:
+        training = exit_when_interrupted(out, "training", resumes=True)
+        with training, show_progress(configuration.epochs) as report:
             return make_run(
                 out, configuration, dataset, device=device, saving=saving, on_epoch_end=report
             )
@@ -117,7 +120,9 @@ def print_outcome(
 
 def _read(source: TableSource, seed: int, open_sink: OpenSink) -> Dataset:
     """Read a table and print its data check before training."""
-    dataset = read_dataset(source, seed, open_sink if is_main_process() else None)
+    is_main = is_main_process()
+    progress = TerminalProgress() if is_main else None
+    dataset = read_dataset(source, seed, open_sink if is_main else None, progress)
     if dataset.check:
         process.log(format_report(dataset.check, source))
         if rejected := format_rejected(dataset.check.rejected or (), source):

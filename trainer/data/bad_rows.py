@@ -9,6 +9,7 @@ import numpy as np
 
 from runtime.errors import BadRowsError
 from runtime.io.rejects import REJECTS_HEADER, REJECTS_SOURCE
+from runtime.printable import list_names
 from runtime.scoring.counters import BadRowsMessage, Counters, StageTimer
 from runtime.surfaces import option
 from runtime.tables.base import Encoded
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from runtime.io.sinks import Sink
+    from runtime.scoring.pipeline import OnProgress
     from runtime.tables.base import BadRow, Block, Column, Mask, Numbers, Table
     from runtime.tables.dialect import Dialect
+    from trainer.data.faults import Faults
     from trainer.data.source import TableSource
 
     OpenSink = Callable[[Path], Sink]
@@ -36,21 +39,31 @@ _MAX_REJECTED = 0.5
 
 
 class RowCounter:
-    """Counts the rows of a table, and refuses or rejects the bad ones; for one thread."""
+    """Counts the rows of a table, and refuses or rejects the bad ones; for one thread.
 
-    def __init__(self, where: str, source: TableSource, features: Sequence[str]) -> None:
-        """Start at zero; ``where`` names the table, ``features`` are its feature columns."""
+    Attributes:
+        on_progress: takes the number of bytes and of rows read so far; None for nobody.
+    """
+
+    def __init__(
+        self, where: str, source: TableSource, features: Sequence[str], faults: Faults
+    ) -> None:
+        """Start at zero; ``where`` names the table, ``features`` are its feature columns.
+
+        ``faults`` gets the bad rows that prevent training.
+        """
         message = BadRowsMessage(
             "nothing was fitted", advice="", purpose="fitted", advises_missing=True
         )
         self._counters = Counters(
             where, message, fail_on_bad=source.bad_rows == "fail", decimal=source.reading.decimal
         )
-        self._source, self._features = source, frozenset(features)
+        self._source, self._features, self._faults = source, frozenset(features), faults
         self._columns: Counter[str] = Counter()  # of first bad cells
         self._unlabelled = 0
         self._sink: Sink | None = None
         self._dialect: Dialect | None = None
+        self.on_progress: OnProgress | None = None
         self._has_files = False  # which the rejects file names
 
     @property
@@ -67,11 +80,6 @@ class RowCounter:
     def reasons(self) -> Counter[str]:
         """Number of bad rows by reason."""
         return self._counters.reasons
-
-    @property
-    def failed(self) -> bool:
-        """Whether bad rows prevent training: rows are only counted from now on."""
-        return self._counters.failed
 
     @property
     def writes_records(self) -> bool:
@@ -96,12 +104,18 @@ class RowCounter:
             rejects = encode_rejects(bad, self._dialect, with_source=self._has_files)
             self._sink.write(rejects)
 
+    def report(self, bytes_read: int) -> None:
+        """Report the progress."""
+        if self.on_progress:
+            self.on_progress(bytes_read, self.rows)
+
     def finish(self) -> None:
-        """Raise ``BadRowsError`` when bad rows prevent training."""
+        """Add a fault when bad rows prevent training."""
         counters = self._counters
         if counters.failed or self._are_too_many():
-            raise BadRowsError(counters.describe_bad(self._remedy()))
-        counters.raise_for_bad_rows(keep_bad=False)
+            self._faults.add(BadRowsError(counters.describe_bad(self._remedy())))
+        else:
+            counters.raise_for_bad_rows(keep_bad=False)
         if self._sink:
             self._sink.flush()
 
@@ -114,12 +128,19 @@ class RowCounter:
         reject = option("bad_rows", "reject")
         if not self._are_too_many():
             return f"fix them, or continue with {reject}"
-        at_fault = list(self._columns)
-        if len(at_fault) == 1 and at_fault[0] in self._features:
-            exclusion = advise_exclusion(self._source, at_fault, len(self._features))
-            if exclusion:
-                return f"fix column {at_fault[0]!r}, or {exclusion}"
-        return f"fix them: {reject} is for at most half of the labelled rows"
+        limit = _MAX_REJECTED * (self._counters.rows - self._unlabelled)
+        left, at_fault = self._counters.rejected - self._unlabelled, list[str]()
+        for name, count in self._columns.most_common():
+            if left > limit and name in self._features:
+                left, at_fault = left - count, [*at_fault, name]
+        exclusion = advise_exclusion(self._source, at_fault, len(self._features))
+        if not at_fault or left > limit or not exclusion:
+            return f"fix them: {reject} is for at most half of the labelled rows"
+        them = (
+            f"column {at_fault[0]!r}" if len(at_fault) == 1 else f"columns {list_names(at_fault)}"
+        )
+        others = f" and reject the other bad rows with {reject}" if left else ""
+        return f"fix {them}, or {exclusion}{others}"
 
 
 def find_well_formed(block: Block, label: int) -> Mask | None:

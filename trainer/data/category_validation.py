@@ -25,16 +25,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from runtime.choices import Decimal
+    from trainer.data.faults import Faults
     from trainer.data.profile import TableProfile
     from trainer.data.semantic_types import SemanticType
     from trainer.data.source import TableSource
 
 _MAX_COLUMNS = 10  # described in a message
+_MAX_NAMES = 20  # of columns in an option
 _MAX_TEXTS = 5  # named in a message
 _MAX_CHARACTERS = 40  # of a text
 
 
-def check_categories(texts: Mapping[str, set[bytes]], source: TableSource) -> None:
+def check_categories(texts: Mapping[str, set[bytes]], source: TableSource, faults: Faults) -> None:
     """Refuse columns whose texts are mostly numbers, dates or the like, not names.
 
     ``texts`` are the distinct texts of columns that nobody declared to be categories, by name.
@@ -57,30 +59,49 @@ def check_categories(texts: Mapping[str, set[bytes]], source: TableSource) -> No
         f"{source.data}: {column} like quantities, dates or identifiers, not like categories",
         *(f"  {_describe(name, found[name], decimal, places[name])}" for name in shown),
         *([f"  … and {more} more"] if more else []),
-        f"if they are categories, declare them with {option('categories', names)}",
-        f"to leave them out, {advise('exclude', names)}",
+        *_advise_all(names, source),
     ]
-    raise SchemaError("\n".join(lines))
+    faults.add(SchemaError("\n".join(lines)), found)
 
 
-def check_label(profile: TableProfile, source: TableSource) -> None:
+def _advise_all(names: Sequence[str], source: TableSource) -> tuple[str, str]:
+    """Name the options that declare all columns to be categories, and that leave them out."""
+    if len(names) > _MAX_NAMES:
+        return (
+            f"if they are categories, name all of them with {option('categories')}",
+            f"to leave them out, name the columns to use with {option('features')}",
+        )
+    exclusion = advise("exclude", [*source.exclude, *names])
+    if source.features is not None:
+        exclusion = f"name only others with {option('features')}"
+    declared = option("categories", [*source.categories, *names])
+    return (
+        f"if they are categories, declare them with {declared}",
+        f"to leave them out, {exclusion}",
+    )
+
+
+def check_label(profile: TableProfile, source: TableSource, faults: Faults) -> frozenset[str]:
     """Refuse a label with words for missing: they are classes only where the user declares them.
 
-    NaN among numbers never is.
+    NaN among numbers never is. Returns these words.
     """
     texts = [label.decode(errors="replace") for label in profile.labels]
     nans = find_nans(texts)
     words = [text for text in texts if text.strip(" \t") in MISSING_WORDS and text not in nans]
     if not words or source.label in source.categories:
-        return
+        return frozenset()
     codes = [texts.index(word) for word in words]
     rows = sum(int((profile.codes == code).sum()) for code in codes)
     shown, name = ", ".join(map(repr, words)), source.label
-    raise SchemaError(
+    missing = sorted({*source.missing, *(word.strip() for word in words)})
+    message = (
         f"{source.data}: label {name!r} is {shown} in {rows:,} rows: if these rows have no label, "
-        f"{advise('missing', sorted({word.strip() for word in words}))}; if that is a class, "
-        + advise("categories", [name])
+        f"{advise('missing', missing)}; if that is a class, "
+        + advise("categories", [*source.categories, name])
     )
+    faults.add(SchemaError(message))
+    return frozenset(words)
 
 
 def _sample(found: SemanticType) -> str:

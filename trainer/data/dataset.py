@@ -47,6 +47,13 @@ class DateColumn(Record, frozen=True):
     seconds: float
 
 
+class EpochColumn(Record, frozen=True):
+    """A column of whole numbers that look like times, and the format that reads them as such."""
+
+    name: str
+    format: str
+
+
 class JoinedLabels(Record, frozen=True):
     """A class, its other spellings in the table, and the number of rows that have these."""
 
@@ -103,6 +110,8 @@ class DataCheck(Record, frozen=True):
         similar_classes: classes whose names differ only in case, surrounding blanks, the Unicode
             form or the notation of a number.
         joined_labels: classes that the table has in several spellings; unset without any.
+        epochs: columns of numbers that look like seconds or milliseconds since 1970; unset without
+            any.
         rare: columns whose rare categories are joined; unset without any.
         columns: what each column but the label was taken for.
         rejected: bad rows that were left out, by reason; unset without ``bad_rows="reject"``.
@@ -127,6 +136,7 @@ class DataCheck(Record, frozen=True):
     index: tuple[str, ...] = ()
     columns: tuple[ColumnSummary, ...] = ()
     joined_labels: tuple[JoinedLabels, ...] | msgspec.UnsetType = msgspec.UNSET
+    epochs: tuple[EpochColumn, ...] | msgspec.UnsetType = msgspec.UNSET
     rare: tuple[RareCategories, ...] | msgspec.UnsetType = msgspec.UNSET
     rejected: tuple[RejectedRows, ...] | msgspec.UnsetType = msgspec.UNSET
 

@@ -27,28 +27,41 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from runtime.schema.features import Float32Matrix, Missing
+    from trainer.data.faults import Faults
     from trainer.data.profile import TableProfile
     from trainer.data.source import TableSource
 
 
 def choose_features(
-    profile: TableProfile, names: Mapping[int, str], source: TableSource
+    profile: TableProfile, names: Mapping[int, str], source: TableSource, faults: Faults
 ) -> dict[int, Feature]:
-    """Make a feature of every column that has a filled cell, by position.
+    """Make a feature of every column that has a filled cell and no fault, by position.
 
     Numbers have no range yet. ``names`` are the columns by position, in the order of the inputs.
     """
     where = str(source.data)
-    undeclared = {name: profile.texts.get(at, set()) for at, name in names.items()}
-    for name in source.categories:
-        undeclared.pop(name, None)
-    check_date_formats(profile, names, source)
-    check_categories(undeclared, source)
-    if many := [name for at, name in names.items() if _are_many(profile.texts.get(at), source)]:
-        raise SchemaError(_describe_many(many, len(names), source))
+
+    def encode(name: str, texts: set[bytes], counts: Counter[bytes]) -> OneHot:
+        what, advice = f"column {name!r}", profile.utf8_advice
+        decoded = {decode_text(text, what, where, advice): text for text in texts}
+        return _encode_texts(what, decoded, counts, source)
+
+    usable = {name: at for at, name in names.items() if name not in faults.columns}
+    undeclared = usable.keys() - set(source.categories)
+    texts_of = {name: profile.texts.get(at, set()) for name, at in usable.items()}
+    check_date_formats(profile, names, source, faults)
+    check_categories(
+        {name: texts_of[name] for name in usable if name in undeclared}, source, faults
+    )
+    others = usable.keys() - faults.columns.keys()
+    many = [name for name in usable if name in others and _are_many(texts_of[name], source)]
+    if many:
+        faults.add(SchemaError(_describe_many(many, len(names), source)), many)
     features: dict[int, Feature] = {}
     missing = source.missing or UNSET
-    for at, name in names.items():
+    for name, at in usable.items():
+        if name in faults.columns:
+            continue
         texts = profile.texts.get(at, set())
         if profile.column_types[at] == "number":
             features[at] = Feature(name, 0, 0, missing="imputed", missing_texts=missing)
@@ -57,22 +70,20 @@ def choose_features(
             date = Date(format_day(profile.first_days[at]), format=date_format)
             features[at] = Feature(name, 0, 0, missing="imputed", date=date, missing_texts=missing)
         elif texts - {b""}:
-            what = f"column {name!r}"
-            decoded = {decode_text(text, what, where, profile.utf8_advice): text for text in texts}
-            counts = profile.text_counts.get(at, Counter())
-            one_hot = _encode_texts(what, decoded, counts, source)
-            features[at] = Feature(name, 0, 1, one_hot=one_hot, missing_texts=missing)
-    if not features:
-        raise SchemaError(
-            f"{where}: no feature column has a filled cell to predict {source.label!r}"
+            with faults.gather(name):
+                one_hot = encode(name, texts, profile.text_counts.get(at, Counter()))
+                features[at] = Feature(name, 0, 1, one_hot=one_hot, missing_texts=missing)
+    if not features and not faults.columns:
+        faults.add(
+            SchemaError(f"{where}: no feature column has a filled cell to predict {source.label!r}")
         )
     return features
 
 
-def _are_many(texts: set[bytes] | None, source: TableSource) -> bool:
+def _are_many(texts: set[bytes], source: TableSource) -> bool:
     """Check whether a column's texts are more than can be categories, or be counted."""
     limit = source.max_categories if source.rare == "error" else MAX_COUNTED_TEXTS
-    if texts is None or len(texts) <= limit:
+    if len(texts) <= limit:
         return False
     if not source.fold_categories or len(texts) > MAX_COUNTED_TEXTS:
         return True
@@ -206,20 +217,22 @@ def _describe_many(names: Sequence[str], n_features: int, source: TableSource) -
 
 
 def check_date_formats(
-    profile: TableProfile, names: Mapping[int, str], source: TableSource
+    profile: TableProfile, names: Mapping[int, str], source: TableSource, faults: Faults
 ) -> None:
     """Refuse formats of dates that no cell has: the column would be left out as empty."""
     formats = source.date_formats
     positions = {name: at for at, name in names.items()}
     for name, date_format in formats.columns.items():
         if positions[name] not in profile.first_days:
-            raise SchemaError(
+            message = (
                 f"{source.data}: {option('date_format')}: column {name!r} has no date in the "
                 f"format {date_format}"
             )
+            faults.add(SchemaError(message), [name])
     if formats.default and formats.default not in profile.date_formats.values():
-        raise SchemaError(
+        message = (
             f"{source.data}: {option('date_format')}: no column has dates in the format "
             f"{formats.default}; "
             f"for a column that looks like numbers or has other text, give COLUMN={formats.default}"
         )
+        faults.add(SchemaError(message))

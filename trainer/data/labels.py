@@ -25,6 +25,7 @@ from trainer.data.profile import NO_LABEL, decode_text
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
 
+    from trainer.data.faults import Faults
     from trainer.data.profile import Codes, TableProfile
 
 
@@ -54,29 +55,60 @@ class Classes:
             classes.find(label.decode()) if is_decodable(label) else None
             for label in profile.labels
         )
-        # The last entry is for rows without a label, whose code is -1.
+        # The last entry is for rows without a label, whose codes are negative.
         class_of_code = [*(_NO_CLASS if at is None else at for at in found), _NO_CLASS]
-        return np.array(class_of_code, dtype=np.int64)[profile.codes]
+        return np.array(class_of_code, dtype=np.int64)[np.maximum(profile.codes, NO_LABEL)]
 
 
-def order_classes(profile: TableProfile, *, name: str, where: str) -> Classes:
-    """Order the classes of a label's column; refuse labels that cannot be classes."""
+def order_classes(
+    profile: TableProfile,
+    faults: Faults,
+    *,
+    name: str,
+    where: str,
+    refused: frozenset[str] = frozenset(),
+) -> Classes | None:
+    """Order the classes of a label's column; None where its labels cannot be classes.
+
+    ``refused`` are labels that cannot for another reason.
+    """
     what, advice = f"label {name!r}", profile.utf8_advice
-    texts = [decode_text(label, what, where, advice) for label in profile.labels]
-    rows = np.bincount(profile.codes[profile.codes >= 0], minlength=len(texts))
-    if nans := find_nans(texts):
-        count = sum(int(rows[texts.index(text)]) for text in nans)
-        raise SchemaError(
-            f"{where}: label {name!r} is NaN in {count:,} rows, which is not a class: remove these "
-            f"rows, or leave them out with {option('bad_rows', 'reject')}"
+    try:
+        texts = [decode_text(label, what, where, advice) for label in profile.labels]
+    except SchemaError as exc:
+        faults.add(exc)
+        return None
+    counts = np.bincount(profile.codes[profile.codes >= 0], minlength=len(texts))
+    rows = dict(zip(texts, counts.tolist(), strict=True))
+    nans = find_nans(texts)
+    if nans:
+        count = sum(rows[text] for text in nans)
+        faults.add(
+            SchemaError(
+                f"{where}: label {name!r} is NaN in {count:,} rows, which is not a class: remove "
+                f"these rows, or leave them out with {option('bad_rows', 'reject')}"
+            )
         )
-    spellings = group_spellings(dict(zip(texts, rows.tolist(), strict=True)))
-    if len(spellings) < _MIN_COUNT:
-        content = f"is {texts[0]!r} in every row" if spellings else "is empty in every row"
-        raise SchemaError(f"{where}: label {name!r} {content}; a classifier needs two classes")
+    others = {text: count for text, count in rows.items() if text not in {*nans, *refused}}
+    spellings = group_spellings(others)
     sizes = {text: sum(counts.values()) for text, counts in spellings.items()}
-    if singletons := [text for text, count in sizes.items() if count < _MIN_COUNT]:
-        raise SchemaError(_describe_singletons(singletons, name, where))
+    if len(spellings) < _MIN_COUNT:
+        content = f"is {next(iter(others))!r} in every" if others else "is empty in every"
+        other = " other" if len(others) < len(rows) else ""
+        faults.add(
+            SchemaError(
+                f"{where}: label {name!r} {content}{other} row; a classifier needs two classes"
+            )
+        )
+    elif singletons := [text for text, count in sizes.items() if count < _MIN_COUNT]:
+        faults.add(SchemaError(_describe_singletons(singletons, name, where)))
+    elif not nans and not refused:
+        return _sort_classes(spellings)
+    return None
+
+
+def _sort_classes(spellings: Mapping[str, Mapping[str, int]]) -> Classes:
+    """Sort whole numbers by value, texts by code point."""
     whole = all(_WHOLE.fullmatch(text) for text in spellings)
     names = tuple(sorted(spellings, key=_by_value) if whole else sorted(spellings))
     return Classes(
@@ -154,8 +186,11 @@ class RowLabels:
     profile: TableProfile
 
     @classmethod
-    def of(cls, name: str, profile: TableProfile, classes: Classes) -> RowLabels:
-        """Encode the labels of a table; ``classes`` may be another table's."""
+    def of(cls, name: str, profile: TableProfile, classes: Classes | None) -> RowLabels:
+        """Encode the labels of a table; ``classes`` may be another table's, None accepts all."""
+        if classes is None:  # where all labels are missing, that is told once
+            codes = profile.codes
+            return cls(name, np.minimum(codes, 0) if profile.labels else codes * 0, profile)
         return cls(name, classes.encode(profile), profile)
 
     def issues(self, start: int, stop: int) -> dict[int, RowIssue]:
@@ -164,8 +199,9 @@ class RowLabels:
         return {at: self._issue(int(self.profile.codes[start + at])) for at in lacking}
 
     def _issue(self, code: int) -> RowIssue:
-        if code == NO_LABEL:
-            return RowIssue(MISSING, self.name)
+        if code <= NO_LABEL:
+            text = b"" if code == NO_LABEL else self.profile.missing_labels[NO_LABEL - 1 - code]
+            return RowIssue(MISSING, self.name, text.decode())
         label = self.profile.labels[code]
         reason = _UNKNOWN_CLASS if is_decodable(label) else UNDECODABLE
         if label.lower() == b"nan":

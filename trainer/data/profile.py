@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from runtime.scoring.pipeline import OnProgress
     from runtime.tables.base import Block, Mask, Table
     from trainer.data.column_types import ColumnType
     from trainer.data.source import ColumnRoles
@@ -50,7 +51,8 @@ class TableProfile:
     """What a table contains.
 
     Attributes:
-        codes: ``(rows,)`` int64, positions in ``labels``; ``NO_LABEL`` without a label.
+        codes: ``(rows,)`` int64, positions in ``labels``; ``NO_LABEL`` without a label, and less
+            where the cell has a text that means so: ``NO_LABEL - 1`` is the first of these.
         labels: the distinct labels as written, in order of first appearance.
         column_types: types of the feature columns, by position in the table.
         texts: the distinct texts of the text columns, by position; an empty text is a missing
@@ -59,6 +61,7 @@ class TableProfile:
         first_days: the earliest day of the date columns, by position, since 1970-01-01.
         date_formats: formats of the date columns, by position; absent for ISO 8601.
         utf8_advice: what to do about texts that are not UTF-8.
+        missing_labels: the distinct texts of rows without a label, by their codes.
     """
 
     codes: Codes
@@ -69,6 +72,7 @@ class TableProfile:
     first_days: dict[int, int] = field(default_factory=dict)
     date_formats: dict[int, str] = field(default_factory=dict)
     utf8_advice: str = ""
+    missing_labels: tuple[bytes, ...] = ()
 
 
 def _choose_all(_start: int, _block: Block) -> None:
@@ -77,16 +81,18 @@ def _choose_all(_start: int, _block: Block) -> None:
 
 @dataclass(frozen=True)
 class RowChoice:
-    """The rows of a table to profile.
+    """The rows of a table to profile, and who is told of those that are read.
 
     Attributes:
         mask: takes the number of rows before a block, and the block, and masks its rows to
             consider, ``(rows,)``, None for all; the others have no label.
         known: an earlier profile, whose column types and formats of dates hold.
+        on_progress: takes the number of bytes and of rows read so far; None for nobody.
     """
 
     mask: Callable[[int, Block], Mask | None] = _choose_all
     known: TableProfile | None = None
+    on_progress: OnProgress | None = None
 
 
 def profile_table(
@@ -126,6 +132,7 @@ def profile_table(
     detector.date_formats.update(known.date_formats if known else {})
     labels, first_days = LabelEncoder(frozenset(text.encode() for text in missing)), EarliestDays()
     codes: list[Codes] = []
+    read_rows = 0
 
     def encode(numbered: tuple[int, Block]) -> _EncodedBlock:
         start, block = numbered
@@ -147,6 +154,9 @@ def profile_table(
     read = [at for at in roles.features if types.get(at) in {None, TEXT, DATE}]
     blocks = _number_blocks(detector.inspect(table.blocks([roles.label, *read])))
     for encoded in map_ordered(encode, blocks, threads=default_threads()):
+        read_rows += encoded.rows
+        if rows.on_progress:
+            rows.on_progress(table.bytes_read, read_rows)
         codes.append(encoded.spread(labels.add(encoded.cells.pop(roles.label))))
         texts.add(encoded.cells)
         first_days.add(encoded.first_days)
@@ -163,6 +173,7 @@ def profile_table(
         first_days.days,
         detector.date_formats,
         _advise_utf8(table),
+        tuple(labels.missing_texts),
     )
 
 
@@ -217,17 +228,19 @@ class LabelEncoder:
 
     Attributes:
         texts: in order of first appearance, as written.
+        missing_texts: those that mean a missing label, likewise.
     """
 
     def __init__(self, missing: frozenset[bytes] = frozenset()) -> None:
         """Start without labels; ``missing`` are texts of rows without one."""
         self.texts: dict[bytes, int] = {}
+        self.missing_texts: dict[bytes, int] = {}
         self._missing = missing
 
     def add(self, cells: pa.DictionaryArray) -> Codes:
-        """Encode a block, ``(rows,)`` int64; ``NO_LABEL`` for null and for blank cells."""
+        """Encode a block, ``(rows,)`` int64; ``NO_LABEL`` or less without a label."""
         texts = cells.dictionary.to_pylist()
-        codes = [self._code(_filled(text, self._missing)) for text in texts]
+        codes = [self._code(text) for text in texts]
         indices = number_values(pc.fill_null(cells.indices, number_scalar(np.int32(NO_LABEL))))
         # The last one is for nulls, whose index is -1.
         code_of_index: Codes = np.array([*codes, NO_LABEL], dtype=np.int64)
@@ -235,7 +248,11 @@ class LabelEncoder:
         return encoded
 
     def _code(self, text: bytes) -> int:
-        return self.texts.setdefault(text, len(self.texts)) if text else NO_LABEL
+        if _filled(text, self._missing):
+            return self.texts.setdefault(text, len(self.texts))
+        if not text.strip(b" \t"):
+            return NO_LABEL
+        return NO_LABEL - 1 - self.missing_texts.setdefault(text, len(self.missing_texts))
 
 
 class TextCollector:

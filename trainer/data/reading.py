@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import Counter
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from trainer.data.bad_rows import RowCounter, find_well_formed
 from trainer.data.category_validation import check_label
 from trainer.data.column_summary import summarise_columns
 from trainer.data.dataset import Dataset, JoinedLabels, LabelledRows, RejectedRows, Rows
+from trainer.data.faults import Faults
 from trainer.data.features import choose_features, describe_features
 from trainer.data.labels import Classes, RowLabels, order_classes, usable_classes
 from trainer.data.profile import (
@@ -35,14 +37,16 @@ from trainer.data.profile import (
     profile_table,
     without_undecodable,
 )
+from trainer.data.progress import NoProgress
+from trainer.data.report import list_column_findings
 from trainer.data.rows import read_rows
 from trainer.data.source import (
     ColumnRoles,
     assign_roles,
     bind_features,
     column_names,
+    describe_nameless,
     find_column,
-    refuse_nameless,
 )
 from trainer.data.splits import split_test
 from trainer.data.validation import check_data
@@ -52,20 +56,29 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from runtime.schema.features import Feature
+    from runtime.scoring.pipeline import OnProgress
     from runtime.tables.base import Block, Mask, Table
     from runtime.tables.memory import MemoryTable
     from trainer.data.bad_rows import OpenSink
     from trainer.data.profile import TableProfile
+    from trainer.data.progress import ReadingProgress
     from trainer.data.source import TableSource
 
 
-def read_dataset(source: TableSource, seed: int, open_sink: OpenSink | None = None) -> Dataset:
+def read_dataset(
+    source: TableSource,
+    seed: int,
+    open_sink: OpenSink | None = None,
+    progress: ReadingProgress | None = None,
+) -> Dataset:
     """Read a table, check it and split it.
 
     Args:
         source: the table and its options.
         seed: decides the split.
         open_sink: opens the rejects files; None writes none.
+        progress: shows what is under way; None shows nothing.
 
     Returns:
         Training and test rows with their schema and data check.
@@ -77,14 +90,17 @@ def read_dataset(source: TableSource, seed: int, open_sink: OpenSink | None = No
     """
     start = time.perf_counter()
     _refuse_unused(source)
-    good = _find_good_rows(source, open_sink) if source.bad_rows == "reject" else None
-    table = _read_table(source, good)
+    faults, progress, good = Faults(source), progress or NoProgress(), None
+    if source.bad_rows == "reject":
+        good = _find_good_rows(source, open_sink, faults, progress)
+    table = _read_table(source, good, faults, progress)
     train, test = _split(table.rows, source.share, seed)
     schema = describe_features(table.schema, table.rows.features, train.features, source)
     test_reasons: Counter[str] = Counter()
     if source.test is not None:
-        test, test_reasons = _read_test(source, source.test, schema, open_sink)
-    check = check_data(schema, train, test, empty=table.empty)
+        test, test_reasons = _read_test(source, source.test, schema, open_sink, progress)
+    with progress.phase("checking"):
+        check = check_data(schema, train, test, empty=table.empty)
     missing = {each.name: each.cells for each in check.missing}
     columns = summarise_columns(table.columns, source, schema, missing)
     check = replace(check, columns=columns, joined_labels=table.joined or UNSET)
@@ -123,25 +139,39 @@ class _GoodRows:
         return self.mask[start : start + len(block)]
 
 
-def _read_table(source: TableSource, good: _GoodRows | None) -> _Table:
-    """Read a table, or its good rows: the others have no influence on classes and features."""
+def _read_table(
+    source: TableSource, good: _GoodRows | None, faults: Faults, progress: ReadingProgress
+) -> _Table:
+    """Read a table, or its good rows: the others have no influence on classes and features.
+
+    Raises the error with all its faults.
+    """
     where = str(source.data)
     with _open(source, source.features and source.required_columns) as table:
         roles = _assign_roles(table, source)
-        profile = _profile(table, roles, source, good)
+        with progress.rows("inspecting", source.data) as on_progress:
+            profile = _profile(table, roles, source, good, on_progress)
         columns = column_names(table.columns, range(len(table.columns)))
-        names = _name_features(table, roles, profile, where)
-    check_label(profile, source)
-    classes = order_classes(profile, name=source.label, where=where)
-    features = choose_features(profile, names, source)
+        names = _name_features(table, roles, profile, source, faults)
+    words = check_label(profile, source, faults)
+    classes = order_classes(profile, faults, name=source.label, where=where, refused=words)
+    features = choose_features(profile, names, source, faults)
     labels = RowLabels.of(source.label, profile, classes)
-    counter = RowCounter(where, source, tuple(names.values()))
-    with _open(source, names.values()) as table:
-        rows = read_rows(table, tuple(features), tuple(features.values()), labels, counter)
+    if not features:
+        raise faults.to_error(len(names))
+    counter = RowCounter(where, source, tuple(names.values()), faults)
+    chosen = tuple(features.values())
+    with (
+        _open(source, names.values()) as table,
+        progress.rows("reading", source.data) as counter.on_progress,
+    ):
+        rows = read_rows(table, tuple(features), chosen, labels, counter)
+    if faults or classes is None:
+        raise faults.to_error(len(names), _find_more(source, chosen, classes, rows, faults))
     if good is not None and len(rows.labels) != good.mask.sum():
         raise RuntimeError(f"{where}: {len(rows.labels)} rows of {good.mask.sum()} good ones")
     return _Table(
-        Schema(source.label, tuple(features.values()), classes.names),
+        Schema(source.label, chosen, classes.names),
         rows,
         classes.joined,
         tuple(columns.values()),
@@ -149,8 +179,35 @@ def _read_table(source: TableSource, good: _GoodRows | None) -> _Table:
     )
 
 
+def _find_more(
+    source: TableSource,
+    features: tuple[Feature, ...],
+    classes: Classes | None,
+    rows: LabelledRows,
+    faults: Faults,
+) -> list[str]:
+    """Find in the rows that can be used what a table without faults is told of."""
+    if not len(rows.labels):
+        return []
+    names = classes.names if classes else ("a", "b")  # of which no row has the second
+    schema = Schema(source.label, features, names)
+    findings: list[str] = []
+    with faults.gather():
+        schema = describe_features(schema, rows.features, rows.features, source)
+        none = LabelledRows(rows.features[:0], rows.labels[:0])
+        others = source
+        if source.features is None:  # an option to exclude more has these, too
+            others = dataclasses.replace(source, exclude=(*source.exclude, *faults.columns))
+        findings += list_column_findings(check_data(schema, rows, none, empty=()), others)
+    return findings
+
+
 def _profile(
-    table: Table, roles: ColumnRoles, source: TableSource, good: _GoodRows | None
+    table: Table,
+    roles: ColumnRoles,
+    source: TableSource,
+    good: _GoodRows | None,
+    on_progress: OnProgress | None,
 ) -> TableProfile:
     """Profile the good rows; all that are records of the table before they are known."""
 
@@ -163,37 +220,49 @@ def _profile(
         table,
         roles,
         where=str(source.data),
-        rows=RowChoice(choose_rows, good.profile if good else None),
+        rows=RowChoice(choose_rows, good.profile if good else None, on_progress),
         texts=_new_collector(source),
         date_format=source.date_formats.default,
     )
 
 
 def _name_features(
-    table: Table, roles: ColumnRoles, profile: TableProfile, where: str
+    table: Table, roles: ColumnRoles, profile: TableProfile, source: TableSource, faults: Faults
 ) -> dict[int, str]:
     """Name the feature columns; one that has cells needs a name."""
+    names = column_names(table.columns, roles.features)
     filled = [at for at in roles.features if profile.column_types[at] != "empty"]
-    refuse_nameless(table.columns, filled, where)
-    return column_names(table.columns, roles.features)
+    if nameless := [at for at in filled if not table.columns[at]]:
+        message = describe_nameless([at + 1 for at in nameless], source)
+        faults.add(SchemaError(message), [names[at] for at in nameless])
+    return names
 
 
-def _find_good_rows(source: TableSource, open_sink: OpenSink | None) -> _GoodRows:
+def _find_good_rows(
+    source: TableSource, open_sink: OpenSink | None, faults: Faults, progress: ReadingProgress
+) -> _GoodRows:
     """Find the rows whose label and cells can be used; write the others to the rejects file."""
     where = str(source.data)
     with _open(source, source.features and source.required_columns) as table:
         roles = _assign_roles(table, source)
-        profile = _profile(table, roles, source, None)
-        names = _name_features(table, roles, profile, where)
-    features = choose_features(without_undecodable(profile), names, source)
+        with progress.rows("inspecting", source.data) as on_progress:
+            profile = _profile(table, roles, source, None, on_progress)
+        names = _name_features(table, roles, profile, source, faults)
+    features = choose_features(without_undecodable(profile), names, source, faults)
+    if not features:
+        raise faults.to_error(len(names))
     labels = RowLabels.of(source.label, profile, usable_classes(profile))
-    counter = RowCounter(where, source, tuple(names.values()))
+    counter = RowCounter(where, source, tuple(names.values()), bad_rows := Faults(source))
     good = np.ones(len(labels.labels), np.bool_)
     with _open(source, names.values()) as table:
         if open_sink and source.rejects:
             counter.write_rejects(open_sink(source.rejects), table)
         columns = tuple(features), tuple(features.values())
-        read_rows(table, *columns, labels, counter, good=good)
+        with progress.rows("finding bad rows", source.data) as counter.on_progress:
+            read_rows(table, *columns, labels, counter, good=good)
+    if bad_rows:  # more than may be left out
+        faults.merge(bad_rows)
+        raise faults.to_error(len(names))
     return _GoodRows(good, counter.reasons, profile)
 
 
@@ -266,7 +335,11 @@ def _split(labelled: LabelledRows, share: float, seed: int) -> tuple[LabelledRow
 
 
 def _read_test(
-    source: TableSource, path: Path | MemoryTable, schema: Schema, open_sink: OpenSink | None
+    source: TableSource,
+    path: Path | MemoryTable,
+    schema: Schema,
+    open_sink: OpenSink | None,
+    progress: ReadingProgress,
 ) -> tuple[LabelledRows, Counter[str]]:
     """Read the test set as scoring reads a table; also count its rejected rows by reason."""
     where = str(path)
@@ -278,13 +351,16 @@ def _read_test(
             table, ColumnRoles(label, ()), where=where, texts=_new_collector(source)
         )
     labels = RowLabels.of(schema.target, profile, Classes(schema.classes))
-    counter = RowCounter(where, source, schema.feature_names)
+    counter = RowCounter(where, source, schema.feature_names, faults := Faults(source))
     with _open_tables(source, path, required) as table:
         table.find_columns((schema.target,))
         features = bind_features(schema, (*table.columns, *table.absent), where)
         if open_sink and source.test_rejects:
             counter.write_rejects(open_sink(source.test_rejects), table)
-        rows = read_rows(table, features, schema.features, labels, counter)
+        with progress.rows("reading test set", path) as counter.on_progress:
+            rows = read_rows(table, features, schema.features, labels, counter)
+    if faults:
+        raise faults.to_error(schema.n_features)
     return rows, counter.reasons
 
 

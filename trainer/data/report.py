@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runtime.printable import list_names, printable
+from runtime.surfaces import option
 from trainer.data.column_summary import format_summaries
 from trainer.data.source import advise_exclusion
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from trainer.data.source import TableSource
 
 
+_UNITS = {"epoch-s": "seconds", "epoch-ms": "milliseconds"}
 _MAX_NAMES = 8  # names in a line
 
 
@@ -60,6 +62,12 @@ def _list_classes(check: DataCheck, rows: int) -> str:
     return ", ".join(shown) + (f" and {more} more classes" if more else "")
 
 
+def list_column_findings(check: DataCheck, source: TableSource) -> Iterator[str]:
+    """List the likely problems of the columns and classes of a table, a line each."""
+    yield from _about_columns(check, source)
+    yield from _about_classes(check)
+
+
 def _findings(check: DataCheck, source: TableSource) -> Iterator[str]:
     yield from _about_cells(check)
     yield from _about_columns(check, source)
@@ -81,6 +89,12 @@ def _about_cells(check: DataCheck) -> Iterator[str]:
     ]
     yield from _limit(rare, "columns with joined categories")
     yield from _limit(list(map(_describe_dates, check.dates)), "columns of dates")
+    epochs = [
+        f"{each.name!r}: whole numbers like {_UNITS[each.format]} since 1970; to read them as "
+        f"dates, give {option('date_format', f'{each.name}={each.format}')}"
+        for each in check.epochs or ()
+    ]
+    yield from _limit(epochs, "columns of such numbers")
     if check.rounded:
         yield f"{_list(check.rounded)}: whole numbers above 16,777,216, which float32 rounds"
 

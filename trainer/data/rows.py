@@ -30,7 +30,7 @@ def read_rows(
     *,
     good: Mask | None = None,
 ) -> LabelledRows:
-    """Read the good rows of a table whose labels are known.
+    """Read the good rows of a table whose labels are known; bad ones may be a fault.
 
     ``columns`` are the positions of the feature columns, in the order of ``features``. Bad rows are
     cleared in ``good``, ``(rows,)`` bool.
@@ -53,13 +53,13 @@ def read_rows(
             break
         bad = _merge(parsed.bad, block.report(labels.issues(start, stop)))
         counter.add(len(block), bad)
-        if not counter.failed:
-            inputs = parsed.features
-            if bad:
-                kept[start:stop] = chosen = _good_records(parsed, labels.labels[start:stop])
-                inputs = inputs[chosen if parsed.good is None else chosen[parsed.good]]
-            matrix[filled : filled + len(inputs)] = inputs
-            filled += len(inputs)
+        counter.report(table.bytes_read)
+        inputs = parsed.features
+        if bad:
+            kept[start:stop] = chosen = _good_records(parsed, labels.labels[start:stop])
+            inputs = inputs[chosen if parsed.good is None else chosen[parsed.good]]
+        matrix[filled : filled + len(inputs)] = inputs
+        filled += len(inputs)
     else:
         if counter.rows == rows:
             counter.finish()

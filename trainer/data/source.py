@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from runtime.errors import SchemaError, UsageError
 from runtime.io.discovery import find_tables
 from runtime.io.paths import STANDARD_STREAM, check_distinct, is_folder_or_pattern
-from runtime.printable import join_names
+from runtime.printable import join_names, list_first
 from runtime.schema.names import repeated_names, suggest_names
 from runtime.scoring.outputs import REJECTS, check_report_output
 from runtime.surfaces import option, together
@@ -105,7 +105,7 @@ class TableSource:
             )
         self._check_categories()
         if self.rejects is not None:
-            for path in chain.from_iterable(map(_find_files, tables)):
+            for path in chain.from_iterable(map(find_files, tables)):
                 check_distinct(path, self.rejects, self.test_rejects)
             for path in filter(None, (self.rejects, self.test_rejects)):
                 check_report_output(path, REJECTS, force=self.force)
@@ -167,7 +167,7 @@ class TableSource:
         return options
 
 
-def _find_files(table: Path) -> Sequence[Path]:
+def find_files(table: Path) -> Sequence[Path]:
     """Find the files of a table."""
     if not is_folder_or_pattern(table):
         return (table,)
@@ -290,17 +290,16 @@ def column_names(columns: Sequence[str], positions: Sequence[int]) -> dict[int, 
     return {at: columns[at] or f"#{at + 1}" for at in positions}
 
 
-def refuse_nameless(columns: Sequence[str], filled: Sequence[int], where: str) -> None:
-    """Refuse feature columns without a name; those without a filled cell are excluded anyway."""
-    nameless = [at + 1 for at in filled if not columns[at]]
-    if not nameless:
-        return
+def describe_nameless(nameless: Sequence[int], source: TableSource) -> str:
+    """Describe feature columns without a name, numbered from 1, that have a filled cell."""
     which = "column" if len(nameless) == 1 else "columns"
     has = "has" if len(nameless) == 1 else "have"
-    exclude = option("exclude", [f"#{number}" for number in nameless])
-    raise SchemaError(
-        f"{where}: {which} {', '.join(map(str, nameless))} {has} no name: exclude by position with "
-        f"{exclude} (pandas writes row numbers so), or add a name in the header"
+    numbers = [f"#{number}" for number in nameless]
+    exclude = option("exclude", [*source.exclude, *numbers[:_MAX_NAMES]])
+    return (
+        f"{source.data}: {which} {list_first(list(map(str, nameless)), _MAX_NAMES)} {has} no name: "
+        f"exclude by position with {exclude} (pandas writes row numbers so), or add a name in the "
+        "header"
     )
 
 

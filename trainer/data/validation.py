@@ -19,6 +19,7 @@ from trainer.data.dataset import (
     ClassCounts,
     DataCheck,
     DateColumn,
+    EpochColumn,
     MissingCells,
     RareCategories,
 )
@@ -40,6 +41,14 @@ if TYPE_CHECKING:
 # In Parquet, and where an index was read from CSV.
 _PANDAS_INDEX: Final = re.compile(r"__index_level_[0-9]+__|Unnamed: [0-9]+")
 _WHOLE_IN_FLOAT32 = 2.0**24  # whole numbers beyond are rounded
+_PRESENT_SECONDS = 946_684_800, 2_208_988_800  # since 1970: the years 2000 to 2039
+_NAMED_SECONDS = 100_000_000, 4_102_444_800  # 1973 to 2099
+_TIME_NAME: Final = re.compile(
+    r"(?<![a-z])(time|timestamp|date|datetime|epoch|created|updated|modified|expires|at|ts|when)"
+    r"(?![a-z])",
+    re.IGNORECASE,
+)
+_HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")  # createdAt
 _SECONDS_OF_A_DAY = 86_400
 _MIN_ROWS = 20  # with fewer, unique or separating values are chance
 _MAX_RANGE_PER_ROW = 10  # range of identifiers per row, at most
@@ -72,6 +81,7 @@ def check_data(
         rounded=_names_where(numbers, _is_rounded),
         similar_classes=similar_names(schema.classes, spelling_key),
         index=tuple(filter(_PANDAS_INDEX.fullmatch, schema.feature_names)),
+        epochs=_find_epochs(schema, columns) or msgspec.UNSET,
         rare=_describe_rare(schema, train, test) or msgspec.UNSET,
     )
 
@@ -88,6 +98,29 @@ def _is_rounded(values: Values) -> bool:
     values = values[values > np.finfo(np.float32).min]  # the smallest is a missing one
     large = np.abs(values) >= _WHOLE_IN_FLOAT32
     return bool(large.any() and (values == np.rint(values)).all())
+
+
+def _find_epochs(schema: Schema, columns: Mapping[str, Values]) -> tuple[EpochColumn, ...]:
+    """Find whole numbers that look like seconds or milliseconds since 1970."""
+    found = (
+        (feature.name, _epoch_format(feature.name, columns[feature.name]))
+        for feature in schema.numeric_features.values()
+        if not feature.origin
+    )
+    return tuple(EpochColumn(name, each) for name, each in found if each)
+
+
+def _epoch_format(name: str, values: Values) -> str:
+    """Choose the format of times: all in the present, or in a wider range under such a name."""
+    values = values[values > np.finfo(np.float32).min]  # the smallest is a missing one
+    if (values != np.rint(values)).any():
+        return ""
+    is_named = _TIME_NAME.search(_HUMP.sub("_", name)) is not None
+    first, last = _NAMED_SECONDS if is_named else _PRESENT_SECONDS
+    for date_format, per_second in (("epoch-s", 1), ("epoch-ms", 1000)):
+        if values.min() >= first * per_second and values.max() < last * per_second:
+            return date_format
+    return ""
 
 
 def _count_classes(

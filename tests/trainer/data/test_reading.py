@@ -220,6 +220,8 @@ def test_bad_rows_are_listed_as_in_predict(table: Table) -> None:
         "  record 14 (line 15), column 'a': 'n/a': not a number",
         "column 'a': if 'n/a' means missing, give --missing n/a",
         "fix them, or continue with --bad-rows reject",
+        "also found:",
+        "  'a', 'b': alone determines the label, possible target leakage",
     ]
 
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from trainer.data.cell_options import DateFormats
 from trainer.data.reading import read_dataset
 from trainer.data.report import format_report
 from trainer.data.source import TableSource
@@ -165,3 +166,33 @@ def test_duplicates_are_equal_rows(rows: Float32Matrix) -> None:
     zeros = rows[rows.sum(axis=1) == 0]
     others = np.concatenate([np.full((1, rows.shape[1]), 7, np.float32), rows, -zeros])
     assert duplicates.count_among(hash_rows(others)) == len(rows) + len(zeros)
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "step", "found"),
+    [
+        ("v", 1_700_000_000, 3600, "epoch-s"),
+        ("v", 1_700_000_000_000, 86_400_000, "epoch-ms"),
+        ("createdAt", 200_000_000, 3600, "epoch-s"),
+        ("v", 200_000_000, 3600, ""),
+        ("rate", 200_000_000, 3600, ""),
+        ("time", 5, 3, ""),
+        ("time", 1_700_000_000_000_000, 10**9, ""),
+    ],
+)
+def test_numbers_like_times_get_a_hint_that_works(
+    save: Save, name: str, first: int, step: int, found: str
+) -> None:
+    """They stay numbers; the option that is advised reads them as dates."""
+    rows: list[Any] = [first + step * (at * 37 % 101) for at in range(60)]
+    path = save("t.csv", {name: [*rows[:-1], None], "y": ["a", "b"] * 30})
+    source = TableSource(path, "y")
+    dataset = read_dataset(source, seed=1)
+    assert dataset.check is not None
+    assert [each.format for each in dataset.check.epochs or ()] == [found] * bool(found)
+    assert not dataset.schema.features[0].origin
+    advice = f"to read them as dates, give --date-format {name}={found}"
+    assert (advice in format_report(dataset.check, source)) == bool(found)
+    if found:
+        dated = TableSource(path, "y", date_formats=DateFormats("", {name: found}))
+        assert read_dataset(dated, seed=1).schema.features[0].origin
