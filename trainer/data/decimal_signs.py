@@ -34,7 +34,7 @@ _MAX_CHARACTERS = 40  # of a cell
 def describe_mixed_signs(source: TableSource) -> str | None:
     """Name the first number with each decimal sign; None for tables with one sign at most."""
     found: dict[Decimal, str] = {}
-    for path in filter(None, (source.data, source.test)):
+    for path in (source.data, *([source.test] if source.test else [])):
         for sign, place in _find_fractions(path, source):
             found.setdefault(sign, place)
             if len(found) == len(_NAMES):

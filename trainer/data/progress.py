@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from runtime.scoring.pipeline import OnProgress
     from runtime.tables.memory import MemoryTable
 
+    Table = Path | MemoryTable
+
 
 class ReadingProgress(Protocol):
     """Shows the phases of ``read_dataset``."""
 
-    def rows(
-        self, label: str, table: Path | MemoryTable
-    ) -> AbstractContextManager[OnProgress | None]:
+    def rows(self, label: str, table: Table) -> AbstractContextManager[OnProgress | None]:
         """Show that a table is read.
 
         Args:
@@ -44,9 +44,7 @@ class ReadingProgress(Protocol):
 class NoProgress:
     """Shows nothing."""
 
-    def rows(
-        self, label: str, table: Path | MemoryTable
-    ) -> AbstractContextManager[OnProgress | None]:  # noqa: ARG002
+    def rows(self, label: str, table: Table) -> AbstractContextManager[OnProgress | None]:  # noqa: ARG002
         """Ignore the rows."""
         return nullcontext()
 
@@ -58,9 +56,7 @@ class NoProgress:
 class TerminalProgress:
     """Shows a bar on stderr, if it is a terminal."""
 
-    def rows(
-        self, label: str, table: Path | MemoryTable
-    ) -> AbstractContextManager[OnProgress | None]:
+    def rows(self, label: str, table: Table) -> AbstractContextManager[OnProgress | None]:
         """Show rows, speed and remaining time."""
         return rows_progress(label, _size(table))
 
@@ -69,7 +65,7 @@ class TerminalProgress:
         return phase_progress(label)
 
 
-def _size(table: Path | MemoryTable) -> int | None:
+def _size(table: Table) -> int | None:
     """Get the size of a table in bytes; None where there is none: opening it reports the error."""
     if not isinstance(table, Path):
         return None
