@@ -317,8 +317,9 @@ def test_regions_are_where_the_model_answers_them(evidence: ReportData) -> None:
     assert plane is not None
     filled = 0.0
     for _, _, path in plane.areas:
-        for wide, tall in re.findall(r"h([\d.]+)v([\d.]+)", path):
-            filled += float(wide) * float(tall)
+        for corners in re.findall(r"M([\d.]+) ([\d.]+)H([\d.]+)V([\d.]+)", path):
+            left, top, right, bottom = map(float, corners)
+            filled += (right - left) * (bottom - top)
     whole = (460 - 10 - 52) * (460 - 44 - 10)
     assert filled == pytest.approx(whole, rel=0.02)
     assert plane.shown == plane.total == 40
