@@ -75,10 +75,16 @@ def count_fitting(names: Sequence[str], limit: int, longest: int) -> int:
 
 
 def format_percent(share: float | None) -> str:
-    """Format a share as a percentage with one decimal."""
-    return NO_VALUE if share is None or math.isnan(share) else f"{100 * share:.1f} %"
+    """Format a share as a percentage with one decimal, 100 % only if exact."""
+    if share is None or math.isnan(share):
+        return NO_VALUE
+    text = f"{100 * share:.1f} %"
+    return "99.9 %" if text == "100.0 %" and share < 1 else text
 
 
 def format_share(share: float | None) -> str:
-    """Format a share, such as an area under a curve, with three decimals."""
-    return NO_VALUE if share is None or math.isnan(share) else f"{share:.3f}"
+    """Format a share, such as an area under a curve, with three decimals or, near 1, four."""
+    if share is None or math.isnan(share):
+        return NO_VALUE
+    text = f"{share:.3f}"
+    return f"{min(share, 0.9999):.4f}" if text == "1.000" and share < 1 else text

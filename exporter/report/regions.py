@@ -110,10 +110,10 @@ def _draw_area(mask: npt.NDArray[np.bool_]) -> str:
         if row < CELLS and np.array_equal(mask[row], mask[start]):
             continue
         edges = np.flatnonzero(np.diff(np.concatenate([[0], mask[start].astype(np.int8), [0]])))
-        for left, right in edges.reshape(-1, 2):
-            x, y = LEFT + left * wide, EDGE + start * tall
-            height = (row - start) * tall
-            pieces.append(f"M{x:.1f} {y:.1f}h{(right - left) * wide:.1f}v{height:.1f}H{x:.1f}z")
+        # Ends, not widths, are rounded: neighbours share them, and no seam shows.
+        top, bottom = round(EDGE + start * tall, 1), round(EDGE + row * tall, 1)
+        for left, right in (LEFT + edges.reshape(-1, 2) * wide).round(1).tolist():
+            pieces.append(f"M{left:g} {top:g}H{right:g}V{bottom:g}H{left:g}z")
         start = row
     return "".join(pieces)
 

@@ -17,7 +17,8 @@ from exporter.reference.intervals import rows_with_all
 from exporter.reference.layers import imputer_of, layers_of
 from exporter.reference.measured import measure_reference
 from exporter.reference.oracle import derive_reference
-from exporter.source.endings import editable_graph, has_log_sigmoid, with_softplus
+from exporter.source.endings import editable_graph
+from exporter.source.logarithms import needs_rewriting, rewrite_logarithms
 from exporter.source.outputs import read_output, take_logits
 from exporter.source.preparation import evaluating, prepare
 from exporter.source.validation import (
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from trainer.run import Run
 
 _COMPARED = 256  # rows that run in the module's original mode too
-_REWRITTEN = "logsigmoid(x) written as -softplus(-x), which stays finite in ONNX"
 _INSPECTED = 4096  # rows by whose outputs their kind is detected
 
 
@@ -126,9 +126,9 @@ def candidate_from_module(
     reader = read_output(model, schema, output_name)
     model = reader.wrap(model)
     program = capture_program(model if reader.is_single else Deployed(model), schema)
-    rewritten = has_log_sigmoid(program.graph)
-    if rewritten:
-        model = with_softplus(editable_graph(capture_program(model, schema)))
+    rewritten = None
+    if needs_rewriting(program.graph):
+        model, rewritten = rewrite_logarithms(editable_graph(capture_program(model, schema)))
         program = capture_program(model if reader.is_single else Deployed(model), schema)
     refuse_aborting(program)
     refuse_nondeterminism(program)
@@ -155,6 +155,5 @@ def candidate_from_module(
         metrics={},
         provenance=Provenance(seed=None, data_digest=None, configuration={}, versions=versions),
         test=test,
-        output="; ".join(filter(None, (scores.description, _REWRITTEN if rewritten else None)))
-        or None,
+        output="; ".join(filter(None, (scores.description, rewritten))) or None,
     )

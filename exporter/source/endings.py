@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 SOFTMAX, LOG_SOFTMAX, SIGMOID, EXP = "softmax", "log_softmax", "sigmoid", "exp"
-LOG_SIGMOID = "log_sigmoid"
 # Operations that return the numbers of their first argument in another shape.
 _RESHAPING = frozenset(
     {
@@ -50,7 +49,7 @@ class Ending:
 
     def ends_in(self, *operations: str) -> bool:
         """Return whether the output is the result of one of some operations."""
-        return self.direct is not None and _kind(self.direct) in operations
+        return self.direct is not None and kind_of(self.direct) in operations
 
     def combines(self, *operations: str) -> bool:
         """Return whether the output is made of results of some operations alone."""
@@ -77,14 +76,14 @@ def find_ending(graph: fx.Graph, output: int | None = None) -> Ending:
     values: Any = result.args[0]
     start = values if isinstance(values, fx.Node) else values[output or 0]
     leaves = _leaves(start, set())
-    operations = None if None in leaves else frozenset(_kind(leaf) for leaf in leaves if leaf)
+    operations = None if None in leaves else frozenset(kind_of(leaf) for leaf in leaves if leaf)
     single = next(iter(leaves)) if len(leaves) == 1 else None
     return Ending(operations, _direct(start), single)
 
 
 def _direct(node: fx.Node) -> fx.Node | None:
     """Follow an output back through shapes."""
-    while node.op == "call_function" and _kind(node) in _RESHAPING:
+    while node.op == "call_function" and kind_of(node) in _RESHAPING:
         node = node.all_input_nodes[0]
     return node if node.op == "call_function" else None
 
@@ -96,10 +95,10 @@ def _leaves(node: fx.Node, seen: set[fx.Node]) -> set[fx.Node | None]:
     seen.add(node)
     if node.op != "call_function":
         return {None}
-    kind = _kind(node)
+    kind = kind_of(node)
     if kind == EXP:
         inner = _direct(node.all_input_nodes[0])
-        is_known = inner is not None and _kind(inner) == LOG_SOFTMAX
+        is_known = inner is not None and kind_of(inner) == LOG_SOFTMAX
     else:
         is_known = kind in {SOFTMAX, LOG_SOFTMAX, SIGMOID}
     if is_known or kind not in _RESHAPING | _COMBINING | _CONSTANTS:
@@ -107,7 +106,7 @@ def _leaves(node: fx.Node, seen: set[fx.Node]) -> set[fx.Node | None]:
     return set[fx.Node | None]().union(*(_leaves(each, seen) for each in node.all_input_nodes))
 
 
-def _kind(node: fx.Node) -> str:
+def kind_of(node: fx.Node) -> str:
     """Return an operation's bare name: ``aten._softmax.default`` is a softmax."""
     return op_kind(str(node.target)).strip("_")
 
@@ -119,7 +118,7 @@ def graph_before(module: fx.GraphModule, node: fx.Node) -> fx.GraphModule:
 
 def graph_with_logarithm(module: fx.GraphModule, node: fx.Node) -> fx.GraphModule:
     """Replace a softmax, or the exponential of a log-softmax, by its logarithm, in place."""
-    if _kind(node) == EXP:
+    if kind_of(node) == EXP:
         node.replace_all_uses_with(node.all_input_nodes[0])
     else:
         with module.graph.inserting_before(node):
@@ -128,37 +127,17 @@ def graph_with_logarithm(module: fx.GraphModule, node: fx.Node) -> fx.GraphModul
                 torch.ops.aten.log_softmax.int, (node.args[0], dimension)
             )
         node.replace_all_uses_with(logarithm)
-    return _cleaned(module)
-
-
-def has_log_sigmoid(graph: fx.Graph) -> bool:
-    """Return whether a graph has the logarithm of a sigmoid."""
-    return any(node.op == "call_function" and _kind(node) == LOG_SIGMOID for node in graph.nodes)
-
-
-def with_softplus(module: fx.GraphModule) -> fx.GraphModule:
-    """Write ``logsigmoid(x)`` as ``-softplus(-x)``, in place.
-
-    torch converts it to ONNX as Log(Sigmoid), whose result is an infinity where ``x`` is below -88.
-    """
-    for node in tuple(module.graph.nodes):
-        if node.op != "call_function" or _kind(node) != LOG_SIGMOID:
-            continue
-        with module.graph.inserting_before(node):
-            value = node.args[0]
-            for operation in (torch.ops.aten.neg, torch.ops.aten.softplus, torch.ops.aten.neg):
-                value = module.graph.call_function(operation.default, (value,))
-        node.replace_all_uses_with(value)
-    return _cleaned(module)
+    return cleaned(module)
 
 
 def _ending_at(module: fx.GraphModule, node: fx.Node) -> fx.GraphModule:
     (result,) = (each for each in module.graph.nodes if each.op == "output")
     result.args = (node,)
-    return _cleaned(module)
+    return cleaned(module)
 
 
-def _cleaned(module: fx.GraphModule) -> fx.GraphModule:
+def cleaned(module: fx.GraphModule) -> fx.GraphModule:
+    """Remove what a graph no longer uses, and compile it."""
     module.graph.eliminate_dead_code()
     module.graph.lint()
     module.recompile()

@@ -15,6 +15,7 @@ from exporter.report.drawing import (
     Scale,
     format_number,
     format_percent,
+    format_share,
     truncate_middle,
     widen,
 )
@@ -317,8 +318,9 @@ def test_regions_are_where_the_model_answers_them(evidence: ReportData) -> None:
     assert plane is not None
     filled = 0.0
     for _, _, path in plane.areas:
-        for wide, tall in re.findall(r"h([\d.]+)v([\d.]+)", path):
-            filled += float(wide) * float(tall)
+        for corners in re.findall(r"M([\d.]+) ([\d.]+)H([\d.]+)V([\d.]+)", path):
+            left, top, right, bottom = map(float, corners)
+            filled += (right - left) * (bottom - top)
     whole = (460 - 10 - 52) * (460 - 44 - 10)
     assert filled == pytest.approx(whole, rel=0.02)
     assert plane.shown == plane.total == 40
@@ -339,5 +341,7 @@ def test_numbers_as_text() -> None:
     texts = [format_number(value) for value in (0.123456, 1234567.0, -0.0, float("nan"))]
     assert texts == ["0.1235", "1,234,567", "0", "\N{EM DASH}"]
     assert (format_percent(0.12345), format_percent(float("nan"))) == ("12.3 %", "\N{EM DASH}")
+    assert (format_percent(0.9996), format_percent(1.0)) == ("99.9 %", "100.0 %")
+    assert [format_share(share) for share in (0.25, 0.9996, 1.0)] == ["0.250", "0.9996", "1.000"]
     low, high = widen(3.0, 3.0, 0.05)
     assert low < 3.0 < high

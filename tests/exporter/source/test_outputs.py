@@ -293,12 +293,24 @@ def test_what_cannot_be_known_is_asked_for(what: str) -> None:
         candidate_from_module(model, schema, name="mine", **options)  # type: ignore[arg-type]
 
 
-def test_a_logsigmoid_stays_finite_in_onnx() -> None:
-    """As torch converts it, Log(Sigmoid), it is an infinity where its argument is below -88."""
-    model = Net(1, lambda z: torch.cat([logsigmoid(-99 * z), logsigmoid(99 * z)], 1))
-    candidate = candidate_from_module(model, TWO, name="mine")
+LOGARITHMS_OF = {
+    "logsigmoid": lambda z: torch.cat([logsigmoid(-99 * z), logsigmoid(99 * z)], 1),
+    "log of sigmoid": lambda z: torch.cat(
+        [torch.log(1 - (99 * z).sigmoid()), (99 * z).sigmoid().log()], 1
+    ),
+    "log of softmax": lambda z: torch.cat([z, -99 * z], 1).softmax(-1).log(),
+}
+
+
+@pytest.mark.parametrize("what", LOGARITHMS_OF)
+def test_logarithms_of_probabilities_stay_finite(what: str) -> None:
+    """float32 has infinities where an argument is below -104, ONNX of logsigmoid too."""
+    candidate = candidate_from_module(Net(1, LOGARITHMS_OF[what]), TWO, name="mine")
+    assert "which stays finite" in (candidate.output or "")
     report = check_candidate(candidate, QUICK.only("onnx-cpu-all-1", 32, None))
     assert report.passed
+    rows = torch.from_numpy(sample_inside(ranges_of(TWO))[:500])
+    assert torch.isfinite(candidate.model(rows)).all()
 
 
 @pytest.mark.slow
