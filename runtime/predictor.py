@@ -13,7 +13,6 @@ from runtime.printable import list_first, printable, truncate
 from runtime.schema.matrix import to_float32, usable_values
 from runtime.scoring.named_columns import TAKEN, column_names, split_rows
 from runtime.scoring.options import Options
-from runtime.scoring.prediction import Prediction
 from runtime.tables.options import ReadOptions
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from runtime.choices import BadRows, Decimal, ProviderChoice
     from runtime.schema.classes import Proba
     from runtime.schema.features import Float32Matrix, Schema
+    from runtime.scoring.prediction import Prediction
     from runtime.scoring.summary import Summary
 
 Frame = TypeVar("Frame")
@@ -291,6 +291,8 @@ class Predictor(LoadedModel):
                 f"row {row}: the model has no finite prediction for {features[row].tolist()}; "
                 "remove such rows first"
             )
+        from runtime.scoring.prediction import Prediction
+
         probability = np.take_along_axis(outputs.probabilities, outputs.label[:, None], axis=1)
         label = self._classes[outputs.label]
         return Prediction(label, probability[:, 0], outputs.probabilities, self.classes)

@@ -29,7 +29,7 @@ from trainer.data.cell_options import parse_date_formats, parse_missing
 from trainer.data.reading import read_dataset
 from trainer.data.report import format_rejected, format_report
 from trainer.data.source import MAX_CATEGORIES, TableSource, choose_rejects_path
-from trainer.keywords import check_keywords
+from trainer.keywords import check_keywords, to_plain
 from trainer.loggers.progress import Throughput, format_throughput, show_progress
 from trainer.pipeline import make_run
 from trainer.run import RECORD, load_run
@@ -161,9 +161,9 @@ def fit_table(  # noqa: PLR0913 - the options of ``trainer fit``, by their names
         fold_categories=fold_categories,
         unseen=unseen,
         rare=rare,
-        max_categories=MAX_CATEGORIES if max_categories is None else max_categories,
+        max_categories=MAX_CATEGORIES if max_categories is None else to_plain(max_categories),
         test=None if test is None else _read(test, "test"),
-        test_fraction=test_fraction,
+        test_fraction=to_plain(test_fraction),
         reading=_read_options(format, delimiter, encoding, decimal),
         bad_rows=bad_rows,
         rejects=choose_rejects_path(folder, bad_rows, None if rejects is None else Path(rejects)),
@@ -171,16 +171,16 @@ def fit_table(  # noqa: PLR0913 - the options of ``trainer fit``, by their names
     _refuse_format(source)
     overrides: Options = {
         "hidden": _list_widths(hidden),
-        "learning_rate": learning_rate,
+        "learning_rate": to_plain(learning_rate),
         "schedule": schedule,
         "optimiser": optimiser,
-        "weight_decay": weight_decay,
+        "weight_decay": to_plain(weight_decay),
         "class_weights": class_weights,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "validation": validation,
-        "patience": patience,
-        "seed": seed,
+        "epochs": to_plain(epochs),
+        "batch_size": to_plain(batch_size),
+        "validation": to_plain(validation),
+        "patience": to_plain(patience),
+        "seed": to_plain(seed),
     }
     saving = SaveOptions(None if logdir is None else Path(logdir), resume, checkpoint_every)
     is_shown = (is_notebook() or sys.stderr.isatty()) if verbose is None else verbose
@@ -282,7 +282,8 @@ def _refuse_format(source: TableSource) -> None:
 def _list_widths(hidden: int | Sequence[int] | None) -> tuple[int, ...] | None:
     if hidden is None:
         return None
-    return (hidden,) if isinstance(hidden, int) else tuple(hidden)
+    widths = to_plain(hidden)
+    return (widths,) if isinstance(widths, int) else tuple(map(to_plain, widths))
 
 
 def _list_formats(formats: str | Sequence[str] | Mapping[str, str] | None) -> Sequence[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import UnionType
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Union, cast, get_args, get_origin
 
 import msgspec
 
@@ -16,8 +16,10 @@ from trainer.data.source import BadRowsPolicy
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+T = TypeVar("T")
 _Names = list[str] | None
 _TYPES: Final[dict[str, Any]] = {
+    "label": str,
     "features": _Names,
     "exclude": _Names,
     "categories": _Names,
@@ -57,7 +59,7 @@ def check_keywords(given: Mapping[str, Any]) -> None:
 
 def _check(name: str, value: object, kind: Any) -> None:  # noqa: ANN401 - types of values
     try:
-        msgspec.convert(_plain(value), kind)
+        msgspec.convert(to_plain(value), kind)
     except msgspec.ValidationError as exc:
         choices = ", ".join(map(repr, _choices(kind)))
         reason = f"choose {choices}" if choices else str(exc).replace("`", "").lower()
@@ -67,11 +69,13 @@ def _check(name: str, value: object, kind: Any) -> None:  # noqa: ANN401 - types
 
 def _choices(kind: Any) -> tuple[str, ...]:  # noqa: ANN401 - as above
     """List the values of a ``Literal``, optional or not."""
-    parts = get_args(kind) if get_origin(kind) is UnionType or None in get_args(kind) else (kind,)
+    parts = get_args(kind) if get_origin(kind) in {Union, UnionType} else (kind,)
     found = [get_args(part) for part in parts if get_origin(part) is Literal]
     return tuple(choice for choices in found for choice in choices)
 
 
-def _plain(value: object) -> object:
-    """Convert numbers of numpy to those of Python."""
-    return value.item() if hasattr(value, "item") and hasattr(value, "dtype") else value
+def to_plain(value: T) -> T:
+    """Convert numbers of numpy to those of Python; other values are returned as they are."""
+    if hasattr(value, "item") and hasattr(value, "dtype"):
+        return cast("T", value.item())
+    return value

@@ -85,8 +85,8 @@ def predict(
         typer.Option(
             metavar="all|positive|CLASS",
             callback=_check_proba,
-            help="Add the probability of each class, of the positive one of two (as in no and yes, "
-            "0 and 1), or of the class of that name.",
+            help="Add the probability of classes: all, positive (the positive one of two, as in no "
+            "and yes or 0 and 1), or the one of that name.",
         ),
     ] = None,
     prefix: Annotated[str, typer.Option(help="Prefix of the new columns' names.")] = "",

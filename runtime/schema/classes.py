@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from runtime.errors import UsageError
 from runtime.printable import list_names
-from runtime.schema.spellings import ClassIndex, spelling_key
+from runtime.schema.names import fold_name
 from runtime.surfaces import option
 
 if TYPE_CHECKING:
@@ -28,9 +28,15 @@ _PAIRS: Final = (
 )
 
 
+def _find(classes: Sequence[str], name: str) -> int | None:
+    from runtime.schema.spellings import ClassIndex
+
+    return ClassIndex(classes).find(name)
+
+
 def find_class(classes: Sequence[str], name: object) -> int:
     """Find the position of a class by its name, a number or boolean also by its value."""
-    found = ClassIndex(classes).find(str(name))
+    found = _find(classes, str(name))
     if found is None:
         raise UsageError(f"there is no class {str(name)!r}; the classes are {list_names(classes)}")
     return found
@@ -38,12 +44,18 @@ def find_class(classes: Sequence[str], name: object) -> int:
 
 def positive_class(classes: Sequence[str]) -> int | None:
     """Find the positive one of two classes; None where their names do not say which it is."""
-    keys = [spelling_key(name) for name in classes]
-    for negative, positive in _PAIRS:
-        pair = [spelling_key(negative), spelling_key(positive)]
-        if sorted(keys, key=str) == sorted(pair, key=str):
-            return keys.index(pair[1])
-    return None
+    keys = [_key(name) for name in classes]
+    found = next((pair[1] for pair in _PAIRS if sorted(pair) == sorted(keys)), None)
+    return None if found is None else keys.index(found)
+
+
+def _key(name: str) -> str:
+    """Fold a name; a number is written as the pairs do, whatever its format."""
+    folded = fold_name(name)
+    try:
+        return f"{float(folded):g}"
+    except ValueError:
+        return folded
 
 
 def choose_classes(classes: Sequence[str], proba: Proba) -> tuple[int, ...]:
@@ -64,7 +76,7 @@ def choose_classes(classes: Sequence[str], proba: Proba) -> tuple[int, ...]:
         return ()
     if proba is True or proba == "all":
         return tuple(range(len(classes)))
-    found = ClassIndex(classes).find(proba)
+    found = _find(classes, proba)
     if found is not None:
         return (found,)
     if proba != "positive":

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runtime.cards import html_card
 from runtime.printable import printable, truncate
 from runtime.surfaces import option
 from runtime.value import Value
@@ -75,6 +74,8 @@ class Summary(Value, frozen=True):
         return f"Summary({printable('; '.join(parts))}, on {self.provider})"
 
     def _repr_html_(self) -> str:
+        from runtime.cards import html_card
+
         lines = [
             ("rows", f"{self.rows:,} in {self.seconds:.2f} s"),
             ("scored", f"{self.scored:,} on {self.provider} ({self.provider_reason})"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,7 @@ from runtime.bundle.manifest import (
 )
 from runtime.bundle.reading import read_bundle
 from runtime.errors import ArtifactError, ParityError, UsageError
+from runtime.predictor import Predictor
 from runtime.session import Session
 from trainer.run import Run, load_run, save_run
 
@@ -114,6 +116,31 @@ def test_a_new_bundle_replaces_the_old_one_as_a_whole(
     (out / "left-over.txt").write_text("older")
     export(run_folder, out, convert=lambda _: files, plan=QUICK)
     assert contents(out) == contents(bundle)
+
+
+@pytest.mark.slow
+def test_a_run_is_exported_as_its_folder_is(
+    run_folder: Path, bundle: Path, files: ModelFiles, tmp_path: Path
+) -> None:
+    """The same bytes, beside the run by default; the result opens, and shows itself escaped."""
+    folder = tmp_path / "<b>"
+    shutil.copytree(run_folder, folder)
+    exported = export(load_run(folder), convert=lambda _: files, plan=QUICK)
+    assert exported.path == tmp_path / "<b>.bundle"
+    assert contents(exported.path) == contents(bundle)
+    predictor = Predictor(exported, provider="cpu")
+    assert predictor.manifest == exported.manifest
+    assert repr(exported).startswith("Bundle(simplenet ")
+    assert repr(exported).endswith("<b>.bundle)")
+    assert "<b>.bundle" not in exported._repr_html_()
+    assert "&lt;b&gt;.bundle" in exported._repr_html_()
+
+
+def test_a_run_without_a_folder_needs_one(run_folder: Path) -> None:
+    """Where the bundle goes is not guessed."""
+    run = dataclasses.replace(load_run(run_folder), path=None)
+    with pytest.raises(UsageError, match="give out, the folder of the bundle"):
+        export(run)
 
 
 def test_a_foreign_folder_is_not_replaced(run_folder: Path, tmp_path: Path) -> None:

@@ -44,9 +44,8 @@ def run_notebook(notebook: Any, folder: Path) -> None:  # noqa: ANN401 - as abov
     client = NotebookClient(
         notebook, timeout=_TIMEOUT_S, resources={"metadata": {"path": str(folder)}}
     )
-    client.create_kernel_manager()
-    client.km.transport = "ipc"
-    client.km.ip = str(folder / "kernel")
+    kernel = client.create_kernel_manager()
+    kernel.transport, kernel.ip = "ipc", str(folder / "kernel")
     client.execute(env={**os.environ, "IPYTHONDIR": str(folder / "ipython")})
 
 

@@ -40,6 +40,25 @@ def test_a_column_of_unseen_categories_alone_is_a_warning(
     assert all("column 'kind': no cell has a category of training" in line for line in found)
 
 
+@pytest.mark.parametrize(
+    ("classes", "proba", "said"),
+    [
+        (("no", "yes"), (), "that of the label; --proba positive adds that of 'yes'"),
+        (("a b", "c d"), (), "that of the label; --proba 'c d' adds that of 'c d'"),
+        (("no", "yes"), ("yes",), ""),
+        (("a", "b", "c"), (), ""),
+    ],
+)
+def test_two_classes_say_whose_probability_it_is(
+    classes: tuple[str, ...], proba: tuple[str, ...], said: str
+) -> None:
+    """With the option for that of the positive class, where there is no such column yet."""
+    summary = replace(PLAIN, classes=classes, proba=proba)
+    assert summary.probability_note == said
+    found = [line for line in describe(summary) if line.startswith("probability")]
+    assert [line.split(maxsplit=1)[1] for line in found] == ([said] if said else [])
+
+
 def judged(classes: int) -> AccuracyReport:
     """A hundred rows, all correct but one per class, which is predicted as the next."""
     names = [f"class {number}" for number in range(classes)]
