@@ -32,6 +32,7 @@ from runtime.value import Value
 JSON: Final = "application/json"
 _BINARY: Final = "application/octet-stream"
 _CSV: Final = "text/csv"
+_LINES: Final = "application/x-ndjson"
 _PARQUET: Final = "application/vnd.apache.parquet"
 
 Contents = dict[str, Any]  # type of the JSON by media type; None for other media types
@@ -151,9 +152,9 @@ OPERATIONS: Final[dict[str, dict[str, Operation]]] = {
     "/openapi.json": {"GET": Operation("This document", _ok(dict[str, Any]))},
     "/predict": {
         "POST": Operation(
-            "Score rows, sent as objects, CSV or Parquet, and return them with their predictions",
-            {200: {JSON: Rows, _CSV: None, _PARQUET: None}, 413: _ERROR, **_EITHER},
-            {JSON: Rows, _CSV: None, _PARQUET: None},
+            "Score rows of JSON, CSV or Parquet, and return them with their predictions",
+            {200: {JSON: Rows, _LINES: None, _CSV: None, _PARQUET: None}, 413: _ERROR, **_EITHER},
+            {JSON: Rows, _LINES: None, _CSV: None, _PARQUET: None},
             body_required=True,
             parameters=("model", "bad_rows", "proba", "prefix", "delimiter", "decimal"),
             example=example_rows,
