@@ -34,6 +34,7 @@ from runtime.value import Value
 JSON: Final = "application/json"
 _BINARY: Final = "application/octet-stream"
 _CSV: Final = "text/csv"
+_LINES: Final = "application/x-ndjson"
 _PARQUET: Final = "application/vnd.apache.parquet"
 
 Contents = dict[str, Any]  # type of the JSON by media type; None for other media types
@@ -159,9 +160,9 @@ _REPOSITORY: Final = {
     )
 }
 _PREDICT: Final = Operation(
-    "Score rows, sent as objects, CSV or Parquet, and return them with their predictions",
-    {200: {JSON: Rows, _CSV: None, _PARQUET: None}, 413: _ERROR, **_EITHER},
-    {JSON: Rows, _CSV: None, _PARQUET: None},
+    "Score rows of JSON, CSV or Parquet, and return them with their predictions",
+    {200: {JSON: Rows, _LINES: None, _CSV: None, _PARQUET: None}, 413: _ERROR, **_EITHER},
+    {JSON: Rows, _LINES: None, _CSV: None, _PARQUET: None},
     body_required=True,
     parameters=_PREDICT_PARAMETERS,
     example=example_rows,

@@ -27,7 +27,10 @@ class Operation {
     this.form.append(this.drawParameters(), this.drawBody());
     this.form.append(make("button", { class: "button" }, "Send the request"));
     this.command = make("pre", { class: "wrap", tabindex: "0", role: "region", "aria-label": "The request as a command" });
-    this.result = make("div", { "aria-live": "polite" });
+    this.result = make("div", { hidden: "" });
+    this.status = make("p", { role: "status" }); // is announced, the body is not
+    this.answer = make("div");
+    this.result.append(make("h3", {}, "Response"), this.status, this.answer);
     inside.append(this.form, make("h3", {}, "As a command"), this.command, this.result);
     inside.append(make("h3", {}, "Responses"), this.drawResponses());
     this.element.append(inside);
@@ -140,31 +143,35 @@ class Operation {
   async send() {
     const { url, options } = this.request();
     const missing = this.parameters.find(({ required }, at) => required && !this.inputs[at].value);
-    if (missing) return this.showResult(`${missing.name} is required`);
-    this.showResult("sent …");
+    if (missing) return this.showResult("bad", `${missing.name} is required`);
+    this.showResult("soft", "sent …");
     const started = performance.now();
     try {
       const response = await fetch(url, options);
       const content = await response.blob();
       const milliseconds = Math.round(performance.now() - started);
       const size = `${plural(content.size, "byte")} of ${content.type || "no media type"}`;
-      this.showResult(`${response.status} ${response.statusText}, ${size} in ${milliseconds} ms`, response.ok, content);
+      const status = `${response.status} ${response.statusText}, ${size} in ${milliseconds} ms`;
+      this.showResult(response.ok ? "good" : "bad", status, content);
     } catch {
-      this.showResult("the server does not respond");
+      this.showResult("bad", "the server does not respond");
     }
   }
 
-  async showResult(status, isGood = false, content = null) {
-    this.result.replaceChildren(make("h3", {}, "Response"), make("p", { class: `status ${isGood ? "good" : "bad"}` }, status));
+  async showResult(tone, status, content = null) {
+    this.result.hidden = false;
+    this.status.className = `status ${tone}`;
+    this.status.textContent = status;
+    this.answer.replaceChildren();
     if (!content?.size) return;
     if (!IS_TEXT.test(content.type)) {
       const link = make("a", { href: URL.createObjectURL(content), download: "response" }, "Download the body");
-      this.result.append(link);
+      this.answer.append(link);
       return;
     }
     const text = pretty(await content.text(), content.type);
     const cut = text.length > MAX_TEXT ? `\n… ${count(text.length - MAX_TEXT)} more characters` : "";
-    this.result.append(make("pre", { tabindex: "0", role: "region", "aria-label": "body of the response" }, text.slice(0, MAX_TEXT) + cut));
+    this.answer.append(make("pre", { tabindex: "0", role: "region", "aria-label": "body of the response" }, text.slice(0, MAX_TEXT) + cut));
   }
 }
 

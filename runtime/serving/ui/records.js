@@ -35,7 +35,7 @@ function parseCsv(text) {
     if (text[end] === delimiter && at === text.length) records.at(-1).push("");
   }
   const [header, ...rows] = records;
-  return { header, rows };
+  return { header, rows: rows.filter(([first, ...others]) => first || others.length) }; // no blank lines
 }
 
 function parseCell(text, start, delimiter) {

@@ -3,11 +3,13 @@
 const MAX_SHOWN = 100; // rows
 const MAX_REASONS = 5;
 
+let latest = 0; // number of the latest file, options and model
+
 class Table {
   constructor(model) {
     this.model = model;
     this.file = null;
-    this.sequence = 0;
+    latest += 1;
     const names = model.features.map(({ name }) => truncate(name));
     byId("required-columns").textContent = names.slice(0, 8).join(", ") + (names.length > 8 ? ` and ${names.length - 8} more` : "");
     const drop = byId("drop"), file = byId("file");
@@ -38,8 +40,8 @@ class Table {
 
   async score(file) {
     this.file = file;
-    this.sequence += 1;
-    const sequence = this.sequence; // of the latest file and options
+    latest += 1;
+    const own = latest;
     byId("file-name").textContent = file.name;
     this.clear(`scoring ${truncate(file.name)}`);
     let isTable = false;
@@ -49,9 +51,9 @@ class Table {
       const headers = { "content-type": type, accept: type === PARQUET.type ? CSV.type : "*/*" };
       const response = await request(`predict?${this.query()}`, { method: "POST", headers, body });
       const found = await response.blob();
-      if (sequence === this.sequence) await this.show(found, extension);
+      if (own === latest) await this.show(found, extension);
     } catch (error) {
-      if (sequence !== this.sequence) return;
+      if (own !== latest) return;
       this.clear("");
       setText("table-error", error.message);
       byId("options").open ||= isTable; // they may help
@@ -96,7 +98,7 @@ class Table {
     }
     const sorted = [...reasons].sort(([, a], [, b]) => b - a);
     const lines = sorted.slice(0, MAX_REASONS).map(([kind, found]) => make("li", {}, `${plural(found, "row")}: ${kind}`));
-    if (sorted.length > MAX_REASONS) lines.push(make("li", {}, `and ${sorted.length - MAX_REASONS} other reasons`));
+    if (sorted.length > MAX_REASONS) lines.push(make("li", {}, `and ${plural(sorted.length - MAX_REASONS, "other reason")}`));
     byId("reasons").replaceChildren(...lines);
     byId("reasons").hidden = byId("filter").hidden = !bad.length;
   }

@@ -419,7 +419,7 @@ def test_dropped_table_is_scored(show: Show, server: Served) -> None:
     expect(page.locator("#label")).to_have_text(PREDICTION)
     dropped = page.evaluate_handle(
         "() => { const dropped = new DataTransfer(); dropped.items.add(new File("
-        "['sep=;\\r\\nprice;rating\\r\\n9.5;4.5\\r\\n'], 'a.csv')); return dropped; }"
+        "['sep=;\\r\\nprice;rating\\r\\n\\r\\n9.5;4.5\\r\\n\\r\\n'], 'a.csv')); return dropped; }"
     )
     page.dispatch_event("#drop", "drop", {"dataTransfer": dropped})
     expect(page.locator("#table-status")).to_have_text("a.csv: 1 row, 1 scored, 0 bad")
