@@ -42,10 +42,10 @@ if TYPE_CHECKING:
     from trainer.engines.state import Engine
     from trainer.evaluation.metrics import Scores
 
-# Between two calls of the callback, which checks the clock and signals: milliseconds.
-# Of a fit on training rows, for a curve: so many, and one more for so many steps an epoch has, which
-# takes less than 1 % of the time.
+# Evaluations of training rows in a fit: a curve for 1 % of the time. So many, and one more for each
+# so many steps of an epoch.
 _MIN_EVALUATIONS, _MAX_EVALUATIONS, _STEPS_PER_EVALUATION = 5, 50, 30
+# Between two calls of the callback, which checks the clock and signals: milliseconds.
 _ROWS_AT_ONCE: dict[DeviceName, int] = {"cpu": 2**14, "cuda": 2**18}
 _NUMBERS_AT_ONCE = 2**20
 _MAX_WEIGHTS = 2**28  # 1 GiB, of which training needs several: more is a typo
