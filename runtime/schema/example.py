@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from runtime.schema.features import Feature, Schema
 
 _MAX_WHOLE: Final = 2**53  # beyond, digits would be invented
-_MAX_DIGITS: Final = 7  # a longer number was measured or computed: nobody types it
+_MAX_DECIMALS, _MAX_DIGITS = 3, 6  # a number with more was measured or computed: nobody types it
 _MEDIAN: Final = 5  # of the deciles
 
 
@@ -50,7 +50,8 @@ def _cell(feature: Feature) -> float | str:
         return int(value)
     written = str(np.float32(value))  # the digits of the table, not those of the float32
     rounded = float(f"{value:.3g}")
-    is_long = len(written.strip("-0.").replace(".", "")) > _MAX_DIGITS
-    if is_long and feature.minimum <= rounded <= feature.maximum:
+    decimals = len(written.partition(".")[2])
+    is_measured = decimals > _MAX_DECIMALS and len(written.strip("-0.")) > _MAX_DIGITS
+    if is_measured and feature.minimum <= rounded <= feature.maximum:
         return rounded
     return float(written)
