@@ -43,8 +43,10 @@ if TYPE_CHECKING:
     from trainer.engines.state import Engine
     from trainer.evaluation.metrics import Scores
 
+# Evaluations of training rows in a fit: a curve for 1 % of the time. So many, and one more for each
+# so many steps of an epoch.
+_MIN_EVALUATIONS, _MAX_EVALUATIONS, _STEPS_PER_EVALUATION = 5, 50, 30
 # Between two calls of the callback, which checks the clock and signals: milliseconds.
-_TRAIN_EVALUATIONS = 10  # in a fit: its curve, for less than 1 % of its time
 _ROWS_AT_ONCE: dict[DeviceName, int] = {"cpu": 2**14, "cuda": 2**18}
 _NUMBERS_AT_ONCE = 2**20
 _MAX_WEIGHTS = 2**28  # 1 GiB, of which training needs several: more is a typo
@@ -210,7 +212,9 @@ class _TrainingLoop:
         """Evaluate on training rows, in the epochs that are enough for a curve."""
         options = self._configuration
         if options.patience is None:
-            is_due = self._epoch in evenly_spaced(options.epochs, _TRAIN_EVALUATIONS)
+            count = _MIN_EVALUATIONS + len(self._losses) // _STEPS_PER_EVALUATION
+            count = min(count, _MAX_EVALUATIONS)
+            is_due = self._epoch in evenly_spaced(options.epochs, count)
         else:  # it may end at any time
             is_due = grows_by_a_fifth(self._epoch)
         if not is_due:

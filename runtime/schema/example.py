@@ -12,11 +12,15 @@ if TYPE_CHECKING:
     from runtime.schema.features import Feature, Schema
 
 _MAX_WHOLE: Final = 2**53  # beyond, digits would be invented
+_MAX_DECIMALS, _MAX_DIGITS = 3, 6  # a number with more was measured or computed: nobody types it
 _MEDIAN: Final = 5  # of the deciles
 
 
 def example_row(schema: Schema) -> dict[str, float | str]:
-    """Return a row as JSON holds it: whole numbers as integers, dates in the column's format."""
+    """Return a row as JSON holds it: whole numbers as integers, dates in the column's format.
+
+    Numbers are values of the training rows, rounded where they have more digits than people write.
+    """
     return {feature.name: _cell(feature) for feature in schema.features}
 
 
@@ -44,4 +48,10 @@ def _cell(feature: Feature) -> float | str:
         return format_instant(value, feature.origin, feature.date_format)
     if value.is_integer() and abs(value) < _MAX_WHOLE:
         return int(value)
-    return float(str(np.float32(value)))  # the digits of the table, not those of the float32
+    written = str(np.float32(value))  # the digits of the table, not those of the float32
+    rounded = float(f"{value:.3g}")
+    decimals = len(written.partition(".")[2])
+    is_measured = decimals > _MAX_DECIMALS and len(written.strip("-0.")) > _MAX_DIGITS
+    if is_measured and feature.minimum <= rounded <= feature.maximum:
+        return rounded
+    return float(written)

@@ -5,7 +5,6 @@ Streamed and resident rows give the same bits: a step always finds its rows on t
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 _USABLE: Final = 0.8  # of the free memory: the rest is for libraries, buffers and graphs
 _GIB: Final = 2**30
-_SAMPLE_ROWS: Final = 2048
+_MIN_SAMPLE, _MAX_SAMPLE = 256, 4096  # rows, an eighth of them otherwise
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,8 @@ def prepare_training_data(
 
 def _sample(rows: Rows, train: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
     """Take training rows at equal distances: a table may be sorted."""
-    step = math.ceil(len(rows.train_labels if train is None else train) / _SAMPLE_ROWS)
+    count = len(rows.train_labels if train is None else train)
+    step = max(1, count // min(max(count // 8, _MIN_SAMPLE), _MAX_SAMPLE))
     at = slice(None, None, step) if train is None else train[::step]
     return rows.train_features[at], rows.train_labels[at]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import unicodedata
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,8 +22,8 @@ SIZE = (480, 400)  # pixels, width and height
 MAX_CLASSES = 12  # in a confusion matrix: more cells cannot be read
 BINS = 10  # of a calibration curve
 _BLACK, _GREY, _LIGHT, _BLUE = (30, 30, 30), (110, 110, 110), (225, 225, 225), (0, 114, 178)
-_LEFT, _TOP, _RIGHT, _BOTTOM = 90, 30, 470, 340  # of the plot
-_MAX_NAME = 12  # characters
+_LEFT, _TOP, _RIGHT, _BOTTOM = 100, 40, 465, 340  # of the plot
+_GAP = 6  # pixels between text and plot
 _FASTEST = 1  # zlib's level
 _DARK = 0.55  # a share from which its text is white
 
@@ -38,11 +39,11 @@ def draw_confusion(counts: npt.NDArray[np.int64], names: Sequence[str]) -> bytes
     wide, high = (_RIGHT - _LEFT) / size, (_BOTTOM - _TOP) / size
     font = _font(18 if size <= 6 else 12)  # noqa: PLR2004 - few classes leave room
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    columns, rows = _label_classes(names, font, wide - _GAP, _LEFT - 2 * _GAP)
     for row in range(size):
-        y = _TOP + row * high
-        draw.text((_LEFT - 6, y + high / 2), _short(names[row]), _BLACK, font, anchor="rm")
-        x = _LEFT + row * wide
-        draw.text((x + wide / 2, _BOTTOM + 6), _short(names[row]), _BLACK, font, anchor="ma")
+        x, y = _LEFT + row * wide, _TOP + row * high
+        draw.text((_LEFT - _GAP, y + high / 2), rows[row], _BLACK, font, anchor="rm")
+        draw.text((x + wide / 2, _BOTTOM + _GAP), columns[row], _BLACK, font, anchor="ma")
         for column in range(size):
             x, share = _LEFT + column * wide, float(shares[row, column])
             colour = tuple(round(255 + share * (part - 255)) for part in _BLUE)
@@ -59,10 +60,8 @@ def draw_calibration(
 ) -> bytes:
     """Draw a calibration curve as a PNG file.
 
-    Args:
-        confidences: ``(rows,)`` predicted probabilities of an outcome.
-        is_right: ``(rows,)``, whether it is a row's outcome.
-        labels: of the horizontal and the vertical axis.
+    ``confidences`` are ``(rows,)`` predicted probabilities of an outcome, ``is_right`` whether it
+    is a row's outcome, and ``labels`` of the horizontal and the vertical axis.
     """
     picture, draw = _canvas()
     font = _font(14)
@@ -103,14 +102,41 @@ def _font(size: int) -> Font:
 
 def _label_axes(draw: PIL.ImageDraw.ImageDraw, horizontal: str, vertical: str) -> None:
     font = _font(16)
+    horizontal = _fit(_to_ascii(horizontal), font, _RIGHT - _LEFT)
+    vertical = _fit(_to_ascii(vertical), font, _RIGHT)
     draw.text(((_LEFT + _RIGHT) / 2, SIZE[1] - 8), horizontal, _BLACK, font, anchor="ms")
-    draw.text((8, 6), vertical, _BLACK, font, anchor="la")
+    draw.text((8, 8), vertical, _BLACK, font, anchor="la")
 
 
-def _short(name: str) -> str:
-    """Shorten a name; the font has Latin letters, other names are in the description."""
-    plain = "".join(letter if letter.isprintable() else "?" for letter in name) or "(empty)"
-    return plain if len(plain) <= _MAX_NAME else f"{plain[: _MAX_NAME - 1]}…"
+def _label_classes(
+    names: Sequence[str], font: Font, column_width: float, row_width: float
+) -> tuple[list[str], list[str]]:
+    """Label columns and rows within a width in pixels; columns by number if a name is too long.
+
+    The font has ASCII letters only: other names are numbers, in the order of the description.
+    """
+    numbers = [str(number) for number in range(1, len(names) + 1)]
+    plain = list(map(_to_ascii, names))
+    if all(plain) and max(map(font.getlength, plain)) <= column_width:
+        return plain, [_fit(name, font, row_width) for name in plain]
+    rows = [f"{number} {name}" for number, name in zip(numbers, plain, strict=True)]
+    return numbers, [_fit(name, font, row_width) for name in rows]
+
+
+def _to_ascii(name: str) -> str:
+    """Remove accents; empty where more than that is not ASCII."""
+    letters = unicodedata.normalize("NFKD", name)
+    plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    return plain if plain.isascii() and plain.isprintable() else ""
+
+
+def _fit(text: str, font: Font, width: float) -> str:
+    """Cut a text to a width in pixels."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(f"{text}...") > width:
+        text = text[:-1]
+    return f"{text}..."
 
 
 def _png(picture: PIL.Image.Image) -> bytes:

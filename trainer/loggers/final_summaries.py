@@ -182,7 +182,8 @@ def _diagrams(probabilities: Probabilities, dataset: Dataset) -> list[Message]:
     chosen = probabilities.argmax(axis=1)
     if len(classes) == 2:  # noqa: PLR2004 - one probability says all
         confidences, is_right = probabilities[:, 1], labels == 1
-        axes = f"predicted probability of {classes[1]}", f"share of {classes[1]}"
+        name = classes[1] if classes[1].isascii() else "the second class"
+        axes = f"predicted probability of {name}", f"share of {name}"
         what = f"the predicted probability of **{names[1]}**, and the share of rows that have it"
     else:
         confidences, is_right = probabilities.max(axis=1), labels == chosen

@@ -4,7 +4,7 @@
     Accuracy/test                         each epoch, step = epoch; epochs count from 0
     Loss/epoch                            likewise: mean of the epoch's batches
     Loss/test                             likewise
-    Accuracy/train                        likewise, of some rows in ten epochs
+    Accuracy/train                        likewise, of some rows, in some epochs
     Loss/validation, Accuracy/validation  likewise, with a validation split
     LearningRate/train                    likewise
     Gradient/norm                         likewise: L2 norm, of the epoch's last batch

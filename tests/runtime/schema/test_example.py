@@ -25,13 +25,24 @@ def test_values_occur_in_the_training_rows() -> None:
         (
             _numbers("orders", [1, 2, 2, 3, 900]),
             _numbers("price", [7.3, 7.3, 2.125]),
+            _numbers("income", [1.0, 32564.04, 90000.0]),
+            _numbers("measured", [1.0, 5.594383, 9.0]),
+            _numbers("close", [5.5943832, 5.5943832, 5.5943832]),
             _numbers("day", [0, 1, 60, 61, 62], Date("2024-01-01", format="dmy")),
             Feature("plan", 0, 1, one_hot=OneHot(("", "basic", "free")), shares=(0.5, 0.1, 0.4)),
         ),
         ("no", "yes"),
     )
     row = example_row(schema)
-    assert row == {"orders": 2, "price": 7.3, "day": "01.03.2024", "plan": "free"}
+    assert row == {
+        "orders": 2,
+        "price": 7.3,
+        "income": 32564.04,
+        "measured": 5.59,
+        "close": 5.5943832,
+        "day": "01.03.2024",
+        "plan": "free",
+    }
     assert isinstance(row["orders"], int)
 
 
