@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 ROWS = (1, 1024, 65_536)
-LEAST_ROWS = 16_384  # of one measurement
+LEAST_ROWS = 65_536  # of one measurement
 CALLS = 200  # of one measurement, at most
 TARGET = 5  # million rows/s with batches of 1,024 rows
 
@@ -83,6 +83,7 @@ def race(
     for turn in range(rounds + 1):
         for name in measure.rotate(list(calls), turn):
             call = calls[name]
+            call()  # the others have left cold caches
             started = time.process_time()
             for _ in range(count):
                 call()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     FindPlan = Callable[[pa.Schema], Plan]
 
 _COLUMN: Final = re.compile(
-    r"\s*(?:`(?P<quoted>(?:[^`]|``)+)`|(?P<plain>\w+))\s*:?\s+?(?P<type>\w+)"
+    r"\s*(?:`(?P<quoted>(?:[^`]|``)+)`|(?P<plain>\w+))(?:\s*:\s*|\s+)(?P<type>\w+)"
 )
 _PLAIN: Final = re.compile(r"[A-Za-z_]\w*")
 _TYPES: Final = {

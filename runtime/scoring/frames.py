@@ -105,7 +105,8 @@ def append_columns(table: Any, added: pa.Table) -> object:  # noqa: ANN401 - as 
         new = type(table)(added)
         return table.hstack(new) if table.columns else new
     if hasattr(table, "assign"):  # pandas: the dtypes are pyarrow's, whatever the values are
-        return table.assign(**added.to_pandas(use_threads=False).set_axis(table.index))
+        columns = {name: added.column(name).to_pandas().array for name in added.column_names}
+        return table.assign(**columns)
     arrays = {name: added.column(name).to_numpy() for name in added.column_names}
     if isinstance(table, np.ndarray):
         return _append_fields(table, arrays)

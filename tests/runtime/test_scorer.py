@@ -354,6 +354,9 @@ def test_spark_schemas_are_extended_as_text(bundle: Path) -> None:
         chosen.output_schema(DDL)
         == "x MAP<INT, STRING>, id BIGINT, label STRING, probability FLOAT"
     )
+    assert (
+        Scorer(bundle, columns=[]).output_schema("rating:DOUBLE, price : INT").startswith("label")
+    )
     with pytest.raises(SchemaError, match="'price' has type list"):
         scorer.output_schema("rating DOUBLE, price ARRAY<DOUBLE>")
     with pytest.raises(SchemaError, match="price"):
