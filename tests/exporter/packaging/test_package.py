@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import subprocess
+import sys
 from typing import TYPE_CHECKING, get_args
 
 import pytest
@@ -184,3 +186,16 @@ def test_the_command_prints_the_folder_and_what_to_do_next(products: Path, tmp_p
     done = CliRunner().invoke(app, [*words, "--force", "--json"])
     assert json.loads(done.stdout).keys() == {"package", "out", "model", "version", "files"}
     assert done.stderr == ""
+
+
+@pytest.mark.slow
+def test_packaging_needs_no_torch() -> None:
+    """All of it is imported where only the runtime and its engine are installed."""
+    program = (
+        "import sys, exporter.cli, exporter.packaging.package as package;"
+        "print(sorted({'torch', 'onnx', 'trainer', 'onnxruntime'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
