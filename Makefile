@@ -166,6 +166,7 @@ bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/fuzz.py
 	python benchmarks/gate.py
 	python benchmarks/http_layer.py
+	python benchmarks/image.py
 	python benchmarks/install_size.py
 	python benchmarks/json_lines.py
 	python benchmarks/kserve_client.py

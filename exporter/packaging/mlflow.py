@@ -11,6 +11,7 @@ from exporter.packaging import mlflow_pyfunc
 from exporter.packaging.image import bundle_files
 from exporter.packaging.wheel import pinned_requirements, source_files
 from exporter.packaging.yaml import to_yaml
+from runtime.schema.date_formats import EPOCHS
 from runtime.schema.dates import format_instant
 
 if TYPE_CHECKING:
@@ -63,7 +64,11 @@ def _mlmodel(bundle: BundleFiles) -> bytes:
                     "python_version": platform.python_version(),
                 }
             },
-            "metadata": {"onnxferry_model": model.name, "onnxferry_version": model.version},
+            "metadata": {
+                "onnxferry_model": model.name,
+                "onnxferry_version": model.version,
+                "columns": {feature.name: _describe(feature) for feature in schema.features},
+            },
             "signature": {
                 "inputs": _to_json([_column(feature) for feature in schema.features]),
                 "outputs": _to_json(outputs),
@@ -85,21 +90,33 @@ def _column(feature: Feature) -> dict[str, object]:
 
 
 def _datatype(feature: Feature) -> str:
-    """Choose MLflow's type: what pandas has after it read a table like the training table."""
+    """Choose MLflow's type; ``any`` where pandas has one or another type for the same column.
+
+    Whole numbers are int64 in one batch and float64 in the next, dates are text, ``datetime64`` or
+    have a time zone: MLflow would refuse all types but one. The runtime checks each cell.
+    """
+    if feature.is_boolean:
+        return "boolean"
+    if feature.categories and not any(map(_is_number, feature.categories)):
+        return "string"
+    return "any"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _describe(feature: Feature) -> str:
+    """Say for people what a column holds."""
     if feature.categories:
-        return "boolean" if feature.is_boolean else "string"
+        return "boolean" if feature.is_boolean else "category"
     if feature.origin:
-        if feature.date_format.startswith("epoch"):
-            return "long"
-        return "string" if feature.date_format else "datetime"
-    return "long" if _is_integer(feature) else "double"
-
-
-def _is_integer(feature: Feature) -> bool:
-    """Whether the training rows were integers, as far as their deciles show; gaps make floats."""
-    known = (feature.minimum, feature.maximum, *feature.quantiles)
-    has_deciles, has_gaps = bool(feature.quantiles), feature.missing == "imputed"
-    return has_deciles and not has_gaps and all(value.is_integer() for value in known)
+        return f"date ({feature.date_format or 'ISO 8601'})"
+    return "number"
 
 
 def _example(schema: Schema) -> dict[str, object]:
@@ -112,14 +129,12 @@ def _cell(feature: Feature) -> str | float | bool:
     if feature.categories:
         text = next(text for text in feature.categories if text)
         return text.lower() == "true" if feature.is_boolean else text
-    middle = (
-        feature.quantiles[len(feature.quantiles) // 2] if feature.quantiles else feature.minimum
-    )
-    kind = _datatype(feature)
-    if feature.origin:
-        text = format_instant(middle, feature.origin, feature.date_format)
-        return int(text) if kind == "long" else text
-    return int(middle) if kind == "long" else middle
+    deciles = feature.quantiles
+    middle = deciles[len(deciles) // 2] if deciles else feature.minimum
+    if not feature.origin:
+        return middle
+    text = format_instant(middle, feature.origin, feature.date_format)
+    return int(text) if feature.date_format in EPOCHS else text
 
 
 def _to_json(value: object) -> str:

@@ -27,12 +27,18 @@ _STORES: Final = (
 
 
 def kubernetes_name(model: str) -> str:
-    """Derive a name of lower-case letters, digits and hyphens that begins with a letter."""
-    ascii_text = unicodedata.normalize("NFKD", model).encode("ascii", "ignore").decode().lower()
+    """Derive a name of lower-case letters, digits and hyphens that begins with a letter.
+
+    One that is too long, or has letters without a counterpart in ASCII, is cut and gets a digest.
+    """
+    letters = [
+        one for one in unicodedata.normalize("NFKD", model) if not unicodedata.combining(one)
+    ]
+    ascii_text = "".join(one for one in letters if one.isascii()).lower()
     name = re.sub(r"[^a-z0-9]+", "-", ascii_text).strip("-")
     if not name[:1].isalpha():
         name = f"model-{name}".strip("-")
-    if len(name) <= _MAX_NAME:
+    if len(name) <= _MAX_NAME and not any(one.isalnum() and not one.isascii() for one in letters):
         return name
     digest = hashlib.sha256(model.encode()).hexdigest()[:_DIGITS]
     return f"{name[: _MAX_NAME - _DIGITS - 1].rstrip('-')}-{digest}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import subprocess
+import sys
 from typing import TYPE_CHECKING, get_args
 
 import pytest
@@ -121,8 +123,8 @@ def test_options_that_cannot_be_met_are_refused(
         ("simplenet", "simplenet"),
         ("Churn_2026 (EU)", "churn-2026-eu"),
         ("2nd", "model-2nd"),
-        ("Größe", "gro-e"),
-        ("客户", "model"),
+        ("Café", "cafe"),
+        ("客户", "model-" + hashlib.sha256("客户".encode()).hexdigest()[:6]),
         ("x" * 50, "x" * 33 + "-" + hashlib.sha256(b"x" * 50).hexdigest()[:6]),
         ("--", "model"),
     ],
@@ -184,3 +186,16 @@ def test_the_command_prints_the_folder_and_what_to_do_next(products: Path, tmp_p
     done = CliRunner().invoke(app, [*words, "--force", "--json"])
     assert json.loads(done.stdout).keys() == {"package", "out", "model", "version", "files"}
     assert done.stderr == ""
+
+
+@pytest.mark.slow
+def test_packaging_needs_no_torch() -> None:
+    """All of it is imported where only the runtime and its engine are installed."""
+    program = (
+        "import sys, exporter.cli, exporter.packaging.package as package;"
+        "print(sorted({'torch', 'onnx', 'trainer', 'onnxruntime'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
