@@ -256,9 +256,7 @@ def _from_columns(source: _Source, ending: Ending, output: Output | None) -> Sco
     """Make logits of a column for each class."""
     if output == _LOGITS:
         plain = not ending.operations
-        return Scores(
-            source.model, None if plain else f"taken as logits, as {option('output')} says"
-        )
+        return Scores(source.model, None if plain else "taken as logits, as requested")
     if output is None and not _are_known_probabilities(source, ending):
         is_log = ending.ends_in(LOG_SOFTMAX)
         return Scores(source.model, "log-probabilities, taken as logits" if is_log else None)

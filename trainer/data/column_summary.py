@@ -102,9 +102,9 @@ def _taken(feature: Feature) -> Taken:
 
 def _reason(name: str, position: int, source: TableSource) -> str:
     if name in source.exclude or f"#{position}" in source.exclude:
-        return f"named in {option('exclude')}"
+        return "excluded"
     if source.features is not None and name not in source.features:
-        return f"not among {option('features')}"
+        return "not among the features"
     return "all cells are missing"
 
 

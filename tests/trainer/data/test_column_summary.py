@@ -40,14 +40,14 @@ def test_the_report_says_what_each_column_was_taken_for(save: Save) -> None:
         "  'when': date",
         "  'since': date in the format dmy",
         "  'kind': 3 categories, 10 missing (empty, 'NA')",
-        "  'id': left out, named in --exclude",
+        "  'id': left out, excluded",
         "  'none': left out, all cells are missing",
     ]
     assert msgspec.json.decode(msgspec.json.encode(check), type=DataCheck) == check
     chosen = read_dataset(TableSource(path, "y", features=("kind",)), seed=1).check
     assert chosen is not None
     assert [each.reason for each in chosen.columns if each.taken == "left out"] == [
-        "not among --features"
+        "not among the features"
     ] * 5
 
 
