@@ -265,9 +265,7 @@ def _from_columns(source: _Source, ending: Ending, output: Output | None) -> Sco
     """Make logits of a column for each class."""
     if output == _LOGITS:
         plain = not ending.operations
-        return Scores(
-            source.model, None if plain else f"taken as logits, as {option('output')} says"
-        )
+        return Scores(source.model, None if plain else "taken as logits, as requested")
     if output is None and not _are_known_probabilities(source, ending):
         if source.are_logarithms(-1):
             raise UsageError(

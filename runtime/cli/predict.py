@@ -84,7 +84,6 @@ def check_summary_path(path: Path, source: Path, out: Path, options: Options) ->
     """Refuse a summary file that is an input or another output."""
     if path == STANDARD_STREAM:
         raise UsageError("--summary names a file; --json prints the same")
-    check_report_output(path, SUMMARY, force=options.force)
     if not is_folder_or_pattern(source):
         check_distinct(source, out, rejects_path(out, options), options.drift, path)
         return
@@ -113,6 +112,7 @@ def score(
         stream = None
         if summary_path:
             check_summary_path(summary_path, source, out, options)
+            check_report_output(summary_path, SUMMARY, force=options.force)
             stream = stack.enter_context(atomic_file(summary_path))
         summary = _score(predictor, source, out, options)
         summary = summary if profile else replace(summary, stages={})

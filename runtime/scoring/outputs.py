@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -90,7 +91,8 @@ def check_report_output(path: Path, what: str, *, force: bool) -> None:
 
 
 def _check(path: Path, what: str, *, force: bool, delimiter: str = "") -> None:
-    if force or path == STANDARD_STREAM or is_special(path) or not path.is_file():
+    # os.path is False where a Path would raise: opening the output explains.
+    if force or path == STANDARD_STREAM or not os.path.isfile(path) or is_special(path):  # noqa: PTH113
         return
     found = _identify(path, delimiter)
     # Tabs are a matter of the delimiter: by content both are delimited text.

@@ -96,7 +96,8 @@ def refuse_extra_arguments(name: str, path: Path | None, arguments: list[str]) -
     if path and (len(arguments) > 1 or path.suffix == Path(arguments[0]).suffix):
         folders = {path.parent, *(Path(argument).parent for argument in arguments)}
         one_level = len(folders) == 1 or len({folder.is_absolute() for folder in folders}) > 1
-        name = f"*{path.suffix}"
-        pattern = path.parent / name if one_level else Path(os.path.commonpath(folders), "**", name)
+        names = f"*{path.suffix}"
+        common = path.parent if one_level else Path(os.path.commonpath(folders), "**")
+        pattern = common / names
         advice = f"; quote a pattern: {option(name, str(pattern))}"
     raise UsageError(f"unexpected argument {arguments[0]}{advice}")

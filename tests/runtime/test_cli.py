@@ -76,6 +76,7 @@ def test_a_summary_for_machines_is_on_stdout_when_the_table_is_not(
         "rejected": 2,
         "reasons": {"not a number": 1, "too few fields": 1},
         "rejects": "out.csv.rejects.csv",
+        "files": {"out": "out.csv", "rejects": "out.csv.rejects.csv"},
         "out_of_range": {"price": {"below": 1, "above": 0}, "rating": {"below": 0, "above": 0}},
     }
     assert (done.returncode, done.stderr, done.stdout.count(b"\n")) == (0, b"", 1)

@@ -152,7 +152,7 @@ CASES = {
         3,
         torch.sigmoid,
         lambda z: z.sigmoid().softmax(1),
-        "taken as logits, as --output says",
+        "taken as logits, as requested",
         output="logits",
     ),
     "probabilities of another kind": Case(
@@ -209,7 +209,7 @@ ASKED: dict[str, tuple[nn.Module, type[OnnxferryError], str, dict[str, str]]] = 
     "probabilities of an unknown kind": (
         Net(3, lambda z: z.abs() / z.abs().sum(1, keepdim=True)),
         UsageError,
-        r"look like probabilities .* --output \(output= in Python\), probabilities or logits",
+        r"look like probabilities .* output, probabilities or logits",
         {},
     ),
     "negative log-probabilities": (
@@ -245,20 +245,20 @@ ASKED: dict[str, tuple[nn.Module, type[OnnxferryError], str, dict[str, str]]] = 
     "columns said to be one logit": (
         Net(3, lambda z: z),
         UsageError,
-        "a column for each class: --output is logits or probabilities",
+        "a column for each class: output is logits or probabilities",
         {"output": "logit"},
     ),
     "one number said to be logits": (
         Net(1, lambda z: z),
         UsageError,
-        "one number a row: --output is logit or probability",
+        "one number a row: output is logit or probability",
         {"output": "logits"},
     ),
     "a word that is none": (Net(3, softmax), UsageError, "must be one of", {"output": "softmax"}),
     "several outputs": (
         Net(3, lambda z: {"a": z, "b": z}),
         UsageError,
-        r"returns a, b; name the class scores with --output-name",
+        r"returns a, b; name the class scores with output_name",
         {},
     ),
     "a name that is none": (

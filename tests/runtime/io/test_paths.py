@@ -34,7 +34,16 @@ def predict(bundle: Path, environment: dict[str, str], tmp_path: Path) -> Run:
         out: object, *options: str, prefix: Sequence[str] = (), script: str = '"$@"'
     ) -> subprocess.CompletedProcess[bytes]:
         command = [*prefix, sys.executable, "-m", "runtime", "predict", "--file", "in.csv"]
-        command += ["--out", str(out), "--bundle", str(bundle), "--bad-rows", "null", *options]
+        command += [
+            "--out",
+            str(out),
+            "--bundle",
+            str(bundle),
+            "--bad-rows",
+            "null",
+            "--force",
+            *options,
+        ]
         return subprocess.run(
             ["bash", "-c", script, "bash", *command],
             capture_output=True,

@@ -204,11 +204,11 @@ def test_one_table_that_fails_leaves_nothing(
     with pytest.raises(error, match=r"c\.csv"):
         score_files(predictor, folder, "out")
     assert not Path("out").exists()
-    fill(Path("out"), "a.csv", "mine.txt", data=b"before")
+    fill(Path("out"), "a.csv", "mine.txt", data=b"be,fore")
     with pytest.raises(error):
         score_files(predictor, folder, "out")
     assert files(Path("out")) == ["a.csv", "mine.txt"]
-    assert Path("out", "a.csv").read_bytes() == b"before"
+    assert Path("out", "a.csv").read_bytes() == b"be,fore"
     assert sorted(path.name for path in folder.parent.iterdir()) == ["in", "out"]
 
 
@@ -419,3 +419,11 @@ def test_markers_are_skipped_on_every_level(
     fill(tmp_path / "in", ".a.csv.crc", "_delta_log/0.json", "x/e.csv")
     score_files(predictor, "in", "out")
     assert files(Path("out")) == ["_k=1/d.csv", "a.csv", "x/e.csv"]
+
+
+def test_progress_counts_all_tables(predictor: Predictor, folder: Path) -> None:
+    """Bytes and records go on from one table to the next, up to the size of all."""
+    fill(folder.parent / "two", "a.csv", "b.csv", data=b"price,rating\n" + b"1,2\n" * 100)
+    seen: list[tuple[int, int]] = []
+    score_files(predictor, "two", "out", on_progress=lambda size, rows: seen.append((size, rows)))
+    assert seen == [(413, 100), (826, 200)]

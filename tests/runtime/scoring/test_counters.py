@@ -42,7 +42,7 @@ def test_a_lost_row_is_noticed(
     predictor: Predictor, source: Path, tmp_path: Path, policy: str, out: str
 ) -> None:
     """A mismatch of row counts is a bug, and no output is written."""
-    options = Options(bad_rows=policy, drift=tmp_path / "drift.json")  # type: ignore[arg-type]  # sampled
+    options = Options(bad_rows=policy, drift=tmp_path / "drift.json", force=True)  # type: ignore[arg-type]  # sampled
     (tmp_path / out).write_bytes(b"before")
     with pytest.raises(RuntimeError, match="3 records read, 2 written and 0 dropped"):
         score_file(predictor, source, tmp_path / out, options)

@@ -76,6 +76,7 @@ def test_a_kill_at_any_moment_leaves_no_half_output(
     block = ROWS + (BAD_ROW if policy == "reject" else ROWS[:18])
     (tmp_path / "in.csv").write_bytes(b"price,rating,name\n" + block * 1200)
     command = [sys.executable, "-m", "runtime", "predict", "--file", "in.csv", "--out", "out.csv"]
+    command += ["--force"]
     command += ["--bundle", str(bundle), "--provider", "cpu", "--bad-rows", policy]
 
     def start() -> subprocess.Popen[bytes]:

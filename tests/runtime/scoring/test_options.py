@@ -167,7 +167,7 @@ def test_no_summary_of_a_run_that_failed(
     (tmp_path / "in.csv").write_bytes(data)
     (tmp_path / "sum.json").write_bytes(b"before")
     command = ("predict", "--bundle", bundle, "--file", "in.csv", "--out", "out.csv")
-    done = run_command(*command, "--summary", "sum.json", "--drift", "drift.json")
+    done = run_command(*command, "--summary", "sum.json", "--drift", "drift.json", "--force")
     assert done.returncode == 3
     assert (tmp_path / "sum.json").read_bytes() == b"before"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "sum.json"]

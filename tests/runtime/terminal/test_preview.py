@@ -48,7 +48,7 @@ def test_a_narrow_terminal_keeps_the_answers_and_counts_the_rest() -> None:
     many = [f"column {number}" for number in range(30)]
     lines = preview([*many, *NAMES[3:]], [("1",) * 32], width=40, total=1)
     assert lines[0].split() == ["column", "0", "…", "label", "probability"]
-    assert lines[-3:-1] == ["the only row", "29 more columns: column 1, column 2, co…"]
+    assert lines[-3:-1] == ["the only row", "29 more columns: column 1, column 2,…"]
 
 
 @pytest.mark.parametrize("total", [None, 0])

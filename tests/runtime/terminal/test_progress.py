@@ -66,11 +66,12 @@ def test_off_a_terminal_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> 
     [
         (120, 1000, ["scoring", "━", "1,234,567 rows", " rows/s", " elapsed", " left"], []),
         (80, 1000, ["scoring", "━", "1,234,567 rows", "/s", "0:00:0", " left"], ["elapsed"]),
+        (60, 1000, ["━", "1,234,567 rows", "/s", " left"], ["scoring", "elapsed"]),
         (40, 1000, ["1,234,567 rows", "/s", " left"], ["scoring", "━"]),
         (80, 0, ["scoring", "━", "1,234,567 rows", "/s", "0:00:0"], ["left", "-:--"]),
         (40, 0, ["1,234,567 rows", "/s", "0:00:0"], ["left", "━"]),
     ],
-    ids=["wide", "usual", "narrow", "no size", "narrow, no size"],
+    ids=["wide", "usual", "small", "narrow", "no size", "narrow, no size"],
 )
 def test_a_terminal_gets_a_bar_with_its_figures(
     environment: Mapping[str, str], width: int, size: int, there: list[str], not_there: list[str]

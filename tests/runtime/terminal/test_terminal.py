@@ -92,3 +92,19 @@ def test_text_is_cut_by_the_columns_it_takes(text: str, width: int, shown: str) 
 def test_what_is_not_printable_is_shown_by_its_number() -> None:
     """Control characters are escaped."""
     assert printable("a\x00\x1b\x9b\r\n\u2028\udc80é") == r"a\x00\x1b\x9b\r\n\u2028\udc80é"
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "shown"),
+    [
+        ("a category that training did not have", 25, "a category that training…"),
+        ("a category that training did not have", 24, "a category that…"),
+        ("undecodable bytes", 14, "undecodable…"),
+        ("supercalifragilistic", 10, "supercali…"),
+        ("a supercalifragilistic", 12, "a supercali…"),
+        ("short", 5, "short"),
+    ],
+)
+def test_a_text_is_cut_between_words(text: str, width: int, shown: str) -> None:
+    """Unless most of it would be lost, or it is one word."""
+    assert cut(text, width) == shown
