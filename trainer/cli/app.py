@@ -143,7 +143,7 @@ def fit(
         bool,
         typer.Option(
             "--fold-categories",
-            help="Join categories that differ only in case or surrounding blanks, also when the "
+            help="Join categories that differ only in case, blanks or Unicode form, also when the "
             "bundle scores.",
         ),
     ] = False,
