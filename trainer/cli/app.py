@@ -5,12 +5,14 @@ Torch is imported inside commands, so that help and ``sample`` start at once.
 
 from __future__ import annotations
 
+import sys
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from runtime.errors import UsageError
+from runtime.errors import EXIT_INTERRUPTED, UsageError
 from runtime.io.paths import STANDARD_STREAM
 from runtime.io.sinks import open_sinks
 from runtime.schema.features import Unseen  # noqa: TC001 - typer reads it
@@ -50,6 +52,9 @@ from trainer.data.source import (
 from trainer.distributed.launch import distributed, is_main_process
 from trainer.schedule import GRAMMAR
 from trainer.seeds import DEFAULT_SEED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SampleOption = Annotated[
     Path, typer.Option(help="CSV file to write; - is standard output.", readable=False)
@@ -150,7 +155,7 @@ def fit(
         bool,
         typer.Option(
             "--fold-categories",
-            help="Join categories that differ only in case or surrounding blanks, also when the "
+            help="Join categories that differ only in case, blanks or Unicode form, also when the "
             "bundle scores.",
         ),
     ] = False,
@@ -338,14 +343,28 @@ def fit(
         log_skipped(data)
     if not resume:
         configure(preset or "default", **overrides)  # refused before torch is loaded
-    from trainer.cli.fit import print_outcome, run_fit, start_run
-    from trainer.session import SaveOptions
+    with _show_loading():
+        from trainer.cli.fit import print_outcome, run_fit, start_run
+        from trainer.session import SaveOptions
 
     saving = SaveOptions(logdir, resume, checkpoint_every, restart)
     configuration = start_run(out, source, preset, overrides, saving=saving)
     outcome = run_fit(out, source, configuration, overrides, device=device, saving=saving)
     if outcome:
         print_outcome(outcome, out, source, as_json=as_json)
+
+
+@contextmanager
+def _show_loading() -> Iterator[None]:
+    """Show that torch is loaded, which takes seconds."""
+    from runtime.terminal.progress import phase_progress
+
+    try:
+        with phase_progress("loading PyTorch"):
+            yield
+    except KeyboardInterrupt:
+        process.log("interrupted while loading PyTorch: nothing was changed")
+        sys.exit(EXIT_INTERRUPTED)
 
 
 def main() -> NoReturn:

@@ -21,7 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from runtime.errors import ArtifactError, DataError, UsageError
 from runtime.io.temporary import locked_workdir, workdir_path
 from trainer.checkpoint.format import CHECKPOINT, read_record
-from trainer.checkpoint.manager import TrainingStopped
+from trainer.checkpoint.manager import TrainingStopped, exit_when_interrupted
 from trainer.checkpoint.resume import check_table_options, describe_start, resume_options
 from trainer.config import Configuration, configure
 from trainer.data.products import synthetic_products
@@ -428,6 +428,33 @@ def test_options_of_the_table_are_compared_before_it_is_read(tmp_path: Path) -> 
         check_table_options(tmp_path / "run", {"missing": "NA"})
     with pytest.raises(UsageError, match="is one of a table: give the same --data and --label"):
         check_table_options(tmp_path / "run", {})
+
+
+def test_an_interruption_says_what_was_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With and without a checkpoint, of this run or of one that is to be replaced: exit 130."""
+    out = tmp_path / "run"
+    monkeypatch.setattr(sys, "argv", ["trainer", "fit", "--epochs", "6", "--restart"])
+
+    def interrupt(phase: str, *, resumes: bool) -> str:
+        with pytest.raises(SystemExit) as end, exit_when_interrupted(out, phase, resumes=resumes):
+            raise KeyboardInterrupt
+        assert end.value.code == 130
+        return capsys.readouterr().err.strip()
+
+    assert interrupt("reading the table", resumes=False) == (
+        "interrupted while reading the table: nothing was kept, since there is no checkpoint yet"
+    )
+    interrupt_run(out)
+    assert interrupt("training", resumes=True) == (
+        "interrupted while training: the checkpoint before epoch 3, step 1 is kept; "
+        "resume with: trainer fit --epochs 6 --resume"
+    )
+    assert interrupt("reading the table", resumes=False) == (
+        f"interrupted while reading the table: the interrupted run of {out}, before epoch 3, "
+        "step 1, is still there"
+    )
 
 
 @pytest.mark.usefixtures("short_calls")
