@@ -69,7 +69,6 @@ def main() -> None:
     os.environ |= {"STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot"}
     with tempfile.TemporaryDirectory() as folder:
         image = build(args.bundle, Path(folder))
-        images = run("buildah", "images")
         sizes = dict(
             re.findall(r"^localhost/(\w+) .* (\d+ MB)$", run("buildah", "images"), re.MULTILINE)
         )

@@ -297,7 +297,8 @@ class DriftMonitor:
 
     def add_others(self, reasons: Mapping[str, str]) -> None:
         """Add the columns of a table that are no features, with why their drift is not known."""
-        self._others = dict(reasons) | self._others
+        for name, reason in reasons.items():
+            self._others.setdefault(name, reason)
 
     def report(self) -> DriftReport:
         """Compare the rows added so far with the training rows."""

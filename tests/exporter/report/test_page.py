@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
@@ -10,8 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from playwright.sync_api import sync_playwright
 
 from exporter.report.drawing import (
+    BOTTOM,
+    EDGE,
+    LEFT,
+    SIZE,
     Scale,
     format_number,
     format_percent,
@@ -37,6 +43,7 @@ if TYPE_CHECKING:
     from runtime.schema.features import Float32Matrix
     from trainer.run import Run
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 VOID = {"meta", "link", "br", "rect", "path", "img", "hr"}
 
 
@@ -345,3 +352,27 @@ def test_numbers_as_text() -> None:
     assert [format_share(share) for share in (0.25, 0.9996, 1.0)] == ["0.250", "0.9996", "1.000"]
     low, high = widen(3.0, 3.0, 0.05)
     assert low < 3.0 < high
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_fits_its_window(width: int, evidence: ReportData, tmp_path: Path) -> None:
+    """Only tables scroll, in frames of their own; curves are drawn inside their axes."""
+    if CHROMIUM is None:
+        pytest.skip("needs chromium on the PATH")
+    path = tmp_path / "report.html"
+    path.write_bytes(render_report(drawn(evidence, 2, 4, 200)))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        page.goto(path.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        boxes = page.evaluate(
+            "[...document.querySelectorAll('.diagram .curve')].map(curve => curve.getBBox())"
+            ".map(box => [box.x, box.y, box.x + box.width, box.y + box.height])"
+        )
+        browser.close()
+    assert len(boxes) == 8
+    for left, top, right, bottom in boxes:
+        assert LEFT <= left <= right <= SIZE - EDGE
+        assert EDGE <= top <= bottom <= SIZE - BOTTOM

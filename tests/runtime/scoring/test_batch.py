@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from runtime.errors import BadRowsError, DataError, UsageError
 from runtime.io.discovery import find_tables
 from runtime.io.paths import is_folder_or_pattern
+from runtime.monitoring.drift import DriftReport
 from runtime.scoring.batch import score_files
 from runtime.scoring.options import Options
 from runtime.scoring.pipeline import score_file
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     Run = Callable[..., subprocess.CompletedProcess[bytes]]
 
+OUTSIDE = "not read by the model, nor in its training table"
 ROWS = b"price,rating\n1,2\n8,4\n"
 
 
@@ -427,3 +430,19 @@ def test_progress_counts_all_tables(predictor: Predictor, folder: Path) -> None:
     seen: list[tuple[int, int]] = []
     score_files(predictor, "two", "out", on_progress=lambda size, rows: seen.append((size, rows)))
     assert seen == [(413, 100), (826, 200)]
+
+
+def test_drift_names_every_column_of_all_tables(predictor: Predictor, folder: Path) -> None:
+    """Those that the model doesn't read, too, with the reason; in the summary and as JSON."""
+    mine = folder.parent / "mine"
+    fill(mine, "1.csv", data=b"id,price,rating,popular\n1,2,3,no\n")
+    fill(mine, "2.jsonl", data=b'{"price":2,"rating":3}\n{"price":2,"rating":3,"note":"x"}\n')
+    total = score_files(predictor, mine, "out", Options(drift=Path("drift.json"))).total
+    reasons = {"id": OUTSIDE, "popular": "what the model predicts", "note": OUTSIDE}
+    assert total.drift is not None
+    assert {each.name: each.reason for each in total.drift.others} == reasons
+    assert [each.reason for each in total.drift.features] == ["3 with a value, 200 are needed"] * 2
+    assert msgspec.json.decode(Path("drift.json").read_bytes(), type=DriftReport) == total.drift
+    drift = json.loads(total.to_json())["drift"]
+    assert list(drift) == ["price", "rating", *sorted(reasons)]
+    assert drift["note"] == {"psi": None, "reading": "not a feature", "reason": OUTSIDE}

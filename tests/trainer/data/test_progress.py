@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pytest
 
     from runtime.scoring.pipeline import OnProgress
+    from runtime.tables.memory import MemoryTable
 
     Save = Callable[[str, dict[str, list[Any]]], Path]
 
@@ -28,7 +29,7 @@ class Recorded:
         self.phases: list[tuple[str, int, int]] = []
 
     @contextmanager
-    def rows(self, label: str, table: Path) -> Iterator[OnProgress]:
+    def rows(self, label: str, table: Path | MemoryTable) -> Iterator[OnProgress]:
         """Record the last call."""
         calls = [(0, 0)]
         yield lambda size, rows: calls.append((size, rows))
