@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runtime.io.sinks import open_sinks
@@ -12,7 +13,6 @@ from trainer.data.source import TableSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     import pytest
 
@@ -33,7 +33,7 @@ class Recorded:
         """Record the last call."""
         calls = [(0, 0)]
         yield lambda size, rows: calls.append((size, rows))
-        assert calls[-1][0] == table.stat().st_size
+        assert calls[-1][0] == Path(str(table)).stat().st_size
         self.phases.append((label, *calls[-1]))
 
     @contextmanager
