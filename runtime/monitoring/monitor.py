@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from runtime.monitoring.accuracy import AccuracyCounts, AccuracyMonitor, AccuracyReport
-    from runtime.monitoring.drift import DriftCounts, DriftMonitor, DriftReport
+    from runtime.monitoring.drift import DriftMonitor, DriftReport
+    from runtime.monitoring.drift_counts import DriftCounts
     from runtime.monitoring.ranges import OutOfRange
     from runtime.schema.features import Float32Matrix, Schema
     from runtime.session import Outputs
