@@ -175,9 +175,11 @@ def exit_when_interrupted(out: Path, phase: str, *, resumes: bool) -> Iterator[N
     except TrainingStopped as stop:
         log(f"stopped before {stop.where}: a checkpoint is kept; resume with: {_resume_command()}")
         sys.exit(128 + stop.signal)
-    except KeyboardInterrupt:
-        log(f"interrupted while {phase}: {_describe_kept(out, resumes=resumes)}")
-        sys.exit(EXIT_INTERRUPTED)
+    except (KeyboardInterrupt, SystemExit) as exc:
+        code = EXIT_INTERRUPTED if isinstance(exc, KeyboardInterrupt) else exc.code
+        if code in {EXIT_INTERRUPTED, 128 + signal.SIGTERM}:
+            log(f"interrupted while {phase}: {_describe_kept(out, resumes=resumes)}")
+        sys.exit(code)
 
 
 def _describe_kept(out: Path, *, resumes: bool) -> str:

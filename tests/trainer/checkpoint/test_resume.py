@@ -433,15 +433,22 @@ def test_options_of_the_table_are_compared_before_it_is_read(tmp_path: Path) -> 
 def test_an_interruption_says_what_was_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With and without a checkpoint, of this run or of one that is to be replaced: exit 130."""
+    """With and without a checkpoint, of this run or one to be replaced; for SIGTERM too."""
     out = tmp_path / "run"
     monkeypatch.setattr(sys, "argv", ["trainer", "fit", "--epochs", "6", "--restart"])
 
     def interrupt(phase: str, *, resumes: bool) -> str:
-        with pytest.raises(SystemExit) as end, exit_when_interrupted(out, phase, resumes=resumes):
-            raise KeyboardInterrupt
-        assert end.value.code == 130
-        return capsys.readouterr().err.strip()
+        printed = []
+        for error, code in ((KeyboardInterrupt(), 130), (SystemExit(143), 143)):
+            with (
+                pytest.raises(SystemExit) as end,
+                exit_when_interrupted(out, phase, resumes=resumes),
+            ):
+                raise error
+            assert end.value.code == code
+            printed.append(capsys.readouterr().err.strip())
+        assert printed[0] == printed[1]
+        return printed[0]
 
     assert interrupt("reading the table", resumes=False) == (
         "interrupted while reading the table: nothing was kept, since there is no checkpoint yet"
