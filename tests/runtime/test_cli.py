@@ -39,8 +39,10 @@ def test_rows_go_to_stdout_and_talk_to_stderr(
     assert lines[0] == b"id,price,rating,name,label,probability"
     assert len(lines) == len(products.splitlines())
     assert done.stderr.startswith(b"200 of 200 rows scored to standard output in ")
-    assert done.stderr.endswith(b"on cpu (requested)\n")
-    assert done.stderr.count(b"\n") == 1
+    first, second = done.stderr.splitlines()
+    assert first.endswith(b"on cpu (requested)")
+    assert second == b"probability is that of the label; --proba positive adds that of 'yes'"
+    assert done.stderr.count(b"\n") == 2
 
 
 def test_a_stream_is_scored_like_a_file(
@@ -462,7 +464,7 @@ def test_rows_on_a_terminal_are_not_disturbed(
 def test_a_pipe_sees_no_progress(run_command: Run, bundle: Path, table: Path) -> None:
     """Without a terminal there is only the summary, without control characters."""
     done = run_command("predict", "--file", table.name, "--out", "o.csv", "--bundle", bundle)
-    assert done.stderr.count(b"\n") == 1
+    assert done.stderr.count(b"\n") == 2
     assert b"\x1b" not in done.stderr
     assert b"\r" not in done.stderr
 
