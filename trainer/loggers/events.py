@@ -101,7 +101,9 @@ def _patch(event: bytes, first_step: int, size: int, values: npt.NDArray[np.floa
     events = records[:, len(header) : -4]
     events[:, _STEP_AT : _STEP_AT + size] = varints
     events[:, -_VALUE_SIZE:] = values.view(np.uint8).reshape(-1, _VALUE_SIZE)
-    checksums = _mask(list(map(crc32c, events)))
+    # As bytes, one object a record: half the time that rows of an array take.
+    contents = np.ascontiguousarray(events).view(f"V{events.shape[1]}")[:, 0].tolist()
+    checksums = _mask(list(map(crc32c, contents)))
     records[:, -4:] = checksums.view(np.uint8).reshape(-1, 4)
     return records.tobytes()
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 THRESHOLDS = 201  # as in TensorBoard
 _EPSILON = 1e-7  # as in tensorboard/plugins/pr_curve/summary.py: no division by zero
 
-WIDTH, HEIGHT = 480, 360
+WIDTH, HEIGHT = 360, 270  # about what TensorBoard shows
 COLOURS = {  # distinct to the colour-blind (Okabe and Ito, Color Universal Design, 2008)
     "blue": (0, 114, 178),
     "orange": (230, 159, 0),
@@ -82,7 +82,9 @@ def plot_regions(
     first feature increases to the right, the second upwards, over ``ranges``.
     """
     cells = _predict_cells(model, ranges)
-    pixels = cells.repeat(_CELL, axis=1).repeat(_CELL, axis=0)  # (HEIGHT, WIDTH)
+    rows, columns = cells.shape
+    enlarged = np.broadcast_to(cells[:, None, :, None], (rows, _CELL, columns, _CELL))
+    pixels = enlarged.reshape(HEIGHT, WIDTH)  # a copy
     centres = _to_pixels(features[:_MAX_DOTS].double().numpy(), ranges)
     colours = _PURE + labels[:_MAX_DOTS].numpy() % len(COLOURS)
     _draw_squares(pixels, centres, 3, np.full(len(colours), _WHITE))
