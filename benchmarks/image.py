@@ -70,9 +70,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         image = build(args.bundle, Path(folder))
         images = run("buildah", "images")
-        sizes = dict(
-            re.findall(r"^localhost/(\w+) .* (\d+ MB)$", run("buildah", "images"), re.MULTILINE)
-        )
+        sizes = dict(re.findall(r"^localhost/(\w+) .* (\d+ MB)$", images, re.MULTILINE))
         container = run("buildah", "from", image)
         lines = [f"base {sizes['base']}, image {sizes['packaged']}", ""]
         for user in ("65532:65532", "123456:0"):
