@@ -83,7 +83,7 @@ def main() -> None:
         "The image, built by buildah and run as users without rights",
         "\n".join(lines).rstrip(),
         ("onnxferry",),
-        note="Each user verifies the bundle, serves it, is refused a write to it (counted: 1), has no torch.",
+        note="Each user verifies the bundle and serves it; a write to it is refused (1), torch is absent.",
         write=args.write,
     )
 
