@@ -69,9 +69,8 @@ def main() -> None:
     os.environ |= {"STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot"}
     with tempfile.TemporaryDirectory() as folder:
         image = build(args.bundle, Path(folder))
-        sizes = dict(
-            re.findall(r"^localhost/(\w+) .* (\d+ MB)$", run("buildah", "images"), re.MULTILINE)
-        )
+        images = run("buildah", "images")
+        sizes = dict(re.findall(r"^localhost/(\w+) .* (\d+ MB)$", images, re.MULTILINE))
         container = run("buildah", "from", image)
         lines = [f"base {sizes['base']}, image {sizes['packaged']}", ""]
         for user in ("65532:65532", "123456:0"):
@@ -84,7 +83,7 @@ def main() -> None:
         "The image, built by buildah and run as users without rights",
         "\n".join(lines).rstrip(),
         ("onnxferry",),
-        note="Each user verifies the bundle and serves, cannot write to it, and has no torch.",
+        note="Each user verifies the bundle and serves it; a write to it is refused (1), torch is absent.",
         write=args.write,
     )
 
