@@ -28,13 +28,13 @@ _MEDIA_TYPES: Final = {
     "jsonl": "application/x-ndjson",
     "parquet": "application/vnd.apache.parquet",
 }
-# What the page's user can do instead of setting an option; the page has none.
+# How the user of the page does what an option does; it has few.
 _ON_PAGE: Final = {
-    "decimal": "write the numbers with a decimal point",
-    "delimiter": "save the table with commas between its columns",
+    "decimal": "choose the other decimal sign under Options",
+    "delimiter": "choose the delimiter under Options",
     "encoding": "save the table as UTF-8",
     "format": "give the file the extension of its format",
-    "prefix": "rename that column in the table",
+    "prefix": "give a prefix under Options",
 }
 
 # Of the process: threads that score a file have contexts of their own.

@@ -96,7 +96,7 @@ def test_nobody_is_advised_what_they_cannot_do(reader: str, advice: str) -> None
         ("command", "give --decimal ,"),
         ("python", 'give decimal=","'),
         ("http", "give ?decimal=,"),
-        ("page", "write the numbers with a decimal point"),
+        ("page", "choose the other decimal sign under Options"),
     ],
 )
 def test_hints_of_cells_are_spelled_too(predictor: Predictor, reader: str, advice: str) -> None:

@@ -27,7 +27,7 @@ class Throughput {
       const [found] = (await (await request(target)).json()).model_stats;
       if (found.version !== this.model.version) return await this.onChange();
       this.show(found);
-      showState(true, "✓ serving · golden rows verified on this machine");
+      showState(true, "✓ serving · golden rows (stored with exact outputs) verified here");
       if (this.isLost) this.onReconnect();
       this.isLost = false;
     } catch (error) {

@@ -205,8 +205,8 @@ def test_invalid_tables(
     ("body", "advice"),
     [
         (b"Price,rating\n1,1\n", "the table has 'Price': rename it"),
-        (b"price~rating\n1~1\n", "save the table with commas between its columns"),
-        (b"price,rating,label\n1,1,1\n", "rename that column in the table"),
+        (b"price~rating\n1~1\n", "choose the delimiter under Options"),
+        (b"price,rating,label\n1,1,1\n", "give a prefix under Options"),
         (b"price,r\xe4ting\n1,1\n", "save the table as UTF-8"),
     ],
     ids=["names", "delimiter", "prefix", "encoding"],
