@@ -288,7 +288,7 @@ def test_a_bundle_stays_open_when_its_folder_is_gone(bundle_copy: Path) -> None:
 
 
 def test_a_path_may_be_text(bundle: Path) -> None:
-    """``Predictor.open`` accepts str and Path."""
+    """``Predictor`` accepts str and Path."""
     assert Predictor(str(bundle), provider="cpu").provider == "cpu"
 
 

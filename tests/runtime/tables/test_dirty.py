@@ -33,7 +33,9 @@ _TABLES = [
 @pytest.fixture
 def opened(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> Predictor:
     """The bundle, opened once for all commands; opening it has tests of its own."""
-    monkeypatch.setattr(Predictor, "open", lambda *_, **__: predictor)
+    monkeypatch.setattr(
+        Predictor, "__init__", lambda opened, *_, **__: vars(opened).update(vars(predictor))
+    )
     return predictor
 
 
