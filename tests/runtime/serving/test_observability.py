@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec.structs import replace
-from serving_client import features
+from serving_client import PATIENCE_S, features
 
 from runtime.errors import BodyError, OnnxferryError, OverloadError, RequestError
 from runtime.serving.http.messages import Request, exception_response
@@ -245,6 +245,25 @@ def test_failed_requests_are_counted_in_the_log(
         (404, "unknown URL"): 40,
         (404, "unknown model"): 40,
     }
+
+
+def test_failed_calls_of_grpc_are_counted_too(
+    start_server: Callable[..., Served], bundle: Path
+) -> None:
+    """Inference and what HTTP's handlers answer."""
+    grpc = pytest.importorskip("grpc")
+    server = start_server("--bundle", bundle, "--grpc-port", 0)
+    unknown = b"\x0a\x06secret"  # field 1, the name of a model
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        for method in ("ModelInfer", "ModelMetadata"):
+            call = channel.unary_unary(f"/inference.GRPCInferenceService/{method}")
+            with pytest.raises(grpc.RpcError):
+                call(unknown, timeout=PATIENCE_S)
+    records = _log(server)
+    assert "secret" not in json.dumps(records)
+    counts = [one for record in records for one in record.get("counts", [])]
+    assert {(one["status"], one["reason"]) for one in counts} == {(404, "unknown model")}
+    assert sum(one["count"] for one in counts) == 2
 
 
 class _Written(Logger):
