@@ -83,8 +83,8 @@ def main() -> None:
         "The image, built by buildah and run as users without rights",
         "\n".join(lines).rstrip(),
         ("onnxferry",),
-        note="Each user verifies the bundle and serves it; a write to it is refused (1), and torch "
-        "is absent.",
+        note="Each user verifies the bundle and serves it; a write to it is refused (1), "
+        "torch is absent.",
         write=args.write,
     )
 

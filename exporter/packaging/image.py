@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from exporter.packaging.options import PackageOptions
     from runtime.bundle.reading import BundleFiles
 
-BASE_IMAGE: Final = "docker.io/library/python:3.11.13-slim-bookworm"
+BASE_IMAGE: Final = "python:3.11.13-slim-bookworm"
 USER: Final = 65532  # "nonroot" of distroless images
 _EXTRAS: Final = ("cpu", "serve")
 _DOCKERFILE: Final = """\

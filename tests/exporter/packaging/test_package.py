@@ -138,7 +138,7 @@ def test_names_are_made_valid(model: str, name: str) -> None:
 
 @pytest.mark.parametrize(
     "image",
-    ["a", "host:5000/a/b:1.2", "ghcr.io/x/y@sha256:" + "0" * 64, "a/b:T_ag", "[::1]:5000/a"],
+    ["a", "host:5000/a/b:1.2", "a.example/x/y@sha256:" + "0" * 64, "a/b:T_ag", "[::1]:5000/a"],
 )
 def test_references_of_images_are_accepted(image: str) -> None:
     """Registry, path, tag and digest."""
