@@ -72,6 +72,7 @@ def fit_table(  # noqa: PLR0913 - the options of ``trainer fit``, by their names
     decimal: Decimal = ".",
     out: Path | str | None = None,
     replace: bool = False,
+    force: bool = False,
     preset: Preset | None = None,
     device: DeviceChoice = "auto",
     seed: int | None = None,
@@ -119,6 +120,7 @@ def fit_table(  # noqa: PLR0913 - the options of ``trainer fit``, by their names
         decimal: decimal sign of numbers in text.
         out: the run's folder. None is a new one, ``artifacts/LABEL-1`` and so on.
         replace: allow to replace a run in ``out``, also an interrupted one.
+        force: let ``rejects`` replace a file of another kind.
         preset: ``default`` standardises the features, ``tutorial`` does not.
         device: ``auto`` uses CUDA where it is available and faster; ``cpu``, ``cuda``.
         seed: same seed, same weights.
@@ -167,6 +169,7 @@ def fit_table(  # noqa: PLR0913 - the options of ``trainer fit``, by their names
         reading=_read_options(format, delimiter, encoding, decimal),
         bad_rows=bad_rows,
         rejects=choose_rejects_path(folder, bad_rows, None if rejects is None else Path(rejects)),
+        force=force,
     )
     _refuse_format(source)
     overrides: Options = {
@@ -182,7 +185,9 @@ def fit_table(  # noqa: PLR0913 - the options of ``trainer fit``, by their names
         "patience": to_plain(patience),
         "seed": to_plain(seed),
     }
-    saving = SaveOptions(None if logdir is None else Path(logdir), resume, checkpoint_every)
+    saving = SaveOptions(
+        None if logdir is None else Path(logdir), resume, checkpoint_every, replace and not resume
+    )
     is_shown = (is_notebook() or sys.stderr.isatty()) if verbose is None else verbose
     return _fit(folder, source, preset, overrides, device, saving, is_shown=is_shown)
 
@@ -230,7 +235,7 @@ def _choose_folder(
     """Choose the folder of the run; one that holds a run is replaced on request only."""
     if out is None:
         if is_resumed:
-            raise UsageError("--resume needs the folder of the interrupted run: give --out DIR")
+            raise UsageError("resume=True needs the folder of the interrupted run: give out")
         stem = re.sub(r"[^\w.-]+", "-", label)[:_MAX_CHARACTERS].strip(".-") or "run"
         folders = (_FOLDER / f"{stem}-{number}" for number in count(1))
         return next(path for path in folders if not _is_taken(path))
@@ -276,7 +281,7 @@ def _read_options(
 def _refuse_format(source: TableSource) -> None:
     is_in_memory = not any(isinstance(table, Path) for table in (source.data, source.test))
     if source.reading.format and is_in_memory:
-        raise UsageError("--format is for files, and the data is in memory: leave it out")
+        raise UsageError("format is for files, and the data is in memory: leave it out")
 
 
 def _list_widths(hidden: int | Sequence[int] | None) -> tuple[int, ...] | None:

@@ -45,6 +45,8 @@ _TYPES: Final[dict[str, Any]] = {
     "class_weights": ClassWeights | None,
     "validation": float | None,
     "patience": int | None,
+    "replace": bool,
+    "force": bool,
     "resume": bool,
     "checkpoint_every": float,
 }

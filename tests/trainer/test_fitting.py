@@ -83,7 +83,7 @@ def test_the_keywords_are_the_options_of_the_command() -> None:
     command = typer.main.get_command(app).commands["fit"]  # type: ignore[attr-defined]
     options = {each.opts[0].removeprefix("--").replace("-", "_") for each in command.params}
     keywords = set(inspect.signature(fit_table).parameters)
-    assert options - keywords == {"config", "json"}
+    assert options - keywords == {"config", "json", "restart"}
     assert keywords - options == {"replace", "verbose"}
 
 

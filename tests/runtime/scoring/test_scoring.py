@@ -181,6 +181,7 @@ def test_dirty_rows_are_refused_with_where_and_why(score: Score, tmp_path: Path)
         "  record 10 (line 12), column 'rating': '-Infinity': NaN or infinity",
         "  record 11 (line 13), column 'price': '1e39': out of float32's range",
         "  … and 2 more",
+        'give its encoding, such as encoding="cp1252"',
         'fix them, or continue with bad_rows="reject" or bad_rows="null"',
     ]
     assert names(tmp_path) == ["in.csv"]
@@ -466,6 +467,9 @@ def test_a_device_may_be_written_with_a_list_beside_it(
     assert stat.S_ISCHR(null_device.stat().st_mode)
 
 
+YESTERDAY = b"price,rating,label\n1,2,no\n"
+
+
 @pytest.mark.parametrize(
     ("data", "error"),
     [
@@ -481,10 +485,10 @@ def test_a_failure_leaves_earlier_results(
     score: Score, tmp_path: Path, data: bytes, error: type[DataError]
 ) -> None:
     """An existing output is replaced by a complete one or unchanged."""
-    (tmp_path / "out.csv").write_bytes(b"from yesterday")
+    (tmp_path / "out.csv").write_bytes(YESTERDAY)
     with pytest.raises(error, match=r"in\.csv|column 'price' is missing"):
         score(data)
-    assert (tmp_path / "out.csv").read_bytes() == b"from yesterday"
+    assert (tmp_path / "out.csv").read_bytes() == YESTERDAY
     assert names(tmp_path) == ["in.csv", "out.csv"]
 
 

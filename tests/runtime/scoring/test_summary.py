@@ -43,8 +43,8 @@ def test_a_column_of_unseen_categories_alone_is_a_warning(
 @pytest.mark.parametrize(
     ("classes", "proba", "said"),
     [
-        (("no", "yes"), (), "that of the label; --proba positive adds that of 'yes'"),
-        (("a b", "c d"), (), "that of the label; --proba 'c d' adds that of 'c d'"),
+        (("no", "yes"), (), "that of the label; proba=\"positive\" adds that of 'yes'"),
+        (("a b", "c d"), (), "that of the label; proba=\"c d\" adds that of 'c d'"),
         (("no", "yes"), ("yes",), ""),
         (("a", "b", "c"), (), ""),
     ],

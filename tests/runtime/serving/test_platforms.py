@@ -88,7 +88,7 @@ def test_vertex_has_its_routes_and_its_messages(vertex: Ask) -> None:
     assert (status, list(answer)) == (200, ["predictions"])
     assert [row["label"] for row in answer["predictions"]] == ["yes", "no"]
     assert answer["predictions"] == vertex("/predict", ROWS)[1]
-    parameters = {"proba": True, "prefix": "my_", "bad_rows": "null"}
+    parameters = {"proba": "all", "prefix": "my_", "bad_rows": "null"}
     bad = {"price": "x", "rating": 1}
     _, answer = vertex(PREDICT, {"instances": [*ROWS, bad], "parameters": parameters})
     assert [row["my_label"] for row in answer["predictions"]] == ["yes", "no", None]
@@ -113,7 +113,10 @@ def test_another_body_is_one_of_predict(vertex: Ask) -> None:
         ({"instances": ROWS[0]}, "instances: an array of objects"),
         ({"instances": [[7.5, 3.0]]}, "object"),
         ({"instances": ROWS, "parameters": {"probability": 1}}, "parameters has 'probability=1'"),
-        ({"instances": ROWS, "parameters": {"proba": "perhaps"}}, "parameters: proba"),
+        (
+            {"instances": ROWS, "parameters": {"proba": "perhaps"}},
+            "proba=perhaps: there is no such class",
+        ),
         (b'{"instances": [', "the body"),
     ],
     ids=["object", "matrix", "name", "value", "damaged"],

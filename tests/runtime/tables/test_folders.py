@@ -141,7 +141,11 @@ ONE = pa.table({"x": [1], "y": [2.5]})
         ),
         ({"a.csv": "x,y\n", "b.parquet": ONE}, SchemaError, "a.csv is text and {root}/b.parquet"),
         ({"a.csv": "x\n1\n", "b.docx": "?"}, UsageError, "b.docx: the extension .docx"),
-        ({"_a.csv": "x\n1\n"}, DataError, "names that begin with _ or . are skipped); see data"),
+        (
+            {"_a.csv": "x\n1\n"},
+            DataError,
+            "names that begin with _ or . are skipped, and lists of rejected rows); see data",
+        ),
         ({"a.csv": "x\n1\n", "b.csv": ""}, DataError, "b.csv is empty"),
     ],
     ids=["missing", "more", "key", "types", "text and typed", "no table", "skipped", "empty"],

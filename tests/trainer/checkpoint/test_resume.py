@@ -269,7 +269,7 @@ def test_a_truncated_event_file_is_refused(tmp_path: Path) -> None:
     (events,) = (tmp_path / "tb").iterdir()
     saving = SaveOptions(tmp_path / "tb", resume=True)
     events.write_bytes(events.read_bytes()[:-1])
-    with pytest.raises(ArtifactError, match=r"tfevents.*with restart=True"):
+    with pytest.raises(ArtifactError, match=r"tfevents.*with replace=True"):
         make_run(tmp_path / "run", THOROUGH, device="cpu", saving=saving)
     events.unlink()
     with pytest.raises(ArtifactError, match="is missing"):
@@ -323,12 +323,12 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, name: str) -> None:
         wrong.append(bytes(flipped))
     for altered in wrong:
         path.write_bytes(altered)
-        with pytest.raises(ArtifactError, match=r"run\.partial.*, with restart=True$"):
+        with pytest.raises(ArtifactError, match=r"run\.partial.*, with replace=True$"):
             make_run(tmp_path / "run", THOROUGH, device="cpu", saving=EVERY_STEP)
         assert path.read_bytes() == altered
     if name != CHECKPOINT:
         path.unlink()
-        with pytest.raises(ArtifactError, match=r"is missing.*, with restart=True$"):
+        with pytest.raises(ArtifactError, match=r"is missing.*, with replace=True$"):
             make_run(tmp_path / "run", THOROUGH, device="cpu", saving=EVERY_STEP)
 
 
@@ -366,14 +366,15 @@ def test_an_interrupted_run_is_not_discarded_unasked(tmp_path: Path) -> None:
     make_run(tmp_path / "whole", THOROUGH, device="cpu")
     interrupt_run(tmp_path / "run")
     with pytest.raises(
-        UsageError, match=r"run was interrupted before epoch 3, step 1 of 6 .*--resume.*--restart"
+        UsageError,
+        match=r"run was interrupted before epoch 3, step 1 of 6 .*resume=True.*replace=True",
     ):
         make_run(tmp_path / "run", THOROUGH, device="cpu")
     assert resume_options(tmp_path / "run", None, {}) == THOROUGH
     with pytest.raises(UsageError, match="use one"):
         SaveOptions(resume=True, restart=True)
     (workdir_path(tmp_path / "run") / CHECKPOINT).write_text("{")
-    with pytest.raises(UsageError, match=r"run was interrupted: --resume.*--restart"):
+    with pytest.raises(UsageError, match=r"run was interrupted: resume=True.*replace=True"):
         make_run(tmp_path / "run", THOROUGH, device="cpu")
     make_run(tmp_path / "run", THOROUGH, device="cpu", saving=SaveOptions(restart=True))
     assert_same_run(tmp_path / "run", tmp_path / "whole")
@@ -394,7 +395,7 @@ def test_the_start_is_described_before_the_work(tmp_path: Path) -> None:
         "learning rate 0.5 instead of 0.01, epochs 8 instead of 6"
     )
     assert describe(THOROUGH, resume=True) == f"resuming {tmp_path / 'run'} at epoch 3, step 1"
-    assert "discarding the interrupted run" in (describe(THOROUGH, restart=True) or "")
+    assert "discarding the interrupted run" in (describe(THOROUGH, replace=True) or "")
     make_run(tmp_path / "run", THOROUGH, device="cpu", saving=EVERY_STEP)
     assert "replaces at its end" in (describe(THOROUGH) or "")
     assert "it stays if it is the same" in (describe(THOROUGH, resume=True) or "")
@@ -403,7 +404,7 @@ def test_the_start_is_described_before_the_work(tmp_path: Path) -> None:
 def test_epochs_that_have_passed_are_refused(tmp_path: Path) -> None:
     """The message gives the smallest number that works: training then ends at once."""
     interrupt_run(tmp_path / "run")
-    with pytest.raises(UsageError, match="beyond --epochs 1: give --epochs 2 or more"):
+    with pytest.raises(UsageError, match="beyond epochs=1: give epochs=2 or more"):
         resume_options(tmp_path / "run", None, {"epochs": 1})
     ended = resume_options(tmp_path / "run", None, {"epochs": 2})
     run = make_run(tmp_path / "run", ended, device="cpu", saving=EVERY_STEP).run
@@ -426,7 +427,7 @@ def test_options_of_the_table_are_compared_before_it_is_read(tmp_path: Path) -> 
     check_table_options(tmp_path / "run", {"missing": "NA,NULL"})
     with pytest.raises(UsageError, match="has missing NA,NULL, not NA: give the same options"):
         check_table_options(tmp_path / "run", {"missing": "NA"})
-    with pytest.raises(UsageError, match="is one of a table: give the same --data and --label"):
+    with pytest.raises(UsageError, match="is one of a table: give the same data and label"):
         check_table_options(tmp_path / "run", {})
 
 

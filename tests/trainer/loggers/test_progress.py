@@ -171,7 +171,7 @@ def test_a_test_loss_that_rises_for_long_is_one_warning(capsys: pytest.CaptureFi
     assert len(found) == 1
     assert found[0] == (
         "the test loss was lowest at epoch 104 (0.5000) and has risen since (0.6020 at epoch 155): "
-        "stop at --epochs 104, or select the best epoch with --validation 0.1"
+        "stop at epochs=104, or select the best epoch with validation=0.1"
     )
     assert not any(epoch.is_overfitting for epoch in rising(200, lowest=104, slope=0.0001))
     assert not any(epoch.is_overfitting for epoch in rising(200, lowest=170, slope=0.01))

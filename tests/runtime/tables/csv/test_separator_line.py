@@ -28,7 +28,7 @@ def score(
     """Score a table and read the output."""
     (folder / name).write_bytes(text)
     out = folder / f"out.{name}"
-    score_file(predictor, folder / name, out, Options(**options))  # type: ignore[arg-type]
+    score_file(predictor, folder / name, out, Options(force=True, **options))  # type: ignore[arg-type]
     return out.read_bytes()
 
 
