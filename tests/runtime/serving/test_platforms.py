@@ -115,7 +115,7 @@ def test_another_body_is_one_of_predict(vertex: Ask) -> None:
         ({"instances": ROWS, "parameters": {"probability": 1}}, "parameters has 'probability=1'"),
         (
             {"instances": ROWS, "parameters": {"proba": "perhaps"}},
-            "proba=perhaps: there is no such class",
+            "proba=perhaps: there is no",
         ),
         (b'{"instances": [', "the body"),
     ],

@@ -144,7 +144,7 @@ ONE = pa.table({"x": [1], "y": [2.5]})
         (
             {"_a.csv": "x\n1\n"},
             DataError,
-            "names that begin with _ or . are skipped, and lists of rejected rows); see data",
+            "or . are skipped, and lists of rejected rows); see data",
         ),
         ({"a.csv": "x\n1\n", "b.csv": ""}, DataError, "b.csv is empty"),
     ],
