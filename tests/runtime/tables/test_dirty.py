@@ -34,7 +34,7 @@ _TABLES = [
 def opened(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> Predictor:
     """The bundle, opened once for all commands; opening it has tests of its own."""
     monkeypatch.setattr(
-        Predictor, "__init__", lambda opened, *_, **__: vars(opened).update(vars(predictor))
+        Predictor, "__init__", lambda opened, *_, **__: opened.__dict__.update(vars(predictor))
     )
     return predictor
 

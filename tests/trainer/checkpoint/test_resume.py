@@ -395,7 +395,7 @@ def test_the_start_is_described_before_the_work(tmp_path: Path) -> None:
         "learning rate 0.5 instead of 0.01, epochs 8 instead of 6"
     )
     assert describe(THOROUGH, resume=True) == f"resuming {tmp_path / 'run'} at epoch 3, step 1"
-    assert "discarding the interrupted run" in (describe(THOROUGH, replace=True) or "")
+    assert "discarding the interrupted run" in (describe(THOROUGH, restart=True) or "")
     make_run(tmp_path / "run", THOROUGH, device="cpu", saving=EVERY_STEP)
     assert "replaces at its end" in (describe(THOROUGH) or "")
     assert "it stays if it is the same" in (describe(THOROUGH, resume=True) or "")
