@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import ProgressColumn
 
     from exporter.progress import OnProgress, Progress
+    from runtime.terminal.notebook import ShowProgress
 
 _STDOUT, _STDERR = 1, 2  # file descriptors
 _NARROW: Final = 60  # columns of a terminal with a bar of ten
@@ -45,7 +46,7 @@ def progress_bar() -> Iterator[OnProgress | None]:
     """
     if is_notebook():
         with notebook_bar("exporting") as show:
-            yield lambda progress: show(progress.done, progress.total, _describe_stage(progress))
+            yield from _notebook_progress(show)
         return
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield None
@@ -83,6 +84,20 @@ def _columns(width: int) -> tuple[ProgressColumn, ...]:
     if width < _NARROW:
         return (*bar, share)
     return (*bar, share, TimeRemainingColumn(), TextColumn("{task.fields[cell]}"))
+
+
+def _notebook_progress(show: ShowProgress) -> Iterator[OnProgress]:
+    """Show the steps of the proof, which takes nearly all of the time, in all stages."""
+    steps = 0, 0
+
+    def on_progress(progress: Progress) -> None:
+        nonlocal steps
+        if progress.total:
+            steps = progress.done, progress.total
+        show(*steps, _describe_stage(progress))
+
+    yield on_progress
+    show(*steps, "done")
 
 
 def _describe_stage(progress: Progress) -> str:

@@ -22,7 +22,8 @@ class _Bar:
         self._label, self._done, self._total, self._text = label, done, total, text
 
     def __repr__(self) -> str:
-        return f"{self._label} {self._done}/{self._total}  {self._text}"
+        steps = f"{self._done}/{self._total}  " if self._total else ""
+        return f"{self._label} {steps}{self._text}"
 
     def _repr_html_(self) -> str:
         from html import escape
