@@ -102,7 +102,7 @@ outdated = $(if $(named),$(shell [ ! $(RUN) -nt $(SOURCE) ] && [ ! $(call quoted
 $(RUN): $(if $(filter train,$(MAKECMDGOALS)),FORCE,$(outdated)) | $(READY)
 	trainer fit$(call option,data,$(DATA))$(call option,label,$(LABEL))$(call option,device,$(DEVICE))$(call \
 		option,seed,$(SEED))$(if $(RESUME), --resume)$(if $(RESTART), --restart)
-	@printf '%s\n' $(source_texts) > $(SOURCE)
+	@mkdir -p artifacts && printf '%s\n' $(source_texts) > $(SOURCE)
 
 # A bundle without a run was copied from elsewhere: use it, do not replace it.
 from_run := $(or $(filter train export,$(MAKECMDGOALS)),$(wildcard $(RUN)),$(named),$(if $(wildcard \

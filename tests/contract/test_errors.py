@@ -79,6 +79,7 @@ def test_errors_are_defined_in_one_module(checkout: Path) -> None:
 _OF_COMMANDS = (
     "exporter/cli.py",
     "exporter/bundling.py",
+    "exporter/packaging/",
     "exporter/parity/report.py",
     "exporter/source/factory.py",
     "runtime/cli/",
@@ -91,7 +92,9 @@ _OF_COMMANDS = (
     "trainer/checkpoint/manager.py",
     "trainer/cli/",
 )
-_FOREIGN = frozenset({"--data-binary", "--nproc-per-node"})  # of curl, of torchrun
+_FOREIGN = frozenset(
+    {"--data-binary", "--data-urlencode", "--nproc-per-node"}
+)  # of curl, of torchrun
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 
 

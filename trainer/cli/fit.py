@@ -52,14 +52,16 @@ def start_run(
     """Choose the options of a new or resumed run, and say what happens to the one that is there."""
     resume, restart = saving.resume, saving.restart
 
-    def choose() -> Configuration:
+    def choose_resumed() -> Configuration | None:
         check_start(out, resume=resume, restart=restart)
         if not resume:
-            return configure(preset or "default", **overrides)
+            return None
         check_table_options(out, source.to_record() if source else {})
         return resume_options(out, preset, overrides)
 
-    configuration = on_main_process(choose)
+    # Each process has its own options, which are compared before the first step.
+    resumed = on_main_process(choose_resumed)
+    configuration = resumed or configure(preset or "default", **overrides)
     if is_main_process() and (
         notice := describe_start(out, configuration, resume=resume, restart=restart)
     ):

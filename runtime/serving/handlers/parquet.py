@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from runtime.errors import DataError, OversizeError, RequestError, first_line
+from runtime.surfaces import server_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,5 +90,5 @@ def too_many_rows(limits: Limits) -> OversizeError:
 def _too_large(limits: Limits) -> OversizeError:
     return OversizeError(
         f"the decoded table is larger than {limits.body_bytes} bytes; send it in parts, or raise "
-        "--max-body"
+        + server_option("max_body")
     )

@@ -79,7 +79,7 @@ class PredictParams(Value, frozen=True):
     prefix: str = ""
     delimiter: str = ""
     decimal: Decimal = "."
-    loose_header: bool = False
+    loose_header: Literal["true", "false"] = "false"
 
     def options(self, charset: str) -> Options:
         """Return the scoring options; raises ``UsageError``. An empty charset is detected."""
@@ -92,7 +92,7 @@ class PredictParams(Value, frozen=True):
             delimiter=parse_delimiter(self.delimiter) if self.delimiter else None,
             encoding=parse_encoding(charset) if charset else None,
             decimal=self.decimal,
-            loose_header=self.loose_header,
+            loose_header=self.loose_header == "true",
         )
         return Options(
             reading=reading,

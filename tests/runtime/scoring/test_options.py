@@ -150,7 +150,7 @@ def test_all_that_can_be_known_of_a_run(run_command: Run, bundle: Path, tmp_path
     assert {
         feature["name"]
         for feature in json.loads((tmp_path / "drift.json").read_bytes())["features"]
-    } == set(values["drift"])
+    } | {"name"} == set(values["drift"])
     assert values["rejects"] == "bad.csv"
     assert len((tmp_path / "bad.csv").read_bytes().splitlines()) == 2
     assert "stages" not in json.loads(

@@ -87,7 +87,7 @@ def test_json_that_is_no_rows(client: Client, body: bytes, what: str) -> None:
     ("path", "expected"),
     [
         ("/v1/models/simplenet:predict", "/predict or /v2/models/simplenet/infer?"),
-        ("/invocations", "/predict or /v2/models/simplenet/infer?"),
+        ("/v1/predictions", "/predict or /v2/models/simplenet/infer?"),
         ("/healthz", "/v2/health/ready or /v2/health/live?"),
         ("/v2/model", "/v2/models/simplenet or /v2/repository/index?"),
         ("/v2/repositry/indx", "/v2/repository/index"),

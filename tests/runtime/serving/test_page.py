@@ -605,7 +605,7 @@ def test_options_of_a_table(show: Show, server: Served, tmp_path: Path) -> None:
     expect(page.locator("#table-status")).to_contain_text("1 row, 0 scored, 1 bad")
     page.select_option("#decimal", ",")
     expect(page.locator("#table-status")).to_contain_text("1 row, 1 scored, 0 bad")
-    page.select_option("#proba", "true")
+    page.select_option("#proba", "all")
     expect(page.locator("#scored thead th").last).to_have_text("new_probability_yes")
 
 

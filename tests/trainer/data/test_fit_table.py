@@ -87,7 +87,7 @@ def test_categories_end_to_end(trainer: Trainer, save: Save, tmp_path: Path, uns
         assert summary.truth.accuracy is not None
         assert summary.truth.accuracy.share == np.mean(outputs.label == labels)
         assert summary.drift is not None
-        assert [feature.name for feature in summary.drift.features] == ["x"]
+        assert [feature.name for feature in summary.drift.features] == ["x", "farbe"]
     scored = predictor.predict_table(pa.table(table))
     assert scored["label"].to_pylist() == outputs.label.tolist()
     check_unseen(predictor, path, unseen)
