@@ -54,7 +54,7 @@ _GRPC = ":8001"
 def shape(text: str) -> str:
     """Mask what differs between machines: numbers, digests, the reason for the device."""
     text = re.sub(r"\((no CUDA device|a CUDA device|requested)[^)]*\)", "(why)", text)
-    text = re.sub(r"\b[0-9a-f]{12}\b", "DIGEST", text)
+    text = re.sub(r"\b[0-9a-f]{16}…|\b[0-9a-f]{12}\b", "DIGEST", text)
     return re.sub(r"\d[\d,.]*(e-\d+)?", "#", text)
 
 
