@@ -87,7 +87,7 @@ def test_the_image_has_the_bundle_below_models(layout: Path, sales: Path, tmp_pa
         assert config["rootfs"] == {"type": "layers", "diff_ids": [layer["digest"]]}
     with tarfile.open(fileobj=io.BytesIO(read_blob(layout, layer))) as archive:
         members = archive.getmembers()
-        archive.extractall(tmp_path)  # our own
+        archive.extractall(tmp_path)  # noqa: S202 - our own
     assert {(one.uid, one.gid, one.mtime) for one in members} == {(0, 0, 0)}
     assert {oct(one.mode) for one in members} == {"0o755", "0o644"}
     assert read_bundle(tmp_path / "models").files == read_bundle(sales).files
