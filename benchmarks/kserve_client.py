@@ -34,6 +34,7 @@ def prepare(peers: Path) -> Path:
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     ours, tools = f"{CHECKOUT}[cpu,serve,test]", CHECKOUT / "benchmarks" / "platforms.txt"
     subprocess.run([*pip, "-e", ours, "-r", str(tools)], check=True)
+    (python.parent.parent / ".tools-ready").touch()  # other benchmarks make it without them
     return python
 
 
