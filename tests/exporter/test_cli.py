@@ -205,11 +205,17 @@ def test_the_next_step_of_ones_own_table_is_not_of_products() -> None:
 ON_A_TERMINAL = """
 from exporter.progress import Progress
 from exporter.terminal import progress_bar
-with progress_bar() as on_progress:
-    on_progress(Progress("converting"))
-    for done in range(1, 5):
-        on_progress(Progress("proving", done, 4, "onnx-cpu-extended-1", 65537))
-    print("result")
+from runtime.terminal import process
+
+def export(prog_name):
+    with process.on_interrupt(lambda: "nothing was published"), progress_bar() as on_progress:
+        on_progress(Progress("converting"))
+        for done in range(1, 5):
+            on_progress(Progress("proving", done, 4, "onnx-cpu-extended-1", 65537))
+        print("result")
+        raise KeyboardInterrupt
+
+process.run(export, "exporter export")
 """
 
 
@@ -230,7 +236,7 @@ def test_elsewhere_than_a_terminal_nothing_is_shown(capsys: pytest.CaptureFixtur
     ],
 )
 def test_a_terminal_gets_a_bar(environment: Mapping[str, str], width: int, shown: str) -> None:
-    """The bar is one line of stderr at any width, without words cut."""
+    """The bar is one line of stderr at any width, without words cut; an interrupt is explained."""
     ours, theirs = pty.openpty()
     done = subprocess.run(
         [sys.executable, "-c", ON_A_TERMINAL],
@@ -246,3 +252,5 @@ def test_a_terminal_gets_a_bar(environment: Mapping[str, str], width: int, shown
     (line,) = {each.strip() for each in re.split(r"[\r\n]+", drawn) if "100 %" in each}
     assert re.sub(r"[━╸╺ ]+", " ", line) == f"proving {shown}"
     assert len(line) < width
+    assert "exporter export: interrupted; nothing was published" in drawn
+    assert done.returncode == 130

@@ -107,17 +107,17 @@ def test_errors_of_the_server_stay_short(wide: Path) -> None:
     tensor = {"name": "measurement 1", "datatype": "FP32", "shape": [1], "data": [1]}
     unknown = [{**tensor, "name": f"sensor {at}"} for at in range(COLUMNS)]
     requests = [
-        ("/predict", b"id,price\n1,2\n"),
-        ("/predict", b'{"id": 1}'),
-        ("/predict", b'[{"id": 1}, {"id": 2}]'),
-        ("/v2/models/m/infer", json.dumps({"inputs": [tensor]}).encode()),
-        ("/v2/models/m/infer", json.dumps({"inputs": unknown}).encode()),
+        ("/predict", b"id,price\n1,2\n", b"more"),
+        ("/predict", b'{"id": 1}', b"none of the model's columns"),
+        ("/predict", b'[{"id": 1}, {"id": 2}]', b"more"),
+        ("/v2/models/m/infer", json.dumps({"inputs": [tensor]}).encode(), b"more"),
+        ("/v2/models/m/infer", json.dumps({"inputs": unknown}).encode(), b"more"),
     ]
-    for path, body in requests:
+    for path, body, says in requests:
         response = _ask(app, path, body)
         assert 400 <= response.status < 500
         text = b"".join(response.body)
-        assert b"more" in text or b"none of the model's columns" in text
+        assert says in text
         assert len(text) < MAX_CHARACTERS
 
 

@@ -87,7 +87,7 @@ def test_the_steps_run_and_the_bundle_is_verified_where_nothing_can_be_written(
     )
     subprocess.run(["chmod", "-R", "u+w", context / "bundle", folder], check=True)
     assert done.returncode == 0, done.stderr
-    assert "within their error bounds" in done.stdout
+    assert "golden rows (stored with exact outputs) within their error bounds" in done.stdout
 
 
 def test_the_wheel_is_that_of_the_build_backend(checkout: Path, tmp_path: Path) -> None:
