@@ -1,4 +1,4 @@
-"""Gather the faults of a table: checks go on with what is left, and one message has them all."""
+"""Gather the faults of a table: checks continue, and one message has them all."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Faults:
         return of_class("\n".join([*lines, *self._advise(n_features), *ending]))
 
     def _check_decimal(self) -> tuple[list[str], list[str]]:
-        """Replace the advice of another --decimal where the table mixes both signs; say so."""
+        """Replace the advice of another --decimal where the table mixes both signs; report that."""
         texts, given = list(self._errors), self._source.reading.decimal
         advice = f"give {option('decimal', ',' if given == '.' else '.')}"
         if not any(advice in text for text in texts):

@@ -188,7 +188,7 @@ class RowLabels:
     @classmethod
     def of(cls, name: str, profile: TableProfile, classes: Classes | None) -> RowLabels:
         """Encode the labels of a table; ``classes`` may be another table's, None accepts all."""
-        if classes is None:  # where all labels are missing, that is told once
+        if classes is None:  # where all labels are missing, that is reported once
             codes = profile.codes
             return cls(name, np.minimum(codes, 0) if profile.labels else codes * 0, profile)
         return cls(name, classes.encode(profile), profile)

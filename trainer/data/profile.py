@@ -81,7 +81,7 @@ def _choose_all(_start: int, _block: Block) -> None:
 
 @dataclass(frozen=True)
 class RowChoice:
-    """The rows of a table to profile, and who is told of those that are read.
+    """The rows of a table to profile, and a callback for those that are read.
 
     Attributes:
         mask: takes the number of rows before a block, and the block, and masks its rows to

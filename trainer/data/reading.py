@@ -186,7 +186,7 @@ def _find_more(
     rows: LabelledRows,
     faults: Faults,
 ) -> list[str]:
-    """Find in the rows that can be used what a table without faults is told of."""
+    """Find in the usable rows what is reported for a table without faults."""
     if not len(rows.labels):
         return []
     names = classes.names if classes else ("a", "b")  # of which no row has the second
