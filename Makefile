@@ -60,6 +60,8 @@ TORCH_FREE_TESTS += --ignore=tests/runtime/serving/test_page.py \
 	--ignore=tests/runtime/serving/test_kserve.py \
 	--deselect=tests/runtime/serving/test_openapi.py::test_schemathesis_finds_nothing \
 	--deselect=tests/runtime/serving/test_grpc.py::test_the_descriptor_set_is_up_to_date
+# Object stores are tested once.
+TORCH_FREE_TESTS += -m "not object_store"
 # One process per core, at most four: each has torch, a server and a few hundred MiB. Bytecode is
 # cached: otherwise every command that a test starts would compile our modules again.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE pytest --numprocesses auto --maxprocesses 4 --dist worksteal

@@ -2,7 +2,9 @@
 
     OnnxferryError            1  (never raised itself)
     ├── UsageError            2  invalid or conflicting options
+    │   └── ExistsError       2  an output that exists where nothing may be replaced
     ├── DataError             3  a table that cannot be read, scored or written
+    │   ├── MissingError      3  an object or bucket that does not exist
     │   ├── SchemaError       3  columns or values that do not match the schema
     │   ├── BadRowsError      3  rows that cannot be scored
     │   └── RequestError      3  an invalid request
@@ -53,10 +55,18 @@ class UsageError(OnnxferryError):
     exit_code = 2
 
 
+class ExistsError(UsageError):
+    """An output that exists where nothing may be replaced."""
+
+
 class DataError(OnnxferryError):
     """A table that cannot be read, scored or written."""
 
     exit_code = 3
+
+
+class MissingError(DataError):
+    """An object or bucket of a store that does not exist."""
 
 
 class SchemaError(DataError):

@@ -14,7 +14,9 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from object_store import ObjectStore
 
     Make = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -33,7 +35,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 _ONLY_CUDA_SKIPS = "ONNXFERRY_ONLY_CUDA_SKIPS"
 # Fixtures and folders of tests that start processes; others call this module.
-_STARTS = {"environment", "browser", "contract", "pipeline", "subprocess"}
+_STARTS = {"environment", "browser", "contract", "object_store", "pipeline", "subprocess"}
 # Variables of an outer make or a developer's shell that would reach the commands under test.
 _OUTSIDE = ("GNUMAKEFLAGS", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "ONNXFERRY_BUNDLE", "VENV")
 # What our own session sets in this process, and every command must set itself.
@@ -81,13 +83,41 @@ def project(checkout: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """A server for ``s3://``, shared by the workers of the session."""
+    import object_store as support
+
+    pytest.importorskip("obstore", reason=support.HINT)
+    if support.find_server() is None:
+        pytest.skip(support.HINT)
+    base = tmp_path_factory.getbasetemp()
+    with support.shared_server(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) as it:
+        yield it
+
+
+@pytest.fixture
+def bucket(object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URI of a new bucket; the environment has a user's credentials for it."""
+    for name, value in object_store.variables.items():
+        monkeypatch.setenv(name, value)
+    name = f"test-{os.urandom(6).hex()}"
+    client = object_store.client(name)
+    client.put("first", b"")
+    client.delete("first")
+    return f"s3://{name}"
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as slow what starts processes: commands, servers or a browser."""
     for item in items:
         called = getattr(getattr(item, "function", None), "__code__", None)
         names = called.co_names if called else ()
-        if _STARTS & {*getattr(item, "fixturenames", ()), *item.path.parts, *names}:
+        used = {*getattr(item, "fixturenames", ()), *item.path.parts, *names}
+        if _STARTS & used:
             item.add_marker(pytest.mark.slow)
+        if "object_store" in used:
+            item.add_marker(pytest.mark.object_store)
 
 
 def pytest_collection_finish() -> None:

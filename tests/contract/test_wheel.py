@@ -103,11 +103,13 @@ def test_metadata_says_who_may_use_it_and_where(distribution: Distribution) -> N
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Requires-Python"] == ">=3.11"
     assert set(metadata.get_all("Provides-Extra") or []) == {
+        "cloud",
         "cpu",
         "dev",
         "gpu",
         "grpc",
         "serve",
+        "stores",
         "test",
         "train",
     }

@@ -1,0 +1,340 @@
+"""An output folder that several processes fill: attempts are staged, and published once.
+
+A worker writes each file as an attempt, under a name that no reader looks at. When all are whole,
+the driver chooses one attempt of each name and publishes them, local folders with one rename,
+prefixes of object stores by copies within the store, ``_SUCCESS`` last. A run that is killed
+publishes nothing; its whole attempts can be used by the next run of the same name.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from runtime.errors import DataError, UsageError
+from runtime.io.atomic import sync_folder, translate_rename_errors
+from runtime.io.paths import resolve
+from runtime.io.streams import translate_write_errors
+from runtime.io.success import SUCCESS, Success
+from runtime.io.temporary import locked_workdir, remove, remove_workdir, workdir_path
+from runtime.value import Record, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from runtime.io.paths import Location
+    from runtime.io.streams import ByteSink
+    from runtime.io.success import MakeMarker
+
+_PARTS, _RECORDS = "parts", "records"
+
+
+class Part(Record, frozen=True):
+    """A whole attempt to write a file.
+
+    Attributes:
+        name: of the file, relative to the folder.
+        attempt: tells it from other attempts of the same name.
+        rows: of the file.
+        size: bytes.
+        extra: what the worker keeps with it, such as a summary.
+    """
+
+    name: str
+    attempt: str
+    rows: int
+    size: int
+    extra: bytes = b""
+
+    @property
+    def staged(self) -> str:
+        """Its name while it is staged."""
+        return f"{_PARTS}/{self.name}.{self.attempt}"
+
+
+class PartWriter:
+    """An attempt that is written; a sink of bytes.
+
+    Attributes:
+        rows: to be set before the end of the block.
+        extra: likewise.
+        result: the part, once the block has succeeded.
+    """
+
+    def __init__(self, name: str, stream: ByteSink) -> None:
+        """Write an attempt of a name to a stream."""
+        self.rows, self.extra = 0, b""
+        self.result: Part | None = None
+        self._name, self._stream, self._size = name, stream, 0
+
+    def write(self, data: bytes | memoryview, /) -> None:
+        """Write all of the bytes."""
+        self._stream.write(data)
+        self._size += memoryview(data).nbytes
+
+    def flush(self) -> None:
+        """Flush, as far as the destination can."""
+        self._stream.flush()
+
+    def finish(self, attempt: str) -> Part:
+        """Describe what was written."""
+        self.result = Part(self._name, attempt, self.rows, self._size, self.extra)
+        return self.result
+
+
+class _Stage(Protocol):
+    """Where attempts are staged; picklable."""
+
+    def open(self, name: str) -> AbstractContextManager[ByteSink]:
+        """Open a file that is there, complete, when the block succeeds."""
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a small file at once."""
+
+    def read(self, name: str) -> bytes:
+        """Read a small file."""
+
+    def names(self) -> list[str]:
+        """List the files, sorted."""
+
+    def check(self) -> None:
+        """Refuse a destination that holds files."""
+
+    def publish(self, moves: Mapping[str, str], success: MakeMarker) -> None:
+        """Move staged files to their names, then the marker; all or none."""
+
+    def remove(self) -> None:
+        """Remove what is staged, as far as possible."""
+
+
+class Staging(Value, frozen=True):
+    """Where the workers of a run write their attempts; picklable."""
+
+    stage: _Stage
+
+    @contextmanager
+    def write(self, name: str) -> Iterator[PartWriter]:
+        """Write an attempt of a file; a part when the block succeeds, nothing otherwise.
+
+        Args:
+            name: of the file, relative to the folder.
+
+        Yields:
+            A sink of bytes; set its ``rows`` and ``extra``.
+
+        Raises:
+            DataError: when it cannot be written.
+            UnavailableError: when the store cannot be reached, or denies access.
+        """
+        attempt = os.urandom(8).hex()
+        with self.stage.open(f"{_PARTS}/{name}.{attempt}") as stream:
+            writer = PartWriter(name, stream)
+            yield writer
+        part = writer.finish(attempt)
+        # The record is written last: an attempt without one is not whole.
+        self.stage.put(f"{_RECORDS}/{name}.{attempt}", msgspec.json.encode(part))
+
+
+class Destination:
+    """A folder that a run writes; see ``open_destination``.
+
+    Attributes:
+        staging: for the workers.
+        is_published: whether ``commit`` has succeeded.
+    """
+
+    def __init__(self, stage: _Stage) -> None:
+        """Take the stage of the run."""
+        self._stage = stage
+        self.staging = Staging(stage)
+        self.is_published = False
+
+    def whole_parts(self) -> list[Part]:
+        """List the attempts of this run that are whole, of killed processes, too.
+
+        Returns:
+            The parts, sorted by name; several of one name where it was tried again.
+
+        Raises:
+            DataError: when the record of one is damaged.
+        """
+        names = set(self._stage.names())
+        records = [name for name in names if name.startswith(f"{_RECORDS}/")]
+        try:
+            parts = [msgspec.json.decode(self._stage.read(each), type=Part) for each in records]
+        except msgspec.DecodeError as exc:
+            raise DataError(f"a record of what was written before is damaged: {exc}") from exc
+        return sorted((part for part in parts if part.staged in names), key=_by_name)
+
+    def commit(self, parts: Sequence[Part]) -> None:
+        """Publish the folder: these parts under their names, then ``_SUCCESS``.
+
+        Args:
+            parts: one of each name.
+
+        Raises:
+            UsageError: when two parts have one name, or the folder now holds files.
+            DataError: when they cannot be moved.
+            UnavailableError: when the store cannot be reached, or denies access.
+        """
+        moves = {part.name: part.staged for part in parts}
+        if len(moves) < len(parts):
+            raise UsageError("several parts have one name: commit one of each")
+        rows = {part.name: part.rows for part in parts}
+        self._stage.publish(moves, Success(rows, {part.name: part.size for part in parts}))
+        self.is_published = True
+
+
+@contextmanager
+def open_destination(
+    folder: Location, *, run: str | None = None, keep: bool = False
+) -> Iterator[Destination]:
+    """Open a folder to write in several processes; nothing appears before ``commit``.
+
+    Args:
+        folder: local, or a prefix of an object store; it must hold no files.
+        run: name of the run; what was staged under it before can be used. None is a new one.
+        keep: keep what is staged when the block ends without a commit, for a later run.
+
+    Yields:
+        The destination.
+
+    Raises:
+        UsageError: when the folder holds files, cannot be written, or another process writes it.
+        UnavailableError: when the store cannot be reached, or denies access.
+    """
+    with ExitStack() as stack:
+        stage = stack.enter_context(_open_stage(folder, run or os.urandom(8).hex()))
+        stage.check()
+        destination = Destination(stage)
+        try:
+            yield destination
+        finally:
+            if not (keep or destination.is_published):
+                stage.remove()
+
+
+def staged_runs(folder: Location) -> list[str]:
+    """List the runs that have staged attempts for a folder and did not publish them.
+
+    Args:
+        folder: local, or a prefix of an object store.
+
+    Returns:
+        Their names, sorted.
+    """
+    if not isinstance(folder, Path):
+        from runtime.io.stores.staging import staged_runs as stored_runs
+
+        return stored_runs(folder)
+    with suppress(OSError):
+        return sorted(path.name for path in workdir_path(folder).iterdir() if path.is_dir())
+    return []
+
+
+@contextmanager
+def _open_stage(folder: Location, run: str) -> Iterator[_Stage]:
+    if isinstance(folder, Path):
+        with locked_workdir(folder) as workdir:
+            try:
+                yield _LocalStage(folder, workdir / run)
+            finally:
+                with suppress(OSError):  # what other runs have staged keeps it
+                    workdir.rmdir()
+        return
+    from runtime.io.stores.staging import StoredStage
+
+    yield StoredStage(folder, run)
+
+
+class _LocalStage(Value, frozen=True):
+    """Attempts in the working folder beside a local folder."""
+
+    folder: Path
+    workdir: Path
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[ByteSink]:
+        """Open a file that is removed when the block fails."""
+        path = self.workdir / name
+        with translate_write_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("xb") as stream:
+                try:
+                    yield stream
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                except BaseException:
+                    remove(path)
+                    raise
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a small file, whole or not at all."""
+        path = self.workdir / name
+        with translate_write_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".{path.name}")
+            temporary.write_bytes(content)
+            temporary.replace(path)
+
+    def read(self, name: str) -> bytes:
+        """Read a small file."""
+        try:
+            return (self.workdir / name).read_bytes()
+        except OSError as exc:
+            raise DataError(f"cannot read {self.workdir / name}: {exc.strerror}") from exc
+
+    def names(self) -> list[str]:
+        """List the files, sorted."""
+        found = self.workdir.rglob("*")
+        return sorted(str(path.relative_to(self.workdir)) for path in found if path.is_file())
+
+    def check(self) -> None:
+        """Refuse a folder that holds files, or a file."""
+        if self.folder.is_dir():
+            if any(self.folder.iterdir()):
+                raise UsageError(
+                    f"{self.folder} holds files: nothing is written into it; give another folder, "
+                    "or empty it"
+                )
+        elif os.path.lexists(self.folder):
+            raise UsageError(f"{self.folder} is a file; give the name of a folder to write")
+
+    def publish(self, moves: Mapping[str, str], success: MakeMarker) -> None:
+        """Move staged files into a folder, which is renamed."""
+        self.check()
+        ready = self.workdir / "ready"
+        remove(ready)  # of a run that was killed while it published
+        with translate_write_errors(self.folder):
+            for name, staged in moves.items():
+                target = ready / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _link(self.workdir / staged, target)
+            ready.mkdir(exist_ok=True)
+            (ready / SUCCESS).write_bytes(success({}))
+            sync_folder(ready)
+            with translate_rename_errors(self.folder):
+                ready.rename(resolve(self.folder))
+            sync_folder(self.folder.parent)
+        self.remove()
+
+    def remove(self) -> None:
+        """Remove the working folder of the run."""
+        remove_workdir(self.workdir)
+
+
+def _link(staged: Path, target: Path) -> None:
+    """Give a file a second name, so that a killed commit loses none; rename it without links."""
+    try:
+        os.link(staged, target)
+    except OSError:
+        staged.rename(target)
+
+
+def _by_name(part: Part) -> str:
+    return part.name

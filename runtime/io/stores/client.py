@@ -1,0 +1,96 @@
+"""Clients of object stores: credentials, endpoints and regions as the SDKs find them."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from runtime.errors import UnavailableError, UsageError
+from runtime.io.stores.errors import translate_errors
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig
+
+TIMEOUT_VARIABLE: Final = "ONNXFERRY_STORE_TIMEOUT"
+_TIMEOUT_S: Final = 20.0  # without a byte, until a request is repeated
+_CONNECT_S: Final = 5.0
+_RETRIES: Final = 4
+_RETRY_S: Final = 60.0  # no more attempts after that
+_REQUEST_S: Final = 300.0  # of at most 16 MiB
+_PREFIXES: Final = ("AWS_", "AZURE_", "GOOGLE_", "HOME", TIMEOUT_VARIABLE)
+_MAX_CLIENTS: Final = 32
+_process: Final = [0]  # that has made the first client
+
+
+def connect(scheme: str, bucket: str, *, is_patient: bool = False) -> ObjectStore:
+    """Get the client of a bucket, made anew when the environment has changed.
+
+    A patient one waits for answers as long as the store copies an object.
+
+    Raises ``UnavailableError`` without obstore, and in a child that was forked from a process with
+    a client, where it would wait for ever.
+    """
+    try:
+        import obstore  # noqa: F401 - is it there?
+    except ImportError:
+        raise UnavailableError(
+            f'{scheme}:// needs obstore, which is not installed: pip install "onnxferry[cloud]"'
+        ) from None
+    _process[0] = _process[0] or os.getpid()
+    if _process[0] != os.getpid():
+        raise UnavailableError(
+            f"{scheme}:// cannot be used in a process that was forked from one that uses it: start "
+            'the workers with "spawn"'
+        )
+    settings = tuple(item for item in os.environ.items() if item[0].startswith(_PREFIXES))
+    return _connect(scheme, bucket, hash(settings), is_patient)
+
+
+@lru_cache(_MAX_CLIENTS)
+def _connect(scheme: str, bucket: str, _environment: int, is_patient: bool) -> ObjectStore:  # noqa: FBT001 - lru_cache knows keywords as others
+    from obstore import store
+
+    options, retries = _client_options(is_patient=is_patient), _retry_config()
+    with translate_errors(f"{scheme}://{bucket}"):
+        if scheme == "s3":
+            from runtime.io.stores.aws import s3_settings
+
+            config, provider = s3_settings()
+            if str(config.get("endpoint", "")).startswith("http://"):
+                options["allow_http"] = True
+            more: dict[str, Any] = {"credential_provider": provider} if provider else {}
+            return store.S3Store(
+                bucket, config=config, client_options=options, retry_config=retries, **more
+            )
+        if scheme == "gs":
+            return store.GCSStore(bucket, client_options=options, retry_config=retries)
+        if os.environ.get("AZURE_STORAGE_ENDPOINT", "").startswith("http://"):
+            options["allow_http"] = True
+        return store.AzureStore(bucket, client_options=options, retry_config=retries)
+
+
+def _client_options(*, is_patient: bool) -> ClientConfig:
+    silence = _REQUEST_S if is_patient else _timeout()
+    return {
+        "connect_timeout": f"{_CONNECT_S * 1000:.0f}ms",
+        "read_timeout": f"{silence * 1000:.0f}ms",
+        "timeout": f"{_REQUEST_S:.0f}s",
+    }
+
+
+def _retry_config() -> RetryConfig:
+    from datetime import timedelta
+
+    return {"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=_RETRY_S)}
+
+
+def _timeout() -> float:
+    text = os.environ.get(TIMEOUT_VARIABLE) or str(_TIMEOUT_S)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= _REQUEST_S:  # noqa: PLR2004 - a tenth is for tests
+        raise UsageError(f"{TIMEOUT_VARIABLE} is {text!r}: give seconds, up to {_REQUEST_S:.0f}")
+    return seconds

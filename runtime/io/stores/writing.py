@@ -1,0 +1,135 @@
+"""Write one object: a multipart upload that is completed when its content is whole, else aborted.
+
+An object that replaces another appears in the moment when its upload is completed. One that must
+replace nothing is uploaded beside its name and copied by the store on the condition that there is
+none: the only condition that all stores check for objects of any size up to ``MAX_COPY_BYTES``.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from runtime.errors import DataError, ExistsError, OnnxferryError, UsageError
+from runtime.io.stores.errors import translate_errors
+
+if TYPE_CHECKING:
+    from obstore import WritableFile
+
+    from runtime.io.stores.object_path import ObjectPath
+
+PART_BYTES: Final = 16 * 1024 * 1024  # 10,000 parts at most: objects up to 156 GiB
+_UPLOADS: Final = 4  # parts in flight
+MAX_COPY_BYTES: Final = 5 * 1024**3  # S3 copies no more in one call
+TEMPORARY: Final = "_temporary"  # prefix of what is not yet whole: readers skip it
+
+
+class ObjectWriter(io.RawIOBase):
+    """A binary file that becomes an object when ``publish`` is called; closed before, nothing.
+
+    Errors of the store are raised by the write after the one that failed, or by ``publish``.
+    """
+
+    def __init__(self, path: ObjectPath, *, replaces: bool = True) -> None:
+        """Open an upload; raises ``UsageError`` for a bucket or key that cannot be written."""
+        import obstore
+
+        super().__init__()
+        if not path.key:
+            raise UsageError(f"{path} is a bucket: give {path}/KEY to write")
+        self.path, self._replaces, self._size = path, replaces, 0
+        self._target = path if replaces else _temporary_name(path)
+        _check_bucket(path)
+        if not replaces and path.is_file():
+            raise ExistsError(_exists(path))
+        with translate_errors(str(path), writing=True):
+            self._writer: WritableFile | None = obstore.open_writer(
+                path.store, self._target.key, buffer_size=PART_BYTES, max_concurrency=_UPLOADS
+            )
+
+    def writable(self) -> bool:
+        """Whether it can be written."""
+        return True
+
+    def write(self, data: bytes | memoryview, /) -> int:  # type: ignore[override] # what we write
+        """Write all of the bytes."""
+        if self._writer is None:
+            raise ValueError("I/O operation on closed file.")
+        view = memoryview(data).cast("B")
+        self._size += len(view)
+        if not self._replaces and self._size > MAX_COPY_BYTES:
+            raise DataError(
+                f"cannot write {self.path}: an object of more than {MAX_COPY_BYTES // 1024**3} GiB "
+                "cannot be written on the condition that there is none; divide the table"
+            )
+        with translate_errors(str(self.path), writing=True):
+            self._writer.write(view)
+        return len(view)
+
+    def flush(self) -> None:
+        """Do nothing: parts have a minimum size."""
+
+    def publish(self) -> bool:
+        """Complete the upload; return whether an object of that name was there before.
+
+        Raises ``ExistsError`` where it must replace none, ``UnavailableError`` when the store
+        cannot be reached.
+        """
+        if self._writer is None:
+            raise ValueError("I/O operation on closed file.")
+        existed = self._replaces and self.path.is_file()
+        with translate_errors(str(self.path), writing=True):
+            self._writer.close()
+            self._writer = None
+        if not self._replaces:
+            try:
+                with translate_errors(str(self.path), writing=True):
+                    store = self.path.store
+                    store.copy(self._target.key, self.path.key, overwrite=False)
+            except ExistsError as exc:
+                raise ExistsError(_exists(self.path)) from exc
+            finally:
+                delete_quietly(self._target)
+        return existed
+
+    def close(self) -> None:
+        """Abort the upload, unless it was published."""
+        if writer := self._writer:
+            self._writer = None
+            # Only an exception that leaves its block makes obstore abort.
+            abort = OnnxferryError("aborted")
+            with suppress(Exception):
+                writer.__exit__(type(abort), abort, None)
+        super().close()
+
+
+def put_new(path: ObjectPath, content: bytes) -> None:
+    """Write a small object on the condition that there is none; raises ``ExistsError``."""
+    with translate_errors(str(path), writing=True):
+        path.store.put(path.key, content, mode="create")
+
+
+def delete_quietly(*paths: ObjectPath) -> None:
+    """Delete objects of a bucket that nobody needs, if that is possible."""
+    for path in paths[:1]:
+        with suppress(OnnxferryError), translate_errors(str(path), writing=True):
+            path.store.delete([each.key for each in paths])
+
+
+def _check_bucket(path: ObjectPath) -> None:
+    """Fail before any work where there is no such bucket, no access or no connection."""
+    with translate_errors(str(path), writing=True):
+        for _ in path.store.list(path.key, chunk_size=1):
+            break
+
+
+def _temporary_name(path: ObjectPath) -> ObjectPath:
+    return path.parent / TEMPORARY / f"{path.name}.{os.urandom(4).hex()}"
+
+
+def _exists(path: ObjectPath) -> str:
+    from runtime.surfaces import option
+
+    return f"{path} exists, and {option('no_overwrite', True)} replaces nothing; give another name"
