@@ -12,14 +12,20 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from exporter.packaging.kinds import Kind  # noqa: TC001 - typer reads the annotation
-from exporter.terminal import progress_bar, stdout_as_stderr
-from runtime.printable import printable
+from exporter.terminal import (
+    PASSPHRASE_VARIABLE,
+    progress_bar,
+    read_passphrase,
+    stdout_as_stderr,
+)
+from runtime.printable import list_names, printable
 from runtime.terminal import process
 from runtime.terminal.options import (
     DEFAULT_BUNDLE,
     DEFAULT_RUN,
     BundleArgument,
     JsonOption,
+    KeyOption,
     new_app,
 )
 
@@ -129,6 +135,7 @@ def verify(
     backend: BackendOption = None,
     batch: BatchOption = None,
     row: RowOption = None,
+    key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Repeat a bundle's whole proof on this machine, or a part of it."""
@@ -140,7 +147,7 @@ def verify(
         from exporter.verify import verify_bundle
 
         plan = FULL.only(backend, batch, row)
-        report = verify_bundle(bundle, plan=plan, on_progress=on_progress)
+        report = verify_bundle(bundle, plan=plan, on_progress=on_progress, key=key)
     seconds = time.perf_counter() - start
     if as_json:
         process.echo(process.compact_json(_to_json(report, bundle, seconds)))
@@ -148,6 +155,43 @@ def verify(
     require(report, command=command, consequence=f"do not serve {bundle} on this machine")
     if not as_json:
         process.echo(printable(f"{bundle}: {_summarise(report)}, {seconds:.1f} s"))
+
+
+@app.command()
+def sign(
+    bundle: BundleArgument = DEFAULT_BUNDLE,
+    *,
+    key: Annotated[
+        Path,
+        typer.Option(
+            help="Private key, PEM: ECDSA on P-256, P-384 or P-521.",
+            readable=False,
+            show_default=False,
+        ),
+    ],
+    passphrase_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with the passphrase of an encrypted key (default: "
+            f"{PASSPHRASE_VARIABLE} of the environment, else a prompt).",
+            readable=False,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Sign every file of a bundle: model.sig, in the format of OpenSSF model-signing."""
+    from exporter.signing import sign_bundle
+
+    made = sign_bundle(bundle, key, passphrase=read_passphrase(key, passphrase_file))
+    if as_json:
+        process.echo(process.compact_json(made.to_json()))
+        return
+    unlisted = f", {list_names(made.unlisted)} among them" if made.unlisted else ""
+    process.log(
+        f"{printable(made.model)} {made.version}: {len(made.files)} files signed on {made.curve}"
+        f"{unlisted}\nnext: runtime verify {shlex.quote(str(bundle))} --key PUBLIC.pem"
+    )
+    process.echo(str(made.signature))
 
 
 @app.command()
@@ -181,6 +225,7 @@ def package(
     force: Annotated[
         bool, typer.Option("--force", help="Replace an earlier package in --out, nothing else.")
     ] = False,
+    key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write the files that a platform needs to serve a bundle; needs no torch and no platform."""
@@ -188,7 +233,7 @@ def package(
     from exporter.packaging.package import list_files, next_step, package_bundle
 
     options = PackageOptions(image, storage_uri, base)
-    made = package_bundle(bundle, to, out or DEFAULT_PACKAGES / to, options, force=force)
+    made = package_bundle(bundle, to, out or DEFAULT_PACKAGES / to, options, force=force, key=key)
     if as_json:
         process.echo(process.compact_json(made.to_json()))
         return

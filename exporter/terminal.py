@@ -8,16 +8,20 @@ import sys
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Final
 
+from runtime.errors import UsageError
+from runtime.printable import printable
 from runtime.terminal.notebook import is_notebook, notebook_bar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from rich.progress import ProgressColumn
 
     from exporter.progress import OnProgress, Progress
     from runtime.terminal.notebook import ShowProgress
 
+PASSPHRASE_VARIABLE: Final = "ONNXFERRY_KEY_PASSPHRASE"  # noqa: S105 - its name
 _STDOUT, _STDERR = 1, 2  # file descriptors
 _NARROW: Final = 60  # columns of a terminal with a bar of ten
 _WIDE: Final = 100  # with the batch size beside the backend
@@ -73,6 +77,37 @@ def progress_bar() -> Iterator[OnProgress | None]:
             )
 
         yield on_progress
+
+
+def read_passphrase(key: Path, file: Path | None) -> bytes | None:
+    """Read a private key's passphrase from a file, the environment or the terminal.
+
+    Never from the command line, which others on the machine can see. None for a key that needs
+    none, or where nobody can be asked. Raises ``UsageError``.
+    """
+    from runtime.bundle.keys import is_encrypted, read_key_file
+
+    encrypted = is_encrypted(read_key_file(key, "key"))
+    if file is not None:
+        text = read_key_file(file, "passphrase_file").rstrip(b"\r\n")
+        if not encrypted or not text:
+            why = f"{file} is empty" if encrypted else f"is not for {key}, which is not encrypted"
+            raise UsageError(f"--passphrase-file {why}")
+        return text
+    if not encrypted:
+        return None
+    if given := os.environ.get(PASSPHRASE_VARIABLE):
+        return os.fsencode(given)
+    return _ask_passphrase(key) if sys.stdin and sys.stdin.isatty() else None
+
+
+def _ask_passphrase(key: Path) -> bytes:
+    from getpass import getpass
+
+    try:
+        return getpass(f"passphrase of {printable(str(key))}: ").encode()
+    except EOFError as exc:
+        raise UsageError(f"no passphrase of {key} was entered") from exc
 
 
 def _columns(width: int) -> tuple[ProgressColumn, ...]:

@@ -49,7 +49,11 @@ _MAX_WIDENING = {"derived": 1.001, "measured": 16.0}
 
 
 def verify_bundle(
-    path: Path | str, *, plan: Plan = FULL, on_progress: OnProgress | None = None
+    path: Path | str,
+    *,
+    plan: Plan = FULL,
+    on_progress: OnProgress | None = None,
+    key: Path | None = None,
 ) -> Report:
     """Repeat the proof of a bundle.
 
@@ -60,19 +64,22 @@ def verify_bundle(
         path: the bundle's folder.
         plan: how much is run.
         on_progress: called at the start of every stage, and after every step of the proof.
+        key: PEM file of the public key that must have signed the bundle.
 
     Returns:
         The report, passed or not.
 
     Raises:
-        ArtifactError: when the bundle is damaged, incomplete or of an unknown format.
-        UsageError: when the plan selects a backend or row that does not exist.
-        UnavailableError: when onnxruntime is missing or a provider does not work.
+        ArtifactError: when the bundle is damaged, incomplete or of an unknown format, or with
+            ``key`` not signed by it or altered since.
+        UsageError: when the plan selects a backend or row that does not exist, or ``key`` has no
+            public key.
+        UnavailableError: when onnxruntime or cryptography is missing or a provider does not work.
         ParityError: when a file breaks the contract or the golden rows do not match.
     """
     path = Path(path)
     begin("loading", on_progress)
-    bundle = read_bundle(path)
+    bundle = read_bundle(path, key)
     schema = bundle.manifest.schema
     for name in (TORCHSCRIPT_MODEL, PROGRAM_MODEL, PARITY):
         if name not in bundle.files:

@@ -28,19 +28,21 @@ class LoadedModel:
         *,
         provider: ProviderChoice = "auto",
         check: bool = True,
+        key: str | os.PathLike[str] | None = None,
     ) -> None:
         """Load a bundle and verify it; see ``Predictor``.
 
-        Attributes are ``manifest``, ``session`` and ``check``, the result of the golden rows, None
-        if they were skipped.
+        Attributes are ``manifest``, ``session``, ``signature`` (``none``, ``unchecked`` or
+        ``verified``) and ``check``, the result of the golden rows, None if they were skipped.
+        Files that were read before are taken as they were verified then, without ``key``.
         """
-        found = bundle if isinstance(bundle, BundleFiles) else read_bundle(Path(bundle))
+        found = bundle if isinstance(bundle, BundleFiles) else read_bundle(Path(bundle), key)
         check_onnxruntime(found)
         model = found.path / ONNX_MODEL
         self.session = Session(found.files[ONNX_MODEL], provider=provider, where=str(model))
         check_requirements(found)
         check_signature(found, self.session)
-        self.manifest = found.manifest
+        self.manifest, self.signature = found.manifest, found.signature_state
         self.check = _check_golden_rows(found, self.session) if check else None
 
     @property

@@ -39,6 +39,7 @@ class Predictor(LoadedModel):
         *,
         provider: ProviderChoice = "auto",
         check: bool = True,
+        key: str | os.PathLike[str] | None = None,
     ) -> None:
         """Load a bundle and verify it.
 
@@ -46,16 +47,17 @@ class Predictor(LoadedModel):
             bundle: its folder, or what ``exporter.export`` returned.
             provider: ``cuda``, ``cpu``, or ``auto``, which takes CUDA when it is available.
             check: run the golden rows and compare them with the reference.
+            key: PEM file of the public key that must have signed the bundle.
 
         Raises:
-            UsageError: when ``provider`` is none of these.
+            UsageError: when ``provider`` is none of these, or ``key`` has no public key.
             ArtifactError: when the bundle is missing, damaged, inconsistent or of an unknown
-                format.
+                format, or with ``key`` not signed by it or altered since.
             UnavailableError: when onnxruntime is missing or too old for the bundle, or the
-                provider is not available.
+                provider or cryptography is not available.
             ParityError: when the error of a golden row exceeds its bound.
         """
-        super().__init__(bundle, provider=provider, check=check)
+        super().__init__(bundle, provider=provider, check=check, key=key)
         self._classes = np.array(self.schema.classes)
         self._is_numeric = self.schema.is_numeric and not self.schema.imputed_inputs
 
@@ -77,6 +79,7 @@ class Predictor(LoadedModel):
             ("from", list_first(schema.feature_names)),
             ("provider", f"{self.provider} ({self.session.reason})"),
             ("golden rows", "verified on this machine" if self.check else "not verified"),
+            ("signature", self.signature),
         ]
         return html_card(f"Predictor {model.name} {model.version}", lines)
 

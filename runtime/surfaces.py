@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 Surface = Literal["python", "command", "http", "page"]
 
 _HEADER: Final = "Content-Type"  # of a request: format and encoding of its body
-_PARAMETERS: Final = {"file": "source", "restart": "replace"}  # that have another name in Python
+_PARAMETERS: Final = {
+    "file": "source",
+    "passphrase_file": "passphrase",
+    "restart": "replace",
+}  # that have another name in Python
 _QUERIES: Final = {"bad_rows", "proba", "prefix", "delimiter", "decimal", "loose_header"}
 _MEDIA_TYPES: Final = {
     "csv": "text/csv",

@@ -37,7 +37,15 @@ _ONLY_CUDA_SKIPS = "ONNXFERRY_ONLY_CUDA_SKIPS"
 # Fixtures and folders of tests that start processes; others call this module.
 _STARTS = {"environment", "browser", "contract", "object_store", "pipeline", "subprocess"}
 # Variables of an outer make or a developer's shell that would reach the commands under test.
-_OUTSIDE = ("GNUMAKEFLAGS", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "ONNXFERRY_BUNDLE", "VENV")
+_OUTSIDE = (
+    "GNUMAKEFLAGS",
+    "MAKEFLAGS",
+    "MAKELEVEL",
+    "MFLAGS",
+    "ONNXFERRY_BUNDLE",
+    "ONNXFERRY_KEY",
+    "VENV",
+)
 # What our own session sets in this process, and every command must set itself.
 _OWN = ("ORT_DISABLE_TELEMETRY",)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from exporter.packaging.kubernetes import BUNDLE_PATH, PORT
 from exporter.packaging.names import kubernetes_name
 from exporter.packaging.wheel import build_wheel, pinned_requirements
-from runtime.bundle.manifest import MANIFEST
+from runtime.bundle.manifest import MANIFEST, SIGNATURE
 
 if TYPE_CHECKING:
     from exporter.packaging.options import PackageOptions
@@ -68,12 +68,18 @@ def image_files(bundle: BundleFiles, _options: PackageOptions) -> dict[str, byte
     return {
         "Dockerfile": dockerfile.encode(),
         ".dockerignore": f"*\n!bundle\n!requirements.txt\n!{wheel}\n".encode(),
-        "requirements.txt": pinned_requirements(_EXTRAS),
+        "requirements.txt": pinned_requirements(extras_for(bundle, *_EXTRAS)),
         wheel: content,
         **{f"bundle/{name}": content for name, content in bundle_files(bundle).items()},
     }
 
 
 def bundle_files(bundle: BundleFiles) -> dict[str, bytes]:
-    """Return the files of a bundle, as they were verified."""
-    return {**bundle.files, MANIFEST: bundle.manifest.to_json()}
+    """Return the files of a bundle as they were read, its signature among them."""
+    signature = {} if bundle.signature is None else {SIGNATURE: bundle.signature}
+    return {**bundle.files, MANIFEST: bundle.content, **signature}
+
+
+def extras_for(bundle: BundleFiles, *extras: str) -> tuple[str, ...]:
+    """Return the extras that a package needs: a signed bundle adds that which verifies it."""
+    return extras if bundle.signature is None else (*extras, "sign")

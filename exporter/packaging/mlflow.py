@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from exporter.packaging import mlflow_pyfunc
-from exporter.packaging.image import bundle_files
+from exporter.packaging.image import bundle_files, extras_for
 from exporter.packaging.wheel import pinned_requirements, source_files
 from exporter.packaging.yaml import to_yaml
 from runtime.schema.date_formats import EPOCHS
@@ -36,7 +36,7 @@ def mlflow_files(bundle: BundleFiles, _options: PackageOptions) -> dict[str, byt
     return {
         "MLmodel": _mlmodel(bundle),
         _EXAMPLE: _to_json(_example(schema)).encode(),
-        _REQUIREMENTS: _MLFLOW + pinned_requirements(("cpu",)),
+        _REQUIREMENTS: _MLFLOW + pinned_requirements(extras_for(bundle, "cpu")),
         "python_env.yaml": to_yaml(
             {"python": platform.python_version(), "dependencies": [f"-r {_REQUIREMENTS}"]}
         ),

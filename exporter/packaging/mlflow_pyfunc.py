@@ -6,6 +6,7 @@ model loads where onnxferry is not installed.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 from runtime.model import LoadedModel
@@ -30,8 +31,9 @@ class BundleModel:
     """What ``mlflow.pyfunc.load_model`` calls."""
 
     def __init__(self, path: str) -> None:
-        """Open the bundle; its files and golden rows are verified."""
-        self._model = LoadedModel(path, provider="auto")
+        """Open the bundle; its files, golden rows and with a key its signature are verified."""
+        key = os.environ.get("ONNXFERRY_KEY") or None  # as for the commands
+        self._model = LoadedModel(path, provider="auto", key=key)
         self._prefix = output_prefix(self._model.schema)
 
     def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - pandas is not ours to import

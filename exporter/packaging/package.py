@@ -84,6 +84,7 @@ def package_bundle(
     options: PackageOptions | None = None,
     *,
     force: bool = False,
+    key: Path | None = None,
 ) -> Package:
     """Write the files that a platform needs to serve a bundle.
 
@@ -93,12 +94,13 @@ def package_bundle(
         out: folder to write.
         options: references that the files name.
         force: replace an earlier package in ``out``; anything else there is never replaced.
+        key: PEM file of the public key that must have signed the bundle.
 
     Returns:
         What was written.
 
     Raises:
-        ArtifactError: when the bundle is missing or damaged.
+        ArtifactError: when the bundle is missing or damaged, or with ``key`` not signed by it.
         UsageError: when ``out`` exists, or an option is missing, wrong or does not apply.
         UnavailableError: when something that the package pins is not installed.
         DataError: when writing fails.
@@ -107,7 +109,7 @@ def package_bundle(
     options.check_applies(kind)
     if not force and os.path.lexists(out):
         raise UsageError(f"{out} exists: choose another --out, or replace a package with --force")
-    read = read_bundle(Path(bundle))
+    read = read_bundle(Path(bundle), key)
     model = read.manifest.model
     with atomic_folder(out, marker=MARKER) as folder:
         files = _BUILDERS[kind](read, options)

@@ -12,6 +12,7 @@ from runtime.value import Record
 
 FORMAT: Final = 1
 MANIFEST = "manifest.json"
+SIGNATURE = "model.sig"
 ONNX_MODEL = "model.onnx"
 TORCHSCRIPT_MODEL = "model.torchscript.pt"
 PROGRAM_MODEL = "model.pt2"

@@ -1,4 +1,4 @@
-"""Read a bundle of format 1 and verify the digest of every file.
+"""Read a bundle of format 1; verify the digest of every file and, with a key, its signature.
 
 Links are followed: volumes of Kubernetes and snapshots of Hugging Face consist of them. A link
 of a bundle from elsewhere discloses nothing, because a file is used only if it has the digest in
@@ -15,20 +15,33 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.bundle.manifest import GOLDEN, MANIFEST, ONNX_MODEL, File, Manifest, parse_manifest
+from runtime.bundle.manifest import (
+    GOLDEN,
+    MANIFEST,
+    ONNX_MODEL,
+    SIGNATURE,
+    File,
+    Manifest,
+    parse_manifest,
+)
 from runtime.errors import ArtifactError
 from runtime.surfaces import option
 from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Literal
 
+    from runtime.bundle.keys import PublicKey
+
+    SignatureState = Literal["none", "unchecked", "verified"]
 
 _REQUIRED = (ONNX_MODEL, GOLDEN)
 _ADVICE = "copy the bundle again or export it again"
 _MAX_MANIFEST_BYTES = 16 * 1024 * 1024  # a thousand features take about 100 kB
 _MAX_BUNDLE_BYTES = 8 * 1024**3  # an ONNX file has at most 2 GiB
 _MAX_SWITCHES = 10  # while one bundle is read
+_MAX_SIGNATURE_BYTES = 4 * 1024 * 1024  # a file takes about 250 bytes of it
 
 
 class BundleFiles(Value, frozen=True):
@@ -38,27 +51,62 @@ class BundleFiles(Value, frozen=True):
         path: its folder.
         manifest: contents and metadata.
         files: content of each file in the manifest, by name.
+        content: of the manifest's file.
+        signature: content of the signature's file; None without one.
+        signer: the key with which the signature was verified; None if it was not.
     """
 
     path: Path
     manifest: Manifest
     files: Mapping[str, bytes]
+    content: bytes = b""
+    signature: bytes | None = None
+    signer: PublicKey | None = None
+
+    @property
+    def signature_state(self) -> SignatureState:
+        """Whether there is a signature, and whether it was verified."""
+        if self.signature is None:
+            return "none"
+        return "verified" if self.signer else "unchecked"
 
 
-def read_bundle(path: Path) -> BundleFiles:
+def read_bundle(path: Path, key: str | os.PathLike[str] | None = None) -> BundleFiles:
     """Read a bundle and verify the size and SHA-256 of every file in its manifest.
 
     When a link is switched or the manifest replaced while files are read, all are read again, so
     that a bundle is never a mix of two.
+
+    Args:
+        path: its folder.
+        key: PEM file of the public key that must have signed the bundle; None for any bundle.
+
+    Returns:
+        The bundle as it was verified; what changes on the disk later has no effect.
+
+    Raises:
+        ArtifactError: when the bundle is missing, damaged or of an unknown format, or with a key
+            not signed by it or altered since.
+        UsageError: when the file of the key has none.
+        UnavailableError: with a key, without the extra ``sign``.
     """
+    signer = _load_key(key)
     for _ in range(_MAX_SWITCHES):
         before = _identity(path / MANIFEST)
         try:
-            return _read_once(path)
+            return _read_once(path, signer)
         except ArtifactError:
             if _identity(path / MANIFEST) == before:
                 raise
-    return _read_once(path)
+    return _read_once(path, signer)
+
+
+def _load_key(path: str | os.PathLike[str] | None) -> PublicKey | None:
+    if path is None:
+        return None
+    from runtime.bundle.keys import load_public_key
+
+    return load_public_key(Path(path))
 
 
 def _identity(path: Path) -> tuple[int, ...] | None:
@@ -70,7 +118,7 @@ def _identity(path: Path) -> tuple[int, ...] | None:
     return state.st_dev, state.st_ino, state.st_size, state.st_ctime_ns
 
 
-def _read_once(path: Path) -> BundleFiles:
+def _read_once(path: Path, key: PublicKey | None) -> BundleFiles:
     where = path / MANIFEST
     try:
         is_folder = path.is_dir()
@@ -101,7 +149,20 @@ def _read_once(path: Path) -> BundleFiles:
             f"{where} has model version {manifest.model.version}, which is not the digest of its "
             f"{ONNX_MODEL}; export the model again"
         )
-    return BundleFiles(path, manifest, files)
+    bundle = BundleFiles(path, manifest, files, content, _read_signature(path, real.parent))
+    if key is None:
+        return bundle
+    from runtime.bundle.signed_files import check_signed
+
+    return check_signed(bundle, key)
+
+
+def _read_signature(folder: Path, beside: Path) -> bytes | None:
+    """Read the signature beside the manifest that was read, or by its link; None without one."""
+    for path in (beside / SIGNATURE, folder / SIGNATURE):
+        if os.path.lexists(path):
+            return read_regular_file(path, limit=_MAX_SIGNATURE_BYTES, advice=_ADVICE)
+    return None
 
 
 def digest(content: bytes) -> File:
@@ -157,7 +218,7 @@ def _describe_link(path: Path) -> str:
 
 def _read_listed(folder: Path, beside: Path, name: str, expected: File) -> bytes:
     """Read a file that the manifest lists: beside the manifest that was read, or by its link."""
-    if name in {"", ".", "..", MANIFEST} or "/" in name or "\\" in name or "\0" in name:
+    if name in {"", ".", "..", MANIFEST, SIGNATURE} or "/" in name or "\\" in name or "\0" in name:
         raise ArtifactError(f"{folder / MANIFEST} lists {name!r}, no file of the bundle")
     if beside != folder:
         with suppress(ArtifactError):

@@ -20,6 +20,7 @@ from runtime.terminal.options import (
     EncodingOption,
     ForceOption,
     JsonOption,
+    KeyOption,
     log_skipped,
     new_app,
     refuse_extra_arguments,
@@ -135,6 +136,7 @@ def predict(
         bool,
         typer.Option(help="Verify the bundle's golden rows (stored with exact outputs) first."),
     ] = True,
+    key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score a table: write its columns unchanged, then label and probability."""
@@ -158,7 +160,7 @@ def predict(
         force=force,
         threads=threads,
     )
-    predictor = Predictor(bundle, provider=provider, check=check)
+    predictor = Predictor(bundle, provider=provider, check=check, key=key)
     wants_all = bool(out or as_json or truth or drift or rejects or summary or profile)
     if command.wants_preview(file, wants_all=wants_all):
         process.echo(command.preview(predictor, file, options))
@@ -214,6 +216,7 @@ def serve(
     tls_key: Annotated[
         Path | None, typer.Option(help="Private key of the TLS certificate, PEM.")
     ] = None,
+    key: KeyOption = None,
     cors_origin: Annotated[
         list[str] | None,
         typer.Option(
@@ -279,7 +282,7 @@ def serve(
         idle_s=idle_timeout,
         drain_s=drain_timeout,
     )
-    found = command.find_bundles(bundle or [], models)
+    found = command.find_bundles(bundle or [], models, key)
     settings = Settings(
         *parse_address(host, port),
         provider,
@@ -292,6 +295,7 @@ def serve(
         workers=workers,
         origins=parse_origins(cors_origin or ()),
         certificate=command.choose_certificate(tls_cert, tls_key),
+        signer=key,
     )
     command.run_until_signal(found, settings)
 
@@ -300,14 +304,19 @@ def serve(
 def verify(
     bundle: BundleArgument = DEFAULT_BUNDLE,
     provider: ProviderOption = "auto",
+    key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Verify a bundle's digests, and on this machine its golden rows, stored with exact outputs."""
+    """Verify a bundle's digests and, on this machine, its golden rows, stored with exact outputs.
+
+    With --key its signature, too.
+    """
     from runtime.predictor import Predictor
     from runtime.printable import printable
+    from runtime.terminal.manifest import SIGNATURES
 
     try:
-        predictor = Predictor(bundle, provider=provider)
+        predictor = Predictor(bundle, provider=provider, key=key)
     except ParityError:
         if as_json:
             process.echo(process.compact_json({"passed": False, "bundle": str(bundle)}))
@@ -324,6 +333,7 @@ def verify(
                     "files": len(manifest.files),
                     "worst_error_over_bound": check.worst_error_over_bound if check else None,
                     "undecidable": check.undecidable if check else None,
+                    "signature": predictor.signature,
                 }
             )
         )
@@ -332,6 +342,7 @@ def verify(
             f"{bundle}: {manifest.model.name} {manifest.model.version} verified; "
             f"{len(manifest.files)} files intact, golden rows (stored with exact outputs) within "
             f"their error bounds on {predictor.provider} ({predictor.session.reason})"
+            f"{SIGNATURES[predictor.signature]}"
         )
         process.echo(printable(text))
 
@@ -339,6 +350,7 @@ def verify(
 @app.command()
 def inspect(
     bundle: BundleArgument = DEFAULT_BUNDLE,
+    key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print a bundle's manifest; verifies digests, does not run the model."""
@@ -346,12 +358,13 @@ def inspect(
     from runtime.terminal.manifest import format_manifest
     from runtime.terminal.tables import terminal_width
 
-    manifest = read_bundle(bundle).manifest
+    found = read_bundle(bundle, key)
+    manifest = found.manifest
     if as_json:
         process.echo(process.indented_json(manifest.to_json()))
     else:
         width = terminal_width(sys.stdout) if sys.stdout.isatty() else None
-        process.echo(format_manifest(manifest, width))
+        process.echo(format_manifest(manifest, width, found.signature_state))
 
 
 def main() -> NoReturn:

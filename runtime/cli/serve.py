@@ -29,12 +29,14 @@ _WORKERS: Final = ("prometheus_client",)
 _GRPC: Final = ("grpc", "grpc_health", "grpc_reflection", "google.protobuf")
 
 
-def find_bundles(named: Sequence[str], models: Path | None) -> dict[str, Path]:
-    """Find the bundles to serve, by name."""
+def find_bundles(
+    named: Sequence[str], models: Path | None, key: Path | None = None
+) -> dict[str, Path]:
+    """Find the bundles to serve, by name; ``key`` must have signed those that name themselves."""
     if not named and not models:
         named = [os.environ.get("ONNXFERRY_BUNDLE") or str(DEFAULT_BUNDLE)]
     found: dict[str, Path] = {}
-    for name, path in _named_paths(named, models):
+    for name, path in _named_paths(named, models, key):
         if name in found:
             raise UsageError(
                 f"two bundles have the name {name!r}: rename one with --bundle NAME=DIR"
@@ -43,12 +45,14 @@ def find_bundles(named: Sequence[str], models: Path | None) -> dict[str, Path]:
     return found
 
 
-def _named_paths(named: Sequence[str], models: Path | None) -> list[tuple[str, Path]]:
+def _named_paths(
+    named: Sequence[str], models: Path | None, key: Path | None
+) -> list[tuple[str, Path]]:
     listed = []
     for text in named:
         name, equals, folder = text.partition("=")
         path = Path(folder if equals else text)
-        listed.append((name if equals else _manifest_name(path), path))
+        listed.append((name if equals else _manifest_name(path, key), path))
     if models:
         listed += _bundle_folders(models).items()
     if any(not name for name, _ in listed):
@@ -70,10 +74,10 @@ def _bundle_folders(models: Path) -> dict[str, Path]:
     return found
 
 
-def _manifest_name(path: Path) -> str:
+def _manifest_name(path: Path, key: Path | None) -> str:
     from runtime.bundle.reading import read_bundle
 
-    return read_bundle(path).manifest.model.name
+    return read_bundle(path, key).manifest.model.name
 
 
 def choose_limits(**values: float | None) -> Limits:

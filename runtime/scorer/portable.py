@@ -36,9 +36,14 @@ class PortableBundle(Value, frozen=True):
     digest: str
 
     @classmethod
-    def read(cls, path: Path | str, *, embed: bool) -> PortableBundle:
-        """Read and verify a bundle, and take its files along with ``embed``."""
-        found = read_bundle(Path(os.path.abspath(path)))  # noqa: PTH100 - keeps links
+    def read(
+        cls, path: Path | str, *, embed: bool, key: str | os.PathLike[str] | None = None
+    ) -> PortableBundle:
+        """Read and verify a bundle, and take its files along with ``embed``.
+
+        What is opened elsewhere has the same digest, so that a signature is verified here alone.
+        """
+        found = read_bundle(Path(os.path.abspath(path)), key)  # noqa: PTH100 - keeps links
         files = {name: found.files[name] for name in _NEEDED} if embed else {}
         return cls(BundleFiles(found.path, found.manifest, files), _manifest_digest(found.manifest))
 

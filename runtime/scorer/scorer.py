@@ -75,6 +75,7 @@ class Scorer:
         provider: ProviderChoice = "auto",
         check: bool = True,
         embed: bool = True,
+        key: str | os.PathLike[str] | None = None,
     ) -> None:
         """Read and verify a bundle.
 
@@ -94,10 +95,14 @@ class Scorer:
             check: run the golden rows in each process that opens the model.
             embed: take the bundle along; otherwise each process reads it from its path, and
                 refuses one with another digest.
+            key: PEM file of the public key that must have signed the bundle; verified here, and
+                by the digest in each process.
 
         Raises:
             UsageError: when an option is invalid, or the bundle has no distribution for drift.
-            ArtifactError: when the bundle is missing, damaged or of an unknown format.
+            ArtifactError: when the bundle is missing, damaged or of an unknown format, or with
+                ``key`` not signed by it or altered since.
+            UnavailableError: with ``key``, without the extra ``sign``.
         """
         if cast("str", bad_rows) == "reject":
             raise UsageError(
@@ -117,7 +122,7 @@ class Scorer:
             prefix=prefix,
             truth=truth,
         )
-        portable = PortableBundle.read(bundle, embed=embed)
+        portable = PortableBundle.read(bundle, embed=embed, key=key)
         self._start(Settings(portable, options, drift, provider, check))
 
     def _start(self, settings: Settings) -> None:

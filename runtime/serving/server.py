@@ -87,7 +87,9 @@ def create_app(bundles: Mapping[str, Path], settings: Settings, worker: int | No
             logger.log("info", "load", model=name, served=version)
 
     keys = ApiKeys(settings.key_file, report_keys) if settings.key_file else None
-    repository = Repository(bundles, settings.provider, limits, report_load, settings.models)
+    repository = Repository(
+        bundles, settings.provider, limits, report_load, settings.models, signer=settings.signer
+    )
     repository.open_all()
     repository.open_new()  # where a worker is replaced, what the others have loaded meanwhile
     app = build_app(repository, limits, Traffic(), logger, Auth(keys, Cors(settings.origins)))

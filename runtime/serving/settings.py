@@ -78,6 +78,7 @@ class Settings(Value, frozen=True):
         certificate: for TLS; None disables it.
         workers: processes.
         origins: of pages that browsers let read the responses; see ``cors``.
+        signer: PEM file of the public key that must have signed each bundle, read at each load.
     """
 
     host: str
@@ -92,3 +93,4 @@ class Settings(Value, frozen=True):
     certificate: Certificate | None = None
     workers: int = 1
     origins: frozenset[str] = frozenset()
+    signer: Path | None = None

@@ -9,9 +9,10 @@ from runtime.printable import format_number, list_first, printable, truncate
 from runtime.schema.dates import format_instant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from runtime.bundle.manifest import Manifest, Provenance, Tensor
+    from runtime.bundle.reading import SignatureState
     from runtime.schema.features import Feature
 
 
@@ -19,9 +20,16 @@ _MAX_CLASSES: Final = 20
 _MAX_COLUMNS: Final = 100  # --json has all
 _MAX_CATEGORIES: Final = 8  # of a column
 _MAX_NAME_WIDTH: Final = 24
+SIGNATURES: Final[Mapping[SignatureState, str]] = {
+    "none": "",
+    "unchecked": "; signed, not checked: give --key FILE",
+    "verified": "; signature verified",
+}
 
 
-def format_manifest(manifest: Manifest, width: int | None = None) -> str:
+def format_manifest(
+    manifest: Manifest, width: int | None = None, signature: SignatureState = "none"
+) -> str:
     """Format a manifest as lines of printable text, wrapped to the width of a terminal."""
     schema, provenance, requires = manifest.schema, manifest.provenance, manifest.requires
     left_out = provenance.left_out_columns or {}
@@ -43,7 +51,7 @@ def format_manifest(manifest: Manifest, width: int | None = None) -> str:
         "versions": ", ".join(f"{name} {value}" for name, value in provenance.versions.items()),
         "requires": f"onnxruntime {requires.onnxruntime} or newer "
         f"(opset {requires.opset}, IR {requires.ir})",
-        "files": "sha256 checked",
+        "files": f"sha256 checked{SIGNATURES[signature]}",
     }
     lines += _format_fields(fields, width)
     sizes = ((name, f"{file.size:,} bytes", file) for name, file in sorted(manifest.files.items()))

@@ -20,6 +20,16 @@ BundleArgument = Annotated[
     # typer's own check of a path has other messages and exit codes.
     typer.Argument(envvar="ONNXFERRY_BUNDLE", help="The bundle's folder.", readable=False),
 ]
+KeyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--key",
+        envvar="ONNXFERRY_KEY",
+        help="Public key, PEM, that must have signed the bundle (default: signatures are not "
+        "verified).",
+        readable=False,
+    ),
+]
 DelimiterOption = Annotated[
     str | None, typer.Option(help="Delimiter of delimited text (default: detected by the header).")
 ]

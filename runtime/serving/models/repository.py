@@ -10,8 +10,11 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from runtime.bundle.manifest import MANIFEST
 from runtime.errors import OnnxferryError, RequestError, UnknownNameError
+from runtime.predictor import Predictor
 from runtime.printable import list_names
 from runtime.serving.models.served import ServedModel
 from runtime.surfaces import server_option
@@ -80,9 +83,14 @@ class Repository:
         limits: Limits,
         report: Callable[[str, ModelSlot], None],
         folder: Path | None = None,
+        *,
+        signer: Path | None = None,
     ) -> None:
-        """Take folders by name; ``report`` is called after each load, successful or not."""
-        self.folder = folder
+        """Take folders by name; ``report`` is called after each load, successful or not.
+
+        ``signer`` is the public key that must have signed each bundle.
+        """
+        self.folder, self._signer = folder, signer
         self.slots = {name: ModelSlot(path) for name, path in bundles.items()}
         self._provider, self._limits, self._report = provider, limits, report
         self._loading: dict[str, asyncio.Lock] = {}
@@ -210,7 +218,10 @@ class Repository:
         return slot
 
     def _open(self, name: str, slot: ModelSlot) -> ServedModel:
-        return ServedModel.open(name, slot.path, self._provider, self._limits, slot.model)
+        """Open, verify and warm up a bundle; raises ``OnnxferryError``."""
+        predictor = Predictor(slot.path, provider=self._provider, key=self._signer)
+        predictor.run(np.zeros((1, predictor.schema.n_inputs), np.float32))  # warm up
+        return ServedModel(name, predictor, self._limits, slot.model)
 
 
 async def watch_folders(repository: Repository) -> None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Self
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from runtime.errors import OnnxferryError
-from runtime.predictor import Predictor
 from runtime.serving.models.batcher import Executor, MicroBatcher
 from runtime.serving.models.input_validation import InputValidator
 from runtime.serving.models.statistics import Durations, Statistics
@@ -16,9 +13,8 @@ from runtime.serving.v2.columns import InputColumns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-    from runtime.choices import ProviderChoice
+    from runtime.predictor import Predictor
     from runtime.scoring.pipeline import ScoredBytes
     from runtime.serving.models.batcher import BatchResult
     from runtime.serving.settings import Limits
@@ -62,20 +58,6 @@ class ServedModel:
         executor = Executor(predictor, self.validator, self.statistics)
         self.batcher = MicroBatcher(executor, limits.batch_rows)
         self.identity = {"model_name": name, "model_version": self.version}
-
-    @classmethod
-    def open(
-        cls,
-        name: str,
-        path: Path,
-        provider: ProviderChoice,
-        limits: Limits,
-        previous: ServedModel | None = None,
-    ) -> Self:
-        """Open, verify and warm up a bundle; raises ``OnnxferryError``."""
-        predictor = Predictor(path, provider=provider)
-        predictor.run(np.zeros((1, predictor.schema.n_inputs), np.float32))
-        return cls(name, predictor, limits, previous)
 
     def metadata(self) -> dict[str, object]:
         """Return the protocol's model metadata."""
