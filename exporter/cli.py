@@ -38,6 +38,7 @@ app = new_app("exporter", "Export models as bundles with a proof of parity.")
 DEFAULT_PACKAGES = Path("artifacts/packages")
 _PRODUCT_FEATURES = ("price", "rating")  # of products.csv, which `trainer sample` and make write
 _TOLERANCE = {"derived": "proven", "measured": "measured, not derived"}
+_UNSIGNED = "the bundle that was replaced was signed, this one is not: see exporter sign\n"
 _LIMIT = {"derived": "bound", "measured": "tolerance"}
 
 RunOption = Annotated[Path | None, typer.Option(help="Run folder.", show_default=str(DEFAULT_RUN))]
@@ -91,6 +92,7 @@ def export(
     Nothing is published when the proof fails (exit 5), or when only a part of it is run.
     """
     start = time.perf_counter()
+    was_signed = (out / "model.sig").exists()
     with (
         process.on_interrupt(lambda: _unpublished(out)),
         progress_bar() as on_progress,
@@ -124,7 +126,7 @@ def export(
     process.log(
         f"{printable(written.name)} {written.version}: {', '.join(exported.manifest.files)}\n"
         f"{_summarise(exported.report)}, {seconds:.1f} s\n"
-        f"next: {next_step(exported.manifest.schema, out)}"
+        f"{_UNSIGNED if was_signed else ''}next: {next_step(exported.manifest.schema, out)}"
     )
     process.echo(str(out))
 

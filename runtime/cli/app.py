@@ -307,9 +307,9 @@ def verify(
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Verify a bundle's digests and, on this machine, its golden rows, stored with exact outputs.
+    """Verify a bundle's digests, with --key its signature, and on this machine its golden rows.
 
-    With --key its signature, too.
+    Golden rows are stored with exact outputs.
     """
     from runtime.predictor import Predictor
     from runtime.printable import printable

@@ -161,10 +161,18 @@ def test_a_file_without_a_private_key_is_refused(
 def test_a_key_as_openssl_writes_it_signs(bundle: Path, tmp_path: Path) -> None:
     """With the parameters of its curve before it."""
     private, public = tmp_path / "private.pem", tmp_path / "public.pem"
-    make = ["openssl", "ecparam", "-name", "secp384r1", "-genkey", "-out", private]
+    make: list[str | Path] = [
+        "openssl",
+        "ecparam",
+        "-name",
+        "secp384r1",
+        "-genkey",
+        "-out",
+        private,
+    ]
     subprocess.run(make, check=True, capture_output=True)
     assert b"EC PARAMETERS" in private.read_bytes()
-    show = ["openssl", "pkey", "-in", private, "-pubout", "-out", public]
+    show: list[str | Path] = ["openssl", "pkey", "-in", private, "-pubout", "-out", public]
     subprocess.run(show, check=True, capture_output=True)
     assert sign_bundle(bundle, private).curve == "P-384"
     assert read_bundle(bundle, public).signature_state == "verified"
