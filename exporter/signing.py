@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from runtime.bundle.keys import load_private_key
 from runtime.bundle.manifest import MANIFEST, SIGNATURE
-from runtime.bundle.reading import read_bundle
+from runtime.bundle.reading import file_digests, read_bundle
 from runtime.bundle.signature import sign_digests
-from runtime.bundle.signed_files import UNSIGNED, file_digests
+from runtime.bundle.signed_files import UNSIGNED
 from runtime.io.atomic import atomic_file
 
 if TYPE_CHECKING:

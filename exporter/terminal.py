@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from runtime.errors import UsageError
 from runtime.printable import printable
+from runtime.surfaces import option
 from runtime.terminal.notebook import is_notebook, notebook_bar
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def read_passphrase(key: Path, file: Path | None) -> bytes | None:
         text = read_key_file(file, "passphrase_file").rstrip(b"\r\n")
         if not encrypted or not text:
             why = f"{file} is empty" if encrypted else f"is not for {key}, which is not encrypted"
-            raise UsageError(f"--passphrase-file {why}")
+            raise UsageError(f"{option('passphrase_file')} {why}")
         return text
     if not encrypted:
         return None

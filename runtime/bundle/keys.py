@@ -74,7 +74,7 @@ class PrivateKey:
         except UnsupportedAlgorithm as exc:
             raise UnavailableError(
                 "the OpenSSL of cryptography is older than 3.2 and cannot sign reproducibly: "
-                "pip install --force-reinstall cryptography"
+                "pip install -U cryptography"
             ) from exc
 
 

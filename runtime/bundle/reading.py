@@ -15,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from runtime.bundle.manifest import (
     GOLDEN,
     MANIFEST,
@@ -40,6 +42,7 @@ _REQUIRED = (ONNX_MODEL, GOLDEN)
 _ADVICE = "copy the bundle again or export it again"
 _MAX_MANIFEST_BYTES = 16 * 1024 * 1024  # a thousand features take about 100 kB
 _MAX_BUNDLE_BYTES = 8 * 1024**3  # an ONNX file has at most 2 GiB
+_MAX_OTHER_BYTES = 64 * 1024 * 1024  # of a file that is signed, but not in the manifest
 _MAX_SWITCHES = 10  # while one bundle is read
 _MAX_SIGNATURE_BYTES = 4 * 1024 * 1024  # a file takes about 250 bytes of it
 
@@ -101,6 +104,24 @@ def read_bundle(path: Path, key: str | os.PathLike[str] | None = None) -> Bundle
     return _read_once(path, signer)
 
 
+def file_digests(bundle: BundleFiles) -> dict[str, str]:
+    """Return the hexadecimal SHA-256 of every file that a signature covers, by its path.
+
+    Raises ``ArtifactError`` when a file that is not in the manifest cannot be read.
+    """
+    from runtime.bundle.signed_files import list_files
+
+    found = {name: file.sha256 for name, file in bundle.manifest.files.items()}
+    found[MANIFEST] = digest(bundle.content).sha256
+    advice = "remove it from the bundle, or sign the bundle again"
+    for name in list_files(bundle.path):
+        if name not in found:
+            where = bundle.path / name
+            content = read_regular_file(where, limit=_MAX_OTHER_BYTES, advice=advice)
+            found[name] = digest(content).sha256
+    return found
+
+
 def _load_key(path: str | os.PathLike[str] | None) -> PublicKey | None:
     if path is None:
         return None
@@ -150,11 +171,23 @@ def _read_once(path: Path, key: PublicKey | None) -> BundleFiles:
             f"{ONNX_MODEL}; export the model again"
         )
     bundle = BundleFiles(path, manifest, files, content, _read_signature(path, real.parent))
-    if key is None:
-        return bundle
-    from runtime.bundle.signed_files import check_signed
+    return _check_signed(bundle, key) if key else bundle
 
-    return check_signed(bundle, key)
+
+def _check_signed(bundle: BundleFiles, key: PublicKey) -> BundleFiles:
+    """Return a bundle whose files are those that the key's owner signed, no more and no fewer."""
+    from runtime.bundle.signature import verify_signature
+    from runtime.bundle.signed_files import check_digests
+
+    if bundle.signature is None:
+        raise ArtifactError(
+            f"{bundle.path} is not signed (it has no {SIGNATURE}), and a signature is required: "
+            "copy it again with its signature, or sign it with 'exporter sign'"
+        )
+    where = str(bundle.path / SIGNATURE)
+    signed = verify_signature(bundle.signature, key, where=where)
+    check_digests(bundle.path, signed, file_digests(bundle))
+    return replace(bundle, signer=key)
 
 
 def _read_signature(folder: Path, beside: Path) -> bytes | None:

@@ -15,7 +15,7 @@ from mounts import config_map, snapshot, storage_initializer, switch_config_map
 from signers import SIGNATURE, Signer, state, statement
 from typer.testing import CliRunner
 
-from runtime.bundle import reading, signed_files
+from runtime.bundle import reading, signature
 from runtime.bundle.manifest import GOLDEN, MANIFEST, ONNX_MODEL
 from runtime.bundle.reading import digest, read_bundle
 from runtime.bundle.signature import verify_signature
@@ -362,7 +362,7 @@ def test_the_bytes_that_were_verified_are_those_that_serve(
         shutil.copytree(other, signed, dirs_exist_ok=True)
         return verify_signature(content, key, where=where)
 
-    monkeypatch.setattr(signed_files, "verify_signature", replace_and_verify)
+    monkeypatch.setattr(signature, "verify_signature", replace_and_verify)
     found = read_bundle(signed, signer.public)
     assert (signed / ONNX_MODEL).read_bytes() == (other / ONNX_MODEL).read_bytes()
     assert (found.files, found.manifest) == (before.files, before.manifest)
