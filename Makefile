@@ -12,7 +12,7 @@
 ##   make coverage   run the test suite and show what it does not cover
 ##   make docs       renew the outputs and option tables in README and docs
 ##   make protos     compile gRPC's .proto file, after a change to it
-##   make bench      run the benchmarks, beside alternatives (minutes)
+##   make bench      run the benchmarks, beside alternatives (hours)
 ##   make clean      remove artifacts/ and caches; tables and .venv stay
 ## A goal makes what it needs; the first one builds .venv from constraints.txt.
 ##   DATA=mine.csv LABEL=churn   table to train on, column to predict (products)

@@ -1,0 +1,57 @@
+"""Fit a table as a user does, with ``trainer.fit_table`` and a preset by its name.
+
+Two options are given, the same for every table: a category that training did not have is none of
+the known ones, and rare ones of a long list are joined. The peers do so unasked.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import torch
+from tabular.worker import Job, Prediction, Stopwatch, serve
+
+import trainer
+from trainer.data.reading import read_dataset
+from trainer.data.source import TableSource
+
+if TYPE_CHECKING:
+    from trainer.config import Preset
+
+
+def fit(job: Job) -> Prediction:
+    """Fit a preset and predict the test rows."""
+    train = Path(job.train)
+    with tempfile.TemporaryDirectory() as folder, Stopwatch() as watch:
+        # All training rows are trained on; the rows that count are unknown to the fit.
+        run = trainer.fit_table(
+            train,
+            job.label,
+            test=train,
+            unseen="other",
+            rare="other",
+            preset=cast("Preset", job.contender),
+            seed=job.seed,
+            out=Path(folder) / "run",
+            device="cpu",
+            verbose=False,
+        )
+    test = Path(job.test)
+    source = TableSource(
+        train, job.label, test=test, unseen="other", rare="other", bad_rows="reject"
+    )
+    dataset = read_dataset(source, job.seed)
+    rows, rejected = dataset.rows, dataset.check and dataset.check.rejected
+    with torch.no_grad():
+        probabilities = run.model(rows.test_features).double().softmax(dim=1)
+    refused = sum(each.test_rows for each in rejected or ())
+    return Prediction(
+        probabilities.numpy(), rows.test_labels.numpy(), refused, watch.wall, watch.cpu
+    )
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    serve(fit)

@@ -1,0 +1,144 @@
+"""From results to the tables of the report."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tabular.cache import Result
+
+# By table and contender: the results of all seeds.
+Results = Mapping[str, Mapping[str, Sequence[Result]]]
+TIE = 0.005  # half a point of accuracy
+
+
+@dataclass(frozen=True)
+class Duel:
+    """One contender against another over the tables that both can do; differences in accuracy."""
+
+    won: int
+    tied: int
+    lost: int
+    differences: Mapping[str, float]
+
+    @property
+    def mean(self) -> float:
+        """The mean difference."""
+        return statistics.mean(self.differences.values())
+
+    @property
+    def worst(self) -> tuple[str, float]:
+        """The table with the largest loss, and the difference there."""
+        return min(self.differences.items(), key=lambda item: item[1])
+
+
+def mean(results: Sequence[Result], unit: str) -> float:
+    """Average a unit over the seeds; NaN where a fit failed."""
+    return statistics.fmean(getattr(result, unit) for result in results)
+
+
+def is_complete(results: Mapping[str, Sequence[Result]]) -> bool:
+    """Whether no fit of a table failed."""
+    return not any(result.error for each in results.values() for result in each)
+
+
+def duel(results: Results, one: str, other: str) -> Duel:
+    """Let one meet another on every table.
+
+    A tie is a difference within half a point, or within one standard error of the differences over
+    the seeds, which had the same rows.
+    """
+    differences, outcomes = {}, []
+    for table, by_contender in results.items():
+        pairs = zip(by_contender[one], by_contender[other], strict=True)
+        over_seeds = [mine.accuracy - theirs.accuracy for mine, theirs in pairs]
+        difference = statistics.fmean(over_seeds)
+        if math.isnan(difference):
+            continue
+        differences[table] = difference
+        outcomes.append(outcome(over_seeds))
+    return Duel(outcomes.count(1), outcomes.count(0), outcomes.count(-1), differences)
+
+
+def outcome(differences: Sequence[float]) -> int:
+    """Say 1 for won, 0 for tied and -1 for lost, from the differences over the seeds."""
+    error = 0.0
+    if len(differences) > 1:
+        error = statistics.stdev(differences) / math.sqrt(len(differences))
+    difference = statistics.fmean(differences)
+    if abs(difference) <= max(TIE, error):
+        return 0
+    return 1 if difference > 0 else -1
+
+
+def ranks(accuracies: Sequence[float]) -> list[float]:
+    """Rank accuracies, 1 the best; equal ones share the mean of their ranks."""
+    return [
+        1 + sum(other > each for other in accuracies) + (accuracies.count(each) - 1) / 2
+        for each in accuracies
+    ]
+
+
+def standings(results: Results, contenders: Sequence[str]) -> str:
+    """Format the means over the tables on which no contender failed."""
+    complete = [table for table in results.values() if is_complete(table)]
+    found = [[mean(table[name], "accuracy") for name in contenders] for table in complete]
+    ranked = [ranks(row) for row in found]
+    lines = [
+        "| contender | accuracy | rank | log loss | CPU s a fit, mean | median | failed fits |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for at, name in enumerate(contenders):
+        own = [table[name] for table in complete]
+        seconds = [mean(each, "cpu") for each in own]
+        failed = sum(bool(result.error) for table in results.values() for result in table[name])
+        lines.append(
+            f"| {name} | {_average(row[at] for row in found):.4f} "
+            f"| {_average(row[at] for row in ranked):.2f} "
+            f"| {_average(mean(each, 'log_loss') for each in own):.4f} "
+            f"| {_average(seconds):.2f} | {statistics.median(seconds):.2f} | {failed} |"
+        )
+    return "\n".join(lines)
+
+
+def duels(results: Results, one: str, others: Sequence[str]) -> str:
+    """Format what one contender came to against each other."""
+    lines = [
+        f"| {one} against | won | tied | lost | mean difference, points | worst |",
+        "|---|---|---|---|---|---|",
+    ]
+    for other in others:
+        found = duel(results, one, other)
+        table, difference = found.worst
+        lines.append(
+            f"| {other} | {found.won} | {found.tied} | {found.lost} | {100 * found.mean:+.2f} "
+            f"| {100 * difference:+.1f}, {table} |"
+        )
+    return "\n".join(lines)
+
+
+def by_table(
+    results: Results, contenders: Sequence[str], facts: Mapping[str, Mapping[str, float]]
+) -> str:
+    """Format the accuracies on every table, in percent; the best in bold."""
+    names = " | ".join(contenders)
+    lines = [
+        f"| table | rows | columns | of text | gaps | classes | largest | {names} |",
+        "|---" * (7 + len(contenders)) + "|",
+    ]
+    for table, found in results.items():
+        known = facts[table]
+        texts = [f"{100 * mean(found[name], 'accuracy'):.1f}" for name in contenders]
+        best = max(texts, key=lambda text: -1.0 if text == "nan" else float(text))
+        cells = " | ".join(f"**{text}**" if text == best else text for text in texts)
+        lines.append(
+            f"| {table} | {known['rows']:,.0f} | {known['columns']:.0f} | {known['texts']:.0f} "
+            f"| {known['gaps']:.1%} | {known['classes']:.0f} | {known['largest']:.0%} | {cells} |"
+        )
+    return "\n".join(lines)
+
+
+def _average(values: object) -> float:
+    return statistics.fmean(values)  # type: ignore[arg-type]  # an iterable of float
