@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
@@ -16,7 +18,6 @@ from runtime.scoring.options import Options
 from runtime.tables.options import ReadOptions
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 Frame = TypeVar("Frame")
 _MAX_CHARACTERS = 40  # of a name in a description
+_OTEL = "opentelemetry.trace"
 
 
 class Predictor(LoadedModel):
@@ -246,9 +248,18 @@ class Predictor(LoadedModel):
             threads=threads,
             **paths,
         )
-        if is_folder_or_pattern(Path(source)):
-            return score_files(self, source, out, options).total
-        return score_file(self, source, out, options)
+
+        def score() -> Summary:
+            if is_folder_or_pattern(Path(source)):
+                return score_files(self, source, out, options).total
+            return score_file(self, source, out, options)
+
+        # A variable asks for telemetry, or the process has a tracer of its own.
+        if any(name.startswith("OTEL_") for name in os.environ) or _OTEL in sys.modules:
+            from runtime.scoring.tracing import traced_run
+
+            return traced_run(self, score, _warn)
+        return score()
 
     def _predict_columns(
         self, columns: Mapping[str, npt.ArrayLike], names: Sequence[str]
@@ -299,6 +310,12 @@ class Predictor(LoadedModel):
         probability = np.take_along_axis(outputs.probabilities, outputs.label[:, None], axis=1)
         label = self._classes[outputs.label]
         return Prediction(label, probability[:, 0], outputs.probabilities, self.classes)
+
+
+def _warn(problem: str) -> None:
+    import warnings
+
+    warnings.warn(problem, RuntimeWarning, stacklevel=2)
 
 
 def _read_features(columns: object, schema: Schema) -> Float32Matrix:

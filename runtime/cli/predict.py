@@ -114,7 +114,7 @@ def score(
             check_summary_path(summary_path, source, out, options)
             check_report_output(summary_path, SUMMARY, force=options.force)
             stream = stack.enter_context(atomic_file(summary_path))
-        summary = _score(predictor, source, out, options)
+        summary = _score_traced(predictor, source, out, options)
         summary = summary if profile else replace(summary, stages={})
         if stream and summary_path:
             summary = replace(summary, files={**summary.files, "summary": summary_path})
@@ -138,6 +138,18 @@ def _describe_kept(before: Mapping[Path, tuple[int, ...] | None]) -> str:
     if STANDARD_STREAM in before:
         return "the rows on standard output are incomplete, and no file was written"
     return "nothing was written"
+
+
+def _score_traced(predictor: Predictor, source: Path, out: Path, options: Options) -> Summary:
+    """Score, with a span where a variable asks for telemetry."""
+    if not any(name.startswith("OTEL_") for name in os.environ):
+        return _score(predictor, source, out, options)
+    from runtime.scoring.tracing import traced_run
+
+    def tell(problem: str) -> None:
+        process.log(printable_lines(f"warning: {problem}"))
+
+    return traced_run(predictor, lambda: _score(predictor, source, out, options), tell)
 
 
 def _score(predictor: Predictor, source: Path, out: Path, options: Options) -> Summary:

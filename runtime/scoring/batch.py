@@ -134,6 +134,7 @@ def _sum_summaries(summaries: Sequence[Summary], monitor: Monitor) -> Summary:
     return replace(
         summaries[0],
         rows=sum(summary.rows for summary in summaries),
+        blocks=sum(summary.blocks for summary in summaries),
         scored=sum(summary.scored for summary in summaries),
         rejected=sum(summary.rejected for summary in summaries),
         reasons=dict(reasons),

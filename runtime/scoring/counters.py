@@ -76,6 +76,7 @@ class Counters:
 
     Attributes:
         rows: records read.
+        blocks: of records.
         written: records written.
         rejected: records that cannot be scored.
         reasons: number of rejected records by reason.
@@ -91,7 +92,7 @@ class Counters:
         """Start at zero."""
         self.where, self.message, self.fail_on_bad = where, message, fail_on_bad
         self.decimal = decimal
-        self.rows, self.written, self.rejected = 0, 0, 0
+        self.rows = self.blocks = self.written = self.rejected = 0
         self.reasons: Counter[str] = Counter()
         self.first_bad: list[BadRow] = []
         self.non_numeric: dict[str, list[str]] = {}
@@ -116,6 +117,7 @@ class Counters:
     def add(self, records: int, written: int, bad: Sequence[BadRow], timer: StageTimer) -> None:
         """Add a block."""
         self.rows += records
+        self.blocks += 1
         self.written += written
         self.rejected += len(bad)
         self.reasons.update(row.reason.partition(" (")[0] for row in bad)

@@ -192,6 +192,7 @@ def _summarize(model: LoadedModel, job: ScoringJob, counters: Counters, seconds:
         truth=job.monitor.accuracy,
         drift=job.monitor.drift,
         stages=dict(counters.timer.seconds),
+        blocks=counters.blocks,
         classes=model.schema.classes,
         files=written_files(job.out, job.rejects, options),
     )
@@ -301,12 +302,16 @@ class ScoredBytes(Value, frozen=True):
     Attributes:
         content: the encoded table.
         scored: number of rows with a prediction.
+        rejected: number of rows without one.
         outside: ``(n_features, 3)`` int64, see ``RangeMonitor.counts``.
+        model_s: seconds in the model.
     """
 
     content: bytes
     scored: int
+    rejected: int
     outside: npt.NDArray[np.int64]
+    model_s: float
 
 
 def score_bytes(
@@ -346,12 +351,20 @@ def score_bytes(
     plan = WritePlan(out_format.kind, table, bound.carried, bound.added.fields)
     with open_output(sink, out_format, plan) as output:
         for block in table.blocks(bound.read):
-            parsed, outputs = run_model(model, block, block.parse(bound.features, bound.encoder))
-            counters.add(len(block), len(block), parsed.bad, StageTimer())
+            parsed, timer = block.parse(bound.features, bound.encoder), StageTimer()
+            parsed, outputs = run_model(model, block, parsed)
+            timer.lap("model")
+            counters.add(len(block), len(block), parsed.bad, timer)
             ranges.add(parsed.features)
             if not counters.failed:
                 output.write(output.encode(block, bound.added.build(parsed, outputs)))
         hint = bad_rows_hint(table, counters.reasons)
         counters.raise_for_bad_rows(keep_bad=not fail_on_bad, hint=hint)
         output.finish()
-    return ScoredBytes(out.getvalue(), counters.rows - counters.rejected, ranges.counts)
+    return ScoredBytes(
+        out.getvalue(),
+        counters.rows - counters.rejected,
+        counters.rejected,
+        ranges.counts,
+        counters.timer.seconds["model"],
+    )

@@ -40,6 +40,7 @@ class Summary(Value, frozen=True):
         truth: accuracy, with ``Options.truth``.
         drift: drift from the training rows, with ``Options.drift``.
         stages: seconds spent in each stage, summed over threads.
+        blocks: of records that were read; each was one call of the model.
         files: paths of what was written, by option: ``out``, ``rejects``, ``drift``, ``summary``.
         absent: features that no record of the table, or of one of the tables, has.
         classes: of the model.
@@ -62,6 +63,7 @@ class Summary(Value, frozen=True):
     absent: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     proba: tuple[str, ...] = ()
+    blocks: int = 0
     files: Mapping[str, Path] = msgspec.field(default_factory=dict)
 
     def __repr__(self) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from runtime.serving.http.messages import Reply, Request
     from runtime.serving.models.repository import Repository
     from runtime.serving.observability.log import Logger
+    from runtime.serving.observability.telemetry import ServerTelemetry
     from runtime.serving.observability.traffic import Traffic
     from runtime.serving.routing import Call, Handler, Routes
     from runtime.serving.settings import Limits
@@ -51,7 +52,9 @@ class App:
         failures: failed requests, for the log.
         auth: authenticates requests.
         background_tasks: run slow handlers.
+        router: finds the handler of a request.
         routes: handlers by method, by path.
+        telemetry: what is measured and sent; None without OpenTelemetry.
     """
 
     def __init__(
@@ -71,7 +74,8 @@ class App:
             **AdminHandlers(repository, traffic, self.background_tasks).routes(),
         }
         self.routes: Routes = {**routes, **platform_routes(routes, os.environ)}
-        self._router = Router(self.routes, lambda: list(repository.slots))
+        self.router = Router(self.routes, lambda: list(repository.slots))
+        self.telemetry: ServerTelemetry | None = None
 
     def handle(self, request: Request, reply: Reply) -> None:
         """Handle a request; ``reply`` is called once with the response, now or later."""
@@ -85,7 +89,7 @@ class App:
         if rejected := self.auth.check(request):
             reply(rejected)
             return
-        found = self._router.find(request)
+        found = self.router.find(request)
         if isinstance(found, Response):
             reply(found)
             return

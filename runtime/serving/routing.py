@@ -40,8 +40,9 @@ Routes = Mapping[str, Mapping[str, Handler]]
 
 
 class Match(Value, frozen=True):
-    """The handlers of a path by method, and the path's parameters."""
+    """The route of a path, its handlers by method, and the path's parameters."""
 
+    route: str
     handlers: Mapping[str, Handler]
     name: str
     version: str | None
@@ -61,7 +62,7 @@ class Router:
     def find(self, request: Request) -> tuple[Handler, Call] | Response:
         """Return the handler of a request and its call, or a 404 or 405."""
         path, _, query = request.target.partition("?")
-        match = self._cache.get(path) or self._match(path)
+        match = self.match(path)
         if match is None:
             return self._not_found(path)
         method = "GET" if request.method == "HEAD" else request.method
@@ -89,12 +90,16 @@ class Router:
             reason="unknown URL",
         )
 
+    def match(self, path: str) -> Match | None:
+        """Return the route of a path; None where there is none."""
+        return self._cache.get(path) or self._match(path)
+
     def _match(self, path: str) -> Match | None:
         route, name, version = _parse(path)
         handlers = self._routes.get(route)
         if handlers is None:
             return None
-        match = Match(handlers, name, version)
+        match = Match(route, handlers, name, version)
         if len(path) <= _MAX_LENGTH:  # bounds the memory of the cache
             if len(self._cache) >= _MAX_CACHED:
                 self._cache.clear()

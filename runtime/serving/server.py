@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from runtime.serving.grpc.server import GrpcServer
     from runtime.serving.http.messages import Handle, Reply, Request
     from runtime.serving.models.repository import ModelSlot
+    from runtime.serving.observability.telemetry import ServerTelemetry
     from runtime.serving.settings import Settings
 
 _QUIET_S: Final = 0.4  # a client silent for this long has nothing in transit
@@ -86,16 +87,35 @@ def create_app(bundles: Mapping[str, Path], settings: Settings, worker: int | No
         else:
             logger.log("info", "load", model=name, served=version)
 
+    telemetry = _open_telemetry(settings, logger, worker)
     keys = ApiKeys(settings.key_file, report_keys) if settings.key_file else None
     repository = Repository(
         bundles, settings.provider, limits, report_load, settings.models, signer=settings.signer
     )
+    repository.observe = telemetry.observe if telemetry else None
     repository.open_all()
     repository.open_new()  # where a worker is replaced, what the others have loaded meanwhile
     app = build_app(repository, limits, Traffic(), logger, Auth(keys, Cors(settings.origins)))
+    app.telemetry = telemetry
     gc.freeze()  # what is loaded stays, and requests create no cycles: collect rarely
     gc.set_threshold(_GC_OBJECTS, 20, 50)
     return app
+
+
+def _open_telemetry(
+    settings: Settings, logger: Logger, worker: int | None
+) -> ServerTelemetry | None:
+    """Prepare what the variables ``OTEL_*`` ask for; raises ``OnnxferryError``."""
+    if not any(name.startswith("OTEL_") for name in os.environ):
+        return None
+    from runtime.telemetry.settings import read_settings
+
+    found = read_settings(os.environ)
+    if found is None:
+        return None
+    from runtime.serving.observability.telemetry import ServerTelemetry
+
+    return ServerTelemetry(found, logger, worker, has_tls=settings.certificate is not None)
 
 
 def run_process(
@@ -131,11 +151,14 @@ class _Process:
     async def run(self, listener: socket.socket, on_ready: Callable[[str], None]) -> None:
         app, group = self._app, self._worker_group
         handle = group.handle if group else app.handle
-        server = Server(app, handle)
+        telemetry = app.telemetry
+        server = Server(app, telemetry.http.wrap(handle, app.router.match) if telemetry else handle)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
         async with AsyncExitStack() as stack:
+            if telemetry:
+                await stack.enter_async_context(telemetry.running(app.traffic, app.repository))
             if group:
                 await stack.enter_async_context(group.joined(server.stop))
             grpc = await self._start_grpc(handle)

@@ -137,6 +137,27 @@ def test_missing_serving_extra_names_the_pip_line(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "words", [("serve",), ("predict", "--file", "p.csv")], ids=["serve", "predict"]
+)
+def test_missing_telemetry_extra_names_the_pip_line(
+    checkout: Path, tmp_path: Path, environment: Mapping[str, str], words: tuple[str, ...]
+) -> None:
+    """A variable that asks for telemetry is never ignored, unless the SDK is disabled, too."""
+    bare = _without(("opentelemetry",), tmp_path, environment)
+    asking = {**bare, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
+    (tmp_path / "p.csv").write_text("price,rating\n8,4\n")
+    words = (*words, "--bundle", str(checkout / "tests" / "data" / "bundle"))
+    done = _run("runtime", *words, folder=tmp_path, environment=asking)
+    assert done.returncode == 6, done.stderr
+    assert 'pip install "onnxferry[otel]"' in done.stderr
+    assert "Traceback" not in done.stderr
+    if words[0] == "predict":
+        disabled = {**asking, "OTEL_SDK_DISABLED": "true"}
+        done = _run("runtime", *words, folder=tmp_path, environment=disabled)
+        assert (done.returncode, done.stdout.count("\n")) == (0, 2), done.stderr
+
+
 def test_both_builds_of_onnxruntime_are_refused(
     checkout: Path, tmp_path: Path, environment: Mapping[str, str]
 ) -> None:

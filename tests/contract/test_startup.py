@@ -32,11 +32,13 @@ NOT_FOR_CSV = frozenset(
         "dataclasses",
         "json",
         "logging",
+        "opentelemetry",
         "pandas",
         "pyarrow.compute",
         "pyarrow.dataset",
         "pyarrow.parquet",
         "rich",
+        "runtime.telemetry",
         "tempfile",
     }
 )
@@ -141,5 +143,15 @@ def test_serving_imports_no_tables_and_no_torch(bare: Mapping[str, str]) -> None
     loaded = set(IMPORTED.findall(said + "".join(served.lines)))
     assert "uvloop" in loaded
     assert loaded.isdisjoint(
-        {"pandas", "prometheus_client", "pyarrow", "rich", "torch", "importlib.metadata", "email"}
+        {
+            "email",
+            "importlib.metadata",
+            "opentelemetry",
+            "pandas",
+            "prometheus_client",
+            "pyarrow",
+            "rich",
+            "runtime.telemetry",
+            "torch",
+        }
     )

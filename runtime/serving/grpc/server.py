@@ -70,7 +70,9 @@ async def start(
     if not shared:  # which the supervisor has done; the error has the reason, unlike gRPC's
         probe(settings.host, port, _OPTION)
     server = grpc.aio.server(
-        maximum_concurrent_rpcs=limits.connections, options=_options(limits, shared=shared)
+        maximum_concurrent_rpcs=limits.connections,
+        options=_options(limits, shared=shared),
+        interceptors=_interceptors(app),
     )
     service = InferenceService(app, handle)
     stopping = asyncio.Event()
@@ -89,6 +91,15 @@ async def start(
         ) from exc
     await server.start()
     return GrpcServer(server, service, stopping, port)
+
+
+def _interceptors(app: App) -> tuple[object, ...]:
+    """Return what measures the calls: nothing without telemetry."""
+    if app.telemetry is None:
+        return ()
+    from runtime.serving.grpc.tracing import TracingInterceptor
+
+    return (TracingInterceptor(app.telemetry),)
 
 
 def _options(limits: Limits, *, shared: bool) -> list[tuple[str, int]]:

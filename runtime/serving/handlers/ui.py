@@ -78,11 +78,12 @@ class UiHandlers:
         request, limits = call.request, self._limits
 
         async def predict() -> Response:
+            started = time.perf_counter_ns()
             response, scored = await asyncio.to_thread(
                 predict_rows, model.predictor, request, params, limits
             )
             if scored:
-                model.count_table(scored, time.perf_counter_ns() - request.received_ns)
+                model.count_table(scored, request.received_ns, started)
             return response
 
         self._background_tasks.start(predict, reply)

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from runtime.serving.models.statistics import Durations
 from runtime.value import Value
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from runtime.monitoring.ranges import Counts
     from runtime.predictor import Predictor
     from runtime.schema.features import Float32Matrix
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from runtime.serving.models.statistics import Statistics
     from runtime.serving.v2.tensors import Numbers
     from runtime.session import Outputs
+    from runtime.telemetry.spans import Span
 
 
 class BatchResult(Value, frozen=True, gc=False):
@@ -38,18 +41,21 @@ class BatchResult(Value, frozen=True, gc=False):
     Attributes:
         outputs: ``(rows, …)``.
         started: ``time.perf_counter_ns`` when the batch was assembled.
+        called: likewise, when the model was called.
         durations: of the whole batch.
         outside: values outside the training ranges in the batch; None where there are none.
     """
 
     outputs: Outputs
     started: int
+    called: int
     durations: Durations
     outside: Counts | None = None
 
     def slice(self, start: int, end: int) -> BatchResult:
         """Return the result of one request's rows."""
-        return BatchResult(self.outputs.slice(start, end), self.started, self.durations)
+        outputs = self.outputs.slice(start, end)
+        return BatchResult(outputs, self.started, self.called, self.durations)
 
 
 class PreparedBatch(Value, frozen=True, gc=False):
@@ -72,10 +78,24 @@ Done = Callable[[BatchResult | OnnxferryError], None]
 
 
 class PendingRequest(Value, frozen=True, gc=False):
-    """Rows of a request, ``(rows, n_inputs)``, and its callback."""
+    """Rows of a request, ``(rows, n_inputs)``, its callback, and its span where it has one."""
 
     features: Numbers
     done: Done
+    span: Span | None = None
+
+
+class BatchObserver(Protocol):
+    """Records the batches of a model, for telemetry."""
+
+    def current(self) -> Span | None:
+        """Return the span of the request that is handled."""
+
+    def record(self, requests: Sequence[PendingRequest], result: BatchResult) -> None:
+        """Record a batch, before its requests receive their results."""
+
+    def record_table(self, rows: tuple[int, int], start_ns: int, model_s: float) -> None:
+        """Record a table that was scored outside the batches; ``rows`` are scored and bad ones."""
 
 
 class Executor:
@@ -106,7 +126,7 @@ class Executor:
         before = time.perf_counter_ns()
         outputs = self._predictor.run(batch.features)
         durations = Durations(batch.input_ns, time.perf_counter_ns() - before)
-        return BatchResult(outputs, batch.started, durations, batch.outside)
+        return BatchResult(outputs, batch.started, before, durations, batch.outside)
 
     def record(self, result: BatchResult) -> BatchResult:
         """Validate the outputs and count the call; raises ``RequestError`` if not finite."""
@@ -121,7 +141,11 @@ class Executor:
 
 
 class MicroBatcher:
-    """Collects the requests of the current event loop iteration for one model."""
+    """Collects the requests of the current event loop iteration for one model.
+
+    Attributes:
+        observer: records the batches; None without telemetry.
+    """
 
     def __init__(self, executor: Executor, max_rows: int) -> None:
         """Begin empty; a batch of ``max_rows`` runs at once, a larger request in a thread."""
@@ -131,6 +155,7 @@ class MicroBatcher:
         self._is_scheduled = False
         self._in_threads = 0
         self._threads: ThreadPoolExecutor | None = None  # created at the first large request
+        self.observer: BatchObserver | None = None
 
     @property
     def depth(self) -> int:
@@ -139,12 +164,14 @@ class MicroBatcher:
 
     def submit(self, features: Numbers, done: Done) -> None:
         """Queue rows, ``(rows, n_inputs)`` float32 or float64; ``done`` receives the result."""
+        span = None if self.observer is None else self.observer.current()
+        request = PendingRequest(features, done, span)
         if len(features) > self._max_rows:
-            self._run_in_thread(features, done)
+            self._run_in_thread(request)
             return
         if self._rows + len(features) > self._max_rows:
             self.flush()
-        self._pending.append(PendingRequest(features, done))
+        self._pending.append(request)
         self._rows += len(features)
         if self._rows >= self._max_rows:
             self.flush()
@@ -172,6 +199,8 @@ class MicroBatcher:
             for one in batch:  # so that only the invalid ones fail
                 self._run_batch([one])
             return
+        if self.observer is not None:
+            self.observer.record(batch, result)
         if len(batch) == 1:
             batch[0].done(result)
             return
@@ -181,12 +210,12 @@ class MicroBatcher:
             one.done(result.slice(start, end))
             start = end
 
-    def _run_in_thread(self, features: Numbers, done: Done) -> None:
+    def _run_in_thread(self, request: PendingRequest) -> None:
         """Run a large request in a thread: onnxruntime releases the GIL."""
         try:
-            batch = self._executor.prepare(features)
+            batch = self._executor.prepare(request.features)
         except OnnxferryError as exc:
-            done(exc)
+            request.done(exc)
             return
         if self._threads is None:
             threads = max(available_processors() - 1, 1)  # one processor is the event loop's
@@ -195,21 +224,23 @@ class MicroBatcher:
         self._in_threads += 1
 
         def finish(future: Future[BatchResult]) -> None:
-            loop.call_soon_threadsafe(self._finish, future, done)
+            loop.call_soon_threadsafe(self._finish, future, request)
 
         self._threads.submit(self._executor.run, batch).add_done_callback(finish)
 
-    def _finish(self, future: Future[BatchResult], done: Done) -> None:
+    def _finish(self, future: Future[BatchResult], request: PendingRequest) -> None:
         self._in_threads -= 1
         try:
             result = self._executor.record(future.result())
         except OnnxferryError as exc:
-            done(exc)
+            request.done(exc)
         except BaseException:
-            done(OnnxferryError(INTERNAL_ERROR))
+            request.done(OnnxferryError(INTERNAL_ERROR))
             raise  # logged by the event loop
         else:
-            done(result)
+            if self.observer is not None:
+                self.observer.record([request], result)
+            request.done(result)
 
 
 def _concatenate(batch: list[PendingRequest]) -> Numbers:

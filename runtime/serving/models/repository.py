@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runtime.choices import ProviderChoice
+    from runtime.serving.models.batcher import BatchObserver
     from runtime.serving.settings import Limits
 
 UNLOADED: Final = "unloaded"  # the reason that is shown
@@ -74,6 +75,8 @@ class Repository:
     Attributes:
         slots: by name.
         folder: of bundles, where new ones are found; None without one.
+        observe: returns what records the batches of a model, by its name and version; None without
+            telemetry.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class Repository:
         self.slots = {name: ModelSlot(path) for name, path in bundles.items()}
         self._provider, self._limits, self._report = provider, limits, report
         self._loading: dict[str, asyncio.Lock] = {}
+        self.observe: Callable[[str, str], BatchObserver] | None = None
 
     def open_all(self) -> None:
         """Open every bundle, before the server listens; raises ``OnnxferryError``."""
@@ -221,7 +225,10 @@ class Repository:
         """Open, verify and warm up a bundle; raises ``OnnxferryError``."""
         predictor = Predictor(slot.path, provider=self._provider, key=self._signer)
         predictor.run(np.zeros((1, predictor.schema.n_inputs), np.float32))  # warm up
-        return ServedModel(name, predictor, self._limits, slot.model)
+        model = ServedModel(name, predictor, self._limits, slot.model)
+        if self.observe:
+            model.batcher.observer = self.observe(name, model.version)
+        return model
 
 
 async def watch_folders(repository: Repository) -> None:

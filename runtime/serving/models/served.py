@@ -94,10 +94,14 @@ class ServedModel:
 
         self.batcher.submit(features, record)
 
-    def count_table(self, scored: ScoredBytes, total_ns: int) -> None:
-        """Count a table that was scored outside the batcher."""
+    def count_table(self, scored: ScoredBytes, received_ns: int, started_ns: int) -> None:
+        """Count a table that was scored outside the batcher, from ``started_ns`` until now."""
         self.validator.ranges.counts += scored.outside
+        total_ns = time.perf_counter_ns() - received_ns
         self.statistics.count_success(scored.scored, 0, Durations(0, total_ns), total_ns)
+        if self.batcher.observer is not None:
+            rows = (scored.scored, scored.rejected)
+            self.batcher.observer.record_table(rows, started_ns, scored.model_s)
 
 
 def _tensor(name: str, datatype: str, shape: tuple[int, ...]) -> dict[str, object]:

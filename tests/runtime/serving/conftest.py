@@ -19,7 +19,7 @@ from runtime.scoring.options import Options
 from runtime.scoring.pipeline import score_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 
@@ -27,10 +27,13 @@ if TYPE_CHECKING:
 def start_server(
     environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., Served]]:
-    """Start ``runtime serve`` on a free loopback port; servers still running are stopped."""
+    """Start ``runtime serve`` on a free loopback port; servers still running are stopped.
+
+    ``start(*arguments, variables=…)``: the latter are added to its environment.
+    """
     started: list[Served] = []
 
-    def start(*arguments: object) -> Served:
+    def start(*arguments: object, variables: Mapping[str, str] | None = None) -> Served:
         words = [sys.executable, "-m", "runtime", "serve", "--port", "0", "--provider", "cpu"]
         folder = tmp_path_factory.mktemp("server")
         process = subprocess.Popen(
@@ -38,7 +41,7 @@ def start_server(
             stderr=subprocess.PIPE,
             text=True,
             cwd=folder,
-            env={**environment, "TMPDIR": str(folder)},
+            env={**environment, "TMPDIR": str(folder), **(variables or {})},
         )
         assert process.stderr
         line = process.stderr.readline()
