@@ -38,23 +38,15 @@ _NUMBER: Final[dict[Decimal, str]] = {
     ",": r"[ \t]*[+-]?([0-9]+(,[0-9]*)?|,[0-9]+)([eE][+-]?[0-9]+)?[ \t]*",
 }
 _NOT_FINITE = r"[ \t]*[+-]?(nan(\([a-z0-9_]*\))?|inf(inity)?)[ \t]*"
-# Texts that usually mean a missing cell; they do so only where the user says so.
+# Texts that usually mean a missing cell; they do so only where the user says so: those of pandas,
+# SQL, MySQL, SAS and Excel, and its errors.
 MISSING_WORDS: Final = frozenset(
     (
-        "NA",
-        "N/A",
-        "n/a",
-        "#N/A",
-        "<NA>",
-        "NULL",
-        "null",
-        "None",
-        "NaN",
-        "nan",
-        "NaT",
-        "-",
-        "--",
-        "?",
+        *("NA", "na", "N/A", "n/a", "N.A.", "n.a.", "#N/A", "#N/A N/A", "#NA", "<NA>", "#NV"),
+        *("NULL", "Null", "null", "(NULL)", "(null)", "<NULL>", "<null>", "[NULL]", "\\N", "None"),
+        *("NaN", "Nan", "NAN", "nan", "-NaN", "-nan", "NaT", "1.#IND", "-1.#IND", "1.#QNAN"),
+        *("-1.#QNAN", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!"),
+        *("-", "--", "\u2013", "\u2014", "?", "."),
     )
 )
 _FILLED: Final = rb"[^ \t]"

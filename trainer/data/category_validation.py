@@ -19,12 +19,11 @@ from runtime.tables.cells import MISSING_WORDS, number_hint
 from runtime.tables.folders import open_tables
 from runtime.tables.text import cell_texts
 from trainer.data.labels import find_nans
-from trainer.data.semantic_types import IDENTIFIERS, READABLE, detect_semantic_type
+from trainer.data.semantic_types import IDENTIFIERS, OTHER_DATES, READABLE, detect_semantic_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from runtime.choices import Decimal
     from trainer.data.faults import Faults
     from trainer.data.profile import TableProfile
     from trainer.data.semantic_types import SemanticType
@@ -57,7 +56,7 @@ def check_categories(texts: Mapping[str, set[bytes]], source: TableSource, fault
     column = "1 column looks" if len(found) == 1 else f"{len(found)} columns look"
     lines = [
         f"{source.data}: {column} like quantities, dates or identifiers, not like categories",
-        *(f"  {_describe(name, found[name], decimal, places[name])}" for name in shown),
+        *(f"  {_describe(name, found[name], source, places[name])}" for name in shown),
         *([f"  … and {more} more"] if more else []),
         *_advise_all(names, source),
     ]
@@ -113,7 +112,7 @@ def _is_read(found: SemanticType) -> bool:
     return found.kind in READABLE
 
 
-def _describe(name: str, found: SemanticType, decimal: Decimal, place: str) -> str:
+def _describe(name: str, found: SemanticType, source: TableSource, place: str) -> str:
     """Describe a column: what its texts are, where, and how to read them."""
     sample, words = f"{truncate(_sample(found), _MAX_CHARACTERS)!r}{place}", found.words
     what = f"column {name!r} holds {found.kind}"
@@ -121,9 +120,9 @@ def _describe(name: str, found: SemanticType, decimal: Decimal, place: str) -> s
         if not words:
             return f"{what} and others, for example {sample}"
         more = f" and {len(words) - 1} more texts" if len(words) > 1 else ""
-        return f"{what}, but also {sample}{more}: {_missing(words)}"
-    gaps = f"; {_missing(words)}" if words else ""
-    if hint := number_hint(name, found.texts, decimal):
+        return f"{what}, but also {sample}{more}: {_missing(words, source)}"
+    gaps = f"; {_missing(words, source)}" if words else ""
+    if hint := number_hint(name, found.texts, source.reading.decimal):
         return f"{hint}, for example {sample}{gaps}"
     shown = ", ".join(repr(truncate(word, _MAX_CHARACTERS)) for word in words[:_MAX_TEXTS])
     beside = f", beside {shown}" if words else ""
@@ -137,14 +136,16 @@ def _advise(name: str, found: SemanticType) -> str:
         return f"give {' or '.join(options)}"
     if found.kind in IDENTIFIERS:
         return "they name rows, which teaches nothing of other rows"
+    if found.kind == OTHER_DATES:
+        return "write them in ISO 8601, such as 2024-12-31"
     return "write them as plain numbers"
 
 
-def _missing(words: Sequence[str]) -> str:
+def _missing(words: Sequence[str], source: TableSource) -> str:
     if len(words) > _MAX_TEXTS:
         return "correct such cells, or leave them empty"
     those = "it means" if len(words) == 1 else "they mean"
-    return f"if {those} missing, {advise('missing', list(words))}"
+    return f"if {those} missing, {advise('missing', sorted({*source.missing, *words}))}"
 
 
 def _find_places(source: TableSource, texts: Mapping[str, str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from runtime.tables.arrays import binary_array
 from runtime.tables.cells import MISSING_WORDS, parse_numbers
 from runtime.tables.dates import read_instants
+from trainer.data.date_notations import find_date_formats, is_like_date
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 NUMBERS, DATES, OTHER_DATES = "numbers", "ISO dates", "dates"
 _UUIDS, _HEXADECIMAL = "UUIDs", "hexadecimal identifiers"
 _NETWORK, _MAIL = "network addresses", "e-mail addresses"
-IDENTIFIERS: Final = frozenset({_UUIDS, _HEXADECIMAL, _NETWORK, _MAIL})
+_TELEPHONE = "telephone numbers"
+IDENTIFIERS: Final = frozenset({_UUIDS, _HEXADECIMAL, _NETWORK, _MAIL, _TELEPHONE})
 READABLE: Final = frozenset({NUMBERS, DATES})
 _OTHER_FORMAT: Final = "numbers in another format"
 _WITH_COMPARISON: Final = "numbers with a comparison sign"
@@ -32,24 +34,13 @@ _WITH_UNIT: Final = "numbers with a unit"
 _MIN_SHARE: Final = 0.5  # of the distinct texts
 _MAX_TEXTS: Final = 1000  # of a column that are inspected
 _MIN_OF_UNIT: Final = 3  # numbers with a unit that is not known
-_MAY_BE_DATE: Final = re.compile(
-    rb"[0-9][./-][0-9]{1,2}[./-][0-9]|[0-9]{4}[./-][0-9]|(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
-    rb"[a-z]*[ ./-]+[0-9]|[0-9]{8}[ T][0-9]"
-)
 _SAMPLE: Final = 50  # texts inspected first
 _MIN_SAMPLE_SHARE: Final = 0.25  # of a sample, to inspect all
 
-# Common notations that --date-format reads; the names first.
-_DATE_FORMATS: Final = (
-    *("dmy", "mdy", "ymd", "%d.%m.%y", "%m/%d/%y", "%d/%m/%y", "%b %d, %Y", "%B %d, %Y"),
-    *("%d-%b-%y", "%d-%b-%Y", "%d %b %Y", "%d %B %Y", "%d. %B %Y", "%b-%y", "%b %Y", "%Y-%m"),
-    *("%m/%d/%Y %I:%M %p", "%m/%d/%Y %I:%M:%S %p", "%d/%m/%Y %I:%M %p", "%d/%m/%Y %I:%M:%S %p"),
-    *("%a, %d %b %Y %H:%M:%S %z", "%a, %d %b %Y %H:%M:%S %Z", "%a %b %d %H:%M:%S %Y"),
-)
-
 _N: Final = (
-    r"[+-]?(?:[0-9]{1,3}(?:[.,' \u2019][0-9]{3})+|[0-9]+)?(?:(?<=[0-9])[.,]|[.,](?=[0-9]))?"
-    r"[0-9]*(?<=[0-9.,])(?:[eE][+-]?[0-9]+)?"
+    r"[+-]?(?:[0-9]{1,3}(?:[.,' \u2019][0-9]{3})+|[0-9]{1,2}(?:,[0-9]{2})*,[0-9]{3}|[0-9]+)?"
+    r"(?:(?<=[0-9])[.,]|[.,](?=[0-9]))?[0-9]*(?<=[0-9.,])"
+    r"(?:(?:[eE]| ?[x*\u00b7\u00d7] ?10\^)[+-]?[0-9]+)?"
 )
 _SPAN: Final = (
     r"(?:d|days?|h|hrs?|hours?|m|mins?|minutes?|s|secs?|seconds?|ms|w|weeks?|months?|y|yrs?|years?)"
@@ -64,12 +55,13 @@ _UNIT: Final = (
     r"[mk]?VA?|m?A(?:h)?|k?Pa|h?Pa|bar|psi|k?J|k?cal|px|pt|dpi|ppm|dB|rpm|pcs?|bn|mn|[kK]|bps|x)"
 )
 _SIGNED: Final = r"[+-]?\(?{}\)?"
+_QUOTE: Final = "[\"'\u2018\u2019\u201c\u201d]"
 _KINDS: Final = {
     "negative numbers in brackets": rf"\({_N}\)",
     "numbers with the sign behind": rf"{_N}-",
     "percentages": rf"{_SIGNED.format(f'{_N} ?[%‰]')}|%{_N}",
     "amounts of money": (
-        f"{_SIGNED.format(f'{_CURRENCY} ?{_N}')}|{_SIGNED.format(f'{_N} ?{_CURRENCY}')}"
+        f"{_SIGNED.format(f'{_CURRENCY} ?{_N}-?')}|{_SIGNED.format(f'{_N} ?{_CURRENCY}')}"
     ),
     "times or durations": (
         r"(?:-?[0-9]+ days?,? )?[+-]?[0-9]{1,4}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?"
@@ -77,12 +69,17 @@ _KINDS: Final = {
         r"|-?P(?=[0-9T])(?:[0-9.,]+[YMWD])*(?:T(?:[0-9.,]+[HMS])+)?"
     ),
     _WITH_UNIT: rf"{_N} ?{_UNIT}",
+    "lengths in feet and inches": (
+        r"[0-9]+ ?(?:['\u2032]|ft\.?|feet) ?[0-9.]+ ?(?:['\u2032]{2}|[\"\u2033]|in\.?|inch(?:es)?)?"
+    ),
     _WITH_COMPARISON: rf"(?:[<>≤≥~≈]=?|ca\.?) ?{_N}|{_N}\+",
+    "numbers in quotes": rf"=?{_QUOTE}{_N}{_QUOTE}?",
     _UUIDS: r"\{?[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\}?",
     _HEXADECIMAL: r"(?:0x)?(?:[0-9a-f]{16,}|[0-9A-F]{16,})|0x[0-9a-fA-F]+",
     _NETWORK: r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}",
     _MAIL: r"[^@ ]+@[^@ ]+\.[A-Za-z]{2,}",
-    _OTHER_FORMAT: _N,
+    _TELEPHONE: r"\+[0-9]{1,3}(?:[ /-]\(?[0-9]+\)?){2,}|\([0-9]{3}\) ?[0-9]{3}[ -]?[0-9]{4}",
+    _OTHER_FORMAT: rf"{_N}|[0-9]*[0-9]\u2044[0-9]+",
 }
 _PATTERNS: Final = {kind: re.compile(pattern) for kind, pattern in _KINDS.items()}
 _SUFFIX: Final = re.compile(rf"({_N}) ?([^\W\d_]+\.?)")
@@ -97,7 +94,7 @@ class SemanticType:
         kind: of most of those that are not read, such as ``percentages``; else of most.
         texts: of that kind, in order.
         words: texts of no kind, in order.
-        date_formats: formats that read them; empty unless they are dates.
+        date_formats: formats that read them; empty where there is none.
     """
 
     kind: str
@@ -153,11 +150,12 @@ def _kinds(cells: Sequence[bytes], decimal: Decimal) -> tuple[dict[int, str], tu
     texts = [cell.decode(errors="replace").strip(" \t") for cell in cells]
     kinds = _read(cells, decimal)
     others = [at for at, text in enumerate(texts) if not kinds[at] and text not in MISSING_WORDS]
-    date_formats = _find_date_formats([cells[at] for at in others])
+    date_formats = find_date_formats([cells[at] for at in others], _MIN_SHARE)
     if date_formats:
         known = read_instants(binary_array([cells[at] for at in others]), date_formats[0]).known
         dated = (at for at, is_date in zip(others, known, strict=True) if is_date)
         kinds.update(dict.fromkeys(dated, OTHER_DATES))
+    kinds.update({at: OTHER_DATES for at in others if not kinds[at] and is_like_date(texts[at])})
     plain = sum(kind == NUMBERS for kind in kinds.values())
     kinds.update(_classify({at: texts[at] for at in others if not kinds[at]}, plain))
     return kinds, date_formats
@@ -171,19 +169,6 @@ def _read(cells: Sequence[bytes], decimal: Decimal) -> dict[int, str]:
     return {
         at: NUMBERS if is_number[at] else DATES if is_date[at] else "" for at in range(len(cells))
     }
-
-
-def _find_date_formats(cells: Sequence[bytes]) -> tuple[str, ...]:
-    """Find the formats that read most of the texts; there are two where the order is open."""
-    dated = [cell for cell in cells if _MAY_BE_DATE.search(cell)]
-    if not dated or len(dated) < _MIN_SHARE * len(cells):
-        return ()
-    array = binary_array(dated)
-    known = {each: int(read_instants(array, each).known.sum()) for each in _DATE_FORMATS}
-    most = max(known.values())
-    if most < _MIN_SHARE * len(cells):
-        return ()
-    return tuple(each for each, count in known.items() if count == most)
 
 
 def _classify(texts: dict[int, str], plain: int) -> dict[int, str]:
