@@ -127,7 +127,7 @@ def _format(column: ColumnSummary) -> str:
     if words := column.words:
         what += (
             f"; {', '.join(map(repr, words))} among them: to read such cells as missing, "
-            + advise("missing", words)
+            + advise("missing", sorted({*column.texts, *words}))
         )
     if groups := column.similar:
         count = sum(map(len, groups))

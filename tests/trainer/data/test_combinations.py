@@ -172,7 +172,7 @@ def test_words_for_missing_are_named_among_folded_categories(save: Save) -> None
     path = save("t.csv", {"c": ["NULL", "x", "null", "y"] * 5, "y": ["a", "b"] * 10})
     check = read_dataset(TableSource(path, "y", fold_categories=True), seed=1).check
     assert check is not None
-    assert check.columns[0].words == ("NULL", "null")
+    assert check.columns[0].words == ("NULL", "Null", "null")
     source = TableSource(path, "y", fold_categories=True, missing=check.columns[0].words)
     dataset = read_dataset(source, seed=1)
     assert dataset.schema.features[0].categories == ("", "x", "y")
