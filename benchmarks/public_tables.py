@@ -146,7 +146,7 @@ def plan(
                 team = team_of[name]
                 identity = f"{prepared.name.removeprefix('tables-')} {team.identity} {table!r}"
                 key = Key(table.name, seed, name, identity)
-                fits.append(Fit(key, team, Job(*paths, table.label, seed, name)))
+                fits.append(Fit(key, team, Job(*paths, table.label, seed, name, table.categories)))
     return fits
 
 

@@ -1,7 +1,8 @@
 """Fit a table as a user does, with ``trainer.fit_table`` and a preset by its name.
 
-Two options are given, the same for every table: a category that training did not have is none of
-the known ones, and rare ones of a long list are joined. The peers do so unasked.
+Two options are given to every table: a category that training did not have is none of the known
+ones, and rare ones of a long list are joined. The peers do so unasked. A column that is refused
+until it is declared is declared.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ def fit(job: Job) -> Prediction:
             test=train,
             unseen="other",
             rare="other",
+            categories=job.categories,
             preset=cast("Preset", job.contender),
             seed=job.seed,
             out=Path(folder) / "run",
@@ -40,7 +42,13 @@ def fit(job: Job) -> Prediction:
         )
     test = Path(job.test)
     source = TableSource(
-        train, job.label, test=test, unseen="other", rare="other", bad_rows="reject"
+        train,
+        job.label,
+        test=test,
+        unseen="other",
+        rare="other",
+        categories=tuple(job.categories),
+        bad_rows="reject",
     )
     dataset = read_dataset(source, job.seed)
     rows, rejected = dataset.rows, dataset.check and dataset.check.rejected

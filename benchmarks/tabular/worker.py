@@ -19,13 +19,18 @@ SMALLEST = 1e-7  # a probability below it counts as this in the log loss
 
 @dataclass(frozen=True)
 class Job:
-    """One fit: paths of CSV files, the column to predict, and who fits."""
+    """One fit: paths of CSV files, the column to predict, and who fits.
+
+    Attributes:
+        categories: columns that are declared, see ``PublicTable``.
+    """
 
     train: str
     test: str
     label: str
     seed: int
     contender: str
+    categories: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
