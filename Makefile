@@ -186,6 +186,7 @@ bench: $(BUNDLE) | $(BENCH_READY)
 	python benchmarks/serving_json.py
 	python benchmarks/softmax.py
 	python benchmarks/startup.py
+	python benchmarks/telemetry.py
 	python benchmarks/train.py
 	python benchmarks/workers.py
 

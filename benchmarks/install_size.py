@@ -1,8 +1,9 @@
 """Size on disk of the runtime's installation, by package, beside torch's.
 
-Each choice of extras is installed into an environment of its own, from constraints.txt.
+Each choice of extras is installed into an environment of its own, from constraints.txt. ``--before
+DIR`` installs another clone of this repository beside it, with the extras that it has.
 
-python benchmarks/install_size.py [--write]
+python benchmarks/install_size.py [--before DIR] [--write]
 """
 
 from __future__ import annotations
@@ -17,16 +18,17 @@ from pathlib import Path
 import measure
 
 CHECKOUT = Path(__file__).parents[1]
-CHOICES = ("cpu", "cpu,serve", "cpu,serve,grpc")
+CHOICES = ("cpu", "cpu,serve", "cpu,serve,grpc", "cpu,serve,otel")
 _MB = 1e6
 _SHOWN = 6
 _OF_VENV = frozenset({"_distutils_hack", "pip", "pkg_resources", "setuptools"})  # brought anyway
 
 
-def install(extras: str, folder: Path) -> dict[str, float]:
+def install(checkout: Path, extras: str, folder: Path) -> dict[str, float]:
     """Install the runtime and weigh it.
 
     Args:
+        checkout: the clone that is installed.
         extras: of onnxferry.
         folder: for the environment.
 
@@ -36,8 +38,8 @@ def install(extras: str, folder: Path) -> dict[str, float]:
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = str(folder / "bin" / "python")
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    pins = str(CHECKOUT / "constraints.txt")
-    subprocess.run([*pip, "-c", pins, f"{CHECKOUT}[{extras}]"], check=True)
+    pins = str(checkout / "constraints.txt")
+    subprocess.run([*pip, "-c", pins, f"{checkout}[{extras}]"], check=True)
     (packages,) = folder.glob("lib/python*/site-packages")
     found = {path.name: weigh(path) for path in packages.iterdir() if path.name not in _OF_VENV}
     return dict(sorted(found.items(), key=lambda item: -item[1]))
@@ -52,14 +54,17 @@ def weigh(path: Path) -> float:
 def main() -> None:
     """Install, measure, report."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--before", type=Path, help="another clone")
     parser.add_argument("--write", action="store_true", help="keep the result")
     args = parser.parse_args()
+    clones = {".": CHECKOUT, **({args.before.name: args.before.resolve()} if args.before else {})}
     lines = ["| install | MB | of it |", "|---|---|---|"]
-    with tempfile.TemporaryDirectory() as folder:
-        for extras in CHOICES:
-            found = install(extras, Path(folder) / extras)
-            parts = ", ".join(f"{name} {size:.0f}" for name, size in list(found.items())[:_SHOWN])
-            lines.append(f"| `.[{extras}]` | {sum(found.values()):.0f} | {parts} |")
+    for extras in CHOICES:
+        for name, clone in clones.items():
+            with tempfile.TemporaryDirectory() as folder:
+                found = install(clone, extras, Path(folder) / "venv")
+            parts = ", ".join(f"{each} {size:.1f}" for each, size in list(found.items())[:_SHOWN])
+            lines.append(f"| `{name}[{extras}]` | {sum(found.values()):.1f} | {parts} |")
     torch = find_spec("torch")
     if torch and torch.origin:
         lines.append(
