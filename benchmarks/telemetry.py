@@ -2,11 +2,10 @@
 
 Servers of one process each are loaded in turn: without telemetry; with metrics; with spans of 1 %
 of the requests, too; with those of all; and with those of all to a collector that does not run.
-The collector of the others discards what it receives. ``--before DIR`` adds, without telemetry,
-the server of another clone of this repository. Below that: what a span takes to make and end,
-ours and the SDK's.
+The collector of the others discards what it receives. Below that: what a span takes to make and
+end, ours and the SDK's.
 
-python benchmarks/telemetry.py [--before DIR] [--rounds 5] [--seconds 1.5] [--write]
+python benchmarks/telemetry.py [--rounds 5] [--seconds 1.5] [--write]
 """
 
 from __future__ import annotations
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 SINK = Path(__file__).parent / "serving" / "sink.py"
-CHECKOUT = Path(__file__).parents[1]
 TASKS = (
     serve.Task("1 row, JSON, 1 connection", "json", 1, 1),
     serve.Task("1 row, JSON, 64 connections", "json", 1, 64),
@@ -61,12 +59,11 @@ def variables(collector: int) -> dict[str, dict[str, str]]:
     }
 
 
-def open_server(bundle: Path, source: Path, environment: Mapping[str, str]) -> Contender:
-    """Start the server of a clone."""
+def open_server(bundle: Path, environment: Mapping[str, str]) -> Contender:
+    """Start a server."""
     port = free_port()
-    command = [sys.executable, "-P", "-m", "runtime", "serve", "--provider", "cpu"]
-    command += ["--bundle", str(bundle), "--port", str(port)]
-    return start(command, port, {"PYTHONPATH": str(source), **environment})
+    command = [sys.executable, "-m", "runtime", "serve", "--provider", "cpu"]
+    return start([*command, "--bundle", str(bundle), "--port", str(port)], port, environment)
 
 
 def time_spans() -> str:
@@ -106,7 +103,6 @@ def main() -> None:
     """Start all, load them in turn, report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", type=Path, default=Path("artifacts/bundle"))
-    parser.add_argument("--before", type=Path, help="another clone")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.5)
     parser.add_argument("--write", action="store_true", help="keep the result")
@@ -116,9 +112,7 @@ def main() -> None:
     with subprocess.Popen([sys.executable, SINK, str(collector)]) as sink:
         try:
             for name, asked in variables(collector).items():
-                contenders[name] = open_server(bundle, CHECKOUT, asked)
-            if args.before:
-                contenders[args.before.name] = open_server(bundle, args.before.resolve(), {})
+                contenders[name] = open_server(bundle, asked)
             parts = [serve.race(task, contenders, args.rounds, args.seconds) for task in TASKS]
             parts.append(
                 serve.describe_starts(
