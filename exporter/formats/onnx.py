@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import warnings
 from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 OPSET = 20  # fixed, so that a new torch does not raise the bundle's requirements
 PROBABILITIES: Final = "probabilities"
 _DATATYPES: dict[int, str] = {onnx.TensorProto.FLOAT: "FP32", onnx.TensorProto.INT64: "INT64"}
+# As onnxscript compares constants, with room for its rounding.
+_NEAR_ZERO: Final = 1.1e-8
+_NEAR_ONE: Final = 1.1e-5
 _CONSTANTS: Final = {
     "two_classes.other_less_own": np.array([[-1, 1], [1, -1]], np.float32),
     # 0 x inf is NaN: a row with an infinite logit has no finite output, as with Softmax.
@@ -111,11 +115,35 @@ def convert(program: ExportedProgram) -> ONNXProgram:
             output_names=["label", "probabilities", "logits"],
             opset_version=OPSET,
             external_data=False,
+            optimize=not has_nearly_neutral(program),
             verbose=False,
         )
     if converted is None:
         raise ParityError("torch.onnx.export returned no model; use the torch of constraints.txt")
     return converted
+
+
+def has_nearly_neutral(program: ExportedProgram) -> bool:
+    """Return whether a graph has a number that is nearly, but not exactly, 0 or 1.
+
+    onnxscript's optimiser takes it for that, and leaves its addition or multiplication out.
+    """
+    written = (
+        value
+        for node in program.graph.nodes
+        for value in (*node.args, *node.kwargs.values())
+        if isinstance(value, float)
+    )
+    stored = (
+        float(tensor)
+        for tensor in (*program.state_dict.values(), *program.constants.values())
+        if isinstance(tensor, torch.Tensor) and tensor.numel() == 1
+    )
+    return any(map(_is_nearly_neutral, chain(written, stored)))
+
+
+def _is_nearly_neutral(number: float) -> bool:
+    return 0 < abs(number) <= _NEAR_ZERO or 0 < abs(number - 1) <= _NEAR_ONE
 
 
 def expand_softmax(model: onnx.ModelProto) -> None:

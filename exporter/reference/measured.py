@@ -211,6 +211,12 @@ def _checked_float64(
             f"the model returns {together.dtype} for float64 rows, so its tolerance cannot be "
             "measured: take dtypes from the input"
         )
+    if together.shape != single.shape:
+        raise UsageError(
+            f"for {len(rows)} rows the model returns shape {tuple(together.shape)}, but for one "
+            f"{tuple(exact(rows[:1].clone()).shape)}: it must be (batch, classes) for any batch, "
+            "which squeeze() without a dimension and a fixed size are not"
+        )
     scale = float(together.abs().nan_to_num().max()) if together.numel() else 0.0
     differs = (together - single).abs() > _BATCH_TOLERANCE * max(scale, FLOAT32.tiny)
     if differs.any():

@@ -79,14 +79,14 @@ class Scores:
 
 
 def read_output(model: nn.Module, schema: Schema, name: str | None = None) -> OutputReader:
-    """Run two rows of zeros to see what a module returns; ``name`` selects one of several tensors.
+    """Run rows of zeros to see what a module returns; ``name`` selects one of several tensors.
 
     Raises ``UsageError`` where it cannot run or select, ``SchemaError`` where the output does not
     fit the classes.
     """
     try:
         with torch.inference_mode():
-            found = model(torch.zeros(2, schema.n_inputs))
+            found = model(torch.zeros(_rows(schema), schema.n_inputs))
     except Exception as exc:  # whatever a module raises
         raise UsageError(
             f"the model cannot compute rows of zeros: {first_line(exc)}; it must accept any "
@@ -100,8 +100,9 @@ def read_output(model: nn.Module, schema: Schema, name: str | None = None) -> Ou
         keys = keys_of(found)
         key = _choose_key(found, keys, name)
         tensor = select(found, key)
-    is_single = schema.n_classes == 2 and tuple(tensor.shape) in {(2,), (2, 1)}  # noqa: PLR2004 - classes
-    fits = is_single or tensor.shape == (2, schema.n_classes)
+    rows = _rows(schema)
+    is_single = schema.n_classes == 2 and tuple(tensor.shape) in {(rows,), (rows, 1)}  # noqa: PLR2004 - classes
+    fits = is_single or tensor.shape == (rows, schema.n_classes)
     if not fits or not tensor.is_floating_point():
         raise SchemaError(_misfit(tensor, schema, key, keys))
     return OutputReader(key, tuple(keys), tensor.dtype, is_single)
@@ -149,11 +150,17 @@ def _misfit(
     others = [each for each in keys if each != key]
     other = f"; it also returns {_names(others)}, see {option('output_name')}" if others else ""
     which = "" if key is None else f" as its output {key!r}"
+    rows = _rows(schema)
     return (
-        f"for 2 rows of {schema.n_inputs} features the model returns{which} {tensor.dtype} of "
+        f"for {rows} rows of {schema.n_inputs} features the model returns{which} {tensor.dtype} of "
         f"shape {tuple(tensor.shape)}; the schema has {schema.n_classes} classes, "
-        f"so it must be torch.float32 of shape (2, {schema.n_classes}){other}"
+        f"so it must be torch.float32 of shape ({rows}, {schema.n_classes}){other}"
     )
+
+
+def _rows(schema: Schema) -> int:
+    """Count the rows to try: not as many as classes, which would hide that both are swapped."""
+    return schema.n_classes + 1
 
 
 def take_logits(

@@ -474,11 +474,21 @@ REFUSED: dict[str, tuple[nn.Module, type[OnnxferryError], str]] = {
         "cannot compute rows of zeros: index .* out of .*; it must accept any numbers",
     ),
     "other features": (nn.Linear(2, 4), UsageError, "rows of 3 features"),
-    "other classes": (nn.Linear(3, 5), SchemaError, r"shape \(2, 5\); the schema has 4 classes"),
+    "other classes": (nn.Linear(3, 5), SchemaError, r"shape \(5, 5\); the schema has 4 classes"),
     "scores of another rank": (
         Scored(lambda linear, x: linear(x).sum(dim=1)),
         SchemaError,
-        r"shape \(2,\); the schema has 4 classes",
+        r"shape \(5,\); the schema has 4 classes",
+    ),
+    "rows and classes swapped": (
+        Scored(lambda linear, x: linear(x).T),
+        SchemaError,
+        r"for 5 rows .* of shape \(4, 5\); .* it must be torch.float32 of shape \(5, 4\)",
+    ),
+    "another shape for one row": (
+        Scored(lambda linear, x: linear(x).squeeze()),
+        UsageError,
+        r"for 64 rows the model returns shape \(64, 4\), but for one \(4,\): it must be \(batch",
     ),
 }
 

@@ -5,8 +5,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx
 import pytest
+import torch
+from torch import nn
 
 from exporter.formats.deployed import Deployed
 from exporter.formats.onnx import check_contract, write_onnx
@@ -17,6 +20,8 @@ from runtime.session import Session
 from trainer.model import SimpleNet
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from exporter.formats.model_files import ModelFiles
     from trainer.run import Run
 
@@ -34,6 +39,41 @@ def test_exporting_is_quiet(capfd: pytest.CaptureFixture[str]) -> None:
     assert (spoken.out, spoken.err) == ("", "")
     assert check_contract(content, schema, name=NAME, where="it").opset == 20
     assert Session(content, provider="cpu").metadata["onnxferry.features"] == '["größe (cm)"]'
+
+
+class _Nearly(nn.Module):
+    """Logits that are only the part that a small constant adds, many times over."""
+
+    def __init__(self, operation: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.operation = operation
+        self.register_buffer("stored", torch.tensor(1 + 2**-18))
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        change = (self.operation(rows, self.stored) - rows) * 2.0**17
+        return torch.cat([change, -change], dim=1)
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda rows, _: rows * 0 + 1e-8 + rows * 1.0,
+        lambda rows, _: rows * (1 + 2**-18),
+        lambda rows, _: rows / (1 - 2**-18),
+        lambda rows, stored: rows * stored,
+    ],
+    ids=["sum", "product", "quotient", "stored"],
+)
+def test_constants_that_are_nearly_neutral_stay(
+    operation: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+) -> None:
+    """An epsilon is added, and a factor near 1 multiplies: onnxscript would leave them out."""
+    schema = Schema("kind", (Feature("x", 0, 1),), ("a", "b"))
+    model, rows = _Nearly(operation), torch.tensor([[0.0], [1e-9], [1.0], [1.5]])
+    content = write_onnx(capture_program(Deployed(model).eval(), schema), schema, name=NAME)
+    logits = Session(content, provider="cpu").run(rows.numpy()).logits
+    assert np.ptp(model(rows).numpy()) > 1e-4
+    assert logits == pytest.approx(model(rows).numpy(), abs=1e-6)
 
 
 def test_the_batch_is_symbolic_on_every_side(files: ModelFiles) -> None:
