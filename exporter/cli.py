@@ -203,7 +203,8 @@ def package(
     to: Annotated[
         Kind,
         typer.Option(
-            help="Platform: image, kserve, kubernetes, mlflow, oci or triton.", show_default=False
+            help="Platform: image, kserve, kubernetes, mlflow, oci, trainjob or triton.",
+            show_default=False,
         ),
     ],
     out: Annotated[
@@ -213,8 +214,8 @@ def package(
     image: Annotated[
         str | None,
         typer.Option(
-            help="Image that kubernetes and kserve run, pushed where they find it "
-            "(default: NAME:VERSION of the model)."
+            help="Image that kubernetes, kserve and trainjob run, pushed where they find it "
+            "(default: NAME:VERSION of the model; trainjob needs one with torch)."
         ),
     ] = None,
     storage_uri: Annotated[
@@ -224,17 +225,31 @@ def package(
         Path | None,
         typer.Option(help="Image that oci builds upon, an OCI image layout (default: none)."),
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Table that trainjob trains on: its path in the claim, or a URI."),
+    ] = None,
+    claim: Annotated[
+        str | None,
+        typer.Option(help="PersistentVolumeClaim of trainjob: it has the data, and gets the run."),
+    ] = None,
+    nodes: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Pods of trainjob (default: 1).")
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace an earlier package in --out, nothing else.")
     ] = False,
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the files that a platform needs to serve a bundle; needs no torch and no platform."""
+    """Write the files that a platform needs to serve a bundle, or to train its model again.
+
+    Needs no torch and no platform.
+    """
     from exporter.packaging.options import PackageOptions
     from exporter.packaging.package import list_files, next_step, package_bundle
 
-    options = PackageOptions(image, storage_uri, base)
+    options = PackageOptions(image, storage_uri, base, claim, data, nodes)
     made = package_bundle(bundle, to, out or DEFAULT_PACKAGES / to, options, force=force, key=key)
     if as_json:
         process.echo(process.compact_json(made.to_json()))

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from typing import Literal
 
-Kind = Literal["image", "kserve", "kubernetes", "mlflow", "oci", "triton"]
+Kind = Literal["image", "kserve", "kubernetes", "mlflow", "oci", "trainjob", "triton"]

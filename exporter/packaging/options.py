@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 _APPLIES: Final[Mapping[str, frozenset[Kind]]] = {
     "base": frozenset({"oci"}),
-    "image": frozenset({"kserve", "kubernetes"}),
+    "claim": frozenset({"trainjob"}),
+    "data": frozenset({"trainjob"}),
+    "image": frozenset({"kserve", "kubernetes", "trainjob"}),
+    "nodes": frozenset({"trainjob"}),
     "storage_uri": frozenset({"kserve"}),
 }
 
@@ -31,11 +34,17 @@ class PackageOptions:
             None for NAME:VERSION of the model.
         storage_uri: where KServe fetches the bundle's files from.
         base: OCI image layout with the image that ``--to oci`` builds upon; None for none.
+        claim: PersistentVolumeClaim with the data of ``--to trainjob``, where the run is written.
+        data: the table of ``--to trainjob``: a path in the claim, or a URI.
+        nodes: pods of ``--to trainjob``; None for one.
     """
 
     image: str | None = None
     storage_uri: str | None = None
     base: Path | None = None
+    claim: str | None = None
+    data: str | None = None
+    nodes: int | None = None
 
     def check_applies(self, kind: Kind) -> None:
         """Refuse an option that the files of a platform do not use."""

@@ -18,6 +18,7 @@ from exporter.packaging.kubernetes import kubernetes_files
 from exporter.packaging.mlflow import mlflow_files
 from exporter.packaging.oci import oci_files
 from exporter.packaging.options import PackageOptions, default_image
+from exporter.packaging.trainjob import trainjob_files
 from exporter.packaging.triton import triton_files
 from runtime.bundle.manifest import Model
 from runtime.bundle.reading import BundleFiles, read_bundle
@@ -36,6 +37,7 @@ _NEXT: Final[Mapping[Kind, str]] = {
     "kubernetes": "kubectl apply -f {out}",
     "mlflow": "mlflow models serve --env-manager local --model-uri {out}",
     "oci": "oras cp --from-oci-layout {out}:{version} REGISTRY/{image}",
+    "trainjob": "kubectl apply -f {out}",
     "triton": "tritonserver --model-repository={out}",
 }
 _BUILDERS: Final[Mapping[Kind, Callable[[BundleFiles, PackageOptions], Files]]] = {
@@ -44,6 +46,7 @@ _BUILDERS: Final[Mapping[Kind, Callable[[BundleFiles, PackageOptions], Files]]] 
     "kubernetes": kubernetes_files,
     "mlflow": mlflow_files,
     "oci": oci_files,
+    "trainjob": trainjob_files,
     "triton": triton_files,
 }
 

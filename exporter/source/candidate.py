@@ -31,6 +31,7 @@ from exporter.source.validation import (
 )
 from runtime.bundle.manifest import Provenance
 from runtime.schema.matrix import usable_values
+from trainer.config import Configuration
 from trainer.data.dataset import LabelledRows
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from exporter.reference.oracle import Reference
     from exporter.source.outputs import Output
+    from runtime.bundle.manifest import Scalar
     from runtime.schema.features import Float32Matrix, Schema
     from trainer.data.dataset import DataCheck
     from trainer.run import Run
@@ -82,7 +84,7 @@ def candidate_from_run(run: Run) -> Candidate:
         provenance=Provenance(
             seed=record.seed,
             data_digest=record.data_digest,
-            configuration=record.configuration,
+            configuration=record.configuration | _hidden(record.hidden),
             versions=record.versions,
             rejected_rows=_rejected_rows(record.check),
             left_out_columns=_left_out_columns(record.check),
@@ -90,6 +92,12 @@ def candidate_from_run(run: Run) -> Candidate:
         train=LabelledRows(rows.train_features.numpy(), rows.train_labels.numpy()),
         test=LabelledRows(rows.test_features.numpy(), rows.test_labels.numpy()),
     )
+
+
+def _hidden(widths: tuple[int, ...]) -> dict[str, Scalar]:
+    """Return the widths of the hidden layers as their option; nothing for the default."""
+    is_default = widths == Configuration().hidden
+    return {} if is_default else {"hidden": ",".join(map(str, widths))}
 
 
 def _rejected_rows(check: DataCheck | msgspec.UnsetType) -> dict[str, int] | msgspec.UnsetType:

@@ -49,4 +49,8 @@ def launch_command(environment: Mapping[str, str]) -> list[str]:
     process = read_environment(environment)
     if process is None:
         return ["trainer"]
-    return ["torchrun", "--nproc-per-node", str(process.local_size), "-m", "trainer"]
+    if "PET_NNODES" in environment:  # torchrun reads the others there, too: Kubeflow sets them
+        return ["torchrun", "-m", "trainer"]
+    nodes = process.size // process.local_size
+    several = ["--nnodes", str(nodes)] if nodes > 1 else []
+    return ["torchrun", *several, "--nproc-per-node", str(process.local_size), "-m", "trainer"]

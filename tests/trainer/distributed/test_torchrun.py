@@ -10,6 +10,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     Start = Callable[..., subprocess.Popen[str]]
     Fork = Callable[..., list[Forked]]
 
+ROOT = Path(__file__).parents[3]
 SECONDS = 150  # limit for a run of two processes, which takes ten
 TORCHRUN = {
     "RANK": "1",
@@ -67,7 +69,7 @@ def start(tmp_path: Path, environment: Mapping[str, str]) -> Iterator[Start]:
         process = subprocess.Popen(
             [sys.executable, "-m", *launch, *what, *arguments],
             cwd=tmp_path,
-            env={**environment, "PYTHONPATH": str(Path(__file__).parents[3])},
+            env={**environment, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -149,6 +151,10 @@ def test_torchrun_is_recognised_by_all_its_variables() -> None:
     assert read_environment(TORCHRUN | alone) is None
     assert launch_command({}) == ["trainer"]
     assert launch_command(TORCHRUN) == ["torchrun", "--nproc-per-node", "2", "-m", "trainer"]
+    nodes = TORCHRUN | {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+    several = ["torchrun", "--nnodes", "2", "--nproc-per-node", "1", "-m", "trainer"]
+    assert launch_command(nodes) == several
+    assert launch_command(nodes | {"PET_NNODES": "2"}) == ["torchrun", "-m", "trainer"]
 
 
 @pytest.mark.parametrize("wrong", [{"RANK": "2"}, {"RANK": "-1"}, {"WORLD_SIZE": "many"}])
@@ -167,7 +173,7 @@ def test_a_single_process_imports_no_process_group(tmp_path: Path) -> None:
         "import torch\nassert not torch.distributed.is_initialized()\n"
         "print(sorted(name for name in sys.modules if name.startswith('trainer.distributed.')))"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
@@ -222,6 +228,40 @@ def test_two_processes_fit_what_one_fits(
     record = json.loads((two / "run.json").read_text())
     assert record["configuration"]["processes"] == 2
     assert record["metrics"]["train_rows"] == 800
+
+
+def test_two_launches_with_the_variables_of_kubeflow_fit_what_one_does(
+    fork: Fork, tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    """Two nodes with a process each end with the bits of one with two; the first alone writes."""
+    options = ("fit", *UNEVEN, "--epochs", "3", "--device", "cpu", "--out", "run", "--resume")
+    assert end_all(fork(*options)).returncode == 0
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    kubeflow = {"PET_NNODES": "2", "PET_NPROC_PER_NODE": "1", "PET_MASTER_PORT": port}
+    nodes = []
+    for rank in ("0", "1"):
+        (folder := tmp_path / f"node-{rank}").mkdir()
+        own = {"PET_NODE_RANK": rank, "PET_MASTER_ADDR": "127.0.0.1"}
+        nodes.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "torch.distributed.run", "-m", "trainer", *options],
+                cwd=folder,
+                env={**environment, **kubeflow, **own, "PYTHONPATH": str(ROOT)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    first, second = [end(node) for node in nodes]
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert first.stderr.count("epoch 3/3") == 1
+    assert second.stdout + second.stderr == ""
+    assert list((tmp_path / "node-1").iterdir()) == []
+    for file in ("weights.safetensors", "rows.safetensors", "run.json"):
+        expected = (tmp_path / "run" / file).read_bytes()
+        assert (tmp_path / "node-0" / "run" / file).read_bytes() == expected, file
 
 
 WITH_PID = """
