@@ -93,7 +93,7 @@ _OF_COMMANDS = (
     "trainer/cli/",
 )
 _FOREIGN = frozenset(
-    {"--data-binary", "--data-urlencode", "--nproc-per-node"}
+    {"--data-binary", "--data-urlencode", "--nnodes", "--nproc-per-node"}
 )  # of curl, of torchrun
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 

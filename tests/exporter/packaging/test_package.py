@@ -39,6 +39,8 @@ STORE = "s3://models/sales"
 
 def options_for(kind: Kind) -> PackageOptions:
     """The options that a platform needs."""
+    if kind == "trainjob":
+        return PackageOptions(image="trainer:1", claim="team", data="sales.csv")
     return PackageOptions(storage_uri=STORE if kind == "kserve" else None)
 
 
