@@ -108,6 +108,7 @@ def test_metadata_says_who_may_use_it_and_where(distribution: Distribution) -> N
         "dev",
         "gpu",
         "grpc",
+        "otel",
         "serve",
         "sign",
         "stores",
