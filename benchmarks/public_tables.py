@@ -183,14 +183,15 @@ def report(
 def format_body(
     results: summary.Results, contenders: list[str], facts: dict[str, dict[str, float]]
 ) -> str:
-    """Format standings, duels of ours, accuracies by table, and why fits failed."""
+    """Format standings, duels of ours, figures by table, and why fits failed."""
     parts = [summary.standings(results, contenders)]
     parts += [
         summary.duels(results, name, [other for other in contenders if other != name])
         for name in contenders
         if name in OURS and len(contenders) > 1
     ]
-    parts.append(summary.by_table(results, contenders, facts))
+    parts.append(summary.accuracies(results, contenders, facts))
+    parts.append(summary.log_losses(results, contenders))
     parts += [f"Failed: {line}" for line in failures(results)]
     return "\n\n".join(parts)
 

@@ -42,7 +42,10 @@ class Result:
 
 
 class Cache:
-    """Results by key; each is appended to the file as soon as it is there."""
+    """Results by key; each is appended to the file as soon as it is there.
+
+    A failure is known to the one who made it alone: it is tried again by the next.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -59,10 +62,11 @@ class Cache:
 
     def add(self, key: Key, result: Result) -> None:
         """Keep a result."""
-        line = json.dumps({"key": asdict(key), "result": asdict(result)})
-        with self._lock, self._path.open("a", encoding="utf-8") as stream:
-            stream.write(f"{line}\n")
         self._results[key] = result
+        if not result.error:
+            line = json.dumps({"key": asdict(key), "result": asdict(result)})
+            with self._lock, self._path.open("a", encoding="utf-8") as stream:
+                stream.write(f"{line}\n")
 
 
 def identity_of(*sources: str) -> str:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from tabular.cache import HERE, Cache, Key, Result
+from tabular.worker import READY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +64,7 @@ class Process:
             selector.register(process.stdout, selectors.EVENT_READ)
             is_there = bool(selector.select(self._limit_s))
         line = process.stdout.readline() if is_there else ""
-        if line:
+        if line.strip():
             return Result(**json.loads(line))
         self.stop()
         return Result(error="ended" if is_there else f"over {self._limit_s:.0f} s")
@@ -84,6 +85,9 @@ class Process:
             text=True,
             env={**os.environ, **ENVIRONMENT},
         )
+        if self._process.stdout is None or self._process.stdout.readline().strip() != READY:
+            command = f"{self._team.python} -m {self._team.program}"
+            raise SystemExit(f"{command} does not start; run it to see why")
         return self._process
 
 
@@ -117,7 +121,7 @@ class _Board:
     """Counts what is done and tells it on stderr."""
 
     def __init__(self, total: int) -> None:
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
         self._total, self._done, self._started = total, 0, time.perf_counter()
         self._lock = threading.Lock()
 
@@ -146,7 +150,7 @@ def _work(missing: queue.SimpleQueue[Fit], cache: Cache, board: _Board, limit_s:
             board.tell(fit.key, result)
     except queue.Empty:
         pass
-    except Exception as exc:  # noqa: BLE001 - is raised again where the threads are joined
+    except (Exception, SystemExit) as exc:  # noqa: BLE001 - is raised again where the threads are joined
         board.failure = exc
     finally:
         for process in processes.values():

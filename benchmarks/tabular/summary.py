@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tabular.cache import Result
@@ -26,7 +26,7 @@ class Duel:
     @property
     def mean(self) -> float:
         """The mean difference."""
-        return statistics.mean(self.differences.values())
+        return _average(self.differences.values())
 
     @property
     def worst(self) -> tuple[str, float]:
@@ -98,7 +98,7 @@ def standings(results: Results, contenders: Sequence[str]) -> str:
             f"| {name} | {_average(row[at] for row in found):.4f} "
             f"| {_average(row[at] for row in ranked):.2f} "
             f"| {_average(mean(each, 'log_loss') for each in own):.4f} "
-            f"| {_average(seconds):.2f} | {statistics.median(seconds):.2f} | {failed} |"
+            f"| {_average(seconds):.2f} | {_median(seconds):.2f} | {failed} |"
         )
     return "\n".join(lines)
 
@@ -111,7 +111,7 @@ def duels(results: Results, one: str, others: Sequence[str]) -> str:
     ]
     for other in others:
         found = duel(results, one, other)
-        table, difference = found.worst
+        table, difference = found.worst if found.differences else ("none", math.nan)
         lines.append(
             f"| {other} | {found.won} | {found.tied} | {found.lost} | {100 * found.mean:+.2f} "
             f"| {100 * difference:+.1f}, {table} |"
@@ -119,10 +119,10 @@ def duels(results: Results, one: str, others: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def by_table(
+def accuracies(
     results: Results, contenders: Sequence[str], facts: Mapping[str, Mapping[str, float]]
 ) -> str:
-    """Format the accuracies on every table, in percent; the best in bold."""
+    """Format the accuracies on every table, in percent, and what is in it; the best in bold."""
     names = " | ".join(contenders)
     lines = [
         f"| table | rows | columns | of text | gaps | classes | largest | {names} |",
@@ -130,9 +130,7 @@ def by_table(
     ]
     for table, found in results.items():
         known = facts[table]
-        texts = [f"{100 * mean(found[name], 'accuracy'):.1f}" for name in contenders]
-        best = max(texts, key=lambda text: -1.0 if text == "nan" else float(text))
-        cells = " | ".join(f"**{text}**" if text == best else text for text in texts)
+        cells = _cells([100 * mean(found[name], "accuracy") for name in contenders], ".1f", max)
         lines.append(
             f"| {table} | {known['rows']:,.0f} | {known['columns']:.0f} | {known['texts']:.0f} "
             f"| {known['gaps']:.1%} | {known['classes']:.0f} | {known['largest']:.0%} | {cells} |"
@@ -140,5 +138,28 @@ def by_table(
     return "\n".join(lines)
 
 
-def _average(values: object) -> float:
-    return statistics.fmean(values)  # type: ignore[arg-type]  # an iterable of float
+def log_losses(results: Results, contenders: Sequence[str]) -> str:
+    """Format the log losses on every table; the best in bold."""
+    lines = [f"| log loss | {' | '.join(contenders)} |", "|---" * (1 + len(contenders)) + "|"]
+    for table, found in results.items():
+        cells = _cells([mean(found[name], "log_loss") for name in contenders], ".3f", min)
+        lines.append(f"| {table} | {cells} |")
+    return "\n".join(lines)
+
+
+def _cells(numbers: Sequence[float], form: str, best: Callable[[list[float]], float]) -> str:
+    """Format numbers, those that read as the best one in bold; NaN is never the best."""
+    known = [number for number in numbers if not math.isnan(number)]
+    winner = format(best(known), form) if known else ""
+    texts = [format(number, form) for number in numbers]
+    return " | ".join(f"**{text}**" if text == winner else text for text in texts)
+
+
+def _average(values: Iterable[float]) -> float:
+    """The mean; NaN of none."""
+    known = list(values)
+    return statistics.fmean(known) if known else math.nan
+
+
+def _median(values: Sequence[float]) -> float:
+    return statistics.median(values) if values else math.nan

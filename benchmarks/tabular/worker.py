@@ -14,6 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+READY = "ready"  # the first line out: importing is not fitting
 SMALLEST = 1e-7  # a probability below it counts as this in the log loss
 
 
@@ -68,6 +69,7 @@ def serve(fit: Callable[[Job], Prediction]) -> None:
     """Answer jobs until standard input ends; whatever libraries print goes to stderr."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    print(READY, file=answers, flush=True)
     for line in sys.stdin:
         try:
             result: Mapping[str, object] = score(fit(Job(**json.loads(line))))

@@ -84,6 +84,15 @@ def test_results_are_kept(tmp_path: Path) -> None:
     assert cache.find(Key("letter", 0, "default", "other sources")) is None
 
 
+def test_failures_are_tried_again(tmp_path: Path) -> None:
+    """A fit that ran out of time is reported, and may have more of it in the next run."""
+    key = Key("letter", 0, "TabM", "")
+    cache = Cache(tmp_path / "results.jsonl")
+    cache.add(key, Result(error="over 5 s"))
+    assert cache.find(key) is not None
+    assert Cache(tmp_path / "results.jsonl").find(key) is None
+
+
 def test_a_preset_is_fitted_to_files(tmp_path: Path) -> None:
     """Test rows of unknown categories are scored, those that are refused are counted."""
     numbers = np.random.default_rng(1).normal(size=300)
