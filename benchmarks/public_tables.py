@@ -27,6 +27,7 @@ from tabular import summary
 from tabular.cache import HERE, OUR_SOURCES, Cache, Key, Result, identity_of
 from tabular.catalogue import TABLES, PublicTable, table_named
 from tabular.fits import ENVIRONMENT, Fit, Team, run_all
+from tabular.targets import targets
 from tabular.worker import Job
 
 from trainer.config import PRESETS
@@ -184,12 +185,13 @@ def format_body(
     results: summary.Results, contenders: list[str], facts: dict[str, dict[str, float]]
 ) -> str:
     """Format standings, duels of ours, figures by table, and why fits failed."""
+    presets = [name for name in contenders if name in OURS]
+    peers = [name for name in contenders if name in PEERS]
     parts = [summary.standings(results, contenders)]
-    parts += [
-        summary.duels(results, name, [other for other in contenders if other != name])
-        for name in contenders
-        if name in OURS and len(contenders) > 1
-    ]
+    parts += filter(None, [targets(results, presets, peers)])
+    for preset in presets:
+        if others := [name for name in contenders if name != preset]:
+            parts.append(summary.duels(results, preset, others))
     parts.append(summary.accuracies(results, contenders, facts))
     parts.append(summary.log_losses(results, contenders))
     parts += [f"Failed: {line}" for line in failures(results)]

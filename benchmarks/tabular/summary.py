@@ -39,9 +39,14 @@ def mean(results: Sequence[Result], unit: str) -> float:
     return statistics.fmean(getattr(result, unit) for result in results)
 
 
-def is_complete(results: Mapping[str, Sequence[Result]]) -> bool:
-    """Whether no fit of a table failed."""
-    return not any(result.error for each in results.values() for result in each)
+def mean_accuracy(results: Results, name: str) -> float:
+    """Average the accuracy over the tables on which no contender failed."""
+    return _average(mean(found[name], "accuracy") for found in _complete(results))
+
+
+def mean_log_loss(results: Results, name: str) -> float:
+    """Average the log loss likewise."""
+    return _average(mean(found[name], "log_loss") for found in _complete(results))
 
 
 def duel(results: Results, one: str, other: str) -> Duel:
@@ -83,7 +88,7 @@ def ranks(accuracies: Sequence[float]) -> list[float]:
 
 def standings(results: Results, contenders: Sequence[str]) -> str:
     """Format the means over the tables on which no contender failed."""
-    complete = [table for table in results.values() if is_complete(table)]
+    complete = _complete(results)
     found = [[mean(table[name], "accuracy") for name in contenders] for table in complete]
     ranked = [ranks(row) for row in found]
     lines = [
@@ -95,9 +100,9 @@ def standings(results: Results, contenders: Sequence[str]) -> str:
         seconds = [mean(each, "cpu") for each in own]
         failed = sum(bool(result.error) for table in results.values() for result in table[name])
         lines.append(
-            f"| {name} | {_average(row[at] for row in found):.4f} "
+            f"| {name} | {mean_accuracy(results, name):.4f} "
             f"| {_average(row[at] for row in ranked):.2f} "
-            f"| {_average(mean(each, 'log_loss') for each in own):.4f} "
+            f"| {mean_log_loss(results, name):.4f} "
             f"| {_average(seconds):.2f} | {_median(seconds):.2f} | {failed} |"
         )
     return "\n".join(lines)
@@ -145,6 +150,15 @@ def log_losses(results: Results, contenders: Sequence[str]) -> str:
         cells = _cells([mean(found[name], "log_loss") for name in contenders], ".3f", min)
         lines.append(f"| {table} | {cells} |")
     return "\n".join(lines)
+
+
+def _complete(results: Results) -> list[Mapping[str, Sequence[Result]]]:
+    """The results of the tables on which no fit failed."""
+    return [
+        found
+        for found in results.values()
+        if not any(result.error for each in found.values() for result in each)
+    ]
 
 
 def _cells(numbers: Sequence[float], form: str, best: Callable[[list[float]], float]) -> str:

@@ -13,6 +13,7 @@ from tabular import summary
 from tabular.cache import Cache, Key, Result, identity_of
 from tabular.catalogue import LEFT_OUT, TABLES
 from tabular.ours import fit
+from tabular.targets import TREES, targets
 from tabular.worker import Job, Prediction, score
 
 if TYPE_CHECKING:
@@ -65,6 +66,29 @@ def test_a_failed_fit_takes_its_table_from_the_means() -> None:
     assert lines[3].startswith("| b | 0.9000 | 1.00 | 0.1000 ")
     assert lines[3].endswith("| 1 |")
     assert summary.duel(results, "a", "b").differences == {"one": pytest.approx(-0.4)}
+
+
+def test_targets() -> None:
+    """The default is held against scikit-learn's models, another preset against the best trees."""
+
+    def seeds(accuracy: float, log_loss: float) -> list[Result]:
+        return [Result(accuracy, log_loss, 0, 1.0, 1.0)] * 2
+
+    results = {
+        "one": {
+            "default": seeds(0.8, 0.4),
+            "accurate": seeds(0.92, 0.2),
+            "MLPClassifier": seeds(0.79, 0.4),
+            "logistic regression": seeds(0.83, 0.4),
+            "XGBoost": seeds(0.9, 0.3),
+            "LightGBM": seeds(0.93, 0.3),
+            "CatBoost": seeds(0.9, 0.1),
+        }
+    }
+    ours, peers = ["default", "accurate"], ["MLPClassifier", "logistic regression", *TREES]
+    lines = targets(results, ours, peers).splitlines()[2:]
+    assert [line.split(" | ")[1] for line in lines] == ["100.00", "1.00", "-3.00", "-1.00", "0.10"]
+    assert targets(results, ["default"], ["XGBoost"]) == ""
 
 
 def test_refused_rows_are_wrong() -> None:
