@@ -156,7 +156,7 @@ def verify(
     command = f"exporter verify {shlex.quote(str(bundle))}"
     require(report, command=command, consequence=f"do not serve {bundle} on this machine")
     if not as_json:
-        process.echo(printable(f"{bundle}: {_summarise(report)}, {seconds:.1f} s"))
+        process.echo_sentence(printable(f"{bundle}: {_summarise(report)}, {seconds:.1f} s"))
 
 
 @app.command()

@@ -9,9 +9,9 @@ from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Final
 
 from runtime.errors import UsageError
+from runtime.notebook import is_notebook, notebook_bar
 from runtime.printable import printable
 from runtime.surfaces import option
-from runtime.terminal.notebook import is_notebook, notebook_bar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.progress import ProgressColumn
 
     from exporter.progress import OnProgress, Progress
-    from runtime.terminal.notebook import ShowProgress
+    from runtime.notebook import ShowProgress
 
 PASSPHRASE_VARIABLE: Final = "ONNXFERRY_KEY_PASSPHRASE"  # noqa: S105 - its name
 _STDOUT, _STDERR = 1, 2  # file descriptors

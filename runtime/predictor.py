@@ -198,6 +198,8 @@ class Predictor(LoadedModel):
     ) -> Summary:
         """Score a file, a folder or a pattern, and write it with predictions.
 
+        Shows a progress bar in a notebook, and nothing elsewhere.
+
         Args:
             source: the table, a folder of tables or a glob pattern; ``-`` is standard input.
             out: the output, a folder for several tables, replaced only when it is complete; ``-``
@@ -231,7 +233,9 @@ class Predictor(LoadedModel):
         """
         from pathlib import Path
 
+        from runtime.io.discovery import source_size
         from runtime.io.paths import is_folder_or_pattern
+        from runtime.notebook import rows_bar
         from runtime.scoring.batch import score_files
         from runtime.scoring.pipeline import score_file
 
@@ -250,9 +254,10 @@ class Predictor(LoadedModel):
         )
 
         def score() -> Summary:
-            if is_folder_or_pattern(Path(source)):
-                return score_files(self, source, out, options).total
-            return score_file(self, source, out, options)
+            with rows_bar("scoring", source_size(Path(source))) as on_progress:
+                if is_folder_or_pattern(Path(source)):
+                    return score_files(self, source, out, options, on_progress=on_progress).total
+                return score_file(self, source, out, options, on_progress)
 
         # A variable asks for telemetry, or the process has a tracer of its own.
         if any(name.startswith("OTEL_") for name in os.environ) or _OTEL in sys.modules:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from runtime.errors import UsageError
 from runtime.io.sinks import open_sinks
 from runtime.io.temporary import workdir_path
+from runtime.notebook import is_notebook, notebook_bar
 from runtime.scoring.frames import to_arrow
 from runtime.scoring.named_columns import TABLES, column_names, split_rows
 from runtime.tables.memory import MemoryTable
 from runtime.tables.options import ReadOptions
-from runtime.terminal.notebook import is_notebook, notebook_bar
 from runtime.terminal.process import log
 from trainer.checkpoint.manager import TrainingStopped
 from trainer.checkpoint.resume import has_checkpoint, resume_options

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import UNSET
 
 from runtime.bundle.manifest import to_json
@@ -22,7 +23,7 @@ from runtime.io.temporary import locked_workdir, remove_workdir, workdir_path
 from runtime.surfaces import option
 from trainer.checkpoint.format import FitIdentity, read_record
 from trainer.checkpoint.manager import ReplicaCallback, deferred_signals
-from trainer.checkpoint.resume import check_start
+from trainer.checkpoint.resume import check_start, describe_differences
 from trainer.checkpoint.state import Epoch, EpochCallback, FitResult, ignore_epoch
 from trainer.data.preprocessing import impute_dataset
 from trainer.data.products import synthetic_products
@@ -220,14 +221,24 @@ def _device_of_checkpoint(out: Path) -> Device | None:
 
 
 def _is_completed(out: Path, identity: FitIdentity) -> bool:
-    """Check whether there is a completed run with this identity."""
+    """Check whether there is a completed run with this identity; refuse to replace another."""
     if read_record(workdir_path(out)) or not (out / RECORD).exists():
         return False
     record = load_run(out).record
     found = FitIdentity(
         record.hidden, record.seed, record.configuration, record.data_digest, record.versions
     )
-    return found == identity
+    if found == identity:
+        return True
+    if "changed" in found.options:  # when it was resumed with other options, as is asked for again
+        options = {name: each for name, each in found.options.items() if name != "changed"}
+        if msgspec.structs.replace(found, options=options) == identity:
+            return True
+    raise UsageError(
+        f"{out} is a complete run, with {describe_differences(found, identity)}: "
+        f"{option('resume', True)} continues it in nothing; {option('restart', True)} replaces it, "
+        f"or give another {option('out')}"
+    )
 
 
 def _copy_logs(work: Path, folder: Path) -> None:

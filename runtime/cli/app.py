@@ -344,7 +344,7 @@ def verify(
             f"their error bounds on {predictor.provider} ({predictor.session.reason})"
             f"{SIGNATURES[predictor.signature]}"
         )
-        process.echo(printable(text))
+        process.echo_sentence(printable(text))
 
 
 @app.command()
@@ -356,7 +356,7 @@ def inspect(
     """Print a bundle's manifest; verifies digests, does not run the model."""
     from runtime.bundle.reading import read_bundle
     from runtime.terminal.manifest import format_manifest
-    from runtime.terminal.tables import terminal_width
+    from runtime.wrapping import terminal_width
 
     found = read_bundle(bundle, key)
     manifest = found.manifest

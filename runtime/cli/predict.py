@@ -52,8 +52,10 @@ def preview(predictor: Predictor, source: Path, options: Options) -> str:
 
 def _describe_problems(first: Preview, options: Options) -> Iterator[str]:
     """Describe what is wrong with the rows that were read, and the options to choose from."""
+    encoding = advise_encoding()
     if first.is_undecodable:
-        yield f"text that is not UTF-8 is shown as \\xe4: {advise_encoding()}"
+        yield f"text that is not UTF-8 is shown as \\xe4: {encoding}"
+    yield from (each for each in first.hints if not first.is_undecodable or each != encoding)
     if first.bad:
         of = f"{first.read:,}" if first.total is not None else f"the first {first.read:,}"
         are = "is" if first.bad == 1 else "are"
@@ -195,6 +197,7 @@ def _format_log(summary: Summary, out: Path) -> str:
         kept = f"listed in {summary.rejects}" if summary.rejects else "kept with empty predictions"
         rows = "bad row" if summary.rejected == 1 else "bad rows"
         text += f"\n{summary.rejected:,} {rows} {kept}: {reasons}"
+    text += "".join(f"\nhint: {hint}" for hint in summary.hints)
     if summary.probability_note:
         text += f"\nprobability is {summary.probability_note}"
     if summary.absent:

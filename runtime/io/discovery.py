@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime import surfaces
-from runtime.errors import DataError
-from runtime.io.paths import WILDCARDS
+from runtime.errors import DataError, UsageError
+from runtime.io.paths import WILDCARDS, is_folder_or_pattern
 from runtime.io.rejects import is_rejects_file
 
 if TYPE_CHECKING:
@@ -114,3 +114,14 @@ def wildcard_parts(pattern: Path) -> Sequence[str]:
 def _is_hidden(name: str) -> bool:
     """Return whether Spark and Hive skip a name: ``.x.crc``, ``_SUCCESS``, but not ``_key=1``."""
     return name.startswith(".") or (name.startswith("_") and "=" not in name)
+
+
+def source_size(source: Path) -> int | None:
+    """Sum the bytes of a table, or of the tables of a folder or pattern; None if it is unknown."""
+    try:
+        if is_folder_or_pattern(source):
+            root, tables = find_tables(source)
+            return sum((root / name).stat().st_size for name in tables)
+        return source.stat().st_size if source.is_file() else None
+    except (OSError, DataError, UsageError):  # opening it reports the error
+        return None

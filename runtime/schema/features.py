@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import SchemaError
-from runtime.printable import MAX_LISTED, list_first
+from runtime.printable import list_first
 from runtime.schema.distribution import category_shares_error, distribution_error
-from runtime.schema.names import fold_name, missing_column_message, repeated_names
+from runtime.schema.names import fold_name, missing_columns_message, repeated_names
 from runtime.value import Record
 
 if TYPE_CHECKING:
@@ -324,13 +324,10 @@ class Schema(Record, frozen=True, dict=True):
             if name not in found and not (loose and len(matches[name]) == 1)
         ]
         if missing:
-            lines = [
-                missing_column_message(name, columns, matches[name], can_be_loose=loose is not None)
-                for name in missing[:MAX_LISTED]
-            ]
-            if more := len(missing) - len(lines):
-                lines.append(f"and {more:,} more of {self.n_features:,} columns are missing")
-            raise SchemaError("\n".join(lines))
+            found_loosely = {name: matches[name] for name in missing}
+            raise SchemaError(
+                missing_columns_message(found_loosely, columns, can_be_loose=loose is not None)
+            )
         if duplicates:
             raise SchemaError(
                 f"column {duplicates[0]!r} appears {columns.count(duplicates[0])} times; "

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from runtime.printable import list_first, list_names
+from runtime.printable import MAX_LISTED, list_first, list_names
 from runtime.surfaces import advise_loosely, either
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
 _WIDTHS: Final = {"<wide>", "<narrow>", "<noBreak>"}  # tags of decompositions in Unicode's data
 _MAX_SUGGESTED: Final = 3
@@ -77,17 +78,48 @@ def closest_names(name: str, known: Sequence[str], limit: int = _MAX_SUGGESTED) 
     return difflib.get_close_matches(name, known, n=limit, cutoff=_MIN_SIMILARITY)
 
 
+def _similar_names(name: str, columns: Sequence[str]) -> list[str]:
+    """Find columns that differ loosely, else the most similar ones."""
+    alike = [column for column in columns if fold_name(column) == fold_name(name)]
+    return alike or closest_names(name, columns)
+
+
 def suggest_names(name: str, columns: Sequence[str]) -> str:
     """Suggest which of a table's columns was meant; without a similar one, list them."""
-    alike = [column for column in columns if fold_name(column) == fold_name(name)]
-    if names := (alike or closest_names(name, columns))[:_MAX_SUGGESTED]:
-        difference = _difference(name, alike[0]) if len(alike) == 1 else ""
+    if names := _similar_names(name, columns)[:_MAX_SUGGESTED]:
+        is_alike = len(names) == 1 and fold_name(names[0]) == fold_name(name)
+        difference = _difference(name, names[0]) if is_alike else ""
         more = f" It differs only in {difference}: copy it from the table" if difference else ""
         return f"did you mean {' or '.join(map(repr, names))}?{more}"
     return f"it has {list_names(columns)}"
 
 
-def missing_column_message(
+def missing_columns_message(
+    missing: Mapping[str, Sequence[int]], columns: Sequence[str], *, can_be_loose: bool
+) -> str:
+    """Describe missing columns: those with a similar name a line each, the others together.
+
+    Args:
+        missing: indices of loose matches in ``columns``, by missing name.
+        columns: of the table.
+        can_be_loose: whether the reader may ignore such differences.
+
+    Returns:
+        Lines.
+    """
+    first = islice(missing.items(), MAX_LISTED)  # similar names take long to find
+    similar = {
+        name: _missing_column_message(name, columns, matches, can_be_loose=can_be_loose)
+        for name, matches in first
+        if matches or len(missing) == 1 or _similar_names(name, columns)
+    }
+    others = [name for name in missing if name not in similar]
+    which = "column {} is missing" if len(others) == 1 else "columns {} are missing"
+    known = [f"{which.format(list_names(others))}; the table has {list_names(columns)}"]
+    return "\n".join([*similar.values(), *(known if others else [])])
+
+
+def _missing_column_message(
     name: str, columns: Sequence[str], matches: Sequence[int], *, can_be_loose: bool
 ) -> str:
     """Describe a missing column, with similar names; ``matches`` index loose matches."""

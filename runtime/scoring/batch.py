@@ -145,6 +145,7 @@ def _sum_summaries(summaries: Sequence[Summary], monitor: Monitor) -> Summary:
         drift=monitor.drift,
         stages=dict(stages),
         absent=tuple(dict.fromkeys(name for summary in summaries for name in summary.absent)),
+        hints=tuple(dict.fromkeys(hint for summary in summaries for hint in summary.hints)),
     )
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from runtime.encoding import Encoder
 from runtime.errors import SchemaError
+from runtime.printable import list_names
 from runtime.schema.names import suggest_names
 from runtime.surfaces import advise, advise_encoding
 from runtime.tables.arrays import (
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
 
 REASON_NAME = "reason"
-_MAX_HINTS = 5  # absent features that are named in a message
 
 
 class PredictionColumns:
@@ -209,19 +209,24 @@ def bind_table(
 
 def bad_rows_hint(table: Table, reasons: Collection[str]) -> str:
     """Name what may be wrong with all rows, once they are read; empty if there is nothing."""
-    encoding = advise_encoding() if UNDECODABLE in reasons and Format(table.kind).is_text else ""
-    return "\n".join(filter(None, (encoding, _absent_hint(table))))
+    return "\n".join(filter(None, (encoding_hint(table, reasons), _absent_hint(table))))
+
+
+def encoding_hint(table: Table, reasons: Collection[str]) -> str:
+    """Advise to give the encoding if there is text in another one; else empty."""
+    return advise_encoding() if UNDECODABLE in reasons and Format(table.kind).is_text else ""
 
 
 def _absent_hint(table: Table) -> str:
     """Name the features that no record has; empty if there are none."""
     absent, known = table.absent, table.columns
-    lines = [
+    if len(absent) > 1:
+        has = f"; they have {list_names(known)}" if known else ""
+        return f"no record has the keys {list_names(absent)}{has}"
+    return "".join(
         f"no record has a key {name!r}" + (f"; {suggest_names(name, known)}" if known else "")
-        for name in absent[:_MAX_HINTS]
-    ]
-    more = len(absent) - len(lines)
-    return "\n".join([*lines, *([f"nor one of {more:,} more features"] if more else [])])
+        for name in absent
+    )
 
 
 def _layout_hint(table: Table, schema: Schema) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from itertools import chain
 from typing import TYPE_CHECKING, Self
 
 from runtime.errors import BadRowsError
@@ -12,7 +13,13 @@ from runtime.io.sinks import describe_failed_output
 from runtime.io.sources import source_name
 from runtime.printable import truncate
 from runtime.surfaces import advise, option, together
-from runtime.tables.cells import MISSING, MISSING_WORDS, NOT_A_NUMBER, number_hint
+from runtime.tables.cells import (
+    MISSING,
+    MISSING_WORDS,
+    NOT_A_NUMBER,
+    UNDECODABLE,
+    number_hint,
+)
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
 _MAX_BAD_ROWS = 10  # in a message
 _MAX_CHARACTERS = 60  # of a bad cell in a message
 _MAX_CELLS = 1000  # of a column, for hints
+_MAX_HINTS = 10
 
 
 class StageTimer:
@@ -62,13 +70,13 @@ class BadRowsMessage(Value, frozen=True):
         consequence: for the output.
         advice: options with which to continue.
         purpose: of the rows, as a participle.
-        advises_missing: whether texts that usually mean a missing cell can be declared.
+        missing: texts that are read as missing already; None where none can be declared.
     """
 
     consequence: str
     advice: str
     purpose: str = "scored"
-    advises_missing: bool = False
+    missing: tuple[str, ...] | None = None
 
 
 class Counters:
@@ -131,6 +139,15 @@ class Counters:
                 self.missing_words.setdefault(row.column, set()).add(word)
         self.timer.add(timer)
 
+    def hints(self, *more: str) -> tuple[str, ...]:
+        """Say what may be wrong with many bad cells alike, and the options for that."""
+        numbers = (
+            number_hint(column, values, self.decimal) for column, values in self.non_numeric.items()
+        )
+        found = [*filter(None, (*numbers, *more)), *self._hint_missing()]
+        rest = [f"and {len(found) - _MAX_HINTS:,} more hints"] if len(found) > _MAX_HINTS else []
+        return (*found[:_MAX_HINTS], *rest)
+
     def raise_for_bad_rows(self, *, keep_bad: bool, hint: str = "") -> None:
         """Raise ``BadRowsError`` if bad rows prevent an output; check that no record is lost."""
         if self.failed:
@@ -145,30 +162,34 @@ class Counters:
 
     def _hint_missing(self) -> Iterator[str]:
         """Name texts of bad cells that usually mean a missing cell."""
-        for column, found in self.missing_words.items() if self.message.advises_missing else ():
-            words = sorted(found)
-            means = f"if {', '.join(map(repr, words))} means missing"
-            yield f"column {column!r}: {means}, {advise('missing', words)}"
+        given = self.message.missing
+        if given is None:
+            return
+        for column, found in self.missing_words.items():
+            means = f"if {', '.join(map(repr, sorted(found)))} means missing"
+            yield f"column {column!r}: {means}, {advise('missing', sorted({*given, *found}))}"
+        every = sorted({*given, *chain.from_iterable(self.missing_words.values())})
+        if len({frozenset(found) for found in self.missing_words.values()}) > 1:
+            yield f"if all of these mean missing, {advise('missing', every)}"
 
     def describe_bad(self, remedy: str, hint: str = "") -> str:
         """List the first bad rows and hints; the last line is the ``remedy``."""
-        counts = f"{self.rejected} of {self.rows} rows cannot be {self.message.purpose}"
+        counts = f"{self.rejected:,} of {self.rows:,} rows cannot be {self.message.purpose}"
         lines = [f"{self.where}: {counts}; {self.message.consequence}"]
         for row in self.first_bad:
             line = "" if row.line is None else f" (line {row.line})"
-            value = truncate(row.value, _MAX_CHARACTERS)
-            cell = f", column {row.column!r}: {value!r}" if row.column else ""
+            cell = f", column {row.column!r}: {_quote(row)}" if row.column else ""
             source = f"{row.source}, " if row.source else ""
             lines.append(f"  {source}record {row.record}{line}{cell}: {row.reason}")
         if self.rejected > len(self.first_bad):
-            lines.append(f"  … and {self.rejected - len(self.first_bad)} more")
-        hints = (
-            number_hint(column, values, self.decimal) for column, values in self.non_numeric.items()
-        )
-        lines += filter(None, (*hints, hint))
-        lines += self._hint_missing()
-        lines.append(remedy)
-        return "\n".join(lines)
+            lines.append(f"  … and {self.rejected - len(self.first_bad):,} more")
+        return "\n".join((*lines, *self.hints(hint), remedy))
+
+
+def _quote(row: BadRow) -> str:
+    """Quote a bad cell; bytes that are no text are escaped already, and not once more."""
+    text = repr(truncate(row.value, _MAX_CHARACTERS))
+    return text.replace(r"\\x", r"\x") if row.reason == UNDECODABLE else text
 
 
 def _bad_rows_advice(out: Path, options: Options) -> str:

@@ -17,7 +17,7 @@ from runtime.io.rejects import REJECTS_HEADER
 from runtime.io.sinks import Sink, open_sinks
 from runtime.monitoring.monitor import Monitor
 from runtime.monitoring.ranges import RangeMonitor
-from runtime.scoring.columns import bad_rows_hint, bind_table
+from runtime.scoring.columns import bad_rows_hint, bind_table, encoding_hint
 from runtime.scoring.counters import BadRowsMessage, Counters, StageTimer
 from runtime.scoring.options import DEFAULTS, Options, rejects_path
 from runtime.scoring.outputs import check_outputs, check_table_output, written_files
@@ -152,10 +152,11 @@ def score_into(
         if rejects:
             rejects.flush()
         absent, proba = table.absent, bound.added.classes
+        hints = counters.hints(encoding_hint(table, counters.reasons))
         left_out = model.manifest.provenance.left_out_columns or {}
         job.monitor.add_other_columns(bound.others(table), left_out, options.truth)
     summary = _summarize(model, job, counters, time.perf_counter() - started)
-    return replace(summary, absent=tuple(absent), proba=proba)
+    return replace(summary, absent=tuple(absent), proba=proba, hints=hints)
 
 
 def _open_output(
@@ -305,6 +306,7 @@ class ScoredBytes(Value, frozen=True):
         rejected: number of rows without one.
         outside: ``(n_features, 3)`` int64, see ``RangeMonitor.counts``.
         model_s: seconds in the model.
+        hints: what may be wrong with many bad cells alike, a sentence each.
     """
 
     content: bytes
@@ -312,6 +314,7 @@ class ScoredBytes(Value, frozen=True):
     rejected: int
     outside: npt.NDArray[np.int64]
     model_s: float
+    hints: tuple[str, ...]
 
 
 def score_bytes(
@@ -367,4 +370,5 @@ def score_bytes(
         counters.rejected,
         ranges.counts,
         counters.timer.seconds["model"],
+        counters.hints(hint),
     )

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from runtime.io.sources import source_name
-from runtime.scoring.columns import bind_table
+from runtime.scoring.columns import bind_table, encoding_hint
+from runtime.scoring.counters import Counters, StageTimer
 from runtime.scoring.pipeline import run_model
 from runtime.tables.arrow.writer import output_schema, to_batch
 from runtime.tables.cells import is_decodable
@@ -36,6 +37,7 @@ class Preview(Value, frozen=True):
         total: rows of the table; None if it has more than were read.
         read: rows that were read, more than are shown.
         bad: how many of these cannot be scored.
+        hints: what may be wrong with many bad cells alike, a sentence each.
         is_undecodable: whether a shown cell has bytes that are not text in the table's encoding.
     """
 
@@ -45,6 +47,7 @@ class Preview(Value, frozen=True):
     total: int | None
     read: int
     bad: int
+    hints: tuple[str, ...]
     is_undecodable: bool
 
 
@@ -55,7 +58,8 @@ def score_preview(model: LoadedModel, source: Path, options: Options, rows: int)
         where = source_name(source)
         bound = bind_table(table, schema, options, where=where, keep_bad=True, source=source)
         names = [table.columns[index] for index in bound.carried]
-        first = _score_rows(model, table, bound, rows)
+        counters = Counters.for_file(source, source, options)
+        first = _score_rows(model, table, bound, rows, counters)
     added, scored = list(bound.added.names), first.rows
     if not any(row[-1] for row in scored):  # drop the reasons
         scored = tuple(row[:-1] for row in scored)
@@ -63,14 +67,22 @@ def score_preview(model: LoadedModel, source: Path, options: Options, rows: int)
     return replace(first, names=(*names, *added), rows=scored, n_added=len(added))
 
 
-def _score_rows(model: LoadedModel, table: Table, bound: TableBinding, rows: int) -> Preview:
+def _score_rows(
+    model: LoadedModel, table: Table, bound: TableBinding, rows: int, counters: Counters
+) -> Preview:
     """Score blocks until there are enough rows; the total is None if the table has more."""
     scored: list[tuple[str, ...]] = []
-    total, bad, is_undecodable = 0, 0, False
-    columns = bound.added
+    is_undecodable, columns = False, bound.added
+
+    def preview(total: int | None) -> Preview:
+        hints = counters.hints(encoding_hint(table, counters.reasons))
+        shown = tuple(scored)
+        read, bad = counters.rows, counters.rejected
+        return Preview((), shown, 0, total, read, bad, hints, is_undecodable)
+
     for block in table.blocks(bound.read):
         if len(scored) == rows:
-            return Preview((), tuple(scored), 0, None, total, bad, is_undecodable)
+            return preview(None)
         parsed = bound.partitioned.wrap(block).parse(bound.features, bound.encoder)
         parsed, outputs = run_model(model, block, parsed)
         new = columns.build(parsed, outputs).columns
@@ -79,9 +91,8 @@ def _score_rows(model: LoadedModel, table: Table, bound: TableBinding, rows: int
         texts = [cell_texts(array.slice(0, rows - len(scored))).to_pylist() for array in arrays]
         is_undecodable |= not all(is_decodable(cell or b"") for cells in texts for cell in cells)
         scored += zip(*map(_format_cells, texts), strict=True)
-        total += len(block)
-        bad += len(parsed.bad)
-    return Preview((), tuple(scored), 0, total, total, bad, is_undecodable)
+        counters.add(len(block), len(block), parsed.bad, StageTimer())
+    return preview(counters.rows)
 
 
 def _format_cells(cells: Sequence[bytes | None]) -> list[str]:

@@ -45,6 +45,7 @@ class Summary(Value, frozen=True):
         absent: features that no record of the table, or of one of the tables, has.
         classes: of the model.
         proba: those whose probability has a column of its own.
+        hints: what may be wrong with many bad cells alike, a sentence each.
     """
 
     rows: int
@@ -65,6 +66,7 @@ class Summary(Value, frozen=True):
     proba: tuple[str, ...] = ()
     blocks: int = 0
     files: Mapping[str, Path] = msgspec.field(default_factory=dict)
+    hints: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         parts = [f"{self.scored:,} of {self.rows:,} rows scored", f"{self.seconds:.2f} s"]
@@ -83,6 +85,7 @@ class Summary(Value, frozen=True):
             ("scored", f"{self.scored:,} on {self.provider} ({self.provider_reason})"),
         ]
         lines += [(f"bad: {reason}", f"{count:,}") for reason, count in self.reasons.items()]
+        lines += [("hint", hint) for hint in self.hints]
         lines += [
             (f"out of range: {name}", f"{counts.total:,}")
             for name, counts in self.out_of_range.items()
@@ -145,6 +148,8 @@ class Summary(Value, frozen=True):
         }
         if self.absent:
             values["absent"] = list(self.absent)
+        if self.hints:
+            values["hints"] = list(self.hints)
         if self.truth:
             values["truth"] = msgspec.to_builtins(self.truth)
         if self.drift:

@@ -16,6 +16,7 @@ from runtime.io.charsets import UTF_8, Encoding, TranscodedSource, detect_encodi
 from runtime.io.paths import STANDARD_STREAM
 from runtime.io.sources import PeekedSource, open_source, read_chunk, source_name
 from runtime.io.streams import translate_write_errors
+from runtime.printable import MAX_LISTED
 from runtime.schema.names import repeated_names, suggest_names
 from runtime.tables.driver import ReadPlan
 from runtime.tables.formats import (
@@ -144,12 +145,16 @@ def choose_columns(
     where = surfaces.option(option)
     if repeated := repeated_names(required):
         raise SchemaError(f"{where} names {repeated[0]!r} more than once")
+    unknown = [
+        f"{where}: the table has no column {name!r}; {suggest_names(name, columns)}"
+        for name in required
+        if name not in columns
+    ]
+    if unknown:
+        more = len(unknown) - MAX_LISTED
+        rest = [f"and {more:,} more such names"] if more > 0 else []
+        raise SchemaError("\n".join([*unknown[:MAX_LISTED], *rest]))
     for name in required:
-        if name not in columns:
-            suggestion = suggest_names(name, columns)
-            raise SchemaError(
-                f"{surfaces.option(option)}: the table has no column {name!r}; {suggestion}"
-            )
         if (count := columns.count(name)) > 1:
             raise SchemaError(
                 f"{where}: the table has {count} columns {name!r}; rename or drop all but one"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from runtime.printable import format_number, list_first, printable, truncate
 from runtime.schema.dates import format_instant
+from runtime.wrapping import wrap_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ _MAX_CLASSES: Final = 20
 _MAX_COLUMNS: Final = 100  # --json has all
 _MAX_CATEGORIES: Final = 8  # of a column
 _MAX_NAME_WIDTH: Final = 24
+_MIN_WIDTH: Final = 20  # of a wrapped cell
 SIGNATURES: Final[Mapping[SignatureState, str]] = {
     "none": "",
     "unchecked": "; signed, not checked: give --key FILE",
@@ -40,7 +42,7 @@ def format_manifest(
         "target": f"{schema.target}: {list_first(schema.classes, _MAX_CLASSES)}",
         "columns": f"{read}, {len(left_out):,} left out in training" if left_out else read,
     }
-    lines = [*_format_fields(fields, width), *_format_columns(manifest)]
+    lines = [*_format_fields(fields, width), *_format_columns(manifest, width)]
     fields = {
         "input": ", ".join(map(_describe_tensor, manifest.signature.inputs)),
         "output": ", ".join(map(_describe_tensor, manifest.signature.outputs)),
@@ -61,35 +63,40 @@ def format_manifest(
 
 def _format_fields(fields: dict[str, str], width: int | None) -> list[str]:
     lines = [f"{name:10} {printable(value)}".rstrip() for name, value in fields.items()]
-    return [part for line in lines for part in _wrap(line, width)] if width else lines
+    return [part for line in lines for part in _wrap(line, width, 11)]
 
 
-def _wrap(line: str, width: int) -> list[str]:
-    """Wrap a field between words, below its value."""
-    return textwrap.wrap(
-        line, width, subsequent_indent=" " * 11, break_long_words=False, break_on_hyphens=False
-    )
+def _wrap(line: str, width: int | None, indent: int) -> list[str]:
+    """Wrap a line between words, the rest below its last cell."""
+    if not width or len(line) <= width:
+        return [line]
+    if width - indent < _MIN_WIDTH:
+        return wrap_lines(line, width).split("\n")
+    head, rest = line[:indent], line[indent:]
+    lines = textwrap.wrap(rest, width - indent, break_long_words=False, break_on_hyphens=False)
+    return [head + lines[0], *(" " * indent + part for part in lines[1:])]
 
 
-def _format_columns(manifest: Manifest) -> Iterator[str]:
+def _format_columns(manifest: Manifest, width: int | None) -> Iterator[str]:
     """List the features, then the columns that training left out."""
     left_out = manifest.provenance.left_out_columns or {}
     lines: list[tuple[str, str, str]] = [
         (each.name, each.kind, _describe_feature(each)) for each in manifest.schema.features
     ]
     lines += [(name, "left out", reason) for name, reason in left_out.items()]
-    yield from _align(lines[:_MAX_COLUMNS])
+    yield from _align(lines[:_MAX_COLUMNS], width)
     if more := lines[_MAX_COLUMNS:]:
         yield f"  and {len(more):,} more; --json has all"
 
 
-def _align(lines: Sequence[tuple[str, str, str]]) -> list[str]:
-    """Format lines of three cells as columns."""
+def _align(lines: Sequence[tuple[str, str, str]], width: int | None = None) -> list[str]:
+    """Format lines of three cells as columns, the last one wrapped."""
     cells = [(printable(truncate(name, _MAX_NAME_WIDTH)), *rest) for name, *rest in lines]
     widths = [max((len(line[at]) for line in cells), default=0) for at in (0, 1)]
-    return [
+    rows = [
         f"  {name:{widths[0]}}  {kind:{widths[1]}}  {printable(note)}" for name, kind, note in cells
     ]
+    return [part for row in rows for part in _wrap(row, width, sum(widths) + 6)]
 
 
 def _describe_feature(feature: Feature) -> str:

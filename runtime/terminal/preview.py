@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING, Final, TextIO
 
 from runtime.printable import printable
-from runtime.terminal.tables import ELLIPSIS, cut, new_table, render_tables, terminal_width
+from runtime.terminal.tables import ELLIPSIS, cut, new_table, render_tables
+from runtime.wrapping import terminal_width, wrap_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +44,8 @@ def format_preview(
     table = _build_table(cells, shown, first_added=len(names) - n_added)
     lines = [_describe_rows(len(rows), total), *_describe_hidden(hidden)]
     lines = [cut(line, width) for line in lines]
-    return "\n".join((render_tables(table, "", *lines, stream=stream), *map(printable, notes)))
+    below = [wrap_lines(printable(note), width) for note in notes]
+    return "\n".join((render_tables(table, "", *lines, stream=stream), *below))
 
 
 def _choose_columns(cells: Sequence[Sequence[str]], n_added: int, width: int) -> list[int]:

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from runtime.errors import EXIT_BUG, EXIT_INTERRUPTED, OnnxferryError, UnavailableError
 from runtime.io.processors import available_processors, quota_processors
@@ -104,9 +104,22 @@ class _ExitHook:
 
 
 def log(text: str = "") -> None:
-    """Print a line to stderr, in one write; a closed stderr is not an error."""
+    """Print lines to stderr, in one write, wrapped on a terminal; a closed one is no error."""
     with suppress(OSError):
+        if sys.stderr.isatty():
+            text = _wrapped(text, sys.stderr)
         print(f"{text}\n", end="", file=sys.stderr, flush=True)  # noqa: T201 - output of the commands
+
+
+def _wrapped(text: str, stream: TextIO) -> str:
+    from runtime.wrapping import wrap_for
+
+    return wrap_for(stream, text)
+
+
+def echo_sentence(text: str) -> None:
+    """Print a result that is a sentence to stdout, wrapped on a terminal."""
+    echo(_wrapped(text, sys.stdout))
 
 
 def echo(text: str) -> None:
@@ -141,12 +154,14 @@ def exit_on_broken_pipe() -> Iterator[None]:
 
 
 def _fail(name: str, error: OnnxferryError) -> NoReturn:
-    prefix = f"{name}: error:"
-    if sys.stderr.isatty() and "NO_COLOR" not in os.environ:
-        prefix = f"\033[1;31m{prefix}\033[0m"
     from runtime.printable import printable_lines
 
-    log(f"{prefix} {printable_lines(str(error))}")
+    prefix = f"{name}: error:"
+    text = f"{prefix} {printable_lines(str(error))}"
+    if sys.stderr.isatty() and "NO_COLOR" not in os.environ:
+        lines = _wrapped(text, sys.stderr)
+        text = lines.replace(prefix, f"\033[1;31m{prefix}\033[0m", 1)
+    log(text)
     _flush_or_discard_stdout()
     sys.exit(error.exit_code)
 

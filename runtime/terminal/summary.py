@@ -6,15 +6,15 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, TextIO
 
 from runtime.io.paths import STANDARD_STREAM
-from runtime.printable import printable
+from runtime.printable import list_first, printable
 from runtime.terminal.tables import (
     confusion_table,
     cut,
     new_table,
     percent,
     render_tables,
-    terminal_width,
 )
+from runtime.wrapping import terminal_width
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _MAX_LINES: Final = 10  # per section
 _MAX_NAME_WIDTH: Final = 24
+_MAX_NAMES: Final = 100  # of columns in a line; the report has all
 _MIN_TABLE_WIDTH: Final = 60
 
 
@@ -62,6 +63,8 @@ def _lines(summary: Summary, out: Path) -> Iterator[Line]:
             ("", f"{count:,}", reason)
             for reason, count in sorted(summary.reasons.items(), key=lambda pair: -pair[1])
         )
+    for hint in summary.hints:
+        yield "hint", "", hint
     if summary.absent:
         yield "absent", f"{len(summary.absent):,}", "features that no record has, all missing"
         yield from _truncate((f"  {name}", "", "") for name in summary.absent)
@@ -105,9 +108,9 @@ def _drift_lines(drift: DriftReport, path: Path | None) -> Iterator[Line]:
     by_drift = sorted(
         drift.features, key=lambda feature: (feature.reason or "", -(feature.psi or 0))
     )
-    yield from _truncate(
+    yield from _name_all(
         (
-            f"  {feature.name}",
+            feature.name,
             "" if feature.psi is None or feature.reason else f"{feature.psi:.3f}",
             f"{feature.reading}: {feature.reason}" if feature.reason else feature.reading,
         )
@@ -115,7 +118,7 @@ def _drift_lines(drift: DriftReport, path: Path | None) -> Iterator[Line]:
     )
     if drift.others:
         yield "other columns", "", "no drift: the model does not read them"
-        yield from _truncate((f"  {other.name}", "", other.reason) for other in drift.others)
+        yield from _name_all((other.name, "", other.reason) for other in drift.others)
 
 
 def _truth_lines(truth: AccuracyReport) -> Iterator[Line]:
@@ -130,6 +133,17 @@ def _truth_lines(truth: AccuracyReport) -> Iterator[Line]:
             f"{truth.other:,}",
             truth.hint or f"not a class of the model: {values}",
         )
+
+
+def _name_all(lines: Iterable[Line]) -> Iterator[Line]:
+    """Take the first few lines, and join the names of the others by their note."""
+    lines = iter(lines)
+    yield from ((f"  {name}", value, note) for name, value, note in islice(lines, _MAX_LINES))
+    joined: dict[str, list[str]] = {}
+    for name, _, note in lines:
+        joined.setdefault(note, []).append(name)
+    for note, names in joined.items():
+        yield f"  {len(names):,} more", "", f"{note}: {list_first(names, _MAX_NAMES)}"
 
 
 def _truncate(lines: Iterable[Line]) -> Iterator[Line]:

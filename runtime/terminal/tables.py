@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final, Protocol, TextIO
 
 from runtime.printable import printable
+from runtime.wrapping import terminal_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 
 ELLIPSIS: Final = "…"
-_DEFAULT_WIDTH: Final = 80
 _MAX_ERRORS: Final = 10  # pairs of classes
 _MAX_NAME_WIDTH: Final = 16
 _GAP: Final = 2  # between two columns
@@ -56,17 +56,6 @@ def render_tables(*parts: RenderableType, stream: TextIO) -> str:
             console.print(part)
     text = capture.get()
     return text.rstrip("\n") if use_color else "\n".join(map(str.rstrip, text.splitlines()))
-
-
-def terminal_width(stream: TextIO) -> int:
-    """Get the width of a terminal; ``COLUMNS`` overrides it."""
-    columns = os.environ.get("COLUMNS", "")
-    if columns.isdecimal() and int(columns):
-        return int(columns)
-    try:
-        return os.get_terminal_size(stream.fileno()).columns or _DEFAULT_WIDTH
-    except (OSError, ValueError):  # not a terminal, or not a file
-        return _DEFAULT_WIDTH
 
 
 def new_table(*, header: bool = True) -> Table:

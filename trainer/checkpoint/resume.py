@@ -15,7 +15,7 @@ from trainer.config import Configuration, configure
 from trainer.run import RECORD
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from runtime.bundle.manifest import Scalar
@@ -100,7 +100,7 @@ def describe_start(
         changes = _describe_changes(record.fit.configuration(), configuration)
         return f"resuming {out} at {record.where}{changes}"
     if resume and is_complete:
-        return f"{out} was not interrupted: it stays if it is the same run, else it is replaced"
+        return f"{out} was not interrupted: it stays if it is the same run"
     if resume:
         return f"no interrupted run of {out}: starting from the beginning"
     if restart and found:
@@ -147,21 +147,9 @@ def check_resumable(record: CheckpointRecord, fit: FitIdentity, where: Path) -> 
     before = record.fit
     names = (before.options.keys() | fit.options.keys()) - {"changed"}
     changed = {name for name in names if before.options.get(name) != fit.options.get(name)}
-    fixed = [
-        *_compare({"hidden": before.hidden}, {"hidden": fit.hidden}),
-        *_compare({"seed": before.seed}, {"seed": fit.seed}),
-        *(["other rows"] if before.data_digest != fit.data_digest else []),
-        *_compare(before.versions, fit.versions),
-        *_compare(
-            *(
-                {name: each for name, each in options.items() if name in changed - CHANGEABLE}
-                for options in (before.options, fit.options)
-            )
-        ),
-    ]
-    if fixed:
+    if fixed := describe_differences(before, fit, apart_from=CHANGEABLE):
         raise ArtifactError(
-            f"{where} holds another run, with {', '.join(fixed)}: use the options and the data of "
+            f"{where} holds another run, with {fixed}: use the options and the data of "
             f"the interrupted run, or start over with {option('restart', True)}"
         )
     notes = [str(before.options["changed"])] if "changed" in before.options else []
@@ -169,6 +157,25 @@ def check_resumable(record: CheckpointRecord, fit: FitIdentity, where: Path) -> 
     if not notes:
         return fit
     return msgspec.structs.replace(fit, options={**fit.options, "changed": "; ".join(notes)})
+
+
+def describe_differences(
+    before: FitIdentity, now: FitIdentity, *, apart_from: Collection[str] = ()
+) -> str:
+    """Describe how two runs differ, apart from some options; empty if they do not."""
+    ignored = {"changed", *apart_from}
+    options = (
+        {name: each for name, each in run.options.items() if name not in ignored}
+        for run in (before, now)
+    )
+    found = [
+        *_compare({"hidden": before.hidden}, {"hidden": now.hidden}),
+        *_compare({"seed": before.seed}, {"seed": now.seed}),
+        *(["other rows"] if before.data_digest != now.data_digest else []),
+        *_compare(before.versions, now.versions),
+        *_compare(*options),
+    ]
+    return ", ".join(found)
 
 
 def _compare(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:

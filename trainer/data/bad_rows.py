@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ from runtime.tables.cells import MISSING
 from runtime.tables.csv.quoting import encode_record, encode_rejects
 from runtime.tables.folders import FolderTable
 from runtime.tables.writing import rejects_dialect
+from trainer.data.faults import NOTHING_FITTED
 from trainer.data.source import advise_exclusion
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ class RowCounter:
         ``faults`` gets the bad rows that prevent training.
         """
         message = BadRowsMessage(
-            "nothing was fitted", advice="", purpose="fitted", advises_missing=True
+            NOTHING_FITTED, advice="", purpose="fitted", missing=tuple(source.missing)
         )
         self._counters = Counters(
             where, message, fail_on_bad=source.bad_rows == "fail", decimal=source.reading.decimal
@@ -113,7 +115,9 @@ class RowCounter:
         """Add a fault when bad rows prevent training."""
         counters = self._counters
         if counters.failed or self._are_too_many():
-            self._faults.add(BadRowsError(counters.describe_bad(self._remedy())))
+            words = chain.from_iterable(counters.missing_words.values())
+            error = BadRowsError(counters.describe_bad(self._remedy()))
+            self._faults.add(error, missing=words)
         else:
             counters.raise_for_bad_rows(keep_bad=False)
         if self._sink:

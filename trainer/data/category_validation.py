@@ -93,13 +93,14 @@ def check_label(profile: TableProfile, source: TableSource, faults: Faults) -> f
     codes = [texts.index(word) for word in words]
     rows = sum(int((profile.codes == code).sum()) for code in codes)
     shown, name = ", ".join(map(repr, words)), source.label
+    count = "1 row: if it has no label" if rows == 1 else f"{rows:,} rows: if they have no label"
     missing = sorted({*source.missing, *(word.strip() for word in words)})
     message = (
-        f"{source.data}: label {name!r} is {shown} in {rows:,} rows: if these rows have no label, "
+        f"{source.data}: label {name!r} is {shown} in {count}, "
         f"{advise('missing', missing)}; if that is a class, "
         + advise("categories", [*source.categories, name])
     )
-    faults.add(SchemaError(message))
+    faults.add(SchemaError(message), missing=(word.strip() for word in words))
     return frozenset(words)
 
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Final
 
 from runtime.errors import DataError, SchemaError
 from runtime.printable import list_first
-from runtime.surfaces import option
+from runtime.surfaces import advise, option
 from trainer.data.decimal_signs import describe_mixed_signs
 from trainer.data.source import advise_exclusion
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from trainer.data.source import TableSource
 
 _MAX_FAULTS = 10  # in a message; each has a bounded length
 _MAX_FINDINGS = 10
+NOTHING_FITTED: Final = "nothing was fitted"
 
 
 class Faults:
@@ -32,20 +34,26 @@ class Faults:
         self._source = source
         self._errors: dict[str, DataError] = {}
         self.columns: dict[str, None] = {}
+        self._missing: set[frozenset[str]] = set()  # by fault
 
     def __bool__(self) -> bool:
         """Whether there are any."""
         return bool(self._errors)
 
-    def add(self, error: DataError, columns: Collection[str] = ()) -> None:
-        """Add a fault, and the ``columns`` that cannot be used because of it."""
+    def add(
+        self, error: DataError, columns: Collection[str] = (), missing: Iterable[str] = ()
+    ) -> None:
+        """Add a fault, the ``columns`` that cannot be used because of it, and words for missing."""
         self._errors.setdefault(str(error), error)
         self.columns.update(dict.fromkeys(columns))
+        if words := frozenset(missing):
+            self._missing.add(words)
 
     def merge(self, other: Faults) -> None:
         """Add the faults of another pass."""
         for error in other._errors.values():
             self.add(error, other.columns)
+        self._missing |= other._missing
 
     @contextmanager
     def gather(self, *columns: str) -> Iterator[None]:
@@ -67,9 +75,10 @@ class Faults:
         if len(errors) == 1:
             return type(errors[0])("\n".join([*texts, *ending]))
         where = str(self._source.data)
-        lines = [f"{where}: {len(errors)} faults; nothing was fitted"]
+        lines = [f"{where}: {len(errors)} faults; {NOTHING_FITTED}"]
         for number, text in enumerate(texts[:_MAX_FAULTS], start=1):
             first, *others = text.removeprefix(f"{where}: ").split("\n")
+            first = first.removesuffix(f"; {NOTHING_FITTED}")
             lines += [f"{number}. {first}", *(f"   {line}" for line in others)]
         if len(errors) > _MAX_FAULTS:
             lines.append(f"… and {len(errors) - _MAX_FAULTS} more faults")
@@ -90,8 +99,12 @@ class Faults:
 
     def _advise(self, n_features: int) -> list[str]:
         """Name one option for the columns of several faults: a repeated one would replace it."""
-        names = list(self.columns)
+        names, lines = list(self.columns), []
+        if len(self._missing) > 1:
+            words = sorted({*self._source.missing, *chain.from_iterable(self._missing)})
+            lines.append(f"if all of these mean missing, {advise('missing', words)}")
         exclusion = advise_exclusion(self._source, names, n_features) if len(names) > 1 else None
-        if exclusion is None:
-            return []
-        return [f"columns {list_first(list(map(repr, names)))} are at fault: fix, or {exclusion}"]
+        if exclusion:
+            listed = list_first(list(map(repr, names)))
+            lines.append(f"columns {listed} are at fault: fix, or {exclusion}")
+        return lines

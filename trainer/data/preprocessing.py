@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import torch
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from trainer.model import SimpleNet
 
 _BLOCK_NUMBERS, _MIN_BLOCK_ROWS = 2**15, 1024  # a block of 256 KiB in float64
+
+_INDICATOR: Final = "\0missing"  # after the name of an input
 
 
 def fit_standardisation(
@@ -115,8 +117,19 @@ def impute_dataset(dataset: Dataset) -> ImputedDataset:
     return ImputedDataset(replace(dataset, schema=schema, rows=imputed), imputation)
 
 
+def input_names(schema: Schema) -> tuple[str, ...]:
+    """Name the inputs of imputed rows for people."""
+    return tuple(name.replace(_INDICATOR, " is missing") for name in schema.inputs)
+
+
+def column_names(schema: Schema) -> list[str]:
+    """Name the columns of a table whose rows were imputed."""
+    names = (feature.name for feature in schema.features)
+    return [name for name in names if not name.endswith(_INDICATOR)]
+
+
 def _imputed_schema(schema: Schema) -> Schema:
     """Make the schema of imputed rows; no column name contains NUL."""
     features = [msgspec.structs.replace(each, missing="refused") for each in schema.features]
-    indicators = [Feature(f"{schema.inputs[at]}\0missing", 0, 1) for at in schema.imputed_inputs]
+    indicators = [Feature(f"{schema.inputs[at]}{_INDICATOR}", 0, 1) for at in schema.imputed_inputs]
     return Schema(schema.target, (*features, *indicators), schema.classes)

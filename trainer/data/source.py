@@ -261,6 +261,7 @@ class ColumnRoles:
 def assign_roles(columns: Sequence[str], source: TableSource) -> ColumnRoles:
     """Find the columns that a source names; features default to all that are left."""
     where = str(source.data)
+    _check_names(columns, source)
     label = find_column(columns, source.label, "label", where)
     excluded = {_find_excluded(columns, name, where) for name in source.exclude}
     if source.features is None:
@@ -283,6 +284,32 @@ def assign_roles(columns: Sequence[str], source: TableSource) -> ColumnRoles:
             for at in _find_features(columns, features, list(formats), "date_format", source)
         },
     )
+
+
+def _check_names(columns: Sequence[str], source: TableSource) -> None:
+    """Refuse the names that the table does not have, all of them at once."""
+    roles = {
+        "label": (source.label,),
+        "exclude": tuple(name for name in source.exclude if not _POSITION.fullmatch(name)),
+        "features": source.features or (),
+        "categories": source.categories,
+        "date_format": tuple(source.date_formats.columns),
+    }
+    unknown = [
+        describe_unknown(columns, name, role)
+        for role, names in roles.items()
+        for name in dict.fromkeys(names)
+        if name not in columns
+    ]
+    if unknown:
+        more = len(unknown) - _MAX_NAMES
+        rest = [f"and {more:,} more such names"] if more > 0 else []
+        raise SchemaError(f"{source.data}: " + "\n".join([*unknown[:_MAX_NAMES], *rest]))
+
+
+def describe_unknown(columns: Sequence[str], name: str, role: str) -> str:
+    """Describe a name that no column has; ``role`` is the option that has it."""
+    return f"{option(role)}: there is no column {name!r}; {suggest_names(name, columns)}"
 
 
 def column_names(columns: Sequence[str], positions: Sequence[int]) -> dict[int, str]:
@@ -349,9 +376,7 @@ def find_column(columns: Sequence[str], name: str, role: str, where: str) -> int
         raise SchemaError(
             f"{where}: {option(role)}: {found} columns are named {name!r}; rename one"
         )
-    raise SchemaError(
-        f"{where}: {option(role)}: there is no column {name!r}; {suggest_names(name, columns)}"
-    )
+    raise SchemaError(f"{where}: {describe_unknown(columns, name, role)}")
 
 
 def bind_features(schema: Schema, columns: Sequence[str], where: str) -> tuple[int, ...]:

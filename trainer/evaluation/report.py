@@ -9,8 +9,8 @@ from runtime.terminal.tables import (
     new_table,
     percent,
     render_tables,
-    terminal_width,
 )
+from runtime.wrapping import terminal_width
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from runtime.monitoring.accuracy import confusion_matrix
+from trainer.data.preprocessing import column_names, input_names
 from trainer.evaluation.metrics import BLOCK_ROWS
 from trainer.loggers.events import (
     graph_record,
@@ -80,7 +81,7 @@ def final_records(this: FitIdentity, dataset: Dataset, fitted: FitResult) -> byt
         *_pr_curves(probabilities, dataset),
         *(_regions(fitted.model, dataset) or _diagrams(probabilities, dataset)),
     ]
-    records = graph_record(fitted.model, dataset.schema.inputs)
+    records = graph_record(fitted.model, input_names(dataset.schema))
     return records + summary_record(values, fitted.last.index) + _return_to_best(fitted)
 
 
@@ -110,7 +111,7 @@ def _describe_data(dataset: Dataset) -> dict[str, Scalar]:
     schema, rows = dataset.schema, dataset.rows
     return {
         "target": schema.target,
-        "features": ", ".join(feature.name for feature in schema.features),
+        "features": ", ".join(column_names(schema)),
         "classes": ", ".join(schema.classes),
         "training rows": len(rows.train_labels),
         "test rows": len(rows.test_labels),
@@ -119,7 +120,7 @@ def _describe_data(dataset: Dataset) -> dict[str, Scalar]:
 
 def _format_inputs(dataset: Dataset) -> str:
     """Format the inputs of the network, with the mean of each over the training rows."""
-    names = dataset.schema.inputs[:MAX_INPUTS]
+    names = input_names(dataset.schema)[:MAX_INPUTS]
     features = dataset.rows.train_features[:, : len(names)]
     means = features.nanmean(dim=0, dtype=torch.float64).tolist()
     cells: dict[str, object] = {

@@ -51,22 +51,22 @@ def show_progress(epochs: int) -> Iterator[EpochCallback]:
     from rich.progress import BarColumn, Progress
 
     console, count = Console(stderr=True), f"epoch {epochs}/{epochs}"
-    bar, (left, right) = BarColumn(_MIN_BAR_WIDTH), _text_columns(len(count))
+    bar, (left, right) = BarColumn(_MIN_BAR_WIDTH), _text_columns(epochs)
     with Progress(left, bar, right, console=console) as progress:
-        task = progress.add_task("fit", total=epochs, metrics="")
+        task = progress.add_task("fit", total=None, metrics="")  # moves until there are figures
 
         def draw(epoch: Epoch) -> None:
             throughput.on_epoch_end(epoch)
             room = console.width - len(count) - _MIN_BAR_WIDTH - 2
             metrics = _fit_parts(_format_metrics(epoch, throughput), room)
             bar.bar_width = min(_BAR_WIDTH, console.width - len(count) - len(metrics) - 2)
-            progress.update(task, completed=epoch.index + 1, metrics=metrics)
+            progress.update(task, completed=epoch.index + 1, total=epochs, metrics=metrics)
             warn(epoch)
 
         yield draw
 
 
-def _text_columns(count_width: int) -> tuple[ProgressColumn, ProgressColumn]:
+def _text_columns(epochs: int) -> tuple[ProgressColumn, ProgressColumn]:
     """Make the columns of the epoch and of the metrics."""
     from rich.progress import TextColumn
     from rich.table import Column
@@ -74,7 +74,8 @@ def _text_columns(count_width: int) -> tuple[ProgressColumn, ProgressColumn]:
     def text(template: str, width: int | None = None) -> TextColumn:
         return TextColumn(template, table_column=Column(no_wrap=True, min_width=width))
 
-    count = text("epoch {task.completed:.0f}/{task.total:.0f}", count_width)
+    total = f"/{epochs}"
+    count = text("epoch {task.completed:.0f}" + total, len(f"epoch {epochs}{total}"))
     return count, text("{task.fields[metrics]}")
 
 

@@ -7,6 +7,7 @@ rows fail the request; with ``bad_rows=null`` they stay, with empty predictions 
 from __future__ import annotations
 
 import codecs
+import json
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import parse_qsl
 
@@ -15,14 +16,14 @@ from msgspec.structs import replace
 
 from runtime.choices import Decimal  # noqa: TC001 - msgspec reads the annotation
 from runtime.errors import BodyError, DataError, MediaError, RequestError, UsageError
-from runtime.printable import list_names
+from runtime.printable import list_names, truncate
 from runtime.serving.examples import advise_rows
 from runtime.serving.handlers.parquet import check_parquet, too_many_rows
 from runtime.serving.http.messages import JSON, Response
 from runtime.serving.v2.malformed import LOOKS_LIKE_CSV, explain_malformed, recognize
 from runtime.serving.v2.messages import BODY as _BODY
 from runtime.serving.v2.messages import decode
-from runtime.surfaces import request_surface
+from runtime.surfaces import current_surface, request_surface
 from runtime.tables.formats import detect_signature
 from runtime.value import Value
 
@@ -37,6 +38,7 @@ PARQUET: Final = b"application/vnd.apache.parquet"
 CSV: Final = b"text/csv; charset=utf-8"
 _BRACES_PER_ROW: Final = 8  # allowed in JSON objects: rows may have nested ones
 _BOM: Final = codecs.BOM_UTF8
+_HEAD: Final = 64  # bytes that tell what a body is
 _FORM: Final = "application/x-www-form-urlencoded"  # the default of curl -d
 _JSON_LINES: Final = (
     "application/jsonl",
@@ -45,6 +47,8 @@ _JSON_LINES: Final = (
     "application/x-ndjson",
 )
 _PARQUET_TYPES: Final = (PARQUET.decode(), "application/parquet", "application/x-parquet")
+HINTS: Final = b"x-onnxferry-hints"  # a header field of responses
+_MAX_HINT: Final = 300  # characters
 _PAGE: Final = b"x-onnxferry-page"  # a header field of the page's requests
 Layout = Literal["csv", "object", "array", "lines", "parquet"]
 _JSON_TYPES: Final = {"object": JSON, "array": JSON, "lines": b"application/x-ndjson"}
@@ -149,6 +153,8 @@ def _predict(
     except DataError:
         if layout == "object":
             _check_keys(predictor, request.body)
+        if layout == "csv":
+            _check_not_json(request.body)
         raise
 
 
@@ -162,8 +168,8 @@ def _predict_csv(
     body = request.body
     _check_csv(body, is_form=media_type == _FORM)
     _check_lines(body, limits)
-    scored = score_bytes(predictor, body, Format("csv"), params.options(charset), where=_BODY)
-    return Response(200, (scored.content,), _csv_type(scored.content, charset)), scored
+    scored = score_bytes(predictor, body, Format("csv"), params.options(charset), where=_where())
+    return _respond((scored.content,), _csv_type(scored.content, charset), scored), scored
 
 
 def _predict_parquet(
@@ -172,12 +178,12 @@ def _predict_parquet(
     from runtime.scoring.pipeline import score_bytes
     from runtime.tables.formats import Format
 
-    check_parquet(request.body, limits, where=_BODY)
+    check_parquet(request.body, limits, where=_where())
     options, media_type = params.options(""), PARQUET
     if b"text/csv" in request.headers.get(b"accept", b"").lower():
         options, media_type = replace(options, out_format=Format("csv")), CSV
-    scored = score_bytes(predictor, request.body, Format("parquet"), options, where=_BODY)
-    return Response(200, (scored.content,), media_type), scored
+    scored = score_bytes(predictor, request.body, Format("parquet"), options, where=_where())
+    return _respond((scored.content,), media_type, scored), scored
 
 
 def _predict_json(
@@ -192,12 +198,25 @@ def _predict_json(
     _check_lines(lines, limits)
     if not lines:
         return Response(200, (b"" if layout == "lines" else b"[]",), _JSON_TYPES[layout]), None
-    scored = score_bytes(predictor, lines, Format("jsonl"), params.options(""), where=_BODY)
+    scored = score_bytes(predictor, lines, Format("jsonl"), params.options(""), where=_where())
     content = scored.content
     pieces: tuple[bytes, ...] = (content,) if layout == "lines" else (content.strip(),)
     if layout == "array":
         pieces = (b"[", b",".join(content.splitlines()), b"]")
-    return Response(200, pieces, _JSON_TYPES[layout]), scored
+    return _respond(pieces, _JSON_TYPES[layout], scored), scored
+
+
+def _where() -> str:
+    """Name the table in messages; who drops a file knows of no body."""
+    return "the table" if current_surface() == "page" else _BODY
+
+
+def _respond(pieces: tuple[bytes, ...], media_type: bytes, scored: ScoredBytes) -> Response:
+    """Return a response with the scored rows; hints about bad ones are in its header, as JSON."""
+    if not scored.hints:
+        return Response(200, pieces, media_type)
+    hints = json.dumps([truncate(hint, _MAX_HINT) for hint in scored.hints])  # in ASCII
+    return Response(200, pieces, media_type, ((HINTS, hints.encode()),))
 
 
 def _media_type(request: Request) -> tuple[str, str]:
@@ -218,13 +237,17 @@ def _detect_layout(request: Request) -> Layout:
         return "lines"
     if media_type in _PARQUET_TYPES:
         return "parquet"
-    head = bytes(request.body[:64])
-    first = head.removeprefix(_BOM).lstrip()[:1]
+    first = _first_byte(request.body)
     if media_type == "text/csv":
         return "csv"
     if media_type == "application/json" or first in {b"{", b"["}:
         return "object" if first == b"{" else "array"
-    return "parquet" if detect_signature(head) == "parquet" else "csv"
+    return "parquet" if detect_signature(bytes(request.body[:_HEAD])) == "parquet" else "csv"
+
+
+def _first_byte(body: bytes | bytearray) -> bytes:
+    """Return the first byte that is no blank; empty if there are only blanks."""
+    return bytes(body[:_HEAD]).removeprefix(_BOM).lstrip()[:1]
 
 
 def _csv_type(content: bytes, charset: str) -> bytes:
@@ -253,6 +276,17 @@ def _check_keys(predictor: Predictor, body: bytes | bytearray) -> None:
         )
 
 
+def _check_not_json(body: bytes | bytearray) -> None:
+    """Reject a body that is whole JSON, whatever its media type says."""
+    if _first_byte(body) not in {b"{", b"["}:
+        return
+    try:
+        msgspec.json.decode(body.removeprefix(_BOM), type=msgspec.Raw)
+    except msgspec.DecodeError:
+        return
+    raise RequestError("the body is JSON: send Content-Type: application/json")
+
+
 def _check_csv(body: bytes | bytearray, *, is_form: bool) -> None:
     """Reject a body of one line, which has a header at most, for what it probably is."""
     if body.count(b"\n") or body.count(b"\r"):
@@ -261,9 +295,9 @@ def _check_csv(body: bytes | bytearray, *, is_form: bool) -> None:
     if what and what != LOOKS_LIKE_CSV:
         raise BodyError(f"the body {what}")
     if is_form:
-        raise RequestError(
-            "the body is one line: curl -d removes the line ends of a file; "
-            "send it with --data-binary @FILE"
+        raise BodyError(
+            "the body is one line and no JSON: curl -d removes the line ends of a file, "
+            "--data-binary @FILE keeps them"
         )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, get_args
 from msgspec.structs import replace
 
 from runtime.choices import LogLevel
+from runtime.wrapping import wrap_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -112,7 +113,7 @@ class _Limit:
 def announce(line: str) -> None:
     """Write the startup line, at any level: as it is on a terminal, else as a record."""
     if sys.stderr.isatty():
-        _write_stderr(line)
+        _write_stderr(wrap_for(sys.stderr, line))
     else:
         _write_record("info", "serving", {"text": line})
 

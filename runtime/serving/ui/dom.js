@@ -26,6 +26,13 @@ const count = (value) => Math.round(value).toLocaleString("en");
 const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 const short = (value) => String(Number(Number(value).toPrecision(4)));
 
+// For people: digits in groups, whole parts never rounded, as in the terminal and the report.
+function readable(value) {
+  const magnitude = value ? Math.floor(Math.log10(Math.abs(value))) : 0;
+  if (magnitude < -5 || magnitude > 14) return short(value);
+  return value.toLocaleString("en", { maximumFractionDigits: Math.max(5 - magnitude, 0) });
+}
+
 function truncate(name, max = 40) {
   return name.length > max ? `${name.slice(0, max - 1)}…` : name;
 }

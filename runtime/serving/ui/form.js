@@ -101,7 +101,7 @@ function makeInput(feature) {
   // Keypads for decimals may have no minus sign.
   const inputmode = origin || minimum < 0 ? "text" : "decimal";
   const input = make("input", { name, inputmode, autocomplete: "off" });
-  input.value = formatValue(feature, origin ? Math.round(typical) : typical);
+  input.value = origin ? formatValue(feature, Math.round(typical)) : readable(typical).replaceAll(",", "");
   return input;
 }
 
@@ -111,10 +111,12 @@ function makeField(feature, input, at) {
   input.id = `field-${at}`;
   input.setAttribute("aria-describedby", `range-${at} form-error`);
   label.append(...breakable(truncate(name, 80)));
-  const [lowest, highest] = [minimum, maximum].map((value) => formatValue(feature, value));
+  const [lowest, highest] = [minimum, maximum].map((value) => make("span", { class: "whole" }, describeValue(feature, value)));
   const optional = missing === "imputed" ? ", may be empty" : "";
-  const hint = categories.length ? `${categories.length} in training` : `${lowest} to ${highest} in training${optional}`;
-  field.append(label, input, make("small", { id: `range-${at}` }, hint));
+  const hint = make("small", { id: `range-${at}` });
+  const several = categories.length === 1 ? "1 category" : `${count(categories.length)} categories`;
+  hint.append(...(categories.length ? [several] : [lowest, " to ", highest]), ` in training${optional}`);
+  field.append(label, input, hint);
   return field;
 }
 

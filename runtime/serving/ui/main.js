@@ -78,7 +78,7 @@ function showCard(model) {
     const line = make("tr");
     const seen = categories.length
       ? [make("td", { class: "text long", colspan: 2 }, truncate(categories.filter(Boolean).join(", "), 120))]
-      : [minimum, maximum].map((value) => make("td", {}, formatValue(feature, value)));
+      : [minimum, maximum].map((value) => make("td", {}, describeValue(feature, value)));
     line.append(make("th", { scope: "row" }, truncate(name, 80)), ...seen, make("td", { class: "text" }, missing));
     return line;
   }));

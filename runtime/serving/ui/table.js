@@ -50,8 +50,9 @@ class Table {
       isTable = true;
       const headers = { "content-type": type, accept: type === PARQUET.type ? CSV.type : "*/*" };
       const response = await request(`predict?${this.query()}`, { method: "POST", headers, body });
+      const hints = JSON.parse(response.headers.get("x-onnxferry-hints") ?? "[]");
       const found = await response.blob();
-      if (own === latest) await this.show(found, extension);
+      if (own === latest) await this.show(found, extension, hints);
     } catch (error) {
       if (own !== latest) return;
       this.clear("");
@@ -68,7 +69,7 @@ class Table {
     return query;
   }
 
-  async show(content, extension) {
+  async show(content, extension, hints) {
     const charset = /charset=([^;]+)/.exec(content.type)?.[1];
     const isJson = extension === JSON_LINES.extension;
     const text = new TextDecoder(charset ?? (isJson ? "utf-8" : "windows-1252")).decode(await content.arrayBuffer());
@@ -81,6 +82,9 @@ class Table {
     download.href = URL.createObjectURL(content);
     download.download = `${this.file.name.replace(/(?:\.[^.]*?)?(?:\.gz)?$/i, "")}.scored.${extension}`;
     this.summarize();
+    byId("hints").replaceChildren(...hints.map((hint) => make("li", {}, hint)));
+    byId("hints").hidden = !hints.length;
+    byId("options").open ||= hints.length > 0; // they help
     byId("only-bad").checked = false;
     byId("results").hidden = false;
     this.draw();

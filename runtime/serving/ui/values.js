@@ -20,6 +20,9 @@ function formatValue({ origin }, value) {
   return Number.isNaN(date.getTime()) ? "" : date.toISOString().slice(0, 19).replace("T00:00:00", "");
 }
 
+// Of the training rows, to read; what the form holds has no groups of digits.
+const describeValue = (feature, value) => (feature.origin ? formatValue(feature, value) : readable(value));
+
 // Named formats with their time; the server's formats are in runtime/schema/date_formats.py.
 const FORMATS = { dmy: "%d.%m.%Y %T", mdy: "%m/%d/%Y %T", ymd: "%Y-%m-%d %T" };
 const EPOCHS = { "epoch-s": 1000, "epoch-ms": 1 };

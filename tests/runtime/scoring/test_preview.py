@@ -79,6 +79,16 @@ def test_bad_rows_show_their_reason(predictor: Predictor, tmp_path: Path) -> Non
         assert first.rows[1][2:4] == ("", "")
 
 
+def test_bad_rows_that_are_alike_have_a_hint(predictor: Predictor, tmp_path: Path) -> None:
+    """The option that reads them, in previews and where bad rows are kept."""
+    source = write(tmp_path / "in.csv", b"price;rating;name\n" + b"1,5;2;\xe4\n" * 20)
+    hint = "column 'price' looks like numbers with decimal commas: give decimal=\",\""
+    assert score_preview(predictor, source, Options(), 10).hints == (hint,)
+    summary = predictor.score_file(source, tmp_path / "out.csv", bad_rows="null")
+    assert summary.hints == (hint,)
+    assert predictor.score_file(source, tmp_path / "out.csv", decimal=",").hints == ()
+
+
 def test_a_column_called_reason_is_in_nobodys_way(predictor: Predictor, tmp_path: Path) -> None:
     """A column "reason" is allowed in a preview, unless the policy is ``null``."""
     source = write(tmp_path / "in.csv", b"price,rating,reason\n1,2,why\n")

@@ -291,7 +291,7 @@ def test_refused_rows_stop_the_output(
     read: list[bytes] = []
     reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
     reader.start()
-    with pytest.raises(BadRowsError, match="1 of 2021 rows"):
+    with pytest.raises(BadRowsError, match="1 of 2,021 rows"):
         score_file(predictor, source, pipe, Options(threads=4))
     reader.join()
     assert read[0].startswith(b"price,rating,label,probability\n1,2,")

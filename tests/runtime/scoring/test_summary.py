@@ -153,6 +153,26 @@ def test_a_person_sees_everything_asked_for(full: Summary) -> None:
     assert ["model", "0.300", "75.0", "%"] in [each.split() for each in lines]
 
 
+def test_every_column_of_drift_is_named(full: Summary) -> None:
+    """Those beyond the first few by what there is to say of them, the drifted ones too."""
+    assert full.drift
+    first = full.drift.features[0]
+    found = [replace(first, name=f"c{at}", psi=1.0 - at / 20) for at in range(11)]
+    found += [replace(first, name=f"s{at}", psi=0.0, reading="stable") for at in range(2)]
+    drift = replace(full.drift, features=tuple(found))
+    lines = [line.split() for line in describe(replace(full, drift=drift))]
+    assert ["1", "more", "drifted:", "c10"] in lines
+    assert ["2", "more", "stable:", "s0,", "s1"] in lines
+
+
+def test_hints_are_shown_and_written() -> None:
+    """What may be wrong with many bad cells alike, for people and as JSON."""
+    summary = replace(PLAIN, hints=("column 'x' looks odd",))
+    assert ["hint", "column", "'x'", "looks", "odd"] in [each.split() for each in describe(summary)]
+    assert json.loads(summary.to_json())["hints"] == ["column 'x' looks odd"]
+    assert "column &#x27;x&#x27; looks odd" in summary._repr_html_()
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
 def test_no_line_is_wider_than_the_terminal(full: Summary, width: int) -> None:
     """Long notes are wrapped; a wide matrix becomes a list of the most frequent errors."""

@@ -335,6 +335,17 @@ def test_model_card_shows_dates(
     )
 
 
+def test_numbers_of_training_are_whole(
+    show: Show, start_server: Callable[..., Served], make_bundle: Callable[..., Path]
+) -> None:
+    """Digits are grouped and whole parts never rounded, in the form's hints and on the card."""
+    page = show(start_server("--bundle", make_bundle([Feature("income", 5544.43, 177219), "x"])))
+    expect(page.locator("#range-0")).to_have_text("5,544.43 to 177,219 in training")
+    expect(page.locator("#columns tbody tr:first-child > *")).to_have_text(
+        ["income", "5,544.43", "177,219", "refused"]
+    )
+
+
 def test_many_classes_are_distinguishable(
     show: Show, start_server: Callable[..., Served], make_bundle: Callable[..., Path]
 ) -> None:
@@ -436,7 +447,23 @@ def test_table_error_is_shown(show: Show, server: Served, tmp_path: Path) -> Non
     expect(page.locator("#label")).to_have_text(PREDICTION)
     page.set_input_files("#file", table)
     expect(page.locator("#table-error")).to_be_visible()
-    expect(page.locator("#table-error")).to_contain_text("column 'price' is missing")
+    expect(page.locator("#table-error")).to_contain_text("the table: column 'price' is missing")
+
+
+def test_what_many_bad_rows_have_in_common_is_advised(
+    show: Show, server: Served, tmp_path: Path
+) -> None:
+    """In words of the page, with the option that helps in view; gone with the next table."""
+    table = tmp_path / "commas.csv"
+    table.write_text("price;rating\n" + "1,5;2\n" * 20)
+    page = show(server)
+    expect(page.locator("#label")).to_have_text(PREDICTION)
+    page.set_input_files("#file", table)
+    hint = "column 'price' looks like numbers with decimal commas: choose the other decimal sign"
+    expect(page.locator("#hints li")).to_have_text([f"{hint} under Options"])
+    page.select_option("#decimal", ",")
+    expect(page.locator("#table-status")).to_have_text("commas.csv: 20 rows, 20 scored, 0 bad")
+    expect(page.locator("#hints")).to_be_hidden()
 
 
 def test_every_field_and_word_is_whole_on_a_phone(

@@ -148,12 +148,23 @@ def test_bad_rows_null(client: Client) -> None:
     assert bad["reason"] == "price: not a number"
 
 
+def test_hints_of_many_bad_rows_are_in_the_header(client: Client) -> None:
+    """As JSON in ASCII; absent where there are none."""
+    target = "/predict?bad_rows=null"
+    answer = client.ask(target, b"price;rating\n" + b"1,5;2\n" * 20, CSV)
+    (hint,) = json.loads(answer.headers["x-onnxferry-hints"])
+    assert hint == "column 'price' looks like numbers with decimal commas: give ?decimal=,"
+    assert "x-onnxferry-hints" not in client.ask(target, b"price;rating\n1,5;2\n", CSV).headers
+
+
 @pytest.mark.parametrize(
     ("target", "body", "headers", "status", "error"),
     [
         ("/predict", b"", CSV, 400, "empty"),
         ("/predict", b"price\n1\n", CSV, 400, "column 'rating' is missing"),
         ("/predict", b'[{"price": 1}]', JSON, 400, "no record has a key 'rating'; it has 'price'"),
+        ("/predict", b"hello", FORM, 400, "one line and no JSON"),
+        ("/predict", b"hello", FORM, 400, "send rows as JSON, such as {"),
         ("/predict", b"[1, 2]", JSON, 400, "the body[0]: expected object"),
         ("/predict", b"[{", JSON, 400, "ends within the JSON, after 2 bytes"),
         ("/predict", b'"text"', JSON, 400, "expected array"),
@@ -173,7 +184,8 @@ def test_bad_rows_null(client: Client) -> None:
         ("/predict", b"[" + b"{}," * 3_000_000 + b"{}]", JSON, 413, "rows allowed"),
         ("/predict", b"{}\n" * 600_000, LINES, 413, "rows allowed"),
         ("/predict", b'{"price":1,"rating":1,"a":"\xff"}', JSON, 400, "JSON is UTF-8, and byte 27"),
-        ("/predict", b'{"price":1,"rating":1}', CSV, 400, "Content-Type: application/x-ndjson"),
+        ("/predict", b'{"price":1,"rating":1}', CSV, 400, "Content-Type: application/json"),
+        ("/predict", b'{"price":1}\n{"price":2}\n', CSV, 400, "application/x-ndjson"),
         ("/predict", b"price,rating,label\n1,1,1\n", CSV, 400, "?prefix=TEXT"),
         ("/predict", b"price~rating\n1~1\n", CSV, 400, "give ?delimiter=~"),
         ("/predict", b"price,rating7.5,3", FORM, 400, "--data-binary @FILE"),
@@ -190,7 +202,7 @@ def test_bad_rows_null(client: Client) -> None:
         ("/predict?decimal=x", b"price,rating\n", CSV, 400, "the query: decimal: "),
         ("/predict", b"price;rating\n" + b"7,5;3\n" * 20, CSV, 400, "give ?decimal=,"),
     ],
-    ids=range(26),
+    ids=range(29),
 )
 def test_invalid_tables(
     client: Client, target: str, body: bytes, headers: dict[str, str], status: int, error: str

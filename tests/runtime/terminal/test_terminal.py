@@ -8,7 +8,8 @@ from contextlib import closing
 import pytest
 
 from runtime.printable import printable
-from runtime.terminal.tables import cut, new_table, render_tables, terminal_width
+from runtime.terminal.tables import cut, new_table, render_tables
+from runtime.wrapping import terminal_width
 
 
 def draw(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:

@@ -244,6 +244,20 @@ def test_sigint_leaves_a_checkpoint_and_the_previous_run(tmp_path: Path) -> None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "whole"]
 
 
+def test_resume_replaces_no_complete_run(tmp_path: Path) -> None:
+    """The same run stays as it is, also when it was resumed with other options."""
+    interrupt_run(tmp_path / "run")
+    longer, saving = replace(THOROUGH, epochs=THOROUGH.epochs + 1), SaveOptions(resume=True)
+    make_run(tmp_path / "run", longer, device="cpu", saving=saving)
+    before = (tmp_path / "run" / "run.json").read_bytes()
+    assert make_run(tmp_path / "run", longer, device="cpu", saving=saving).last is None
+    with pytest.raises(
+        UsageError, match=r"complete run, with learning rate .* replace=True replaces"
+    ):
+        make_run(tmp_path / "run", replace(longer, learning_rate=0.5), device="cpu", saving=saving)
+    assert (tmp_path / "run" / "run.json").read_bytes() == before
+
+
 def test_a_run_resumes_on_its_device(tmp_path: Path) -> None:
     """``auto`` selects a device for new runs only: on another one it would be another run."""
     interrupt_run(tmp_path / "run")
@@ -290,14 +304,15 @@ def test_without_a_checkpoint_training_starts_over(tmp_path: Path) -> None:
 
 
 def test_a_completed_run_is_not_repeated(tmp_path: Path) -> None:
-    """With --resume it is loaded; with other options training starts over."""
+    """With --resume it is loaded; another run does not take its place unasked."""
     make_run(tmp_path / "run", THOROUGH, device="cpu")
     inode = (tmp_path / "run").stat().st_ino
     outcome = make_run(tmp_path / "run", THOROUGH, device="cpu", saving=EVERY_STEP)
     assert (tmp_path / "run").stat().st_ino == inode
     assert outcome.run.record == load_run(tmp_path / "run").record
-    make_run(tmp_path / "run", configure(epochs=2), device="cpu", saving=EVERY_STEP)
-    assert (tmp_path / "run").stat().st_ino != inode
+    with pytest.raises(UsageError, match=r"complete run, with hidden .* replace=True replaces"):
+        make_run(tmp_path / "run", configure(epochs=2), device="cpu", saving=EVERY_STEP)
+    assert (tmp_path / "run").stat().st_ino == inode
 
 
 def test_two_processes_do_not_share_a_run(tmp_path: Path) -> None:

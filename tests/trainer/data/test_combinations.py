@@ -181,5 +181,5 @@ def test_words_for_missing_are_named_among_folded_categories(save: Save) -> None
 def test_one_label_for_missing_is_named_as_such(save: Save) -> None:
     """Not as a class of a single row."""
     path = save("t.csv", {"x": list(range(9)), "y": ["a", "b"] * 4 + ["NA"]})
-    with pytest.raises(SchemaError, match=r"label 'y' is 'NA' in 1 rows: .* give --missing NA"):
+    with pytest.raises(SchemaError, match=r"label 'y' is 'NA' in 1 row: .* give --missing NA"):
         read_dataset(TableSource(path, "y"), seed=1)

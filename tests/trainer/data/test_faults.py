@@ -51,7 +51,7 @@ def test_one_message_has_all_faults(save: Save) -> None:
             "numbers so), or add a name in the header"
         ),
         (
-            "2. label 'y' is 'NA' in 2 rows: if these rows have no label, give --missing NA; if "
+            "2. label 'y' is 'NA' in 2 rows: if they have no label, give --missing NA; if "
             "that is a class, give --categories y"
         ),
         "3. 1 column looks like quantities, dates or identifiers, not like categories",
@@ -60,7 +60,7 @@ def test_one_message_has_all_faults(save: Save) -> None:
             "--exclude note, or keep the most frequent with --rare other, or merge values that "
             "belong together"
         ),
-        "5. 1 of 300 rows cannot be fitted; nothing was fitted",
+        "5. 1 of 300 rows cannot be fitted",
     ]
     assert "     record 1 (line 2), column 'size': 'x': not a number" in lines
     assert message.endswith(
@@ -79,6 +79,29 @@ def test_following_all_advice_at_once_works(save: Save) -> None:
         bad_rows="reject",
     )
     assert read_dataset(source, seed=1).schema.feature_names == ("size", "one", "kind")
+
+
+def test_one_option_has_all_words_for_missing(save: Save) -> None:
+    """Those of the label, of cells and those given already; followed, there is no fault."""
+    numbers = [*map(str, range(80))]
+    columns: Columns = {"x": ["-", *numbers], "z": ["?", *numbers], "y": ["NA", *["a", "b"] * 40]}
+    path = save("t.csv", columns)
+    given = TableSource(path, "y", missing=("?",))
+    advice = "if all of these mean missing, give --missing -,?,NA"
+    assert advice.replace("-,?,NA", "'-,?,NA'") in str(refusal(given)).splitlines()
+    follows = TableSource(path, "y", missing=("-", "?", "NA"), bad_rows="reject")
+    assert len(read_dataset(follows, seed=1).rows.train_labels) == 64
+
+
+def test_all_misnamed_columns_are_named(save: Save) -> None:
+    """Of every option, with what each may have meant."""
+    path = save("t.csv", {"plan": ["a", "b"] * 5, "age": range(10), "y": ["a", "b"] * 5})
+    source = TableSource(path, "Y", exclude=("plam", "#2"), categories=("agee",))
+    assert str(refusal(source)).splitlines() == [
+        f"{path}: --label: there is no column 'Y'; did you mean 'y'?",
+        "--exclude: there is no column 'plam'; did you mean 'plan'?",
+        "--categories: there is no column 'agee'; did you mean 'age'?",
+    ]
 
 
 def test_faults_of_columns_and_too_many_bad_rows_come_together(save: Save) -> None:

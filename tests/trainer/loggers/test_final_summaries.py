@@ -282,6 +282,20 @@ def test_inputs_have_the_names_of_columns_and_categories(tmp_path: Path) -> None
     assert names == ["inputs/x", "inputs/region=north", "inputs/region=south"]
 
 
+def test_imputed_columns_have_the_names_that_people_know(tmp_path: Path) -> None:
+    """Their indicators are inputs with a name of words, and no columns."""
+    columns = (Feature("age", 0, 1), Feature("income", 0, 1, missing="imputed"))
+    features = torch.tensor([[0.5, 1], [1, float("nan")], [0, 0.5]]).repeat(20, 1)
+    rows = Rows(features, torch.arange(60) % 2, features[:20], torch.arange(20) % 2)
+    dataset = Dataset(Schema("kind", columns, ("no", "yes")), rows)
+    make_run(tmp_path / "run", configure(epochs=2), dataset, device="cpu")
+    events = EventFolder(tmp_path / "run" / "tensorboard")
+    (data,), (inputs,) = (events.tensors(tag).values() for tag in ("Data", "Inputs"))
+    assert "| features | age, income |" in data.item().decode()
+    assert "| 3 | income is missing \\(mean 0.3333\\) |" in inputs.item().decode()
+    assert "inputs/income_is_missing_3" in events.graph()
+
+
 def test_diagrams_show_counts_and_shares() -> None:
     """A perfect classifier is dark on the diagonal; any number of rows and classes is drawn."""
     counts = np.array([[9, 0], [0, 1000]])

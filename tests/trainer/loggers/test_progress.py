@@ -188,7 +188,7 @@ def test_a_dumb_terminal_gets_lines(environment: Mapping[str, str]) -> None:
     subprocess.run(
         [sys.executable, "-c", ON_A_TERMINAL],
         stderr=theirs,
-        env={**environment, "TERM": "dumb"},
+        env={**environment, "TERM": "dumb", "COLUMNS": "120"},
         check=True,
     )
     os.close(theirs)

@@ -97,7 +97,7 @@ def test_lines_are_counted_with_it(predictor: Predictor, tmp_path: Path) -> None
 )
 def test_other_lines_are_headers(predictor: Predictor, tmp_path: Path, head: str) -> None:
     """A column may be named almost so."""
-    with pytest.raises(DataError, match=r"column 'price' is missing|no column names"):
+    with pytest.raises(DataError, match=r"'price'.* missing|no column names"):
         score(predictor, (head + ROWS.split("\n", 1)[1]).encode(), tmp_path)
 
 
