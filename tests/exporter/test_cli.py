@@ -87,6 +87,10 @@ def test_two_users_in_two_folders_get_the_same_bytes(
             "OPENBLAS_NUM_THREADS": threads,
             "PYTHONHASHSEED": threads,
         }
+        if "mine" in options:  # what was there before
+            (folder / "mine").mkdir()
+            for name in ("manifest.json", "model.sig"):
+                (folder / "mine" / name).touch()
         done = exporter(
             *("export", "--run", str(run_folder), *options),
             folder=folder,
@@ -114,7 +118,8 @@ def test_two_users_in_two_folders_get_the_same_bytes(
 def check_talk(done: subprocess.CompletedProcess[str]) -> None:
     """The bundle's path is on stdout; files, proof and next command are on stderr."""
     assert done.stdout == "mine\n"
-    made, proven, following = done.stderr.splitlines()
+    made, proven, unsigned, following = done.stderr.splitlines()
+    assert unsigned == "the bundle that was replaced was signed, this one is not: see exporter sign"
     assert VERSION.fullmatch(made)
     assert PROVEN.fullmatch(proven)
     assert following == "next: runtime predict --file products.csv --bundle mine"

@@ -31,8 +31,9 @@ def tool(checkout: Path) -> Callable[[str], Path]:
 
     def find(name: str) -> Path:
         folder = checkout / "artifacts" / "peers" / "kserve"
-        if not (folder / ".tools-ready").exists():
+        program = folder / "bin" / name
+        if not (folder / ".tools-ready").exists() or not program.exists():
             pytest.skip("not in our extras: python benchmarks/kserve_client.py --prepare")
-        return folder / "bin" / name
+        return program
 
     return find

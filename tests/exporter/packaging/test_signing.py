@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -176,6 +177,17 @@ def test_a_key_as_openssl_writes_it_signs(bundle: Path, tmp_path: Path) -> None:
     subprocess.run(show, check=True, capture_output=True)
     assert sign_bundle(bundle, private).curve == "P-384"
     assert read_bundle(bundle, public).signature_state == "verified"
+
+
+def test_an_image_of_oci_has_the_signature(bundle: Path, tmp_path: Path) -> None:
+    """The layer with the bundle, unpacked."""
+    signer = Signer(tmp_path / "keys")
+    sign_bundle(bundle, signer.private)
+    made = package_bundle(bundle, "oci", tmp_path / "out", key=signer.public)
+    (layer,) = (name for name in made.files if tarfile.is_tarfile(made.path / name))
+    with tarfile.open(made.path / layer) as archive:
+        archive.extractall(tmp_path / "image")  # noqa: S202 - our own
+    assert read_bundle(tmp_path / "image" / "models", signer.public).signature_state == "verified"
 
 
 @pytest.mark.parametrize(("kind", "folder"), [("image", "bundle"), ("mlflow", "bundle")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from typer.main import get_command
 from exporter.packaging.options import PackageOptions
 from exporter.packaging.package import package_bundle
 from exporter.packaging.trainjob import training_arguments
+from exporter.source.candidate import candidate_from_run
 from runtime.bundle.manifest import Manifest, parse_manifest
 from runtime.errors import UsageError
 from runtime.printable import join_names
@@ -22,6 +24,8 @@ from trainer.cli import app as trainer_app
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from trainer.run import Run
 
 IMAGE = "registry.example/team/trainer:1"
 # An unknown field is lost on the way through Kubeflow's own types, and a missing one is an error.
@@ -140,6 +144,13 @@ def test_the_words_repeat_the_training(sales: Path, products: Path) -> None:
     }
     synthetic = _fit(training_arguments(_manifest(products), None))
     assert {"data", "label", "features"}.isdisjoint(synthetic)
+
+
+def test_widths_of_hidden_layers_are_recorded(run: Run) -> None:
+    """A bundle says how wide they are, unless they are the default."""
+    wide = replace(run, record=msgspec.structs.replace(run.record, hidden=(64, 8)))
+    assert candidate_from_run(wide).provenance.configuration["hidden"] == "64,8"
+    assert "hidden" not in candidate_from_run(run).provenance.configuration
 
 
 def test_a_name_is_no_variable_of_the_pod(sales: Path, tmp_path: Path) -> None:
