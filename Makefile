@@ -11,6 +11,7 @@
 ##   make check      run what CI runs: lint, test, and test without torch
 ##   make coverage   run the test suite and show what it does not cover
 ##   make docs       renew the outputs and option tables in README and docs
+##   make engines    install Ray, which its tests need (skipped without it)
 ##   make protos     compile gRPC's .proto file, after a change to it
 ##   make bench      run the benchmarks, beside alternatives (hours)
 ##   make clean      remove artifacts/ and caches; tables and .venv stay
@@ -30,7 +31,7 @@ SHELL := bash
 # train and export publish atomically: make must not delete their outputs.
 .PRECIOUS: artifacts/run/run.json artifacts/bundle/manifest.json
 .PHONY: help train export predict serve tensorboard quick test lint check coverage torch-free docs protos \
-	bench clean own-environment FORCE
+	engines bench clean own-environment FORCE
 
 # Set on make's command line only: such common names have other meanings in a shell.
 # PYTHON and VENV may come from the environment.
@@ -60,7 +61,8 @@ TORCH_FREE_TESTS += --ignore=tests/runtime/serving/test_page.py \
 	--ignore=tests/runtime/serving/test_kserve.py \
 	--deselect=tests/runtime/serving/test_openapi.py::test_schemathesis_finds_nothing \
 	--deselect=tests/runtime/serving/test_grpc.py::test_the_descriptor_set_is_up_to_date
-# Object stores are tested once.
+# Engines and object stores are tested once.
+TORCH_FREE_TESTS += --ignore=tests/runtime/engines
 TORCH_FREE_TESTS += -m "not object_store"
 # One process per core, at most four: each has torch, a server and a few hundred MiB. Bytecode is
 # cached: otherwise every command that a test starts would compile our modules again.
@@ -213,6 +215,14 @@ stale = $(shell [ -x $(1)/bin/python ] && [ "$$(cat $(1)/.ready 2>&1)" = "$(CURD
 
 .venv/.bench-ready: benchmarks/requirements.txt constraints.txt .venv/.ready
 	@$(pip_install) -r benchmarks/requirements.txt
+	@touch $@
+
+# Other people's engines: half a gigabyte, for the tests of runtime/engines alone.
+engines: | .venv/.engines-ready
+
+.venv/.engines-ready: EXTRAS := ray
+.venv/.engines-ready: pyproject.toml constraints.txt .venv/.ready
+	@$(pip_install) -e ".[$(EXTRAS)]"
 	@touch $@
 
 own-environment:

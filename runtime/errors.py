@@ -37,6 +37,8 @@ _IN_TEXT: Final = (
     r"(?=\n\s*\n|\n\s+at |\nTraceback |\nDriver stacktrace|\Z)"
 )
 
+_RAY_ADDS: Final = "\nFailed to apply UDF transform after "  # to a message
+
 
 def first_line(error: Exception) -> str:
     """Take the first line of another library's message, or the name of its class."""
@@ -137,9 +139,11 @@ def find_error(error: BaseException) -> OnnxferryError | None:
     import re  # start-up needs none of this
 
     chain = list(_chain(error))
-    for link in chain:
-        if isinstance(link, OnnxferryError):
-            return link
+    if ours := [link for link in chain if isinstance(link, OnnxferryError)]:
+        # Ray mixes the class with one of its own, which quotes the traceback, and has ours inside.
+        found = next((link for link in ours if type(link).__module__ == __name__), ours[0])
+        message, _, added = str(found).partition(_RAY_ADDS)
+        return type(found)(message) if added else found
     kinds = {kind.__name__: kind for kind in _subclasses(OnnxferryError)}
     for link in chain:
         for quoted in reversed(list(re.finditer(_IN_TEXT, str(link)))):

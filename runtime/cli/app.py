@@ -3,12 +3,13 @@
 # No postponed annotations: typer would evaluate each at every start.
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from runtime.choices import BadRows, LogLevel, ProviderChoice
+from runtime.choices import BadRows, EngineChoice, LogLevel, ProviderChoice
 from runtime.errors import ParityError, UsageError
 from runtime.io.paths import STANDARD_STREAM
 from runtime.terminal import process
@@ -137,6 +138,30 @@ def predict(
         typer.Option(help="Verify the bundle's golden rows (stored with exact outputs) first."),
     ] = True,
     key: KeyOption = None,
+    engine: Annotated[
+        EngineChoice | None,
+        typer.Option(help="Score the tables of a folder or pattern on a cluster: ray."),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|HOST:PORT",
+            help="Of the engine's cluster; auto is this node's (default: start one here).",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes of the engine (default: as many as fit)."),
+    ] = None,
+    num_gpus: Annotated[
+        float | None, typer.Option(help="GPUs for each of the engine's workers, such as 0.5.")
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with the complete tables of an interrupted run on an engine."
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score a table: write its columns unchanged, then label and probability."""
@@ -160,14 +185,25 @@ def predict(
         force=force,
         threads=threads,
     )
-    predictor = Predictor(bundle, provider=provider, check=check, key=key)
-    wants_all = bool(out or as_json or truth or drift or rejects or summary or profile)
-    if command.wants_preview(file, wants_all=wants_all):
-        process.echo(command.preview(predictor, file, options))
-        return
-    out = out or STANDARD_STREAM
+    cluster = command.cluster_options(
+        engine, address=address, workers=workers, num_gpus=num_gpus, resume=resume
+    )
+    if cluster:
+        from runtime.engines.job import EngineJob
+
+        out = out or STANDARD_STREAM
+        job = EngineJob(bundle, file, out, options, cluster, provider, check, key)
+        run = partial(command.score_on_ray, job)
+    else:
+        predictor = Predictor(bundle, provider=provider, check=check, key=key)
+        wants_all = bool(out or as_json or truth or drift or rejects or summary or profile)
+        if command.wants_preview(file, wants_all=wants_all):
+            process.echo(command.preview(predictor, file, options))
+            return
+        out = out or STANDARD_STREAM
+        run = partial(command.score_here, predictor, file, out, options)
     log_skipped(file)
-    result = command.score(predictor, file, out, options, summary_path=summary, profile=profile)
+    result = command.score(run, file, out, options, summary_path=summary, profile=profile)
     uses_stdout = STANDARD_STREAM in {out, drift}
     command.report(result, out, profile=profile, as_json=as_json, uses_stdout=uses_stdout)
 

@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import ExitStack
 from itertools import chain, count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -20,9 +20,11 @@ from runtime.surfaces import advise_encoding, option
 from runtime.terminal import process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from runtime.choices import EngineChoice
+    from runtime.engines.job import ClusterOptions, EngineJob
     from runtime.predictor import Predictor
     from runtime.scoring.options import Options
     from runtime.scoring.preview import Preview
@@ -97,7 +99,7 @@ def check_summary_path(path: Path, source: Path, out: Path, options: Options) ->
 
 
 def score(
-    predictor: Predictor,
+    run: Callable[[], Summary],
     source: Path,
     out: Path,
     options: Options,
@@ -105,7 +107,7 @@ def score(
     summary_path: Path | None = None,
     profile: bool = False,
 ) -> Summary:
-    """Score one or several tables, with a progress bar on a terminal; write the summary file."""
+    """Score with ``score_here`` or ``score_on_ray``, and write the summary file."""
     rejects = None if is_folder_or_pattern(source) else rejects_path(out, options)
     outputs = filter(None, (out, rejects, options.drift, summary_path))
     before = {path: _state(path) for path in outputs}
@@ -116,7 +118,7 @@ def score(
             check_summary_path(summary_path, source, out, options)
             check_report_output(summary_path, SUMMARY, force=options.force)
             stream = stack.enter_context(atomic_file(summary_path))
-        summary = _score_traced(predictor, source, out, options)
+        summary = run()
         summary = summary if profile else replace(summary, stages={})
         if stream and summary_path:
             summary = replace(summary, files={**summary.files, "summary": summary_path})
@@ -142,8 +144,8 @@ def _describe_kept(before: Mapping[Path, tuple[int, ...] | None]) -> str:
     return "nothing was written"
 
 
-def _score_traced(predictor: Predictor, source: Path, out: Path, options: Options) -> Summary:
-    """Score, with a span where a variable asks for telemetry."""
+def score_here(predictor: Predictor, source: Path, out: Path, options: Options) -> Summary:
+    """Score one or several tables, with a span where a variable asks for telemetry."""
     if not any(name.startswith("OTEL_") for name in os.environ):
         return _score(predictor, source, out, options)
     from runtime.scoring.tracing import traced_run
@@ -161,14 +163,57 @@ def _score(predictor: Predictor, source: Path, out: Path, options: Options) -> S
         from runtime.io.discovery import find_tables
         from runtime.scoring.batch import score_files
 
-        root, tables = find_tables(source)
-        size = sum((root / name).stat().st_size for name in tables)
-        with scoring_progress(source, out, size=size) as on_progress:
+        with scoring_progress(source, out, size=_size(*find_tables(source))) as on_progress:
             return score_files(predictor, source, out, options, _log_table, on_progress).total
     from runtime.scoring.pipeline import score_file
 
     with process.exit_on_broken_pipe(), scoring_progress(source, out) as on_progress:
         return score_file(predictor, source, out, options, on_progress)
+
+
+def cluster_options(engine: EngineChoice | None, **given: Any) -> ClusterOptions | None:  # noqa: ANN401 - are parsed by typer
+    """Collect the options of an engine, and refuse them without one."""
+    used = {name: each for name, each in given.items() if not (each is None or each is False)}
+    if engine:
+        from runtime.engines.job import ClusterOptions
+
+        return ClusterOptions(**used)
+    if used:
+        name = next(iter(used))
+        raise UsageError(
+            f"{option(name)} is for the cluster of an engine: give {option('engine', 'ray')} with "
+            "it, or leave it out"
+        )
+    return None
+
+
+def score_on_ray(job: EngineJob) -> Summary:
+    """Score the tables of a folder or pattern on Ray, with a progress bar on a terminal."""
+    from runtime.engines.ray.tables import score_folder
+    from runtime.io.discovery import find_tables
+    from runtime.terminal.progress import scoring_progress
+
+    size = _size(*find_tables(job.source)) if is_folder_or_pattern(job.source) else None
+    with (
+        process.on_interrupt(lambda: _describe_resumable(job.out)),
+        scoring_progress(job.source, job.out, size=size) as on_progress,
+    ):
+        result = score_folder(job, _log_table, on_progress)
+    if result.resumed:
+        process.log(f"{result.resumed:,} tables were complete already, of an interrupted run")
+    return result.summary
+
+
+def _describe_resumable(out: Path) -> str:
+    from runtime.io.destinations import staged_runs
+
+    if not staged_runs(out):
+        return ""
+    return f"the complete tables are kept, and {option('resume')} goes on with them"
+
+
+def _size(root: Path, tables: Iterable[Path]) -> int:
+    return sum((root / name).stat().st_size for name in tables)
 
 
 def report(summary: Summary, out: Path, *, profile: bool, as_json: bool, uses_stdout: bool) -> None:

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from runtime.monitoring.quantiles import QuantileSketch
 from runtime.monitoring.ranges import round_limits
 from runtime.schema.distribution import bin_edges
-from runtime.value import Value
+from runtime.value import Record, Value
 
 if TYPE_CHECKING:
-    from runtime.monitoring.quantiles import QuantileSketch
     from runtime.schema.features import Feature
 
 
-class FeatureCounts(Value, frozen=True):
+class FeatureCounts(Record, frozen=True):
     """Counts of one feature; ``merge`` is associative and commutative.
 
     Attributes:

@@ -36,6 +36,23 @@ if TYPE_CHECKING:
     OnTable = Callable[[Path, int, int], None]
 
 
+class BatchPlan(Value, frozen=True):
+    """What is read and written.
+
+    Attributes:
+        root: the folder that the output mirrors.
+        outputs: paths of the output and the rejects file of each table, by its path relative to
+            ``root``.
+    """
+
+    root: Path
+    outputs: Mapping[Path, tuple[Path, Path | None]]
+
+    def job(self, table: Path, options: Options, monitor: Monitor) -> ScoringJob:
+        """Get the job of one table."""
+        return ScoringJob(self.root / table, *self.outputs[table], options, monitor)
+
+
 class BatchSummary(Value, frozen=True):
     """Summaries of a batch.
 
@@ -61,22 +78,18 @@ def score_files(
     ``on_table`` is called with each table, its number and their count; ``on_progress`` with the
     bytes and records that were read of all tables.
     """
-    source, out = Path(source), Path(out)
-    root, tables = find_tables(source)
-    if options.reading.format is None:
-        check_formats(root, tables, "file")
-    _check_folders(source, root, out, options)
-    outputs = _plan_outputs(root, tables, out, options)
+    out = Path(out)
+    plan = plan_batch(Path(source), out, options)
     monitor = Monitor(
         model.schema, truth=options.truth is not None, drift=options.drift is not None
     )
     summaries: dict[Path, Summary] = {}
     done, rows = 0, 0  # bytes, records
     with open_sinks() as open_single, staged_files(out) as open_file:
-        for number, name in enumerate(tables, start=1):
+        for number, name in enumerate(plan.outputs, start=1):
             if on_table:
-                on_table(name, number, len(tables))
-            job = ScoringJob(root / name, *outputs[name], options, monitor)
+                on_table(name, number, len(plan.outputs))
+            job = plan.job(name, options, monitor)
             of_table = on_progress and _shift(on_progress, done, rows)
             summaries[name] = _score_table(model, job, out, open_file, of_table)
             rows += summaries[name].rows
@@ -85,11 +98,20 @@ def score_files(
             sink = open_single(options.drift)
             sink.write(to_json(monitor.drift))
             sink.flush()
-    rejects = _rejects_path(out / "**" / "*", options)
-    files = written_files(out, rejects, options)
-    total = _sum_summaries(list(summaries.values()), monitor)
-    total = replace(total, rejects=rejects, files=files)
+    total = sum_summaries(list(summaries.values()), monitor, out, options)
     return BatchSummary(total, summaries)
+
+
+def plan_batch(source: Path, out: Path, options: Options) -> BatchPlan:
+    """Find the tables of a folder or glob pattern, and choose their outputs.
+
+    Raises ``DataError`` without tables, and ``UsageError`` for an output that cannot be written.
+    """
+    root, tables = find_tables(source)
+    if options.reading.format is None:
+        check_formats(root, tables, "file")
+    _check_folders(source, root, out, options)
+    return BatchPlan(root, _plan_outputs(root, tables, out, options))
 
 
 def _shift(on_progress: OnProgress, size: int, rows: int) -> OnProgress:
@@ -105,7 +127,7 @@ def _score_table(
     on_progress: OnProgress | None,
 ) -> Summary:
     """Score one table into files of the output folder, and close them."""
-    with ExitStack() as stack, _located(job.source):
+    with ExitStack() as stack, located(job.source):
 
         def open_sink(path: Path) -> Sink:
             stream = stack.enter_context(open_file(path.relative_to(folder)))
@@ -115,7 +137,7 @@ def _score_table(
 
 
 @contextmanager
-def _located(table: Path) -> Iterator[None]:
+def located(table: Path) -> Iterator[None]:
     """Add the table's path to errors of its schema."""
     try:
         yield
@@ -125,7 +147,11 @@ def _located(table: Path) -> Iterator[None]:
         raise SchemaError(f"{table}: {exc}") from exc
 
 
-def _sum_summaries(summaries: Sequence[Summary], monitor: Monitor) -> Summary:
+def sum_summaries(
+    summaries: Sequence[Summary], monitor: Monitor, out: Path, options: Options
+) -> Summary:
+    """Sum the summaries of the tables of a batch; ``monitor`` has counted all of them."""
+    rejects = _rejects_path(out / "**" / "*", options)
     reasons: Counter[str] = Counter()
     stages: Counter[str] = Counter()
     for summary in summaries:
@@ -139,7 +165,8 @@ def _sum_summaries(summaries: Sequence[Summary], monitor: Monitor) -> Summary:
         rejected=sum(summary.rejected for summary in summaries),
         reasons=dict(reasons),
         seconds=sum(summary.seconds for summary in summaries),
-        rejects=None,
+        rejects=rejects,
+        files=written_files(out, rejects, options),
         out_of_range=monitor.out_of_range,
         truth=monitor.accuracy,
         drift=monitor.drift,

@@ -83,7 +83,7 @@ def on_interrupt(describe: Callable[[], str]) -> Iterator[None]:
 def _exit_interrupted(name: str) -> NoReturn:
     from runtime.printable import printable
 
-    log(printable("; ".join((f"{name}: interrupted", *_kept))))
+    log(printable("; ".join((f"{name}: interrupted", *filter(None, _kept)))))
     sys.exit(EXIT_INTERRUPTED)
 
 

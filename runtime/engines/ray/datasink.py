@@ -1,0 +1,106 @@
+"""A folder of Parquet files that appears when all are whole."""
+
+from __future__ import annotations
+
+import pickle
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from ray.data import Datasink
+from ray.data.block import BlockAccessor
+
+from runtime.engines.parts import check_worker, commit
+from runtime.errors import DataError
+from runtime.io.destinations import Part, open_destination
+from runtime.io.paths import parse_location
+from runtime.io.streams import DetachableSink
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from runtime.scorer.scorer import Scorer
+    from runtime.scorer.summaries import PartialSummary
+
+_ROW_GROUP_ROWS: Final = 524_288
+
+
+class AtomicParquet(Datasink):  # type: ignore[misc]  # ray is Any where it is not installed
+    """Writes Parquet files that appear together; give it to ``Dataset.write_datasink``.
+
+    Each task writes an attempt of its own into a working folder. When all tasks are done, their
+    rows are compared with what they have written, and one attempt of each is published. A job that
+    fails or is killed publishes nothing.
+    """
+
+    def __init__(self, out: Path | str, scorer: Scorer | None = None) -> None:
+        """Choose the folder.
+
+        Args:
+            out: a folder that does not exist or is empty, on a file system that all nodes share.
+            scorer: adds predictions to the rows that are written; None writes them as they are.
+
+        Raises:
+            UsageError: when the folder holds files.
+        """
+        location = parse_location(out)
+        self._out = location.absolute() if isinstance(location, Path) else location
+        self._scorer = scorer
+        self._stack = ExitStack()
+        self._destination = self._stack.enter_context(open_destination(self._out))
+        self._staging = self._destination.staging
+        self.summaries: list[PartialSummary] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_out": self._out, "_staging": self._staging, "_scorer": self._scorer}
+
+    def write(self, blocks: Iterable[Any], ctx: Any) -> bytes:  # noqa: ANN401 - Ray's interface
+        """Write the blocks of a task, on a worker."""
+        import pyarrow.parquet as pq
+
+        name = f"part-{ctx.task_idx:05}.parquet"
+        rows = 0
+        summaries: list[PartialSummary] = []
+        check_worker(self._out, self._staging, name)
+        with self._staging.write(name) as part, ExitStack() as stack:
+            stream, writer = DetachableSink(part), None
+            stack.callback(stream.detach)  # before the writer's footer, where the block fails
+            for block in blocks:
+                table = BlockAccessor.for_block(block).to_arrow()
+                if self._scorer:
+                    table, summary = self._scorer.score(table, first_record=rows + 1)
+                    summaries.append(summary)
+                writer = writer or pq.ParquetWriter(stream, table.schema, write_page_checksum=True)
+                writer.write_table(table, row_group_size=_ROW_GROUP_ROWS)
+                rows += table.num_rows
+            if writer:
+                writer.close()
+            part.rows, part.extra = rows, pickle.dumps(summaries)
+        return msgspec.msgpack.encode(part.result)
+
+    def on_write_complete(self, write_result: Any) -> None:  # noqa: ANN401 - Ray's interface
+        """Compare the rows and publish, on the driver."""
+        returned = write_result.write_returns
+        parts = {
+            part.name: part for part in (msgspec.msgpack.decode(r, type=Part) for r in returned)
+        }
+        rows = sum(part.rows for part in parts.values())
+        if rows != write_result.num_rows or len(parts) != len(returned):
+            raise DataError(
+                f"{write_result.num_rows:,} rows in {len(returned)} tasks were to be written, and "
+                f"{rows:,} in {len(parts)} are there: nothing was published; run the job again"
+            )
+        commit(self._destination, [parts[name] for name in sorted(parts)])
+        for part in parts.values():
+            self.summaries += pickle.loads(part.extra)  # noqa: S301 - from our own tasks
+        self._stack.close()
+
+    def on_write_failed(self, error: Exception) -> None:
+        """Remove what was written, on the driver."""
+        self.abort(error)
+
+    def abort(self, error: BaseException) -> None:
+        """Remove what was written, unless it was published."""
+        with suppress(type(error)):
+            self._stack.pop_all().__exit__(type(error), error, error.__traceback__)
