@@ -109,6 +109,7 @@ def test_metadata_says_who_may_use_it_and_where(distribution: Distribution) -> N
         "gpu",
         "grpc",
         "otel",
+        "ray",
         "serve",
         "sign",
         "stores",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from runtime.cli.predict import score
+from runtime.cli.predict import score, score_here
 from runtime.errors import UsageError
 from runtime.io.discovery import find_rejects, find_tables
 from runtime.scoring.batch import score_files
@@ -24,6 +25,7 @@ from runtime.tables.options import ReadOptions
 
 if TYPE_CHECKING:
     from runtime.predictor import Predictor
+    from runtime.scoring.summary import Summary
 
 TABLE = b"price,rating\n8,4\n,3\n2,3\n"
 REJECT = Options(bad_rows="reject", rejects=Path("bad.csv"), drift=Path("d.json"))
@@ -38,17 +40,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def score_all(predictor: Predictor, out: str = "o.csv", options: Options = REJECT) -> None:
+def score_all(predictor: Predictor, out: str = "o.csv", options: Options = REJECT) -> Summary:
     """Write all four outputs."""
-    score(predictor, Path("in.csv"), Path(out), options, summary_path=Path("s.json"))
+    source, summary = Path("in.csv"), Path("s.json")
+    run = partial(score_here, predictor, source, Path(out), options)
+    return score(run, source, Path(out), options, summary_path=summary)
 
 
 def test_each_output_replaces_itself(predictor: Predictor) -> None:
     """The same command runs again and again; each written file is named in the summary."""
     for _ in range(2):
-        summary = score(
-            predictor, Path("in.csv"), Path("o.csv"), REJECT, summary_path=Path("s.json")
-        )
+        summary = score_all(predictor)
         found = {name: str(path) for name, path in summary.files.items()}
         names = {"out": "o.csv", "rejects": "bad.csv", "drift": "d.json", "summary": "s.json"}
         assert found == names == summary.values()["files"]
