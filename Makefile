@@ -76,9 +76,11 @@ ifeq ($(VENV),)
 override VENV := .venv
 READY := .venv/.ready
 BENCH_READY := .venv/.bench-ready
+ENGINES_READY := .venv/.engines-ready
 else
 READY := own-environment
 BENCH_READY := $(READY)
+ENGINES_READY := $(READY)
 endif
 
 # Commands come from the environment's PATH, so that recipes read as a person would type them.
@@ -159,12 +161,14 @@ protos: | $(READY)
 docs: | $(READY)
 	python tests/support/pages.py
 
-bench: $(BUNDLE) | $(BENCH_READY)
+bench: $(BUNDLE) | $(BENCH_READY) $(ENGINES_READY)
 	python benchmarks/accuracy.py
 	python benchmarks/bound.py
 	python benchmarks/crossing.py
 	python benchmarks/dirty.py
 	python benchmarks/ending.py
+	python benchmarks/engine_faults.py
+	python benchmarks/engines.py
 	python benchmarks/false_alarms.py
 	python benchmarks/fit_table.py
 	python benchmarks/fuzz.py
@@ -218,7 +222,7 @@ stale = $(shell [ -x $(1)/bin/python ] && [ "$$(cat $(1)/.ready 2>&1)" = "$(CURD
 	@touch $@
 
 # Other people's engines: half a gigabyte, for the tests of runtime/engines alone.
-engines: | .venv/.engines-ready
+engines: | $(ENGINES_READY)
 
 .venv/.engines-ready: EXTRAS := ray
 .venv/.engines-ready: pyproject.toml constraints.txt .venv/.ready
