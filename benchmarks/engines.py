@@ -177,9 +177,9 @@ def main() -> None:
         lines.append(describe(each.name, each.note, few, many, local, args.rows))
     absent = [each.name for each in chosen if each not in present]
     note = (
-        f"Medians of {args.repeats} runs in turns; whole processes. Where a cluster pays is computed "
-        f"from start and rate on {measure_processors()} cores, as if it scaled: beyond these rows it "
-        "is done before one machine of this size."
+        f"Medians of {args.repeats} runs in turns; whole processes. Where a cluster pays is "
+        f"computed from start and rate on {measure_processors()} cores, as if it scaled: with "
+        "more rows it is done before one machine of this size."
     )
     packages = ["onnxferry", "pyarrow", "onnxruntime-gpu"]
     packages += sorted({each.package for each in present if each.package})
