@@ -41,6 +41,7 @@ from runtime.bundle.reading import digest, model_version
 from runtime.cards import html_card
 from runtime.errors import ArtifactError, ParityError, UsageError
 from runtime.io.folders import atomic_folder
+from runtime.io.paths import parse_local_path, parse_location
 from runtime.printable import list_first, printable
 from runtime.session import Session, onnxruntime_version
 from trainer.run import Run, load_run
@@ -143,11 +144,14 @@ def export(
     """
     _require_complete(plan)
     begin("loading", on_progress)
-    run = run if isinstance(run, Run) else load_run(Path(run))
+    run = run if isinstance(run, Run) else load_run(parse_location(run))
     if out is None:
         if run.path is None:
             raise UsageError("this run has no folder: give out, the folder of the bundle")
-        out = run.path.with_name(f"{run.path.name}.bundle")
+        beside = run.path.with_name(f"{run.path.name}.bundle")
+        if not isinstance(beside, Path):
+            raise UsageError(f"{run.path} is in a store: give out, a local folder for the bundle")
+        out = beside
     command = f"exporter export --run {shlex.quote(str(run.path))}" if run.path else None
     with nullcontext(on_progress) if on_progress else progress_bar() as report_progress:
         return export_candidate(
@@ -222,7 +226,7 @@ def export_candidate(
 ) -> Bundle:
     """Export a candidate as ``export`` does; ``command`` reproduces it, for messages."""
     _require_complete(plan)
-    out = Path(out)
+    out = parse_local_path(out)
     with atomic_folder(out, marker=MANIFEST) as folder:
         begin("converting", on_progress)
         convert(candidate).write(folder)

@@ -18,6 +18,7 @@ from exporter.terminal import (
     read_passphrase,
     stdout_as_stderr,
 )
+from runtime.io.paths import Location
 from runtime.printable import list_names, printable
 from runtime.terminal import process
 from runtime.terminal.options import (
@@ -26,6 +27,8 @@ from runtime.terminal.options import (
     BundleArgument,
     JsonOption,
     KeyOption,
+    local_path_option,
+    location_option,
     new_app,
 )
 
@@ -41,7 +44,13 @@ _TOLERANCE = {"derived": "proven", "measured": "measured, not derived"}
 _UNSIGNED = "the bundle that was replaced was signed, this one is not: see exporter sign\n"
 _LIMIT = {"derived": "bound", "measured": "tolerance"}
 
-RunOption = Annotated[Path | None, typer.Option(help="Run folder.", show_default=str(DEFAULT_RUN))]
+RunOption = Annotated[
+    Location | None,
+    location_option(
+        "Run folder, a path or URI.",
+        show_default=str(DEFAULT_RUN),
+    ),
+]
 BackendOption = Annotated[
     str | None, typer.Option("--contender", help="Run only this backend, such as onnx-cpu-all-1.")
 ]
@@ -62,10 +71,12 @@ def export(
         ),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Its state dict: .safetensors, or written by torch.save.")
+        Path | None,
+        local_path_option("Its state dict: .safetensors, or written by torch.save."),
     ] = None,
     schema: Annotated[
-        Path | None, typer.Option(help="Its columns, their ranges and its classes, as JSON.")
+        Path | None,
+        local_path_option("Its columns, their ranges and its classes, as JSON."),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Model name in the bundle.")] = None,
     output: Annotated[
@@ -80,7 +91,8 @@ def export(
         str | None, typer.Option(help="Which of several outputs that is.")
     ] = None,
     out: Annotated[
-        Path, typer.Option(help="Bundle folder; an existing bundle is replaced.")
+        Path,
+        local_path_option("Bundle folder; an existing bundle is replaced."),
     ] = DEFAULT_BUNDLE,
     backend: BackendOption = None,
     batch: BatchOption = None,
@@ -209,7 +221,7 @@ def package(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(help=f"Folder to write (default: {DEFAULT_PACKAGES}/PLATFORM)."),
+        local_path_option(f"Folder to write (default: {DEFAULT_PACKAGES}/PLATFORM)."),
     ] = None,
     image: Annotated[
         str | None,
@@ -223,7 +235,7 @@ def package(
     ] = None,
     base: Annotated[
         Path | None,
-        typer.Option(help="Image that oci builds upon, an OCI image layout (default: none)."),
+        local_path_option("Image that oci builds upon, an OCI image layout (default: none)."),
     ] = None,
     data: Annotated[
         str | None,
@@ -283,7 +295,7 @@ def _report_partial(report: Report, start: float, *, as_json: bool) -> None:
         process.log(f"{_summarise(report)}, {seconds:.1f} s; partial run: nothing was published")
 
 
-def _to_json(report: Report, bundle: Path | None, seconds: float) -> dict[str, object]:
+def _to_json(report: Report, bundle: Location | None, seconds: float) -> dict[str, object]:
     return {
         "passed": report.passed,
         "tolerance": report.tolerance,

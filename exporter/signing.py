@@ -12,9 +12,12 @@ from runtime.bundle.reading import file_digests, read_bundle
 from runtime.bundle.signature import sign_digests
 from runtime.bundle.signed_files import UNSIGNED
 from runtime.io.atomic import atomic_file
+from runtime.io.paths import parse_location
 
 if TYPE_CHECKING:
     import os
+
+    from runtime.io.paths import Location
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,10 @@ class SignedBundle:
 
 
 def sign_bundle(
-    bundle: str | os.PathLike[str], key: str | os.PathLike[str], *, passphrase: bytes | None = None
+    bundle: str | os.PathLike[str] | Location,
+    key: str | os.PathLike[str],
+    *,
+    passphrase: bytes | None = None,
 ) -> SignedBundle:
     """Sign a bundle: every file in its folder, as it is now.
 
@@ -57,7 +63,7 @@ def sign_bundle(
     version and the digests in the manifest stay.
 
     Args:
-        bundle: its folder.
+        bundle: its folder, local or in an object store.
         key: PEM file of the private key, ECDSA on P-256, P-384 or P-521.
         passphrase: of a key that is encrypted; ignored for one that is not.
 
@@ -71,7 +77,7 @@ def sign_bundle(
         DataError: when the signature cannot be written.
     """
     private = load_private_key(Path(key), passphrase)
-    found = read_bundle(Path(bundle))
+    found = read_bundle(parse_location(bundle))
     digests, model = file_digests(found), found.manifest.model
     content = sign_digests(digests, private, name=model.name, ignored=UNSIGNED)
     where = found.path / SIGNATURE

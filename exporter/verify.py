@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -34,14 +33,18 @@ from runtime.bundle.manifest import (
 )
 from runtime.bundle.reading import read_bundle
 from runtime.errors import ArtifactError, ParityError
+from runtime.io.paths import parse_location
 from runtime.session import Session, available_providers
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from exporter.parity.rows import Plan
     from exporter.progress import OnProgress
     from exporter.reference.oracle import Reference
     from runtime.bundle.golden import Golden
     from runtime.bundle.reading import BundleFiles
+    from runtime.io.paths import Location
 
 # How much wider the golden rows' bounds may be than those computed here: derived ones differ by
 # float64 roundings, measured ones by PyTorch's own error on another CPU.
@@ -49,7 +52,7 @@ _MAX_WIDENING = {"derived": 1.001, "measured": 16.0}
 
 
 def verify_bundle(
-    path: Path | str,
+    path: Location | str,
     *,
     plan: Plan = FULL,
     on_progress: OnProgress | None = None,
@@ -77,7 +80,7 @@ def verify_bundle(
         UnavailableError: when onnxruntime or cryptography is missing or a provider does not work.
         ParityError: when a file breaks the contract or the golden rows do not match.
     """
-    path = Path(path)
+    path = parse_location(path)
     begin("loading", on_progress)
     bundle = read_bundle(path, key)
     schema = bundle.manifest.schema

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.bundle.compatibility import check_onnxruntime, check_requirements, check_signature
 from runtime.bundle.golden import check_golden, load_golden
 from runtime.bundle.manifest import GOLDEN, ONNX_MODEL
 from runtime.bundle.reading import BundleFiles, read_bundle
+from runtime.io.paths import parse_location
 from runtime.session import Outputs, Session
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from runtime.bundle.golden import GoldenCheck
     from runtime.choices import ProviderChoice
+    from runtime.io.paths import Location
     from runtime.schema.features import Float32Matrix, Schema
 
 
@@ -24,7 +25,7 @@ class LoadedModel:
 
     def __init__(
         self,
-        bundle: str | os.PathLike[str] | BundleFiles,
+        bundle: str | os.PathLike[str] | Location | BundleFiles,
         *,
         provider: ProviderChoice = "auto",
         check: bool = True,
@@ -36,7 +37,10 @@ class LoadedModel:
         ``verified``) and ``check``, the result of the golden rows, None if they were skipped.
         Files that were read before are taken as they were verified then, without ``key``.
         """
-        found = bundle if isinstance(bundle, BundleFiles) else read_bundle(Path(bundle), key)
+        if isinstance(bundle, BundleFiles):
+            found = bundle
+        else:
+            found = read_bundle(parse_location(bundle), key)
         check_onnxruntime(found)
         model = found.path / ONNX_MODEL
         self.session = Session(found.files[ONNX_MODEL], provider=provider, where=str(model))

@@ -19,9 +19,9 @@ from runtime.tables.options import ReadOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from runtime.choices import BadRows, Decimal, ProviderChoice
+    from runtime.io.paths import Location
     from runtime.schema.classes import Proba
     from runtime.schema.features import Float32Matrix, Schema
     from runtime.scoring.prediction import Prediction
@@ -37,7 +37,7 @@ class Predictor(LoadedModel):
 
     def __init__(
         self,
-        bundle: str | os.PathLike[str],
+        bundle: str | os.PathLike[str] | Location,
         *,
         provider: ProviderChoice = "auto",
         check: bool = True,
@@ -46,7 +46,8 @@ class Predictor(LoadedModel):
         """Load a bundle and verify it.
 
         Args:
-            bundle: its folder, or what ``exporter.export`` returned.
+            bundle: its folder, a path or a URI such as ``s3://bucket/key``, or what
+                ``exporter.export`` returned.
             provider: ``cuda``, ``cpu``, or ``auto``, which takes CUDA when it is available.
             check: run the golden rows and compare them with the reference.
             key: PEM file of the public key that must have signed the bundle.
@@ -56,7 +57,7 @@ class Predictor(LoadedModel):
             ArtifactError: when the bundle is missing, damaged, inconsistent or of an unknown
                 format, or with ``key`` not signed by it or altered since.
             UnavailableError: when onnxruntime is missing or too old for the bundle, or the
-                provider or cryptography is not available.
+                provider, the object store or cryptography is not available.
             ParityError: when the error of a golden row exceeds its bound.
         """
         super().__init__(bundle, provider=provider, check=check, key=key)
@@ -177,11 +178,11 @@ class Predictor(LoadedModel):
 
     def score_file(  # noqa: PLR0913 - as above
         self,
-        source: Path | str,
-        out: Path | str,
+        source: Location | str,
+        out: Location | str,
         *,
         bad_rows: BadRows = "fail",
-        rejects: Path | str | None = None,
+        rejects: Location | str | None = None,
         columns: Sequence[str] | None = None,
         proba: Proba = False,
         prefix: str = "",
@@ -192,8 +193,9 @@ class Predictor(LoadedModel):
         decimal: Decimal = ".",
         loose_header: bool = False,
         truth: str | None = None,
-        drift: Path | str | None = None,
+        drift: Location | str | None = None,
         force: bool = False,
+        no_overwrite: bool = False,
         threads: int | None = None,
     ) -> Summary:
         """Score a file, a folder or a pattern, and write it with predictions.
@@ -201,7 +203,8 @@ class Predictor(LoadedModel):
         Shows a progress bar in a notebook, and nothing elsewhere.
 
         Args:
-            source: the table, a folder of tables or a glob pattern; ``-`` is standard input.
+            source: the table, a folder of tables or a glob pattern, a path or a URI such as
+                ``s3://bucket/key``; ``-`` is standard input.
             out: the output, a folder for several tables, replaced only when it is complete; ``-``
                 is standard output.
             bad_rows: ``fail`` refuses the table, ``reject`` moves bad rows to a file, ``null``
@@ -220,6 +223,7 @@ class Predictor(LoadedModel):
             truth: column with the true class, for accuracy.
             drift: file for the report of drift, JSON.
             force: replace existing files that are not outputs of the same kind.
+            no_overwrite: replace nothing: a file that exists, or is made meanwhile, stays.
             threads: blocks scored in parallel; None is one per processor, at most 8.
 
         Returns:
@@ -231,10 +235,8 @@ class Predictor(LoadedModel):
             SchemaError: when a feature's column is missing, or a new column exists already.
             BadRowsError: when rows cannot be scored and ``bad_rows`` is ``fail``.
         """
-        from pathlib import Path
-
         from runtime.io.discovery import source_size
-        from runtime.io.paths import is_folder_or_pattern
+        from runtime.io.paths import is_folder_or_pattern, parse_location
         from runtime.notebook import rows_bar
         from runtime.scoring.batch import score_files
         from runtime.scoring.pipeline import score_file
@@ -249,13 +251,15 @@ class Predictor(LoadedModel):
             prefix=prefix,
             truth=truth,
             force=force,
+            no_overwrite=no_overwrite,
             threads=threads,
             **paths,
         )
+        source, out = parse_location(source), parse_location(out)
 
         def score() -> Summary:
-            with rows_bar("scoring", source_size(Path(source))) as on_progress:
-                if is_folder_or_pattern(Path(source)):
+            with rows_bar("scoring", source_size(source)) as on_progress:
+                if is_folder_or_pattern(source):
                     return score_files(self, source, out, options, on_progress=on_progress).total
                 return score_file(self, source, out, options, on_progress)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runtime.errors import UsageError
+from runtime.io.paths import parse_local_path, parse_location
 from runtime.io.sinks import open_sinks
 from runtime.io.temporary import workdir_path
 from runtime.notebook import is_notebook, notebook_bar
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from runtime.choices import Decimal
+    from runtime.io.paths import Location
     from runtime.schema.features import Unseen
     from trainer.checkpoint.state import Epoch, EpochCallback
     from trainer.config import ClassWeights, DeviceChoice, Optimiser, Options, Preset
@@ -63,7 +65,7 @@ def fit_table(  # noqa: PLR0913 - the options of ``trainer fit``, by their names
     rare: Unseen = "error",
     max_categories: int | None = None,
     bad_rows: BadRowsPolicy = "fail",
-    rejects: Path | str | None = None,
+    rejects: Location | str | None = None,
     test: object = None,
     test_fraction: float | None = None,
     format: str | None = None,  # noqa: A002 - as on the command line
@@ -168,7 +170,9 @@ def fit_table(  # noqa: PLR0913 - the options of ``trainer fit``, by their names
         test_fraction=to_plain(test_fraction),
         reading=_read_options(format, delimiter, encoding, decimal),
         bad_rows=bad_rows,
-        rejects=choose_rejects_path(folder, bad_rows, None if rejects is None else Path(rejects)),
+        rejects=choose_rejects_path(
+            folder, bad_rows, None if rejects is None else parse_location(rejects)
+        ),
         force=force,
     )
     _refuse_format(source)
@@ -186,7 +190,10 @@ def fit_table(  # noqa: PLR0913 - the options of ``trainer fit``, by their names
         "seed": to_plain(seed),
     }
     saving = SaveOptions(
-        None if logdir is None else Path(logdir), resume, checkpoint_every, replace and not resume
+        None if logdir is None else parse_local_path(logdir),
+        resume,
+        checkpoint_every,
+        replace and not resume,
     )
     is_shown = (is_notebook() or sys.stderr.isatty()) if verbose is None else verbose
     return _fit(folder, source, preset, overrides, device, saving, is_shown=is_shown)
@@ -239,7 +246,7 @@ def _choose_folder(
         stem = re.sub(r"[^\w.-]+", "-", label)[:_MAX_CHARACTERS].strip(".-") or "run"
         folders = (_FOLDER / f"{stem}-{number}" for number in count(1))
         return next(path for path in folders if not _is_taken(path))
-    folder = Path(out)
+    folder = parse_local_path(out)
     if not (is_replaced or is_resumed) and _is_taken(folder):
         kept = "an interrupted run" if has_checkpoint(folder) else "a run"
         more = ", resume=True to continue it" if has_checkpoint(folder) else ""
@@ -260,10 +267,10 @@ def _create_folder(folder: Path) -> None:
         raise UsageError(f"cannot write {folder}: {exc.strerror}") from exc
 
 
-def _read(table: object, name: str) -> Path | MemoryTable:
+def _read(table: object, name: str) -> Location | MemoryTable:
     """Take a path as it is, and convert a table in memory; ``name`` is for messages."""
     if isinstance(table, str | os.PathLike):
-        return Path(table)
+        return parse_location(table)
     columns = split_rows(table)
     names = column_names(columns)
     if names is None:
@@ -279,7 +286,8 @@ def _read_options(
 
 
 def _refuse_format(source: TableSource) -> None:
-    is_in_memory = not any(isinstance(table, Path) for table in (source.data, source.test))
+    tables = (source.data, source.test)
+    is_in_memory = all(table is None or isinstance(table, MemoryTable) for table in tables)
     if source.reading.format and is_in_memory:
         raise UsageError("format is for files, and the data is in memory: leave it out")
 

@@ -34,6 +34,8 @@ from trainer.model import FILLS, Imputation, SimpleNet, prepend_imputation
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from runtime.io.paths import Location
+
 
 FORMAT: Final = 1
 RECORD = "run.json"
@@ -98,7 +100,7 @@ class Run:
     record: RunRecord
     model: SimpleNet
     rows: Rows
-    path: Path | None = None
+    path: Location | None = None
 
     @property
     def check(self) -> DataCheck | None:
@@ -147,11 +149,11 @@ def save_run(folder: Path, run: Run) -> Run:
     return Run(record, run.model, rows)
 
 
-def load_run(path: Path) -> Run:
+def load_run(path: Location) -> Run:
     """Load a run and check every hash.
 
     Args:
-        path: the run directory.
+        path: the run directory, local or in an object store.
 
     Returns:
         The run; torch's random state is not used.
@@ -174,7 +176,9 @@ def load_run(path: Path) -> Run:
     )
 
 
-def _build_model(record: RunRecord, weights: dict[str, torch.Tensor], *, where: Path) -> SimpleNet:
+def _build_model(
+    record: RunRecord, weights: dict[str, torch.Tensor], *, where: Location
+) -> SimpleNet:
     schema, gaps = record.schema, record.schema.imputed_inputs
     widths = (schema.n_inputs + len(gaps), *record.hidden, schema.n_classes)
     shapes: Shapes = {}
@@ -193,7 +197,7 @@ def _build_model(record: RunRecord, weights: dict[str, torch.Tensor], *, where: 
     return model.eval()
 
 
-def _build_rows(schema: Schema, tensors: dict[str, torch.Tensor], *, where: Path) -> Rows:
+def _build_rows(schema: Schema, tensors: dict[str, torch.Tensor], *, where: Location) -> Rows:
     shapes: Shapes = {}
     for part in ("train", "test"):
         labels = tensors.get(f"{part}_labels")
@@ -209,7 +213,7 @@ def _build_rows(schema: Schema, tensors: dict[str, torch.Tensor], *, where: Path
     return rows_read
 
 
-def read_tensors(path: Path, expected: File) -> dict[str, torch.Tensor]:
+def read_tensors(path: Location, expected: File) -> dict[str, torch.Tensor]:
     """Read a safetensors file with the expected size and digest onto the CPU."""
     content = read_regular_file(path, limit=expected.size, advice=ADVICE)
     if digest(content) != expected:
@@ -224,7 +228,7 @@ def check_tensors(
     found: dict[str, torch.Tensor],
     shapes: Shapes,
     dtypes: dict[str, torch.dtype],
-    where: Path,
+    where: Location,
 ) -> None:
     """Check tensors against the expected names, shapes and dtypes; report all differences."""
     wrong = [f"{name} is unexpected" for name in sorted(found.keys() - shapes.keys())]
@@ -239,6 +243,6 @@ def check_tensors(
         raise damaged(where, list_first(wrong, separator="; "))
 
 
-def damaged(path: Path, reason: str) -> ArtifactError:
+def damaged(path: Location, reason: str) -> ArtifactError:
     """Make the error for a damaged file."""
     return ArtifactError(f"{path} is damaged: {reason}; run `trainer fit` again")

@@ -7,7 +7,6 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -24,9 +23,13 @@ from runtime.bundle.manifest import Model
 from runtime.bundle.reading import BundleFiles, read_bundle
 from runtime.errors import UsageError
 from runtime.io.folders import atomic_folder
+from runtime.io.paths import parse_local_path, parse_location
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from exporter.packaging.kinds import Kind
+    from runtime.io.paths import Location
 
 # Without an extension: `kubectl apply -f DIR` reads every .json and .yaml there.
 MARKER: Final = ".onnxferry-package"
@@ -81,7 +84,7 @@ class Package:
 
 
 def package_bundle(
-    bundle: Path | str,
+    bundle: Location | str,
     kind: Kind,
     out: Path | str,
     options: PackageOptions | None = None,
@@ -108,11 +111,11 @@ def package_bundle(
         UnavailableError: when something that the package pins is not installed.
         DataError: when writing fails.
     """
-    out, options = Path(out), options or PackageOptions()
+    out, options = parse_local_path(out), options or PackageOptions()
     options.check_applies(kind)
     if not force and os.path.lexists(out):
         raise UsageError(f"{out} exists: choose another --out, or replace a package with --force")
-    read = read_bundle(Path(bundle), key)
+    read = read_bundle(parse_location(bundle), key)
     model = read.manifest.model
     with atomic_folder(out, marker=MARKER) as folder:
         files = _BUILDERS[kind](read, options)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from runtime.errors import ArtifactError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from runtime.io.paths import Location
 
 _MIB: Final = 1024 * 1024
 _STEP_MIB: Final = 32  # two machines whose figures differ a little write the same files
@@ -49,7 +49,7 @@ class Memory:
     limit: int
 
 
-def measure_memory(bundle: Path) -> Memory:
+def measure_memory(bundle: Location) -> Memory:
     """Load a bundle, run the largest request that its server accepts, and read the peak.
 
     Raises ``ArtifactError`` when it cannot be loaded on this machine.

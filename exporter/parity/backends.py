@@ -21,11 +21,11 @@ from runtime.session import Outputs, Session, available_providers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from exporter.formats.graphs import Graph
     from exporter.formats.model_files import ModelFiles
     from exporter.reference.layers import Imputer, Layer
+    from runtime.io.paths import Location
     from runtime.schema.features import Float32Matrix
     from runtime.session import OptimizationLevel, Provider
 
@@ -83,7 +83,7 @@ def all_backends(
     layers: Sequence[Layer],
     imputer: Imputer | None = None,
     *,
-    where: Path,
+    where: Location,
 ) -> list[Backend]:
     """Make every backend of this machine.
 

@@ -29,13 +29,14 @@ if TYPE_CHECKING:
 
     from exporter.source.candidate import Candidate
     from exporter.source.outputs import Output
+    from runtime.io.paths import Location
 
 
 @dataclass(frozen=True)
 class ModelSource:
     """Where a model comes from: a run's folder, or a factory with weights and a schema."""
 
-    run: Path | None = None
+    run: Location | None = None
     model: str | None = None  # package.module:factory
     weights: Path | None = None
     schema: Path | None = None

@@ -1,4 +1,6 @@
-"""Read a bundle of format 1; verify the digest of every file and, with a key, its signature.
+"""Read a bundle of format 1, local or in an object store.
+
+The digest of every file is verified and, with a key, the signature.
 
 Links are followed: volumes of Kubernetes and snapshots of Hugging Face consist of them. A link
 of a bundle from elsewhere discloses nothing, because a file is used only if it has the digest in
@@ -26,7 +28,8 @@ from runtime.bundle.manifest import (
     Manifest,
     parse_manifest,
 )
-from runtime.errors import ArtifactError
+from runtime.errors import ArtifactError, DataError
+from runtime.io.paths import parse_local_path
 from runtime.surfaces import option
 from runtime.value import Value
 
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from runtime.bundle.keys import PublicKey
+    from runtime.io.paths import Location
+    from runtime.io.stores.object_path import ObjectPath
 
     SignatureState = Literal["none", "unchecked", "verified"]
 
@@ -59,7 +64,7 @@ class BundleFiles(Value, frozen=True):
         signer: the key with which the signature was verified; None if it was not.
     """
 
-    path: Path
+    path: Location
     manifest: Manifest
     files: Mapping[str, bytes]
     content: bytes = b""
@@ -74,7 +79,7 @@ class BundleFiles(Value, frozen=True):
         return "verified" if self.signer else "unchecked"
 
 
-def read_bundle(path: Path, key: str | os.PathLike[str] | None = None) -> BundleFiles:
+def read_bundle(path: Location, key: str | os.PathLike[str] | None = None) -> BundleFiles:
     """Read a bundle and verify the size and SHA-256 of every file in its manifest.
 
     When a link is switched or the manifest replaced while files are read, all are read again, so
@@ -127,11 +132,13 @@ def _load_key(path: str | os.PathLike[str] | None) -> PublicKey | None:
         return None
     from runtime.bundle.keys import load_public_key
 
-    return load_public_key(Path(path))
+    return load_public_key(parse_local_path(path))
 
 
-def _identity(path: Path) -> tuple[int, ...] | None:
+def _identity(path: Location) -> object:
     """Return what changes when a file, or a link on the way to it, is replaced."""
+    if not isinstance(path, Path):
+        return path.etag()
     try:
         state = path.stat()
     except OSError:
@@ -139,7 +146,30 @@ def _identity(path: Path) -> tuple[int, ...] | None:
     return state.st_dev, state.st_ino, state.st_size, state.st_ctime_ns
 
 
-def _read_once(path: Path, key: PublicKey | None) -> BundleFiles:
+def _read_once(path: Location, key: PublicKey | None) -> BundleFiles:
+    where = path / MANIFEST
+    found = _find_manifest(path) if isinstance(path, Path) else _find_object(path)
+    content = read_regular_file(found, limit=_MAX_MANIFEST_BYTES, advice=_ADVICE)
+    manifest = parse_manifest(content, where=str(where))
+    for name in _REQUIRED:
+        if name not in manifest.files:
+            raise ArtifactError(f"{where} does not list {name}; export the model again")
+    if sum(file.size for file in manifest.files.values()) > _MAX_BUNDLE_BYTES:
+        raise ArtifactError(f"{where} lists more than {_MAX_BUNDLE_BYTES} bytes; export it again")
+    files = {
+        name: _read_listed(path, found.parent, name, file) for name, file in manifest.files.items()
+    }
+    if manifest.model.version != model_version(manifest.files[ONNX_MODEL]):
+        raise ArtifactError(
+            f"{where} has model version {manifest.model.version}, which is not the digest of its "
+            f"{ONNX_MODEL}; export the model again"
+        )
+    bundle = BundleFiles(path, manifest, files, content, _read_signature(path, found.parent))
+    return _check_signed(bundle, key) if key else bundle
+
+
+def _find_manifest(path: Path) -> Path:
+    """Find the file of the manifest; it stays the same when a link on the way is switched."""
     where = path / MANIFEST
     try:
         is_folder = path.is_dir()
@@ -153,25 +183,25 @@ def _read_once(path: Path, key: PublicKey | None) -> BundleFiles:
         )
     if not has_manifest:
         raise ArtifactError(f"{path} is not a bundle: it has no {MANIFEST}")
-    real = Path(os.path.realpath(where))  # stays the same when a link on the way is switched
-    found = real if os.path.isfile(real) else where  # noqa: PTH113 - raises nothing
-    content = read_regular_file(found, limit=_MAX_MANIFEST_BYTES, advice=_ADVICE)
-    manifest = parse_manifest(content, where=str(where))
-    for name in _REQUIRED:
-        if name not in manifest.files:
-            raise ArtifactError(f"{where} does not list {name}; export the model again")
-    if sum(file.size for file in manifest.files.values()) > _MAX_BUNDLE_BYTES:
-        raise ArtifactError(f"{where} lists more than {_MAX_BUNDLE_BYTES} bytes; export it again")
-    files = {
-        name: _read_listed(path, real.parent, name, file) for name, file in manifest.files.items()
-    }
-    if manifest.model.version != model_version(manifest.files[ONNX_MODEL]):
-        raise ArtifactError(
-            f"{where} has model version {manifest.model.version}, which is not the digest of its "
-            f"{ONNX_MODEL}; export the model again"
-        )
-    bundle = BundleFiles(path, manifest, files, content, _read_signature(path, real.parent))
-    return _check_signed(bundle, key) if key else bundle
+    real = Path(os.path.realpath(where))
+    return real if os.path.isfile(real) else where  # noqa: PTH113 - raises nothing
+
+
+def _find_object(path: ObjectPath) -> ObjectPath:
+    """Find the object of the manifest."""
+    where = path / MANIFEST
+    try:
+        if where.is_file():
+            return where
+        holds_others = path.is_dir()
+    except DataError as exc:  # no bucket
+        raise ArtifactError(f"{exc}; see {option('bundle')}") from exc
+    if holds_others:
+        raise ArtifactError(f"{path} is not a bundle: it has no {MANIFEST}")
+    raise ArtifactError(
+        f"no bundle at {path}: copy one there that 'exporter export' has created, or give "
+        + option("bundle", blank="FOLDER")
+    )
 
 
 def _check_signed(bundle: BundleFiles, key: PublicKey) -> BundleFiles:
@@ -190,10 +220,10 @@ def _check_signed(bundle: BundleFiles, key: PublicKey) -> BundleFiles:
     return replace(bundle, signer=key)
 
 
-def _read_signature(folder: Path, beside: Path) -> bytes | None:
+def _read_signature(folder: Location, beside: Location) -> bytes | None:
     """Read the signature beside the manifest that was read, or by its link; None without one."""
     for path in (beside / SIGNATURE, folder / SIGNATURE):
-        if os.path.lexists(path):
+        if os.path.lexists(path) if isinstance(path, Path) else path.is_file():
             return read_regular_file(path, limit=_MAX_SIGNATURE_BYTES, advice=_ADVICE)
     return None
 
@@ -208,11 +238,16 @@ def model_version(model: File) -> str:
     return model.sha256[:12]
 
 
-def read_regular_file(path: Path, *, limit: int, advice: str) -> bytes:
-    """Read a regular file of at most ``limit`` bytes, or one that a link leads to.
+def read_regular_file(path: Location, *, limit: int, advice: str) -> bytes:
+    """Read a regular file of at most ``limit`` bytes, or one that a link leads to, or an object.
 
     Raises ``ArtifactError``, whose message ends with ``advice``.
     """
+    if not isinstance(path, Path):
+        try:
+            return path.read_bytes(limit=limit)
+        except DataError as exc:  # missing, too large, or it changed
+            raise ArtifactError(f"{exc}; {advice}") from exc
     try:
         _check_regular(path, path.stat(), advice)  # to open a device may have effects
         with io.BufferedReader(io.FileIO(path, opener=_open_non_blocking)) as stream:
@@ -249,7 +284,7 @@ def _describe_link(path: Path) -> str:
         return ""
 
 
-def _read_listed(folder: Path, beside: Path, name: str, expected: File) -> bytes:
+def _read_listed(folder: Location, beside: Location, name: str, expected: File) -> bytes:
     """Read a file that the manifest lists: beside the manifest that was read, or by its link."""
     if name in {"", ".", "..", MANIFEST, SIGNATURE} or "/" in name or "\\" in name or "\0" in name:
         raise ArtifactError(f"{folder / MANIFEST} lists {name!r}, no file of the bundle")
@@ -259,8 +294,12 @@ def _read_listed(folder: Path, beside: Path, name: str, expected: File) -> bytes
     return _read_checked(folder / name, expected)
 
 
-def _read_checked(path: Path, expected: File) -> bytes:
+def _read_checked(path: Location, expected: File) -> bytes:
     content = read_regular_file(path, limit=expected.size, advice=_ADVICE)
+    return _check_digest(path, content, expected)
+
+
+def _check_digest(path: Location, content: bytes, expected: File) -> bytes:
     found = digest(content)
     if found != expected:
         raise ArtifactError(

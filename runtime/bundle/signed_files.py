@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from runtime.bundle.manifest import SIGNATURE
@@ -12,7 +13,9 @@ from runtime.printable import list_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
+
+    from runtime.io.paths import Location
+    from runtime.io.stores.object_path import ObjectPath
 
 # What model-signing leaves out, too.
 UNSIGNED: Final = (SIGNATURE, ".git", ".gitattributes", ".github", ".gitignore")
@@ -20,11 +23,13 @@ UNSIGNED: Final = (SIGNATURE, ".git", ".gitattributes", ".github", ".gitignore")
 _VOLUME: Final = re.compile(r"\.\.data(_tmp)?|\.\.\d{4}_\d\d_\d\d_.*")
 
 
-def list_files(folder: Path) -> list[str]:
+def list_files(folder: Location) -> list[str]:
     """List the paths of a bundle's files; a link to a folder counts as a file.
 
     Raises ``ArtifactError`` when a folder cannot be read.
     """
+    if not isinstance(folder, Path):
+        return _list_stored(folder)
     found, pending = [], [""]
     while pending:
         prefix = pending.pop()
@@ -38,7 +43,15 @@ def list_files(folder: Path) -> list[str]:
     return found
 
 
-def check_digests(path: Path, signed: Mapping[str, str], found: Mapping[str, str]) -> None:
+def _list_stored(prefix: ObjectPath) -> list[str]:
+    from runtime.io.stores.listing import list_objects
+
+    depth = len(prefix.parts)
+    found = [each.path.parts[depth:] for each in list_objects(prefix)]
+    return ["/".join(parts) for parts in found if parts[0] not in UNSIGNED]
+
+
+def check_digests(path: Location, signed: Mapping[str, str], found: Mapping[str, str]) -> None:
     """Check that the files of a bundle are those that were signed.
 
     Args:

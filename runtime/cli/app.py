@@ -11,7 +11,7 @@ import typer
 
 from runtime.choices import BadRows, EngineChoice, LogLevel, ProviderChoice
 from runtime.errors import ParityError, UsageError
-from runtime.io.paths import STANDARD_STREAM
+from runtime.io.paths import STANDARD_STREAM, Location
 from runtime.terminal import process
 from runtime.terminal.options import (
     DEFAULT_BUNDLE,
@@ -22,6 +22,7 @@ from runtime.terminal.options import (
     ForceOption,
     JsonOption,
     KeyOption,
+    location_option,
     log_skipped,
     new_app,
     refuse_extra_arguments,
@@ -35,20 +36,16 @@ ProviderOption = Annotated[
     ProviderChoice,
     typer.Option(help="Execution provider: auto, cuda or cpu; auto takes CUDA when available."),
 ]
-# readable=False: typer's own check of a path has other messages and exit codes.
 FileOption = Annotated[
-    Path,
-    typer.Option(
-        help="Table to score, a folder of tables or a glob pattern; - is standard input.",
-        readable=False,
+    Location,
+    location_option(
+        "Table to score, a folder of tables or a glob pattern, also of s3://, gs:// or az://; "
+        "- is standard input.",
     ),
 ]
 OutOption = Annotated[
-    Path | None,
-    typer.Option(
-        help="Output, a folder for several tables; - is standard output (default).",
-        readable=False,
-    ),
+    Location | None,
+    location_option("Output, a folder for several tables; - is standard output (default)."),
 ]
 
 
@@ -64,7 +61,8 @@ def predict(
     context: typer.Context,
     file: FileOption,
     bundle: Annotated[
-        Path, typer.Option(envvar="ONNXFERRY_BUNDLE", help="The bundle's folder.", readable=False)
+        Location,
+        location_option("The bundle's folder, a path or URI.", envvar="ONNXFERRY_BUNDLE"),
     ] = DEFAULT_BUNDLE,
     out: OutOption = None,
     provider: ProviderOption = "auto",
@@ -76,7 +74,8 @@ def predict(
         ),
     ] = "fail",
     rejects: Annotated[
-        Path | None, typer.Option(help="File for the rows of --bad-rows reject.", readable=False)
+        Location | None,
+        location_option("File for the rows of --bad-rows reject."),
     ] = None,
     columns: Annotated[
         str | None,
@@ -117,13 +116,12 @@ def predict(
         typer.Option(help="Column with the true class, for accuracy and confusion matrix."),
     ] = None,
     drift: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write a report of the drift from the training rows, JSON.", readable=False
-        ),
+        Location | None,
+        location_option("Write a report of the drift from the training rows, JSON."),
     ] = None,
     summary: Annotated[
-        Path | None, typer.Option(help="Write the summary to a file, JSON.", readable=False)
+        Location | None,
+        location_option("Write the summary to a file, JSON."),
     ] = None,
     profile: Annotated[
         bool, typer.Option("--profile", help="Print the time of each stage.")
@@ -133,6 +131,13 @@ def predict(
         typer.Option(min=1, max=64, help="Blocks scored in parallel (default: one per CPU)."),
     ] = None,
     force: ForceOption = False,
+    no_overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--no-overwrite",
+            help="Replace nothing: a file that exists, or is made meanwhile, stays.",
+        ),
+    ] = False,
     check: Annotated[
         bool,
         typer.Option(help="Verify the bundle's golden rows (stored with exact outputs) first."),
@@ -183,6 +188,7 @@ def predict(
         truth=truth,
         drift=drift,
         force=force,
+        no_overwrite=no_overwrite,
         threads=threads,
     )
     cluster = command.cluster_options(
@@ -202,8 +208,8 @@ def predict(
             return
         out = out or STANDARD_STREAM
         run = partial(command.score_here, predictor, file, out, options)
-    log_skipped(file)
     result = command.score(run, file, out, options, summary_path=summary, profile=profile)
+    log_skipped(file)
     uses_stdout = STANDARD_STREAM in {out, drift}
     command.report(result, out, profile=profile, as_json=as_json, uses_stdout=uses_stdout)
 
@@ -215,10 +221,10 @@ def serve(
         typer.Option(help="Bundle to serve, NAME=DIR or DIR; may be repeated.", metavar="NAME=DIR"),
     ] = None,
     models: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of bundles, served under the names of their folders; new ones are loaded "
-            "by name, on SIGHUP, or with --watch."
+        Location | None,
+        location_option(
+            "Folder of bundles, served under the names of their folders; new ones are loaded "
+            "by name, on SIGHUP, or with --watch.",
         ),
     ] = None,
     host: Annotated[

@@ -12,10 +12,10 @@ from msgspec.structs import replace
 
 from runtime.errors import UsageError
 from runtime.io.atomic import atomic_file
-from runtime.io.paths import STANDARD_STREAM, check_distinct, is_folder_or_pattern
+from runtime.io.paths import STANDARD_STREAM, check_distinct, is_folder_or_pattern, state_of
 from runtime.printable import list_first, printable_lines, quote_command
 from runtime.scoring.options import rejects_path
-from runtime.scoring.outputs import SUMMARY, check_report_output
+from runtime.scoring.outputs import SUMMARY, check_absent, check_report_output
 from runtime.surfaces import advise_encoding, option
 from runtime.terminal import process
 
@@ -25,18 +25,19 @@ if TYPE_CHECKING:
 
     from runtime.choices import EngineChoice
     from runtime.engines.job import ClusterOptions, EngineJob
+    from runtime.io.paths import Location
     from runtime.predictor import Predictor
     from runtime.scoring.options import Options
     from runtime.scoring.preview import Preview
     from runtime.scoring.summary import Summary
 
 
-def wants_preview(source: Path, *, wants_all: bool) -> bool:
+def wants_preview(source: Location, *, wants_all: bool) -> bool:
     """Whether a user at a terminal wants a preview rather than all rows."""
     return not wants_all and sys.stdout.isatty() and not is_folder_or_pattern(source)
 
 
-def preview(predictor: Predictor, source: Path, options: Options) -> str:
+def preview(predictor: Predictor, source: Location, options: Options) -> str:
     """Score and format the first rows."""
     from runtime.scoring.preview import score_preview
     from runtime.terminal.preview import PREVIEW_ROWS, format_preview
@@ -65,7 +66,7 @@ def _describe_problems(first: Preview, options: Options) -> Iterator[str]:
         yield f"{first.bad:,} of {of} rows {are} bad{choice if options.bad_rows == 'fail' else ''}"
 
 
-def _save_commands(source: Path, options: Options, first: Preview) -> Iterator[str]:
+def _save_commands(source: Location, options: Options, first: Preview) -> Iterator[str]:
     """Format the commands that score all rows to a file: with bad rows one for each policy."""
     words = ["runtime", *sys.argv[1:]]
     out = ["--out", _unused_name(options)]
@@ -84,7 +85,7 @@ def _unused_name(options: Options) -> str:
     return next(name for name in names if not os.path.lexists(name))
 
 
-def check_summary_path(path: Path, source: Path, out: Path, options: Options) -> None:
+def check_summary_path(path: Location, source: Location, out: Location, options: Options) -> None:
     """Refuse a summary file that is an input or another output."""
     if path == STANDARD_STREAM:
         raise UsageError("--summary names a file; --json prints the same")
@@ -100,24 +101,27 @@ def check_summary_path(path: Path, source: Path, out: Path, options: Options) ->
 
 def score(
     run: Callable[[], Summary],
-    source: Path,
-    out: Path,
+    source: Location,
+    out: Location,
     options: Options,
     *,
-    summary_path: Path | None = None,
+    summary_path: Location | None = None,
     profile: bool = False,
 ) -> Summary:
     """Score with ``score_here`` or ``score_on_ray``, and write the summary file."""
     rejects = None if is_folder_or_pattern(source) else rejects_path(out, options)
-    outputs = filter(None, (out, rejects, options.drift, summary_path))
-    before = {path: _state(path) for path in outputs}
+    outputs = [path for path in (out, rejects, options.drift, summary_path) if path]
+    before = {path: state_of(path) for path in outputs}
     with ExitStack() as stack:
         stack.enter_context(process.on_interrupt(lambda: _describe_kept(before)))
         stream = None
         if summary_path:
             check_summary_path(summary_path, source, out, options)
+            if options.no_overwrite:
+                check_absent(summary_path)
             check_report_output(summary_path, SUMMARY, force=options.force)
-            stream = stack.enter_context(atomic_file(summary_path))
+            replaces = not options.no_overwrite
+            stream = stack.enter_context(atomic_file(summary_path, replaces=replaces))
         summary = run()
         summary = summary if profile else replace(summary, stages={})
         if stream and summary_path:
@@ -126,25 +130,16 @@ def score(
     return summary
 
 
-def _state(path: Path) -> tuple[int, ...] | None:
-    """Return what changes when a file or folder is replaced; None where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _describe_kept(before: Mapping[Path, tuple[int, ...] | None]) -> str:
+def _describe_kept(before: Mapping[Location, object]) -> str:
     """Say which outputs an interrupted run has left; files appear when they are complete."""
-    if written := [str(path) for path, state in before.items() if _state(path) != state]:
+    if written := [str(path) for path, state in before.items() if state_of(path) != state]:
         return f"written: {list_first(written)}"
     if STANDARD_STREAM in before:
         return "the rows on standard output are incomplete, and no file was written"
     return "nothing was written"
 
 
-def score_here(predictor: Predictor, source: Path, out: Path, options: Options) -> Summary:
+def score_here(predictor: Predictor, source: Location, out: Location, options: Options) -> Summary:
     """Score one or several tables, with a span where a variable asks for telemetry."""
     if not any(name.startswith("OTEL_") for name in os.environ):
         return _score(predictor, source, out, options)
@@ -156,7 +151,7 @@ def score_here(predictor: Predictor, source: Path, out: Path, options: Options) 
     return traced_run(predictor, lambda: _score(predictor, source, out, options), tell)
 
 
-def _score(predictor: Predictor, source: Path, out: Path, options: Options) -> Summary:
+def _score(predictor: Predictor, source: Location, out: Location, options: Options) -> Summary:
     from runtime.terminal.progress import scoring_progress
 
     if is_folder_or_pattern(source):
@@ -204,7 +199,7 @@ def score_on_ray(job: EngineJob) -> Summary:
     return result.summary
 
 
-def _describe_resumable(out: Path) -> str:
+def _describe_resumable(out: Location) -> str:
     from runtime.io.destinations import staged_runs
 
     if not staged_runs(out):
@@ -212,11 +207,13 @@ def _describe_resumable(out: Path) -> str:
     return f"the complete tables are kept, and {option('resume')} goes on with them"
 
 
-def _size(root: Path, tables: Iterable[Path]) -> int:
+def _size(root: Location, tables: Iterable[Path]) -> int:
     return sum((root / name).stat().st_size for name in tables)
 
 
-def report(summary: Summary, out: Path, *, profile: bool, as_json: bool, uses_stdout: bool) -> None:
+def report(
+    summary: Summary, out: Location, *, profile: bool, as_json: bool, uses_stdout: bool
+) -> None:
     """Print the summary: JSON to stdout unless rows are written there, text to stderr."""
     if as_json:
         text = process.compact_json(summary.values())
@@ -229,7 +226,7 @@ def report(summary: Summary, out: Path, *, profile: bool, as_json: bool, uses_st
         process.log(printable_lines(_format_log(summary, out)))
 
 
-def _format_log(summary: Summary, out: Path) -> str:
+def _format_log(summary: Summary, out: Location) -> str:
     """Format the summary as a few lines for logs."""
     where = "standard output" if out == STANDARD_STREAM else str(out)
     text = (
@@ -258,6 +255,6 @@ def _format_log(summary: Summary, out: Path) -> str:
     return "\n".join((text, *(f"warning: {warning}" for warning in summary.warnings)))
 
 
-def _log_table(table: Path, number: int, tables: int) -> None:
+def _log_table(table: Location, number: int, tables: int) -> None:
     if sys.stderr.isatty():
         process.log(printable_lines(f"{number} of {tables}: {table}"))

@@ -6,20 +6,22 @@ import errno
 import os
 import signal
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
 from runtime.bundle.manifest import MANIFEST
 from runtime.errors import UnavailableError, UsageError
+from runtime.io.paths import parse_location
 from runtime.serving.listeners import check_ports
 from runtime.serving.settings import DEFAULT_LIMITS, Limits
 from runtime.terminal.options import DEFAULT_BUNDLE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
+    from runtime.io.paths import Location
     from runtime.serving.settings import Settings
     from runtime.serving.tls import Certificate
 
@@ -30,12 +32,12 @@ _GRPC: Final = ("grpc", "grpc_health", "grpc_reflection", "google.protobuf")
 
 
 def find_bundles(
-    named: Sequence[str], models: Path | None, key: Path | None = None
-) -> dict[str, Path]:
+    named: Sequence[str], models: Location | None, key: Path | None = None
+) -> dict[str, Location]:
     """Find the bundles to serve, by name; ``key`` must have signed those that name themselves."""
     if not named and not models:
         named = [os.environ.get("ONNXFERRY_BUNDLE") or str(DEFAULT_BUNDLE)]
-    found: dict[str, Path] = {}
+    found: dict[str, Location] = {}
     for name, path in _named_paths(named, models, key):
         if name in found:
             raise UsageError(
@@ -46,12 +48,14 @@ def find_bundles(
 
 
 def _named_paths(
-    named: Sequence[str], models: Path | None, key: Path | None
-) -> list[tuple[str, Path]]:
-    listed = []
+    named: Sequence[str], models: Location | None, key: Path | None
+) -> list[tuple[str, Location]]:
+    listed: list[tuple[str, Location]] = []
     for text in named:
         name, equals, folder = text.partition("=")
-        path = Path(folder if equals else text)
+        if "://" in name:  # the = is in a URI
+            name, equals, folder = "", "", ""
+        path = parse_location(folder if equals else text)
         listed.append((name if equals else _manifest_name(path, key), path))
     if models:
         listed += _bundle_folders(models).items()
@@ -60,13 +64,13 @@ def _named_paths(
     return listed
 
 
-def _bundle_folders(models: Path) -> dict[str, Path]:
+def _bundle_folders(models: Location) -> Mapping[str, Location]:
     """Return the bundles of ``--models`` by name."""
     from runtime.serving.models.repository import find_bundles as find_in_folder
 
     if not models.is_dir():
         raise UsageError(f"--models {models} is not a folder")
-    if not os.access(models, os.R_OK | os.X_OK):
+    if isinstance(models, os.PathLike) and not os.access(models, os.R_OK | os.X_OK):
         raise UsageError(f"cannot read --models {models}: {os.strerror(errno.EACCES)}")
     found = find_in_folder(models)
     if not found:
@@ -74,7 +78,7 @@ def _bundle_folders(models: Path) -> dict[str, Path]:
     return found
 
 
-def _manifest_name(path: Path, key: Path | None) -> str:
+def _manifest_name(path: Location, key: Path | None) -> str:
     from runtime.bundle.reading import read_bundle
 
     return read_bundle(path, key).manifest.model.name
@@ -98,7 +102,7 @@ def choose_certificate(chain: Path | None, key: Path | None) -> Certificate | No
     return None
 
 
-def run_until_signal(bundles: dict[str, Path], settings: Settings) -> None:
+def run_until_signal(bundles: dict[str, Location], settings: Settings) -> None:
     """Serve until a signal, in one process or several."""
     check_ports(settings)
     _require_modules("serve", _SERVE)

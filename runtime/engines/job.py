@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runtime.choices import ProviderChoice
+    from runtime.io.paths import Location
     from runtime.scoring.options import Options
 
 
@@ -43,9 +44,9 @@ class EngineJob(Value, frozen=True):
         key: PEM file of the public key that must have signed the bundle, which is verified here.
     """
 
-    bundle: Path
-    source: Path
-    out: Path
+    bundle: Location
+    source: Location
+    out: Location
     options: Options
     cluster: ClusterOptions = ClusterOptions()
     provider: ProviderChoice = "auto"

@@ -20,6 +20,7 @@ from runtime.bundle.manifest import to_json
 from runtime.engines.parts import check_worker, commit, open_run
 from runtime.errors import DataError
 from runtime.io.destinations import Destination, Part, Staging
+from runtime.io.paths import absolute, relative_path
 from runtime.io.sinks import Sink, open_sinks
 from runtime.monitoring.accuracy import AccuracyCounts
 from runtime.monitoring.drift_counts import DriftCounts
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from runtime.engines.job import EngineJob
     from runtime.io.destinations import PartWriter
+    from runtime.io.paths import Location
     from runtime.model import LoadedModel
     from runtime.scoring.batch import OnTable
     from runtime.scoring.options import Options
@@ -97,9 +99,9 @@ class TablesJob(Value, frozen=True):
         """Paths of the tables, relative to their root."""
         return tuple(self.plan.outputs)
 
-    def part_name(self, path: Path) -> str:
+    def part_name(self, path: Location) -> str:
         """Name an output in the folder of outputs."""
-        return str(path.relative_to(self.request.out))
+        return relative_path(path, self.request.out).as_posix()
 
     @property
     def options(self) -> Options:
@@ -145,15 +147,15 @@ class TablesWorker:
         check_worker(job.request.out, job.staging, job.part_name(task.out))
         if not task.source.exists():
             raise DataError(
-                f"{socket.gethostname()} has no file {task.source.absolute()}: all workers need "
+                f"{socket.gethostname()} has no file {absolute(task.source)}: all workers need "
                 "the tables under the same path, on a file system that they share"
             )
         if self._model is None:
             self._model = job.bundle.open(job.request.provider, check=job.request.check)
         with ExitStack() as stack, ExitStack() as others, located(task.source):
-            writers: dict[Path, PartWriter] = {}
+            writers: dict[Location, PartWriter] = {}
 
-            def open_sink(path: Path) -> Sink:
+            def open_sink(path: Location) -> Sink:
                 of_file = stack if path == task.out else others
                 writer = of_file.enter_context(job.staging.write(job.part_name(path)))
                 writers[path] = writer
@@ -261,7 +263,7 @@ def _identify(bundle: PortableBundle, plan: BatchPlan, options: Options) -> dict
     return {
         "a version of onnxferry": version("onnxferry"),
         "a bundle": bundle.digest,
-        "options": repr(replace(options, threads=None, force=False)),
+        "options": repr(replace(options, threads=None, force=False, no_overwrite=False)),
         "tables": repr((str(plan.root.resolve()), tables)),
     }
 

@@ -1,7 +1,8 @@
 """Atomic writes of one file or several together.
 
 A file is written under a temporary name next to its destination, synced and renamed, so that an
-interruption at any moment leaves the destination unchanged.
+interruption at any moment leaves the destination unchanged. An object of a store is an upload until
+it is completed.
 """
 
 from __future__ import annotations
@@ -10,46 +11,75 @@ import io
 import os
 import stat
 from contextlib import ExitStack, contextmanager, suppress
-from typing import IO, TYPE_CHECKING
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
 
 from runtime.errors import DataError, UsageError
-from runtime.io.paths import check_replaceable, descriptor_number, is_special, resolve
+from runtime.io.paths import (
+    check_replaceable,
+    descriptor_number,
+    existing_error,
+    is_special,
+    resolve,
+)
 from runtime.io.streams import WriteAllFile, translate_write_errors
 from runtime.io.temporary import temporary_name, temporary_sibling
 from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+
+    from runtime.io.paths import Location
+    from runtime.io.stores.object_path import ObjectPath
+    from runtime.io.stores.writing import ObjectWriter
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+def atomic_file(path: Location, *, replaces: bool = True) -> Iterator[IO[bytes]]:
     """Open a file that appears, complete, when the block succeeds.
 
     A device or pipe is written in place. Raises ``UsageError`` for an impossible destination and
     ``DataError`` when writing fails, for example on a full disk.
     """
-    with atomic_files() as open_output:
+    with atomic_files(replaces=replaces) as open_output:
         yield open_output(path)
 
 
 @contextmanager
-def atomic_files() -> Iterator[Callable[[Path], IO[bytes]]]:
+def atomic_files(*, replaces: bool = True) -> Iterator[Callable[[Location], IO[bytes]]]:
     """Open files that appear together, complete, when the block succeeds.
 
     All are synced before the first is renamed; a failed rename undoes those before it. The file
-    opened first is renamed last: a reader that sees it also finds the others.
+    opened first is renamed last: a reader that sees it also finds the others. Objects are
+    completed before files are renamed, since that fails more often, and in the same order.
+
+    Unless it ``replaces``, a file that exists, or that another process makes meanwhile, stays: an
+    ``ExistsError``.
     """
     outputs: list[_Output] = []
+    objects: list[ObjectWriter] = []
     with ExitStack() as stack:
 
-        def open_output(path: Path) -> IO[bytes]:
+        def open_output(path: Location) -> IO[bytes]:
+            if not isinstance(path, Path):
+                return open_object(path)
             output = _open_output(path, stack)
             if output.temporary and output.target in {other.target for other in outputs}:
                 raise UsageError(f"{path} is written twice; give each output its own name")
+            if output.temporary and not replaces and os.path.lexists(output.target):
+                raise existing_error(path)
             outputs.append(output)
             return output.stream
+
+        def open_object(path: ObjectPath) -> IO[bytes]:
+            from runtime.io.stores.writing import ObjectWriter
+
+            if path in {other.path for other in objects}:
+                raise UsageError(f"{path} is written twice; give each output its own name")
+            writer = ObjectWriter(path, replaces=replaces)
+            stack.callback(writer.close)
+            objects.append(writer)
+            return cast("IO[bytes]", writer)
 
         try:
             yield open_output
@@ -61,7 +91,25 @@ def atomic_files() -> Iterator[Callable[[Path], IO[bytes]]]:
                 output.stream.close()
                 if output.descriptor is not None:
                     os.fsync(output.descriptor)
-        publish([(out.temporary, out.target) for out in reversed(outputs) if out.temporary])
+        moves = [(out.temporary, out.target) for out in reversed(outputs) if out.temporary]
+        with _published(objects[::-1]):
+            (publish if replaces else publish_new)(moves)
+
+
+@contextmanager
+def _published(objects: Sequence[ObjectWriter]) -> Iterator[None]:
+    """Complete uploads in this order; those that replaced nothing are undone when others fail."""
+    made: list[ObjectPath] = []
+    try:
+        made.extend(writer.path for writer in objects if not writer.publish())
+        yield
+    except BaseException:
+        if made:
+            from runtime.io.stores.writing import delete_quietly
+
+            for path in made:
+                delete_quietly(path)
+        raise
 
 
 def publish(moves: Sequence[tuple[Path, Path]]) -> None:
@@ -97,6 +145,26 @@ def publish(moves: Sequence[tuple[Path, Path]]) -> None:
         for backup in backups.values():
             with suppress(OSError):
                 backup.unlink()
+    for folder in {target.parent for _, target in moves}:
+        sync_folder(folder)
+
+
+def publish_new(moves: Sequence[tuple[Path, Path]]) -> None:
+    """Give files their names where there are none, all or no one of them."""
+    made: list[Path] = []
+    try:
+        for new, target in moves:
+            with translate_rename_errors(target):
+                try:
+                    os.link(new, target)
+                except FileExistsError as exc:
+                    raise existing_error(target) from exc
+            made.append(target)
+    except BaseException:
+        for target in made:
+            with suppress(OSError):
+                target.unlink()
+        raise
     for folder in {target.parent for _, target in moves}:
         sync_folder(folder)
 

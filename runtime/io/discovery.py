@@ -1,4 +1,4 @@
-"""Find the tables of a folder or pattern; a folder that cannot be searched is an error."""
+"""Find the tables of a folder, prefix or pattern; one that cannot be searched is an error."""
 
 from __future__ import annotations
 
@@ -13,12 +13,29 @@ from runtime import surfaces
 from runtime.errors import DataError, UsageError
 from runtime.io.paths import WILDCARDS, is_folder_or_pattern
 from runtime.io.rejects import is_rejects_file
+from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from runtime.io.paths import Location
+    from runtime.io.stores.object_path import ObjectPath
 
-def find_tables(source: Path, *, option: str = "file") -> tuple[Path, tuple[Path, ...]]:
+
+class Skipped(Value, frozen=True):
+    """Files of a folder or pattern that are no tables.
+
+    Attributes:
+        rejects: lists of rejected rows.
+        hidden: how many have a name, or are in a folder with one, that begins with a point or
+            underscore.
+    """
+
+    rejects: tuple[Location, ...]
+    hidden: int
+
+
+def find_tables(source: Location, *, option: str = "file") -> tuple[Location, tuple[Path, ...]]:
     """Find the tables of a folder, searched recursively, or of a pattern such as ``in/*.csv``.
 
     Returns the folder that the output mirrors, and the sorted paths of its tables relative to it,
@@ -28,30 +45,45 @@ def find_tables(source: Path, *, option: str = "file") -> tuple[Path, tuple[Path
     or an entry is not a regular file.
     """
     root, found = _search(source)
-    relative = sorted({path.relative_to(root) for path in found})
-    visible = [path for path in relative if not any(map(_is_hidden, path.parts))]
-    tables = tuple(path for path in visible if not is_rejects_file(root / path))
+    tables = tuple(path for path in filter(_is_visible, found) if not is_rejects_file(root / path))
     if not tables:
         raise DataError(
             f"{source} holds no tables (names that begin with _ or . are skipped, and lists of "
             "rejected rows); see " + surfaces.option(option)
         )
-    for path in tables:
-        _check_regular(root / path, option)
+    if isinstance(root, Path):
+        for path in tables:
+            _check_regular(root / path, option)
     return root, tables
 
 
-def find_rejects(source: Path) -> list[Path]:
-    """Find the lists of rejected rows that ``find_tables`` skips."""
-    return sorted(filter(is_rejects_file, _search(source)[1]))
+def find_skipped(source: Location) -> Skipped:
+    """Find what ``find_tables`` skips."""
+    root, found = _search(source)
+    hidden = sum(not _is_visible(path) for path in found)
+    return Skipped(tuple(root / path for path in found if is_rejects_file(root / path)), hidden)
 
 
-def _search(source: Path) -> tuple[Path, list[Path]]:
-    """Return the folder that the output mirrors, and the files of a folder or pattern."""
+def _search(source: Location) -> tuple[Location, list[Path]]:
+    """Return the folder that the output mirrors, and the sorted paths of its files in it."""
+    if not isinstance(source, Path):
+        return _search_store(source)
     if os.path.isdir(source):  # noqa: PTH112 - a Path raises on errors
-        return source, list(_walk(source, frozenset()))
-    _check_searchable(source)
-    return _fixed_part(source), [path for path in _match(source) if not os.path.isdir(path)]  # noqa: PTH112 - as above
+        root, found = source, list(_walk(source, frozenset()))
+    else:
+        _check_searchable(source)
+        root = _fixed_part(source)
+        found = [path for path in _match(source) if not os.path.isdir(path)]  # noqa: PTH112 - as above
+    return root, sorted({path.relative_to(root) for path in found})
+
+
+def _search_store(source: ObjectPath) -> tuple[Location, list[Path]]:
+    from runtime.io.stores.listing import list_objects, match_objects
+
+    wildcards = wildcard_parts(source)
+    root, found = match_objects(source, wildcards) if wildcards else (source, list_objects(source))
+    depth = len(root.parts)
+    return root, sorted(Path(*each.path.parts[depth:]) for each in found)
 
 
 def _walk(folder: Path, parents: frozenset[str]) -> Iterator[Path]:
@@ -104,11 +136,16 @@ def _fixed_part(pattern: Path) -> Path:
     return Path(*pattern.parts[:-count])
 
 
-def wildcard_parts(pattern: Path) -> Sequence[str]:
+def wildcard_parts(pattern: Location) -> Sequence[str]:
     """Return the parts of a pattern from the first wildcard on."""
     parts = pattern.parts
     first = next((at for at, part in enumerate(parts) if WILDCARDS & set(part)), len(parts))
     return parts[first:]
+
+
+def _is_visible(path: Path) -> bool:
+    """Whether no part of a relative path is hidden."""
+    return not any(map(_is_hidden, path.parts))
 
 
 def _is_hidden(name: str) -> bool:
@@ -116,7 +153,7 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or (name.startswith("_") and "=" not in name)
 
 
-def source_size(source: Path) -> int | None:
+def source_size(source: Location) -> int | None:
     """Sum the bytes of a table, or of the tables of a folder or pattern; None if it is unknown."""
     try:
         if is_folder_or_pattern(source):

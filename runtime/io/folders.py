@@ -11,16 +11,27 @@ import os
 import stat
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
-from runtime.errors import UsageError
-from runtime.io.atomic import close_quietly, publish, sync_folder, translate_rename_errors
+from runtime.errors import ExistsError, UsageError
+from runtime.io.atomic import (
+    close_quietly,
+    publish,
+    publish_new,
+    sync_folder,
+    translate_rename_errors,
+)
 from runtime.io.paths import check_replaceable, file_type, resolve
 from runtime.io.streams import translate_write_errors
 from runtime.io.temporary import remove, sweep, temporary_name, temporary_sibling
+from runtime.surfaces import option
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
+
+    from runtime.io.paths import Location
+    from runtime.io.stores.object_path import ObjectPath
+    from runtime.io.stores.writing import ObjectWriter
 
 _RENAME_EXCHANGE = 2  # linux/fs.h
 _AT_FDCWD = -100
@@ -44,13 +55,31 @@ def atomic_folder(path: Path, *, marker: str) -> Iterator[Path]:
         sync_folder(path.parent)
 
 
+def may_hold_files(folder: Location) -> bool:
+    """Whether ``staged_files`` writes among others: not in stores, where prefixes must be empty."""
+    return isinstance(folder, Path)
+
+
 @contextmanager
-def staged_files(folder: Path) -> Iterator[Callable[[Path | str], IO[bytes]]]:
+def staged_files(
+    folder: Location, *, rows: Mapping[Path, int] | None = None, replaces: bool = True
+) -> Iterator[Callable[[Path | str], IO[bytes]]]:
     """Open files of one folder, by relative path, that appear when the block succeeds.
 
     A new folder is renamed as a whole. In an existing one the files are renamed one by one, others
-    stay, and a failed rename undoes those before it. Close files early if there are many.
+    stay, and a failed rename undoes those before it; unless it ``replaces``, one that holds files
+    is refused. So is a prefix of a store that holds objects; there ``_SUCCESS`` is written last,
+    with the ``rows`` of the files. Close files early if there are many.
     """
+    if not isinstance(folder, Path):
+        with _staged_objects(folder, {} if rows is None else rows) as open_object:
+            yield open_object
+        return
+    if not replaces and os.path.isdir(folder) and any(folder.iterdir()):  # noqa: PTH112 - raises nothing
+        raise ExistsError(
+            f"{folder} holds files, and {option('no_overwrite', True)} writes nothing among them; "
+            "give another folder"
+        )
     if file_type(folder) not in {None, stat.S_IFDIR}:
         raise UsageError(f"{folder} is a file; give the name of a folder to write")
     given, folder = folder, resolve(folder)
@@ -70,9 +99,39 @@ def staged_files(folder: Path) -> Iterator[Callable[[Path | str], IO[bytes]]]:
                 stream.close()
             _sync_tree(temporary)
         if exists or not _rename_folder(temporary, folder):
-            _merge_folder(temporary, folder)
+            _merge_folder(temporary, folder, replaces=replaces)
         sync_folder(folder.parent)
     sweep(folder)
+
+
+@contextmanager
+def _staged_objects(
+    prefix: ObjectPath, rows: Mapping[Path, int]
+) -> Iterator[Callable[[Path | str], IO[bytes]]]:
+    """Stage objects of a prefix, and copy them to their names when all are whole."""
+    from runtime.io.stores.staging import StoredStage
+    from runtime.io.success import Success
+
+    stage = StoredStage(prefix, os.urandom(8).hex())
+    stage.check()
+    opened: dict[str, ObjectWriter] = {}
+
+    def open_object(path: Path | str) -> IO[bytes]:
+        name = Path(path).as_posix()
+        if name in opened:
+            raise UsageError(f"{prefix / name} is written twice; give each output its own name")
+        opened[name] = stage.open(name)
+        stack.push(opened[name])
+        return cast("IO[bytes]", opened[name])
+
+    try:
+        with ExitStack() as stack:
+            yield open_object
+        sizes = {name: writer.size for name, writer in opened.items()}
+        counted = {name: rows.get(Path(name)) for name in opened}
+        stage.publish({name: name for name in opened}, Success(counted, sizes))
+    finally:
+        stage.remove()
 
 
 @contextmanager
@@ -179,7 +238,7 @@ def exchange(a: Path, b: Path) -> bool:
     return result == 0
 
 
-def _merge_folder(new: Path, old: Path) -> None:
+def _merge_folder(new: Path, old: Path, *, replaces: bool) -> None:
     """Rename every file below ``new`` to the same path below ``old``, or none."""
     files = sorted(path for path in new.rglob("*") if path.is_file())
     moves = [(file, (old / file.relative_to(new)).resolve()) for file in files]
@@ -188,7 +247,7 @@ def _merge_folder(new: Path, old: Path) -> None:
         for folder in missing:
             with translate_rename_errors(folder):
                 folder.mkdir(exist_ok=True)
-        publish(moves)
+        (publish if replaces else publish_new)(moves)
     except BaseException:
         for folder in reversed(missing):
             with suppress(OSError):  # not empty: everything was renamed

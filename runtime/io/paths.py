@@ -14,7 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from runtime.errors import UsageError
+from runtime.errors import ExistsError, UsageError
+from runtime.surfaces import option
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from runtime.io.stores.object_path import ObjectPath
 
     Location: TypeAlias = Path | ObjectPath
+else:
+    Location = object  # typer evaluates annotations, and is told how to parse one
 
 STANDARD_STREAM = Path("-")
 WILDCARDS = frozenset("*?[")
@@ -71,6 +74,14 @@ def parse_location(given: str | os.PathLike[str] | Location) -> Location:
     return ObjectPath.parse(scheme + text[len(scheme) :])
 
 
+def parse_local_path(given: str | os.PathLike[str]) -> Path:
+    """Parse a path where a store is neither read nor written; raises ``UsageError`` for one."""
+    location = parse_location(given)
+    if not isinstance(location, Path):
+        raise UsageError(f"{location} is in a store, and this takes a local path: copy it")
+    return location
+
+
 def _parse_file(text: str) -> Path:
     """Parse a ``file://`` URI, percent-encoded, of this machine (RFC 8089)."""
     from urllib.parse import unquote_to_bytes
@@ -87,11 +98,26 @@ def is_regular(location: Location) -> bool:
     return os.path.isfile(location) if isinstance(location, Path) else location.is_file()  # noqa: PTH113
 
 
+def is_pipe(location: Location) -> bool:
+    """Whether a location is a named pipe, which can be read only once."""
+    return isinstance(location, Path) and location.is_fifo()
+
+
 def is_within(location: Location, folder: Location) -> bool:
     """Whether a location is, or is below, a folder, links followed."""
     if isinstance(location, Path):
         return isinstance(folder, Path) and location.resolve().is_relative_to(folder.resolve())
     return location.is_relative_to(folder)
+
+
+def absolute(location: Location) -> Location:
+    """Make a path independent of the working folder, links kept."""
+    return Path(os.path.abspath(location)) if isinstance(location, Path) else location  # noqa: PTH100
+
+
+def relative_path(location: Location, folder: Location) -> Path:
+    """Return the path of a location within a folder that it is below."""
+    return Path(*location.parts[len(folder.parts) :])
 
 
 def real_name(location: Location) -> str:
@@ -171,17 +197,24 @@ def check_replaceable(path: Path) -> None:
         raise UsageError(f"cannot write {path}: it is write-protected")
 
 
+def existing_error(location: Location) -> ExistsError:
+    """Return the error for an output that exists where nothing may be replaced."""
+    return ExistsError(
+        f"{location} exists, and {option('no_overwrite', True)} replaces nothing; give another name"
+    )
+
+
 def check_distinct(source: Location, out: Location, *others: Location | None) -> None:
     """Reject to overwrite the input, or to write two outputs into one file, by any name."""
     input_id = _identity(source, Path("/dev/stdin"))
     outputs = [out, *(path for path in others if path)]
-    seen: dict[object, Location] = {}
-    for path in outputs:
+    seen: dict[object, int] = {}
+    for number, path in enumerate(outputs):
         identity = _identity(path, Path("/dev/stdout"))
         if input_id is not None and identity == input_id:
             raise UsageError(f"{path} is the input; give another name to write to")
         for key in {identity, real_name(path)} - {None}:
-            if seen.setdefault(key, path) is not path and not is_special(path):
+            if seen.setdefault(key, number) != number and not is_special(path):
                 raise UsageError(f"{path} is written twice; give each output its own name")
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from runtime.errors import DataError
+from runtime.io.paths import is_regular
+from runtime.io.sources import open_source, read_chunk
+
 if TYPE_CHECKING:
-    from pathlib import Path
+    from runtime.io.paths import Location
 
 REJECTS_HEADER: Final = ("record", "line", "column", "value", "reason", "text")
 REJECTS_SOURCE: Final = "file"  # before these, of a table of several files
@@ -16,12 +20,12 @@ _FIRST_LINES: Final = tuple(
 _MAX_BYTES: Final = max(map(len, _FIRST_LINES))
 
 
-def is_rejects_file(path: Path) -> bool:
+def is_rejects_file(path: Location) -> bool:
     """Return whether a file is a list of rejected rows, by its name's ending and first line."""
+    if path.suffix != ".csv" or not is_regular(path):
+        return False
     try:
-        if path.suffix != ".csv" or not path.is_file():
-            return False
-        with path.open("rb", buffering=0) as stream:
-            return stream.read(_MAX_BYTES).startswith(_FIRST_LINES)
-    except OSError:  # reading it as a table explains
+        with open_source(path) as stream:
+            return read_chunk(stream, _MAX_BYTES, str(path)).startswith(_FIRST_LINES)
+    except DataError:  # reading it as a table explains
         return False

@@ -12,10 +12,10 @@ from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from runtime.io.charsets import Encoding
     from runtime.io.compression import Compression
+    from runtime.io.paths import Location
     from runtime.io.streams import ByteSink
 
 
@@ -36,7 +36,7 @@ class Sink(Value, frozen=True):
             self.stream.flush()
 
 
-def describe_failed_output(out: Path) -> str:
+def describe_failed_output(out: Location) -> str:
     """Return what is left of an output when scoring fails, for messages."""
     if out == STANDARD_STREAM:
         return "the output is incomplete"
@@ -44,14 +44,14 @@ def describe_failed_output(out: Path) -> str:
 
 
 @contextmanager
-def open_sinks() -> Iterator[Callable[[Path], Sink]]:
+def open_sinks(*, replaces: bool = True) -> Iterator[Callable[[Location], Sink]]:
     """Open outputs, ``-`` for standard output, that appear together when the block succeeds.
 
-    The output opened first appears last.
+    The output opened first appears last. See ``atomic_files``.
     """
-    with atomic_files() as open_file:
+    with atomic_files(replaces=replaces) as open_file:
 
-        def open_sink(path: Path) -> Sink:
+        def open_sink(path: Location) -> Sink:
             if path == STANDARD_STREAM:
                 return Sink("standard output", standard_output())
             return Sink(str(path), open_file(path))

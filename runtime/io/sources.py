@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.errors import DataError
@@ -12,22 +13,28 @@ from runtime.io.paths import STANDARD_STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+    from runtime.io.paths import Location
     from runtime.io.streams import ByteSource
 
 PEEK_SIZE = 512  # bytes: the magic number of a tar archive is at offset 257
 MAX_RECORD_BYTES = 64 * 1024 * 1024  # a longer one means another kind of file
 
 
-def source_name(source: Path) -> str:
+def source_name(source: Location) -> str:
     """Return the name of a source in messages."""
     return "standard input" if source == STANDARD_STREAM else str(source)
 
 
 @contextmanager
-def open_source(source: Path) -> Iterator[ByteSource]:
+def open_source(source: Location) -> Iterator[ByteSource]:
     """Open a table for reading, unbuffered; ``-`` is standard input."""
+    if not isinstance(source, Path):
+        from runtime.io.stores.reading import open_stream
+
+        with open_stream(source) as found:
+            yield found
+        return
     if source == STANDARD_STREAM:
         yield io.FileIO(sys.stdin.fileno(), closefd=False)
         return

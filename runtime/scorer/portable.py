@@ -6,17 +6,18 @@ import hashlib
 import os
 import threading
 from collections import OrderedDict
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from runtime.bundle.manifest import GOLDEN, ONNX_MODEL, Manifest
 from runtime.bundle.reading import BundleFiles, digest, read_bundle
 from runtime.errors import ArtifactError, UnavailableError
+from runtime.io.paths import absolute, parse_location
 from runtime.model import LoadedModel
 from runtime.value import Value
 
 if TYPE_CHECKING:
     from runtime.choices import ProviderChoice
+    from runtime.io.paths import Location
 
     Key = tuple[str, ProviderChoice, bool]
 
@@ -37,13 +38,13 @@ class PortableBundle(Value, frozen=True):
 
     @classmethod
     def read(
-        cls, path: Path | str, *, embed: bool, key: str | os.PathLike[str] | None = None
+        cls, path: Location | str, *, embed: bool, key: str | os.PathLike[str] | None = None
     ) -> PortableBundle:
         """Read and verify a bundle, and take its files along with ``embed``.
 
         What is opened elsewhere has the same digest, so that a signature is verified here alone.
         """
-        found = read_bundle(Path(os.path.abspath(path)), key)  # noqa: PTH100 - keeps links
+        found = read_bundle(absolute(parse_location(path)), key)
         files = {name: found.files[name] for name in _NEEDED} if embed else {}
         return cls(BundleFiles(found.path, found.manifest, files), _manifest_digest(found.manifest))
 
@@ -81,7 +82,7 @@ class PortableBundle(Value, frozen=True):
         return bundle
 
 
-def _read_again(path: Path) -> BundleFiles:
+def _read_again(path: Location) -> BundleFiles:
     """Read the bundle of a scorer that came without it."""
     try:
         return read_bundle(path)

@@ -26,10 +26,10 @@ from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
     from typing import Literal
 
     from runtime.choices import Decimal, ProviderChoice
+    from runtime.io.paths import Location
     from runtime.model import LoadedModel
     from runtime.schema.features import Schema
     from runtime.scorer.plan import ScoredBatch
@@ -62,7 +62,7 @@ class Scorer:
 
     def __init__(  # noqa: PLR0913 - options by keyword
         self,
-        bundle: Path | str,
+        bundle: Location | str,
         *,
         bad_rows: Literal["fail", "null"] = "fail",
         proba: bool = False,
@@ -80,7 +80,7 @@ class Scorer:
         """Read and verify a bundle.
 
         Args:
-            bundle: its folder.
+            bundle: its folder, a path or a URI such as ``s3://bucket/key``.
             bad_rows: ``fail`` refuses a batch with rows that cannot be scored, ``null`` keeps them
                 with empty predictions and a reason.
             proba: add one column per class with its probability.

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -13,8 +11,15 @@ from msgspec.structs import replace
 from runtime.bundle.manifest import to_json
 from runtime.errors import SchemaError, UsageError
 from runtime.io.discovery import find_tables, wildcard_parts
-from runtime.io.folders import staged_files
-from runtime.io.paths import STANDARD_STREAM, check_distinct
+from runtime.io.folders import may_hold_files, staged_files
+from runtime.io.paths import (
+    STANDARD_STREAM,
+    check_distinct,
+    is_within,
+    parse_location,
+    real_name,
+    relative_path,
+)
 from runtime.io.sinks import Sink, open_sinks
 from runtime.monitoring.monitor import Monitor
 from runtime.scoring.options import DEFAULTS, Options
@@ -27,12 +32,14 @@ from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
+    from runtime.io.paths import Location
     from runtime.model import LoadedModel
     from runtime.scoring.pipeline import OnProgress
     from runtime.scoring.summary import Summary
 
-    OpenFile = Callable[[Path], IO[bytes]]
+    OpenFile = Callable[[Path | str], IO[bytes]]
     OnTable = Callable[[Path, int, int], None]
 
 
@@ -45,8 +52,8 @@ class BatchPlan(Value, frozen=True):
             ``root``.
     """
 
-    root: Path
-    outputs: Mapping[Path, tuple[Path, Path | None]]
+    root: Location
+    outputs: Mapping[Path, tuple[Location, Location | None]]
 
     def job(self, table: Path, options: Options, monitor: Monitor) -> ScoringJob:
         """Get the job of one table."""
@@ -67,8 +74,8 @@ class BatchSummary(Value, frozen=True):
 
 def score_files(
     model: LoadedModel,
-    source: Path | str,
-    out: Path | str,
+    source: Location | str,
+    out: Location | str,
     options: Options = DEFAULTS,
     on_table: OnTable | None = None,
     on_progress: OnProgress | None = None,
@@ -78,21 +85,28 @@ def score_files(
     ``on_table`` is called with each table, its number and their count; ``on_progress`` with the
     bytes and records that were read of all tables.
     """
-    out = Path(out)
-    plan = plan_batch(Path(source), out, options)
+    source, out = parse_location(source), parse_location(out)
+    plan = plan_batch(source, out, options)
     monitor = Monitor(
         model.schema, truth=options.truth is not None, drift=options.drift is not None
     )
     summaries: dict[Path, Summary] = {}
     done, rows = 0, 0  # bytes, records
-    with open_sinks() as open_single, staged_files(out) as open_file:
+    written: dict[Path, int] = {}  # rows, by path in the folder
+    replaces = not options.no_overwrite
+    with (
+        open_sinks(replaces=replaces) as open_single,
+        staged_files(out, rows=written, replaces=replaces) as open_file,
+    ):
         for number, name in enumerate(plan.outputs, start=1):
             if on_table:
                 on_table(name, number, len(plan.outputs))
             job = plan.job(name, options, monitor)
             of_table = on_progress and _shift(on_progress, done, rows)
-            summaries[name] = _score_table(model, job, out, open_file, of_table)
-            rows += summaries[name].rows
+            summary = _score_table(model, job, out, open_file, of_table)
+            summaries[name] = summary
+            written |= _count_rows(job, summary, out)
+            rows += summary.rows
             done += job.source.stat().st_size
         if options.drift and monitor.drift:
             sink = open_single(options.drift)
@@ -102,7 +116,7 @@ def score_files(
     return BatchSummary(total, summaries)
 
 
-def plan_batch(source: Path, out: Path, options: Options) -> BatchPlan:
+def plan_batch(source: Location, out: Location, options: Options) -> BatchPlan:
     """Find the tables of a folder or glob pattern, and choose their outputs.
 
     Raises ``DataError`` without tables, and ``UsageError`` for an output that cannot be written.
@@ -122,22 +136,29 @@ def _shift(on_progress: OnProgress, size: int, rows: int) -> OnProgress:
 def _score_table(
     model: LoadedModel,
     job: ScoringJob,
-    folder: Path,
+    folder: Location,
     open_file: OpenFile,
     on_progress: OnProgress | None,
 ) -> Summary:
     """Score one table into files of the output folder, and close them."""
     with ExitStack() as stack, located(job.source):
 
-        def open_sink(path: Path) -> Sink:
-            stream = stack.enter_context(open_file(path.relative_to(folder)))
+        def open_sink(path: Location) -> Sink:
+            stream = stack.enter_context(open_file(relative_path(path, folder)))
             return Sink(str(path), stream)
 
         return score_into(model, job, open_sink, on_progress)
 
 
+def _count_rows(job: ScoringJob, summary: Summary, folder: Location) -> dict[Path, int]:
+    """Count the rows of the files that were written of a table, by path in the folder."""
+    kept = summary.rows if job.options.bad_rows == "null" else summary.scored
+    rejects = {relative_path(job.rejects, folder): summary.rejected} if job.rejects else {}
+    return {relative_path(job.out, folder): kept, **rejects}
+
+
 @contextmanager
-def located(table: Path) -> Iterator[None]:
+def located(table: Location) -> Iterator[None]:
     """Add the table's path to errors of its schema."""
     try:
         yield
@@ -148,7 +169,7 @@ def located(table: Path) -> Iterator[None]:
 
 
 def sum_summaries(
-    summaries: Sequence[Summary], monitor: Monitor, out: Path, options: Options
+    summaries: Sequence[Summary], monitor: Monitor, out: Location, options: Options
 ) -> Summary:
     """Sum the summaries of the tables of a batch; ``monitor`` has counted all of them."""
     rejects = _rejects_path(out / "**" / "*", options)
@@ -184,8 +205,8 @@ def _output_name(name: Path, options: Options) -> Path:
 
 
 def _plan_outputs(
-    root: Path, tables: Sequence[Path], out: Path, options: Options
-) -> dict[Path, tuple[Path, Path | None]]:
+    root: Location, tables: Sequence[Path], out: Location, options: Options
+) -> dict[Path, tuple[Location, Location | None]]:
     """Choose the paths of the output and rejects file of every table."""
     targets = {name: out / _output_name(name, options) for name in tables}
     outputs = {name: (path, _rejects_path(path, options)) for name, path in targets.items()}
@@ -193,22 +214,23 @@ def _plan_outputs(
     written = [path for pair in outputs.values() for path in pair if path] + drift
     for name in tables:
         check_distinct(root / name, *outputs[name], options.drift)
-        check_outputs(*outputs[name], options)
+        if may_hold_files(out):
+            check_outputs(*outputs[name], options)
     if repeated := [path for path, count in Counter(written).items() if count > 1]:
         raise UsageError(f"{repeated[0]} would be written twice: rename one of the tables")
-    read = {os.path.realpath(root / name) for name in tables}
-    if overwritten := [path for path in written if os.path.realpath(path) in read]:
+    read = {real_name(root / name) for name in tables}
+    if overwritten := [path for path in written if real_name(path) in read]:
         raise UsageError(f"{overwritten[0]} is one of the tables; give another output folder")
     return outputs
 
 
-def _rejects_path(target: Path, options: Options) -> Path | None:
+def _rejects_path(target: Location, options: Options) -> Location | None:
     if options.bad_rows != "reject":
         return None
     return target.with_name(f"{target.name}.rejects.csv")
 
 
-def _check_folders(source: Path, root: Path, out: Path, options: Options) -> None:
+def _check_folders(source: Location, root: Location, out: Location, options: Options) -> None:
     """Refuse outputs that cannot hold many tables, or are within the input."""
     if out == STANDARD_STREAM:
         raise UsageError(f"{source} can be several tables: give {option('out', blank='FOLDER')}")
@@ -217,8 +239,7 @@ def _check_folders(source: Path, root: Path, out: Path, options: Options) -> Non
             f"{option('rejects')} names a single file, and there can be several tables: "
             "leave it out"
         )
-    inside = out.resolve().is_relative_to(root.resolve())
-    is_pattern = not source.is_dir() and "**" not in source.parts
+    is_pattern = bool(wildcard_parts(source)) and source != root and "**" not in source.parts
     has_one_level = is_pattern and len(wildcard_parts(source)) == 1
-    if inside and not (has_one_level and out.resolve() != root.resolve()):
+    if is_within(out, root) and not (has_one_level and not is_within(root, out)):
         raise UsageError(f"{out} is in the input folder {root}; give another output folder")

@@ -31,10 +31,10 @@ from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from pathlib import Path
 
     import numpy.typing as npt
 
+    from runtime.io.paths import Location
     from runtime.schema.classes import Proba
     from runtime.schema.features import Schema
     from runtime.scoring.options import Options
@@ -174,7 +174,7 @@ def bind_table(
     *,
     where: str,
     keep_bad: bool,
-    source: Path | None = None,
+    source: Location | None = None,
 ) -> TableBinding:
     """Find a table's columns by name; those it lacks may be partition columns of its path."""
     keys = partition_keys(source) if source else {}

@@ -24,9 +24,9 @@ from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from runtime.choices import Decimal
+    from runtime.io.paths import Location
     from runtime.scoring.options import Options
     from runtime.tables.base import BadRow
 
@@ -108,7 +108,7 @@ class Counters:
         self.timer = StageTimer()
 
     @classmethod
-    def for_file(cls, source: Path, out: Path, options: Options) -> Self:
+    def for_file(cls, source: Location, out: Location, options: Options) -> Self:
         """Create counters for a file."""
         return cls(
             source_name(source),
@@ -192,7 +192,7 @@ def _quote(row: BadRow) -> str:
     return text.replace(r"\\x", r"\x") if row.reason == UNDECODABLE else text
 
 
-def _bad_rows_advice(out: Path, options: Options) -> str:
+def _bad_rows_advice(out: Location, options: Options) -> str:
     reject = [option("bad_rows", "reject")]
     if out == STANDARD_STREAM and not options.rejects:
         reject.append(option("rejects", blank="FILE"))

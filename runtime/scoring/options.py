@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from runtime.choices import BadRows
 from runtime.errors import UsageError
-from runtime.io.paths import STANDARD_STREAM, is_special
+from runtime.io.paths import STANDARD_STREAM, is_special, parse_location
 from runtime.surfaces import option
 from runtime.tables.options import ReadOptions, parse_format_option, parse_text_option
 from runtime.value import Value
 
 if TYPE_CHECKING:
+    from runtime.io.paths import Location
     from runtime.schema.classes import Proba
     from runtime.tables.formats import Format
 
@@ -39,10 +39,12 @@ class Options(Value, frozen=True):
         truth: name of the column with the true class, for accuracy.
         drift: path of the drift report, JSON.
         force: replace files that are not outputs of the same kind.
+        no_overwrite: replace nothing: a file that exists, or that is made meanwhile, stays.
         threads: number of blocks to score in parallel; by default one per processor, at most 8.
 
     Raises:
-        UsageError: when a value is invalid, or ``rejects`` is given without ``bad_rows="reject"``.
+        UsageError: when a value is invalid, ``rejects`` is given without ``bad_rows="reject"``, or
+            ``force`` with ``no_overwrite``.
     """
 
     reading: ReadOptions = ReadOptions()
@@ -51,10 +53,11 @@ class Options(Value, frozen=True):
     columns: tuple[str, ...] | None = None
     proba: Proba = False
     prefix: str = ""
-    rejects: Path | None = None
+    rejects: Location | None = None
     truth: str | None = None
-    drift: Path | None = None
+    drift: Location | None = None
     force: bool = False
+    no_overwrite: bool = False
     threads: int | None = None
 
     def __post_init__(self) -> None:
@@ -63,18 +66,22 @@ class Options(Value, frozen=True):
             raise UsageError(f"unknown policy {self.bad_rows!r} for bad rows: choose {choices}")
         if self.rejects and self.bad_rows != "reject":
             raise UsageError(f"{option('rejects')} needs {option('bad_rows', 'reject')}: give both")
+        if self.force and self.no_overwrite:
+            raise UsageError(
+                f"{option('force', True)} and {option('no_overwrite', True)} exclude each other"
+            )
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"invalid number of threads {self.threads}: give 1 or more")
         parse_text_option(self, "out_format", parse_format_option)
-        parse_text_option(self, "rejects", Path)
-        parse_text_option(self, "drift", Path)
+        parse_text_option(self, "rejects", parse_location)
+        parse_text_option(self, "drift", parse_location)
         parse_text_option(self, "columns", _refuse_str)
 
 
 DEFAULTS = Options()
 
 
-def rejects_path(out: Path, options: Options) -> Path | None:
+def rejects_path(out: Location, options: Options) -> Location | None:
     """Choose the path of the rejects file; None without one."""
     if options.bad_rows != "reject":
         return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from runtime.errors import DataError, UsageError
-from runtime.io.paths import STANDARD_STREAM, is_special
+from runtime.io.paths import STANDARD_STREAM, existing_error, is_regular, is_special
 from runtime.io.rejects import is_rejects_file
 from runtime.io.sources import open_source, read_chunk
 from runtime.surfaces import option
@@ -21,8 +20,7 @@ from runtime.tables.formats import detect_signature, format_from_name
 from runtime.tables.opening import decode_source
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from runtime.io.paths import Location
     from runtime.scoring.options import Options
     from runtime.tables.formats import Format
 
@@ -39,11 +37,16 @@ _MAX_RECORDS: Final = 10
 _JSON_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def check_outputs(out: Path, rejects: Path | None, options: Options) -> None:
+def check_outputs(out: Location, rejects: Location | None, options: Options) -> None:
     """Refuse outputs of a scoring run that would replace other files; see ``check_table_output``.
 
     An output whose format depends on the table is checked once that is open.
     """
+    if options.no_overwrite:
+        for path in (out, rejects, options.drift):
+            if path:
+                check_absent(path)
+        return
     stored = options.out_format
     if stored is None and out != STANDARD_STREAM:
         stored = format_from_name(out, option="out_format")
@@ -55,13 +58,26 @@ def check_outputs(out: Path, rejects: Path | None, options: Options) -> None:
         check_report_output(options.drift, DRIFT_REPORT, force=options.force)
 
 
-def written_files(out: Path, rejects: Path | None, options: Options) -> dict[str, Path]:
+def written_files(out: Location, rejects: Location | None, options: Options) -> dict[str, Location]:
     """Name the files that a scoring run writes, by option; without standard output."""
     files = {"out": out, "rejects": rejects, "drift": options.drift}
     return {name: path for name, path in files.items() if path and path != STANDARD_STREAM}
 
 
-def check_table_output(path: Path, stored: Format, options: Options) -> None:
+def check_absent(path: Location) -> None:
+    """Refuse an output that exists; a device, a pipe or ``-`` replaces nothing.
+
+    Args:
+        path: of the output.
+
+    Raises:
+        ExistsError: when it is a file or an object.
+    """
+    if path != STANDARD_STREAM and is_regular(path) and not is_special(path):
+        raise existing_error(path)
+
+
+def check_table_output(path: Location, stored: Format, options: Options) -> None:
     """Refuse to replace a file that is no table in this format.
 
     Args:
@@ -73,10 +89,11 @@ def check_table_output(path: Path, stored: Format, options: Options) -> None:
         UsageError: when ``path`` is another file.
     """
     delimiter = (options.reading.delimiter or b"").decode()
-    _check(path, f"a table in {stored}", force=options.force, delimiter=delimiter)
+    force = options.force or options.no_overwrite  # which was checked
+    _check(path, f"a table in {stored}", force=force, delimiter=delimiter)
 
 
-def check_report_output(path: Path, what: str, *, force: bool) -> None:
+def check_report_output(path: Location, what: str, *, force: bool) -> None:
     """Refuse to replace a file that is not ``what``: a drift report, a summary or rejected rows.
 
     Args:
@@ -90,9 +107,8 @@ def check_report_output(path: Path, what: str, *, force: bool) -> None:
     _check(path, what, force=force)
 
 
-def _check(path: Path, what: str, *, force: bool, delimiter: str = "") -> None:
-    # os.path is False where a Path would raise: opening the output explains.
-    if force or path == STANDARD_STREAM or not os.path.isfile(path) or is_special(path):  # noqa: PTH113
+def _check(path: Location, what: str, *, force: bool, delimiter: str = "") -> None:
+    if force or path == STANDARD_STREAM or not is_regular(path) or is_special(path):
         return
     found = _identify(path, delimiter)
     # Tabs are a matter of the delimiter: by content both are delimited text.
@@ -103,7 +119,7 @@ def _check(path: Path, what: str, *, force: bool, delimiter: str = "") -> None:
         )
 
 
-def _identify(path: Path, delimiter: str) -> str:
+def _identify(path: Location, delimiter: str) -> str:
     """Say what a file is by its content; empty for an empty file."""
     with open_source(path) as source:
         head = read_chunk(source, _HEAD_BYTES, str(path))
@@ -120,7 +136,7 @@ def _identify(path: Path, delimiter: str) -> str:
         return signature if " " in signature else "no table"
 
 
-def _identify_table(path: Path, delimiter: str) -> str:
+def _identify_table(path: Location, delimiter: str) -> str:
     with open_source(path) as source:
         decoded = decode_source(source, None, where=str(path))
         stored = decoded.format
@@ -137,7 +153,7 @@ def _identify_table(path: Path, delimiter: str) -> str:
     return f"a table in {stored}" if is_table else "no table"
 
 
-def _identify_json(path: Path, head: bytes) -> str:
+def _identify_json(path: Location, head: bytes) -> str:
     """Say which of our reports a JSON document is, or that it is another; empty for no document."""
     if not head.lstrip().startswith(b"{") or path.stat().st_size > _MAX_REPORT_BYTES:
         return ""

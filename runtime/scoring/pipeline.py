@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 import time
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
 from runtime.bundle.manifest import to_json
 from runtime.io.parallel import default_threads, map_ordered
-from runtime.io.paths import check_distinct
+from runtime.io.paths import check_distinct, parse_location
 from runtime.io.rejects import REJECTS_HEADER
 from runtime.io.sinks import Sink, open_sinks
 from runtime.monitoring.monitor import Monitor
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
+    from runtime.io.paths import Location
     from runtime.model import LoadedModel
     from runtime.scoring.columns import TableBinding
     from runtime.session import Outputs
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from runtime.tables.formats import Format
 
     OnProgress = Callable[[int, int], None]
-    OpenSink = Callable[[Path], Sink]
+    OpenSink = Callable[[Location], Sink]
 
 NOT_FINITE_OUTPUT = "no finite prediction"
 
@@ -64,9 +64,9 @@ class ScoringJob(Value, frozen=True):
         is_single: whether the options are for this table only; unused ones are then refused.
     """
 
-    source: Path
-    out: Path
-    rejects: Path | None
+    source: Location
+    out: Location
+    rejects: Location | None
     options: Options
     monitor: Monitor
     is_single: bool = False
@@ -74,8 +74,8 @@ class ScoringJob(Value, frozen=True):
 
 def score_file(
     model: LoadedModel,
-    source: Path | str,
-    out: Path | str,
+    source: Location | str,
+    out: Location | str,
     options: Options = DEFAULTS,
     on_progress: OnProgress | None = None,
 ) -> Summary:
@@ -83,7 +83,7 @@ def score_file(
 
     Args:
         model: the loaded model.
-        source: the table; ``-`` is standard input.
+        source: the table, a path or URI; ``-`` is standard input.
         out: the output, replaced only when it is complete; ``-`` is standard output.
         options: policy for bad rows, columns to add, formats.
         on_progress: called after each block with the bytes read and the records read so far.
@@ -98,14 +98,14 @@ def score_file(
         SchemaError: when a feature's column is missing, or a new column exists already.
         BadRowsError: when rows cannot be scored and ``bad_rows`` is ``fail``.
     """
-    source, out = Path(source), Path(out)
+    source, out = parse_location(source), parse_location(out)
     rejects = rejects_path(out, options)
     check_distinct(source, out, rejects, options.drift)
     check_outputs(out, rejects, options)
     monitor = Monitor(
         model.schema, truth=options.truth is not None, drift=options.drift is not None
     )
-    with open_sinks() as open_sink:
+    with open_sinks(replaces=not options.no_overwrite) as open_sink:
         job = ScoringJob(source, out, rejects, options, monitor, is_single=True)
         summary = score_into(model, job, open_sink, on_progress)
         if options.drift and summary.drift:

@@ -19,8 +19,8 @@ from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
+    from runtime.io.paths import Location
     from runtime.model import LoadedModel
     from runtime.scoring.columns import TableBinding
     from runtime.scoring.options import Options
@@ -51,7 +51,7 @@ class Preview(Value, frozen=True):
     is_undecodable: bool
 
 
-def score_preview(model: LoadedModel, source: Path, options: Options, rows: int) -> Preview:
+def score_preview(model: LoadedModel, source: Location, options: Options, rows: int) -> Preview:
     """Score the first rows of a table."""
     schema, reading = model.schema, options.reading
     with open_table(source, reading, without_keys(schema.feature_names, source)) as table:

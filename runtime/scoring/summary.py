@@ -12,8 +12,8 @@ from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
+    from runtime.io.paths import Location
     from runtime.monitoring.accuracy import AccuracyReport
     from runtime.monitoring.drift import DriftReport
     from runtime.monitoring.ranges import OutOfRange
@@ -54,7 +54,7 @@ class Summary(Value, frozen=True):
     reasons: Mapping[str, int]
     provider: str
     seconds: float
-    rejects: Path | None = None
+    rejects: Location | None = None
     provider_reason: str = ""
     model: str = ""
     out_of_range: Mapping[str, OutOfRange] = msgspec.field(default_factory=dict)
@@ -65,7 +65,7 @@ class Summary(Value, frozen=True):
     classes: tuple[str, ...] = ()
     proba: tuple[str, ...] = ()
     blocks: int = 0
-    files: Mapping[str, Path] = msgspec.field(default_factory=dict)
+    files: Mapping[str, Location] = msgspec.field(default_factory=dict)
     hints: tuple[str, ...] = ()
 
     def __repr__(self) -> str:

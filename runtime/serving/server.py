@@ -35,9 +35,9 @@ from runtime.serving.tls import CertificateStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractAsyncContextManager
-    from pathlib import Path
     from ssl import SSLContext
 
+    from runtime.io.paths import Location
     from runtime.serving.grpc.server import GrpcServer
     from runtime.serving.http.messages import Handle, Reply, Request
     from runtime.serving.models.repository import ModelSlot
@@ -60,7 +60,7 @@ class WorkerGroup(Protocol):
         """Join the group within the context; ``stop`` shuts the server down."""
 
 
-def run_server(bundles: Mapping[str, Path], settings: Settings) -> None:
+def run_server(bundles: Mapping[str, Location], settings: Settings) -> None:
     """Open the bundles, listen, and serve until a signal; raises ``OnnxferryError``."""
     with captured_stderr(Logger(settings.level)):
         app = create_app(bundles, settings)
@@ -68,7 +68,9 @@ def run_server(bundles: Mapping[str, Path], settings: Settings) -> None:
             run_process(app, listener, settings, announce)
 
 
-def create_app(bundles: Mapping[str, Path], settings: Settings, worker: int | None = None) -> App:
+def create_app(
+    bundles: Mapping[str, Location], settings: Settings, worker: int | None = None
+) -> App:
     """Open the bundles and build the application, of a worker by its number.
 
     Raises ``OnnxferryError``.

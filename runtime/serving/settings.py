@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runtime.choices import LogLevel, ProviderChoice
+    from runtime.io.paths import Location
     from runtime.serving.tls import Certificate
 
 KIB = 1024
@@ -85,7 +86,7 @@ class Settings(Value, frozen=True):
     port: int
     provider: ProviderChoice = "auto"
     limits: Limits = DEFAULT_LIMITS
-    models: Path | None = None
+    models: Location | None = None
     watches: bool = False
     level: LogLevel = "info"
     grpc_port: int | None = None

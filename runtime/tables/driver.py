@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from runtime.tables.base import Table
 
     Reopen = Callable[[], AbstractContextManager[CountedSource]]
+    ReadAhead = Callable[[Sequence[tuple[int, int]]], None]
 
 
 class ReadPlan(Value, frozen=True):
@@ -33,6 +34,8 @@ class ReadPlan(Value, frozen=True):
         delimiter: of delimited text; None to detect it.
         decimal: the decimal sign of numbers in text.
         reopen: opens its decoded bytes again; None for what can be read only once.
+        read_ahead: requests ranges of a binary file, starts and ends in bytes, before they are
+            read; None where that is not worth it.
     """
 
     kind: str
@@ -42,6 +45,7 @@ class ReadPlan(Value, frozen=True):
     delimiter: bytes | None = None
     decimal: Decimal = "."
     reopen: Reopen | None = None
+    read_ahead: ReadAhead | None = None
 
 
 class WritePlan(Value, frozen=True):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from runtime.choices import Decimal
     from runtime.io.charsets import Encoding
+    from runtime.io.paths import Location
     from runtime.tables.base import Table
     from runtime.tables.options import ReadOptions
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_tables(
-    source: Path | MemoryTable, options: ReadOptions, required: Sequence[str], *, option: str
+    source: Location | MemoryTable, options: ReadOptions, required: Sequence[str], *, option: str
 ) -> Iterator[Table]:
     """Open a table, or those of a folder or pattern as one; ``option`` names it in messages.
 
@@ -50,7 +51,7 @@ def open_tables(
             yield table
 
 
-def check_formats(root: Path, tables: Sequence[Path], option: str) -> None:
+def check_formats(root: Location, tables: Sequence[Path], option: str) -> None:
     """Refuse files that are not tables: skipping them could hide a loss."""
     for name in tables:
         try:
@@ -65,7 +66,7 @@ def check_formats(root: Path, tables: Sequence[Path], option: str) -> None:
 class _File(Value, frozen=True):
     """A file of a folder, its header read."""
 
-    path: Path
+    path: Location
     kind: str
     columns: tuple[str, ...]
     keys: Mapping[str, PartitionValue]
@@ -103,7 +104,7 @@ class FolderTable:
     """
 
     def __init__(
-        self, source: Path, options: ReadOptions, required: Sequence[str], *, option: str
+        self, source: Location, options: ReadOptions, required: Sequence[str], *, option: str
     ) -> None:
         """Read the headers of all files."""
         self._source, self._options, self._required = source, options, required
@@ -165,7 +166,7 @@ class FolderTable:
                     yield PartitionBlock(block, names, places, dialect, str(file.path))
                 self.bytes_read += table.bytes_read
 
-    def _inspect(self, path: Path, keys: Mapping[str, PartitionValue]) -> _File:
+    def _inspect(self, path: Location, keys: Mapping[str, PartitionValue]) -> _File:
         with open_table(path, self._options, self._required) as table:
             table.find_columns()
             schema, decimals, encoding = table.arrow_schema, table.decimals, table.dialect.encoding

@@ -11,10 +11,10 @@ from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from runtime.io.charsets import Encoding
     from runtime.io.compression import Compression
+    from runtime.io.paths import Location
     from runtime.tables.driver import FileDriver, TextDriver
 
 
@@ -217,7 +217,7 @@ def parse_format(text: str) -> Format:
     return Format(_KINDS[kind], _COMPRESSIONS.get(compression))
 
 
-def format_from_name(path: Path, *, option: str = "format") -> Format | None:
+def format_from_name(path: Location, *, option: str = "format") -> Format | None:
     """Detect the format from a file's name; None for a name without extension."""
     extensions = [part.lower() for part in path.name.lstrip(".").split(".")[1:]]
     compression = _COMPRESSIONS.get(extensions[-1]) if extensions else None
@@ -330,7 +330,7 @@ def _to_kind(found: str) -> str | None:
     return found if found in _REGISTRY else None
 
 
-def _is_special(path: Path) -> bool:
+def _is_special(path: Location) -> bool:
     try:
         return path.exists() and not path.is_file()
     except OSError:

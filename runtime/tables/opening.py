@@ -6,6 +6,7 @@ import io
 import os
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -13,7 +14,7 @@ from msgspec.structs import replace
 from runtime import surfaces
 from runtime.errors import DataError, SchemaError
 from runtime.io.charsets import UTF_8, Encoding, TranscodedSource, detect_encoding
-from runtime.io.paths import STANDARD_STREAM
+from runtime.io.paths import STANDARD_STREAM, is_regular
 from runtime.io.sources import PeekedSource, open_source, read_chunk, source_name
 from runtime.io.streams import translate_write_errors
 from runtime.printable import MAX_LISTED
@@ -34,12 +35,14 @@ from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     import pyarrow as pa
 
+    from runtime.io.paths import Location
+    from runtime.io.stores.object_path import ObjectPath
     from runtime.io.streams import ByteSource, CountedSource
     from runtime.tables.base import Table
+    from runtime.tables.driver import ReadAhead
     from runtime.tables.options import ReadOptions
 
 
@@ -92,7 +95,7 @@ def decode_source(
 
 
 @contextmanager
-def open_table(source: Path, options: ReadOptions, required: Sequence[str]) -> Iterator[Table]:
+def open_table(source: Location, options: ReadOptions, required: Sequence[str]) -> Iterator[Table]:
     """Open a table; ``required`` columns help to detect a delimiter."""
     where = source_name(source)
     stored = options.format
@@ -101,17 +104,21 @@ def open_table(source: Path, options: ReadOptions, required: Sequence[str]) -> I
     with open_source(source) as stream:
         opened = decode_source(stream, stored, where=where, encoding=options.encoding)
         plan = _plan(opened, options, required, where)
-        if source != STANDARD_STREAM and source.is_file():
+        if source != STANDARD_STREAM and is_regular(source):
             plan = replace(plan, reopen=partial(_reopen, source, opened))
         if opened.format.is_text:
             yield text_driver(plan.kind).open_text(opened.source, plan)
-        else:
+        elif isinstance(source, Path):
             with _seekable(source, opened, where) as file:
+                yield file_driver(plan.kind).open_file(file, plan)
+        else:
+            with _stored(source) as (file, read_ahead):
+                plan = replace(plan, read_ahead=read_ahead)
                 yield file_driver(plan.kind).open_file(file, plan)
 
 
 @contextmanager
-def _reopen(source: Path, opened: DecodedSource) -> Iterator[CountedSource]:
+def _reopen(source: Location, opened: DecodedSource) -> Iterator[CountedSource]:
     """Open the bytes of a table again, decoded as at first."""
     where, encoding = source_name(source), opened.encoding
     with open_source(source) as stream:
@@ -189,6 +196,17 @@ def _seekable(source: Path, opened: DecodedSource, where: str) -> Iterator[pa.Na
             stored.seek(0)
         with pa.PythonFile(stored, "r") as file:
             yield file
+
+
+@contextmanager
+def _stored(source: ObjectPath) -> Iterator[tuple[pa.NativeFile, ReadAhead]]:
+    """Open an object, which is read by ranges, and what requests ranges before they are read."""
+    import pyarrow as pa
+
+    from runtime.io.stores.reading import ObjectFile, open_reader
+
+    with ObjectFile(open_reader(source)) as stored, pa.PythonFile(stored, "r") as file:
+        yield file, stored.read_ahead
 
 
 def _open_spool() -> IO[bytes]:

@@ -16,8 +16,9 @@ from runtime.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from pathlib import PurePath
 
+    from runtime.io.paths import Location
     from runtime.tables.base import Block, CellEncoder, Encoded, Table
 
 
@@ -35,7 +36,7 @@ class PartitionValue(Value, frozen=True):
         return None if self.text is None else self.text.encode("utf-8", "surrogateescape")
 
 
-def partition_keys(path: Path) -> dict[str, PartitionValue]:
+def partition_keys(path: Location | PurePath) -> dict[str, PartitionValue]:
     """Read the keys of the folders of a path, percent-decoded; the innermost of a name counts."""
     keys: dict[str, PartitionValue] = {}
     for folder in path.parent.parts:
@@ -45,7 +46,7 @@ def partition_keys(path: Path) -> dict[str, PartitionValue]:
     return keys
 
 
-def without_keys(names: Sequence[str], path: Path) -> tuple[str, ...]:
+def without_keys(names: Sequence[str], path: Location) -> tuple[str, ...]:
     """Leave out the names that the folders of a path have a value for."""
     keys = partition_keys(path)
     return tuple(name for name in names if name not in keys)

@@ -18,14 +18,14 @@ from runtime.tables.formats import Format, file_driver, format_from_name, text_d
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
+    from runtime.io.paths import Location
     from runtime.tables.base import Table, TableWriter
     from runtime.tables.driver import WritePlan
     from runtime.tables.options import ReadOptions
 
 
-def choose_format(out: Path, table: Table, requested: Format | None) -> Format:
+def choose_format(out: Location, table: Table, requested: Format | None) -> Format:
     """Choose the output's format: as requested, by its name, or as the table, CSV if binary."""
     if requested:
         return requested

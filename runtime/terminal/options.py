@@ -3,22 +3,43 @@
 # No postponed annotations: typer would evaluate each at every start.
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from runtime.choices import Decimal
 from runtime.errors import UsageError
+from runtime.io.paths import Location, parse_local_path, parse_location
 from runtime.surfaces import command_surface, option
 from runtime.terminal import process
 
 DEFAULT_RUN = Path("artifacts/run")
 DEFAULT_BUNDLE = Path("artifacts/bundle")
 
+
+def location_option(
+    text: str, *, envvar: str | None = None, show_default: bool | str = True
+) -> Any:  # noqa: ANN401 - typer's
+    """Describe an option that takes a path or the URI of a store; whoever opens it checks it."""
+    return typer.Option(
+        help=text,
+        parser=parse_location,
+        metavar="PATH",
+        envvar=envvar,
+        show_default=show_default,
+    )
+
+
+def local_path_option(text: str) -> Any:  # noqa: ANN401 - typer's
+    """Describe an option that takes a local path alone."""
+    return typer.Option(help=text, parser=parse_local_path, metavar="PATH")
+
+
 BundleArgument = Annotated[
-    Path,
-    # typer's own check of a path has other messages and exit codes.
-    typer.Argument(envvar="ONNXFERRY_BUNDLE", help="The bundle's folder.", readable=False),
+    Location,
+    typer.Argument(
+        envvar="ONNXFERRY_BUNDLE", help="The bundle's folder, a path or URI.", parser=parse_location
+    ),
 ]
 KeyOption = Annotated[
     Path | None,
@@ -27,7 +48,8 @@ KeyOption = Annotated[
         envvar="ONNXFERRY_KEY",
         help="Public key, PEM, that must have signed the bundle (default: signatures are not "
         "verified).",
-        readable=False,
+        parser=parse_local_path,
+        metavar="PATH",
     ),
 ]
 DelimiterOption = Annotated[
@@ -78,15 +100,21 @@ def _common_options(
     context.with_resource(command_surface())
 
 
-def log_skipped(source: Path) -> None:
-    """Name the lists of rejected rows that are no tables of a folder or pattern."""
-    from runtime.io.discovery import find_rejects
+def log_skipped(source: Location) -> None:
+    """Name the lists of rejected rows of a folder or pattern, and count what is hidden in it."""
+    from runtime.io.discovery import find_skipped
     from runtime.io.paths import is_folder_or_pattern
     from runtime.printable import list_first, printable
 
-    if is_folder_or_pattern(source) and (skipped := find_rejects(source)):
-        names = list_first([printable(str(path)) for path in skipped])
+    if not is_folder_or_pattern(source):
+        return
+    skipped = find_skipped(source)
+    if skipped.rejects:
+        names = list_first([printable(str(path)) for path in skipped.rejects])
         process.log(f"skipped, as a list of rejected rows: {names}")
+    if skipped.hidden:
+        files = "1 file" if skipped.hidden == 1 else f"{skipped.hidden:,} files"
+        process.log(f"skipped, as a name in their paths begins with _ or a point: {files}")
 
 
 def split_names(text: str | None) -> tuple[str, ...] | None:
@@ -98,12 +126,12 @@ def split_names(text: str | None) -> tuple[str, ...] | None:
     return tuple(next(csv.reader([text]), []))
 
 
-def refuse_extra_arguments(name: str, path: Path | None, arguments: list[str]) -> None:
+def refuse_extra_arguments(name: str, path: Location | None, arguments: list[str]) -> None:
     """Refuse positional arguments, which a shell makes of a pattern that is not quoted."""
     if not arguments:
         return
     advice = ""
-    if path and (len(arguments) > 1 or path.suffix == Path(arguments[0]).suffix):
+    if isinstance(path, Path) and (len(arguments) > 1 or path.suffix == Path(arguments[0]).suffix):
         folders = {path.parent, *(Path(argument).parent for argument in arguments)}
         one_level = len(folders) == 1 or len({folder.is_absolute() for folder in folders}) > 1
         names = f"*{path.suffix}"

@@ -12,10 +12,10 @@ from runtime.io.paths import STANDARD_STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from rich.progress import ProgressColumn
 
+    from runtime.io.paths import Location
     from runtime.scoring.pipeline import OnProgress
 
 
@@ -29,7 +29,7 @@ _PHASE_BAR_WIDTH: Final = 20
 
 @contextmanager
 def scoring_progress(
-    source: Path, out: Path, *, size: int | None = None
+    source: Location, out: Location, *, size: int | None = None
 ) -> Iterator[OnProgress | None]:
     """Show the rows that are scored, unless they are printed on the same terminal."""
     if out == STANDARD_STREAM and sys.stdout.isatty():

@@ -18,11 +18,11 @@ from runtime.wrapping import terminal_width
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
     from rich.console import RenderableType
     from rich.table import Table
 
+    from runtime.io.paths import Location
     from runtime.monitoring.accuracy import AccuracyReport
     from runtime.monitoring.drift import DriftReport
     from runtime.monitoring.ranges import OutOfRange
@@ -37,7 +37,7 @@ _MAX_NAMES: Final = 100  # of columns in a line; the report has all
 _MIN_TABLE_WIDTH: Final = 60
 
 
-def format_summary(summary: Summary, out: Path, stream: TextIO) -> str:
+def format_summary(summary: Summary, out: Location, stream: TextIO) -> str:
     """Format a summary for the width of the terminal."""
     width, lines = terminal_width(stream), _lines(summary, out)
     parts: list[RenderableType] = (
@@ -50,7 +50,7 @@ def format_summary(summary: Summary, out: Path, stream: TextIO) -> str:
     return render_tables(*parts, stream=stream)
 
 
-def _lines(summary: Summary, out: Path) -> Iterator[Line]:
+def _lines(summary: Summary, out: Location) -> Iterator[Line]:
     """List names, values and notes."""
     where = "standard output" if out == STANDARD_STREAM else str(out)
     speed = f"{summary.seconds:.2f} s, {summary.rows_per_second:,.0f} rows/s"
@@ -101,7 +101,7 @@ def _range_lines(out_of_range: Mapping[str, OutOfRange]) -> Iterator[Line]:
     yield from _truncate(lines)
 
 
-def _drift_lines(drift: DriftReport, path: Path | None) -> Iterator[Line]:
+def _drift_lines(drift: DriftReport, path: Location | None) -> Iterator[Line]:
     """List the drift of features, in descending order, then the columns that have none."""
     written = f"; report written to {path}" if path else ""
     yield "drift", "", f"PSI against training{written}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from runtime.errors import EXIT_INTERRUPTED, UsageError
-from runtime.io.paths import STANDARD_STREAM
+from runtime.io.paths import STANDARD_STREAM, Location
 from runtime.io.sinks import open_sinks
 from runtime.schema.features import Unseen  # noqa: TC001 - typer reads it
 from runtime.tables.options import parse_read_options
@@ -25,6 +25,8 @@ from runtime.terminal.options import (
     EncodingOption,
     ForceOption,
     JsonOption,
+    local_path_option,
+    location_option,
     log_skipped,
     new_app,
     refuse_extra_arguments,
@@ -57,18 +59,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SampleOption = Annotated[
-    Path, typer.Option(help="CSV file to write; - is standard output.", readable=False)
+    Path,
+    local_path_option("CSV file to write; - is standard output."),
 ]
 
 DataOption = Annotated[
-    Path | None,
-    typer.Option(
-        help="Training data: CSV, TSV, JSON Lines, Parquet or Arrow; a folder or glob pattern is "
-        "read as one table (default: synthetic products).",
-        readable=False,
+    Location | None,
+    location_option(
+        "Training data: CSV, TSV, JSON Lines, Parquet or Arrow; a folder or glob pattern is "
+        "read as one table; also of s3://, gs:// or az:// (default: synthetic products).",
     ),
 ]
-TestOption = Annotated[Path | None, typer.Option(help="Test set.", readable=False)]
+TestOption = Annotated[Location | None, location_option("Test set.")]
 
 _NOT_IN_FILE = frozenset({"config", "help", "json"})
 
@@ -202,8 +204,8 @@ def fit(
         ),
     ] = "fail",
     rejects: Annotated[
-        Path | None,
-        typer.Option(help="File for the rejected rows (default: OUT.rejects.csv).", readable=False),
+        Location | None,
+        location_option("File for the rejected rows (default: OUT.rejects.csv)."),
     ] = None,
     force: ForceOption = False,
     test: TestOption = None,
@@ -217,9 +219,10 @@ def fit(
     delimiter: DelimiterOption = None,
     encoding: EncodingOption = None,
     decimal: DecimalOption = ".",
-    out: Annotated[Path, typer.Option(help="Run directory; an existing run is replaced.")] = (
-        DEFAULT_RUN
-    ),
+    out: Annotated[
+        Path,
+        local_path_option("Run directory; an existing run is replaced."),
+    ] = DEFAULT_RUN,
     preset: Annotated[
         Preset | None,
         typer.Option(
@@ -270,7 +273,7 @@ def fit(
     ] = None,
     logdir: Annotated[
         Path | None,
-        typer.Option(help="Directory for TensorBoard event files (default: inside the run)."),
+        local_path_option("Directory for TensorBoard event files (default: inside the run)."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run.")] = False,
     restart: Annotated[

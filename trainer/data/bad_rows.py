@@ -23,10 +23,10 @@ from trainer.data.source import advise_exclusion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     import pyarrow as pa
 
+    from runtime.io.paths import Location
     from runtime.io.sinks import Sink
     from runtime.scoring.pipeline import OnProgress
     from runtime.tables.base import BadRow, Block, Column, Mask, Numbers, Table
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from trainer.data.faults import Faults
     from trainer.data.source import TableSource
 
-    OpenSink = Callable[[Path], Sink]
+    OpenSink = Callable[[Location], Sink]
 
 # Of the labelled rows: more bad ones are a wrong option. Tables are often labelled in part.
 _MAX_REJECTED = 0.5

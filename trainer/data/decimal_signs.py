@@ -17,11 +17,11 @@ from runtime.tables.text import cell_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     import pyarrow as pa
 
     from runtime.choices import Decimal
+    from runtime.io.paths import Location
     from runtime.tables.base import Block, Mask
     from runtime.tables.memory import MemoryTable
     from trainer.data.source import TableSource
@@ -43,7 +43,9 @@ def describe_mixed_signs(source: TableSource) -> str | None:
     return None
 
 
-def _find_fractions(path: Path | MemoryTable, source: TableSource) -> Iterator[tuple[Decimal, str]]:
+def _find_fractions(
+    path: Location | MemoryTable, source: TableSource
+) -> Iterator[tuple[Decimal, str]]:
     """Find the first number with each sign in each block and column of numbers."""
     required, name = source.required_columns, "data" if path is source.data else "test"
     with open_tables(path, source.reading, required, option=name) as table:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from runtime.terminal.progress import phase_progress, rows_progress
 from trainer.data.source import find_files
 
 if TYPE_CHECKING:
+    from runtime.io.paths import Location
     from runtime.scoring.pipeline import OnProgress
     from runtime.tables.memory import MemoryTable
 
-    Table = Path | MemoryTable
+    Table = Location | MemoryTable
 
 
 class ReadingProgress(Protocol):
@@ -67,7 +67,9 @@ class TerminalProgress:
 
 def _size(table: Table) -> int | None:
     """Get the size of a table in bytes; None where there is none: opening it reports the error."""
-    if not isinstance(table, Path):
+    from runtime.tables.memory import MemoryTable
+
+    if isinstance(table, MemoryTable):
         return None
     try:
         return sum(path.stat().st_size for path in find_files(table))

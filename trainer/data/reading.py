@@ -54,8 +54,8 @@ from trainer.data.validation import check_data
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
+    from runtime.io.paths import Location
     from runtime.schema.features import Feature
     from runtime.scoring.pipeline import OnProgress
     from runtime.tables.base import Block, Mask, Table
@@ -311,7 +311,7 @@ def _refuse_unused(source: TableSource) -> None:
 
 
 def _open_tables(
-    source: TableSource, path: Path | MemoryTable, required: Sequence[str]
+    source: TableSource, path: Location | MemoryTable, required: Sequence[str]
 ) -> AbstractContextManager[Table]:
     """Open the training data or the test set."""
     name = "data" if path is source.data else "test"
@@ -336,7 +336,7 @@ def _split(labelled: LabelledRows, share: float, seed: int) -> tuple[LabelledRow
 
 def _read_test(
     source: TableSource,
-    path: Path | MemoryTable,
+    path: Location | MemoryTable,
     schema: Schema,
     open_sink: OpenSink | None,
     progress: ReadingProgress,

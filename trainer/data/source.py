@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from runtime.errors import SchemaError, UsageError
 from runtime.io.discovery import find_tables
-from runtime.io.paths import STANDARD_STREAM, check_distinct, is_folder_or_pattern
+from runtime.io.paths import (
+    STANDARD_STREAM,
+    check_distinct,
+    is_folder_or_pattern,
+    is_pipe,
+    is_within,
+)
 from runtime.printable import join_names, list_first
 from runtime.schema.names import repeated_names, suggest_names
 from runtime.scoring.outputs import REJECTS, check_report_output
@@ -20,8 +25,10 @@ from trainer.data.cell_options import DateFormats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from runtime.bundle.manifest import Scalar
+    from runtime.io.paths import Location
     from runtime.schema.features import Schema, Unseen
     from runtime.tables.memory import MemoryTable
 
@@ -64,7 +71,7 @@ class TableSource:
         force: replace other files than lists of rejected rows.
     """
 
-    data: Path | MemoryTable
+    data: Location | MemoryTable
     label: str
     features: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
@@ -72,19 +79,25 @@ class TableSource:
     unseen: Unseen | None = None
     rare: Unseen = "error"
     max_categories: int = MAX_CATEGORIES
-    test: Path | MemoryTable | None = None
+    test: Location | MemoryTable | None = None
     test_fraction: float | None = None
     reading: ReadOptions = field(default_factory=ReadOptions)
     bad_rows: BadRowsPolicy = "fail"
-    rejects: Path | None = None
+    rejects: Location | None = None
     date_formats: DateFormats = field(default_factory=DateFormats)
     missing: tuple[str, ...] = ()
     fold_categories: bool = False
     force: bool = False
 
     def __post_init__(self) -> None:
-        tables = [path for path in (self.data, self.test) if isinstance(path, Path)]
-        if any(path == STANDARD_STREAM or path.is_fifo() for path in tables):
+        from runtime.tables.memory import MemoryTable
+
+        tables = [
+            table
+            for table in (self.data, self.test)
+            if table is not None and not isinstance(table, MemoryTable)
+        ]
+        if any(table == STANDARD_STREAM or is_pipe(table) for table in tables):
             raise UsageError(
                 "training data is read twice: use a file, not standard input or a pipe"
             )
@@ -107,8 +120,9 @@ class TableSource:
         if self.rejects is not None:
             for path in chain.from_iterable(map(find_files, tables)):
                 check_distinct(path, self.rejects, self.test_rejects)
-            for path in filter(None, (self.rejects, self.test_rejects)):
-                check_report_output(path, REJECTS, force=self.force)
+            for output in (self.rejects, self.test_rejects):
+                if output is not None:
+                    check_report_output(output, REJECTS, force=self.force)
 
     def _check_categories(self) -> None:
         if self.label in self.date_formats.columns:
@@ -130,11 +144,12 @@ class TableSource:
             )
 
     @property
-    def test_rejects(self) -> Path | None:
+    def test_rejects(self) -> Location | None:
         """Path of the rejects file of the test set; None without one."""
         if self.rejects is None or self.test is None:
             return None
-        return self.rejects.with_suffix(f".test{self.rejects.suffix}")
+        suffix = self.rejects.suffix
+        return self.rejects.with_name(f"{self.rejects.name.removesuffix(suffix)}.test{suffix}")
 
     @property
     def share(self) -> float:
@@ -167,7 +182,7 @@ class TableSource:
         return options
 
 
-def find_files(table: Path) -> Sequence[Path]:
+def find_files(table: Location) -> Sequence[Location]:
     """Find the files of a table."""
     if not is_folder_or_pattern(table):
         return (table,)
@@ -191,8 +206,8 @@ def advise_exclusion(source: TableSource, names: Sequence[str], n_features: int)
 
 
 def parse_table_options(
-    data: Path | None, label: str | None, others: Mapping[str, object]
-) -> tuple[Path, str] | None:
+    data: Location | None, label: str | None, others: Mapping[str, object]
+) -> tuple[Location, str] | None:
     """Get table and label from the options; None without both.
 
     ``others`` are options that need them, by name; None where not set.
@@ -211,7 +226,9 @@ def parse_table_options(
     raise UsageError(f"a table needs {both}: add {missing}")
 
 
-def choose_rejects_path(out: Path, bad_rows: BadRowsPolicy, rejects: Path | None) -> Path | None:
+def choose_rejects_path(
+    out: Path, bad_rows: BadRowsPolicy, rejects: Location | None
+) -> Location | None:
     """Choose the path of the rejects file of a run; None without one.
 
     Args:
@@ -233,7 +250,7 @@ def choose_rejects_path(out: Path, bad_rows: BadRowsPolicy, rejects: Path | None
     path = rejects or out.parent / f"{out.name}.rejects.csv"
     if path == STANDARD_STREAM:
         raise UsageError(f"{option('rejects')} names a file: standard output has the result")
-    if path.resolve().is_relative_to(out.resolve()):
+    if is_within(path, out):
         raise UsageError(
             f"{option('rejects', str(path))} is inside the run directory {out}, which is "
             "replaced as a whole: give a path outside"

@@ -25,11 +25,11 @@ from runtime.surfaces import option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from runtime.choices import ProviderChoice
     from runtime.engines.job import EngineJob
     from runtime.engines.tables import TablesJob, TablesResult
+    from runtime.io.paths import Location
     from runtime.scoring.batch import OnTable
     from runtime.scoring.pipeline import OnProgress
 
@@ -70,7 +70,7 @@ def score_folder(
     return score_tables(job, run, on_table, on_progress)
 
 
-def _check_source(source: Path) -> None:
+def _check_source(source: Location) -> None:
     if not is_folder_or_pattern(source):
         raise UsageError(
             f"{source} is one table, which one worker would score: leave {option('engine')} out, "

@@ -114,7 +114,9 @@ class ObjectPath(Value, frozen=True):
         """Get the size, as of a file; raises ``MissingError``."""
         meta = self.metadata()
         at = int(meta["last_modified"].timestamp())
-        return os.stat_result((stat.S_IFREG | 0o644, 0, 0, 1, 0, 0, meta["size"], at, at, at))
+        times = {"st_mtime_ns": at * 10**9, "st_ctime_ns": at * 10**9}
+        state = (stat.S_IFREG | 0o644, 0, 0, 1, 0, 0, meta["size"], at, at, at)
+        return os.stat_result(state, times)
 
     def etag(self) -> str | None:
         """Get what changes when the object is replaced; None where there is none."""

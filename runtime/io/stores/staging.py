@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from runtime.errors import ExistsError, MissingError, OnnxferryError, UsageError
@@ -21,7 +21,7 @@ from runtime.io.success import SUCCESS
 from runtime.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from runtime.io.stores.listing import Found
     from runtime.io.stores.object_path import ObjectPath
@@ -47,15 +47,9 @@ class StoredStage(Value, frozen=True):
     def _folder(self) -> ObjectPath:
         return self.prefix / TEMPORARY / self.run
 
-    @contextmanager
-    def open(self, name: str) -> Iterator[ObjectWriter]:
-        """Open an object that is staged, complete, when the block succeeds."""
-        writer = ObjectWriter(self._folder / name)
-        try:
-            yield writer
-            writer.publish()
-        finally:
-            writer.close()
+    def open(self, name: str) -> ObjectWriter:
+        """Open an object that is staged, complete, when its block succeeds."""
+        return ObjectWriter(self._folder / name)
 
     def put(self, name: str, content: bytes) -> None:
         """Stage a small object."""
@@ -165,12 +159,6 @@ def _copy(found: Found, target: ObjectPath, *, replaces: bool) -> None:
         if found.size <= MAX_COPY_BYTES:
             store.copy(found.path.key, target.key, overwrite=replaces)
             return
-    writer = ObjectWriter(target)
-    try:
-        with translate_errors(str(found.path)):
-            chunks = found.path.store.get(found.path.key).stream(min_chunk_size=PART_BYTES)
-            for chunk in chunks:
-                writer.write(memoryview(chunk))
-        writer.publish()
-    finally:
-        writer.close()
+    with ObjectWriter(target) as writer, translate_errors(str(found.path)):
+        for chunk in found.path.store.get(found.path.key).stream(min_chunk_size=PART_BYTES):
+            writer.write(memoryview(chunk))

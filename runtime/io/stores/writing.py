@@ -13,9 +13,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from runtime.errors import DataError, ExistsError, OnnxferryError, UsageError
+from runtime.io.paths import existing_error
 from runtime.io.stores.errors import translate_errors
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from obstore import WritableFile
 
     from runtime.io.stores.object_path import ObjectPath
@@ -29,7 +32,12 @@ TEMPORARY: Final = "_temporary"  # prefix of what is not yet whole: readers skip
 class ObjectWriter(io.RawIOBase):
     """A binary file that becomes an object when ``publish`` is called; closed before, nothing.
 
-    Errors of the store are raised by the write after the one that failed, or by ``publish``.
+    As a context manager it publishes when the block succeeds. Errors of the store are raised by the
+    write after the one that failed, or by ``publish``.
+
+    Attributes:
+        path: of the object.
+        size: bytes written.
     """
 
     def __init__(self, path: ObjectPath, *, replaces: bool = True) -> None:
@@ -37,17 +45,31 @@ class ObjectWriter(io.RawIOBase):
         import obstore
 
         super().__init__()
+        self._writer: WritableFile | None = None
         if not path.key:
             raise UsageError(f"{path} is a bucket: give {path}/KEY to write")
-        self.path, self._replaces, self._size = path, replaces, 0
+        self.path, self._replaces, self.size = path, replaces, 0
         self._target = path if replaces else _temporary_name(path)
         _check_bucket(path)
         if not replaces and path.is_file():
-            raise ExistsError(_exists(path))
+            raise existing_error(path)
         with translate_errors(str(path), writing=True):
-            self._writer: WritableFile | None = obstore.open_writer(
+            self._writer = obstore.open_writer(
                 path.store, self._target.key, buffer_size=PART_BYTES, max_concurrency=_UPLOADS
             )
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Publish after success, abort otherwise."""
+        try:
+            if kind is None and self._writer:
+                self.publish()
+        finally:
+            self.close()
 
     def writable(self) -> bool:
         """Whether it can be written."""
@@ -58,8 +80,8 @@ class ObjectWriter(io.RawIOBase):
         if self._writer is None:
             raise ValueError("I/O operation on closed file.")
         view = memoryview(data).cast("B")
-        self._size += len(view)
-        if not self._replaces and self._size > MAX_COPY_BYTES:
+        self.size += len(view)
+        if not self._replaces and self.size > MAX_COPY_BYTES:
             raise DataError(
                 f"cannot write {self.path}: an object of more than {MAX_COPY_BYTES // 1024**3} GiB "
                 "cannot be written on the condition that there is none; divide the table"
@@ -89,7 +111,7 @@ class ObjectWriter(io.RawIOBase):
                     store = self.path.store
                     store.copy(self._target.key, self.path.key, overwrite=False)
             except ExistsError as exc:
-                raise ExistsError(_exists(self.path)) from exc
+                raise existing_error(self.path) from exc
             finally:
                 delete_quietly(self._target)
         return existed
@@ -127,9 +149,3 @@ def _check_bucket(path: ObjectPath) -> None:
 
 def _temporary_name(path: ObjectPath) -> ObjectPath:
     return path.parent / TEMPORARY / f"{path.name}.{os.urandom(4).hex()}"
-
-
-def _exists(path: ObjectPath) -> str:
-    from runtime.surfaces import option
-
-    return f"{path} exists, and {option('no_overwrite', True)} replaces nothing; give another name"

@@ -7,13 +7,14 @@ version in one assignment: requests in flight keep theirs. A failed load changes
 from __future__ import annotations
 
 import asyncio
-import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from runtime.bundle.manifest import MANIFEST
 from runtime.errors import OnnxferryError, RequestError, UnknownNameError
+from runtime.io.watching import find_subfolders, folder_state, poll_interval
 from runtime.predictor import Predictor
 from runtime.printable import list_names
 from runtime.serving.models.served import ServedModel
@@ -24,13 +25,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runtime.choices import ProviderChoice
+    from runtime.io.paths import Location
     from runtime.serving.models.batcher import BatchObserver
     from runtime.serving.settings import Limits
 
 UNLOADED: Final = "unloaded"  # the reason that is shown
-_POLL_S: Final = 1.0
-
-FolderState = frozenset[tuple[str, int, int, int]]
 
 
 class ModelSlot:
@@ -45,7 +44,7 @@ class ModelSlot:
         loads: successful loads.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Location) -> None:
         """Begin without a model."""
         self.path = path
         self.model: ServedModel | None = None
@@ -81,11 +80,11 @@ class Repository:
 
     def __init__(
         self,
-        bundles: Mapping[str, Path],
+        bundles: Mapping[str, Location],
         provider: ProviderChoice,
         limits: Limits,
         report: Callable[[str, ModelSlot], None],
-        folder: Path | None = None,
+        folder: Location | None = None,
         *,
         signer: Path | None = None,
     ) -> None:
@@ -136,9 +135,17 @@ class Repository:
     def discover(self) -> list[str]:
         """Add the bundles that are new in the folder; return their names.
 
-        Those that vanished before they could ever be loaded are forgotten.
+        Those that vanished before they could ever be loaded are forgotten. Raises
+        ``OnnxferryError`` when a store cannot be reached.
         """
-        found = find_bundles(self.folder)
+        return self._take(find_bundles(self.folder))
+
+    async def rediscover(self) -> None:
+        """Add the bundles that are new, without waiting for a store in the event loop."""
+        with suppress(OnnxferryError):  # asked again at the next turn
+            self._take(await asyncio.to_thread(find_bundles, self.folder))
+
+    def _take(self, found: Mapping[str, Location]) -> list[str]:
         for name in [name for name, slot in self.slots.items() if not slot.loads]:
             if name not in found:
                 del self.slots[name]
@@ -163,8 +170,10 @@ class Repository:
 
         Raises ``UnknownNameError``, or ``RequestError`` when the bundle cannot be opened.
         """
-        if name not in self.slots and (path := find_bundles(self.folder).get(name)):
-            self.slots[name] = ModelSlot(path)
+        if name not in self.slots:
+            found = await asyncio.to_thread(find_bundles, self.folder)
+            if name in found:
+                self.slots.setdefault(name, ModelSlot(found[name]))
         slot = self._slot(name)
         async with self._loading.setdefault(name, asyncio.Lock()):
             try:
@@ -180,7 +189,7 @@ class Repository:
 
     async def reload(self) -> None:
         """Load every bundle that was not unloaded, and those that are new in the folder."""
-        self.discover()
+        await self.rediscover()
         await self.reload_each(list(self.slots))
 
     async def reload_each(self, names: Iterable[str]) -> None:
@@ -236,53 +245,26 @@ async def watch_folders(repository: Repository) -> None:
 
     A failed load is retried at the next change, so a slowly copied bundle is loaded once complete.
     """
+    # At once: what changes while the first requests are served is a change.
     known = {name: folder_state(slot.path) for name, slot in repository.slots.items()}
     while True:
-        await asyncio.sleep(_POLL_S)
-        repository.discover()
+        paths = [repository.folder, *(slot.path for slot in repository.slots.values())]
+        await asyncio.sleep(poll_interval(paths))
+        await repository.rediscover()
         for name, slot in list(repository.slots.items()):
-            state = folder_state(slot.path)
-            if state == known.get(name):
+            state = await asyncio.to_thread(folder_state, slot.path)
+            if state is None or state == known.get(name):
                 continue
             known[name] = state
             await repository.reload_each([name])
 
 
-def find_bundles(folder: Path | None) -> dict[str, Path]:
-    """Return the folders that have a manifest, or are a link that leads nowhere, by name, sorted.
+def find_bundles(folder: Location | None) -> Mapping[str, Location]:
+    """Return the bundles in a folder by name; none where it cannot be read.
 
-    Hidden folders are those of a volume or of an unfinished copy. None are found in a folder that
-    cannot be read.
+    Raises ``OnnxferryError`` when a store cannot be reached.
     """
     try:
-        paths = sorted(folder.iterdir()) if folder else []
+        return find_subfolders(folder, MANIFEST) if folder else {}
     except OSError:
         return {}
-    return {
-        path.name: path
-        for path in paths
-        if not path.name.startswith(".") and (os.path.lexists(path / MANIFEST) or not path.exists())
-    }
-
-
-def folder_state(folder: Path) -> FolderState:
-    """Return names, sizes, change times and inodes of a folder's files; empty without a folder.
-
-    Links are followed: a switch further along their way is a change, too. Hidden names are those
-    of a volume's or a copying program's own.
-    """
-    try:
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if not entry.name.startswith(".")]
-    except OSError:
-        return frozenset()
-    return frozenset((name, *_file_state(folder / name)) for name in names)
-
-
-def _file_state(path: Path) -> tuple[int, int, int]:
-    """Return size, change time and inode of the file that a path leads to; zeros without one."""
-    try:
-        at = path.stat()
-    except OSError:
-        return 0, 0, 0
-    return at.st_size, at.st_ctime_ns, at.st_ino

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Callable, Mapping
 
+    from runtime.io.paths import Location
     from runtime.serving.settings import Settings
 
 _PROGRAM: Final = (
@@ -59,14 +60,14 @@ class WorkerConfig(Value, frozen=True):
         number: of this worker, from 0.
     """
 
-    bundles: dict[str, Path]
+    bundles: dict[str, Location]
     settings: Settings
     listener: int
     folder: Path
     number: int
 
 
-def supervise(bundles: Mapping[str, Path], settings: Settings) -> None:
+def supervise(bundles: Mapping[str, Location], settings: Settings) -> None:
     """Run workers until a signal ends them.
 
     Raises ``OnnxferryError`` when the first cannot serve, and ``SystemExit`` with a worker's exit
@@ -113,7 +114,11 @@ class _Supervisor:
     """The parent process of the workers."""
 
     def __init__(
-        self, bundles: Mapping[str, Path], settings: Settings, workers: list[_Worker], folder: Path
+        self,
+        bundles: Mapping[str, Location],
+        settings: Settings,
+        workers: list[_Worker],
+        folder: Path,
     ) -> None:
         self._bundles, self._settings = dict(bundles), settings
         self._workers, self._folder = workers, folder

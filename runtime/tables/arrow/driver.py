@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def open_file(file: pa.NativeFile, plan: ReadPlan) -> ArrowTable:
     """Read the schema of a seekable file."""
     batches = ParquetBatches if plan.kind == "parquet" else IpcBatches
-    source = batches(file, where=plan.where)
+    source = batches(file, plan)
     return ArrowTable(source, kind=plan.kind, where=plan.where, decimal=plan.decimal)
 
 

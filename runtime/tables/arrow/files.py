@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from runtime.tables.arrow.int96 import Unit
+    from runtime.tables.driver import ReadPlan
 
 
 class ParquetBatches:
     """Reads a Parquet file; page checksums are verified if present."""
 
-    def __init__(self, file: Any, *, where: str) -> None:  # noqa: ANN401 - pyarrow publishes no types
+    def __init__(self, file: Any, plan: ReadPlan) -> None:  # noqa: ANN401 - pyarrow publishes no types
         """Read the footer."""
+        where, self._read_ahead = plan.where, plan.read_ahead
         import pyarrow.parquet as pq
 
         def open_file(unit: Unit) -> Any:  # noqa: ANN401 - as above
@@ -47,6 +49,8 @@ class ParquetBatches:
     def read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Read columns, at most ``BATCH_ROWS`` rows at a time."""
         rows, rows_read = self._file.metadata.num_rows, 0
+        if self._read_ahead:
+            self._read_ahead(_column_ranges(self._file.metadata, set(columns)))
         # One thread: decoding overlaps with scoring, more would compete for the cores.
         batches = self._file.iter_batches(BATCH_ROWS, columns=list(columns), use_threads=False)
         for batch in read_ahead(batches):
@@ -55,12 +59,24 @@ class ParquetBatches:
             yield batch
 
 
+def _column_ranges(metadata: Any, columns: set[str]) -> list[tuple[int, int]]:  # noqa: ANN401 - as above
+    """List where the columns are in the file, in the order in which they are read."""
+    found = []
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            if columns & {column.path_in_schema, column.path_in_schema.partition(".")[0]}:
+                starts = (column.dictionary_page_offset, column.data_page_offset)
+                start = min(offset for offset in starts if offset is not None)
+                found.append((start, start + column.total_compressed_size))
+    return found
+
+
 class IpcBatches:
     """Reads an Arrow IPC file or stream."""
 
-    def __init__(self, file: Any, *, where: str) -> None:  # noqa: ANN401 - as above
+    def __init__(self, file: Any, plan: ReadPlan) -> None:  # noqa: ANN401 - as above
         """Read the schema."""
-        self._file = file
+        self._file, where = file, plan.where
         try:
             self._reader = _open_ipc(file)
         except (pa.ArrowException, OSError) as exc:

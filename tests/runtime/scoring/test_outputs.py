@@ -14,7 +14,7 @@ from pyarrow import parquet
 
 from runtime.cli.predict import score, score_here
 from runtime.errors import UsageError
-from runtime.io.discovery import find_rejects, find_tables
+from runtime.io.discovery import find_skipped, find_tables
 from runtime.scoring.batch import score_files
 from runtime.scoring.options import Options
 from runtime.scoring.outputs import DRIFT_REPORT, REJECTS, SUMMARY, check_report_output
@@ -178,4 +178,4 @@ def test_lists_of_rejected_rows_are_no_tables_of_a_pattern(predictor: Predictor)
             "mine.rejects.csv",
             "o.csv",
         }
-        assert find_rejects(Path(pattern)) == [Path("o.csv.rejects.csv")]
+        assert find_skipped(Path(pattern)).rejects == (Path("o.csv.rejects.csv"),)

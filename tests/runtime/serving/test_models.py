@@ -14,7 +14,8 @@ from mounts import config_map, snapshot, storage_initializer, switch_config_map
 from serving_client import PATIENCE_S, features
 
 from runtime.cli.serve import find_bundles
-from runtime.serving.models.repository import Repository, folder_state
+from runtime.io.watching import folder_state
+from runtime.serving.models.repository import Repository
 from runtime.serving.settings import Limits
 
 if TYPE_CHECKING:

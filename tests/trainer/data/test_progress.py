@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from runtime.io.paths import Location
     from runtime.scoring.pipeline import OnProgress
     from runtime.tables.memory import MemoryTable
 
@@ -29,7 +30,7 @@ class Recorded:
         self.phases: list[tuple[str, int, int]] = []
 
     @contextmanager
-    def rows(self, label: str, table: Path | MemoryTable) -> Iterator[OnProgress]:
+    def rows(self, label: str, table: Location | MemoryTable) -> Iterator[OnProgress]:
         """Record the last call."""
         calls = [(0, 0)]
         yield lambda size, rows: calls.append((size, rows))
