@@ -33,7 +33,7 @@ class SignedBundle:
         curve: of the key, as NIST names it.
     """
 
-    signature: Path
+    signature: Location
     model: str
     version: str
     files: tuple[str, ...]
