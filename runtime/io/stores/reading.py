@@ -25,7 +25,7 @@ _FIRST_BYTES: Final = 256 * 1024  # for a header, or a preview
 _THREADS: Final = 4  # ranges in flight
 _ATTEMPTS: Final = 3  # of a range whose body is cut off; obstore repeats the requests themselves
 _AHEAD_BYTES: Final = 8 * RANGE_BYTES  # that a columnar file is read ahead
-_GAP_BYTES: Final = 256 * 1024  # between two ranges that are read as one
+_GAP_BYTES: Final = 64 * 1024  # between two ranges that are read as one
 
 
 class ObjectReader(Value, frozen=True):

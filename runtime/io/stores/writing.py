@@ -2,7 +2,8 @@
 
 An object that replaces another appears in the moment when its upload is completed. One that must
 replace nothing is uploaded beside its name and copied by the store on the condition that there is
-none: the only condition that all stores check for objects of any size up to ``MAX_COPY_BYTES``.
+none. Servers that only look like S3 check that condition carelessly (SeaweedFS lets two copies at
+once through), but a small object is created by one of many: runs claim the name with one first.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from runtime.errors import DataError, ExistsError, OnnxferryError, UsageError
 from runtime.io.paths import existing_error
+from runtime.io.stores.client import connect
 from runtime.io.stores.errors import translate_errors
 
 if TYPE_CHECKING:
@@ -107,14 +109,31 @@ class ObjectWriter(io.RawIOBase):
             self._writer = None
         if not self._replaces:
             try:
-                with translate_errors(str(self.path), writing=True):
-                    store = self.path.store
-                    store.copy(self._target.key, self.path.key, overwrite=False)
-            except ExistsError as exc:
-                raise existing_error(self.path) from exc
+                self._copy_new()
             finally:
                 delete_quietly(self._target)
         return existed
+
+    def _copy_new(self) -> None:
+        """Give the upload its name if there is none; a claim keeps out other runs meanwhile."""
+        claim = self._target.with_name(f"{self.path.name}.claim")
+        try:
+            put_new(claim, b"")
+        except ExistsError as exc:
+            raise ExistsError(
+                f"another run writes {self.path}, or was killed while it did: give another name, "
+                f"or remove {claim}"
+            ) from exc
+        try:
+            if self.path.is_file():
+                raise existing_error(self.path)
+            store = connect(self.path.scheme, self.path.bucket, is_patient=True)
+            with translate_errors(str(self.path), writing=True):
+                store.copy(self._target.key, self.path.key, overwrite=False)
+        except ExistsError as exc:
+            raise existing_error(self.path) from exc
+        finally:
+            delete_quietly(claim)
 
     def close(self) -> None:
         """Abort the upload, unless it was published."""
