@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from runtime.bundle.manifest import to_json
 from runtime.engines.parts import check_worker, commit, open_run
-from runtime.errors import DataError
+from runtime.errors import DataError, UsageError
 from runtime.io.destinations import Destination, Part, Staging
 from runtime.io.paths import absolute, relative_path
 from runtime.io.sinks import Sink, open_sinks
@@ -29,7 +29,7 @@ from runtime.scorer.portable import PortableBundle
 from runtime.scoring.batch import BatchPlan, located, plan_batch, sum_summaries
 from runtime.scoring.pipeline import score_into
 from runtime.scoring.summary import Summary
-from runtime.surfaces import Surface, command_surface, current_surface
+from runtime.surfaces import Surface, command_surface, current_surface, option
 from runtime.value import Record, Value
 
 if TYPE_CHECKING:
@@ -192,6 +192,7 @@ def score_tables(
     started = time.perf_counter()
     bundle = PortableBundle.read(job.bundle, embed=True, key=job.key)
     plan = plan_batch(job.source, job.out, job.options)
+    _check_drift(job)
     identity = _identify(bundle, plan, job.options)
     with open_run(job.out, identity, resume=job.cluster.resume) as destination:
         tables = TablesJob(bundle, job, plan, destination.staging, current_surface(), Path.cwd())
@@ -215,6 +216,21 @@ def score_tables(
         summary = _publish(tables, destination, [complete[name] for name in expected])
     summary = replace(summary, seconds=time.perf_counter() - started)
     return TablesResult(summary, resumed)
+
+
+def _check_drift(job: EngineJob) -> None:
+    """Refuse a report within the output, which must be empty when it is published."""
+    path, out = job.options.drift, job.out
+    if path and _is_within(path, out):
+        raise UsageError(
+            f"{path} is in {out}, which an engine publishes as a whole: give "
+            f"{option('drift', blank='FILE')} in another folder"
+        )
+
+
+def _is_within(path: Path, folder: Path) -> bool:
+    """Check whether a path is in a folder, by any name."""
+    return path.resolve().is_relative_to(folder.resolve())
 
 
 def _publish(job: TablesJob, destination: Destination, outputs: Sequence[Part]) -> Summary:

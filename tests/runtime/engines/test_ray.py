@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pytest
+from msgspec.structs import replace
 from pyarrow import csv, parquet
 
 from runtime import Scorer
@@ -264,6 +265,9 @@ def test_more_workers_than_fit_are_refused(bundle: Path, tables: Path) -> None:
     one = EngineJob(bundle, tables / "1.csv", tables.parent / "a", Options())
     with pytest.raises(UsageError, match="is one table, which one worker would score"):
         score_folder(one)
+    inside = replace(one, source=tables, options=Options(drift=tables.parent / "a" / "drift.json"))
+    with pytest.raises(UsageError, match=r"drift\.json is in .*which an engine publishes"):
+        score_folder(inside)
     assert list(tables.parent.iterdir()) == [tables]
 
 
