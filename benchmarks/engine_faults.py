@@ -255,6 +255,7 @@ def main() -> None:
     parser.add_argument("--case", help="a part of the name of the cases to run")
     parser.add_argument("--write", action="store_true", help="keep the result")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # nodes must not outlive this
     rows, wrong = [], []
     with tempfile.TemporaryDirectory() as name:
         tables = Path(name) / "tables"
