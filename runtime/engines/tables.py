@@ -20,7 +20,7 @@ from runtime.bundle.manifest import to_json
 from runtime.engines.parts import check_worker, commit, open_run
 from runtime.errors import DataError, UsageError
 from runtime.io.destinations import Destination, Part, Staging
-from runtime.io.paths import absolute, relative_path
+from runtime.io.paths import absolute, is_within, relative_path
 from runtime.io.sinks import Sink, open_sinks
 from runtime.monitoring.accuracy import AccuracyCounts
 from runtime.monitoring.drift_counts import DriftCounts
@@ -221,16 +221,11 @@ def score_tables(
 def _check_drift(job: EngineJob) -> None:
     """Refuse a report within the output, which must be empty when it is published."""
     path, out = job.options.drift, job.out
-    if path and _is_within(path, out):
+    if path and is_within(path, out):
         raise UsageError(
             f"{path} is in {out}, which an engine publishes as a whole: give "
             f"{option('drift', blank='FILE')} in another folder"
         )
-
-
-def _is_within(path: Path, folder: Path) -> bool:
-    """Check whether a path is in a folder, by any name."""
-    return path.resolve().is_relative_to(folder.resolve())
 
 
 def _publish(job: TablesJob, destination: Destination, outputs: Sequence[Part]) -> Summary:
