@@ -8,15 +8,23 @@ the empty text. Dates are specified in
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from runtime.schema.matrix import to_float32
+from runtime.schema.matrix import mark_missing, to_float32
 from runtime.tables.arrays import binary_array, bool_array, number_scalar, number_values
 from runtime.tables.base import Encoded
-from runtime.tables.cells import MISSING, UNDECODABLE, explain_cell, find_missing, is_decodable
-from runtime.tables.dates import NOT_A_DATE, days_since, read_instants
+from runtime.tables.cells import (
+    MISSING,
+    UNDECODABLE,
+    explain_cell,
+    find_missing,
+    is_decodable,
+    missing_pattern,
+)
+from runtime.tables.dates import NOT_A_DATE, days_since, mark_dates, read_instants
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -194,7 +202,27 @@ class Encoder:
 
     def _means_missing(self, feature: int, cell: bytes, dialect: Dialect) -> bool:
         texts = self._features[feature].texts_of_missing if self._features else ()
-        return bool(texts) and dialect.encoding.decode(cell, "replace").strip(" \t") in texts
+        if not texts:
+            return False
+        text = dialect.encoding.decode(cell, "replace").strip(" \t")
+        if self.is_date(feature):
+            instants = read_instants(binary_array([text.encode()]))
+            if mark_dates(instants, texts, self._features[feature].date_format).any():
+                return True
+        return bool(re.fullmatch(missing_pattern(tuple(texts)), text))
+
+    def means_missing(self, feature: int, number: float) -> bool:
+        """Whether a number means a missing cell.
+
+        Args:
+            feature: index of a feature of numbers in the schema.
+            number: the number of a typed column.
+
+        Returns:
+            Whether it is one of the feature's texts for missing.
+        """
+        numbers = self._features[feature].missing_numbers if self._features else ()
+        return bool(numbers) and bool(np.isin(np.float32(number), np.array(numbers, np.float32)))
 
     def _encode(self, index: int, column: Column) -> Encoded:
         """Encode one feature: ``(rows, its inputs)``; ``usable`` is ``(rows,)``."""
@@ -202,15 +230,28 @@ class Encoder:
         if feature.categories:
             return self._encode_categories(index, column)
         if feature.origin:
-            days = days_since(read_instants(column, feature.date_format), feature.origin)
-            column = self.with_missing(index, days, column)
+            column = self._encode_dates(index, column)
         numbers, missing = column if self.allows_missing(index) else (column, None)
         matrix = to_float32([numbers])
+        if feature.missing_numbers:
+            marked = mark_missing(matrix, {0: feature.missing_numbers})
+            if missing is not None:
+                missing = missing | (np.isnan(marked) & ~np.isnan(matrix))[:, 0]
+            matrix = marked
         usable = np.isfinite(matrix[:, 0])
         if missing is None:
             return Encoded(matrix, usable)
         matrix[missing] = np.nan
         return Encoded(matrix, usable | missing)
+
+    def _encode_dates(self, index: int, cells: pa.Array) -> Column:
+        """Convert cells to days; typed dates that are a text for missing are missing, too."""
+        feature = self._features[index]
+        instants = read_instants(cells, feature.date_format)
+        gaps = mark_dates(instants, feature.texts_of_missing, feature.date_format)
+        days = np.where(gaps, np.nan, days_since(instants, feature.origin))
+        column = self.with_missing(index, days, cells)
+        return (column[0], column[1] | gaps) if isinstance(column, tuple) else column
 
     def _encode_categories(self, index: int, cells: pa.Array) -> Encoded:
         """One-hot encode a feature: ``(rows, categories)``; ``usable`` is ``(rows,)``."""

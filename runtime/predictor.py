@@ -12,7 +12,7 @@ import numpy.typing as npt
 from runtime.errors import DataError, SchemaError, UsageError
 from runtime.model import LoadedModel
 from runtime.printable import list_first, printable, truncate
-from runtime.schema.matrix import to_float32, usable_values
+from runtime.schema.matrix import mark_missing, to_float32, usable_values
 from runtime.scoring.named_columns import TAKEN, column_names, split_rows
 from runtime.scoring.options import Options
 from runtime.tables.options import ReadOptions
@@ -99,7 +99,8 @@ class Predictor(LoadedModel):
                 pyarrow, a dict of ``(rows,)`` columns, a structured array, a list of dicts, or one
                 row as a dict. Or a matrix ``(rows, n_inputs)`` of numbers in the order of
                 ``schema.inputs``, categories one-hot encoded; float32 is used unchanged, other
-                types are converted to float64 and rounded once.
+                types are converted to float64 and rounded once; NaN is a missing value, and so is
+                a number of ``fit --missing``.
 
         Returns:
             Labels and probabilities of the rows.
@@ -299,6 +300,7 @@ class Predictor(LoadedModel):
         return self._predict(np.ascontiguousarray(matrix))
 
     def _predict(self, features: Float32Matrix) -> Prediction:
+        features = mark_missing(features, self.schema.missing_numbers)
         usable = usable_values(self.schema, features)
         if not usable.all():
             row, column = (int(index) for index in np.argwhere(~usable)[0])

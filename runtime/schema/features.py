@@ -108,8 +108,8 @@ class Feature(Record, frozen=True):
             unknown.
         one_hot: encoding of a column of categories, which has minimum 0 and maximum 1; else unset.
         date: encoding of a column of dates; else unset.
-        missing_texts: texts that mean a missing cell, beside the empty one and blanks; unset
-            without any.
+        missing_texts: texts that mean a missing cell, beside the empty one and blanks; of a number or
+            date, in every spelling and type; unset without any.
 
     Raises:
         ValueError: when the name is empty, ``minimum`` exceeds ``maximum``, the distribution is
@@ -207,6 +207,16 @@ class Feature(Record, frozen=True):
         return () if self.missing_texts is msgspec.UNSET else self.missing_texts
 
     @property
+    def missing_numbers(self) -> tuple[float, ...]:
+        """In a column of numbers, those that mean a missing cell, however they are written."""
+        if not self.texts_of_missing or self.kind != "number":
+            return ()
+        from runtime.schema.spellings import number_key
+
+        found = (number_key(text) for text in self.texts_of_missing)
+        return tuple(float(number) for number in found if number is not None)
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the model's inputs that encode the column."""
         return tuple(f"{self.name}={text}" for text in self.categories) or (self.name,)
@@ -289,6 +299,12 @@ class Schema(Record, frozen=True, dict=True):
         """Indices of the inputs that may be NaN, which the model imputes."""
         features = self.numeric_features.items()
         return tuple(index for index, feature in features if feature.missing == "imputed")
+
+    @cached_property
+    def missing_numbers(self) -> dict[int, tuple[float, ...]]:
+        """Numbers that mean a missing value, by the index of their feature's input."""
+        features = self.numeric_features.items()
+        return {at: numbers for at, feature in features if (numbers := feature.missing_numbers)}
 
     @cached_property
     def is_numeric(self) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -21,6 +21,16 @@ def usable_values(schema: Schema, inputs: Float32Matrix) -> npt.NDArray[np.bool_
         imputed = list(schema.imputed_inputs)
         usable[:, imputed] |= np.isnan(inputs[:, imputed])
     return usable
+
+
+def mark_missing(inputs: Float32Matrix, numbers: Mapping[int, Sequence[float]]) -> Float32Matrix:
+    """Replace numbers that mean a missing value by NaN; ``numbers`` are those by column."""
+    if not numbers:
+        return inputs
+    marked = inputs.copy()
+    for column, each in numbers.items():
+        marked[np.isin(inputs[:, column], round_rows(np.array(each))), column] = np.nan
+    return marked
 
 
 def to_float32(columns: Sequence[npt.NDArray[np.float64]]) -> Float32Matrix:

@@ -129,6 +129,9 @@ class CellEncoder(Protocol):
     def encode(self, columns: Sequence[Column]) -> Encoded:
         """Encode rows from one column per feature, each ``(rows,)``."""
 
+    def means_missing(self, feature: int, number: float) -> bool:
+        """Whether a number of a feature, by its index, means a missing cell."""
+
     def explain(self, feature: int, cell: bytes | None, dialect: Dialect) -> str:
         """Explain why a cell is not usable."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -51,6 +52,7 @@ MISSING_WORDS: Final = frozenset(
 )
 _FILLED: Final = rb"[^ \t]"
 
+_MAX_DIGITS: Final = 30  # of a number that is written without an exponent
 _MIN_HINT_SHARE: Final = 0.9  # of the bad cells
 _MIN_HINT_CELLS: Final = 2
 _EXPONENT = r"([eE][+-]?[0-9]+)?\s*"
@@ -115,11 +117,30 @@ def find_missing(cells: pa.Array, texts: Sequence[str] = ()) -> Mask:
     if is_temporal(cells.type):
         return bool_values(pc.is_null(cells))
     if texts:
-        known = "|".join(map(re.escape, texts)).encode()
+        known = missing_pattern(tuple(texts)).encode()
         found = pc.match_substring_regex(cells, rb"\A[ \t]*(?:" + known + rb")?[ \t]*\z")
         return bool_values(pc.fill_null(found, bool_scalar(True)))
     filled = pc.fill_null(pc.match_substring_regex(cells, _FILLED), bool_scalar(False))
     return ~bool_values(filled)
+
+
+@lru_cache(maxsize=64)
+def missing_pattern(texts: tuple[str, ...]) -> str:
+    """Build the regular expression of texts that mean missing: numbers in any spelling."""
+    return "|".join(map(_spellings, texts))
+
+
+def _spellings(text: str) -> str:
+    from runtime.schema.spellings import number_key
+
+    number = number_key(text)
+    if number is None or abs(number.adjusted()) > _MAX_DIGITS:
+        return re.escape(text)
+    whole, _, fraction = f"{abs(number):f}".partition(".")
+    digits = fraction.rstrip("0")
+    sign = "-" if number < 0 else r"\+?" if number else "[+-]?"
+    point = rf"[.,]{digits}0*" if digits else "(?:[.,]0*)?"
+    return rf"{re.escape(text)}|{sign}0*{whole.lstrip('0')}{point}"
 
 
 def number_hint(

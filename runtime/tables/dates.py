@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from runtime.schema.dates import SECONDS_PER_DAY, days_from_epoch
 from runtime.tables.arrays import (
+    binary_array,
     binary_scalar,
     bool_scalar,
     bool_values,
@@ -27,6 +28,8 @@ from runtime.tables.arrays import (
 from runtime.value import Value
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
     from runtime.tables.base import Mask
@@ -85,6 +88,19 @@ def read_instants(cells: pa.Array, date_format: str = "") -> Instants:
         found = _from_format(cells, date_format) if date_format else _from_text(cells)
     inside = (found.days >= _FIRST_DAY) & (found.days <= _LAST_DAY)
     return Instants(found.days, found.nanoseconds, found.known & inside)
+
+
+def mark_dates(instants: Instants, texts: Sequence[str], date_format: str = "") -> Mask:
+    """Mark the instants that one of some texts is, ``(rows,)``, in ISO 8601 or the format."""
+    found: Mask = np.zeros(len(instants.days), np.bool_)
+    if not texts:
+        return found
+    cells = binary_array([text.encode() for text in texts])
+    for others in (read_instants(cells, each) for each in {"", date_format}):
+        for at in np.flatnonzero(others.known).tolist():
+            is_same_day = instants.days == others.days[at]
+            found |= is_same_day & (instants.nanoseconds == others.nanoseconds[at])
+    return found & instants.known
 
 
 def days_since(instants: Instants, origin: str) -> npt.NDArray[np.float64]:

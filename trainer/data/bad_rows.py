@@ -183,5 +183,8 @@ class _AnyText:
         rows = len(columns[0])
         return Encoded(np.zeros((rows, 1), np.float32), np.ones((rows, 1), np.bool_))
 
+    def means_missing(self, feature: int, number: float) -> bool:  # noqa: ARG002
+        return False
+
     def explain(self, feature: int, cell: bytes | None, dialect: Dialect) -> str:  # noqa: ARG002
         return ""

@@ -69,15 +69,17 @@ def _check(date_format: str) -> None:
 def parse_missing(texts: Sequence[str] | None) -> tuple[str, ...]:
     """Parse texts that mean a missing cell: sorted, without blanks around them.
 
-    Raises ``UsageError`` for an empty text, which is missing anyway, and for a number, which the
-    typed columns of other formats would not have as text.
+    A number means a missing cell in every spelling, and in typed columns. Raises ``UsageError`` for
+    an empty text, which is missing anyway, and for a number with a decimal comma.
     """
     found = {text.strip(" \t") for text in texts or ()}
     if "" in found or texts == ():
         raise UsageError(f"{option('missing')} has an empty text: give texts such as NA and NULL")
-    if numbers := sorted(text for text in found if number_key(text.replace(",", ".")) is not None):
-        raise UsageError(
-            f"{option('missing')}: {numbers[0]!r} is a number, which cannot mean a missing cell: "
-            "leave such cells empty"
-        )
+    if numbers := sorted(text for text in found if "," in text and _is_number(text)):
+        point = numbers[0].replace(",", ".")
+        raise UsageError(f"{option('missing')}: write {numbers[0]!r} with a point: {point}")
     return tuple(sorted(found))
+
+
+def _is_number(text: str) -> bool:
+    return number_key(text.replace(",", ".")) is not None

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from runtime.tables.arrays import bool_array
 from runtime.tables.cells import find_missing, parse_numbers
-from runtime.tables.dates import is_temporal, read_instants
+from runtime.tables.dates import is_temporal, mark_dates, read_instants
 from runtime.tables.text import cell_texts
 
 if TYPE_CHECKING:
@@ -122,15 +122,20 @@ class ColumnTypeDetector:
 
 
 def find_earliest_days(
-    columns: Mapping[int, pa.Array], date_formats: Mapping[int, str]
+    columns: Mapping[int, pa.Array], date_formats: Mapping[int, str], missing: Sequence[str] = ()
 ) -> dict[int, int]:
-    """Find the earliest day of each column with dates, since 1970-01-01; safe in any thread."""
+    """Find the earliest day of each column with dates, since 1970-01-01; safe in any thread.
+
+    ``missing`` are texts of missing cells.
+    """
     found: dict[int, int] = {}
     for at, column in columns.items():
         cells = column if is_temporal(column.type) else cell_texts(column)
-        instants = read_instants(cells, date_formats.get(at, ""))
-        if instants.known.any():
-            found[at] = int(instants.days[instants.known].min())
+        date_format = date_formats.get(at, "")
+        instants = read_instants(cells, date_format)
+        known = instants.known & ~mark_dates(instants, missing, date_format)
+        if known.any():
+            found[at] = int(instants.days[known].min())
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from runtime.io.parallel import default_threads, map_ordered
 from runtime.monitoring.accuracy import MAX_CLASSES
 from runtime.surfaces import advise_encoding, option
 from runtime.tables.arrays import filter_rows, number_scalar, number_values
-from runtime.tables.cells import is_decodable
+from runtime.tables.cells import is_decodable, missing_pattern
 from runtime.tables.formats import Format
 from runtime.tables.text import cell_texts
 from trainer.data.column_types import (
@@ -130,7 +131,7 @@ def profile_table(
     )
     detector.date_formats.update(roles.date_formats)
     detector.date_formats.update(known.date_formats if known else {})
-    labels, first_days = LabelEncoder(frozenset(text.encode() for text in missing)), EarliestDays()
+    labels, first_days = LabelEncoder(missing), EarliestDays()
     codes: list[Codes] = []
     read_rows = 0
 
@@ -147,7 +148,7 @@ def profile_table(
             cells = [filter_rows(column, chosen) for column in cells]
         encoded = dict(zip(columns, map(encode_cells, cells), strict=False))
         days = find_earliest_days(
-            dict(zip(dates, cells[len(columns) :], strict=True)), detector.date_formats
+            dict(zip(dates, cells[len(columns) :], strict=True)), detector.date_formats, missing
         )
         return _EncodedBlock(len(block), chosen, encoded, days)
 
@@ -231,11 +232,11 @@ class LabelEncoder:
         missing_texts: those that mean a missing label, likewise.
     """
 
-    def __init__(self, missing: frozenset[bytes] = frozenset()) -> None:
+    def __init__(self, missing: Sequence[str] = ()) -> None:
         """Start without labels; ``missing`` are texts of rows without one."""
         self.texts: dict[bytes, int] = {}
         self.missing_texts: dict[bytes, int] = {}
-        self._missing = missing
+        self._missing = _compile(missing)
 
     def add(self, cells: pa.DictionaryArray) -> Codes:
         """Encode a block, ``(rows,)`` int64; ``NO_LABEL`` or less without a label."""
@@ -270,7 +271,7 @@ class TextCollector:
         """
         self._limit, self._counts = limit, counts
         self.missing = tuple(missing)
-        self._empty = frozenset(text.encode() for text in missing)
+        self._empty = _compile(missing)
         self._texts: dict[int, set[bytes]] = {}
         self.counts: dict[int, Counter[bytes]] = {}
 
@@ -298,10 +299,14 @@ class TextCollector:
         return self._texts
 
 
-def _filled(text: bytes | None, missing: frozenset[bytes]) -> bytes:
+def _compile(missing: Sequence[str]) -> re.Pattern[bytes]:
+    return re.compile(missing_pattern(tuple(missing)).encode())
+
+
+def _filled(text: bytes | None, missing: re.Pattern[bytes]) -> bytes:
     """Treat blanks, and texts that mean so, as a missing cell."""
     content = text.strip(b" \t") if text else b""
-    return text if text and content and content not in missing else b""
+    return text if text and content and not missing.fullmatch(content) else b""
 
 
 def without_undecodable(profile: TableProfile) -> TableProfile:

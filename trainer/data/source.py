@@ -55,7 +55,8 @@ class TableSource:
             for missing such as ``NA`` are classes, too.
         date_formats: of columns of dates that are not in ISO 8601.
         fold_categories: join categories that differ only in case or surrounding blanks.
-        missing: texts that mean a missing cell or label, beside the empty one.
+        missing: texts that mean a missing cell or label, beside the empty one; of a number or date,
+            in every spelling and type.
         unseen: how a category not seen in training is scored: as a bad cell (``error``), or as
             none of the known ones (``other``); None is ``error`` for columns without rare ones.
         rare: a column of more than ``max_categories`` categories is refused (``error``), or its

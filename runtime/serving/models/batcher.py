@@ -17,7 +17,7 @@ import numpy as np
 
 from runtime.errors import OnnxferryError, RequestError
 from runtime.io.processors import available_processors
-from runtime.schema.matrix import round_rows
+from runtime.schema.matrix import mark_missing, round_rows
 from runtime.serving.http.messages import INTERNAL_ERROR
 from runtime.serving.models.statistics import Durations
 from runtime.value import Value
@@ -117,7 +117,8 @@ class Executor:
     def prepare(self, features: Numbers) -> PreparedBatch:
         """Round to float32 and validate; raises ``RequestError``."""
         started = time.perf_counter_ns()
-        rounded = round_rows(features)
+        numbers = self._predictor.schema.missing_numbers
+        rounded = mark_missing(round_rows(features), numbers)
         outside = self._validator.validate(rounded)
         return PreparedBatch(rounded, outside, started, time.perf_counter_ns() - started)
 

@@ -7,6 +7,7 @@ const DAY = 24 * 60 * 60 * 1000; // milliseconds
 function parseValue({ categories = [], missing, texts = [], origin }, text) {
   if (categories.length) return text;
   if (!text.trim() || texts.includes(text.trim())) return missing === "imputed" ? null : NaN;
+  if (!origin && texts.some((one) => Number(one) === Number(text))) return missing === "imputed" ? null : NaN;
   if (!origin) return Number.isFinite(Number(text)) ? Number(text) : NaN;
   const date = text.trim().replace(" ", "T");
   if (!/^\d{4}-\d\d-\d\d/.test(date)) return NaN;

@@ -113,6 +113,8 @@ def _explain(value: object, encoder: CellEncoder, feature: int, dialect: Dialect
     if isinstance(value, bytes):
         return encoder.explain(feature, value, dialect)
     number = float(value)  # type: ignore[arg-type]  # a column of numbers
+    if encoder.means_missing(feature, number):
+        return MISSING
     return OUT_OF_RANGE if np.isfinite(number) else NOT_FINITE
 
 

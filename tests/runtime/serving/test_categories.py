@@ -27,7 +27,7 @@ from sales import (
 )
 from serving_client import request
 
-from runtime.errors import RequestError
+from runtime.errors import DataError, RequestError
 from runtime.predictor import Predictor
 from runtime.schema.features import Date, Feature, OneHot, Schema
 from runtime.scoring.options import Options
@@ -231,6 +231,24 @@ def test_dates_are_predicted_as_a_file_is(
     rejected = ask(served, [price, tensor("day", "BYTES", [*days[:2], "2024-02-30", days[3]])])
     assert rejected.status == 400
     assert rejected.json == {"error": "row 2, column 'day': '2024-02-30': not an ISO date"}
+
+
+def test_numbers_that_mean_missing_are_missing_in_requests_and_matrices(
+    start_server: Callable[..., Served], make_bundle: Callable[..., Path]
+) -> None:
+    """Where no value may be missing, such a number is refused, not scored."""
+    bundle = make_bundle(["price", Feature("age", -999, 99, missing_texts=("-999", "NA"))])
+    predictor = Predictor(bundle, provider="cpu")
+    for table in (np.array([[2.5, -999]]), {"price": [2.5], "age": [-999]}):
+        with pytest.raises(DataError, match="row 0, column 'age': nan cannot be scored"):
+            predictor.predict(table)
+    served = start_server("--bundle", f"sales={bundle}")
+    ages = tensor("age", "FP32", [1, 2, -999, 4])
+    matrix = {"name": "features", "shape": [2, 2], "datatype": "FP32", "data": [1, 2, 3, -999]}
+    for inputs in ([tensor("price", "FP64", PRICE), ages], [matrix]):
+        refused = ask(served, inputs)
+        assert refused.status == 400
+        assert "column 'age': NaN" in refused.json["error"]
 
 
 def test_no_rows(sales_server: Served) -> None:

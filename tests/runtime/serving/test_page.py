@@ -275,10 +275,11 @@ def test_form_writes_dates_in_the_columns_format(browser: Browser) -> None:
     formats = [*NAMES, "%a, %d %b %Y %T %z", "%B %e, %y %I:%M:%S %p", "%D %R:%S.%f %Z"]
     column = "{origin: '2024-02-29', format}"
     call = f"({json.dumps(formats)}).map((format) => writeDate({column}, '', 1.5))"
-    gap = "parseValue({missing: 'imputed', texts: ['NA']}, ' NA ')"
+    texts_of_missing = "{missing: 'imputed', texts: ['NA', '-999']}"
+    gaps = f"[' NA ', '-999.0'].map((text) => parseValue({texts_of_missing}, text))"
     with browser.new_page() as page:
-        texts, missing = page.evaluate(f"(() => {{ {script}\n return [{call}, {gap}]; }})()")
-    assert missing is None
+        texts, missing = page.evaluate(f"(() => {{ {script}\n return [{call}, {gaps}]; }})()")
+    assert missing == [None, None]
     for date_format, text in zip(formats, texts, strict=True):
         found = read_instants(pa.array([text.encode()], pa.binary()), date_format)
         assert days_since(found, "2024-02-29").tolist() == [1.5], text

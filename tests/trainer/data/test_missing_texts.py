@@ -92,6 +92,72 @@ def test_the_number_nan_is_missing_where_its_text_is(save: Save) -> None:
         read_dataset(TableSource(path, "y"), seed=1)
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.string(),
+        pa.int16(),
+        pa.float32(),
+        pa.float64(),
+        pa.decimal128(21, 2),
+        pa.dictionary(pa.int8(), pa.float64()),
+    ],
+    ids=str,
+)
+def test_a_number_means_missing_in_every_type(
+    save: Save, tmp_path: Path, kind: pa.DataType
+) -> None:
+    """As text in any spelling, and as a number of a typed column; also in a label."""
+    gaps = [1, None, 3, 4, None] * 8
+    expected = read_dataset(
+        TableSource(save("e.csv", {"x": gaps, "k": gaps, "y": ["a", "b"] * 20}), "y"), seed=1
+    )
+    path = tmp_path / "t.parquet"
+    x = pa.array([-999 if each is None else each for each in gaps])
+    texts = x.cast(pa.float64() if pa.types.is_dictionary(kind) else kind)
+    x = texts.dictionary_encode() if pa.types.is_dictionary(kind) else texts
+    parquet.write_table(pa.table({"x": x, "k": x, "y": ["a", "b"] * 20}), path)
+    found = read_dataset(TableSource(path, "y", missing=("-999.0",)), seed=1)
+    assert found.digest() == expected.digest()
+    label = TableSource(path, "k", features=("y",), missing=("-999",))
+    with pytest.raises(BadRowsError, match=r"16 of 40 rows cannot be fitted"):
+        read_dataset(label, seed=1)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.date32(), pa.timestamp("us"), pa.timestamp("ms")])
+def test_a_date_means_missing_in_every_type(save: Save, tmp_path: Path, kind: pa.DataType) -> None:
+    """Such as the open end of a period; it is not the origin either."""
+    days: list[str | None] = ["2024-01-01", None, "2024-01-03", "2024-01-04"] * 10
+    columns: Columns = {"day": days, "y": ["a", "b"] * 20}
+    expected = read_dataset(TableSource(save("e.csv", columns), "y"), seed=1)
+    for open_end in ("9999-12-31", "1900-01-01"):
+        path = tmp_path / "t.parquet"
+        day = pa.array([each or open_end for each in days])
+        typed = day if pa.types.is_string(kind) else day.cast(pa.date32()).cast(kind)
+        parquet.write_table(pa.table({"day": typed, "y": columns["y"]}), path)
+        found = read_dataset(TableSource(path, "y", missing=(open_end,)), seed=1)
+        assert found.digest() == expected.digest()
+        assert found.schema.features[0].origin == "2024-01-01"
+
+
+def test_a_number_means_missing_in_categories_of_any_type(tmp_path: Path) -> None:
+    """Codes of a typed column are texts of their own."""
+    codes = pa.array([1.0, -999.0, 3.0, 3.0] * 10)
+    parquet.write_table(pa.table({"k": codes, "y": ["a", "b"] * 20}), tmp_path / "t.parquet")
+    source = TableSource(tmp_path / "t.parquet", "y", categories=("k",), missing=("-999",))
+    assert len(read_dataset(source, seed=1).schema.features[0].categories) == 3
+    assert "" in read_dataset(source, seed=1).schema.features[0].categories
+
+
+def test_where_training_had_no_gap_numbers_are_missing_values(save: Save) -> None:
+    """Typed columns of a test set, too: no other reason is given."""
+    columns: Columns = {"x": list(range(20)), "y": ["a", "b"] * 10}
+    test = save("test.parquet", {"x": [-999.0, 1.0], "y": ["a", "b"]})
+    source = TableSource(save("t.csv", columns), "y", missing=("-999",), test=test)
+    with pytest.raises(BadRowsError, match=r"record 1, column 'x': '-999.0': missing value"):
+        read_dataset(source, seed=1)
+
+
 def test_where_training_had_no_gap_they_are_missing_values(save: Save) -> None:
     """The reason is that of an empty cell, not that of other text."""
     full: Columns = {"x": list(range(20)), "kind": ["p", "q"] * 10, "y": ["a", "b"] * 10}
@@ -122,10 +188,10 @@ def test_a_label_that_is_missing_is_no_class(save: Save) -> None:
 
 @pytest.mark.parametrize(
     ("texts", "message"),
-    [((), "an empty text"), (("NA", " "), "an empty text"), (("NA", "-999"), "'-999' is a number")],
+    [((), "an empty text"), (("NA", " "), "an empty text"), (("NA", "-9,5"), "a point: -9.5")],
 )
 def test_what_cannot_mean_missing_is_a_usage_error(texts: tuple[str, ...], message: str) -> None:
-    """An empty cell always does; a number would be another one in a typed column."""
+    """An empty cell always does; a comma could separate thousands."""
     with pytest.raises(UsageError, match=message):
         parse_missing(texts)
 
