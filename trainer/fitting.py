@@ -105,7 +105,7 @@ def fit_table(  # noqa: PLR0913 - the options of ``trainer fit``, by their names
             like are classes.
         fold_categories: join categories that differ only in case or surrounding blanks.
         missing: texts that mean a missing cell, beside the empty one; of a number or date, in
-                every spelling and type.
+            every spelling and type.
         date_format: of dates that are not in ISO 8601: ``dmy``, ``mdy``, ``ymd`` or strftime
             codes, for all columns, or by column, where also ``epoch-s`` and ``epoch-ms``.
         unseen: categories not seen in training are bad cells (``error``) or none of the known

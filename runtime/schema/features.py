@@ -108,8 +108,8 @@ class Feature(Record, frozen=True):
             unknown.
         one_hot: encoding of a column of categories, which has minimum 0 and maximum 1; else unset.
         date: encoding of a column of dates; else unset.
-        missing_texts: texts that mean a missing cell, beside the empty one and blanks; of a number or
-            date, in every spelling and type; unset without any.
+        missing_texts: texts that mean a missing cell, beside the empty one and blanks; those of a
+            number or date do so in every spelling and type; unset without any.
 
     Raises:
         ValueError: when the name is empty, ``minimum`` exceeds ``maximum``, the distribution is
