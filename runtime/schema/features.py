@@ -91,6 +91,9 @@ class Date(Record, frozen=True):
             raise ValueError(f"the origin of dates is {self.origin!r}, not like 2024-12-31")
 
 
+_MAX_FLOAT32: Final = (2 - 2.0**-23) * 2.0**127
+
+
 class Feature(Record, frozen=True):
     """One column of a table: numbers, dates or categories.
 
@@ -211,10 +214,11 @@ class Feature(Record, frozen=True):
         """In a column of numbers, those that mean a missing cell, however they are written."""
         if not self.texts_of_missing or self.kind != "number":
             return ()
-        from runtime.schema.spellings import number_key
+        from runtime.schema.numbers import number_key
 
         found = (number_key(text) for text in self.texts_of_missing)
-        return tuple(float(number) for number in found if number is not None)
+        numbers = (float(number) for number in found if number is not None)
+        return tuple(number for number in numbers if abs(number) <= _MAX_FLOAT32)
 
     @property
     def inputs(self) -> tuple[str, ...]:

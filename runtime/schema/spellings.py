@@ -5,11 +5,10 @@ Equal numbers and booleans are one class, other texts are not.
 
 from __future__ import annotations
 
-import re
-from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from runtime.schema.names import fold_name
+from runtime.schema.numbers import number_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -18,17 +17,8 @@ if TYPE_CHECKING:
 
     Key = Callable[[str], Hashable | None]
 
-_NUMBER: Final = re.compile(
-    r"[ \t]*([+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?)[ \t]*"
-)
 _BOOLEANS: Final = {"true": True, "false": False}
 _BOOLEAN_NUMBERS: Final = {"1": "true", "1.0": "true", "0": "false", "0.0": "false"}
-
-
-def number_key(text: str) -> Decimal | None:
-    """Get the exact value of a number; None for another text."""
-    found = _NUMBER.fullmatch(text)
-    return Decimal(found[1]) if found else None
 
 
 def boolean_key(text: str) -> bool | None:

@@ -131,7 +131,7 @@ def missing_pattern(texts: tuple[str, ...]) -> str:
 
 
 def _spellings(text: str) -> str:
-    from runtime.schema.spellings import number_key
+    from runtime.schema.numbers import number_key
 
     number = number_key(text)
     if number is None or abs(number.adjusted()) > _MAX_DIGITS:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from runtime.errors import UsageError
 from runtime.schema.date_formats import EPOCHS, date_pattern, is_date_format
-from runtime.schema.spellings import number_key
+from runtime.schema.numbers import number_key
 from runtime.surfaces import option
 
 if TYPE_CHECKING:

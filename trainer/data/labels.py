@@ -15,7 +15,8 @@ import numpy as np
 
 from runtime.errors import SchemaError
 from runtime.printable import list_names
-from runtime.schema.spellings import ClassIndex, choose_key, number_key
+from runtime.schema.numbers import number_key
+from runtime.schema.spellings import ClassIndex, choose_key
 from runtime.surfaces import option
 from runtime.tables.base import RowIssue
 from runtime.tables.cells import MISSING, NOT_FINITE, UNDECODABLE, is_decodable
