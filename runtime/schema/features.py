@@ -26,6 +26,7 @@ Unseen = Literal["error", "other"]
 Missing = Literal["refused", "imputed"]
 Kind = Literal["number", "date", "boolean", "categories"]
 BOOLEANS: Final = frozenset({"true", "false"})
+_MAX_FLOAT32: Final = (2 - 2.0**-23) * 2.0**127
 
 
 class OneHot(Record, frozen=True):
@@ -89,9 +90,6 @@ class Date(Record, frozen=True):
             is_date = False
         if not is_date:
             raise ValueError(f"the origin of dates is {self.origin!r}, not like 2024-12-31")
-
-
-_MAX_FLOAT32: Final = (2 - 2.0**-23) * 2.0**127
 
 
 class Feature(Record, frozen=True):
