@@ -21,12 +21,15 @@ from runtime.bundle.reading import digest, read_bundle
 from runtime.bundle.signature import verify_signature
 from runtime.cli.app import app
 from runtime.errors import ArtifactError, UnavailableError, UsageError
+from runtime.io.paths import parse_location
 from runtime.predictor import Predictor
 from runtime.scorer.scorer import Scorer
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
+
+    from object_store import ObjectStore
 
     Change = Callable[[Path], object]
     Run = Callable[..., subprocess.CompletedProcess[bytes]]
@@ -77,6 +80,21 @@ def test_a_signed_bundle_of_links_opens(
 ) -> None:
     """Volumes and caches consist of links, and have entries of their own."""
     assert read_bundle(mount(signed, tmp_path), signer.public).signature_state == "verified"
+
+
+def test_a_signed_bundle_in_a_store_opens_until_an_object_is_added(
+    bucket: str, object_store: ObjectStore, signed: Path, signer: Signer
+) -> None:
+    """All objects below the prefix are the bundle's files, and no others."""
+    client = object_store.client(bucket.removeprefix("s3://"))
+    for path in signed.iterdir():
+        client.put(f"models/one/{path.name}", path.read_bytes())
+    client.put("models/other/file", b"")
+    where = parse_location(f"{bucket}/models/one")
+    assert read_bundle(where, signer.public).signature_state == "verified"
+    client.put("models/one/deep/added", b"")
+    with pytest.raises(ArtifactError, match="added 'deep/added'"):
+        read_bundle(where, signer.public)
 
 
 def test_files_of_git_and_signed_ones_beside_the_bundle_are_welcome(
