@@ -133,6 +133,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.0)
     args = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # pip compiles what it installs
     clones = {"ours": CHECKOUT, "other": args.other.resolve()}
     with tempfile.TemporaryDirectory() as folder:
         files = race_commands(clones, args, Path(folder))

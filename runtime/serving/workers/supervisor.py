@@ -42,7 +42,7 @@ _PROGRAM: Final = (
 )
 _MIN_UPTIME_S: Final = 1.0  # a worker that dies sooner is restarted after a delay
 _RESTART_DELAY_S: Final = 1.0
-_KILL_AFTER_S: Final = 5.0  # beyond the time for draining
+_KILL_AFTER_S: Final = 10.0  # beyond the time for draining; telemetry may take 6 of it
 _REPORT_BYTES: Final = 1 << 16
 _SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - the folder in it is made by tempfile
 _FOLDER_PREFIX: Final = "onnxferry-"
