@@ -268,7 +268,7 @@ class Predictor(LoadedModel):
         if any(name.startswith("OTEL_") for name in os.environ) or _OTEL in sys.modules:
             from runtime.scoring.tracing import traced_run
 
-            return traced_run(self, score, _warn)
+            return traced_run(score, _warn)
         return score()
 
     def _predict_columns(

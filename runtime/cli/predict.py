@@ -122,7 +122,7 @@ def score(
             check_report_output(summary_path, SUMMARY, force=options.force)
             replaces = not options.no_overwrite
             stream = stack.enter_context(atomic_file(summary_path, replaces=replaces))
-        summary = run()
+        summary = _traced(run)
         summary = summary if profile else replace(summary, stages={})
         if stream and summary_path:
             summary = replace(summary, files={**summary.files, "summary": summary_path})
@@ -139,19 +139,20 @@ def _describe_kept(before: Mapping[Location, object]) -> str:
     return "nothing was written"
 
 
-def score_here(predictor: Predictor, source: Location, out: Location, options: Options) -> Summary:
-    """Score one or several tables, with a span where a variable asks for telemetry."""
+def _traced(run: Callable[[], Summary]) -> Summary:
+    """Run, with a span where a variable asks for telemetry."""
     if not any(name.startswith("OTEL_") for name in os.environ):
-        return _score(predictor, source, out, options)
+        return run()
     from runtime.scoring.tracing import traced_run
 
     def tell(problem: str) -> None:
         process.log(printable_lines(f"warning: {problem}"))
 
-    return traced_run(predictor, lambda: _score(predictor, source, out, options), tell)
+    return traced_run(run, tell)
 
 
-def _score(predictor: Predictor, source: Location, out: Location, options: Options) -> Summary:
+def score_here(predictor: Predictor, source: Location, out: Location, options: Options) -> Summary:
+    """Score one or several tables."""
     from runtime.terminal.progress import scoring_progress
 
     if is_folder_or_pattern(source):

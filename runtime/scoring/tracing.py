@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from runtime.model import LoadedModel
     from runtime.scoring.summary import Summary
     from runtime.telemetry.settings import TelemetrySettings
     from runtime.telemetry.spans import Attribute, Span
@@ -30,7 +29,7 @@ _INTERRUPTED_S: Final = 1.0  # likewise, of one that was interrupted
 _VARIABLES: Final = ("TRACEPARENT", "TRACESTATE")  # the caller's, where a scheduler sets them
 
 
-def traced_run(model: LoadedModel, score: Callable[[], Summary], tell: Tell) -> Summary:
+def traced_run(score: Callable[[], Summary], tell: Tell) -> Summary:
     """Score, and record that as a span.
 
     The span is one of the process's own provider where it has set one, else it is sent as the
@@ -38,7 +37,6 @@ def traced_run(model: LoadedModel, score: Callable[[], Summary], tell: Tell) -> 
     texts of errors.
 
     Args:
-        model: that scores.
         score: the run.
         tell: receives a sentence when the span was not delivered.
 
@@ -53,8 +51,6 @@ def traced_run(model: LoadedModel, score: Callable[[], Summary], tell: Tell) -> 
     if measured is None:
         return score()
     with measured as annotate:
-        named = model.manifest.model
-        annotate({"onnxferry.model.name": named.name, "onnxferry.model.version": named.version})
         summary = score()
         annotate(_describe(summary))
     return summary
@@ -98,7 +94,10 @@ def _mark_failed(span: Span, error: BaseException) -> None:
 
 
 def _describe(summary: Summary) -> dict[str, Attribute]:
+    name, _, version = summary.model.rpartition(" ")
     return {
+        "onnxferry.model.name": name,
+        "onnxferry.model.version": version,
         "onnxferry.provider": summary.provider,
         "onnxferry.rows": summary.rows,
         "onnxferry.rows.scored": summary.scored,
