@@ -179,6 +179,7 @@ bench: $(BUNDLE) | $(BENCH_READY) $(ENGINES_READY)
 	python benchmarks/json_lines.py
 	python benchmarks/kserve_client.py
 	python benchmarks/matrix.py
+	python benchmarks/object_store.py
 	python benchmarks/overload.py
 	python benchmarks/parquet.py
 	python benchmarks/predict.py

@@ -16,7 +16,7 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from object_store import ObjectStore
+    from s3_server import ObjectStore
 
     Make = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -94,7 +94,7 @@ def project(checkout: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
     """A server for ``s3://``, shared by the workers of the session."""
-    import object_store as support
+    import s3_server as support
 
     pytest.importorskip("obstore", reason=support.HINT)
     if support.find_server() is None:

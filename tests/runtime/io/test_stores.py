@@ -29,7 +29,7 @@ from runtime.io.stores.reading import ObjectFile, ObjectReader, join_ranges, ope
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from object_store import ObjectStore
+    from s3_server import ObjectStore
 
     from runtime.io.stores.object_path import ObjectPath
 
