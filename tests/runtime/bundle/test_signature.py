@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
 
-    from object_store import ObjectStore
+    from s3_server import ObjectStore
 
     Change = Callable[[Path], object]
     Run = Callable[..., subprocess.CompletedProcess[bytes]]
