@@ -235,9 +235,8 @@ def _is_completed(out: Path, identity: FitIdentity) -> bool:
         if msgspec.structs.replace(found, options=options) == identity:
             return True
     raise UsageError(
-        f"{out} is a complete run, with {describe_differences(found, identity)}: "
-        f"{option('resume', True)} continues it in nothing; {option('restart', True)} replaces it, "
-        f"or give another {option('out')}"
+        f"{out} is a complete run, with {describe_differences(found, identity)}: there is nothing "
+        f"to resume; {option('restart', True)} replaces it, or give another {option('out')}"
     )
 
 

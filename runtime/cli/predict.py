@@ -58,7 +58,9 @@ def _describe_problems(first: Preview, options: Options) -> Iterator[str]:
     encoding = advise_encoding()
     if first.is_undecodable:
         yield f"text that is not UTF-8 is shown as \\xe4: {encoding}"
-    yield from (each for each in first.hints if not first.is_undecodable or each != encoding)
+    yield from (
+        each for each in first.hints if not (first.is_undecodable and each.endswith(encoding))
+    )
     if first.bad:
         of = f"{first.read:,}" if first.total is not None else f"the first {first.read:,}"
         are = "is" if first.bad == 1 else "are"

@@ -214,7 +214,9 @@ def bad_rows_hint(table: Table, reasons: Collection[str]) -> str:
 
 def encoding_hint(table: Table, reasons: Collection[str]) -> str:
     """Advise to give the encoding if there is text in another one; else empty."""
-    return advise_encoding() if UNDECODABLE in reasons and Format(table.kind).is_text else ""
+    if UNDECODABLE not in reasons or not Format(table.kind).is_text:
+        return ""
+    return f"there is text in another encoding: {advise_encoding()}"
 
 
 def _absent_hint(table: Table) -> str:

@@ -181,7 +181,7 @@ def test_dirty_rows_are_refused_with_where_and_why(score: Score, tmp_path: Path)
         "  record 10 (line 12), column 'rating': '-Infinity': NaN or infinity",
         "  record 11 (line 13), column 'price': '1e39': out of float32's range",
         "  … and 2 more",
-        'give its encoding, such as encoding="cp1252"',
+        'there is text in another encoding: give its encoding, such as encoding="cp1252"',
         'fix them, or continue with bad_rows="reject" or bad_rows="null"',
     ]
     assert names(tmp_path) == ["in.csv"]
