@@ -313,8 +313,10 @@ def _check_names(columns: Sequence[str], source: TableSource) -> None:
         "categories": source.categories,
         "date_format": tuple(source.date_formats.columns),
     }
+    others = [column for column in columns if column != source.label]  # the label is no feature
+    suggested = dict.fromkeys(roles, others) | {"label": columns, "exclude": columns}
     unknown = [
-        describe_unknown(columns, name, role)
+        describe_unknown(suggested[role], name, role)
         for role, names in roles.items()
         for name in dict.fromkeys(names)
         if name not in columns
