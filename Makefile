@@ -11,7 +11,7 @@
 ##   make check      run what CI runs: lint, test, and test without torch
 ##   make coverage   run the test suite and show what it does not cover
 ##   make docs       renew the outputs and option tables in README and docs
-##   make engines    install Ray, which its tests need (skipped without it)
+##   make engines    install Ray and Spark, which their tests need (skipped without them)
 ##   make protos     compile gRPC's .proto file, after a change to it
 ##   make bench      run the benchmarks, beside alternatives (hours)
 ##   make clean      remove artifacts/ and caches; tables and .venv stay
@@ -222,10 +222,10 @@ stale = $(shell [ -x $(1)/bin/python ] && [ "$$(cat $(1)/.ready 2>&1)" = "$(CURD
 	@$(pip_install) -r benchmarks/requirements.txt
 	@touch $@
 
-# Other people's engines: half a gigabyte, for the tests of runtime/engines alone.
+# Other people's engines: a gigabyte, for the tests of runtime/engines alone.
 engines: | $(ENGINES_READY)
 
-.venv/.engines-ready: EXTRAS := ray
+.venv/.engines-ready: EXTRAS := ray,spark
 .venv/.engines-ready: pyproject.toml constraints.txt .venv/.ready
 	@$(pip_install) -e ".[$(EXTRAS)]"
 	@touch $@

@@ -34,7 +34,7 @@ EXIT_INTERRUPTED = 130
 # next traceback of the engine (Java's or Python's).
 _IN_TEXT: Final = (
     r"(?s)\bruntime\.errors\.(?P<name>\w+): (?P<message>.*?)"
-    r"(?=\n\s*\n|\n\s+at |\nTraceback |\nDriver stacktrace|\Z)"
+    r"(?=\n\s*\n|\n\s+at |\n\s*SQLSTATE: |\nTraceback |\nDriver stacktrace|\Z)"
 )
 
 _RAY_ADDS: Final = "\nFailed to apply UDF transform after "  # to a message

@@ -48,6 +48,10 @@ class PortableBundle(Value, frozen=True):
         files = {name: found.files[name] for name in _NEEDED} if embed else {}
         return cls(BundleFiles(found.path, found.manifest, files), _manifest_digest(found.manifest))
 
+    def at(self, path: Path) -> PortableBundle:
+        """Point to a copy of the same bundle, to be read there."""
+        return PortableBundle(BundleFiles(path, self.bundle.manifest, {}), self.digest)
+
     def open(self, provider: ProviderChoice, *, check: bool) -> LoadedModel:
         """Open the model, or get the one that this process has opened; thread-safe."""
         models = _opened.setdefault(os.getpid(), _OpenModels())

@@ -28,6 +28,7 @@ _TYPES: Final = {
     **dict.fromkeys(("string", "varchar", "char"), pa.string()),
     "binary": pa.binary(),
     "boolean": pa.bool_(),
+    "void": pa.null(),
     "date": pa.date32(),
     **dict.fromkeys(("timestamp", "timestamp_ntz", "timestamp_ltz"), pa.timestamp("us")),
 }
@@ -53,12 +54,17 @@ def extend_ddl(ddl: str, find_plan: FindPlan) -> str:
 
 def extend_struct(struct: Any, find_plan: FindPlan) -> Any:  # noqa: ANN401 - pyspark may not be installed
     """Add the new columns to a ``pyspark.sql.types.StructType``."""
-    kinds = [_arrow_type(field.dataType.simpleString()) for field in struct.fields]
-    plan = find_plan(pa.schema(list(zip(struct.names, kinds, strict=True))))
+    plan = find_plan(struct_fields(struct))
     extended = type(struct)([struct.fields[index] for index in plan.carried])
     for field in plan.added:
         extended.add(field.name, _spark_type(field))
     return extended
+
+
+def struct_fields(struct: Any) -> pa.Schema:  # noqa: ANN401 - pyspark may not be installed
+    """Get the columns of a ``StructType`` with types of the same kind."""
+    kinds = [_arrow_type(field.dataType.simpleString()) for field in struct.fields]
+    return pa.schema(list(zip(struct.names, kinds, strict=True)))
 
 
 def _spark_type(field: pa.Field) -> str:
@@ -77,8 +83,8 @@ def _parse_column(text: str) -> _Column:
 
 
 def _arrow_type(name: str) -> pa.DataType:
-    """Get a type of the same kind; ``decimal(10,2)`` is one of decimals."""
-    return _TYPES.get(re.split(r"[(<]", name, maxsplit=1)[0].strip().lower(), _OTHER)
+    """Get a type of the same kind; ``decimal(10,2)`` is one of decimals, a collation no matter."""
+    return _TYPES.get(re.split(r"[(<\s]", name.strip(), maxsplit=1)[0].strip().lower(), _OTHER)
 
 
 def _split(ddl: str) -> Iterator[str]:

@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pyarrow as pa
+from msgspec.structs import replace
 
 from runtime.errors import UsageError
 from runtime.monitoring.monitor import Monitor
@@ -289,18 +290,52 @@ class Scorer:
         """
         schema: Any = input_schema
         if isinstance(schema, pa.Schema):
-            return cast("SchemaType", self._find_plan(schema).output)
+            return cast("SchemaType", self.find_plan(schema).output)
         if isinstance(schema, str):
-            return cast("SchemaType", extend_ddl(schema, self._find_plan))
+            return cast("SchemaType", extend_ddl(schema, self.find_plan))
         kind = type(schema)
         if kind.__name__ == "StructType":
-            return cast("SchemaType", extend_struct(schema, self._find_plan))
+            return cast("SchemaType", extend_struct(schema, self.find_plan))
         if kind.__module__.startswith("polars"):
             return cast("SchemaType", self(schema.to_frame()).schema)
         raise UsageError(
             f"a {kind.__name__} is no schema of pyarrow, Spark or polars: give one, or call the "
             "scorer with a batch without rows"
         )
+
+    def find_plan(self, fields: pa.Schema) -> Plan:
+        """Find the roles of columns; for engines that choose which ones travel to a worker.
+
+        Args:
+            fields: of the batches.
+
+        Returns:
+            Columns that are read, carried and added.
+
+        Raises:
+            SchemaError: as in ``output_schema``.
+        """
+        plan = self._plan  # another thread may replace it
+        if plan is None or not plan.fields.equals(fields, check_metadata=True):
+            plan = self._plan = Plan(self.schema, self._settings.options, fields)
+        return plan
+
+    def without_columns(self) -> Scorer:
+        """Make the same scorer that carries no columns, for summaries alone."""
+        settings = self._settings
+        return _restore(replace(settings, options=replace(settings.options, columns=())))
+
+    def at(self, bundle: Path) -> Scorer:
+        """Make the same scorer that reads its bundle from a folder, which workers have.
+
+        Args:
+            bundle: the folder; its digest is verified when the model is opened.
+
+        Returns:
+            A scorer that takes no files along.
+        """
+        settings = self._settings
+        return _restore(replace(settings, bundle=settings.bundle.at(bundle)))
 
     def _score(
         self,
@@ -309,11 +344,11 @@ class Scorer:
         monitor: Monitor | None,
     ) -> tuple[Any, ScoredBatch]:
         if isinstance(batch, pa.RecordBatch | pa.Table):
-            plan = self._find_plan(batch.schema)
+            plan = self.find_plan(batch.schema)
             columns = batch.select(plan.read)
         else:
             columns, fields = to_columns(batch, self.schema, self._settings.options)
-            plan = self._find_plan(fields)
+            plan = self.find_plan(fields)
         parts = [columns] if isinstance(columns, pa.RecordBatch) else columns.to_batches()
         scored = plan.score(self._open, parts, first_record, monitor)
         if monitor:
@@ -325,12 +360,6 @@ class Scorer:
             kept = batch if plan.keeps_all else select_columns(batch, plan.carried)
             output = append_columns(kept, pa.Table.from_batches(scored.added, plan.added))
         return output, scored
-
-    def _find_plan(self, fields: pa.Schema) -> Plan:
-        plan = self._plan  # another thread may replace it
-        if plan is None or not plan.fields.equals(fields, check_metadata=True):
-            plan = self._plan = Plan(self.schema, self._settings.options, fields)
-        return plan
 
     def _open(self) -> LoadedModel:
         found, process = self._model, os.getpid()

@@ -28,6 +28,7 @@ times: org.apache.spark.api.python.PythonException: {SPARK}
 Driver stacktrace:
 \tat org.apache.spark.scheduler.DAGScheduler.failJobAndIndependentStages(DAGScheduler.scala:2898)
 """
+CONNECT = f"{SPARK} SQLSTATE: 38000\n\nJVM stacktrace:\norg.apache.spark.SparkException"
 MESSAGE = SPARK[SPARK.index("the batch: ") :].strip()
 
 
@@ -56,7 +57,7 @@ def test_every_error_survives_pickling_and_wrapping(kind: type[OnnxferryError]) 
         assert exit_code_of(wrapped) == kind.exit_code
 
 
-@pytest.mark.parametrize("text", [SPARK, JVM], ids=["python", "jvm"])
+@pytest.mark.parametrize("text", [SPARK, JVM, CONNECT], ids=["python", "jvm", "connect"])
 def test_a_quoted_traceback_gives_the_message_as_it_was_raised(text: str) -> None:
     """Spark pickles no errors."""
     found = find_error(RuntimeError(text))
