@@ -4,7 +4,8 @@ Each block of Python with a file name is run on the same table; what it writes i
 output of runtime predict, bit by bit. Engines that do not fit our pins have environments of their
 own under --peers, made once.
 
-python benchmarks/engine_recipes.py [ENGINE ...] [--peers DIR] [--bundle DIR] [--write]
+python benchmarks/engine_recipes.py [ENGINE ...] [--peers DIR] [--bundle DIR]
+    [--rows 100000] [--write]
 """
 
 from __future__ import annotations
@@ -17,19 +18,16 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import measure
+import numpy as np
 import pyarrow as pa
-from pyarrow import dataset
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from pyarrow import dataset, parquet
 
 CHECKOUT = Path(__file__).parents[1]
 PAGE = CHECKOUT / "docs" / "engines.md"
 BLOCK = re.compile(r"^```python score_(\w+)\.py\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-ROWS = 100_000
 
 
 class Engine(NamedTuple):
@@ -82,15 +80,14 @@ def run_recipe(python: Path, name: str, code: str, folder: Path) -> pa.Table:
 
 
 def read(path: Path) -> pa.Table:
-    """Read an output in the order of its features, in plain types."""
+    """Read an output in the order of its rows, in plain types."""
     table = dataset.dataset(path, format="parquet").to_table()
     types = [pa.string() if pa.types.is_dictionary(one) else one for one in table.schema.types]
     table = table.cast(pa.schema(list(zip(table.column_names, types, strict=True))))
     for at, (name, kind) in enumerate(zip(table.column_names, types, strict=True)):
         if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
             table = table.set_column(at, name, table[name].cast(pa.string()))
-    order = [(name, "ascending") for name in table.column_names]
-    return table.sort_by(order).combine_chunks()
+    return table.sort_by("id").combine_chunks()
 
 
 def compare(expected: pa.Table, found: pa.Table) -> str:
@@ -109,6 +106,7 @@ def main() -> None:
     parser.add_argument("engines", nargs="*", default=list(ENGINES), metavar="ENGINE")
     parser.add_argument("--bundle", type=Path, default=Path("artifacts/bundle"))
     parser.add_argument("--peers", type=Path, default=Path("artifacts/peers"))
+    parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--write", action="store_true", help="keep the result")
     args = parser.parse_args()
     recipes = dict(BLOCK.findall(PAGE.read_text(encoding="utf-8")))
@@ -116,13 +114,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         shutil.copytree(args.bundle, folder / "artifacts" / "bundle")
-        ours: Sequence[str] = (
-            f"trainer sample --rows {ROWS} --seed 5 --out products.parquet",
-            "runtime predict --file products.parquet --out expected.parquet",
-        )
-        for line in ours:
-            words = [str(Path(sys.executable).parent / line.split()[0]), *line.split()[1:]]
-            subprocess.run(words, cwd=folder, check=True, capture_output=True)
+        products = np.random.default_rng(5).uniform([1, 1], [10, 5], (args.rows, 2)).T
+        columns = [np.arange(args.rows), *products]
+        table = pa.Table.from_arrays([pa.array(one) for one in columns], ["id", "price", "rating"])
+        parquet.write_table(table, folder / "products.parquet", row_group_size=args.rows // 8)
+        words = ["predict", "--file", "products.parquet", "--out", "expected.parquet"]
+        subprocess.run([sys.executable, "-m", "runtime", *words], cwd=folder, check=True)
         expected = read(folder / "expected.parquet")
         for name in args.engines:
             python = prepare(args.peers.resolve(), name)
