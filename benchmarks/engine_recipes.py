@@ -55,7 +55,14 @@ def prepare(peers: Path, name: str) -> Path:
     if not ready.exists():
         if not python.exists():
             subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip: list[str | Path] = [
+            python,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ]
         subprocess.run([*pip, "-e", f"{CHECKOUT}[cpu]", *engine.requirements], check=True)
         ready.touch()
     return python

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 LABEL: Final = pa.dictionary(pa.int32(), pa.string())
 REASON: Final = pa.dictionary(pa.int32(), pa.binary())  # see ``runtime.tables.text.pack_text``
 PROBABILITY: Final = pa.float32()
+# ``DataType.to_pandas_dtype`` imports pandas before pyarrow 26.
+_DTYPES: Final = {pa.from_numpy_dtype(code): np.dtype(code) for code in "bhilqBHILQefd"}
 
 
 def number_array(values: npt.NDArray[Any]) -> pa.Array:
@@ -66,7 +68,7 @@ def split_bytes(data: bytes, bounds: npt.NDArray[np.int32]) -> pa.Array:
 
 def number_values(array: pa.Array) -> npt.NDArray[Any]:
     """View numbers without nulls as ``(rows,)`` of the same type in numpy."""
-    values = np.frombuffer(array.buffers()[1] or b"", dtype=array.type.to_pandas_dtype())
+    values = np.frombuffer(array.buffers()[1] or b"", dtype=_DTYPES[array.type])
     return values[array.offset : array.offset + len(array)]
 
 

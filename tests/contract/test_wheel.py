@@ -112,6 +112,7 @@ def test_metadata_says_who_may_use_it_and_where(distribution: Distribution) -> N
         "ray",
         "serve",
         "sign",
+        "spark",
         "stores",
         "test",
         "train",

@@ -85,9 +85,9 @@ def products(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def with_gaps(values: list[Any], kind: pa.DataType | None = None) -> pa.Array:
+def with_gaps(values: list[Any], kind: pa.DataType | None = None, at: int = 3) -> pa.Array:
     """Every seventh value is missing."""
-    return pa.array([None if n % 7 == 3 else value for n, value in enumerate(values)], kind)
+    return pa.array([None if n % 7 == at else value for n, value in enumerate(values)], kind)
 
 
 def all_kinds() -> pa.Table:
@@ -105,8 +105,8 @@ def all_kinds() -> pa.Table:
             "amount": with_gaps([Decimal(n % 900) / 100 for n in range(ROWS)], pa.decimal128(9, 2)),
             "large": pa.array([Decimal(10**30 + n) for n in range(ROWS)], pa.decimal128(38, 3)),
             "text": [str(n % 80 / 8) if n % 5 else "n/a" for n in range(ROWS)],
-            "colour": with_gaps([["red", "green", "blå, mørk"][n % 3] for n in range(ROWS)]),
-            "flag": with_gaps([n % 2 == 0 for n in range(ROWS)]),
+            "colour": with_gaps([["red", "green", "blå, mørk"][n % 3] for n in range(ROWS)], at=4),
+            "flag": with_gaps([n % 2 == 0 for n in range(ROWS)], at=5),
             "day": with_gaps([hour.date() for hour in hours]),
             "hour": pa.array(hours, pa.timestamp("us")).cast(utc),
             "wall": with_gaps(hours, pa.timestamp("us")),
