@@ -6,9 +6,10 @@ import os
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack, contextmanager
+import time
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
     MapBatches = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
-_CONNECT = "org.apache.spark.sql.connect.SparkConnectPlugin"
+_START_S: Final = 300.0
+_CONNECT: Final = "org.apache.spark.sql.connect.SparkConnectPlugin"
 
 
 @contextmanager
@@ -102,7 +104,19 @@ def start_hosts(folder: Path) -> Iterator[str]:
             )
             running.enter_context(process)
             running.callback(process.terminate)
+            if host == "127.0.0.1":
+                _wait_for(int(port), process)
         yield address
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until the master listens: a driver would give up after a minute."""
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline and process.poll() is None:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.2)
+    raise RuntimeError("Spark's master did not start")
 
 
 def kill_once(marker: Path, partition: int, *, executor: bool) -> MapBatches:
