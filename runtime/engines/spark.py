@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame
 
+    from runtime.io.paths import Location
     from runtime.scoring.summary import Summary
 
     # What ``mapInArrow`` calls once a partition.
@@ -37,7 +38,7 @@ _PART: Final = "summary"  # the column of pickled summaries
 _CASE_SENSITIVE: Final = "spark.sql.caseSensitive"
 
 
-def score(df: Frame, bundle: Scorer | Path | str, *, archive: str | None = None) -> Frame:
+def score(df: Frame, bundle: Scorer | Location | str, *, archive: str | None = None) -> Frame:
     """Add predictions to the rows of a data frame, lazily.
 
     Rows, columns and values are those of ``Scorer``; types of the carried columns stay. Repeated
@@ -71,7 +72,9 @@ def score(df: Frame, bundle: Scorer | Path | str, *, archive: str | None = None)
     return cast("Frame", scored)
 
 
-def summarize(df: DataFrame, bundle: Scorer | Path | str, *, archive: str | None = None) -> Summary:
+def summarize(
+    df: DataFrame, bundle: Scorer | Location | str, *, archive: str | None = None
+) -> Summary:
     """Count rows, bad rows by reason, values out of range, accuracy and drift of a data frame.
 
     This runs a job of its own, which scores the features again but transfers nothing else. Spark's
@@ -107,7 +110,7 @@ def summarize(df: DataFrame, bundle: Scorer | Path | str, *, archive: str | None
 
 
 def _prepare(
-    df: DataFrame, bundle: Scorer | Path | str, archive: str | None
+    df: DataFrame, bundle: Scorer | Location | str, archive: str | None
 ) -> tuple[Scorer, pa.Schema]:
     """Make the scorer, and get the columns with types of the same kind."""
     if not hasattr(df, "mapInArrow"):

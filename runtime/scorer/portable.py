@@ -48,7 +48,7 @@ class PortableBundle(Value, frozen=True):
         files = {name: found.files[name] for name in _NEEDED} if embed else {}
         return cls(BundleFiles(found.path, found.manifest, files), _manifest_digest(found.manifest))
 
-    def at(self, path: Path) -> PortableBundle:
+    def at(self, path: Location) -> PortableBundle:
         """Point to a copy of the same bundle, to be read there."""
         return PortableBundle(BundleFiles(path, self.bundle.manifest, {}), self.digest)
 

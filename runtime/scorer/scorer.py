@@ -325,7 +325,7 @@ class Scorer:
         settings = self._settings
         return _restore(replace(settings, options=replace(settings.options, columns=())))
 
-    def at(self, bundle: Path) -> Scorer:
+    def at(self, bundle: Location) -> Scorer:
         """Make the same scorer that reads its bundle from a folder, which workers have.
 
         Args:
