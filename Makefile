@@ -222,12 +222,12 @@ stale = $(shell [ -x $(1)/bin/python ] && [ "$$(cat $(1)/.ready 2>&1)" = "$(CURD
 	@$(pip_install) -r benchmarks/requirements.txt
 	@touch $@
 
-# Other people's engines: a gigabyte, for the tests of runtime/engines alone.
+# Other people's engines: a gigabyte, for the tests of runtime/engines alone. MLflow's models run in Spark, too.
 engines: | $(ENGINES_READY)
 
 .venv/.engines-ready: EXTRAS := ray,spark
 .venv/.engines-ready: pyproject.toml constraints.txt .venv/.ready
-	@$(pip_install) -e ".[$(EXTRAS)]"
+	@$(pip_install) -e ".[$(EXTRAS)]" mlflow-skinny==3.17.2
 	@touch $@
 
 own-environment:

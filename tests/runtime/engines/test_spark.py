@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from pyarrow import parquet
 
@@ -304,3 +305,27 @@ def test_killed_workers_and_executors_lose_and_double_nothing(
     summary = engine.summarize(df.mapInArrow(again, df.schema), scorer)
     assert (tmp_path / "again").exists()
     assert (summary.rows, summary.rejected) == (rows, rows // 50)
+
+
+def test_an_mlflow_model_scores_where_onnxferry_is_missing(
+    sessions: dict[str, Any], kinds_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``spark_udf`` of the package: numbers, decimals, dates, categories and booleans with gaps."""
+    mlflow = pytest.importorskip("mlflow", reason="needs MLflow: make engines installs it")
+    from exporter.packaging.package import package_bundle
+
+    session, source = sessions["classic"], tmp_path / "in.parquet"
+    monkeypatch.setattr(session.sparkContext, "pythonExec", without_onnxferry(tmp_path))
+    session.conf.set("spark.sql.session.timeZone", "UTC")
+    model = package_bundle(kinds_bundle, "mlflow", tmp_path / "mlflow").path
+    scored = Scorer(kinds_bundle, bad_rows="null")(all_kinds())
+    good = scored.filter(pc.is_null(scored["reason"]))
+    assert good["colour"].null_count
+    assert good["flag"].null_count
+    parquet.write_table(good.drop_columns(["label", "probability", "reason"]), source)
+    predict = mlflow.pyfunc.spark_udf(session, str(model), env_manager="local")
+    names = Scorer(kinds_bundle).schema.feature_names
+    df = session.read.parquet(str(source))
+    found = df.select("id", predict(*names).alias("p")).select("id", "p.*").toArrow().sort_by("id")
+    assert found["label"].to_pylist() == good["label"].to_pylist()
+    assert found["probability"].to_pylist() == good["probability"].to_pylist()
