@@ -168,6 +168,7 @@ bench: $(BUNDLE) | $(BENCH_READY) $(ENGINES_READY)
 	python benchmarks/dirty.py
 	python benchmarks/ending.py
 	python benchmarks/engine_faults.py
+	python benchmarks/engine_recipes.py
 	python benchmarks/engines.py
 	python benchmarks/false_alarms.py
 	python benchmarks/fit_table.py
@@ -192,6 +193,7 @@ bench: $(BUNDLE) | $(BENCH_READY) $(ENGINES_READY)
 	python benchmarks/serve.py
 	python benchmarks/serving_json.py
 	python benchmarks/softmax.py
+	python benchmarks/spark_faults.py
 	python benchmarks/startup.py
 	python benchmarks/telemetry.py
 	python benchmarks/train.py

@@ -78,7 +78,7 @@ def summarize(
     """Count rows, bad rows by reason, values out of range, accuracy and drift of a data frame.
 
     This runs a job of its own, which scores the features again but transfers nothing else. Spark's
-    accumulators count what was executed, repeated tasks too; the summaries of this job travel as
+    accumulators count what was executed, repeated stages too; the summaries of this job travel as
     its rows, of which Spark delivers each once.
 
     Args:
