@@ -31,7 +31,7 @@ def test_every_cell_prints_what_the_page_shows(tmp_path: Path) -> None:
     outputs = [each for cell in notebook.cells for each in cell.get("outputs", ())]
     shapes = [each.data for each in outputs if "data" in each]
     bars = [data["text/plain"] for data in shapes if "<progress" in data.get("text/html", "")]
-    assert [text.split()[0] for text in bars] == ["fitting,", "exporting"]
+    assert [text.split()[0] for text in bars] == ["fitting,", "exporting", "scoring"]
     assert any("<caption" in data.get("text/html", "") for data in shapes), "a card"
     scored = next(data for data in shapes if "probability_yes" in data["text/plain"])
     assert "<table" in scored["text/html"]

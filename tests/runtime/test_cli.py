@@ -184,6 +184,7 @@ def test_verify_says_what_was_checked(run_command: Run, bundle: Path) -> None:
         "provider": "cpu",
         "files": len(manifest["files"]),
         "undecidable": 0,
+        "signature": "none",
     }
 
 
