@@ -11,7 +11,6 @@
 ##   make check      run what CI runs: lint, test, and test without torch
 ##   make coverage   run the test suite and show what it does not cover
 ##   make docs       renew the outputs and option tables in README and docs
-##   make engines    install Ray and Spark, which their tests need (skipped without them)
 ##   make protos     compile gRPC's .proto file, after a change to it
 ##   make bench      run the benchmarks, beside alternatives (hours)
 ##   make clean      remove artifacts/ and caches; tables and .venv stay
