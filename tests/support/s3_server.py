@@ -121,7 +121,7 @@ def _start(folder: Path) -> dict[str, Any]:
     options = [f"-{name}.port={port}" for name, port in ports.items()]
     command = [server, "server", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
     command += [f"-s3.config={data / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
-    command += ["-volume.max=5000", "-master.volumeSizeLimitMB=64", *options]
+    command += ["-volume.max=5000", "-master.volumeSizeLimitMB=1024", *options]
     with (data / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     _wait(ObjectStore(ports), process, data / "log")
