@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -72,10 +73,18 @@ def cluster() -> Iterator[None]:
     """A cluster of this process with two processors."""
     import ray as core
 
-    core.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    core.data.DataContext.get_current().enable_progress_bars = False
-    yield
-    core.shutdown()
+    # Sockets in it need a short path; otherwise Ray leaves its files in /tmp/ray.
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        core.init(
+            address="local",
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            _temp_dir=folder,
+        )
+        core.data.DataContext.get_current().enable_progress_bars = False
+        yield
+        core.shutdown()
 
 
 def run(
