@@ -44,6 +44,8 @@ def test_exporting_is_quiet(capfd: pytest.CaptureFixture[str]) -> None:
 class _Nearly(nn.Module):
     """Logits that are only the part that a small constant adds, many times over."""
 
+    stored: torch.Tensor
+
     def __init__(self, operation: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
         super().__init__()
         self.operation = operation

@@ -95,7 +95,8 @@ def test_one_option_has_all_words_for_missing(save: Save) -> None:
 
 def test_all_misnamed_columns_are_named(save: Save) -> None:
     """Of every option, with what each may have meant."""
-    path = save("t.csv", {"plan": ["a", "b"] * 5, "age": range(10), "y": ["a", "b"] * 5})
+    columns: Columns = {"plan": ["a", "b"] * 5, "age": [*range(10)], "y": ["a", "b"] * 5}
+    path = save("t.csv", columns)
     source = TableSource(path, "Y", exclude=("plam", "#2"), categories=("agee",))
     assert str(refusal(source)).splitlines() == [
         f"{path}: --label: there is no column 'Y'; did you mean 'y'?",
