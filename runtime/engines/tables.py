@@ -29,6 +29,7 @@ from runtime.scorer.portable import PortableBundle
 from runtime.scoring.batch import BatchPlan, located, plan_batch, sum_summaries
 from runtime.scoring.pipeline import score_into
 from runtime.scoring.summary import Summary
+from runtime.scoring.unseen import refuse_unseen
 from runtime.surfaces import Surface, command_surface, current_surface, option
 from runtime.value import Record, Value
 
@@ -60,6 +61,7 @@ class _TableCounts(Record, frozen=True):
         ranges: see ``MonitorCounts``.
         accuracy: likewise.
         drift: likewise.
+        examples: see ``Monitor``.
         others: the other files of the table, such as that of rejected rows.
     """
 
@@ -72,6 +74,7 @@ class _TableCounts(Record, frozen=True):
     ranges: tuple[int, ...]
     accuracy: AccuracyCounts | None
     drift: DriftCounts | None
+    examples: dict[str, tuple[str, ...]]
     others: tuple[Part, ...]
 
 
@@ -166,7 +169,7 @@ class TablesWorker:
             written = [each.result for each in writers.values() if each.result]
             output = writers[task.out]
             output.rows = summary.rows
-            output.extra = _to_bytes(summary, monitor.counts(), written)
+            output.extra = _to_bytes(summary, monitor, written)
         if output.result is None:
             raise RuntimeError(f"{task.out} was not completed: a bug in onnxferry")
         return output.result
@@ -279,7 +282,8 @@ def _identify(bundle: PortableBundle, plan: BatchPlan, options: Options) -> dict
     }
 
 
-def _to_bytes(summary: Summary, counts: MonitorCounts, others: Sequence[Part]) -> bytes:
+def _to_bytes(summary: Summary, monitor: Monitor, others: Sequence[Part]) -> bytes:
+    counts = monitor.counts()
     return msgspec.msgpack.encode(
         _TableCounts(
             summary.rows,
@@ -291,6 +295,7 @@ def _to_bytes(summary: Summary, counts: MonitorCounts, others: Sequence[Part]) -
             counts.ranges,
             counts.accuracy,
             counts.drift,
+            monitor.examples,
             tuple(others),
         )
     )
@@ -308,6 +313,9 @@ def _sum_up(job: TablesJob, tables: Sequence[_TableCounts]) -> Summary:
     for table in tables:
         total = total.merge(MonitorCounts(table.ranges, table.accuracy, table.drift))
     monitor.restore(total)
+    for table in reversed(tables):
+        monitor.examples |= table.examples  # the first table's count
+    refuse_unseen(manifest.schema, monitor, str(job.request.source), job.request.out)
     providers = ", ".join(sorted({table.provider for table in tables}))
     summaries = []
     for table in tables:

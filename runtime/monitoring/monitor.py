@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from runtime.monitoring.ranges import RangeMonitor
+from runtime.monitoring.ranges import N_COUNTS, RangeMonitor
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -54,12 +54,17 @@ def _merge(one: Counts | None, other: Counts | None) -> Counts | None:
 
 
 class Monitor:
-    """Accumulates statistics of scored rows; ``count`` is thread-safe, ``add`` is not."""
+    """Accumulates statistics of scored rows; ``count`` is thread-safe, ``add`` is not.
+
+    Attributes:
+        examples: the first values of columns in which whole blocks are unseen categories, by name.
+    """
 
     def __init__(self, schema: Schema, *, truth: bool, drift: bool) -> None:
         """Start with no rows."""
         self._schema = schema
         self._ranges = RangeMonitor(schema)
+        self.examples: dict[str, tuple[str, ...]] = {}
         self._accuracy: AccuracyMonitor | None = None
         self._drift: DriftMonitor | None = None
         if truth:
@@ -74,6 +79,10 @@ class Monitor:
     def count(self, features: Float32Matrix) -> npt.NDArray[np.int64]:
         """Count the values of a block outside the training range."""
         return self._ranges.count(features)
+
+    def lacks_examples(self, counts: npt.NDArray[np.int64]) -> list[str]:
+        """Name the columns in which a block has unseen categories alone, the first of each."""
+        return [name for name in self._ranges.all_unseen(counts) if name not in self.examples]
 
     def add(
         self,
@@ -109,11 +118,16 @@ class Monitor:
 
     def restore(self, counts: MonitorCounts) -> None:
         """Continue from the counts of another monitor with the same settings."""
-        self._ranges.counts = np.array(counts.ranges, dtype=np.int64).reshape(-1, 3)
+        self._ranges.counts = np.array(counts.ranges, dtype=np.int64).reshape(-1, N_COUNTS)
         if self._accuracy and counts.accuracy:
             self._accuracy.restore(counts.accuracy)
         if self._drift and counts.drift:
             self._drift.restore(counts.drift)
+
+    @property
+    def accepts_unseen(self) -> bool:
+        """Whether a feature accepts unseen categories."""
+        return bool(self._ranges.open)
 
     @property
     def out_of_range(self) -> Mapping[str, OutOfRange]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES = 2**20  # fits in the caches
 _MIN_CHUNK_ROWS = 8192  # below, calls cost more than counting
+N_COUNTS = 4  # of a feature
 
 
 class OutOfRange(Record, frozen=True, omit_defaults=True):
@@ -29,12 +30,14 @@ class OutOfRange(Record, frozen=True, omit_defaults=True):
         above: numbers above the range.
         unseen: categories that the training rows did not have.
         has_rare: whether ``unseen`` includes those that were too rare in training.
+        all_unseen: whether these are all values of the column.
     """
 
     below: int
     above: int
     unseen: int = 0
     has_rare: bool = False
+    all_unseen: bool = False
 
     @property
     def total(self) -> int:
@@ -46,7 +49,7 @@ class RangeMonitor:
     """Counts values outside the training range; for one thread.
 
     Attributes:
-        counts: ``(features, 3)`` int64, the fields of ``OutOfRange``.
+        counts: ``(features, 4)`` int64: below, above, unseen, and categories of training.
         open: slices of the inputs of features that accept unseen categories, by name.
     """
 
@@ -58,21 +61,37 @@ class RangeMonitor:
             for feature, span in zip(schema.features, schema.spans, strict=True)
             if feature.one_hot and feature.one_hot.unseen == "other"
         }
+        self._gaps = {
+            each.name: self.open[each.name].start + each.categories.index("")
+            for each in schema.features
+            if each.name in self.open and "" in each.categories
+        }  # the input of missing cells
         self._joined = {each.name for each in schema.features if each.one_hot and each.one_hot.rare}
         self._names = [*(feature.name for feature in numbers), *self.open]
         self._low = round_limits([feature.minimum for feature in numbers])
         self._high = round_limits([feature.maximum for feature in numbers])
         self._indices = numeric_columns(schema)
-        self.counts: Counts = np.zeros((len(self._names), 3), dtype=np.int64)
+        self.counts: Counts = np.zeros((len(self._names), N_COUNTS), dtype=np.int64)
 
     def count(self, features: Float32Matrix) -> Counts:
         """Count the values of a block, ``(rows, n_inputs)`` float32; thread-safe."""
         counts = np.zeros_like(self.counts)
         ranges = count_out_of_range(features[:, self._indices], self._low, self._high)
         counts[: len(ranges), :2] = ranges
-        for index, span in enumerate(self.open.values(), start=len(ranges)):
-            counts[index, 2] = np.count_nonzero(~features[:, span].any(axis=1))
+        for index, (name, span) in enumerate(self.open.items(), start=len(ranges)):
+            unseen = np.count_nonzero(~features[:, span].any(axis=1))
+            gap = self._gaps.get(name)
+            missing = 0 if gap is None else np.count_nonzero(features[:, gap])
+            counts[index, 2:] = unseen, len(features) - unseen - missing
         return counts
+
+    def all_unseen(self, counts: Counts) -> list[str]:
+        """Name the columns of categories that have values, and none of training."""
+        n_open = len(self.open)
+        rows = counts[len(counts) - n_open :, 2:].tolist()
+        return [
+            name for name, (unseen, seen) in zip(self.open, rows, strict=True) if unseen > seen == 0
+        ]
 
     def add(self, features: Float32Matrix) -> None:
         """Add a block, ``(rows, n_inputs)`` float32."""
@@ -81,8 +100,10 @@ class RangeMonitor:
     def report(self) -> dict[str, OutOfRange]:
         """Get the counts of every feature."""
         return {
-            name: OutOfRange(below, above, unseen, name in self._joined)
-            for name, (below, above, unseen) in zip(self._names, self.counts.tolist(), strict=True)
+            name: OutOfRange(below, above, unseen, name in self._joined, unseen > 0 and not seen)
+            for name, (below, above, unseen, seen) in zip(
+                self._names, self.counts.tolist(), strict=True
+            )
         }
 
 

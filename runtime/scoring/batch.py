@@ -25,6 +25,7 @@ from runtime.monitoring.monitor import Monitor
 from runtime.scoring.options import DEFAULTS, Options
 from runtime.scoring.outputs import check_outputs, written_files
 from runtime.scoring.pipeline import ScoringJob, score_into
+from runtime.scoring.unseen import refuse_unseen
 from runtime.surfaces import option
 from runtime.tables.folders import check_formats
 from runtime.tables.formats import strip_extensions
@@ -108,6 +109,7 @@ def score_files(
             written |= _count_rows(job, summary, out)
             rows += summary.rows
             done += job.source.stat().st_size
+        refuse_unseen(model.schema, monitor, str(source), out)
         if options.drift and monitor.drift:
             sink = open_single(options.drift)
             sink.write(to_json(monitor.drift))

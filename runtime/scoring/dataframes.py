@@ -9,12 +9,14 @@ import pyarrow as pa
 
 from runtime.encoding import Encoder
 from runtime.errors import DataError, UsageError
+from runtime.monitoring.monitor import Monitor
 from runtime.scoring.columns import PredictionColumns
 from runtime.scoring.counters import BadRowsMessage, Counters, StageTimer
 from runtime.scoring.frames import append_columns, to_arrow
 from runtime.scoring.named_columns import TAKEN, column_names, merge_rows, split_rows
 from runtime.scoring.options import DEFAULTS, Options
 from runtime.scoring.pipeline import run_model
+from runtime.scoring.unseen import find_examples, refuse_unseen
 from runtime.surfaces import option
 from runtime.tables.arrow.writer import output_schema, to_batch
 from runtime.tables.memory import MemoryTable
@@ -94,6 +96,7 @@ def _predict(
         fail_on_bad=fail_on_bad,
         decimal=options.reading.decimal,
     )
+    monitor = Monitor(model.schema, truth=False, drift=False)
     schema = output_schema([], columns.fields)
     batches, written = [], 0
     for block in source.blocks(features):
@@ -102,6 +105,12 @@ def _predict(
             arrays = columns.build(parsed, outputs).columns
             batches.append(to_batch(arrays, schema, block.first_record))
             written += batches[-1].num_rows
+        if monitor.accepts_unseen:
+            counts = monitor.count(parsed.features)
+            unseen = monitor.lacks_examples(counts)
+            monitor.examples |= find_examples(unseen, block, parsed, features, model.schema)
+            monitor.add(parsed, outputs, out_of_range=counts, truth=None)
         counters.add(len(block), written - counters.written, parsed.bad, StageTimer())
     counters.raise_for_bad_rows(keep_bad=True)
+    refuse_unseen(model.schema, monitor, "the table", None)
     return pa.Table.from_batches(batches, schema)

@@ -21,6 +21,7 @@ from runtime.scoring.counters import BadRowsMessage, Counters, StageTimer
 from runtime.scoring.options import DEFAULTS, Options, rejects_path
 from runtime.scoring.outputs import check_outputs, check_table_output, written_files
 from runtime.scoring.summary import Summary
+from runtime.scoring.unseen import find_examples, refuse_unseen
 from runtime.surfaces import option
 from runtime.tables.arrays import filter_rows
 from runtime.tables.base import RowIssue
@@ -32,7 +33,7 @@ from runtime.tables.writing import choose_format, open_output, refuse_unused, re
 from runtime.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     import numpy as np
@@ -95,7 +96,8 @@ def score_file(
         UsageError: when options conflict, or an output is the input, or would replace a file of
             another kind without ``force``.
         DataError: when the table cannot be read or the output not written.
-        SchemaError: when a feature's column is missing, or a new column exists already.
+        SchemaError: when a feature's column is missing or has unseen categories alone, or a new
+            column exists already.
         BadRowsError: when rows cannot be scored and ``bad_rows`` is ``fail``.
     """
     source, out = parse_location(source), parse_location(out)
@@ -148,6 +150,8 @@ def score_into(
         _write_blocks(scorer, scored, table, rejects, on_progress)
         hint = bad_rows_hint(table, counters.reasons)
         counters.raise_for_bad_rows(keep_bad=keep_bad, hint=hint)
+        if job.is_single:
+            refuse_unseen(model.schema, job.monitor, counters.where, job.out)
         output.finish()  # a full disk must fail before an output is committed
         if rejects:
             rejects.flush()
@@ -219,6 +223,7 @@ class _ScoredBlock(Value, frozen=True):
     written: int
     encoded: Any
     timer: StageTimer
+    examples: Mapping[str, tuple[str, ...]]  # see ``Monitor``
 
 
 class _BlockScorer(Value, frozen=True):
@@ -244,8 +249,12 @@ class _BlockScorer(Value, frozen=True):
         timer.lap("format")
         out_of_range = self.monitor.count(parsed.features)
         truth = self._read_truth(partitioned, parsed)
+        unseen, schema = self.monitor.lacks_examples(out_of_range), self.model.schema
+        examples = find_examples(unseen, partitioned, parsed, self.bound.features, schema)
         timer.lap("monitor")
-        return _ScoredBlock(block, parsed, outputs, out_of_range, truth, written, encoded, timer)
+        return _ScoredBlock(
+            block, parsed, outputs, out_of_range, truth, written, encoded, timer, examples
+        )
 
     def _read_truth(self, block: Block, parsed: Parsed) -> pa.Array | None:
         if not self.bound.truth:
@@ -281,6 +290,7 @@ def _write_blocks(
             out_of_range=scored.out_of_range,
             truth=scored.truth,
         )
+        scorer.monitor.examples = {**scored.examples, **scorer.monitor.examples}
         timer.lap("monitor")
         if on_progress:
             on_progress(table.bytes_read, counters.rows)
@@ -304,7 +314,7 @@ class ScoredBytes(Value, frozen=True):
         content: the encoded table.
         scored: number of rows with a prediction.
         rejected: number of rows without one.
-        outside: ``(n_features, 3)`` int64, see ``RangeMonitor.counts``.
+        outside: ``(n_features, 4)`` int64, see ``RangeMonitor.counts``.
         model_s: seconds in the model.
         hints: what may be wrong with many bad cells alike, a sentence each.
     """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 _MAX_CHARACTERS = 40  # of a class in a note
-_MIN_ROWS = 10  # of fewer, all categories may well be new
+_MIN_CELLS = 10  # of fewer, all categories may well be new
 
 
 class Summary(Value, frozen=True):
@@ -86,6 +86,7 @@ class Summary(Value, frozen=True):
         ]
         lines += [(f"bad: {reason}", f"{count:,}") for reason, count in self.reasons.items()]
         lines += [("hint", hint) for hint in self.hints]
+        lines += [("warning", warning) for warning in self.warnings]
         lines += [
             (f"out of range: {name}", f"{counts.total:,}")
             for name, counts in self.out_of_range.items()
@@ -117,13 +118,11 @@ class Summary(Value, frozen=True):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Columns of which no scored cell has a category of training; of few rows, none."""
-        if self.scored < _MIN_ROWS:
-            return ()
+        """Columns of which no scored cell has a category of training; of few cells, none."""
         return tuple(
             f"column {name!r}: no cell has a category of training; are they written another way?"
             for name, counts in self.out_of_range.items()
-            if counts.unseen == self.scored
+            if counts.all_unseen and counts.unseen >= _MIN_CELLS
         )
 
     def values(self) -> dict[str, object]:
@@ -150,6 +149,8 @@ class Summary(Value, frozen=True):
             values["absent"] = list(self.absent)
         if self.hints:
             values["hints"] = list(self.hints)
+        if self.warnings:
+            values["warnings"] = list(self.warnings)
         if self.truth:
             values["truth"] = msgspec.to_builtins(self.truth)
         if self.drift:

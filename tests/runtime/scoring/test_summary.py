@@ -27,14 +27,14 @@ OUT = Path("scored.csv")
 
 
 @pytest.mark.parametrize(
-    ("scored", "unseen", "warns"), [(1200, 1200, True), (1200, 1199, False), (2, 2, False)]
+    ("unseen", "every", "warns"), [(1200, True, True), (1199, False, False), (2, True, False)]
 )
 def test_a_column_of_unseen_categories_alone_is_a_warning(
-    scored: int, unseen: int, *, warns: bool
+    unseen: int, *, every: bool, warns: bool
 ) -> None:
-    """Its cells may be written another way; few rows may well be new."""
-    counts = {"kind": OutOfRange(0, 0, unseen), "price": OutOfRange(0, 0)}
-    summary = replace(PLAIN, scored=scored, out_of_range=counts)
+    """Its cells may be written another way; few may well be new."""
+    counts = {"kind": OutOfRange(0, 0, unseen, all_unseen=every), "price": OutOfRange(0, 0)}
+    summary = replace(PLAIN, out_of_range=counts)
     found = [line for line in describe(summary) if line.startswith("warning")]
     assert len(found) == warns
     assert all("column 'kind': no cell has a category of training" in line for line in found)
