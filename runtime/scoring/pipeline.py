@@ -21,7 +21,6 @@ from runtime.scoring.counters import BadRowsMessage, Counters, StageTimer
 from runtime.scoring.options import DEFAULTS, Options, rejects_path
 from runtime.scoring.outputs import check_outputs, check_table_output, written_files
 from runtime.scoring.summary import Summary
-from runtime.scoring.unseen import find_examples, refuse_unseen
 from runtime.surfaces import option
 from runtime.tables.arrays import filter_rows
 from runtime.tables.base import RowIssue
@@ -150,7 +149,9 @@ def score_into(
         _write_blocks(scorer, scored, table, rejects, on_progress)
         hint = bad_rows_hint(table, counters.reasons)
         counters.raise_for_bad_rows(keep_bad=keep_bad, hint=hint)
-        if job.is_single:
+        if job.is_single and job.monitor.examples:
+            from runtime.scoring.unseen import refuse_unseen  # few tables need it
+
             refuse_unseen(model.schema, job.monitor, counters.where, job.out)
         output.finish()  # a full disk must fail before an output is committed
         if rejects:
@@ -249,12 +250,21 @@ class _BlockScorer(Value, frozen=True):
         timer.lap("format")
         out_of_range = self.monitor.count(parsed.features)
         truth = self._read_truth(partitioned, parsed)
-        unseen, schema = self.monitor.lacks_examples(out_of_range), self.model.schema
-        examples = find_examples(unseen, partitioned, parsed, self.bound.features, schema)
+        examples = self._find_examples(partitioned, parsed, out_of_range)
         timer.lap("monitor")
         return _ScoredBlock(
             block, parsed, outputs, out_of_range, truth, written, encoded, timer, examples
         )
+
+    def _find_examples(
+        self, block: Block, parsed: Parsed, out_of_range: npt.NDArray[np.int64]
+    ) -> Mapping[str, tuple[str, ...]]:
+        names = self.monitor.lacks_examples(out_of_range)
+        if not names:
+            return {}
+        from runtime.scoring.unseen import find_examples
+
+        return find_examples(names, block, parsed, self.bound.features, self.model.schema)
 
     def _read_truth(self, block: Block, parsed: Parsed) -> pa.Array | None:
         if not self.bound.truth:

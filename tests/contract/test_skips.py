@@ -45,6 +45,7 @@ def test_skips_for_another_reason_fail(
 ) -> None:
     """With the variable that CI sets, the run fails and names each test and its reason."""
     shutil.copy(checkout / "tests" / "conftest.py", tmp_path)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")  # else that of a folder above
     for at, text in enumerate(modules):
         (tmp_path / f"test_{at}.py").write_text(text)
     variables = {"ONNXFERRY_ONLY_CUDA_SKIPS": strict, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
