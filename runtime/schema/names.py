@@ -84,6 +84,11 @@ def _similar_names(name: str, columns: Sequence[str]) -> list[str]:
     return alike or closest_names(name, columns)
 
 
+def has_similar(name: str, columns: Sequence[str]) -> bool:
+    """Whether ``suggest_names`` finds a similar column."""
+    return bool(_similar_names(name, columns))
+
+
 def suggest_names(name: str, columns: Sequence[str]) -> str:
     """Suggest which of a table's columns was meant; without a similar one, list them."""
     if names := _similar_names(name, columns)[:_MAX_SUGGESTED]:
@@ -111,7 +116,7 @@ def missing_columns_message(
     similar = {
         name: _missing_column_message(name, columns, matches, can_be_loose=can_be_loose)
         for name, matches in first
-        if matches or len(missing) == 1 or _similar_names(name, columns)
+        if matches or len(missing) == 1 or has_similar(name, columns)
     }
     others = [name for name in missing if name not in similar]
     which = "column {} is missing" if len(others) == 1 else "columns {} are missing"

@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from runtime.encoding import Encoder
 from runtime.errors import SchemaError
-from runtime.printable import list_names
-from runtime.schema.names import suggest_names
+from runtime.printable import MAX_LISTED, list_names
+from runtime.schema.names import has_similar, suggest_names
 from runtime.surfaces import advise, advise_encoding
 from runtime.tables.arrays import (
     LABEL,
@@ -222,13 +222,16 @@ def encoding_hint(table: Table, reasons: Collection[str]) -> str:
 def _absent_hint(table: Table) -> str:
     """Name the features that no record has; empty if there are none."""
     absent, known = table.absent, table.columns
-    if len(absent) > 1:
-        has = f"; they have {list_names(known)}" if known else ""
-        return f"no record has the keys {list_names(absent)}{has}"
-    return "".join(
+    similar = [name for name in absent[:MAX_LISTED] if len(absent) == 1 or has_similar(name, known)]
+    lines = [
         f"no record has a key {name!r}" + (f"; {suggest_names(name, known)}" if known else "")
-        for name in absent
-    )
+        for name in similar
+    ]
+    if others := [name for name in absent if name not in similar]:
+        has = f"; they have {list_names(known)}" if known else ""
+        keys = "a key" if len(others) == 1 else "the keys"
+        lines.append(f"no record has {keys} {list_names(others)}{has}")
+    return "\n".join(lines)
 
 
 def _layout_hint(table: Table, schema: Schema) -> str:

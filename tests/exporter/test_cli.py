@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from forked import PATIENCE_S, Forked
+from terminals import read_all
 from typer.testing import CliRunner
 
 from exporter.bundling import convert_candidate
@@ -251,8 +252,7 @@ def test_a_terminal_gets_a_bar(environment: Mapping[str, str], width: int, shown
         check=False,
     )
     os.close(theirs)
-    drawn = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", os.read(ours, 2**16).decode())
-    os.close(ours)
+    drawn = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", read_all(ours).decode())
     assert done.stdout == b"result\n"
     (line,) = {each.strip() for each in re.split(r"[\r\n]+", drawn) if "100 %" in each}
     assert re.sub(r"[━╸╺ ]+", " ", line) == f"proving {shown}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from terminals import read_all
 
 from runtime.terminal.process import compact_json
 
@@ -414,15 +415,9 @@ def on_a_terminal(
         env={**environment, "TERM": "xterm", "COLUMNS": "100"},
     ) as process:
         os.close(end)
-        shown = b""
-        try:
-            while chunk := os.read(terminal, 65536):
-                shown += chunk
-        except OSError:  # Linux says so when the other end is closed
-            pass
+        shown = read_all(terminal)
         rest = process.stdout.read() if process.stdout else b""
         code = process.wait(timeout=60)
-    os.close(terminal)
     return code, shown, rest
 
 

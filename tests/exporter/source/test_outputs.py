@@ -221,7 +221,7 @@ ASKED: dict[str, tuple[nn.Module, type[OnnxferryError], str, dict[str, str]]] = 
     "another output first": (
         Net(3, lambda z: (z[:, :2], z)),
         SchemaError,
-        r"returns as its output 0 torch.float32 of shape \(2, 2\);.*; it also returns 1, see",
+        r"returns as its output 0 torch.float32 of shape \(4, 2\);.*; it also returns 1, see",
         {},
     ),
     "numbers from 0 to 1": (
@@ -278,7 +278,7 @@ ASKED: dict[str, tuple[nn.Module, type[OnnxferryError], str, dict[str, str]]] = 
     "one number for three classes": (
         Net(3, lambda z: z[:, 0]),
         SchemaError,
-        r"shape \(2,\); the schema has 3 classes",
+        r"shape \(4,\); the schema has 3 classes",
         {},
     ),
 }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
+from terminals import read_all
 
 from runtime.errors import DataError, SchemaError
 from runtime.printable import quote_command
@@ -151,14 +152,8 @@ def look(folder: Path, environment: Mapping[str, str], *arguments: str) -> tuple
         env={**environment, "TERM": "dumb", "COLUMNS": "100"},
     ) as process:
         os.close(end)
-        shown = b""
-        try:
-            while piece := os.read(terminal, 65536):
-                shown += piece
-        except OSError:  # Linux says so when the other end is closed
-            pass
+        shown = read_all(terminal)
         code = process.wait(timeout=60)
-    os.close(terminal)
     return code, shown.decode().replace("\r\n", "\n")
 
 

@@ -142,8 +142,8 @@ def test_a_key_that_no_record_has_is_a_missing_value(sales: Predictor, tmp_path:
     ("records", "hint"),
     [
         pytest.param([{"price": 1, "sise": "S"}], "'size'; did you mean 'sise'", id="misspelt"),
-        pytest.param([{"price": 1}], "'size'; it has 'price'", id="absent"),
-        pytest.param([{}], "no record has a key 'size'\n", id="no keys"),
+        pytest.param([{"price": 1}], "'rating', 'size'; they have 'price'\n", id="absent"),
+        pytest.param([{}], "the keys 'price', 'colour', 'rating', 'size'\n", id="no keys"),
     ],
 )
 def test_a_required_key_that_no_record_has_is_a_bad_row(

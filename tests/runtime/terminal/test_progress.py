@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from terminals import read_all
 
 from runtime.terminal.progress import scoring_progress
 
@@ -40,15 +41,8 @@ def draw(environment: Mapping[str, str], width: int, size: int, term: str = "xte
         env={**plain, "TERM": term, "COLUMNS": str(width)},
         check=True,
     )
-    os.set_blocking(ours, False)
     os.close(theirs)
-    drawn = b""
-    try:
-        while chunk := os.read(ours, 2**16):
-            drawn += chunk
-    except OSError:  # all was read
-        pass
-    os.close(ours)
+    drawn = read_all(ours)
     assert int(done.stdout) > 1000 or term == "dumb", "telling is no burden"
     return drawn.decode()
 

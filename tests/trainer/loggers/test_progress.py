@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from terminals import read_all
 
 from trainer.checkpoint.state import Epoch
 from trainer.evaluation.metrics import Scores
@@ -116,8 +117,7 @@ def test_a_terminal_gets_a_bar(environment: Mapping[str, str]) -> None:
         check=True,
     )
     os.close(theirs)
-    drawn = os.read(ours, 2**16).decode()
-    os.close(ours)
+    drawn = read_all(ours).decode()
     assert done.stdout == b""
     assert "2/2" in drawn
     assert "train loss 0.2500  test loss 0.1000  test accuracy 87.5%" in drawn
@@ -144,8 +144,7 @@ def test_a_narrow_terminal_shows_whole_words(
         check=True,
     )
     os.close(theirs)
-    drawn = os.read(ours, 2**16).decode()
-    os.close(ours)
+    drawn = read_all(ours).decode()
     last = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", drawn).split("\r")[-2].rstrip("\n")
     assert len(last) <= width
     assert re.fullmatch(rf"epoch 2/2 +━+ +{re.escape(shown)} *", last)
@@ -192,7 +191,6 @@ def test_a_dumb_terminal_gets_lines(environment: Mapping[str, str]) -> None:
         check=True,
     )
     os.close(theirs)
-    drawn = os.read(ours, 2**16).decode()
-    os.close(ours)
+    drawn = read_all(ours).decode()
     assert len(drawn.splitlines()) == 2
     assert "\x1b" not in drawn
