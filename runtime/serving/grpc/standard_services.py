@@ -104,6 +104,7 @@ class Reflection(reflection.ReflectionServicer):  # type: ignore[misc]  # no typ
         try:
             while True:
                 query = asyncio.ensure_future(anext(queries))
+                query.add_done_callback(_retrieve)
                 await asyncio.wait((query, stop), return_when=asyncio.FIRST_COMPLETED)
                 if not query.done():
                     query.cancel()
@@ -113,3 +114,9 @@ class Reflection(reflection.ReflectionServicer):  # type: ignore[misc]  # no typ
             return
         finally:
             stop.cancel()
+
+
+def _retrieve(query: asyncio.Future[Any]) -> None:
+    """Retrieve the end of a stream that nobody awaits anymore, which asyncio would log."""
+    if not query.cancelled():
+        query.exception()

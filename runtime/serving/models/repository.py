@@ -174,7 +174,7 @@ class Repository:
             found = await asyncio.to_thread(find_bundles, self.folder)
             if name in found:
                 self.slots.setdefault(name, ModelSlot(found[name]))
-        slot = self._slot(name)
+        slot = self._slot(name, sought=True)
         async with self._loading.setdefault(name, asyncio.Lock()):
             try:
                 model = await asyncio.to_thread(self._open, name, slot)
@@ -219,16 +219,21 @@ class Repository:
             for name, slot in self.slots.items()
         ]
 
-    def _slot(self, name: str) -> ModelSlot:
+    def _slot(self, name: str, *, sought: bool = False) -> ModelSlot:
+        """Find a model's slot; ``sought`` says that the folder was searched for it, too."""
         slot = self.slots.get(name)
-        if slot is None:
-            where = (
-                f" and no such bundle in the folder of {server_option('models')}"
-                if self.folder
-                else ""
-            )
-            raise UnknownNameError(f"no model {name!r}{where}; there are {list_names(self.slots)}")
-        return slot
+        if slot:
+            return slot
+        there = f"there are {list_names(self.slots)}"
+        if self.folder is None:
+            raise UnknownNameError(f"no model {name!r}; {there}")
+        folder = f"the folder of {server_option('models')}"
+        if sought:
+            raise UnknownNameError(f"no model {name!r} and no such bundle in {folder}; {there}")
+        raise UnknownNameError(
+            f"no model {name!r}; {there}; if it is new in {folder}, "
+            f"POST /v2/repository/models/{name}/load"
+        )
 
     def _open(self, name: str, slot: ModelSlot) -> ServedModel:
         """Open, verify and warm up a bundle; raises ``OnnxferryError``."""

@@ -604,6 +604,26 @@ def test_reflection_describes_the_services(channel: Any) -> None:
     assert infer.input_type.fields_by_name["raw_input_contents"].number == 7
 
 
+def test_clients_that_leave_reflection_are_no_errors(
+    start_server: Callable[..., Served], bundle: Path
+) -> None:
+    """Having read all, or amid a response: nothing of it is in the log."""
+    from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+    from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
+
+    served = start_server("--bundle", bundle, "--grpc-port", 0)
+    queries = [ServerReflectionRequest(list_services="")]
+    for _ in range(20):
+        with grpc.insecure_channel(f"127.0.0.1:{served.grpc_port}") as channel:
+            reflected = ServerReflectionStub(channel).ServerReflectionInfo
+            assert len(list(reflected(iter(queries), timeout=PATIENCE_S))) == 1
+            left = reflected(iter(queries), timeout=PATIENCE_S)
+            next(left)
+            left.cancel()
+    assert served.end() == 0
+    assert [line for line in served.lines if '"level":"error"' in line] == []
+
+
 def test_a_ping_every_ten_seconds_is_accepted() -> None:
     """Also without calls: keep-alive behind load balancers."""
     from runtime.serving.grpc.server import _options

@@ -264,7 +264,8 @@ def test_a_new_bundle_of_the_folder_is_loaded(
             server.process.send_signal(signal.SIGHUP)
         return 0
 
-    assert server.ask("/v2/repository/models/new%20one/load", b"").status == 404
+    unknown = server.ask("/v2/repository/models/new%20one/load", b"")
+    assert (unknown.status, "no such bundle" in unknown.json["error"]) == (404, True)
     (models / "new one").mkdir()
     shutil.copy(bundle / "manifest.json", models / "new one")
     assert act() in {0, 400}
@@ -277,6 +278,21 @@ def test_a_new_bundle_of_the_folder_is_loaded(
     _until(lambda: {_infers(server, "new%20one") for _ in range(10)} == {200})
     assert server.ask("/v2/repository/models/..%2Ffirst/load", b"").status == 404
     assert server.end() == 0
+
+
+def test_a_bundle_that_is_not_loaded_yet_is_not_denied(
+    start_server: Callable[..., Served], bundle: Path, tmp_path: Path
+) -> None:
+    """Only a load searches the folder; the advice of other messages leads there."""
+    shutil.copytree(bundle, tmp_path / "models" / "first")
+    server = start_server("--models", tmp_path / "models")
+    shutil.copytree(bundle, tmp_path / "models" / "new")
+    answer = server.ask("/v2/models/new/ready")
+    advice = "if it is new in the folder of the server's option models, POST "
+    said, found, target = answer.json["error"].partition(advice)
+    assert (answer.status, said, found) == (404, "no model 'new'; there are 'first'; ", advice)
+    assert server.ask(target, b"").status == 200
+    assert server.ask("/v2/models/new/ready").status == 200
 
 
 def _infers(server: Served, name: str) -> int:
