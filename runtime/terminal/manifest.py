@@ -145,7 +145,10 @@ def _describe_training(provenance: Provenance) -> str:
         return "elsewhere"
     configuration = (f"{name} {value}" for name, value in provenance.configuration.items())
     rejected = provenance.rejected_rows or {}
-    rows = (f"{count:,} rows left out ({reason})" for reason, count in rejected.items())
+    rows = (
+        f"{count:,} {'row' if count == 1 else 'rows'} left out ({reason})"
+        for reason, count in rejected.items()
+    )
     data = f"seed {provenance.seed}, data {provenance.data_digest[:12]}…"
     return ", ".join([data, *configuration, *rows])
 
