@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from runtime.io.sources import source_name
+from runtime.monitoring.ranges import RangeMonitor
 from runtime.scoring.columns import bind_table, encoding_hint
 from runtime.scoring.counters import Counters, StageTimer
 from runtime.scoring.pipeline import run_model
+from runtime.scoring.summary import describe_unseen
 from runtime.tables.arrow.writer import output_schema, to_batch
 from runtime.tables.cells import is_decodable
 from runtime.tables.opening import open_table
@@ -37,7 +39,7 @@ class Preview(Value, frozen=True):
         total: rows of the table; None if it has more than were read.
         read: rows that were read, more than are shown.
         bad: how many of these cannot be scored.
-        hints: what may be wrong with many bad cells alike, a sentence each.
+        hints: what may be wrong with many bad or unseen cells alike, a sentence each.
         is_undecodable: whether a shown cell has bytes that are not text in the table's encoding.
     """
 
@@ -72,10 +74,11 @@ def _score_rows(
 ) -> Preview:
     """Score blocks until there are enough rows; the total is None if the table has more."""
     scored: list[tuple[str, ...]] = []
-    is_undecodable, columns = False, bound.added
+    is_undecodable, columns, ranges = False, bound.added, RangeMonitor(model.schema)
 
     def preview(total: int | None) -> Preview:
         hints = counters.hints(encoding_hint(table, counters.reasons))
+        hints += describe_unseen(ranges.report())
         shown = tuple(scored)
         read, bad = counters.rows, counters.rejected
         return Preview((), shown, 0, total, read, bad, hints, is_undecodable)
@@ -85,6 +88,7 @@ def _score_rows(
             return preview(None)
         parsed = bound.partitioned.wrap(block).parse(bound.features, bound.encoder)
         parsed, outputs = run_model(model, block, parsed)
+        ranges.add(parsed.features)
         new = columns.build(parsed, outputs).columns
         added = to_batch(new, output_schema([], columns.fields), block.first_record)
         arrays = [*block.select(bound.carried).columns, *added.columns]

@@ -119,11 +119,7 @@ class Summary(Value, frozen=True):
     @property
     def warnings(self) -> tuple[str, ...]:
         """Columns of which no scored cell has a category of training; of few cells, none."""
-        return tuple(
-            f"column {name!r}: no cell has a category of training; are they written another way?"
-            for name, counts in self.out_of_range.items()
-            if counts.all_unseen and counts.unseen >= _MIN_CELLS
-        )
+        return describe_unseen(self.out_of_range)
 
     def values(self) -> dict[str, object]:
         """Convert to JSON types; of drift only the indices, as the report has a file of its own.
@@ -175,3 +171,12 @@ class Summary(Value, frozen=True):
         import json
 
         return json.dumps(self.values(), indent=2).encode() + b"\n"
+
+
+def describe_unseen(out_of_range: Mapping[str, OutOfRange]) -> tuple[str, ...]:
+    """Name the columns of which no cell has a category of training; of few cells, none."""
+    return tuple(
+        f"column {name!r}: no cell has a category of training; are they written another way?"
+        for name, counts in out_of_range.items()
+        if counts.all_unseen and counts.unseen >= _MIN_CELLS
+    )

@@ -17,6 +17,7 @@ from runtime.engines.tables import TablesWorker, score_tables
 from runtime.errors import SchemaError
 from runtime.schema.features import Feature, OneHot
 from runtime.scoring.options import DEFAULTS
+from runtime.scoring.preview import score_preview
 
 if TYPE_CHECKING:
     import subprocess
@@ -124,6 +125,14 @@ def test_what_is_on_standard_output_is_called_wrong(bundle: Path, run_command: R
     done = run_command("predict", "--bundle", bundle, "--file", save(rows(*["x"] * 50), "in.csv"))
     assert done.returncode == 3
     assert b"the output is incomplete, and its rows are scored without the column" in done.stderr
+
+
+def test_a_preview_says_it_before_anything_is_saved(bundle: Path) -> None:
+    """As a hint below its rows."""
+    predictor = Predictor(bundle)
+    for kinds, said in ((["x"] * 30, 1), (["x"] * 29 + ["a"], 0)):
+        first = score_preview(predictor, Path(save(rows(*kinds), "in.csv")), DEFAULTS, 10)
+        assert sum("'kind': no cell has a category" in hint for hint in first.hints) == said
 
 
 def test_several_tables_are_one(bundle: Path) -> None:
