@@ -153,6 +153,10 @@ def _read_table(
             profile = _profile(table, roles, source, good, on_progress)
         columns = column_names(table.columns, range(len(table.columns)))
         names = _name_features(table, roles, profile, source, faults)
+    if good is None and not _has_classes(profile, source):
+        with _open(source, source.features and source.required_columns) as table:
+            records = _profile(table, roles, source, None, None, only_records=True)
+        profile = records if records.labels else profile
     words = check_label(profile, source, faults)
     classes = order_classes(profile, faults, name=source.label, where=where, refused=words)
     features = choose_features(profile, names, source, faults)
@@ -208,13 +212,15 @@ def _profile(
     source: TableSource,
     good: _GoodRows | None,
     on_progress: OnProgress | None,
+    *,
+    only_records: bool = False,
 ) -> TableProfile:
-    """Profile the good rows; all that are records of the table before they are known."""
+    """Profile the good rows; before they are known all, or all that are records of the table."""
 
     def choose_rows(start: int, block: Block) -> Mask | None:
         if good is not None:
             return good.choose(start, block)
-        return find_well_formed(block, roles.label) if source.bad_rows == "reject" else None
+        return find_well_formed(block, roles.label) if only_records else None
 
     return profile_table(
         table,
@@ -224,6 +230,14 @@ def _profile(
         texts=_new_collector(source),
         date_format=source.date_formats.default,
     )
+
+
+def _has_classes(profile: TableProfile, source: TableSource) -> bool:
+    """Whether labels are without fault; a row with too many fields may have a wrong one."""
+    found = Faults(source)
+    words = check_label(profile, source, found)
+    order_classes(profile, found, name=source.label, where=str(source.data), refused=words)
+    return not found
 
 
 def _name_features(
@@ -246,7 +260,7 @@ def _find_good_rows(
     with _open(source, source.features and source.required_columns) as table:
         roles = _assign_roles(table, source)
         with progress.rows("inspecting", source.data) as on_progress:
-            profile = _profile(table, roles, source, None, on_progress)
+            profile = _profile(table, roles, source, None, on_progress, only_records=True)
         names = _name_features(table, roles, profile, source, faults)
     features = choose_features(without_undecodable(profile), names, source, faults)
     if not features:

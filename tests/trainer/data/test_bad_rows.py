@@ -8,7 +8,7 @@ import pytest
 from msgspec import UNSET
 
 from exporter.source.candidate import candidate_from_run
-from runtime.errors import BadRowsError, SchemaError, UsageError
+from runtime.errors import BadRowsError, DataError, SchemaError, UsageError
 from runtime.io.sinks import open_sinks
 from trainer.config import configure
 from trainer.data.dataset import Dataset, RejectedRows
@@ -233,3 +233,18 @@ def test_a_rejects_file_has_a_place_of_its_own(
         )
     with pytest.raises(UsageError, match="--rejects needs --bad-rows reject"):
         choose_rejects_path(tmp_path / "run", "fail", chosen)
+
+
+@pytest.mark.parametrize(
+    ("record", "is_class"), [(b"7,pink,once,no\n", False), (b"7,red,once\n", True)]
+)
+def test_what_stands_in_for_the_label_of_a_malformed_row_is_no_class(
+    tmp_path: Path, record: bytes, *, is_class: bool
+) -> None:
+    """A row with too many fields is one fault; a class with one row is reported as before."""
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"a,colour,y\n" + GOOD + record + b"7\n")
+    with pytest.raises(DataError) as caught:
+        read_dataset(TableSource(path, "y"), seed=1)
+    assert ("a single row ('once')" in str(caught.value)) is is_class
+    assert "of 22 rows cannot be fitted" in str(caught.value)
