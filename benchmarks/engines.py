@@ -68,6 +68,14 @@ def program(name: str, package: str, code: str, note: str = "") -> Contender:
     return Contender(name, words, package, note)
 
 
+NOTHING = "reads and writes, scores nothing"
+OUT_FILE = "import os; os.mkdir(out); "
+SPARK = (
+    "import os; from pyspark.sql import SparkSession; "
+    "os.environ['PYSPARK_PYTHON'] = sys.executable; os.environ['SPARK_LOCAL_IP'] = '127.0.0.1'; "
+    "builder = SparkSession.builder.master('local[*]').config('spark.ui.enabled', 'false'); "
+    "spark = builder.getOrCreate(); products = spark.read.parquet(source); "
+)
 FOLDERS = ("--bundle", "{bundle}", "--file", "{source}", "--out", "{out}")
 CONTENDERS = (
     Contender("runtime predict", (RUNTIME, "predict", *FOLDERS), note="one process, all cores"),
@@ -95,7 +103,46 @@ CONTENDERS = (
         "Ray Data without us",
         "ray",
         "import ray; ray.data.read_parquet(source).write_parquet(out)",
-        "reads and writes, scores nothing",
+        NOTHING,
+    ),
+    program(
+        "Spark: score",
+        "pyspark",
+        f"{SPARK}from runtime.engines.spark import score; "
+        "score(products, bundle).write.parquet(out)",
+        "mapInArrow, bundle in the function",
+    ),
+    program("Spark without us", "pyspark", f"{SPARK}products.write.parquet(out)", NOTHING),
+    program(
+        "Polars, lazy",
+        "polars",
+        "import polars; from runtime import Scorer; scorer = Scorer(bundle); "
+        "products = polars.scan_parquet(source + '/*.parquet'); "
+        "schema = scorer.output_schema(products.collect_schema()); "
+        "scored = products.map_batches(scorer, schema=schema, streamable=True); "
+        f"{OUT_FILE}scored.sink_parquet(out + '/all.parquet', engine='streaming')",
+        "streamed into one file",
+    ),
+    program(
+        "DuckDB",
+        "duckdb",
+        "import duckdb, pyarrow; from runtime import Scorer; scorer = Scorer(bundle); "
+        "connection = duckdb.connect(); query = f\"SELECT * FROM '{source}/*.parquet'\"; "
+        "products = connection.sql(query).to_arrow_reader(65_536); "
+        "schema = scorer.output_schema(products.schema); "
+        "batches = scorer.batches(products); "
+        "scored = pyarrow.RecordBatchReader.from_batches(schema, batches); "
+        f"{OUT_FILE}connection.cursor().sql(f\"COPY (FROM scored) TO '{{out}}/all.parquet'\")",
+        "a reader of batches, into one file",
+    ),
+    program(
+        "Dask",
+        "dask",
+        "import dask.dataframe; from runtime import Scorer; scorer = Scorer(bundle); "
+        "products = dask.dataframe.read_parquet(source); "
+        "scored = products.map_partitions(scorer, meta=scorer(products._meta)); "
+        "scored.to_parquet(out)",
+        "threads, data frames of pandas",
     ),
 )
 
@@ -126,7 +173,9 @@ def check_rows(contender: Contender, out: Path, rows: int) -> None:
 
 def describe(name: str, note: str, few: float, many: float, local: float, rows: int) -> str:
     """Format a row: rows per second, start, rate without it, and where a cluster pays."""
-    rate = rows / max(many - few, 1e-9)
+    if many <= few:  # too few rows for a rate
+        return f"| {name} | {rows / many / 1e6:.2f} | {few:.1f} | - | - | {note} |"
+    rate = rows / (many - few)
     pays = []
     for workers in WORKERS if name != CONTENDERS[0].name else ():
         gain = 1 / local - 1 / (workers * rate / measure_processors())
@@ -166,7 +215,7 @@ def main() -> None:
                     check_rows(contender, out, args.rows if is_many else FEW_ROWS)
                     seconds.setdefault((contender.name, is_many), []).append(took)
     best = {key: statistics.median(values) for key, values in seconds.items()}
-    local = args.rows / (best[present[0].name, True] - best[present[0].name, False])
+    local = args.rows / max(best[present[0].name, True] - best[present[0].name, False], 1e-9)
     head = (
         "| | M rows/s | start, s | M rows/s without start | a cluster of "
         f"{' / '.join(map(str, WORKERS))} cores pays from | |"
