@@ -127,12 +127,13 @@ CONTENDERS = (
         "DuckDB",
         "duckdb",
         "import duckdb, pyarrow; from runtime import Scorer; scorer = Scorer(bundle); "
-        "connection = duckdb.connect(); query = f\"SELECT * FROM '{source}/*.parquet'\"; "
-        "products = connection.sql(query).to_arrow_reader(65_536); "
+        "connection = duckdb.connect(); products = connection.read_parquet(source + '/*.parquet'); "
+        "products = products.to_arrow_reader(65_536); "
         "schema = scorer.output_schema(products.schema); "
         "batches = scorer.batches(products); "
         "scored = pyarrow.RecordBatchReader.from_batches(schema, batches); "
-        f"{OUT_FILE}connection.cursor().sql(f\"COPY (FROM scored) TO '{{out}}/all.parquet'\")",
+        f"{OUT_FILE}scored = connection.cursor().from_arrow(scored); "
+        "scored.write_parquet(out + '/all.parquet')",
         "a reader of batches, into one file",
     ),
     program(
