@@ -115,8 +115,9 @@ def sample(
     from runtime.scoring.options import Options as ScoringOptions
     from runtime.scoring.outputs import check_table_output
     from runtime.tables.formats import Format
-    from trainer.data.products import write_sample
+    from trainer.data.products import check_sample_name, write_sample
 
+    check_sample_name(out)
     check_table_output(out, Format("csv"), ScoringOptions(force=force))
     kept = "the output is incomplete" if out == STANDARD_STREAM else "nothing was written"
     with (

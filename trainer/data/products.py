@@ -6,6 +6,7 @@ has two decimals, and the rule holds for the written values. It needs no torch.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -14,10 +15,13 @@ import pyarrow.compute as pc
 
 from runtime.errors import UsageError
 from runtime.schema.features import Schema
+from runtime.tables.formats import Format, format_from_name
 from trainer.data.dataset import Dataset, Rows, describe_column
 from trainer.seeds import DEFAULT_SEED, check_seed, derive_seed
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
     from trainer.model import SimpleNet
@@ -42,6 +46,15 @@ class Writable(Protocol):
 
     def write(self, data: bytes | memoryview, /) -> object:
         """Write all of the data."""
+
+
+def check_sample_name(path: Path) -> None:
+    """Refuse a name that promises another format than plain CSV."""
+    found = None
+    with suppress(UsageError):  # an extension that is no format's, such as .txt
+        found = format_from_name(path)
+    if found and found != Format("csv"):
+        raise UsageError(f"{path} is named as {found}, and products are CSV: end the name in .csv")
 
 
 def write_sample(

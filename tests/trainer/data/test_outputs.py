@@ -27,6 +27,17 @@ def test_a_sample_replaces_a_csv_table_only(tmp_path: Path) -> None:
         assert CliRunner().invoke(app, [*words, *again]).exit_code == 0
 
 
+@pytest.mark.parametrize("name", ["p.parquet", "p.jsonl", "p.csv.gz", "p.tsv"])
+def test_a_sample_is_named_as_what_it_is(tmp_path: Path, name: str) -> None:
+    """A name that promises another format is refused; one that promises none is taken."""
+    words = ["sample", "--rows", "3", "--out"]
+    refused = CliRunner().invoke(app, [*words, str(tmp_path / name)])
+    assert "and products are CSV: end the name in .csv" in str(refused.exception)
+    assert list(tmp_path.iterdir()) == []
+    for taken in ("p.CSV", "p", "p.txt"):
+        assert CliRunner().invoke(app, [*words, str(tmp_path / taken)]).exit_code == 0
+
+
 def test_rejects_replace_a_list_of_rejected_rows_only(tmp_path: Path) -> None:
     """The path is checked before the table is read."""
     data, rejects = tmp_path / "t.csv", tmp_path / "bad.csv"
