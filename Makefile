@@ -55,9 +55,9 @@ TORCH_FREE_TESTS := tests/runtime tests/property/test_cells.py tests/property/te
 	tests/property/test_scoring.py tests/property/test_serving.py tests/property/test_texts.py \
 	tests/contract/test_errors.py tests/contract/test_extras.py tests/contract/test_imports.py \
 	tests/contract/test_startup.py
-# These need development tools: Playwright, KServe's SDK, Schemathesis.
+# These need development tools: Playwright, KServe's SDK, IPython, Schemathesis.
 TORCH_FREE_TESTS += --ignore=tests/runtime/serving/test_page.py \
-	--ignore=tests/runtime/serving/test_kserve.py \
+	--ignore=tests/runtime/serving/test_kserve.py --ignore=tests/runtime/test_notebook.py \
 	--deselect=tests/runtime/serving/test_openapi.py::test_schemathesis_finds_nothing \
 	--deselect=tests/runtime/serving/test_grpc.py::test_the_descriptor_set_is_up_to_date
 # Engines and object stores are tested once.
