@@ -57,6 +57,7 @@ class Exporter:
         self._wake = threading.Event()
         self._stopping = False
         self._sending = 0  # spans
+        self._late = ""  # why sending was aborted
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
 
     def start(self) -> None:
@@ -89,12 +90,12 @@ class Exporter:
         self._wake.set()
         self._thread.join(timeout_s)
         if self._thread.is_alive():
+            self._late = f"no answer in {timeout_s:g} s"
             self._sender.abort()
             self._thread.join(_ABORT_S)
         if self._thread.is_alive():  # in a call that cannot be aborted; it dies with the process
-            reason = f"no answer in {timeout_s:g} s"
-            self._losses.add_spans(self.pending, reason)
-            self._losses.add_metrics(reason if self._metrics else "")
+            self._losses.add_spans(self.pending, self._late)
+            self._losses.add_metrics(self._late if self._metrics else "")
             self._losses.tell()
 
     def _run(self) -> None:
@@ -118,8 +119,9 @@ class Exporter:
             self._sending = min(len(spans), self._settings.batch)
             taken = [spans.popleft() for _ in range(self._sending)]
             reason = self._sender.send_spans(taken)
-            self._losses.add_spans(len(taken), reason)
-        self._losses.tell_if_due()
+            self._losses.add_spans(len(taken), reason and (self._late or reason))
+        if not self._stopping:  # the end reports once
+            self._losses.tell_if_due()
         self._sending = 0
 
 
