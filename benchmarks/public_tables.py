@@ -9,7 +9,7 @@ contenders get the same files. Ours are fitted by ``trainer.fit_table``; the pee
 defaults, one thread each, and an environment that is made once (minutes).
 
 All fits of a half take hours. Their results are kept in --folder, so that the command can be ended
-at any time and goes on where it was; a fit is made again when the trainer's sources change.
+at any time and continues where it was; a fit is made again when the trainer's sources change.
 ``--contenders default,MLPClassifier`` and ``--tables letter,sonar`` take a part.
 """
 

@@ -46,7 +46,7 @@ ATTRIBUTES: dict[str, str | int] = {
 
 
 def variables(collector: int) -> dict[str, dict[str, str]]:
-    """What each server is asked for, by its name."""
+    """The settings of each server, by its name."""
     sent = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector}"}
     sampled = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.01"}
     dead = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}"}

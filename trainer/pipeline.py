@@ -230,7 +230,7 @@ def _is_completed(out: Path, identity: FitIdentity) -> bool:
     )
     if found == identity:
         return True
-    if "changed" in found.options:  # when it was resumed with other options, as is asked for again
+    if "changed" in found.options:  # when it was resumed with other options, as is requested again
         options = {name: each for name, each in found.options.items() if name != "changed"}
         if msgspec.structs.replace(found, options=options) == identity:
             return True

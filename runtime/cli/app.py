@@ -164,7 +164,7 @@ def predict(
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume", help="Go on with the complete tables of an interrupted run on an engine."
+            "--resume", help="Continue with the complete tables of an interrupted run on an engine."
         ),
     ] = False,
     as_json: JsonOption = False,

@@ -207,7 +207,7 @@ def _describe_resumable(out: Location) -> str:
 
     if not staged_runs(out):
         return ""
-    return f"the complete tables are kept, and {option('resume')} goes on with them"
+    return f"the complete tables are kept, and {option('resume')} continues with them"
 
 
 def _size(root: Location, tables: Iterable[Path]) -> int:

@@ -83,7 +83,7 @@ class TablesJob(Value, frozen=True):
 
     Attributes:
         bundle: the model.
-        request: what the user asked for.
+        request: what the user requested.
         plan: the tables and their outputs.
         staging: where workers write.
         surface: where messages are read.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Location: TypeAlias = Path | ObjectPath
 else:
-    Location = object  # typer evaluates annotations, and is told how to parse one
+    Location = object  # typer evaluates annotations; its options have a parser of their own
 
 STANDARD_STREAM = Path("-")
 WILDCARDS = frozenset("*?[")

@@ -52,7 +52,7 @@ class ServerTelemetry:
         *,
         has_tls: bool = False,
     ) -> None:
-        """Prepare to send as the settings say; what is not delivered is told to ``logger``.
+        """Prepare to send as the settings say; what is not delivered is reported to ``logger``.
 
         Raises ``UnavailableError`` when the extra is not installed.
         """

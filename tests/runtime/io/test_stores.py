@@ -398,7 +398,7 @@ def test_a_seekable_object_reads_like_a_file(bucket: str, monkeypatch: pytest.Mo
 def test_a_profile_of_the_sdk_is_used(
     bucket: str, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Keys and endpoint of ~/.aws; a profile that is missing or needs boto3 is told."""
+    """Keys and endpoint of ~/.aws; a profile that is missing or needs boto3 is named."""
     (tmp_path / "credentials").write_text(
         "[night]\naws_access_key_id = user\naws_secret_access_key = user-secret\n"
     )

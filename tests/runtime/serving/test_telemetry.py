@@ -56,7 +56,7 @@ def _trace(number: int, flags: str = "01") -> tuple[str, dict[str, str]]:
 
 
 def test_request_batch_and_call_are_one_trace(served: Served, collector: Collector) -> None:
-    """The caller's trace goes on: request, in it the batch, in it the call of the model."""
+    """The caller's trace continues: request, in it the batch, in it the call of the model."""
     trace, fields = _trace(1)
     assert served.ask(INFER, features([7.5, 3.0], [2.0, 1.5]), fields).status == 200
     (asked,) = _of(collector, trace, ROUTE)

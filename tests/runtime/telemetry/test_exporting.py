@@ -1,4 +1,4 @@
-"""What is sent, and what is told of what is not, with a real collector."""
+"""What is sent, and what is reported of what is not, with a real collector."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_losses_are_told_once_a_minute(
 
 
 def test_a_collector_that_never_answers_ends_in_time() -> None:
-    """The end of a server waits a bounded time; what waits is told as lost."""
+    """The end of a server waits a bounded time; what waits is reported as lost."""
     told: Told = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://me:s3cret@127.0.0.1:{listener.getsockname()[1]}/v1/traces"
