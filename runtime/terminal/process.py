@@ -153,7 +153,19 @@ def exit_on_broken_pipe() -> Iterator[None]:
         sys.exit(_EXIT_SIGPIPE)
 
 
+def fail_at_once(name: str, error: OnnxferryError) -> NoReturn:
+    """Print an error and end the process from any thread, as a kill does: nothing is cleaned up."""
+    _log_error(name, error)
+    os._exit(error.exit_code)
+
+
 def _fail(name: str, error: OnnxferryError) -> NoReturn:
+    _log_error(name, error)
+    _flush_or_discard_stdout()
+    sys.exit(error.exit_code)
+
+
+def _log_error(name: str, error: OnnxferryError) -> None:
     from runtime.printable import printable_lines
 
     prefix = f"{name}: error:"
@@ -162,8 +174,6 @@ def _fail(name: str, error: OnnxferryError) -> NoReturn:
         lines = _wrapped(text, sys.stderr)
         text = lines.replace(prefix, f"\033[1;31m{prefix}\033[0m", 1)
     log(text)
-    _flush_or_discard_stdout()
-    sys.exit(error.exit_code)
 
 
 def _flush_or_discard_stdout() -> None:

@@ -2,6 +2,7 @@
 
     launch       which process this is; what only rank 0 does
     group        collectives: gloo between CPUs, NCCL between CUDA devices; lost processes
+    watchdog     the end of a process that waits for a lost one in vain
     consistency  that all processes have the same data, options and, bit for bit, weights
     shard        the engine: a shard of each batch, gradients all-reduced
 

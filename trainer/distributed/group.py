@@ -2,7 +2,8 @@
 
 A process that fails posts its error in torchrun's key-value store and closes its connections. The
 collectives of the others then fail, and rank 0 reports the posted error. No fit reaches the
-timeout of collectives: a lost process closes its connections, too.
+timeout of collectives: a lost process closes its connections, too, and where that goes unnoticed,
+``watchdog`` ends the others once torchrun has sent them a signal.
 
 Left to torch and torchrun, a failure would be one traceback a process, or a wait for the timeout.
 """
@@ -31,6 +32,7 @@ from runtime.errors import (
     UsageError,
 )
 from runtime.surfaces import option
+from trainer.distributed.watchdog import PATIENCE_S, Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 _TIMEOUT = timedelta(days=7)  # rank 0 may write for hours while the others wait
 _REPORT_TIMEOUT = timedelta(seconds=5)  # for rank 0 to notice a failure and end
 _ENDED = "ended"
+_LOST = "a process of this fit has ended"
 
 _T = TypeVar("_T")
 
@@ -52,8 +55,11 @@ class ProcessGroup:
     def __init__(self, process: ProcessRank) -> None:
         """Wait until all processes have connected."""
         self.process = process
+        silence = f"no answer within {PATIENCE_S:.0f} s after a signal"
+        self._watchdog = Watchdog(_connection_lost(_LOST, silence))
         has_nccl = torch.cuda.is_available() and distributed.is_nccl_available()
-        with _translated("the processes that torchrun started cannot connect"):
+        what = "the processes that torchrun started cannot connect"
+        with self._watchdog.waiting(), _translated(what):
             self._store, rank, size = next(rendezvous("env://", timeout=_TIMEOUT))
             distributed.init_process_group(
                 "cpu:gloo,cuda:nccl" if has_nccl else "gloo",
@@ -122,13 +128,14 @@ class ProcessGroup:
 
     def _disconnect(self) -> None:
         """Close the connections; their threads could abort the process's end."""
-        distributed.destroy_process_group()
+        with self._watchdog.waiting():
+            distributed.destroy_process_group()
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
         """Translate a failed collective into the error that another process has posted."""
         try:
-            with _translated("a process of this fit has ended"):
+            with self._watchdog.waiting(), _translated(_LOST):
                 yield
         except ConnectionLostError as exc:
             for rank in range(1, self.process.size):
@@ -144,11 +151,14 @@ def _translated(what: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError) as exc:
-        first_line = str(exc).partition("\n")[0]
-        raise ConnectionLostError(
-            f"{what} ({first_line}): see torchrun's report; the last checkpoint is kept, "
-            f"continue with {option('resume', True)}"
-        ) from exc
+        raise _connection_lost(what, str(exc).partition("\n")[0]) from exc
+
+
+def _connection_lost(what: str, reason: str) -> ConnectionLostError:
+    return ConnectionLostError(
+        f"{what} ({reason}): see torchrun's report; the last checkpoint is kept, "
+        f"continue with {option('resume', True)}"
+    )
 
 
 def _error_class(code: int) -> type[OnnxferryError]:

@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_st
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from runtime.surfaces import command_surface
 from trainer.distributed.environment import read_environment
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def distributed(command: Callable[..., object]) -> Callable[..., object]:
             return command(prog_name=prog_name)
         from trainer.distributed.group import ProcessGroup
 
-        with _silenced() if process.rank > 0 else nullcontext():
+        with command_surface(), _silenced() if process.rank > 0 else nullcontext():
             group = ProcessGroup(process)
             _groups.append(group)
             try:

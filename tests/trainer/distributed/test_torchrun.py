@@ -93,11 +93,11 @@ def end(process: subprocess.Popen[str]) -> Done:
 def fork(tmp_path: Path, environment: Mapping[str, str]) -> Iterator[Fork]:
     """``fork(*arguments)``: two processes of ``trainer``, as torchrun would start them.
 
-    ``on_rank_1`` is Python that the second runs first.
+    ``on_rank_0`` and ``on_rank_1`` are Python that they run first.
     """
     stores, started = [], []
 
-    def run(*arguments: str, on_rank_1: str = "") -> list[Forked]:
+    def run(*arguments: str, on_rank_0: str = "", on_rank_1: str = "") -> list[Forked]:
         stores.append(TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False))
         agent = {"TORCHELASTIC_USE_AGENT_STORE": "True", "MASTER_PORT": str(stores[-1].port)}
         variables = {**environment, **TORCHRUN, **agent}
@@ -108,7 +108,7 @@ def fork(tmp_path: Path, environment: Mapping[str, str]) -> Iterator[Fork]:
                 environment={**variables, "RANK": rank, "LOCAL_RANK": rank},
                 first=first,
             )
-            for rank, first in (("0", ""), ("1", on_rank_1))
+            for rank, first in (("0", on_rank_0), ("1", on_rank_1))
         ]
         started.extend(pair)
         return pair
@@ -295,6 +295,26 @@ def test_a_lost_process_ends_all_and_the_fit_resumes(
         assert done.returncode == 0, done.stderr
     for file in ("weights.safetensors", "metrics.jsonl"):
         assert (tmp_path / "run" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+
+
+IMPATIENT = "from trainer.distributed import watchdog; watchdog.PATIENCE_S = 0.5"
+
+
+def test_a_process_that_hangs_does_not_keep_the_others(fork: Fork, tmp_path: Path) -> None:
+    """A collective waits for it in C++, where no signal is handled: one message; it resumes."""
+    pair = fork("fit", *LONG, "--out", "run", on_rank_0=IMPATIENT)
+    wait_for_checkpoint(tmp_path / "run", pair[0])
+    os.kill(pair[1].pid, signal.SIGSTOP)
+    os.kill(pair[0].pid, signal.SIGTERM)
+    done = pair[0].wait(SECONDS)
+    os.kill(pair[1].pid, signal.SIGKILL)
+    assert done.returncode == UnavailableError.exit_code, done.stderr
+    assert done.stderr.count("trainer: error: a process of this fit has ended (no answer") == 1
+    assert done.stderr.endswith("continue with --resume\n")
+    assert not (tmp_path / "run").exists()
+    record = json.loads((workdir_path(tmp_path / "run") / CHECKPOINT).read_text())
+    options = ("--epochs", str(record["epoch"] + 2), "--out", "run", "--resume")
+    assert end_all(fork("fit", *options)).returncode == 0
 
 
 def test_sigterm_stops_all_after_a_step(start: Start, tmp_path: Path) -> None:
