@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from runtime.io.destinations import Destination, Part, Staging
     from runtime.io.paths import Location
 
-_MAX_ATTEMPTS: Final = 5
+_MAX_ATTEMPTS: Final = 4  # as Spark's spark.task.maxFailures
 _DIGITS: Final = 16  # of each digest in the name of a run
 
 
@@ -45,6 +45,7 @@ def open_run(out: Location, identity: Mapping[str, str], *, resume: bool) -> Ite
             with open_destination(out, run=other):
                 pass  # removed at the end
     with open_destination(out, run=run, keep=True) as destination:
+        destination.forget_attempts()
         try:
             yield destination
         except (DataError, UsageError):
@@ -71,34 +72,26 @@ def commit(destination: Destination, parts: Sequence[Part]) -> None:
     destination.commit(parts)
 
 
-def check_worker(out: Location, staging: Staging, name: str) -> None:
-    """Refuse to work where the output's folder is not shared, or on what ends its processes.
+@contextmanager
+def attempt(out: Location, staging: Staging, name: str, advice: str = "") -> Iterator[None]:
+    """Work on a file, unless the output's folder is not shared, or it has ended its workers.
 
-    Raises ``DataError`` for the former, and ``UnavailableError`` for the latter.
+    Raises ``DataError`` for the former, and ``UnavailableError``, with the ``advice``, for the
+    latter: engines would start a worker for it again and again.
     """
-    if not isinstance(out, Path):
-        return
-    if not workdir_path(out).is_dir():
+    if isinstance(out, Path) and not workdir_path(out).is_dir():
         raise DataError(
             f"{socket.gethostname()} does not see {workdir_path(out).absolute()}: all nodes need "
             "the output's folder under the same path, on a file system that they share, or an "
             "object store"
         )
-    # What is staged without a record was left by a process that ended.
-    staged, records = (_count(staging, folder, name) for folder in ("parts", "records"))
-    if staged - records >= _MAX_ATTEMPTS:
-        raise UnavailableError(
-            f"{name}: {staged - records} workers ended while they wrote it, without an error; the "
-            "logs of the engine and of the system say why, such as a lack of memory"
-        )
-
-
-def _count(staging: Staging, folder: str, name: str) -> int:
-    path: Path = staging.stage.workdir / folder / name  # type: ignore[attr-defined]  # a local one
-    try:
-        return sum(each.name.startswith(f"{path.name}.") for each in path.parent.iterdir())
-    except FileNotFoundError:
-        return 0
+    with staging.attempt(name) as earlier:
+        if earlier >= _MAX_ATTEMPTS:
+            raise UnavailableError(
+                f"{name}: {earlier} workers ended while they worked on it, without an error; the "
+                "logs of the engine and of the system say why, such as a lack of memory" + advice
+            )
+        yield
 
 
 def _digest(text: str) -> str:

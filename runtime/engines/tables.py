@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import replace
 
 from runtime.bundle.manifest import to_json
-from runtime.engines.parts import check_worker, commit, open_run
+from runtime.engines.parts import attempt, commit, open_run
 from runtime.errors import DataError, UsageError
 from runtime.io.destinations import Destination, Part, Staging
 from runtime.io.paths import absolute, is_within, relative_path
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from runtime.model import LoadedModel
     from runtime.scoring.batch import OnTable
     from runtime.scoring.options import Options
-    from runtime.scoring.pipeline import OnProgress
+    from runtime.scoring.pipeline import OnProgress, ScoringJob
 
     # Scores the tables of these indices on an engine, and yields their parts as they come.
     ScoreTables = Callable[["TablesJob", Sequence[int]], Iterator[Part]]
@@ -147,7 +147,12 @@ class TablesWorker:
         job = self._job
         monitor = job.new_monitor()
         task = job.plan.job(job.names[index], job.options, monitor)
-        check_worker(job.request.out, job.staging, job.part_name(task.out))
+        advice = f"; {option('resume', True)} then continues with the complete tables"
+        with attempt(job.request.out, job.staging, job.part_name(task.out), advice):
+            return self._score_task(task, monitor)
+
+    def _score_task(self, task: ScoringJob, monitor: Monitor) -> Part:
+        job = self._job
         if not task.source.exists():
             raise DataError(
                 f"{socket.gethostname()} has no file {absolute(task.source)}: all workers need "

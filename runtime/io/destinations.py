@@ -9,6 +9,7 @@ publishes nothing; its whole attempts can be used by the next run of the same na
 from __future__ import annotations
 
 import os
+import socket
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from runtime.io.streams import ByteSink
     from runtime.io.success import MakeMarker
 
-_PARTS, _RECORDS = "parts", "records"
+_PARTS, _RECORDS, _ATTEMPTS = "parts", "records", "attempts"
 
 
 class Part(Record, frozen=True):
@@ -99,8 +100,11 @@ class _Stage(Protocol):
     def read(self, name: str) -> bytes:
         """Read a small file."""
 
-    def names(self) -> list[str]:
-        """List the files, sorted."""
+    def names(self, folder: str = "") -> list[str]:
+        """List the files, or those in a folder, sorted."""
+
+    def delete(self, *names: str) -> None:
+        """Delete files, as far as possible."""
 
     def check(self) -> None:
         """Refuse a destination that holds files."""
@@ -116,6 +120,29 @@ class Staging(Value, frozen=True):
     """Where the workers of a run write their attempts; picklable."""
 
     stage: _Stage
+
+    @contextmanager
+    def attempt(self, name: str) -> Iterator[int]:
+        """Leave a mark while a worker is at a file, which stays when its process is killed.
+
+        Args:
+            name: of the file, relative to the folder.
+
+        Yields:
+            How many workers were killed at the file before, or are at it.
+
+        Raises:
+            DataError: when it cannot be written.
+            UnavailableError: when the store cannot be reached, or denies access.
+        """
+        folder = f"{_ATTEMPTS}/{name}"
+        earlier = len(self.stage.names(folder))
+        mark = f"{folder}/{os.urandom(8).hex()}"
+        self.stage.put(mark, f"{socket.gethostname()} {os.getpid()}\n".encode())
+        try:
+            yield earlier
+        finally:
+            self.stage.delete(mark)
 
     @contextmanager
     def write(self, name: str) -> Iterator[PartWriter]:
@@ -170,6 +197,10 @@ class Destination:
         except msgspec.DecodeError as exc:
             raise DataError(f"a record of what was written before is damaged: {exc}") from exc
         return sorted((part for part in parts if part.staged in names), key=_by_name)
+
+    def forget_attempts(self) -> None:
+        """Remove the marks of the workers that were killed, see ``Staging.attempt``."""
+        self._stage.delete(*self._stage.names(_ATTEMPTS))
 
     def commit(self, parts: Sequence[Part]) -> None:
         """Publish the folder: these parts under their names, then ``_SUCCESS``.
@@ -289,10 +320,15 @@ class _LocalStage(Value, frozen=True):
         except OSError as exc:
             raise DataError(f"cannot read {self.workdir / name}: {exc.strerror}") from exc
 
-    def names(self) -> list[str]:
-        """List the files, sorted."""
-        found = self.workdir.rglob("*")
+    def names(self, folder: str = "") -> list[str]:
+        """List the files, or those in a folder, sorted."""
+        found = (self.workdir / folder).rglob("*")
         return sorted(str(path.relative_to(self.workdir)) for path in found if path.is_file())
+
+    def delete(self, *names: str) -> None:
+        """Delete files, as far as possible."""
+        for name in names:
+            remove(self.workdir / name)
 
     def check(self) -> None:
         """Refuse a folder that holds files, or a file."""

@@ -11,7 +11,7 @@ import msgspec
 from ray.data import Datasink
 from ray.data.block import BlockAccessor
 
-from runtime.engines.parts import check_worker, commit
+from runtime.engines.parts import attempt, commit
 from runtime.errors import DataError
 from runtime.io.destinations import Part, open_destination
 from runtime.io.paths import parse_location
@@ -62,8 +62,11 @@ class AtomicParquet(Datasink):  # type: ignore[misc]  # ray is Any where it is n
         name = f"part-{ctx.task_idx:05}.parquet"
         rows = 0
         summaries: list[PartialSummary] = []
-        check_worker(self._out, self._staging, name)
-        with self._staging.write(name) as part, ExitStack() as stack:
+        with (
+            attempt(self._out, self._staging, name),
+            self._staging.write(name) as part,
+            ExitStack() as stack,
+        ):
             stream, writer = DetachableSink(part), None
             stack.callback(stream.detach)  # before the writer's footer, where the block fails
             for block in blocks:

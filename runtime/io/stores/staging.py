@@ -61,10 +61,14 @@ class StoredStage(Value, frozen=True):
         """Read a small object."""
         return (self._folder / name).read_bytes()
 
-    def names(self) -> list[str]:
-        """List what is staged, sorted."""
-        depth = len(self._folder.parts)
-        return sorted("/".join(each.path.parts[depth:]) for each in list_objects(self._folder))
+    def names(self, folder: str = "") -> list[str]:
+        """List what is staged, or what is in a folder there, sorted."""
+        depth, found = len(self._folder.parts), list_objects(self._folder / folder)
+        return sorted("/".join(each.path.parts[depth:]) for each in found)
+
+    def delete(self, *names: str) -> None:
+        """Delete staged objects, as far as possible."""
+        delete_quietly(*(self._folder / name for name in names))
 
     def check(self) -> None:
         """Refuse a prefix that holds objects; staged ones aside."""

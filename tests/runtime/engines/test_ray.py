@@ -232,6 +232,39 @@ def test_killed_workers_lose_and_double_nothing(bundle: Path, tables: Path) -> N
 
 
 @pytest.mark.usefixtures("cluster")
+def test_a_table_that_ends_its_workers_ends_the_job(bundle: Path, tables: Path) -> None:
+    """After four attempts, with its name; what is complete is kept for another try."""
+    from runtime.engines.ray.tables import score_folder
+
+    for path in tables.glob("*.csv"):
+        path.unlink()
+    csv.write_csv(products(ROWS, 1_000_000), tables / "large.csv")  # longer than a look at it
+    out, killed = tables.parent / "scored", list[int]()
+
+    def kill() -> None:
+        """Kill the process that works on the table, the fourth one."""
+        while not killed:
+            for mark in tables.parent.glob("scored.partial/*/attempts/large.csv/[!.]*"):
+                for number in range(3):  # benchmarks/engine_faults.py kills all of them
+                    mark.with_name(str(number)).touch()
+                killed.append(int(mark.read_text().split()[1]))
+                os.kill(killed[0], signal.SIGKILL)
+                return
+
+    thread = Thread(target=kill, daemon=True)
+    thread.start()
+    message = r"large\.csv: 4 workers ended while they worked on it.*resume=True then continues"
+    with pytest.raises(UnavailableError, match=message) as caught:
+        score_folder(job(bundle, tables, out))
+    thread.join(1)
+    assert len(killed) == 1
+    assert caught.value.exit_code == 6
+    assert not out.exists()
+    result = score_folder(job(bundle, tables, out, resume=True))
+    assert (result.resumed, result.summary.rows) == (1, ROWS + 1_000_000)
+
+
+@pytest.mark.usefixtures("cluster")
 def test_an_interrupted_run_is_resumed(bundle: Path, tables: Path) -> None:
     """Complete tables of an interrupted run are not scored again; another run is refused."""
     from runtime.engines.ray.tables import score_folder
