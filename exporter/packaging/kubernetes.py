@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from exporter.packaging.keys import key_arguments, key_config_map, key_mounts, key_volumes
 from exporter.packaging.names import kubernetes_name
 from exporter.packaging.resources import measure_memory
 from exporter.packaging.yaml import to_yaml
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from exporter.packaging.options import PackageOptions
     from exporter.packaging.resources import Memory
     from exporter.packaging.yaml import Node
+    from runtime.bundle.keys import PublicKey
     from runtime.bundle.reading import BundleFiles
 
 BUNDLE_PATH: Final = "/bundle"  # in the image of --to image
@@ -49,13 +51,21 @@ def kubernetes_files(bundle: BundleFiles, options: PackageOptions) -> dict[str, 
         "labels": labels,
         "annotations": {"onnxferry-model": model.name},
     }
+    key_name, memory = f"{name}-key", measure_memory(bundle)
+    container = _container(image, memory, bundle.signer)
+    volumes: list[Object] = [
+        {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+        *key_volumes(bundle.signer, key_name),
+    ]
     objects = {
-        "deployment": _deployment(metadata, selector, image, measure_memory(bundle.path)),
+        "deployment": _deployment(metadata, selector, container, volumes),
         "service": _service(metadata, selector),
         "horizontalpodautoscaler": _autoscaler(metadata),
         "poddisruptionbudget": _disruption_budget(metadata, selector),
         "networkpolicy": _network_policy(metadata, selector),
     }
+    if bundle.signer:
+        objects["configmap"] = key_config_map(bundle.signer, {**metadata, "name": key_name})
     return {
         f"{kind}.yaml": to_yaml(content, comment=_COMMENTS.get(kind, ""))
         for kind, content in objects.items()
@@ -65,6 +75,7 @@ def kubernetes_files(bundle: BundleFiles, options: PackageOptions) -> dict[str, 
 _COMMENTS: Final = {
     "deployment": "No replicas: the HorizontalPodAutoscaler sets them.\n"
     "Memory was measured with this model. The CPU limit sets the number of threads.",
+    "configmap": "The public key that must have signed the bundle.",
     "networkpolicy": "Admits pods of this namespace. Add the namespace of your gateway and of\n"
     "Prometheus under ingress.from. Nothing needs to be reached from the pod.",
 }
@@ -98,7 +109,9 @@ def _http_get(path: str) -> Object:
     return {"httpGet": {"path": path, "port": PORT}, "timeoutSeconds": 2}
 
 
-def _deployment(metadata: Object, selector: Object, image: str, memory: Memory) -> Object:
+def _deployment(
+    metadata: Object, selector: Object, container: Object, volumes: list[Object]
+) -> Object:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -123,21 +136,26 @@ def _deployment(metadata: Object, selector: Object, image: str, memory: Memory) 
                         _spread("kubernetes.io/hostname", selector),
                         _spread("topology.kubernetes.io/zone", selector),
                     ],
-                    "containers": [_container(image, memory)],
-                    "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}],
+                    "containers": [container],
+                    "volumes": volumes,
                 },
             },
         },
     }
 
 
-def _container(image: str, memory: Memory) -> Object:
+def _container(image: str, memory: Memory, key: PublicKey | None) -> Object:
     listen = ["--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104 - the pod's own interfaces
     return {
         "name": "server",
         "image": image,
         "command": ["runtime", "serve"],
-        "args": ["--bundle", BUNDLE_PATH, *listen, "--drain-timeout", str(DRAIN_S)],
+        "args": [
+            *("--bundle", BUNDLE_PATH),
+            *listen,
+            *("--drain-timeout", str(DRAIN_S)),
+            *key_arguments(key),
+        ],
         "ports": [{"name": "http", "containerPort": PORT}],
         "startupProbe": {**_http_get(LIVE), "periodSeconds": 1, "failureThreshold": 60},
         "readinessProbe": readiness_probe(),
@@ -145,7 +163,10 @@ def _container(image: str, memory: Memory) -> Object:
         "lifecycle": {"preStop": {"sleep": {"seconds": _PRE_STOP_S}}},
         "resources": container_resources(memory),
         "securityContext": container_security(),
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - for --workers
+        "volumeMounts": [
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - for --workers
+            *key_mounts(key),
+        ],
     }
 
 

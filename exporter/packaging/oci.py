@@ -149,7 +149,7 @@ def _add_modelpack(layout: _Layout, bundle: BundleFiles) -> Json:
 def _archive(files: Mapping[str, bytes]) -> bytes:
     """Write a tar of a folder that every user may read."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
         folder = tarfile.TarInfo(_FOLDER)
         folder.type, folder.mode = tarfile.DIRTYPE, 0o755
         archive.addfile(folder)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
+from runtime.bundle.manifest import MANIFEST
 from runtime.errors import ArtifactError
 
 if TYPE_CHECKING:
-    from runtime.io.paths import Location
+    from runtime.bundle.reading import BundleFiles
 
 _MIB: Final = 1024 * 1024
 _STEP_MIB: Final = 32  # two machines whose figures differ a little write the same files
@@ -49,19 +52,27 @@ class Memory:
     limit: int
 
 
-def measure_memory(bundle: Location) -> Memory:
+def measure_memory(bundle: BundleFiles) -> Memory:
     """Load a bundle, run the largest request that its server accepts, and read the peak.
+
+    What is loaded are the files that were read and verified, not those that may have come since.
 
     Raises ``ArtifactError`` when it cannot be loaded on this machine.
     """
-    arguments = [str(bundle), str(MAX_ROWS), str(MAX_BODY_MIB * _MIB)]
-    done = subprocess.run(  # noqa: S603 - our own program
-        [sys.executable, "-c", _PROGRAM, *arguments], capture_output=True, text=True, check=False
-    )
+    with TemporaryDirectory(prefix="onnxferry-") as folder:
+        for name, content in {**bundle.files, MANIFEST: bundle.content}.items():
+            Path(folder, name).write_bytes(content)
+        arguments = [folder, str(MAX_ROWS), str(MAX_BODY_MIB * _MIB)]
+        done = subprocess.run(  # noqa: S603 - our own program
+            [sys.executable, "-c", _PROGRAM, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     if done.returncode:
-        why = next(reversed(done.stderr.strip().splitlines()), "")
+        why = next(reversed(done.stderr.strip().splitlines()), "").replace(folder, str(bundle.path))
         raise ArtifactError(
-            f"cannot load {bundle} to measure its memory: {why}; see runtime verify"
+            f"cannot load {bundle.path} to measure its memory: {why}; see runtime verify"
         )
     peak = int(done.stdout) // 1024 + _SERVER_MIB
     request = -(-peak // _STEP_MIB) * _STEP_MIB

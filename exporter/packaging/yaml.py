@@ -9,6 +9,7 @@ from typing import Final
 Node = str | int | bool | Mapping[str, "Node"] | Sequence["Node"]
 
 _PLAIN: Final = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*")
+_LINES: Final = re.compile(r"(?:[!-~][ -~]*\n)+")  # read and written as they are
 # What YAML 1.1, which Kubernetes reads, takes for a boolean or null.
 _WORDS: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 
@@ -32,6 +33,8 @@ def _lines(node: Node) -> list[str]:
 
 
 def _entry(head: str, value: Node) -> list[str]:
+    if isinstance(value, str) and _LINES.fullmatch(value):
+        return [f"{head} |", *(f"  {line}" for line in value.splitlines())]
     if not _is_block(value):
         return [f"{head} {_scalar(value)}"]
     return [head, *(f"  {line}" for line in _lines(value))]

@@ -29,6 +29,7 @@ class PublicKey:
     Attributes:
         where: its file.
         curve: as NIST names it.
+        pem: the key alone, as OpenSSL writes it.
         fingerprint: hexadecimal SHA-256 of its PEM.
     """
 
@@ -36,11 +37,11 @@ class PublicKey:
         """Take a key on one of the three curves."""
         from cryptography.hazmat.primitives import serialization
 
-        pem = key.public_bytes(
+        self.pem = key.public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
         self.where, self.curve = where, _CURVES[key.curve.name]
-        self.fingerprint = hashlib.sha256(pem).hexdigest()
+        self.fingerprint = hashlib.sha256(self.pem).hexdigest()
         self._key = key
 
     def verifies(self, signature: bytes, message: bytes) -> bool:

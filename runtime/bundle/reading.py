@@ -34,7 +34,7 @@ from runtime.surfaces import option
 from runtime.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Literal
 
     from runtime.bundle.keys import PublicKey
@@ -114,17 +114,38 @@ def file_digests(bundle: BundleFiles) -> dict[str, str]:
 
     Raises ``ArtifactError`` when a file that is not in the manifest cannot be read.
     """
-    from runtime.bundle.signed_files import list_files
+    return _digests(bundle, _read_others(bundle))
 
+
+def read_unlisted(bundle: BundleFiles) -> dict[str, bytes]:
+    """Read the files that are not in the manifest, such as a model card; the signature aside.
+
+    Raises ``ArtifactError`` when one cannot be read, or, where the signature was verified, when it
+    is no longer what was signed.
+    """
+    from runtime.bundle.signed_files import check_digests
+
+    found = dict(_read_others(bundle))
+    if bundle.signer:
+        signed = _signed_digests(bundle, bundle.signer)
+        check_digests(bundle.path, signed, _digests(bundle, found.items()))
+    return found
+
+
+def _digests(bundle: BundleFiles, others: Iterable[tuple[str, bytes]]) -> dict[str, str]:
     found = {name: file.sha256 for name, file in bundle.manifest.files.items()}
     found[MANIFEST] = digest(bundle.content).sha256
+    return found | {name: digest(content).sha256 for name, content in others}
+
+
+def _read_others(bundle: BundleFiles) -> Iterator[tuple[str, bytes]]:
+    from runtime.bundle.signed_files import list_files
+
     advice = "remove it from the bundle, or sign the bundle again"
     for name in list_files(bundle.path):
-        if name not in found:
+        if name != MANIFEST and name not in bundle.manifest.files:
             where = bundle.path / name
-            content = read_regular_file(where, limit=_MAX_OTHER_BYTES, advice=advice)
-            found[name] = digest(content).sha256
-    return found
+            yield name, read_regular_file(where, limit=_MAX_OTHER_BYTES, advice=advice)
 
 
 def _load_key(path: str | os.PathLike[str] | None) -> PublicKey | None:
@@ -206,8 +227,16 @@ def _find_object(path: ObjectPath) -> ObjectPath:
 
 def _check_signed(bundle: BundleFiles, key: PublicKey) -> BundleFiles:
     """Return a bundle whose files are those that the key's owner signed, no more and no fewer."""
-    from runtime.bundle.signature import verify_signature
     from runtime.bundle.signed_files import check_digests
+
+    signed = _signed_digests(bundle, key)
+    check_digests(bundle.path, signed, file_digests(bundle))
+    return replace(bundle, signer=key)
+
+
+def _signed_digests(bundle: BundleFiles, key: PublicKey) -> dict[str, str]:
+    """Return the digest of each file that the key's owner signed."""
+    from runtime.bundle.signature import verify_signature
 
     if bundle.signature is None:
         raise ArtifactError(
@@ -215,9 +244,7 @@ def _check_signed(bundle: BundleFiles, key: PublicKey) -> BundleFiles:
             "copy it again with its signature, or sign it with 'exporter sign'"
         )
     where = str(bundle.path / SIGNATURE)
-    signed = verify_signature(bundle.signature, key, where=where)
-    check_digests(bundle.path, signed, file_digests(bundle))
-    return replace(bundle, signer=key)
+    return verify_signature(bundle.signature, key, where=where)
 
 
 def _read_signature(folder: Location, beside: Location) -> bytes | None:

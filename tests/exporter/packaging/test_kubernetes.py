@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from signers import Signer
 from typer.main import get_command
 
 from exporter.packaging.options import PackageOptions
 from exporter.packaging.package import package_bundle
+from runtime.bundle.reading import read_bundle
 from runtime.cli.app import app as runtime_app
 from runtime.serving.app import build_app
 from runtime.serving.models.repository import Repository
@@ -20,7 +24,8 @@ from runtime.serving.settings import DEFAULT_LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
+    from exporter.packaging.kinds import Kind
 
 IMAGE = "registry.example:5000/team/churn@sha256:" + "1" * 64
 # Reads objects as KServe's types name their fields: an unknown field or another type fails.
@@ -132,6 +137,40 @@ def test_the_container_runs_a_command_of_ours(package: str, request: pytest.Fixt
     probes = [value for key, value in container.items() if key.endswith("Probe")]
     assert {probe["httpGet"]["port"] for probe in probes} == {given["port"]}
     assert {probe["httpGet"]["path"] for probe in probes} <= routes()
+
+
+@pytest.mark.parametrize("kind", ["kubernetes", "kserve"])
+def test_pods_demand_the_key_of_the_package(
+    kind: Kind, sales: Path, tmp_path: Path, tool: Callable[[str], Path]
+) -> None:
+    """The ConfigMap has it, and the server takes it from where the pod mounts it."""
+    signer = Signer(tmp_path / "keys")
+    bundle = Path(shutil.copytree(sales, tmp_path / "bundle"))
+    signer.sign(bundle)
+    options = PackageOptions(storage_uri="s3://models/sales" if kind == "kserve" else None)
+    made = package_bundle(bundle, kind, tmp_path / "out", options, key=signer.public)
+    objects = read(made.path)
+    key = objects["ConfigMap"]
+    (name,) = key["data"]
+    (tmp_path / name).write_text(key["data"][name])
+    assert read_bundle(bundle, tmp_path / name).signature_state == "verified"
+    owner = objects.get("ServingRuntime") or objects["Deployment"]["spec"]["template"]
+    (container,) = owner["spec"]["containers"]
+    (volume,) = (one for one in owner["spec"]["volumes"] if "configMap" in one)
+    assert volume["configMap"]["name"] == key["metadata"]["name"]
+    (mount,) = (one for one in container["volumeMounts"] if one["name"] == volume["name"])
+    serve = get_command(runtime_app).commands["serve"]  # type: ignore[attr-defined]
+    given = serve.make_context("serve", list(container["args"])).params
+    assert str(given["key"]) == f"{mount['mountPath']}/{name}"
+    checked = sorted(made.path.glob("*.yaml"))
+    command: list[str | Path] = [tool("kubernetes-validate"), "--strict", *checked]
+    if kind == "kserve":
+        names = ("servingruntime.yaml", "configmap.yaml")
+        files = [made.path / one for one in names]
+        kinds = ["V1alpha1ServingRuntime", "V1ConfigMap"]
+        command = [tool("python"), "-c", _KSERVE_TYPES, *files, *kinds]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def routes() -> set[str]:

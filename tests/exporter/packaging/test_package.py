@@ -25,6 +25,7 @@ from exporter.packaging.resources import (
     measure_memory,
 )
 from exporter.packaging.yaml import to_yaml
+from runtime.bundle.reading import read_bundle
 from runtime.errors import ArtifactError, UsageError
 from runtime.serving.settings import DEFAULT_LIMITS, MIB
 
@@ -165,7 +166,19 @@ def test_yaml_reads_back_as_written() -> None:
         '"\\',
         "é😀\x00\x85\n\t",
     ]
-    node: Node = {"texts": texts, "empty": {}, "none": [], "deep": [{"a": [{"b": 1}, [2, True]]}]}
+    lines: Node = {
+        "pem": "---BEGIN---\na b: #c\n",
+        "blank": "a\n\n",
+        "space": " a\n",
+        "open": "a\nb",
+    }
+    node: Node = {
+        "lines": lines,
+        "texts": texts,
+        "empty": {},
+        "none": [],
+        "deep": [{"a": [{"b": 1}, [2, True]]}],
+    }
     assert yaml.safe_load(to_yaml({"on": node}, comment="two\nlines")) == {"on": node}
 
 
@@ -173,7 +186,7 @@ def test_memory_is_measured_for_the_limits_of_the_server(sales: Path) -> None:
     """The figures are the server's own defaults; a process with numpy and onnxruntime fits."""
     assert (DEFAULT_LIMITS.rows, DEFAULT_LIMITS.body_bytes) == (MAX_ROWS, MAX_BODY_MIB * MIB)
     assert DEFAULT_LIMITS.buffered_bytes == BUFFERED_MIB * MIB
-    memory = measure_memory(sales)
+    memory = measure_memory(read_bundle(sales))
     assert 64 <= memory.request <= 1024
     assert memory.limit == memory.request + 256
 

@@ -196,6 +196,8 @@ def test_a_package_has_the_signature(
 ) -> None:
     """What a platform gets is verified with the same key; an altered bundle is not packaged."""
     signer = Signer(tmp_path / "keys")
+    (bundle / "cards").mkdir()
+    (bundle / "cards" / "card.md").write_text("signed, although the manifest does not list it")
     sign_bundle(bundle, signer.private)
     made = package_bundle(bundle, kind, tmp_path / "out", key=signer.public)
     assert read_bundle(made.path / folder, signer.public).signature_state == "verified"
