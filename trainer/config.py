@@ -47,7 +47,12 @@ class Configuration:
         class_weights: balanced weights every class equally in the loss.
         epochs: maximum number of passes over the training rows.
         batch_size: rows per step.
+        members: equal networks that are trained side by side and deployed as one, whose logits
+            are the mean of theirs; ``hidden`` is of each.
+        folds: parts of the training rows; member ``j`` leaves out part ``j % folds``, and the
+            loss on the rows left out takes the place of the validation loss; 0 is none.
         validation: share of the training rows held out to select the best epoch; 0 is none.
+        calibrate: divide the logits by the temperature with the lowest validation loss.
         patience: epochs without a better validation loss before early stopping.
         seed: of the data, the initial weights and the shuffling.
     """
@@ -62,14 +67,18 @@ class Configuration:
     class_weights: ClassWeights = "none"
     epochs: int = 10
     batch_size: int = 32
+    members: int = 1
+    folds: int = 0
     validation: float = 0.0
+    calibrate: bool = False
     patience: int | None = None
     seed: int = DEFAULT_SEED
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
         parse_schedule(self.schedule)
-        for what, number in (("epochs", self.epochs), ("the batch size", self.batch_size)):
+        numbers = {"epochs": self.epochs, "the batch size": self.batch_size}
+        for what, number in (numbers | {"members": self.members}).items():
             if number < 1:
                 raise UsageError(f"{what} must be at least 1, got {number}")
         if not 0 < self.learning_rate <= _LARGEST_FLOAT32:
@@ -82,21 +91,38 @@ class Configuration:
             )
         if any(width < 1 for width in self.hidden):
             raise UsageError(f"hidden layers need at least one unit, got {self.hidden}")
+        self._check_folds()
         self._check_validation()
+
+    def _check_folds(self) -> None:
+        if self.folds == 0:
+            return
+        if self.folds < 2:  # noqa: PLR2004 - a member must have rows of another fold
+            raise UsageError(f"folds must be 0 or at least 2, got {self.folds}")
+        if self.folds > self.members:
+            raise UsageError(
+                f"{option('folds', self.folds)} needs a member for each fold, which leaves it out: "
+                f"add {option('members', self.folds)}, or use fewer folds"
+            )
+        if self.validation:
+            raise UsageError(
+                f"{option('folds', self.folds)} validates on all training rows, "
+                f"{option('validation', self.validation)} on a share of them: use one"
+            )
 
     def _check_validation(self) -> None:
         if not 0 <= self.validation < 1:
             raise UsageError(
                 f"validation must be a share of the rows, 0 to below 1, got {self.validation}"
             )
-        if self.patience is None:
-            return
-        if self.patience < 1:
+        if self.patience is not None and self.patience < 1:
             raise UsageError(f"patience must be at least 1 epoch, got {self.patience}")
-        if self.validation == 0:
-            raise UsageError(
-                f"patience needs validation rows: add {option('validation')}, e.g. 0.1"
-            )
+        needs = {"patience": self.patience is not None, "calibrate": self.calibrate}
+        for name, is_needed in needs.items():
+            if is_needed and self.validation == 0 and self.folds == 0:
+                raise UsageError(
+                    f"{name} needs validation rows: add {option('validation')}, e.g. 0.1"
+                )
 
     def to_record(self, device: DeviceName) -> dict[str, Scalar]:
         """Convert to the options that a run stores; hidden widths and seed are separate fields.
@@ -140,7 +166,10 @@ class Options(TypedDict, total=False):
     class_weights: ClassWeights | None
     epochs: int | None
     batch_size: int | None
+    members: int | None
+    folds: int | None
     validation: float | None
+    calibrate: bool | None
     patience: int | None
     seed: int | None
 

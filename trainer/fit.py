@@ -29,9 +29,12 @@ from trainer.data.training_data import place_dataset, prepare_training_data
 from trainer.device import reproducible
 from trainer.distributed.launch import current_group, on_main_process
 from trainer.engines import EngineName, create_engine
+from trainer.engines.deployment import Deployment
 from trainer.engines.state import TrainingTask, flatten_parameters
+from trainer.ensemble import Ensemble, deployed_widths
 from trainer.evaluation.metrics import evaluate
-from trainer.model import SimpleNet, fold_in_place
+from trainer.evaluation.out_of_fold import evaluate_out_of_fold
+from trainer.model import SimpleNet
 from trainer.schedule import evenly_spaced, grows_by_a_fifth, learning_rate_at
 from trainer.seeds import derive_seed, shuffle_rows
 
@@ -49,6 +52,7 @@ _MIN_EVALUATIONS, _MAX_EVALUATIONS, _STEPS_PER_EVALUATION = 5, 50, 30
 # Between two calls of the callback, which checks the clock and signals: milliseconds.
 _ROWS_AT_ONCE: dict[DeviceName, int] = {"cpu": 2**14, "cuda": 2**18}
 _NUMBERS_AT_ONCE = 2**20
+_STEPS_PER_VALIDATION = 25  # out of fold, which then takes a tenth of the time
 _MAX_WEIGHTS = 2**28  # 1 GiB, of which training needs several: more is a typo
 
 
@@ -72,7 +76,8 @@ def fit(
         engine: computes the steps; eager is the slow reference.
 
     Returns:
-        The network with the standardisation folded in, and the epoch that it is from.
+        The network with standardisation, members and temperature folded in, and the epoch that
+        it is from.
 
     Raises:
         DataError: when the loss diverges, or no training row is left.
@@ -83,20 +88,29 @@ def fit(
         return loop.run(on_epoch_end, callback or NoCallback())
 
 
-def init_network(dataset: Dataset, configuration: Configuration) -> SimpleNet:
-    """Draw the initial network on the CPU, without touching torch's global random state."""
-    schema = dataset.schema
-    widths = (schema.n_inputs, *configuration.hidden, schema.n_classes)
+def init_network(dataset: Dataset, configuration: Configuration) -> SimpleNet | Ensemble:
+    """Draw the initial network on the CPU, without touching torch's global random state.
+
+    The first member of an ensemble is the network that a single one would be.
+    """
+    schema, members = dataset.schema, configuration.members
+    hidden = deployed_widths(configuration.hidden, members)
+    widths = (schema.n_inputs, *hidden, schema.n_classes)
     weights = sum(fan_in * fan_out for fan_in, fan_out in pairwise(widths))
     if weights > _MAX_WEIGHTS:
         raise UsageError(
             f"a network of {weights:,} weights is too large, the maximum is {_MAX_WEIGHTS:,}: use "
             f"narrower layers with {option('hidden')} "
             f"(it was {','.join(map(str, configuration.hidden))})"
+            + (f" or fewer {option('members')} (it was {members})" if members > 1 else "")
         )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(configuration.seed, "weights"))
-        return SimpleNet(schema.n_inputs, schema.n_classes, configuration.hidden)
+        networks = [
+            SimpleNet(schema.n_inputs, schema.n_classes, configuration.hidden)
+            for _ in range(members)
+        ]
+    return networks[0] if members == 1 else Ensemble(networks)
 
 
 class _TrainingLoop:
@@ -120,11 +134,11 @@ class _TrainingLoop:
             rows_per_call=max(1, at_once // size) * size,
             weight_decay=configuration.weight_decay,
             class_weights=rows.class_weights,
+            membership=rows.membership,
         )
         self._engine = self._create_engine(name)
         self._losses = torch.zeros(math.ceil(rows.n_rows / size), device=device)  # (steps,)
-        # A copy of the state for raw features.
-        self._folded = flatten_parameters(copy.deepcopy(network), "sgd")
+        self._deployment = Deployment(self._state, rows.scale)
         self._epoch, self._step = 0, 0  # of the next step
         self._next_order: dict[int, torch.Tensor] = {}  # by epoch: that of the next one
         self._last: Epoch | None = None
@@ -146,13 +160,15 @@ class _TrainingLoop:
             network.load_state_dict(self._best.weights)
         last = self._best.epoch if self._best else self._last
         assert last is not None, "a configuration has at least one epoch"  # noqa: S101
-        model = copy.deepcopy(self._fold()).cpu()  # its own tensors, no views of the state
+        scores = last.validation
+        model = self._deployment.update(scores.temperature if scores else 1.0)
+        model = copy.deepcopy(model).cpu()  # its own tensors, no views of the state
         return FitResult(model.eval(), last, self._epoch, self._placement.reason)
 
     def _create_engine(self, name: EngineName) -> Engine:
         """Create the engine; of several processes each computes a part of every step."""
         task, state, scale = self._task, self._state, self._rows.scale
-        rows = self._rows.features, self._rows.labels
+        rows = self._rows.features, self._rows.strata
         if group := current_group():
             from trainer.distributed.shard import ShardedEngine
 
@@ -189,7 +205,9 @@ class _TrainingLoop:
         """Evaluate the network at the end of an epoch."""
         losses = tuple(self._losses.tolist())  # the only device sync of an epoch's steps
         self._check_finite(losses)
-        model, held_out = self._fold(), self._rows.validation
+        validated = on_main_process(self._validate)
+        scores = validated or (self._last.validation if self._last else None)
+        model = self._deployment.update(scores.temperature if scores else 1.0)
         test = on_main_process(lambda: evaluate(model, self._rows.test))
         epoch = Epoch(
             index=self._epoch,
@@ -200,13 +218,33 @@ class _TrainingLoop:
             accuracy=test.accuracy,
             train=self._evaluate_training(model),
             learning_rate=self._learning_rate(),
-            validation=on_main_process(lambda: evaluate(model, held_out)) if held_out else None,
+            validation=scores,
             best=self._epoch,
             patience=self._configuration.patience,
             rows=self._rows.n_rows,
+            is_validated=validated is not None or scores is None,
+            is_out_of_fold=self._rows.folds is not None,
         ).after(self._last)
         self._check_finite((test.loss, epoch.validation.loss if epoch.validation else 0.0))
         return self._update_best(epoch)
+
+    def _validate(self) -> Scores | None:
+        """Evaluate on the rows that select the best epoch; None where it is not this epoch's turn.
+
+        Out of fold every row of training is evaluated: short epochs are taken together.
+        """
+        options, rows = self._configuration, self._rows
+        calibrate, folds, network = options.calibrate, rows.folds, self._state.network
+        if folds is not None and isinstance(network, Ensemble):
+            every = math.ceil(_STEPS_PER_VALIDATION / len(self._losses))
+            every = min(every, options.patience or every)
+            done = self._epoch + 1
+            if done % every and done < options.epochs:
+                return None
+            return evaluate_out_of_fold(network, rows, folds, calibrate=calibrate)
+        if rows.validation is None:
+            return None
+        return evaluate(self._deployment.update(), rows.validation, calibrate=calibrate)
 
     def _evaluate_training(self, model: SimpleNet) -> Scores | None:
         """Evaluate on training rows, in the epochs that are enough for a curve."""
@@ -226,8 +264,10 @@ class _TrainingLoop:
         if epoch.validation is None:
             return epoch
         best = self._best and self._best.epoch
-        if best and best.validation and epoch.validation.loss >= best.validation.loss:
-            return replace(epoch, best=best.index)
+        if best and best.validation:
+            is_better = epoch.is_validated and epoch.validation.loss < best.validation.loss
+            if not is_better:
+                return replace(epoch, best=best.index)
         weights = self._state.views(self._state.values)
         self._best = BestEpoch(epoch, {name: weight.clone() for name, weight in weights.items()})
         return epoch
@@ -238,19 +278,11 @@ class _TrainingLoop:
             return False
         return self._epoch - 1 - self._best.epoch.index >= patience
 
-    def _fold(self) -> SimpleNet:
-        """Update the network of raw features from the state; the same object every time."""
-        folded, scale = self._folded, self._rows.scale
-        folded.values.copy_(self._state.values)
-        if scale:
-            fold_in_place(folded.network, scale.mean, scale.std)
-        return folded.network
-
     def _capture(self) -> TrainingState:
         """Copy the training state, unless it has diverged."""
         losses = self._losses[: self._step].cpu()
         self._check_finite(losses.tolist())
-        test = evaluate(self._fold(), self._rows.test)
+        test = evaluate(self._deployment.update(), self._rows.test)
         self._check_finite([test.loss])  # after the last step
         tensors = {name: part.cpu().clone() for name, part in self._state.tensors().items()}
         last = self._last and replace(self._last, losses=())

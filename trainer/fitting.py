@@ -86,7 +86,10 @@ def fit_table(  # noqa: PLR0913 - the options of ``trainer fit``, by their names
     optimiser: Optimiser | None = None,
     weight_decay: float | None = None,
     class_weights: ClassWeights | None = None,
+    members: int | None = None,
+    folds: int | None = None,
     validation: float | None = None,
+    calibrate: bool | None = None,
     patience: int | None = None,
     logdir: Path | str | None = None,
     resume: bool = False,
@@ -135,7 +138,11 @@ def fit_table(  # noqa: PLR0913 - the options of ``trainer fit``, by their names
         optimiser: ``sgd`` or ``adamw``.
         weight_decay: coefficient of weight decay.
         class_weights: ``balanced`` weights all classes equally in the loss.
+        members: networks that are trained side by side and deployed as one, their mean.
+        folds: parts of the training rows; each member leaves one out, and the loss on the rows
+            left out selects the best epoch.
         validation: share of the training rows held out to select the best epoch.
+        calibrate: divide the logits by the temperature with the lowest validation loss.
         patience: epochs without a better validation loss before early stopping.
         logdir: directory of TensorBoard's event files; None is inside the run.
         resume: resume the interrupted run of ``out``.
@@ -186,7 +193,10 @@ def fit_table(  # noqa: PLR0913 - the options of ``trainer fit``, by their names
         "class_weights": class_weights,
         "epochs": to_plain(epochs),
         "batch_size": to_plain(batch_size),
+        "members": to_plain(members),
+        "folds": to_plain(folds),
         "validation": to_plain(validation),
+        "calibrate": to_plain(calibrate),
         "patience": to_plain(patience),
         "seed": to_plain(seed),
     }

@@ -140,3 +140,11 @@ def fold_in_place(model: SimpleNet, mean: torch.Tensor, std: torch.Tensor) -> No
         bias = first.bias.double() - weight @ mean.to(first.weight.device)  # (out,)
         first.weight.copy_(weight)
         first.bias.copy_(bias)
+
+
+def divide_logits(model: SimpleNet, temperature: float) -> None:
+    """Divide the model's logits, in place: its last layer in float64, rounded once."""
+    last = model.linear_layers()[-1]
+    with torch.no_grad():
+        last.weight.copy_(last.weight.double() / temperature)
+        last.bias.copy_(last.bias.double() / temperature)

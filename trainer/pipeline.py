@@ -226,7 +226,11 @@ def _is_completed(out: Path, identity: FitIdentity) -> bool:
         return False
     record = load_run(out).record
     found = FitIdentity(
-        record.hidden, record.seed, record.configuration, record.data_digest, record.versions
+        record.member_hidden,
+        record.seed,
+        record.configuration,
+        record.data_digest,
+        record.versions,
     )
     if found == identity:
         return True
@@ -261,10 +265,12 @@ def _build_record(identity: FitIdentity, dataset: Dataset, result: FitResult) ->
         metrics["best_epoch"] = float(last.index + 1)
         metrics["validation_loss"] = last.validation.loss
         metrics["validation_accuracy"] = last.validation.accuracy
+        if identity.options["calibrate"]:
+            metrics["temperature"] = last.validation.temperature
     return RunRecord(
         format=FORMAT,
         model="simplenet",
-        hidden=identity.hidden,
+        hidden=tuple(layer.out_features for layer in result.model.linear_layers()[:-1]),
         schema=dataset.schema,
         configuration=identity.options,
         seed=identity.seed,

@@ -56,14 +56,14 @@ class RunRecord(Record, frozen=True):
     Attributes:
         format: version of the run format.
         model: the kind of network.
-        hidden: widths of its hidden layers.
+        hidden: widths of its hidden layers; of an ensemble those of all members together.
         schema: the columns and classes it was trained on.
         configuration: every option of the fit, resolved; no paths.
         seed: of the data, the initial weights and the shuffling.
         data_digest: SHA-256 of all training and test tensors, stored here or not.
         metrics: by name; ``accuracy``, ``loss``, ``test_loss``, ``train_rows``, ``test_rows``,
             ``epochs``; with a validation split also ``best_epoch``, ``validation_loss`` and
-            ``validation_accuracy``.
+            ``validation_accuracy``, and ``temperature`` if it was calibrated.
         versions: of the packages used in training.
         files: the other files of the run, by name relative to it.
         check: data check of a user's table; unset for synthetic data.
@@ -84,6 +84,14 @@ class RunRecord(Record, frozen=True):
     def __post_init__(self) -> None:
         if any(width < 1 for width in self.hidden):
             raise ValueError(f"hidden layers need at least one unit, got {self.hidden}")
+
+    @property
+    def member_hidden(self) -> tuple[int, ...]:
+        """Widths of the hidden layers of each member, as the option has them."""
+        members = self.configuration.get("members")
+        if not isinstance(members, int) or members < 1:
+            return self.hidden
+        return tuple(width // members for width in self.hidden)
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def candidate_from_run(run: Run) -> Candidate:
         provenance=Provenance(
             seed=record.seed,
             data_digest=record.data_digest,
-            configuration=record.configuration | _hidden(record.hidden),
+            configuration=record.configuration | _hidden(record.member_hidden),
             versions=record.versions,
             rejected_rows=_rejected_rows(record.check),
             left_out_columns=_left_out_columns(record.check),
@@ -95,7 +95,7 @@ def candidate_from_run(run: Run) -> Candidate:
 
 
 def _hidden(widths: tuple[int, ...]) -> dict[str, Scalar]:
-    """Return the widths of the hidden layers as their option; nothing for the default."""
+    """Return the widths of a member's hidden layers as their option; nothing for the default."""
     is_default = widths == Configuration().hidden
     return {} if is_default else {"hidden": ",".join(map(str, widths))}
 

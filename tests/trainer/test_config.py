@@ -66,7 +66,10 @@ def test_the_record_of_a_configuration_holds_every_option() -> None:
         "class_weights": "none",
         "epochs": 10,
         "batch_size": 7,
+        "members": 1,
+        "folds": 0,
         "validation": 0.0,
+        "calibrate": False,
         "patience": None,
         "device": "cuda",
     }

@@ -40,7 +40,10 @@ def test_flags_override_the_file_and_the_file_overrides_defaults(
         "optimiser": "adamw",
         "weight_decay": 0.0,
         "class_weights": "none",
+        "members": 1,
+        "folds": 0,
         "validation": 0.0,
+        "calibrate": False,
         "patience": None,
     }
 

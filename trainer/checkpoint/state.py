@@ -37,7 +37,10 @@ class Epoch:
         accuracy: of the test rows after the epoch, 0 to 1.
         learning_rate: of all its steps.
         train: scores of some training rows after the epoch; None but in a few epochs.
-        validation: scores of the validation rows after the epoch; None without such rows.
+        validation: scores of the validation rows after the epoch, or of training rows out of
+            fold; None without such rows, and before the first evaluation.
+        is_validated: whether ``validation`` is of this epoch, not carried from an earlier one.
+        is_out_of_fold: whether it is, or will be, of training rows.
         best: index of the best epoch so far, by validation loss; without it, this one.
         patience: epochs without improvement before early stopping; None is no early stopping.
         rows: training rows.
@@ -61,6 +64,8 @@ class Epoch:
     lowest: int = 0
     lowest_test_loss: float = math.inf
     above: int = 0
+    is_validated: bool = True
+    is_out_of_fold: bool = False
 
     @property
     def is_last(self) -> bool:
@@ -77,10 +82,11 @@ class Epoch:
     def is_overfitting(self) -> bool:
         """Whether the test loss has risen for long, and clearly, since it was lowest.
 
-        Never with validation rows, which select the epoch that the model is from.
+        Never with validation, which selects the epoch that the model is from.
         """
         is_long = self.index - self.lowest > max(_MIN_EPOCHS_ABOVE, self.epochs * _SHARE_ABOVE)
-        return is_long and self.above >= _EPOCHS_CLEARLY_ABOVE and self.validation is None
+        is_selected = self.is_out_of_fold or self.validation is not None
+        return is_long and self.above >= _EPOCHS_CLEARLY_ABOVE and not is_selected
 
     def after(self, last: Epoch | None) -> Epoch:
         """Compare the test loss with that of the epochs before; ``last`` is the one before."""

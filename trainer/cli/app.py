@@ -264,9 +264,31 @@ def fit(
         ClassWeights | None,
         typer.Option(help="balanced weights all classes equally in the loss (default: none)."),
     ] = None,
+    members: Annotated[
+        int | None,
+        typer.Option(
+            help="Networks that are trained side by side and deployed as one, their mean "
+            "(default: 1)."
+        ),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            help="Parts of the training rows; each member leaves one out, and the loss on the rows "
+            "left out selects the best epoch (default: 0, none)."
+        ),
+    ] = None,
     validation: Annotated[
         float | None,
         typer.Option(help="Share of the training rows held out to select the best epoch."),
+    ] = None,
+    calibrate: Annotated[
+        bool | None,
+        typer.Option(
+            "--calibrate/--no-calibrate",
+            help="Divide the logits by the temperature with the lowest validation loss "
+            "(default: by preset).",
+        ),
     ] = None,
     patience: Annotated[
         int | None,
@@ -308,7 +330,10 @@ def fit(
         class_weights=class_weights,
         epochs=epochs,
         batch_size=batch_size,
+        members=members,
+        folds=folds,
         validation=validation,
+        calibrate=calibrate,
         patience=patience,
         seed=seed,
     )

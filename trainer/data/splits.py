@@ -1,4 +1,4 @@
-"""Stratified splits: test rows by a hash of seed and position, validation rows by a permutation."""
+"""Stratified splits: test rows and folds by a hash of the position, others by a permutation."""
 
 from __future__ import annotations
 
@@ -56,6 +56,24 @@ def split_validation(labels: torch.Tensor, share: float, seed: int) -> Validatio
             "more rows"
         )
     return split
+
+
+def split_folds(labels: torch.Tensor, folds: int, seed: int) -> torch.Tensor:
+    """Draw the fold of each training row, ``(rows,)`` int64; ``labels`` are ``(rows,)`` int64.
+
+    The rows of a class are dealt in turn, so that in each class and in all the folds' numbers of
+    rows differ by one at most.
+    """
+    if len(labels) < folds:
+        raise DataError(
+            f"{option('folds', folds)} needs as many training rows, and there are {len(labels):,}: "
+            "use fewer folds, or more rows"
+        )
+    keys = draw_numbers(len(labels), derive_seed(seed, "folds"))
+    order = np.lexsort((keys, labels.numpy()))
+    fold_of_row = np.empty(len(labels), np.int64)
+    fold_of_row[order] = np.arange(len(labels)) % folds
+    return torch.from_numpy(fold_of_row)
 
 
 def _stratify(labels: Labels, keys: np.ndarray, share: float, *, on_both_sides: bool) -> Mask:

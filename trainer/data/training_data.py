@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from trainer.data.preprocessing import compute_class_weights, fit_standardisation
-from trainer.data.splits import split_validation
+from trainer.data.splits import split_folds, split_validation
+from trainer.ensemble import create_membership
 
 if TYPE_CHECKING:
     from trainer.config import Configuration, DeviceName
     from trainer.data.dataset import Dataset, Rows
+    from trainer.ensemble import Membership
     from trainer.model import Standardisation
 
 _USABLE: Final = 0.8  # of the free memory: the rest is for libraries, buffers and graphs
@@ -44,6 +46,8 @@ class TrainingData:
         features: of training and validation rows, raw, on the CPU.
         labels: likewise.
         train: positions of the training rows in them; None is all of them.
+        folds: of each row, ``(rows,)`` int64; None without folds.
+        membership: of an ensemble; None for a single network.
         validation: rows that select the best epoch; None without them.
         test: rows that every epoch is evaluated on.
         sample: some of the training rows, evaluated in a few epochs.
@@ -54,6 +58,8 @@ class TrainingData:
     features: torch.Tensor
     labels: torch.Tensor
     train: torch.Tensor | None
+    folds: torch.Tensor | None
+    membership: Membership | None
     validation: EvaluationRows | None
     test: EvaluationRows
     sample: EvaluationRows
@@ -65,6 +71,13 @@ class TrainingData:
         """Number of training rows."""
         return len(self.labels if self.train is None else self.train)
 
+    @property
+    def strata(self) -> torch.Tensor:
+        """Strata of an ensemble's rows, see ``trainer.ensemble``; without folds the labels."""
+        if self.folds is None or self.membership is None:
+            return self.labels
+        return self.folds * self.membership.classes + self.labels
+
 
 def prepare_training_data(
     dataset: Dataset,
@@ -73,7 +86,7 @@ def prepare_training_data(
     *,
     evaluation_device: DeviceName | None = None,
 ) -> TrainingData:
-    """Split off the validation rows and compute the statistics of the training rows.
+    """Split off the validation rows, or draw the folds, and compute statistics of training rows.
 
     Only rows to evaluate on are copied; they go to ``evaluation_device``, by default ``device``.
     """
@@ -83,17 +96,27 @@ def prepare_training_data(
         split = split_validation(labels, configuration.validation, configuration.seed)
         train, labels, at = split.train, labels[split.train], split.validation
         held_out = _move(rows.train_features[at], rows.train_labels[at], evaluation_device)
-    weights = compute_class_weights(labels, dataset.schema.n_classes, configuration.class_weights)
-    standardise = configuration.standardise
+    folds = None
+    if configuration.folds:
+        folds = split_folds(labels, configuration.folds, configuration.seed)
+    n_classes, standardise = dataset.schema.n_classes, configuration.standardise
+    weights = compute_class_weights(labels, n_classes, configuration.class_weights)
+    weights = None if weights is None else weights.to(device)
+    membership = None
+    if configuration.members > 1:
+        by_class = torch.ones(n_classes, device=device) if weights is None else weights
+        membership = create_membership(configuration.members, configuration.folds, by_class)
     return TrainingData(
         features=rows.train_features,
         labels=rows.train_labels,
         train=train,
+        folds=folds,
+        membership=membership,
         validation=held_out,
         test=_move(rows.test_features, rows.test_labels, evaluation_device),
         sample=_move(*_sample(rows, train), evaluation_device),
         scale=fit_standardisation(rows.train_features, train) if standardise else None,
-        class_weights=None if weights is None else weights.to(device),
+        class_weights=weights,
     )
 
 

@@ -2,6 +2,8 @@
 
 state        the protocol of an engine, and the parameters and buffers that steps change
 step         a step in ATen calls, on preallocated buffers
+member_step  the same of an ensemble's members
+deployment   the network of raw features that a state is deployed as
 torchscript  runs it on the CPU, in the TorchScript interpreter
 cuda_graph   captures it as CUDA graphs; prefetch brings the rows to the device
 eager        autograd and torch.optim: the reference for tests and benchmarks

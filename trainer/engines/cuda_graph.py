@@ -15,15 +15,16 @@ import torch
 
 from runtime.errors import UnavailableError
 from runtime.surfaces import option
-from trainer.engines import step
+from trainer.engines import member_step, step
 from trainer.engines.prefetch import ResidentRows, StreamedRows
-from trainer.engines.state import StepBuffers, update_vectors
+from trainer.engines.state import MemberStepBuffers, StepBuffers, update_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from trainer.engines.prefetch import RowFeed
     from trainer.engines.state import ModelState, TrainingTask
+    from trainer.ensemble import Membership
     from trainer.model import Standardisation
 
 _STEPS_PER_GRAPH = 64  # more saves nothing: 64 steps of a dozen kernels share a launch
@@ -123,7 +124,7 @@ class DeviceSteps:
 
     Attributes:
         features: ``(rows, n_features)`` float32, to be filled.
-        labels: ``(rows,)`` int64, to be filled.
+        labels: ``(rows,)`` int64, to be filled; of an ensemble the strata.
         losses: of each step, ``(steps,)`` float32, written.
         minus_rate: the negative learning rate, ``()`` float32; to be filled.
         count: steps completed, ``()`` float64; to be filled, incremented by each step.
@@ -133,7 +134,8 @@ class DeviceSteps:
     def __init__(self, task: TrainingTask, state: ModelState, steps: int) -> None:
         """Allocate for ``steps`` whole batches and a short one."""
         self._task, self._state = task, state
-        device, n_features = state.values.device, state.network.linear_layers()[0].in_features
+        device = state.values.device
+        n_features = state.network.linear_layers()[0].weight.shape[-1]
         rows = (steps + 1) * task.batch_size
         self.features = torch.zeros(rows, n_features, device=device)
         self.labels = torch.zeros(rows, dtype=torch.int64, device=device)
@@ -142,21 +144,42 @@ class DeviceSteps:
         self.count = torch.zeros((), dtype=torch.float64, device=device)
         self.vectors = update_vectors(state)
         self._buffers: dict[int, StepBuffers] = {}
+        self._member_buffers: dict[int, MemberStepBuffers] = {}
 
     def run(self, steps: int, short: int) -> None:
         """Run steps on the first rows: whole batches, then one of ``short`` rows unless 0."""
-        size, weights = self._task.batch_size, self._task.class_weights
+        size, membership = self._task.batch_size, self._task.membership
         for index, rows in enumerate([size] * steps + [short] * (short > 0)):
-            if rows not in self._buffers:
-                self._buffers[rows] = StepBuffers(self._state, rows)
-            buffers, span = self._buffers[rows], slice(index * size, index * size + rows)
+            span = slice(index * size, index * size + rows)
             batch = [self.features[span], self.labels[span], self.losses[index]]
-            step.compute_gradients(batch, buffers.layers, buffers.loss_buffers, weights)
+            if membership:
+                self._compute_member_gradients(batch, membership)
+            else:
+                self._compute_gradients(batch)
             self.count.add_(1)
             if self._state.moments:
                 self._update_adamw()
             else:
                 self._update_sgd()
+
+    def _compute_gradients(self, batch: list[torch.Tensor]) -> None:
+        rows, weights = len(batch[0]), self._task.class_weights
+        if rows not in self._buffers:
+            self._buffers[rows] = StepBuffers(self._state, rows)
+        buffers = self._buffers[rows]
+        step.compute_gradients(batch, buffers.layers, buffers.loss_buffers, weights)
+
+    def _compute_member_gradients(self, batch: list[torch.Tensor], membership: Membership) -> None:
+        features, strata, loss = batch
+        rows = len(features)
+        if rows not in self._member_buffers:
+            self._member_buffers[rows] = MemberStepBuffers(self._state, rows)
+        buffers, strata = self._member_buffers[rows], strata[None]
+        targets, shares = membership.targets(strata)[0], membership.shares(strata)[0]
+        member_step.compute_member_gradients(
+            [features, targets, shares, loss], buffers.first, buffers.layers, buffers.loss_buffers
+        )
+        loss.div_(membership.members)
 
     def _update_sgd(self) -> None:
         parameters, gradients = self.vectors

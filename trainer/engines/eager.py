@@ -14,6 +14,7 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from trainer.engines.prefetch import Gather
     from trainer.engines.state import ModelState, TrainingTask
+    from trainer.ensemble import Membership
 
 
 class EagerEngine:
@@ -38,10 +39,15 @@ class EagerEngine:
         for step, (batch, targets) in enumerate(batches):
             self._optimiser.zero_grad()
             logits = self._state.network(batch)  # (batch, classes)
-            loss = functional.cross_entropy(logits, targets, self._task.class_weights)
+            if self._task.membership:
+                loss = _sum_member_losses(logits, targets, self._task.membership)
+            else:
+                loss = functional.cross_entropy(logits, targets, self._task.class_weights)
             loss.backward()  # type: ignore[no-untyped-call]
             self._optimiser.step()
             losses[step] = loss.detach()
+        if self._task.membership:
+            losses[: step + 1].div_(self._task.membership.members)
 
     def _create_optimiser(self) -> torch.optim.Optimizer:
         """Create the optimiser with the moments of the state."""
@@ -53,3 +59,12 @@ class EagerEngine:
         for name, parameter in network.named_parameters():
             optimiser.state[parameter] = {"exp_avg": first[name], "exp_avg_sq": second[name]}
         return optimiser
+
+
+def _sum_member_losses(
+    logits: torch.Tensor, strata: torch.Tensor, membership: Membership
+) -> torch.Tensor:
+    """Sum the members' mean losses; ``logits`` are ``(members, classes, batch)``."""
+    targets, shares = membership.targets(strata[None])[0], membership.shares(strata[None])[0]
+    row_losses = functional.cross_entropy(logits, targets[..., 0], reduction="none")
+    return torch.dot(row_losses.flatten(), shares.flatten())

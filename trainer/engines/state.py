@@ -12,6 +12,7 @@ import torch
 
 if TYPE_CHECKING:
     from trainer.config import Optimiser
+    from trainer.ensemble import Ensemble, Membership
     from trainer.model import SimpleNet
 
 ALIGNMENT = 16  # floats: a product may sum in another order when an operand is not aligned
@@ -30,12 +31,15 @@ class TrainingTask:
         rows_per_call: rows per call of the engine, whole batches.
         weight_decay: of SGD or AdamW.
         class_weights: ``(classes,)`` float32; None weights all classes equally.
+        membership: of an ensemble, how much rows count, class weights included: the labels of its
+            rows are their strata; None trains a single network.
     """
 
     batch_size: int
     rows_per_call: int
     weight_decay: float
     class_weights: torch.Tensor | None
+    membership: Membership | None = None
 
 
 class Engine(Protocol):
@@ -49,8 +53,8 @@ class Engine(Protocol):
         Args:
             order: positions of rows, ``(rows,)`` int32 or int64 on the CPU; only the last batch
                 may be short.
-            losses: receives the mean loss of each batch before its step, ``(steps,)`` float32 on
-                the engine's device.
+            losses: receives the mean loss of each batch before its step, of an ensemble the mean
+                over its members, ``(steps,)`` float32 on the engine's device.
             learning_rate: of these steps.
             done: steps completed before these.
         """
@@ -67,7 +71,7 @@ class ModelState:
         moments: of the optimiser by name, ``(size,)`` float32 each; none for SGD.
     """
 
-    network: SimpleNet
+    network: SimpleNet | Ensemble
     values: torch.Tensor
     gradients: torch.Tensor
     moments: dict[str, torch.Tensor]
@@ -93,7 +97,7 @@ class ModelState:
             part.copy_(stored[name])
 
 
-def flatten_parameters(network: SimpleNet, optimiser: Optimiser) -> ModelState:
+def flatten_parameters(network: SimpleNet | Ensemble, optimiser: Optimiser) -> ModelState:
     """Move a network's parameters into one vector and allocate gradients and moments.
 
     The network's parameters become views of that vector.
@@ -137,6 +141,36 @@ class StepBuffers:
         n_features = self.layers[0][0].shape[1]
         aligned = torch.empty(size if align else 0, n_features, device=device)
         self.loss_buffers = [log_probs, log_prob_grads, weight_sum, one, aligned]
+
+
+class MemberStepBuffers:
+    """Buffers of an ensemble's steps, in the layout of ``trainer.engines.member_step``."""
+
+    def __init__(self, state: ModelState, size: int, *, align: bool = False) -> None:
+        """Allocate as ``StepBuffers`` does."""
+        device = state.values.device
+        values, gradients = (
+            state.views(untracked(vector)) for vector in (state.values, state.gradients)
+        )
+        names = list(values)
+        self.layers: list[list[torch.Tensor]] = []
+        for names_of_layer in zip(names[::2], names[1::2], strict=True):
+            weight, bias = (values[name] for name in names_of_layer)
+            grads = [gradients[name] for name in names_of_layer]
+            shape = *weight.shape[:2], size
+            out, delta = (torch.empty(shape, device=device) for _ in range(2))
+            views = weight.transpose(1, 2), out.transpose(1, 2)
+            self.layers.append([weight, views[0], bias, *grads, out, views[1], delta])
+        weight, _, bias, weight_grad, bias_grad, out, _, delta = self.layers[0]
+        self.first = [
+            part.flatten(0, 1) for part in (weight, bias, weight_grad, bias_grad, out, delta)
+        ]
+        log_probs, log_prob_grads = (torch.empty_like(self.layers[-1][5]) for _ in range(2))
+        row_losses = torch.empty(len(log_probs), size, 1, device=device)
+        unused = torch.zeros((), device=device)
+        aligned = torch.empty(size if align else 0, weight.shape[2], device=device)
+        views = log_probs[..., None], log_prob_grads[..., None]
+        self.loss_buffers = [log_probs, log_prob_grads, *views, row_losses, unused, aligned]
 
 
 @torch.inference_mode()

@@ -12,12 +12,21 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from trainer.engines import step
-from trainer.engines.state import ALIGNMENT, StepBuffers, untracked, update_vectors
+from trainer.engines import member_step, step
+from trainer.engines.state import (
+    ALIGNMENT,
+    MemberStepBuffers,
+    StepBuffers,
+    untracked,
+    update_vectors,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from trainer.engines.prefetch import Gather
     from trainer.engines.state import ModelState, TrainingTask
+    from trainer.ensemble import Membership
 
 
 class _RunSteps(Protocol):
@@ -34,6 +43,20 @@ class _RunSteps(Protocol):
     ) -> None: ...
 
 
+class _RunMemberSteps(Protocol):
+    """The signature of ``member_step.run_member_steps``."""
+
+    def __call__(
+        self,
+        rows: list[torch.Tensor],
+        first: list[torch.Tensor],
+        layers: list[list[torch.Tensor]],
+        loss_buffers: list[torch.Tensor],
+        state: list[torch.Tensor],
+        settings: list[float],
+    ) -> None: ...
+
+
 class TorchScriptEngine:
     """Runs steps on the CPU, bit for bit those of autograd."""
 
@@ -42,6 +65,7 @@ class TorchScriptEngine:
         self._task, self._state, self._gather = task, state, gather
         self._vectors = update_vectors(state)
         self._buffers: dict[int, StepBuffers] = {}
+        self._member_buffers: dict[int, MemberStepBuffers] = {}
         # A product may sum in another order when its operand is not aligned.
         self._align = task.batch_size * gather.n_features % ALIGNMENT != 0
 
@@ -61,6 +85,9 @@ class TorchScriptEngine:
             self._run(rows, tail, [*settings[:2], float(done + whole)])
 
     def _run(self, rows: list[torch.Tensor], size: int, settings: list[float]) -> None:
+        if self._task.membership:
+            self._run_members(rows, size, self._task.membership, settings)
+            return
         if size not in self._buffers:
             self._buffers[size] = StepBuffers(self._state, size, align=self._align)
         buffers, weights = self._buffers[size], self._task.class_weights
@@ -68,11 +95,39 @@ class TorchScriptEngine:
             run_steps = load_steps()
             run_steps(rows, buffers.layers, buffers.loss_buffers, weights, self._vectors, settings)
 
+    def _run_members(
+        self, rows: list[torch.Tensor], size: int, membership: Membership, settings: list[float]
+    ) -> None:
+        if size not in self._member_buffers:
+            self._member_buffers[size] = MemberStepBuffers(self._state, size, align=self._align)
+        buffers, (features, labels, losses) = self._member_buffers[size], rows
+        strata = labels[: len(losses) * size].view(-1, size)
+        rows = [features, membership.targets(strata), membership.shares(strata), losses]
+        with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
+            run_steps = load_member_steps()
+            run_steps(
+                *(rows, buffers.first, buffers.layers, buffers.loss_buffers),
+                self._vectors,
+                settings,
+            )
+        losses.div_(membership.members)
+
 
 @cache
 def load_steps() -> _RunSteps:
     """Load the step into the interpreter; takes milliseconds, once per process."""
-    parts = (step.update_sgd, step.update_adamw, step.compute_gradients, step.run_steps)
-    unit = torch.jit.CompilationUnit("\n".join(inspect.getsource(part) for part in parts))
-    run_steps: _RunSteps = unit.run_steps
+    run_steps: _RunSteps = _compile(step.compute_gradients, step.run_steps).run_steps
     return run_steps
+
+
+@cache
+def load_member_steps() -> _RunMemberSteps:
+    """Load the step of an ensemble likewise."""
+    parts = member_step.compute_member_gradients, member_step.run_member_steps
+    run_steps: _RunMemberSteps = _compile(*parts).run_member_steps
+    return run_steps
+
+
+def _compile(*parts: Callable[..., None]) -> torch.jit.CompilationUnit:
+    functions: Sequence[Callable[..., None]] = (step.update_sgd, step.update_adamw, *parts)
+    return torch.jit.CompilationUnit("\n".join(inspect.getsource(each) for each in functions))

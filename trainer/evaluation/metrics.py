@@ -17,6 +17,7 @@ from runtime.monitoring.accuracy import (
     wilson_interval,
 )
 from runtime.value import Record
+from trainer.evaluation.calibration import best_temperature
 from trainer.evaluation.curves import roc_curve
 
 if TYPE_CHECKING:
@@ -41,12 +42,14 @@ class Scores:
     """Loss and accuracy on some rows.
 
     Attributes:
-        loss: mean cross-entropy.
+        loss: mean cross-entropy, of logits divided by the temperature.
         accuracy: 0 to 1.
+        temperature: 1 leaves the logits as they are.
     """
 
     loss: float
     accuracy: float
+    temperature: float = 1.0
 
 
 class Evaluation(Record, frozen=True):
@@ -195,17 +198,27 @@ def roc_auc(truth: Labels, probabilities: Probabilities) -> float:
 
 
 @torch.inference_mode()
-def evaluate(model: SimpleNet, rows: EvaluationRows) -> Scores:
-    """Compute loss and accuracy; rows on the CPU are sent to the model's device block by block."""
+def evaluate(model: SimpleNet, rows: EvaluationRows, *, calibrate: bool = False) -> Scores:
+    """Compute loss and accuracy; rows on the CPU are sent to the model's device block by block.
+
+    With ``calibrate`` the loss is that at the temperature where it is lowest.
+    """
     labels, device = rows.labels, next(model.parameters()).device
     blocks = [
         model(block.to(device)).to(labels.device)
         for block in torch.split(rows.features, BLOCK_ROWS)
     ]
     logits = blocks[0] if len(blocks) == 1 else torch.cat(blocks)  # (rows, classes)
+    return score_logits(logits, labels, calibrate=calibrate)
+
+
+def score_logits(logits: torch.Tensor, labels: torch.Tensor, *, calibrate: bool) -> Scores:
+    """Compute loss and accuracy from logits ``(rows, classes)`` and labels ``(rows,)``."""
     hits = (logits.argmax(dim=1) == labels).sum()
-    loss = functional.cross_entropy(logits, labels)
-    return Scores(loss.item(), hits.item() / len(labels))
+    temperature = best_temperature(logits, labels) if calibrate else 1.0
+    scaled = logits / temperature if calibrate else logits
+    loss = functional.cross_entropy(scaled, labels)
+    return Scores(loss.item(), hits.item() / len(labels), temperature)
 
 
 @torch.inference_mode()

@@ -82,7 +82,7 @@ class JsonlLogger:
             "accuracy": epoch.accuracy,
             "lowest_test_loss_epoch": epoch.lowest + 1,
         }
-        if epoch.validation:
+        if epoch.validation and epoch.is_validated:
             line["validation_loss"] = epoch.validation.loss
             line["validation_accuracy"] = epoch.validation.accuracy
             line["best_epoch"] = epoch.best + 1

@@ -102,7 +102,8 @@ def _format_metrics(epoch: Epoch, throughput: Throughput) -> list[str]:
     best = f"best epoch {epoch.best + 1}"
     if epoch.patience is not None:
         best += f", patience {epoch.wait_count}/{epoch.patience}"
-    return [*parts, f"validation loss {epoch.validation.loss:.4f} ({best})"]
+    rows = "out-of-fold" if epoch.is_out_of_fold else "validation"
+    return [*parts, f"{rows} loss {epoch.validation.loss:.4f} ({best})"]
 
 
 def describe_overfitting(epoch: Epoch) -> str:

@@ -5,7 +5,8 @@
     Loss/epoch                            likewise: mean of the epoch's batches
     Loss/test                             likewise
     Accuracy/train                        likewise, of some rows, in some epochs
-    Loss/validation, Accuracy/validation  likewise, with a validation split
+    Loss/validation, Accuracy/validation  likewise, with a validation split; with folds those of
+                                          rows out of fold, in some epochs
     LearningRate/train                    likewise
     Gradient/norm                         likewise: L2 norm, of the epoch's last batch
     Layer N/weight, Layer N/bias          histograms, at most six times in a fit
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from trainer.checkpoint.state import Epoch
     from trainer.engines.state import ModelState
+    from trainer.ensemble import Ensemble
     from trainer.loggers.events import Message
     from trainer.loggers.files import LogFile
     from trainer.model import SimpleNet
@@ -113,15 +115,15 @@ class TensorBoardLogger:
             _GRADIENT: (first.index, norms),
         }
         validated = [epoch.validation for epoch in epochs if epoch.validation]
-        if validated:
+        if validated and not first.is_out_of_fold:
             curves[LOSS_VALIDATION] = first.index, [part.loss for part in validated]
             curves[ACCURACY_VALIDATION] = first.index, [part.accuracy for part in validated]
         records = [scalar_records(tag, *curve, now) for tag, curve in curves.items()]
-        records += [
-            scalar_records(_ACCURACY_TRAIN, epoch.index, [epoch.train.accuracy], now)
-            for epoch in epochs
-            if epoch.train
-        ]
+        for epoch in epochs:  # that have what others do not
+            points = [(_ACCURACY_TRAIN, epoch.train.accuracy)] if epoch.train else []
+            if epoch.is_out_of_fold and epoch.is_validated and (scores := epoch.validation):
+                points += [(LOSS_VALIDATION, scores.loss), (ACCURACY_VALIDATION, scores.accuracy)]
+            records += [scalar_records(tag, epoch.index, [point], now) for tag, point in points]
         self._file.append(b"".join(records))
 
     def finalize(self, records: bytes) -> None:
@@ -136,7 +138,7 @@ def new_event_file() -> str:
     return f"events.out.tfevents.{int(time.time())}.{origin}"
 
 
-def _histograms(network: SimpleNet) -> list[Message]:
+def _histograms(network: SimpleNet | Ensemble) -> list[Message]:
     """Build histograms of the parameters as trained, before the standardisation is folded in."""
     return [
         histogram(f"Layer {layer}/{name}", parameter.detach().cpu().numpy())

@@ -89,10 +89,11 @@ def weights(model: torch.nn.Module) -> list[bytes]:
     calls=st.lists(st.integers(0, 30), min_size=1, max_size=6),
     optimiser=st.sampled_from(("sgd", "adamw")),
     validation=st.sampled_from((0.0, 0.3)),
+    members=st.sampled_from((1, 3)),
 )
 @pytest.mark.slow
 def test_training_can_be_interrupted_anywhere(
-    calls: list[int], optimiser: str, validation: float
+    calls: list[int], optimiser: str, validation: float, members: int
 ) -> None:
     """At any (epoch, step), any number of times: weights and last epoch are the same bits."""
     with pytest.MonkeyPatch.context() as patch:
@@ -103,6 +104,8 @@ def test_training_can_be_interrupted_anywhere(
             batch_size=9,
             learning_rate=0.02,
             optimiser="adamw" if optimiser == "adamw" else "sgd",
+            members=members,
+            folds=0 if validation or members == 1 else members,
             validation=validation,
             patience=2 if validation else None,
         )

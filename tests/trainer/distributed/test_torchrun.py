@@ -194,8 +194,9 @@ def test_a_single_process_imports_no_process_group(tmp_path: Path) -> None:
     [
         (("--optimiser", "sgd", "--learning-rate", "0.1"), True),
         (("--optimiser", "adamw", "--learning-rate", "0.01"), False),
+        (("--members", "3", "--validation", "0", "--folds", "3", "--calibrate"), False),
     ],
-    ids=["sgd", "adamw"],
+    ids=["sgd", "adamw", "ensemble"],
 )
 def test_two_processes_fit_what_one_fits(
     start: Start,

@@ -24,6 +24,9 @@ CONFIGURATIONS = {
     "no tail": configure(epochs=3, seed=4, batch_size=50),
     "many graphs": configure(epochs=2, seed=4, batch_size=3),
     "adamw": configure(epochs=3, optimiser="adamw", learning_rate=0.01, weight_decay=0.01),
+    "ensemble": configure(
+        epochs=3, members=3, folds=3, optimiser="adamw", learning_rate=0.01, calibrate=True
+    ),
     "all options": configure(
         epochs=4, validation=0.2, class_weights="balanced", schedule="cosine", hidden=(16, 8)
     ),

@@ -9,6 +9,7 @@ from trainer.engines.cuda_graph import DeviceSteps
 from trainer.engines.prefetch import Gather
 from trainer.engines.state import ModelState, TrainingTask, flatten_parameters
 from trainer.engines.torchscript import TorchScriptEngine
+from trainer.ensemble import Ensemble, create_membership
 from trainer.model import SimpleNet
 
 if TYPE_CHECKING:
@@ -20,17 +21,19 @@ SIZE, WHOLE, SHORT = 8, 5, 3
 ROWS = SIZE * WHOLE + SHORT
 
 
-def draw_state(optimiser: Optimiser) -> ModelState:
+def draw_state(optimiser: Optimiser, members: int) -> ModelState:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        return flatten_parameters(SimpleNet(4, 3, (16, 6)), optimiser)
+        networks = [SimpleNet(4, 3, (16, 6)) for _ in range(members)]
+    return flatten_parameters(networks[0] if members == 1 else Ensemble(networks), optimiser)
 
 
+@pytest.mark.parametrize("members", [1, 3])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 @pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
 def test_device_steps_match_the_cpu_engine(
-    *, optimiser: Optimiser, weight_decay: float, weighted: bool
+    *, optimiser: Optimiser, weight_decay: float, weighted: bool, members: int
 ) -> None:
     """Weights, moments and losses agree within rounding, over whole batches and a short one.
 
@@ -40,8 +43,12 @@ def test_device_steps_match_the_cpu_engine(
     features = torch.randn(ROWS, 4, generator=generator)
     labels = torch.randint(3, (ROWS,), generator=generator)
     weights = torch.tensor([0.5, 1.0, 3.0]) if weighted else None
-    task = TrainingTask(SIZE, ROWS, weight_decay, weights)
-    theirs, ours = draw_state(optimiser), draw_state(optimiser)
+    by_class = torch.ones(3) if weights is None else weights
+    membership = create_membership(members, 2, by_class) if members > 1 else None
+    task = TrainingTask(SIZE, ROWS, weight_decay, weights, membership)
+    if membership:
+        labels += 3 * (torch.arange(ROWS) % 2)  # strata
+    theirs, ours = draw_state(optimiser, members), draw_state(optimiser, members)
     written = TorchScriptEngine(task, theirs, Gather(features, labels, None, ROWS))
     steps = DeviceSteps(task, ours, WHOLE)
     losses = torch.zeros(WHOLE + 1)
