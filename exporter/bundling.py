@@ -307,12 +307,13 @@ def _prove(
         reference.predict,
         candidate.usable_test_features,
         plan,
+        edges=reference.preprocessing.edges,
         only_usable=reference.only_usable,
     )
     try:
         requires = check_contract(files.onnx, schema, name=candidate.name, where=ONNX_MODEL)
         backends = all_backends(
-            files, candidate.model, reference.layers, reference.imputer, where=Path()
+            files, candidate.model, reference.layers, reference.preprocessing, where=Path()
         )
         report = prove_model(backends, reference, rows, plan=plan, on_progress=on_progress)
     except (
@@ -337,7 +338,7 @@ def _report_data(
 
 def _fills(candidate: Candidate) -> dict[str, float]:
     """Return what replaces a missing cell of each imputed column, in the unit of its input."""
-    imputer, inputs = candidate.reference.imputer, candidate.schema.inputs
+    imputer, inputs = candidate.reference.preprocessing.imputer, candidate.schema.inputs
     if imputer is None:
         return {}
     return {inputs[at]: float(imputer.fill_values[at]) for at in imputer.columns}

@@ -64,7 +64,7 @@ def diagnose(
             reference.layers,
             features,
             index,
-            imputer=reference.imputer,
+            preprocessing=reference.preprocessing,
             keeps_specials=failed.keeps_specials,
         )
     elif reference.captured:

@@ -16,7 +16,7 @@ from exporter.parity.rows import FULL, draw_rows
 from exporter.parity.sampling import ranges_of, sample_inside
 from exporter.progress import begin
 from exporter.proof import prove_model
-from exporter.reference.capture import find_imputer, find_layers
+from exporter.reference.capture import find_network
 from exporter.reference.layers import model_of
 from exporter.reference.measured import ProgramLogits, measure_reference
 from exporter.reference.oracle import derive_reference
@@ -37,14 +37,18 @@ from runtime.io.paths import parse_location
 from runtime.session import Session, available_providers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from exporter.parity.rows import Plan
     from exporter.progress import OnProgress
+    from exporter.reference.layers import Layer
     from exporter.reference.oracle import Reference
+    from exporter.reference.preprocessing import Preprocessing
     from runtime.bundle.golden import Golden
     from runtime.bundle.reading import BundleFiles
     from runtime.io.paths import Location
+    from runtime.schema.features import Schema
 
 # How much wider the golden rows' bounds may be than those computed here: derived ones differ by
 # float64 roundings, measured ones by PyTorch's own error on another CPU.
@@ -95,15 +99,21 @@ def verify_bundle(
     plan = plan.for_cost(reference.multiplications)
     begin("drawing rows", on_progress)
     rows = draw_rows(
-        schema, reference.predict, golden.features, plan, only_usable=reference.only_usable
+        schema,
+        reference.predict,
+        golden.features,
+        plan,
+        edges=reference.preprocessing.edges,
+        only_usable=reference.only_usable,
     )
     files = ModelFiles(
         onnx=bundle.files[ONNX_MODEL],
         torchscript=bundle.files[TORCHSCRIPT_MODEL],
         program=bundle.files[PROGRAM_MODEL],
     )
-    model = model_of(reference.layers, reference.imputer) if reference.layers else None
-    backends = all_backends(files, model, reference.layers, reference.imputer, where=path)
+    layers, preprocessing = reference.layers, reference.preprocessing
+    model = model_of(layers, preprocessing) if layers else None
+    backends = all_backends(files, model, layers, preprocessing, where=path)
     report = prove_model(backends, reference, rows, plan=plan, on_progress=on_progress)
     report = msgspec.structs.replace(report, output=proof.output)
     if report and plan.is_complete:
@@ -127,9 +137,9 @@ def _load_reference(bundle: BundleFiles, proof: Report) -> Reference:
     where = bundle.path / PROGRAM_MODEL
     schema = bundle.manifest.schema
     program = load_program(bundle.files[PROGRAM_MODEL], where=str(where))
-    layers = find_layers(program)
+    network = find_network(program)
     if proof.tolerance == "measured":
-        if layers:
+        if network:
             raise ParityError(
                 f"{bundle.path / PARITY} has a measured tolerance, though bounds can be derived "
                 f"from {where}; export the model again"
@@ -137,18 +147,25 @@ def _load_reference(bundle: BundleFiles, proof: Report) -> Reference:
         ranges = ranges_of(schema)
         logits = ProgramLogits(program.module())
         return measure_reference(logits, program, sample_inside(ranges), ranges.contain)
-    if layers is None:
+    if network is None:
         raise ParityError(
             f"{where} is not a chain of Linear layers with ReLU between them, though {PARITY} has "
             "bounds derived from one; export the model again"
         )
-    imputer = find_imputer(program)
-    widths = (layers[0].weight.shape[1], layers[-1].weight.shape[0])
-    if imputer:
-        widths = (len(imputer.fill_values), widths[1])
-    if widths != (schema.n_inputs, schema.n_classes):
+    _check_inputs(*network, schema, where)
+    return derive_reference(*network)
+
+
+def _check_inputs(
+    layers: Sequence[Layer], preprocessing: Preprocessing, schema: Schema, where: Location
+) -> None:
+    """Compare the inputs and outputs of a network with the schema's."""
+    imputer = preprocessing.imputer
+    found = layers[0].weight.shape[1], layers[-1].weight.shape[0]
+    if found != (preprocessing.width(schema.n_inputs), schema.n_classes):
+        n_inputs = found[0] - preprocessing.width(0)
         raise ParityError(
-            f"{where} maps {widths[0]} features to {widths[1]} classes, the schema has "
+            f"{where} maps {n_inputs} features to {found[1]} classes, the schema has "
             f"{schema.n_inputs} and {schema.n_classes}; export the model again"
         )
     if (imputer.columns if imputer else ()) != schema.imputed_inputs:
@@ -156,7 +173,6 @@ def _load_reference(bundle: BundleFiles, proof: Report) -> Reference:
             f"{where} does not impute exactly the columns that the schema allows to be missing, "
             f"{[schema.inputs[at] for at in schema.imputed_inputs]}; export the model again"
         )
-    return derive_reference(layers, imputer)
 
 
 def _check_requirements(bundle: BundleFiles) -> None:

@@ -28,6 +28,7 @@ ClassWeights = Literal["none", "balanced"]
 
 TABLE_STEPS = 4_000  # for small tables; see benchmarks/public_tables.py
 CHECKPOINT_EVERY_S = 5.0  # at most so much work is lost by a kill; writing takes milliseconds
+MIN_BINS, MAX_BINS = 2, 256  # of a number that is encoded
 _LARGEST_FLOAT32 = 2.0**128 - 2.0**104
 
 
@@ -40,6 +41,8 @@ class Configuration:
         hidden: widths of the hidden layers; 32 is the tutorial's network.
         standardise: train on (x - mean) / std and fold that into the first layer afterwards;
             raw prices and ratings make the loss badly conditioned.
+        bins: piecewise linear encoding: so many bins of each number are inputs beside it, fewer
+            where the table has few different values or is very wide or long; 0 is none.
         learning_rate: initial learning rate; standardised features tolerate 0.1.
         schedule: how it changes from epoch to epoch, see ``trainer.schedule``.
         optimiser: plain gradient descent, or AdamW.
@@ -60,6 +63,7 @@ class Configuration:
     preset: Preset = "default"
     hidden: tuple[int, ...] = (32,)
     standardise: bool = True
+    bins: int = 0
     learning_rate: float = 0.1
     schedule: str = "constant"
     optimiser: Optimiser = "sgd"
@@ -81,6 +85,10 @@ class Configuration:
         for what, number in (numbers | {"members": self.members}).items():
             if number < 1:
                 raise UsageError(f"{what} must be at least 1, got {number}")
+        if self.bins != 0 and not MIN_BINS <= self.bins <= MAX_BINS:
+            raise UsageError(
+                f"bins must be 0 for none, or {MIN_BINS} to {MAX_BINS}, got {self.bins}"
+            )
         if not 0 < self.learning_rate <= _LARGEST_FLOAT32:
             raise UsageError(
                 f"the learning rate must be a finite float32 above 0, got {self.learning_rate}"
@@ -159,6 +167,7 @@ class Options(TypedDict, total=False):
     """Options that override a preset, as in ``Configuration``; None is not set."""
 
     hidden: tuple[int, ...] | None
+    bins: int | None
     learning_rate: float | None
     schedule: str | None
     optimiser: Optimiser | None

@@ -79,6 +79,7 @@ def fit_table(  # noqa: PLR0913 - the options of ``trainer fit``, by their names
     device: DeviceChoice = "auto",
     seed: int | None = None,
     hidden: int | Sequence[int] | None = None,
+    bins: int | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -131,6 +132,7 @@ def fit_table(  # noqa: PLR0913 - the options of ``trainer fit``, by their names
         device: ``auto`` uses CUDA where it is available and faster; ``cpu``, ``cuda``.
         seed: same seed, same weights.
         hidden: widths of the hidden layers; None is 32.
+        bins: of the piecewise linear encoding of numbers, at most; None is 0, no encoding.
         epochs: passes over the training rows; None is by preset and size.
         batch_size: rows per step.
         learning_rate: initial learning rate.
@@ -186,6 +188,7 @@ def fit_table(  # noqa: PLR0913 - the options of ``trainer fit``, by their names
     _refuse_format(source)
     overrides: Options = {
         "hidden": _list_widths(hidden),
+        "bins": to_plain(bins),
         "learning_rate": to_plain(learning_rate),
         "schedule": schedule,
         "optimiser": optimiser,

@@ -36,6 +36,7 @@ _TYPES: Final[dict[str, Any]] = {
     "device": DeviceChoice,
     "seed": int | None,
     "hidden": int | list[int] | None,
+    "bins": int | None,
     "epochs": int | None,
     "batch_size": int | None,
     "learning_rate": float | None,

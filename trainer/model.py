@@ -1,4 +1,4 @@
-"""SimpleNet, and the preprocessing that becomes part of it: standardisation and imputation."""
+"""SimpleNet, and the preprocessing that becomes part of it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ class SimpleNet(nn.Module):
 
     Attributes:
         imputation: fills missing features before the first layer; None if training had none.
+        encoding: appends encoded numbers after it; None without bins.
     """
 
     imputation: nn.Module | None
+    encoding: nn.Module | None
 
     def __init__(self, n_features: int, n_classes: int, hidden: tuple[int, ...] = (32,)) -> None:
         """Draw the initial weights from torch's global random state, as ``nn.Linear`` does.
@@ -40,6 +42,7 @@ class SimpleNet(nn.Module):
             layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
         self.layers = nn.Sequential(*layers[:-1])  # no ReLU after the last layer
         self.imputation = None
+        self.encoding = None
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Compute the logits.
@@ -51,6 +54,7 @@ class SimpleNet(nn.Module):
             Logits, ``(batch, n_classes)`` float32.
         """
         inputs = features if self.imputation is None else self.imputation(features)
+        inputs = inputs if self.encoding is None else self.encoding(inputs)
         logits: torch.Tensor = self.layers(inputs)  # (batch, n_classes)
         return logits
 
@@ -111,14 +115,18 @@ class Standardisation:
         features.copy_(buffer.div_(self.std))
 
 
-def prepend_imputation(model: SimpleNet, imputation: nn.Module) -> SimpleNet:
-    """Make a model of features with gaps from one trained on imputed ones; layers are shared."""
+def prepend_stages(
+    model: SimpleNet, imputation: nn.Module | None, encoding: nn.Module | None
+) -> SimpleNet:
+    """Make a model of raw features from one trained on preprocessed ones; layers are shared."""
+    if imputation is None and encoding is None:
+        return model
     with torch.device("meta"):  # no memory and no random draws for layers that are replaced
-        imputing = SimpleNet(1, 1)
-    imputing.layers = model.layers
-    del imputing.imputation
-    imputing.imputation = imputation
-    return imputing.train(model.training)
+        whole = SimpleNet(1, 1)
+    whole.layers = model.layers
+    del whole.imputation, whole.encoding
+    whole.imputation, whole.encoding = imputation, encoding
+    return whole.train(model.training)
 
 
 def fold_standardisation(model: SimpleNet, mean: torch.Tensor, std: torch.Tensor) -> SimpleNet:

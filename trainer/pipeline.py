@@ -25,7 +25,7 @@ from trainer.checkpoint.format import FitIdentity, read_record
 from trainer.checkpoint.manager import ReplicaCallback, deferred_signals
 from trainer.checkpoint.resume import check_start, describe_differences
 from trainer.checkpoint.state import Epoch, EpochCallback, FitResult, ignore_epoch
-from trainer.data.preprocessing import impute_dataset
+from trainer.data.preprocessing import preprocess_dataset
 from trainer.data.products import synthetic_products
 from trainer.device import Device, Workload, select_device
 from trainer.distributed.launch import current_group, on_main_process, process_options
@@ -100,21 +100,21 @@ def make_run(
     saving = saving or SaveOptions()
     dataset = dataset or synthetic_products(configuration.seed)
     plan = _plan_run(out, dataset, configuration, device, saving)
-    identity, selected, imputed = plan.identity, plan.device, impute_dataset(dataset)
-    last = None
+    identity, selected, last = plan.identity, plan.device, None
     if plan.is_completed:
         run = load_run(out)
         evaluation = evaluate_test_rows(run.model, dataset)
     else:
+        preprocessed = preprocess_dataset(dataset, configuration)
         with locked_workdir(out) as work:
             with atomic_folder(out, marker=RECORD) as folder:
                 session = TrainingSession(
-                    work, imputed.dataset, configuration, selected.name, saving
+                    work, preprocessed.dataset, configuration, selected.name, saving
                 )
                 identity, result = session.run(identity, on_epoch_end)
                 last = result.last
                 _copy_logs(work, folder)
-                model = imputed.restore_inputs(result.model)
+                model = preprocessed.restore_inputs(result.model)
                 evaluation = evaluate_test_rows(model, dataset)
                 (folder / EVALUATION).write_bytes(to_json(evaluation))
                 record = _build_record(identity, dataset, result)
@@ -140,7 +140,7 @@ def join_run(
         return
     with deferred_signals() as stop:
         fit(
-            impute_dataset(dataset).dataset,
+            preprocess_dataset(dataset, configuration).dataset,
             configuration,
             device=plan.device.name,
             callback=ReplicaCallback(stop),

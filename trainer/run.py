@@ -29,7 +29,8 @@ from runtime.printable import list_first, printable
 from runtime.schema.features import Schema
 from runtime.value import Record
 from trainer.data.dataset import DataCheck, Rows
-from trainer.model import FILLS, Imputation, SimpleNet, prepend_imputation
+from trainer.model import FILLS, Imputation, SimpleNet, prepend_stages
+from trainer.piecewise import LOWS, POSITIONS, SCALES, PiecewiseLinearEncoding
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -188,7 +189,9 @@ def _build_model(
     record: RunRecord, weights: dict[str, torch.Tensor], *, where: Location
 ) -> SimpleNet:
     schema, gaps = record.schema, record.schema.imputed_inputs
-    widths = (schema.n_inputs + len(gaps), *record.hidden, schema.n_classes)
+    n_inputs = schema.n_inputs + len(gaps)
+    bins = _count_bins(record, weights)
+    widths = (n_inputs + bins, *record.hidden, schema.n_classes)
     shapes: Shapes = {}
     for position, (fan_in, fan_out) in enumerate(pairwise(widths)):
         shapes[f"layers.{2 * position}.weight"] = (fan_out, fan_in)
@@ -196,13 +199,31 @@ def _build_model(
     dtypes = dict.fromkeys(shapes, torch.float32)
     if gaps:
         shapes[FILLS], dtypes[FILLS] = (schema.n_inputs,), torch.float32
+    if bins:
+        shapes |= {POSITIONS: (bins,), LOWS: (bins, 1), SCALES: (bins, 1)}
+        dtypes |= {POSITIONS: torch.int64, LOWS: torch.float32, SCALES: torch.float32}
     check_tensors(weights, shapes, dtypes, where)
     with torch.device("meta"):  # no memory and no random draws for weights that are replaced
         model = SimpleNet(widths[0], widths[-1], record.hidden)
-    if gaps:
-        model = prepend_imputation(model, Imputation(weights[FILLS], gaps))
+    encoding = None
+    if bins:
+        positions = weights[POSITIONS]
+        if not 0 <= int(positions.min()) <= int(positions.max()) < schema.n_inputs:
+            raise damaged(where, f"{POSITIONS} has others than the inputs 0..{schema.n_inputs - 1}")
+        encoding = PiecewiseLinearEncoding(positions, weights[LOWS], weights[SCALES])
+    imputation = Imputation(weights[FILLS], gaps) if gaps else None
+    model = prepend_stages(model, imputation, encoding)
     model.load_state_dict(weights, assign=True)
     return model.eval()
+
+
+def _count_bins(record: RunRecord, weights: dict[str, torch.Tensor]) -> int:
+    """Return how many encoded inputs the weights have; 0 where the run was trained without."""
+    return (
+        weights[POSITIONS].numel()
+        if record.configuration.get("bins") and POSITIONS in weights
+        else 0
+    )
 
 
 def _build_rows(schema: Schema, tensors: dict[str, torch.Tensor], *, where: Location) -> Rows:

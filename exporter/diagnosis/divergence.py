@@ -18,6 +18,7 @@ from exporter.reference.bounds import enclose_linear, enclose_relu
 from exporter.reference.intervals import FLOAT32, Enclosure, rows_with_all
 from exporter.reference.layers import Layer
 from exporter.reference.oracle import find_decidable
+from exporter.reference.preprocessing import NO_PREPROCESSING
 from exporter.reference.softmax import enclose_probabilities
 
 if TYPE_CHECKING:
@@ -26,13 +27,12 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from exporter.formats.graphs import Graph, Node, Value
-    from exporter.reference.layers import Imputer
+    from exporter.reference.preprocessing import Preprocessing
     from runtime.schema.features import Float32Matrix
 
 _LINEAR = ("gemm", "linear", "addmm")
 _PRODUCT = ("matmul", "mm")
 _SUM = ("add",)
-_CONCATENATION = ("cat", "concat")
 _OUTPUTS = {"softmax": "probabilities", "argmax": "label"}
 
 
@@ -54,7 +54,7 @@ def find_divergence(
     features: Float32Matrix,
     index: npt.NDArray[np.int64],
     *,
-    imputer: Imputer | None = None,
+    preprocessing: Preprocessing = NO_PREPROCESSING,
     keeps_specials: bool = True,
 ) -> str:
     """Name the first node whose value leaves the reference's bound, in a clause for a message.
@@ -62,15 +62,15 @@ def find_divergence(
     ``features`` are the failing batch, ``(rows, n_features)``; ``index`` are the numbers of its
     rows. Rows without a finite output are compared only with ``keeps_specials``.
     """
-    expected = _Expected(layers, imputer.transform(features) if imputer else features)
-    inputs = _Stage("features", -1)
-    stages = {} if imputer else {graph.features: inputs}
+    expected = _Expected(layers, preprocessing.enclose(features))
+    start, inputs = _input_of_layers(graph), _Stage("features", -1)
+    stages = {} if preprocessing else {graph.features: inputs}
     for node in graph.nodes:
         source = next((stages[name] for name in node.inputs if name in stages), None)
-        if op_kind(node.op) in _CONCATENATION and imputer and not stages:
-            source = inputs  # an imputation ends in a concatenation of inputs and indicators
+        if node.output == start:
+            source = inputs
         if source is None:
-            continue  # a constant, or a part of the imputation
+            continue  # a constant, or a part of the preprocessing
         stages[node.output] = stage = _classify(node, source, graph, len(layers))
         if stage.kind == "intermediate":
             continue
@@ -82,6 +82,18 @@ def find_divergence(
         f"no node diverges when its value is read: the {len(graph.nodes)} nodes are correct one by "
         "one, but not as the engine fuses them"
     )
+
+
+def _input_of_layers(graph: Graph) -> str:
+    """Return the name of the value that the first layer reads."""
+    computed = {graph.features}
+    for node in graph.nodes:
+        read = [name for name in node.inputs if name in computed]
+        if read and op_kind(node.op) in _LINEAR + _PRODUCT:
+            return read[0]
+        if read:
+            computed.add(node.output)
+    return graph.features
 
 
 def _classify(node: Node, source: _Stage, graph: Graph, layers: int) -> _Stage:
@@ -120,9 +132,7 @@ def _is_added_to(node: Node, graph: Graph) -> bool:
 class _Expected:
     """The enclosures of the reference's values, by stage."""
 
-    def __init__(self, layers: Sequence[Layer], features: Float32Matrix) -> None:
-        exact = features.astype(np.float64)
-        current = Enclosure(exact, np.zeros_like(exact))
+    def __init__(self, layers: Sequence[Layer], current: Enclosure) -> None:
         values = {_Stage("features", -1): current}
         for position, layer in enumerate(layers):
             without_bias = Layer(layer.weight, np.zeros_like(layer.bias))

@@ -14,7 +14,7 @@ from exporter.formats.deployed import Deployed
 from exporter.formats.graphs import onnx_graph, program_graph, torchscript_graph
 from exporter.formats.program import load_program
 from exporter.formats.torchscript import load_torchscript
-from exporter.reference.layers import impute_first
+from exporter.reference.preprocessing import NO_PREPROCESSING
 from runtime.bundle.manifest import ONNX_MODEL, PROGRAM_MODEL, TORCHSCRIPT_MODEL
 from runtime.errors import UsageError
 from runtime.session import Outputs, Session, available_providers
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from exporter.formats.graphs import Graph
     from exporter.formats.model_files import ModelFiles
-    from exporter.reference.layers import Imputer, Layer
+    from exporter.reference.layers import Layer
+    from exporter.reference.preprocessing import Preprocessing
     from runtime.io.paths import Location
     from runtime.schema.features import Float32Matrix
     from runtime.session import OptimizationLevel, Provider
@@ -81,7 +82,7 @@ def all_backends(
     files: ModelFiles,
     model: torch.nn.Module | None,
     layers: Sequence[Layer],
-    imputer: Imputer | None = None,
+    preprocessing: Preprocessing = NO_PREPROCESSING,
     *,
     where: Location,
 ) -> list[Backend]:
@@ -96,7 +97,7 @@ def all_backends(
         *([eager_backend(model)] if model else []),
         torchscript_backend(files.torchscript, where=str(where / TORCHSCRIPT_MODEL)),
         program_backend(files.program, where=str(where / PROGRAM_MODEL)),
-        *([numpy_backend(layers, imputer)] if layers else []),
+        *([numpy_backend(layers, preprocessing)] if layers else []),
         *(onnx_backend(files.onnx, config, where=onnx_where) for config in session_configs()),
     ]
 
@@ -127,9 +128,12 @@ def program_backend(content: bytes, *, where: str) -> Backend:
     return Backend("program", _run_module(module), graph=partial(program_graph, module))
 
 
-def numpy_backend(layers: Sequence[Layer], imputer: Imputer | None = None) -> Backend:
+def numpy_backend(
+    layers: Sequence[Layer], preprocessing: Preprocessing = NO_PREPROCESSING
+) -> Backend:
     """Run the weights alone in numpy, without graph or engine."""
-    return Backend("numpy", impute_first(imputer, run_numpy(layers)))
+    run = run_numpy(layers)
+    return Backend("numpy", lambda rows: run(preprocessing.transform(rows)))
 
 
 def onnx_backend(content: bytes, config: SessionConfig, *, where: str) -> Backend:

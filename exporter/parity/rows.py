@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from exporter.parity.sampling import (
     bisect_boundaries,
+    draw_bin_edges,
     draw_corners,
     draw_edges,
     draw_outside,
@@ -24,6 +25,8 @@ from runtime.surfaces import option
 from runtime.value import Record
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from exporter.reference.oracle import Predict
     from runtime.schema.features import Float32Matrix, Schema
 
@@ -169,12 +172,14 @@ def draw_rows(
     known: Float32Matrix,
     plan: Plan = FULL,
     *,
+    edges: Mapping[int, Float32Matrix] | None = None,
     only_usable: bool = False,
 ) -> ParityRows:
     """Draw the rows of a proof; ``only_usable`` leaves out those that no backend is ever given.
 
     Rows inside the ranges come first: ``known`` ones such as test rows, uniform, at corners, edges
-    and class boundaries; then some far outside and some with special values.
+    and class boundaries, and at the ``edges`` of the bins of encoded inputs, by their position;
+    then some far outside and some with special values.
     """
     generator = np.random.default_rng(_SEED)
     ranges = ranges_of(schema)
@@ -191,6 +196,7 @@ def draw_rows(
         ("corners", draw_corners(ranges, generator), True),
         ("edges", draw_edges(ranges, generator), True),
         ("boundary", bisect_boundaries(predict, starts, limit=plan.boundary), True),
+        *((("bins", draw_bin_edges(ranges, edges), True),) if edges else ()),
         ("outside", draw_outside(ranges, generator), False),
         ("special", specials, False),
     )

@@ -16,16 +16,19 @@ from exporter.reference.intervals import rows_with_all
 from runtime.schema.matrix import to_float32
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from exporter.reference.intervals import Mask
     from exporter.reference.oracle import Labels, Predict
     from runtime.schema.features import Float32Matrix, Schema
 
-_SAMPLE_SEED, _BOUNDARY_SEED = 20_240_302, 20_240_301
+_SAMPLE_SEED, _BOUNDARY_SEED, _BIN_SEED = 20_240_302, 20_240_301, 20_240_303
 _SAMPLE_ROWS = 16_384
 _CHUNK = 65_536  # rows drawn at a time, so that their float64 values take little memory
 _MAX_CORNERS = 256
 _MAX_EDGES = 512
 _OUTSIDE_ROWS = 64
+_BIN_ROUNDS = 2  # how often each edge of a bin, and each neighbour of it, is drawn
 _ONE_IN_MISSING = 8  # rows: in one of so many a value is missing
 _ONE_IN_UNSEEN = 97  # rows: one of so many has an unseen category
 _BISECTIONS = 64  # more than the bits of a float32, so that the two sides become neighbours
@@ -131,6 +134,33 @@ def draw_edges(ranges: Ranges, generator: np.random.Generator) -> Float32Matrix:
             if column.span.start <= feature < column.span.stop:
                 _make_one_hot(edges[row, column.span], feature - column.span.start, column)
     return edges
+
+
+def draw_bin_edges(ranges: Ranges, edges: Mapping[int, Float32Matrix]) -> Float32Matrix:
+    """Draw rows whose encoded inputs are at edges of their bins, or at a number next to one.
+
+    Args:
+        ranges: of the inputs.
+        edges: of the bins of each encoded input, ascending, by its position.
+
+    Returns:
+        ``(rows, n_inputs)`` float32, every edge below, at and above it; none without edges.
+    """
+    generator = np.random.default_rng(_BIN_SEED)
+    near = {at: _with_neighbours(each, ranges, at) for at, each in edges.items()}
+    rows = _BIN_ROUNDS * max(map(len, near.values()), default=0)
+    drawn = draw_uniform(ranges, generator, rows)
+    for at, values in near.items():
+        drawn[:, at] = generator.permutation(np.resize(values, rows))
+    return drawn
+
+
+def _with_neighbours(edges: Float32Matrix, ranges: Ranges, at: int) -> Float32Matrix:
+    """Return each edge, and the float32 numbers before and after it that are in the range."""
+    infinity = np.float32(np.inf)
+    around = (np.nextafter(edges, -infinity), edges, np.nextafter(edges, infinity))
+    values = np.clip(np.concatenate(around), ranges.low[at], ranges.high[at])
+    return np.unique(values)
 
 
 def draw_outside(ranges: Ranges, generator: np.random.Generator) -> Float32Matrix:

@@ -13,11 +13,12 @@ and, where both factors of a product are rounded before they are multiplied, eac
     |computed - exact| <= gamma(n + 1) ((1 + v)^2 |W| (|x| + e) + |b|)
                           + (2 v + v^2) |W| (|x| + e) + |W| e + underflow
 
-The first term is Higham, *Accuracy and Stability of Numerical Algorithms* (2nd edition), section
-3.1: each of the n products and the bias passes through at most n + 1 roundings in any order of
-summation. The second is the error propagated from the layers before. ReLU moves two numbers no
-further apart, and sets both to 0 where the upper end of the interval is not positive. In deep
-networks ``sharpening`` keeps these terms from growing with each layer.
+The error of the first layer's inputs is that of ``preprocessing``. The first term is Higham,
+*Accuracy and Stability of Numerical Algorithms* (2nd edition), section 3.1: each of the n products
+and the bias passes through at most n + 1 roundings in any order of summation. The second is the
+error propagated from the layers before. ReLU moves two numbers no further apart, and sets both to 0
+where the upper end of the interval is not positive. In deep networks ``sharpening`` keeps these
+terms from growing with each layer.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from exporter.reference.intervals import (
     row_sums,
     rows_with_all,
 )
+from exporter.reference.preprocessing import NO_PREPROCESSING
 from exporter.reference.sharpening import LayerEnclosure, sharpen
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
     from exporter.reference.intervals import Arithmetic, Float64Matrix
     from exporter.reference.layers import Layer
+    from exporter.reference.preprocessing import Preprocessing
     from runtime.schema.features import Float32Matrix
 
 # The bound is computed in float64 too, from non-negative terms: this covers its own roundings.
@@ -50,20 +53,24 @@ _MIN_DEPTH = 3  # layers: with fewer, only one layer's errors pass through weigh
 
 
 def enclose_logits(
-    layers: Sequence[Layer], features: Float32Matrix, arithmetic: Arithmetic = FLOAT32
+    layers: Sequence[Layer],
+    features: Float32Matrix,
+    arithmetic: Arithmetic = FLOAT32,
+    preprocessing: Preprocessing = NO_PREPROCESSING,
 ) -> Enclosure:
     """Evaluate the logits, ``(rows, outputs)``, in float64 and bound every other evaluation."""
-    value = features.astype(np.float64)  # (rows, inputs)
-    current = Enclosure(value, np.zeros_like(value))
+    current = preprocessing.enclose(features)  # (rows, inputs)
     enclosed = []
     for position, layer in enumerate(layers):
         if position:
             current = enclose_relu(current)
         size = np.abs(current.value) + current.error  # (rows, inputs)
+        # No layer comes before the first: errors of its inputs count as its own.
+        own = np.zeros_like(size) if position else current.error  # (rows, inputs)
         current = enclose_linear(layer, current, arithmetic)
         if len(layers) >= _MIN_DEPTH:
             with np.errstate(invalid="ignore", over="ignore"):  # special values stay what they are
-                rounded = _round(layer, size, np.zeros_like(size), arithmetic)
+                rounded = _round(layer, size, own, arithmetic)
             enclosed.append(LayerEnclosure(layer, current, rounded))
     if not enclosed:
         return current

@@ -1,4 +1,4 @@
-"""Linear layers and the imputation before them, as numpy arrays."""
+"""Linear layers as numpy arrays, and the PyTorch model of them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from exporter.reference.preprocessing import (
+    NO_PREPROCESSING,
+    Encoder,
+    Imputer,
+    Preprocessing,
+)
 from runtime.errors import ParityError
-from trainer.model import Imputation, SimpleNet, prepend_imputation
+from trainer.model import Imputation, SimpleNet, prepend_stages
+from trainer.piecewise import PiecewiseLinearEncoding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import TypeVar
+    from collections.abc import Sequence
 
     import numpy.typing as npt
 
     from runtime.schema.features import Float32Matrix
-
-    T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -29,35 +33,6 @@ class Layer:
 
     weight: Float32Matrix  # (outputs, inputs)
     bias: npt.NDArray[np.float32]  # (outputs,)
-
-
-@dataclass(frozen=True)
-class Imputer:
-    """Fills missing values before the first layer.
-
-    A choice between two numbers rounds nothing: bounds of the layers hold for imputed rows too.
-    """
-
-    fill_values: Float32Matrix  # (n_inputs,)
-    columns: tuple[int, ...]  # inputs that may be missing, ascending
-
-    def transform(self, rows: Float32Matrix) -> Float32Matrix:
-        """Fill and append indicators: ``(rows, n_inputs)`` to ``(rows, n_inputs + columns)``."""
-        missing = np.isnan(rows[:, self.columns])  # (rows, columns)
-        filled = rows.copy()
-        filled[:, self.columns] = np.where(
-            missing, self.fill_values[list(self.columns)], rows[:, self.columns]
-        )
-        return np.concatenate([filled, missing.astype(np.float32)], axis=1)
-
-
-def impute_first(
-    imputer: Imputer | None, evaluate: Callable[[Float32Matrix], T]
-) -> Callable[[Float32Matrix], T]:
-    """Impute rows, if there is an imputer, before they are evaluated."""
-    if imputer is None:
-        return evaluate
-    return lambda rows: evaluate(imputer.transform(rows))
 
 
 def check_layers(layers: Sequence[Layer]) -> None:
@@ -87,15 +62,19 @@ def layers_of(model: SimpleNet) -> tuple[Layer, ...]:
     )
 
 
-def imputer_of(model: SimpleNet) -> Imputer | None:
-    """Copy the imputation before a model's first layer, if it has one."""
-    imputation = model.imputation
-    if not isinstance(imputation, Imputation):
-        return None
-    return Imputer(copy_to_numpy(imputation.fills), tuple(imputation.places.tolist()))
+def preprocessing_of(model: SimpleNet) -> Preprocessing:
+    """Copy the stages before a model's first layer."""
+    imputation, encoding = model.imputation, model.encoding
+    imputer = encoder = None
+    if isinstance(imputation, Imputation):
+        imputer = Imputer(copy_to_numpy(imputation.fills), tuple(imputation.places.tolist()))
+    if isinstance(encoding, PiecewiseLinearEncoding):
+        edges = (copy_to_numpy(each).ravel() for each in (encoding.lows, encoding.scales))
+        encoder = Encoder(encoding.positions.cpu().numpy().copy(), *edges)
+    return Preprocessing(imputer, encoder)
 
 
-def model_of(layers: Sequence[Layer], imputer: Imputer | None = None) -> SimpleNet:
+def model_of(layers: Sequence[Layer], preprocessing: Preprocessing = NO_PREPROCESSING) -> SimpleNet:
     """Build the PyTorch model of some layers, on the CPU, in evaluation mode."""
     widths = [layer.weight.shape[0] for layer in layers]
     with torch.device("meta"):  # no random draws for weights that are replaced
@@ -103,10 +82,14 @@ def model_of(layers: Sequence[Layer], imputer: Imputer | None = None) -> SimpleN
     for linear, layer in zip(model.linear_layers(), layers, strict=True):
         linear.weight = torch.nn.Parameter(torch.from_numpy(layer.weight), requires_grad=False)
         linear.bias = torch.nn.Parameter(torch.from_numpy(layer.bias), requires_grad=False)
-    if imputer is None:
-        return model.eval()
-    imputation = Imputation(torch.from_numpy(imputer.fill_values), imputer.columns)
-    return prepend_imputation(model, imputation).eval()
+    imputer, encoder = preprocessing.imputer, preprocessing.encoder
+    imputation = encoding = None
+    if imputer:
+        imputation = Imputation(torch.from_numpy(imputer.fill_values), imputer.columns)
+    if encoder:
+        lows, scales = (torch.from_numpy(each)[:, None] for each in (encoder.lows, encoder.scales))
+        encoding = PiecewiseLinearEncoding(torch.from_numpy(encoder.positions), lows, scales)
+    return prepend_stages(model, imputation, encoding).eval()
 
 
 def copy_to_numpy(tensor: torch.Tensor) -> npt.NDArray[np.float32]:

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from exporter.reference.bounds import enclose_logits
 from exporter.reference.intervals import FLOAT32, Arithmetic, Enclosure, rows_with_all
-from exporter.reference.layers import check_layers, impute_first
+from exporter.reference.layers import check_layers
+from exporter.reference.preprocessing import NO_PREPROCESSING, Preprocessing
 from exporter.reference.softmax import enclose_probabilities
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
     from exporter.reference.intervals import Float64Matrix, Mask
-    from exporter.reference.layers import Imputer, Layer
+    from exporter.reference.layers import Layer
     from runtime.schema.features import Float32Matrix
 
 Tolerance = Literal["derived", "measured"]
@@ -89,7 +90,7 @@ class Reference:
     predict: Predict  # the exact labels alone, which is cheaper
     multiplications: int  # per row, approximately
     layers: tuple[Layer, ...] = ()  # of a Linear-ReLU network, from input to output
-    imputer: Imputer | None = None  # before the first layer
+    preprocessing: Preprocessing = NO_PREPROCESSING  # before the first layer
     captured: ExportedProgram | None = None  # the graph of a measured model
     perturb: Perturb | None = None  # of a measured model: how far rounding may shift its logits
 
@@ -99,36 +100,48 @@ class Reference:
         return self.tolerance == "measured"
 
 
-def derive_reference(layers: Sequence[Layer], imputer: Imputer | None = None) -> Reference:
+def derive_reference(
+    layers: Sequence[Layer], preprocessing: Preprocessing = NO_PREPROCESSING
+) -> Reference:
     """Derive the reference of a Linear-ReLU network, softmax after the last layer."""
     check_layers(layers)
     return Reference(
         tolerance="derived",
-        evaluate=impute_first(imputer, partial(evaluate_layers, layers)),
-        predict=impute_first(imputer, predict_with(layers)),
+        evaluate=partial(evaluate_layers, layers, preprocessing=preprocessing),
+        predict=predict_with(layers, preprocessing),
         multiplications=sum(layer.weight.size for layer in layers),
         layers=tuple(layers),
-        imputer=imputer,
+        preprocessing=preprocessing,
     )
 
 
-def predict_with(layers: Sequence[Layer]) -> Predict:
+def predict_with(
+    layers: Sequence[Layer], preprocessing: Preprocessing = NO_PREPROCESSING
+) -> Predict:
     """Return a function that computes exact labels, without the cost of their bounds."""
     weights = [layer.weight.astype(np.float64).T for layer in layers]
     biases = [layer.bias.astype(np.float64) for layer in layers]
 
     def predict(rows: Float32Matrix) -> Labels:
-        values = rows.astype(np.float64)  # (rows, width)
+        values = preprocessing.evaluate(rows)  # (rows, width)
         for position, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
             values = np.maximum(values, 0) if position else values
             values = values @ weight + bias
         return np.asarray(values.argmax(axis=1))
 
-    return predict
+    def predict_in_chunks(rows: Float32Matrix) -> Labels:
+        starts = range(0, max(len(rows), 1), _CHUNK)
+        return np.concatenate([predict(rows[start : start + _CHUNK]) for start in starts])
+
+    return predict_in_chunks if preprocessing.encoder else predict
 
 
 def evaluate_layers(
-    layers: Sequence[Layer], features: Float32Matrix, arithmetic: Arithmetic = FLOAT32
+    layers: Sequence[Layer],
+    features: Float32Matrix,
+    arithmetic: Arithmetic = FLOAT32,
+    *,
+    preprocessing: Preprocessing = NO_PREPROCESSING,
 ) -> ReferenceOutputs:
     """Evaluate a Linear-ReLU classifier in float64 and bound every other evaluation.
 
@@ -136,22 +149,17 @@ def evaluate_layers(
     """
     check_layers(layers)
     starts = range(0, max(len(features), 1), _CHUNK)
-    chunks = [
-        _evaluate_chunk(layers, features[start : start + _CHUNK], arithmetic) for start in starts
-    ]
+    chunks = []
+    for start in starts:
+        rows = features[start : start + _CHUNK]
+        logits = enclose_logits(layers, rows, arithmetic, preprocessing)
+        chunks.append(ReferenceOutputs.of(logits, enclose_probabilities(logits, arithmetic)))
     return ReferenceOutputs(
         np.concatenate([chunk.label for chunk in chunks]),
         _concatenate([chunk.probabilities for chunk in chunks]),
         _concatenate([chunk.logits for chunk in chunks]),
         np.concatenate([chunk.decidable for chunk in chunks]),
     )
-
-
-def _evaluate_chunk(
-    layers: Sequence[Layer], features: Float32Matrix, arithmetic: Arithmetic
-) -> ReferenceOutputs:
-    logits = enclose_logits(layers, features, arithmetic)
-    return ReferenceOutputs.of(logits, enclose_probabilities(logits, arithmetic))
 
 
 def _concatenate(chunks: Sequence[Enclosure]) -> Enclosure:

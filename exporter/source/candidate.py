@@ -12,9 +12,9 @@ import numpy as np
 from exporter.formats.deployed import Deployed
 from exporter.formats.program import capture_program
 from exporter.parity.sampling import ranges_of, sample_inside
-from exporter.reference.capture import find_imputer, find_layers
+from exporter.reference.capture import find_network
 from exporter.reference.intervals import rows_with_all
-from exporter.reference.layers import imputer_of, layers_of
+from exporter.reference.layers import layers_of, preprocessing_of
 from exporter.reference.measured import measure_reference
 from exporter.reference.oracle import derive_reference
 from exporter.source.endings import editable_graph
@@ -79,7 +79,7 @@ def candidate_from_run(run: Run) -> Candidate:
         name=record.model,
         model=run.model,
         schema=record.schema,
-        reference=derive_reference(layers_of(run.model), imputer_of(run.model)),
+        reference=derive_reference(layers_of(run.model), preprocessing_of(run.model)),
         metrics=record.metrics,
         provenance=Provenance(
             seed=record.seed,
@@ -148,10 +148,10 @@ def candidate_from_module(
     scores = take_logits(model, program, reader, schema, sample[:_INSPECTED], output)
     if scores.model is not model:
         program = capture_program(Deployed(scores.model), schema)
-    layers = find_layers(program)
+    network = find_network(program)
     reference = (
-        derive_reference(layers, find_imputer(program))
-        if layers
+        derive_reference(*network)
+        if network
         else measure_reference(scores.model, program, sample, ranges.contain)
     )
     versions = {package: metadata.version(package) for package in ("torch", "numpy")}

@@ -10,7 +10,7 @@ from torch import fx
 
 from exporter.formats.copying import copy_module
 from exporter.formats.graphs import as_graph_module, op_kind
-from exporter.reference.capture import argument
+from exporter.reference.nodes import argument
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram

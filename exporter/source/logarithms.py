@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from exporter.reference.capture import argument
+from exporter.reference.nodes import argument
 from exporter.source.endings import SIGMOID, SOFTMAX, cleaned, kind_of
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from exporter.reference.capture import argument, op_name
+from exporter.reference.nodes import argument, op_name
 from runtime.errors import SchemaError, UsageError
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from exporter.parity import rows as parity_rows
 from exporter.parity.report import Report
 from exporter.parity.rows import Plan
 from exporter.parity.sampling import ranges_of, sample_inside
-from exporter.reference.capture import find_layers
+from exporter.reference.capture import find_network
 from exporter.reference.measured import MARGIN
 from exporter.source.candidate import candidate_from_module
 from exporter.source.factory import ModelSource, make_model, read_schema
@@ -213,7 +213,7 @@ def test_what_is_no_chain_is_not_taken_for_one(model: nn.Module) -> None:
     from exporter.formats.deployed import Deployed
 
     deployed = Deployed(model).eval().requires_grad_(requires_grad=False)
-    assert find_layers(capture_program(deployed, SCHEMA)) is None
+    assert find_network(capture_program(deployed, SCHEMA)) is None
 
 
 def measured() -> Candidate:

@@ -32,6 +32,7 @@ def test_flags_override_the_file_and_the_file_overrides_defaults(
     assert record.configuration == {
         "preset": "default",
         "standardise": True,
+        "bins": 0,
         "device": "cpu",
         "epochs": 2,
         "batch_size": 64,

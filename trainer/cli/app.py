@@ -241,6 +241,13 @@ def fit(
     hidden: Annotated[
         str | None, typer.Option(help="Hidden layer widths, e.g. 64,64 (default: 32).")
     ] = None,
+    bins: Annotated[
+        int | None,
+        typer.Option(
+            help="Piecewise linear encoding: most bins of each number, inputs beside it "
+            "(default: 0, none)."
+        ),
+    ] = None,
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -323,6 +330,7 @@ def fit(
     refuse_extra_arguments("data", data, context.args)
     overrides = Options(
         hidden=parse_widths(hidden),
+        bins=bins,
         learning_rate=learning_rate,
         schedule=schedule,
         optimiser=optimiser,

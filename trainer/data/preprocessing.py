@@ -1,26 +1,31 @@
-"""Statistics of the training rows: standardisation, imputation and class weights."""
+"""Statistics of the training rows: standardisation, imputation, encoding and class weights."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 import torch
 
 from runtime.schema.features import Feature, Schema
-from trainer.model import Imputation, Standardisation, prepend_imputation
+from trainer.data.binning import fit_encoding
+from trainer.data.splits import split_validation
+from trainer.model import Imputation, Standardisation, prepend_stages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trainer.config import ClassWeights
-    from trainer.data.dataset import Dataset
+    from trainer.config import ClassWeights, Configuration
+    from trainer.data.dataset import Dataset, Rows
     from trainer.model import SimpleNet
+    from trainer.piecewise import PiecewiseLinearEncoding
 
 _BLOCK_NUMBERS, _MIN_BLOCK_ROWS = 2**15, 1024  # a block of 256 KiB in float64
 
-_INDICATOR: Final = "\0missing"  # after the name of an input
+_ENCODED_ROWS: Final = 4096  # at a time
+_DERIVED: Final = "\0"  # after the name of a column, in that of an input made from it
 
 
 def fit_standardisation(
@@ -84,27 +89,74 @@ def fit_imputation(inputs: torch.Tensor, imputed: Sequence[int]) -> Imputation:
 
 
 @dataclass(frozen=True)
-class ImputedDataset:
-    """A dataset without missing values.
+class PreprocessedDataset:
+    """A dataset as the layers of a network see it.
 
     Attributes:
-        dataset: imputed, with an indicator column for each gap.
+        dataset: without missing values and with an indicator column for each gap, then one column
+            for each bin of the encoding.
         imputation: None if nothing was missing.
+        encoding: None without bins.
     """
 
     dataset: Dataset
     imputation: Imputation | None = None
+    encoding: PiecewiseLinearEncoding | None = None
 
     def restore_inputs(self, network: SimpleNet) -> SimpleNet:
-        """Make a network of the original rows from one trained on the imputed rows."""
-        return prepend_imputation(network, self.imputation.eval()) if self.imputation else network
+        """Make a network of the original rows from one trained on the preprocessed rows."""
+        return prepend_stages(network, self.imputation, self.encoding)
 
 
-def impute_dataset(dataset: Dataset) -> ImputedDataset:
+def preprocess_dataset(dataset: Dataset, configuration: Configuration) -> PreprocessedDataset:
+    """Impute missing values and encode numbers, by the statistics of the training rows.
+
+    The stages compute what they will compute inside the network, to the bit.
+    """
+    imputed = impute_dataset(dataset)
+    if not configuration.bins:
+        return imputed
+    numeric = tuple(dataset.schema.numeric_features)
+    seen = _without_validation(dataset.rows, configuration)
+    encoding = fit_encoding(seen, numeric, configuration.bins)
+    if encoding is None:
+        return imputed
+    rows = imputed.dataset.rows
+    encoded = replace(
+        rows,
+        train_features=_encode(rows.train_features, encoding),
+        test_features=_encode(rows.test_features, encoding),
+    )
+    schema = _encoded_schema(imputed.dataset.schema, encoding.positions.tolist())
+    return PreprocessedDataset(
+        replace(imputed.dataset, schema=schema, rows=encoded), imputed.imputation, encoding
+    )
+
+
+def _without_validation(rows: Rows, configuration: Configuration) -> torch.Tensor:
+    """Return the features of the training rows that are not held out."""
+    if not configuration.validation:
+        return rows.train_features
+    split = split_validation(rows.train_labels, configuration.validation, configuration.seed)
+    return rows.train_features[split.train]
+
+
+def _encode(features: torch.Tensor, encoding: PiecewiseLinearEncoding) -> torch.Tensor:
+    """Encode rows block by block, so that intermediate values take little memory."""
+    width = features.shape[1] + len(encoding.positions)
+    encoded = torch.empty(len(features), width)
+    for block, target in zip(
+        torch.split(features, _ENCODED_ROWS), torch.split(encoded, _ENCODED_ROWS), strict=True
+    ):
+        target.copy_(encoding(block))
+    return encoded
+
+
+def impute_dataset(dataset: Dataset) -> PreprocessedDataset:
     """Replace missing values by the means of the training rows."""
     missing = dataset.schema.imputed_inputs
     if not missing:
-        return ImputedDataset(dataset)
+        return PreprocessedDataset(dataset)
     rows = dataset.rows
     imputation = fit_imputation(rows.train_features, missing)
     with torch.no_grad():
@@ -114,22 +166,34 @@ def impute_dataset(dataset: Dataset) -> ImputedDataset:
             test_features=imputation(rows.test_features),
         )
     schema = _imputed_schema(dataset.schema)
-    return ImputedDataset(replace(dataset, schema=schema, rows=imputed), imputation)
+    return PreprocessedDataset(replace(dataset, schema=schema, rows=imputed), imputation)
 
 
 def input_names(schema: Schema) -> tuple[str, ...]:
-    """Name the inputs of imputed rows for people."""
-    return tuple(name.replace(_INDICATOR, " is missing") for name in schema.inputs)
+    """Name the inputs of preprocessed rows for people."""
+    return tuple(name.replace(_DERIVED, " ") for name in schema.inputs)
 
 
 def column_names(schema: Schema) -> list[str]:
-    """Name the columns of a table whose rows were imputed."""
-    names = (feature.name for feature in schema.features)
-    return [name for name in names if not name.endswith(_INDICATOR)]
+    """Name the columns of a table whose rows were preprocessed."""
+    return [feature.name for feature in schema.features if _DERIVED not in feature.name]
 
 
 def _imputed_schema(schema: Schema) -> Schema:
-    """Make the schema of imputed rows; no column name contains NUL."""
+    """Make the schema of imputed rows."""
     features = [msgspec.structs.replace(each, missing="refused") for each in schema.features]
-    indicators = [Feature(f"{schema.inputs[at]}{_INDICATOR}", 0, 1) for at in schema.imputed_inputs]
-    return Schema(schema.target, (*features, *indicators), schema.classes)
+    indicators = [f"{schema.inputs[at]}{_DERIVED}is missing" for at in schema.imputed_inputs]
+    return _extend(msgspec.structs.replace(schema, features=tuple(features)), indicators)
+
+
+def _encoded_schema(schema: Schema, positions: Sequence[int]) -> Schema:
+    """Make the schema of encoded rows, from the position of each bin's input."""
+    numbers = (number for _, bins in groupby(positions) for number, _ in enumerate(bins, start=1))
+    names = zip(positions, numbers, strict=True)
+    return _extend(schema, [f"{schema.inputs[at]}{_DERIVED}bin {number}" for at, number in names])
+
+
+def _extend(schema: Schema, derived: Sequence[str]) -> Schema:
+    """Append inputs from 0 to 1 to a schema; no column name contains NUL."""
+    features = (*schema.features, *(Feature(name, 0, 1) for name in derived))
+    return Schema(schema.target, features, schema.classes)

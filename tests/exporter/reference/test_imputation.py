@@ -13,15 +13,16 @@ from exporter.formats.model_files import convert_model
 from exporter.formats.program import capture_program
 from exporter.parity.rows import Plan
 from exporter.parity.sampling import draw_uniform, ranges_of
-from exporter.reference.capture import find_imputer, find_layers
-from exporter.reference.layers import Imputer, imputer_of, model_of
+from exporter.reference.capture import find_network
+from exporter.reference.layers import model_of, preprocessing_of
+from exporter.reference.preprocessing import Imputer
 from exporter.source.candidate import candidate_from_module
 from exporter.verify import verify_bundle
 from runtime.errors import DataError, ParityError
 from runtime.predictor import Predictor
 from runtime.schema.features import Feature, OneHot, Schema
 from trainer.data.dataset import LabelledRows
-from trainer.model import Imputation, SimpleNet, prepend_imputation
+from trainer.model import Imputation, SimpleNet, prepend_stages
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,9 +50,8 @@ def network(fills: torch.Tensor = FILLS, places: tuple[int, ...] = (0, 3)) -> Si
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         layers = SimpleNet(4 + len(places), 2, (8,))
-    return prepend_imputation(
-        layers.requires_grad_(requires_grad=False), Imputation(fills, places)
-    ).eval()
+    layers.requires_grad_(requires_grad=False)
+    return prepend_stages(layers, Imputation(fills, places), None).eval()
 
 
 @pytest.fixture(scope="module")
@@ -65,18 +65,18 @@ def candidate() -> Candidate:
 
 def test_gaps_are_read_from_the_graph(candidate: Candidate) -> None:
     """A captured network has its layers, its fills and their places, to the bit."""
-    program = capture_program(Deployed(network()), SCHEMA)
-    gaps, layers = find_imputer(program), find_layers(program)
+    found = find_network(capture_program(Deployed(network()), SCHEMA))
+    assert found is not None
+    gaps = found[1].imputer
     assert gaps is not None
-    assert layers is not None
     assert gaps.columns == (0, 3) == SCHEMA.imputed_inputs
     assert gaps.fill_values.tolist() == [0.5, 0.0, 0.0, 2.5]
     assert candidate.reference.tolerance == "derived"
-    again = model_of(layers, gaps)
+    again = model_of(*found)
     rows = torch.from_numpy(draw_uniform(ranges_of(SCHEMA), np.random.default_rng(2), 500))
     assert torch.equal(again(rows), network()(rows))
-    assert imputer_of(again) is not None
-    assert imputer_of(SimpleNet(3, 2)) is None
+    assert preprocessing_of(again).imputer
+    assert not preprocessing_of(SimpleNet(3, 2))
 
 
 def test_filling_in_numpy_is_filling_in_torch() -> None:
@@ -86,7 +86,7 @@ def test_filling_in_numpy_is_filling_in_torch() -> None:
     filling = network().imputation
     assert filling is not None
     expected = filling(torch.from_numpy(rows)).numpy()
-    gaps = imputer_of(network())
+    gaps = preprocessing_of(network()).imputer
     assert gaps is not None
     assert np.array_equal(gaps.transform(rows), expected, equal_nan=True)
     assert np.isnan(expected[7, 1])
@@ -148,9 +148,7 @@ def test_a_graph_that_fills_otherwise_is_no_chain() -> None:
             logits: torch.Tensor = self.network(torch.nan_to_num(features))
             return logits
 
-    program = capture_program(Deployed(Other().eval()), SCHEMA)
-    assert find_imputer(program) is None
-    assert find_layers(program) is None
+    assert find_network(capture_program(Deployed(Other().eval()), SCHEMA)) is None
 
 
 def test_gaps_fill_without_touching_the_rows() -> None:
