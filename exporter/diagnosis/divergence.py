@@ -1,8 +1,8 @@
 """Find the first node of a graph that differs from the layers of a Linear-ReLU network.
 
 Each value of the graph corresponds to a stage of the layers: the features, a product, a layer's
-sum, its ReLU, an output. The nodes' values are compared with the reference's values and bounds for
-these, in execution order.
+sum, its ReLU, an output; before the layers, to an operation of the encoding. The nodes' values are
+compared with the reference's values and bounds for these, in execution order.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _LINEAR = ("gemm", "linear", "addmm")
 _PRODUCT = ("matmul", "mm")
 _SUM = ("add",)
+# Operations of an encoding; their values have a row for each bin.
+_STEPS = {"sub": "difference", "mul": "product", "clamp": "clipped", "clip": "clipped"}
 _OUTPUTS = {"softmax": "probabilities", "argmax": "label"}
 
 
@@ -63,19 +65,24 @@ def find_divergence(
     rows. Rows without a finite output are compared only with ``keeps_specials``.
     """
     expected = _Expected(layers, preprocessing.enclose(features))
+    steps = preprocessing.enclose_steps(features)
     start, inputs = _input_of_layers(graph), _Stage("features", -1)
     stages = {} if preprocessing else {graph.features: inputs}
     for node in graph.nodes:
         source = next((stages[name] for name in node.inputs if name in stages), None)
         if node.output == start:
             source = inputs
-        if source is None:
-            continue  # a constant, or a part of the preprocessing
-        stages[node.output] = stage = _classify(node, source, graph, len(layers))
-        if stage.kind == "intermediate":
-            continue
-        enclosure = expected.of(stage, keeps_specials=keeps_specials)
-        reason = _compare(node, enclosure, features, index)
+        step = steps.get(_STEPS.get(op_kind(node.op), "")) if source is None else None
+        if step:
+            reason = _compare(node, step, features, index, is_transposed=True)
+        elif source is None:
+            continue  # a constant, or a part of the imputation
+        else:
+            stages[node.output] = stage = _classify(node, source, graph, len(layers))
+            if stage.kind == "intermediate":
+                continue
+            enclosure = expected.of(stage, keeps_specials=keeps_specials)
+            reason = _compare(node, enclosure, features, index)
         if reason:
             return f"first diverging node: {node.name} ({node.op}), output {node.output}: {reason}"
     return (
@@ -168,6 +175,8 @@ def _compare(
     expected: Enclosure,
     features: Float32Matrix,
     index: npt.NDArray[np.int64],
+    *,
+    is_transposed: bool = False,
 ) -> str | None:
     """Describe the first number of a node's value that is outside its bound."""
     try:
@@ -176,7 +185,7 @@ def _compare(
         return shorten(f"it raised {type(exc).__name__}: {exc}")
     if np.issubdtype(value.dtype, np.floating) and value.dtype != np.float32:
         return f"got {value.dtype}, expected float32"
-    got = _as_columns(value)
+    got = _as_columns(value.T if is_transposed else value)
     if got.shape != expected.value.shape:
         return f"got shape {got.shape}, expected {expected.value.shape}"
     checked = rows_with_all(np.isfinite(expected.error))

@@ -73,33 +73,70 @@ class Encoder:
     def enclose(self, inputs: Float32Matrix) -> Enclosure:
         """Append the bins in float64 and bound every float32 evaluation; inputs have no error."""
         wide = inputs.astype(np.float64)  # (rows, n_inputs)
-        scaled = self._scale(wide)  # (rows, bins)
-        value = np.clip(scaled, 0, 1)
-        rounding = FLOAT32.gamma(_ROUNDINGS) + gamma(FLOAT64_ROUNDOFF, _ROUNDINGS)
-        flushed = FLOAT32.tiny * (4 * self.scales.astype(np.float64) + 1)  # (bins,)
-        with np.errstate(invalid="ignore"):  # of an infinity, which is clipped as it is
-            reach = rounding * np.abs(scaled) + flushed  # (rows, bins)
-            above = np.clip(scaled + reach, 0, 1) - value
-            below = value - np.clip(scaled - reach, 0, 1)
-        error = np.where(np.isfinite(scaled), np.maximum(above, below) * _OWN_ROUNDING, 0.0)
+        encoded = _clip(self._scale(wide), self._reach(wide))
         return Enclosure(
-            np.concatenate([wide, value], axis=1),
-            np.concatenate([np.zeros_like(wide), error], axis=1),
+            np.concatenate([wide, encoded.value], axis=1),
+            np.concatenate([np.zeros_like(wide), encoded.error], axis=1),
         )
+
+    def enclose_steps(self, inputs: Float32Matrix) -> dict[str, Enclosure]:
+        """Enclose what each operation of the bins computes, ``(rows, bins)``, by its name.
+
+        What overflows has no bound before it is clipped.
+        """
+        wide = inputs.astype(np.float64)  # (rows, n_inputs)
+        difference, scaled = self._subtract(wide), self._scale(wide)
+        lost = np.full(len(self.lows), 3 * FLOAT32.tiny)  # of both operands and the result
+        steps = {
+            "difference": (difference, _rounding(1) * np.abs(difference) + lost),
+            "product": (scaled, self._reach(wide)),
+        }
+        bounded = {step: _without_overflow(*found) for step, found in steps.items()}
+        return {**bounded, "clipped": _clip(*steps["product"])}
+
+    def _subtract(self, wide: Float64Matrix) -> Float64Matrix:
+        return np.asarray(wide[:, self.positions] - self.lows.astype(np.float64))
 
     def _scale(self, wide: Float64Matrix) -> Float64Matrix:
         """Return the bins before they are clipped, ``(rows, bins)``."""
-        differences = wide[:, self.positions] - self.lows.astype(np.float64)
-        return np.asarray(differences * self.scales.astype(np.float64))
+        return np.asarray(self._subtract(wide) * self.scales.astype(np.float64))
+
+    def _reach(self, wide: Float64Matrix) -> Float64Matrix:
+        """Return how far a computed product may be from its value, ``(rows, bins)``."""
+        flushed = FLOAT32.tiny * (4 * self.scales.astype(np.float64) + 1)  # (bins,)
+        return np.asarray(_rounding(_ROUNDINGS) * np.abs(self._scale(wide)) + flushed)
 
     @property
     def edges(self) -> dict[int, Float32Matrix]:
         """The edges of the bins of each encoded input, ascending, by its position."""
-        highs = (self.lows + 1 / self.scales.astype(np.float64)).astype(np.float32)  # (bins,)
-        ends = np.stack([self.lows, highs])  # (2, bins)
-        return {
-            int(at): np.unique(ends[:, self.positions == at]) for at in np.unique(self.positions)
-        }
+        return {int(at): self._edges(self.positions == at) for at in np.unique(self.positions)}
+
+    def _edges(self, bins: npt.NDArray[np.bool_]) -> Float32Matrix:
+        """Return the edges of some bins; the upper one of the last as its scale has it."""
+        lows = self.lows[bins]
+        last = int(lows.argmax())
+        return np.unique(np.append(lows, lows[last] + 1 / self.scales[bins][last]))
+
+
+def _rounding(operations: int) -> float:
+    return FLOAT32.gamma(operations) + gamma(FLOAT64_ROUNDOFF, operations)
+
+
+def _clip(value: Float64Matrix, reach: Float64Matrix) -> Enclosure:
+    """Clip numbers that may be off by so much to 0..1; NaN stays."""
+    clipped = np.clip(value, 0, 1)
+    with np.errstate(invalid="ignore"):  # of an infinity, which is clipped as it is
+        above = np.clip(value + reach, 0, 1) - clipped
+        below = clipped - np.clip(value - reach, 0, 1)
+    error = np.maximum(above, below) * _OWN_ROUNDING
+    return Enclosure(clipped, np.where(np.isfinite(value), error, 0.0))
+
+
+def _without_overflow(value: Float64Matrix, reach: Float64Matrix) -> Enclosure:
+    """Enclose numbers that float32 can hold; there is no bound for larger ones."""
+    finite = np.isfinite(value)
+    overflows = finite & (np.abs(value) + reach > FLOAT32.largest)
+    return Enclosure(value, np.where(overflows, np.inf, np.where(finite, reach, 0.0)))
 
 
 @dataclass(frozen=True)
@@ -126,6 +163,10 @@ class Preprocessing:
             return self.encoder.enclose(imputed)
         value = imputed.astype(np.float64)
         return Enclosure(value, np.zeros_like(value))
+
+    def enclose_steps(self, rows: Float32Matrix) -> dict[str, Enclosure]:
+        """Enclose what each operation of the encoding computes; nothing without one."""
+        return self.encoder.enclose_steps(self._impute(rows)) if self.encoder else {}
 
     def width(self, n_inputs: int) -> int:
         """Return how many inputs the first layer has, of so many inputs of the model."""
