@@ -158,7 +158,8 @@ def draw_bin_edges(ranges: Ranges, edges: Mapping[int, Float32Matrix]) -> Float3
 def _with_neighbours(edges: Float32Matrix, ranges: Ranges, at: int) -> Float32Matrix:
     """Return each edge, and the float32 numbers before and after it that are in the range."""
     infinity = np.float32(np.inf)
-    around = (np.nextafter(edges, -infinity), edges, np.nextafter(edges, infinity))
+    with np.errstate(over="ignore"):  # next to the largest number
+        around = (np.nextafter(edges, -infinity), edges, np.nextafter(edges, infinity))
     values = np.clip(np.concatenate(around), ranges.low[at], ranges.high[at])
     return np.unique(values)
 

@@ -59,6 +59,7 @@ def test_the_record_of_a_configuration_holds_every_option() -> None:
     assert record == {
         "preset": "tutorial",
         "standardise": False,
+        "bins": 0,
         "learning_rate": 0.01,
         "schedule": "constant",
         "optimiser": "sgd",
