@@ -44,7 +44,7 @@ class Configuration:
         bins: piecewise linear encoding: so many bins of each number are inputs beside it, fewer
             where the table has few different values or is very wide or long; 0 is none.
         learning_rate: initial learning rate; standardised features tolerate 0.1.
-        schedule: how it changes from epoch to epoch, see ``trainer.schedule``.
+        schedule: how it changes, see ``trainer.schedule``.
         optimiser: plain gradient descent, or AdamW.
         weight_decay: coefficient of weight decay, for all parameters.
         class_weights: balanced weights every class equally in the loss.
@@ -197,6 +197,8 @@ def configure(preset: Preset = "default", **options: Unpack[Options]) -> Configu
         UsageError: when an option is out of its range.
     """
     given = {name: value for name, value in options.items() if value is not None}
+    if given.get("validation") and "folds" not in given:
+        given["folds"] = 0  # those of the preset: validation rows take their place
     return replace(PRESETS[preset], **given)  # type: ignore[arg-type]  # as Options has them
 
 

@@ -35,7 +35,7 @@ from trainer.ensemble import Ensemble, deployed_widths
 from trainer.evaluation.metrics import evaluate
 from trainer.evaluation.out_of_fold import evaluate_out_of_fold
 from trainer.model import SimpleNet
-from trainer.schedule import evenly_spaced, grows_by_a_fifth, learning_rate_at
+from trainer.schedule import Position, evenly_spaced, grows_by_a_fifth, learning_rates
 from trainer.seeds import derive_seed, shuffle_rows
 
 if TYPE_CHECKING:
@@ -177,14 +177,15 @@ class _TrainingLoop:
 
     def _run_steps(self, callback: TrainingCallback) -> None:
         """Run the remaining steps of an epoch."""
-        size, rate = self._task.batch_size, self._learning_rate()
+        size = self._task.batch_size
         order = self._next_order.pop(self._epoch, None)
         if order is None:
             order = self._order(self._epoch)
         for part in torch.split(order[self._step * size :], self._task.rows_per_call):
             losses = self._losses[self._step :][: math.ceil(len(part) / size)]
             done = self._epoch * len(self._losses) + self._step
-            self._engine.run(part, losses, learning_rate=rate, done=done)
+            rates = self._learning_rates(self._step, len(losses))
+            self._engine.run(part, losses, learning_rates=rates, done=done)
             self._step += len(losses)
             if self._step < len(self._losses):
                 callback.on_step(self._capture)
@@ -196,10 +197,11 @@ class _TrainingLoop:
         order = shuffle_rows(self._configuration.seed, epoch, self._rows.n_rows)
         return order if self._rows.train is None else self._rows.train[order]
 
-    def _learning_rate(self) -> float:
+    def _learning_rates(self, step: int, count: int) -> list[float]:
+        """Compute the learning rates of steps of this epoch, from ``step`` on."""
         options = self._configuration
-        initial, schedule = options.learning_rate, options.schedule
-        return learning_rate_at(initial, schedule, self._epoch, options.epochs)
+        first = Position(self._epoch, step, options.epochs, len(self._losses))
+        return learning_rates(options.learning_rate, options.schedule, first, count)
 
     def _end_epoch(self) -> Epoch:
         """Evaluate the network at the end of an epoch."""
@@ -217,7 +219,7 @@ class _TrainingLoop:
             test_loss=test.loss,
             accuracy=test.accuracy,
             train=self._evaluate_training(model),
-            learning_rate=self._learning_rate(),
+            learning_rate=self._learning_rates(len(losses) - 1, 1)[0],
             validation=scores,
             best=self._epoch,
             patience=self._configuration.patience,

@@ -72,7 +72,7 @@ def test_members_learn_as_if_alone(
     losses, done = torch.zeros(-(-90 // size)), 0
     for part in torch.split(order, task.rows_per_call):
         written = losses[done : done + -(-len(part) // size)]
-        engine.run(part, written, learning_rate=0.1, done=done)
+        engine.run(part, written, learning_rates=[0.1] * len(written), done=done)
         done += len(written)
     expected = torch.zeros_like(losses)
     for member, network in enumerate(networks):
@@ -101,7 +101,8 @@ def train(name: EngineName, state: ModelState, task: TrainingTask, rows: int) ->
     losses = torch.zeros(2, -(-rows // task.batch_size))
     for epoch, written in enumerate(losses):
         order = torch.randperm(rows, generator=torch.Generator().manual_seed(epoch)).int()
-        engine.run(order, written, learning_rate=0.03, done=epoch * len(written))
+        rates = [0.03 / (1 + step) for step in range(len(written))]
+        engine.run(order, written, learning_rates=rates, done=epoch * len(written))
     return losses
 
 

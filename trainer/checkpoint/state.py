@@ -35,7 +35,7 @@ class Epoch:
         loss: mean over the epoch's training rows.
         test_loss: mean cross-entropy of the test rows after the epoch.
         accuracy: of the test rows after the epoch, 0 to 1.
-        learning_rate: of all its steps.
+        learning_rate: of its last step.
         train: scores of some training rows after the epoch; None but in a few epochs.
         validation: scores of the validation rows after the epoch, or of training rows out of
             fold; None without such rows, and before the first evaluation.

@@ -20,6 +20,8 @@ from trainer.engines.prefetch import Gather
 from trainer.engines.state import MemberStepBuffers, StepBuffers, untracked, update_vectors
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trainer.distributed.group import ProcessGroup
     from trainer.engines.state import ModelState, TrainingTask
     from trainer.ensemble import Membership
@@ -48,15 +50,20 @@ class ShardedEngine:
         self._weights = None if weights is None else weights.cpu().double()
 
     def run(
-        self, order: torch.Tensor, losses: torch.Tensor, *, learning_rate: float, done: int
+        self,
+        order: torch.Tensor,
+        losses: torch.Tensor,
+        *,
+        learning_rates: Sequence[float],
+        done: int,
     ) -> None:
         """Make a step for each batch of rows; ``order`` is the same in all processes."""
-        self._run(order.long(), untracked(losses), learning_rate, done)
+        self._run(order.long(), untracked(losses), learning_rates, done)
         check_same_weights(self._group, self._state)
 
     @torch.inference_mode()
     def _run(
-        self, order: torch.Tensor, losses: torch.Tensor, learning_rate: float, done: int
+        self, order: torch.Tensor, losses: torch.Tensor, learning_rates: Sequence[float], done: int
     ) -> None:
         decay = self._task.weight_decay
         losses.zero_()
@@ -64,9 +71,9 @@ class ShardedEngine:
             self._compute_gradients(batch, losses[index])
             self._group.all_reduce(self._vectors[1])
             if self._state.moments:
-                steps.update_adamw(self._vectors, learning_rate, decay, done + index + 1)
+                steps.update_adamw(self._vectors, learning_rates[index], decay, done + index + 1)
             else:
-                steps.update_sgd(self._vectors, learning_rate, decay)
+                steps.update_sgd(self._vectors, learning_rates[index], decay)
         self._group.all_reduce(losses)
 
     def _compute_gradients(self, batch: torch.Tensor, loss: torch.Tensor) -> None:

@@ -20,7 +20,7 @@ from trainer.engines.prefetch import ResidentRows, StreamedRows
 from trainer.engines.state import MemberStepBuffers, StepBuffers, update_vectors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from trainer.engines.prefetch import RowFeed
     from trainer.engines.state import ModelState, TrainingTask
@@ -55,7 +55,12 @@ class CudaGraphEngine:
 
     @torch.inference_mode()
     def run(
-        self, order: torch.Tensor, losses: torch.Tensor, *, learning_rate: float, done: int
+        self,
+        order: torch.Tensor,
+        losses: torch.Tensor,
+        *,
+        learning_rates: Sequence[float],
+        done: int,
     ) -> None:
         """Run a step for each batch of rows; see ``Engine``."""
         steps = self._steps
@@ -63,15 +68,21 @@ class CudaGraphEngine:
         for shape in dict.fromkeys(plan):
             if shape not in self._launches:  # in the first epoch only
                 self._launches[shape] = self._prepare(*shape)
-        steps.minus_rate.fill_(-learning_rate)
+        minus_rates = self._send_rates(learning_rates)
         steps.count.fill_(done)
         chunks = self._feed.chunks(order, [whole * self._size + short for whole, short in plan])
         first = 0
         for (whole, short), _ in zip(plan, chunks, strict=True):
-            self._launches[whole, short]()
             count = whole + (short > 0)
+            steps.minus_rates[:count].copy_(minus_rates[first : first + count])
+            self._launches[whole, short]()
             losses[first : first + count].copy_(steps.losses[:count])
             first += count
+
+    def _send_rates(self, learning_rates: Sequence[float]) -> torch.Tensor:
+        """Send the negative learning rates to the device, ``(steps,)`` float32, without waiting."""
+        rates, device = torch.tensor(learning_rates).neg_(), self._steps.minus_rates.device
+        return rates.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else rates
 
     def _plan(self, rows: int) -> list[tuple[int, int]]:
         """Divide rows among graphs: the whole batches and the rows of the short batch of each."""
@@ -126,7 +137,7 @@ class DeviceSteps:
         features: ``(rows, n_features)`` float32, to be filled.
         labels: ``(rows,)`` int64, to be filled; of an ensemble the strata.
         losses: of each step, ``(steps,)`` float32, written.
-        minus_rate: the negative learning rate, ``()`` float32; to be filled.
+        minus_rates: the negative learning rates, ``(steps,)`` float32; to be filled.
         count: steps completed, ``()`` float64; to be filled, incremented by each step.
         vectors: parameters, gradients and moments, which steps change.
     """
@@ -140,7 +151,7 @@ class DeviceSteps:
         self.features = torch.zeros(rows, n_features, device=device)
         self.labels = torch.zeros(rows, dtype=torch.int64, device=device)
         self.losses = torch.zeros(steps + 1, device=device)
-        self.minus_rate = torch.zeros((), device=device)
+        self.minus_rates = torch.zeros(steps + 1, device=device)
         self.count = torch.zeros((), dtype=torch.float64, device=device)
         self.vectors = update_vectors(state)
         self._buffers: dict[int, StepBuffers] = {}
@@ -158,9 +169,9 @@ class DeviceSteps:
                 self._compute_gradients(batch)
             self.count.add_(1)
             if self._state.moments:
-                self._update_adamw()
+                self._update_adamw(self.minus_rates[index])
             else:
-                self._update_sgd()
+                self._update_sgd(self.minus_rates[index])
 
     def _compute_gradients(self, batch: list[torch.Tensor]) -> None:
         rows, weights = len(batch[0]), self._task.class_weights
@@ -181,19 +192,19 @@ class DeviceSteps:
         )
         loss.div_(membership.members)
 
-    def _update_sgd(self) -> None:
+    def _update_sgd(self, minus_rate: torch.Tensor) -> None:
         parameters, gradients = self.vectors
         if self._task.weight_decay:
             gradients.add_(parameters, alpha=self._task.weight_decay)
-        parameters.addcmul_(gradients, self.minus_rate)
+        parameters.addcmul_(gradients, minus_rate)
 
-    def _update_adamw(self) -> None:
+    def _update_adamw(self, minus_rate: torch.Tensor) -> None:
         parameters, gradients, first, second, scratch = self.vectors
         if self._task.weight_decay:
-            parameters.mul_(self.minus_rate * self._task.weight_decay + 1)
+            parameters.mul_(minus_rate * self._task.weight_decay + 1)
         first.lerp_(gradients, 1 - 0.9)
         second.mul_(0.999).addcmul_(gradients, gradients, value=1 - 0.999)
         torch.sqrt(second, out=scratch)
         scratch.div_((1 - 0.999**self.count).sqrt()).add_(1e-8)
         torch.div(first, scratch, out=scratch)
-        parameters.addcmul_(scratch, (self.minus_rate / (1 - 0.9**self.count)).float())
+        parameters.addcmul_(scratch, (minus_rate / (1 - 0.9**self.count)).float())

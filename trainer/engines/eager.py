@@ -12,6 +12,8 @@ import torch
 from torch.nn import functional
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trainer.engines.prefetch import Gather
     from trainer.engines.state import ModelState, TrainingTask
     from trainer.ensemble import Membership
@@ -26,17 +28,21 @@ class EagerEngine:
         self._optimiser = self._create_optimiser()
 
     def run(
-        self, order: torch.Tensor, losses: torch.Tensor, *, learning_rate: float, done: int
+        self,
+        order: torch.Tensor,
+        losses: torch.Tensor,
+        *,
+        learning_rates: Sequence[float],
+        done: int,
     ) -> None:
         """Run a step for each batch of rows; see ``Engine``."""
-        for group in self._optimiser.param_groups:
-            group["lr"] = learning_rate
         for moments in self._optimiser.state.values():
             moments["step"] = torch.tensor(float(done))
         features, labels = (part.to(losses.device) for part in self._gather(order))
         size = self._task.batch_size
         batches = zip(torch.split(features, size), torch.split(labels, size), strict=True)
         for step, (batch, targets) in enumerate(batches):
+            self._optimiser.param_groups[0]["lr"] = learning_rates[step]
             self._optimiser.zero_grad()
             logits = self._state.network(batch)  # (batch, classes)
             if self._task.membership:

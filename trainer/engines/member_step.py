@@ -60,9 +60,9 @@ def run_member_steps(
             loss_buffers,
         )
         if len(state) == 2:  # noqa: PLR2004 - parameters and gradients alone
-            update_sgd(state, settings[0], settings[1])
+            update_sgd(state, settings[2 + step], settings[0])
         else:
-            update_adamw(state, settings[0], settings[1], settings[2] + step + 1)
+            update_adamw(state, settings[2 + step], settings[0], settings[1] + step + 1)
 
 
 def compute_member_gradients(

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trainer.config import Optimiser
     from trainer.ensemble import Ensemble, Membership
     from trainer.model import SimpleNet
@@ -46,7 +48,12 @@ class Engine(Protocol):
     """Runs steps of gradient descent and updates its state in place."""
 
     def run(
-        self, order: torch.Tensor, losses: torch.Tensor, *, learning_rate: float, done: int
+        self,
+        order: torch.Tensor,
+        losses: torch.Tensor,
+        *,
+        learning_rates: Sequence[float],
+        done: int,
     ) -> None:
         """Run a step for each batch of rows.
 
@@ -55,7 +62,7 @@ class Engine(Protocol):
                 may be short.
             losses: receives the mean loss of each batch before its step, of an ensemble the mean
                 over its members, ``(steps,)`` float32 on the engine's device.
-            learning_rate: of these steps.
+            learning_rates: of each step.
             done: steps completed before these.
         """
 

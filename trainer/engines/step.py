@@ -41,7 +41,7 @@ def run_steps(
         class_weights: ``(classes,)`` or None.
         state: all parameters and all their gradients; for AdamW also both moments and a scratch
             vector, ``(parameters,)`` each.
-        settings: learning rate, weight decay, number of completed steps.
+        settings: weight decay, number of completed steps, then the learning rate of each step.
     """
     features, labels, losses = rows
     size = loss_buffers[0].size(0)
@@ -54,9 +54,9 @@ def run_steps(
             [batch, targets, losses.select(0, step)], layers, loss_buffers, class_weights
         )
         if len(state) == 2:  # noqa: PLR2004 - parameters and gradients alone
-            update_sgd(state, settings[0], settings[1])
+            update_sgd(state, settings[2 + step], settings[0])
         else:
-            update_adamw(state, settings[0], settings[1], settings[2] + step + 1)
+            update_adamw(state, settings[2 + step], settings[0], settings[1] + step + 1)
 
 
 def compute_gradients(

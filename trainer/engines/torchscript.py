@@ -71,18 +71,24 @@ class TorchScriptEngine:
 
     @torch.inference_mode()
     def run(
-        self, order: torch.Tensor, losses: torch.Tensor, *, learning_rate: float, done: int
+        self,
+        order: torch.Tensor,
+        losses: torch.Tensor,
+        *,
+        learning_rates: Sequence[float],
+        done: int,
     ) -> None:
         """Run a step for each batch of rows; see ``Engine``."""
         features, labels, losses = map(untracked, (*self._gather(order), losses))
         size = self._task.batch_size
         whole = len(order) // size
-        settings = [learning_rate, self._task.weight_decay, float(done)]
+        decay, rates = self._task.weight_decay, list(learning_rates)
         if whole:
+            settings = [decay, float(done), *rates[:whole]]
             self._run([features, labels, losses[:whole]], size, settings)
         if tail := len(order) - whole * size:
             rows = [features[whole * size :], labels[whole * size :], losses[whole:]]
-            self._run(rows, tail, [*settings[:2], float(done + whole)])
+            self._run(rows, tail, [decay, float(done + whole), *rates[whole:]])
 
     def _run(self, rows: list[torch.Tensor], size: int, settings: list[float]) -> None:
         if self._task.membership:

@@ -54,10 +54,11 @@ def test_device_steps_match_the_cpu_engine(
     losses = torch.zeros(WHOLE + 1)
     with torch.inference_mode():
         for turn, rate in enumerate((0.05, 0.02)):
-            written.run(torch.arange(ROWS), losses, learning_rate=rate, done=turn * len(losses))
+            rates = [rate / (1 + step) for step in range(len(losses))]
+            written.run(torch.arange(ROWS), losses, learning_rates=rates, done=turn * len(losses))
             steps.features[:ROWS] = features
             steps.labels[:ROWS] = labels
-            steps.minus_rate.fill_(-rate)
+            steps.minus_rates.copy_(-torch.tensor(rates))
             steps.count.fill_(turn * len(losses))
             steps.run(WHOLE, SHORT)
             torch.testing.assert_close(steps.losses, losses, rtol=1e-5, atol=1e-6)

@@ -65,7 +65,9 @@ def test_streaming_changes_no_bit(
             done = 0
             for part in torch.split(shuffle_rows(1, epoch, rows), 3 * task.rows_per_call):
                 made = losses[epoch, done:][: -(-len(part) // size)]
-                engine.run(part, made, learning_rate=0.05, done=epoch * losses.shape[1] + done)
+                before = epoch * losses.shape[1] + done
+                rates = [0.05 / (1 + step) for step in range(before, before + len(made))]
+                engine.run(part, made, learning_rates=rates, done=before)
                 done += len(made)
         ended.append([part.numpy().tobytes() for part in (losses, *state.tensors().values())])
     assert ended[0] == ended[1]

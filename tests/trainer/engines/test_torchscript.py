@@ -58,6 +58,11 @@ class Problem:
         weights = self.class_weights() if self.weighted else None
         return TrainingTask(self.batch_size, 3 * self.batch_size, self.weight_decay, weights)
 
+    def rates(self, rate: float, done: int, steps: int) -> list[float]:
+        """Learning rates of steps; of half of the problems they change from step to step."""
+        changing = self.seed % 2
+        return [rate / (1 + changing * step) for step in range(done, done + steps)]
+
     def orders(self) -> list[torch.Tensor]:
         """The row orders of two epochs."""
         generator = torch.Generator().manual_seed(self.seed + 1)
@@ -89,10 +94,10 @@ def fit_plainly(problem: Problem) -> tuple[nn.Module, list[float]]:
     criterion = nn.CrossEntropyLoss(weight=weights)
     kind = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}[problem.optimiser]
     optimiser = kind(network.parameters(), lr=RATES[0], weight_decay=problem.weight_decay)
-    losses = []
+    losses: list[float] = []
     for order, rate in zip(problem.orders(), RATES, strict=True):
-        optimiser.param_groups[0]["lr"] = rate
         for rows in torch.split(order.long(), problem.batch_size):
+            (optimiser.param_groups[0]["lr"],) = problem.rates(rate, len(losses), 1)
             optimiser.zero_grad()
             loss = criterion(network(features[rows]), labels[rows])
             loss.backward()
@@ -108,7 +113,8 @@ def fit_by(name: EngineName, problem: Problem) -> tuple[ModelState, list[float]]
     for order, rate in zip(problem.orders(), RATES, strict=True):
         for part in torch.split(order, problem.task().rows_per_call):
             written = torch.zeros(math.ceil(len(part) / problem.batch_size))
-            engine.run(part, written, learning_rate=rate, done=done)
+            rates = problem.rates(rate, done, len(written))
+            engine.run(part, written, learning_rates=rates, done=done)
             losses += written.tolist()
             done += len(written)
     return state, losses
