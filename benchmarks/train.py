@@ -6,8 +6,9 @@ All contenders fit the same network to the same rows, in turn, and evaluate it a
 Ours and the tutorial's loop log to TensorBoard with the same tags and steps. Two variants of ours
 log everything that a run logs, and metrics.jsonl alone. Ours and autograd must end with the same
 bits (on CUDA: ours twice). The tutorial's loop is cut off after some batches of a million rows; the
-figure is rows per second. The cost of TensorBoard is measured in CPU time, because wall time varies
-by a few percent on a busy machine. Memory is the peak of a fit over the size of its rows, on Linux.
+figure is rows per second. An ensemble races with the tutorial's loop of a network after the other.
+The cost of TensorBoard is measured in CPU time, because wall time varies by a few percent on a busy
+machine. Memory is the peak of a fit over the size of its rows, on Linux.
 """
 
 from __future__ import annotations
@@ -25,12 +26,16 @@ from typing import TYPE_CHECKING, Literal
 
 import measure
 import torch
+from peers.ensemble_loop import run_ensemble_loop
 from peers.tutorial_loop import run_loop
 
+from runtime.schema.features import Schema
 from trainer.checkpoint.format import FitIdentity
 from trainer.checkpoint.state import NoCallback
 from trainer.config import Configuration, configure
+from trainer.data.dataset import Dataset, Rows, describe_column
 from trainer.data.products import synthetic_products
+from trainer.data.splits import split_folds
 from trainer.fit import fit
 from trainer.loggers.collection import METRICS, open_loggers
 from trainer.loggers.files import JsonlLogger, LogFile
@@ -39,7 +44,6 @@ from trainer.loggers.final_summaries import final_records
 if TYPE_CHECKING:
     from trainer.checkpoint.state import Epoch
     from trainer.config import DeviceName
-    from trainer.data.dataset import Dataset
     from trainer.engines import EngineName
     from trainer.engines.state import ModelState
     from trainer.loggers.collection import LoggerCollection
@@ -48,6 +52,7 @@ OURS, UNTRACKED, SHOWN = "ours", "ours, no TensorBoard", "ours, all of TensorBoa
 EAGER, TUTORIAL = "autograd on tensors", "the tutorial's loop"
 CONTENDERS = OURS, UNTRACKED, SHOWN, EAGER, TUTORIAL
 TEST_ROWS = 200
+FEATURES = 20  # of the ensemble's table
 MEMORY = "peak memory of a fit of 1 M rows ÷ its rows"
 
 
@@ -95,6 +100,9 @@ CASES = (
 )
 
 
+ENSEMBLE = Case(2_000, 128, 30, 16, 8)  # with 5 members of 128 units
+
+
 def main() -> None:
     """Race the contenders, compare their weights, report."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -118,6 +126,10 @@ def main() -> None:
         asked.append((f"{case.name}: CPU time with TensorBoard ÷ without", cost, "≤ 1.05"))
         cost = over(rates, UNTRACKED, SHOWN, "cpu")
         asked.append((f"{case.name}: the same with all of its tabs", cost, ""))
+    rates = race_ensembles(ENSEMBLE, args.runs, args.device)
+    name = f"an ensemble of 5, {FEATURES} features, {ENSEMBLE.name}"
+    lines += [describe(ENSEMBLE, each, rates, name) for each in rates]
+    asked.append((f"{name}: ours ÷ the tutorial's loop", over(rates, OURS, TUTORIAL), "≥ 8"))
     head = "| case | contender | rows/s | µs a step | ÷ tutorial |\n|---|---|---|---|---|\n"
     measure.report(
         "train" if args.device == "cpu" else f"train_{args.device}",
@@ -154,6 +166,57 @@ def race(case: Case, runs: int, device: DeviceName, names: Sequence[str] = CONTE
                 if turn:
                     rates[name].append(Rate(rows / wall, rows / cpu))
     return rates
+
+
+def race_ensembles(case: Case, runs: int, device: DeviceName) -> Rates:
+    """Measure rows a second of ensembles likewise, out of fold and with AdamW."""
+    configuration = configure(
+        members=5,
+        folds=5,
+        hidden=(128,),
+        optimiser="adamw",
+        learning_rate=3e-3,
+        weight_decay=1e-2,
+        schedule="warmup-cosine:0.1",
+        batch_size=case.batch_size,
+        epochs=case.epochs,
+    )
+    shorter = replace(configuration, epochs=2)
+    dataset = draw_table(case.rows, FEATURES)
+    check_bits(dataset, shorter, device)
+    folds = split_folds(dataset.rows.train_labels, 5, configuration.seed)
+    rates: Rates = {OURS: [], EAGER: [], TUTORIAL: []}
+    with tempfile.TemporaryDirectory() as folder:
+        contenders: dict[str, Fit] = {
+            OURS: lambda logdir: fit_tracked(dataset, configuration, device, logdir),
+            EAGER: lambda _: fit_with("eager", dataset, shorter, device),
+            TUTORIAL: lambda logdir: run_ensemble_loop(
+                dataset.rows, folds, shorter, case.tutorial_batches, logdir
+            ),
+        }
+        for turn in range(runs + 1):
+            for name in measure.rotate(tuple(rates), turn):
+                started, worked = time.perf_counter(), time.process_time()
+                rows = contenders[name](Path(folder) / f"{name} {turn}")
+                wall, cpu = time.perf_counter() - started, time.process_time() - worked
+                if turn:
+                    rates[name].append(Rate(rows / wall, rows / cpu))
+    return rates
+
+
+def draw_table(rows: int, n_features: int) -> Dataset:
+    """Draw standard normal features, and labels that a few of them determine, not quite."""
+    generator = torch.Generator().manual_seed(1)
+    parts = []
+    for count in (rows, TEST_ROWS):
+        features = torch.randn(count, n_features, generator=generator)
+        noise = torch.randn(count, generator=generator)
+        labels = (features[:, 0] * features[:, 1] + features[:, 2] + noise / 2 > 0).long()
+        parts += [features, labels]
+    names = [f"x{number}" for number in range(n_features)]
+    columns = zip(names, parts[0].T.numpy(), strict=True)
+    schema = Schema("y", tuple(describe_column(*column) for column in columns), ("no", "yes"))
+    return Dataset(schema, Rows(*parts))
 
 
 def fit_with(
@@ -253,11 +316,11 @@ def over(rates: Rates, one: str, other: str, unit: Literal["wall", "cpu"] = "wal
     return float(statistics.median(getattr(a, unit) / getattr(b, unit) for a, b in pairs))
 
 
-def describe(case: Case, name: str, rates: Rates) -> str:
+def describe(case: Case, name: str, rates: Rates, case_name: str = "") -> str:
     """Format one line of the table."""
     rate = statistics.median(rate.wall for rate in rates[name])
     return (
-        f"| {case.name} | {name} | {rate:,.0f} | {case.batch_size / rate * 1e6:.1f} | "
+        f"| {case_name or case.name} | {name} | {rate:,.0f} | {case.batch_size / rate * 1e6:.1f} | "
         f"{over(rates, name, TUTORIAL):.1f} |"
     )
 

@@ -33,7 +33,7 @@ from trainer.engines.deployment import Deployment
 from trainer.engines.state import TrainingTask, flatten_parameters
 from trainer.ensemble import Ensemble, deployed_widths
 from trainer.evaluation.metrics import evaluate
-from trainer.evaluation.out_of_fold import evaluate_out_of_fold
+from trainer.evaluation.out_of_fold import OutOfFoldRows
 from trainer.model import SimpleNet
 from trainer.schedule import Position, evenly_spaced, grows_by_a_fifth, learning_rates
 from trainer.seeds import derive_seed, shuffle_rows
@@ -136,6 +136,7 @@ class _TrainingLoop:
             class_weights=rows.class_weights,
             membership=rows.membership,
         )
+        self._out_of_fold = None if rows.folds is None else OutOfFoldRows(rows, rows.folds)
         self._engine = self._create_engine(name)
         self._losses = torch.zeros(math.ceil(rows.n_rows / size), device=device)  # (steps,)
         self._deployment = Deployment(self._state, rows.scale)
@@ -236,14 +237,14 @@ class _TrainingLoop:
         Out of fold every row of training is evaluated: short epochs are taken together.
         """
         options, rows = self._configuration, self._rows
-        calibrate, folds, network = options.calibrate, rows.folds, self._state.network
-        if folds is not None and isinstance(network, Ensemble):
+        calibrate, network = options.calibrate, self._state.network
+        if self._out_of_fold and isinstance(network, Ensemble):
             every = math.ceil(_STEPS_PER_VALIDATION / len(self._losses))
             every = min(every, options.patience or every)
             done = self._epoch + 1
             if done % every and done < options.epochs:
                 return None
-            return evaluate_out_of_fold(network, rows, folds, calibrate=calibrate)
+            return self._out_of_fold.evaluate(network, calibrate=calibrate)
         if rows.validation is None:
             return None
         return evaluate(self._deployment.update(), rows.validation, calibrate=calibrate)

@@ -19,7 +19,7 @@ from trainer.engines import create_engine
 from trainer.engines.deployment import Deployment
 from trainer.engines.state import TrainingTask, flatten_parameters
 from trainer.ensemble import Ensemble, create_membership
-from trainer.evaluation.out_of_fold import evaluate_out_of_fold
+from trainer.evaluation.out_of_fold import OutOfFoldRows
 from trainer.fit import fit, init_network
 from trainer.model import SimpleNet
 from trainer.pipeline import make_run
@@ -188,7 +188,7 @@ def test_only_members_that_left_a_row_out_score_it(members: int, folds: int) -> 
             torch.nn.init.zeros_(layer.weight)
             with torch.no_grad():
                 layer.bias.copy_(torch.tensor([9.0, 0.0] if right == 0 else [0.0, 9.0]))
-    scores = evaluate_out_of_fold(Ensemble(networks), rows, rows.folds, calibrate=False)
+    scores = OutOfFoldRows(rows, rows.folds).evaluate(Ensemble(networks), calibrate=False)
     assert scores.accuracy == 1.0
     assert scores.loss == pytest.approx(1.2e-4, rel=0.1)
 

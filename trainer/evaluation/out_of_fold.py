@@ -11,24 +11,36 @@ from trainer.evaluation.metrics import BLOCK_ROWS, Scores, score_logits
 if TYPE_CHECKING:
     from trainer.data.training_data import TrainingData
     from trainer.ensemble import Ensemble
+    from trainer.model import Standardisation
 
 
-@torch.inference_mode()
-def evaluate_out_of_fold(
-    ensemble: Ensemble, rows: TrainingData, folds: torch.Tensor, *, calibrate: bool
-) -> Scores:
-    """Compute loss and accuracy of the mean logits of the members that leave a row out.
+class OutOfFoldRows:
+    """Training rows by their fold."""
 
-    ``folds`` are ``(rows,)``; a fold's rows are sent to the ensemble's device block by block.
-    """
-    device = next(ensemble.parameters()).device
-    n_folds = int(folds.max()) + 1
-    logits = torch.empty(len(folds), ensemble.linear_layers()[-1].weight.shape[1])
-    for fold in range(n_folds):
-        members = range(fold, ensemble.members, n_folds)
-        for at in torch.split((folds == fold).nonzero().flatten(), BLOCK_ROWS):
-            block = rows.features[at]
-            block = (rows.scale.apply(block) if rows.scale else block).to(device)
-            total = torch.stack([ensemble.member_logits(each, block) for each in members])
-            logits[at] = total.mean(dim=0).to(logits.device)
-    return score_logits(logits, rows.labels, calibrate=calibrate)
+    def __init__(self, rows: TrainingData, folds: torch.Tensor) -> None:
+        """Sort the positions of the rows; ``folds`` are ``(rows,)``."""
+        self._features, self._scale = rows.features, rows.scale
+        n_folds = int(folds.max()) + 1
+        self._positions = [(folds == fold).nonzero().flatten() for fold in range(n_folds)]
+        self._labels = rows.labels[torch.cat(self._positions)]
+
+    @torch.inference_mode()
+    def evaluate(self, ensemble: Ensemble, *, calibrate: bool) -> Scores:
+        """Compute loss and accuracy of the mean logits of the members that leave a row out.
+
+        Rows are standardised and sent to the ensemble's device block by block. With ``calibrate``
+        the loss is that at the temperature where it is lowest.
+        """
+        device = next(ensemble.parameters()).device
+        logits = []
+        for fold, positions in enumerate(self._positions):
+            members = range(fold, ensemble.members, len(self._positions))
+            for at in torch.split(positions, BLOCK_ROWS):
+                block = _standardise(self._features.index_select(0, at), self._scale).to(device)
+                first, *others = (ensemble.member_logits(each, block) for each in members)
+                logits.append((sum(others, first) / len(members)).to(self._labels.device))
+        return score_logits(torch.cat(logits), self._labels, calibrate=calibrate)
+
+
+def _standardise(features: torch.Tensor, scale: Standardisation | None) -> torch.Tensor:
+    return scale.apply(features) if scale else features
