@@ -40,9 +40,11 @@ class ObjectStore:
         endpoint: its URL.
         filer: URL of the files behind the buckets, uploads in progress among them.
         variables: the environment of a user who may read and write, but create no bucket.
+        pid: of its process.
     """
 
-    def __init__(self, ports: dict[str, int]) -> None:
+    def __init__(self, ports: dict[str, int], pid: int) -> None:
+        self.pid = pid
         self.endpoint = f"http://127.0.0.1:{ports['s3']}"
         self.filer = f"http://127.0.0.1:{ports['filer']}"
         self.variables = self.environment(*USER)
@@ -69,6 +71,12 @@ class ObjectStore:
             client_options={"allow_http": True},
         )
 
+    def is_compressed(self, bucket: str, key: str) -> bool:
+        """Whether it has compressed an object, or a part of it."""
+        url = f"{self.filer}/buckets/{bucket}/{key}?metadata=true"
+        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - loopback
+            return any(chunk.get("is_compressed") for chunk in json.load(answer)["chunks"])
+
     def uploads(self, bucket: str) -> list[str]:
         """Uploads of a bucket that are neither completed nor aborted."""
         request = urllib.request.Request(  # noqa: S310 - loopback
@@ -91,7 +99,7 @@ def shared_server(folder: Path) -> Iterator[ObjectStore]:
         state.write_text(json.dumps({**known, "users": known["users"] + 1}))
         fcntl.flock(lock, fcntl.LOCK_UN)
         try:
-            yield ObjectStore(known["ports"])
+            yield ObjectStore(known["ports"], known["pid"])
         finally:
             fcntl.flock(lock, fcntl.LOCK_EX)
             known = json.loads(state.read_text())
@@ -124,7 +132,7 @@ def _start(folder: Path) -> dict[str, Any]:
     command += ["-volume.max=5000", "-master.volumeSizeLimitMB=1024", *options]
     with (data / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    _wait(ObjectStore(ports), process, data / "log")
+    _wait(ObjectStore(ports, process.pid), process, data / "log")
     process.returncode = 0  # it outlives this worker, where others use it: no warning
     return {"ports": ports, "pid": process.pid, "users": 0}
 

@@ -54,11 +54,12 @@ def _connect(scheme: str, bucket: str, _environment: int, is_patient: bool) -> O
     options, retries = _client_options(is_patient=is_patient), _retry_config()
     with translate_errors(f"{scheme}://{bucket}"):
         if scheme == "s3":
-            from runtime.io.stores.aws import s3_settings
+            from runtime.io.stores.aws import s3_headers, s3_settings
 
             config, provider = s3_settings()
             if str(config.get("endpoint", "")).startswith("http://"):
                 options["allow_http"] = True
+            options["default_headers"] = s3_headers(config)
             more: dict[str, Any] = {"credential_provider": provider} if provider else {}
             return store.S3Store(
                 bucket, config=config, client_options=options, retry_config=retries, **more
