@@ -32,19 +32,22 @@ class Run:
             Linux, where the system's own figure begins with what the parent process takes.
         anonymous: of that, the most that was not mapped from files such as libraries, in MiB;
             sampled likewise, on Linux only.
+        beside: seconds of user and system time of a server meanwhile.
     """
 
     wall: float
     cpu: float
     peak: float
     anonymous: float
+    beside: float = 0.0
 
 
-def run(command: Sequence[str]) -> Run:
+def run(command: Sequence[str], *, server: int | None = None) -> Run:
     """Run a command, and discard its output.
 
     Args:
         command: the program and its arguments.
+        server: process whose time is measured, too, on Linux.
 
     Returns:
         Its resources, as the operating system accounts for them.
@@ -52,6 +55,7 @@ def run(command: Sequence[str]) -> Run:
     Raises:
         SystemExit: when the command fails.
     """
+    before = _cpu(server)
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     with process, _Sampler(process.pid) as sampler:
@@ -62,10 +66,13 @@ def run(command: Sequence[str]) -> Run:
     if process.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{message.decode()}")
     cpu = usage.ru_utime + usage.ru_stime
-    return Run(wall, cpu, sampler.resident or _mebibytes(usage.ru_maxrss), sampler.anonymous)
+    peak = sampler.resident or _mebibytes(usage.ru_maxrss)
+    return Run(wall, cpu, peak, sampler.anonymous, _cpu(server) - before)
 
 
-def race(contenders: Mapping[str, Sequence[str]], runs: int) -> dict[str, list[Run]]:
+def race(
+    contenders: Mapping[str, Sequence[str]], runs: int, *, server: int | None = None
+) -> dict[str, list[Run]]:
     """Run the contenders in turn, so that a drift of the machine affects all of them.
 
     Each turn begins with another one: nobody always follows the one that takes most memory.
@@ -73,6 +80,7 @@ def race(contenders: Mapping[str, Sequence[str]], runs: int) -> dict[str, list[R
     Args:
         contenders: command by name.
         runs: counted runs of each, after one that is not counted.
+        server: see ``run``.
 
     Returns:
         The counted runs by name.
@@ -80,7 +88,7 @@ def race(contenders: Mapping[str, Sequence[str]], runs: int) -> dict[str, list[R
     measured: dict[str, list[Run]] = {name: [] for name in contenders}
     for turn in range(runs + 1):
         for name in rotate(list(contenders), turn):
-            result = run(contenders[name])
+            result = run(contenders[name], server=server)
             if turn:
                 measured[name].append(result)
     return measured
@@ -202,6 +210,14 @@ class _Sampler:
                     self.anonymous = max((resident - shared) * page, self.anonymous)
         except OSError:  # not on Linux, or the process has gone
             return
+
+
+def _cpu(pid: int | None) -> float:
+    """Read the seconds of user and system time of a process; 0 of none."""
+    if pid is None:
+        return 0.0
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def _mebibytes(maxrss: int) -> float:
