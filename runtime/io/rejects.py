@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from runtime.errors import DataError
@@ -22,10 +23,15 @@ _MAX_BYTES: Final = max(map(len, _FIRST_LINES))
 
 def is_rejects_file(path: Location) -> bool:
     """Return whether a file is a list of rejected rows, by its name's ending and first line."""
-    if path.suffix != ".csv" or not is_regular(path):
+    if path.suffix != ".csv" or (isinstance(path, Path) and not is_regular(path)):
         return False
     try:
         with open_source(path) as stream:
-            return read_chunk(stream, _MAX_BYTES, str(path)).startswith(_FIRST_LINES)
+            return begins_rejects(path, read_chunk(stream, _MAX_BYTES, str(path)))
     except DataError:  # reading it as a table explains
         return False
+
+
+def begins_rejects(path: Location, head: bytes) -> bool:
+    """Return the same of a file whose first bytes are known."""
+    return path.suffix == ".csv" and head.startswith(_FIRST_LINES)

@@ -12,8 +12,8 @@ import msgspec
 
 from runtime.errors import DataError, UsageError
 from runtime.io.paths import STANDARD_STREAM, existing_error, is_regular, is_special
-from runtime.io.rejects import is_rejects_file
-from runtime.io.sources import open_source, read_chunk
+from runtime.io.rejects import begins_rejects
+from runtime.io.sources import PeekedSource, open_source, read_chunk
 from runtime.surfaces import option
 from runtime.tables.dialect import DETECTED_DELIMITERS
 from runtime.tables.formats import detect_signature, format_from_name
@@ -21,6 +21,7 @@ from runtime.tables.opening import decode_source
 
 if TYPE_CHECKING:
     from runtime.io.paths import Location
+    from runtime.io.streams import ByteSource
     from runtime.scoring.options import Options
     from runtime.tables.formats import Format
 
@@ -47,15 +48,19 @@ def check_outputs(out: Location, rejects: Location | None, options: Options) -> 
             if path:
                 check_absent(path)
         return
-    stored = options.out_format
-    if stored is None and out != STANDARD_STREAM:
-        stored = format_from_name(out, option="out_format")
-    if stored:
+    if stored := fixed_format(out, options):
         check_table_output(out, stored, options)
     if rejects:
         check_report_output(rejects, REJECTS, force=options.force)
     if options.drift:
         check_report_output(options.drift, DRIFT_REPORT, force=options.force)
+
+
+def fixed_format(out: Location, options: Options) -> Format | None:
+    """Return the format of an output that does not depend on the table."""
+    if options.out_format or out == STANDARD_STREAM:
+        return options.out_format
+    return format_from_name(out, option="out_format")
 
 
 def written_files(out: Location, rejects: Location | None, options: Options) -> dict[str, Location]:
@@ -121,26 +126,26 @@ def _check(path: Location, what: str, *, force: bool, delimiter: str = "") -> No
 
 def _identify(path: Location, delimiter: str) -> str:
     """Say what a file is by its content; empty for an empty file."""
-    with open_source(path) as source:
-        head = read_chunk(source, _HEAD_BYTES, str(path))
-    if not head:
-        return ""
-    if is_rejects_file(path):
-        return REJECTS
-    if report := _identify_json(path, head):
-        return report
-    try:
-        return _identify_table(path, delimiter)
-    except (DataError, UsageError):  # its content is none of the formats of tables
-        signature = detect_signature(head) or ""
-        return signature if " " in signature else "no table"
+    with open_source(path) as stream:
+        source = PeekedSource(stream, where=str(path))
+        head = source.peek(_HEAD_BYTES)
+        if not head:
+            return ""
+        if begins_rejects(path, head):
+            return REJECTS
+        if report := _identify_json(path, head):
+            return report
+        try:
+            return _identify_table(source, str(path), delimiter)
+        except (DataError, UsageError):  # its content is none of the formats of tables
+            signature = detect_signature(head) or ""
+            return signature if " " in signature else "no table"
 
 
-def _identify_table(path: Location, delimiter: str) -> str:
-    with open_source(path) as source:
-        decoded = decode_source(source, None, where=str(path))
-        stored = decoded.format
-        text = read_chunk(decoded.source, _HEAD_BYTES, str(path)) if stored.is_text else b""
+def _identify_table(source: ByteSource, where: str, delimiter: str) -> str:
+    decoded = decode_source(source, None, where=where)
+    stored = decoded.format
+    text = read_chunk(decoded.source, _HEAD_BYTES, where) if stored.is_text else b""
     is_cut = len(text) == _HEAD_BYTES
     is_table = True
     if stored.kind == "jsonl":

@@ -19,7 +19,12 @@ from runtime.monitoring.ranges import RangeMonitor
 from runtime.scoring.columns import bad_rows_hint, bind_table, encoding_hint
 from runtime.scoring.counters import BadRowsMessage, Counters, StageTimer
 from runtime.scoring.options import DEFAULTS, Options, rejects_path
-from runtime.scoring.outputs import check_outputs, check_table_output, written_files
+from runtime.scoring.outputs import (
+    check_outputs,
+    check_table_output,
+    fixed_format,
+    written_files,
+)
 from runtime.scoring.summary import Summary
 from runtime.surfaces import option
 from runtime.tables.arrays import filter_rows
@@ -127,7 +132,8 @@ def score_into(
         required = without_keys(model.schema.feature_names, job.source)
         table = stack.enter_context(open_table(job.source, options.reading, required))
         stored = choose_format(job.out, table, options.out_format)
-        check_table_output(job.out, stored, options)
+        if not fixed_format(job.out, options):  # else it was checked before
+            check_table_output(job.out, stored, options)
         if options.columns is None and stored.kind != table.kind:
             table.find_columns()  # the output's columns are fixed before its first row
         keep_bad = options.bad_rows == "null"

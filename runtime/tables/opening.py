@@ -104,7 +104,7 @@ def open_table(source: Location, options: ReadOptions, required: Sequence[str]) 
     with open_source(source) as stream:
         opened = decode_source(stream, stored, where=where, encoding=options.encoding)
         plan = _plan(opened, options, required, where)
-        if source != STANDARD_STREAM and is_regular(source):
+        if not isinstance(source, Path) or (source != STANDARD_STREAM and is_regular(source)):
             plan = replace(plan, reopen=partial(_reopen, source, opened))
         if opened.format.is_text:
             yield text_driver(plan.kind).open_text(opened.source, plan)

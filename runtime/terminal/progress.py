@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
+from runtime.errors import MissingError
 from runtime.io.paths import STANDARD_STREAM
 
 if TYPE_CHECKING:
@@ -35,9 +37,10 @@ def scoring_progress(
     if out == STANDARD_STREAM and sys.stdout.isatty():
         yield None
         return
-    if size is None:
-        with suppress(OSError):  # opening it reports the error
-            size = source.stat().st_size if source.is_file() else None
+    if size is None and is_shown():
+        with suppress(OSError, MissingError):  # opening it reports the error
+            found = source.stat()
+            size = found.st_size if stat.S_ISREG(found.st_mode) else None
     with rows_progress("scoring", size) as on_progress:
         yield on_progress
 

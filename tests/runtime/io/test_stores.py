@@ -27,9 +27,10 @@ from runtime.io.discovery import find_skipped, find_tables
 from runtime.io.paths import parse_location
 from runtime.io.stores.aws import s3_settings
 from runtime.io.stores.reading import ObjectFile, ObjectReader, join_ranges, open_reader
+from runtime.scoring.pipeline import score_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from s3_server import ObjectStore
 
@@ -210,6 +211,30 @@ with atomic_file(parse_location(sys.argv[1])) as stream:
     print("written", flush=True)
     time.sleep(60)
 """
+
+
+def test_few_requests_surround_the_transfer(
+    bucket: str, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes tens of milliseconds elsewhere; a table that is replaced is looked at once."""
+    from obstore.store import S3Store
+
+    _put(f"{bucket}/in.csv", _encode(_table(), "csv"))
+    asked: list[str] = []
+
+    def recording(method: Callable[..., object]) -> Callable[..., object]:
+        def ask(store: object, key: str, **options: object) -> object:
+            asked.append(key)
+            return method(store, key, **options)
+
+        return ask
+
+    for name in ("head", "get"):
+        monkeypatch.setattr(S3Store, name, recording(getattr(S3Store, name)))
+    for own in (["out.csv"] * 2, ["out.csv"] * 4):  # absent, then replaced
+        score_file(predictor, f"{bucket}/in.csv", f"{bucket}/out.csv")
+        assert sorted(asked) == ["in.csv"] * 2 + own
+        asked.clear()
 
 
 def test_text_is_declared_to_be_bytes(bucket: str, object_store: ObjectStore) -> None:
