@@ -15,7 +15,7 @@ from trainer.schedule import parse_schedule
 from trainer.seeds import DEFAULT_SEED, check_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from runtime.bundle.manifest import Scalar
@@ -197,9 +197,22 @@ def configure(preset: Preset = "default", **options: Unpack[Options]) -> Configu
         UsageError: when an option is out of its range.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    if given.get("validation") and "folds" not in given:
-        given["folds"] = 0  # those of the preset: validation rows take their place
-    return replace(PRESETS[preset], **given)  # type: ignore[arg-type]  # as Options has them
+    return override(PRESETS[preset], given)
+
+
+def override(base: Configuration, given: Mapping[str, object]) -> Configuration:
+    """Override options of a preset; those that were not set follow the ones that were.
+
+    Validation rows take the place of folds, and there are no more folds than members; without
+    either there is no calibration and no patience.
+    """
+    chosen = {**vars(base), **given}
+    members, folds = chosen["members"], base.folds
+    if "folds" not in given and isinstance(members, int):
+        chosen["folds"] = 0 if chosen["validation"] or members < 2 else min(folds, members)  # noqa: PLR2004
+    if not chosen["folds"] and not chosen["validation"]:
+        chosen |= {"calibrate": False, "patience": None, **given}
+    return Configuration(**chosen)
 
 
 def adapt_to_table(configuration: Configuration, given: Options, rows: int) -> Configuration:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from runtime.errors import UsageError
-from trainer.config import Configuration, configure
+from trainer.config import Configuration, configure, override
 
 
 def test_options_default_to_the_preset() -> None:
@@ -45,6 +46,21 @@ def test_an_option_out_of_its_range_is_refused_by_name(options: dict[str, float]
         configure(**options)  # type: ignore[arg-type]  # a table of floats and integers
     assert name.replace("_", " ") in str(refused.value)
     assert str(value) in str(refused.value)
+
+
+def test_options_of_a_preset_follow_those_that_are_set() -> None:
+    """A preset's folds, patience and calibration never make an option of the user's an error."""
+    preset = Configuration(members=5, folds=5, calibrate=True, patience=9)
+    assert override(preset, {}) == preset
+    alone = replace(preset, members=1, folds=0, calibrate=False, patience=None)
+    assert override(preset, {"members": 1}) == alone
+    assert override(preset, {"members": 3}) == replace(preset, members=3, folds=3)
+    assert override(preset, {"members": 8}) == replace(preset, members=8)
+    assert override(preset, {"validation": 0.1}) == replace(preset, validation=0.1, folds=0)
+    assert override(preset, {"folds": 0}) == replace(alone, members=5)
+    for wrong in ({"folds": 0, "calibrate": True}, {"folds": 5, "validation": 0.1}):
+        with pytest.raises(UsageError):
+            override(preset, wrong)
 
 
 def test_hidden_layers_need_units() -> None:
