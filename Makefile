@@ -16,6 +16,7 @@
 ##   make clean      remove artifacts/ and caches; tables and .venv stay
 ## A goal makes what it needs; the first one builds .venv from constraints.txt.
 ##   DATA=mine.csv LABEL=churn   table to train on, column to predict (products)
+##   TUNE=20                 search the options of training: trials, or a time (60s)
 ##   RESUME=1  RESTART=1     continue an interrupted training, or discard it
 ##   FILE=new.csv            table to score (DATA, or products.csv, which is made)
 ##   OUT=scored.csv          where the scored table goes
@@ -38,6 +39,7 @@ DATA :=
 LABEL :=
 RESUME :=
 RESTART :=
+TUNE :=
 FILE := $(or $(DATA),products.csv)
 OUT := scored.csv
 DEVICE :=
@@ -106,7 +108,7 @@ outdated = $(if $(named),$(shell [ ! $(RUN) -nt $(SOURCE) ] && [ ! $(call quoted
 
 $(RUN): $(if $(filter train,$(MAKECMDGOALS)),FORCE,$(outdated)) | $(READY)
 	trainer fit$(call option,data,$(DATA))$(call option,label,$(LABEL))$(call option,device,$(DEVICE))$(call \
-		option,seed,$(SEED))$(if $(RESUME), --resume)$(if $(RESTART), --restart)
+		option,seed,$(SEED))$(call option,tune,$(TUNE))$(if $(RESUME), --resume)$(if $(RESTART), --restart)
 	@mkdir -p artifacts && printf '%s\n' $(source_texts) > $(SOURCE)
 
 # A bundle without a run was copied from elsewhere: use it, do not replace it.

@@ -25,6 +25,7 @@ from runtime.terminal.process import log
 from trainer.checkpoint.manager import TrainingStopped
 from trainer.checkpoint.resume import has_checkpoint, resume_options
 from trainer.checkpoint.state import ignore_epoch
+from trainer.checkpoint.trials import read_search, remove_search, trials_destination
 from trainer.config import CHECKPOINT_EVERY_S, adapt_to_table, configure
 from trainer.data.cell_options import parse_date_formats, parse_missing
 from trainer.data.reading import read_dataset
@@ -35,6 +36,11 @@ from trainer.loggers.progress import Throughput, format_throughput, show_progres
 from trainer.pipeline import make_run
 from trainer.run import RECORD, load_run
 from trainer.session import SaveOptions
+from trainer.tuning.budget import parse_budget
+from trainer.tuning.progress import show_trials
+from trainer.tuning.report import describe_result, format_options, format_search
+from trainer.tuning.search import TuningRequest
+from trainer.tuning.tuned import check_tuning, search_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,8 +50,10 @@ if TYPE_CHECKING:
     from runtime.schema.features import Unseen
     from trainer.checkpoint.state import Epoch, EpochCallback
     from trainer.config import ClassWeights, DeviceChoice, Optimiser, Options, Preset
+    from trainer.data.dataset import Dataset
     from trainer.data.source import BadRowsPolicy
     from trainer.run import Run
+    from trainer.tuning.tuned import TunedFit
 
 _FOLDER = Path("artifacts")
 _MAX_CHARACTERS = 40  # of a label in the name of a folder
@@ -92,6 +100,7 @@ def fit_table(  # noqa: PLR0913 - the options of ``trainer fit``, by their names
     validation: float | None = None,
     calibrate: bool | None = None,
     patience: int | None = None,
+    tune: int | str | None = None,
     logdir: Path | str | None = None,
     resume: bool = False,
     checkpoint_every: float = CHECKPOINT_EVERY_S,
@@ -146,6 +155,9 @@ def fit_table(  # noqa: PLR0913 - the options of ``trainer fit``, by their names
         validation: share of the training rows held out to select the best epoch.
         calibrate: divide the logits by the temperature with the lowest validation loss.
         patience: epochs without a better validation loss before early stopping.
+        tune: search the options that are not given, on the training rows, and fit with the best:
+            so many trials (``20``), or so long (``"60s"``, ``"5m"``). ``tuning.json`` in the run
+            has the trials.
         logdir: directory of TensorBoard's event files; None is inside the run.
         resume: resume the interrupted run of ``out``.
         checkpoint_every: seconds between checkpoints.
@@ -210,20 +222,24 @@ def fit_table(  # noqa: PLR0913 - the options of ``trainer fit``, by their names
         replace and not resume,
     )
     is_shown = (is_notebook() or sys.stderr.isatty()) if verbose is None else verbose
-    return _fit(folder, source, preset, overrides, device, saving, is_shown=is_shown)
+    budget = None if tune is None else parse_budget(to_plain(tune))
+    request = TuningRequest(budget, preset, overrides, device) if budget else None
+    return _fit(folder, source, preset, overrides, device, saving, request, is_shown=is_shown)
 
 
-def _fit(  # noqa: PLR0913 - parsed options
+def _fit(  # noqa: PLR0913, PLR0917 - parsed options
     out: Path,
     source: TableSource,
     preset: Preset | None,
     overrides: Options,
     device: DeviceChoice,
     saving: SaveOptions,
+    tuning: TuningRequest | None,
     *,
     is_shown: bool,
 ) -> Run:
-    """Read the table, train and load the run."""
+    """Read the table, search options if asked, train and load the run."""
+    check_tuning(out, tuning, resume=saving.resume, restart=saving.restart)
     configuration = (
         resume_options(out, preset, overrides)
         if saving.resume
@@ -236,7 +252,10 @@ def _fit(  # noqa: PLR0913 - parsed options
         if dataset.check and is_shown:
             rejected = format_rejected(dataset.check.rejected or (), source)
             _print("\n".join(filter(None, (format_report(dataset.check, source), rejected))))
-        if not (saving.resume and has_checkpoint(out)):
+        tuned = _tune(out, tuning, dataset, saving, is_shown=is_shown) if tuning else None
+        if tuned:
+            configuration, saving = tuned.configuration, tuned.save(saving)
+        elif not (saving.resume and has_checkpoint(out)):
             configuration = adapt_to_table(configuration, overrides, len(dataset.rows.train_labels))
         with _progress(configuration.epochs, is_shown=is_shown) as report:
             try:
@@ -247,7 +266,30 @@ def _fit(  # noqa: PLR0913 - parsed options
                 again = f"out={str(out)!r}, resume=True"
                 stop.add_note(f"its checkpoint is kept; continue with the same call and {again}")
                 raise
+    if tuned:
+        remove_search(out)
     return load_run(out)
+
+
+def _tune(
+    out: Path, request: TuningRequest, dataset: Dataset, saving: SaveOptions, *, is_shown: bool
+) -> TunedFit:
+    """Search, and show the trials and the options that were found."""
+    try:
+        with show_trials(request.budget, shown=is_shown) as on_progress:
+            tuned = search_options(
+                out, request, dataset, resume=saving.resume, on_progress=on_progress
+            )
+    except KeyboardInterrupt as stop:
+        if search := read_search(out):
+            again = f"out={str(out)!r}, resume=True"
+            stop.add_note(f"{search.kept}; continue with the same call and {again}")
+        raise
+    if is_shown:
+        found = format_options(tuned.search.winner.options)
+        _print(format_search(tuned.search, sys.stderr))
+        _print(f"{describe_result(tuned.search)}\nthe same run without tuning: {found}")
+    return tuned
 
 
 def _choose_folder(
@@ -262,8 +304,9 @@ def _choose_folder(
         return next(path for path in folders if not _is_taken(path))
     folder = parse_local_path(out)
     if not (is_replaced or is_resumed) and _is_taken(folder):
-        kept = "an interrupted run" if has_checkpoint(folder) else "a run"
-        more = ", resume=True to continue it" if has_checkpoint(folder) else ""
+        is_interrupted = has_checkpoint(folder) or read_search(folder) is not None
+        kept = "an interrupted run" if is_interrupted else "a run"
+        more = ", resume=True to continue it" if is_interrupted else ""
         raise UsageError(
             f"{folder} has {kept} already: give another out{more}, or replace=True to replace it"
         )
@@ -271,7 +314,8 @@ def _choose_folder(
 
 
 def _is_taken(folder: Path) -> bool:
-    return (folder / RECORD).exists() or workdir_path(folder).exists()
+    works = (folder, trials_destination(folder))
+    return (folder / RECORD).exists() or any(workdir_path(each).exists() for each in works)
 
 
 def _create_folder(folder: Path) -> None:

@@ -49,6 +49,7 @@ _TYPES: Final[dict[str, Any]] = {
     "validation": float | None,
     "calibrate": bool | None,
     "patience": int | None,
+    "tune": int | str | None,
     "replace": bool,
     "force": bool,
     "resume": bool,

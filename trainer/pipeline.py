@@ -117,6 +117,8 @@ def make_run(
                 model = preprocessed.restore_inputs(result.model)
                 evaluation = evaluate_test_rows(model, dataset)
                 (folder / EVALUATION).write_bytes(to_json(evaluation))
+                for name, content in saving.files.items():
+                    (folder / name).write_bytes(content)
                 record = _build_record(identity, dataset, result)
                 run = save_run(folder, Run(record, model, dataset.rows))
                 selected = selected.with_note(result.streaming)
@@ -169,7 +171,7 @@ def _plan_run(
     is_resumed_auto = saving.resume and device == "auto"
     resumed = on_main_process(lambda: _device_of_checkpoint(out)) if is_resumed_auto else None
     selected = resumed or select_device(device, _workload(dataset, configuration))
-    identity = _identify(dataset, configuration, selected)
+    identity = identify(dataset, configuration, selected)
     if group := current_group():
         from trainer.distributed.group import check_same_fit, claim_device
 
@@ -191,7 +193,7 @@ def _check_logdir(out: Path, logdir: Path | None) -> None:
         )
 
 
-def _identify(dataset: Dataset, configuration: Configuration, device: Device) -> FitIdentity:
+def identify(dataset: Dataset, configuration: Configuration, device: Device) -> FitIdentity:
     """Build the identity of a run: the same on every machine and in every folder."""
     return FitIdentity(
         hidden=configuration.hidden,

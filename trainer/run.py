@@ -5,6 +5,7 @@
     rows.safetensors     the first training and test rows, at most MAX_STORED_ROWS of each
     metrics.json         the Evaluation on the test rows (not listed in the record)
     metrics.jsonl        one object per epoch (likewise)
+    tuning.json          the trials of a search, of a tuned run (likewise)
     tensorboard/         event files (not listed in the record: they contain timestamps)
 
 The first three are reproducible byte for byte. Reading checks every hash and never unpickles.

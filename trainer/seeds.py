@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 DEFAULT_SEED = 1  # a typical one: both presets end near their median over seeds
 MAX_SEED = 2**63 - 1
 
-Purpose = Literal["products", "weights", "order", "split", "validation", "folds"]
+Purpose = Literal["products", "weights", "order", "split", "validation", "folds", "tuning"]
 
 
 def derive_seed(seed: int, purpose: Purpose, index: int = 0) -> int:

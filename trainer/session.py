@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ from trainer.fit import fit
 from trainer.loggers.collection import TENSORBOARD, open_loggers
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from trainer.checkpoint.state import Epoch, EpochCallback, FitResult
     from trainer.config import Configuration, DeviceName
     from trainer.data.dataset import Dataset
@@ -27,19 +29,21 @@ _EVENT_FILE = "curves"  # contains the path of the event file
 
 @dataclass(frozen=True)
 class SaveOptions:
-    """What is written during training.
+    """What is written during training, and into the run.
 
     Attributes:
         logdir: directory of the TensorBoard event files; None is inside the run.
         resume: continue from the checkpoint of an interrupted run, if there is one.
         restart: discard it; without both an interrupted run is refused.
         checkpoint_every_s: seconds between checkpoints; 0 writes one as often as possible.
+        files: contents of more files of the run, by name; its record does not list them.
     """
 
     logdir: Path | None = None
     resume: bool = False
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
     restart: bool = False
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.resume and self.restart:

@@ -80,6 +80,13 @@ def on_interrupt(describe: Callable[[], str]) -> Iterator[None]:
         raise
 
 
+def exit_after_interrupt(text: str, code: int) -> NoReturn:
+    """Exit with a message of one's own in place of the usual one."""
+    log(text)
+    _interrupts.clear()
+    sys.exit(code)
+
+
 def _exit_interrupted(name: str) -> NoReturn:
     from runtime.printable import printable
 

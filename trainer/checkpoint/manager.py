@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from runtime.errors import EXIT_INTERRUPTED
 from runtime.io.temporary import workdir_path
-from runtime.terminal.process import log
+from runtime.terminal.process import exit_after_interrupt, log
 from trainer.checkpoint.format import (
     CheckpointRecord,
     FitIdentity,
@@ -22,6 +22,7 @@ from trainer.checkpoint.format import (
     write_checkpoint,
 )
 from trainer.checkpoint.state import NoCallback
+from trainer.checkpoint.trials import read_search
 from trainer.config import CHECKPOINT_EVERY_S
 from trainer.distributed.environment import launch_command
 from trainer.distributed.launch import agree_on_signal
@@ -178,12 +179,15 @@ def exit_when_interrupted(out: Path, phase: str, *, resumes: bool) -> Iterator[N
     except (KeyboardInterrupt, SystemExit) as exc:
         code = EXIT_INTERRUPTED if isinstance(exc, KeyboardInterrupt) else exc.code
         if code in {EXIT_INTERRUPTED, 128 + signal.SIGTERM}:
-            log(f"interrupted while {phase}: {_describe_kept(out, resumes=resumes)}")
+            kept = _describe_kept(out, resumes=resumes)
+            exit_after_interrupt(f"interrupted while {phase}: {kept}", code)
         sys.exit(code)
 
 
 def _describe_kept(out: Path, *, resumes: bool) -> str:
     record = read_record(workdir_path(out))
+    if record is None and (search := read_search(out)):
+        return f"{search.kept}; resume with: {_resume_command()}"
     if record is None:
         return "nothing was kept, since there is no checkpoint yet"
     if not resumes:

@@ -11,6 +11,7 @@ from runtime.errors import ArtifactError, UsageError
 from runtime.io.temporary import locked_workdir, workdir_path
 from runtime.surfaces import option
 from trainer.checkpoint.format import CHECKPOINT, CheckpointRecord, FitIdentity, read_record
+from trainer.checkpoint.trials import read_search
 from trainer.config import Configuration, configure
 from trainer.run import RECORD
 
@@ -96,6 +97,8 @@ def describe_start(
 ) -> str | None:
     """Describe what happens to the run that is there, complete or not; None without one."""
     is_complete, found = (out / RECORD).exists(), has_checkpoint(out)
+    if resume and not found and (search := read_search(out)):
+        return f"resuming {out} {search.where}"
     if resume and found and (record := read_record(workdir_path(out))):
         changes = _describe_changes(record.fit.configuration(), configuration)
         return f"resuming {out} at {record.where}{changes}"

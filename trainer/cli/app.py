@@ -54,6 +54,7 @@ from trainer.data.source import (
 from trainer.distributed.launch import distributed, is_main_process
 from trainer.schedule import GRAMMAR
 from trainer.seeds import DEFAULT_SEED
+from trainer.tuning.budget import parse_budget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +73,7 @@ DataOption = Annotated[
 ]
 TestOption = Annotated[Location | None, location_option("Test set.")]
 
-_NOT_IN_FILE = frozenset({"config", "help", "json"})
+_NOT_IN_FILE = frozenset({"config", "help", "json", "tune"})
 
 
 def _apply_config_file(context: typer.Context, path: Path | None) -> Path | None:
@@ -301,6 +302,13 @@ def fit(
         int | None,
         typer.Option(help="Early stopping: epochs without a better validation loss."),
     ] = None,
+    tune: Annotated[
+        str | None,
+        typer.Option(
+            help="Search the options that are not given, on the training rows, and fit with the "
+            "best: so many trials (20), or so long (60s, 5m)."
+        ),
+    ] = None,
     logdir: Annotated[
         Path | None,
         local_path_option("Directory for TensorBoard event files (default: inside the run)."),
@@ -378,17 +386,22 @@ def fit(
     )
     if data and is_main_process():
         log_skipped(data)
+    budget = None if tune is None else parse_budget(tune)
     if not resume:
         configure(preset or "default", **overrides)  # refused before torch is loaded
     with _show_loading():
         from trainer.cli.fit import print_outcome, run_fit, start_run
         from trainer.session import SaveOptions
+        from trainer.tuning.search import TuningRequest
 
     saving = SaveOptions(logdir, resume, checkpoint_every, restart)
-    configuration = start_run(out, source, preset, overrides, saving=saving)
-    outcome = run_fit(out, source, configuration, overrides, device=device, saving=saving)
+    request = TuningRequest(budget, preset, overrides, device) if budget else None
+    configuration = start_run(out, source, preset, overrides, saving=saving, tuning=request)
+    outcome, search = run_fit(
+        out, source, configuration, overrides, device=device, saving=saving, tuning=request
+    )
     if outcome:
-        print_outcome(outcome, out, source, as_json=as_json)
+        print_outcome(outcome, out, source, search, as_json=as_json)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from trainer.checkpoint.resume import (
     has_checkpoint,
     resume_options,
 )
+from trainer.checkpoint.trials import remove_search
 from trainer.config import adapt_to_table, configure
 from trainer.data.products import predict_example
 from trainer.data.progress import TerminalProgress
@@ -29,16 +30,22 @@ from trainer.distributed.launch import is_main_process, on_main_process
 from trainer.evaluation.report import format_evaluation
 from trainer.loggers.progress import describe_overfitting, show_progress
 from trainer.pipeline import join_run, make_run
+from trainer.tuning.progress import show_trials
+from trainer.tuning.report import describe_result, format_search, rank_trials, untuned_command
+from trainer.tuning.tuned import check_tuning, search_options
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from trainer.checkpoint.trials import Search
     from trainer.config import Configuration, DeviceChoice, Options, Preset
     from trainer.data.bad_rows import OpenSink
     from trainer.data.dataset import Dataset
     from trainer.data.source import TableSource
     from trainer.pipeline import Outcome
     from trainer.session import SaveOptions
+    from trainer.tuning.search import TuningRequest
+    from trainer.tuning.tuned import TunedFit
 
 
 def start_run(
@@ -48,11 +55,13 @@ def start_run(
     overrides: Options,
     *,
     saving: SaveOptions,
+    tuning: TuningRequest | None = None,
 ) -> Configuration:
     """Choose the options of a new or resumed run, and say what happens to the one that is there."""
     resume, restart = saving.resume, saving.restart
 
     def choose_resumed() -> Configuration | None:
+        check_tuning(out, tuning, resume=resume, restart=restart)
         check_start(out, resume=resume, restart=restart)
         if not resume:
             return None
@@ -69,7 +78,7 @@ def start_run(
     return configuration
 
 
-def run_fit(
+def run_fit(  # noqa: PLR0913 - parsed options
     out: Path,
     source: TableSource | None,
     configuration: Configuration,
@@ -77,24 +86,44 @@ def run_fit(
     *,
     device: DeviceChoice,
     saving: SaveOptions,
-) -> Outcome | None:
-    """Train on a table, or on synthetic products; None in all processes but the main one."""
+    tuning: TuningRequest | None = None,
+) -> tuple[Outcome | None, Search | None]:
+    """Train on a table, or on synthetic products; None in all processes but the main one.
+
+    With ``tuning``, search the options first; the search is returned, too.
+    """
     if source and source.rejects and source.rejects.parent == out.parent and is_main_process():
         _create_parent(out)
     with open_sinks() as open_sink:  # rejected rows, which appear with the run
         with exit_when_interrupted(out, "reading the table", resumes=saving.resume):
             dataset = _read(source, configuration.seed, open_sink) if source else None
-        if dataset and not (saving.resume and on_main_process(lambda: has_checkpoint(out))):
+        tuned = _tune(out, tuning, dataset, saving) if tuning else None
+        if tuned:
+            configuration, saving = tuned.configuration, tuned.save(saving)
+        elif dataset and not (saving.resume and on_main_process(lambda: has_checkpoint(out))):
             configuration = adapt_to_table(configuration, overrides, len(dataset.rows.train_labels))
         if not is_main_process():
             with exit_when_interrupted(out, "training", resumes=True):
                 join_run(out, configuration, dataset, device=device, saving=saving)
-            return None
+            return None, None
         training = exit_when_interrupted(out, "training", resumes=True)
         with training, show_progress(configuration.epochs) as report:
-            return make_run(
+            outcome = make_run(
                 out, configuration, dataset, device=device, saving=saving, on_epoch_end=report
             )
+    if tuned is None:
+        return outcome, None
+    remove_search(out)
+    return outcome, tuned.search
+
+
+def _tune(
+    out: Path, request: TuningRequest, dataset: Dataset | None, saving: SaveOptions
+) -> TunedFit:
+    """Search, with a progress bar."""
+    searching = exit_when_interrupted(out, "searching", resumes=True)
+    with searching, show_trials(request.budget) as on_progress:
+        return search_options(out, request, dataset, resume=saving.resume, on_progress=on_progress)
 
 
 def _create_parent(out: Path) -> None:
@@ -106,12 +135,22 @@ def _create_parent(out: Path) -> None:
 
 
 def print_outcome(
-    outcome: Outcome, out: Path, source: TableSource | None, *, as_json: bool
+    outcome: Outcome,
+    out: Path,
+    source: TableSource | None,
+    search: Search | None = None,
+    *,
+    as_json: bool,
 ) -> None:
-    """Print the evaluation and a summary, or both as JSON."""
+    """Print the trials of a search, the evaluation and a summary, or all of them as JSON."""
     if as_json:
-        process.echo(process.compact_json(_to_json(outcome, out, source)))
+        tuning = {"tuning": _search_to_json(search)} if search else {}
+        process.echo(process.compact_json(_to_json(outcome, out, source) | tuning))
         return
+    if search:
+        process.log(format_search(search, sys.stderr))
+        process.log(f"\n{describe_result(search)}")
+        process.log(f"the same run without tuning: {_untuned(search)}\n")
     if source is None:
         process.echo(predict_example(outcome.run.model))
     process.log(format_evaluation(outcome.evaluation, sys.stderr))
@@ -150,6 +189,23 @@ def _to_json(outcome: Outcome, out: Path, source: TableSource | None) -> dict[st
         "evaluation": to_builtins(outcome.evaluation),
         **({} if check is UNSET else {"check": to_builtins(check)}),
     }
+
+
+def _search_to_json(search: Search) -> dict[str, object]:
+    trials = [to_builtins(search.trials[at]) | {"trial": at + 1} for at in rank_trials(search)]
+    return {
+        "budget": search.budget,
+        "found": search.winner.options,
+        "loss": search.winner.mean_loss(search.folds),
+        "folds": search.folds,
+        "seconds": round(search.seconds, 6),
+        "command": _untuned(search),
+        "trials": trials,
+    }
+
+
+def _untuned(search: Search) -> str:
+    return untuned_command(sys.argv[1:], search.winner.options)
 
 
 def _format_summary(outcome: Outcome, out: Path) -> str:

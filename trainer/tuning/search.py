@@ -1,0 +1,272 @@
+"""The trials of a search, one after the other.
+
+A trial holds the first fold out and is stopped early where its loss there is worse than the median
+of the trials before. Of a table that is not large the best trials are then confirmed on the other
+folds: where few rows are held out, the best of many trials is best by chance.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from runtime.errors import DataError, UsageError
+from runtime.surfaces import option
+from runtime.value import Value
+from trainer.checkpoint.trials import FORMAT, FoldScore, Search, Trial, write_search
+from trainer.config import adapt_to_table, configure
+from trainer.data.preprocessing import impute_dataset
+from trainer.device import Workload, select_device
+from trainer.fit import fit
+from trainer.tuning.holdout import FOLDS, assign_folds, hold_out
+from trainer.tuning.space import SPACE, propose
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from trainer.checkpoint.format import FitIdentity
+    from trainer.checkpoint.state import Epoch, EpochCallback, FitResult
+    from trainer.checkpoint.trials import OptionValue
+    from trainer.config import Configuration, DeviceChoice, Options, Preset
+    from trainer.data.dataset import Dataset
+    from trainer.tuning.budget import Budget
+
+_RUNGS: Final = (1 / 8, 1 / 4, 1 / 2)  # shares of a trial's epochs, where it is compared
+_MIN_RIVALS: Final = 3  # a median of fewer says little
+_FINALISTS: Final = 3
+_CONFIRMED_ROWS: Final = 10_000  # of more training rows one fold is enough
+_TRIALS_SHARE: Final = 2 / 3  # of the seconds; the rest confirms the best
+
+
+@dataclass(frozen=True)
+class TuningRequest:
+    """What is searched.
+
+    Attributes:
+        budget: for how long.
+        preset: as given.
+        overrides: the options that were given; the search does not change them.
+        device: as given.
+    """
+
+    budget: Budget
+    preset: Preset | None
+    overrides: Options
+    device: DeviceChoice
+
+    def __post_init__(self) -> None:
+        if self.preset == "tutorial":
+            raise UsageError(
+                f"{option('preset', 'tutorial')} trains as the tutorial does, and "
+                f"{option('tune')} changes that: use one of them"
+            )
+        if not self.free:
+            options = ", ".join(map(option, SPACE))
+            raise UsageError(
+                f"{option('tune')} has nothing to search: leave one of {options} to it"
+            )
+
+    @property
+    def free(self) -> tuple[str, ...]:
+        """Names of the options that are searched."""
+        return tuple(name for name in SPACE if self.overrides.get(name) is None)
+
+    def configure(self, options: dict[str, OptionValue], rows: int | None) -> Configuration:
+        """Configure a fit as if ``options`` had been given, too; ``rows`` are those of a table."""
+        given: Options = {**self.overrides, **options}  # type: ignore[typeddict-item]  # of SPACE
+        configuration = configure(self.preset or "default", **given)
+        return configuration if rows is None else adapt_to_table(configuration, given, rows)
+
+
+class TuningStatus(Value, frozen=True):
+    """Where a search is.
+
+    Attributes:
+        trial: position of the trial under way.
+        fold: that it holds out; after the first it is being confirmed.
+        epoch: completed epochs of it.
+        epochs: all of them.
+        best: lowest loss on the first fold so far.
+        seconds: that the search has taken.
+        score: of the trial, once it has ended.
+    """
+
+    trial: int
+    fold: int
+    epoch: int
+    epochs: int
+    best: float | None
+    seconds: float
+    score: FoldScore | None = None
+
+
+class _WorseTrialError(Exception):
+    """The trial is worse than others."""
+
+
+class _OutOfTimeError(Exception):
+    """The seconds of the search are over."""
+
+
+class Tuner:
+    """Runs a search, and writes each trial to a folder."""
+
+    def __init__(
+        self,
+        request: TuningRequest,
+        dataset: Dataset,
+        *,
+        is_table: bool,
+        folder: Path,
+        on_progress: Callable[[TuningStatus], None],
+    ) -> None:
+        """Prepare; ``is_table`` is false for the synthetic products, which no option adapts to."""
+        self._request, self._dataset = request, dataset
+        self._rows = len(dataset.rows.train_labels) if is_table else None
+        self._base = request.configure({}, self._rows)
+        self._fold_of_row = assign_folds(dataset.rows.train_labels, self._base.seed)
+        self._folder, self._on_progress = folder, on_progress
+        self._datasets: dict[int, Dataset] = {}  # that of the fold held out last
+
+    def run(self, fit_identity: FitIdentity, saved: Search | None) -> Search:
+        """Search from the beginning, or from where a search was interrupted."""
+        self._search = saved or Search(FORMAT, fit_identity, "")
+        self._search = msgspec.structs.replace(
+            self._search, budget=str(self._request.budget), folds=0, best=None
+        )
+        self._since = time.monotonic() - self._search.seconds
+        is_confirmed = len(self._fold_of_row) <= _CONFIRMED_ROWS
+        self._run_trials(_TRIALS_SHARE if is_confirmed else 1.0)
+        folds = self._confirm(FOLDS if is_confirmed else 1)
+        losses = {at: self._trials[at].mean_loss(folds) for at in self._finalists()}
+        found = {at: loss for at, loss in losses.items() if loss is not None}
+        self._write(folds=folds, best=min(found, key=lambda at: (found[at], at)))
+        return self._search
+
+    @property
+    def _trials(self) -> tuple[Trial, ...]:
+        return self._search.trials
+
+    def _run_trials(self, share: float) -> None:
+        """Try options on the first fold until the budget is used, or no option is left."""
+        budget = self._request.budget
+        limit = math.inf if budget.seconds is None else budget.seconds * share
+        while len(self._trials) < (budget.trials or math.inf):
+            tried = [trial.options for trial in self._trials]
+            best = min(self._completed(), key=self._loss, default=None)
+            near = None if best is None else tried[best]
+            options = propose(self._base, self._request.free, tried, near)
+            if options is None:
+                break
+            try:
+                # The defaults are completed in any case: there must be a result.
+                score = self._evaluate(options, 0, limit if tried else math.inf)
+            except _OutOfTimeError:
+                break
+            self._write(trials=(*self._trials, Trial(options, (score,))))
+
+    def _confirm(self, folds: int) -> int:
+        """Evaluate the best trials on the other folds; return the folds that all completed."""
+        limit = math.inf if self._request.budget.seconds is None else self._request.budget.seconds
+        for fold in range(1, folds):
+            for at in self._finalists():
+                trial = self._trials[at]
+                if len(trial.scores) > fold:
+                    continue
+                try:
+                    score = self._evaluate(trial.options, fold, limit, at)
+                except _OutOfTimeError:
+                    return fold
+                changed = Trial(trial.options, (*trial.scores, score))
+                self._write(trials=(*self._trials[:at], changed, *self._trials[at + 1 :]))
+        return folds
+
+    def _finalists(self) -> list[int]:
+        """List the best trials on the first fold, and the defaults, in the order of trials."""
+        completed = sorted(self._completed(), key=self._loss)
+        if not completed:
+            reasons = [score.reason for trial in self._trials for score in trial.scores]
+            raise DataError(f"none of {len(reasons)} trials was completed; the first: {reasons[0]}")
+        return sorted({*completed[:_FINALISTS], *(at for at in completed if at == 0)})
+
+    def _completed(self) -> list[int]:
+        return [at for at, trial in enumerate(self._trials) if trial.mean_loss() is not None]
+
+    def _loss(self, at: int) -> float:
+        loss = self._trials[at].mean_loss()
+        return math.inf if loss is None else loss
+
+    def _evaluate(
+        self, options: dict[str, OptionValue], fold: int, limit: float, at: int | None = None
+    ) -> FoldScore:
+        """Fit with options on all folds but one; ``at`` is the trial that is confirmed."""
+        configuration = self._request.configure(options, self._rows)
+        position = len(self._trials) if at is None else at
+        best = min(map(self._loss, self._completed()), default=None)
+        rungs: list[float] = []
+        last: Epoch | None = None
+
+        def on_epoch_end(epoch: Epoch) -> None:
+            nonlocal last
+            last = epoch
+            seconds, done = time.monotonic() - self._since, epoch.index + 1
+            self._on_progress(
+                TuningStatus(position, fold, done, configuration.epochs, best, seconds)
+            )
+            if seconds > limit:
+                raise _OutOfTimeError
+            while len(rungs) < len(_RUNGS) and done >= _RUNGS[len(rungs)] * epoch.epochs:
+                rungs.append(epoch.test_loss)
+                if fold == 0 and not epoch.is_last and self._is_worse(rungs):
+                    raise _WorseTrialError
+
+        try:
+            result = self._fit(configuration, fold, on_epoch_end)
+        except _WorseTrialError:
+            assert last is not None  # noqa: S101 - an epoch stopped it
+            losses = tuple(rungs)
+            score = FoldScore(
+                fold, "stopped", last.index + 1, last.test_loss, last.accuracy, losses
+            )
+        except (DataError, UsageError) as exc:  # it diverged, or is too large
+            score = FoldScore(fold, "failed", last.index + 1 if last else 0, reason=str(exc))
+        else:
+            last, losses = result.last, tuple(rungs)
+            score = FoldScore(
+                fold, "complete", result.epochs, last.test_loss, last.accuracy, losses
+            )
+        seconds = time.monotonic() - self._since
+        status = TuningStatus(
+            position, fold, score.epochs, configuration.epochs, best, seconds, score
+        )
+        self._on_progress(status)
+        return score
+
+    def _fit(
+        self, configuration: Configuration, fold: int, on_epoch_end: EpochCallback
+    ) -> FitResult:
+        if fold not in self._datasets:
+            self._datasets = {fold: hold_out(self._dataset, self._fold_of_row, fold)}
+        dataset = self._datasets[fold]
+        rows = len(dataset.rows.train_labels)
+        workload = Workload(configuration.batch_size, rows, configuration.epochs)
+        device = select_device(self._request.device, workload).name
+        imputed = impute_dataset(dataset).dataset
+        return fit(imputed, configuration, device=device, on_epoch_end=on_epoch_end)
+
+    def _is_worse(self, rungs: Sequence[float]) -> bool:
+        """Check whether a loss is above the median of the trials before, at the same rung."""
+        rivals = [trial.scores[0].rungs for trial in self._trials]
+        losses = [each[len(rungs) - 1] for each in rivals if len(each) >= len(rungs)]
+        return len(losses) >= _MIN_RIVALS and rungs[-1] > median(losses)
+
+    def _write(self, **changes: object) -> None:
+        seconds = time.monotonic() - self._since
+        self._search = msgspec.structs.replace(self._search, **changes, seconds=seconds)
+        write_search(self._folder, self._search)

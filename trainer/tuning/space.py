@@ -1,0 +1,136 @@
+"""The options that a search tries, and how it draws them."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, Protocol
+
+from runtime.value import Value
+from trainer.checkpoint.trials import OptionValue
+from trainer.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from trainer.config import Configuration
+
+Drawn = Mapping[str, OptionValue]
+_DIGITS: Final = 2  # of a number that is drawn: more make no difference, and are typed by people
+_MAX_TRIES: Final = 100  # to draw options that no trial has
+_NEARBY: Final = 2.0  # largest factor between a number and one near it
+
+
+class Dimension(Protocol):
+    """The values of one option."""
+
+    def __contains__(self, value: object) -> bool: ...
+
+    def draw(self, rng: random.Random) -> OptionValue:
+        """Draw any of the values."""
+
+    def near(self, value: OptionValue, rng: random.Random) -> OptionValue:
+        """Draw one that is near a value of this dimension."""
+
+
+class Choices(Value, frozen=True):
+    """A few values, in order of size."""
+
+    values: tuple[OptionValue, ...]
+
+    def __contains__(self, value: object) -> bool:
+        return value in self.values
+
+    def draw(self, rng: random.Random) -> OptionValue:
+        """Draw one of them."""
+        return self.values[int(rng.random() * len(self.values))]
+
+    def near(self, value: OptionValue, rng: random.Random) -> OptionValue:
+        """Draw the next smaller or larger one."""
+        at = self.values.index(value)
+        nearby = self.values[max(at - 1, 0) : at] + self.values[at + 1 : at + 2]
+        return Choices(nearby or self.values).draw(rng)
+
+
+class LogRange(Value, frozen=True):
+    """Numbers that are drawn evenly on a logarithmic scale."""
+
+    low: float
+    high: float
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, float) and self.low <= value <= self.high
+
+    def draw(self, rng: random.Random) -> OptionValue:
+        """Draw a number of two digits."""
+        exponent = math.log(self.low) + rng.random() * math.log(self.high / self.low)
+        return float(f"{math.exp(exponent):.{_DIGITS}g}")
+
+    def near(self, value: OptionValue, rng: random.Random) -> OptionValue:
+        """Draw a number up to twice as large or small."""
+        assert isinstance(value, float), value  # noqa: S101 - it is of this dimension
+        low, high = max(self.low, value / _NEARBY), min(self.high, value * _NEARBY)
+        return LogRange(low, high).draw(rng)
+
+
+# By option of ``Configuration``: its values, from the configuration without a search and the
+# options above it, as drawn. None costs much more time than the network of that configuration.
+SPACE: Final[dict[str, Callable[[Configuration, Drawn], Dimension]]] = {
+    "optimiser": lambda _base, _drawn: Choices(("sgd", "adamw")),
+    "learning_rate": lambda base, drawn: _RATES[drawn.get("optimiser", base.optimiser)],
+    "hidden": lambda _base, _drawn: Choices(
+        ((16,), (32,), (64,), (64, 64), (128,), (128, 64), (256,))
+    ),
+    "weight_decay": lambda _base, _drawn: Choices((0.0, 0.0001, 0.001, 0.01, 0.1)),
+    "batch_size": lambda base, _drawn: _multiples(base.batch_size, (0.5, 1, 2, 4)),
+    "epochs": lambda base, _drawn: _multiples(base.epochs, (0.25, 0.5, 1)),
+}
+_RATES: Final[Mapping[OptionValue, Dimension]] = {
+    "sgd": LogRange(0.01, 0.5),
+    "adamw": LogRange(0.0005, 0.03),
+}
+
+
+def _multiples(number: int, factors: Sequence[float]) -> Choices:
+    return Choices(tuple(sorted({max(1, round(number * factor)) for factor in factors})))
+
+
+def propose(
+    base: Configuration, free: Sequence[str], tried: Sequence[Drawn], best: Drawn | None
+) -> dict[str, OptionValue] | None:
+    """Draw the options of the next trial, a function of the seed and of the trials before.
+
+    Args:
+        base: the configuration without a search; the first trial has its options.
+        free: names of the options that are searched.
+        tried: the options of the trials before.
+        best: those of the best of them; None if none was completed.
+
+    Returns:
+        Options that no trial has: every second time near the best ones, else any. None if there
+        are hardly any left.
+    """
+    if not tried:
+        return {name: getattr(base, name) for name in free}
+    rng = random.Random(derive_seed(base.seed, "tuning", len(tried)))  # noqa: S311 - no secret
+    for _ in range(_MAX_TRIES):
+        near = best if best is not None and len(tried) % 2 == 0 else None
+        options = _draw(base, free, near, rng)
+        if options not in tried:
+            return options
+    return None
+
+
+def _draw(
+    base: Configuration, free: Sequence[str], near: Drawn | None, rng: random.Random
+) -> dict[str, OptionValue]:
+    """Draw options from the space, or change about two of the options ``near``."""
+    options: dict[str, OptionValue] = {}
+    for name in (each for each in SPACE if each in free):
+        dimension = SPACE[name](base, options)
+        if near is None or near[name] not in dimension:
+            options[name] = dimension.draw(rng)
+        elif rng.random() < 2 / len(free):
+            options[name] = dimension.near(near[name], rng)
+        else:
+            options[name] = near[name]
+    return options
