@@ -5,36 +5,31 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-import torch
-
 from runtime.errors import DataError
 from runtime.surfaces import option
 from trainer.data.dataset import Rows
-from trainer.data.splits import draw_numbers
+from trainer.data.splits import split_folds
 from trainer.seeds import derive_seed
 
 if TYPE_CHECKING:
+    import torch
+
     from trainer.data.dataset import Dataset
 
 FOLDS: Final = 5
 
 
 def assign_folds(labels: torch.Tensor, seed: int) -> torch.Tensor:
-    """Draw the fold of each training row, ``(rows,)`` int64, the same share of every class.
+    """Draw the fold of each training row, ``(rows,)`` int64; ``labels`` are ``(rows,)`` int64.
 
-    ``labels`` are ``(rows,)`` int64. A class of a few rows has none in the first fold, so that
-    the trials train on it.
+    They are not those of an ensemble, whose members leave out folds of what is left.
     """
     if len(labels) < FOLDS:
         raise DataError(
             f"{option('tune')} holds out a fifth of the training rows, and there are "
             f"{len(labels)}: fit without it, or on more rows"
         )
-    order = np.lexsort((draw_numbers(len(labels), derive_seed(seed, "tuning")), labels.numpy()))
-    fold = np.empty(len(labels), np.int64)
-    fold[order] = np.arange(len(labels), 0, -1) % FOLDS
-    return torch.from_numpy(fold)
+    return split_folds(labels, FOLDS, derive_seed(seed, "tuning"))
 
 
 def hold_out(dataset: Dataset, fold_of_row: torch.Tensor, fold: int) -> Dataset:

@@ -206,7 +206,7 @@ class Tuner:
         self, options: dict[str, OptionValue], fold: int, limit: float, at: int | None = None
     ) -> FoldScore:
         """Fit with options on all folds but one; ``at`` is the trial that is confirmed."""
-        configuration = self._request.configure(options, self._rows)
+        configuration = self._request.configure(options, self._rows)  # checked when proposed
         position = len(self._trials) if at is None else at
         best = min(map(self._loss, self._completed()), default=None)
         rungs: list[float] = []

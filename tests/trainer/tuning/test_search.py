@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,18 +26,18 @@ from trainer.checkpoint.trials import (
     read_search,
     trials_destination,
 )
+from trainer.config import Configuration
 from trainer.data.products import synthetic_products
+from trainer.fit import fit
 from trainer.fitting import fit_table
-from trainer.tuning import search as searching
 from trainer.tuning.budget import parse_budget
 from trainer.tuning.report import describe_result, format_search, untuned_command
 from trainer.tuning.search import Tuner, TuningRequest
+from trainer.tuning.space import SPACE
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Mapping
-
-    from trainer.fit import Configuration
 
     Trainer = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -57,7 +58,7 @@ def contents(run: Path, *names: str) -> list[bytes]:
     return [(run / name).read_bytes() for name in names]
 
 
-def kept(run: Path | None) -> Search:
+def kept(run: object) -> Search:
     assert isinstance(run, Path)
     search = read_complete_search(run)
     assert search is not None
@@ -152,9 +153,10 @@ def test_a_fit_is_resumed_in_its_training(monkeypatch: pytest.MonkeyPatch) -> No
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr("trainer.fitting.make_run", interrupt)
-        fit_table(ROWS, **options)
+        with pytest.raises(KeyboardInterrupt):
+            fit_table(ROWS, **options)
     with pytest.raises(UsageError, match=r"run has an interrupted run already: .*resume=True"):
         fit_table(ROWS, **options)
     with pytest.raises(UsageError, match=r"after its search: tune=\"3\" and resume=True continue"):
@@ -172,9 +174,11 @@ def test_a_fit_is_resumed_in_its_training(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_more_trials_continue_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are those of a longer search from the beginning."""
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Tuner, "_confirm", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        fit_table(ROWS, **QUICK, tune=3, out="run")
+    with monkeypatch.context() as patch:
+        patch.setattr(Tuner, "_confirm", lambda *_: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt) as stopped:
+            fit_table(ROWS, **QUICK, tune=3, out="run")
+    assert stopped.value.__notes__[0].endswith("with the same call and out='run', resume=True")
     found = fit_table(ROWS, **QUICK, tune=5, out="run", resume=True)
     whole = fit_table(ROWS, **QUICK, tune=5, out="whole")
     assert kept(found.path) == kept(whole.path)
@@ -195,7 +199,8 @@ def test_a_search_of_seconds_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(search.trials) > 1
     assert search.seconds == 0, "the run has the same bytes"
     clock = iter(range(0, 10**9, 1000))
-    monkeypatch.setattr(searching.time, "monotonic", lambda: next(clock))
+    slow = SimpleNamespace(monotonic=lambda: next(clock))
+    monkeypatch.setattr("trainer.tuning.search.time", slow)
     search = kept(fit_table(ROWS, **QUICK, tune="0.5s").path)
     assert [trial.scores[0].end for trial in search.trials] == ["complete"]
     assert (search.best, search.folds) == (0, 1)
@@ -204,7 +209,6 @@ def test_a_search_of_seconds_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_trial_that_fails_is_one_of_the_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     """It diverges, for instance; if all do, the first reason is the error."""
-    fit = searching.fit
 
     def diverge(*arguments: Any, **keywords: Any) -> object:  # noqa: ANN401 - passes all on
         configuration: Configuration = arguments[1]
@@ -212,7 +216,7 @@ def test_a_trial_that_fails_is_one_of_the_trials(monkeypatch: pytest.MonkeyPatch
             raise DataError("training diverged: so")
         return fit(*arguments, **keywords)
 
-    monkeypatch.setattr(searching, "fit", diverge)
+    monkeypatch.setattr("trainer.tuning.search.fit", diverge)
     failing = {"adamw"}
     search = kept(fit_table(ROWS, **QUICK, tune=8).path)
     ends = {trial.options["optimiser"]: trial.scores[0].end for trial in search.trials}
@@ -226,7 +230,7 @@ def test_a_trial_that_fails_is_one_of_the_trials(monkeypatch: pytest.MonkeyPatch
 
 def test_what_cannot_be_searched_is_refused(trainer: Trainer, tmp_path: Path) -> None:
     """Before the table is read."""
-    every = {"optimiser": "sgd", "learning_rate": 0.1, "hidden": 4, "weight_decay": 0.0}
+    every = {name: getattr(Configuration(), name) for name in SPACE}
     for options, said in (
         ({"preset": "tutorial"}, 'preset="tutorial" trains as the tutorial does'),
         (every, "tune has nothing to search: leave one of optimiser, learning_rate"),
