@@ -16,12 +16,11 @@
 ##   make clean      remove artifacts/ and caches; tables and .venv stay
 ## A goal makes what it needs; the first one builds .venv from constraints.txt.
 ##   DATA=mine.csv LABEL=churn   table to train on, column to predict (products)
-##   TUNE=20                 search the options of training: trials, or a time (60s)
 ##   RESUME=1  RESTART=1     continue an interrupted training, or discard it
 ##   FILE=new.csv            table to score (DATA, or products.csv, which is made)
 ##   OUT=scored.csv          where the scored table goes
 ##   DEVICE=auto PROVIDER=auto   train on, predict and serve on: auto, cuda, cpu
-##   SEED=1                  seed of the training's random numbers
+##   SEED=1  TUNE=20         seed of the training; trials that search its options
 ##   PYTHON=python3  VENV=DIR   builds .venv; an environment to use as it is
 
 # Written for GNU make 3.81 (macOS) and newer.

@@ -71,7 +71,7 @@ def fit(
         dataset: rows on the CPU.
         configuration: the options.
         device: an available device, see ``select_device``.
-        on_epoch_end: called after every epoch.
+        on_epoch_end: called after every epoch; True ends training there.
         callback: restores a state, and is called between steps; None starts from the beginning.
         engine: computes the steps; eager is the slow reference.
 
@@ -153,9 +153,11 @@ class _TrainingLoop:
             self._run_steps(callback)
             self._last = self._end_epoch()
             callback.on_epoch_end(self._last, self._state)
-            on_epoch_end(self._last)
+            is_ended = on_epoch_end(self._last)
             self._epoch, self._step = self._epoch + 1, 0
             callback.on_step(self._capture)
+            if is_ended:
+                break
         network = self._state.network
         if self._best:
             network.load_state_dict(self._best.weights)

@@ -100,9 +100,9 @@ class TrainingSession:
         loggers: LoggerCollection,
         on_epoch_end: EpochCallback,
     ) -> FitResult:
-        def log_and_report(epoch: Epoch) -> None:
+        def log_and_report(epoch: Epoch) -> bool | None:
             loggers.log_epoch(epoch)
-            on_epoch_end(epoch)
+            return on_epoch_end(epoch)
 
         with deferred_signals() as stop:
             every_s = self.saving.checkpoint_every_s

@@ -149,7 +149,7 @@ class FitResult:
     streaming: str = ""
 
 
-EpochCallback = Callable[[Epoch], None]
+EpochCallback = Callable[[Epoch], bool | None]  # True ends training after this epoch
 
 
 class TrainingCallback(Protocol):

@@ -27,6 +27,7 @@ FORMAT: Final = 1
 TRIALS: Final = "tuning.json"
 _MAX_SIZE: Final = 2**26  # bytes; a trial has less than a thousand
 
+TrialEnd = Literal["complete", "stopped", "failed"]
 OptionValue = int | float | str | tuple[int, ...]
 
 
@@ -44,7 +45,7 @@ class FoldScore(Record, frozen=True):
     """
 
     fold: int
-    end: Literal["complete", "stopped", "failed"]
+    end: TrialEnd
     epochs: int
     loss: float | None = None
     accuracy: float | None = None

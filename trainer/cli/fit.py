@@ -21,6 +21,7 @@ from trainer.checkpoint.resume import (
     resume_options,
 )
 from trainer.checkpoint.trials import remove_search
+from trainer.cli.tuning import print_search, search_to_json, search_with_progress
 from trainer.config import adapt_to_table, configure
 from trainer.data.products import predict_example
 from trainer.data.progress import TerminalProgress
@@ -30,9 +31,7 @@ from trainer.distributed.launch import is_main_process, on_main_process
 from trainer.evaluation.report import format_evaluation
 from trainer.loggers.progress import describe_overfitting, show_progress
 from trainer.pipeline import join_run, make_run
-from trainer.tuning.progress import show_trials
-from trainer.tuning.report import describe_result, format_search, rank_trials, untuned_command
-from trainer.tuning.tuned import check_tuning, search_options
+from trainer.tuning.tuned import check_tuning
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
     from trainer.pipeline import Outcome
     from trainer.session import SaveOptions
     from trainer.tuning.search import TuningRequest
-    from trainer.tuning.tuned import TunedFit
 
 
 def start_run(
@@ -97,7 +95,7 @@ def run_fit(  # noqa: PLR0913 - parsed options
     with open_sinks() as open_sink:  # rejected rows, which appear with the run
         with exit_when_interrupted(out, "reading the table", resumes=saving.resume):
             dataset = _read(source, configuration.seed, open_sink) if source else None
-        tuned = _tune(out, tuning, dataset, saving) if tuning else None
+        tuned = search_with_progress(out, tuning, dataset, saving) if tuning else None
         if tuned:
             configuration, saving = tuned.configuration, tuned.save(saving)
         elif dataset and not (saving.resume and on_main_process(lambda: has_checkpoint(out))):
@@ -115,15 +113,6 @@ def run_fit(  # noqa: PLR0913 - parsed options
         return outcome, None
     remove_search(out)
     return outcome, tuned.search
-
-
-def _tune(
-    out: Path, request: TuningRequest, dataset: Dataset | None, saving: SaveOptions
-) -> TunedFit:
-    """Search, with a progress bar."""
-    searching = exit_when_interrupted(out, "searching", resumes=True)
-    with searching, show_trials(request.budget) as on_progress:
-        return search_options(out, request, dataset, resume=saving.resume, on_progress=on_progress)
 
 
 def _create_parent(out: Path) -> None:
@@ -144,13 +133,11 @@ def print_outcome(
 ) -> None:
     """Print the trials of a search, the evaluation and a summary, or all of them as JSON."""
     if as_json:
-        tuning = {"tuning": _search_to_json(search)} if search else {}
+        tuning = {"tuning": search_to_json(search)} if search else {}
         process.echo(process.compact_json(_to_json(outcome, out, source) | tuning))
         return
     if search:
-        process.log(format_search(search, sys.stderr))
-        process.log(f"\n{describe_result(search)}")
-        process.log(f"the same run without tuning: {_untuned(search)}\n")
+        print_search(search)
     if source is None:
         process.echo(predict_example(outcome.run.model))
     process.log(format_evaluation(outcome.evaluation, sys.stderr))
@@ -189,23 +176,6 @@ def _to_json(outcome: Outcome, out: Path, source: TableSource | None) -> dict[st
         "evaluation": to_builtins(outcome.evaluation),
         **({} if check is UNSET else {"check": to_builtins(check)}),
     }
-
-
-def _search_to_json(search: Search) -> dict[str, object]:
-    trials = [to_builtins(search.trials[at]) | {"trial": at + 1} for at in rank_trials(search)]
-    return {
-        "budget": search.budget,
-        "found": search.winner.options,
-        "loss": search.winner.mean_loss(search.folds),
-        "folds": search.folds,
-        "seconds": round(search.seconds, 6),
-        "command": _untuned(search),
-        "trials": trials,
-    }
-
-
-def _untuned(search: Search) -> str:
-    return untuned_command(sys.argv[1:], search.winner.options)
 
 
 def _format_summary(outcome: Outcome, out: Path) -> str:

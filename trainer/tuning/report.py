@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Final, TextIO
 
 from runtime.surfaces import current_surface, option, together
 from runtime.terminal.tables import new_table, percent, render_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from trainer.checkpoint.trials import OptionValue, Search, Trial
 
 _MAX_ROWS: Final = 10
-_WITHOUT_VALUE: Final = frozenset({"--resume", "--restart", "--json"})
 
 
 def format_search(search: Search, stream: TextIO) -> str:
@@ -65,17 +63,6 @@ def format_options(options: Mapping[str, OptionValue]) -> str:
     if current_surface() == "python":
         return ", ".join(f"{name}={_plain(value)!r}" for name, value in options.items())
     return together(*(option(name, format_value(value)) for name, value in options.items()))
-
-
-def untuned_command(arguments: Sequence[str], options: Mapping[str, OptionValue]) -> str:
-    """Write the command that fits with options found, from that of the search."""
-    kept, words = [], iter(arguments)
-    for word in words:
-        if word == "--tune":
-            next(words, None)
-        elif word not in _WITHOUT_VALUE and not word.startswith("--tune="):
-            kept.append(word)
-    return f"{shlex.join(['trainer', *kept])} {format_options(options)}"
 
 
 def format_value(value: OptionValue) -> str:

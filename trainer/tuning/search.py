@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from trainer.checkpoint.format import FitIdentity
     from trainer.checkpoint.state import Epoch, EpochCallback, FitResult
-    from trainer.checkpoint.trials import OptionValue
+    from trainer.checkpoint.trials import OptionValue, TrialEnd
     from trainer.config import Configuration, DeviceChoice, Options, Preset
     from trainer.data.dataset import Dataset
     from trainer.tuning.budget import Budget
@@ -106,14 +106,6 @@ class TuningStatus(Value, frozen=True):
     score: FoldScore | None = None
 
 
-class _WorseTrialError(Exception):
-    """The trial is worse than others."""
-
-
-class _OutOfTimeError(Exception):
-    """The seconds of the search are over."""
-
-
 class Tuner:
     """Runs a search, and writes each trial to a folder."""
 
@@ -144,9 +136,9 @@ class Tuner:
         is_confirmed = len(self._fold_of_row) <= _CONFIRMED_ROWS
         self._run_trials(_TRIALS_SHARE if is_confirmed else 1.0)
         folds = self._confirm(FOLDS if is_confirmed else 1)
-        losses = {at: self._trials[at].mean_loss(folds) for at in self._finalists()}
-        found = {at: loss for at, loss in losses.items() if loss is not None}
-        self._write(folds=folds, best=min(found, key=lambda at: (found[at], at)))
+        while not (losses := self._losses(folds)):
+            folds -= 1  # each has failed on one of them
+        self._write(folds=folds, best=min(losses)[1])
         return self._search
 
     @property
@@ -164,10 +156,9 @@ class Tuner:
             options = propose(self._base, self._request.free, tried, near)
             if options is None:
                 break
-            try:
-                # The defaults are completed in any case: there must be a result.
-                score = self._evaluate(options, 0, limit if tried else math.inf)
-            except _OutOfTimeError:
+            # The defaults are completed in any case: there must be a result.
+            score = self._evaluate(options, 0, limit if tried else math.inf)
+            if score is None:
                 break
             self._write(trials=(*self._trials, Trial(options, (score,))))
 
@@ -179,9 +170,8 @@ class Tuner:
                 trial = self._trials[at]
                 if len(trial.scores) > fold:
                     continue
-                try:
-                    score = self._evaluate(trial.options, fold, limit, at)
-                except _OutOfTimeError:
+                score = self._evaluate(trial.options, fold, limit, at)
+                if score is None:
                     return fold
                 changed = Trial(trial.options, (*trial.scores, score))
                 self._write(trials=(*self._trials[:at], changed, *self._trials[at + 1 :]))
@@ -195,6 +185,11 @@ class Tuner:
             raise DataError(f"none of {len(reasons)} trials was completed; the first: {reasons[0]}")
         return sorted({*completed[:_FINALISTS], *(at for at in completed if at == 0)})
 
+    def _losses(self, folds: int) -> list[tuple[float, int]]:
+        """List the mean losses of the finalists that completed so many folds, and their trials."""
+        losses = [(self._trials[at].mean_loss(folds), at) for at in self._finalists()]
+        return [(loss, at) for loss, at in losses if loss is not None]
+
     def _completed(self) -> list[int]:
         return [at for at, trial in enumerate(self._trials) if trial.mean_loss() is not None]
 
@@ -204,48 +199,46 @@ class Tuner:
 
     def _evaluate(
         self, options: dict[str, OptionValue], fold: int, limit: float, at: int | None = None
-    ) -> FoldScore:
-        """Fit with options on all folds but one; ``at`` is the trial that is confirmed."""
-        configuration = self._request.configure(options, self._rows)  # checked when proposed
+    ) -> FoldScore | None:
+        """Fit with options on all folds but one; ``at`` is the trial that is confirmed.
+
+        Returns None when the seconds are over.
+        """
+        configuration = self._request.configure(options, self._rows)
         position = len(self._trials) if at is None else at
         best = min(map(self._loss, self._completed()), default=None)
-        rungs: list[float] = []
         last: Epoch | None = None
+        is_late, is_worse = False, False
+        rungs: list[float] = []
 
-        def on_epoch_end(epoch: Epoch) -> None:
-            nonlocal last
-            last = epoch
-            seconds, done = time.monotonic() - self._since, epoch.index + 1
+        def report(epochs: int, score: FoldScore | None = None) -> float:
+            seconds = time.monotonic() - self._since
             self._on_progress(
-                TuningStatus(position, fold, done, configuration.epochs, best, seconds)
+                TuningStatus(position, fold, epochs, configuration.epochs, best, seconds, score)
             )
-            if seconds > limit:
-                raise _OutOfTimeError
+            return seconds
+
+        def on_epoch_end(epoch: Epoch) -> bool:
+            nonlocal last, is_late, is_worse
+            last, done = epoch, epoch.index + 1
+            is_late = report(done) > limit
             while len(rungs) < len(_RUNGS) and done >= _RUNGS[len(rungs)] * epoch.epochs:
                 rungs.append(epoch.test_loss)
-                if fold == 0 and not epoch.is_last and self._is_worse(rungs):
-                    raise _WorseTrialError
+                is_worse |= fold == 0 and not epoch.is_last and self._is_worse(rungs)
+            return is_late or is_worse
 
         try:
             result = self._fit(configuration, fold, on_epoch_end)
-        except _WorseTrialError:
-            assert last is not None  # noqa: S101 - an epoch stopped it
-            losses = tuple(rungs)
-            score = FoldScore(
-                fold, "stopped", last.index + 1, last.test_loss, last.accuracy, losses
-            )
         except (DataError, UsageError) as exc:  # it diverged, or is too large
-            score = FoldScore(fold, "failed", last.index + 1 if last else 0, reason=str(exc))
+            done = 0 if last is None else last.index + 1
+            score = FoldScore(fold, "failed", done, reason=str(exc))
         else:
-            last, losses = result.last, tuple(rungs)
-            score = FoldScore(
-                fold, "complete", result.epochs, last.test_loss, last.accuracy, losses
-            )
-        seconds = time.monotonic() - self._since
-        status = TuningStatus(
-            position, fold, score.epochs, configuration.epochs, best, seconds, score
-        )
-        self._on_progress(status)
+            if is_late:
+                return None
+            end: TrialEnd = "stopped" if is_worse else "complete"
+            loss, accuracy = result.last.test_loss, result.last.accuracy
+            score = FoldScore(fold, end, result.epochs, loss, accuracy, tuple(rungs))
+        report(score.epochs, score)
         return score
 
     def _fit(

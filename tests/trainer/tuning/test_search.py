@@ -26,12 +26,13 @@ from trainer.checkpoint.trials import (
     read_search,
     trials_destination,
 )
+from trainer.cli.tuning import untuned_command
 from trainer.config import Configuration
 from trainer.data.products import synthetic_products
 from trainer.fit import fit
 from trainer.fitting import fit_table
 from trainer.tuning.budget import parse_budget
-from trainer.tuning.report import describe_result, format_search, untuned_command
+from trainer.tuning.report import describe_result, format_search
 from trainer.tuning.search import Tuner, TuningRequest
 from trainer.tuning.space import SPACE
 
