@@ -20,7 +20,7 @@ from runtime.surfaces import option
 from runtime.value import Value
 from trainer.checkpoint.trials import FORMAT, FoldScore, Search, Trial, write_search
 from trainer.config import adapt_to_table, configure
-from trainer.data.preprocessing import impute_dataset
+from trainer.data.preprocessing import preprocess_dataset
 from trainer.device import Workload, select_device
 from trainer.fit import fit
 from trainer.tuning.holdout import FOLDS, assign_folds, hold_out
@@ -250,8 +250,8 @@ class Tuner:
         rows = len(dataset.rows.train_labels)
         workload = Workload(configuration.batch_size, rows, configuration.epochs)
         device = select_device(self._request.device, workload).name
-        imputed = impute_dataset(dataset).dataset
-        return fit(imputed, configuration, device=device, on_epoch_end=on_epoch_end)
+        preprocessed = preprocess_dataset(dataset, configuration).dataset
+        return fit(preprocessed, configuration, device=device, on_epoch_end=on_epoch_end)
 
     def _is_worse(self, rungs: Sequence[float]) -> bool:
         """Check whether a loss is above the median of the trials before, at the same rung."""

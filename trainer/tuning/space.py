@@ -80,6 +80,7 @@ SPACE: Final[dict[str, Callable[[Configuration, Drawn], Dimension]]] = {
     "hidden": lambda _base, _drawn: Choices(
         ((16,), (32,), (64,), (64, 64), (128,), (128, 64), (256,))
     ),
+    "bins": lambda _base, _drawn: Choices((0, 4, 8, 16, 32)),
     "members": lambda base, _drawn: _multiples(base.members, (1, 2, 4)),
     "weight_decay": lambda _base, _drawn: Choices((0.0, 0.0001, 0.001, 0.01, 0.1)),
     "batch_size": lambda base, _drawn: _multiples(base.batch_size, (0.5, 1, 2, 4)),
