@@ -16,6 +16,7 @@
     ├── ParityError           5  an exported model whose outputs differ from the reference
     └── UnavailableError      6  a device, provider, address or extra that is not available
         ├── OverloadError     6  a server at its limit of concurrent requests
+        ├── StoreError        6  an object store that does not answer, fails or denies access
         └── ConnectionLostError  6  another process of a run has ended
 
 A message names the problem, its place (file, record, column) and the remedy.
@@ -119,6 +120,10 @@ class UnavailableError(OnnxferryError):
 
 class OverloadError(UnavailableError):
     """A server at its limit of concurrent requests."""
+
+
+class StoreError(UnavailableError):
+    """An object store that does not answer, fails or denies access."""
 
 
 class ConnectionLostError(UnavailableError):

@@ -20,6 +20,7 @@ from runtime.tables.options import ReadOptions
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from runtime.bundle.reading import BundleFiles
     from runtime.choices import BadRows, Decimal, ProviderChoice
     from runtime.io.paths import Location
     from runtime.schema.classes import Proba
@@ -37,7 +38,7 @@ class Predictor(LoadedModel):
 
     def __init__(
         self,
-        bundle: str | os.PathLike[str] | Location,
+        bundle: str | os.PathLike[str] | Location | BundleFiles,
         *,
         provider: ProviderChoice = "auto",
         check: bool = True,
@@ -47,7 +48,8 @@ class Predictor(LoadedModel):
 
         Args:
             bundle: its folder, a path or a URI such as ``s3://bucket/key``, or what
-                ``exporter.export`` returned.
+                ``exporter.export`` returned; files that ``read_bundle`` has verified are taken
+                as they are.
             provider: ``cuda``, ``cpu``, or ``auto``, which takes CUDA when it is available.
             check: run the golden rows and compare them with the reference.
             key: PEM file of the public key that must have signed the bundle.

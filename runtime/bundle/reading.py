@@ -271,8 +271,10 @@ def read_regular_file(path: Location, *, limit: int, advice: str) -> bytes:
     Raises ``ArtifactError``, whose message ends with ``advice``.
     """
     if not isinstance(path, Path):
+        from runtime.io.stores.reading import read_object
+
         try:
-            return path.read_bytes(limit=limit)
+            return read_object(path, limit=limit)
         except DataError as exc:  # missing, too large, or it changed
             raise ArtifactError(f"{exc}; {advice}") from exc
     try:

@@ -6,13 +6,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.errors import OnnxferryError
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from runtime.io.paths import Location
-    from runtime.io.stores.object_path import ObjectPath
 
     FolderState = frozenset[tuple[object, ...]]
 
@@ -41,14 +38,16 @@ def find_subfolders(folder: Location, marker: str) -> Mapping[str, Location]:
     return {path.name: path for path in found if not path.name.startswith(".")}
 
 
-def folder_state(folder: Location) -> FolderState | None:
+def folder_state(folder: Location) -> FolderState:
     """Return names, sizes and versions of a folder's files; empty without a folder.
 
     Links are followed: a switch further along their way is a change, too. Hidden names are those
-    of a volume's or a copying program's own. None where a store does not tell.
+    of a volume's or a copying program's own. Raises ``OnnxferryError`` where a store does not tell.
     """
     if not isinstance(folder, Path):
-        return _stored_state(folder)
+        from runtime.io.stores.listing import list_objects
+
+        return frozenset((each.path.key, each.size, each.etag) for each in list_objects(folder))
     try:
         with os.scandir(folder) as entries:
             names = [entry.name for entry in entries if not entry.name.startswith(".")]
@@ -60,15 +59,6 @@ def folder_state(folder: Location) -> FolderState | None:
 def poll_interval(folders: Iterable[Location | None]) -> float:
     """Choose how often to look for changes, in seconds: a store bills every look."""
     return 1.0 if all(folder is None or isinstance(folder, Path) for folder in folders) else 10.0
-
-
-def _stored_state(prefix: ObjectPath) -> FolderState | None:
-    from runtime.io.stores.listing import list_objects
-
-    try:
-        return frozenset((each.path.key, each.size, each.etag) for each in list_objects(prefix))
-    except OnnxferryError:
-        return None
 
 
 def _file_state(path: Path) -> tuple[int, int, int]:

@@ -25,7 +25,8 @@ from runtime.serving.cors import Cors
 from runtime.serving.http.connection import Connection
 from runtime.serving.http.connections import ConnectionManager
 from runtime.serving.listeners import BACKLOG, bind, listen, removed_at_exit
-from runtime.serving.models.repository import Repository, watch_folders
+from runtime.serving.models.repository import Repository
+from runtime.serving.models.watching import FolderWatcher
 from runtime.serving.observability.log import Logger, announce
 from runtime.serving.observability.stderr import captured_stderr
 from runtime.serving.observability.traffic import Traffic
@@ -168,7 +169,8 @@ class _Process:
                 stopping = loop.create_task(self._stop_grpc(grpc, server))
                 stack.push_async_callback(lambda: stopping)
             if self._settings.watches:
-                stack.callback(loop.create_task(watch_folders(app.repository)).cancel)
+                watcher = FolderWatcher(app.repository, self._report_watch)
+                stack.callback(loop.create_task(watcher.run()).cancel)
             port, workers = grpc.port if grpc else None, self._settings.workers
             address = ServerAddress.of(listener, port, workers, has_tls=bool(self._tls))
             if self._tls:
@@ -196,6 +198,13 @@ class _Process:
             logger.log("error", "certificate reload failed", reason=reason)
         else:
             logger.log("info", "certificate reloaded")
+
+    def _report_watch(self, reason: str) -> None:
+        """Report the beginning and the end of a time in which changes are not seen."""
+        if reason:
+            self._app.logger.log("error", "watch failed", reason=reason)
+        else:
+            self._app.logger.log("info", "watch resumed")
 
     async def _start_grpc(self, handle: Handle) -> GrpcServer | None:
         if self._settings.grpc_port is None:

@@ -65,10 +65,20 @@ def _connect(scheme: str, bucket: str, _environment: int, is_patient: bool) -> O
                 bucket, config=config, client_options=options, retry_config=retries, **more
             )
         if scheme == "gs":
-            return store.GCSStore(bucket, client_options=options, retry_config=retries)
-        if os.environ.get("AZURE_STORAGE_ENDPOINT", "").startswith("http://"):
+            from runtime.io.stores.google import google_settings
+
+            google = google_settings()
+            if google.get("base_url", "").startswith("http://"):
+                options["allow_http"] = True
+            return store.GCSStore(
+                bucket, config=google, client_options=options, retry_config=retries
+            )
+        from runtime.io.stores.azure import azure_settings, uses_http
+
+        azure = azure_settings()
+        if uses_http(azure):
             options["allow_http"] = True
-        return store.AzureStore(bucket, client_options=options, retry_config=retries)
+        return store.AzureStore(bucket, config=azure, client_options=options, retry_config=retries)
 
 
 def _client_options(*, is_patient: bool) -> ClientConfig:

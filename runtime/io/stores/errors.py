@@ -15,9 +15,10 @@ from runtime.errors import (
     ExistsError,
     MissingError,
     OnnxferryError,
-    UnavailableError,
+    StoreError,
     UsageError,
 )
+from runtime.printable import truncate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +35,10 @@ _CREDENTIALS: Final = re.compile(
     r"169\.254\.169\.254|169\.254\.170\.2|metadata\.google\.internal|latest/api/token|/metadata/"
     r"identity|InstanceCredential|token request|Missing credential"
 )
+_BAD_NAME: Final = re.compile(
+    r'invalid path: (?:Error parsing )?Path "(.*?)(?:"(?:: | contained)|\Z)', re.DOTALL
+)
+_BAD_KEY: Final = re.compile(r"Invalid Access Key")
 _REGION: Final = re.compile(
     r"PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint|status code: 301"
     r"|without LOCATION|BareRedirect"
@@ -73,10 +78,17 @@ def _translate(exc: Exception, where: str, *, writing: bool) -> OnnxferryError:
     from obstore import exceptions
 
     text, cannot = str(exc), f"cannot {'write' if writing else 'read'} {where}"
+    if name := _BAD_NAME.search(text):
+        return DataError(
+            f"{cannot}: an object there is named {truncate(repr(name[1]), 100)}, with an empty "
+            "part, . or .., or a control character, which is not supported: rename it, or give a "
+            "prefix without it"
+        )
     if _NO_BUCKET.search(text):
         bucket = "/".join(where.split("/")[:3])
+        what = "container" if bucket.startswith("az://") else "bucket"
         kind = UsageError if writing else MissingError
-        return kind(f"{cannot}: there is no bucket {bucket}; create it, or give another")
+        return kind(f"{cannot}: there is no {what} {bucket}; create it, or give another")
     if isinstance(exc, FileNotFoundError):
         return MissingError(f"{cannot}: there is no such object")
     if isinstance(exc, exceptions.AlreadyExistsError):
@@ -84,7 +96,7 @@ def _translate(exc: Exception, where: str, *, writing: bool) -> OnnxferryError:
     if isinstance(exc, exceptions.PreconditionError):
         return DataError(f"{where} changed while it was read; try again")
     is_denied = isinstance(exc, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError)
-    return UnavailableError(f"{cannot}: {_describe(text, where, is_denied=is_denied)}")
+    return StoreError(f"{cannot}: {_describe(text, where, is_denied=is_denied)}")
 
 
 def _describe(text: str, where: str, *, is_denied: bool) -> str:
@@ -97,6 +109,8 @@ def _describe(text: str, where: str, *, is_denied: bool) -> str:
             f"{_host(text)} denied access{_status(text)}; check the credentials "
             f"({_VARIABLES[scheme]}) and what they permit"
         )
+    if _BAD_KEY.search(text):
+        return f"the key of the account is none: copy it again ({_VARIABLES[scheme]})"
     if _CREDENTIALS.search(text):
         return (
             f"no credentials were found; set {_VARIABLES[scheme]}, or, for public data, "

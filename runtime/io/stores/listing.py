@@ -7,6 +7,7 @@ from fnmatch import translate
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from runtime.io.parallel import map_ordered
 from runtime.io.stores.errors import translate_errors
 from runtime.io.stores.object_path import ObjectPath
 from runtime.value import Value
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _CHUNK: Final = 1000  # objects of one answer of S3
+_THREADS: Final = 8
 
 
 class Found(Value, frozen=True):
@@ -32,16 +34,31 @@ class Found(Value, frozen=True):
 
 
 def list_objects(prefix: ObjectPath) -> list[Found]:
-    """List the objects below a prefix, without markers of folders; raises ``DataError``."""
+    """List the objects below a prefix, without markers of folders; raises ``DataError``.
+
+    A marker is an empty object whose key ends with a slash, as consoles make it. The client lists
+    it without the slash, as a key that is not there.
+    """
     with translate_errors(str(prefix)):
         chunks = prefix.store.list(prefix.key or None, chunk_size=_CHUNK)
         metas = [meta for chunk in chunks for meta in chunk if meta["path"] != prefix.key]
     found = [
-        Found(ObjectPath(prefix.scheme, prefix.bucket, meta["path"]), meta["size"], meta["e_tag"])
+        Found(
+            ObjectPath(prefix.scheme, prefix.bucket, meta["path"]),
+            meta["size"],
+            _entity_tag(meta["e_tag"]),
+        )
         for meta in metas
     ]
-    folders = {parent for each in found for parent in _parents(each.path)}
-    return [each for each in found if each.size or each.path.key not in folders]
+    empty = [each.path for each in found if not each.size]
+    is_there = map_ordered(ObjectPath.is_file, empty, threads=_THREADS)
+    markers = {path for path, there in zip(empty, is_there, strict=True) if not there}
+    return [each for each in found if each.path not in markers]
+
+
+def _entity_tag(listed: str | None) -> str | None:
+    """Write an ETag as HTTP does, in quotes, which Azure's listings leave out."""
+    return f'"{listed}"' if listed and listed[0] not in '"W' else listed
 
 
 def match_objects(pattern: ObjectPath, wildcards: Sequence[str]) -> tuple[ObjectPath, list[Found]]:
@@ -77,8 +94,3 @@ def _matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
 @cache
 def _expression(part: str) -> re.Pattern[str]:
     return re.compile(translate(part))
-
-
-def _parents(path: ObjectPath) -> list[str]:
-    parts = path.key.split("/")
-    return ["/".join(parts[:count]) for count in range(1, len(parts))]

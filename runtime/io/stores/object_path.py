@@ -8,7 +8,7 @@ import stat
 from pathlib import PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Final, Self
 
-from runtime.errors import DataError, MissingError, UsageError
+from runtime.errors import MissingError, UsageError
 from runtime.io.stores.client import connect
 from runtime.io.stores.errors import translate_errors
 from runtime.value import Value
@@ -145,10 +145,8 @@ class ObjectPath(Value, frozen=True):
         with translate_errors(str(self)):
             return any(self.store.list(self.key or None, chunk_size=1))
 
-    def read_bytes(self, *, limit: int | None = None) -> bytes:
-        """Read a small object whole; raises ``DataError`` above ``limit`` bytes."""
-        size = self.metadata()["size"]
-        if limit is not None and size > limit:
-            raise DataError(f"{self} has {size} bytes, more than the {limit} allowed here")
+    def read_bytes(self) -> bytes:
+        """Read a small object whole."""
+        self.metadata()  # tells a missing bucket
         with translate_errors(str(self)):
             return bytes(self.store.get(self.key).bytes())

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from runtime.errors import UnavailableError
+from runtime.errors import DataError, StoreError
 from runtime.io.parallel import map_ordered
 from runtime.io.stores.errors import translate_errors
 from runtime.value import Value
@@ -46,7 +46,7 @@ class ObjectReader(Value, frozen=True):
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return self._read_once(*limits)
-            except UnavailableError:
+            except StoreError:
                 if attempt == _ATTEMPTS:
                     raise
         raise AssertionError  # the last attempt returns or raises
@@ -59,7 +59,7 @@ class ObjectReader(Value, frozen=True):
             )
             content = memoryview(found.bytes())
         if len(content) != end - start:
-            raise UnavailableError(f"cannot read {where}: the connection was lost; try again")
+            raise StoreError(f"cannot read {where}: the connection was lost; try again")
         return content
 
 
@@ -67,6 +67,15 @@ def open_reader(path: ObjectPath) -> ObjectReader:
     """Open an object; raises ``MissingError``."""
     found = path.metadata()
     return ObjectReader(path, found["size"], found["e_tag"])
+
+
+def read_object(path: ObjectPath, *, limit: int) -> bytes:
+    """Read an object whole, by ranges; raises ``DataError`` above ``limit`` bytes."""
+    reader = open_reader(path)
+    if reader.size > limit:
+        raise DataError(f"{path} has {reader.size} bytes, more than the {limit} allowed here")
+    limits = split_range((0, reader.size))
+    return b"".join(map_ordered(reader.read_range, limits, threads=_THREADS))
 
 
 @contextmanager

@@ -6,15 +6,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from runtime.errors import ExistsError, MissingError, OnnxferryError, UsageError
-from runtime.io.stores.client import connect
 from runtime.io.stores.errors import translate_errors
 from runtime.io.stores.listing import list_objects
+from runtime.io.stores.reading import RANGE_BYTES, open_stream
 from runtime.io.stores.writing import (
-    MAX_COPY_BYTES,
-    PART_BYTES,
     TEMPORARY,
     ObjectWriter,
+    copy_object,
     delete_quietly,
+    is_copied,
     put_new,
 )
 from runtime.io.success import SUCCESS
@@ -158,11 +158,9 @@ def staged_runs(prefix: ObjectPath) -> list[str]:
 
 def _copy(found: Found, target: ObjectPath, *, replaces: bool) -> None:
     """Copy an object in its store; one that the store does not copy goes through here."""
-    store = connect(target.scheme, target.bucket, is_patient=True)
-    with translate_errors(str(target), writing=True):
-        if found.size <= MAX_COPY_BYTES:
-            store.copy(found.path.key, target.key, overwrite=replaces)
-            return
-    with ObjectWriter(target) as writer, translate_errors(str(found.path)):
-        for chunk in found.path.store.get(found.path.key).stream(min_chunk_size=PART_BYTES):
-            writer.write(memoryview(chunk))
+    if is_copied(target, found.size):
+        copy_object(found.path, target, found.size, replaces=replaces)
+        return
+    with ObjectWriter(target) as writer, open_stream(found.path) as source:
+        while content := source.read(RANGE_BYTES):
+            writer.write(content)

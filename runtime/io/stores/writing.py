@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import io
 import os
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from runtime.errors import DataError, ExistsError, OnnxferryError, UsageError
+from runtime.errors import DataError, ExistsError, OnnxferryError, StoreError, UsageError
 from runtime.io.paths import existing_error
 from runtime.io.stores.client import connect
 from runtime.io.stores.errors import translate_errors
@@ -25,9 +26,14 @@ if TYPE_CHECKING:
 
     from runtime.io.stores.object_path import ObjectPath
 
-PART_BYTES: Final = 16 * 1024 * 1024  # 10,000 parts at most: objects up to 156 GiB
+PART_VARIABLE: Final = "ONNXFERRY_STORE_PART"
+_MIB: Final = 1024 * 1024
+_PART_MIB: Final = 16  # four are in flight, and one is filled: objects up to 156 GiB
+_PART_RANGE: Final = (5, 1024)  # S3 refuses smaller parts
+_MAX_PARTS: Final = 10_000  # of an upload, in S3 and Google's store; Azure has 50,000
 _UPLOADS: Final = 4  # parts in flight
 MAX_COPY_BYTES: Final = 5 * 1024**3  # S3 copies no more in one call
+_COPY_S: Final = 300.0  # for a copy that Azure completes later
 TEMPORARY: Final = "_temporary"  # prefix of what is not yet whole: readers skip it
 
 
@@ -52,12 +58,13 @@ class ObjectWriter(io.RawIOBase):
             raise UsageError(f"{path} is a bucket: give {path}/KEY to write")
         self.path, self._replaces, self.size = path, replaces, 0
         self._target = path if replaces else _temporary_name(path)
+        self._part_bytes = _part_bytes()
         _check_bucket(path)
         if not replaces and path.is_file():
             raise existing_error(path)
         with translate_errors(str(path), writing=True):
             self._writer = obstore.open_writer(
-                path.store, self._target.key, buffer_size=PART_BYTES, max_concurrency=_UPLOADS
+                path.store, self._target.key, buffer_size=self._part_bytes, max_concurrency=_UPLOADS
             )
 
     def __exit__(
@@ -83,14 +90,25 @@ class ObjectWriter(io.RawIOBase):
             raise ValueError("I/O operation on closed file.")
         view = memoryview(data).cast("B")
         self.size += len(view)
-        if not self._replaces and self.size > MAX_COPY_BYTES:
+        self._check_size()
+        with translate_errors(str(self.path), writing=True):
+            self._writer.write(view)
+        return len(view)
+
+    def _check_size(self) -> None:
+        """Refuse more than the store takes: it would tell at the end."""
+        if self.size > self._part_bytes * _MAX_PARTS:
+            part, most = self._part_bytes // _MIB, _PART_RANGE[1]
+            larger = f"set {PART_VARIABLE} to {min(4 * part, most)} (MiB), or " * (part < most)
+            raise DataError(
+                f"cannot write {self.path}: it is larger than {_MAX_PARTS:,} parts of {part} MiB, "
+                f"the most that an upload has; {larger}divide the table"
+            )
+        if not self._replaces and not is_copied(self.path, self.size):
             raise DataError(
                 f"cannot write {self.path}: an object of more than {MAX_COPY_BYTES // 1024**3} GiB "
                 "cannot be written on the condition that there is none; divide the table"
             )
-        with translate_errors(str(self.path), writing=True):
-            self._writer.write(view)
-        return len(view)
 
     def flush(self) -> None:
         """Do nothing: parts have a minimum size."""
@@ -127,9 +145,7 @@ class ObjectWriter(io.RawIOBase):
         try:
             if self.path.is_file():
                 raise existing_error(self.path)
-            store = connect(self.path.scheme, self.path.bucket, is_patient=True)
-            with translate_errors(str(self.path), writing=True):
-                store.copy(self._target.key, self.path.key, overwrite=False)
+            copy_object(self._target, self.path, self.size, replaces=False)
         except ExistsError as exc:
             raise existing_error(self.path) from exc
         finally:
@@ -144,6 +160,42 @@ class ObjectWriter(io.RawIOBase):
             with suppress(Exception):
                 writer.__exit__(type(abort), abort, None)
         super().close()
+
+
+def is_copied(path: ObjectPath, size: int) -> bool:
+    """Whether the store itself copies an object of so many bytes in one call."""
+    return path.scheme != "s3" or size <= MAX_COPY_BYTES
+
+
+def copy_object(source: ObjectPath, target: ObjectPath, size: int, *, replaces: bool) -> None:
+    """Copy an object of ``size`` bytes within its store.
+
+    Raises ``ExistsError`` where it must replace none, ``StoreError`` when the copy fails.
+    """
+    store = connect(target.scheme, target.bucket, is_patient=True)
+    with translate_errors(str(target), writing=True):
+        store.copy(source.key, target.key, overwrite=replaces)
+    if target.scheme == "az":
+        _await_copy(target, size)
+
+
+def _await_copy(target: ObjectPath, size: int) -> None:
+    """Wait until a copy is complete: Azure may answer before, and the object is empty till then."""
+    end = time.monotonic() + _COPY_S
+    while target.metadata()["size"] != size:
+        if time.monotonic() > end:
+            raise StoreError(
+                f"cannot write {target}: the store has not copied it in {_COPY_S:.0f} s; try again"
+            )
+        time.sleep(1)
+
+
+def _part_bytes() -> int:
+    text = os.environ.get(PART_VARIABLE) or str(_PART_MIB)
+    least, most = _PART_RANGE
+    if not text.isdecimal() or not least <= int(text) <= most:
+        raise UsageError(f"{PART_VARIABLE} is {text!r}: give MiB, from {least} to {most}")
+    return int(text) * _MIB
 
 
 def put_new(path: ObjectPath, content: bytes) -> None:

@@ -13,17 +13,20 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from runtime.bundle.manifest import MANIFEST
-from runtime.errors import OnnxferryError, RequestError, UnknownNameError
-from runtime.io.watching import find_subfolders, folder_state, poll_interval
+from runtime.bundle.reading import read_bundle
+from runtime.errors import OnnxferryError, RequestError, StoreError, UnknownNameError
+from runtime.io.watching import find_subfolders
 from runtime.predictor import Predictor
 from runtime.printable import list_names
+from runtime.serving.detached import run_detached
 from runtime.serving.models.served import ServedModel
 from runtime.surfaces import server_option
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from runtime.bundle.reading import BundleFiles
     from runtime.choices import ProviderChoice
     from runtime.io.paths import Location
     from runtime.serving.models.batcher import BatchObserver
@@ -141,9 +144,11 @@ class Repository:
         return self._take(find_bundles(self.folder))
 
     async def rediscover(self) -> None:
-        """Add the bundles that are new, without waiting for a store in the event loop."""
-        with suppress(OnnxferryError):  # asked again at the next turn
-            self._take(await asyncio.to_thread(find_bundles, self.folder))
+        """Add the bundles that are new, without waiting for a store in the event loop.
+
+        Raises ``OnnxferryError`` when a store cannot be reached.
+        """
+        self._take(await run_detached(find_bundles, self.folder))
 
     def _take(self, found: Mapping[str, Location]) -> list[str]:
         for name in [name for name, slot in self.slots.items() if not slot.loads]:
@@ -171,13 +176,14 @@ class Repository:
         Raises ``UnknownNameError``, or ``RequestError`` when the bundle cannot be opened.
         """
         if name not in self.slots:
-            found = await asyncio.to_thread(find_bundles, self.folder)
+            found = await run_detached(find_bundles, self.folder)
             if name in found:
                 self.slots.setdefault(name, ModelSlot(found[name]))
         slot = self._slot(name, sought=True)
         async with self._loading.setdefault(name, asyncio.Lock()):
             try:
-                model = await asyncio.to_thread(self._open, name, slot)
+                bundle = await run_detached(read_bundle, slot.path, self._signer)
+                model = await asyncio.to_thread(self._open, name, slot, bundle)
             except OnnxferryError as exc:
                 slot.fail(exc)
                 self._report(name, slot)
@@ -189,18 +195,23 @@ class Repository:
 
     async def reload(self) -> None:
         """Load every bundle that was not unloaded, and those that are new in the folder."""
-        await self.rediscover()
-        await self.reload_each(list(self.slots))
+        with suppress(OnnxferryError):  # the loads report it
+            await self.rediscover()
+        for name in list(self.slots):
+            await self.reload_one(name)
 
-    async def reload_each(self, names: Iterable[str]) -> None:
-        """Reload bundles that were not unloaded; failures are reported."""
-        for name in names:
-            slot = self.slots.get(name)
-            if slot and not slot.is_unloaded:
-                try:
-                    await self.load(name)
-                except RequestError:
-                    continue  # see the log, the metrics and the readiness
+    async def reload_one(self, name: str) -> bool:
+        """Reload a bundle that was not unloaded; failures are reported.
+
+        Returns whether the bundle was read, good or bad: False where its store gave none.
+        """
+        slot = self.slots.get(name)
+        if slot and not slot.is_unloaded:
+            try:
+                await self.load(name)
+            except RequestError as exc:  # see the log, the metrics and the readiness
+                return not isinstance(exc.__cause__, StoreError)
+        return True
 
     def unload(self, name: str) -> None:
         """Stop serving a model after its requests in flight; raises ``UnknownNameError``."""
@@ -235,33 +246,15 @@ class Repository:
             f"POST /v2/repository/models/{name}/load"
         )
 
-    def _open(self, name: str, slot: ModelSlot) -> ServedModel:
-        """Open, verify and warm up a bundle; raises ``OnnxferryError``."""
-        predictor = Predictor(slot.path, provider=self._provider, key=self._signer)
+    def _open(self, name: str, slot: ModelSlot, bundle: BundleFiles | None = None) -> ServedModel:
+        """Open, verify and warm up a bundle, read before or not; raises ``OnnxferryError``."""
+        bundle = bundle or read_bundle(slot.path, self._signer)
+        predictor = Predictor(bundle, provider=self._provider)
         predictor.run(np.zeros((1, predictor.schema.n_inputs), np.float32))  # warm up
         model = ServedModel(name, predictor, self._limits, slot.model)
         if self.observe:
             model.batcher.observer = self.observe(name, model.version)
         return model
-
-
-async def watch_folders(repository: Repository) -> None:
-    """Reload bundles whose folders change, and load new ones, until cancelled.
-
-    A failed load is retried at the next change, so a slowly copied bundle is loaded once complete.
-    """
-    # At once: what changes while the first requests are served is a change.
-    known = {name: folder_state(slot.path) for name, slot in repository.slots.items()}
-    while True:
-        paths = [repository.folder, *(slot.path for slot in repository.slots.values())]
-        await asyncio.sleep(poll_interval(paths))
-        await repository.rediscover()
-        for name, slot in list(repository.slots.items()):
-            state = await asyncio.to_thread(folder_state, slot.path)
-            if state is None or state == known.get(name):
-                continue
-            known[name] = state
-            await repository.reload_each([name])
 
 
 def find_bundles(folder: Location | None) -> Mapping[str, Location]:
