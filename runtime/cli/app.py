@@ -145,7 +145,7 @@ def predict(
     key: KeyOption = None,
     engine: Annotated[
         EngineChoice | None,
-        typer.Option(help="Score the tables of a folder or pattern on a cluster: ray."),
+        typer.Option(help="Score on a cluster: ray. A file, or the tables of a folder or pattern."),
     ] = None,
     address: Annotated[
         str | None,
@@ -164,7 +164,7 @@ def predict(
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume", help="Continue with the complete tables of an interrupted run on an engine."
+            "--resume", help="Continue with what an interrupted run on an engine has completed."
         ),
     ] = False,
     as_json: JsonOption = False,

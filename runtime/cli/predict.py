@@ -186,8 +186,8 @@ def cluster_options(engine: EngineChoice | None, **given: Any) -> ClusterOptions
 
 
 def score_on_ray(job: EngineJob) -> Summary:
-    """Score the tables of a folder or pattern on Ray, with a progress bar on a terminal."""
-    from runtime.engines.ray.tables import score_folder
+    """Score tables on Ray, with a progress bar on a terminal."""
+    from runtime.engines.ray.tables import score_on_ray as run_on_ray
     from runtime.io.discovery import find_tables
     from runtime.terminal.progress import scoring_progress
 
@@ -196,18 +196,20 @@ def score_on_ray(job: EngineJob) -> Summary:
         process.on_interrupt(lambda: _describe_resumable(job.out)),
         scoring_progress(job.source, job.out, size=size) as on_progress,
     ):
-        result = score_folder(job, _log_table, on_progress)
+        result = run_on_ray(job, _log_table, on_progress)
     if result.resumed:
-        process.log(f"{result.resumed:,} tables were complete already, of an interrupted run")
+        what = "tables" if is_folder_or_pattern(job.source) else "parts"
+        process.log(f"{result.resumed:,} {what} were complete already, of an interrupted run")
     return result.summary
 
 
 def _describe_resumable(out: Location) -> str:
+    from runtime.engines.parts import staging_folder
     from runtime.io.destinations import staged_runs
 
-    if not staged_runs(out):
+    if not any(map(staged_runs, {out, staging_folder(out)})):
         return ""
-    return f"the complete tables are kept, and {option('resume')} continues with them"
+    return f"what is complete is kept, and {option('resume')} continues with it"
 
 
 def _size(root: Location, tables: Iterable[Path]) -> int:

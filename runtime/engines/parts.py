@@ -24,7 +24,9 @@ _DIGITS: Final = 16  # of each digest in the name of a run
 
 
 @contextmanager
-def open_run(out: Location, identity: Mapping[str, str], *, resume: bool) -> Iterator[Destination]:
+def open_run(
+    out: Location, identity: Mapping[str, str], *, resume: bool, for_file: bool = False
+) -> Iterator[Destination]:
     """Open a folder to be filled by a run of this identity, see ``open_destination``.
 
     What is staged stays when the block is interrupted, or the engine fails, and some part is whole.
@@ -42,19 +44,24 @@ def open_run(out: Location, identity: Mapping[str, str], *, resume: bool) -> Ite
                 f"{option('resume')} to start again, which discards what it has written"
             )
         if not resume:
-            with open_destination(out, run=other):
+            with open_destination(out, run=other, for_file=for_file):
                 pass  # removed at the end
-    with open_destination(out, run=run, keep=True) as destination:
+    with open_destination(out, run=run, keep=True, for_file=for_file) as destination:
         destination.forget_attempts()
         try:
             yield destination
         except (DataError, UsageError):
-            destination.staging.stage.remove()  # the same job would fail again
+            destination.discard()  # the same job would fail again
             raise
         except BaseException:
             if not destination.whole_parts():
-                destination.staging.stage.remove()
+                destination.discard()
             raise
+
+
+def staging_folder(out: Location) -> Location:
+    """Return the folder for which the parts of a file are staged."""
+    return out if isinstance(out, Path) else out.with_name(f"{out.name}.partial")
 
 
 def commit(destination: Destination, parts: Sequence[Part]) -> None:
@@ -62,6 +69,12 @@ def commit(destination: Destination, parts: Sequence[Part]) -> None:
 
     Raises ``DataError`` if it does not, and what ``Destination.commit`` does.
     """
+    check_seen(destination, parts)
+    destination.commit(parts)
+
+
+def check_seen(destination: Destination, parts: Sequence[Part]) -> None:
+    """Check that this machine sees what the workers wrote; raises ``DataError``."""
     seen = {part.staged for part in destination.whole_parts()}
     if missing := [part.name for part in parts if part.staged not in seen]:
         raise DataError(
@@ -69,14 +82,15 @@ def commit(destination: Destination, parts: Sequence[Part]) -> None:
             "need the output's folder under the same path, on a file system that they share, or an "
             "object store; nothing was written"
         )
-    destination.commit(parts)
 
 
 @contextmanager
-def attempt(out: Location, staging: Staging, name: str, advice: str = "") -> Iterator[None]:
+def attempt(
+    out: Location, staging: Staging, name: str, *, title: str = "", advice: str = ""
+) -> Iterator[None]:
     """Work on a file, unless the output's folder is not shared, or it has ended its workers.
 
-    Raises ``DataError`` for the former, and ``UnavailableError``, with the ``advice``, for the
+    Raises ``DataError`` for the former, and ``UnavailableError``, with its ``title``, for the
     latter: engines would start a worker for it again and again.
     """
     if isinstance(out, Path) and not workdir_path(out).is_dir():
@@ -88,8 +102,9 @@ def attempt(out: Location, staging: Staging, name: str, advice: str = "") -> Ite
     with staging.attempt(name) as earlier:
         if earlier >= _MAX_ATTEMPTS:
             raise UnavailableError(
-                f"{name}: {earlier} workers ended while they worked on it, without an error; the "
-                "logs of the engine and of the system say why, such as a lack of memory" + advice
+                f"{title or name}: {earlier} workers ended while they worked on it, without an "
+                "error; the logs of the engine and of the system say why, such as a lack of memory"
+                + advice
             )
         yield
 

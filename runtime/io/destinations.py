@@ -100,6 +100,9 @@ class _Stage(Protocol):
     def read(self, name: str) -> bytes:
         """Read a small file."""
 
+    def location(self, name: str) -> Location:
+        """Where a file is, for those who read it."""
+
     def names(self, folder: str = "") -> list[str]:
         """List the files, or those in a folder, sorted."""
 
@@ -202,6 +205,14 @@ class Destination:
         """Remove the marks of the workers that were killed, see ``Staging.attempt``."""
         self._stage.delete(*self._stage.names(_ATTEMPTS))
 
+    def location(self, part: Part) -> Location:
+        """Where a part is while it is staged."""
+        return self._stage.location(part.staged)
+
+    def discard(self) -> None:
+        """Remove what is staged, as far as possible."""
+        self._stage.remove()
+
     def commit(self, parts: Sequence[Part]) -> None:
         """Publish the folder: these parts under their names, then ``_SUCCESS``.
 
@@ -223,7 +234,7 @@ class Destination:
 
 @contextmanager
 def open_destination(
-    folder: Location, *, run: str | None = None, keep: bool = False
+    folder: Location, *, run: str | None = None, keep: bool = False, for_file: bool = False
 ) -> Iterator[Destination]:
     """Open a folder to write in several processes; nothing appears before ``commit``.
 
@@ -231,6 +242,8 @@ def open_destination(
         folder: local, or a prefix of an object store; it must hold no files.
         run: name of the run; what was staged under it before can be used. None is a new one.
         keep: keep what is staged when the block ends without a commit, for a later run.
+        for_file: the parts are those of a file, which the caller writes: ``folder`` is no folder
+            that must hold no files, and ``commit`` is not called.
 
     Yields:
         The destination.
@@ -241,7 +254,8 @@ def open_destination(
     """
     with ExitStack() as stack:
         stage = stack.enter_context(_open_stage(folder, run or os.urandom(8).hex()))
-        stage.check()
+        if not for_file:
+            stage.check()
         destination = Destination(stage)
         try:
             yield destination
@@ -319,6 +333,10 @@ class _LocalStage(Value, frozen=True):
             return (self.workdir / name).read_bytes()
         except OSError as exc:
             raise DataError(f"cannot read {self.workdir / name}: {exc.strerror}") from exc
+
+    def location(self, name: str) -> Path:
+        """Where a file is, for those who read it."""
+        return self.workdir / name
 
     def names(self, folder: str = "") -> list[str]:
         """List the files, or those in a folder, sorted."""

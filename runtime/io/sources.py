@@ -46,6 +46,33 @@ def open_source(source: Location) -> Iterator[ByteSource]:
         yield stream
 
 
+@contextmanager
+def open_range(source: Location, start: int, stop: int | None = None) -> Iterator[ByteSource]:
+    """Open the bytes of a regular file or object from ``start`` to ``stop``, or to its end."""
+    if not isinstance(source, Path):
+        from runtime.io.stores.reading import open_stream
+
+        with open_stream(source, start, stop) as found:
+            yield found
+        return
+    with open_source(source) as stream:
+        stream.seek(start)  # type: ignore[attr-defined]  # a file
+        yield stream if stop is None else _Limited(stream, stop - start)
+
+
+class _Limited:
+    """The first bytes of a source."""
+
+    def __init__(self, source: ByteSource, size: int) -> None:
+        self._source, self._left = source, size
+
+    def read(self, size: int, /) -> bytes | None:
+        """Read at most ``size`` bytes, empty at the end."""
+        piece = self._source.read(min(size, self._left)) if self._left else b""
+        self._left -= len(piece or b"")
+        return piece
+
+
 class PeekedSource:
     """A source whose first bytes can be inspected before they are read."""
 

@@ -139,6 +139,21 @@ class Counters:
                 self.missing_words.setdefault(row.column, set()).add(word)
         self.timer.add(timer)
 
+    def merge(self, later: Counters) -> None:
+        """Add the counts of the records that follow."""
+        self.rows += later.rows
+        self.blocks += later.blocks
+        self.written += later.written
+        self.rejected += later.rejected
+        self.reasons.update(later.reasons)
+        self.first_bad += later.first_bad[: _MAX_BAD_ROWS - len(self.first_bad)]
+        for column, found in later.non_numeric.items():
+            values = self.non_numeric.setdefault(column, [])
+            values += found[: _MAX_CELLS - len(values)]
+        for column, words in later.missing_words.items():
+            self.missing_words.setdefault(column, set()).update(words)
+        self.timer.add(later.timer)
+
     def hints(self, *more: str) -> tuple[str, ...]:
         """Say what may be wrong with many bad cells alike, and the options for that."""
         numbers = (

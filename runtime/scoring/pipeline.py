@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from runtime.session import Outputs
     from runtime.tables.base import Block, Parsed, Table, TableWriter
     from runtime.tables.formats import Format
+    from runtime.tables.spans import Span
 
     OnProgress = Callable[[int, int], None]
     OpenSink = Callable[[Location], Sink]
@@ -67,6 +68,8 @@ class ScoringJob(Value, frozen=True):
         options: how to score it.
         monitor: of the rows.
         is_single: whether the options are for this table only; unused ones are then refused.
+        span: the records to score; None for all.
+        counters: that count the records of a span, of which bad ones are no error yet.
     """
 
     source: Location
@@ -75,6 +78,8 @@ class ScoringJob(Value, frozen=True):
     options: Options
     monitor: Monitor
     is_single: bool = False
+    span: Span | None = None
+    counters: Counters | None = None
 
 
 def score_file(
@@ -127,10 +132,10 @@ def score_into(
     """Score a table into sinks that the caller commits; see ``score_file``."""
     started = time.perf_counter()
     options = job.options
-    counters = Counters.for_file(job.source, job.out, options)
+    counters = job.counters or Counters.for_file(job.source, job.out, options)
     with ExitStack() as stack:
         required = without_keys(model.schema.feature_names, job.source)
-        table = stack.enter_context(open_table(job.source, options.reading, required))
+        table = stack.enter_context(open_table(job.source, options.reading, required, job.span))
         stored = choose_format(job.out, table, options.out_format)
         if not fixed_format(job.out, options):  # else it was checked before
             check_table_output(job.out, stored, options)
@@ -152,9 +157,12 @@ def score_into(
         threads = options.threads or default_threads()
         timed = _time_reading(blocks, counters.timer)
         scored = map_ordered(scorer, timed, threads=threads)
+        if rejects and (job.span is None or job.span.begins):
+            rejects.write(encode_record(REJECTS_HEADER))
         _write_blocks(scorer, scored, table, rejects, on_progress)
-        hint = bad_rows_hint(table, counters.reasons)
-        counters.raise_for_bad_rows(keep_bad=keep_bad, hint=hint)
+        if job.span is None or not counters.failed:
+            hint = bad_rows_hint(table, counters.reasons)
+            counters.raise_for_bad_rows(keep_bad=keep_bad, hint=hint)
         if job.is_single and job.monitor.examples:
             from runtime.scoring.unseen import refuse_unseen  # few tables need it
 
@@ -184,6 +192,8 @@ def _open_output(
         bound.added.fields,
         reading.delimiter,
         is_selection=job.options.columns is not None,
+        begins=job.span is None or job.span.begins,
+        ends=job.span is None or job.span.ends,
     )
     return open_output(open_sink(job.out), stored, plan)
 
@@ -288,8 +298,6 @@ def _write_blocks(
 ) -> None:
     """Write scored blocks in order and count their records."""
     counters, output = scorer.counters, scorer.output
-    if rejects:
-        rejects.write(encode_record(REJECTS_HEADER))
     dialect = rejects_dialect(table)
     timer = StageTimer()
     for scored in blocks:

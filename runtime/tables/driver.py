@@ -8,16 +8,19 @@ from runtime.tables.base import TableWriter
 from runtime.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
     import pyarrow as pa
 
     from runtime.choices import Decimal
     from runtime.io.charsets import Encoding
+    from runtime.io.paths import Location
     from runtime.io.sinks import Sink
     from runtime.io.streams import CountedSource
     from runtime.tables.base import Table
+    from runtime.tables.division import TextLayout
+    from runtime.tables.spans import Span, SpanSource
 
     Reopen = Callable[[], AbstractContextManager[CountedSource]]
     ReadAhead = Callable[[Sequence[tuple[int, int]]], None]
@@ -36,6 +39,7 @@ class ReadPlan(Value, frozen=True):
         reopen: opens its decoded bytes again; None for what can be read only once.
         read_ahead: requests ranges of a binary file, starts and ends in bytes, before they are
             read; None where that is not worth it.
+        span: the records to read; columns are found as for all of them. None for all.
     """
 
     kind: str
@@ -46,6 +50,7 @@ class ReadPlan(Value, frozen=True):
     decimal: Decimal = "."
     reopen: Reopen | None = None
     read_ahead: ReadAhead | None = None
+    span: SpanSource | None = None
 
 
 class WritePlan(Value, frozen=True):
@@ -58,6 +63,8 @@ class WritePlan(Value, frozen=True):
         added: fields of the new columns.
         delimiter: of delimited text, if given.
         is_selection: whether the columns to write were chosen by name.
+        begins: whether what is before the first record is written.
+        ends: whether what is after the last record is written.
     """
 
     kind: str
@@ -66,6 +73,8 @@ class WritePlan(Value, frozen=True):
     added: Sequence[pa.Field]
     delimiter: bytes | None = None
     is_selection: bool = False
+    begins: bool = True
+    ends: bool = True
 
     @property
     def carries_all(self) -> bool:
@@ -97,6 +106,16 @@ class TextDriver(Protocol):
             DataError: when the text is not a table of this format.
         """
 
+    def text_layout(self, table: Table) -> TextLayout:
+        """Describe where the records of plain text are, to divide it.
+
+        Args:
+            table: opened, none of its blocks read.
+
+        Returns:
+            Where the first record is, and what finds the ends of others.
+        """
+
     def text_encoding(self, table: Table) -> Encoding:
         """Choose the encoding of the output.
 
@@ -121,6 +140,28 @@ class TextDriver(Protocol):
 
 class FileDriver(Protocol):
     """Driver of a binary format."""
+
+    def divide(self, table: Table, size: int) -> tuple[Span, ...]:
+        """Divide a table into spans that can be read by themselves.
+
+        Args:
+            table: opened.
+            size: of its file, in bytes.
+
+        Returns:
+            The spans, in order; none where the format cannot be divided.
+        """
+
+    def join(self, parts: Iterable[tuple[Location, int]], sink: Sink) -> None:
+        """Join the outputs of spans into one file.
+
+        Args:
+            parts: their locations and sizes, in order.
+            sink: of the file.
+
+        Raises:
+            DataError: when a part cannot be read, or is damaged.
+        """
 
     def open_file(self, file: pa.NativeFile, plan: ReadPlan) -> Table:
         """Open a table.

@@ -15,7 +15,7 @@ from runtime import surfaces
 from runtime.errors import DataError, SchemaError
 from runtime.io.charsets import UTF_8, Encoding, TranscodedSource, detect_encoding
 from runtime.io.paths import STANDARD_STREAM, is_regular
-from runtime.io.sources import PeekedSource, open_source, read_chunk, source_name
+from runtime.io.sources import PeekedSource, open_range, open_source, read_chunk, source_name
 from runtime.io.streams import translate_write_errors
 from runtime.printable import MAX_LISTED
 from runtime.schema.names import repeated_names, suggest_names
@@ -31,6 +31,7 @@ from runtime.tables.formats import (
     text_driver,
     to_compression,
 )
+from runtime.tables.spans import SpanSource
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from runtime.tables.base import Table
     from runtime.tables.driver import ReadAhead
     from runtime.tables.options import ReadOptions
+    from runtime.tables.spans import Span
 
 
 _CHUNK_BYTES = 1024 * 1024
@@ -94,9 +96,20 @@ def decode_source(
     return DecodedSource(peeked, stored, found)
 
 
+def detect_storage(source: Location, options: ReadOptions) -> tuple[Format, Encoding]:
+    """Detect how a table is stored: its format, and the encoding of text."""
+    where = source_name(source)
+    stored = options.format or format_from_name(source)
+    with open_source(source) as stream:
+        opened = decode_source(stream, stored, where=where, encoding=options.encoding)
+    return opened.format, opened.encoding
+
+
 @contextmanager
-def open_table(source: Location, options: ReadOptions, required: Sequence[str]) -> Iterator[Table]:
-    """Open a table; ``required`` columns help to detect a delimiter."""
+def open_table(
+    source: Location, options: ReadOptions, required: Sequence[str], span: Span | None = None
+) -> Iterator[Table]:
+    """Open a table, or a span of it; ``required`` columns help to detect a delimiter."""
     where = source_name(source)
     stored = options.format
     if stored is None and source != STANDARD_STREAM:
@@ -104,6 +117,9 @@ def open_table(source: Location, options: ReadOptions, required: Sequence[str]) 
     with open_source(source) as stream:
         opened = decode_source(stream, stored, where=where, encoding=options.encoding)
         plan = _plan(opened, options, required, where)
+        if span:
+            open_span = partial(open_range, source, span.start, span.stop)
+            plan = replace(plan, span=SpanSource(span, open_span))
         if not isinstance(source, Path) or (source != STANDARD_STREAM and is_regular(source)):
             plan = replace(plan, reopen=partial(_reopen, source, opened))
         if opened.format.is_text:

@@ -79,9 +79,11 @@ def read_object(path: ObjectPath, *, limit: int) -> bytes:
 
 
 @contextmanager
-def open_stream(path: ObjectPath) -> Iterator[ObjectSource]:
-    """Open an object to read it from its beginning, a few ranges ahead."""
-    source = ObjectSource(open_reader(path))
+def open_stream(
+    path: ObjectPath, start: int = 0, stop: int | None = None
+) -> Iterator[ObjectSource]:
+    """Open an object to read it in order, a few ranges ahead; ``stop`` is its end by default."""
+    source = ObjectSource(open_reader(path), start, stop)
     try:
         yield source
     finally:
@@ -91,8 +93,9 @@ def open_stream(path: ObjectPath) -> Iterator[ObjectSource]:
 class ObjectSource:
     """Reads an object in order; see ``runtime.io.streams.ByteSource``."""
 
-    def __init__(self, reader: ObjectReader) -> None:
-        self._chunks = _read_in_order(reader)
+    def __init__(self, reader: ObjectReader, start: int = 0, stop: int | None = None) -> None:
+        stop = reader.size if stop is None else stop
+        self._chunks = _read_in_order(reader, (min(start, stop), stop))
         self._ready = memoryview(b"")
 
     def read(self, size: int, /) -> bytes:
@@ -107,12 +110,13 @@ class ObjectSource:
         self._chunks.close()
 
 
-def _read_in_order(reader: ObjectReader) -> Generator[memoryview]:
+def _read_in_order(reader: ObjectReader, limits: Range) -> Generator[memoryview]:
     """Read a small range, for those who look at the first records, then large ones."""
-    first = min(_FIRST_BYTES, reader.size)
-    if first:
-        yield reader.read_range((0, first))
-    yield from map_ordered(reader.read_range, split_range((first, reader.size)), threads=_THREADS)
+    start, stop = limits
+    first = min(start + _FIRST_BYTES, stop)
+    if start < first:
+        yield reader.read_range((start, first))
+    yield from map_ordered(reader.read_range, split_range((first, stop)), threads=_THREADS)
 
 
 def split_range(limits: Range) -> list[Range]:

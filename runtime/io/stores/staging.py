@@ -61,6 +61,10 @@ class StoredStage(Value, frozen=True):
         """Read a small object."""
         return (self._folder / name).read_bytes()
 
+    def location(self, name: str) -> ObjectPath:
+        """Where an object is, for those who read it."""
+        return self._folder / name
+
     def names(self, folder: str = "") -> list[str]:
         """List what is staged, or what is in a folder there, sorted."""
         depth, found = len(self._folder.parts), list_objects(self._folder / folder)

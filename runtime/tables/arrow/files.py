@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from runtime.errors import DataError, first_line
@@ -24,6 +25,7 @@ class ParquetBatches:
     def __init__(self, file: Any, plan: ReadPlan) -> None:  # noqa: ANN401 - pyarrow publishes no types
         """Read the footer."""
         where, self._read_ahead = plan.where, plan.read_ahead
+        self._span = plan.span.span if plan.span else None
         import pyarrow.parquet as pq
 
         def open_file(unit: Unit) -> Any:  # noqa: ANN401 - as above
@@ -49,20 +51,62 @@ class ParquetBatches:
     def read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Read columns, at most ``BATCH_ROWS`` rows at a time."""
         rows, rows_read = self._file.metadata.num_rows, 0
+        groups, skipped = range(self._file.metadata.num_row_groups), 0
+        if self._span:
+            groups, skipped = find_groups(self._file.metadata, self._span.start, self._span.stop)
         if self._read_ahead:
-            self._read_ahead(_column_ranges(self._file.metadata, set(columns)))
+            self._read_ahead(_column_ranges(self._file.metadata, groups, set(columns)))
         # One thread: decoding overlaps with scoring, more would compete for the cores.
-        batches = self._file.iter_batches(BATCH_ROWS, columns=list(columns), use_threads=False)
+        batches = self._file.iter_batches(
+            BATCH_ROWS, row_groups=groups, columns=list(columns), use_threads=False
+        )
+        if self._span:
+            stop = rows if self._span.stop is None else self._span.stop
+            batches = _cut(batches, skipped, stop - self._span.start)
         for batch in read_ahead(batches):
             rows_read += batch.num_rows
             self.progress = self._size * rows_read // max(rows, 1)
             yield batch
 
 
-def _column_ranges(metadata: Any, columns: set[str]) -> list[tuple[int, int]]:  # noqa: ANN401 - as above
+def find_groups(metadata: Any, start: int, stop: int | None) -> tuple[range, int]:  # noqa: ANN401 - as above
+    """Find the row groups that hold some rows, and count the rows before these in them."""
+    rows = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+    ends = np.cumsum(rows, dtype=np.int64)
+    stop = sum(rows) if stop is None else stop
+    if start >= stop:
+        return range(0), 0
+    first, last = np.searchsorted(ends, [start, stop - 1], side="right").tolist()
+    return range(first, last + 1), start - (int(ends[first]) - rows[first])
+
+
+def _cut(batches: Iterator[pa.RecordBatch], skipped: int, rows: int) -> Iterator[pa.RecordBatch]:
+    """Cut batches anew after some rows: pages of the output depend on where batches end."""
+    pieces: list[pa.RecordBatch] = []
+    at = -skipped
+    for batch in batches:
+        start, end = max(-at, 0), min(batch.num_rows, rows - at)
+        while start < end:
+            size = min(end - start, BATCH_ROWS - (at + start) % BATCH_ROWS)
+            pieces.append(batch.slice(start, size))
+            start += size
+            if (at + start) % BATCH_ROWS == 0 or at + start == rows:
+                yield from _combine(pieces)
+                pieces = []
+        at += batch.num_rows
+
+
+def _combine(pieces: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    if len(pieces) == 1:
+        yield pieces[0]
+    else:
+        yield from pa.Table.from_batches(pieces).combine_chunks().to_batches()
+
+
+def _column_ranges(metadata: Any, groups: range, columns: set[str]) -> list[tuple[int, int]]:  # noqa: ANN401 - as above
     """List where the columns are in the file, in the order in which they are read."""
     found = []
-    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+    for group in map(metadata.row_group, groups):
         for column in map(group.column, range(group.num_columns)):
             if columns & {column.path_in_schema, column.path_in_schema.partition(".")[0]}:
                 starts = (column.dictionary_page_offset, column.data_page_offset)

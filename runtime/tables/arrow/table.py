@@ -102,9 +102,16 @@ class ArrowTable:
     """Typed columns, opened for reading; see ``runtime.tables.base.Table``."""
 
     def __init__(
-        self, batches: Batches, *, kind: str = "arrow", where: str, decimal: Decimal = "."
+        self,
+        batches: Batches,
+        *,
+        kind: str = "arrow",
+        where: str,
+        decimal: Decimal = ".",
+        first_record: int = 1,
     ) -> None:
         """Check the column names."""
+        self._first_record = first_record
         self._batches, self._where = batches, where
         self.kind, self._decimal = kind, decimal
         self.arrow_schema: pa.Schema = batches.schema
@@ -161,7 +168,7 @@ class ArrowTable:
     def blocks(self, columns: Sequence[int]) -> Iterator[ArrowBlock]:
         """Read the rows."""
         names = [self.arrow_schema.names[index] for index in columns]
-        record = 1
+        record = self._first_record
         try:
             for batch in self._batches.read(names):
                 fields = map(batch.schema.get_field_index, names)

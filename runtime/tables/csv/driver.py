@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from msgspec.structs import replace
 
 from runtime.io.charsets import BOM
+from runtime.tables.csv.quoting import encode_record
 from runtime.tables.csv.reader import CsvReader
+from runtime.tables.csv.records import CsvRecords, count_lines
 from runtime.tables.csv.table import CsvTable
 from runtime.tables.csv.writer import CsvAppender, CsvWriter
 from runtime.tables.dialect import COMMA, Dialect
+from runtime.tables.division import TextLayout
 
 if TYPE_CHECKING:
     from runtime.io.charsets import Encoding
@@ -30,7 +33,16 @@ def open_text(source: CountedSource, plan: ReadPlan) -> CsvTable:
         dialect = replace(dialect, delimiter=delimiter)
     detect_by = None if delimiter else plan.required
     reader = CsvReader(source, where=plan.where, dialect=dialect, detect_by=detect_by)
+    reader.span = plan.span
     return CsvTable(reader, plan.kind)
+
+
+def text_layout(table: Table) -> TextLayout:
+    """Begin after the header; a line end may be quoted."""
+    header = cast("CsvTable", table).header
+    ends = CsvRecords(header.dialect.delimiter[0], keeps_blank=len(header.columns) == 1)
+    at = len(header.text)
+    return TextLayout(at, count_lines(header.text) + 1, at + len(header.terminator), ends)
 
 
 def text_encoding(table: Table) -> Encoding:
@@ -43,13 +55,15 @@ def open_writer(sink: Sink, plan: WritePlan) -> CsvWriter:
     table, names = plan.table, [field.name for field in plan.added]
     dialect = _choose_dialect(plan)
     if isinstance(table, CsvTable) and dialect == table.dialect and plan.carries_all:
-        return CsvAppender(sink, names, table)
-    carried = [table.columns[index] for index in plan.carried]
-    if dialect.encoding.is_wide:
-        sink.write(BOM)  # marks the byte order
-    if isinstance(table, CsvTable) and table.header.preamble.delimiter == dialect.delimiter:
-        sink.write(table.header.preamble.text.removeprefix(BOM))
-    return CsvWriter(sink, names, columns=plan.carried, carried=carried, dialect=dialect)
+        return CsvAppender(sink, names, table, begins=plan.begins, ends=plan.ends)
+    if plan.begins:
+        if dialect.encoding.is_wide:
+            sink.write(BOM)  # marks the byte order
+        if isinstance(table, CsvTable) and table.header.preamble.delimiter == dialect.delimiter:
+            sink.write(table.header.preamble.text.removeprefix(BOM))
+        carried = [table.columns[index] for index in plan.carried]
+        sink.write(encode_record([*carried, *names], dialect).removesuffix(b"\n"))
+    return CsvWriter(sink, columns=plan.carried, dialect=dialect, ends=plan.ends)
 
 
 def _choose_dialect(plan: WritePlan) -> Dialect:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from runtime.io.streams import ByteSource
+    from runtime.tables.spans import SpanSource
 
 
 BLOCK_SIZE = 1536 * 1024  # bytes: smaller blocks cost more calls, larger ones exceed the caches
@@ -112,7 +113,13 @@ class Records(Value, frozen=True):
 
 
 class CsvReader:
-    """Reads a table as blocks of records."""
+    """Reads a table as blocks of records.
+
+    Attributes:
+        header: of the table.
+        tail: bytes after the last record, once all blocks were read.
+        span: the records to read, to be set before them; None for all.
+    """
 
     def __init__(
         self,
@@ -127,6 +134,7 @@ class CsvReader:
         self._stream = PeekedSource(stream, where=where)
         self._where = where
         self._block_size = block_size
+        self.span: SpanSource | None = None
         self.tail = b""
         self._preamble = self._read_preamble()
         self._dialect = self._choose_dialect(dialect, detect_by)
@@ -139,11 +147,24 @@ class CsvReader:
 
     def blocks(self) -> Iterator[Records]:
         """Read the records."""
-        record, line = 1, count_lines(self.header.text) + 1
-        keep_blank = len(self.header.columns) == 1
-        rest, at_end = self._rest, False
+        if self.span:
+            record, line = self.span.span.first_record, self.span.span.first_line
+            with self.span.open() as stream:
+                yield from self._read_blocks(stream, b"", record, line)
+        else:
+            line = count_lines(self.header.text) + 1
+            yield from self._read_blocks(self._stream, self._rest, 1, line)
+
+    def _read_blocks(
+        self, stream: ByteSource, rest: bytes, record: int, line: int
+    ) -> Iterator[Records]:
+        """Read records from a stream, after ``rest``; see ``Records`` for the numbers."""
+        keep_blank, at_end = len(self.header.columns) == 1, False
         while not at_end:
-            chunk = self._read(at_least=len(rest))  # doubled, lest a long record be scanned often
+            size = max(self._block_size, len(rest))
+            chunk = read_chunk(
+                stream, size, self._where
+            )  # doubled, lest a long record be scanned often
             at_end = not chunk
             rest += chunk
             bounds = self._find_bounds(rest, line, keep_blank=keep_blank, at_end=at_end)
@@ -180,8 +201,8 @@ class CsvReader:
             starts = starts[follows_record[: len(starts)]]
         return starts
 
-    def _read(self, at_least: int = 0) -> bytes:
-        return read_chunk(self._stream, max(self._block_size, at_least), self._where)
+    def _read(self) -> bytes:
+        return read_chunk(self._stream, self._block_size, self._where)
 
     def _read_preamble(self) -> Preamble:
         head = self._stream.peek()

@@ -40,6 +40,49 @@ def find_record_ends(data: bytes, delimiter: int) -> RecordEnds:
     return RecordEnds(starts[outside], ends[outside], in_quotes=len(quotes) % 2 == 1)
 
 
+class FoundRecords(Value, frozen=True):
+    """The records that end in some lines of text.
+
+    Attributes:
+        count: of them.
+        cut: offset of the first place where a span can begin; None if there is none.
+        before: number of those before it.
+        inside: whether the text ends inside quotes.
+    """
+
+    count: int
+    cut: int | None = None
+    before: int = 0
+    inside: bool = False
+
+
+class CsvRecords(Value, frozen=True):
+    """Finds records in complete lines; see ``runtime.tables.division.FindRecords``.
+
+    Attributes:
+        delimiter: a byte.
+        keeps_blank: whether a blank line is a record, as in tables of one column.
+    """
+
+    delimiter: int
+    keeps_blank: bool
+
+    def __call__(self, lines: bytes, *, inside: bool) -> FoundRecords:
+        """Find records, whose line ends are between them; the text may begin inside quotes."""
+        if b'"' not in lines and inside:
+            return FoundRecords(0, inside=True)
+        found = find_record_ends(b'"' * inside + lines, self.delimiter)
+        filled = np.flatnonzero(found.starts > np.append(0, found.ends[:-1]))
+        records = len(found.starts) if self.keeps_blank else len(filled)
+        if not len(filled):
+            return FoundRecords(records, inside=found.in_quotes)
+        # A blank record at the end of a span would be taken for the end of its last line.
+        first = int(filled[0])
+        before = first + 1 if self.keeps_blank else 1
+        cut = int(found.starts[first]) - inside
+        return FoundRecords(records, cut, before, inside=found.in_quotes)
+
+
 def find_delimiters(data: bytes, delimiter: int) -> Offsets:
     """Find delimiters outside of quotes."""
     text = np.frombuffer(data, dtype=np.uint8)

@@ -20,7 +20,6 @@ from runtime.tables.csv.quoting import (
     LabelledDigits,
     append_few,
     encode_cell,
-    encode_record,
     format_floats,
     join_fields,
 )
@@ -46,17 +45,10 @@ class CsvWriter:
     """Writes delimited text; see ``runtime.tables.base.TableWriter``."""
 
     def __init__(
-        self,
-        sink: Sink,
-        names: Sequence[str],
-        *,
-        columns: Sequence[int],
-        carried: Sequence[str],
-        dialect: Dialect = COMMA,
+        self, sink: Sink, *, columns: Sequence[int], dialect: Dialect = COMMA, ends: bool = True
     ) -> None:
-        """Write the header."""
-        self._sink, self._columns, self._dialect = sink, columns, dialect
-        self._sink.write(encode_record([*carried, *names], dialect).removesuffix(b"\n"))
+        """Continue after the header; ``ends`` is whether the last record of the table follows."""
+        self._sink, self._columns, self._dialect, self._ends = sink, columns, dialect, ends
 
     def encode(self, block: Block, added: AddedColumns) -> memoryview:
         """Encode the kept records, each after a line break."""
@@ -112,22 +104,27 @@ class CsvWriter:
 
     def finish(self) -> None:
         """End the last record."""
-        self._sink.write(b"\n")
+        if self._ends:
+            self._sink.write(b"\n")
         self._sink.flush()
 
 
 class CsvAppender(CsvWriter):
     """Writes delimited text by appending cells to the raw records."""
 
-    def __init__(self, sink: Sink, names: Sequence[str], table: CsvTable) -> None:
-        """Write the header."""
+    def __init__(
+        self, sink: Sink, names: Sequence[str], table: CsvTable, *, begins: bool, ends: bool
+    ) -> None:
+        """Write the header of an output that ``begins``."""
         header = table.header
-        self._sink, self._table, self._dialect = sink, table, header.dialect
+        columns = range(len(header.columns))
+        super().__init__(sink, columns=columns, dialect=header.dialect, ends=ends)
+        self._table = table
         self._digits: LabelledDigits | None = None
-        self._columns = range(len(header.columns))
-        delimiter = header.dialect.delimiter
-        added = b"".join(delimiter + encode_cell(name, header.dialect) for name in names)
-        sink.write(header.text + added)
+        if begins:
+            delimiter = header.dialect.delimiter
+            added = b"".join(delimiter + encode_cell(name, header.dialect) for name in names)
+            sink.write(header.text + added)
 
     def encode(self, block: Block, added: AddedColumns) -> memoryview:
         """Append to the kept records, with lookup tables where they apply."""
@@ -165,7 +162,8 @@ class CsvAppender(CsvWriter):
 
     def finish(self) -> None:
         """End the table like the one that was read."""
-        self._sink.write(self._table.tail or self._table.header.terminator)
+        if self._ends:
+            self._sink.write(self._table.tail or self._table.header.terminator)
         self._sink.flush()
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from runtime.errors import UsageError
 from runtime.io.charsets import BOM, UTF_8
+from runtime.tables.division import TextLayout
+from runtime.tables.jsonl.lines import JsonLinesRecords
 from runtime.tables.jsonl.reader import JsonLinesTable
 from runtime.tables.jsonl.writer import JsonLinesWriter
 
@@ -32,9 +34,16 @@ def open_text(source: CountedSource, plan: ReadPlan) -> JsonLinesTable:
         decimal=plan.decimal,
         reopen=plan.reopen,
     )
+    table.span = plan.span
     if encoding.is_wide:  # the output is UTF-8, without a mark
         table.head = table.head.removeprefix(BOM)
     return table
+
+
+def text_layout(table: Table) -> TextLayout:
+    """Begin after a byte order mark; a line is a record."""
+    at = len(cast("JsonLinesTable", table).head)
+    return TextLayout(at, 1, at, JsonLinesRecords())
 
 
 def text_encoding(table: Table) -> Encoding:  # noqa: ARG001 - the same for every table
@@ -45,5 +54,6 @@ def text_encoding(table: Table) -> Encoding:  # noqa: ARG001 - the same for ever
 def open_writer(sink: Sink, plan: WritePlan) -> JsonLinesWriter:
     """Begin the output; records of JSON Lines keep their bytes and gain members."""
     if isinstance(plan.table, JsonLinesTable) and not plan.is_selection:
+        plan.table.head *= plan.begins
         return plan.table.appender(sink, plan.added)
     return JsonLinesWriter(sink, plan.added, columns=plan.carried)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.tables.csv.records import find_line_ends
+from runtime.tables.csv.records import FoundRecords, find_line_ends
+from runtime.value import Value
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -65,6 +66,15 @@ class Lines:
         text = np.frombuffer(self.data, dtype=np.uint8)
         marked: Mask = (text[self.starts] == _OPEN) & (text[self.stops - 1] == _CLOSE)
         return marked
+
+
+class JsonLinesRecords(Value, frozen=True):
+    """Finds records in complete lines; see ``runtime.tables.division.FindRecords``."""
+
+    def __call__(self, lines: bytes, *, inside: bool) -> FoundRecords:  # noqa: ARG002 - no line end is quoted
+        """Find records, which end with their line ends."""
+        found = find_records(lines, at_end=True)
+        return FoundRecords(len(found), int(found.bounds[1]), 1) if len(found) else FoundRecords(0)
 
 
 def find_records(data: bytes, *, at_end: bool) -> Lines:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from runtime.io.sinks import Sink
     from runtime.io.streams import ByteSource
     from runtime.tables.driver import Reopen
+    from runtime.tables.spans import Span, SpanSource
 
 BLOCK_SIZE = 512 * 1024  # bytes a read: efficient inference in little memory
 _BOM = b"\xef\xbb\xbf"
@@ -37,6 +38,7 @@ class JsonLinesTable:
     Attributes:
         head: byte order mark before the first record.
         tail: blank lines after the last record, once all blocks were read.
+        span: the records to read, to be set before them; None for all.
     """
 
     def __init__(
@@ -56,7 +58,8 @@ class JsonLinesTable:
         self._required, self._reopen = required, reopen
         self._keys, self._at_end = Keys(), False
         self.head = self.tail = b""
-        self._blocks = self._read_blocks()
+        self.span: SpanSource | None = None
+        self._blocks = self._read_blocks(self._stream)
         self._first = next(self._blocks, None)
         if self._first is None:
             raise DataError(
@@ -129,6 +132,11 @@ class JsonLinesTable:
 
     def blocks(self, columns: Sequence[int]) -> Iterator[JsonLinesBlock]:  # noqa: ARG002 - reads all
         """Read the records."""
+        if self.span:
+            self._at_end = False
+            with self.span.open() as stream:
+                yield from self._read_blocks(stream, self.span.span)
+            return
         if self._first is not None:
             yield self._first
             self._first = None
@@ -138,12 +146,14 @@ class JsonLinesTable:
         """Begin an output of these records with new members."""
         return JsonLinesAppender(sink, added, self)
 
-    def _read_blocks(self) -> Iterator[JsonLinesBlock]:
-        record, line = 1, 1
-        rest, started = b"", False
+    def _read_blocks(
+        self, source: ByteSource, span: Span | None = None
+    ) -> Iterator[JsonLinesBlock]:
+        record, line = (span.first_record, span.first_line) if span else (1, 1)
+        rest, started = b"", span is not None
         while not self._at_end:
             size = max(self._block_size, len(rest))  # doubling: a long line is not scanned again
-            chunk = read_chunk(self._stream, size, self._where)
+            chunk = read_chunk(source, size, self._where)
             self._at_end = len(chunk) < size
             rest += chunk
             if not started and not self._at_end and len(rest) < len(_BOM):

@@ -64,7 +64,7 @@ def test_a_file_that_ends_its_workers_is_given_up(folder: Location) -> None:
             pass  # others are not concerned
         message = r"^a\.csv: 4 workers ended while they worked on it.* of memory; try again$"
         refused = pytest.raises(UnavailableError, match=message)
-        with refused as caught, attempt(folder, run.staging, "a.csv", "; try again"):
+        with refused as caught, attempt(folder, run.staging, "a.csv", advice="; try again"):
             pass
         raise caught.value
     assert not (folder / "_SUCCESS").is_file()

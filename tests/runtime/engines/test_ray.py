@@ -21,10 +21,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pytest
-from msgspec.structs import replace
 from pyarrow import csv, parquet
 
-from runtime import Scorer
+from runtime import Predictor, Scorer
 from runtime.engines.job import ClusterOptions, EngineJob
 from runtime.errors import (
     BadRowsError,
@@ -186,12 +185,12 @@ def test_a_terminated_command_leaves_nothing_running_or_published(
 @pytest.mark.usefixtures("cluster")
 def test_a_bad_row_ends_the_job_with_its_own_message(bundle: Path, tables: Path) -> None:
     """The error of a worker is that of one machine, and nothing stays."""
-    from runtime.engines.ray.tables import score_folder
+    from runtime.engines.ray.tables import score_on_ray
 
     (tables / "bad.csv").write_text("id,price,rating\n1,abc,3\n")
     out = tables.parent / "scored"
     with pytest.raises(BadRowsError, match=r"bad\.csv: 1 of 1 rows cannot be scored") as caught:
-        score_folder(job(bundle, tables, out))
+        score_on_ray(job(bundle, tables, out))
     assert caught.value.exit_code == 3
     assert str(caught.value).endswith('continue with bad_rows="reject" or bad_rows="null"')
     assert list(tables.parent.iterdir()) == [tables]
@@ -200,7 +199,7 @@ def test_a_bad_row_ends_the_job_with_its_own_message(bundle: Path, tables: Path)
 @pytest.mark.usefixtures("cluster")
 def test_killed_workers_lose_and_double_nothing(bundle: Path, tables: Path) -> None:
     """Each row is written and counted once, although a worker is killed while it writes."""
-    from runtime.engines.ray.tables import score_folder
+    from runtime.engines.ray.tables import score_on_ray
 
     out, killed = tables.parent / "scored", list[int]()
     for number in range(TABLES):
@@ -222,7 +221,7 @@ def test_killed_workers_lose_and_double_nothing(bundle: Path, tables: Path) -> N
 
     thread = Thread(target=kill, daemon=True)
     thread.start()
-    result = score_folder(job(bundle, tables, out))
+    result = score_on_ray(job(bundle, tables, out))
     thread.join(1)
     assert len(killed) == 1
     assert killed[0] != os.getpid()
@@ -234,7 +233,7 @@ def test_killed_workers_lose_and_double_nothing(bundle: Path, tables: Path) -> N
 @pytest.mark.usefixtures("cluster")
 def test_a_table_that_ends_its_workers_ends_the_job(bundle: Path, tables: Path) -> None:
     """After four attempts, with its name; what is complete is kept for another try."""
-    from runtime.engines.ray.tables import score_folder
+    from runtime.engines.ray.tables import score_on_ray
 
     for path in tables.glob("*.csv"):
         path.unlink()
@@ -255,19 +254,37 @@ def test_a_table_that_ends_its_workers_ends_the_job(bundle: Path, tables: Path) 
     thread.start()
     message = r"large\.csv: 4 workers ended while they worked on it.*resume=True then continues"
     with pytest.raises(UnavailableError, match=message) as caught:
-        score_folder(job(bundle, tables, out))
+        score_on_ray(job(bundle, tables, out))
     thread.join(1)
     assert len(killed) == 1
     assert caught.value.exit_code == 6
     assert not out.exists()
-    result = score_folder(job(bundle, tables, out, resume=True))
+    result = score_on_ray(job(bundle, tables, out, resume=True))
     assert (result.resumed, result.summary.rows) == (1, ROWS + 1_000_000)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_one_table_is_divided(bundle: Path, tables: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its spans are found and scored by the workers, and joined to the bytes of one machine."""
+    from runtime.engines import spans
+    from runtime.engines.ray.tables import score_on_ray
+
+    monkeypatch.setattr(spans, "WINDOW_BYTES", 10_000)
+    table, seen = tables / "1.csv", list[int]()
+    there = job(bundle, table, tables.parent / "there.csv")
+    result = score_on_ray(there, None, lambda size, _rows: seen.append(size))
+    here = Predictor(bundle).score_file(table, tables.parent / "here.csv")
+    assert there.out.read_bytes() == (tables.parent / "here.csv").read_bytes()
+    assert result.summary.rows == here.rows == ROWS
+    assert len(seen) > 3
+    assert seen[-1] == table.stat().st_size
+    assert not list(tables.parent.glob("*.partial"))
 
 
 @pytest.mark.usefixtures("cluster")
 def test_an_interrupted_run_is_resumed(bundle: Path, tables: Path) -> None:
     """Complete tables of an interrupted run are not scored again; another run is refused."""
-    from runtime.engines.ray.tables import score_folder
+    from runtime.engines.ray.tables import score_on_ray
 
     out = tables.parent / "scored"
 
@@ -276,11 +293,11 @@ def test_an_interrupted_run_is_resumed(bundle: Path, tables: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        score_folder(job(bundle, tables, out), interrupt)
+        score_on_ray(job(bundle, tables, out), interrupt)
     assert not out.exists()
     with pytest.raises(UsageError, match="the interrupted run had options of its own: leave out"):
-        score_folder(job(bundle, tables, out, proba=True, resume=True))
-    result = score_folder(job(bundle, tables, out, resume=True))
+        score_on_ray(job(bundle, tables, out, proba=True, resume=True))
+    result = score_on_ray(job(bundle, tables, out, resume=True))
     assert 2 <= result.resumed <= TABLES
     assert result.summary.rows == TABLES * ROWS
     assert ids(out) == list(range(TABLES * ROWS))
@@ -291,25 +308,23 @@ def test_an_interrupted_run_is_resumed(bundle: Path, tables: Path) -> None:
 def test_more_workers_than_fit_are_refused(bundle: Path, tables: Path) -> None:
     """Ray would wait for ever: the message has the largest number, or what is lacking."""
     from runtime.engines.ray import score
-    from runtime.engines.ray.tables import score_folder
+    from runtime.engines.ray.tables import score_on_ray
 
     too_many = EngineJob(bundle, tables, tables.parent / "a", Options(), ClusterOptions(workers=3))
     with pytest.raises(UnavailableError, match=r"3 workers do not fit.* give at most workers=2"):
-        score_folder(too_many)
+        score_on_ray(too_many)
     on_gpus = EngineJob(
         bundle, tables, tables.parent / "a", Options(), ClusterOptions(num_gpus=0.5)
     )
     with pytest.raises(UnavailableError, match=r"1 worker does not fit.*0\.5 GPU.*0 GPUs: add"):
-        score_folder(on_gpus)
+        score_on_ray(on_gpus)
     dataset = ray.from_arrow(products())
     with pytest.raises(UnavailableError, match=r"reading needs 1 CPU.*at most workers=1"):
         score(dataset, bundle, workers=2)
-    one = EngineJob(bundle, tables / "1.csv", tables.parent / "a", Options())
-    with pytest.raises(UsageError, match="is one table, which one worker would score"):
-        score_folder(one)
-    inside = replace(one, source=tables, options=Options(drift=tables.parent / "a" / "drift.json"))
+    drift = tables.parent / "a" / "drift.json"
+    inside = EngineJob(bundle, tables, tables.parent / "a", Options(drift=drift))
     with pytest.raises(UsageError, match=r"drift\.json is in .*which an engine publishes"):
-        score_folder(inside)
+        score_on_ray(inside)
     assert list(tables.parent.iterdir()) == [tables]
 
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pyarrow as pa
 import pytest
+from in_process import InProcess
 from pyarrow import feather, parquet
 
 from runtime import Predictor, Scorer
 from runtime.engines.job import EngineJob
-from runtime.engines.tables import TablesWorker, score_tables
+from runtime.engines.tables import score_tables
 from runtime.errors import SchemaError
 from runtime.schema.features import Feature, OneHot
 from runtime.scoring.options import DEFAULTS
@@ -21,10 +22,8 @@ from runtime.scoring.preview import score_preview
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from runtime.engines.tables import TablesJob
-    from runtime.io.destinations import Part
     from runtime.schema.features import Unseen
 
     Run = Callable[..., subprocess.CompletedProcess[bytes]]
@@ -150,15 +149,11 @@ def test_several_tables_are_one(bundle: Path) -> None:
 
 def test_engines_publish_nothing_either(bundle: Path) -> None:
     """What workers count decides."""
-
-    def run(job: TablesJob, missing: Sequence[int]) -> Iterator[Part]:
-        yield from map(TablesWorker(job).score, missing)
-
     for number in range(3):
         save(rows(*["x"] * 30), f"in/{number}.csv")
     job = EngineJob(bundle, Path("in"), Path("out"), DEFAULTS)
     with pytest.raises(SchemaError, match=re.escape(f"{REFUSED.format(90)} (it has 'x'")):
-        score_tables(job, run)
+        score_tables(job, InProcess())
     assert not Path("out").exists()
 
 
