@@ -1,8 +1,9 @@
 """Faults while Ray scores: killed workers, nodes and drivers; rows are counted by their ids.
 
-A cluster of two nodes on loopback addresses scores a folder of tables with ``runtime predict
---engine ray``. When the first tables are complete, a process is killed. The destination must then
-hold every id once, or not exist; an interrupted run is resumed and must hold every id once.
+A cluster of two nodes on loopback addresses scores a folder of tables, or one table in parts, with
+``runtime predict --engine ray``. When the first of them are complete, a process is killed. The
+destination must then hold every id once, or not exist; an interrupted run is resumed and must hold
+every id once.
 
 python benchmarks/engine_faults.py [--tables 12] [--rows 400000] [--write]
 """
@@ -43,6 +44,12 @@ class Case:
     name: str
     inject: Callable[[Run], None]
     survives: bool
+    is_single: bool = False
+
+    @property
+    def out(self) -> str:
+        """Name of the destination."""
+        return "scored.csv" if self.is_single else "scored"
 
 
 @dataclass
@@ -50,27 +57,27 @@ class Run:
     """A run of the command.
 
     Attributes:
-        folder: of its output.
+        out: the destination.
         process: of the driver.
         nodes: processes of the cluster.
     """
 
-    folder: Path
+    out: Path
     process: subprocess.Popen[str]
     nodes: list[subprocess.Popen[bytes]]
 
     @property
-    def out(self) -> Path:
-        """The destination."""
-        return self.folder / "scored"
+    def staged(self) -> Path:
+        """Where workers write."""
+        return self.out.with_name(f"{self.out.name}.partial")
 
     def complete(self) -> int:
-        """Count tables that are complete and not published."""
-        return len(list((self.folder / "scored.partial").glob("*/records/*.csv.*")))
+        """Count tables or parts that are complete and not published."""
+        return len(list(self.staged.glob("*/records/*")))
 
     def writers(self) -> list[int]:
         """Find the processes that are writing a table."""
-        return sorted({pid for pid, path in open_files() if "/scored.partial/" in path})
+        return sorted({pid for pid, path in open_files() if path.startswith(f"{self.staged}/")})
 
 
 def open_files() -> Iterator[tuple[int, str]]:
@@ -85,6 +92,19 @@ def kill_worker(run: Run) -> None:
     while not (found := run.writers()):
         time.sleep(0.005)
     os.kill(found[0], signal.SIGKILL)
+
+
+def kill_workers(run: Run) -> None:
+    """Kill each process that works on a table, as if it took too much memory."""
+    name, killed = "", set[str]()
+    while run.process.poll() is None:
+        for mark in run.staged.glob("*/attempts/*/[!.]*"):
+            name = name or mark.parent.name
+            if mark.parent.name == name and mark.name not in killed:
+                with suppress(OSError):
+                    os.kill(int(mark.read_text().split()[1]), signal.SIGKILL)
+                    killed.add(mark.name)
+        time.sleep(0.005)
 
 
 def kill_node(run: Run) -> None:
@@ -103,8 +123,13 @@ def send(number: signal.Signals) -> Callable[[Run], None]:
 
 CASES = (
     Case("worker killed", kill_worker, survives=True),
+    Case("worker killed, one table in parts", kill_worker, survives=True, is_single=True),
+    Case("each worker of a table killed", kill_workers, survives=False),
     Case("node killed", kill_node, survives=True),
     Case("driver killed (SIGKILL)", send(signal.SIGKILL), survives=False),
+    Case(
+        "driver killed, one table in parts", send(signal.SIGKILL), survives=False, is_single=True
+    ),
     Case("driver terminated (SIGTERM)", send(signal.SIGTERM), survives=False),
     Case("Ctrl-C (SIGINT)", send(signal.SIGINT), survives=False),
 )
@@ -174,18 +199,21 @@ def end(node: subprocess.Popen[bytes]) -> None:
         node.wait()
 
 
-def write_tables(folder: Path, tables: int, rows: int) -> None:
-    """Write CSV files with consecutive ids."""
+def write_tables(folder: Path, single: Path, tables: int, rows: int) -> None:
+    """Write CSV files with consecutive ids, and a single one with all of them."""
     random = np.random.default_rng(0)
     folder.mkdir()
+    everything = []
     for number in range(tables):
         ids = np.arange(number * rows, (number + 1) * rows)
         price, rating = random.uniform(1, 10, rows).round(2), random.uniform(1, 5, rows).round(2)
         table = pa.table({"id": ids, "price": price, "rating": rating})
         csv.write_csv(table, folder / f"{number:03}.csv")
+        everything.append(table)
+    csv.write_csv(pa.concat_tables(everything), single)
 
 
-def command(bundle: Path, tables: Path) -> list[str | Path]:
+def command(bundle: Path, source: Path, out: str) -> list[str | Path]:
     """The command of a run."""
     address = f"{NODES[0]}:{PORT}"
     words: list[str | Path] = [
@@ -197,30 +225,32 @@ def command(bundle: Path, tables: Path) -> list[str | Path]:
         address,
         "--json",
     ]
-    return [*words, "--bundle", bundle, "--file", tables, "--out", "scored"]
+    return [*words, "--bundle", bundle, "--file", source, "--out", out]
 
 
 def count_ids(out: Path, expected: int) -> str:
     """Describe a destination: absent, or rows lost and doubled."""
     if not out.exists():
         return "absent"
-    columns = [csv.read_csv(path)["id"].to_numpy() for path in sorted(out.glob("*.csv"))]
+    paths = [out] if out.is_file() else sorted(out.glob("*.csv"))
+    columns = [csv.read_csv(path)["id"].to_numpy() for path in paths]
     ids = np.concatenate(columns) if columns else np.empty(0, np.int64)
     lost = expected - len(np.intersect1d(ids, np.arange(expected)))
     return f"{lost} lost, {len(ids) - len(np.unique(ids))} doubled"
 
 
-def run_case(case: Case, bundle: Path, tables: Path, expected: int) -> list[str]:
+def run_case(case: Case, bundle: Path, source: Path, expected: int) -> list[str]:
     """Run the command, inject the fault, and resume an interrupted run."""
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as name, ExitStack() as stack:
         folder = Path(name)
         nodes = stack.enter_context(cluster(folder / "session"))
-        words = command(bundle, tables)
+        words = command(bundle, source, case.out)
         process = subprocess.Popen(
             words, cwd=folder, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE
         )
-        run = Run(folder, process, nodes)
-        while run.complete() < 2 and process.poll() is None:
+        run = Run(folder / case.out, process, nodes)
+        first = 1 if case.is_single else 2
+        while run.complete() < first and process.poll() is None:
             time.sleep(0.02)
         at = run.complete()
         case.inject(run)
@@ -258,15 +288,16 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # nodes must not outlive this
     rows, wrong = [], []
     with tempfile.TemporaryDirectory() as name:
-        tables = Path(name) / "tables"
-        write_tables(tables, args.tables, args.rows)
+        tables, single = Path(name) / "tables", Path(name) / "single.csv"
+        write_tables(tables, single, args.tables, args.rows)
         for case in CASES:
             if args.case is None or args.case in case.name:
-                row = run_case(case, args.bundle.absolute(), tables, args.tables * args.rows)
+                source = single if case.is_single else tables
+                row = run_case(case, args.bundle.absolute(), source, args.tables * args.rows)
                 print(*row, sep=" | ", file=sys.stderr)
                 rows.append(row)
                 wrong += [] if is_right(case, row) else [case.name]
-    head = ["fault", "tables complete before", "exit code", "destination", "with --resume"]
+    head = ["fault", "complete before", "exit code", "destination", "with --resume"]
     lines = [head, ["---"] * len(head), *rows]
     measure.report(
         "engine_faults",

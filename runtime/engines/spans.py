@@ -27,7 +27,12 @@ from runtime.scoring.batch import BatchPlan
 from runtime.scoring.columns import bad_rows_hint, bind_table, encoding_hint
 from runtime.scoring.counters import Counters
 from runtime.scoring.options import rejects_path
-from runtime.scoring.outputs import check_outputs, check_table_output, written_files
+from runtime.scoring.outputs import (
+    check_outputs,
+    check_table_output,
+    fixed_format,
+    written_files,
+)
 from runtime.scoring.summary import Summary
 from runtime.scoring.unseen import refuse_unseen
 from runtime.surfaces import current_surface, option
@@ -133,7 +138,8 @@ def _divide(job: EngineJob, schema: Schema) -> _Division:
     required = without_keys(schema.feature_names, source)
     with open_table(source, options.reading, required) as table:
         stored = choose_format(out, table, options.out_format)
-        check_table_output(out, stored, options)
+        if not fixed_format(out, options):  # else it was checked before
+            check_table_output(out, stored, options)
         refuse_unused(table, stored, options.reading)
         _refuse_whole(job, found, encoding, stored)
         keep_bad = options.bad_rows == "null"
