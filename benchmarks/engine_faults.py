@@ -127,9 +127,7 @@ CASES = (
     Case("each worker of a table killed", kill_workers, survives=False),
     Case("node killed", kill_node, survives=True),
     Case("driver killed (SIGKILL)", send(signal.SIGKILL), survives=False),
-    Case(
-        "driver killed, one table in parts", send(signal.SIGKILL), survives=False, is_single=True
-    ),
+    Case("driver killed, one table in parts", send(signal.SIGKILL), survives=False, is_single=True),
     Case("driver terminated (SIGTERM)", send(signal.SIGTERM), survives=False),
     Case("Ctrl-C (SIGINT)", send(signal.SIGINT), survives=False),
 )
