@@ -31,7 +31,6 @@ from runtime.tables.formats import (
     text_driver,
     to_compression,
 )
-from runtime.tables.spans import SpanSource
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -118,6 +117,8 @@ def open_table(
         opened = decode_source(stream, stored, where=where, encoding=options.encoding)
         plan = _plan(opened, options, required, where)
         if span:
+            from runtime.tables.spans import SpanSource  # a table is rarely divided
+
             open_span = partial(open_range, source, span.start, span.stop)
             plan = replace(plan, span=SpanSource(span, open_span))
         if not isinstance(source, Path) or (source != STANDARD_STREAM and is_regular(source)):

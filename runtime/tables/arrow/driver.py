@@ -10,7 +10,6 @@ from runtime.tables.arrays import LABEL
 from runtime.tables.arrow.files import IpcBatches, ParquetBatches
 from runtime.tables.arrow.table import ArrowTable
 from runtime.tables.arrow.writer import ROW_GROUP_ROWS, ArrowWriter, output_schema
-from runtime.tables.division import divide_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,6 +33,8 @@ def open_file(file: pa.NativeFile, plan: ReadPlan) -> ArrowTable:
 
 def divide(table: Table, size: int) -> tuple[Span, ...]:
     """Divide a Parquet file near its row groups; others cannot be divided."""
+    from runtime.tables.division import divide_rows  # a table is rarely divided
+
     metadata = cast("ArrowTable", table).parquet_metadata
     return () if metadata is None else divide_rows(metadata, size, ROW_GROUP_ROWS)
 

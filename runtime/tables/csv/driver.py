@@ -13,13 +13,13 @@ from runtime.tables.csv.records import CsvRecords, count_lines
 from runtime.tables.csv.table import CsvTable
 from runtime.tables.csv.writer import CsvAppender, CsvWriter
 from runtime.tables.dialect import COMMA, Dialect
-from runtime.tables.division import TextLayout
 
 if TYPE_CHECKING:
     from runtime.io.charsets import Encoding
     from runtime.io.sinks import Sink
     from runtime.io.streams import CountedSource
     from runtime.tables.base import Table
+    from runtime.tables.division import TextLayout
     from runtime.tables.driver import ReadPlan, WritePlan
 
 _TAB = b"\t"
@@ -39,6 +39,8 @@ def open_text(source: CountedSource, plan: ReadPlan) -> CsvTable:
 
 def text_layout(table: Table) -> TextLayout:
     """Begin after the header; a line end may be quoted."""
+    from runtime.tables.division import TextLayout  # a table is rarely divided
+
     header = cast("CsvTable", table).header
     ends = CsvRecords(header.dialect.delimiter[0], keeps_blank=len(header.columns) == 1)
     at = len(header.text)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, cast
 
 from runtime.errors import UsageError
 from runtime.io.charsets import BOM, UTF_8
-from runtime.tables.division import TextLayout
 from runtime.tables.jsonl.lines import JsonLinesRecords
 from runtime.tables.jsonl.reader import JsonLinesTable
 from runtime.tables.jsonl.writer import JsonLinesWriter
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from runtime.io.sinks import Sink
     from runtime.io.streams import CountedSource
     from runtime.tables.base import Table
+    from runtime.tables.division import TextLayout
     from runtime.tables.driver import ReadPlan, WritePlan
 
 
@@ -42,6 +42,8 @@ def open_text(source: CountedSource, plan: ReadPlan) -> JsonLinesTable:
 
 def text_layout(table: Table) -> TextLayout:
     """Begin after a byte order mark; a line is a record."""
+    from runtime.tables.division import TextLayout  # a table is rarely divided
+
     at = len(cast("JsonLinesTable", table).head)
     return TextLayout(at, 1, at, JsonLinesRecords())
 
