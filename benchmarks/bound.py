@@ -3,6 +3,7 @@
     python benchmarks/bound.py [--networks 5] [--rows 4096] [--write]
 
 Networks have torch's default weights, rows are normally distributed, sums are taken in four orders.
+With bins, each feature is also encoded piecewise linearly, at its quantiles over the rows.
 The bound holds for every order of summation, so it grows with the length of a sum. Observed errors
 grow with its square root, so the ratio rises with width and depth.
 """
@@ -17,9 +18,12 @@ from typing import TYPE_CHECKING
 
 import measure
 import numpy as np
+import torch
 
 from exporter.reference.bounds import enclose_logits
-from exporter.reference.layers import Layer
+from exporter.reference.layers import Layer, encoder_of
+from exporter.reference.preprocessing import Preprocessing
+from trainer.data.binning import fit_encoding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +34,8 @@ Order = Callable[["Float32Matrix", Layer], "Float32Matrix"]
 WIDTHS = (4, 16, 32, 64, 128)
 HIDDEN = (0, 1, 2, 3, 4)
 FEATURES, CLASSES = 8, 3
-PACKAGES = ("onnxferry", "numpy")
+BINS = 16
+PACKAGES = ("onnxferry", "torch", "numpy")
 NOTE = "Medians over networks; 1 would be a bound that is reached."
 
 
@@ -44,17 +49,20 @@ def main() -> None:
     head = ["| units a layer | " + " | ".join(f"{n} hidden" for n in HIDDEN) + " |"]
     head.append("|---|" + "---|" * len(HIDDEN))
     lines = [_line(width, args.networks, args.rows) for width in WIDTHS]
+    lines += [_line(width, args.networks, args.rows, bins=BINS) for width in WIDTHS]
     title = "The derived bound over the worst error observed"
     measure.report("bound", title, "\n".join(head + lines), PACKAGES, note=NOTE, write=args.write)
 
 
-def _line(width: int, networks: int, rows: int) -> str:
+def _line(width: int, networks: int, rows: int, *, bins: int = 0) -> str:
     cells = []
     for hidden in HIDDEN:
-        widths = (FEATURES, *[width] * hidden, CLASSES)
-        found = [slack(draw(widths, seed), rows, seed) for seed in range(networks)]
+        inputs = FEATURES * (1 + bins)
+        widths = (inputs, *[width] * hidden, CLASSES)
+        found = [slack(draw(widths, seed), rows, seed, bins) for seed in range(networks)]
         cells.append(f"{statistics.median(found):.0f}")
-    return f"| {width} | {' | '.join(cells)} |"
+    encoded = f", {bins} bins a feature" if bins else ""
+    return f"| {width}{encoded} | {' | '.join(cells)} |"
 
 
 def draw(widths: Sequence[int], seed: int) -> list[Layer]:
@@ -68,14 +76,16 @@ def draw(widths: Sequence[int], seed: int) -> list[Layer]:
     return layers
 
 
-def slack(layers: Sequence[Layer], rows: int, seed: int) -> float:
+def slack(layers: Sequence[Layer], rows: int, seed: int, bins: int = 0) -> float:
     """Divide the bound by the worst error of any row, class and order."""
-    drawn = np.random.default_rng(seed).normal(size=(rows, layers[0].weight.shape[1]))
+    drawn = np.random.default_rng(seed).normal(size=(rows, FEATURES))
     features = drawn.astype(np.float32)
-    exact = enclose_logits(layers, features)
+    encoding = fit_encoding(torch.from_numpy(features), range(FEATURES), bins)
+    preprocessing = Preprocessing(encoder=encoder_of(encoding))
+    exact = enclose_logits(layers, features, preprocessing=preprocessing)
     worst = 0.0
     for order in ORDERS:
-        values = features
+        values = preprocessing.transform(features)
         for position, layer in enumerate(layers):
             values = order(np.maximum(values, 0) if position else values, layer)
         worst = max(worst, float((np.abs(values - exact.value) / exact.error).max()))

@@ -64,14 +64,18 @@ def layers_of(model: SimpleNet) -> tuple[Layer, ...]:
 
 def preprocessing_of(model: SimpleNet) -> Preprocessing:
     """Copy the stages before a model's first layer."""
-    imputation, encoding = model.imputation, model.encoding
-    imputer = encoder = None
+    imputation, imputer = model.imputation, None
     if isinstance(imputation, Imputation):
         imputer = Imputer(copy_to_numpy(imputation.fills), tuple(imputation.places.tolist()))
-    if isinstance(encoding, PiecewiseLinearEncoding):
-        edges = (copy_to_numpy(each).ravel() for each in (encoding.lows, encoding.scales))
-        encoder = Encoder(encoding.positions.cpu().numpy().copy(), *edges)
-    return Preprocessing(imputer, encoder)
+    return Preprocessing(imputer, encoder_of(model.encoding))
+
+
+def encoder_of(encoding: torch.nn.Module | None) -> Encoder | None:
+    """Copy an encoding, if there is one."""
+    if not isinstance(encoding, PiecewiseLinearEncoding):
+        return None
+    edges = (copy_to_numpy(each).ravel() for each in (encoding.lows, encoding.scales))
+    return Encoder(encoding.positions.cpu().numpy().copy(), *edges)
 
 
 def model_of(layers: Sequence[Layer], preprocessing: Preprocessing = NO_PREPROCESSING) -> SimpleNet:
