@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # Encoded values are stored for all rows: at most so many inputs and, in all, numbers (4 GiB).
 _MAX_ENCODED: Final = 1024
 _MAX_NUMBERS: Final = 2**30
+_MAX_COLUMNS: Final = 4096  # of numbers: of more, none is encoded
 
 
 def fit_encoding(
@@ -27,25 +28,32 @@ def fit_encoding(
     Args:
         features: of the training rows, ``(rows, n_inputs)`` float32, NaN for missing.
         numeric: positions of the inputs that are numbers.
-        bins: of each input, at most; fewer in a wide or long table, see ``limit_bins``, and where
-            quantiles are equal.
+        bins: of each input, at most; fewer where quantiles are equal and, by ``limit_bins``, in a
+            wide or long table.
 
     Returns:
         The encoding; None where no input has two bins.
     """
-    most = limit_bins(bins, len(numeric), len(features))
-    if most < 2:  # noqa: PLR2004 - one bin is the number itself
+    if len(numeric) > _MAX_COLUMNS:
         return None
-    found = {position: find_edges(features[:, position].numpy(), most) for position in numeric}
-    edges = {at: torch.from_numpy(each) for at, each in found.items() if len(each) > 2}  # noqa: PLR2004 - as above
+    edges = _divide(features, numeric, bins)
+    most = limit_bins(bins, len(edges), len(features))
+    if most < bins:
+        edges = _divide(features, tuple(edges), most)
     encoding = PiecewiseLinearEncoding.of(edges) if edges else None
     return encoding if encoding and len(encoding.positions) else None
 
 
-def limit_bins(bins: int, numeric: int, rows: int) -> int:
-    """Return how many bins each of the numeric inputs of a table may have."""
+def _divide(features: torch.Tensor, positions: Sequence[int], bins: int) -> dict[int, torch.Tensor]:
+    """Find the edges of inputs with two bins or more: a single bin would be the number itself."""
+    found = {position: find_edges(features[:, position].numpy(), bins) for position in positions}
+    return {at: torch.from_numpy(edges) for at, edges in found.items() if len(edges) > 2}  # noqa: PLR2004 - see above
+
+
+def limit_bins(bins: int, inputs: int, rows: int) -> int:
+    """Return how many bins each of the encoded inputs of a table may have."""
     encoded = min(_MAX_ENCODED, _MAX_NUMBERS // max(rows, 1))
-    return min(bins, encoded // max(numeric, 1))
+    return min(bins, encoded // max(inputs, 1))
 
 
 def find_edges(values: npt.NDArray[np.float32], bins: int) -> npt.NDArray[np.float32]:

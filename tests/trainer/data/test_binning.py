@@ -145,11 +145,16 @@ def test_bins_are_scaled_to_half_the_standard_deviation() -> None:
 
 def test_wide_and_long_tables_have_fewer_bins() -> None:
     """The encoded values of all rows stay in memory: there is a limit."""
-    assert limit_bins(16, numeric=20, rows=10_000) == 16
-    assert limit_bins(16, numeric=200, rows=10_000) == 5
-    assert limit_bins(16, numeric=10, rows=20_000_000) == 5
+    assert limit_bins(16, inputs=20, rows=10_000) == 16
+    assert limit_bins(16, inputs=200, rows=10_000) == 5
+    assert limit_bins(16, inputs=10, rows=20_000_000) == 5
     wide = torch.rand(8, 600)
     assert fit_encoding(wide, range(600), 16) is None
+    wide[:, 4:] = wide[:, 4:].round()  # flags are not divided, and so do not count
+    found = fit_encoding(wide, range(600), 16)
+    assert found
+    assert len(found.positions) == 4 * 7
+    assert fit_encoding(torch.rand(8, 5000).round(), range(5000), 16) is None
 
 
 @given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=3, unique=True), st.integers(2, 16))
