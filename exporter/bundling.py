@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
 Convert = Callable[["Candidate"], ModelFiles]
 _PACKAGES = ("onnx", "onnxscript")
-_GOLDEN_ROWS = {"known": 16, "corners": 8, "edges": 4, "uniform": 8}  # the first of each group
+_GOLDEN_ROWS = {"known": 16, "corners": 8, "edges": 4, "uniform": 8, "bins": 8}  # of a group
 
 
 def convert_candidate(candidate: Candidate) -> ModelFiles:
@@ -264,11 +264,12 @@ def check_candidate(
 
 def choose_golden(rows: ParityRows, evaluate: Evaluate) -> Golden:
     """Choose a few dozen rows inside the ranges, with exact outputs and bounds."""
-    groups = [rows.group(name) for name in _GOLDEN_ROWS]
+    present = {group.name for group in rows.groups}
+    groups = {name: rows.group(name) for name in _GOLDEN_ROWS if name in present}
     chosen = np.concatenate(
         [
-            np.arange(group.start, min(group.stop, group.start + count))
-            for group, count in zip(groups, _GOLDEN_ROWS.values(), strict=True)
+            np.arange(group.start, min(group.stop, group.start + _GOLDEN_ROWS[name]))
+            for name, group in groups.items()
         ]
     )
     features = rows.features[chosen]

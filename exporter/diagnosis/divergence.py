@@ -74,14 +74,15 @@ def find_divergence(
             source = inputs
         step = steps.get(_STEPS.get(op_kind(node.op), "")) if source is None else None
         if step:
-            reason = _compare(node, step, features, index, is_transposed=True)
+            enclosure = _checked(step, keeps_specials=keeps_specials)
+            reason = _compare(node, enclosure, features, index, is_transposed=True)
         elif source is None:
             continue  # a constant, or a part of the imputation
         else:
             stages[node.output] = stage = _classify(node, source, graph, len(layers))
             if stage.kind == "intermediate":
                 continue
-            enclosure = expected.of(stage, keeps_specials=keeps_specials)
+            enclosure = _checked(expected.of(stage), keeps_specials=keeps_specials)
             reason = _compare(node, enclosure, features, index)
         if reason:
             return f"first diverging node: {node.name} ({node.op}), output {node.output}: {reason}"
@@ -151,15 +152,8 @@ class _Expected:
         self._values: Mapping[_Stage, Enclosure] = values
         self._logits = values[_Stage("sum", len(layers) - 1)]
 
-    def of(self, stage: _Stage, *, keeps_specials: bool) -> Enclosure:
+    def of(self, stage: _Stage) -> Enclosure:
         """Return a stage's enclosure, ``(rows, width)``; a label is one column."""
-        found = self._of(stage)
-        if keeps_specials:
-            return found
-        ordinary = rows_with_all(np.isfinite(found.value))[:, None]  # (rows, 1)
-        return Enclosure(found.value, np.where(ordinary, found.error, np.inf))
-
-    def _of(self, stage: _Stage) -> Enclosure:
         if stage.kind == "probabilities":
             return enclose_probabilities(self._logits, FLOAT32)
         return self._label() if stage.kind == "label" else self._values[stage]
@@ -168,6 +162,14 @@ class _Expected:
         label = self._logits.value.argmax(axis=1)  # (rows,)
         error = np.where(find_decidable(self._logits, label), 0.0, np.inf)
         return Enclosure(label[:, None].astype(np.float64), error[:, None])
+
+
+def _checked(found: Enclosure, *, keeps_specials: bool) -> Enclosure:
+    """Take the bounds from rows with NaN or infinities, unless they must come out as such."""
+    if keeps_specials:
+        return found
+    ordinary = rows_with_all(np.isfinite(found.value))[:, None]  # (rows, 1)
+    return Enclosure(found.value, np.where(ordinary, found.error, np.inf))
 
 
 def _compare(
