@@ -36,8 +36,8 @@ class Found(Value, frozen=True):
 def list_objects(prefix: ObjectPath) -> list[Found]:
     """List the objects below a prefix, without markers of folders; raises ``DataError``.
 
-    A marker is an empty object whose key ends with a slash, as consoles make it. The client lists
-    it without the slash, as a key that is not there.
+    A marker is an empty object with others below it, or one whose key ends with a slash, as
+    consoles make it. The client lists that without the slash, as a key that is not there.
     """
     with translate_errors(str(prefix)):
         chunks = prefix.store.list(prefix.key or None, chunk_size=_CHUNK)
@@ -50,6 +50,8 @@ def list_objects(prefix: ObjectPath) -> list[Found]:
         )
         for meta in metas
     ]
+    folders = {parent for each in found for parent in _parents(each.path)}
+    found = [each for each in found if each.size or each.path.key not in folders]
     empty = [each.path for each in found if not each.size]
     is_there = map_ordered(ObjectPath.is_file, empty, threads=_THREADS)
     markers = {path for path, there in zip(empty, is_there, strict=True) if not there}
@@ -94,3 +96,8 @@ def _matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
 @cache
 def _expression(part: str) -> re.Pattern[str]:
     return re.compile(translate(part))
+
+
+def _parents(path: ObjectPath) -> list[str]:
+    parts = path.key.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
