@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from signers import Signer
 
 from exporter.packaging.package import package_bundle
 from exporter.packaging.wheel import build_wheel, pinned_requirements
@@ -51,6 +53,22 @@ def test_the_context_has_what_the_dockerfile_copies_and_no_more(context: Path) -
     pins = (context / "requirements.txt").read_text().split()
     assert all("==" in pin and "torch" not in pin for pin in pins)
     assert {"onnxruntime", "uvloop", "pyarrow", "numpy"} <= {pin.split("==")[0] for pin in pins}
+
+
+def test_the_image_of_a_signed_bundle_demands_the_key(
+    sales: Path, tmp_path: Path, tool: Callable[[str], Path]
+) -> None:
+    """By the default of a variable, from a file of the context that every user may read."""
+    signer, bundle = Signer(tmp_path / "keys"), Path(shutil.copytree(sales, tmp_path / "bundle"))
+    signer.sign(bundle)
+    made = package_bundle(bundle, "image", tmp_path / "image", key=signer.public).path
+    test_the_context_has_what_the_dockerfile_copies_and_no_more(made)
+    test_hadolint_finds_nothing(made, tool)
+    text = (made / "Dockerfile").read_text()
+    folder = text.partition("COPY public.pem ")[2].split()[0]
+    assert f"ONNXFERRY_KEY={folder}public.pem\nUSER" in text
+    assert f"a+rX /bundle {folder.rstrip('/')}\n" in text
+    assert (made / "public.pem").read_bytes() == signer.public.read_bytes()
 
 
 def test_the_steps_run_and_the_bundle_is_verified_where_nothing_can_be_written(
