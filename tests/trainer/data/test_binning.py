@@ -18,6 +18,7 @@ from trainer.data.dataset import Dataset, Rows
 from trainer.data.preprocessing import column_names, input_names, preprocess_dataset
 from trainer.data.training_data import prepare_training_data
 from trainer.fit import init_network
+from trainer.model import SimpleNet
 from trainer.piecewise import PiecewiseLinearEncoding
 from trainer.pipeline import make_run
 from trainer.run import load_run
@@ -98,9 +99,10 @@ def test_the_network_encodes_as_training_did() -> None:
     raw, configuration = dataset(), Configuration(bins=16)
     encoded = preprocess_dataset(raw, configuration)
     network = init_network(encoded.dataset, configuration).eval()
+    assert isinstance(network, SimpleNet)
     whole = encoded.restore_inputs(network)
-    stages = (whole.imputation, whole.encoding)
-    assert all(stages)
+    assert whole.imputation
+    assert whole.encoding
     for part in ("train_features", "test_features"):
         seen, trained = getattr(raw.rows, part), getattr(encoded.dataset.rows, part)
         assert torch.equal(whole.encoding(whole.imputation(seen)), trained)
