@@ -29,6 +29,7 @@ ClassWeights = Literal["none", "balanced"]
 TABLE_STEPS = 4_000  # for small tables; see benchmarks/public_tables.py
 CHECKPOINT_EVERY_S = 5.0  # at most so much work is lost by a kill; writing takes milliseconds
 MIN_BINS, MAX_BINS = 2, 256  # of a number that is encoded
+_MAX_MEMBERS = 1000  # more is a typo
 _LARGEST_FLOAT32 = 2.0**128 - 2.0**104
 
 
@@ -103,6 +104,8 @@ class Configuration:
         self._check_validation()
 
     def _check_folds(self) -> None:
+        if self.members > _MAX_MEMBERS:
+            raise UsageError(f"members must be at most {_MAX_MEMBERS}, got {self.members}")
         if self.folds == 0:
             return
         if self.folds < 2:  # noqa: PLR2004 - a member must have rows of another fold

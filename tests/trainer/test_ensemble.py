@@ -244,6 +244,7 @@ def test_patience_counts_epochs_out_of_fold() -> None:
     ("options", "message"),
     [
         ({"members": 0}, "members must be at least 1, got 0"),
+        ({"members": 10**9}, "members must be at most 1000, got 1000000000"),
         ({"members": 5, "folds": 1}, "folds must be 0 or at least 2, got 1"),
         ({"members": 3, "folds": 5}, "folds=5 needs a member for each fold.*add members=5"),
         ({"members": 3, "folds": 3, "validation": 0.1}, "folds=3 validates on all.*use one"),

@@ -59,7 +59,7 @@ def split_validation(labels: torch.Tensor, share: float, seed: int) -> Validatio
 
 
 def split_folds(labels: torch.Tensor, folds: int, seed: int) -> torch.Tensor:
-    """Draw the fold of each training row, ``(rows,)`` int64; ``labels`` are ``(rows,)`` int64.
+    """Draw the fold of each training row, ``(rows,)`` int16; ``labels`` are ``(rows,)`` int64.
 
     The rows of a class are dealt in turn, so that in each class and in all the folds' numbers of
     rows differ by one at most.
@@ -71,7 +71,7 @@ def split_folds(labels: torch.Tensor, folds: int, seed: int) -> torch.Tensor:
         )
     keys = draw_numbers(len(labels), derive_seed(seed, "folds"))
     order = np.lexsort((keys, labels.numpy()))
-    fold_of_row = np.empty(len(labels), np.int64)
+    fold_of_row = np.empty(len(labels), np.int16)
     fold_of_row[order] = np.arange(len(labels)) % folds
     return torch.from_numpy(fold_of_row)
 

@@ -46,7 +46,7 @@ class TrainingData:
         features: of training and validation rows, raw, on the CPU.
         labels: likewise.
         train: positions of the training rows in them; None is all of them.
-        folds: of each row, ``(rows,)`` int64; None without folds.
+        folds: of each row, ``(rows,)`` int16; None without folds.
         membership: of an ensemble; None for a single network.
         validation: rows that select the best epoch; None without them.
         test: rows that every epoch is evaluated on.
@@ -76,7 +76,7 @@ class TrainingData:
         """Strata of an ensemble's rows, see ``trainer.ensemble``; without folds the labels."""
         if self.folds is None or self.membership is None:
             return self.labels
-        return self.folds * self.membership.classes + self.labels
+        return self.folds.long().mul_(self.membership.classes).add_(self.labels)
 
 
 def prepare_training_data(

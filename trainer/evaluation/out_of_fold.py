@@ -18,11 +18,9 @@ class OutOfFoldRows:
     """Training rows by their fold."""
 
     def __init__(self, rows: TrainingData, folds: torch.Tensor) -> None:
-        """Sort the positions of the rows; ``folds`` are ``(rows,)``."""
-        self._features, self._scale = rows.features, rows.scale
-        n_folds = int(folds.max()) + 1
-        self._positions = [(folds == fold).nonzero().flatten() for fold in range(n_folds)]
-        self._labels = rows.labels[torch.cat(self._positions)]
+        """List the positions of each fold's rows; ``folds`` are ``(rows,)``."""
+        self._rows, n_folds = rows, int(folds.max()) + 1
+        self._positions = [(folds == fold).nonzero().flatten().int() for fold in range(n_folds)]
 
     @torch.inference_mode()
     def evaluate(self, ensemble: Ensemble, *, calibrate: bool) -> Scores:
@@ -32,14 +30,16 @@ class OutOfFoldRows:
         the loss is that at the temperature where it is lowest.
         """
         device = next(ensemble.parameters()).device
+        features, labels, scale = self._rows.features, self._rows.labels, self._rows.scale
         logits = []
         for fold, positions in enumerate(self._positions):
             members = range(fold, ensemble.members, len(self._positions))
             for at in torch.split(positions, BLOCK_ROWS):
-                block = _standardise(self._features.index_select(0, at), self._scale).to(device)
+                block = _standardise(features.index_select(0, at), scale).to(device)
                 first, *others = (ensemble.member_logits(each, block) for each in members)
-                logits.append((sum(others, first) / len(members)).to(self._labels.device))
-        return score_logits(torch.cat(logits), self._labels, calibrate=calibrate)
+                logits.append((sum(others, first) / len(members)).to(labels.device))
+        labels = labels.index_select(0, torch.cat(self._positions))
+        return score_logits(torch.cat(logits), labels, calibrate=calibrate)
 
 
 def _standardise(features: torch.Tensor, scale: Standardisation | None) -> torch.Tensor:
