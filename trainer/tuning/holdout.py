@@ -20,7 +20,7 @@ FOLDS: Final = 5
 
 
 def assign_folds(labels: torch.Tensor, seed: int) -> torch.Tensor:
-    """Draw the fold of each training row, ``(rows,)`` int64; ``labels`` are ``(rows,)`` int64.
+    """Draw the fold of each training row, ``(rows,)`` int16; ``labels`` are ``(rows,)`` int64.
 
     They are not those of an ensemble, whose members leave out folds of what is left.
     """
