@@ -74,7 +74,10 @@ def test_bins_are_read_from_the_graph(candidate: Candidate) -> None:
     again = model_of(candidate.reference.layers, stages)
     rows = draw_bin_edges(ranges_of(SCHEMA), stages.edges)
     assert torch.equal(again(torch.from_numpy(rows)), network()(torch.from_numpy(rows)))
-    encoded = network().encoding(network().imputation(torch.from_numpy(rows)))
+    imputation, encoding = network().imputation, network().encoding
+    assert imputation
+    assert encoding
+    encoded = encoding(imputation(torch.from_numpy(rows)))
     assert np.array_equal(stages.transform(rows), encoded.numpy())
     assert preprocessing_of(again).edges.keys() == {0, 3}
 
@@ -172,7 +175,8 @@ def test_no_evaluation_leaves_the_bound(numbers: list[float], seed: int) -> None
 
 def test_the_bound_of_a_bin_is_tight() -> None:
     """Two roundings of the number itself: the worst error comes near it."""
-    encoder = Encoder(np.zeros(1, np.int64), np.float32([0.1]), np.float32([1 / 0.7]))
+    edges = (np.array([number], np.float32) for number in (0.1, 1 / 0.7))
+    encoder = Encoder(np.zeros(1, np.int64), *edges)
     rows = np.linspace(0.1, 0.8, 4096, dtype=np.float32)[:, None]
     expected = encoder.enclose(rows)
     error = np.abs(encoder.transform(rows) - expected.value)[:, 1]
