@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ class CuttingProxy:
         url: to connect to.
         down: bytes from the server that may still pass; None for all.
         up: likewise to the server.
+        rate: bytes a second that all connections together may send to the server; None for all.
         stalls: whether the rest is held back, rather than the connection cut.
         cuts: connections that were cut or stalled.
     """
@@ -30,6 +32,8 @@ class CuttingProxy:
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.down: int | None = None
         self.up: int | None = None
+        self.rate: float | None = None
+        self._lock, self._free = threading.Lock(), 0.0
         self.stalls, self.cuts, self.turns = False, 0, 0
         self._ended = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -53,8 +57,18 @@ class CuttingProxy:
                     return
                 if left is not None:
                     setattr(self, way, left - len(data))
+                if self.rate and way == "up":
+                    self._wait(len(data) / self.rate)
                 target.sendall(data)
         self._close(source, target)
+
+    def _wait(self, seconds: float) -> None:
+        """Wait until the line, which takes a chunk after the other, has sent this one."""
+        with self._lock:
+            now = time.monotonic()
+            self._free = max(self._free, now) + seconds
+            left = self._free - now
+        time.sleep(left)
 
     def _cut(self, rest: bytes, *ends: socket.socket) -> None:
         self.cuts += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from runtime.errors import UnavailableError, UsageError
 from runtime.io.stores.errors import translate_errors
@@ -12,21 +12,25 @@ from runtime.io.stores.errors import translate_errors
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
+    Work = Literal["ask", "upload", "copy"]
+
 TIMEOUT_VARIABLE: Final = "ONNXFERRY_STORE_TIMEOUT"
 _TIMEOUT_S: Final = 20.0  # without a byte, until a request is repeated
 _CONNECT_S: Final = 5.0
 _RETRIES: Final = 4
-_RETRY_S: Final = 60.0  # no more attempts after that
+_RETRY_S: Final = 60.0  # no more attempts after that, or three silences
 _REQUEST_S: Final = 300.0  # of at most 16 MiB
+_UPLOAD_TIMEOUTS: Final = 4  # that a part may take
 _PREFIXES: Final = ("AWS_", "AZURE_", "GOOGLE_", "HOME", TIMEOUT_VARIABLE)
 _MAX_CLIENTS: Final = 32
 _process: Final = [0]  # that has made the first client
 
 
-def connect(scheme: str, bucket: str, *, is_patient: bool = False) -> ObjectStore:
+def connect(scheme: str, bucket: str, work: Work = "ask") -> ObjectStore:
     """Get the client of a bucket, made anew when the environment has changed.
 
-    A patient one waits for answers as long as the store copies an object.
+    A store is silent while it receives one of the parts that share the line, or copies an object:
+    clients for such work wait longer.
 
     Raises ``UnavailableError`` without obstore, and in a child that was forked from a process with
     a client, where it would wait for ever.
@@ -44,14 +48,17 @@ def connect(scheme: str, bucket: str, *, is_patient: bool = False) -> ObjectStor
             'the workers with "spawn"'
         )
     settings = tuple(item for item in os.environ.items() if item[0].startswith(_PREFIXES))
-    return _connect(scheme, bucket, hash(settings), is_patient)
+    return _connect(scheme, bucket, hash(settings), work)
 
 
 @lru_cache(_MAX_CLIENTS)
-def _connect(scheme: str, bucket: str, _environment: int, is_patient: bool) -> ObjectStore:  # noqa: FBT001 - lru_cache knows keywords as others
+def _connect(scheme: str, bucket: str, _environment: int, work: Work) -> ObjectStore:
     from obstore import store
 
-    options, retries = _client_options(is_patient=is_patient), _retry_config()
+    silence = _REQUEST_S
+    if work != "copy":
+        silence = min(_timeout() * (_UPLOAD_TIMEOUTS if work == "upload" else 1), silence)
+    options, retries = _client_options(silence), _retry_config(silence)
     with translate_errors(f"{scheme}://{bucket}"):
         if scheme == "s3":
             from runtime.io.stores.aws import s3_headers, s3_settings
@@ -81,8 +88,7 @@ def _connect(scheme: str, bucket: str, _environment: int, is_patient: bool) -> O
         return store.AzureStore(bucket, config=azure, client_options=options, retry_config=retries)
 
 
-def _client_options(*, is_patient: bool) -> ClientConfig:
-    silence = _REQUEST_S if is_patient else _timeout()
+def _client_options(silence: float) -> ClientConfig:
     return {
         "connect_timeout": f"{_CONNECT_S * 1000:.0f}ms",
         "read_timeout": f"{silence * 1000:.0f}ms",
@@ -90,10 +96,11 @@ def _client_options(*, is_patient: bool) -> ClientConfig:
     }
 
 
-def _retry_config() -> RetryConfig:
+def _retry_config(silence: float) -> RetryConfig:
     from datetime import timedelta
 
-    return {"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=_RETRY_S)}
+    seconds = min(max(_RETRY_S, 3 * silence), _REQUEST_S)
+    return {"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=seconds)}
 
 
 def _timeout() -> float:

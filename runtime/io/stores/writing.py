@@ -64,7 +64,10 @@ class ObjectWriter(io.RawIOBase):
             raise existing_error(path)
         with translate_errors(str(path), writing=True):
             self._writer = obstore.open_writer(
-                path.store, self._target.key, buffer_size=self._part_bytes, max_concurrency=_UPLOADS
+                connect(path.scheme, path.bucket, "upload"),
+                self._target.key,
+                buffer_size=self._part_bytes,
+                max_concurrency=_UPLOADS,
             )
 
     def __exit__(
@@ -172,7 +175,7 @@ def copy_object(source: ObjectPath, target: ObjectPath, size: int, *, replaces: 
 
     Raises ``ExistsError`` where it must replace none, ``StoreError`` when the copy fails.
     """
-    store = connect(target.scheme, target.bucket, is_patient=True)
+    store = connect(target.scheme, target.bucket, "copy")
     with translate_errors(str(target), writing=True):
         store.copy(source.key, target.key, overwrite=replaces)
     if target.scheme == "az":

@@ -396,6 +396,21 @@ def test_a_connection_that_is_cut_once_is_repeated(
     assert slow.cuts >= 1
 
 
+def test_a_slow_line_is_not_a_lost_one(
+    slow: Any,  # noqa: ANN401 - see the fixture
+    bucket: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Parts that share it are sent in more time than an answer may take."""
+    monkeypatch.setenv("ONNXFERRY_STORE_TIMEOUT", "1")
+    slow.rate = 20e6
+    started = time.monotonic()
+    with atomic_file(parse_location(f"{bucket}/out.bin")) as stream:
+        stream.write(b"x" * 40_000_000)
+    assert time.monotonic() - started > 1.5
+    assert len(_get(f"{bucket}/out.bin")) == 40_000_000
+
+
 @pytest.mark.parametrize("stalls", [False, True], ids=["cut", "stalled"])
 @pytest.mark.parametrize("way", ["down", "up"])
 def test_a_lost_connection_is_an_error(
