@@ -60,10 +60,7 @@ def _position(status: TuningStatus, budget: Budget) -> tuple[int, int]:
     """Return how much of the budget is used, and all of it."""
     if budget.seconds is not None:
         return min(round(status.seconds / budget.seconds * _STEPS), _STEPS), _STEPS
-    total = budget.trials or 0
-    share = status.epoch / status.epochs if status.score is None else 1.0
-    done = total if status.fold else status.trial + share
-    return round(done * _STEPS), total * _STEPS
+    return round(status.fits * _STEPS), status.planned * _STEPS
 
 
 def describe_status(status: TuningStatus, budget: Budget) -> str:

@@ -94,6 +94,8 @@ class TuningStatus(Value, frozen=True):
         epochs: all of them.
         best: lowest loss on the first fold so far.
         seconds: that the search has taken.
+        fits: that are behind it, and a part of the one under way.
+        planned: fits of the whole search, at most; 0 where a time ends it.
         score: of the trial, once it has ended.
     """
 
@@ -103,6 +105,8 @@ class TuningStatus(Value, frozen=True):
     epochs: int
     best: float | None
     seconds: float
+    fits: float
+    planned: int
     score: FoldScore | None = None
 
 
@@ -123,6 +127,7 @@ class Tuner:
         self._rows = len(dataset.rows.train_labels) if is_table else None
         self._base = request.configure({}, self._rows)
         self._fold_of_row = assign_folds(dataset.rows.train_labels, self._base.seed)
+        self._folds = FOLDS if len(self._fold_of_row) <= _CONFIRMED_ROWS else 1
         self._folder, self._on_progress = folder, on_progress
         self._datasets: dict[int, Dataset] = {}  # that of the fold held out last
 
@@ -133,9 +138,8 @@ class Tuner:
             self._search, budget=str(self._request.budget), folds=0, best=None
         )
         self._since = time.monotonic() - self._search.seconds
-        is_confirmed = len(self._fold_of_row) <= _CONFIRMED_ROWS
-        self._run_trials(_TRIALS_SHARE if is_confirmed else 1.0)
-        folds = self._confirm(FOLDS if is_confirmed else 1)
+        self._run_trials(1.0 if self._folds == 1 else _TRIALS_SHARE)
+        folds = self._confirm()
         while not (losses := self._losses(folds)):
             folds -= 1  # each has failed on one of them
         self._write(folds=folds, best=min(losses)[1])
@@ -162,10 +166,10 @@ class Tuner:
                 break
             self._write(trials=(*self._trials, Trial(options, (score,))))
 
-    def _confirm(self, folds: int) -> int:
+    def _confirm(self) -> int:
         """Evaluate the best trials on the other folds; return the folds that all completed."""
         limit = math.inf if self._request.budget.seconds is None else self._request.budget.seconds
-        for fold in range(1, folds):
+        for fold in range(1, self._folds):
             for at in self._finalists():
                 trial = self._trials[at]
                 if len(trial.scores) > fold:
@@ -175,7 +179,13 @@ class Tuner:
                     return fold
                 changed = Trial(trial.options, (*trial.scores, score))
                 self._write(trials=(*self._trials[:at], changed, *self._trials[at + 1 :]))
-        return folds
+        return self._folds
+
+    def _count_planned(self) -> int:
+        trials = self._request.budget.trials
+        if trials is None:
+            return 0
+        return trials + (self._folds - 1) * min(trials, _FINALISTS + 1)
 
     def _finalists(self) -> list[int]:
         """List the best trials on the first fold, and the defaults, in the order of trials."""
@@ -212,10 +222,20 @@ class Tuner:
         rungs: list[float] = []
 
         def report(epochs: int, score: FoldScore | None = None) -> float:
-            seconds = time.monotonic() - self._since
-            self._on_progress(
-                TuningStatus(position, fold, epochs, configuration.epochs, best, seconds, score)
+            seconds, share = time.monotonic() - self._since, epochs / configuration.epochs
+            fits = sum(len(trial.scores) for trial in self._trials) + (1.0 if score else share)
+            status = TuningStatus(
+                trial=position,
+                fold=fold,
+                epoch=epochs,
+                epochs=configuration.epochs,
+                best=best,
+                seconds=seconds,
+                fits=fits,
+                planned=self._count_planned(),
+                score=score,
             )
+            self._on_progress(status)
             return seconds
 
         def on_epoch_end(epoch: Epoch) -> bool:

@@ -77,6 +77,7 @@ def test_the_run_is_that_of_the_printed_command(trainer: Trainer, tmp_path: Path
     options = ("--data", "in.csv", "--label", "y", "--device", "cpu", "--epochs", "8")
     done = trainer("fit", *options, "--tune", "9", "--json", "--out", "tuned")
     assert done.returncode == 0, done.stderr
+    assert "\ntrial 9/9  log loss 0." in done.stderr
     told = json.loads(done.stdout)["tuning"]
     words = shlex.split(told["command"])
     assert words[:2] == ["trainer", "fit"]
