@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 _RUNGS: Final = (1 / 8, 1 / 4, 1 / 2)  # shares of a trial's epochs, where it is compared
 _MIN_RIVALS: Final = 3  # a median of fewer says little
-_FINALISTS: Final = 3
-_CONFIRMED_ROWS: Final = 10_000  # of more training rows one fold is enough
+_FINALISTS: Final = 2  # beside the options without a search
+_CONFIRMED_ROWS: Final = 5_000  # of more training rows one fold is enough
 _TRIALS_SHARE: Final = 2 / 3  # of the seconds; the rest confirms the best
 
 

@@ -73,17 +73,15 @@ class LogRange(Value, frozen=True):
 
 
 # By option of ``Configuration``: its values, from the configuration without a search and the
-# options above it, as drawn. None takes many times as long as that configuration.
+# options above it, as drawn. A trial is to cost about what a fit costs, which holds for most.
 SPACE: Final[dict[str, Callable[[Configuration, Drawn], Dimension]]] = {
     "optimiser": lambda _base, _drawn: Choices(("sgd", "adamw")),
     "learning_rate": lambda base, drawn: _RATES[drawn.get("optimiser", base.optimiser)],
-    "hidden": lambda _base, _drawn: Choices(
-        ((16,), (32,), (64,), (64, 64), (128,), (128, 64), (256,))
-    ),
-    "bins": lambda _base, _drawn: Choices((0, 4, 8, 16, 32)),
-    "members": lambda base, _drawn: _multiples(base.members, (1, 2, 4)),
+    "hidden": lambda _base, _drawn: Choices(((16,), (32,), (64,), (64, 64), (128,), (128, 64))),
+    "bins": lambda _base, _drawn: Choices((0, 4, 8, 16)),
+    "members": lambda base, _drawn: _multiples(base.members, (1, 2)),
     "weight_decay": lambda _base, _drawn: Choices((0.0, 0.0001, 0.001, 0.01, 0.1)),
-    "batch_size": lambda base, _drawn: _multiples(base.batch_size, (0.5, 1, 2, 4)),
+    "batch_size": lambda base, _drawn: _multiples(base.batch_size, (1, 2, 4)),
     "epochs": lambda base, _drawn: _multiples(base.epochs, (0.25, 0.5, 1)),
 }
 _RATES: Final[Mapping[OptionValue, Dimension]] = {
