@@ -193,7 +193,6 @@ class Dataset:
         check: data check of a user's table.
         options: used to make them, for the run's record.
         seconds: spent on reading.
-        bins: how many of the last inputs are bins of the piecewise linear encoding.
     """
 
     schema: Schema
@@ -201,7 +200,6 @@ class Dataset:
     check: DataCheck | None = None
     options: Mapping[str, Scalar] = field(default_factory=dict)
     seconds: float = 0.0
-    bins: int = 0
 
     def digest(self) -> str:
         """Compute SHA-256 over the bytes of all tensors, in the order of ``Rows``."""

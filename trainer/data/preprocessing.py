@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _BLOCK_NUMBERS, _MIN_BLOCK_ROWS = 2**15, 1024  # a block of 256 KiB in float64
 
-_SMALLEST_STD: Final = 0.01  # of a bin
 _ENCODED_ROWS: Final = 4096  # at a time
 _DERIVED: Final = "\0"  # after the name of a column, in that of an input made from it
 
@@ -79,19 +78,6 @@ def compute_class_weights(
     return weights.float()
 
 
-def scale_bins(scale: Standardisation, bins: int) -> Standardisation:
-    """Scale the last inputs, bins, to half the standard deviation of the others, at most 50 fold.
-
-    The bins of a number rise together, so that each has a part of its influence; a bin that few
-    training rows reach is not blown up.
-    """
-    if not bins:
-        return scale
-    std = scale.std.clone()
-    std[-bins:] = 2 * std[-bins:].clamp_min(_SMALLEST_STD)
-    return replace(scale, std=std)
-
-
 def fit_imputation(inputs: torch.Tensor, imputed: Sequence[int]) -> Imputation:
     """Compute the means that replace missing values, 0 for an input without any value.
 
@@ -141,9 +127,8 @@ def preprocess_dataset(dataset: Dataset, configuration: Configuration) -> Prepro
         train_features=_encode(rows.train_features, encoding),
         test_features=_encode(rows.test_features, encoding),
     )
-    positions = encoding.positions.tolist()
-    schema = _encoded_schema(imputed.dataset.schema, positions)
-    whole = replace(imputed.dataset, schema=schema, rows=encoded, bins=len(positions))
+    schema = _encoded_schema(imputed.dataset.schema, encoding.positions.tolist())
+    whole = replace(imputed.dataset, schema=schema, rows=encoded)
     return PreprocessedDataset(whole, imputed.imputation, encoding)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from trainer.data.preprocessing import compute_class_weights, fit_standardisation, scale_bins
+from trainer.data.preprocessing import compute_class_weights, fit_standardisation
 from trainer.data.splits import split_folds, split_validation
 from trainer.ensemble import create_membership
 
@@ -106,9 +106,6 @@ def prepare_training_data(
     if configuration.members > 1:
         by_class = torch.ones(n_classes, device=device) if weights is None else weights
         membership = create_membership(configuration.members, configuration.folds, by_class)
-    scale = None
-    if standardise:
-        scale = scale_bins(fit_standardisation(rows.train_features, train), dataset.bins)
     return TrainingData(
         features=rows.train_features,
         labels=rows.train_labels,
@@ -118,7 +115,7 @@ def prepare_training_data(
         validation=held_out,
         test=_move(rows.test_features, rows.test_labels, evaluation_device),
         sample=_move(*_sample(rows, train), evaluation_device),
-        scale=scale,
+        scale=fit_standardisation(rows.train_features, train) if standardise else None,
         class_weights=weights,
     )
 

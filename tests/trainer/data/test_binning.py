@@ -16,7 +16,6 @@ from trainer.config import Configuration
 from trainer.data.binning import find_edges, fit_encoding, limit_bins
 from trainer.data.dataset import Dataset, Rows
 from trainer.data.preprocessing import column_names, input_names, preprocess_dataset
-from trainer.data.training_data import prepare_training_data
 from trainer.fit import init_network
 from trainer.model import SimpleNet
 from trainer.piecewise import PiecewiseLinearEncoding
@@ -128,21 +127,6 @@ def test_only_training_rows_decide_where_bins_are() -> None:
     assert after
     assert torch.equal(before.lows, after.lows)
     assert torch.equal(before.scales, after.scales)
-
-
-def test_bins_are_scaled_to_half_the_standard_deviation() -> None:
-    """One that few rows reach is divided by no less than 0.02; other inputs stay as they were."""
-    encoded = preprocess_dataset(dataset(), Configuration(bins=4)).dataset
-    features = encoded.rows.train_features
-    features[:, -1] = (torch.arange(len(features)) == 0) * 1e-3
-    encoded = replace(encoded, rows=replace(encoded.rows, train_features=features))
-    scale = prepare_training_data(encoded, Configuration(), "cpu").scale
-    assert scale
-    scaled = scale.apply(features).double()
-    assert torch.allclose(scaled.std(dim=0, correction=0)[:6], torch.ones(6).double(), rtol=1e-4)
-    bins = scaled.std(dim=0, correction=0)[6:-1]
-    assert torch.allclose(bins, torch.full_like(bins, 0.5), rtol=1e-4)
-    assert scale.std[-1] == 0.02
 
 
 def test_wide_and_long_tables_have_fewer_bins() -> None:
