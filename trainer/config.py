@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import tomllib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from runtime.errors import UsageError
@@ -20,13 +19,12 @@ if TYPE_CHECKING:
 
     from runtime.bundle.manifest import Scalar
 
-Preset = Literal["default", "tutorial"]
+Preset = Literal["default", "accurate", "tutorial"]
 DeviceName = Literal["cpu", "cuda"]
 DeviceChoice = Literal["auto", "cpu", "cuda"]
 Optimiser = Literal["sgd", "adamw"]
 ClassWeights = Literal["none", "balanced"]
 
-TABLE_STEPS = 4_000  # for small tables; see benchmarks/public_tables.py
 CHECKPOINT_EVERY_S = 5.0  # at most so much work is lost by a kill; writing takes milliseconds
 MIN_BINS, MAX_BINS = 2, 256  # of a number that is encoded
 _MAX_MEMBERS = 1000  # more is a typo
@@ -150,6 +148,20 @@ class Configuration:
 
 PRESETS: dict[Preset, Configuration] = {
     "default": Configuration(),
+    "accurate": Configuration(
+        preset="accurate",
+        hidden=(256,),
+        bins=32,
+        learning_rate=0.003,
+        schedule="warmup-cosine:0.05",
+        optimiser="adamw",
+        weight_decay=0.1,
+        epochs=150,
+        batch_size=128,
+        members=8,
+        folds=8,
+        calibrate=True,
+    ),
     "tutorial": Configuration(preset="tutorial", standardise=False, learning_rate=0.01),
 }
 
@@ -216,25 +228,6 @@ def override(base: Configuration, given: Mapping[str, object]) -> Configuration:
     if not chosen["folds"] and not chosen["validation"]:
         chosen |= {"calibrate": False, "patience": None, **given}
     return Configuration(**chosen)
-
-
-def adapt_to_table(configuration: Configuration, given: Options, rows: int) -> Configuration:
-    """Adapt the options that were not set to a table of ``rows`` training rows.
-
-    The default preset gets enough epochs for ``TABLE_STEPS`` steps and a cosine schedule; the
-    tutorial preset stays as it is.
-    """
-    if configuration.preset != "default":
-        return configuration
-    steps = math.ceil(rows / configuration.batch_size)  # per epoch
-    adapted = {
-        "epochs": max(configuration.epochs, math.ceil(TABLE_STEPS / steps)),
-        "schedule": "cosine",
-    }
-    return replace(
-        configuration,
-        **{name: value for name, value in adapted.items() if given.get(name) is None},  # type: ignore[arg-type]  # as Options has them
-    )
 
 
 def read_options_file(

@@ -26,7 +26,7 @@ from trainer.checkpoint.manager import TrainingStopped
 from trainer.checkpoint.resume import has_checkpoint, resume_options
 from trainer.checkpoint.state import ignore_epoch
 from trainer.checkpoint.trials import read_search, remove_search, trials_destination
-from trainer.config import CHECKPOINT_EVERY_S, adapt_to_table, configure
+from trainer.config import CHECKPOINT_EVERY_S
 from trainer.data.cell_options import parse_date_formats, parse_missing
 from trainer.data.reading import read_dataset
 from trainer.data.report import format_rejected, format_report
@@ -34,6 +34,7 @@ from trainer.data.source import MAX_CATEGORIES, TableSource, choose_rejects_path
 from trainer.keywords import check_keywords, to_plain
 from trainer.loggers.progress import Throughput, format_throughput, show_progress
 from trainer.pipeline import make_run
+from trainer.recipe import configure_before_reading, configure_for_table
 from trainer.run import RECORD, load_run
 from trainer.session import SaveOptions
 from trainer.tuning.budget import parse_budget
@@ -240,11 +241,8 @@ def _fit(  # noqa: PLR0913, PLR0917 - parsed options
 ) -> Run:
     """Read the table, search options if asked, train and load the run."""
     check_tuning(out, tuning, resume=saving.resume, restart=saving.restart)
-    configuration = (
-        resume_options(out, preset, overrides)
-        if saving.resume
-        else configure(preset or "default", **overrides)
-    )
+    resumed = resume_options(out, preset, overrides) if saving.resume else None
+    configuration = resumed or configure_before_reading(preset, overrides, has_table=True)
     if source.rejects and source.rejects.parent == out.parent:
         _create_folder(out.parent)
     with open_sinks() as open_sink:  # rejected rows, which appear with the run
@@ -256,7 +254,8 @@ def _fit(  # noqa: PLR0913, PLR0917 - parsed options
         if tuned:
             configuration, saving = tuned.configuration, tuned.save(saving)
         elif not (saving.resume and has_checkpoint(out)):
-            configuration = adapt_to_table(configuration, overrides, len(dataset.rows.train_labels))
+            rows = len(dataset.rows.train_labels)
+            configuration = configure_for_table(configuration.preset, overrides, rows)
         with _progress(configuration.epochs, is_shown=is_shown) as report:
             try:
                 make_run(

@@ -100,7 +100,7 @@ def test_options_of_tables_are_those_of_the_command(
         ("[fit]\nepochs = 3", "there is no option 'fit'"),
         ("epochs = 2.5", "epochs: '2.5' is not a valid int"),
         ("epochs = [[1]]", "epochs must be one value or a list"),
-        ("preset = 'fast'", "preset: 'fast' is not one of 'default', 'tutorial'"),
+        ("preset = 'fast'", "preset: 'fast' is not one of 'default', 'accurate', 'tutorial'"),
         ("epochs = +", "is not valid TOML: .*line 1"),
         ("validation = 2", "validation must be a share"),
     ],

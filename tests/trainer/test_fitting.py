@@ -93,7 +93,7 @@ def test_options_do_what_they_do_on_the_command_line(tmp_path: Path) -> None:
     text.loc[3, "since"] = "soon"
     run = fit_table(
         text,
-        **SMALL | {"hidden": (4, 3), "seed": np.int64(7)},
+        **SMALL | {"hidden": (4, 3), "members": 1, "seed": np.int64(7)},
         exclude=["age"],
         date_format={"since": "dmy"},
         bad_rows="reject",
@@ -114,7 +114,7 @@ def test_options_do_what_they_do_on_the_command_line(tmp_path: Path) -> None:
     ("options", "said"),
     [
         ({"optimiser": "adam"}, "optimiser='adam': choose 'sgd', 'adamw'"),
-        ({"preset": "fast"}, "preset='fast': choose 'default', 'tutorial'"),
+        ({"preset": "fast"}, "preset='fast': choose 'default', 'accurate', 'tutorial'"),
         ({"device": "gpu"}, "device='gpu': choose 'auto', 'cpu', 'cuda'"),
         ({"decimal": ";"}, "decimal=';': choose '.', ','"),
         ({"features": "age"}, r"features='age': expected .*: give \['age'\]"),

@@ -12,7 +12,7 @@ from runtime.io.temporary import locked_workdir, workdir_path
 from runtime.surfaces import option
 from trainer.checkpoint.format import CHECKPOINT, CheckpointRecord, FitIdentity, read_record
 from trainer.checkpoint.trials import read_search
-from trainer.config import Configuration, configure
+from trainer.config import Configuration
 from trainer.run import RECORD
 
 if TYPE_CHECKING:
@@ -54,14 +54,14 @@ def _position(out: Path) -> str:
     return f" before {record.where} of {record.fit.options.get('epochs')} epochs" if record else ""
 
 
-def resume_options(out: Path, preset: Preset | None, overrides: Options) -> Configuration:
+def resume_options(out: Path, preset: Preset | None, overrides: Options) -> Configuration | None:
     """Combine the options of an interrupted run with those that override them.
 
-    Without a checkpoint these are the options of a new run.
+    None without a checkpoint.
     """
     record = read_record(workdir_path(out))
     if record is None:
-        return configure(preset or "default", **overrides)
+        return None
     base = record.fit.configuration()
     requested: dict[str, object] = {"preset": preset, **overrides}
     changed = {

@@ -39,7 +39,6 @@ from trainer.config import (
     Optimiser,
     Options,
     Preset,
-    configure,
     parse_widths,
     read_options_file,
 )
@@ -52,6 +51,7 @@ from trainer.data.source import (
     parse_table_options,
 )
 from trainer.distributed.launch import distributed, is_main_process
+from trainer.recipe import configure_before_reading
 from trainer.schedule import GRAMMAR
 from trainer.seeds import DEFAULT_SEED
 from trainer.tuning.budget import parse_budget
@@ -388,7 +388,8 @@ def fit(
         log_skipped(data)
     budget = None if tune is None else parse_budget(tune)
     if not resume:
-        configure(preset or "default", **overrides)  # refused before torch is loaded
+        # Wrong options are refused before torch is loaded.
+        configure_before_reading(preset, overrides, has_table=data is not None)
     with _show_loading():
         from trainer.cli.fit import print_outcome, run_fit, start_run
         from trainer.session import SaveOptions

@@ -22,7 +22,6 @@ from trainer.checkpoint.resume import (
 )
 from trainer.checkpoint.trials import remove_search
 from trainer.cli.tuning import print_search, search_to_json, search_with_progress
-from trainer.config import adapt_to_table, configure
 from trainer.data.products import predict_example
 from trainer.data.progress import TerminalProgress
 from trainer.data.reading import read_dataset
@@ -31,6 +30,7 @@ from trainer.distributed.launch import is_main_process, on_main_process
 from trainer.evaluation.report import format_evaluation
 from trainer.loggers.progress import describe_overfitting, show_progress
 from trainer.pipeline import join_run, make_run
+from trainer.recipe import configure_before_reading, configure_for_table
 from trainer.tuning.tuned import check_tuning
 
 if TYPE_CHECKING:
@@ -68,7 +68,9 @@ def start_run(
 
     # Each process has its own options, which are compared before the first step.
     resumed = on_main_process(choose_resumed)
-    configuration = resumed or configure(preset or "default", **overrides)
+    configuration = resumed or configure_before_reading(
+        preset, overrides, has_table=source is not None
+    )
     if is_main_process() and (
         notice := describe_start(out, configuration, resume=resume, restart=restart)
     ):
@@ -99,7 +101,8 @@ def run_fit(  # noqa: PLR0913 - parsed options
         if tuned:
             configuration, saving = tuned.configuration, tuned.save(saving)
         elif dataset and not (saving.resume and on_main_process(lambda: has_checkpoint(out))):
-            configuration = adapt_to_table(configuration, overrides, len(dataset.rows.train_labels))
+            rows = len(dataset.rows.train_labels)
+            configuration = configure_for_table(configuration.preset, overrides, rows)
         if not is_main_process():
             with exit_when_interrupted(out, "training", resumes=True):
                 join_run(out, configuration, dataset, device=device, saving=saving)

@@ -26,12 +26,16 @@ _BLOCK_NUMBERS, _MIN_BLOCK_ROWS = 2**15, 1024  # a block of 256 KiB in float64
 
 _ENCODED_ROWS: Final = 4096  # at a time
 _DERIVED: Final = "\0"  # after the name of a column, in that of an input made from it
+_IS_MISSING: Final = f"{_DERIVED}is missing"
 
 
 def fit_standardisation(
-    features: torch.Tensor, chosen: torch.Tensor | None = None
+    features: torch.Tensor, chosen: torch.Tensor | None = None, indicators: Sequence[int] = ()
 ) -> Standardisation:
     """Compute mean and population standard deviation block by block, without copying the table.
+
+    ``indicators`` are positions of inputs of 0 and 1 that are only centred: divided by its standard
+    deviation a rare category would outweigh all numbers.
 
     Blocks are merged as in Chan, Golub and LeVeque, Updating Formulae and a Pairwise Algorithm
     for Computing Sample Variances (1979), equation 1.5. ``chosen`` are positions of rows; None is
@@ -48,7 +52,9 @@ def fit_standardisation(
         else:
             mean, std = block_mean, block_std
         rows += len(values)
-    return Standardisation(mean=mean, std=torch.where(std > 0, std, 1.0))
+    std = torch.where(std > 0, std, 1.0)
+    std[list(indicators)] = 1.0
+    return Standardisation(mean=mean, std=std)
 
 
 _Moments = tuple[int, torch.Tensor, torch.Tensor]  # rows, mean, standard deviation
@@ -168,6 +174,16 @@ def impute_dataset(dataset: Dataset) -> PreprocessedDataset:
     return PreprocessedDataset(replace(dataset, schema=schema, rows=imputed), imputation)
 
 
+def indicator_inputs(schema: Schema) -> list[int]:
+    """Find the inputs of preprocessed rows that tell categories or missing values by 0 and 1."""
+    numeric = schema.numeric_features
+    return [
+        position
+        for position in range(schema.n_inputs)
+        if position not in numeric or numeric[position].name.endswith(_IS_MISSING)
+    ]
+
+
 def input_names(schema: Schema) -> tuple[str, ...]:
     """Name the inputs of preprocessed rows for people."""
     return tuple(name.replace(_DERIVED, " ") for name in schema.inputs)
@@ -181,7 +197,7 @@ def column_names(schema: Schema) -> list[str]:
 def _imputed_schema(schema: Schema) -> Schema:
     """Make the schema of imputed rows."""
     features = [msgspec.structs.replace(each, missing="refused") for each in schema.features]
-    indicators = [f"{schema.inputs[at]}{_DERIVED}is missing" for at in schema.imputed_inputs]
+    indicators = [f"{schema.inputs[at]}{_IS_MISSING}" for at in schema.imputed_inputs]
     return _extend(msgspec.structs.replace(schema, features=tuple(features)), indicators)
 
 

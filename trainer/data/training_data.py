@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from trainer.data.preprocessing import compute_class_weights, fit_standardisation
+from trainer.data.preprocessing import (
+    compute_class_weights,
+    fit_standardisation,
+    indicator_inputs,
+)
 from trainer.data.splits import split_folds, split_validation
 from trainer.ensemble import create_membership
 
@@ -99,7 +103,7 @@ def prepare_training_data(
     folds = None
     if configuration.folds:
         folds = split_folds(labels, configuration.folds, configuration.seed)
-    n_classes, standardise = dataset.schema.n_classes, configuration.standardise
+    n_classes = dataset.schema.n_classes
     weights = compute_class_weights(labels, n_classes, configuration.class_weights)
     weights = None if weights is None else weights.to(device)
     membership = None
@@ -115,7 +119,11 @@ def prepare_training_data(
         validation=held_out,
         test=_move(rows.test_features, rows.test_labels, evaluation_device),
         sample=_move(*_sample(rows, train), evaluation_device),
-        scale=fit_standardisation(rows.train_features, train) if standardise else None,
+        scale=(
+            fit_standardisation(rows.train_features, train, indicator_inputs(dataset.schema))
+            if configuration.standardise
+            else None
+        ),
         class_weights=weights,
     )
 

@@ -19,10 +19,11 @@ from runtime.errors import DataError, UsageError
 from runtime.surfaces import option
 from runtime.value import Value
 from trainer.checkpoint.trials import FORMAT, FoldScore, Search, Trial, write_search
-from trainer.config import adapt_to_table, configure
+from trainer.config import configure
 from trainer.data.preprocessing import preprocess_dataset
 from trainer.device import Workload, select_device
 from trainer.fit import fit
+from trainer.recipe import configure_for_table
 from trainer.tuning.holdout import FOLDS, assign_folds, hold_out
 from trainer.tuning.space import SPACE, propose
 
@@ -80,8 +81,9 @@ class TuningRequest:
     def configure(self, options: dict[str, OptionValue], rows: int | None) -> Configuration:
         """Configure a fit as if ``options`` had been given, too; ``rows`` are those of a table."""
         given: Options = {**self.overrides, **options}  # type: ignore[typeddict-item]  # of SPACE
-        configuration = configure(self.preset or "default", **given)
-        return configuration if rows is None else adapt_to_table(configuration, given, rows)
+        if rows is None:
+            return configure(self.preset or "default", **given)
+        return configure_for_table(self.preset, given, rows)
 
 
 class TuningStatus(Value, frozen=True):

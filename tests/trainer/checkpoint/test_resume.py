@@ -366,7 +366,7 @@ def test_options_default_to_those_of_the_checkpoint(tmp_path: Path) -> None:
     """Some may change, and the run records it; others are refused by name."""
     interrupt_run(tmp_path / "run")
     assert resume_options(tmp_path / "run", None, {}) == THOROUGH
-    assert resume_options(tmp_path / "none", "tutorial", {}) == configure("tutorial")
+    assert resume_options(tmp_path / "none", "tutorial", {}) is None
     changed = resume_options(tmp_path / "run", None, {"learning_rate": 0.5, "epochs": 4})
     with pytest.raises(UsageError, match="has batch size 7, not 8"):
         resume_options(tmp_path / "run", None, {"batch_size": 8})

@@ -39,7 +39,13 @@ CASES = [
     (PLAIN, "t.csv", "--label Y", "did you mean 'y'?", "--label y"),
     (PLAIN, "t.csv", "--label y --exclude colours", "mean 'colour'?", "--exclude colour"),
     (PLAIN, "t.csv", "--label y --delimiter ;", "give --delimiter ,", "--delimiter ,"),
-    (PLAIN, "t.csv", "--label y --patience 2", "add --validation, e.g. 0.1", "--validation 0.1"),
+    (
+        PLAIN,
+        "t.csv",
+        "--label y --members 1 --patience 2",
+        "add --validation, e.g. 0.1",
+        "--validation 0.1",
+    ),
     (PLAIN, "t.csv", "--label y --hidden 99999,99999", "use narrower layers", "--hidden 64"),
     (
         PLAIN,

@@ -1,0 +1,86 @@
+"""What the presets choose for a table, by the number of its rows.
+
+Found on the developing half of ``benchmarks/public_tables.py``; docs/accuracy.md has what each
+choice is worth.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from trainer.config import PRESETS, configure, override
+
+if TYPE_CHECKING:
+    from trainer.config import Configuration, Optimiser, Options, Preset
+
+_ACCURATE: Final = PRESETS["accurate"]
+_DEFAULT: Final = replace(_ACCURATE, preset="default", hidden=(128,), bins=16, members=5, folds=5)
+_RECIPES: Final[dict[Preset, Configuration]] = {"default": _DEFAULT, "accurate": _ACCURATE}
+
+_EPOCHS, _STEPS = 30, 1_000  # at least
+_VISITS: Final = 3_000_000  # at most: of a row in an epoch
+_ROWS_OF_BINS: Final = 1_000  # of fewer a network learns the edges by heart
+_ROWS_OF_A_FOLD: Final = 4  # at least
+_ROWS_OF_SMALL_BATCHES, _LARGEST_BATCH = 50_000, 2_048
+_TYPICAL_ROWS: Final = 10_000
+
+
+def configure_before_reading(
+    preset: Preset | None, given: Options, *, has_table: bool
+) -> Configuration:
+    """Build the configuration of a fit whose table has not been read: to refuse what is wrong."""
+    if has_table:
+        return configure_for_table(preset, given, _TYPICAL_ROWS)
+    return configure(preset or "default", **given)
+
+
+def configure_for_table(preset: Preset | None, given: Options, rows: int) -> Configuration:
+    """Build the configuration of a fit to a table.
+
+    Args:
+        preset: supplies every option that is not set; None is the default.
+        given: options that override it; None is not set.
+        rows: number of training rows.
+
+    Returns:
+        A complete configuration; the tutorial's depends on nothing of the table.
+
+    Raises:
+        UsageError: when an option is out of its range.
+    """
+    preset = preset or "default"
+    if preset not in _RECIPES:
+        return configure(preset, **given)
+    options = {name: value for name, value in given.items() if value is not None}
+    recipe = replace(
+        _RECIPES[preset],
+        **_by_rows(_RECIPES[preset], rows),
+        **_by_optimiser(given.get("optimiser")),
+    )
+    if (folds := given.get("folds") or 0) > recipe.members:
+        recipe = replace(recipe, members=folds)
+    return override(recipe, options)
+
+
+def _by_rows(recipe: Configuration, rows: int) -> dict[str, Any]:
+    """Choose what depends on the number of rows alone."""
+    doublings = max(0, math.floor(math.log2(max(rows, 1) / _ROWS_OF_SMALL_BATCHES)) + 1)
+    size = min(recipe.batch_size * 2**doublings, _LARGEST_BATCH)
+    epochs = max(_EPOCHS, math.ceil(_STEPS / math.ceil(max(rows, 1) / size)))
+    folds = recipe.folds if rows >= recipe.folds * _ROWS_OF_A_FOLD else 0
+    return {
+        "batch_size": size,
+        "epochs": max(2, min(epochs, _VISITS // max(rows, 1))),
+        "bins": recipe.bins if rows >= _ROWS_OF_BINS else 0,
+        "folds": folds,
+        "calibrate": folds > 0,
+    }
+
+
+def _by_optimiser(optimiser: Optimiser | None) -> dict[str, Any]:
+    """Choose what goes with plain gradient descent, if that was asked for."""
+    if optimiser != "sgd":
+        return {}
+    return {"learning_rate": 0.1, "weight_decay": 0.0, "schedule": "cosine"}
