@@ -228,8 +228,9 @@ def fit(
     preset: Annotated[
         Preset | None,
         typer.Option(
-            help="default standardises the features inside the network; tutorial trains on raw "
-            "features with a low learning rate, as the tutorial does (default: default)."
+            help="default fits an ensemble to a table; accurate fits a larger one; tutorial trains "
+            "one network on raw features with a low learning rate, as the tutorial does "
+            "(default: default)."
         ),
     ] = None,
     device: Annotated[
@@ -240,13 +241,14 @@ def fit(
         int | None, typer.Option(help=f"Same seed, same weights (default: {DEFAULT_SEED}).")
     ] = None,
     hidden: Annotated[
-        str | None, typer.Option(help="Hidden layer widths, e.g. 64,64 (default: 32).")
+        str | None,
+        typer.Option(help="Hidden layer widths of a member: 64,64 (default: by preset)."),
     ] = None,
     bins: Annotated[
         int | None,
         typer.Option(
             help="Piecewise linear encoding: most bins of each number, inputs beside it "
-            "(default: 0, none)."
+            "(default: by preset, 0 is none)."
         ),
     ] = None,
     epochs: Annotated[
@@ -262,11 +264,13 @@ def fit(
         float | None, typer.Option(help="Initial learning rate (default: by preset).")
     ] = None,
     schedule: Annotated[
-        str | None, typer.Option(help=f"Learning rate schedule: {GRAMMAR} (default: constant).")
+        str | None, typer.Option(help=f"Learning rate schedule: {GRAMMAR} (default: by preset).")
     ] = None,
-    optimiser: Annotated[Optimiser | None, typer.Option(help="Optimiser (default: sgd).")] = None,
+    optimiser: Annotated[
+        Optimiser | None, typer.Option(help="Optimiser (default: by preset).")
+    ] = None,
     weight_decay: Annotated[
-        float | None, typer.Option(help="Weight decay coefficient (default: 0).")
+        float | None, typer.Option(help="Weight decay coefficient (default: by preset).")
     ] = None,
     class_weights: Annotated[
         ClassWeights | None,
@@ -276,14 +280,14 @@ def fit(
         int | None,
         typer.Option(
             help="Networks that are trained side by side and deployed as one, their mean "
-            "(default: 1)."
+            "(default: by preset)."
         ),
     ] = None,
     folds: Annotated[
         int | None,
         typer.Option(
             help="Parts of the training rows; each member leaves one out, and the loss on the rows "
-            "left out selects the best epoch (default: 0, none)."
+            "left out selects the best epoch (default: by preset, 0 is none)."
         ),
     ] = None,
     validation: Annotated[
