@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -100,7 +100,10 @@ def connected(address: str | None) -> Iterator[None]:
     import ray
 
     handler = signal.getsignal(signal.SIGTERM)
+    stack = ExitStack()
     try:
+        # Ray reports lost workers on standard output, which carries the summary.
+        stack.enter_context(redirect_stdout(sys.stderr))
         with _without_native_logs():
             ray.init(log_to_driver=False, logging_level=logging.ERROR, **arguments)
         signal.signal(signal.SIGTERM, handler)  # Ray's own exits with another status
@@ -114,7 +117,8 @@ def connected(address: str | None) -> Iterator[None]:
             handler(signal.SIGTERM, None)
         raise
     finally:
-        ray.shutdown()
+        with stack:
+            ray.shutdown()
 
 
 def _check_reachable(address: str) -> None:

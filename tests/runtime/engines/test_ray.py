@@ -81,7 +81,9 @@ def cluster() -> Iterator[None]:
             log_to_driver=False,
             _temp_dir=folder,
         )
-        core.data.DataContext.get_current().enable_progress_bars = False
+        context = core.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.read_op_min_num_blocks = 2  # not 200 tasks for a small file
         yield
         core.shutdown()
 
@@ -103,8 +105,8 @@ def run(
 def job(
     bundle: Path, source: Path, out: Path, *, resume: bool = False, proba: bool = False
 ) -> EngineJob:
-    """A job for the cluster."""
-    return EngineJob(bundle, source, out, Options(proba=proba), ClusterOptions(resume=resume))
+    """A job for one worker: each starts a process, which takes seconds."""
+    return EngineJob(bundle, source, out, Options(proba=proba), ClusterOptions(None, 1, 0, resume))
 
 
 def ids(folder: Path) -> list[int]:
@@ -271,7 +273,7 @@ def test_one_table_is_divided(bundle: Path, tables: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(spans, "WINDOW_BYTES", 10_000)
     table, seen = tables / "1.csv", list[int]()
-    there = job(bundle, table, tables.parent / "there.csv")
+    there = EngineJob(bundle, table, tables.parent / "there.csv", Options())  # on both workers
     result = score_on_ray(there, None, lambda size, _rows: seen.append(size))
     here = Predictor(bundle).score_file(table, tables.parent / "here.csv")
     assert there.out.read_bytes() == (tables.parent / "here.csv").read_bytes()

@@ -17,6 +17,7 @@ from runtime.engines import spans
 from runtime.engines.job import ClusterOptions, EngineJob
 from runtime.engines.spans import score_table
 from runtime.errors import OnnxferryError, UsageError
+from runtime.io.paths import parse_location
 from runtime.scoring.options import Options
 from runtime.scoring.pipeline import score_file
 from runtime.tables import division
@@ -193,6 +194,22 @@ def test_an_interrupted_table_is_resumed(bundle: Path, tmp_path: Path) -> None:
     assert comparable(result.summary) == comparable(here)
     assert out.read_bytes() == (tmp_path / "alone" / "o.csv").read_bytes()
     assert sorted(path.name for path in out.parent.iterdir()) == ["drift.json", "o.csv"]
+
+
+def test_an_object_is_divided(bundle: Path, bucket: str) -> None:
+    """Spans are read by ranges, staged beside the output, and joined into one object."""
+    from runtime.io.stores.listing import list_objects
+
+    source, out = (parse_location(f"{bucket}/{name}") for name in ("in/t.csv", "out/o.csv"))
+    Path("t.csv").write_text(records(bad=True))
+    source.store.put(source.key, Path("t.csv").read_bytes())  # type: ignore[union-attr]  # an object
+    job = EngineJob(bundle, source, out, Options(bad_rows="reject"))
+    result = score_table(job, InProcess())
+    score_file(Predictor(bundle), Path("t.csv"), Path("o.csv"), Options(bad_rows="reject"))
+    for name in ("o.csv", "o.csv.rejects.csv"):
+        assert out.with_name(name).read_bytes() == Path(name).read_bytes()
+    assert (result.summary.rows, result.summary.rejected) == (300, 10)
+    assert {each.path.name for each in list_objects(out.parent)} == {"o.csv", "o.csv.rejects.csv"}  # type: ignore[arg-type]
 
 
 class _Changing(InProcess):
