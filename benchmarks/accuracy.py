@@ -1,4 +1,4 @@
-"""Accuracy of the two presets of ``trainer fit``, over many seeds.
+"""Accuracy on products of the presets of ``trainer fit``, over many seeds.
 
     python benchmarks/accuracy.py [--seeds 50] [--rows 5000] [--write]
 
