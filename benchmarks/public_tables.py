@@ -28,11 +28,10 @@ from tabular.cache import HERE, OUR_SOURCES, Cache, Key, Result, identity_of
 from tabular.catalogue import TABLES, PublicTable, table_named
 from tabular.fits import ENVIRONMENT, Fit, Team, run_all
 from tabular.targets import targets
+from tabular.variants import OURS, VARIANTS
 from tabular.worker import Job
 
-from trainer.config import PRESETS
-
-OURS = tuple(preset for preset in PRESETS if preset != "tutorial")  # that is a lesson
+PRESETS = tuple(name for name in OURS if name not in VARIANTS)
 PEERS = (
     "MLPClassifier",
     "logistic regression",
@@ -57,7 +56,7 @@ def main() -> None:
     cache = Cache(args.folder / "results.jsonl")
     fits = plan(tables, args.seeds, args.contenders, prepared, teams(python))
     run_all(fits, cache, workers=args.workers, limit_s=args.limit)
-    report(args, tables, cache, fits, prepared)
+    report(args, tables, results_of(tables, cache, fits), prepared)
 
 
 def parse() -> argparse.Namespace:
@@ -67,7 +66,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--half", choices=("dev", "result"), default="result")
     parser.add_argument("--tables", type=names, default=[], help="instead of a half")
-    parser.add_argument("--contenders", type=names, default=[*OURS, *PEERS])
+    parser.add_argument("--contenders", type=names, default=[*PRESETS, *PEERS])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=1, help="fits at a time, a thread each")
     parser.add_argument("--limit", type=float, default=LIMIT_S, help="seconds of a fit")
@@ -151,20 +150,26 @@ def plan(
     return fits
 
 
-def report(
-    args: argparse.Namespace,
-    tables: list[PublicTable],
-    cache: Cache,
-    fits: list[Fit],
-    prepared: Path,
-) -> None:
-    """Print the result, and keep it if requested."""
+def results_of(
+    tables: list[PublicTable], cache: Cache, fits: list[Fit]
+) -> dict[str, dict[str, list[Result]]]:
+    """Find the results of all fits: by table and contender, those of the seeds."""
     results: dict[str, dict[str, list[Result]]] = {table.name: {} for table in tables}
     for fit in fits:
         found = cache.find(fit.key)
         if found is None:
             raise RuntimeError(f"{fit.key} was not fitted")
         results[fit.key.table].setdefault(fit.key.contender, []).append(found)
+    return results
+
+
+def report(
+    args: argparse.Namespace,
+    tables: list[PublicTable],
+    results: summary.Results,
+    prepared: Path,
+) -> None:
+    """Print the result, and keep it if requested."""
     facts = {
         name: json.loads((prepared / name / "facts.json").read_text(encoding="utf-8"))
         for name in results
@@ -185,7 +190,7 @@ def format_body(
     results: summary.Results, contenders: list[str], facts: dict[str, dict[str, float]]
 ) -> str:
     """Format standings, duels of ours, figures by table, and why fits failed."""
-    presets = [name for name in contenders if name in OURS]
+    presets = [name for name in contenders if name in PRESETS]
     peers = [name for name in contenders if name in PEERS]
     parts = [summary.standings(results, contenders)]
     parts += filter(None, [targets(results, presets, peers)])

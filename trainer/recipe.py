@@ -1,7 +1,7 @@
 """What the presets choose for a table, by the number of its rows.
 
-Found on the developing half of ``benchmarks/public_tables.py``; docs/accuracy.md has what each
-choice is worth.
+Found on the developing half of ``benchmarks/public_tables.py``; ``benchmarks/ablation.py`` has what
+each choice is worth.
 """
 
 from __future__ import annotations

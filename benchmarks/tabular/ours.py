@@ -1,4 +1,4 @@
-"""Fit a table as a user does, with ``trainer.fit_table`` and a preset by its name.
+"""Fit a table as a user does, with ``trainer.fit_table``: a preset, or a variant of it.
 
 Two options are given to every table: a category that training did not have is none of the known
 ones, and rare ones of a long list are joined. The peers do so unasked. A column that is refused
@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 import torch
+from tabular.variants import options_of
 from tabular.worker import Job, Prediction, Stopwatch, serve
 
 import trainer
 from trainer.data.reading import read_dataset
 from trainer.data.source import TableSource
-
-if TYPE_CHECKING:
-    from trainer.config import Preset
 
 
 def fit(job: Job) -> Prediction:
@@ -34,7 +31,7 @@ def fit(job: Job) -> Prediction:
             unseen="other",
             rare="other",
             categories=job.categories,
-            preset=cast("Preset", job.contender),
+            **options_of(job.contender),
             seed=job.seed,
             out=Path(folder) / "run",
             device="cpu",

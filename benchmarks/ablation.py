@@ -1,0 +1,71 @@
+"""What each choice of the default preset is worth: the preset, and itself with one made otherwise.
+
+    python benchmarks/ablation.py [--seeds 2] [--write]
+
+On the developing half of the tables of benchmarks/public_tables.py, which also has its options.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import measure
+from public_tables import PACKAGES, peers_python, plan, prepare, results_of, teams
+from tabular import summary
+from tabular.cache import Cache
+from tabular.catalogue import TABLES
+from tabular.fits import run_all
+from tabular.targets import DEFAULT
+from tabular.variants import VARIANTS
+
+CONTENDERS = (DEFAULT, *VARIANTS)
+
+
+def main() -> None:
+    """Fit the preset and its variants, report."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=1, help="fits at a time, a thread each")
+    parser.add_argument("--limit", type=float, default=600.0, help="seconds of a fit")
+    parser.add_argument("--folder", type=Path, default=Path("artifacts/public_tables"))
+    parser.add_argument("--peers", type=Path, default=Path("artifacts/peers"))
+    parser.add_argument("--write", action="store_true", help="keep the result")
+    args = parser.parse_args()
+    tables = [table for table in TABLES if table.half == "dev"]
+    python = peers_python(args.peers.resolve())
+    prepared = prepare(tables, args.seeds, args.folder.resolve(), python)
+    cache = Cache(args.folder / "results.jsonl")
+    fits = plan(tables, args.seeds, list(CONTENDERS), prepared, teams(python))
+    run_all(fits, cache, workers=args.workers, limit_s=args.limit)
+    results = results_of(tables, cache, fits)
+    body = f"{summary.standings(results, CONTENDERS)}\n\n{changes(results)}"
+    note = (
+        f"{len(tables)} tables, {args.seeds} seeds. Differences are in points of accuracy; tied: "
+        "within half a point, or one standard error over the seeds."
+    )
+    title = "The default preset with one choice made otherwise, the dev half"
+    measure.report("ablation", title, body, PACKAGES, note=note, write=args.write)
+
+
+def changes(results: summary.Results) -> str:
+    """Format what each variant came to against the preset."""
+    lines = [
+        "| variant | better | tied | worse | mean difference | log loss |",
+        "|---|---|---|---|---|---|",
+    ]
+    log_loss = summary.mean_log_loss(results, DEFAULT)
+    for name in VARIANTS:
+        found = summary.duel(results, name, DEFAULT)
+        more = summary.mean_log_loss(results, name) - log_loss
+        lines.append(
+            f"| {name} | {found.won} | {found.tied} | {found.lost} | {100 * found.mean:+.2f} "
+            f"| {more:+.4f} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
