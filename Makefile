@@ -162,6 +162,7 @@ docs: | $(READY)
 	python tests/support/pages.py
 
 bench: $(BUNDLE) | $(BENCH_READY) $(ENGINES_READY)
+	python benchmarks/ablation.py
 	python benchmarks/accuracy.py
 	python benchmarks/bound.py
 	python benchmarks/crossing.py
@@ -186,10 +187,9 @@ bench: $(BUNDLE) | $(BENCH_READY) $(ENGINES_READY)
 	python benchmarks/predict.py
 	python benchmarks/predict.py --table wide
 	python benchmarks/predict.py --large
-	python benchmarks/providers.py
 	python benchmarks/presets.py
+	python benchmarks/providers.py
 	python benchmarks/public_tables.py
-	python benchmarks/ablation.py
 	python benchmarks/reloading.py
 	python benchmarks/scorer.py
 	python benchmarks/serve.py
