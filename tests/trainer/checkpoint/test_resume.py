@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import torch
 
     from trainer.checkpoint.state import Epoch, TrainingState
+    from trainer.config import Options, Preset
     from trainer.engines.state import ModelState
 
     Trainer = Callable[..., subprocess.CompletedProcess[str]]
@@ -225,6 +226,13 @@ def stop_after(epochs: int) -> Callable[[Epoch], None]:
     return interrupt
 
 
+def resumed(out: Path, preset: Preset | None, overrides: Options) -> Configuration:
+    """Return the options of a run that was interrupted."""
+    configuration = resume_options(out, preset, overrides)
+    assert configuration
+    return configuration
+
+
 def interrupt_run(
     out: Path, configuration: Configuration = THOROUGH, logdir: Path | None = None
 ) -> None:
@@ -365,13 +373,13 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
 def test_options_default_to_those_of_the_checkpoint(tmp_path: Path) -> None:
     """Some may change, and the run records it; others are refused by name."""
     interrupt_run(tmp_path / "run")
-    assert resume_options(tmp_path / "run", None, {}) == THOROUGH
+    assert resumed(tmp_path / "run", None, {}) == THOROUGH
     assert resume_options(tmp_path / "none", "tutorial", {}) is None
-    changed = resume_options(tmp_path / "run", None, {"learning_rate": 0.5, "epochs": 4})
+    changed = resumed(tmp_path / "run", None, {"learning_rate": 0.5, "epochs": 4})
     with pytest.raises(UsageError, match="has batch size 7, not 8"):
-        resume_options(tmp_path / "run", None, {"batch_size": 8})
+        resumed(tmp_path / "run", None, {"batch_size": 8})
     with pytest.raises(UsageError, match="has preset default, not tutorial"):
-        resume_options(tmp_path / "run", "tutorial", {})
+        resumed(tmp_path / "run", "tutorial", {})
     run = make_run(tmp_path / "run", changed, device="cpu", saving=EVERY_STEP).run
     assert run.record.configuration["learning_rate"] == 0.5
     assert run.record.configuration["changed"] == (
@@ -388,7 +396,7 @@ def test_an_interrupted_run_is_not_discarded_unasked(tmp_path: Path) -> None:
         match=r"run was interrupted before epoch 3, step 1 of 6 .*resume=True.*replace=True",
     ):
         make_run(tmp_path / "run", THOROUGH, device="cpu")
-    assert resume_options(tmp_path / "run", None, {}) == THOROUGH
+    assert resumed(tmp_path / "run", None, {}) == THOROUGH
     with pytest.raises(UsageError, match="use one"):
         SaveOptions(resume=True, restart=True)
     (workdir_path(tmp_path / "run") / CHECKPOINT).write_text("{")
@@ -407,7 +415,7 @@ def test_the_start_is_described_before_the_work(tmp_path: Path) -> None:
 
     assert describe(THOROUGH) is None
     interrupt_run(tmp_path / "run")
-    longer = resume_options(tmp_path / "run", None, {"learning_rate": 0.5, "epochs": 8})
+    longer = resumed(tmp_path / "run", None, {"learning_rate": 0.5, "epochs": 8})
     assert describe(longer, resume=True) == (
         f"resuming {tmp_path / 'run'} at epoch 3, step 1, now with "
         "learning rate 0.5 instead of 0.01, epochs 8 instead of 6"
@@ -423,8 +431,8 @@ def test_epochs_that_have_passed_are_refused(tmp_path: Path) -> None:
     """The message gives the smallest number that works: training then ends at once."""
     interrupt_run(tmp_path / "run")
     with pytest.raises(UsageError, match="beyond epochs=1: give epochs=2 or more"):
-        resume_options(tmp_path / "run", None, {"epochs": 1})
-    ended = resume_options(tmp_path / "run", None, {"epochs": 2})
+        resumed(tmp_path / "run", None, {"epochs": 1})
+    ended = resumed(tmp_path / "run", None, {"epochs": 2})
     run = make_run(tmp_path / "run", ended, device="cpu", saving=EVERY_STEP).run
     assert run.record.metrics["epochs"] == 2
 
@@ -487,13 +495,13 @@ def test_an_interruption_says_what_was_kept(
 def test_diverged_training_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
     """The message names it; a lower learning rate continues from there."""
     interrupt_run(tmp_path / "run", configure(epochs=6))
-    wild = resume_options(tmp_path / "run", None, {"learning_rate": 1e30})
+    wild = resumed(tmp_path / "run", None, {"learning_rate": 1e30})
     with pytest.raises(DataError, match=r"diverged.*at epoch 3, step 1 is kept: resume=True"):
         make_run(tmp_path / "run", wild, device="cpu", saving=EVERY_STEP)
     record = read_record(workdir_path(tmp_path / "run"))
     assert record is not None
     assert record.epoch == 2
-    calm = resume_options(tmp_path / "run", None, {"learning_rate": 0.1})
+    calm = resumed(tmp_path / "run", None, {"learning_rate": 0.1})
     outcome = make_run(tmp_path / "run", calm, device="cpu", saving=EVERY_STEP)
     assert outcome.run.record.metrics["accuracy"] > 0.9
 
