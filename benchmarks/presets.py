@@ -37,7 +37,7 @@ OURS: dict[str, tuple[str, ...]] = {
     "one network of 32": ("--members", "1", "--hidden", "32", "--bins", "0"),
 }
 PEERS = ("XGBoost", "MLPClassifier")
-PACKAGES = ("onnxferry", "torch", "onnxruntime", "pyarrow", "numpy")
+PACKAGES = ("onnxferry", "torch", "pyarrow", "numpy")
 TYPICAL_THREADS = "2"
 
 
