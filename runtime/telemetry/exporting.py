@@ -58,6 +58,7 @@ class Exporter:
         self._stopping = False
         self._sending = 0  # spans
         self._late = ""  # why sending was aborted
+        self._last_report = threading.Lock()  # is never released: one thread alone makes it
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
 
     def start(self) -> None:
@@ -93,7 +94,8 @@ class Exporter:
             self._late = f"no answer in {timeout_s:g} s"
             self._sender.abort()
             self._thread.join(_ABORT_S)
-        if self._thread.is_alive():  # in a call that cannot be aborted; it dies with the process
+        # In a call that cannot be aborted, the thread dies with the process.
+        if self._thread.is_alive() and self._last_report.acquire(blocking=False):
             self._losses.add_spans(self.pending, self._late)
             self._losses.add_metrics(self._late if self._metrics else "")
             self._losses.tell()
@@ -106,7 +108,8 @@ class Exporter:
         self._send()  # what came meanwhile
         self._losses.abandon(len(self._spans))
         self._sender.abort()
-        self._losses.tell()
+        if self._last_report.acquire(blocking=False):
+            self._losses.tell()
 
     def _send(self) -> None:
         """Send what waits; after a failure the other spans wait for the next time."""
