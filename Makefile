@@ -151,7 +151,7 @@ lint: | $(READY)
 check: lint test torch-free
 
 torch-free: | .venv-runtime/.ready
-	env PATH="$(CURDIR)/.venv-runtime/bin:$$PATH" $(PYTEST) -p no:cacheprovider -m "not slow" $(TORCH_FREE_TESTS)
+	env PATH="$(CURDIR)/.venv-runtime/bin:$$PATH" $(PYTEST) -p no:cacheprovider $(TORCH_FREE_TESTS)
 
 # A descriptor set, not generated code, which would be bound to one release of protobuf.
 protos: | $(READY)
