@@ -141,8 +141,9 @@ def fit_table(  # noqa: PLR0913 - the options of ``trainer fit``, by their names
         preset: ``default`` standardises the features, ``tutorial`` does not.
         device: ``auto`` uses CUDA where it is available and faster; ``cpu``, ``cuda``.
         seed: same seed, same weights.
-        hidden: widths of the hidden layers; None is 32.
-        bins: of the piecewise linear encoding of numbers, at most; None is 0, no encoding.
+        hidden: widths of a member's hidden layers; None is by preset.
+        bins: of the piecewise linear encoding of numbers, at most; 0 is no encoding, None by preset
+            and size.
         epochs: passes over the training rows; None is by preset and size.
         batch_size: rows per step.
         learning_rate: initial learning rate.

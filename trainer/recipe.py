@@ -21,7 +21,7 @@ _RECIPES: Final[dict[Preset, Configuration]] = {"default": _DEFAULT, "accurate":
 
 _EPOCHS, _STEPS = 30, 1_000  # at least
 _VISITS: Final = 3_000_000  # at most: of a row in an epoch
-_ROWS_OF_BINS: Final = 1_000  # of fewer a network learns the edges by heart
+_ROWS_OF_BINS: Final = 2_000  # fewer gain nothing by them, and fit twice as fast without
 _ROWS_OF_A_FOLD: Final = 4  # at least
 _ROWS_OF_SMALL_BATCHES, _LARGEST_BATCH = 50_000, 2_048
 _TYPICAL_ROWS: Final = 10_000
