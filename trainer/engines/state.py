@@ -133,15 +133,9 @@ class StepBuffers:
     def __init__(self, state: ModelState, size: int, *, align: bool = False) -> None:
         """Allocate for ``size`` rows; ``align`` copies each batch's features to aligned memory."""
         device = state.values.device
-        values, gradients = (
-            state.views(untracked(vector)) for vector in (state.values, state.gradients)
-        )
-        names = list(values)
         self.layers: list[list[torch.Tensor]] = []
-        for weight_name, bias_name in zip(names[::2], names[1::2], strict=True):
-            weight, bias = values[weight_name], values[bias_name]
+        for weight, bias, *grads in _list_layers(state):
             out, delta = (torch.empty(size, len(bias), device=device) for _ in range(2))
-            grads = [gradients[weight_name], gradients[bias_name]]
             self.layers.append([weight, weight.t(), bias, *grads, out, delta, delta.t()])
         log_probs, log_prob_grads = (torch.empty_like(self.layers[-1][5]) for _ in range(2))
         weight_sum, one = torch.zeros((), device=device), torch.ones((), device=device)
@@ -156,14 +150,8 @@ class MemberStepBuffers:
     def __init__(self, state: ModelState, size: int, *, align: bool = False) -> None:
         """Allocate as ``StepBuffers`` does."""
         device = state.values.device
-        values, gradients = (
-            state.views(untracked(vector)) for vector in (state.values, state.gradients)
-        )
-        names = list(values)
         self.layers: list[list[torch.Tensor]] = []
-        for names_of_layer in zip(names[::2], names[1::2], strict=True):
-            weight, bias = (values[name] for name in names_of_layer)
-            grads = [gradients[name] for name in names_of_layer]
+        for weight, bias, *grads in _list_layers(state):
             shape = *weight.shape[:2], size
             out, delta = (torch.empty(shape, device=device) for _ in range(2))
             views = weight.transpose(1, 2), out.transpose(1, 2)
@@ -178,6 +166,14 @@ class MemberStepBuffers:
         aligned = torch.empty(size if align else 0, weight.shape[2], device=device)
         views = log_probs[..., None], log_prob_grads[..., None]
         self.loss_buffers = [log_probs, log_prob_grads, *views, row_losses, unused, aligned]
+
+
+def _list_layers(state: ModelState) -> list[tuple[torch.Tensor, ...]]:
+    """List weight, bias and the gradients of both, of each layer; without version tracking."""
+    values, gradients = (
+        list(state.views(untracked(vector)).values()) for vector in (state.values, state.gradients)
+    )
+    return list(zip(values[::2], values[1::2], gradients[::2], gradients[1::2], strict=True))
 
 
 @torch.inference_mode()
