@@ -268,7 +268,7 @@ def package(
         return
     process.log(
         f"{printable(made.model)} {made.version} for {to}: {list_files(made)}\n"
-        f"next: {next_step(made)}"
+        f"next: {next_step(made, key)}"
     )
     process.echo(str(made.path))
 

@@ -2,7 +2,8 @@
 
 The same table fails in all of these places. The code that refuses it names the option and its
 value; they are spelled for whoever called: ``--bad-rows null``, ``bad_rows="null"``,
-``?bad_rows=null``, or plain words on the web page.
+``?bad_rows=null``, ``params={"bad_rows": "null"}`` for a model of MLflow, or plain words on the web
+page.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     OptionValue = str | int | float | bool | list[str] | tuple[str, ...] | None
 
-Surface = Literal["python", "command", "http", "page"]
+Surface = Literal["python", "command", "http", "page", "mlflow"]
 
 _HEADER: Final = "Content-Type"  # of a request: format and encoding of its body
 _PARAMETERS: Final = {
@@ -27,6 +28,8 @@ _PARAMETERS: Final = {
     "restart": "replace",
 }  # that have another name in Python
 _QUERIES: Final = {"bad_rows", "proba", "prefix", "delimiter", "decimal", "loose_header"}
+_BY_MLFLOW: Final = {"bad_rows": "params", "proba": "params", "key": "model_config"}
+_IN_FRAMES: Final = {"decimal": "convert them to numbers first"}  # what MLflow gets are frames
 _MEDIA_TYPES: Final = {
     "csv": "text/csv",
     "jsonl": "application/x-ndjson",
@@ -63,8 +66,8 @@ def command_surface() -> Iterator[None]:
 
 
 @contextmanager
-def request_surface(surface: Literal["http", "page"]) -> Iterator[None]:
-    """Spell options for the client of a request, in this context."""
+def request_surface(surface: Literal["http", "page", "mlflow"]) -> Iterator[None]:
+    """Spell options for the client of a request or of an MLflow model, in this context."""
     token = _request.set(surface)
     try:
         yield
@@ -82,14 +85,19 @@ def option(name: str, value: OptionValue = None, *, blank: str = "") -> str:
 
     Returns:
         On the command line ``--name value``, quoted for a shell; in Python ``name="value"``; over
-        HTTP ``?name=value`` or the header field; on the page its name in plain words.
+        HTTP ``?name=value`` or the header field; for MLflow an entry of the argument that passes it
+        on; on the page, and where there is no such option, its name in plain words.
     """
     surface = current_surface()
     if surface == "command":
         return _flag(name, value, blank)
     if surface == "python":
         return _parameter(name, (blank or None) if value is None else value)
-    return _query(name, value, blank) if surface == "http" else f"the {name.replace('_', ' ')}"
+    if surface == "http":
+        return _query(name, value, blank)
+    if surface == "mlflow" and name in _BY_MLFLOW:
+        return _argument(name, (blank or None) if value is None else value)
+    return f"the {name.replace('_', ' ')}"
 
 
 def advise(name: str, value: OptionValue = None, *, blank: str = "", phrase: str = "") -> str:
@@ -107,6 +115,8 @@ def advise(name: str, value: OptionValue = None, *, blank: str = "", phrase: str
     surface = current_surface()
     if surface == "page":
         return _ON_PAGE.get(name, "")
+    if surface == "mlflow" and name not in _BY_MLFLOW:
+        return _IN_FRAMES.get(name, "")
     if surface == "http" and name not in _QUERIES | {"encoding", "format"}:
         return ""
     spelled = option(name, value, blank=blank)
@@ -160,6 +170,15 @@ def _parameter(name: str, value: OptionValue) -> str:
 
         return f"{name}={json.dumps(value, ensure_ascii=False)}"
     return f"{name}={value!r}"
+
+
+def _argument(name: str, value: OptionValue) -> str:
+    """Name an entry of a dictionary that MLflow passes on."""
+    if value is None:
+        return name
+    import json
+
+    return f"{_BY_MLFLOW[name]}={{{json.dumps(name)}: {json.dumps(value)}}}"
 
 
 def _query(name: str, value: OptionValue, blank: str) -> str:

@@ -61,6 +61,12 @@ def _mlmodel(bundle: BundleFiles) -> bytes:
                     "code": "code",
                     "data": "bundle",
                     "env": {"virtualenv": "python_env.yaml"},
+                    # What `model_config` may set; the key is none of the package, and comes from
+                    # outside.
+                    "config": {
+                        "key": "",
+                        "signed_by": bundle.signer.fingerprint if bundle.signer else "",
+                    },
                     "python_version": platform.python_version(),
                 }
             },
@@ -84,30 +90,14 @@ def _mlmodel(bundle: BundleFiles) -> bytes:
 
 
 def _column(feature: Feature) -> dict[str, object]:
-    """Describe a column; those whose gaps the model imputes may be missing."""
-    required = feature.missing == "refused" and "" not in feature.categories
-    return {"name": feature.name, "type": _datatype(feature), "required": required}
+    """Describe a column; those whose gaps the model imputes may be missing.
 
-
-def _datatype(feature: Feature) -> str:
-    """Choose MLflow's type; ``any`` where pandas has one or another type for the same column.
-
-    Whole numbers are int64 in one batch and float64 in the next, dates are text, ``datetime64`` or
-    have a time zone: MLflow would refuse all types but one. The runtime checks each cell.
+    Of the types none but ``any`` leaves a column as it is. MLflow would refuse whole numbers,
+    categories of pandas, dates as text or with a time zone, and make True of the text "false", and
+    "<NA>" of a missing one. The runtime checks each cell.
     """
-    if feature.is_boolean:
-        return "boolean"
-    if feature.categories and not any(map(_is_number, feature.categories)):
-        return "string"
-    return "any"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    required = feature.missing == "refused" and "" not in feature.categories
+    return {"name": feature.name, "type": "any", "required": required}
 
 
 def _describe(feature: Feature) -> str:

@@ -128,9 +128,12 @@ def package_bundle(
     return Package(kind, out, model.name, model.version, tuple(sorted(files)))
 
 
-def next_step(package: Package) -> str:
-    """Return the command that takes a package to its platform."""
-    return _NEXT[package.kind].format(
+def next_step(package: Package, key: Path | None = None) -> str:
+    """Return the command that takes a package, which demands the key, to its platform."""
+    # Others have the key in their files; a model of MLflow is given it.
+    given = package.kind == "mlflow" and key
+    before = f"ONNXFERRY_KEY={shlex.quote(os.path.abspath(given))} " if given else ""  # noqa: PTH100 - links stay
+    return before + _NEXT[package.kind].format(
         out=shlex.quote(str(package.path)),
         image=default_image(Model(package.model, package.version)),
         version=package.version,

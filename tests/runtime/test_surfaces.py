@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 def surface(name: str) -> AbstractContextManager[None]:
     """The surface of that name."""
-    if name in {"http", "page"}:
-        return request_surface(name)  # type: ignore[arg-type]  # one of its two
+    if name in {"http", "page", "mlflow"}:
+        return request_surface(name)  # type: ignore[arg-type]  # one of its three
     return command_surface() if name == "command" else nullcontext()
 
 
@@ -73,6 +73,14 @@ def test_options_are_spelled_for_the_reader(
     assert spelled == {"command": flag, "python": parameter, "http": query}
 
 
+def test_an_option_of_an_mlflow_model_is_an_entry_of_what_it_passes_on() -> None:
+    """Of the parameters of a prediction, or of the configuration of the model."""
+    with surface("mlflow"):
+        assert option("bad_rows", "null") == 'params={"bad_rows": "null"}'
+        assert option("key", blank="FILE") == 'model_config={"key": "FILE"}'
+        assert option("loose_header", True) == "the loose header"
+
+
 @pytest.mark.parametrize(
     ("reader", "advice"),
     [
@@ -80,14 +88,15 @@ def test_options_are_spelled_for_the_reader(
         ("python", "rename it, or ignore case and blanks with loose_header=True"),
         ("http", "rename it, or ignore case and blanks with ?loose_header=true"),
         ("page", "rename it"),
+        ("mlflow", "rename it"),
     ],
 )
 def test_nobody_is_advised_what_they_cannot_do(reader: str, advice: str) -> None:
     """The page has no options: its advice is about the table, or none."""
     with surface(reader):
         assert either("rename it", advise_loosely()) == advice
-        assert (advise("columns", ["a"]) == "") == (reader in {"http", "page"})
-        assert bool(advise_encoding())
+        assert (advise("columns", ["a"]) == "") == (reader in {"http", "page", "mlflow"})
+        assert bool(advise_encoding()) == (reader != "mlflow")
 
 
 @pytest.mark.parametrize(
@@ -97,6 +106,7 @@ def test_nobody_is_advised_what_they_cannot_do(reader: str, advice: str) -> None
         ("python", 'give decimal=","'),
         ("http", "give ?decimal=,"),
         ("page", "choose the other decimal sign under Options"),
+        ("mlflow", "convert them to numbers first"),
     ],
 )
 def test_hints_of_cells_are_spelled_too(predictor: Predictor, reader: str, advice: str) -> None:

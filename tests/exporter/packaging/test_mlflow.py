@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -55,6 +56,14 @@ found = {
     "text": model.predict(
         table.assign(last=table["last"].dt.strftime("%Y-%m-%d"), count=table["count"] * 1.0)
     )["probability"].tolist(),
+    "frames": [
+        model.predict(one)["probability"].tolist()
+        for one in (
+            table.assign(colour=table["colour"].astype("category")),
+            table.assign(active=table["active"].map({True: "true", False: "false"})),
+            pandas.read_csv(table_path, dtype_backend="pyarrow"),
+        )
+    ],
     "index": model.predict(table[3:5]).index.tolist(),
     "short": model.predict(table.drop(columns=optional)).columns.tolist(),
     "null": model.predict(
@@ -66,7 +75,7 @@ found = {
 for wrong in (table.drop(columns="first"), table.assign(first="31/31/2024")):
     try:
         model.predict(wrong)
-    except Exception as error:
+    except MlflowException as error:
         found["errors"].append(str(error))
 client = TestClient(init(model))
 split = json.loads(table[["first", "count", "active", "colour", "x"]].to_json(orient="split"))
@@ -77,6 +86,13 @@ body = {"dataframe_split": {"columns": split["columns"], "data": split["data"]}}
 answer = client.post("/invocations", json=body)
 assert answer.status_code == 200, answer.text
 found["served"] = [one["probability"] for one in answer.json()["predictions"]]
+for row in split["data"]:
+    row[2] = str(row[2]).lower()
+answer = client.post("/invocations", json=body)
+found["served texts"] = [one["probability"] for one in answer.json()["predictions"]]
+split["data"][0][0] = "31/31/2024"
+answer = client.post("/invocations", json=body)
+found["refused"] = [answer.status_code, answer.json()["message"]]
 print("RESULT" + json.dumps(found))
 """
 
@@ -127,14 +143,10 @@ def found(
 
 
 def test_the_signature_has_every_column(found: dict[str, Any]) -> None:
-    """What has gaps may be missing; a number or date may have any of its types."""
+    """What has gaps may be missing; a column may have any type that it has in a frame."""
+    required = {"last": False, "first": True, "count": True, "active": True, "colour": False}
     assert found["types"] == {
-        "last": ["any", False],
-        "first": ["any", True],
-        "count": ["any", True],
-        "active": ["boolean", True],
-        "colour": ["string", False],
-        "x": ["any", False],
+        name: ["any", needed] for name, needed in (required | {"x": False}).items()
     }
     assert list(found["columns"].values()) == [
         *("date (ISO 8601)", "date (dmy)", "number", "boolean", "category", "number")
@@ -145,14 +157,16 @@ def test_the_signature_has_every_column(found: dict[str, Any]) -> None:
 def test_mlflow_predicts_and_serves_what_the_runtime_predicts(
     found: dict[str, Any], bundle: Path, tmp_path: Path
 ) -> None:
-    """By name, in any order, with the index of the frame, over HTTP; without onnxferry."""
+    """By name, of any type, with the index of the frame, over HTTP; without onnxferry."""
     predictor, out = Predictor(bundle, provider="cpu"), tmp_path / "scored.jsonl"
     predictor.score_file(bundle.parent / "table.csv", out)
     expected = [json.loads(line)["probability"] for line in out.read_text().splitlines()]
     assert found["rows"] == pytest.approx(expected, abs=1e-6)
     assert found["reordered"] == found["rows"]
     assert found["text"] == found["rows"]  # dates as text, whole numbers as floats
+    assert found["frames"] == [found["rows"]] * 3  # categories, truth values as text, Arrow
     assert found["served"] == pytest.approx(expected, abs=1e-6)
+    assert found["served texts"] == found["served"]
     assert found["index"] == [3, 4]
     assert found["example"][0] in {"a", "b"}
     assert found["short"] == ["label", "probability"]
@@ -163,6 +177,10 @@ def test_bad_rows_are_errors_or_have_a_reason(found: dict[str, Any]) -> None:
     missing, bad = found["errors"]
     assert "missing inputs ['first']" in missing
     assert "31/31/2024" in bad
+    assert 'or continue with params={"bad_rows": "null"}' in bad
+    status, message = found["refused"]
+    assert status == HTTPStatus.BAD_REQUEST
+    assert "record 1, column 'first': '31/31/2024'" in message
     assert found["null"]["label"] is None
     assert "31/31/2024" in found["null"]["reason"] or "date" in found["null"]["reason"]
     assert {"probability_a", "probability_b"} <= found["null"].keys()

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from signers import SIGNATURE, Signer
 
-from exporter.packaging.package import package_bundle
+from exporter.packaging.mlflow_pyfunc import _load_pyfunc
+from exporter.packaging.package import next_step, package_bundle
 from exporter.signing import sign_bundle
 from runtime.bundle.reading import read_bundle
 from runtime.errors import ArtifactError, UsageError
@@ -191,9 +192,7 @@ def test_an_image_of_oci_has_the_signature(bundle: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("kind", "folder"), [("image", "bundle"), ("mlflow", "bundle")])
-def test_a_package_has_the_signature(
-    bundle: Path, tmp_path: Path, kind: Kind, folder: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_package_has_the_signature(bundle: Path, tmp_path: Path, kind: Kind, folder: str) -> None:
     """What a platform gets is verified with the same key; an altered bundle is not packaged."""
     signer = Signer(tmp_path / "keys")
     (bundle / "cards").mkdir()
@@ -205,11 +204,43 @@ def test_a_package_has_the_signature(
     (bundle / "added").touch()
     with pytest.raises(ArtifactError, match="added 'added'"):
         package_bundle(bundle, kind, tmp_path / "another", key=signer.public)
-    if kind == "mlflow":
-        from exporter.packaging.mlflow_pyfunc import BundleModel
 
-        monkeypatch.setenv("ONNXFERRY_KEY", str(signer.public))
-        BundleModel(str(made.path / folder))
-        (made.path / folder / SIGNATURE).unlink()
-        with pytest.raises(ArtifactError, match="is not signed"):
-            BundleModel(str(made.path / folder))
+
+def test_an_mlflow_model_that_demands_a_key_is_loaded_with_one(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow passes it on, or the environment has it; without one it is refused, with the words."""
+    signer, other = Signer(tmp_path / "keys"), Signer(tmp_path / "other")
+    monkeypatch.delenv("ONNXFERRY_KEY", raising=False)
+    signer.sign(bundle)
+    made = package_bundle(bundle, "mlflow", tmp_path / "a", key=signer.public)
+    demanding = made.path
+    assert next_step(made, signer.public).startswith(f"ONNXFERRY_KEY={signer.public} mlflow ")
+    with pytest.raises(UsageError, match=r'give model_config=\{"key": "FILE"\}, or set'):
+        load(demanding)
+    load(demanding, {"key": str(signer.public)})
+    with pytest.raises(
+        ArtifactError, match=r'signer\'s public key, model_config=\{"key": "FILE"\}'
+    ):
+        load(demanding, {"key": str(other.public)})
+    monkeypatch.setenv("ONNXFERRY_KEY", str(signer.public))
+    load(demanding)
+    with pytest.raises(ArtifactError, match="made with another key"):
+        load(demanding, {"key": str(other.public)})  # before the variable
+    (demanding / "bundle" / SIGNATURE).unlink()
+    with pytest.raises(ArtifactError, match="is not signed"):
+        load(demanding)
+    monkeypatch.delenv("ONNXFERRY_KEY")
+    tolerant = package_bundle(bundle, "mlflow", tmp_path / "b").path
+    load(tolerant)
+    with pytest.raises(ArtifactError, match="made with another key"):
+        load(tolerant, {"key": str(other.public)})
+
+
+def load(model: Path, given: Mapping[str, str] | None = None) -> None:
+    """Load a model as MLflow does: an entry that it is given must be in its configuration."""
+    yaml = pytest.importorskip("yaml")
+    (flavor,) = yaml.safe_load((model / "MLmodel").read_bytes())["flavors"].values()
+    config = flavor["config"]
+    assert set(given or ()) <= set(config)
+    _load_pyfunc(str(model / flavor["data"]), config | dict(given or {}))
