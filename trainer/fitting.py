@@ -138,7 +138,8 @@ def fit_table(  # noqa: PLR0913 - the options of ``trainer fit``, by their names
         out: the run's folder. None is a new one, ``artifacts/LABEL-1`` and so on.
         replace: allow to replace a run in ``out``, also an interrupted one.
         force: let ``rejects`` replace a file of another kind.
-        preset: ``default`` standardises the features, ``tutorial`` does not.
+        preset: ``default`` fits an ensemble, ``accurate`` a larger one; ``tutorial`` trains one
+            network on raw features with a low learning rate.
         device: ``auto`` uses CUDA where it is available and faster; ``cpu``, ``cuda``.
         seed: same seed, same weights.
         hidden: widths of a member's hidden layers; None is by preset.
@@ -147,15 +148,16 @@ def fit_table(  # noqa: PLR0913 - the options of ``trainer fit``, by their names
         epochs: passes over the training rows; None is by preset and size.
         batch_size: rows per step.
         learning_rate: initial learning rate.
-        schedule: of the learning rate, such as ``cosine``.
+        schedule: of the learning rate, such as ``cosine`` or ``warmup-cosine:0.1``.
         optimiser: ``sgd`` or ``adamw``.
         weight_decay: coefficient of weight decay.
         class_weights: ``balanced`` weights all classes equally in the loss.
         members: networks that are trained side by side and deployed as one, their mean.
         folds: parts of the training rows; each member leaves one out, and the loss on the rows
-            left out selects the best epoch.
+            left out selects the best epoch; 0 is none.
         validation: share of the training rows held out to select the best epoch.
-        calibrate: divide the logits by the temperature with the lowest validation loss.
+        calibrate: divide the logits by the temperature with the lowest validation loss, or loss
+            on the rows left out.
         patience: epochs without a better validation loss before early stopping.
         tune: search the options that are not given, on the training rows, and fit with the best:
             so many trials (``20``), or so long (``"60s"``, ``"5m"``). ``tuning.json`` in the run

@@ -99,7 +99,7 @@ class Standardisation:
 
     Attributes:
         mean: ``(n_features,)`` float64.
-        std: ``(n_features,)`` float64; 1 for a constant column.
+        std: ``(n_features,)`` float64; infinite for a column without influence.
     """
 
     mean: torch.Tensor

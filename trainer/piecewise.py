@@ -49,23 +49,29 @@ class PiecewiseLinearEncoding(nn.Module):
         self.register_buffer("scales", scales)
 
     @classmethod
-    def of(cls, edges: Mapping[int, torch.Tensor]) -> PiecewiseLinearEncoding:
+    def of(
+        cls, edges: Mapping[int, torch.Tensor], spans: Mapping[int, torch.Tensor] | None = None
+    ) -> PiecewiseLinearEncoding:
         """Make the bins between edges, by the position of their input.
 
         Args:
             edges: ascending, ``(edges,)`` float32 of each input; bins wider than ``MAX_WIDTH`` are
                 left out.
+            spans: both ends of one more bin of an input, ``(2,)`` float32.
 
         Returns:
             The encoding.
         """
         positions, lows, scales = [], [], []
-        for position, found in edges.items():
-            widths = found.double().diff()  # (edges - 1,)
-            usable = widths <= MAX_WIDTH
-            positions.append(torch.full((int(usable.sum()),), position))
-            lows.append(found[:-1][usable])
-            scales.append((1 / widths[usable]).float())
+        spans = spans or {}
+        none = torch.empty(0)
+        for position in (*edges, *(each for each in spans if each not in edges)):
+            for found in (edges.get(position, none), spans.get(position, none)):
+                widths = found.double().diff()  # (edges - 1,)
+                usable = widths <= MAX_WIDTH
+                positions.append(torch.full((int(usable.sum()),), position))
+                lows.append(found[:-1][usable])
+                scales.append((1 / widths[usable]).float())
         return cls(torch.cat(positions), torch.cat(lows)[:, None], torch.cat(scales)[:, None])
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:

@@ -219,12 +219,13 @@ def _build_model(
 
 
 def _count_bins(record: RunRecord, weights: dict[str, torch.Tensor]) -> int:
-    """Return how many encoded inputs the weights have; 0 where the run was trained without."""
-    return (
-        weights[POSITIONS].numel()
-        if record.configuration.get("bins") and POSITIONS in weights
-        else 0
-    )
+    """Return how many encoded inputs the weights have; 0 where the run was trained without.
+
+    Numbers far from 0 are encoded where inputs are standardised.
+    """
+    options = record.configuration
+    may_have = options.get("bins") or options.get("standardise")
+    return weights[POSITIONS].numel() if may_have and POSITIONS in weights else 0
 
 
 def _build_rows(schema: Schema, tensors: dict[str, torch.Tensor], *, where: Location) -> Rows:

@@ -73,9 +73,15 @@ def test_folding_changes_only_a_copys_first_layer() -> None:
     assert not torch.equal(folded.linear_layers()[0].bias, model.linear_layers()[0].bias)
 
 
-def test_a_constant_column_is_not_divided_by_zero() -> None:
-    """A constant column is 0 after standardising."""
-    features = torch.tensor([[3.0, 1.0], [3.0, 2.0]])
+def test_a_constant_column_has_no_influence() -> None:
+    """Initial weights times 7e8, rounded, would be noise of 64; also where the mean is rounded."""
+    features = torch.tensor([[7e8, 1.0, 0.1], [7e8, 2.0, 0.1], [7e8, 1.5, 0.1]])
     scale = fit_standardisation(features)
-    assert scale.std.tolist() == [1.0, 0.5]
-    assert scale.apply(features).tolist() == [[0.0, -1.0], [0.0, 1.0]]
+    assert scale.std.isinf().tolist() == [True, False, True]
+    assert scale.apply(features)[:, [0, 2]].eq(0).all()
+    model = draw(2, 3, 2, (4,))
+    folded = fold_standardisation(model, scale.mean, scale.std)
+    weight = folded.linear_layers()[0].weight
+    assert weight[:, [0, 2]].eq(0).all()
+    assert weight[:, 1].ne(0).all()
+    torch.testing.assert_close(folded(features), model(scale.apply(features)))

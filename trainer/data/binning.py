@@ -1,4 +1,10 @@
-"""Bins of numbers for their piecewise linear encoding: quantiles of the training rows."""
+"""Bins of numbers for their piecewise linear encoding: quantiles of the training rows.
+
+Standardisation is folded into the first layer, which then adds up large terms of a number such as
+1e6 ± 1 that cancel: rounded to float32, what is left of them is noise. Such a number is *far from
+0*, and a bin of three times its range, from which the lower edge is subtracted first, takes its
+place.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +13,27 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import torch
 
-from trainer.piecewise import MIN_WIDTH, PiecewiseLinearEncoding
+from trainer.piecewise import MAX_WIDTH, MIN_WIDTH, PiecewiseLinearEncoding
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
+
+    from runtime.schema.features import Feature
 
 # Encoded values are stored for all rows: at most so many inputs and, in all, numbers (4 GiB).
 _MAX_ENCODED: Final = 1024
 _MAX_NUMBERS: Final = 2**30
 _MAX_COLUMNS: Final = 4096  # of numbers: of more, none is encoded
+_FAR: Final = 2**10  # from 0, in standard deviations: float32 has 14 bits left for these
 
 
 def fit_encoding(
-    features: torch.Tensor, numeric: Sequence[int], bins: int
+    features: torch.Tensor,
+    numeric: Sequence[int],
+    bins: int,
+    far: Mapping[int, torch.Tensor] | None = None,
 ) -> PiecewiseLinearEncoding | None:
     """Divide numeric inputs into bins with about as many training rows each.
 
@@ -29,19 +41,54 @@ def fit_encoding(
         features: of the training rows, ``(rows, n_inputs)`` float32, NaN for missing.
         numeric: positions of the inputs that are numbers.
         bins: of each input, at most; fewer where quantiles are equal and, by ``limit_bins``, in a
-            wide or long table.
+            wide or long table; 0 is none.
+        far: what ``find_far`` has found.
 
     Returns:
-        The encoding; None where no input has two bins.
+        The encoding; None where no input has two bins and none is far from 0.
     """
-    if len(numeric) > _MAX_COLUMNS:
-        return None
-    edges = _divide(features, numeric, bins)
-    most = limit_bins(bins, len(edges), len(features))
-    if most < bins:
-        edges = _divide(features, tuple(edges), most)
-    encoding = PiecewiseLinearEncoding.of(edges) if edges else None
+    edges = {}
+    if bins and len(numeric) <= _MAX_COLUMNS:
+        edges = _divide(features, numeric, bins)
+        most = limit_bins(bins, len(edges), len(features))
+        if most < bins:
+            edges = _divide(features, tuple(edges), most)
+    encoding = PiecewiseLinearEncoding.of(edges, far) if edges or far else None
     return encoding if encoding and len(encoding.positions) else None
+
+
+def find_far(features: torch.Tensor, numeric: Mapping[int, Feature]) -> dict[int, torch.Tensor]:
+    """Find the inputs far from 0, with both ends of the bin in place of each, by position.
+
+    Args:
+        features: of the training rows, ``(rows, n_inputs)`` float32, NaN for missing.
+        numeric: the inputs that are numbers, by position.
+
+    Returns:
+        ``(2,)`` float32 each.
+    """
+    # Their ranges tell for most that they are not, without a look at the rows.
+    possible = [at for at, each in numeric.items() if _is_narrow(each.minimum, each.maximum)]
+    found = {at: _span_if_far(features[:, at].numpy()) for at in possible}
+    return {at: torch.from_numpy(span) for at, span in found.items() if span is not None}
+
+
+def _is_narrow(low: float, high: float) -> bool:
+    """Check whether a range is narrower than its distance from 0."""
+    return low * high > 0 and min(abs(low), abs(high)) > high - low
+
+
+def _span_if_far(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
+    """Return the bin of three times the range of values, ``(2,)``, if they are far from 0."""
+    known = values[~np.isnan(values)]
+    if not known.size:
+        return None
+    low, high = float(known.min()), float(known.max())
+    deviation = float(known.std(dtype=np.float64))
+    if low == high or abs(float(known.mean(dtype=np.float64))) <= _FAR * deviation:
+        return None
+    span = np.array([low - (high - low), high + (high - low)], np.float32)
+    return span if MIN_WIDTH <= float(span[1]) - float(span[0]) <= MAX_WIDTH else None
 
 
 def _divide(features: torch.Tensor, positions: Sequence[int], bins: int) -> dict[int, torch.Tensor]:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import torch
 
+from runtime.errors import DataError
 from runtime.schema.features import Feature, Schema
-from trainer.data.binning import fit_encoding
+from runtime.surfaces import option
+from trainer.data.binning import find_far, fit_encoding
 from trainer.data.splits import split_validation
 from trainer.model import Imputation, Standardisation, prepend_stages
 
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
 _BLOCK_NUMBERS, _MIN_BLOCK_ROWS = 2**15, 1024  # a block of 256 KiB in float64
 
 _ENCODED_ROWS: Final = 4096  # at a time
+# A standard deviation by which float32 weights can be divided, and that of a constant, relative to
+# its mean: rounding of the statistics alone.
+_SMALLEST_STD, _LARGEST_STD = 2.0**-100, 2.0**110
+_CONSTANT: Final = 2.0**-44
 _DERIVED: Final = "\0"  # after the name of a column, in that of an input made from it
 _IS_MISSING: Final = f"{_DERIVED}is missing"
 
@@ -33,6 +39,10 @@ def fit_standardisation(
     features: torch.Tensor, chosen: torch.Tensor | None = None, indicators: Sequence[int] = ()
 ) -> Standardisation:
     """Compute mean and population standard deviation block by block, without copying the table.
+
+    A constant column has an infinite one: what was never seen to vary has no influence. Divided by
+    1, its initial weights would stay in the network, and a large constant times these, rounded,
+    would be noise.
 
     ``indicators`` are positions of inputs of 0 and 1 that are only centred: divided by its standard
     deviation a rare category would outweigh all numbers.
@@ -52,9 +62,22 @@ def fit_standardisation(
         else:
             mean, std = block_mean, block_std
         rows += len(values)
-    std = torch.where(std > 0, std, 1.0)
+    is_constant = std <= _CONSTANT * mean.abs()
     std[list(indicators)] = 1.0
-    return Standardisation(mean=mean, std=std)
+    return Standardisation(mean=mean, std=torch.where(is_constant, torch.inf, std))
+
+
+def check_spread(scale: Standardisation, schema: Schema) -> None:
+    """Refuse inputs whose numbers float32 weights cannot be scaled to, naming the column."""
+    usable = (scale.std >= _SMALLEST_STD) & (scale.std <= _LARGEST_STD) | scale.std.isinf()
+    for at in (~usable).nonzero().flatten().tolist():
+        name, std = schema.inputs[at], float(scale.std[at])
+        raise DataError(
+            f"column {name!r} has a standard deviation of {std:.1e}, too "
+            f"{'small' if std < 1 else 'large'} for a network in float32: multiply its numbers by "
+            f"a power of ten ({_SMALLEST_STD:.0e} to {_LARGEST_STD:.0e} can be used), or leave it "
+            f"out with {option('exclude', name)}"
+        )
 
 
 _Moments = tuple[int, torch.Tensor, torch.Tensor]  # rows, mean, standard deviation
@@ -117,21 +140,23 @@ class PreprocessedDataset:
 def preprocess_dataset(dataset: Dataset, configuration: Configuration) -> PreprocessedDataset:
     """Impute missing values and encode numbers, by the statistics of the training rows.
 
-    The stages compute what they will compute inside the network, to the bit.
+    The stages compute what they will compute inside the network, to the bit. Of numbers far from 0,
+    which a bin replaces, 0 is left: a constant, which has no influence.
     """
     imputed = impute_dataset(dataset)
-    if not configuration.bins:
+    if not (configuration.bins or configuration.standardise):
         return imputed
-    numeric = tuple(dataset.schema.numeric_features)
+    numeric = dataset.schema.numeric_features
     seen = _without_validation(dataset.rows, configuration)
-    encoding = fit_encoding(seen, numeric, configuration.bins)
+    far = find_far(seen, numeric) if configuration.standardise else {}
+    encoding = fit_encoding(seen, tuple(numeric), configuration.bins, far)
     if encoding is None:
         return imputed
     rows = imputed.dataset.rows
     encoded = replace(
         rows,
-        train_features=_encode(rows.train_features, encoding),
-        test_features=_encode(rows.test_features, encoding),
+        train_features=_encode(rows.train_features, encoding, list(far)),
+        test_features=_encode(rows.test_features, encoding, list(far)),
     )
     schema = _encoded_schema(imputed.dataset.schema, encoding.positions.tolist())
     whole = replace(imputed.dataset, schema=schema, rows=encoded)
@@ -146,7 +171,9 @@ def _without_validation(rows: Rows, configuration: Configuration) -> torch.Tenso
     return rows.train_features[split.train]
 
 
-def _encode(features: torch.Tensor, encoding: PiecewiseLinearEncoding) -> torch.Tensor:
+def _encode(
+    features: torch.Tensor, encoding: PiecewiseLinearEncoding, replaced: list[int]
+) -> torch.Tensor:
     """Encode rows block by block, so that intermediate values take little memory."""
     width = features.shape[1] + len(encoding.positions)
     encoded = torch.empty(len(features), width)
@@ -154,6 +181,7 @@ def _encode(features: torch.Tensor, encoding: PiecewiseLinearEncoding) -> torch.
         torch.split(features, _ENCODED_ROWS), torch.split(encoded, _ENCODED_ROWS), strict=True
     ):
         target.copy_(encoding(block))
+    encoded[:, replaced] = 0.0
     return encoded
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from trainer.data.preprocessing import (
+    check_spread,
     compute_class_weights,
     fit_standardisation,
     indicator_inputs,
@@ -110,6 +111,11 @@ def prepare_training_data(
     if configuration.members > 1:
         by_class = torch.ones(n_classes, device=device) if weights is None else weights
         membership = create_membership(configuration.members, configuration.folds, by_class)
+    scale = None
+    if configuration.standardise:
+        indicators = indicator_inputs(dataset.schema)
+        scale = fit_standardisation(rows.train_features, train, indicators)
+        check_spread(scale, dataset.schema)
     return TrainingData(
         features=rows.train_features,
         labels=rows.train_labels,
@@ -119,11 +125,7 @@ def prepare_training_data(
         validation=held_out,
         test=_move(rows.test_features, rows.test_labels, evaluation_device),
         sample=_move(*_sample(rows, train), evaluation_device),
-        scale=(
-            fit_standardisation(rows.train_features, train, indicator_inputs(dataset.schema))
-            if configuration.standardise
-            else None
-        ),
+        scale=scale,
         class_weights=weights,
     )
 

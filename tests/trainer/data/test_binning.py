@@ -10,13 +10,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporter.reference.layers import layers_of, preprocessing_of
+from exporter.reference.oracle import derive_reference
 from runtime.errors import ArtifactError, UsageError
 from runtime.schema.features import Feature, OneHot, Schema
 from trainer.config import Configuration
 from trainer.data.binning import find_edges, fit_encoding, limit_bins
 from trainer.data.dataset import Dataset, Rows
 from trainer.data.preprocessing import column_names, input_names, preprocess_dataset
-from trainer.fit import init_network
+from trainer.fit import fit, init_network
 from trainer.model import SimpleNet
 from trainer.piecewise import PiecewiseLinearEncoding
 from trainer.pipeline import make_run
@@ -191,7 +193,7 @@ def test_a_run_with_bins_round_trips(run_folder: Path) -> None:
 def test_a_run_whose_record_has_no_bins_is_damaged(run_folder: Path, tmp_path: Path) -> None:
     """Weights and record must agree."""
     record = msgspec.json.decode((run_folder / "run.json").read_bytes())
-    record["configuration"]["bins"] = 0
+    record["configuration"] |= {"bins": 0, "standardise": False}
     for name in ("weights.safetensors", "rows.safetensors"):
         (tmp_path / name).write_bytes((run_folder / name).read_bytes())
     (tmp_path / "run.json").write_bytes(msgspec.json.encode(record))
@@ -204,3 +206,26 @@ def test_a_number_of_bins_that_cannot_be_is_refused(bins: int) -> None:
     """One bin would be the number itself."""
     with pytest.raises(UsageError, match=f"bins must be 0 for none, or 2 to 256, got {bins}"):
         Configuration(bins=bins)
+
+
+@pytest.mark.parametrize("bins", [0, 4])
+def test_a_number_far_from_zero_is_replaced_by_a_bin(bins: int) -> None:
+    """Of 1e6 ± 1 the model knows what the table says, with a bound far below a logit's size."""
+    random = np.random.default_rng(1)
+    near = random.normal(size=400).astype(np.float32)
+    far = (1e6 + random.integers(-16, 17, 400) / 16).astype(np.float32)
+    features = torch.from_numpy(np.stack([near, far, 0 * far + 7e8], axis=1))
+    labels = torch.from_numpy((far > 1e6).astype(np.int64))
+    names = (Feature("near", -4, 4), Feature("far", 1e6 - 1, 1e6 + 1), Feature("same", 7e8, 7e8))
+    rows = Rows(features[:300], labels[:300], features[300:], labels[300:])
+    raw = Dataset(Schema("y", names, ("no", "yes")), rows)
+    configuration = Configuration(bins=bins, epochs=20)
+    ready = preprocess_dataset(raw, configuration)
+    assert ready.dataset.rows.test_features[:, 1].eq(0).all()
+    model = ready.restore_inputs(fit(ready.dataset, configuration).model)
+    reference = derive_reference(layers_of(model), preprocessing_of(model))
+    found = reference.evaluate(features[300:].numpy())
+    assert (found.label == labels[300:].numpy()).mean() > 0.95
+    assert found.logits.error.max() < 1e-4
+    as_they_are = replace(configuration, bins=0, standardise=False)
+    assert preprocess_dataset(raw, as_they_are).encoding is None
