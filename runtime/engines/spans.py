@@ -14,11 +14,11 @@ from runtime.engines.parts import check_seen, open_run, staging_folder
 from runtime.engines.tables import EngineResult, identify, score_parts
 from runtime.engines.worker import Job, PartCounts, merge_monitors
 from runtime.errors import DataError, UsageError
+from runtime.io.atomic import check_writable
 from runtime.io.paths import (
     STANDARD_STREAM,
     absolute,
     check_distinct,
-    is_regular,
     is_special,
 )
 from runtime.io.sinks import open_sinks
@@ -75,6 +75,7 @@ def score_table(
     rejects = rejects_path(out, options)
     check_distinct(source, out, rejects, options.drift)
     check_outputs(out, rejects, options)
+    check_writable(out, rejects, options.drift)
     division = _divide(job, bundle.bundle.manifest.schema)
     plan = BatchPlan(source.parent, {Path(source.name): (out, rejects)})
     identity = identify(bundle, plan, options)
@@ -94,7 +95,7 @@ def score_table(
 
 
 def _check_locations(source: Location, out: Location) -> None:
-    if source == STANDARD_STREAM or not is_regular(source):
+    if source == STANDARD_STREAM or is_special(source):
         raise UsageError(
             f"{source} is not a file that all workers can read: give a file, a folder or a "
             f"pattern, or leave {option('engine')} out"

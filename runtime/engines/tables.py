@@ -13,6 +13,7 @@ from runtime.bundle.manifest import to_json
 from runtime.engines.parts import commit, open_run
 from runtime.engines.worker import Job, PartCounts, merge_monitors
 from runtime.errors import UsageError
+from runtime.io.atomic import check_writable
 from runtime.io.paths import is_within
 from runtime.io.sinks import open_sinks
 from runtime.scorer.portable import PortableBundle
@@ -61,6 +62,7 @@ def score_tables(
     bundle = PortableBundle.read(job.bundle, embed=True, key=job.key)
     plan = plan_batch(job.source, job.out, job.options)
     _check_drift(job)
+    check_writable(job.options.drift)
     identity = identify(bundle, plan, job.options)
     with open_run(job.out, identity, resume=job.cluster.resume) as destination:
         tables = Job(bundle, job, plan, destination.staging, current_surface(), Path.cwd())

@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import pickle
 import socket
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 from msgspec.structs import replace
 
 from runtime.engines.parts import attempt
-from runtime.errors import DataError
+from runtime.errors import DataError, UnavailableError
 from runtime.io.destinations import Part, Staging
 from runtime.io.paths import absolute, relative_path
 from runtime.io.sinks import Sink
@@ -211,7 +211,10 @@ class Worker:
             name = job.part_name(index)
             title = f"part {index + 1} of {job.request.source}" if job.spans else name
             advice = f"; {option('resume', True)} then continues with what is complete"
-            with attempt(job.request.out, job.staging, name, title=title, advice=advice):
+            with (
+                _located(),
+                attempt(job.request.out, job.staging, name, title=title, advice=advice),
+            ):
                 return self._score(index)
 
     def _score(self, index: int) -> Part:
@@ -245,6 +248,18 @@ class Worker:
         if output.result is None:
             raise RuntimeError(f"{task.out} was not completed: a bug in onnxferry")
         return output.result
+
+
+@contextmanager
+def _located() -> Iterator[None]:
+    """Say where something is not available: credentials and devices are those of the worker."""
+    try:
+        yield
+    except UnavailableError as exc:
+        raise type(exc)(
+            f"{exc} (a worker on {socket.gethostname()} found this; its environment is that of the "
+            "engine there, not that of this command)"
+        ) from exc
 
 
 def _to_bytes(

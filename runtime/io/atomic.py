@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 from runtime.errors import DataError, UsageError
 from runtime.io.paths import (
+    STANDARD_STREAM,
     check_replaceable,
     descriptor_number,
     existing_error,
@@ -94,6 +95,23 @@ def atomic_files(*, replaces: bool = True) -> Iterator[Callable[[Location], IO[b
         moves = [(out.temporary, out.target) for out in reversed(outputs) if out.temporary]
         with _published(objects[::-1]):
             (publish if replaces else publish_new)(moves)
+
+
+def check_writable(*paths: Location | None) -> None:
+    """Refuse outputs that cannot be written, before the hours of work that they are for.
+
+    Raises ``UsageError`` for an impossible destination, and errors of its store.
+    """
+    for path in paths:
+        if path is None or path == STANDARD_STREAM or is_special(path):
+            continue
+        with ExitStack() as stack:
+            if isinstance(path, Path):
+                _open_output(path, stack)
+                continue
+            from runtime.io.stores.writing import ObjectWriter
+
+            ObjectWriter(path).close()
 
 
 @contextmanager

@@ -57,7 +57,10 @@ def parse_location(given: str | os.PathLike[str] | Location) -> Location:
     text = os.fspath(given)
     if not isinstance(given, str):
         if found := _COLLAPSED.match(text):
-            raise UsageError(f"a Path cannot hold a {found[1]}:// location: give it as text")
+            raise UsageError(
+                f"{text!r} has one slash after {found[1]}:, as a Path makes it of {found[1]}://: "
+                "give the location as text, with both"
+            )
         return given if isinstance(given, Path) else Path(text)
     found = _URI.match(text)
     if found is None:

@@ -23,6 +23,7 @@ _TRAIN_EXTRA = frozenset({"onnx", "onnxscript", "safetensors", "tensorboard", "t
 _EXIT_SIGTERM = 128 + signal.SIGTERM
 _EXIT_SIGPIPE = 128 + signal.SIGPIPE
 _interrupts: list[int] = []  # signals received
+_terminations: list[int] = []  # likewise
 _kept: list[str] = []  # what is left of the work, for the message
 
 
@@ -36,7 +37,8 @@ def run(app: Callable[..., object], name: str) -> NoReturn:
     try:
         _call(app, name)
     except SystemExit as exc:
-        exit_hook.code = int(exc.code or 0)
+        # Ray's native code replaces the exit that a signal has raised by one of its own.
+        exit_hook.code = _EXIT_SIGTERM if _terminations else int(exc.code or 0)
         raise
 
 
@@ -65,6 +67,8 @@ def _call(app: Callable[..., object], name: str) -> NoReturn:
     except Exception:
         if _interrupts:  # libraries convert interrupts to errors of their own
             _exit_interrupted(name)
+        if _terminations:
+            sys.exit(_EXIT_SIGTERM)
         raise
     sys.exit(0)
 
@@ -217,7 +221,7 @@ def _missing_extra(name: str, module: str) -> UnavailableError:
 
 
 def _install_signal_handlers() -> None:
-    """Raise on SIGINT and SIGTERM, so that temporary files are removed; record the former."""
+    """Raise on SIGINT and SIGTERM, so that temporary files are removed; record them."""
 
     def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
         _interrupts.append(number)
@@ -228,6 +232,7 @@ def _install_signal_handlers() -> None:
     signal.signal(signal.SIGTERM, _exit_on_sigterm)
 
 
-def _exit_on_sigterm(_signal: int, _frame: FrameType | None) -> NoReturn:
+def _exit_on_sigterm(number: int, _frame: FrameType | None) -> NoReturn:
     """Raise ``SystemExit``."""
+    _terminations.append(number)
     sys.exit(_EXIT_SIGTERM)

@@ -103,11 +103,16 @@ def connected(address: str | None) -> Iterator[None]:
     stack = ExitStack()
     try:
         # Ray reports lost workers on standard output, which carries the summary.
-        stack.enter_context(redirect_stdout(sys.stderr))
+        told = _Told()
+        stack.enter_context(redirect_stdout(told))
         with _without_native_logs():
             ray.init(log_to_driver=False, logging_level=logging.ERROR, **arguments)
         signal.signal(signal.SIGTERM, handler)  # Ray's own exits with another status
-        yield
+        try:
+            yield
+        except BaseException:
+            told.is_over = True  # that it ends the actors is no news
+            raise
     except (ConnectionError, RuntimeError, ValueError, OSError) as exc:
         if ray.is_initialized():
             raise
@@ -119,6 +124,21 @@ def connected(address: str | None) -> Iterator[None]:
     finally:
         with stack:
             ray.shutdown()
+
+
+class _Told:
+    """Passes what Ray prints on to standard error, until a job has failed."""
+
+    def __init__(self) -> None:
+        self.is_over = False
+
+    def write(self, text: str) -> int:
+        """Write a text."""
+        return len(text) if self.is_over else sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Flush the texts."""
+        sys.stderr.flush()
 
 
 def _check_reachable(address: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -10,6 +11,8 @@ from runtime.errors import UnavailableError, UsageError
 from runtime.io.stores.errors import translate_errors
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
     Work = Literal["ask", "upload", "copy"]
@@ -23,6 +26,13 @@ _REQUEST_S: Final = 300.0  # of at most 16 MiB
 _UPLOAD_TIMEOUTS: Final = 4  # that a part may take
 _PREFIXES: Final = ("AWS_", "AZURE_", "GOOGLE_", "HOME", TIMEOUT_VARIABLE)
 _MAX_CLIENTS: Final = 32
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_MULTILINE: Final = "_SERVICE_ACCOUNT_KEY"  # is JSON
+_ENDPOINTS: Final = {
+    "s3": "AWS_ENDPOINT_URL, or endpoint_url in ~/.aws/config,",
+    "gs": "GOOGLE_BASE_URL",
+    "az": "AZURE_STORAGE_ENDPOINT",
+}
 _process: Final = [0]  # that has made the first client
 
 
@@ -48,6 +58,7 @@ def connect(scheme: str, bucket: str, work: Work = "ask") -> ObjectStore:
             'the workers with "spawn"'
         )
     settings = tuple(item for item in os.environ.items() if item[0].startswith(_PREFIXES))
+    _check_variables(settings)
     return _connect(scheme, bucket, hash(settings), work)
 
 
@@ -64,7 +75,7 @@ def _connect(scheme: str, bucket: str, _environment: int, work: Work) -> ObjectS
             from runtime.io.stores.aws import s3_headers, s3_settings
 
             config, provider = s3_settings()
-            if str(config.get("endpoint", "")).startswith("http://"):
+            if _is_http(scheme, config.get("endpoint")):
                 options["allow_http"] = True
             options["default_headers"] = s3_headers(config)
             more: dict[str, Any] = {"credential_provider": provider} if provider else {}
@@ -75,7 +86,7 @@ def _connect(scheme: str, bucket: str, _environment: int, work: Work) -> ObjectS
             from runtime.io.stores.google import google_settings
 
             google = google_settings()
-            if google.get("base_url", "").startswith("http://"):
+            if _is_http(scheme, google.get("base_url")):
                 options["allow_http"] = True
             return store.GCSStore(
                 bucket, config=google, client_options=options, retry_config=retries
@@ -83,9 +94,43 @@ def _connect(scheme: str, bucket: str, _environment: int, work: Work) -> ObjectS
         from runtime.io.stores.azure import azure_settings, uses_http
 
         azure = azure_settings()
-        if uses_http(azure):
+        if _is_http(scheme, azure.get("endpoint")) or uses_http(azure):
             options["allow_http"] = True
         return store.AzureStore(bucket, config=azure, client_options=options, retry_config=retries)
+
+
+def _is_http(scheme: str, endpoint: str | None) -> bool:
+    """Whether an endpoint is one without TLS.
+
+    Raises ``UnavailableError`` for what is no URL, with which the client would abort.
+    """
+    if endpoint and not _is_url(endpoint):
+        raise UnavailableError(  # without its text, which may hold a password
+            f"the endpoint of {scheme}:// is no URL: {_ENDPOINTS[scheme]} wants one such as "
+            "http://127.0.0.1:9000 or https://store.example.com"
+        )
+    return bool(endpoint and endpoint.startswith("http://"))
+
+
+def _is_url(text: str) -> bool:
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:  # a bracket alone, or a port that is none
+        return False
+    host = re.fullmatch(r"[\w.:%-]+", parts.hostname or "", re.ASCII)
+    return parts.scheme in {"http", "https"} and bool(host) and port != 0
+
+
+def _check_variables(settings: Sequence[tuple[str, str]]) -> None:
+    """Refuse line breaks, as of a secret's file, with which the client would abort."""
+    for name, value in settings:
+        if _CONTROL.search(value) and not name.endswith(_MULTILINE):
+            raise UnavailableError(
+                f"{name} holds a line break or another control character: set it without"
+            )
 
 
 def _client_options(silence: float) -> ClientConfig:

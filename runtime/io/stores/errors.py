@@ -33,7 +33,7 @@ _NO_BUCKET: Final = re.compile(
 # Where an instance, a container or a function of the cloud gets its credentials.
 _CREDENTIALS: Final = re.compile(
     r"169\.254\.169\.254|169\.254\.170\.2|metadata\.google\.internal|latest/api/token|/metadata/"
-    r"identity|InstanceCredential|token request|Missing credential"
+    r"identity|InstanceCredential|token request|Missing credential|Missing (?:Secret)?AccessKey"
 )
 _BAD_NAME: Final = re.compile(
     r'invalid path: (?:Error parsing )?Path "(.*?)(?:"(?:: | contained)|\Z)', re.DOTALL
@@ -47,6 +47,7 @@ _TIMEOUT: Final = re.compile(r"timed out|TimedOut|deadline has elapsed", re.IGNO
 _CONNECTION: Final = re.compile(r"HTTP error|error sending request|decoding response|connection")
 _SERVER_ERROR: Final = 500
 _TOO_MANY: Final = 429
+_DENIED: Final = (401, 403)
 # Names of the variables that hold credentials, for advice.
 _VARIABLES: Final = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
@@ -104,7 +105,9 @@ def _describe(text: str, where: str, *, is_denied: bool) -> str:
     scheme = where.partition("://")[0]
     if _REGION.search(text):
         return "the bucket is in another region; set AWS_REGION to its own"
-    if is_denied:
+    status = _STATUS.search(text)
+    is_denied = is_denied or bool(status and int(status[1]) in _DENIED)  # uploads have no class
+    if is_denied and not _CREDENTIALS.search(text):
         return (
             f"{_host(text)} denied access{_status(text)}; check the credentials "
             f"({_VARIABLES[scheme]}) and what they permit"

@@ -33,13 +33,13 @@ class Found(Value, frozen=True):
     etag: str | None
 
 
-def list_objects(prefix: ObjectPath) -> list[Found]:
+def list_objects(prefix: ObjectPath, *, writing: bool = False) -> list[Found]:
     """List the objects below a prefix, without markers of folders; raises ``DataError``.
 
     A marker is an empty object with others below it, or one whose key ends with a slash, as
     consoles make it. The client lists that without the slash, as a key that is not there.
     """
-    with translate_errors(str(prefix)):
+    with translate_errors(str(prefix), writing=writing):
         chunks = prefix.store.list(prefix.key or None, chunk_size=_CHUNK)
         metas = [meta for chunk in chunks for meta in chunk if meta["path"] != prefix.key]
     found = [

@@ -67,7 +67,7 @@ class StoredStage(Value, frozen=True):
 
     def names(self, folder: str = "") -> list[str]:
         """List what is staged, or what is in a folder there, sorted."""
-        depth, found = len(self._folder.parts), list_objects(self._folder / folder)
+        depth, found = len(self._folder.parts), list_objects(self._folder / folder, writing=True)
         return sorted("/".join(each.path.parts[depth:]) for each in found)
 
     def delete(self, *names: str) -> None:
@@ -76,10 +76,7 @@ class StoredStage(Value, frozen=True):
 
     def check(self) -> None:
         """Refuse a prefix that holds objects; staged ones aside."""
-        try:
-            found = list_objects(self.prefix)
-        except MissingError as exc:  # the bucket
-            raise UsageError(str(exc)) from exc
+        found = list_objects(self.prefix, writing=True)
         depth = len(self.prefix.parts)
         names = [each.path for each in found if each.path.parts[depth] != TEMPORARY]
         if names:
@@ -154,9 +151,9 @@ class StoredStage(Value, frozen=True):
 
 
 def staged_runs(prefix: ObjectPath) -> list[str]:
-    """List the runs that have staged objects for a prefix."""
+    """List the runs that have staged objects for a prefix; ``UsageError`` without its bucket."""
     depth = len(prefix.parts) + 1
-    found = list_objects(prefix / TEMPORARY)
+    found = list_objects(prefix / TEMPORARY, writing=True)
     return sorted({each.path.parts[depth] for each in found if len(each.path.parts) > depth + 1})
 
 

@@ -16,7 +16,7 @@ from runtime import Predictor
 from runtime.engines import spans
 from runtime.engines.job import ClusterOptions, EngineJob
 from runtime.engines.spans import score_table
-from runtime.errors import OnnxferryError, UsageError
+from runtime.errors import OnnxferryError, StoreError, UsageError
 from runtime.io.paths import parse_location
 from runtime.scoring.options import Options
 from runtime.scoring.pipeline import score_file
@@ -210,6 +210,21 @@ def test_an_object_is_divided(bundle: Path, bucket: str) -> None:
         assert out.with_name(name).read_bytes() == Path(name).read_bytes()
     assert (result.summary.rows, result.summary.rejected) == (300, 10)
     assert {each.path.name for each in list_objects(out.parent)} == {"o.csv", "o.csv.rejects.csv"}  # type: ignore[arg-type]
+    other = EngineJob(bundle, source, out.with_name("other.csv"), Options(bad_rows="reject"))
+    with pytest.raises(StoreError, match=r"denied access.*a worker on \S+ found this"):
+        score_table(other, _Elsewhere())
+    nowhere = EngineJob(bundle, source, parse_location("s3://no-such-bucket/o.csv"), Options())
+    with pytest.raises(UsageError, match=r"cannot write .* there is no bucket"):
+        score_table(nowhere, InProcess())
+
+
+class _Elsewhere(InProcess):
+    """A machine with other credentials."""
+
+    def score(self, job: Job, indices: Sequence[int]) -> Iterator[Part]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("AWS_SECRET_ACCESS_KEY", "another")
+            yield from super().score(job, indices)
 
 
 class _Changing(InProcess):
@@ -238,6 +253,9 @@ WHOLE: dict[str, tuple[str, str, dict[str, Any], str]] = {
     "keys": ("t.jsonl", "o.csv", {}, "keys of all records as columns: give columns="),
     "standard output": ("t.csv", "-", {}, "workers of an engine write files: give out="),
     "standard input": ("-", "o.csv", {}, "not a file that all workers can read: give a file"),
+    "no table": ("t.tsv", "o.csv", {}, "cannot read t.tsv: No such file"),
+    "no folder": ("t.csv", "none/o.csv", {}, "cannot write into .*none: No such file"),
+    "no folder of a report": ("t.csv", "o.csv", {"drift": "none/d"}, "cannot write into .*none"),
 }
 
 
@@ -256,10 +274,14 @@ def test_what_cannot_be_divided_is_refused(
             file.write_table(table)
     elif source.endswith(".jsonl"):
         (tmp_path / source).write_text('{"price": 1, "rating": 2}\n')
-    elif source != "-":
-        (tmp_path / source).write_bytes(wide if options else b"price,rating\n1,2\n")
-    reading = ReadOptions(encoding=options.get("reading"))
-    job = EngineJob(bundle, Path(source), Path(out), Options(reading=reading))
-    with pytest.raises(UsageError, match=message):
+    elif source == "t.csv":
+        (tmp_path / source).write_bytes(wide if "reading" in options else b"price,rating\n1,2\n")
+    given = Options(
+        reading=ReadOptions(encoding=options.get("reading")),
+        drift=Path(options["drift"]) if "drift" in options else None,
+    )
+    job = EngineJob(bundle, Path(source), Path(out), given)
+    with pytest.raises(OnnxferryError, match=message):
         score_table(job, InProcess())
     assert not Path(out).exists()
+    assert not Path("none").exists()

@@ -37,6 +37,11 @@ def command(prog_name):
 
 process.run(command, "command")
 """
+# A library replaces the exit that a signal has raised.
+_TERMINATED = """import signal
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    except SystemExit:"""
 ENDING = """
 import sys
 from runtime.terminal import process
@@ -64,6 +69,8 @@ def test_a_thread_of_a_library_that_still_works_does_not_abort_the_process(code:
         ("sys.exit(5)", 5),
         ("raise KeyboardInterrupt", 130),
         ("raise RuntimeError('a bug')", 1),
+        (f"{_TERMINATED}\n        sys.exit(1)", 143),
+        (f"{_TERMINATED}\n        raise ValueError", 143),
     ],
 )
 def test_every_ending_has_its_code_and_loses_no_output(ends: str, code: int) -> None:
