@@ -35,7 +35,7 @@ MAX_UNDECIDABLE: dict[Tolerance, float] = {"measured": 0.01, "derived": 0.25}
 _ADVICE: dict[Tolerance, str] = {
     "measured": "float32 loses the digits that decide: give the model features, and functions of "
     "them, that float32 can resolve",
-    "derived": "fit it on scaled features, with smaller weights or fewer layers",
+    "derived": "fit it on scaled features or fewer of them, with smaller weights or fewer layers",
 }
 
 
