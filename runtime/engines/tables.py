@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from runtime.bundle.manifest import to_json
 from runtime.engines.parts import commit, open_run
 from runtime.engines.worker import Job, PartCounts, merge_monitors
-from runtime.errors import UsageError
+from runtime.errors import DataError, UsageError
 from runtime.io.atomic import check_writable
 from runtime.io.paths import is_within
 from runtime.io.sinks import open_sinks
@@ -61,6 +61,7 @@ def score_tables(
     started = time.perf_counter()
     bundle = PortableBundle.read(job.bundle, embed=True, key=job.key)
     plan = plan_batch(job.source, job.out, job.options)
+    _check_names(plan)
     _check_drift(job)
     check_writable(job.options.drift)
     identity = identify(bundle, plan, job.options)
@@ -92,6 +93,18 @@ def score_parts(
             "output was written"
         )
     return [complete[name] for name in expected], resumed
+
+
+def _check_names(plan: BatchPlan) -> None:
+    """Refuse names that are no text, which the list of the output has."""
+    for name in plan.outputs:
+        try:
+            str(name).encode()
+        except UnicodeEncodeError as exc:
+            raise DataError(
+                f"{plan.root / name}: the name is not UTF-8, and an engine lists it in the output: "
+                f"rename it, or leave {option('engine')} out"
+            ) from exc
 
 
 def _check_drift(job: EngineJob) -> None:

@@ -8,11 +8,12 @@ publishes nothing; its whole attempts can be used by the next run of the same na
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from runtime.io.success import MakeMarker
 
 _PARTS, _RECORDS, _ATTEMPTS = "parts", "records", "attempts"
+_MAX_NAME: Final = 200  # bytes; a file's name has at most 255, and an attempt's is longer
 
 
 class Part(Record, frozen=True):
@@ -55,7 +57,15 @@ class Part(Record, frozen=True):
     @property
     def staged(self) -> str:
         """Its name while it is staged."""
-        return f"{_PARTS}/{self.name}.{self.attempt}"
+        return f"{_PARTS}/{_attempt_name(self.name, self.attempt)}"
+
+
+def _attempt_name(name: str, attempt: str) -> str:
+    """Name an attempt to write a file: that of a file with a long name has a digest of it."""
+    folder, slash, last = name.rpartition("/")
+    if len(content := os.fsencode(last)) > _MAX_NAME:
+        last = hashlib.sha256(content).hexdigest()
+    return f"{folder}{slash}{last}.{attempt}"
 
 
 class PartWriter:
@@ -162,12 +172,12 @@ class Staging(Value, frozen=True):
             UnavailableError: when the store cannot be reached, or denies access.
         """
         attempt = os.urandom(8).hex()
-        with self.stage.open(f"{_PARTS}/{name}.{attempt}") as stream:
+        with self.stage.open(f"{_PARTS}/{_attempt_name(name, attempt)}") as stream:
             writer = PartWriter(name, stream)
             yield writer
         part = writer.finish(attempt)
         # The record is written last: an attempt without one is not whole.
-        self.stage.put(f"{_RECORDS}/{name}.{attempt}", msgspec.json.encode(part))
+        self.stage.put(f"{_RECORDS}/{_attempt_name(name, attempt)}", msgspec.json.encode(part))
 
 
 class Destination:

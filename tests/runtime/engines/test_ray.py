@@ -8,6 +8,7 @@ import json
 import operator
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +29,7 @@ from runtime import Predictor, Scorer
 from runtime.engines.job import ClusterOptions, EngineJob
 from runtime.errors import (
     BadRowsError,
+    DataError,
     UnavailableError,
     UsageError,
     exit_code_of,
@@ -328,6 +331,41 @@ def test_more_workers_than_fit_are_refused(bundle: Path, tables: Path) -> None:
     with pytest.raises(UsageError, match=r"drift\.json is in .*which an engine publishes"):
         score_on_ray(inside)
     assert list(tables.parent.iterdir()) == [tables]
+
+
+def test_blocks_become_files_of_one_schema(tmp_path: Path) -> None:
+    """A column without a value in one block has the type of the others; else nothing is written."""
+    from runtime.engines.ray import AtomicParquet
+
+    def write(*tasks: list[pa.Table]) -> list[pa.Table]:
+        sink, out = AtomicParquet(tmp_path / "out"), tmp_path / "out"
+        try:
+            done = [
+                sink.write(blocks, SimpleNamespace(task_idx=number))
+                for number, blocks in enumerate(tasks)
+            ]
+            rows = sum(block.num_rows for blocks in tasks for block in blocks)
+            sink.on_write_complete(SimpleNamespace(write_returns=done, num_rows=rows))
+        except DataError as exc:
+            sink.on_write_failed(exc)
+            assert list(tmp_path.iterdir()) == []
+            raise
+        found = [parquet.read_table(path) for path in sorted(out.glob("*.parquet"))]
+        shutil.rmtree(out)
+        return found
+
+    nothing, text = pa.table({"id": [1], "x": pa.nulls(1)}), pa.table({"id": [2], "x": ["a"]})
+    whole = [{"id": 1, "x": None}, {"id": 2, "x": "a"}]
+    assert write([nothing, text])[0].to_pylist() == whole
+    assert write([text, nothing])[0].to_pylist() == whole[::-1]
+    assert write([nothing])[0].to_pylist() == whole[:1]
+    other = pa.table({"x": ["a"], "id": [2.5]})
+    with pytest.raises(DataError, match=r"blocks .* differ.*id has incompatible types"):
+        write([text, other])
+    with pytest.raises(DataError, match=r"blocks .* differ.*id has incompatible types"):
+        write([text], [other])
+    with pytest.raises(DataError, match=r"some lack the column 'x'.*nothing was published"):
+        write([text.select(["id"]), text])
 
 
 @pytest.mark.usefixtures("cluster")

@@ -44,20 +44,21 @@ def _write(staging: Staging, name: str, content: bytes, extra: bytes = b"") -> P
 
 def test_parts_appear_together_with_their_marker(folder: Location) -> None:
     """Workers stage; nothing is visible until one attempt of each name is published."""
+    long = f"{'b' * 250}.csv"
     with open_destination(folder) as destination:
         staging = pickle.loads(pickle.dumps(destination.staging))  # as a worker gets it  # noqa: S301
-        parts = [_write(staging, "a.csv", b"1\n2\n"), _write(staging, "p=1/b.csv", b"3\n")]
+        parts = [_write(staging, "a.csv", b"1\n2\n"), _write(staging, f"p=1/{long}", b"3\n")]
         other = _write(staging, "a.csv", b"another attempt\n")
         assert not (folder / "a.csv").is_file()
         assert sorted(destination.whole_parts(), key=str) == sorted([*parts, other], key=str)
         destination.commit(parts)
     assert (folder / "a.csv").read_bytes() == b"1\n2\n"
-    assert (folder / "p=1" / "b.csv").read_bytes() == b"3\n"
+    assert (folder / "p=1" / long).read_bytes() == b"3\n"
     marker = json.loads((folder / "_SUCCESS").read_bytes())
     assert marker["rows"] == 3
     assert [(part["name"], part["rows"], part["size"]) for part in marker["parts"]] == [
         ("a.csv", 2, 4),
-        ("p=1/b.csv", 1, 2),
+        (f"p=1/{long}", 1, 2),
     ]
     assert all(part.get("etag") for part in marker["parts"]) == str(folder).startswith("s3:")
     assert staged_runs(folder) == []
