@@ -179,6 +179,7 @@ def _sum_up(job: Job, tables: Sequence[PartCounts]) -> Summary:
             rejected=table.rejected,
             reasons=table.reasons,
             provider=providers,
+            blocks=table.blocks,
             seconds=0.0,
             model=f"{manifest.model.name} {manifest.model.version}",
             provider_reason="of the workers",

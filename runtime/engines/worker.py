@@ -134,6 +134,7 @@ class PartCounts(Record, frozen=True):
         rows: records read.
         reasons: number of rejected records by reason.
         provider: of the worker.
+        blocks: calls of the model.
         stages: seconds spent in each stage.
         absent: features that no record has.
         proba: classes whose probability has a column of its own.
@@ -149,6 +150,7 @@ class PartCounts(Record, frozen=True):
     rows: int
     reasons: dict[str, int]
     provider: str
+    blocks: int
     stages: dict[str, float]
     absent: tuple[str, ...]
     proba: tuple[str, ...]
@@ -271,6 +273,7 @@ def _to_bytes(
             summary.rows,
             dict(summary.reasons),
             summary.provider,
+            summary.blocks,
             dict(summary.stages),
             summary.absent,
             summary.proba,
