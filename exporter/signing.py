@@ -11,11 +11,14 @@ from runtime.bundle.manifest import MANIFEST, SIGNATURE
 from runtime.bundle.reading import file_digests, read_bundle
 from runtime.bundle.signature import sign_digests
 from runtime.bundle.signed_files import UNSIGNED
+from runtime.errors import ArtifactError
 from runtime.io.atomic import atomic_file
 from runtime.io.paths import parse_location
+from runtime.printable import list_names
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterable
 
     from runtime.io.paths import Location
 
@@ -71,7 +74,7 @@ def sign_bundle(
         What was signed.
 
     Raises:
-        ArtifactError: when the bundle is missing or damaged.
+        ArtifactError: when the bundle is missing or damaged, or a file's name is no text.
         UsageError: when the file has no such key, or the passphrase is wrong or missing.
         UnavailableError: without the extra ``sign``.
         DataError: when the signature cannot be written.
@@ -79,6 +82,7 @@ def sign_bundle(
     private = load_private_key(Path(key), passphrase)
     found = read_bundle(parse_location(bundle))
     digests, model = file_digests(found), found.manifest.model
+    _check_names(found.path, digests)
     content = sign_digests(digests, private, name=model.name, ignored=UNSIGNED)
     where = found.path / SIGNATURE
     with atomic_file(where) as stream:
@@ -92,3 +96,14 @@ def sign_bundle(
         tuple(sorted(digests.keys() - listed)),
         private.public().curve,
     )
+
+
+def _check_names(folder: Location, names: Iterable[str]) -> None:
+    """Refuse names that JSON cannot hold; raises ``ArtifactError``."""
+    # What is no UTF-8 has surrogates in Python.
+    wrong = [name for name in names if any("\ud800" <= char <= "\udfff" for char in name)]
+    if wrong:
+        raise ArtifactError(
+            f"the names of files in {folder} are not UTF-8: {list_names(sorted(wrong))}; rename or "
+            "remove them, since a signature names every file"
+        )

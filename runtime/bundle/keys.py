@@ -21,6 +21,7 @@ _CURVES: Final = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-52
 _KINDS: Final = "ECDSA on P-256, P-384 or P-521"
 _MAKE: Final = "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out PRIVATE.pem"
 _PUBLIC: Final = "openssl pkey -in PRIVATE.pem -pubout -out PUBLIC.pem"
+_OF_CERTIFICATE: Final = "openssl x509 -in CERTIFICATE.pem -pubkey -noout > PUBLIC.pem"
 
 
 class PublicKey:
@@ -100,6 +101,10 @@ def load_public_key(path: Path) -> PublicKey:
     content = read_key_file(path, "key")
     if b"PRIVATE KEY-----" in content:
         _refuse(path, f"has a private key: give the public one, {_PUBLIC}")
+    if b"BEGIN CERTIFICATE-----" in content:
+        _refuse(path, f"has a certificate: give its public key, {_OF_CERTIFICATE}")
+    if content.count(b"BEGIN PUBLIC KEY-----") > 1:
+        _refuse(path, "has several keys: give a file with one")
     try:
         key = load_pem_public_key(content)
     except (ValueError, UnsupportedAlgorithm) as exc:

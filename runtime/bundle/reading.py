@@ -120,14 +120,20 @@ def file_digests(bundle: BundleFiles) -> dict[str, str]:
 def read_unlisted(bundle: BundleFiles) -> dict[str, bytes]:
     """Read the files that are not in the manifest, such as a model card; the signature aside.
 
-    Raises ``ArtifactError`` when one cannot be read, or, where the signature was verified, when it
-    is no longer what was signed.
+    Raises ``ArtifactError`` when one cannot be read, or is not what the signature says. That holds
+    without a key, too: a link of a bundle from elsewhere could lead to a file of this machine.
     """
+    from runtime.bundle.signature import stated_digests
     from runtime.bundle.signed_files import check_digests
 
     found = dict(_read_others(bundle))
-    if bundle.signer:
-        signed = _signed_digests(bundle, bundle.signer)
+    if bundle.signature is not None:
+        where = str(bundle.path / SIGNATURE)
+        signed = (
+            _signed_digests(bundle, bundle.signer)
+            if bundle.signer
+            else stated_digests(bundle.signature, where=where)
+        )
         check_digests(bundle.path, signed, _digests(bundle, found.items()))
     return found
 

@@ -140,11 +140,8 @@ def verify_signature(content: bytes, key: PublicKey, *, where: str) -> dict[str,
     Raises:
         ArtifactError: when it is damaged, of another kind, or not by this key.
     """
-    bundle = _decode(content, _SigstoreBundle, where)
+    bundle = _read_bundle(content, where)
     envelope, public_key = bundle.dsse_envelope, bundle.verification_material.public_key
-    if bundle.media_type != _MEDIA_TYPE or envelope.payload_type != _PAYLOAD_TYPE:
-        found = truncate(f"{bundle.media_type!r} of {envelope.payload_type!r}", _MAX_QUOTED)
-        _refuse(where, f"is of another kind, {found}")
     if public_key is None:
         _refuse(where, "was made with a certificate or an identity, not with a key")
     if len(envelope.signatures) != 1:
@@ -160,8 +157,26 @@ def verify_signature(content: bytes, key: PublicKey, *, where: str) -> dict[str,
     return _read_statement(envelope.payload, where)
 
 
+def stated_digests(content: bytes, *, where: str) -> dict[str, str]:
+    """Return what a signature says was signed, by whomever: that is not verified.
+
+    Args and result are those of ``verify_signature``. Raises ``ArtifactError`` when the file is
+    damaged or of another kind.
+    """
+    return _read_statement(_read_bundle(content, where).dsse_envelope.payload, where)
+
+
+def _read_bundle(content: bytes, where: str) -> _SigstoreBundle:
+    bundle = _decode(content, _SigstoreBundle, where)
+    found = bundle.media_type, bundle.dsse_envelope.payload_type
+    if found != (_MEDIA_TYPE, _PAYLOAD_TYPE):
+        what = truncate(f"{found[0]!r} of {found[1]!r}", _MAX_QUOTED)
+        _refuse(where, f"is of another kind, {what}")
+    return bundle
+
+
 def _read_statement(payload: bytes, where: str) -> dict[str, str]:
-    """Return the digests of a statement whose signature was verified."""
+    """Return the digests of a statement."""
     head = _decode(payload, _StatementHead, where)
     if (head.type, head.predicate_type) != (_STATEMENT_TYPE, _PREDICATE_TYPE):
         found = truncate(repr(head.predicate_type), _MAX_QUOTED)

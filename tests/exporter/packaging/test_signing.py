@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -158,6 +159,27 @@ def test_a_file_without_a_private_key_is_refused(
     with pytest.raises(UsageError, match=said):
         sign_bundle(bundle, choose(Signer(tmp_path / "keys")))
     assert not (bundle / SIGNATURE).exists()
+
+
+def test_a_name_that_a_signature_cannot_hold_is_refused(bundle: Path, tmp_path: Path) -> None:
+    """JSON is UTF-8, names of files may be any bytes."""
+    (bundle / os.fsdecode(b"card\xff")).touch()
+    with pytest.raises(ArtifactError, match=r"not UTF-8: 'card\\udcff'; rename or remove"):
+        sign_bundle(bundle, Signer(tmp_path / "keys").private)
+    assert not (bundle / SIGNATURE).exists()
+
+
+def test_what_a_signature_does_not_state_is_not_packaged(bundle: Path, tmp_path: Path) -> None:
+    """Without a key, too: a link in a bundle from elsewhere could bring along any file."""
+    Signer(tmp_path / "keys").sign(bundle)
+    (tmp_path / "secret").write_text("of this machine")
+    (bundle / "card.md").symlink_to(tmp_path / "secret")
+    with pytest.raises(ArtifactError, match=r"not what was signed: added 'card\.md'"):
+        package_bundle(bundle, "oci", tmp_path / "out")
+    (bundle / SIGNATURE).write_bytes(b"{}")
+    with pytest.raises(ArtifactError, match="is no signature"):
+        package_bundle(bundle, "oci", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_key_as_openssl_writes_it_signs(bundle: Path, tmp_path: Path) -> None:

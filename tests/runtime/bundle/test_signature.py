@@ -426,12 +426,24 @@ def _public(key: object, path: Path) -> Path:
     return path
 
 
+def _twice(path: Path) -> Path:
+    path.write_bytes(path.read_bytes() * 2)
+    return path
+
+
+def _certificate(path: Path) -> Path:
+    path.write_text("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n")
+    return path
+
+
 KEYS = [
     pytest.param(lambda f: f / "nowhere", "cannot read key .*No such file", id="missing"),
     pytest.param(lambda f: f, "cannot read key .*Is a directory", id="folder"),
     pytest.param(lambda _: "/dev/null", "has no public key in PEM", id="empty"),
     pytest.param(lambda _: "/dev/zero", "larger than", id="endless"),
     pytest.param(lambda f: Signer(f).private, "has a private key", id="private"),
+    pytest.param(lambda f: _twice(Signer(f).public), "has several keys", id="several"),
+    pytest.param(lambda f: _certificate(f / "cert"), "openssl x509 -in", id="certificate"),
     pytest.param(
         lambda f: _public(rsa.generate_private_key(65537, 2048), f / "rsa"), "kind", id="RSA"
     ),
