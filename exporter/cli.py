@@ -177,18 +177,13 @@ def sign(
     *,
     key: Annotated[
         Path,
-        typer.Option(
-            help="Private key, PEM: ECDSA on P-256, P-384 or P-521.",
-            readable=False,
-            show_default=False,
-        ),
+        local_path_option("Private key, PEM: ECDSA on P-256, P-384 or P-521."),
     ],
     passphrase_file: Annotated[
         Path | None,
-        typer.Option(
-            help="File with the passphrase of an encrypted key (default: "
-            f"{PASSPHRASE_VARIABLE} of the environment, else a prompt).",
-            readable=False,
+        local_path_option(
+            "File with the passphrase of an encrypted key (default: "
+            f"{PASSPHRASE_VARIABLE} of the environment, else a prompt)."
         ),
     ] = None,
     as_json: JsonOption = False,

@@ -19,6 +19,10 @@ _IMAGE: Final = re.compile(
     rf"(?:{_HOST}/)?{_PART}(?:/{_PART})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?"
     r"(?:@sha256:[0-9a-f]{64})?"
 )
+# RFC 1123, for what a user has named: labels of at most 63 characters, between dots.
+_LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_SUBDOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_MAX_SUBDOMAIN: Final = 253
 # What KServe fetches a model from (SupportedStorageURIPrefixList, 0.17 and newer).
 _STORES: Final = (
     *("s3", "gs", "https", "http", "pvc", "hf", "hdfs", "webhdfs"),
@@ -52,6 +56,16 @@ def check_image(image: str) -> str:
             "with NAME in lower case"
         )
     return image
+
+
+def check_claim(claim: str) -> str:
+    """Return the name of a PersistentVolumeClaim; ``UsageError`` if it is none."""
+    if len(claim) > _MAX_SUBDOMAIN or not _SUBDOMAIN.fullmatch(claim):
+        raise UsageError(
+            f"--claim {claim!r} is no name of a PersistentVolumeClaim: those have lower-case "
+            "letters, digits, hyphens and dots"
+        )
+    return claim
 
 
 def check_storage_uri(uri: str | None) -> str:

@@ -7,6 +7,7 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -26,8 +27,6 @@ from runtime.io.folders import atomic_folder
 from runtime.io.paths import parse_local_path, parse_location
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from exporter.packaging.kinds import Kind
     from runtime.io.paths import Location
 
@@ -107,7 +106,8 @@ def package_bundle(
 
     Raises:
         ArtifactError: when the bundle is missing or damaged, or with ``key`` not signed by it.
-        UsageError: when ``out`` exists, or an option is missing, wrong or does not apply.
+        UsageError: when ``out`` exists or is within the bundle, or an option is missing, wrong or
+            does not apply.
         UnavailableError: when something that the package pins is not installed.
         DataError: when writing fails.
     """
@@ -115,7 +115,9 @@ def package_bundle(
     options.check_applies(kind)
     if not force and os.path.lexists(out):
         raise UsageError(f"{out} exists: choose another --out, or replace a package with --force")
-    read = read_bundle(parse_location(bundle), key)
+    source = parse_location(bundle)
+    _check_outside(out, source)
+    read = read_bundle(source, key)
     model = read.manifest.model
     with atomic_folder(out, marker=MARKER) as folder:
         files = _BUILDERS[kind](read, options)
@@ -126,6 +128,13 @@ def package_bundle(
         made = {"package": kind, "model": model.name, "version": model.version}
         (folder / MARKER).write_bytes(msgspec.json.encode(made) + b"\n")
     return Package(kind, out, model.name, model.version, tuple(sorted(files)))
+
+
+def _check_outside(out: Path, bundle: Location) -> None:
+    """Refuse a folder within the bundle, whose files it would become; raises ``UsageError``."""
+    folders = [os.path.realpath(out), os.path.realpath(bundle) if isinstance(bundle, Path) else ""]
+    if folders[1] and os.path.commonpath(folders) == folders[1]:
+        raise UsageError(f"{out} is within the bundle {bundle}: choose another --out")
 
 
 def next_step(package: Package, key: Path | None = None) -> str:

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from exporter.packaging.kubernetes import container_security
-from exporter.packaging.names import kubernetes_name
+from exporter.packaging.names import check_claim, kubernetes_name
 from exporter.packaging.yaml import to_yaml
 from runtime.errors import UsageError
 from runtime.printable import join_names
@@ -52,7 +52,9 @@ def trainjob_files(bundle: BundleFiles, options: PackageOptions) -> dict[str, by
     )
     arguments = training_arguments(manifest, options.data)
     return {
-        "trainingruntime.yaml": to_yaml(_training_runtime(model, image, options.claim)),
+        "trainingruntime.yaml": to_yaml(
+            _training_runtime(model, image, check_claim(options.claim))
+        ),
         "trainjob.yaml": to_yaml(
             _train_job(manifest, image, arguments, options.nodes or 1), comment=comment
         ),

@@ -30,7 +30,6 @@ from runtime.bundle.manifest import (
 )
 from runtime.errors import ArtifactError, DataError
 from runtime.io.paths import parse_local_path
-from runtime.surfaces import option
 from runtime.value import Value
 
 if TYPE_CHECKING:
@@ -202,11 +201,11 @@ def _find_manifest(path: Path) -> Path:
         is_folder = path.is_dir()
         has_manifest = where.exists() or where.is_symlink()
     except OSError as exc:
-        raise ArtifactError(f"cannot read {path}: {exc.strerror}; see {option('bundle')}") from exc
+        raise ArtifactError(f"cannot read the bundle {path}: {exc.strerror}") from exc
     if not is_folder:
         raise ArtifactError(
             f"no bundle at {path}{_describe_link(path)}: create one with 'exporter export', "
-            f"or give {option('bundle', blank='FOLDER')}"
+            "or name the folder of another"
         )
     if not has_manifest:
         raise ArtifactError(f"{path} is not a bundle: it has no {MANIFEST}")
@@ -222,12 +221,12 @@ def _find_object(path: ObjectPath) -> ObjectPath:
             return where
         holds_others = path.is_dir()
     except DataError as exc:  # no bucket
-        raise ArtifactError(f"{exc}; see {option('bundle')}") from exc
+        raise ArtifactError(f"no bundle at {path}: {exc}") from exc
     if holds_others:
         raise ArtifactError(f"{path} is not a bundle: it has no {MANIFEST}")
     raise ArtifactError(
-        f"no bundle at {path}: copy one there that 'exporter export' has created, or give "
-        + option("bundle", blank="FOLDER")
+        f"no bundle at {path}: copy one there that 'exporter export' has created, or name "
+        "the folder of another"
     )
 
 

@@ -87,6 +87,14 @@ def test_force_replaces_no_other_folder(products: Path, tmp_path: Path) -> None:
     assert contents(tmp_path) == {"file": b"mine", "mine/deployment.yaml": b"mine"}
 
 
+def test_a_package_is_written_outside_the_bundle(products: Path, tmp_path: Path) -> None:
+    """Its files would become the bundle's, whose signature does not name them."""
+    (tmp_path / "link").symlink_to(products)
+    with pytest.raises(UsageError, match="within the bundle"):
+        package_bundle(products, "triton", tmp_path / "link" / "triton")
+    assert not (products / "triton").exists()
+
+
 def test_a_damaged_bundle_is_not_packaged(products: Path, tmp_path: Path) -> None:
     """Every file is verified, and nothing is left behind."""
     bundle = tmp_path / "bundle"
@@ -105,6 +113,7 @@ def test_a_damaged_bundle_is_not_packaged(products: Path, tmp_path: Path) -> Non
         ("triton", PackageOptions(image="a:1"), "--image is for --to kserve and kubernetes"),
         ("kubernetes", PackageOptions(storage_uri=STORE), "--storage-uri is for --to kserve;"),
         ("kubernetes", PackageOptions(image="A Name"), "no image"),
+        ("trainjob", PackageOptions(image="a", claim="My Data", data="a"), "--claim 'My Data'"),
         ("kserve", PackageOptions(), "needs --storage-uri"),
         ("kserve", PackageOptions(storage_uri="ftp://host/x"), "s3://"),
         ("kserve", PackageOptions(storage_uri="s3://"), "none that KServe fetches"),
