@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from exporter.progress import begin
 from exporter.proof import prove_model
 from exporter.report.page import ReportData, render_report
 from exporter.source.candidate import candidate_from_module, candidate_from_run
+from exporter.source.factory import ModelSource
 from exporter.terminal import progress_bar
 from runtime.bundle.golden import Golden, save_golden
 from runtime.bundle.manifest import (
@@ -118,6 +118,7 @@ def export(
     run: Run | Path | str,
     out: Path | str | None = None,
     *,
+    name: str | None = None,
     convert: Convert = convert_candidate,
     plan: Plan = FULL,
     on_progress: OnProgress | None = None,
@@ -128,6 +129,7 @@ def export(
         run: as ``trainer.fit_table`` returned it, or its folder.
         out: the bundle's folder; an existing bundle is replaced atomically. None is the run's
             folder with ``.bundle`` at its end.
+        name: of the model; None is ``simplenet``.
         convert: makes the model files, which the proof then checks.
         plan: how much the proof runs; recorded in the bundle.
         on_progress: called at the start of every stage, and after every step of the proof; None
@@ -152,10 +154,10 @@ def export(
         if not isinstance(beside, Path):
             raise UsageError(f"{run.path} is in a store: give out, a local folder for the bundle")
         out = beside
-    command = f"exporter export --run {shlex.quote(str(run.path))}" if run.path else None
+    command = ModelSource(run.path, name=name).command if run.path else None
     with nullcontext(on_progress) if on_progress else progress_bar() as report_progress:
         return export_candidate(
-            candidate_from_run(run),
+            candidate_from_run(run, name),
             out,
             command=command,
             convert=convert,

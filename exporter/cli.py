@@ -78,7 +78,10 @@ def export(
         Path | None,
         local_path_option("Its columns, their ranges and its classes, as JSON."),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Model name in the bundle.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="Name of the model, by which servers and platforms know it."),
+    ] = None,
     output: Annotated[
         str | None,
         typer.Option(

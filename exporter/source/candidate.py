@@ -72,11 +72,14 @@ class Candidate:
         return features[rows_with_all(usable_values(self.schema, features))]
 
 
-def candidate_from_run(run: Run) -> Candidate:
-    """Make a candidate from a run; ``ParityError`` when a weight is NaN or infinite."""
+def candidate_from_run(run: Run, name: str | None = None) -> Candidate:
+    """Make a candidate from a run; ``ParityError`` when a weight is NaN or infinite.
+
+    ``name`` is the model's, by default its architecture's.
+    """
     record, rows = run.record, run.rows
     return Candidate(
-        name=record.model,
+        name=name or record.model,
         model=run.model,
         schema=record.schema,
         reference=derive_reference(layers_of(run.model), preprocessing_of(run.model)),

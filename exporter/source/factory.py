@@ -40,14 +40,14 @@ class ModelSource:
     model: str | None = None  # package.module:factory
     weights: Path | None = None
     schema: Path | None = None
-    name: str | None = None  # the factory's by default
+    name: str | None = None  # by default the factory's, or the run's architecture's
     output: str | None = None  # what the module returns, where its graph does not show it
     output_name: str | None = None  # which of several outputs
 
     def __post_init__(self) -> None:
-        given = (self.weights, self.schema, self.name, self.output, self.output_name)
+        given = (self.weights, self.schema, self.output, self.output_name)
         if self.model is None and any(each is not None for each in given):
-            names = ", ".join(map(option, ("weights", "schema", "name")))
+            names = ", ".join(map(option, ("weights", "schema")))
             raise UsageError(f"{names} and {option('output')} need {option('model')}")
         if self.output not in {None, *OUTPUTS}:
             raise UsageError(
@@ -77,7 +77,7 @@ class ModelSource:
     def load(self) -> Candidate:
         """Load the model with its reference."""
         if not (self.model and self.weights and self.schema):
-            return candidate_from_run(load_run(self.run or DEFAULT_RUN))
+            return candidate_from_run(load_run(self.run or DEFAULT_RUN), self.name)
         module, taken = _make_model(self.model, self.weights)
         name = self.name or self.model.rpartition(":")[2].rpartition(".")[2].lower()
         candidate = candidate_from_module(

@@ -12,6 +12,7 @@ from onnx import numpy_helper
 
 from exporter.bundling import choose_golden, export
 from exporter.parity.rows import Plan
+from exporter.source.factory import ModelSource
 from runtime.bundle.golden import check_golden, load_golden, save_golden
 from runtime.bundle.manifest import (
     GOLDEN,
@@ -134,6 +135,14 @@ def test_a_run_is_exported_as_its_folder_is(
     assert repr(exported).endswith("<b>.bundle)")
     assert "<b>.bundle" not in exported._repr_html_()
     assert "&lt;b&gt;.bundle" in exported._repr_html_()
+
+
+def test_a_run_gets_a_name_by_which_platforms_know_it(run_folder: Path) -> None:
+    """Two models of runs are two objects of a cluster; the command that exports one says so."""
+    source = ModelSource(run_folder, name="churn")
+    assert source.load().name == "churn"
+    assert source.command == f"exporter export --run {run_folder} --name churn"
+    assert ModelSource(run_folder).load().name == "simplenet"
 
 
 def test_a_run_without_a_folder_needs_one(run_folder: Path) -> None:

@@ -665,12 +665,11 @@ def test_a_schema_that_is_none_is_refused(text: str | None, reason: str, tmp_pat
     "options",
     [
         {"weights": "w"},
-        {"name": "n"},
         {"model": "a:b", "weights": "w"},
         {"model": "a:b", "schema": "s"},
         {"model": "a:b", "weights": "w", "schema": "s", "run": "r"},
     ],
-    ids=["weights alone", "name alone", "no schema", "no weights", "a run too"],
+    ids=["weights alone", "no schema", "no weights", "a run too"],
 )
 def test_options_that_do_not_fit_together_are_refused(options: dict[str, str]) -> None:
     """A run or a model, and all that belongs to it."""
