@@ -129,7 +129,10 @@ def _curl_command(app: App, address: ServerAddress, models: list[ServedModel]) -
     if address.unix_path:
         words += ["--unix-socket", shlex.quote(address.unix_path)]
         url = f"{'https' if address.has_tls else 'http'}://localhost"
-    query = f"?model={quote(models[0].name, safe='')}" if len(models) > 1 else ""
-    words.append(shlex.quote(f"{url}/predict{query}"))
-    row = msgspec.json.encode(example_row(models[0].predictor.schema)).decode()
+    schema = models[0].predictor.schema
+    query = [f"model={quote(models[0].name, safe='')}"] if len(models) > 1 else []
+    if {"label", "probability"} & set(schema.feature_names):  # of the new columns, too
+        query.append("prefix=predicted_")
+    words.append(shlex.quote(f"{url}/predict{'?' if query else ''}{'&'.join(query)}"))
+    row = msgspec.json.encode(example_row(schema)).decode()
     return " ".join([*words, "-d", shlex.quote(row)])

@@ -9,6 +9,7 @@ requirements for inference".
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 HEALTH_ROUTE: Final = "AIP_HEALTH_ROUTE"
 PREDICT_ROUTE: Final = "AIP_PREDICT_ROUTE"
 _OK: Final = 200
+_BOM: Final = b"\xef\xbb\xbf"
+_OBJECT: Final = re.compile(b"(?:" + _BOM + rb")?\s*\{")
 
 
 class _Instances(msgspec.Struct):
@@ -76,8 +79,10 @@ def _vertex_handler(predict: Handler) -> Handler:
 
 def _parse(body: bytes | bytearray) -> _Instances:
     """Parse a request of Vertex AI; without instances, what is not an object of this kind."""
-    if bytes(body[:64]).lstrip()[:1] != b"{":
+    start = _OBJECT.match(body)
+    if not start:
         return _Instances()
+    body = body[start.end() - 1 :] if body[:1] == _BOM[:1] else body
     found: _Instances = decode(_DECODER, body, "the body")
     if not isinstance(found.instances, msgspec.UnsetType) and bytes(found.instances)[:1] != b"[":
         raise RequestError("instances: an array of objects is expected, one object a row")
@@ -86,9 +91,12 @@ def _parse(body: bytes | bytearray) -> _Instances:
 
 def _to_query(parameters: Mapping[str, Any]) -> str:
     """Write parameters as the query that ``/predict`` takes; raises ``RequestError``."""
+    given = {name: value for name, value in parameters.items() if value is not None}
+    if isinstance(given.get("proba"), bool):  # as in Python: all classes, or none
+        given |= {"proba": "all"} if given.pop("proba") else {}
     texts = {
         name: str(value).lower() if isinstance(value, bool) else str(value)
-        for name, value in parameters.items()
+        for name, value in given.items()
     }
     query = urlencode(texts)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -17,10 +18,15 @@ from msgspec.structs import replace
 from serving_client import PATIENCE_S, features
 
 from runtime.errors import BodyError, OnnxferryError, OverloadError, RequestError
-from runtime.serving.http.messages import Request, exception_response
+from runtime.serving.app import App
+from runtime.serving.auth import Auth
+from runtime.serving.http.messages import Request, Response, exception_response
+from runtime.serving.models.repository import Repository
 from runtime.serving.observability.failures import FailureLog
 from runtime.serving.observability.log import Logger
-from runtime.serving.startup import ServerAddress
+from runtime.serving.observability.traffic import Traffic
+from runtime.serving.settings import Limits
+from runtime.serving.startup import ServerAddress, startup_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,6 +74,24 @@ def test_startup_line_has_a_working_command(server: Served) -> None:
     assert url.startswith(f"http://127.0.0.1:{server.port}/")
     answer = server.ask("/" + url.split("/", 3)[3], body.encode())
     assert answer.json["label"] in {"yes", "no"}
+
+
+def test_the_command_of_a_model_with_a_column_label_works(make_bundle: Callable[..., Path]) -> None:
+    """New columns get a prefix where a feature has the name of one."""
+    bundle = make_bundle(features=("label", "price"))
+    repository = Repository({"linear": bundle}, "cpu", Limits(), lambda *_: None)
+    repository.open_all()
+    app = App(repository, Limits(), Traffic(), Logger(), Auth(None))
+    line = startup_line(app, ServerAddress("127.0.0.1", 80, None, False, 1))
+    _, url, _, body = shlex.split(line.partition("try: ")[2])
+
+    async def ask() -> Response:
+        replied: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        request = Request("POST", url.partition(":80")[2], {}, body.encode(), 0)
+        app.handle(request, replied.set_result)
+        return await replied
+
+    assert json.loads(b"".join(asyncio.run(ask()).body)).keys() > {"label", "predicted_label"}
 
 
 def _has_ipv6() -> bool:

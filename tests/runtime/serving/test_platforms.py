@@ -93,13 +93,19 @@ def test_vertex_has_its_routes_and_its_messages(vertex: Ask) -> None:
     _, answer = vertex(PREDICT, {"instances": [*ROWS, bad], "parameters": parameters})
     assert [row["my_label"] for row in answer["predictions"]] == ["yes", "no", None]
     assert "my_probability_yes" in answer["predictions"][0]
+    _, answer = vertex(
+        PREDICT, {"instances": ROWS, "parameters": {"proba": True, "bad_rows": None}}
+    )
+    assert {"probability_no", "probability_yes"} < answer["predictions"][0].keys()
     status, answer = vertex(PREDICT, {"instances": [bad]})
     assert (status, list(answer)) == (400, ["error"])
     assert vertex(PREDICT, {"instances": []}) == (200, {"predictions": []})
 
 
 def test_another_body_is_one_of_predict(vertex: Ask) -> None:
-    """RawPredict sends what it likes; compressed bodies are read."""
+    """RawPredict sends what it likes; compressed bodies are read, and those with a mark."""
+    marked = b"\xef\xbb\xbf" + b" " * 99 + json.dumps({"instances": ROWS}).encode()
+    assert list(vertex(PREDICT, marked)[1]) == ["predictions"]
     assert vertex(PREDICT, ROWS) == vertex("/predict", ROWS)
     assert vertex(PREDICT, ROWS[0])[1]["label"] == "yes"
     body = gzip.compress(json.dumps({"instances": ROWS}).encode())
