@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from runtime.choices import Decimal, ProviderChoice
     from runtime.io.paths import Location
     from runtime.model import LoadedModel
+    from runtime.schema.classes import Proba
     from runtime.schema.features import Schema
     from runtime.scorer.plan import ScoredBatch
 
@@ -66,7 +67,7 @@ class Scorer:
         bundle: Location | str,
         *,
         bad_rows: Literal["fail", "null"] = "fail",
-        proba: bool = False,
+        proba: Proba = False,
         prefix: str = "",
         columns: Sequence[str] | None = None,
         truth: str | None = None,
@@ -84,7 +85,8 @@ class Scorer:
             bundle: its folder, a path or a URI such as ``s3://bucket/key``.
             bad_rows: ``fail`` refuses a batch with rows that cannot be scored, ``null`` keeps them
                 with empty predictions and a reason.
-            proba: add one column per class with its probability.
+            proba: true or ``all`` adds a column with the probability of each class, ``positive``
+                that of the positive one of two, the name of a class that of this one.
             prefix: of the names of new columns.
             columns: names of the columns to keep; None for all.
             truth: name of the column with the true class, for the accuracy in summaries.
@@ -114,11 +116,14 @@ class Scorer:
             raise UsageError(f'unknown policy {bad_rows!r} for bad rows: choose "fail" or "null"')
         if isinstance(columns, str):
             raise UsageError(f"columns must be a list of names: give [{columns!r}]")
+        kept = None if columns is None else tuple(columns)
+        if not all(isinstance(name, str) for name in kept or ()):
+            raise UsageError("columns must be names, not numbers or expressions")
         check_choice(provider)
         options = Options(
             reading=ReadOptions(decimal=decimal, loose_header=loose_header),
             bad_rows=bad_rows,
-            columns=None if columns is None else tuple(columns),
+            columns=kept,
             proba=proba,
             prefix=prefix,
             truth=truth,

@@ -22,7 +22,10 @@ def column_names(table: object) -> list[str] | None:
     if isinstance(table, np.ndarray):
         return list(table.dtype.names) if table.dtype.names else None
     if hasattr(table, "collect_schema") and hasattr(table, "collect"):
-        raise UsageError(f"a {type(table).__name__} is lazy: call collect() first")
+        raise UsageError(
+            f"a {type(table).__name__} is lazy: call collect() first, or give its map_batches a "
+            "runtime.Scorer"
+        )
     for attribute in ("column_names", "columns"):  # pyarrow; polars and pandas
         names = getattr(table, attribute, None)
         if names is not None and not callable(names):

@@ -271,6 +271,7 @@ def test_rows_cannot_be_dropped_within_a_batch(bundle: Path) -> None:
     [
         ({"bad_rows": "drop"}, 'choose "fail" or "null"'),
         ({"columns": "id"}, r"give \['id'\]"),
+        ({"columns": [0]}, "columns must be names"),
         ({"provider": "tpu"}, "unknown provider 'tpu'"),
         ({"decimal": ";"}, 'decimal=";": choose'),
     ],

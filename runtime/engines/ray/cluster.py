@@ -45,8 +45,8 @@ class Resources(Value, frozen=True):
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
             raise UsageError(f"invalid {option('workers', self.workers)}: give 1 or more")
-        has_shares = self.num_gpus <= 1 or self.num_gpus == int(self.num_gpus)
-        if not (math.isfinite(self.num_gpus) and self.num_gpus >= 0 and has_shares):
+        gpus = self.num_gpus
+        if not (math.isfinite(gpus) and gpus >= 0 and (gpus <= 1 or gpus == int(gpus))):
             raise UsageError(
                 f"invalid {option('num_gpus', self.num_gpus)}: give a share of a GPU up to 1, or a "
                 "whole number"
@@ -76,11 +76,7 @@ def connected(address: str | None) -> Iterator[None]:
     which does not stream data sets.
     """
     require_ray()
-    if address is not None and "://" in address:
-        raise UsageError(
-            f"{option('address', address)} is that of Ray's client: run this on a node of the "
-            f"cluster, with {option('address', 'auto')} or HOST:PORT"
-        )
+    address = _choose_address(address)
     if "ray" in sys.modules and sys.modules["ray"].is_initialized():
         yield
         return
@@ -124,6 +120,17 @@ def connected(address: str | None) -> Iterator[None]:
     finally:
         with stack:
             ray.shutdown()
+
+
+def _choose_address(given: str | None) -> str | None:
+    """Choose the address as Ray does; refuse that of its client."""
+    address = os.environ.get("RAY_ADDRESS") or given if given == "auto" else given
+    if address is not None and "://" in address:
+        raise UsageError(
+            f"{option('address', address)} is that of Ray's client: run this on a node of the "
+            f"cluster, with HOST:PORT, or {option('address', 'auto')} without RAY_ADDRESS"
+        )
+    return address
 
 
 class _Told:

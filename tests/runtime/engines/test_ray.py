@@ -333,6 +333,24 @@ def test_more_workers_than_fit_are_refused(bundle: Path, tables: Path) -> None:
     assert list(tables.parent.iterdir()) == [tables]
 
 
+@pytest.mark.parametrize("gpus", [float("nan"), float("inf"), -1.0, 1.5])
+def test_shares_of_gpus_that_are_none_are_refused(gpus: float) -> None:
+    """What Ray could not reserve."""
+    from runtime.engines.ray.cluster import Resources
+
+    with pytest.raises(UsageError, match="give a share of a GPU up to 1, or a whole number"):
+        Resources(num_gpus=gpus)
+
+
+def test_the_address_of_the_environment_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray takes it for ``auto``, and would try for many minutes."""
+    from runtime.engines.ray.cluster import connected
+
+    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
+    with pytest.raises(UsageError, match=r'address="ray://head:10001" is that of'):
+        connected("auto").__enter__()
+
+
 def test_blocks_become_files_of_one_schema(tmp_path: Path) -> None:
     """A column without a value in one block has the type of the others; else nothing is written."""
     from runtime.engines.ray import AtomicParquet
