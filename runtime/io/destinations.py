@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from runtime.io.success import MakeMarker
 
 _PARTS, _RECORDS, _ATTEMPTS = "parts", "records", "attempts"
+_HIDDEN: Final = "_"  # begins names that no reader of a folder looks at
 _MAX_NAME: Final = 200  # bytes; a file's name has at most 255, and an attempt's is longer
 
 
@@ -288,7 +289,8 @@ def staged_runs(folder: Location) -> list[str]:
 
         return stored_runs(folder)
     with suppress(OSError):
-        return sorted(path.name for path in workdir_path(folder).iterdir() if path.is_dir())
+        found = [path.name for path in workdir_path(folder).iterdir() if path.is_dir()]
+        return sorted(name[1:] for name in found if name[0] == _HIDDEN)
     return []
 
 
@@ -297,7 +299,7 @@ def _open_stage(folder: Location, run: str) -> Iterator[_Stage]:
     if isinstance(folder, Path):
         with locked_workdir(folder) as workdir:
             try:
-                yield _LocalStage(folder, workdir / run)
+                yield _LocalStage(folder, workdir / f"{_HIDDEN}{run}")
             finally:
                 with suppress(OSError):  # what other runs have staged keeps it
                     workdir.rmdir()

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runtime.errors import UsageError
+from runtime.errors import DataError, UsageError
 from runtime.io.destinations import open_destination, staged_runs
+from runtime.io.discovery import find_tables
 from runtime.io.paths import parse_location
 
 if TYPE_CHECKING:
@@ -144,6 +145,8 @@ def test_a_killed_driver_publishes_nothing(folder: Location) -> None:
         process.send_signal(signal.SIGKILL)
     assert not (folder / "a.csv").is_file()
     assert not (folder / "_SUCCESS").is_file()
+    with pytest.raises(DataError, match="holds no tables"):  # that could be scored with others
+        find_tables(folder.parent)
     with open_destination(folder, run="night") as destination:
         parts = destination.whole_parts()
         assert [part.name for part in parts] == ["a.csv"]
