@@ -66,7 +66,8 @@ class BundleModel:
 
         Returns:
             A data frame with the same index: ``label``, ``probability``, with ``proba`` one
-            column a class, and with ``null`` the ``reason`` of bad rows.
+            column a class, and with ``null`` the ``reason`` of bad rows, whose label is empty and
+            whose probabilities are NaN.
 
         Raises:
             MlflowException: when rows cannot be scored, or a parameter is wrong; MLflow's server
@@ -87,7 +88,14 @@ class BundleModel:
         names = self._model.schema.feature_names
         gaps = {name: None for name in names if name not in model_input.columns}
         scored = score_table(self._model, model_input.assign(**gaps), options)
-        return scored[[name for name in scored.columns if name not in names]]
+        added = scored[[name for name in scored.columns if name not in names]]
+        return _fill_texts(added, self._prefix) if options.bad_rows == "null" else added
+
+
+def _fill_texts(frame: Any, prefix: str) -> Any:  # noqa: ANN401 - pandas is not ours to import
+    """Write empty texts for missing ones, of which MLflow makes the text "nan" in Spark."""
+    texts = {name: frame[name].astype(object) for name in (f"{prefix}label", f"{prefix}reason")}
+    return frame.assign(**{name: one.where(one.notna(), "") for name, one in texts.items()})
 
 
 def _translate(error: OnnxferryError) -> Exception:
