@@ -289,8 +289,7 @@ def read_regular_file(path: Location, *, limit: int, advice: str) -> bytes:
             _check_regular(path, state, advice)
             if state.st_size > limit:
                 raise ArtifactError(
-                    f"{path} has {state.st_size} bytes, more than the {limit} allowed here; "
-                    f"{advice}"
+                    f"{path} has {state.st_size} bytes, more than the {limit} it may have; {advice}"
                 )
             return stream.read(state.st_size + 1)
     except FileNotFoundError as exc:

@@ -73,7 +73,7 @@ def read_object(path: ObjectPath, *, limit: int) -> bytes:
     """Read an object whole, by ranges; raises ``DataError`` above ``limit`` bytes."""
     reader = open_reader(path)
     if reader.size > limit:
-        raise DataError(f"{path} has {reader.size} bytes, more than the {limit} allowed here")
+        raise DataError(f"{path} has {reader.size} bytes, more than the {limit} it may have")
     limits = split_range((0, reader.size))
     return b"".join(map_ordered(reader.read_range, limits, threads=_THREADS))
 

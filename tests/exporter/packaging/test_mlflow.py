@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exporter.bundling import export
+from exporter.packaging.mlflow_pyfunc import output_prefix
 from exporter.packaging.package import package_bundle
 from exporter.parity.rows import Plan
 from runtime.predictor import Predictor
+from runtime.schema.features import Feature, Schema
 from trainer.config import configure
 from trainer.data.cell_options import DateFormats
 from trainer.data.reading import read_dataset
@@ -140,6 +142,21 @@ def found(
     assert done.returncode == 0, done.stderr
     values: dict[str, Any] = json.loads(done.stdout.rpartition("RESULT")[2])
     return values
+
+
+@pytest.mark.parametrize(
+    ("names", "prefix"),
+    [
+        (["price"], ""),
+        (["label"], "predicted_"),
+        (["probability_yes"], "predicted_"),
+        (["reason", "predicted_label"], "predicted_predicted_"),
+    ],
+)
+def test_new_columns_never_have_the_name_of_a_feature(names: list[str], prefix: str) -> None:
+    """Of those that a parameter adds, too."""
+    features = tuple(Feature(name, 0, 1) for name in names)
+    assert output_prefix(Schema("target", features, ("no", "yes"))) == prefix
 
 
 def test_the_signature_has_every_column(found: dict[str, Any]) -> None:
