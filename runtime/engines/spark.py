@@ -57,8 +57,8 @@ def score(df: Frame, bundle: Scorer | Location | str, *, archive: str | None = N
 
     Raises:
         UsageError: when ``df`` is no data frame of Spark.
-        SchemaError: when a feature's column is missing or of an unsuitable type, or a new column
-            exists already.
+        SchemaError: when a feature's column is missing or of an unsuitable type, a new column
+            exists already, or Spark has no form for a carried one outside of it.
         DataError: when columns have the same name.
         ArtifactError: when the bundle is missing, damaged or of an unknown format.
     """
@@ -67,6 +67,7 @@ def score(df: Frame, bundle: Scorer | Location | str, *, archive: str | None = N
     used = sorted({*plan.read, *plan.carried})
     _refuse_other_case([fields.names[index] for index in plan.carried], plan.added.names, df)
     names = tuple(fields.names[index] for index in used)
+    _refuse_types([df.schema[index] for index in used])
     function = _ship(_ScoreRows(scorer, names, archive))
     scored = _select(df, used).mapInArrow(function, scorer.output_schema(df.schema))
     return cast("Frame", scored)
@@ -136,6 +137,22 @@ def _refuse_other_case(carried: Sequence[str], added: Sequence[str], df: DataFra
                 f"from the new {name!r} ({_CASE_SENSITIVE} is false); "
                 + advise("prefix", blank="TEXT", phrase="rename the new columns with {}")
             )
+
+
+def _refuse_types(fields: Sequence[Any]) -> None:
+    """Refuse columns that Spark does not pass to Python, such as intervals of months."""
+    from pyspark.errors import PySparkTypeError
+    from pyspark.sql.pandas.types import to_arrow_type
+
+    for field in fields:
+        try:
+            to_arrow_type(field.dataType, timezone="UTC")
+        except PySparkTypeError as exc:
+            raise SchemaError(
+                f"column {field.name!r} has type {field.dataType.simpleString()}, which Spark does "
+                "not pass to its Python workers: cast it, or "
+                + advise("columns", phrase="leave it out with {}")
+            ) from exc
 
 
 def _select(df: Frame, indices: Sequence[int]) -> Frame:
