@@ -29,7 +29,8 @@ def open_run(
 ) -> Iterator[Destination]:
     """Open a folder to be filled by a run of this identity, see ``open_destination``.
 
-    What is staged stays when the block is interrupted, or the engine fails, and some part is whole.
+    What is staged stays when the block is interrupted, or the engine fails, and some part is whole,
+    or when all are and cannot be published.
     With ``resume`` it is what an interrupted run of the same identity has left; otherwise that is
     removed. ``identity`` has texts by what a message calls them. Raises ``UsageError`` for an
     interrupted run of another identity.
@@ -50,7 +51,12 @@ def open_run(
         destination.forget_attempts()
         try:
             yield destination
-        except (DataError, UsageError):
+        except (DataError, UsageError) as exc:
+            if destination.is_complete:  # a full disk, a folder that now holds files
+                raise type(exc)(
+                    f"{exc}; all parts are complete and kept: {option('resume', True)} publishes "
+                    "them"
+                ) from exc
             destination.discard()  # the same job would fail again
             raise
         except BaseException:
@@ -74,7 +80,7 @@ def commit(destination: Destination, parts: Sequence[Part]) -> None:
 
 
 def check_seen(destination: Destination, parts: Sequence[Part]) -> None:
-    """Check that this machine sees what the workers wrote; raises ``DataError``."""
+    """Check that this machine sees all that the workers wrote; raises ``DataError``."""
     seen = {part.staged for part in destination.whole_parts()}
     if missing := [part.name for part in parts if part.staged not in seen]:
         raise DataError(
@@ -82,6 +88,7 @@ def check_seen(destination: Destination, parts: Sequence[Part]) -> None:
             "need the output's folder under the same path, on a file system that they share, or an "
             "object store; nothing was written"
         )
+    destination.is_complete = True
 
 
 @contextmanager

@@ -186,6 +186,7 @@ class Destination:
 
     Attributes:
         staging: for the workers.
+        is_complete: whether all parts are there, to be published.
         is_published: whether ``commit`` has succeeded.
     """
 
@@ -193,6 +194,7 @@ class Destination:
         """Take the stage of the run."""
         self._stage = stage
         self.staging = Staging(stage)
+        self.is_complete = False
         self.is_published = False
 
     def whole_parts(self) -> list[Part]:

@@ -217,7 +217,7 @@ def test_names_that_spark_cannot_resolve_are_carried(
     with pytest.raises(SchemaError, match="price"):
         engine.score(df.drop("price"), bundle)
     months = df.selectExpr("price", "rating", "interval '1' year AS age")
-    with pytest.raises(SchemaError, match=r"'age' has type interval year.*leave it out with columns$"):
+    with pytest.raises(SchemaError, match=r"'age' has type interval year.*with columns$"):
         engine.score(months, bundle)
     assert engine.score(months, Scorer(bundle, columns=[])).collect()[0][0] == "yes"
     with pytest.raises(UsageError, match="a pandas DataFrame is no data frame of Spark"):
