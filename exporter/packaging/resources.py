@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
+import runtime
 from runtime.bundle.manifest import MANIFEST
 from runtime.errors import ArtifactError
 
@@ -25,6 +26,7 @@ BUFFERED_MIB: Final = 256
 _PROGRAM: Final = """
 import resource, sys
 from pathlib import Path
+sys.path.append(sys.argv[4])
 import numpy as np
 from runtime.predictor import Predictor
 
@@ -62,9 +64,11 @@ def measure_memory(bundle: BundleFiles) -> Memory:
     with TemporaryDirectory(prefix="onnxferry-") as folder:
         for name, content in {**bundle.files, MANIFEST: bundle.content}.items():
             Path(folder, name).write_bytes(content)
-        arguments = [folder, str(MAX_ROWS), str(MAX_BODY_MIB * _MIB)]
+        ours = Path(str(runtime.__file__)).parent.parent
+        arguments = [folder, str(MAX_ROWS), str(MAX_BODY_MIB * _MIB), str(ours)]
         done = subprocess.run(  # noqa: S603 - our own program
-            [sys.executable, "-c", _PROGRAM, *arguments],
+            # -P: a numpy.py in the working directory is none of ours.
+            [sys.executable, "-P", "-c", _PROGRAM, *arguments],
             capture_output=True,
             text=True,
             check=False,

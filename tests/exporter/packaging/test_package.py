@@ -191,8 +191,16 @@ def test_yaml_reads_back_as_written() -> None:
     assert yaml.safe_load(to_yaml({"on": node}, comment="two\nlines")) == {"on": node}
 
 
-def test_memory_is_measured_for_the_limits_of_the_server(sales: Path) -> None:
-    """The figures are the server's own defaults; a process with numpy and onnxruntime fits."""
+def test_memory_is_measured_for_the_limits_of_the_server(
+    sales: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The figures are the server's own defaults; a process with numpy and onnxruntime fits.
+
+    Modules of the user's working directory take no part.
+    """
+    monkeypatch.chdir(tmp_path)
+    for name in ("numpy", "runtime"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('another')")
     assert (DEFAULT_LIMITS.rows, DEFAULT_LIMITS.body_bytes) == (MAX_ROWS, MAX_BODY_MIB * MIB)
     assert DEFAULT_LIMITS.buffered_bytes == BUFFERED_MIB * MIB
     memory = measure_memory(read_bundle(sales))
