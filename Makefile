@@ -190,6 +190,7 @@ bench: $(BUNDLE) | $(BENCH_READY) $(ENGINES_READY)
 	python benchmarks/presets.py
 	python benchmarks/providers.py
 	python benchmarks/public_tables.py
+	python benchmarks/public_serving.py
 	python benchmarks/reloading.py
 	python benchmarks/scorer.py
 	python benchmarks/serve.py
