@@ -259,8 +259,8 @@ def _located() -> Iterator[None]:
         yield
     except UnavailableError as exc:
         raise type(exc)(
-            f"{exc} (a worker on {socket.gethostname()} found this; its environment is that of the "
-            "engine there, not that of this command)"
+            f"{exc} (found by a worker on {socket.gethostname()}, in the environment that the "
+            "engine has there)"
         ) from exc
 
 

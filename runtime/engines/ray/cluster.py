@@ -150,15 +150,25 @@ class _Told:
 
 def _check_reachable(address: str) -> None:
     """Connect to an address: Ray itself tries for many minutes."""
+    address = _latest_address() if address == "auto" else address
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
-        return  # "auto"
+        return  # Ray says what is wrong
     import socket
 
     try:
         socket.create_connection((host, int(port)), _CONNECT_S).close()
     except (OSError, OverflowError) as exc:
         raise _unreachable(address, first_line(exc)) from exc
+
+
+def _latest_address() -> str:
+    """Find the address that Ray takes for ``auto``; a dead cluster leaves its own in a file."""
+    with suppress(ImportError, AttributeError, TypeError, OSError):  # Ray's own; OSError: none
+        from ray._private.services import get_ray_address_from_environment
+
+        return str(get_ray_address_from_environment("auto", None))
+    return "auto"
 
 
 def _unreachable(address: str | None, why: str) -> UnavailableError:

@@ -211,7 +211,7 @@ def test_an_object_is_divided(bundle: Path, bucket: str) -> None:
     assert (result.summary.rows, result.summary.rejected) == (300, 10)
     assert {each.path.name for each in list_objects(out.parent)} == {"o.csv", "o.csv.rejects.csv"}  # type: ignore[arg-type]
     other = EngineJob(bundle, source, out.with_name("other.csv"), Options(bad_rows="reject"))
-    with pytest.raises(StoreError, match=r"denied access.*a worker on \S+ found this"):
+    with pytest.raises(StoreError, match=r"denied access.*found by a worker on \S+, in"):
         score_table(other, _Elsewhere())
     nowhere = EngineJob(bundle, source, parse_location("s3://no-such-bucket/o.csv"), Options())
     with pytest.raises(UsageError, match=r"cannot write .* there is no bucket"):
