@@ -189,8 +189,8 @@ bench: $(BUNDLE) | $(BENCH_READY) $(ENGINES_READY)
 	python benchmarks/predict.py --large
 	python benchmarks/presets.py
 	python benchmarks/providers.py
-	python benchmarks/public_tables.py
 	python benchmarks/public_serving.py
+	python benchmarks/public_tables.py
 	python benchmarks/reloading.py
 	python benchmarks/scorer.py
 	python benchmarks/serve.py
