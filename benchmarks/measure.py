@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import statistics
@@ -12,7 +13,7 @@ import time
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,6 +69,27 @@ def run(command: Sequence[str], *, server: int | None = None) -> Run:
     cpu = usage.ru_utime + usage.ru_stime
     peak = sampler.resident or _mebibytes(usage.ru_maxrss)
     return Run(wall, cpu, peak, sampler.anonymous, _cpu(server) - before)
+
+
+def told(package: str, *words: str | Path) -> dict[str, Any]:
+    """Run a command of ours with ``--json``.
+
+    Args:
+        package: such as ``trainer``.
+        words: the command and its options.
+
+    Returns:
+        What it prints.
+
+    Raises:
+        SystemExit: when the command fails.
+    """
+    line = [sys.executable, "-m", package, *map(str, words), "--json"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(line)} failed:\n{done.stderr}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def race(

@@ -15,7 +15,6 @@ import json
 import os
 import statistics
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -111,11 +110,11 @@ def run_ours(folder: Path, name: str) -> tuple[Costs, Proof]:
     """Fit, export and score."""
     train, run, bundle = (folder / part for part in ("train.parquet", "run", "bundle"))
     table = ("--data", train, "--test", train, "--label", "y", "--device", "cpu")
-    fitted = command("trainer", "fit", *table, *OURS[name], "--out", run)
-    exported = command("exporter", "export", "--run", run, "--out", bundle)
+    fitted = measure.told("trainer", "fit", *table, *OURS[name], "--out", run)
+    exported = measure.told("exporter", "export", "--run", run, "--out", bundle)
     words = ("--bundle", bundle, "--provider", "cpu", "--prefix", "p_", "--truth", "y")
     file, out = folder / "scored.parquet", folder / "out.parquet"
-    told = command("runtime", "predict", *words, "--file", file, "--out", out, "--force")
+    told = measure.told("runtime", "predict", *words, "--file", file, "--out", out, "--force")
     predicted = pq.read_table(out, columns=["y", "p_label"])
     accuracy = np.mean(predicted["y"].to_numpy() == predicted["p_label"].to_numpy())
     costs = Costs(fitted["seconds"], told["rows"] / told["seconds"], float(accuracy))
@@ -123,16 +122,6 @@ def run_ours(folder: Path, name: str) -> tuple[Costs, Proof]:
         exported["seconds"], exported["worst_error_over_bound"], int(exported["undecidable"])
     )
     return costs, proof
-
-
-def command(package: str, *words: str | Path) -> dict[str, float]:
-    """Run a command of ours; its JSON."""
-    line = [sys.executable, "-m", package, *map(str, words), "--json"]
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{' '.join(line)} failed:\n{done.stderr}")
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
 
 
 def run_peer(python: Path, folder: Path, name: str) -> Costs:

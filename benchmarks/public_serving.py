@@ -18,7 +18,7 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import measure
 from public_tables import names, peers_python, prepare
@@ -79,11 +79,13 @@ def travel(table: PublicTable, split: Path, folder: Path) -> Journey:
     train, test, run, bundle = split / "train.csv", split / "test.csv", folder / "r", folder / "b"
     words = ["--label", table.label, "--unseen", "other", "--rare", "other", "--device", "cpu"]
     words += [word for name in table.categories for word in ("--categories", name)]
-    fitted = command("trainer", "fit", "--data", train, "--test", test, *words, "--out", run)
-    exported = command("exporter", "export", "--run", run, "--out", bundle)
+    fitted = measure.told("trainer", "fit", "--data", train, "--test", test, *words, "--out", run)
+    exported = measure.told("exporter", "export", "--run", run, "--out", bundle)
     out = folder / "scored.csv"
     options = ("--truth", table.label, "--proba", "all", "--provider", "cpu", "--prefix", "p_")
-    told = command("runtime", "predict", "--bundle", bundle, "--file", test, "--out", out, *options)
+    told = measure.told(
+        "runtime", "predict", "--bundle", bundle, "--file", test, "--out", out, *options
+    )
     with serving(bundle) as url:
         answer = post(f"{url}/predict?proba=all&prefix=p_", test.read_bytes())
     layers = json.loads((run / "run.json").read_bytes())["hidden"]
@@ -97,16 +99,6 @@ def travel(table: PublicTable, split: Path, folder: Path) -> Journey:
         told["rows"],
         answer == out.read_bytes(),
     )
-
-
-def command(package: str, *words: str | Path) -> dict[str, Any]:
-    """Run a command of ours; its JSON."""
-    line = [sys.executable, "-m", package, *map(str, words), "--json"]
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{' '.join(line)} failed:\n{done.stderr}")
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
 
 
 @contextmanager
