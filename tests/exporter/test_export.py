@@ -138,7 +138,7 @@ def test_a_run_is_exported_as_its_folder_is(
 
 
 def test_a_run_gets_a_name_by_which_platforms_know_it(run_folder: Path) -> None:
-    """Two models of runs are two objects of a cluster; the command that exports one says so."""
+    """Two models of runs are two objects of a cluster; the command to export has the name."""
     source = ModelSource(run_folder, name="churn")
     assert source.load().name == "churn"
     assert source.command == f"exporter export --run {run_folder} --name churn"
