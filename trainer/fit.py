@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from runtime.errors import DataError, UsageError
+from runtime.errors import UsageError
 from runtime.surfaces import option
 from trainer.checkpoint.state import (
     BestEpoch,
@@ -28,6 +28,7 @@ from trainer.checkpoint.state import (
 from trainer.data.training_data import place_dataset, prepare_training_data
 from trainer.device import reproducible
 from trainer.distributed.launch import current_group, on_main_process
+from trainer.divergence import check_losses, check_rows
 from trainer.engines import EngineName, create_engine
 from trainer.engines.deployment import Deployment
 from trainer.engines.state import TrainingTask, flatten_parameters
@@ -119,7 +120,7 @@ class _TrainingLoop:
     def __init__(
         self, dataset: Dataset, configuration: Configuration, device: DeviceName, name: EngineName
     ) -> None:
-        self._configuration = configuration
+        self._configuration, self._schema = configuration, dataset.schema
         self._placement = place_dataset(dataset, device, configuration.validation)
         evaluation_device: DeviceName = device if self._placement.evaluation else "cpu"
         self._rows = rows = prepare_training_data(
@@ -209,7 +210,7 @@ class _TrainingLoop:
     def _end_epoch(self) -> Epoch:
         """Evaluate the network at the end of an epoch."""
         losses = tuple(self._losses.tolist())  # the only device sync of an epoch's steps
-        self._check_finite(losses)
+        self._check_losses(losses)
         validated = on_main_process(self._validate)
         scores = validated or (self._last.validation if self._last else None)
         model = self._deployment.update(scores.temperature if scores else 1.0)
@@ -230,7 +231,7 @@ class _TrainingLoop:
             is_validated=validated is not None or scores is None,
             is_out_of_fold=self._rows.folds is not None,
         ).after(self._last)
-        self._check_finite((test.loss, epoch.validation.loss if epoch.validation else 0.0))
+        self._check_evaluation(model, test.loss, scores.loss if scores else 0.0)
         return self._update_best(epoch)
 
     def _validate(self) -> Scores | None:
@@ -286,9 +287,9 @@ class _TrainingLoop:
     def _capture(self) -> TrainingState:
         """Copy the training state, unless it has diverged."""
         losses = self._losses[: self._step].cpu()
-        self._check_finite(losses.tolist())
-        test = evaluate(self._deployment.update(), self._rows.test)
-        self._check_finite([test.loss])  # after the last step
+        self._check_losses(losses.tolist())
+        model = self._deployment.update()
+        self._check_evaluation(model, evaluate(model, self._rows.test).loss)  # after the last step
         tensors = {name: part.cpu().clone() for name, part in self._state.tensors().items()}
         last = self._last and replace(self._last, losses=())
         return TrainingState(self._epoch, self._step, tensors, losses.clone(), last, self._best)
@@ -299,17 +300,17 @@ class _TrainingLoop:
         self._losses[: self._step] = saved.losses.to(self._losses.device)
         self._state.restore(saved.tensors)
 
-    def _check_finite(self, losses: Sequence[float]) -> None:
+    def _check_losses(self, losses: Sequence[float]) -> None:
         """Raise when training has diverged; ``losses`` are those of the epoch, or after it."""
-        options = self._configuration
-        better = "" if options.standardise else f", or {option('preset', 'default')}"
-        for step, loss in enumerate(losses, start=1):
-            if not math.isfinite(loss):
-                raise DataError(
-                    f"training diverged: the loss is {loss} at epoch {self._epoch + 1}, "
-                    f"step {min(step, self._step)}; use a lower {option('learning_rate')} "
-                    f"(it was {options.learning_rate}){better}"
-                )
+        check_losses(losses, self._configuration, epoch=self._epoch, step=self._step)
+
+    def _check_evaluation(self, model: SimpleNet, test: float, validation: float = 0.0) -> None:
+        """Raise when an evaluation is not finite: by the rows evaluated on, or by training."""
+        rows = {"test": (test, self._rows.test), "validation": (validation, self._rows.validation)}
+        for kind, (loss, evaluated) in rows.items():
+            if evaluated and not math.isfinite(loss):
+                check_rows(model, evaluated, self._schema, kind)
+        self._check_losses((test, validation))
 
 
 def _mean_over_rows(losses: Sequence[float], rows: int, size: int) -> float:

@@ -69,7 +69,8 @@ def _by_rows(recipe: Configuration, rows: int) -> dict[str, Any]:
     doublings = max(0, math.floor(math.log2(max(rows, 1) / _ROWS_OF_SMALL_BATCHES)) + 1)
     size = min(recipe.batch_size * 2**doublings, _LARGEST_BATCH)
     epochs = max(_EPOCHS, math.ceil(_STEPS / math.ceil(max(rows, 1) / size)))
-    folds = recipe.folds if rows >= recipe.folds * _ROWS_OF_A_FOLD else 0
+    folds = min(recipe.folds, rows // _ROWS_OF_A_FOLD)
+    folds = folds if folds > 1 else 0
     return {
         "batch_size": size,
         "epochs": max(2, min(epochs, _VISITS // max(rows, 1))),

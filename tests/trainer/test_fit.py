@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 from runtime.errors import DataError, UsageError
 from trainer.config import Configuration, Options, configure
 from trainer.data.products import synthetic_products
+from trainer.data.splits import split_validation
 from trainer.fit import fit
 from trainer.seeds import derive_seed, epoch_generator
 
@@ -204,6 +205,23 @@ def test_diverging_training_stops_with_advice(preset: Preset) -> None:
     with pytest.raises(DataError, match=r"diverged.*epoch 1, step 2;.*learning_rate.*1e\+30"):
         fit(synthetic_products(1), configuration, on_epoch_end=epochs.append)
     assert epochs == []
+
+
+@pytest.mark.parametrize(("kind", "validation"), [("test", 0.0), ("validation", 0.1)])
+def test_an_evaluated_row_that_overflows_is_no_divergence(kind: str, validation: float) -> None:
+    """The message names its number: a lower learning rate would not help."""
+    dataset = synthetic_products(1)
+    configuration, rows = configure(validation=validation), dataset.rows
+    if kind == "test":
+        rows.test_features[3, 1] = 3.3e38
+    else:
+        split = split_validation(rows.train_labels, validation, configuration.seed)
+        rows.train_features[split.validation[3], 1] = 3.3e38
+    name = dataset.schema.features[1].name
+    with pytest.raises(
+        DataError, match=rf"a {kind} row has no finite loss: .* '{name}' is 3.3e\+38, in "
+    ):
+        fit(dataset, configuration)
 
 
 def test_a_divergence_in_the_last_step_is_detected() -> None:

@@ -31,6 +31,7 @@ _ENCODED_ROWS: Final = 4096  # at a time
 # its mean: rounding of the statistics alone.
 _SMALLEST_STD, _LARGEST_STD = 2.0**-100, 2.0**110
 _CONSTANT: Final = 2.0**-44
+_LARGE: Final = 2.0**126  # a quarter of float32's largest, which tables have for no data
 _DERIVED: Final = "\0"  # after the name of a column, in that of an input made from it
 _IS_MISSING: Final = f"{_DERIVED}is missing"
 
@@ -74,10 +75,21 @@ def check_spread(scale: Standardisation, schema: Schema) -> None:
         name, std = schema.inputs[at], float(scale.std[at])
         raise DataError(
             f"column {name!r} has a standard deviation of {std:.1e}, too "
-            f"{'small' if std < 1 else 'large'} for a network in float32: multiply its numbers by "
-            f"a power of ten ({_SMALLEST_STD:.0e} to {_LARGEST_STD:.0e} can be used), or leave it "
-            f"out with {option('exclude', name)}"
+            f"{'small' if std < 1 else 'large'} for a network in float32: "
+            f"{_advise_on_extreme(schema, at)}multiply its numbers by a power of ten "
+            f"({_SMALLEST_STD:.0e} to {_LARGEST_STD:.0e} can be used), or leave it out with "
+            f"{option('exclude', name)}"
         )
+
+
+def _advise_on_extreme(schema: Schema, at: int) -> str:
+    """Advise what to do if a column's largest number, near float32's, stands for no number."""
+    feature = schema.numeric_features[at]
+    extreme = max(feature.minimum, feature.maximum, key=abs)
+    if abs(extreme) < _LARGE:
+        return ""
+    what = f"if {extreme:.3g} means that there is none"
+    return f"{what}, name it as the table has it with {option('missing')}; else "
 
 
 _Moments = tuple[int, torch.Tensor, torch.Tensor]  # rows, mean, standard deviation

@@ -1,0 +1,77 @@
+"""Losses that are not finite: training diverged, or a row evaluated on overflows float32."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+from runtime.errors import DataError
+from runtime.surfaces import option
+from trainer.evaluation.metrics import BLOCK_ROWS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runtime.schema.features import Schema
+    from trainer.config import Configuration
+    from trainer.data.training_data import EvaluationRows
+    from trainer.model import SimpleNet
+
+
+def check_losses(
+    losses: Sequence[float], configuration: Configuration, *, epoch: int, step: int
+) -> None:
+    """Raise when training has diverged.
+
+    Args:
+        losses: of the epoch's steps, or one after them.
+        configuration: the options to change.
+        epoch: from 0.
+        step: the last one of the epoch, from 1.
+
+    Raises:
+        DataError: when a loss is not finite.
+    """
+    better = "" if configuration.standardise else f", or {option('preset', 'default')}"
+    for at, loss in enumerate(losses, start=1):
+        if not math.isfinite(loss):
+            raise DataError(
+                f"training diverged: the loss is {loss} at epoch {epoch + 1}, step "
+                f"{min(at, step)}; use a lower {option('learning_rate')} "
+                f"(it was {configuration.learning_rate}){better}"
+            )
+
+
+@torch.inference_mode()
+def check_rows(model: SimpleNet, rows: EvaluationRows, schema: Schema, kind: str) -> None:
+    """Raise when only rows outside the training rows' ranges have no finite loss.
+
+    Args:
+        model: on the device of its parameters.
+        rows: to evaluate on, as the model sees them.
+        schema: of these, with the ranges of the training rows.
+        kind: of rows, for the message.
+
+    Raises:
+        DataError: names the number that is furthest outside.
+    """
+    device, numeric = next(model.parameters()).device, schema.numeric_features
+    blocks = torch.split(rows.features, BLOCK_ROWS)
+    logits = torch.cat([model(block.to(device)).to(rows.labels.device) for block in blocks])
+    losses = functional.cross_entropy(logits, rows.labels, reduction="none")  # (rows,)
+    values = rows.features[~losses.isfinite()].cpu()[:, list(numeric)]  # (failed rows, numbers)
+    lows = torch.tensor([each.minimum for each in numeric.values()])
+    highs = torch.tensor([each.maximum for each in numeric.values()])
+    distances = torch.maximum(lows - values, values - highs)
+    if not distances.numel() or (distances.amax(dim=1) <= 0).any():
+        return
+    row, at = divmod(int(distances.argmax()), len(numeric))
+    feature = list(numeric.values())[at]
+    raise DataError(
+        f"a {kind} row has no finite loss: its column {feature.name!r} is "
+        f"{float(values[row, at]):.7g}, in training it is {feature.minimum:.7g} to "
+        f"{feature.maximum:.7g}; correct it, or leave the row out"
+    )
