@@ -181,6 +181,7 @@ bench: $(BUNDLE) | $(BENCH_READY) $(ENGINES_READY)
 	python benchmarks/json_lines.py
 	python benchmarks/kserve_client.py
 	python benchmarks/matrix.py
+	python benchmarks/means.py
 	python benchmarks/object_store.py
 	python benchmarks/overload.py
 	python benchmarks/parquet.py

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import measure
 from public_tables import PACKAGES, peers_python, plan, prepare, results_of, teams
@@ -18,6 +19,9 @@ from tabular.catalogue import TABLES
 from tabular.fits import run_all
 from tabular.targets import DEFAULT
 from tabular.variants import VARIANTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 CONTENDERS = (DEFAULT, *VARIANTS)
 
@@ -41,7 +45,7 @@ def main() -> None:
     fits = plan(tables, args.seeds, list(CONTENDERS), prepared, teams(python))
     run_all(fits, cache, workers=args.workers, limit_s=args.limit)
     results = results_of(tables, cache, fits)
-    body = f"{summary.standings(results, CONTENDERS)}\n\n{changes(results)}"
+    body = f"{summary.standings(results, CONTENDERS)}\n\n{changes(results, DEFAULT, VARIANTS)}"
     note = (
         f"{len(tables)} tables, {args.seeds} seeds. Differences are in points of accuracy; tied: "
         "within half a point, or one standard error over the seeds."
@@ -50,15 +54,15 @@ def main() -> None:
     measure.report("ablation", title, body, PACKAGES, note=note, write=args.write)
 
 
-def changes(results: summary.Results) -> str:
-    """Format what each variant came to against the preset."""
+def changes(results: summary.Results, base: str, variants: Iterable[str]) -> str:
+    """Format what each variant came to against what it varies."""
     lines = [
         "| variant | better | tied | worse | mean difference | log loss |",
         "|---|---|---|---|---|---|",
     ]
-    log_loss = summary.mean_log_loss(results, DEFAULT)
-    for name in VARIANTS:
-        found = summary.duel(results, name, DEFAULT)
+    log_loss = summary.mean_log_loss(results, base)
+    for name in variants:
+        found = summary.duel(results, name, base)
         more = summary.mean_log_loss(results, name) - log_loss
         lines.append(
             f"| {name} | {found.won} | {found.tied} | {found.lost} | {100 * found.mean:+.2f} "

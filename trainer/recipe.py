@@ -1,7 +1,7 @@
 """What the presets choose for a table, by the number of its rows.
 
 Found on the developing half of ``benchmarks/public_tables.py``; ``benchmarks/ablation.py`` has what
-each choice is worth.
+each choice is worth, and ``benchmarks/means.py`` what was left out.
 """
 
 from __future__ import annotations
