@@ -71,8 +71,8 @@ class Means:
 PLAIN = "the default's recipe"
 MEANS = {
     PLAIN: Means(),
-    "dropout of 10 %": Means(dropout=0.1),
-    "two layers, dropout of 10 %": Means(hidden=(128, 128), dropout=0.1),
+    "dropout of 20 %": Means(dropout=0.2),
+    "dropout of 20 %, two layers": Means(hidden=(128, 128), dropout=0.2),
     "label smoothing of 5 %": Means(smoothing=0.05),
     "class priors in the bias": Means(priors=True),
     "averaged weights": Means(average=0.99),
