@@ -145,6 +145,8 @@ def plan(
             for name in contenders:
                 team = team_of[name]
                 identity = f"{prepared.name.removeprefix('tables-')} {team.identity} {table!r}"
+                if name in VARIANTS:  # their options are not among the sources of the trainer
+                    identity += f" {VARIANTS[name]}"
                 key = Key(table.name, seed, name, identity)
                 fits.append(Fit(key, team, Job(*paths, table.label, seed, name, table.categories)))
     return fits
@@ -181,7 +183,7 @@ def report(
         f"The trainer's presets on public tables, {half}",
         body,
         PACKAGES,
-        note=note(args, len(tables)),
+        note=note(args, tables),
         write=args.write,
     )
 
@@ -199,33 +201,40 @@ def format_body(
             parts.append(summary.duels(results, preset, others))
     parts.append(summary.accuracies(results, contenders, facts))
     parts.append(summary.log_losses(results, contenders))
-    parts += [f"Failed: {line}" for line in failures(results)]
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, *exceptions(results)])
 
 
-def failures(results: summary.Results) -> list[str]:
-    """List fits that failed, and test rows that were refused."""
+def exceptions(results: summary.Results) -> list[str]:
+    """List fits that failed, and test rows that were refused; splits count from 0."""
     return [
-        f"{name} on {table}: {result.error or f'{result.refused} test rows refused'}"
+        f"Failed: {name} on {table}, split {split}: {result.error}"
+        if result.error
+        else f"Refused: {result.refused} test rows by {name} on {table}, split {split}"
         for table, found in results.items()
         for name, each in found.items()
-        for result in each
+        for split, result in enumerate(each)
         if result.error or result.refused
     ]
 
 
-def note(args: argparse.Namespace, tables: int) -> str:
+def note(args: argparse.Namespace, tables: list[PublicTable]) -> str:
     """Say what the figures are."""
     peers = (HERE / "peers.txt").read_text(encoding="utf-8").split()
     pinned = ", ".join(word.replace("==", " ") for word in peers if "==" in word)
+    declared = [table.name for table in tables if table.categories]
+    options = "--unseen other --rare other" + (
+        f" (of {' and '.join(declared)} also --categories)" if declared else ""
+    )
     return (
-        f"{tables} tables, {args.seeds} seeds, each a stratified split of 70 % and 30 %. Accuracy, "
-        "rank, log loss and seconds are means over the seeds, then over the tables that every "
-        "contender could do. Tied: within half a point, or one standard error of the differences "
-        "over the seeds. Test rows that are refused count as wrong, and as guessed; probabilities "
-        "below 1e-7 count as this. Seconds are those of one processor, from the table to the "
-        "fitted model; ours have reading the CSV file and writing the run in them. Defaults "
-        "everywhere, but 1,000 steps for logistic regression and 32 units for MLPClassifier; "
+        f"{len(tables)} tables, {args.seeds} seeds, each a stratified split of 70 % and 30 %. Rows "
+        "without a label, and those of classes with fewer than 10 rows, are left out. Accuracy, "
+        "log loss and seconds are means over the seeds, then over the tables that every contender "
+        "could do; rank is by the accuracy on a table. Tied: within half a point, or one standard "
+        "error of the differences over the seeds. Test rows that are refused count as wrong, and "
+        "as guessed; probabilities below 1e-7 count as this. Seconds are those of one processor, "
+        "from the table to the fitted model; ours have reading the CSV file and writing the run in "
+        f"them. A fit may take {args.limit:.0f} s by the clock. Defaults everywhere, but 1,000 "
+        f"steps for logistic regression, 32 units for MLPClassifier and {options} for ours; "
         f"RealMLP and TabM are pytabkit's. The peers' environment: {pinned}."
     )
 

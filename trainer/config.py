@@ -231,16 +231,22 @@ def override(base: Configuration, given: Mapping[str, object]) -> Configuration:
 
 
 def read_options_file(
-    path: Path, known: Collection[str], repeatable: Collection[str] = ()
+    path: Path,
+    known: Collection[str],
+    *,
+    repeatable: Collection[str] = (),
+    of_command: Collection[str] = (),
 ) -> dict[str, str | list[str]]:
     """Read options from a TOML file as the text that the command line would have.
 
     ``known`` are the long options without hyphens; a key may use hyphens or underscores. Options
-    that are ``repeatable`` have a list of texts.
+    that are ``repeatable`` have a list of texts; those ``of_command`` are refused in a file.
     """
     options: dict[str, str | list[str]] = {}
     for key, value in _read_toml(path).items():
         name = key.replace("_", "-")
+        if name in of_command:
+            raise UsageError(f"{path}: {name} is for the command line: give --{name} there")
         if name not in known:
             near = closest_names(name, sorted(known), limit=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"

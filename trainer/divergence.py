@@ -58,15 +58,19 @@ def check_rows(model: SimpleNet, rows: EvaluationRows, schema: Schema, kind: str
     Raises:
         DataError: names the number that is furthest outside.
     """
-    device, numeric = next(model.parameters()).device, schema.numeric_features
-    blocks = torch.split(rows.features, BLOCK_ROWS)
-    logits = torch.cat([model(block.to(device)).to(rows.labels.device) for block in blocks])
-    losses = functional.cross_entropy(logits, rows.labels, reduction="none")  # (rows,)
-    values = rows.features[~losses.isfinite()].cpu()[:, list(numeric)]  # (failed rows, numbers)
+    numeric = schema.numeric_features
+    losses = _losses(model, rows.features, rows.labels)
+    failed = ~losses.isfinite()
+    features = rows.features[failed]
+    values = features[:, list(numeric)].cpu()  # (failed rows, numbers)
     lows = torch.tensor([each.minimum for each in numeric.values()])
     highs = torch.tensor([each.maximum for each in numeric.values()])
     distances = torch.maximum(lows - values, values - highs)
     if not distances.numel() or (distances.amax(dim=1) <= 0).any():
+        return
+    # Of few rows and many columns each row may be a little outside: that is to blame for nothing.
+    features[:, list(numeric)] = values.clamp(lows, highs).to(features.device)
+    if not _losses(model, features, rows.labels[failed]).isfinite().all():
         return
     row, at = divmod(int(distances.argmax()), len(numeric))
     feature = list(numeric.values())[at]
@@ -75,3 +79,11 @@ def check_rows(model: SimpleNet, rows: EvaluationRows, schema: Schema, kind: str
         f"{float(values[row, at]):.7g}, in training it is {feature.minimum:.7g} to "
         f"{feature.maximum:.7g}; correct it, or leave the row out"
     )
+
+
+def _losses(model: SimpleNet, features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Compute the loss of each row, ``(rows,)``."""
+    device = next(model.parameters()).device
+    blocks = torch.split(features, BLOCK_ROWS)
+    logits = torch.cat([model(block.to(device)).to(labels.device) for block in blocks])
+    return functional.cross_entropy(logits, labels, reduction="none")

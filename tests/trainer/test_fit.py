@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 import torch
 from torch import nn
@@ -10,7 +12,9 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from runtime.errors import DataError, UsageError
+from runtime.schema.features import Feature
 from trainer.config import Configuration, Options, configure
+from trainer.data.preprocessing import preprocess_dataset
 from trainer.data.products import synthetic_products
 from trainer.data.splits import split_validation
 from trainer.fit import fit
@@ -229,6 +233,23 @@ def test_a_divergence_in_the_last_step_is_detected() -> None:
     configuration = configure("tutorial", learning_rate=3e38, epochs=1, batch_size=800)
     with pytest.raises(DataError, match="epoch 1, step 1"):
         fit(synthetic_products(1), configuration)
+
+
+def test_a_divergence_is_not_blamed_on_rows() -> None:
+    """Neither on each test row being a little outside, nor on a number that a bin replaces."""
+    dataset, configuration = synthetic_products(1), configure(learning_rate=3e38, batch_size=800)
+    dataset.rows.train_features[:, 1] += 1e6
+    dataset.rows.test_features[:, 0] = 1e3
+    low, high = dataset.rows.train_features.aminmax(dim=0)
+    ranges = zip(("price", "rating"), low.tolist(), high.tolist(), strict=True)
+    schema = msgspec.structs.replace(
+        dataset.schema, features=tuple(Feature(*each) for each in ranges)
+    )
+    dataset = replace(dataset, schema=schema)
+    preprocessed = preprocess_dataset(dataset, configuration).dataset
+    assert preprocessed.schema.n_inputs > dataset.schema.n_inputs
+    with pytest.raises(DataError, match=r"diverged.*epoch 1, step 1"):
+        fit(preprocessed, configuration)
 
 
 def test_no_step_synchronises_with_the_device() -> None:

@@ -88,7 +88,8 @@ def _apply_config_file(context: typer.Context, path: Path | None) -> Path | None
     }
     context.default_map = defaults = {}
     several = [name for name, each in options.items() if getattr(each, "multiple", False)]
-    for name, given in read_options_file(path, options, several).items():
+    found = read_options_file(path, options, repeatable=several, of_command=_NOT_IN_FILE)
+    for name, given in found.items():
         for text in [given] if isinstance(given, str) else given:
             try:
                 options[name].type.convert(text, options[name], context)

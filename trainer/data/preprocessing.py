@@ -17,7 +17,7 @@ from trainer.data.splits import split_validation
 from trainer.model import Imputation, Standardisation, prepend_stages
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from trainer.config import ClassWeights, Configuration
     from trainer.data.dataset import Dataset, Rows
@@ -170,7 +170,7 @@ def preprocess_dataset(dataset: Dataset, configuration: Configuration) -> Prepro
         train_features=_encode(rows.train_features, encoding, list(far)),
         test_features=_encode(rows.test_features, encoding, list(far)),
     )
-    schema = _encoded_schema(imputed.dataset.schema, encoding.positions.tolist())
+    schema = _encoded_schema(imputed.dataset.schema, encoding.positions.tolist(), far)
     whole = replace(imputed.dataset, schema=schema, rows=encoded)
     return PreprocessedDataset(whole, imputed.imputation, encoding)
 
@@ -241,8 +241,13 @@ def _imputed_schema(schema: Schema) -> Schema:
     return _extend(msgspec.structs.replace(schema, features=tuple(features)), indicators)
 
 
-def _encoded_schema(schema: Schema, positions: Sequence[int]) -> Schema:
+def _encoded_schema(schema: Schema, positions: Sequence[int], replaced: Collection[int]) -> Schema:
     """Make the schema of encoded rows, from the position of each bin's input."""
+    zeros = {schema.inputs[at] for at in replaced}
+    features = [
+        Feature(each.name, 0, 0) if each.name in zeros else each for each in schema.features
+    ]
+    schema = msgspec.structs.replace(schema, features=tuple(features))
     numbers = (number for _, bins in groupby(positions) for number, _ in enumerate(bins, start=1))
     names = zip(positions, numbers, strict=True)
     return _extend(schema, [f"{schema.inputs[at]}{_DERIVED}bin {number}" for at, number in names])

@@ -50,6 +50,8 @@ def describe_result(search: Search) -> str:
     defaults, winner = search.trials[0], search.winner
     where = "the training rows held out" if search.folds == 1 else f"{search.folds} folds"
     loss = f"log loss {winner.mean_loss(search.folds):.4f} on {where}"
+    if len(search.trials) == 1:
+        return f"the one trial, for which there was time, has the options without tuning: {loss}"
     count = f"the best of {len(search.trials)} trials"
     if search.best == 0:
         return f"{count} has the options without tuning: {loss}"
