@@ -25,7 +25,8 @@ def format_report(check: DataCheck, source: TableSource) -> str:
     rows = check.train_rows + check.test_rows
     lines = [
         (
-            f"{rows:,} rows, {check.features:,} features; {check.train_rows:,} for training, "
+            f"{rows:,} rows, {check.features:,} feature{'' if check.features == 1 else 's'}; "
+            f"{check.train_rows:,} for training, "
             f"{check.test_rows:,} for test"
         ),
         f"{source.label!r}: {_list_classes(check, rows)}",
