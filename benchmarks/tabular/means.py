@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from trainer.data.preprocessing import indicator_inputs, preprocess_dataset
+from trainer.data.preprocessing import column_names, preprocess_dataset
 from trainer.data.reading import read_dataset
 from trainer.data.source import TableSource
 from trainer.data.training_data import prepare_training_data
@@ -133,8 +133,11 @@ def scale(dataset: Dataset, data: TrainingData, means: Means) -> tuple[torch.Ten
     scaling = data.scale
     if scaling is None:
         raise ValueError("the default preset standardises")
-    numbers = torch.ones(len(scaling.std), dtype=torch.bool)
-    numbers[indicator_inputs(dataset.schema)] = False
+    # Those of columns: bins have a scale already.
+    names = set(column_names(dataset.schema))
+    numbers = torch.zeros(len(scaling.std), dtype=torch.bool)
+    for at, feature in dataset.schema.numeric_features.items():
+        numbers[at] = feature.name in names
     numbers &= scaling.std.isfinite()
     if means.robust:
         scaling = scale_robustly(data.features, scaling, numbers)
