@@ -63,5 +63,5 @@ def against_trees(results: Results, preset: str) -> list[Row]:
     more = mean_log_loss(results, preset) - log_loss
     return [
         (f"{preset}: mean above the best boosted trees, points", above, "≥ -0.5"),
-        (f"{preset}: log loss above the best boosted trees", more, "< 0"),
+        (f"{preset}: log loss above the best boosted trees, thousandths", 1000 * more, "< 0"),
     ]
