@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import statistics
+import shlex
 import subprocess
 import sys
 import threading
@@ -182,7 +183,7 @@ def report(
         write: keep the result.
     """
     versions = ", ".join(f"{package} {_version(package)}" for package in packages)
-    command = " ".join([f"python benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
     text = (
         f"# {title}\n\n{body}\n\n"
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors; "
