@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
-import statistics
 import shlex
+import statistics
 import subprocess
 import sys
 import threading
