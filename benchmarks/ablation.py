@@ -48,7 +48,8 @@ def main() -> None:
     body = f"{summary.standings(results, CONTENDERS)}\n\n{changes(results, DEFAULT, VARIANTS)}"
     note = (
         f"{len(tables)} tables, {args.seeds} seeds. Differences are in points of accuracy; tied: "
-        "within half a point, or one standard error over the seeds."
+        "within half a point, or one standard error over the seeds. ±: a standard error of the mean "
+        "over the tables."
     )
     title = "The default preset with one choice made otherwise, the dev half"
     measure.report("ablation", title, body, PACKAGES, note=note, write=args.write)
@@ -60,13 +61,13 @@ def changes(results: summary.Results, base: str, variants: Iterable[str]) -> str
         "| variant | better | tied | worse | mean difference | log loss |",
         "|---|---|---|---|---|---|",
     ]
-    log_loss = summary.mean_log_loss(results, base)
     for name in variants:
         found = summary.duel(results, name, base)
-        more = summary.mean_log_loss(results, name) - log_loss
+        losses = summary.log_loss_differences(results, name, base)
+        points = [100 * difference for difference in found.differences.values()]
         lines.append(
-            f"| {name} | {found.won} | {found.tied} | {found.lost} | {100 * found.mean:+.2f} "
-            f"| {more:+.4f} |"
+            f"| {name} | {found.won} | {found.tied} | {found.lost} "
+            f"| {summary.with_error(points, '+.2f')} | {summary.with_error(losses, '+.4f')} |"
         )
     return "\n".join(lines)
 

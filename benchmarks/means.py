@@ -50,7 +50,8 @@ def main() -> None:
     body = f"{summary.standings(results, CONTENDERS)}\n\n{changes(results, PLAIN, others)}"
     note = (
         f"{len(tables)} tables, {args.seeds} seeds. Differences from the plain loop are in points "
-        "of accuracy; tied: within half a point, or one standard error over the seeds."
+        "of accuracy; tied: within half a point, or one standard error over the seeds. ±: a "
+        "standard error of the mean over the tables."
     )
     title = "Means that the trainer doesn't have, each added to the default's recipe, the dev half"
     measure.report("means", title, body, PACKAGES, note=note, write=args.write)

@@ -67,6 +67,21 @@ def duel(results: Results, one: str, other: str) -> Duel:
     return Duel(outcomes.count(1), outcomes.count(0), outcomes.count(-1), differences)
 
 
+def log_loss_differences(results: Results, one: str, other: str) -> list[float]:
+    """Subtract the other's log loss from the one's, on every table that both can do."""
+    pairs = [(found[one], found[other]) for found in results.values()]
+    differences = [mean(mine, "log_loss") - mean(theirs, "log_loss") for mine, theirs in pairs]
+    return [difference for difference in differences if not math.isnan(difference)]
+
+
+def with_error(values: Sequence[float], form: str) -> str:
+    """Format a mean and, of two values or more, its standard error."""
+    if len(values) < 2:  # noqa: PLR2004 - see above
+        return format(_average(values), form)
+    error = statistics.stdev(values) / math.sqrt(len(values))
+    return f"{statistics.fmean(values):{form}} ± {error:{form.removeprefix('+')}}"
+
+
 def outcome(differences: Sequence[float]) -> int:
     """Say 1 for won, 0 for tied and -1 for lost, from the differences over the seeds."""
     error = 0.0
