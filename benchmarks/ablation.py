@@ -48,8 +48,8 @@ def main() -> None:
     body = f"{summary.standings(results, CONTENDERS)}\n\n{changes(results, DEFAULT, VARIANTS)}"
     note = (
         f"{len(tables)} tables, {args.seeds} seeds. Differences are in points of accuracy; tied: "
-        "within half a point, or one standard error over the seeds. ±: a standard error of the mean "
-        "over the tables."
+        "within half a point, or one standard error over the seeds. ±: a standard error of the "
+        "mean over the tables."
     )
     title = "The default preset with one choice made otherwise, the dev half"
     measure.report("ablation", title, body, PACKAGES, note=note, write=args.write)

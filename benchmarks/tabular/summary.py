@@ -76,7 +76,7 @@ def log_loss_differences(results: Results, one: str, other: str) -> list[float]:
 
 def with_error(values: Sequence[float], form: str) -> str:
     """Format a mean and, of two values or more, its standard error."""
-    if len(values) < 2:  # noqa: PLR2004 - see above
+    if len(values) < 2:
         return format(_average(values), form)
     error = statistics.stdev(values) / math.sqrt(len(values))
     return f"{statistics.fmean(values):{form}} ± {error:{form.removeprefix('+')}}"
