@@ -21,15 +21,27 @@ from tabular.targets import DEFAULT
 from tabular.variants import VARIANTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    from tabular.fits import Team
 
 CONTENDERS = (DEFAULT, *VARIANTS)
+TABLES_OF_DEVELOPING = [table for table in TABLES if table.half == "dev"]
 
 
 def main() -> None:
     """Fit the preset and its variants, report."""
+    args = parse(__doc__)
+    results = fit_all(args, CONTENDERS)
+    body = f"{summary.standings(results, CONTENDERS)}\n\n{changes(results, DEFAULT, VARIANTS)}"
+    title = "The default preset with one choice made otherwise, the dev half"
+    report("ablation", title, body, args, DEFAULT)
+
+
+def parse(description: str | None) -> argparse.Namespace:
+    """Parse the options."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--workers", type=int, default=1, help="fits at a time, a thread each")
@@ -37,22 +49,28 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("artifacts/public_tables"))
     parser.add_argument("--peers", type=Path, default=Path("artifacts/peers"))
     parser.add_argument("--write", action="store_true", help="keep the result")
-    args = parser.parse_args()
-    tables = [table for table in TABLES if table.half == "dev"]
+    return parser.parse_args()
+
+
+def fit_all(args: argparse.Namespace, contenders: Sequence[str], *others: Team) -> summary.Results:
+    """Fit contenders of our team, or of others, to the developing half."""
     python = peers_python(args.peers.resolve())
-    prepared = prepare(tables, args.seeds, args.folder.resolve(), python)
+    prepared = prepare(TABLES_OF_DEVELOPING, args.seeds, args.folder.resolve(), python)
     cache = Cache(args.folder / "results.jsonl")
-    fits = plan(tables, args.seeds, list(CONTENDERS), prepared, teams(python))
+    found = [*teams(python), *others]
+    fits = plan(TABLES_OF_DEVELOPING, args.seeds, list(contenders), prepared, found)
     run_all(fits, cache, workers=args.workers, limit_s=args.limit)
-    results = results_of(tables, cache, fits)
-    body = f"{summary.standings(results, CONTENDERS)}\n\n{changes(results, DEFAULT, VARIANTS)}"
+    return results_of(TABLES_OF_DEVELOPING, cache, fits)
+
+
+def report(name: str, title: str, body: str, args: argparse.Namespace, base: str) -> None:
+    """Print the result, and keep it if requested."""
     note = (
-        f"{len(tables)} tables, {args.seeds} seeds. Differences are in points of accuracy; tied: "
-        "within half a point, or one standard error over the seeds. ±: a standard error of the "
-        "mean over the tables."
+        f"{len(TABLES_OF_DEVELOPING)} tables, {args.seeds} seeds. Differences from {base} are in "
+        "points of accuracy; tied: within half a point, or one standard error over the seeds. ±: a "
+        "standard error of the mean over the tables."
     )
-    title = "The default preset with one choice made otherwise, the dev half"
-    measure.report("ablation", title, body, PACKAGES, note=note, write=args.write)
+    measure.report(name, title, body, PACKAGES, note=note, write=args.write)
 
 
 def changes(results: summary.Results, base: str, variants: Iterable[str]) -> str:
