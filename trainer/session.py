@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.errors import DataError, UsageError
@@ -14,17 +13,16 @@ from trainer.checkpoint.manager import CheckpointManager, deferred_signals
 from trainer.checkpoint.resume import check_resumable
 from trainer.config import CHECKPOINT_EVERY_S
 from trainer.fit import fit
-from trainer.loggers.collection import TENSORBOARD, open_loggers
+from trainer.loggers.collection import TENSORBOARD, open_loggers, remove_event_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from trainer.checkpoint.state import Epoch, EpochCallback, FitResult
     from trainer.config import Configuration, DeviceName
     from trainer.data.dataset import Dataset
     from trainer.loggers.collection import LoggerCollection
-
-_EVENT_FILE = "curves"  # contains the path of the event file
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,6 @@ class TrainingSession:
             logdir = self.saving.logdir or self.work / TENSORBOARD
             positions = record.log_positions if record else {}
             with open_loggers(self.work, logdir, positions) as loggers:
-                (self.work / _EVENT_FILE).write_text(str(loggers.event_file.resolve()))
                 result = self._fit(identity, record, loggers, on_epoch_end)
                 loggers.finalize(_build_final_records(identity, self.dataset, result))
                 return identity, result
@@ -127,8 +124,8 @@ class TrainingSession:
 
     def _clear(self) -> None:
         """Remove what is left of a session without a checkpoint, or whose checkpoint is unused."""
-        if self.saving.resume and (self.work / _EVENT_FILE).exists():  # curves would appear twice
-            Path((self.work / _EVENT_FILE).read_text()).unlink(missing_ok=True)
+        if self.saving.resume:  # curves would appear twice
+            remove_event_file(self.work)
         clear_workdir(self.work)
 
 

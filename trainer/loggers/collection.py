@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+import os
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.io.atomic import atomic_file
 from trainer.loggers.files import JsonlLogger, LogFile
 from trainer.loggers.tensorboard import TensorBoardLogger, new_event_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from trainer.checkpoint.state import Epoch
     from trainer.engines.state import ModelState
 
 TENSORBOARD = "tensorboard"
 METRICS = "metrics.jsonl"
+_EVENT_FILE = "curves"  # contains the path of the event file, which may be outside the run
 
 
 class LoggerCollection:
@@ -26,11 +29,6 @@ class LoggerCollection:
         """Append to the event file and to ``metrics.jsonl``."""
         self._files = {TENSORBOARD: events, METRICS: metrics}
         self._tensorboard, self._jsonl = TensorBoardLogger(events), JsonlLogger(metrics)
-
-    @property
-    def event_file(self) -> Path:
-        """Path of TensorBoard's event file."""
-        return self._files[TENSORBOARD].path
 
     def log_parameters(self, epoch: Epoch, state: ModelState) -> None:
         """Log gradients and weights of an epoch, before its metrics."""
@@ -64,11 +62,20 @@ def open_loggers(
     ``positions`` are those that ``sync`` gave to a checkpoint; empty ones begin new files.
     """
     name, size = positions.get(TENSORBOARD, (new_event_file(), 0))
+    path = logdir / name
+    with atomic_file(folder / _EVENT_FILE) as stream:  # first: it names also a file of a killed fit
+        stream.write(os.fsencode(path.resolve()))
     with ExitStack() as stack:
-        events = stack.enter_context(LogFile(logdir / name, size=size))
+        events = stack.enter_context(LogFile(path, size=size))
         metrics = stack.enter_context(
             LogFile(folder / METRICS, size=positions.get(METRICS, ("", 0))[1])
         )
         loggers = LoggerCollection(events, metrics)
         stack.callback(loggers.flush)
         yield loggers
+
+
+def remove_event_file(folder: Path) -> None:
+    """Remove the event file that a fit in ``folder`` has begun, if it did."""
+    with suppress(FileNotFoundError):
+        Path(os.fsdecode((folder / _EVENT_FILE).read_bytes())).unlink()

@@ -130,6 +130,7 @@ import os, random, shutil, signal, sys, time
 from pathlib import Path
 import trainer.fit
 from trainer.config import configure
+from trainer.loggers import collection
 from trainer.pipeline import make_run
 from trainer.session import SaveOptions
 
@@ -160,6 +161,14 @@ while killed < 30:
         killed += 1
         resumed += (root / f"{folder.name}.partial" / "checkpoint.json").exists()
     assert os.waitpid(start(folder), 0)[1] == 0
+
+# Killed when its event file is as new as can be: the resumed run has no second one.
+saving = SaveOptions(resume=True, logdir=root / "curves")
+logger, collection.TensorBoardLogger = collection.TensorBoardLogger, lambda file: os._exit(9)
+assert os.waitpid(start(root / "late"), 0)[1]
+collection.TensorBoardLogger = logger
+assert os.waitpid(start(root / "late"), 0)[1] == 0
+assert len(list(saving.logdir.iterdir())) == 1
 print(resumed)
 """
 
@@ -195,7 +204,7 @@ def test_a_kill_at_any_moment_loses_nothing(memory: Path, environment: Mapping[s
     assert int(done.stdout) >= 5, f"seed {seed}: {done.stdout} of 30 had a checkpoint"
     for index in range(30):
         assert_same_run(memory / f"run{index}", memory / "whole")
-    assert len(list(memory.iterdir())) == 31
+    assert len(list(memory.iterdir())) == 33  # with that of the last two starts, and its curves
 
 
 def assert_same_run(ours: Path, theirs: Path) -> None:
