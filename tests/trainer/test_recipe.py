@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,10 +30,12 @@ def test_every_number_of_rows_has_a_configuration(rows: int, preset: Preset) -> 
 
 def test_few_rows_have_neither_bins_nor_folds() -> None:
     """A few more have fewer folds, 2,000 all; a million have fewer epochs of larger batches."""
-    sizes = (7, 19, 2_000, 1_000_000)
-    few, more, some, many = (configure_for_table(None, {}, rows) for rows in sizes)
-    assert (few.bins, few.folds, few.members) == (0, 0, 5)
-    assert (more.bins, more.folds, more.members) == (0, 4, 5)
+    sizes = (7, 19, 499, 500, 2_000, 1_000_000)
+    few, more, less, enough, some, many = (configure_for_table(None, {}, rows) for rows in sizes)
+    assert (few.bins, few.folds, few.members) == (0, 0, 8)
+    assert (more.bins, more.folds, more.members) == (0, 4, 8)
+    assert less == replace(configure_for_table("accurate", {}, 499), preset="default")
+    assert (enough.bins, enough.folds, enough.members, enough.hidden) == (0, 5, 5, (128,))
     assert (some.bins, some.folds, some.members) == (16, 5, 5)
     assert (some.batch_size, some.epochs) == (128, 63)
     assert (many.batch_size, many.epochs) == (2048, 3)
