@@ -34,7 +34,7 @@ from trainer.seeds import shuffle_rows
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from trainer.config import Configuration, Options
+    from trainer.config import Configuration
     from trainer.data.dataset import Dataset
     from trainer.data.training_data import TrainingData
 
@@ -47,7 +47,7 @@ class Means:
     """What is done beyond the default's recipe.
 
     Attributes:
-        hidden: widths of a member's layers.
+        layers: so many times the default's.
         dropout: share of hidden units dropped while training (Srivastava et al. 2014).
         smoothing: of labels (Szegedy et al. 2016).
         priors: start the last bias at the logarithms of the classes' shares.
@@ -58,7 +58,7 @@ class Means:
         clip: and clip them smoothly (both RealMLP).
     """
 
-    hidden: tuple[int, ...] = (128,)
+    layers: int = 1
     dropout: float = 0.0
     smoothing: float = 0.0
     priors: bool = False
@@ -72,7 +72,7 @@ PLAIN = "the default's recipe"
 MEANS = {
     PLAIN: Means(),
     "dropout of 20 %": Means(dropout=0.2),
-    "dropout of 20 %, two layers": Means(hidden=(128, 128), dropout=0.2),
+    "dropout of 20 %, two layers": Means(layers=2, dropout=0.2),
     "label smoothing of 5 %": Means(smoothing=0.05),
     "class priors in the bias": Means(priors=True),
     "averaged weights": Means(average=0.99),
@@ -97,8 +97,8 @@ def fit(job: Job) -> Prediction:
         dataset = read_dataset(source, job.seed)
         rows = len(dataset.rows.train_labels)
         means = MEANS[job.contender]
-        options: Options = {"hidden": means.hidden, "seed": job.seed}
-        configuration = configure_for_table("default", options, rows)
+        configuration = configure_for_table("default", {"seed": job.seed}, rows)
+        configuration = replace(configuration, hidden=configuration.hidden * means.layers)
         encoded = preprocess_dataset(dataset, configuration).dataset
         logits = train(encoded, configuration, means)
     rejected = dataset.check and dataset.check.rejected
@@ -226,8 +226,7 @@ def create_optimiser(
     network: Ensemble, configuration: Configuration, means: Means
 ) -> torch.optim.Optimizer:
     """Create AdamW; the factors of inputs have a learning rate of their own."""
-    factors = {each for each in network.modules() if isinstance(each, InputScales)}
-    own = [each.factors for each in factors]
+    own = [each.factors for each in network.modules() if isinstance(each, InputScales)]
     others = [each for each in network.parameters() if all(each is not factor for factor in own)]
     groups = [{"params": others, "factor": 1.0}, {"params": own, "factor": means.scale_rate}]
     return torch.optim.AdamW(

@@ -78,15 +78,17 @@ def with_error(values: Sequence[float], form: str) -> str:
     """Format a mean and, of two values or more, its standard error."""
     if len(values) < 2:
         return format(_average(values), form)
-    error = statistics.stdev(values) / math.sqrt(len(values))
-    return f"{statistics.fmean(values):{form}} ± {error:{form.removeprefix('+')}}"
+    error = format(_standard_error(values), form.removeprefix("+"))
+    return f"{statistics.fmean(values):{form}} ± {error}"
+
+
+def _standard_error(values: Sequence[float]) -> float:
+    return statistics.stdev(values) / math.sqrt(len(values))
 
 
 def outcome(differences: Sequence[float]) -> int:
     """Say 1 for won, 0 for tied and -1 for lost, from the differences over the seeds."""
-    error = 0.0
-    if len(differences) > 1:
-        error = statistics.stdev(differences) / math.sqrt(len(differences))
+    error = _standard_error(differences) if len(differences) > 1 else 0.0
     difference = statistics.fmean(differences)
     if abs(difference) <= max(TIE, error):
         return 0
