@@ -37,7 +37,7 @@ BATCHES = (0, 1, 2, 3, 7, 31, 32, 33, 1024, 4095, 4096, 65_537)
 CHUNK = 65_537
 KNOWN_ROWS = 100_000  # test rows at most: more would prove no more
 _MEDIUM, _LARGE = 1024, 65_537  # batch sizes from which more rows are run
-_MAX_MULTIPLICATIONS = 2**31  # of one pass over all rows: a few seconds
+_MAX_COST = 2**31  # multiplications of one pass over all rows: a few seconds
 _MIN_UNIFORM, _MIN_BOUNDARY = 4096, 512
 _BISECTIONS = 32  # evaluations that each boundary row costs, about
 _SEED = 20_240_229
@@ -92,12 +92,10 @@ class Plan:
             return self.small
         return self.medium if batch < _LARGE else None
 
-    def for_cost(self, multiplications: int) -> Plan:
-        """Reduce the rows of a network so large that all of them would take minutes."""
-        uniform = max(_MAX_MULTIPLICATIONS // multiplications, _MIN_UNIFORM)
-        boundary = max(
-            _MAX_MULTIPLICATIONS // (multiplications * _BISECTIONS) // 2 * 2, _MIN_BOUNDARY
-        )
+    def for_cost(self, cost: int) -> Plan:
+        """Reduce the rows where all of them, at the ``cost`` of one, would take minutes."""
+        uniform = max(_MAX_COST // cost, _MIN_UNIFORM)
+        boundary = max(_MAX_COST // (cost * _BISECTIONS) // 2 * 2, _MIN_BOUNDARY)
         return replace(
             self, uniform=min(self.uniform, uniform), boundary=min(self.boundary, boundary)
         )

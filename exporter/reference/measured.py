@@ -70,7 +70,7 @@ def measure_reference(
         tolerance="measured",
         evaluate=measured.evaluate,
         predict=measured.predict,
-        multiplications=_COST * _count_multiplications(model, sample[:_COMPARED]),
+        cost=_COST * _count_multiplications(model, sample[:_COMPARED]),
         captured=program,
         perturb=_perturbation(program, sample[:_COMPARED]),
     )

@@ -17,7 +17,7 @@ from exporter.reference.preprocessing import NO_PREPROCESSING, Preprocessing
 from exporter.reference.softmax import enclose_probabilities
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from torch.export import ExportedProgram
 
@@ -32,7 +32,11 @@ Predict = Callable[["Float32Matrix"], Labels]  # (rows, n_features) float32 to l
 # perturbed.
 Perturb = Callable[["Float32Matrix", int], "Float64Matrix"]
 
-_CHUNK = 1024  # rows evaluated at a time: their values stay in the cache, and memory is bounded
+# Values of the widest layer that are evaluated at a time: they stay in the cache.
+_VALUES = 2**17
+_FEWEST = 16  # rows at a time
+# What a unit costs beside its products, for its bias, ReLU and bound: as much as so many of them.
+_UNIT_COST = 16
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ class Reference:
     tolerance: Tolerance
     evaluate: Evaluate  # outputs with tolerances
     predict: Predict  # the exact labels alone, which is cheaper
-    multiplications: int  # per row, approximately
+    cost: int  # per row, in multiplications of a matrix product, approximately
     layers: tuple[Layer, ...] = ()  # of a Linear-ReLU network, from input to output
     preprocessing: Preprocessing = NO_PREPROCESSING  # before the first layer
     captured: ExportedProgram | None = None  # the graph of a measured model
@@ -109,7 +113,7 @@ def derive_reference(
         tolerance="derived",
         evaluate=partial(evaluate_layers, layers, preprocessing=preprocessing),
         predict=predict_with(layers, preprocessing),
-        multiplications=sum(layer.weight.size for layer in layers),
+        cost=sum(layer.weight.size + _UNIT_COST * layer.bias.size for layer in layers),
         layers=tuple(layers),
         preprocessing=preprocessing,
     )
@@ -130,10 +134,9 @@ def predict_with(
         return np.asarray(values.argmax(axis=1))
 
     def predict_in_chunks(rows: Float32Matrix) -> Labels:
-        starts = range(0, max(len(rows), 1), _CHUNK)
-        return np.concatenate([predict(rows[start : start + _CHUNK]) for start in starts])
+        return np.concatenate([predict(chunk) for chunk in _chunks(layers, rows)])
 
-    return predict_in_chunks if preprocessing.encoder else predict
+    return predict_in_chunks
 
 
 def evaluate_layers(
@@ -148,10 +151,8 @@ def evaluate_layers(
     ``features`` are ``(rows, inputs)`` float32, any values; the bounds are for ``arithmetic``.
     """
     check_layers(layers)
-    starts = range(0, max(len(features), 1), _CHUNK)
     chunks = []
-    for start in starts:
-        rows = features[start : start + _CHUNK]
+    for rows in _chunks(layers, features):
         logits = enclose_logits(layers, rows, arithmetic, preprocessing)
         chunks.append(ReferenceOutputs.of(logits, enclose_probabilities(logits, arithmetic)))
     return ReferenceOutputs(
@@ -160,6 +161,13 @@ def evaluate_layers(
         _concatenate([chunk.logits for chunk in chunks]),
         np.concatenate([chunk.decidable for chunk in chunks]),
     )
+
+
+def _chunks(layers: Sequence[Layer], rows: Float32Matrix) -> Iterator[Float32Matrix]:
+    """Cut rows so that a layer's values stay in the cache; no rows are one chunk without any."""
+    size = max(_VALUES // max(max(layer.weight.shape) for layer in layers), _FEWEST)
+    for start in range(0, max(len(rows), 1), size):
+        yield rows[start : start + size]
 
 
 def _concatenate(chunks: Sequence[Enclosure]) -> Enclosure:

@@ -18,7 +18,7 @@ from exporter.parity.sampling import (
 )
 from exporter.reference.bounds import enclose_logits
 from exporter.reference.layers import Layer
-from exporter.reference.oracle import predict_with
+from exporter.reference.oracle import derive_reference, predict_with
 from runtime.schema.features import Feature, OneHot, Schema
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def test_the_full_plan_is_the_documented_one() -> None:
 
 def test_a_large_network_runs_fewer_rows() -> None:
     """The work stays about the same, and never falls below a few thousand rows."""
-    assert FULL.for_cost(sum(layer.weight.size for layer in network(2))) == FULL
+    assert FULL.for_cost(derive_reference(network(2)).cost) == FULL
     wide = 512 * 512
     smaller = FULL.for_cost(wide)
     assert (smaller.uniform, smaller.boundary) == (8192, 512)
