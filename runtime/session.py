@@ -112,6 +112,9 @@ class Session:
         self._session = _create_session(ort, model, options, self.provider, where)
         _verify_provider(self._session, self.provider)
         self._where = where
+        self._shrinking = ort.RunOptions()
+        if self.provider == "cpu":
+            self._shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -128,11 +131,13 @@ class Session:
         """The model's ``metadata_props``."""
         return dict(self._session.get_modelmeta().custom_metadata_map)
 
-    def run(self, features: Float32Matrix) -> Outputs:
+    def run(self, features: Float32Matrix, *, shrink: bool = False) -> Outputs:
         """Run the model on a batch.
 
         Args:
             features: ``(rows, n_inputs)`` float32; rows may be 0.
+            shrink: free the memory that the batch needed, which is otherwise kept for the next one;
+                on the CPU alone.
 
         Returns:
             Labels, probabilities and logits.
@@ -142,7 +147,9 @@ class Session:
         """
         try:
             label, probabilities, logits = self._session.run(
-                ("label", "probabilities", "logits"), {"features": features}
+                ("label", "probabilities", "logits"),
+                {"features": features},
+                self._shrinking if shrink else None,
             )
         except Exception as exc:  # onnxruntime's errors share no base but Exception
             raise ArtifactError(

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _LEVELS: tuple[OptimizationLevel, ...] = ("all", "extended", "basic", "disabled")
 _THREADS = (1, 2)
+_LARGE = 2**14  # rows of a batch whose memory is not kept
 
 
 @dataclass(frozen=True)
@@ -142,9 +143,11 @@ def onnx_backend(content: bytes, config: SessionConfig, *, where: str) -> Backen
     CUDA's Relu turns NaN into a number (onnxruntime issue 11010), so rows without a finite output
     are not checked on that provider; the runtime refuses such inputs before the model.
     """
+    session = config.open(content, where=where)
     return Backend(
         config.name,
-        config.open(content, where=where).run,
+        # Every setting's session would keep what the largest batch needed.
+        lambda rows: session.run(rows, shrink=len(rows) >= _LARGE),
         keeps_specials=config.provider != "cuda",
         kind=f"onnx-{config.provider}",
         graph=partial(onnx_graph, content, config.open),
@@ -158,8 +161,10 @@ def run_numpy(layers: Sequence[Layer]) -> Run:
         values = features  # (rows, width)
         with np.errstate(all="ignore"):  # overflow and NaN are outputs too
             for position, layer in enumerate(layers):
-                values = np.maximum(values, 0) if position else values
-                values = values @ layer.weight.T + layer.bias  # (rows, outputs)
+                if position:
+                    np.maximum(values, 0, out=values)
+                values = values @ layer.weight.T  # (rows, outputs)
+                values += layer.bias
             return Outputs(values.argmax(axis=1).astype(np.int64), _softmax(values), values)
 
     return run

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import ThreadpoolController
 
 from exporter.reference.bounds import enclose_logits
 from exporter.reference.intervals import FLOAT32, Arithmetic, Enclosure, rows_with_all
@@ -18,6 +19,7 @@ from exporter.reference.softmax import enclose_probabilities
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from torch.export import ExportedProgram
 
@@ -35,6 +37,8 @@ Perturb = Callable[["Float32Matrix", int], "Float64Matrix"]
 # Values of the widest layer that are evaluated at a time: they stay in the cache.
 _VALUES = 2**17
 _FEWEST = 16  # rows at a time
+# Products with a side as short gain nothing by numpy's threads, which compete with everything else.
+_SHORT = 128
 # What a unit costs beside its products, for its bias, ReLU and bound: as much as so many of them.
 _UNIT_COST = 16
 
@@ -134,7 +138,8 @@ def predict_with(
         return np.asarray(values.argmax(axis=1))
 
     def predict_in_chunks(rows: Float32Matrix) -> Labels:
-        return np.concatenate([predict(chunk) for chunk in _chunks(layers, rows)])
+        with _limit_threads(layers):
+            return np.concatenate([predict(chunk) for chunk in _chunks(layers, rows)])
 
     return predict_in_chunks
 
@@ -152,9 +157,10 @@ def evaluate_layers(
     """
     check_layers(layers)
     chunks = []
-    for rows in _chunks(layers, features):
-        logits = enclose_logits(layers, rows, arithmetic, preprocessing)
-        chunks.append(ReferenceOutputs.of(logits, enclose_probabilities(logits, arithmetic)))
+    with _limit_threads(layers):
+        for rows in _chunks(layers, features):
+            logits = enclose_logits(layers, rows, arithmetic, preprocessing)
+            chunks.append(ReferenceOutputs.of(logits, enclose_probabilities(logits, arithmetic)))
     return ReferenceOutputs(
         np.concatenate([chunk.label for chunk in chunks]),
         _concatenate([chunk.probabilities for chunk in chunks]),
@@ -168,6 +174,20 @@ def _chunks(layers: Sequence[Layer], rows: Float32Matrix) -> Iterator[Float32Mat
     size = max(_VALUES // max(max(layer.weight.shape) for layer in layers), _FEWEST)
     for start in range(0, max(len(rows), 1), size):
         yield rows[start : start + size]
+
+
+def _limit_threads(layers: Sequence[Layer]) -> AbstractContextManager[object]:
+    """Use one of numpy's threads where all products are small, its usual number elsewhere."""
+    small = all(min(layer.weight.shape) <= _SHORT for layer in layers)
+    limited: AbstractContextManager[object] = _threads().limit(
+        limits=1 if small else None, user_api="blas"
+    )
+    return limited
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    return ThreadpoolController()  # finds the libraries that are loaded
 
 
 def _concatenate(chunks: Sequence[Enclosure]) -> Enclosure:

@@ -138,6 +138,7 @@ def test_base_is_torch_free_and_leaves_the_engine_to_an_extra(distribution: Dist
         "pillow",
         "safetensors",
         "tensorboard",
+        "threadpoolctl",
         "torch",
     }
     assert not {"onnxruntime", "onnxruntime-gpu", "torch"} & (wanted["test"] | wanted["dev"])

@@ -100,6 +100,25 @@ def test_several_threads_may_run_at_once(model: bytes, features: Float32Matrix) 
         assert [bits(outputs) for outputs in pool.map(session.run, batches)] == expected
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
+def test_a_large_batch_leaves_no_memory_behind_if_asked(
+    model: bytes, features: Float32Matrix
+) -> None:
+    """It is kept for the next batch otherwise; the outputs are the same."""
+
+    def used() -> int:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    session, rows = Session(model, provider="cpu"), np.tile(features, (256, 1))
+    before = used()
+    shrunk = bits(session.run(rows, shrink=True))
+    freed = used() - before
+    assert bits(session.run(rows)) == shrunk
+    hidden_layer = 32 * 4 * len(rows)  # float32
+    assert used() - before >= freed + hidden_layer // 2
+
+
 def test_a_session_says_what_runs_and_why(model: bytes) -> None:
     """The requested provider runs, and ``auto`` has a reason."""
     asked = Session(model, provider="cpu")
