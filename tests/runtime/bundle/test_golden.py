@@ -105,7 +105,7 @@ def test_an_answer_that_is_not_finite_is_found(golden: Golden, name: str, value:
         def __init__(self) -> None:
             self.provider = "cpu"
 
-        def run(self, features: npt.NDArray[np.float32]) -> Outputs:
+        def run(self, features: npt.NDArray[np.float32], **_: bool) -> Outputs:
             assert features is golden.features
             return Outputs(**answers)
 
