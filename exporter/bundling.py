@@ -303,7 +303,7 @@ def _prove(
 ) -> _Proof:
     """Run the proof of a candidate's files; ``ParityError`` where they break the contract."""
     schema, reference = candidate.schema, candidate.reference
-    plan = plan.for_cost(reference.cost)
+    plan = plan.for_cost(reference.cost, schema.n_inputs)
     begin("drawing rows", on_progress)
     rows = draw_rows(
         schema,

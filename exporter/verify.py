@@ -96,7 +96,7 @@ def verify_bundle(
     golden = load_golden(bundle.files[GOLDEN], schema, where=str(path / GOLDEN))
     _check_golden_bounds(golden, reference, where=str(path / GOLDEN))
     _check_requirements(bundle)
-    plan = plan.for_cost(reference.cost)
+    plan = plan.for_cost(reference.cost, schema.n_inputs)
     begin("drawing rows", on_progress)
     rows = draw_rows(
         schema,

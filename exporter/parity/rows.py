@@ -38,6 +38,7 @@ CHUNK = 65_537
 KNOWN_ROWS = 100_000  # test rows at most: more would prove no more
 _MEDIUM, _LARGE = 1024, 65_537  # batch sizes from which more rows are run
 _MAX_COST = 2**31  # multiplications of one pass over all rows: a few seconds
+_MAX_VALUES = 2**27  # of all uniform rows: half a gigabyte
 _MIN_UNIFORM, _MIN_BOUNDARY = 4096, 512
 _BISECTIONS = 32  # evaluations that each boundary row costs, about
 _SEED = 20_240_229
@@ -92,9 +93,12 @@ class Plan:
             return self.small
         return self.medium if batch < _LARGE else None
 
-    def for_cost(self, cost: int) -> Plan:
-        """Reduce the rows where all of them, at the ``cost`` of one, would take minutes."""
-        uniform = max(_MAX_COST // cost, _MIN_UNIFORM)
+    def for_cost(self, cost: int, n_inputs: int) -> Plan:
+        """Reduce the rows where all of them would take minutes or gigabytes.
+
+        ``cost`` is that of one, in multiplications; ``n_inputs`` are its values.
+        """
+        uniform = max(min(_MAX_COST // cost, _MAX_VALUES // n_inputs), _MIN_UNIFORM)
         boundary = max(_MAX_COST // (cost * _BISECTIONS) // 2 * 2, _MIN_BOUNDARY)
         return replace(
             self, uniform=min(self.uniform, uniform), boundary=min(self.boundary, boundary)

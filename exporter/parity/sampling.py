@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _SAMPLE_SEED, _BOUNDARY_SEED, _BIN_SEED = 20_240_302, 20_240_301, 20_240_303
 _SAMPLE_ROWS = 16_384
-_CHUNK = 65_536  # rows drawn at a time, so that their float64 values take little memory
+_VALUES = 2**22  # drawn at a time, so that they take little memory in float64
 _MAX_CORNERS = 256
 _MAX_EDGES = 512
 _OUTSIDE_ROWS = 64
@@ -102,8 +102,9 @@ def draw_uniform(ranges: Ranges, generator: np.random.Generator, rows: int) -> F
     low, high = ranges.low, ranges.high
     wide_low, wide_high = low.astype(np.float64), high.astype(np.float64)
     drawn = np.empty((rows, len(low)), np.float32)
-    for start in range(0, rows, _CHUNK):
-        chunk = drawn[start : start + _CHUNK]
+    at_once = max(_VALUES // len(low), 1)
+    for start in range(0, rows, at_once):
+        chunk = drawn[start : start + at_once]
         chunk[:] = wide_low + generator.random(chunk.shape) * (wide_high - wide_low)
     return _draw_categories(np.clip(drawn, low, high, out=drawn), ranges, generator)
 

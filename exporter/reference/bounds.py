@@ -196,16 +196,28 @@ def _with_specials(outputs: Enclosure, weight: Float64Matrix, inputs: Float64Mat
     rows = np.flatnonzero(~rows_with_all(np.isfinite(inputs)))
     if not rows.size:
         return outputs
-    special = inputs[rows, None, :]  # (special rows, 1, inputs)
-    with np.errstate(invalid="ignore"):
-        # Not a matrix product: BLAS may skip zeros.
-        sums = np.where(np.isfinite(special), 0.0, special * weight).sum(
-            axis=2
-        )  # (special rows, outputs)
+    sums = _sum_specials(weight, inputs[rows])  # (special rows, outputs)
     has_special = ~np.isfinite(sums) & np.isfinite(outputs.error[rows])
     outputs.value[rows] = np.where(has_special, sums, outputs.value[rows])
     outputs.error[rows] = np.where(has_special, 0.0, outputs.error[rows])
     return outputs
+
+
+def _sum_specials(weight: Float64Matrix, inputs: Float64Matrix) -> Float64Matrix:
+    """Sum each row's NaN and infinite products, ``(rows, outputs)``; 0 where there are none.
+
+    Such products are counted by their kind: a product of the numbers themselves may skip zeros,
+    and all terms of many rows at once would take gigabytes in a wide layer.
+    """
+    kinds = (inputs == np.inf, inputs == -np.inf, np.isnan(inputs))
+    above, below, missing = (kind.astype(np.float32) for kind in kinds)  # (rows, inputs)
+    signs = (weight > 0, weight < 0, weight == 0)
+    positive, negative, zero = (sign.T.astype(np.float32) for sign in signs)  # (inputs, outputs)
+    rises = above @ positive + below @ negative > 0  # (rows, outputs)
+    falls = above @ negative + below @ positive > 0
+    undefined = (above + below) @ zero + missing.sum(axis=1, keepdims=True) > 0
+    found = [undefined | (rises & falls), rises, falls]
+    return np.select(found, [np.nan, np.inf, -np.inf], 0.0)
 
 
 def enclose_relu(inputs: Enclosure) -> Enclosure:

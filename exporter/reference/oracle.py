@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
+from threading import Lock
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -19,7 +21,6 @@ from exporter.reference.softmax import enclose_probabilities
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from contextlib import AbstractContextManager
 
     from torch.export import ExportedProgram
 
@@ -34,11 +35,13 @@ Predict = Callable[["Float32Matrix"], Labels]  # (rows, n_features) float32 to l
 # perturbed.
 Perturb = Callable[["Float32Matrix", int], "Float64Matrix"]
 
-# Values of the widest layer that are evaluated at a time: they stay in the cache.
+# Values of the widest layer that are evaluated at a time: they stay in the cache. But each time the
+# weights are converted, and of a large layer that takes as long as a hundred rows.
 _VALUES = 2**17
-_FEWEST = 16  # rows at a time
+_WEIGHTS_OF_A_ROW, _MOST = 2**10, 2**10
 # Products with a side as short gain nothing by numpy's threads, which compete with everything else.
 _SHORT = 128
+_limiting = Lock()
 # What a unit costs beside its products, for its bias, ReLU and bound: as much as so many of them.
 _UNIT_COST = 16
 
@@ -171,18 +174,22 @@ def evaluate_layers(
 
 def _chunks(layers: Sequence[Layer], rows: Float32Matrix) -> Iterator[Float32Matrix]:
     """Cut rows so that a layer's values stay in the cache; no rows are one chunk without any."""
-    size = max(_VALUES // max(max(layer.weight.shape) for layer in layers), _FEWEST)
+    widest = max(max(layer.weight.shape) for layer in layers)
+    weights = max(layer.weight.size for layer in layers)
+    size = max(_VALUES // widest, min(weights // _WEIGHTS_OF_A_ROW, _MOST))
     for start in range(0, max(len(rows), 1), size):
         yield rows[start : start + size]
 
 
-def _limit_threads(layers: Sequence[Layer]) -> AbstractContextManager[object]:
+@contextmanager
+def _limit_threads(layers: Sequence[Layer]) -> Iterator[None]:
     """Use one of numpy's threads where all products are small, its usual number elsewhere."""
-    small = all(min(layer.weight.shape) <= _SHORT for layer in layers)
-    limited: AbstractContextManager[object] = _threads().limit(
-        limits=1 if small else None, user_api="blas"
-    )
-    return limited
+    if any(min(layer.weight.shape) > _SHORT for layer in layers):
+        yield
+        return
+    # The number is the process's: two threads would each restore what the other has set.
+    with _limiting, _threads().limit(limits=1, user_api="blas"):
+        yield
 
 
 @cache

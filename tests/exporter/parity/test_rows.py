@@ -170,11 +170,12 @@ def test_the_full_plan_is_the_documented_one() -> None:
 
 def test_a_large_network_runs_fewer_rows() -> None:
     """The work stays about the same, and never falls below a few thousand rows."""
-    assert FULL.for_cost(derive_reference(network(2)).cost) == FULL
+    assert FULL.for_cost(derive_reference(network(2)).cost, 2) == FULL
     wide = 512 * 512
-    smaller = FULL.for_cost(wide)
+    smaller = FULL.for_cost(wide, 2)
     assert (smaller.uniform, smaller.boundary) == (8192, 512)
-    assert FULL.for_cost(100 * wide).uniform == 4096
+    assert FULL.for_cost(100 * wide, 2).uniform == 4096
+    assert FULL.for_cost(1, 2**13).uniform == 2**14  # half a gigabyte
     assert smaller.batches == BATCHES
 
 
