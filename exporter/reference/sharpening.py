@@ -76,9 +76,15 @@ def _propagate(enclosed: Sequence[LayerEnclosure], rows: slice) -> Float64Matrix
         largest = (rounded + reach).max(axis=1, initial=0.0)[:, None]  # (rows, 1)
         error += gamma(FLOAT64_ROUNDOFF, roundings) * norm * largest
         if current is not enclosed[0]:
-            jacobian = jacobian @ current.layer.weight.astype(np.float64)
+            jacobian = _multiply(jacobian, current.layer.weight.astype(np.float64))
             norm, roundings = norm * _norm(current.layer), roundings + _length(current.layer)
     return np.asarray(error * _OWN_ROUNDING)
+
+
+def _multiply(matrices: Float64Matrix, weight: Float64Matrix) -> Float64Matrix:
+    """Multiply each row's matrix with the weights in one product, ``(rows, classes, inputs)``."""
+    stacked = matrices.reshape(-1, len(weight)) @ weight
+    return stacked.reshape(*matrices.shape[:2], -1)
 
 
 def _apply(matrices: Float64Matrix, errors: Float64Matrix) -> Float64Matrix:
