@@ -30,6 +30,7 @@ from runtime.io.temporary import workdir_path
 from trainer.checkpoint.format import CHECKPOINT
 from trainer.distributed.environment import ProcessRank, launch_command, read_environment
 from trainer.distributed.group import claim_device
+from trainer.loggers.collection import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -131,6 +132,13 @@ def wait_for_checkpoint(run: Path, process: subprocess.Popen[str] | Forked) -> N
         assert process.poll() is None
         assert time.monotonic() < limit
         time.sleep(0.05)
+
+
+def wait_until_idle(log: Path) -> None:
+    """Wait until no epoch is added: the other process has sent what it had, and is missed."""
+    size = -1
+    while size != (size := log.stat().st_size):
+        time.sleep(0.15)
 
 
 @given(rows=st.integers(0, 10_000), size=st.integers(1, 50))
@@ -308,6 +316,7 @@ def test_a_process_that_hangs_does_not_keep_the_others(fork: Fork, tmp_path: Pat
     pair = fork("fit", *LONG, "--out", "run", on_rank_0=IMPATIENT)
     wait_for_checkpoint(tmp_path / "run", pair[0])
     os.kill(pair[1].pid, signal.SIGSTOP)
+    wait_until_idle(workdir_path(tmp_path / "run") / METRICS)
     os.kill(pair[0].pid, signal.SIGTERM)
     done = pair[0].wait(SECONDS)
     os.kill(pair[1].pid, signal.SIGKILL)
