@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
-_TRAIN_EXTRA = frozenset({"onnx", "onnxscript", "safetensors", "tensorboard", "torch"})
+_TRAIN_EXTRA = frozenset(
+    {
+        *("PIL", "crc32c", "jinja2", "onnx", "onnxscript", "safetensors", "tensorboard"),
+        *("threadpoolctl", "torch"),
+    }
+)
 _EXIT_SIGTERM = 128 + signal.SIGTERM
 _EXIT_SIGPIPE = 128 + signal.SIGPIPE
 _interrupts: list[int] = []  # signals received

@@ -19,7 +19,10 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_TRAINING = ("onnx", "onnxscript", "safetensors", "tensorboard", "torch")
+_TRAINING = (
+    *("PIL", "crc32c", "jinja2", "onnx", "onnxscript", "safetensors", "tensorboard"),
+    *("threadpoolctl", "torch"),
+)
 _HOOK = """
 import sys
 
