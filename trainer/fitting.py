@@ -257,8 +257,8 @@ def _fit(  # noqa: PLR0913, PLR0917 - parsed options
         if tuned:
             configuration, saving = tuned.configuration, tuned.save(saving)
         elif not (saving.resume and has_checkpoint(out)):
-            rows = len(dataset.rows.train_labels)
-            configuration = configure_for_table(configuration.preset, overrides, rows)
+            shape = dataset.rows.shape
+            configuration = configure_for_table(configuration.preset, overrides, shape)
         with _progress(configuration.epochs, is_shown=is_shown) as report:
             try:
                 make_run(

@@ -6,11 +6,13 @@ previous run stays in place until the new one is complete.
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import time
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,12 +21,14 @@ from msgspec import UNSET
 from runtime.bundle.manifest import to_json
 from runtime.errors import UsageError
 from runtime.io.folders import atomic_folder
+from runtime.io.paths import resolve
 from runtime.io.temporary import locked_workdir, remove_workdir, workdir_path
 from runtime.surfaces import option
 from trainer.checkpoint.format import FitIdentity, read_record
 from trainer.checkpoint.manager import ReplicaCallback, deferred_signals
 from trainer.checkpoint.resume import check_start, describe_differences
 from trainer.checkpoint.state import Epoch, EpochCallback, FitResult, ignore_epoch
+from trainer.checkpoint.trials import trials_destination
 from trainer.data.preprocessing import preprocess_dataset
 from trainer.data.products import synthetic_products
 from trainer.device import Device, Workload, select_device
@@ -36,8 +40,6 @@ from trainer.run import FORMAT, RECORD, Run, RunRecord, load_run, save_run
 from trainer.session import SaveOptions, TrainingSession
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from trainer.config import Configuration, DeviceChoice
     from trainer.data.dataset import Dataset
     from trainer.evaluation.metrics import Evaluation
@@ -184,13 +186,19 @@ def _plan_run(
 
 
 def _check_logdir(out: Path, logdir: Path | None) -> None:
-    """Refuse a logdir inside the run directory, which is replaced as a whole."""
-    if logdir is not None and logdir.resolve().is_relative_to(out.resolve()):
-        raise UsageError(
-            f"{option('logdir', str(logdir))} is inside the run directory {out}, which is "
-            "replaced as a whole; "
-            f"without {option('logdir')} the event files go to {out / TENSORBOARD}"
-        )
+    """Refuse a logdir inside the run directory or a work folder: each goes as a whole."""
+    if logdir is None:
+        return
+    given = Path(os.path.realpath(logdir))
+    works = [workdir_path(each) for each in (out, trials_destination(out))]
+    for folder in (resolve(out), *works):
+        if given.is_relative_to(folder):
+            what = "work folder" if folder in works else "run directory"
+            raise UsageError(
+                f"{option('logdir', str(logdir))} is inside the {what} {folder}, which is "
+                f"{'removed at the end' if folder in works else 'replaced as a whole'}; "
+                f"without {option('logdir')} the event files go to {out / TENSORBOARD}"
+            )
 
 
 def identify(dataset: Dataset, configuration: Configuration, device: Device) -> FitIdentity:

@@ -1,4 +1,4 @@
-"""What the presets choose for a table, by the number of its rows.
+"""What the presets choose for a table, by its rows and inputs.
 
 Found on the developing half of ``benchmarks/public_tables.py``; ``benchmarks/ablation.py`` has what
 each choice is worth, and ``benchmarks/means.py`` what was left out.
@@ -24,8 +24,9 @@ _VISITS: Final = 3_000_000  # at most: of a row in an epoch
 _ROWS_OF_BINS: Final = 2_000  # fewer gain nothing by them, and fit twice as fast without
 _ROWS_OF_A_FOLD: Final = 4  # at least
 _FEW_ROWS: Final = 500  # fewer gain by more and wider networks, and still fit in two seconds
+_FEW_INPUTS: Final = 256  # more take twice as long with these as with the others
 _ROWS_OF_SMALL_BATCHES, _LARGEST_BATCH = 50_000, 2_048
-_TYPICAL_ROWS: Final = 10_000
+_TYPICAL: Final = (10_000, 10)
 
 
 def configure_before_reading(
@@ -33,17 +34,19 @@ def configure_before_reading(
 ) -> Configuration:
     """Build the configuration of a fit whose table has not been read: to refuse what is wrong."""
     if has_table:
-        return configure_for_table(preset, given, _TYPICAL_ROWS)
+        return configure_for_table(preset, given, _TYPICAL)
     return configure(preset or "default", **given)
 
 
-def configure_for_table(preset: Preset | None, given: Options, rows: int) -> Configuration:
+def configure_for_table(
+    preset: Preset | None, given: Options, shape: tuple[int, int]
+) -> Configuration:
     """Build the configuration of a fit to a table.
 
     Args:
         preset: supplies every option that is not set; None is the default.
         given: options that override it; None is not set.
-        rows: number of training rows.
+        shape: numbers of training rows and of the model's inputs, before bins.
 
     Returns:
         A complete configuration; the tutorial's depends on nothing of the table.
@@ -55,7 +58,9 @@ def configure_for_table(preset: Preset | None, given: Options, rows: int) -> Con
     if preset not in _RECIPES:
         return configure(preset, **given)
     options = {name: value for name, value in given.items() if value is not None}
-    recipe = replace(_ACCURATE if rows < _FEW_ROWS else _RECIPES[preset], preset=preset)
+    rows, inputs = shape
+    is_small = rows < _FEW_ROWS and inputs <= _FEW_INPUTS
+    recipe = replace(_ACCURATE if is_small else _RECIPES[preset], preset=preset)
     recipe = replace(recipe, **_by_rows(recipe, rows), **_by_optimiser(given.get("optimiser")))
     if (folds := given.get("folds") or 0) > recipe.members:
         recipe = replace(recipe, members=folds)

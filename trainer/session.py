@@ -124,8 +124,7 @@ class TrainingSession:
 
     def _clear(self) -> None:
         """Remove what is left of a session without a checkpoint, or whose checkpoint is unused."""
-        if self.saving.resume:  # curves would appear twice
-            remove_event_file(self.work)
+        remove_event_file(self.work)  # curves would appear twice
         clear_workdir(self.work)
 
 

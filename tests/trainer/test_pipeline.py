@@ -86,6 +86,20 @@ def test_a_logdir_inside_the_run_is_refused(tmp_path: Path, inside: str) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("work", ["run.partial", "run.tuning.partial/x"])
+def test_a_logdir_inside_a_work_folder_is_refused(tmp_path: Path, work: str) -> None:
+    """The work folder is removed at the end, with the curves in it."""
+    with pytest.raises(UsageError, match=r"inside the work folder .*partial.* without logdir"):
+        make_run(tmp_path / "run", QUICK, saving=SaveOptions(tmp_path / work))
+
+
+def test_a_logdir_in_a_loop_of_links_is_a_usage_error(tmp_path: Path) -> None:
+    """It is told as any other that cannot be written."""
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UsageError, match=r"cannot write .*/loop"):
+        make_run(tmp_path / "run", QUICK, saving=SaveOptions(tmp_path / "loop" / "tb"))
+
+
 def test_every_epoch_is_reported(tmp_path: Path) -> None:
     """The callback receives each epoch once, in order."""
     seen: list[int] = []

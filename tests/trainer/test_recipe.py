@@ -21,7 +21,7 @@ ROWS = st.integers(1, 10**9)
 @given(rows=ROWS, preset=st.sampled_from(["default", "accurate"]))
 def test_every_number_of_rows_has_a_configuration(rows: int, preset: Preset) -> None:
     """It can be fitted, in a time that grows with the table but not beyond three of its epochs."""
-    chosen = configure_for_table(preset, {}, rows)
+    chosen = configure_for_table(preset, {}, (rows, 9))
     assert chosen.preset == preset
     assert chosen.epochs * rows <= max(3_000_000, 2 * rows, 1_000 * chosen.batch_size)
     assert chosen.folds == 0 or rows >= 4 * chosen.folds
@@ -31,10 +31,14 @@ def test_every_number_of_rows_has_a_configuration(rows: int, preset: Preset) -> 
 def test_few_rows_have_neither_bins_nor_folds() -> None:
     """A few more have fewer folds, 2,000 all; a million have fewer epochs of larger batches."""
     sizes = (7, 19, 499, 500, 2_000, 1_000_000)
-    few, more, less, enough, some, many = (configure_for_table(None, {}, rows) for rows in sizes)
+    few, more, less, enough, some, many = (
+        configure_for_table(None, {}, (rows, 256)) for rows in sizes
+    )
     assert (few.bins, few.folds, few.members) == (0, 0, 8)
     assert (more.bins, more.folds, more.members) == (0, 4, 8)
-    assert less == replace(configure_for_table("accurate", {}, 499), preset="default")
+    assert less == replace(configure_for_table("accurate", {}, (499, 9)), preset="default")
+    wide = configure_for_table(None, {}, (499, 257))  # would take minutes of many inputs
+    assert (wide.bins, wide.folds, wide.members, wide.hidden) == (0, 5, 5, (128,))
     assert (enough.bins, enough.folds, enough.members, enough.hidden) == (0, 5, 5, (128,))
     assert (some.bins, some.folds, some.members) == (16, 5, 5)
     assert (some.batch_size, some.epochs) == (128, 63)
@@ -57,13 +61,15 @@ def test_few_rows_have_neither_bins_nor_folds() -> None:
 )
 def test_options_that_were_given_hold(given: Options, chosen: dict[str, object]) -> None:
     """What depends on them follows."""
-    configuration = configure_for_table(None, given, 5_000)
+    configuration = configure_for_table(None, given, (5_000, 9))
     assert {name: getattr(configuration, name) for name in chosen} == chosen
 
 
 def test_presets_without_a_recipe_know_nothing_of_the_table() -> None:
     """The tutorial is the tutorial; the products have presets of their own."""
-    assert configure_for_table("tutorial", {"epochs": 3}, 10**6) == configure("tutorial", epochs=3)
+    assert configure_for_table("tutorial", {"epochs": 3}, (10**6, 9)) == configure(
+        "tutorial", epochs=3
+    )
     for preset in PRESETS:
         assert configure_before_reading(preset, {}, has_table=False) == PRESETS[preset]
     assert configure_before_reading(None, {}, has_table=True).members == 5

@@ -101,8 +101,8 @@ def run_fit(  # noqa: PLR0913 - parsed options
         if tuned:
             configuration, saving = tuned.configuration, tuned.save(saving)
         elif dataset and not (saving.resume and on_main_process(lambda: has_checkpoint(out))):
-            rows = len(dataset.rows.train_labels)
-            configuration = configure_for_table(configuration.preset, overrides, rows)
+            shape = dataset.rows.shape
+            configuration = configure_for_table(configuration.preset, overrides, shape)
         if not is_main_process():
             with exit_when_interrupted(out, "training", resumes=True):
                 join_run(out, configuration, dataset, device=device, saving=saving)

@@ -157,6 +157,12 @@ class Rows:
     test_features: torch.Tensor
     test_labels: torch.Tensor
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of training rows and of inputs."""
+        rows, inputs = self.train_features.shape
+        return rows, inputs
+
     def by_name(self) -> dict[str, torch.Tensor]:
         """List the four tensors by name, in a fixed order."""
         return dict(vars(self))

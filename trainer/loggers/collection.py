@@ -64,7 +64,7 @@ def open_loggers(
     name, size = positions.get(TENSORBOARD, (new_event_file(), 0))
     path = logdir / name
     with atomic_file(folder / _EVENT_FILE) as stream:  # first: it names also a file of a killed fit
-        stream.write(os.fsencode(path.resolve()))
+        stream.write(os.fsencode(os.path.realpath(path)))
     with ExitStack() as stack:
         events = stack.enter_context(LogFile(path, size=size))
         metrics = stack.enter_context(
@@ -77,5 +77,5 @@ def open_loggers(
 
 def remove_event_file(folder: Path) -> None:
     """Remove the event file that a fit in ``folder`` has begun, if it did."""
-    with suppress(FileNotFoundError):
+    with suppress(OSError):  # a logdir that cannot be reached any more has none to remove
         Path(os.fsdecode((folder / _EVENT_FILE).read_bytes())).unlink()

@@ -28,12 +28,12 @@ class LogFile:
             found = self._stream.seek(0, os.SEEK_END)
             self._stream.truncate(min(size, found))
             self._stream.seek(0, os.SEEK_END)
-        except FileNotFoundError as exc:
-            raise ArtifactError(
-                f"{path} is missing, and the checkpoint refers to it: restore it, or start over "
-                f"with {option('restart', True)}"
-            ) from exc
         except OSError as exc:
+            if size and isinstance(exc, FileNotFoundError):
+                raise ArtifactError(
+                    f"{path} is missing, and the checkpoint refers to it: restore it, or start "
+                    f"over with {option('restart', True)}"
+                ) from exc
             raise UsageError(f"cannot write {path}: {exc.strerror}") from exc
         if found < size:
             self._stream.close()

@@ -78,12 +78,14 @@ class TuningRequest:
         """Names of the options that are searched."""
         return tuple(name for name in SPACE if self.overrides.get(name) is None)
 
-    def configure(self, options: dict[str, OptionValue], rows: int | None) -> Configuration:
-        """Configure a fit as if ``options`` had been given, too; ``rows`` are those of a table."""
+    def configure(
+        self, options: dict[str, OptionValue], shape: tuple[int, int] | None
+    ) -> Configuration:
+        """Configure a fit as if ``options`` had been given, too; ``shape`` is that of a table."""
         given: Options = {**self.overrides, **options}  # type: ignore[typeddict-item]  # of SPACE
-        if rows is None:
+        if shape is None:
             return configure(self.preset or "default", **given)
-        return configure_for_table(self.preset, given, rows)
+        return configure_for_table(self.preset, given, shape)
 
 
 class TuningStatus(Value, frozen=True):
@@ -126,8 +128,8 @@ class Tuner:
     ) -> None:
         """Prepare; ``is_table`` is false for the synthetic products, which no option adapts to."""
         self._request, self._dataset = request, dataset
-        self._rows = len(dataset.rows.train_labels) if is_table else None
-        self._base = request.configure({}, self._rows)
+        self._shape = dataset.rows.shape if is_table else None
+        self._base = request.configure({}, self._shape)
         self._fold_of_row = assign_folds(dataset.rows.train_labels, self._base.seed)
         self._folds = FOLDS if len(self._fold_of_row) <= _CONFIRMED_ROWS else 1
         self._folder, self._on_progress = folder, on_progress
@@ -216,7 +218,7 @@ class Tuner:
 
         Returns None when the seconds are over.
         """
-        configuration = self._request.configure(options, self._rows)
+        configuration = self._request.configure(options, self._shape)
         position = len(self._trials) if at is None else at
         best = min(map(self._loss, self._completed()), default=None)
         last: Epoch | None = None

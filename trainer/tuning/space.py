@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from runtime.value import Value
 from trainer.checkpoint.trials import OptionValue
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from trainer.config import Configuration
 
 Drawn = Mapping[str, OptionValue]
+_Option = TypeVar("_Option", tuple[int, ...], int, float)
 _DIGITS: Final = 2  # of a number that is drawn: more make no difference, and are typed by people
 _MAX_TRIES: Final = 100  # to draw options that no trial has
 _NEARBY: Final = 2.0  # largest factor between a number and one near it
@@ -72,15 +73,18 @@ class LogRange(Value, frozen=True):
         return LogRange(low, high).draw(rng)
 
 
+_HIDDEN: Final = ((16,), (32,), (64,), (64, 64), (128,), (128, 64))
+_DECAYS: Final = (0.0, 0.0001, 0.001, 0.01, 0.1)
+
 # By option of ``Configuration``: its values, from the configuration without a search and the
 # options above it, as drawn. A trial is to cost about what a fit costs, which holds for most.
 SPACE: Final[dict[str, Callable[[Configuration, Drawn], Dimension]]] = {
     "optimiser": lambda _base, _drawn: Choices(("sgd", "adamw")),
     "learning_rate": lambda base, drawn: _RATES[drawn.get("optimiser", base.optimiser)],
-    "hidden": lambda _base, _drawn: Choices(((16,), (32,), (64,), (64, 64), (128,), (128, 64))),
-    "bins": lambda _base, _drawn: Choices((0, 4, 8, 16)),
+    "hidden": lambda base, _drawn: _choices(base.hidden, _HIDDEN),
+    "bins": lambda base, _drawn: _choices(base.bins, (0, 4, 8, 16)),
     "members": lambda base, _drawn: _multiples(base.members, (1, 2)),
-    "weight_decay": lambda _base, _drawn: Choices((0.0, 0.0001, 0.001, 0.01, 0.1)),
+    "weight_decay": lambda base, _drawn: _choices(base.weight_decay, _DECAYS),
     "batch_size": lambda base, _drawn: _multiples(base.batch_size, (1, 2, 4)),
     "epochs": lambda base, _drawn: _multiples(base.epochs, (0.25, 0.5, 1)),
 }
@@ -88,6 +92,11 @@ _RATES: Final[Mapping[OptionValue, Dimension]] = {
     "sgd": LogRange(0.01, 0.5),
     "adamw": LogRange(0.0005, 0.03),
 }
+
+
+def _choices(own: _Option, others: tuple[_Option, ...]) -> Choices:
+    """The value of the configuration without a search, and others."""
+    return Choices(tuple(sorted({own, *others})))
 
 
 def _multiples(number: int, factors: Sequence[float]) -> Choices:

@@ -119,15 +119,15 @@ def search_options(
         DataError: when there are too few rows, or no trial could be completed.
         ArtifactError: when the file of trials is damaged.
     """
-    rows = None if dataset is None else len(dataset.rows.train_labels)
-    base = request.configure({}, rows)
+    shape = None if dataset is None else dataset.rows.shape
+    base = request.configure({}, shape)
     data = dataset or synthetic_products(base.seed)
     n_rows = len(data.rows.train_labels)
     device = select_device(request.device, Workload(base.batch_size, n_rows, base.epochs))
     identity = identify(data, base, device)
 
     def result(search: Search, *, resume: bool) -> TunedFit:
-        return TunedFit(search, request.configure(search.winner.options, rows), resume)
+        return TunedFit(search, request.configure(search.winner.options, shape), resume)
 
     found = read_search(out) if resume else None
     has_begun = found is not None and has_checkpoint(out)

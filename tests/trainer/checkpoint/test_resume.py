@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -295,6 +296,20 @@ def test_a_logdir_continues_at_the_checkpoint(tmp_path: Path) -> None:
     make_run(tmp_path / "run", THOROUGH, device="cpu", saving=saving)
     assert read_curves(tmp_path / "tb") == read_curves(tmp_path / "whole" / "tensorboard")
     assert not (tmp_path / "run" / "tensorboard").exists()
+
+
+def test_restarting_discards_the_curves_of_the_logdir(tmp_path: Path) -> None:
+    """Those of the discarded run would stand beside its own; a lost logdir has none."""
+    interrupt_run(tmp_path / "run", logdir=tmp_path / "tb")
+    (events,) = (tmp_path / "tb").iterdir()
+    saving = SaveOptions(tmp_path / "tb", restart=True)
+    make_run(tmp_path / "run", THOROUGH, device="cpu", saving=saving)
+    assert len(list((tmp_path / "tb").iterdir())) == 1
+    assert not events.exists()
+    interrupt_run(tmp_path / "other", logdir=tmp_path / "tb" / "lost")
+    shutil.rmtree(tmp_path / "tb")
+    (tmp_path / "tb").write_text("in the way")
+    make_run(tmp_path / "other", THOROUGH, device="cpu", saving=SaveOptions(restart=True))
 
 
 def test_a_truncated_event_file_is_refused(tmp_path: Path) -> None:

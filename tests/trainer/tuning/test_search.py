@@ -265,7 +265,7 @@ def test_the_options_that_were_given_stay() -> None:
     """They are neither searched nor said twice; the command keeps its other words."""
     request = TuningRequest(parse_budget(2), None, {"hidden": (4,), "seed": 3}, "cpu")
     assert "hidden" not in request.free
-    assert request.configure({"learning_rate": 0.5}, 1000).hidden == (4,)
+    assert request.configure({"learning_rate": 0.5}, (1000, 9)).hidden == (4,)
     assert len(synthetic_products(3).rows.train_labels) == 800
     words = ["fit", "--tune", "20", "--out", "a b", "--resume", "--json"]
     expected = "trainer fit --out 'a b' --learning-rate 0.5 --hidden 64,64"

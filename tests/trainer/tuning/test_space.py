@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.errors import DataError, UsageError
-from trainer.config import Configuration, Options, configure
+from trainer.config import PRESETS, Configuration, Options, configure
 from trainer.data.products import synthetic_products
 from trainer.tuning.budget import Budget, parse_budget
 from trainer.tuning.holdout import FOLDS, assign_folds, hold_out
@@ -55,6 +55,9 @@ def test_values_near_another_are_of_the_space() -> None:
         assert 0.0005 <= near <= 0.0014
     hidden = SPACE["hidden"](base, {})
     assert {hidden.near((32,), rng) for _ in range(50)} == {(16,), (64,)}
+    wide = PRESETS["accurate"]  # its own values are among those near others
+    assert {SPACE["hidden"](wide, {}).near((128, 64), rng) for _ in range(50)} == {(128,), (256,)}
+    assert {SPACE["bins"](wide, {}).near(16, rng) for _ in range(50)} == {8, 32}
 
 
 @given(labels=st.lists(st.integers(0, 3), min_size=5, max_size=200), seed=st.integers(0, 9))
