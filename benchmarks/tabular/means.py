@@ -10,6 +10,7 @@ import copy
 import math
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from trainer.data.reading import read_dataset
 from trainer.data.source import TableSource
 from trainer.data.training_data import prepare_training_data
 from trainer.ensemble import Ensemble
+from trainer.evaluation.metrics import score_logits
 from trainer.evaluation.out_of_fold import OutOfFoldRows
 from trainer.fit import init_network
 from trainer.model import Standardisation
@@ -32,14 +34,16 @@ from trainer.schedule import Position, learning_rates
 from trainer.seeds import shuffle_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from runtime.schema.features import Schema
     from trainer.config import Configuration
     from trainer.data.dataset import Dataset
     from trainer.data.training_data import TrainingData
 
 _CLIP = 3.0  # robust standard deviations, as in RealMLP
 _STEPS_PER_VALIDATION = 25
+_VALIDATION = 0.2  # of the rows, before a refit
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,10 @@ class Means:
             Holzmüller et al. 2024).
         robust: standardise numbers by median and quartiles instead of mean and deviation.
         clip: and clip them smoothly (both RealMLP).
+        embedding: numbers that a member learns of each category, instead of an indicator (Guo and
+            Berkhahn 2016); of columns with more categories than that. 0 is none.
+        refit: hold a part of the rows out instead of folds, train on it, too, once more, and stop
+            where the loss of this part was lowest.
     """
 
     layers: int = 1
@@ -66,6 +74,8 @@ class Means:
     scale_rate: float = 0.0
     robust: bool = False
     clip: bool = False
+    embedding: int = 0
+    refit: bool = False
 
 
 PLAIN = "the default's recipe"
@@ -79,6 +89,8 @@ MEANS = {
     "learned input scales": Means(scale_rate=6.0),
     "robust scaling": Means(robust=True),
     "robust scaling, smooth clipping": Means(robust=True, clip=True),
+    "embeddings of 8 numbers": Means(embedding=8),
+    "a validation part and refit": Means(refit=True),
 }
 
 
@@ -95,12 +107,12 @@ def fit(job: Job) -> Prediction:
             bad_rows="reject",
         )
         dataset = read_dataset(source, job.seed)
-        rows = len(dataset.rows.train_labels)
         means = MEANS[job.contender]
-        configuration = configure_for_table("default", {"seed": job.seed}, rows)
+        configuration = configure_for_table("default", {"seed": job.seed}, dataset.rows.shape)
         configuration = replace(configuration, hidden=configuration.hidden * means.layers)
         encoded = preprocess_dataset(dataset, configuration).dataset
-        logits = train(encoded, configuration, means)
+        learn = train_and_refit if means.refit else train
+        logits = learn(encoded, configuration, means)
     rejected = dataset.check and dataset.check.rejected
     refused = sum(each.test_rows for each in rejected or ())
     probabilities = logits.double().softmax(dim=1).numpy()
@@ -111,21 +123,60 @@ def fit(job: Job) -> Prediction:
 
 def train(dataset: Dataset, configuration: Configuration, means: Means) -> torch.Tensor:
     """Train an ensemble; returns the logits of the test rows, ``(rows, classes)``."""
+    data, network, test_features = prepare(dataset, configuration, means)
+    if data.folds is None:
+        raise ValueError("the default preset has folds for these tables")
+    out_of_fold, lowest = OutOfFoldRows(data, data.folds), math.inf
+    for _, current in run_epochs(network, data, configuration, means):
+        scores = out_of_fold.evaluate(current, calibrate=True)
+        if scores.loss < lowest:
+            lowest, best, temperature = scores.loss, copy.deepcopy(current), scores.temperature
+    return mean_logits(best, test_features) / temperature
+
+
+def train_and_refit(dataset: Dataset, configuration: Configuration, means: Means) -> torch.Tensor:
+    """Likewise, of an ensemble on all rows, with what a part of them was best with."""
+    whole = replace(configuration, folds=0, calibrate=False)
+    part = replace(whole, validation=_VALIDATION)
+    data, network, _ = prepare(dataset, part, means)
+    if data.validation is None:
+        raise ValueError("the part was asked for")
+    held_out, lowest = data.validation, math.inf
+    for epoch, current in run_epochs(network, data, part, means):
+        logits = mean_logits(current, held_out.features)
+        scores = score_logits(logits, held_out.labels, calibrate=True)
+        if scores.loss < lowest:
+            lowest, best, temperature = scores.loss, epoch, scores.temperature
+    data, network, test_features = prepare(dataset, whole, means)
+    epochs = run_epochs(network, data, whole, means)
+    last = next(current for epoch, current in epochs if epoch >= best)
+    return mean_logits(last, test_features) / temperature
+
+
+def prepare(
+    dataset: Dataset, configuration: Configuration, means: Means
+) -> tuple[TrainingData, Ensemble, torch.Tensor]:
+    """Scale all rows, build the network; returns the test rows, ``(rows, inputs)`` float32, too."""
     torch.manual_seed(configuration.seed)  # of dropout
     data = prepare_training_data(dataset, configuration, "cpu")
     features, test_features = scale(dataset, data, means)
     data = replace(data, features=features, scale=None)
-    network = prepare_network(init_network(dataset, configuration), data, means)
-    if data.folds is None:
-        raise ValueError("the default preset has folds for these tables")
-    out_of_fold, lowest = OutOfFoldRows(data, data.folds), math.inf
-    for current in run_epochs(network, data, configuration, means):
-        scores = out_of_fold.evaluate(current, calibrate=True)
-        if scores.loss < lowest:
-            lowest, best, temperature = scores.loss, copy.deepcopy(current), scores.temperature
-    with torch.no_grad():
-        logits: torch.Tensor = best.eval()(test_features).mean(dim=0).t() / temperature
-        return logits
+    if data.train is not None and data.validation is not None:
+        is_held_out = torch.ones(len(features), dtype=torch.bool)
+        is_held_out[data.train] = False
+        held_out = replace(data.validation, features=features[is_held_out])  # in the same order
+        features, labels = features[data.train], data.labels[data.train]
+        data = replace(data, features=features, labels=labels, train=None, validation=held_out)
+    network = init_network(dataset, configuration)
+    return data, prepare_network(network, dataset.schema, data, means), test_features
+
+
+@torch.no_grad()
+def mean_logits(network: Ensemble, features: torch.Tensor) -> torch.Tensor:
+    """Average the members' logits, ``(rows, classes)``."""
+    logits: torch.Tensor = network.eval()(features).mean(dim=0).t()
+    network.train()
+    return logits
 
 
 def scale(dataset: Dataset, data: TrainingData, means: Means) -> tuple[torch.Tensor, torch.Tensor]:
@@ -175,13 +226,52 @@ class InputScales(nn.Module):
         return weight * self.factors
 
 
-def prepare_network(network: nn.Module, data: TrainingData, means: Means) -> Ensemble:
+class Embeddings(nn.Module):
+    """The weight of a first layer, of some columns a product: indicators to numbers to units."""
+
+    def __init__(self, weight: torch.Tensor, columns: Sequence[slice], width: int) -> None:
+        """Start as Embedding and Linear do; ``weight`` is ``(members, units, inputs)``."""
+        super().__init__()
+        members, units, inputs = weight.shape
+        bound = 1 / math.sqrt(inputs)
+        self.columns = columns
+        self.numbers = nn.ParameterList(
+            torch.randn(members, width, each.stop - each.start) for each in columns
+        )
+        self.units = nn.ParameterList(
+            torch.empty(members, units, width).uniform_(-bound, bound) for _ in columns
+        )
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        """Put the products in their columns."""
+        weight = weight.clone()
+        for at, columns in enumerate(self.columns):
+            weight[:, :, columns] = self.units[at] @ self.numbers[at]
+        return weight
+
+
+def category_columns(schema: Schema, more_than: int) -> list[slice]:
+    """Find the inputs of each column with more categories than that."""
+    starts = [0, *accumulate(len(feature.inputs) for feature in schema.features)]
+    return [
+        slice(start, start + len(feature.inputs))
+        for start, feature in zip(starts, schema.features, strict=False)
+        if len(feature.inputs) > more_than
+    ]
+
+
+def prepare_network(
+    network: nn.Module, schema: Schema, data: TrainingData, means: Means
+) -> Ensemble:
     """Change what the means change in the initial network."""
     if not isinstance(network, Ensemble):
         raise TypeError("the default preset has an ensemble")
     first, *others = network.linear_layers()
     if means.scale_rate:
         parametrize.register_parametrization(first, "weight", InputScales(first.weight))
+    if means.embedding and (columns := category_columns(schema, means.embedding)):
+        embeddings = Embeddings(first.weight, columns, means.embedding)
+        parametrize.register_parametrization(first, "weight", embeddings)
     if means.priors:
         counts = data.labels.bincount(minlength=others[-1].bias.shape[1])
         others[-1].bias.data[:] = (counts / counts.sum()).log()[:, None]
@@ -197,8 +287,8 @@ def drop_units(share: float, layer: nn.Module, inputs: tuple[torch.Tensor]) -> t
 
 def run_epochs(
     network: Ensemble, data: TrainingData, configuration: Configuration, means: Means
-) -> Iterator[Ensemble]:
-    """Train; yields the network to evaluate every few epochs, and after the last."""
+) -> Iterator[tuple[int, Ensemble]]:
+    """Train; yields an epoch and its network to evaluate every few epochs, and after the last."""
     optimiser = create_optimiser(network, configuration, means)
     averaged = copy.deepcopy(network)
     size = min(configuration.batch_size, data.n_rows)
@@ -219,7 +309,7 @@ def run_epochs(
                 for mean, value in zip(averaged.parameters(), network.parameters(), strict=True):
                     mean.lerp_(value, 1 - means.average)
         if (epoch + 1) % every == 0 or epoch + 1 == configuration.epochs:
-            yield averaged
+            yield epoch, averaged
 
 
 def create_optimiser(
