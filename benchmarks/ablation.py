@@ -56,7 +56,7 @@ def fit_all(args: argparse.Namespace, contenders: Sequence[str], *others: Team) 
     """Fit contenders of our team, or of others, to the developing half."""
     python = peers_python(args.peers.resolve())
     prepared = prepare(TABLES_OF_DEVELOPING, args.seeds, args.folder.resolve(), python)
-    cache = Cache(args.folder / "results.jsonl")
+    cache = Cache(args.folder / "results.csv")
     found = [*teams(python), *others]
     fits = plan(TABLES_OF_DEVELOPING, args.seeds, list(contenders), prepared, found)
     run_all(fits, cache, workers=args.workers, limit_s=args.limit)

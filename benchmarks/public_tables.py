@@ -8,8 +8,9 @@ seed is a stratified split into 70 % training and 30 % test rows, and an initial
 contenders get the same files. Ours are fitted by ``trainer.fit_table``; the peers have their own
 defaults, one thread each, and an environment that is made once (minutes).
 
-All fits of a half take hours. Their results are kept in --folder, so that the command can be ended
-at any time and continues where it was; a fit is made again when the trainer's sources change.
+All fits of a half take hours. Their results are kept, ours in --folder and those of the peers in
+results/public_tables_peers.csv, so that the command can be ended at any time and continues where it
+was. A fit is made again when what decides its result has changed.
 ``--contenders default,MLPClassifier`` and ``--tables letter,sonar`` take a part.
 """
 
@@ -24,7 +25,7 @@ from pathlib import Path
 
 import measure
 from tabular import summary
-from tabular.cache import HERE, OUR_SOURCES, Cache, Key, Result, identity_of
+from tabular.cache import HERE, OF_PEERS, OUR_SOURCES, Cache, Key, Result, digest, identity_of
 from tabular.catalogue import TABLES, PublicTable, table_named
 from tabular.fits import ENVIRONMENT, Fit, Team, run_all
 from tabular.targets import targets
@@ -53,7 +54,7 @@ def main() -> None:
     ]
     python = peers_python(args.peers.resolve())
     prepared = prepare(tables, args.seeds, args.folder.resolve(), python)
-    cache = Cache(args.folder / "results.jsonl")
+    cache = Cache(args.folder / "results.csv", OF_PEERS, PEERS)
     fits = plan(tables, args.seeds, args.contenders, prepared, teams(python))
     run_all(fits, cache, workers=args.workers, limit_s=args.limit)
     report(args, tables, results_of(tables, cache, fits), prepared)
@@ -147,7 +148,7 @@ def plan(
                 identity = f"{prepared.name.removeprefix('tables-')} {team.identity} {table!r}"
                 if name in VARIANTS:  # their options are not among the sources of the trainer
                     identity += f" {VARIANTS[name]}"
-                key = Key(table.name, seed, name, identity)
+                key = Key(table.name, seed, name, digest(identity))
                 fits.append(Fit(key, team, Job(*paths, table.label, seed, name, table.categories)))
     return fits
 

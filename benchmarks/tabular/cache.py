@@ -1,22 +1,28 @@
-"""Results of fits in a file, a JSON object a line, so that hours of fitting can be interrupted.
+"""Results of fits in a file, one a line, so that hours of fitting can be interrupted.
 
 A result is found again while what made it is the same: the table, the peers' versions and settings,
-or our own sources. Comments and formatting do not count.
+or our own sources. Comments and formatting do not count. The peers' fits, many hours, come with the
+repository: a line of them is made again once it is deleted.
 """
 
 from __future__ import annotations
 
 import ast
+import csv
 import hashlib
-import json
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 # What decides which weights a user gets, and how a table is read.
 OUR_SOURCES = ("trainer", "runtime/schema", "runtime/tables", "runtime/encoding.py")
+OF_PEERS = HERE.parent / "results" / "public_tables_peers.csv"
 
 
 @dataclass(frozen=True)
@@ -41,20 +47,24 @@ class Result:
     error: str = ""
 
 
+_NUMBERS = ("accuracy", "log_loss", "refused", "wall", "cpu")
+_COLUMNS = (*(field.name for field in fields(Key)), *_NUMBERS)
+
+
 class Cache:
-    """Results by key; each is appended to the file as soon as it is there.
+    """Results by key; each is appended to a file as soon as it is there.
 
     A failure is known to the one who made it alone: it is tried again by the next.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, peers: Path | None = None, names: Collection[str] = ()) -> None:
+        """Read the results; those of ``names`` are kept in ``peers``, all others in ``path``."""
+        self._path, self._peers, self._names = path, peers, names
         self._lock = threading.Lock()
         self._results: dict[Key, Result] = {}
-        if path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                entry = json.loads(line)
-                self._results[Key(**entry["key"])] = Result(**entry["result"])
+        for each in filter(None, (path, peers)):
+            if each.exists():
+                self._results |= dict(_read(each))
 
     def find(self, key: Key) -> Result | None:
         """Find a result; None where the fit has not been made."""
@@ -63,10 +73,27 @@ class Cache:
     def add(self, key: Key, result: Result) -> None:
         """Keep a result."""
         self._results[key] = result
+        path = self._peers if self._peers and key.contender in self._names else self._path
         if not result.error:
-            line = json.dumps({"key": asdict(key), "result": asdict(result)})
-            with self._lock, self._path.open("a", encoding="utf-8") as stream:
-                stream.write(f"{line}\n")
+            with self._lock:
+                _append(path, key, result)
+
+
+def _read(path: Path) -> Iterator[tuple[Key, Result]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            key = Key(row["table"], int(row["seed"]), row["contender"], row["identity"])
+            accuracy, log_loss, refused, wall, cpu = (float(row[name]) for name in _NUMBERS)
+            yield key, Result(accuracy, log_loss, int(refused), wall, cpu)
+
+
+def _append(path: Path, key: Key, result: Result) -> None:
+    is_new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        if is_new:
+            writer.writerow(_COLUMNS)
+        writer.writerow([*astuple(key), *(f"{getattr(result, name):.6g}" for name in _NUMBERS)])
 
 
 def identity_of(*sources: str) -> str:
@@ -78,11 +105,16 @@ def identity_of(*sources: str) -> str:
     Returns:
         The first 16 hexadecimal digits.
     """
-    digest = hashlib.sha256()
+    texts = []
     for source in sources:
         path = ROOT / source
         for each in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             content = each.read_text(encoding="utf-8")
-            meaning = ast.dump(ast.parse(content)) if each.suffix == ".py" else content
-            digest.update(meaning.encode())
-    return digest.hexdigest()[:16]
+            # Not ast.dump, which says the same in other words in every version of Python.
+            texts.append(ast.unparse(ast.parse(content)) if each.suffix == ".py" else content)
+    return digest(*texts)
+
+
+def digest(*texts: str) -> str:
+    """Digest texts: the first 16 hexadecimal digits."""
+    return hashlib.sha256("".join(texts).encode()).hexdigest()[:16]

@@ -103,19 +103,22 @@ def test_refused_rows_are_wrong() -> None:
 def test_results_are_kept(tmp_path: Path) -> None:
     """A result is found again by whoever opens the file next, under the same key alone."""
     key = Key("letter", 0, "default", identity_of("benchmarks/tabular/catalogue.py"))
-    Cache(tmp_path / "results.jsonl").add(key, Result(0.9, 0.2, 0, 1.0, 1.0))
-    cache = Cache(tmp_path / "results.jsonl")
+    Cache(tmp_path / "results.csv").add(key, Result(0.9, 0.2, 0, 1.0, 1.0))
+    cache = Cache(tmp_path / "results.csv", tmp_path / "peers.csv", ["TabM"])
     assert cache.find(key) == Result(0.9, 0.2, 0, 1.0, 1.0)
     assert cache.find(Key("letter", 0, "default", "other sources")) is None
+    other = Key("letter", 1, "TabM", "")
+    cache.add(other, Result(0.8, 0.25, 3, 1.0, 1.0))
+    assert Cache(tmp_path / "peers.csv").find(other) == Result(0.8, 0.25, 3, 1.0, 1.0)
 
 
 def test_failures_are_tried_again(tmp_path: Path) -> None:
     """A fit that ran out of time is reported, and may have more of it in the next run."""
     key = Key("letter", 0, "TabM", "")
-    cache = Cache(tmp_path / "results.jsonl")
+    cache = Cache(tmp_path / "results.csv")
     cache.add(key, Result(error="over 5 s"))
     assert cache.find(key) is not None
-    assert Cache(tmp_path / "results.jsonl").find(key) is None
+    assert Cache(tmp_path / "results.csv").find(key) is None
 
 
 def test_a_preset_is_fitted_to_files(tmp_path: Path) -> None:
