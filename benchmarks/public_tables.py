@@ -44,6 +44,7 @@ PEERS = (
 )
 PACKAGES = ("onnxferry", "torch", "numpy")
 LIMIT_S = 1800.0
+SEEDS = 5
 
 
 def main() -> None:
@@ -68,7 +69,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--half", choices=("dev", "result"), default="result")
     parser.add_argument("--tables", type=names, default=[], help="instead of a half")
     parser.add_argument("--contenders", type=names, default=[*PRESETS, *PEERS])
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--workers", type=int, default=1, help="fits at a time, a thread each")
     parser.add_argument("--limit", type=float, default=LIMIT_S, help="seconds of a fit")
     parser.add_argument("--folder", type=Path, default=Path("artifacts/public_tables"))
@@ -180,13 +181,19 @@ def report(
     body = format_body(results, args.contenders, facts)
     half = "some tables" if args.tables else f"the {args.half} half"
     measure.report(
-        "public_tables" if args.half == "result" else "public_tables_dev",
+        file_name(args.half, args.seeds),
         f"The trainer's presets on public tables, {half}",
         body,
         PACKAGES,
         note=note(args, tables),
         write=args.write,
     )
+
+
+def file_name(half: str, seeds: int) -> str:
+    """Name the result of a half; one of fewer seeds is kept beside that of all."""
+    of_half = "public_tables" if half == "result" else f"public_tables_{half}"
+    return of_half if seeds == SEEDS else f"{of_half}_{seeds}"
 
 
 def format_body(
