@@ -88,7 +88,7 @@ class ModelState:
         parts, offset = {}, 0
         for name, parameter in self.network.named_parameters():
             parts[name] = vector[offset : offset + parameter.numel()].view(parameter.shape)
-            offset += _padded(parameter.numel())
+            offset += padded(parameter.numel())
         return parts
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -110,7 +110,7 @@ def flatten_parameters(network: SimpleNet | Ensemble, optimiser: Optimiser) -> M
     The network's parameters become views of that vector.
     """
     parameters = dict(network.named_parameters())
-    size = sum(_padded(parameter.numel()) for parameter in parameters.values())
+    size = sum(padded(parameter.numel()) for parameter in parameters.values())
     device = next(iter(parameters.values())).device
     values, gradients, *moments = (
         torch.zeros(size, device=device) for _ in range(2 + len(_MOMENTS[optimiser]))
@@ -123,7 +123,8 @@ def flatten_parameters(network: SimpleNet | Ensemble, optimiser: Optimiser) -> M
     return state
 
 
-def _padded(numbers: int) -> int:
+def padded(numbers: int) -> int:
+    """Round up to whole ``ALIGNMENT``."""
     return -(-numbers // ALIGNMENT) * ALIGNMENT
 
 

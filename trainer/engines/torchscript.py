@@ -17,6 +17,7 @@ from trainer.engines.state import (
     ALIGNMENT,
     MemberStepBuffers,
     StepBuffers,
+    padded,
     untracked,
     update_vectors,
 )
@@ -108,7 +109,8 @@ class TorchScriptEngine:
             self._member_buffers[size] = MemberStepBuffers(self._state, size, align=self._align)
         buffers, (features, labels, losses) = self._member_buffers[size], rows
         strata = labels[: len(losses) * size].view(-1, size)
-        rows = [features, membership.targets(strata), membership.shares(strata), losses]
+        shares = _align_steps(membership.shares(strata))
+        rows = [features, membership.targets(strata), shares, losses]
         with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
             run_steps = load_member_steps()
             run_steps(
@@ -117,6 +119,15 @@ class TorchScriptEngine:
                 settings,
             )
         losses.div_(membership.members)
+
+
+def _align_steps(shares: torch.Tensor) -> torch.Tensor:
+    """Align each step's part of ``(steps, members, batch, 1)``: ``dot`` is a product, too."""
+    steps, numbers = len(shares), shares[0].numel()
+    if numbers % ALIGNMENT == 0:
+        return shares
+    aligned = shares.new_empty(steps, padded(numbers))[:, :numbers]
+    return aligned.view(shares.shape).copy_(shares)
 
 
 @cache
