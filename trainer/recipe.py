@@ -62,6 +62,8 @@ def configure_for_table(
     is_small = rows < _FEW_ROWS and inputs <= _FEW_INPUTS
     recipe = replace(_ACCURATE if is_small else _RECIPES[preset], preset=preset)
     recipe = replace(recipe, **_by_rows(recipe, rows), **_by_optimiser(given.get("optimiser")))
+    if given.get("folds") or given.get("validation"):  # few rows have neither by themselves
+        options = {"calibrate": True, **options}
     if (folds := given.get("folds") or 0) > recipe.members:
         recipe = replace(recipe, members=folds)
     return override(recipe, options)

@@ -108,7 +108,7 @@ def fit(job: Job) -> Prediction:
         )
         dataset = read_dataset(source, job.seed)
         means = MEANS[job.contender]
-        configuration = configure_for_table("default", {"seed": job.seed}, dataset.rows.shape)
+        configuration = configure_for_table("default", {"seed": job.seed}, dataset.shape)
         configuration = replace(configuration, hidden=configuration.hidden * means.layers)
         encoded = preprocess_dataset(dataset, configuration).dataset
         learn = train_and_refit if means.refit else train

@@ -65,6 +65,14 @@ def test_options_that_were_given_hold(given: Options, chosen: dict[str, object])
     assert {name: getattr(configuration, name) for name in chosen} == chosen
 
 
+@pytest.mark.parametrize("given", [{"folds": 2}, {"validation": 0.3}])
+def test_few_rows_are_calibrated_where_rows_are_held_out(given: Options) -> None:
+    """They have no folds by themselves; with some a temperature, as larger tables."""
+    assert configure_for_table(None, given, (7, 3)).calibrate
+    assert not configure_for_table(None, given | {"calibrate": False}, (7, 3)).calibrate
+    assert not configure_for_table(None, {}, (7, 3)).calibrate
+
+
 def test_presets_without_a_recipe_know_nothing_of_the_table() -> None:
     """The tutorial is the tutorial; the products have presets of their own."""
     assert configure_for_table("tutorial", {"epochs": 3}, (10**6, 9)) == configure(

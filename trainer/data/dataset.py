@@ -157,12 +157,6 @@ class Rows:
     test_features: torch.Tensor
     test_labels: torch.Tensor
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Numbers of training rows and of inputs."""
-        rows, inputs = self.train_features.shape
-        return rows, inputs
-
     def by_name(self) -> dict[str, torch.Tensor]:
         """List the four tensors by name, in a fixed order."""
         return dict(vars(self))
@@ -206,6 +200,12 @@ class Dataset:
     check: DataCheck | None = None
     options: Mapping[str, Scalar] = field(default_factory=dict)
     seconds: float = 0.0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of training rows and of the network's inputs, before bins."""
+        rows, inputs = self.rows.train_features.shape
+        return rows, inputs + len(self.schema.imputed_inputs)
 
     def digest(self) -> str:
         """Compute SHA-256 over the bytes of all tensors, in the order of ``Rows``."""
