@@ -21,6 +21,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import measure
@@ -29,7 +30,7 @@ from tabular.cache import HERE, OF_PEERS, OUR_SOURCES, Cache, Key, Result, diges
 from tabular.catalogue import TABLES, PublicTable, table_named
 from tabular.fits import ENVIRONMENT, Fit, Team, run_all
 from tabular.targets import targets
-from tabular.variants import OURS, VARIANTS
+from tabular.variants import OURS, VARIANTS, effect_of
 from tabular.worker import Job
 
 PRESETS = tuple(name for name in OURS if name not in VARIANTS)
@@ -126,8 +127,10 @@ def prepare(tables: list[PublicTable], seeds: int, folder: Path, python: Path) -
 
 def teams(python: Path) -> list[Team]:
     """Our presets and the peers, each with a digest of what decides their results."""
-    peers = identity_of("benchmarks/tabular/peers.txt", "benchmarks/tabular/peers.py")
-    ours = identity_of("benchmarks/tabular/ours.py", *OUR_SOURCES)
+    scored_by = "benchmarks/tabular/worker.py"
+    peers = identity_of("benchmarks/tabular/peers.txt", "benchmarks/tabular/peers.py", scored_by)
+    ours = identity_of("benchmarks/tabular/ours.py", scored_by, *OUR_SOURCES)
+    ours = digest(ours, version("torch"), version("numpy"))
     return [
         Team(Path(sys.executable), "tabular.ours", OURS, ours),
         Team(python, "tabular.peers", PEERS, peers),
@@ -148,7 +151,7 @@ def plan(
                 team = team_of[name]
                 identity = f"{prepared.name.removeprefix('tables-')} {team.identity} {table!r}"
                 if name in VARIANTS:  # their options are not among the sources of the trainer
-                    identity += f" {VARIANTS[name]}"
+                    identity += effect_of(name)
                 key = Key(table.name, seed, name, digest(identity))
                 fits.append(Fit(key, team, Job(*paths, table.label, seed, name, table.categories)))
     return fits
@@ -241,7 +244,8 @@ def note(args: argparse.Namespace, tables: list[PublicTable]) -> str:
         "error of the differences over the seeds. Test rows that are refused count as wrong, and "
         "as guessed; probabilities below 1e-7 count as this. Seconds are those of one processor, "
         "from the table to the fitted model; ours have reading the CSV file and writing the run in "
-        f"them. A fit may take {args.limit:.0f} s by the clock. Defaults everywhere, but 1,000 "
+        "them; those of the peers, whose fits are kept, are of the machine and the day of a fit. "
+        f"A fit may take {args.limit:.0f} s by the clock. Defaults everywhere, but 1,000 "
         f"steps for logistic regression, 32 units for MLPClassifier and {options} for ours; "
         "RealMLP and TabM are pytabkit's, whose defaults select by errors and, of RealMLP, smooth "
         f"labels: their log loss could be lower. The peers' environment: {pinned}."

@@ -88,12 +88,12 @@ def _read(path: Path) -> Iterator[tuple[Key, Result]]:
 
 
 def _append(path: Path, key: Key, result: Result) -> None:
-    is_new = not path.exists()
+    is_new = not path.exists() or path.stat().st_size == 0
     with path.open("a", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         if is_new:
             writer.writerow(_COLUMNS)
-        writer.writerow([*astuple(key), *(f"{getattr(result, name):.6g}" for name in _NUMBERS)])
+        writer.writerow([*astuple(key), *(getattr(result, name) for name in _NUMBERS)])
 
 
 def identity_of(*sources: str) -> str:
@@ -110,9 +110,22 @@ def identity_of(*sources: str) -> str:
         path = ROOT / source
         for each in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             content = each.read_text(encoding="utf-8")
-            # Not ast.dump, which says the same in other words in every version of Python.
-            texts.append(ast.unparse(ast.parse(content)) if each.suffix == ".py" else content)
+            texts.append(repr(_meaning(ast.parse(content))) if each.suffix == ".py" else content)
     return digest(*texts)
+
+
+def _meaning(node: object) -> object:
+    """Say what a syntax tree means, in the same words in every version of Python from 3.11 on.
+
+    Unlike ``ast.dump`` and ``ast.unparse``: fields that are empty, which newer ones add, are left
+    out, and so are empty parts of f-strings.
+    """
+    if isinstance(node, list):
+        return [_meaning(each) for each in node if getattr(each, "value", None) != ""]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    present = ((name, each) for name, each in ast.iter_fields(node) if each is not None)
+    return type(node).__name__, [(name, _meaning(each)) for name, each in present if each != []]
 
 
 def digest(*texts: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from tabular.variants import options_of
@@ -18,10 +19,13 @@ import trainer
 from trainer.data.reading import read_dataset
 from trainer.data.source import TableSource
 
+if TYPE_CHECKING:
+    from trainer.data.dataset import Dataset
+
 
 def fit(job: Job) -> Prediction:
     """Fit a preset and predict the test rows."""
-    train = Path(job.train)
+    train, options = Path(job.train), options_of(job.contender, read(job, job.train).shape)
     with tempfile.TemporaryDirectory() as folder, Stopwatch() as watch:
         # All training rows are trained on; the rows that count are unknown to the fit.
         run = trainer.fit_table(
@@ -31,23 +35,13 @@ def fit(job: Job) -> Prediction:
             unseen="other",
             rare="other",
             categories=job.categories,
-            **options_of(job.contender),
+            **options,
             seed=job.seed,
             out=Path(folder) / "run",
             device="cpu",
             verbose=False,
         )
-    test = Path(job.test)
-    source = TableSource(
-        train,
-        job.label,
-        test=test,
-        unseen="other",
-        rare="other",
-        categories=tuple(job.categories),
-        bad_rows="reject",
-    )
-    dataset = read_dataset(source, job.seed)
+    dataset = read(job, job.test)
     rows, rejected = dataset.rows, dataset.check and dataset.check.rejected
     with torch.no_grad():
         probabilities = run.model(rows.test_features).double().softmax(dim=1)
@@ -55,6 +49,20 @@ def fit(job: Job) -> Prediction:
     return Prediction(
         probabilities.numpy(), rows.test_labels.numpy(), refused, watch.wall, watch.cpu
     )
+
+
+def read(job: Job, test: str) -> Dataset:
+    """Read the training rows and others."""
+    source = TableSource(
+        Path(job.train),
+        job.label,
+        test=Path(test),
+        unseen="other",
+        rare="other",
+        categories=tuple(job.categories),
+        bad_rows="reject",
+    )
+    return read_dataset(source, job.seed)
 
 
 if __name__ == "__main__":
