@@ -33,7 +33,7 @@ from trainer.data.report import format_rejected, format_report
 from trainer.data.source import MAX_CATEGORIES, TableSource, choose_rejects_path
 from trainer.keywords import check_keywords, to_plain
 from trainer.loggers.progress import Throughput, format_throughput, show_progress
-from trainer.pipeline import make_run
+from trainer.pipeline import check_outputs, make_run
 from trainer.recipe import configure_before_reading, configure_for_table
 from trainer.run import RECORD, load_run
 from trainer.session import SaveOptions
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from runtime.io.paths import Location
     from runtime.schema.features import Unseen
     from trainer.checkpoint.state import Epoch, EpochCallback
-    from trainer.config import ClassWeights, DeviceChoice, Optimiser, Options, Preset
+    from trainer.config import ClassWeights, Configuration, DeviceChoice, Optimiser, Options, Preset
     from trainer.data.dataset import Dataset
     from trainer.data.source import BadRowsPolicy
     from trainer.run import Run
@@ -244,6 +244,7 @@ def _fit(  # noqa: PLR0913, PLR0917 - parsed options
 ) -> Run:
     """Read the table, search options if asked, train and load the run."""
     check_tuning(out, tuning, resume=saving.resume, restart=saving.restart)
+    check_outputs(out, saving.logdir)
     resumed = resume_options(out, preset, overrides) if saving.resume else None
     configuration = resumed or configure_before_reading(preset, overrides, has_table=True)
     if source.rejects and source.rejects.parent == out.parent:
@@ -253,12 +254,14 @@ def _fit(  # noqa: PLR0913, PLR0917 - parsed options
         if dataset.check and is_shown:
             rejected = format_rejected(dataset.check.rejected or (), source)
             _print("\n".join(filter(None, (format_report(dataset.check, source), rejected))))
-        tuned = _tune(out, tuning, dataset, saving, is_shown=is_shown) if tuning else None
-        if tuned:
+        tuned = None
+        if tuning:
+            tuned = _tune(out, tuning, dataset, configuration, saving, is_shown=is_shown)
             configuration, saving = tuned.configuration, tuned.save(saving)
-        elif not (saving.resume and has_checkpoint(out)):
-            shape = dataset.rows.shape
-            configuration = configure_for_table(configuration.preset, overrides, shape)
+        else:
+            remove_search(out)  # one that is discarded
+        if not tuned and not (saving.resume and has_checkpoint(out)):
+            configuration = configure_for_table(configuration.preset, overrides, dataset.shape)
         with _progress(configuration.epochs, is_shown=is_shown) as report:
             try:
                 make_run(
@@ -274,13 +277,19 @@ def _fit(  # noqa: PLR0913, PLR0917 - parsed options
 
 
 def _tune(
-    out: Path, request: TuningRequest, dataset: Dataset, saving: SaveOptions, *, is_shown: bool
+    out: Path,
+    request: TuningRequest,
+    dataset: Dataset,
+    configuration: Configuration,
+    saving: SaveOptions,
+    *,
+    is_shown: bool,
 ) -> TunedFit:
     """Search, and show the trials and the options that were found."""
     try:
         with show_trials(request.budget, shown=is_shown) as on_progress:
             tuned = search_options(
-                out, request, dataset, resume=saving.resume, on_progress=on_progress
+                out, request, dataset, configuration, resume=saving.resume, on_progress=on_progress
             )
     except KeyboardInterrupt as stop:
         if search := read_search(out):

@@ -20,7 +20,7 @@ from msgspec import UNSET
 
 from runtime.bundle.manifest import to_json
 from runtime.errors import UsageError
-from runtime.io.folders import atomic_folder
+from runtime.io.folders import atomic_folder, check_folder
 from runtime.io.paths import resolve
 from runtime.io.temporary import locked_workdir, remove_workdir, workdir_path
 from runtime.surfaces import option
@@ -169,7 +169,7 @@ def _plan_run(
 ) -> _RunPlan:
     """Select the device and identify the run; only rank 0 reads the disk."""
     on_main_process(lambda: check_start(out, resume=saving.resume, restart=saving.restart))
-    _check_logdir(out, saving.logdir)
+    on_main_process(lambda: check_outputs(out, saving.logdir))
     is_resumed_auto = saving.resume and device == "auto"
     resumed = on_main_process(lambda: _device_of_checkpoint(out)) if is_resumed_auto else None
     selected = resumed or select_device(device, _workload(dataset, configuration))
@@ -185,8 +185,14 @@ def _plan_run(
     return _RunPlan(selected, identity, is_completed)
 
 
-def _check_logdir(out: Path, logdir: Path | None) -> None:
-    """Refuse a logdir inside the run directory or a work folder: each goes as a whole."""
+def check_outputs(out: Path, logdir: Path | None) -> None:
+    """Refuse a run directory or logdir that cannot be written; best before hours of work.
+
+    Raises:
+        UsageError: when ``out`` is no folder of a run, the logdir cannot be made, or it is inside
+            the run directory or a work folder, which go as a whole.
+    """
+    check_folder(out, marker=RECORD)
     if logdir is None:
         return
     given = Path(os.path.realpath(logdir))
@@ -199,6 +205,11 @@ def _check_logdir(out: Path, logdir: Path | None) -> None:
                 f"{'removed at the end' if folder in works else 'replaced as a whole'}; "
                 f"without {option('logdir')} the event files go to {out / TENSORBOARD}"
             )
+    nearest = next(path for path in (given, *given.parents) if os.path.lexists(path))
+    if not nearest.is_dir():
+        raise UsageError(f"cannot write {logdir}: {nearest} is no folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UsageError(f"cannot write {logdir}: {nearest} is write-protected")
 
 
 def identify(dataset: Dataset, configuration: Configuration, device: Device) -> FitIdentity:

@@ -87,7 +87,7 @@ class TrainingSession:
                 return identity, result
         except BaseException:
             if not (self.work / CHECKPOINT).exists():
-                remove_workdir(self.work)
+                discard_session(self.work)
             raise
 
     def _fit(
@@ -126,6 +126,12 @@ class TrainingSession:
         """Remove what is left of a session without a checkpoint, or whose checkpoint is unused."""
         remove_event_file(self.work)  # curves would appear twice
         clear_workdir(self.work)
+
+
+def discard_session(work: Path) -> None:
+    """Remove a work folder, and the event file that was begun for it elsewhere."""
+    remove_event_file(work)
+    remove_workdir(work)
 
 
 def _build_final_records(identity: FitIdentity, dataset: Dataset, result: FitResult) -> bytes:

@@ -44,10 +44,8 @@ def atomic_folder(path: Path, *, marker: str) -> Iterator[Path]:
     An existing folder that is not empty is replaced only if it contains the file ``marker``.
     Raises ``UsageError`` for an impossible destination and ``DataError`` when writing fails.
     """
-    _check_marker(path, marker)
+    check_folder(path, marker=marker)
     path = resolve(path)
-    if Path.cwd().is_relative_to(path):
-        raise UsageError(f"{path} is or contains the current folder; give another name to write")
     with _temporary_folder(path, path) as temporary, translate_write_errors(path):
         yield temporary
         _sync_tree(temporary)
@@ -145,7 +143,8 @@ def _temporary_folder(path: Path, given: Path) -> Iterator[Path]:
         yield temporary
 
 
-def _check_marker(path: Path, marker: str) -> None:
+def check_folder(path: Path, *, marker: str) -> None:
+    """Refuse, with ``UsageError``, what ``atomic_folder`` does not replace."""
     kind = file_type(path)
     if kind is None:
         return
@@ -156,6 +155,9 @@ def _check_marker(path: Path, marker: str) -> None:
             f"{path} holds other files and no {marker}: it is not replaced; "
             "choose another folder or empty this one"
         )
+    path = resolve(path)
+    if Path.cwd().is_relative_to(path):
+        raise UsageError(f"{path} is or contains the current folder; give another name to write")
 
 
 def _open_staged(temporary: Path, folder: Path, path: Path) -> IO[bytes]:

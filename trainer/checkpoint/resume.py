@@ -11,7 +11,7 @@ from runtime.errors import ArtifactError, UsageError
 from runtime.io.temporary import locked_workdir, workdir_path
 from runtime.surfaces import option
 from trainer.checkpoint.format import CHECKPOINT, CheckpointRecord, FitIdentity, read_record
-from trainer.checkpoint.trials import read_search
+from trainer.checkpoint.trials import has_search, read_search
 from trainer.config import Configuration
 from trainer.run import RECORD
 
@@ -46,9 +46,11 @@ def has_checkpoint(out: Path) -> bool:
 
 
 def _position(out: Path) -> str:
-    """Describe where a run was interrupted; empty if its checkpoint is damaged."""
+    """Describe where a run was interrupted; empty if its checkpoint or search is damaged."""
     try:
         record = read_record(workdir_path(out))
+        if record is None and (search := read_search(out)):
+            return f", {search.where}"
     except ArtifactError:
         return ""
     return f" before {record.where} of {record.fit.options.get('epochs')} epochs" if record else ""
@@ -106,7 +108,7 @@ def describe_start(
         return f"{out} was not interrupted: it stays if it is the same run"
     if resume:
         return f"no interrupted run of {out}: starting from the beginning"
-    if restart and found:
+    if restart and (found or has_search(out)):
         return f"discarding the interrupted run of {out}{_position(out)}"
     return (
         f"{out} holds a complete run, which this one replaces at its end" if is_complete else None

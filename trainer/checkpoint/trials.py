@@ -120,6 +120,11 @@ def trials_destination(out: Path) -> Path:
     return out.with_name(f"{out.name}.tuning")
 
 
+def has_search(out: Path) -> bool:
+    """Check whether there are trials of an interrupted search, intact or not."""
+    return (workdir_path(trials_destination(out)) / TRIALS).exists()
+
+
 def read_search(out: Path) -> Search | None:
     """Read the interrupted search of a run; None where there is none."""
     return _read(workdir_path(trials_destination(out)) / TRIALS)

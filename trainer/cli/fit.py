@@ -29,7 +29,7 @@ from trainer.data.report import format_rejected, format_report
 from trainer.distributed.launch import is_main_process, on_main_process
 from trainer.evaluation.report import format_evaluation
 from trainer.loggers.progress import describe_overfitting, show_progress
-from trainer.pipeline import join_run, make_run
+from trainer.pipeline import check_outputs, join_run, make_run
 from trainer.recipe import configure_before_reading, configure_for_table
 from trainer.tuning.tuned import check_tuning
 
@@ -61,6 +61,7 @@ def start_run(
     def choose_resumed() -> Configuration | None:
         check_tuning(out, tuning, resume=resume, restart=restart)
         check_start(out, resume=resume, restart=restart)
+        check_outputs(out, saving.logdir)
         if not resume:
             return None
         check_table_options(out, source.to_record() if source else {})
@@ -97,12 +98,18 @@ def run_fit(  # noqa: PLR0913 - parsed options
     with open_sinks() as open_sink:  # rejected rows, which appear with the run
         with exit_when_interrupted(out, "reading the table", resumes=saving.resume):
             dataset = _read(source, configuration.seed, open_sink) if source else None
-        tuned = search_with_progress(out, tuning, dataset, saving) if tuning else None
-        if tuned:
+        tuned = None
+        if tuning:
+            tuned = search_with_progress(out, tuning, dataset, configuration, saving)
             configuration, saving = tuned.configuration, tuned.save(saving)
-        elif dataset and not (saving.resume and on_main_process(lambda: has_checkpoint(out))):
-            shape = dataset.rows.shape
-            configuration = configure_for_table(configuration.preset, overrides, shape)
+        elif is_main_process():
+            remove_search(out)  # one that is discarded
+        if (
+            dataset
+            and not tuned
+            and not (saving.resume and on_main_process(lambda: has_checkpoint(out)))
+        ):
+            configuration = configure_for_table(configuration.preset, overrides, dataset.shape)
         if not is_main_process():
             with exit_when_interrupted(out, "training", resumes=True):
                 join_run(out, configuration, dataset, device=device, saving=saving)

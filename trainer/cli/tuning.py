@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trainer.checkpoint.trials import OptionValue, Search
+    from trainer.config import Configuration
     from trainer.data.dataset import Dataset
     from trainer.session import SaveOptions
     from trainer.tuning.search import TuningRequest
@@ -28,12 +29,18 @@ _NOT_REPEATED: Final = frozenset({"--resume", "--restart", "--json"})
 
 
 def search_with_progress(
-    out: Path, request: TuningRequest, dataset: Dataset | None, saving: SaveOptions
+    out: Path,
+    request: TuningRequest,
+    dataset: Dataset | None,
+    configuration: Configuration,
+    saving: SaveOptions,
 ) -> TunedFit:
-    """Search, with a progress bar."""
+    """Search, with a progress bar; ``configuration`` is that of a training that has begun."""
     searching = exit_when_interrupted(out, "searching", resumes=True)
     with searching, show_trials(request.budget) as on_progress:
-        return search_options(out, request, dataset, resume=saving.resume, on_progress=on_progress)
+        return search_options(
+            out, request, dataset, configuration, resume=saving.resume, on_progress=on_progress
+        )
 
 
 def print_search(search: Search) -> None:

@@ -63,10 +63,12 @@ def open_loggers(
     """
     name, size = positions.get(TENSORBOARD, (new_event_file(), 0))
     path = logdir / name
-    with atomic_file(folder / _EVENT_FILE) as stream:  # first: it names also a file of a killed fit
-        stream.write(os.fsencode(os.path.realpath(path)))
     with ExitStack() as stack:
+        if not size:  # first: it names also the file of a fit that is killed
+            _record_event_file(folder, path)
         events = stack.enter_context(LogFile(path, size=size))
+        if size:  # it is there, perhaps in another folder than before
+            _record_event_file(folder, path)
         metrics = stack.enter_context(
             LogFile(folder / METRICS, size=positions.get(METRICS, ("", 0))[1])
         )
@@ -75,7 +77,13 @@ def open_loggers(
         yield loggers
 
 
+def _record_event_file(folder: Path, path: Path) -> None:
+    with atomic_file(folder / _EVENT_FILE) as stream:
+        stream.write(os.fsencode(os.path.realpath(path)))
+
+
 def remove_event_file(folder: Path) -> None:
     """Remove the event file that a fit in ``folder`` has begun, if it did."""
-    with suppress(OSError):  # a logdir that cannot be reached any more has none to remove
+    # A logdir that cannot be reached any more has none to remove, nor has a damaged record.
+    with suppress(OSError, ValueError):
         Path(os.fsdecode((folder / _EVENT_FILE).read_bytes())).unlink()

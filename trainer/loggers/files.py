@@ -23,7 +23,8 @@ class LogFile:
         """Open a file and truncate it to ``size`` bytes: a resumed fit writes the rest again."""
         self.path = path
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if not size:
+                path.parent.mkdir(parents=True, exist_ok=True)
             self._stream: IO[bytes] = path.open("r+b" if size else "wb")
             found = self._stream.seek(0, os.SEEK_END)
             self._stream.truncate(min(size, found))

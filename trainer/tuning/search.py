@@ -128,7 +128,7 @@ class Tuner:
     ) -> None:
         """Prepare; ``is_table`` is false for the synthetic products, which no option adapts to."""
         self._request, self._dataset = request, dataset
-        self._shape = dataset.rows.shape if is_table else None
+        self._shape = dataset.shape if is_table else None
         self._base = request.configure({}, self._shape)
         self._fold_of_row = assign_folds(dataset.rows.train_labels, self._base.seed)
         self._folds = FOLDS if len(self._fold_of_row) <= _CONFIRMED_ROWS else 1
@@ -173,6 +173,7 @@ class Tuner:
     def _confirm(self) -> int:
         """Evaluate the best trials on the other folds; return the folds that all completed."""
         limit = math.inf if self._request.budget.seconds is None else self._request.budget.seconds
+        self._forget_former_finalists()
         for fold in range(1, self._folds):
             for at in self._finalists():
                 trial = self._trials[at]
@@ -184,6 +185,15 @@ class Tuner:
                 changed = Trial(trial.options, (*trial.scores, score))
                 self._write(trials=(*self._trials[:at], changed, *self._trials[at + 1 :]))
         return self._folds
+
+    def _forget_former_finalists(self) -> None:
+        """Leave the trials as in a search that had this budget from the beginning."""
+        finalists, trials = self._finalists(), enumerate(self._trials)
+        kept = (
+            trial if at in finalists else Trial(trial.options, trial.scores[:1])
+            for at, trial in trials
+        )
+        self._write(trials=tuple(kept))
 
     def _count_planned(self) -> int:
         trials = self._request.budget.trials
@@ -246,6 +256,8 @@ class Tuner:
             nonlocal last, is_late, is_worse
             last, done = epoch, epoch.index + 1
             is_late = report(done) > limit
+            if not epoch.is_validated:  # the temperature is that of an earlier epoch
+                return is_late
             while len(rungs) < len(_RUNGS) and done >= _RUNGS[len(rungs)] * epoch.epochs:
                 rungs.append(epoch.test_loss)
                 is_worse |= fold == 0 and not epoch.is_last and self._is_worse(rungs)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from runtime.errors import UsageError
-from runtime.io.temporary import locked_workdir, remove_workdir, workdir_path
+from runtime.io.temporary import locked_workdir, workdir_path
 from runtime.surfaces import option
-from trainer.checkpoint.resume import describe_differences, has_checkpoint
+from trainer.checkpoint.resume import CHANGEABLE, describe_differences, has_checkpoint
 from trainer.checkpoint.trials import (
     TRIALS,
     Search,
@@ -23,10 +23,11 @@ from trainer.device import Workload, select_device
 from trainer.distributed.launch import current_group
 from trainer.pipeline import identify
 from trainer.run import RECORD
+from trainer.session import discard_session
 from trainer.tuning.search import Tuner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from trainer.checkpoint.format import FitIdentity
@@ -57,7 +58,7 @@ class TunedFit:
 
 
 def check_tuning(out: Path, request: TuningRequest | None, *, resume: bool, restart: bool) -> None:
-    """Refuse to discard an interrupted search unasked, or to go on without it; discard it if asked.
+    """Refuse to discard an interrupted search unasked, or to go on without it.
 
     Before the table is read.
     """
@@ -69,8 +70,7 @@ def check_tuning(out: Path, request: TuningRequest | None, *, resume: bool, rest
     if workdir_path(trials_destination(out)).exists():
         with locked_workdir(trials_destination(out)):  # refuses one that is running
             pass
-    if restart:
-        remove_search(out)
+    if restart:  # what is there stays until the table has been read
         return
     found = read_search(out)
     if found is None:
@@ -97,6 +97,7 @@ def search_options(
     out: Path,
     request: TuningRequest,
     dataset: Dataset | None,
+    configuration: Configuration,
     *,
     resume: bool,
     on_progress: Callable[[TuningStatus], None],
@@ -107,6 +108,7 @@ def search_options(
         out: the run directory, next to which the trials are kept until the run is complete.
         request: what is searched.
         dataset: the training data; its test rows are not used.
+        configuration: that training is resumed with, if it has begun.
         resume: continue an interrupted search, if there is one.
         on_progress: called after every epoch and trial.
 
@@ -119,7 +121,7 @@ def search_options(
         DataError: when there are too few rows, or no trial could be completed.
         ArtifactError: when the file of trials is damaged.
     """
-    shape = None if dataset is None else dataset.rows.shape
+    shape = None if dataset is None else dataset.shape
     base = request.configure({}, shape)
     data = dataset or synthetic_products(base.seed)
     n_rows = len(data.rows.train_labels)
@@ -132,9 +134,11 @@ def search_options(
     found = read_search(out) if resume else None
     has_begun = found is not None and has_checkpoint(out)
     if found is not None:
-        _check_same(out, found, identity)
+        _check_same(out, found, identity, apart_from=CHANGEABLE if has_begun else ())
         if found.best is not None and found.budget == str(request.budget):
-            return result(found, resume=has_begun)
+            return (
+                TunedFit(found, configuration, True) if has_begun else result(found, resume=False)
+            )
     elif resume and (out / RECORD).exists():
         return result(_read_same(out, request, identity), resume=True)
     if found is not None and has_begun:
@@ -142,9 +146,11 @@ def search_options(
             f"the interrupted run of {out} is in training, after a search of {found.budget}: give "
             f"{option('tune', found.budget)}, or start over with {option('restart', True)}"
         )
-    if not resume and has_checkpoint(out):  # is discarded, and must not be taken for this one's
-        with locked_workdir(out) as work:
-            remove_workdir(work)
+    if not resume:
+        remove_search(out)
+        if has_checkpoint(out):  # is discarded, and must not be taken for this one's
+            with locked_workdir(out) as work:
+                discard_session(work)
     with locked_workdir(trials_destination(out)) as folder:
         try:
             tuner = Tuner(
@@ -156,8 +162,10 @@ def search_options(
                 folder.rmdir()  # unless it has trials
 
 
-def _check_same(out: Path, found: Search, identity: FitIdentity) -> None:
-    if differences := describe_differences(found.fit, identity):
+def _check_same(
+    out: Path, found: Search, identity: FitIdentity, *, apart_from: Collection[str]
+) -> None:
+    if differences := describe_differences(found.fit, identity, apart_from=apart_from):
         raise UsageError(
             f"the interrupted search of {out} has {differences}: give the same options and data, "
             f"or start over with {option('restart', True)}"

@@ -312,6 +312,19 @@ def test_restarting_discards_the_curves_of_the_logdir(tmp_path: Path) -> None:
     make_run(tmp_path / "other", THOROUGH, device="cpu", saving=SaveOptions(restart=True))
 
 
+def test_a_refused_resume_keeps_track_of_the_curves(tmp_path: Path) -> None:
+    """With another logdir; a fit that ends before its first checkpoint leaves none, either."""
+    interrupt_run(tmp_path / "run", logdir=tmp_path / "tb")
+    with pytest.raises(ArtifactError, match="is missing"):
+        make_run(tmp_path / "run", THOROUGH, saving=SaveOptions(tmp_path / "new", resume=True))
+    assert not (tmp_path / "new").exists()
+    saving = SaveOptions(tmp_path / "tb", restart=True)
+    diverging = replace(THOROUGH, optimiser="sgd", learning_rate=1e20)
+    with pytest.raises(DataError, match="diverged"):
+        make_run(tmp_path / "run", diverging, device="cpu", saving=saving)
+    assert list((tmp_path / "tb").iterdir()) == []
+
+
 def test_a_truncated_event_file_is_refused(tmp_path: Path) -> None:
     """The curves would have an invisible gap."""
     interrupt_run(tmp_path / "run", logdir=tmp_path / "tb")

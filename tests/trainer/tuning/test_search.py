@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from forked import PATIENCE_S, Forked
 
-from runtime.errors import DataError, UsageError
+from runtime.errors import DataError, SchemaError, UsageError
 from runtime.io.temporary import workdir_path
 from runtime.surfaces import command_surface
+from trainer.checkpoint.manager import CheckpointManager
 from trainer.checkpoint.trials import (
     TRIALS,
     Search,
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Mapping
 
+    from trainer.checkpoint.state import TrainingState
+
     Trainer = Callable[..., subprocess.CompletedProcess[str]]
 
 ROWS: list[dict[str, Any]] = [
@@ -48,6 +51,7 @@ ROWS: list[dict[str, Any]] = [
     for at in range(150)
 ]
 QUICK: dict[str, Any] = {"label": "y", "device": "cpu", "epochs": 8, "batch_size": 32}
+manager_on_step = CheckpointManager.on_step
 SAME = ("run.json", "weights.safetensors", "rows.safetensors", "metrics.json", "metrics.jsonl")
 
 
@@ -166,6 +170,15 @@ def test_a_fit_is_resumed_in_its_training(monkeypatch: pytest.MonkeyPatch) -> No
         fit_table(ROWS, **QUICK, out="run", resume=True)
     with pytest.raises(UsageError, match="has 3 trials: give tune=3 or more"):
         fit_table(ROWS, **options | {"tune": 2, "resume": True})
+    with monkeypatch.context() as patch:
+        patch.setattr("trainer.checkpoint.manager.CheckpointManager.on_step", stop_at_a_checkpoint)
+        with pytest.raises(KeyboardInterrupt):
+            fit_table(ROWS, **options, resume=True)
+    shutil.copytree("run.partial", "other.partial")
+    shutil.copytree("run.tuning.partial", "other.tuning.partial")
+    changed = fit_table(ROWS, **options | {"out": "other", "learning_rate": 1e-4}, resume=True)
+    assert changed.record.configuration["learning_rate"] == 1e-4
+    assert "learning_rate" in str(changed.record.configuration["changed"])
     run = fit_table(ROWS, **options, resume=True)
     whole = fit_table(ROWS, **options | {"out": "whole"})
     assert contents(Path("run"), TRIALS, *SAME) == contents(Path("whole"), TRIALS, *SAME)
@@ -175,6 +188,12 @@ def test_a_fit_is_resumed_in_its_training(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(kept(whole.path).trials) == 3
 
 
+def stop_at_a_checkpoint(self: CheckpointManager, capture: Callable[[], TrainingState]) -> None:
+    """Write one after the first step, as a signal does."""
+    self._stop.signal = signal.SIGINT
+    manager_on_step(self, capture)
+
+
 def test_more_trials_continue_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are those of a longer search from the beginning."""
     with monkeypatch.context() as patch:
@@ -182,8 +201,16 @@ def test_more_trials_continue_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(KeyboardInterrupt) as stopped:
             fit_table(ROWS, **QUICK, tune=3, out="run")
     assert stopped.value.__notes__[0].endswith("with the same call and out='run', resume=True")
-    found = fit_table(ROWS, **QUICK, tune=5, out="run", resume=True)
-    whole = fit_table(ROWS, **QUICK, tune=5, out="whole")
+    with (
+        monkeypatch.context() as patch
+    ):  # after the search, with trials that no longer are finalists
+        patch.setattr(
+            "trainer.fitting.make_run", lambda *_, **__: signal.raise_signal(signal.SIGINT)
+        )
+        with pytest.raises(KeyboardInterrupt):
+            fit_table(ROWS, **QUICK, tune=4, out="run", resume=True)
+    found = fit_table(ROWS, **QUICK, tune=9, out="run", resume=True)
+    whole = fit_table(ROWS, **QUICK, tune=9, out="whole")
     assert kept(found.path) == kept(whole.path)
 
 
@@ -231,6 +258,51 @@ def test_a_trial_that_fails_is_one_of_the_trials(monkeypatch: pytest.MonkeyPatch
     failing = {"sgd", "adamw"}
     with pytest.raises(DataError, match="none of 3 trials was completed; the first: training div"):
         fit_table(ROWS, **QUICK, tune=3)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "said"),
+    [
+        ({"out": "run", "logdir": "run/tb"}, "inside the run directory"),
+        ({"logdir": "file"}, "cannot write file: .*file is no folder"),
+        ({"out": "folder"}, "holds other files"),
+        ({"out": "file"}, "is a file"),
+    ],
+)
+def test_outputs_that_cannot_be_written_are_refused_before_the_search(
+    outputs: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may take hours; nothing is left."""
+    Path("file").touch()
+    Path("folder").mkdir()
+    Path("folder", "mine").touch()
+    monkeypatch.setattr(Tuner, "run", lambda *_: pytest.fail("it was searched"))
+    with pytest.raises(UsageError, match=said):
+        fit_table(ROWS, **QUICK | outputs, tune=2)
+    assert {path.name for path in Path().iterdir()} == {"file", "folder"}
+
+
+def test_a_search_is_not_discarded_by_a_mistake(trainer: Trainer) -> None:
+    """It stays until the other table has been read; then it is said to be discarded."""
+    write_table()
+    fit_table(ROWS, **QUICK, tune=2, out="run")
+    work = workdir_path(trials_destination(Path("run")))
+    work.mkdir()
+    search = kept(Path("run"))
+    Path("run/tuning.json").rename(work / TRIALS)
+    shutil.rmtree("run")
+    for words in (("typo.csv", "y", "--tune", "2"), ("in.csv", "typo", "--tune", "2")):
+        data, label, *tune = words
+        given = ("fit", "--data", data, "--label", label, "--out", "run", "--restart", *tune)
+        assert trainer(*given).returncode != 0
+        assert read_search(Path("run")) == search
+    with pytest.raises(SchemaError, match="typo"):
+        fit_table(ROWS, **QUICK | {"label": "typo"}, out="run", replace=True)
+    assert read_search(Path("run")) == search
+    given = ("fit", "--data", "in.csv", "--label", "y", "--out", "run", "--restart")
+    done = trainer(*given, "--epochs", "1")
+    assert "discarding the interrupted run of run, after its search" in done.stderr
+    assert not work.exists()
 
 
 def test_what_cannot_be_searched_is_refused(trainer: Trainer) -> None:
