@@ -188,6 +188,10 @@ def _plan_run(
 def check_outputs(out: Path, logdir: Path | None) -> None:
     """Refuse a run directory or logdir that cannot be written; best before hours of work.
 
+    Args:
+        out: the run directory.
+        logdir: of event files; None is inside the run.
+
     Raises:
         UsageError: when ``out`` is no folder of a run, the logdir cannot be made, or it is inside
             the run directory or a work folder, which go as a whole.
