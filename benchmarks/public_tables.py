@@ -21,12 +21,21 @@ import json
 import os
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import measure
 from tabular import summary
-from tabular.cache import HERE, OF_PEERS, OUR_SOURCES, Cache, Key, Result, digest, identity_of
+from tabular.cache import (
+    HERE,
+    OF_PEERS,
+    SCORED_BY,
+    Cache,
+    Key,
+    Result,
+    digest,
+    identity_of,
+    identity_of_ours,
+)
 from tabular.catalogue import TABLES, PublicTable, table_named
 from tabular.fits import ENVIRONMENT, Fit, Team, run_all
 from tabular.targets import targets
@@ -127,10 +136,8 @@ def prepare(tables: list[PublicTable], seeds: int, folder: Path, python: Path) -
 
 def teams(python: Path) -> list[Team]:
     """Our presets and the peers, each with a digest of what decides their results."""
-    scored_by = "benchmarks/tabular/worker.py"
-    peers = identity_of("benchmarks/tabular/peers.txt", "benchmarks/tabular/peers.py", scored_by)
-    ours = identity_of("benchmarks/tabular/ours.py", scored_by, *OUR_SOURCES)
-    ours = digest(ours, version("torch"), version("numpy"))
+    peers = identity_of("benchmarks/tabular/peers.txt", "benchmarks/tabular/peers.py", SCORED_BY)
+    ours = identity_of_ours("benchmarks/tabular/ours.py")
     return [
         Team(Path(sys.executable), "tabular.ours", OURS, ours),
         Team(python, "tabular.peers", PEERS, peers),

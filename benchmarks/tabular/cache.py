@@ -12,6 +12,7 @@ import csv
 import hashlib
 import threading
 from dataclasses import astuple, dataclass, fields
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 # What decides which weights a user gets, and how a table is read.
 OUR_SOURCES = ("trainer", "runtime/schema", "runtime/tables", "runtime/encoding.py")
+SCORED_BY = "benchmarks/tabular/worker.py"
 OF_PEERS = HERE.parent / "results" / "public_tables_peers.csv"
 
 
@@ -112,6 +114,12 @@ def identity_of(*sources: str) -> str:
             content = each.read_text(encoding="utf-8")
             texts.append(repr(_meaning(ast.parse(content))) if each.suffix == ".py" else content)
     return digest(*texts)
+
+
+def identity_of_ours(*programs: str) -> str:
+    """Digest what decides the results of programs that fit with the trainer."""
+    sources = identity_of(*programs, SCORED_BY, *OUR_SOURCES)
+    return digest(sources, version("torch"), version("numpy"))
 
 
 def _meaning(node: object) -> object:

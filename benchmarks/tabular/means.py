@@ -11,18 +11,16 @@ import math
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from tabular.ours import read
 from tabular.worker import Job, Prediction, Stopwatch, serve
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from trainer.data.preprocessing import column_names, preprocess_dataset
-from trainer.data.reading import read_dataset
-from trainer.data.source import TableSource
 from trainer.data.training_data import prepare_training_data
 from trainer.ensemble import Ensemble
 from trainer.evaluation.metrics import score_logits
@@ -97,16 +95,7 @@ MEANS = {
 def fit(job: Job) -> Prediction:
     """Fit and predict the test rows."""
     with Stopwatch() as watch:
-        source = TableSource(
-            Path(job.train),
-            job.label,
-            test=Path(job.test),
-            unseen="other",
-            rare="other",
-            categories=tuple(job.categories),
-            bad_rows="reject",
-        )
-        dataset = read_dataset(source, job.seed)
+        dataset = read(job, job.test)
         means = MEANS[job.contender]
         configuration = configure_for_table("default", {"seed": job.seed}, dataset.shape)
         configuration = replace(configuration, hidden=configuration.hidden * means.layers)
