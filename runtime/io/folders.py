@@ -73,14 +73,14 @@ def staged_files(
         with _staged_objects(folder, {} if rows is None else rows) as open_object:
             yield open_object
         return
+    given, folder = folder, resolve(folder)
     if not replaces and os.path.isdir(folder) and any(folder.iterdir()):  # noqa: PTH112 - raises nothing
         raise ExistsError(
-            f"{folder} holds files, and {option('no_overwrite', True)} writes nothing among them; "
+            f"{given} holds files, and {option('no_overwrite', True)} writes nothing among them; "
             "give another folder"
         )
     if file_type(folder) not in {None, stat.S_IFDIR}:
-        raise UsageError(f"{folder} is a file; give the name of a folder to write")
-    given, folder = folder, resolve(folder)
+        raise UsageError(f"{given} is a file; give the name of a folder to write")
     exists = folder.exists()
     with _temporary_folder(folder / folder.name if exists else folder, given) as temporary:
         streams: list[IO[bytes]] = []
@@ -145,19 +145,19 @@ def _temporary_folder(path: Path, given: Path) -> Iterator[Path]:
 
 def check_folder(path: Path, *, marker: str) -> None:
     """Refuse, with ``UsageError``, what ``atomic_folder`` does not replace."""
-    kind = file_type(path)
+    target = resolve(path)  # new/../path is path, also before "new" exists
+    kind = file_type(target)
     if kind is None:
         return
     if kind != stat.S_IFDIR:
         raise UsageError(f"{path} is a file; give the name of a folder to write")
-    if not (path / marker).exists() and any(path.iterdir()):
+    if not (target / marker).exists() and any(target.iterdir()):
         raise UsageError(
             f"{path} holds other files and no {marker}: it is not replaced; "
             "choose another folder or empty this one"
         )
-    path = resolve(path)
-    if Path.cwd().is_relative_to(path):
-        raise UsageError(f"{path} is or contains the current folder; give another name to write")
+    if Path.cwd().is_relative_to(target):
+        raise UsageError(f"{target} is or contains the current folder; give another name to write")
 
 
 def _open_staged(temporary: Path, folder: Path, path: Path) -> IO[bytes]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runtime.errors import DataError, UsageError
+from runtime.errors import DataError, ExistsError, UsageError
 from runtime.io import folders
 from runtime.io.atomic import atomic_file, atomic_files
 from runtime.io.folders import atomic_folder, staged_files
@@ -147,15 +147,40 @@ def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
     assert names(path) == [MARKER]
 
 
-def test_a_foreign_folder_is_never_replaced(tmp_path: Path) -> None:
-    """A folder that holds other files and no marker is rejected before anything is written."""
+@pytest.mark.parametrize("name", ["", "new/..", "new/../../{name}"])
+def test_a_foreign_folder_is_never_replaced(tmp_path: Path, name: str) -> None:
+    """A folder that holds other files and no marker is rejected by any of its names."""
     (tmp_path / "thesis.tex").write_text("years of work")
     with (
         pytest.raises(UsageError, match=r"no marker\.json: it is not replaced"),
-        atomic_folder(tmp_path, marker=MARKER),
+        atomic_folder(tmp_path / name.format(name=tmp_path.name), marker=MARKER),
     ):
         pytest.fail("the block must not run")
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_the_current_folder_is_never_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor by a name that leads through a folder which does not exist."""
+    (tmp_path / MARKER).touch()
+    monkeypatch.chdir(tmp_path)
+    for name in (".", "new/.."):
+        with (
+            pytest.raises(UsageError, match="is or contains the current folder"),
+            atomic_folder(Path(name), marker=MARKER),
+        ):
+            pytest.fail("the block must not run")
+
+
+def test_files_are_kept_by_any_name_of_their_folder(tmp_path: Path) -> None:
+    """Where nothing may be replaced, a folder that holds files is refused."""
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with (
+        pytest.raises(ExistsError, match="holds files"),
+        staged_files(tmp_path / "new" / "..", replaces=False),
+    ):
+        pytest.fail("the block must not run")
 
 
 def test_a_file_is_no_folder_to_fill(tmp_path: Path) -> None:
