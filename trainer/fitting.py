@@ -33,15 +33,16 @@ from trainer.data.report import format_rejected, format_report
 from trainer.data.source import MAX_CATEGORIES, TableSource, choose_rejects_path
 from trainer.keywords import check_keywords, to_plain
 from trainer.loggers.progress import Throughput, format_throughput, show_progress
-from trainer.pipeline import check_outputs, make_run
-from trainer.recipe import configure_before_reading, configure_for_table
+from trainer.pipeline import make_run
+from trainer.recipe import configure_before_reading
 from trainer.run import RECORD, load_run
+from trainer.run_plan import check_outputs
 from trainer.session import SaveOptions
 from trainer.tuning.budget import parse_budget
 from trainer.tuning.progress import show_trials
 from trainer.tuning.report import describe_result, format_options, format_search
 from trainer.tuning.search import TuningRequest
-from trainer.tuning.tuned import check_tuning, search_options
+from trainer.tuning.tuned import check_tuning, plan_tuned, plan_untuned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from trainer.data.dataset import Dataset
     from trainer.data.source import BadRowsPolicy
     from trainer.run import Run
-    from trainer.tuning.tuned import TunedFit
+    from trainer.tuning.tuned import FitPlan
 
 _FOLDER = Path("artifacts")
 _MAX_CHARACTERS = 40  # of a label in the name of a folder
@@ -254,24 +255,25 @@ def _fit(  # noqa: PLR0913, PLR0917 - parsed options
         if dataset.check and is_shown:
             rejected = format_rejected(dataset.check.rejected or (), source)
             _print("\n".join(filter(None, (format_report(dataset.check, source), rejected))))
-        tuned = None
         if tuning:
-            tuned = _tune(out, tuning, dataset, configuration, saving, is_shown=is_shown)
-            configuration, saving = tuned.configuration, tuned.save(saving)
+            plan = _tune(out, tuning, dataset, configuration, saving, is_shown=is_shown)
         else:
-            remove_search(out)  # one that is discarded
-        if not tuned and not (saving.resume and has_checkpoint(out)):
-            configuration = configure_for_table(configuration.preset, overrides, dataset.shape)
-        with _progress(configuration.epochs, is_shown=is_shown) as report:
+            plan = plan_untuned(out, dataset, configuration, overrides, saving)
+        with _progress(plan.configuration.epochs, is_shown=is_shown) as report:
             try:
                 make_run(
-                    out, configuration, dataset, device=device, saving=saving, on_epoch_end=report
+                    out,
+                    plan.configuration,
+                    dataset,
+                    device=device,
+                    saving=plan.saving,
+                    on_epoch_end=report,
                 )
             except TrainingStopped as stop:
                 again = f"out={str(out)!r}, resume=True"
                 stop.add_note(f"its checkpoint is kept; continue with the same call and {again}")
                 raise
-    if tuned:
+    if plan.search:
         remove_search(out)
     return load_run(out)
 
@@ -284,23 +286,21 @@ def _tune(
     saving: SaveOptions,
     *,
     is_shown: bool,
-) -> TunedFit:
+) -> FitPlan:
     """Search, and show the trials and the options that were found."""
     try:
         with show_trials(request.budget, shown=is_shown) as on_progress:
-            tuned = search_options(
-                out, request, dataset, configuration, resume=saving.resume, on_progress=on_progress
-            )
+            plan = plan_tuned(out, request, dataset, configuration, saving, on_progress)
     except KeyboardInterrupt as stop:
         if search := read_search(out):
             again = f"out={str(out)!r}, resume=True"
             stop.add_note(f"{search.kept}; continue with the same call and {again}")
         raise
-    if is_shown:
-        found = format_options(tuned.search.winner.options)
-        _print(format_search(tuned.search, sys.stderr))
-        _print(f"{describe_result(tuned.search)}\nthe same run without tuning: {found}")
-    return tuned
+    if is_shown and (search := plan.search):
+        _print(format_search(search, sys.stderr))
+        found = format_options(search.winner.options)
+        _print(f"{describe_result(search)}\nthe same run without tuning: {found}")
+    return plan
 
 
 def _choose_folder(

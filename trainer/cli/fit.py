@@ -17,7 +17,6 @@ from trainer.checkpoint.resume import (
     check_start,
     check_table_options,
     describe_start,
-    has_checkpoint,
     resume_options,
 )
 from trainer.checkpoint.trials import remove_search
@@ -29,9 +28,10 @@ from trainer.data.report import format_rejected, format_report
 from trainer.distributed.launch import is_main_process, on_main_process
 from trainer.evaluation.report import format_evaluation
 from trainer.loggers.progress import describe_overfitting, show_progress
-from trainer.pipeline import check_outputs, join_run, make_run
-from trainer.recipe import configure_before_reading, configure_for_table
-from trainer.tuning.tuned import check_tuning
+from trainer.pipeline import join_run, make_run
+from trainer.recipe import configure_before_reading
+from trainer.run_plan import check_outputs
+from trainer.tuning.tuned import check_tuning, plan_untuned
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,31 +98,27 @@ def run_fit(  # noqa: PLR0913 - parsed options
     with open_sinks() as open_sink:  # rejected rows, which appear with the run
         with exit_when_interrupted(out, "reading the table", resumes=saving.resume):
             dataset = _read(source, configuration.seed, open_sink) if source else None
-        tuned = None
         if tuning:
-            tuned = search_with_progress(out, tuning, dataset, configuration, saving)
-            configuration, saving = tuned.configuration, tuned.save(saving)
-        elif is_main_process():
-            remove_search(out)  # one that is discarded
-        if (
-            dataset
-            and not tuned
-            and not (saving.resume and on_main_process(lambda: has_checkpoint(out)))
-        ):
-            configuration = configure_for_table(configuration.preset, overrides, dataset.shape)
+            plan = search_with_progress(out, tuning, dataset, configuration, saving)
+        else:
+            plan = plan_untuned(out, dataset, configuration, overrides, saving)
         if not is_main_process():
             with exit_when_interrupted(out, "training", resumes=True):
-                join_run(out, configuration, dataset, device=device, saving=saving)
+                join_run(out, plan.configuration, dataset, device=device, saving=plan.saving)
             return None, None
         training = exit_when_interrupted(out, "training", resumes=True)
-        with training, show_progress(configuration.epochs) as report:
+        with training, show_progress(plan.configuration.epochs) as report:
             outcome = make_run(
-                out, configuration, dataset, device=device, saving=saving, on_epoch_end=report
+                out,
+                plan.configuration,
+                dataset,
+                device=device,
+                saving=plan.saving,
+                on_epoch_end=report,
             )
-    if tuned is None:
-        return outcome, None
-    remove_search(out)
-    return outcome, tuned.search
+    if plan.search:
+        remove_search(out)
+    return outcome, plan.search
 
 
 def _create_parent(out: Path) -> None:

@@ -12,7 +12,7 @@ from runtime.terminal import process
 from trainer.checkpoint.manager import exit_when_interrupted
 from trainer.tuning.progress import show_trials
 from trainer.tuning.report import describe_result, format_options, format_search, rank_trials
-from trainer.tuning.tuned import search_options
+from trainer.tuning.tuned import plan_tuned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from trainer.data.dataset import Dataset
     from trainer.session import SaveOptions
     from trainer.tuning.search import TuningRequest
-    from trainer.tuning.tuned import TunedFit
+    from trainer.tuning.tuned import FitPlan
 
 _NOT_REPEATED: Final = frozenset({"--resume", "--restart", "--json"})
 
@@ -34,13 +34,11 @@ def search_with_progress(
     dataset: Dataset | None,
     configuration: Configuration,
     saving: SaveOptions,
-) -> TunedFit:
+) -> FitPlan:
     """Search, with a progress bar; ``configuration`` is that of a training that has begun."""
     searching = exit_when_interrupted(out, "searching", resumes=True)
     with searching, show_trials(request.budget) as on_progress:
-        return search_options(
-            out, request, dataset, configuration, resume=saving.resume, on_progress=on_progress
-        )
+        return plan_tuned(out, request, dataset, configuration, saving, on_progress)
 
 
 def print_search(search: Search) -> None:

@@ -1,4 +1,4 @@
-"""Where a tuned fit starts: anew, in its search, in its training, or complete."""
+"""What is trained: with the options of a search, which may have begun, or those for the table."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from trainer.checkpoint.trials import (
 )
 from trainer.data.products import synthetic_products
 from trainer.device import Workload, select_device
-from trainer.distributed.launch import current_group
-from trainer.pipeline import identify
+from trainer.distributed.launch import current_group, is_main_process, on_main_process
+from trainer.recipe import configure_for_table
 from trainer.run import RECORD
+from trainer.run_plan import identify
 from trainer.session import discard_session
 from trainer.tuning.search import Tuner
 
@@ -31,30 +32,25 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trainer.checkpoint.format import FitIdentity
-    from trainer.config import Configuration
+    from trainer.config import Configuration, Options
     from trainer.data.dataset import Dataset
     from trainer.session import SaveOptions
     from trainer.tuning.search import TuningRequest, TuningStatus
 
 
 @dataclass(frozen=True)
-class TunedFit:
-    """What a search leaves to be trained.
+class FitPlan:
+    """What is trained once the table has been read.
 
     Attributes:
-        search: complete.
-        configuration: with the options of its best trial.
-        resume: whether training has begun, or is complete.
+        configuration: of a search, with the options of its best trial.
+        saving: of a search, with its trials among the files.
+        search: complete; None where none was asked for.
     """
 
-    search: Search
     configuration: Configuration
-    resume: bool
-
-    def save(self, saving: SaveOptions) -> SaveOptions:
-        """Choose what is written: the trials, too, and whether training is resumed."""
-        files = {**saving.files, TRIALS: self.search.as_stored()}
-        return replace(saving, resume=self.resume, files=files)
+    saving: SaveOptions
+    search: Search | None = None
 
 
 def check_tuning(out: Path, request: TuningRequest | None, *, resume: bool, restart: bool) -> None:
@@ -93,15 +89,30 @@ def check_tuning(out: Path, request: TuningRequest | None, *, resume: bool, rest
         )
 
 
-def search_options(
+def plan_untuned(
+    out: Path,
+    dataset: Dataset | None,
+    configuration: Configuration,
+    overrides: Options,
+    saving: SaveOptions,
+) -> FitPlan:
+    """Configure for the table unless training is resumed; a search that is there is discarded."""
+    if is_main_process():
+        remove_search(out)
+    is_resumed = saving.resume and on_main_process(lambda: has_checkpoint(out))
+    if dataset is not None and not is_resumed:
+        configuration = configure_for_table(configuration.preset, overrides, dataset.shape)
+    return FitPlan(configuration, saving)
+
+
+def plan_tuned(
     out: Path,
     request: TuningRequest,
     dataset: Dataset | None,
     configuration: Configuration,
-    *,
-    resume: bool,
+    saving: SaveOptions,
     on_progress: Callable[[TuningStatus], None],
-) -> TunedFit:
+) -> FitPlan:
     """Search, or continue a search; None is the synthetic products.
 
     Args:
@@ -109,7 +120,7 @@ def search_options(
         request: what is searched.
         dataset: the training data; its test rows are not used.
         configuration: that training is resumed with, if it has begun.
-        resume: continue an interrupted search, if there is one.
+        saving: what is written; whether an interrupted search is continued, if there is one.
         on_progress: called after every epoch and trial.
 
     Returns:
@@ -128,25 +139,25 @@ def search_options(
     device = select_device(request.device, Workload(base.batch_size, n_rows, base.epochs))
     identity = identify(data, base, device)
 
-    def result(search: Search, *, resume: bool) -> TunedFit:
-        return TunedFit(search, request.configure(search.winner.options, shape), resume)
+    def plan(search: Search, begun: Configuration | None = None, *, resume: bool) -> FitPlan:
+        chosen = begun or request.configure(search.winner.options, shape)
+        files = {**saving.files, TRIALS: search.as_stored()}
+        return FitPlan(chosen, replace(saving, resume=resume, files=files), search)
 
-    found = read_search(out) if resume else None
+    found = read_search(out) if saving.resume else None
     has_begun = found is not None and has_checkpoint(out)
     if found is not None:
         _check_same(out, found, identity, apart_from=CHANGEABLE if has_begun else ())
         if found.best is not None and found.budget == str(request.budget):
-            return (
-                TunedFit(found, configuration, True) if has_begun else result(found, resume=False)
-            )
-    elif resume and (out / RECORD).exists():
-        return result(_read_same(out, request, identity), resume=True)
+            return plan(found, configuration if has_begun else None, resume=has_begun)
+    elif saving.resume and (out / RECORD).exists():
+        return plan(_read_same(out, request, identity), resume=True)
     if found is not None and has_begun:
         raise UsageError(
             f"the interrupted run of {out} is in training, after a search of {found.budget}: give "
             f"{option('tune', found.budget)}, or start over with {option('restart', True)}"
         )
-    if not resume:
+    if not saving.resume:
         remove_search(out)
         if has_checkpoint(out):  # is discarded, and must not be taken for this one's
             with locked_workdir(out) as work:
@@ -156,7 +167,7 @@ def search_options(
             tuner = Tuner(
                 request, data, is_table=dataset is not None, folder=folder, on_progress=on_progress
             )
-            return result(tuner.run(identity, found), resume=False)
+            return plan(tuner.run(identity, found), resume=False)
         finally:
             with suppress(OSError):
                 folder.rmdir()  # unless it has trials
