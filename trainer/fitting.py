@@ -224,7 +224,7 @@ def fit_table(  # noqa: PLR0913 - the options of ``trainer fit``, by their names
         None if logdir is None else parse_local_path(logdir),
         resume,
         checkpoint_every,
-        replace and not resume,
+        replace,
     )
     is_shown = (is_notebook() or sys.stderr.isatty()) if verbose is None else verbose
     budget = None if tune is None else parse_budget(to_plain(tune))

@@ -134,8 +134,18 @@ _MAX_LOCK_TRIES = 20  # another process may remove its folder just before it is 
 
 def workdir_path(path: Path) -> Path:
     """Return the path of a destination's working folder."""
+    return sibling_path(path, ".partial")
+
+
+def sibling_path(path: Path, ending: str) -> Path:
+    """Return the path that is a destination's, links resolved, with an ending.
+
+    Raises ``UsageError`` for the root folder, which has no name.
+    """
     target = resolve(path)
-    return target.with_name(f"{target.name}.partial")
+    if not target.name:
+        raise UsageError(f"{path} is the root folder; give the name of a folder to write")
+    return target.with_name(f"{target.name}{ending}")
 
 
 @contextmanager

@@ -159,6 +159,10 @@ def test_no_run_is_replaced_silently() -> None:
         fit_table(FRAME, **SMALL, out="run")
     assert weights(load_run(Path("run"))) == weights(run)
     assert weights(fit_table(FRAME, **SMALL | {"seed": 2}, out="run", replace=True)) != weights(run)
+    with pytest.raises(
+        UsageError, match=r"resume=True continues .*, replace=True discards it: use"
+    ):
+        fit_table(FRAME, **SMALL, out="run", resume=True, replace=True)
 
 
 def test_an_interrupted_fit_is_kept_and_resumed(monkeypatch: pytest.MonkeyPatch) -> None:

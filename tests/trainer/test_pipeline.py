@@ -10,12 +10,17 @@ from trainer.config import configure
 from trainer.data.products import synthetic_products
 from trainer.evaluation.metrics import Evaluation
 from trainer.fit import fit
+from trainer.fitting import fit_table
 from trainer.pipeline import make_run
 from trainer.run import load_run
 from trainer.session import SaveOptions
 
 if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
     from pathlib import Path
+
+    Trainer = Callable[..., subprocess.CompletedProcess[str]]
 
 QUICK = configure(epochs=1)
 
@@ -91,6 +96,17 @@ def test_a_logdir_inside_a_work_folder_is_refused(tmp_path: Path, work: str) -> 
     """The work folder is removed at the end, with the curves in it."""
     with pytest.raises(UsageError, match=r"inside the work folder .*partial.* without logdir"):
         make_run(tmp_path / "run", QUICK, saving=SaveOptions(tmp_path / work))
+
+
+def test_the_current_and_the_root_folder_are_no_runs(trainer: Trainer) -> None:
+    """By any of their names."""
+    for name in (".", "", "new/.."):
+        refusal = trainer("fit", "--epochs", "1", "--out", name)
+        assert (refusal.returncode, refusal.stdout) == (2, "")
+        assert "is or contains the current folder" in refusal.stderr
+    assert "/ is the root folder; give the name" in trainer("fit", "--out", "/").stderr
+    with pytest.raises(UsageError, match="is the root folder"):
+        fit_table({"x": [1.0, 2.0] * 10, "y": ["a", "b"] * 10}, "y", out="/")
 
 
 def test_a_logdir_in_a_loop_of_links_is_a_usage_error(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from runtime.bundle.manifest import parse_record, to_json
 from runtime.bundle.reading import read_regular_file
 from runtime.errors import ArtifactError
 from runtime.io.atomic import atomic_file
-from runtime.io.temporary import remove_workdir, workdir_path
+from runtime.io.temporary import remove_workdir, sibling_path, workdir_path
 from runtime.surfaces import option
 from runtime.value import Record
 from trainer.checkpoint.format import FitIdentity
@@ -117,7 +117,7 @@ class Search(Record, frozen=True):
 
 def trials_destination(out: Path) -> Path:
     """Name the output whose work folder has the trials of a run."""
-    return out.with_name(f"{out.name}.tuning")
+    return sibling_path(out, ".tuning")
 
 
 def has_search(out: Path) -> bool:

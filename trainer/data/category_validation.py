@@ -52,22 +52,24 @@ def check_categories(texts: Mapping[str, set[bytes]], source: TableSource, fault
     samples = {name: _sample(found[name]) for name in shown}
     places = _find_places(source, samples)
     more = len(found) - len(shown)
-    names = list(found)
     column = "1 column looks" if len(found) == 1 else f"{len(found)} columns look"
     lines = [
         f"{source.data}: {column} like quantities, dates or identifiers, not like categories",
         *(f"  {_describe(name, found[name], source, places[name])}" for name in shown),
         *([f"  … and {more} more"] if more else []),
-        *_advise_all(names, source),
+        *_advise_all({name: texts[name] for name in found}, source),
     ]
     faults.add(SchemaError("\n".join(lines)), found)
 
 
-def _advise_all(names: Sequence[str], source: TableSource) -> tuple[str, str]:
+def _advise_all(texts: Mapping[str, set[bytes]], source: TableSource) -> tuple[str, str]:
     """Name the options that declare all columns to be categories, and that leave them out."""
+    names, most = list(texts), max(map(len, texts.values()))
+    are_many = most > source.max_categories and source.rare == "error"
+    joined = f" {option('rare', 'other')}" if are_many else ""
     if len(names) > _MAX_NAMES:
         return (
-            f"if they are categories, name all of them with {option('categories')}",
+            f"if they are categories, name all of them with {option('categories')}{joined}",
             f"to leave them out, name the columns to use with {option('features')}",
         )
     exclusion = advise("exclude", [*source.exclude, *names])
@@ -75,7 +77,7 @@ def _advise_all(names: Sequence[str], source: TableSource) -> tuple[str, str]:
         exclusion = f"name only others with {option('features')}"
     declared = option("categories", [*source.categories, *names])
     return (
-        f"if they are categories, declare them with {declared}",
+        f"if they are categories, declare them with {declared}{joined}",
         f"to leave them out, {exclusion}",
     )
 

@@ -7,7 +7,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.errors import UsageError
 from runtime.io.atomic import atomic_file
+from runtime.surfaces import option
 from trainer.loggers.files import JsonlLogger, LogFile
 from trainer.loggers.tensorboard import TensorBoardLogger, new_event_file
 
@@ -66,6 +68,8 @@ def open_loggers(
     with ExitStack() as stack:
         if not size:  # first: it names also the file of a fit that is killed
             _record_event_file(folder, path)
+        elif not path.exists():
+            _check_logdir(folder, logdir)
         events = stack.enter_context(LogFile(path, size=size))
         if size:  # it is there, perhaps in another folder than before
             _record_event_file(folder, path)
@@ -82,8 +86,30 @@ def _record_event_file(folder: Path, path: Path) -> None:
         stream.write(os.fsencode(os.path.realpath(path)))
 
 
+def _check_logdir(folder: Path, logdir: Path) -> None:
+    """Refuse to resume in another logdir than the one that has the event file."""
+    found = _find_event_file(folder)
+    if found is None or not found.exists():
+        return
+    if logdir == folder / TENSORBOARD:
+        advice = f"give {option('logdir', str(found.parent))}"
+    elif found.parent == (folder / TENSORBOARD).resolve():
+        advice = f"leave {option('logdir')} out"
+    else:
+        advice = f"give {option('logdir', str(found.parent))} as before"
+    raise UsageError(f"the event file of the interrupted run is {found}: {advice}")
+
+
+def _find_event_file(folder: Path) -> Path | None:
+    """Read the path of the event file that a fit in ``folder`` has begun; None if it did not."""
+    with suppress(OSError, ValueError):  # it has no record, or a damaged one
+        return Path(os.fsdecode((folder / _EVENT_FILE).read_bytes()))
+    return None
+
+
 def remove_event_file(folder: Path) -> None:
     """Remove the event file that a fit in ``folder`` has begun, if it did."""
-    # A logdir that cannot be reached any more has none to remove, nor has a damaged record.
+    # A logdir that cannot be reached any more has none to remove.
     with suppress(OSError, ValueError):
-        Path(os.fsdecode((folder / _EVENT_FILE).read_bytes())).unlink()
+        if found := _find_event_file(folder):
+            found.unlink()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _MAX_LINES = 25  # without a progress bar
 _BAR_WIDTH, _MIN_BAR_WIDTH = 20, 5
 _MINUTE, _HOUR = 60, 3600  # seconds
+_ROWS_TO_HOLD_OUT = 200  # a tenth of fewer may have none of any class
 
 
 @contextmanager
@@ -109,10 +110,11 @@ def _format_metrics(epoch: Epoch, throughput: Throughput) -> list[str]:
 def describe_overfitting(epoch: Epoch) -> str:
     """Describe since when the test loss has risen, and the options that end training there."""
     number = epoch.lowest + 1
+    held_out = f", or select the best epoch with {option('validation', 0.1)}"
     return (
         f"the test loss was lowest at epoch {number} ({epoch.lowest_test_loss:.4f}) and has risen "
         f"since ({epoch.test_loss:.4f} at epoch {epoch.index + 1}): stop at "
-        f"{option('epochs', number)}, or select the best epoch with {option('validation', 0.1)}"
+        f"{option('epochs', number)}{held_out if epoch.rows >= _ROWS_TO_HOLD_OUT else ''}"
     )
 
 

@@ -315,7 +315,7 @@ def test_restarting_discards_the_curves_of_the_logdir(tmp_path: Path) -> None:
 def test_a_refused_resume_keeps_track_of_the_curves(tmp_path: Path) -> None:
     """With another logdir; a fit that ends before its first checkpoint leaves none, either."""
     interrupt_run(tmp_path / "run", logdir=tmp_path / "tb")
-    with pytest.raises(ArtifactError, match="is missing"):
+    with pytest.raises(UsageError, match=r"event file .* is .*: give logdir=.*tb. as before"):
         make_run(tmp_path / "run", THOROUGH, saving=SaveOptions(tmp_path / "new", resume=True))
     assert not (tmp_path / "new").exists()
     saving = SaveOptions(tmp_path / "tb", restart=True)
@@ -323,6 +323,21 @@ def test_a_refused_resume_keeps_track_of_the_curves(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="diverged"):
         make_run(tmp_path / "run", diverging, device="cpu", saving=saving)
     assert list((tmp_path / "tb").iterdir()) == []
+
+
+def test_the_logdir_of_before_is_named(tmp_path: Path) -> None:
+    """Where ``resume`` is given without it, or with one that the run did not have."""
+    interrupt_run(tmp_path / "a", logdir=tmp_path / "tb")
+    with pytest.raises(UsageError, match=r"give logdir=\"\S+/tb\"$"):
+        make_run(tmp_path / "a", THOROUGH, device="cpu", saving=SaveOptions(resume=True))
+    interrupt_run(tmp_path / "b")
+    with pytest.raises(UsageError, match=r"leave logdir out$"):
+        make_run(
+            tmp_path / "b", THOROUGH, device="cpu", saving=SaveOptions(tmp_path / "tb", resume=True)
+        )
+    for name, logdir in (("a", tmp_path / "tb"), ("b", None)):
+        saving = SaveOptions(logdir, resume=True)
+        make_run(tmp_path / name, THOROUGH, device="cpu", saving=saving)
 
 
 def test_a_truncated_event_file_is_refused(tmp_path: Path) -> None:

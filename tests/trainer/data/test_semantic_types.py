@@ -139,6 +139,19 @@ def test_one_message_names_columns_lines_and_ways_out(save: Save) -> None:
     assert read_dataset(left, seed=1).schema.feature_names == ("kind",)
 
 
+def test_more_texts_than_can_be_categories_have_advice_that_works(save: Save) -> None:
+    """The most frequent stay, and the others are joined."""
+    columns: Columns = {
+        "load": [f"{number},5" for number in range(300)],
+        "y": ["a", "b"] * 150,
+    }
+    path = save("t.csv", columns)
+    with pytest.raises(SchemaError, match="declare them with --categories load --rare other\n"):
+        read_dataset(TableSource(path, "y"), seed=1)
+    declared = TableSource(path, "y", categories=("load",), rare="other")
+    assert read_dataset(declared, seed=1).schema.feature_names == ("load",)
+
+
 def test_dates_that_no_format_reads_and_further_words_have_advice_that_works(save: Save) -> None:
     """They are named; another word for missing is advised beside those that were given."""
     columns: Columns = {

@@ -14,7 +14,12 @@ from terminals import read_all
 
 from trainer.checkpoint.state import Epoch
 from trainer.evaluation.metrics import Scores
-from trainer.loggers.progress import Throughput, format_throughput, show_progress
+from trainer.loggers.progress import (
+    Throughput,
+    describe_overfitting,
+    format_throughput,
+    show_progress,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -172,6 +177,8 @@ def test_a_test_loss_that_rises_for_long_is_one_warning(capsys: pytest.CaptureFi
         "the test loss was lowest at epoch 104 (0.5000) and has risen since (0.6020 at epoch 155): "
         "stop at epochs=104, or select the best epoch with validation=0.1"
     )
+    few = replace(rising(200, lowest=104, slope=0.002)[-1], rows=199)
+    assert describe_overfitting(few).endswith("stop at epochs=104")
     assert not any(epoch.is_overfitting for epoch in rising(200, lowest=104, slope=0.0001))
     assert not any(epoch.is_overfitting for epoch in rising(200, lowest=170, slope=0.01))
     *_, plateau = rising(190, lowest=100, slope=0.0001)
