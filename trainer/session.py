@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from runtime.errors import DataError, UsageError
+from runtime.io.paths import resolve
 from runtime.io.temporary import clear_workdir, remove_workdir
 from runtime.surfaces import option
 from trainer.checkpoint.format import CHECKPOINT, CheckpointRecord, FitIdentity, read_record
@@ -79,7 +80,8 @@ class TrainingSession:
                 identity = check_resumable(record, identity, self.work)
             else:
                 self._clear()
-            logdir = self.saving.logdir or self.work / TENSORBOARD
+            given = self.saving.logdir
+            logdir = self.work / TENSORBOARD if given is None else resolve(given)
             positions = record.log_positions if record else {}
             with open_loggers(self.work, logdir, positions) as loggers:
                 result = self._fit(identity, record, loggers, on_epoch_end)

@@ -78,8 +78,10 @@ def test_the_folder_has_the_documented_files(finished_run: Path) -> None:
 
 def test_event_files_go_to_the_logdir(tmp_path: Path) -> None:
     """Event files are in --logdir and not in the run."""
-    make_run(tmp_path / "run", QUICK, saving=SaveOptions(tmp_path / "elsewhere"), device="cpu")
+    saving = SaveOptions(tmp_path / "new" / ".." / "elsewhere")
+    make_run(tmp_path / "run", QUICK, saving=saving, device="cpu")
     assert not (tmp_path / "run" / "tensorboard").exists()
+    assert not (tmp_path / "new").exists()
     assert len(list((tmp_path / "elsewhere").iterdir())) == 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runtime.printable import list_names, printable
+from runtime.schema.numbers import number_key
 from runtime.surfaces import option
 from trainer.data.column_summary import format_summaries
 from trainer.data.source import advise_exclusion
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _UNITS = {"epoch-s": "seconds", "epoch-ms": "milliseconds"}
 _MAX_NAMES = 8  # names in a line
+_MANY_CLASSES = 20  # of numbers are rather values of a quantity
 
 
 def format_report(check: DataCheck, source: TableSource) -> str:
@@ -152,6 +154,12 @@ def _about_classes(check: DataCheck) -> Iterator[str]:
         for each in check.joined_labels or ()
     ]
     yield from _limit(joined, "classes in several spellings")
+    names = [each.name for each in check.classes]
+    if len(names) >= _MANY_CLASSES and all(number_key(name) is not None for name in names):
+        yield (
+            f"{len(names)} classes, all of them numbers: each value is a class of its own; bin a "
+            "quantity into ranges"
+        )
 
 
 def _describe_dates(column: DateColumn) -> str:

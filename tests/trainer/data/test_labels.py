@@ -71,6 +71,20 @@ def test_the_finding_says_how_to_keep_them_apart(save: Save) -> None:
     assert mixed.check.similar_classes == (("1", "1.0"),)
 
 
+def test_many_classes_that_are_numbers_are_a_finding(save: Save) -> None:
+    """They are rather values of a quantity, whose order has no influence."""
+    for count, is_found in ((19, False), (20, True)):
+        source = TableSource(save("t.csv", table_of(*map(str, range(count)))), "y")
+        check = read_dataset(source, seed=1).check
+        assert check is not None
+        found = f"  {count} classes, all of them numbers: each value is a class of its own; bin a "
+        assert (found in format_report(check, source)) is is_found
+    texts = TableSource(save("t.csv", table_of("x", *map(str, range(20)))), "y")
+    check = read_dataset(texts, seed=1).check
+    assert check is not None
+    assert "all of them numbers" not in format_report(check, texts)
+
+
 def test_one_value_in_two_spellings_is_one_class(save: Save) -> None:
     """Two spellings do not make a classifier."""
     path = save("t.csv", table_of("1", "1.0"))
