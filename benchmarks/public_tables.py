@@ -188,7 +188,8 @@ def report(
         name: json.loads((prepared / name / "facts.json").read_text(encoding="utf-8"))
         for name in results
     }
-    body = format_body(results, args.contenders, facts)
+    judged = args.seeds == SEEDS  # the targets are of means over all splits
+    body = format_body(results, args.contenders, facts, judged=judged)
     half = "some tables" if args.tables else f"the {args.half} half"
     measure.report(
         file_name(args.half, args.seeds),
@@ -207,13 +208,17 @@ def file_name(half: str, seeds: int) -> str:
 
 
 def format_body(
-    results: summary.Results, contenders: list[str], facts: dict[str, dict[str, float]]
+    results: summary.Results,
+    contenders: list[str],
+    facts: dict[str, dict[str, float]],
+    *,
+    judged: bool,
 ) -> str:
-    """Format standings, duels of ours, figures by table, and why fits failed."""
+    """Format standings, targets, duels of ours, figures by table, and why fits failed."""
     presets = [name for name in contenders if name in PRESETS]
     peers = [name for name in contenders if name in PEERS]
     parts = [summary.standings(results, contenders)]
-    parts += filter(None, [targets(results, presets, peers)])
+    parts += filter(None, [targets(results, presets, peers) if judged else ""])
     for preset in presets:
         if others := [name for name in contenders if name != preset]:
             parts.append(summary.duels(results, preset, others))
