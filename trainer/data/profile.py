@@ -332,7 +332,4 @@ def decode_text(text: bytes, what: str, where: str, advice: str) -> str:
     try:
         return text.decode()
     except UnicodeDecodeError as exc:
-        raise SchemaError(
-            f"{where}: {what} has {text!r}, which is not UTF-8: {advice}; if only a few rows have "
-            f"such texts, {option('bad_rows', 'reject')} leaves them out"
-        ) from exc
+        raise SchemaError(f"{where}: {what} has {text!r}, which is not UTF-8: {advice}") from exc

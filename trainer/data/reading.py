@@ -222,7 +222,7 @@ def _profile(
             return good.choose(start, block)
         return find_well_formed(block, roles.label) if only_records else None
 
-    return profile_table(
+    profile = profile_table(
         table,
         roles,
         where=str(source.data),
@@ -230,6 +230,10 @@ def _profile(
         texts=_new_collector(source),
         date_format=source.date_formats.default,
     )
+    if source.bad_rows == "reject":
+        return profile
+    rejected = f"if only a few rows have such texts, {option('bad_rows', 'reject')} leaves them out"
+    return dataclasses.replace(profile, utf8_advice=f"{profile.utf8_advice}; {rejected}")
 
 
 def _has_classes(profile: TableProfile, source: TableSource) -> bool:

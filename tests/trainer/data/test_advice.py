@@ -150,6 +150,15 @@ def test_the_last_feature_is_never_advised_to_be_excluded(
     assert "take it out" not in message
 
 
+def test_rejecting_is_not_advised_to_who_rejects(fit: Fit) -> None:
+    """Where every row has a text in another encoding."""
+    content = "colour,a,y\n" + "".join(f"grün{row % 3},{row * 7 % 11},{row % 2}\n" for row in ROWS)
+    succeeded, message = fit(content, "t.csv", "--label y --bad-rows reject")
+    assert not succeeded
+    assert "which is not UTF-8: give its encoding, such as --encoding cp1252" in message
+    assert "leaves them out" not in message
+
+
 @pytest.mark.parametrize("option", ["--features", "--categories"])
 def test_the_label_is_not_suggested_as_a_feature(fit: Fit, option: str) -> None:
     """A misspelt feature is not the label."""
