@@ -45,7 +45,7 @@ class FitPlan:
     Attributes:
         configuration: of a search, with the options of its best trial.
         saving: of a search, with its trials among the files.
-        search: complete; None where none was asked for.
+        search: complete; None where none was requested.
     """
 
     configuration: Configuration
