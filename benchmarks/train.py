@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -220,31 +221,28 @@ def race_ensembles(
 
 
 def run_arithmetic(dataset: Dataset, configuration: Configuration, device: DeviceName) -> int:
-    """Compute the matrix products and AdamW of as many steps; returns the rows of these."""
-    size, members, inputs = (
+    """Compute the matrix products and AdamW of ten epochs, on buffers; returns their rows."""
+    size, members, units = (
         configuration.batch_size,
         configuration.members,
-        dataset.rows.train_features.shape[1],
+        configuration.hidden[0],
     )
-    units, classes = configuration.hidden[0], len(dataset.schema.classes)
+    inputs, classes = dataset.rows.train_features.shape[1], len(dataset.schema.classes)
     steps = 10 * math.ceil(len(dataset.rows.train_labels) / size)
-    batch = torch.rand(size, inputs, device=device)
-    first = torch.rand(members * units, inputs, device=device)
-    bias = torch.rand(members * units, 1, device=device)
-    hidden = torch.rand(members * units, size, device=device)
-    last = torch.rand(members, classes, units, device=device)
-    scores = torch.rand(members, classes, size, device=device)
-    by_member = hidden.view(members, units, size)
-    state = [
-        torch.rand(first.numel() + bias.numel() + last.numel(), device=device) for _ in range(5)
-    ]
+    draw = partial(torch.rand, device=device)
+    batch, bias, delta = draw(size, inputs), draw(members * units, 1), draw(members * units, size)
+    first, last = draw(members * units, inputs), draw(members, classes, units)
+    first_gradient, last_gradient = torch.empty_like(first), torch.empty_like(last)
+    hidden, scores = draw(members, units, size), draw(members, classes, size)
+    results = torch.empty_like(delta), torch.empty_like(hidden), torch.empty_like(scores)
+    state = [draw(first.numel() + bias.numel() + last.numel()) for _ in range(5)]
     with torch.inference_mode():
         for step in range(steps):
-            torch.addmm(bias, first, batch.t())
-            torch.bmm(last, by_member)
-            torch.bmm(scores, by_member.transpose(1, 2))
-            torch.bmm(last.transpose(1, 2), scores)
-            torch.mm(hidden, batch)
+            torch.addmm(bias, first, batch.t(), out=results[0])
+            torch.bmm(last, hidden, out=results[2])
+            torch.bmm(scores, hidden.transpose(1, 2), out=last_gradient)
+            torch.bmm(last.transpose(1, 2), scores, out=results[1])
+            torch.mm(delta, batch, out=first_gradient)
             update_adamw(state, 1e-6, 1e-2, step + 1.0)
     if device == "cuda":
         torch.cuda.synchronize()
