@@ -192,5 +192,5 @@ def test_findings_are_shown_on_request(capsys: pytest.CaptureFixture[str]) -> No
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "120 rows, 5 features" in shown.err
-    assert "missing cells: 14 in 'income'" in shown.err
+    assert "  'income': number, 14 missing\n" in shown.err
     assert "epoch 1/1" in shown.err

@@ -141,6 +141,11 @@ def write_search(folder: Path, search: Search) -> None:
         stream.write(to_json(search))
 
 
+def remove_trials(folder: Path) -> None:
+    """Remove the trials in a work folder."""
+    (folder / TRIALS).unlink(missing_ok=True)
+
+
 def remove_search(out: Path) -> None:
     """Remove the trials of a run that is complete, or of a search that is discarded."""
     remove_workdir(workdir_path(trials_destination(out)))

@@ -14,7 +14,7 @@ from runtime.printable import list_names
 from runtime.scoring.counters import BadRowsMessage, Counters, StageTimer
 from runtime.surfaces import option
 from runtime.tables.base import Encoded
-from runtime.tables.cells import MISSING
+from runtime.tables.cells import MISSING, UNDECODABLE
 from runtime.tables.csv.quoting import encode_record, encode_rejects
 from runtime.tables.folders import FolderTable
 from runtime.tables.writing import rejects_dialect
@@ -48,11 +48,17 @@ class RowCounter:
     """
 
     def __init__(
-        self, where: str, source: TableSource, features: Sequence[str], faults: Faults
+        self,
+        where: str,
+        source: TableSource,
+        features: Sequence[str],
+        faults: Faults,
+        utf8_advice: str,
     ) -> None:
         """Start at zero; ``where`` names the table, ``features`` are its feature columns.
 
-        ``faults`` gets the bad rows that prevent training.
+        ``faults`` gets the bad rows that prevent training; ``utf8_advice`` is what to do where
+        many have texts that are not in the table's encoding.
         """
         message = BadRowsMessage(
             NOTHING_FITTED, advice="", purpose="fitted", missing=tuple(source.missing)
@@ -61,6 +67,7 @@ class RowCounter:
             where, message, fail_on_bad=source.bad_rows == "fail", decimal=source.reading.decimal
         )
         self._source, self._features, self._faults = source, frozenset(features), faults
+        self._utf8_advice = utf8_advice
         self._columns: Counter[str] = Counter()  # of first bad cells
         self._unlabelled = 0
         self._sink: Sink | None = None
@@ -133,6 +140,8 @@ class RowCounter:
         if not self._are_too_many():
             return f"fix them, or continue with {reject}"
         limit = _MAX_REJECTED * (self._counters.rows - self._unlabelled)
+        if self.reasons[UNDECODABLE] > limit:
+            return self._utf8_advice
         left, at_fault = self._counters.rejected - self._unlabelled, list[str]()
         for name, count in self._columns.most_common():
             if left > limit and name in self._features:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trainer.data.source import TableSource
 
 Taken = Kind | Literal["left out"]
-_MAX_LINES = 20
+MAX_LINES = 20
 _MAX_NAMES = 3
 _PLURALS = {
     "number": "numbers",
@@ -105,9 +105,9 @@ def _reason(name: str, position: int, source: TableSource) -> str:
 
 def format_summaries(columns: Sequence[ColumnSummary]) -> Iterator[str]:
     """Format one line a column; of many columns the first, and counts of the others."""
-    for each in columns[:_MAX_LINES]:
+    for each in columns[:MAX_LINES]:
         yield f"{each.name!r}: {_format(each)}"
-    if others := columns[_MAX_LINES:]:
+    if others := columns[MAX_LINES:]:
         counts = Counter(each.taken for each in others)
         shown = (f"{count:,} {_PLURALS.get(taken, taken)}" for taken, count in counts.items())
         yield f"and {len(others):,} more columns: {', '.join(shown)}"

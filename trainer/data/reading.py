@@ -41,6 +41,7 @@ from trainer.data.progress import NoProgress
 from trainer.data.report import list_column_findings
 from trainer.data.rows import read_rows
 from trainer.data.source import (
+    TEST_FRACTION,
     ColumnRoles,
     assign_roles,
     bind_features,
@@ -163,7 +164,7 @@ def _read_table(
     labels = RowLabels.of(source.label, profile, classes)
     if not features:
         raise faults.to_error(len(names))
-    counter = RowCounter(where, source, tuple(names.values()), faults)
+    counter = RowCounter(where, source, tuple(names.values()), faults, profile.utf8_advice)
     chosen = tuple(features.values())
     with (
         _open(source, names.values()) as table,
@@ -230,6 +231,8 @@ def _profile(
         texts=_new_collector(source),
         date_format=source.date_formats.default,
     )
+    if not len(profile.codes):
+        raise SchemaError(f"{source.data}: there are no rows to learn from")
     if source.bad_rows == "reject":
         return profile
     rejected = f"if only a few rows have such texts, {option('bad_rows', 'reject')} leaves them out"
@@ -270,7 +273,8 @@ def _find_good_rows(
     if not features:
         raise faults.to_error(len(names))
     labels = RowLabels.of(source.label, profile, usable_classes(profile))
-    counter = RowCounter(where, source, tuple(names.values()), bad_rows := Faults(source))
+    bad_rows = Faults(source)
+    counter = RowCounter(where, source, tuple(names.values()), bad_rows, profile.utf8_advice)
     good = np.ones(len(labels.labels), np.bool_)
     with _open(source, names.values()) as table:
         if open_sink and source.rejects:
@@ -369,7 +373,11 @@ def _read_test(
             table, ColumnRoles(label, ()), where=where, texts=_new_collector(source)
         )
     labels = RowLabels.of(schema.target, profile, Classes(schema.classes))
-    counter = RowCounter(where, source, schema.feature_names, faults := Faults(source))
+    faults = Faults(source)
+    # Another --encoding would be that of the training data, too.
+    encoding = source.reading.encoding
+    utf8_advice = f"save it as {encoding.name if encoding else 'UTF-8'} text"
+    counter = RowCounter(where, source, schema.feature_names, faults, utf8_advice)
     with _open_tables(source, path, required) as table:
         table.find_columns((schema.target,))
         features = bind_features(schema, (*table.columns, *table.absent), where)
@@ -379,6 +387,11 @@ def _read_test(
             rows = read_rows(table, features, schema.features, labels, counter)
     if faults:
         raise faults.to_error(schema.n_features)
+    if not len(rows.labels):
+        share = option("test_fraction", TEST_FRACTION)
+        raise SchemaError(
+            f"{where}: there is no labelled row to test on; give another table, or {share} instead"
+        )
     return rows, counter.reasons
 
 

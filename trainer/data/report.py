@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from runtime.printable import list_names, printable
 from runtime.schema.numbers import number_key
 from runtime.surfaces import option
-from trainer.data.column_summary import format_summaries
+from trainer.data.column_summary import MAX_LINES, format_summaries
 from trainer.data.source import advise_exclusion
 
 if TYPE_CHECKING:
@@ -79,11 +79,12 @@ def _findings(check: DataCheck, source: TableSource) -> Iterator[str]:
 
 
 def _about_cells(check: DataCheck) -> Iterator[str]:
-    if check.empty:
-        yield f"{_list(check.empty)}: all cells are missing, excluded"
-    if check.missing:
-        shown = [f"{each.cells:,} in {each.name!r}" for each in check.missing[:_MAX_NAMES]]
-        more = len(check.missing) - len(shown)
+    described = {each.name for each in check.columns[:MAX_LINES]}  # in a line of its own
+    if empty := [name for name in check.empty if name not in described]:
+        yield f"{_list(empty)}: all cells are missing, excluded"
+    if missing := [each for each in check.missing if each.name not in described]:
+        shown = [f"{each.cells:,} in {each.name!r}" for each in missing[:_MAX_NAMES]]
+        more = len(missing) - len(shown)
         yield f"missing cells: {', '.join(shown)}" + (f" and {more} more columns" if more else "")
     rare = [
         f"{each.name!r}: the {each.kept:,} most frequent categories are kept, "

@@ -18,7 +18,7 @@ import msgspec
 from runtime.errors import DataError, UsageError
 from runtime.surfaces import option
 from runtime.value import Value
-from trainer.checkpoint.trials import FORMAT, FoldScore, Search, Trial, write_search
+from trainer.checkpoint.trials import FORMAT, FoldScore, Search, Trial, remove_trials, write_search
 from trainer.config import configure
 from trainer.data.preprocessing import preprocess_dataset
 from trainer.device import Workload, select_device
@@ -143,6 +143,7 @@ class Tuner:
         )
         self._since = time.monotonic() - self._search.seconds
         self._run_trials(1.0 if self._folds == 1 else _TRIALS_SHARE)
+        self._refuse_if_all_failed()
         folds = self._confirm()
         while not (losses := self._losses(folds)):
             folds -= 1  # each has failed on one of them
@@ -169,6 +170,13 @@ class Tuner:
             if score is None:
                 break
             self._write(trials=(*self._trials, Trial(options, (score,))))
+
+    def _refuse_if_all_failed(self) -> None:
+        """Raise where no trial was completed: there is nothing to continue from."""
+        if not self._completed():
+            remove_trials(self._folder)
+            reasons = [score.reason for trial in self._trials for score in trial.scores]
+            raise DataError(f"none of {len(reasons)} trials was completed; the first: {reasons[0]}")
 
     def _confirm(self) -> int:
         """Evaluate the best trials on the other folds; return the folds that all completed."""
@@ -204,9 +212,6 @@ class Tuner:
     def _finalists(self) -> list[int]:
         """List the best trials on the first fold, and the defaults, in the order of trials."""
         completed = sorted(self._completed(), key=self._loss)
-        if not completed:
-            reasons = [score.reason for trial in self._trials for score in trial.scores]
-            raise DataError(f"none of {len(reasons)} trials was completed; the first: {reasons[0]}")
         return sorted({*completed[:_FINALISTS], *(at for at in completed if at == 0)})
 
     def _losses(self, folds: int) -> list[tuple[float, int]]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from msgspec import UNSET
 from exporter.source.candidate import candidate_from_run
 from runtime.errors import BadRowsError, DataError, SchemaError, UsageError
 from runtime.io.sinks import open_sinks
+from runtime.tables.options import ReadOptions
 from trainer.config import configure
 from trainer.data.dataset import Dataset, RejectedRows
 from trainer.data.reading import read_dataset
@@ -144,6 +146,31 @@ def test_a_test_set_has_a_rejects_file_of_its_own(save: Save, tmp_path: Path) ->
         RejectedRows("a category that training did not have", 0, 1),
         RejectedRows("not one of the classes", 0, 1),
     )
+
+
+def test_a_table_in_another_encoding_is_no_matter_of_bad_rows(tmp_path: Path) -> None:
+    """Most of its rows are bad; the encoding is advised, to a test set that of the data."""
+    text = "x,c,y\n" + "".join(f"{at},{'éèz'[at % 3]},{'ab'[at % 2]}\n" for at in range(60))
+    path, test = tmp_path / "t.csv", tmp_path / "test.csv"
+    test.write_text(text, "cp1252")
+    source = TableSource(test, "y", bad_rows="reject")
+    with pytest.raises(BadRowsError, match=r"40 of 60 .*\n(.*\n)*give its encoding, such as --enc"):
+        read_dataset(source, seed=1)
+    reading = ReadOptions(encoding="cp1252")
+    read_dataset(dataclasses.replace(source, reading=reading), seed=1)
+    path.write_text(text, "utf-8")
+    with pytest.raises(BadRowsError, match=r"40 of 60 .*\n(.*\n)*save it as UTF-8 text$"):
+        read_dataset(TableSource(path, "y", test=test), seed=1)
+
+
+def test_a_test_set_has_a_row_to_test_on(save: Save) -> None:
+    """Without one nothing can be measured."""
+    path = save("t.csv", {"x": list(range(40)), "y": ["a", "b"] * 20})
+    refused = r"test.csv: there is no labelled row to test on; .*, or --test-fraction 0.2 instead"
+    for labels in ([], [None, None]):
+        test = save("test.csv", {"x": list(range(len(labels))), "y": labels})
+        with pytest.raises(SchemaError, match=refused):
+            read_dataset(TableSource(path, "y", test=test, bad_rows="reject"), seed=1)
 
 
 def test_more_than_half_of_a_table_is_never_left_out(save: Save, tmp_path: Path) -> None:

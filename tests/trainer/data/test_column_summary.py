@@ -51,6 +51,22 @@ def test_the_report_says_what_each_column_was_taken_for(save: Save) -> None:
     ] * 5
 
 
+def test_missing_cells_are_reported_once(save: Save) -> None:
+    """In the line of the column; of the many columns without one, in a line for all of them."""
+    numbers: Columns = {f"n{at:02}": [at, *range(39)] for at in range(19)}
+    numbers |= {"gaps": ["", *range(39)], "none": [""] * 40, "more gaps": ["", "", *range(38)]}
+    path = save("t.csv", numbers | {"y": ["a", "b"] * 20})
+    source = TableSource(path, "y")
+    check = read_dataset(source, seed=1).check
+    assert check is not None
+    lines = [line for line in format_report(check, source).splitlines() if "missing" in line]
+    assert lines == [
+        "  'gaps': number, 1 missing",
+        "  'none': all cells are missing, excluded",
+        "  missing cells: 2 in 'more gaps'",
+    ]
+
+
 def test_words_for_missing_among_categories_are_named(save: Save) -> None:
     """They stay categories, with the option that makes them missing."""
     path = save("t.csv", {"kind": ["web", "shop", "NA", "?"] * 5, "y": ["a", "b"] * 10})

@@ -105,7 +105,7 @@ def test_a_test_set_is_read_as_it_would_be_scored(save: Save, columns: Columns) 
         ),
         (["x,y", "1,a", "2,a"], "label 'y' is 'a' in every row"),
         (["x,y", "1,", "2,"], "label 'y' is empty in every row"),
-        (["x,y"], "label 'y' is empty in every row"),
+        (["x,y"], "t.csv: there are no rows to learn from"),
         (["x,y", "1,a", "2,a", "3,b"], "of label 'y', 1 class has a single row ('b')"),
         (
             ["x,y", "1,0", "2,NaN", "3,1.0", "4,nan", "5,nan"],

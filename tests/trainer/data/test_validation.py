@@ -79,7 +79,7 @@ def test_a_check_is_printed_before_training_and_stored(
     first = next(at for at, line in enumerate(lines) if line.startswith("epoch 1/1"))
     assert lines[0] == "102 rows, 6 features; 82 for training, 20 for test"
     assert lines[1] == "'y': Yes  52 (51.0%), yes 50 (49.0%)"
-    assert "  'nothing': all cells are missing, excluded" in lines[:first]
+    assert "  'nothing': left out, all cells are missing" in lines[:first]
     assert "  'x', 'twin': identical columns, one is enough" in lines[:first]
     assert '"empty": [\n      "nothing"\n    ]' in (
         tmp_path / "artifacts" / "run" / "run.json"
