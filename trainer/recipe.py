@@ -21,9 +21,9 @@ _RECIPES: Final[dict[Preset, Configuration]] = {"default": _DEFAULT, "accurate":
 
 _EPOCHS, _STEPS = 30, 1_000  # at least
 _VISITS: Final = 3_000_000  # at most: of a row in an epoch
-_ROWS_OF_BINS: Final = 2_000  # fewer gain nothing by them, and fit twice as fast without
+_ROWS_OF_BINS: Final = 2_000  # fewer gain nothing by bins of all numbers: twice as fast without
 _ROWS_OF_A_FOLD: Final = 4  # at least
-_FEW_ROWS: Final = 500  # fewer gain by more and wider networks, and still fit in two seconds
+_FEW_ROWS: Final = 500  # fewer gain by more and wider networks, and most fit in two seconds
 _FEW_INPUTS: Final = 256  # more take twice as long with these as with the others
 _ROWS_OF_SMALL_BATCHES, _LARGEST_BATCH = 50_000, 2_048
 _TYPICAL: Final = (10_000, 10)

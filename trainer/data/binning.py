@@ -4,6 +4,10 @@ Standardisation is folded into the first layer, which then adds up large terms o
 1e6 ± 1 that cancel: rounded to float32, what is left of them is noise. Such a number is *far from
 0*, and a bin of three times its range, from which the lower edge is subtracted first, takes its
 place.
+
+Where a few values make the standard deviation of a number, such as a 9999 for an unknown age or the
+tail of incomes, all the others are the same to the network. Such a number is *uneven*, and has bins
+whether the others have them or not.
 """
 
 from __future__ import annotations
@@ -27,6 +31,8 @@ _MAX_ENCODED: Final = 1024
 _MAX_NUMBERS: Final = 2**30
 _MAX_COLUMNS: Final = 4096  # of numbers: of more, none is encoded
 _FAR: Final = 2**10  # from 0, in standard deviations: float32 has 14 bits left for these
+_BINS_OF_UNEVEN: Final = 16
+_UNEVEN: Final = 16  # standard deviation, in the typical distance of quantiles
 
 
 def fit_encoding(
@@ -34,6 +40,8 @@ def fit_encoding(
     numeric: Sequence[int],
     bins: int,
     far: Mapping[int, torch.Tensor] | None = None,
+    *,
+    divides_uneven: bool = False,
 ) -> PiecewiseLinearEncoding | None:
     """Divide numeric inputs into bins with about as many training rows each.
 
@@ -43,16 +51,17 @@ def fit_encoding(
         bins: of each input, at most; fewer where quantiles are equal and, by ``limit_bins``, in a
             wide or long table; 0 is none.
         far: what ``find_far`` has found.
+        divides_uneven: where no input has bins, divide those that are uneven.
 
     Returns:
         The encoding; None where no input has two bins and none is far from 0.
     """
-    edges = {}
-    if bins and len(numeric) <= _MAX_COLUMNS:
-        edges = _divide(features, numeric, bins)
-        most = limit_bins(bins, len(edges), len(features))
-        if most < bins:
-            edges = _divide(features, tuple(edges), most)
+    edges: dict[int, torch.Tensor] = {}
+    if len(numeric) <= _MAX_COLUMNS:
+        edges = _divide_all(features, numeric, bins)
+        if divides_uneven and not edges:
+            uneven = _find_uneven(features, numeric)
+            edges = _divide_all(features, uneven, _BINS_OF_UNEVEN)
     encoding = PiecewiseLinearEncoding.of(edges, far) if edges or far else None
     return encoding if encoding and len(encoding.positions) else None
 
@@ -89,6 +98,29 @@ def _span_if_far(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | N
         return None
     span = np.array([low - (high - low), high + (high - low)], np.float32)
     return span if MIN_WIDTH <= float(span[1]) - float(span[0]) <= MAX_WIDTH else None
+
+
+def _find_uneven(features: torch.Tensor, positions: Sequence[int]) -> tuple[int, ...]:
+    """Find the inputs whose standard deviation is that of a few values."""
+    divided = _divide(features, positions, _BINS_OF_UNEVEN)
+    return tuple(at for at, edges in divided.items() if _is_uneven(features[:, at], edges))
+
+
+def _is_uneven(values: torch.Tensor, edges: torch.Tensor) -> bool:
+    """Compare the standard deviation with the median distance of ``edges``, which are quantiles."""
+    known = values[~values.isnan()].double()
+    return float(known.std(correction=0)) > _UNEVEN * float(edges.double().diff().median())
+
+
+def _divide_all(
+    features: torch.Tensor, positions: Sequence[int], bins: int
+) -> dict[int, torch.Tensor]:
+    """Divide inputs into as many bins as a table may have, at most ``bins`` each."""
+    if not bins:
+        return {}
+    edges = _divide(features, positions, bins)
+    most = limit_bins(bins, len(edges), len(features))
+    return edges if most == bins else _divide(features, tuple(edges), most)
 
 
 def _divide(features: torch.Tensor, positions: Sequence[int], bins: int) -> dict[int, torch.Tensor]:

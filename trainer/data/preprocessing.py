@@ -161,7 +161,9 @@ def preprocess_dataset(dataset: Dataset, configuration: Configuration) -> Prepro
     numeric = dataset.schema.numeric_features
     seen = _without_validation(dataset.rows, configuration)
     far = find_far(seen, numeric) if configuration.standardise else {}
-    encoding = fit_encoding(seen, tuple(numeric), configuration.bins, far)
+    encoding = fit_encoding(
+        seen, tuple(numeric), configuration.bins, far, divides_uneven=configuration.standardise
+    )
     if encoding is None:
         return imputed
     rows = imputed.dataset.rows

@@ -15,17 +15,23 @@ from exporter.reference.oracle import derive_reference
 from runtime.errors import ArtifactError, UsageError
 from runtime.schema.features import Feature, OneHot, Schema
 from trainer.config import Configuration
-from trainer.data.binning import find_edges, fit_encoding, limit_bins
+from trainer.data.binning import find_edges, find_far, fit_encoding, limit_bins
 from trainer.data.dataset import Dataset, Rows
 from trainer.data.preprocessing import column_names, input_names, preprocess_dataset
 from trainer.fit import fit, init_network
 from trainer.model import SimpleNet
 from trainer.piecewise import PiecewiseLinearEncoding
 from trainer.pipeline import make_run
+from trainer.recipe import configure_for_table
 from trainer.run import load_run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Float64Vector = NDArray[np.float64]
 
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -142,7 +148,15 @@ def test_wide_and_long_tables_have_fewer_bins() -> None:
     found = fit_encoding(wide, range(600), 16)
     assert found
     assert len(found.positions) == 4 * 7
-    assert fit_encoding(torch.rand(8, 5000).round(), range(5000), 16) is None
+    many = torch.rand(8, 5000).round()
+    many[:, :4] = torch.rand(8, 4)
+    assert fit_encoding(many, range(4096), 16)
+    assert fit_encoding(many, range(4097), 16) is None
+    wide = torch.rand(200, 600)
+    wide[0, 7] = 1e6
+    found = fit_encoding(wide, range(600), 16, divides_uneven=True)
+    assert found
+    assert found.positions.tolist() == [7] * 16
 
 
 @given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=3, unique=True), st.integers(2, 16))
@@ -206,6 +220,80 @@ def test_a_number_of_bins_that_cannot_be_is_refused(bins: int) -> None:
     """One bin would be the number itself."""
     with pytest.raises(UsageError, match=f"bins must be 0 for none, or 2 to 256, got {bins}"):
         Configuration(bins=bins)
+
+
+def typo(random: np.random.Generator) -> Float64Vector:
+    """One cell of 1e20 among numbers like 0.3."""
+    return np.where(np.arange(400) == 7, 1e20, random.normal(size=400))
+
+
+def sentinel(random: np.random.Generator) -> Float64Vector:
+    """Ages, a tenth of which are 9999."""
+    return np.where(np.arange(400) % 10, random.integers(18, 80, 400), 9999)
+
+
+def tail(random: np.random.Generator) -> Float64Vector:
+    """Incomes that differ by orders of magnitude."""
+    return random.lognormal(10, 2.5, 400)
+
+
+def two_tails(random: np.random.Generator) -> Float64Vector:
+    """Of a Cauchy distribution."""
+    return random.standard_cauchy(400)
+
+
+def codes(random: np.random.Generator) -> Float64Vector:
+    """0, 1 and a few 9999."""
+    return np.where(np.arange(400) % 50, random.integers(0, 2, 400), 9999)
+
+
+@pytest.mark.parametrize("draw", [typo, sentinel, tail, two_tails, codes])
+def test_a_few_values_do_not_hide_the_others(
+    draw: Callable[[np.random.Generator], Float64Vector],
+) -> None:
+    """The labels that ordinary values decide are learnt, without bins for the other columns."""
+    random = np.random.default_rng(3)
+    values, even = draw(random), random.normal(size=400)
+    features = torch.from_numpy(np.stack([even, values], axis=1).astype(np.float32))
+    labels = torch.from_numpy((values > np.quantile(values, 0.49)).astype(np.int64))
+    schema = Schema("y", (Feature("even", -9, 9), Feature("uneven", -1e30, 1e30)), ("no", "yes"))
+    raw = Dataset(schema, Rows(features[:300], labels[:300], features[300:], labels[300:]))
+    configuration = configure_for_table(None, {}, (300, 2))
+    assert configuration.bins == 0
+    ready = preprocess_dataset(raw, configuration)
+    assert ready.encoding
+    assert set(ready.encoding.positions.tolist()) == {1}
+    model = ready.restore_inputs(fit(ready.dataset, configuration).model)
+    with torch.no_grad():
+        found = model(features[300:]).argmax(dim=1)
+    assert (found == labels[300:]).double().mean() > 0.95
+    tutorial = Configuration(preset="tutorial", standardise=False)
+    assert preprocess_dataset(raw, tutorial).encoding is None
+
+
+def test_numbers_of_ordinary_spread_are_not_divided_unasked() -> None:
+    """Bins of all numbers take time, and few rows gain nothing by them."""
+    random = np.random.default_rng(2)
+    columns = [
+        random.normal(size=1000),
+        random.uniform(size=1000),
+        random.exponential(size=1000),
+        random.lognormal(0, 0.9, 1000),
+        random.poisson(2, 1000),
+        random.geometric(0.05, 1000),
+        random.integers(0, 3, 1000) * 1e6,
+        np.where(random.random(1000) < 0.9, 0, random.exponential(size=1000)),
+        np.where(random.random(1000) < 0.2, np.nan, random.normal(size=1000)),
+    ]
+    features = torch.from_numpy(np.stack(columns, axis=1).astype(np.float32))
+    assert fit_encoding(features, range(len(columns)), 0, divides_uneven=True) is None
+
+
+@pytest.mark.parametrize(("distance", "is_far"), [(900, False), (1100, True)])
+def test_how_far_from_zero_is_far(distance: float, *, is_far: bool) -> None:
+    """1,024 standard deviations."""
+    values = torch.tensor([distance - 1.0, distance + 1.0] * 50).unsqueeze(1)
+    assert bool(find_far(values, {0: Feature("x", distance - 1, distance + 1)})) is is_far
 
 
 @pytest.mark.parametrize("bins", [0, 4])
