@@ -21,7 +21,7 @@ VARIANTS: dict[str, Callable[[Configuration], Options]] = {
     "without folds": lambda _default: {"folds": 0},
     "without temperature": lambda _default: {"calibrate": False},
     "twice the members": lambda default: {"members": 2 * default.members},
-    "without bins": lambda _default: {"bins": 0},
+    "bins of uneven numbers alone": lambda _default: {"bins": 0},
     "8 bins": lambda default: {"bins": min(default.bins, 8)},
     "32 bins": lambda default: {"bins": 2 * default.bins},
     "16 bins for few rows, too": lambda _default: {"bins": 16},
