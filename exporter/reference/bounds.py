@@ -148,7 +148,10 @@ def _round(
     """Bound a layer's rounding, flushed denormals and propagated errors, ``(rows, outputs)``.
 
     ``size`` is the largest magnitude of the computed inputs, ``propagated`` their error, both
-    ``(rows, inputs)``. Flushing reads a tiny factor as 0, or sets a tiny result to 0.
+    ``(rows, inputs)``. Flushing reads a tiny factor as 0, or sets a tiny result to 0. A weight that
+    is 0 loses nothing: it is read as 0, and its product with a finite number is 0, fused or not.
+    Nor does a normal one: no engine flushes it, and rounded as a factor it stays normal. So numbers
+    that a bin replaces, whose weights are 0, may be as large as they like.
     """
     weight, bias = sizes.weight, sizes.bias[:, None]
     rounding = _bound_rounding(weight, size, arithmetic)  # (rows, 1)
@@ -158,7 +161,9 @@ def _round(
     flushed = 2 * arithmetic.tiny
     share = (rounding * (1 + rounded) + rounded) * size + propagated  # (rows, inputs)
     ones = np.ones((size.shape[1], 1))
-    inputs_lost = flushed * (size @ ones)  # (rows, 1)
+    is_denormal = (weight > 0) & (weight < arithmetic.tiny)  # (outputs, inputs)
+    may_vanish = np.asarray(is_denormal.any(axis=0))[:, None]  # (inputs, 1)
+    inputs_lost = flushed * (size @ may_vanish)  # (rows, 1), with their weights
     others_lost = flushed * (weight @ ones + results)  # (outputs, 1)
     # One product instead of several passes over a large result.
     left = np.concatenate([share, rounding, inputs_lost, np.ones_like(rounding)], axis=1)

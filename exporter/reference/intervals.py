@@ -50,7 +50,7 @@ FLOAT32 = Arithmetic(
 TF32 = Arithmetic(
     name="tf32",
     unit_roundoff=2.0**-23,
-    largest=FLOAT32.largest,
+    largest=(2 - 2.0**-10) * 2.0**127,  # a factor beyond may be rounded to infinity
     tiny=FLOAT32.tiny,
     factor_roundoff=2.0**-11,
 )

@@ -268,6 +268,33 @@ def test_flushed_denormals_stay_within_the_bound(case: Case, power: float) -> No
         assert (np.abs(got - logits.value) <= logits.error).all()
 
 
+@given(cases(), st.floats(-44, -36))
+def test_flushed_weights_stay_within_the_bound(case: Case, power: float) -> None:
+    """Weights around the smallest normal number may be flushed, whatever they are multiplied by."""
+    shrink = np.float32(10.0**power)
+    first, *others = case.layers
+    layers = (Layer(first.weight * shrink, first.bias * shrink), *others)
+    features = case.features / shrink.clip(np.float32(1e-34))
+    logits = enclose_logits(layers, features)
+    for linear in (one_by_one, fused, flushing):
+        got = evaluate(layers, features, linear)
+        assert (np.abs(got - logits.value) <= logits.error).all()
+
+
+def test_only_a_weight_that_may_be_flushed_loses_its_input() -> None:
+    """A number of 3e38 loses much with a denormal weight, nothing with one of 0 or a normal one."""
+    weights = np.array([[0], [-0.0], [2 * TINY], [TINY / 2]], np.float32)
+    features = np.full((1, 1), 3e38, np.float32)
+    layers = [Layer(row[None], np.ones(1, np.float32)) for row in weights]
+    errors = [enclose_logits([layer], features).error.item() for layer in layers]
+    lost = [abs(evaluate((layer,), features, flushing).item() - 1) for layer in layers]
+    assert max(errors[:2]) < 1e-6
+    assert errors[2] < 1e-5 < lost[2]  # kept: 2 * TINY is normal
+    assert lost[3] == 0  # of 1.76
+    assert errors[3] > 1.7
+    assert enclose_logits([layers[0]], features, TF32).error.item() < 1e-5
+
+
 def nearest(exact: Fraction) -> Fraction:
     """Round to float32."""
     near = np.float32(float(exact))
@@ -487,6 +514,18 @@ def test_what_float16_cannot_hold_has_no_bound() -> None:
     features = np.array([[1e5, 1], [0, 1]], np.float32)
     error = enclose_logits(layers, features, FLOAT16).error
     assert np.isinf(error).tolist() == [[True, True], [False, True]]
+    assert np.isfinite(enclose_logits(layers, features).error).all()
+
+
+def test_what_tf32_rounds_to_infinity_has_no_bound() -> None:
+    """The largest numbers of float32 may become infinite as factors: NaN with a weight of 0."""
+    largest = np.finfo(np.float32).max
+    features = np.array([[largest], [TF32.largest]], np.float32)
+    layers = (Layer(np.zeros((1, 1), np.float32), np.zeros(1, np.float32)),)
+    with np.errstate(invalid="ignore"):
+        got = evaluate(layers, features, in_tf32(one_by_one, to_nearest_even))
+    assert np.isnan(got).tolist() == [[True], [False]]
+    assert np.isinf(enclose_logits(layers, features, TF32).error).tolist() == [[True], [False]]
     assert np.isfinite(enclose_logits(layers, features).error).all()
 
 

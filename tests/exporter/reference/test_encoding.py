@@ -15,8 +15,9 @@ from exporter.formats.model_files import convert_model
 from exporter.formats.program import capture_program
 from exporter.parity.rows import Plan
 from exporter.parity.sampling import draw_bin_edges, draw_uniform, ranges_of
+from exporter.reference.bounds import enclose_logits
 from exporter.reference.capture import find_network
-from exporter.reference.layers import model_of, preprocessing_of
+from exporter.reference.layers import layers_of, model_of, preprocessing_of
 from exporter.reference.preprocessing import Encoder
 from exporter.source.candidate import candidate_from_module
 from exporter.verify import verify_bundle
@@ -196,3 +197,22 @@ def test_rows_at_edges_are_inside_the_ranges() -> None:
     assert (drawn[:, 1] + drawn[:, 2] == 1).all()
     uniform = draw_uniform(ranges, np.random.default_rng(0), 8)
     assert drawn.shape[1] == uniform.shape[1]
+
+
+def test_a_bin_in_place_of_a_huge_number_keeps_the_bound_narrow() -> None:
+    """The number itself has weights of 0: its size brings no error, whether tiny ones are lost."""
+    lows, width = torch.tensor([3e38]), 2.0**115
+    encoding = PiecewiseLinearEncoding(
+        torch.tensor([0]), lows[:, None], torch.tensor([[1 / width]])
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        layers = SimpleNet(2, 2, (8,)).requires_grad_(requires_grad=False)
+    layers.linear_layers()[0].weight[:, 0] = 0
+    model = prepend_stages(layers, None, encoding).eval()
+    rows = np.array([[3e38], [3e38 + width / 2]], np.float32)
+    enclosed = enclose_logits(layers_of(model), rows, preprocessing=preprocessing_of(model))
+    assert enclosed.error.max() < 1e-5
+    got = model(torch.from_numpy(rows)).numpy()
+    assert (np.abs(got - enclosed.value) <= enclosed.error).all()
+    assert abs(got[1] - got[0]).max() > 0.01
