@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from trainer.data.training_data import EvaluationRows
     from trainer.model import SimpleNet
 
+_LARGEST_PRODUCT = 2  # of learning rate and weight decay
+
 
 def check_losses(
     losses: Sequence[float], configuration: Configuration, *, epoch: int, step: int
@@ -35,14 +37,28 @@ def check_losses(
     Raises:
         DataError: when a loss is not finite.
     """
-    better = "" if configuration.standardise else f", or {option('preset', 'default')}"
     for at, loss in enumerate(losses, start=1):
         if not math.isfinite(loss):
             raise DataError(
                 f"training diverged: the loss is {loss} at epoch {epoch + 1}, step "
-                f"{min(at, step)}; use a lower {option('learning_rate')} "
-                f"(it was {configuration.learning_rate}){better}"
+                f"{min(at, step)}; {_advise(configuration)}"
             )
+
+
+def _advise(configuration: Configuration) -> str:
+    """Name the option to change.
+
+    A step multiplies parameters by 1 - learning rate * weight decay, beside what it adds: a product
+    above 2 makes them grow. A small decay is not to blame for a huge learning rate.
+    """
+    rate, decay = configuration.learning_rate, configuration.weight_decay
+    if decay > _LARGEST_PRODUCT and rate * decay > _LARGEST_PRODUCT:
+        return (
+            f"use a lower {option('weight_decay')} (it was {decay}): times "
+            f"{option('learning_rate')} (it was {rate}) it must be below {_LARGEST_PRODUCT}"
+        )
+    better = "" if configuration.standardise else f", or {option('preset', 'default')}"
+    return f"use a lower {option('learning_rate')} (it was {rate}){better}"
 
 
 @torch.inference_mode()

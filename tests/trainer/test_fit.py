@@ -22,7 +22,7 @@ from trainer.seeds import derive_seed, epoch_generator
 
 if TYPE_CHECKING:
     from trainer.checkpoint.state import Epoch
-    from trainer.config import Preset
+    from trainer.config import Optimiser, Preset
     from trainer.data.dataset import Dataset
     from trainer.model import SimpleNet
 
@@ -209,6 +209,30 @@ def test_diverging_training_stops_with_advice(preset: Preset) -> None:
     with pytest.raises(DataError, match=r"diverged.*epoch 1, step 2;.*learning_rate.*1e\+30"):
         fit(synthetic_products(1), configuration, on_epoch_end=epochs.append)
     assert epochs == []
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+@pytest.mark.parametrize("product", [1.9, 2.5])
+def test_a_weight_decay_too_high_for_the_learning_rate_is_named(
+    optimiser: Optimiser, product: float
+) -> None:
+    """Training diverges above a product of 2, as the message says, and not below."""
+    configuration = configure(
+        learning_rate=0.01, weight_decay=product / 0.01, optimiser=optimiser, epochs=50
+    )
+    if product < 2:
+        fit(synthetic_products(1), configuration)
+        return
+    advice = r"use a lower weight_decay \(it was 250.0\): times learning_rate .* must be below 2"
+    with pytest.raises(DataError, match=advice):
+        fit(synthetic_products(1), configuration)
+
+
+def test_a_small_weight_decay_is_not_blamed_for_a_huge_learning_rate() -> None:
+    """Their product is above 2, and a lower decay would not help."""
+    configuration = configure(learning_rate=1e30, weight_decay=0.1)
+    with pytest.raises(DataError, match="use a lower learning_rate"):
+        fit(synthetic_products(1), configuration)
 
 
 @pytest.mark.parametrize(("kind", "validation"), [("test", 0.0), ("validation", 0.1)])

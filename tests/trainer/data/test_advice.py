@@ -57,6 +57,13 @@ CASES = [
     (
         PLAIN,
         "t.csv",
+        "--label y --weight-decay 1e30",
+        "lower --weight-decay",
+        "--weight-decay 1",
+    ),
+    (
+        PLAIN,
+        "t.csv",
         "--label y --features a --categories colour",
         "--features",
         "--features a,colour",
