@@ -114,7 +114,8 @@ def _describe_missing(
 
 def _notes(feature: Feature) -> Iterator[str]:
     if feature.is_constant:
-        yield "constant: nothing to learn from it"
+        rounded = "" if feature.categories else " once rounded to float32"
+        yield f"constant{rounded}: nothing to learn from it"
     if feature.one_hot and not feature.is_boolean:
         refused = feature.one_hot.unseen == "error"
         yield "other categories are refused" if refused else "other categories count as none"

@@ -97,7 +97,7 @@ class DataCheck(Record, frozen=True):
         empty: columns excluded because all their cells are missing.
         missing: columns with missing cells.
         dates: columns of dates.
-        constant: columns with one value in all training rows.
+        constant: columns with one value in all training rows, numbers as float32.
         identical: groups of columns that are equal in every row.
         duplicate_rows: training rows that duplicate the features of an earlier row.
         conflicting_rows: of these, those with another label.
@@ -105,7 +105,8 @@ class DataCheck(Record, frozen=True):
         identifiers: columns that look like identifiers: unique texts, or unique whole numbers
             that are dense or in order.
         leaking: columns that alone determine the label.
-        rounded: columns of whole numbers so large that float32 rounds them.
+        rounded: columns of numbers without fractions so large that float32 rounds them, up to the
+            largest 64-bit integer.
         index: columns that have pandas' names for an index without one.
         similar_classes: classes whose names differ only in case, surrounding blanks, the Unicode
             form or the notation of a number.

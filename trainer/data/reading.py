@@ -203,7 +203,9 @@ def _find_more(
         others = source
         if source.features is None:  # an option to exclude more has these, too
             others = dataclasses.replace(source, exclude=(*source.exclude, *faults.columns))
-        findings += list_column_findings(check_data(schema, rows, none, empty=()), others)
+        check = check_data(schema, rows, none, empty=())
+        columns = summarise_columns(schema.feature_names, source, schema, {})
+        findings += list_column_findings(replace(check, columns=columns), others)
     return findings
 
 

@@ -100,7 +100,7 @@ def _about_cells(check: DataCheck) -> Iterator[str]:
     ]
     yield from _limit(epochs, "columns of such numbers")
     if check.rounded:
-        yield f"{_list(check.rounded)}: whole numbers above 16,777,216, which float32 rounds"
+        yield f"{_list(check.rounded)}: numbers above 16,777,216, which float32 rounds"
 
 
 def _about_columns(check: DataCheck, source: TableSource) -> Iterator[str]:
@@ -108,8 +108,7 @@ def _about_columns(check: DataCheck, source: TableSource) -> Iterator[str]:
         exclusion = advise_exclusion(source, names, check.features)
         return f"{prefix}{exclusion}" if exclusion else ""
 
-    if check.constant:
-        yield f"{_list(check.constant)}: constant, nothing to learn"
+    yield from _about_constants(check)
     identical = [f"{_list(names)}: identical columns, one is enough" for names in check.identical]
     yield from _limit(identical, "groups of identical columns")
     if check.identifiers:
@@ -127,6 +126,15 @@ def _about_columns(check: DataCheck, source: TableSource) -> Iterator[str]:
             f"{_list(check.leaking)}: alone determines the label, possible target leakage"
             f"{advise(check.leaking, '; if it is not known before the label, ')}"
         )
+
+
+def _about_constants(check: DataCheck) -> Iterator[str]:
+    """Name constant columns; numbers of a table may differ by less than float32 keeps."""
+    stored = {each.name for each in check.columns if each.taken in {"number", "date"}}
+    if others := [name for name in check.constant if name not in stored]:
+        yield f"{_list(others)}: constant, nothing to learn"
+    if numbers := [name for name in check.constant if name in stored]:
+        yield f"{_list(numbers)}: constant once rounded to float32, nothing to learn"
 
 
 def _about_rows(check: DataCheck) -> Iterator[str]:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 # In Parquet, and where an index was read from CSV.
 _PANDAS_INDEX: Final = re.compile(r"__index_level_[0-9]+__|Unnamed: [0-9]+")
 _WHOLE_IN_FLOAT32 = 2.0**24  # whole numbers beyond are rounded
+_LARGEST_INTEGER = 2.0**64  # beyond, no column has ids or counts
 _PRESENT_SECONDS = 946_684_800, 2_208_988_800  # since 1970: the years 2000 to 2039
 _NAMED_SECONDS = 100_000_000, 4_102_444_800  # 1973 to 2099
 _TIME_NAME: Final = re.compile(
@@ -96,8 +97,9 @@ def _is_constant(values: Values) -> bool:
 
 def _is_rounded(values: Values) -> bool:
     values = values[values > np.finfo(np.float32).min]  # the smallest is a missing one
-    large = np.abs(values) >= _WHOLE_IN_FLOAT32
-    return bool(large.any() and (values == np.rint(values)).all())
+    largest = np.abs(values).max(initial=0)
+    is_integer = _WHOLE_IN_FLOAT32 <= largest <= _LARGEST_INTEGER
+    return bool(is_integer and (values == np.rint(values)).all())
 
 
 def _find_epochs(schema: Schema, columns: Mapping[str, Values]) -> tuple[EpochColumn, ...]:

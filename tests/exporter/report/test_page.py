@@ -223,6 +223,7 @@ def test_columns_are_described_as_people_would(evidence: ReportData) -> None:
         Feature("autopay", 0, 1, one_hot=OneHot(("false", "true")), shares=(0.25, 0.75)),
         Feature("signup", 0, 366, date=Date("2024-01-01")),
         Feature("country", 0, 1, one_hot=OneHot(("NL",)), shares=(1.0,)),
+        Feature("pressure", 1e6, 1e6),
     )
     provenance = msgspec.structs.replace(
         evidence.manifest.provenance, left_out_columns={"id": "excluded by name"}
@@ -243,6 +244,7 @@ def test_columns_are_described_as_people_would(evidence: ReportData) -> None:
         "signup date 2024-01-01 to 2025-01-01 missing values: refused",
         "NL 800 (100.0 %)",
         "constant: nothing to learn from it",
+        "constant once rounded to float32: nothing to learn from it",
         "id left out excluded by name",
     ):
         assert words in text, words

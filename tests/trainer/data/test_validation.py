@@ -114,6 +114,55 @@ def test_identifiers_are_detected(values: np.ndarray, *, expected: bool) -> None
     assert is_identifier(values.astype(np.float32)) is expected
 
 
+@pytest.mark.parametrize(
+    ("values", "finding"),
+    [
+        ([f"{1e6 + at * 1e-5:.5f}" for at in range(100)], "constant once rounded to float32"),
+        ([7] * 100, "constant once rounded to float32"),
+        (
+            ["2024-05-01T12:00:00.000", "2024-05-01T12:00:00.001"] * 50,
+            "constant once rounded to float32",
+        ),
+        (["2024-05-01T12:00:00", "2024-05-01T12:00:01"] * 50, ""),
+        (["red"] * 100, "constant"),
+    ],
+    ids=["decimals", "numbers", "milliseconds", "seconds", "texts"],
+)
+def test_numbers_are_called_constant_as_float32(
+    save: Save, values: list[Any], finding: str
+) -> None:
+    """What differs in the table is not said to be constant there."""
+    path = save("t.csv", {"v": values, "x": NOISE.tolist(), "y": LABELS.tolist()})
+    source = TableSource(path, "y")
+    check = read_dataset(source, seed=1).check
+    assert check is not None
+    lines = format_report(check, source).splitlines()
+    expected = [f"  'v': {finding}, nothing to learn"] if finding else []
+    assert [line for line in lines if "constant" in line] == expected
+
+
+@pytest.mark.parametrize(
+    ("scale", "expected"),
+    [
+        (1.0, ()),
+        (2.0**30, ("v",)),
+        (2.0**64 / 100, ("v",)),
+        (2.0**64, ()),
+        (1.234e30, ()),
+        (-1.234e30, ()),
+    ],
+)
+def test_only_what_may_be_an_integer_is_said_to_be_rounded(
+    save: Save, scale: float, expected: tuple[str, ...]
+) -> None:
+    """Ids and counts end with the integers of 64 bits; larger numbers are measured quantities."""
+    values = [float(at % 50 + 1) * scale for at in range(100)]
+    path = save("t.parquet", {"v": values, "y": LABELS.tolist()})
+    check = read_dataset(TableSource(path, "y"), seed=1).check
+    assert check is not None
+    assert check.rounded == expected
+
+
 def test_unique_texts_are_an_identifier(save: Save) -> None:
     """Unique texts identify rows and nothing else; few rows allow them as categories."""
     at = range(120)
