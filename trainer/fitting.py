@@ -127,7 +127,7 @@ def fit_table(  # noqa: PLR0913 - the options of ``trainer fit``, by their names
             ones (``other``).
         rare: a column with too many categories is refused (``error``), or keeps the most frequent
             and joins the rest (``other``).
-        max_categories: most categories of a column.
+        max_categories: most categories of a column, 2 to 1,024.
         bad_rows: rows that cannot be used: ``fail`` refuses the table, ``reject`` leaves them out.
         rejects: file for the rejected rows; None is ``OUT.rejects.csv``.
         test: the test set, as ``data``; None splits it off.

@@ -152,6 +152,16 @@ def test_what_is_no_table_is_refused(data: object, error: type[Exception], said:
         fit_table(data, **SMALL)
 
 
+def test_advice_of_a_limit_is_a_keyword_that_works() -> None:
+    """More categories than are kept by default, each in two rows."""
+    towns = [f"t{at % 300}" for at in range(600)]
+    table = {"town": towns, "churn": [("yes", "no", "no")[at % 3] for at in range(600)]}
+    with pytest.raises(SchemaError, match="keep all of them with max_categories=300, or keep"):
+        fit_table(table, **SMALL)
+    run = fit_table(table, **SMALL, max_categories=300)
+    assert len(run.record.schema.features[0].categories) == 300
+
+
 def test_no_run_is_replaced_silently() -> None:
     """An existing run needs ``replace``, an interrupted one ``resume`` or ``replace``."""
     run = fit_table(FRAME, **SMALL, out="run")

@@ -45,6 +45,7 @@ from trainer.config import (
 from trainer.data.cell_options import parse_date_formats, parse_missing
 from trainer.data.source import (
     MAX_CATEGORIES,
+    MOST_CATEGORIES,
     BadRowsPolicy,
     TableSource,
     choose_rejects_path,
@@ -195,8 +196,8 @@ def fit(
     max_categories: Annotated[
         int | None,
         typer.Option(
-            help="Most categories of a column, joined ones counting as one "
-            f"(default: {MAX_CATEGORIES})."
+            help=f"Most categories of a column, at most {MOST_CATEGORIES:,}, joined ones counting "
+            f"as one (default: {MAX_CATEGORIES})."
         ),
     ] = None,
     bad_rows: Annotated[

@@ -18,11 +18,11 @@ from runtime.schema.spellings import spelling_key
 from runtime.surfaces import option
 from trainer.data.category_validation import check_categories
 from trainer.data.dataset import describe_column
-from trainer.data.profile import MAX_COUNTED_TEXTS, decode_text
-from trainer.data.source import advise_exclusion
+from trainer.data.profile import MAX_COUNTED_TEXTS, NO_LABEL, decode_text
+from trainer.data.source import MOST_CATEGORIES, advise_exclusion
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Hashable, Mapping
 
     import numpy.typing as npt
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from trainer.data.faults import Faults
     from trainer.data.profile import TableProfile
     from trainer.data.source import TableSource
+
+_ROWS_PER_CATEGORY = 2  # on average: with fewer, texts identify rows
 
 
 def choose_features(
@@ -54,9 +56,14 @@ def choose_features(
         {name: texts_of[name] for name in usable if name in undeclared}, source, faults
     )
     others = usable.keys() - faults.columns.keys()
-    many = [name for name in usable if name in others and _are_many(texts_of[name], source)]
+    many = {
+        name: _count_categories(texts_of[name], source)
+        for name in usable
+        if name in others and _are_many(texts_of[name], source)
+    }
     if many:
-        faults.add(SchemaError(_describe_many(many, len(names), source)), many)
+        rows = int(np.count_nonzero(profile.codes > NO_LABEL))
+        faults.add(SchemaError(_describe_many(many, rows, len(names), source)), many)
     features: dict[int, Feature] = {}
     missing = source.missing or UNSET
     for name, at in usable.items():
@@ -85,9 +92,14 @@ def _are_many(texts: set[bytes], source: TableSource) -> bool:
     limit = source.max_categories if source.rare == "error" else MAX_COUNTED_TEXTS
     if len(texts) <= limit:
         return False
-    if not source.fold_categories or len(texts) > MAX_COUNTED_TEXTS:
-        return True
-    return len({fold_name(text.decode(errors="replace")) for text in texts}) > limit
+    return len(texts) > MAX_COUNTED_TEXTS or _count_categories(texts, source) > limit
+
+
+def _count_categories(texts: set[bytes], source: TableSource) -> int:
+    """Count the categories of distinct texts if all of them are kept."""
+    if not source.fold_categories:
+        return len(texts)
+    return len({fold_name(text.decode(errors="replace")) for text in texts})
 
 
 def _encode_texts(
@@ -201,11 +213,16 @@ def _without_nan(values: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(values), np.finfo(np.float32).min, values)
 
 
-def _describe_many(names: Sequence[str], n_features: int, source: TableSource) -> str:
+def _describe_many(
+    counts: Mapping[str, int], rows: int, n_features: int, source: TableSource
+) -> str:
+    """Refuse columns of too many texts; ``counts`` are exact up to ``MOST_CATEGORIES``."""
+    names = list(counts)
     has = "has" if len(names) == 1 else "have"
     can_join = source.rare == "error"
     limit = source.max_categories if can_join else MAX_COUNTED_TEXTS
     ways = (
+        _advise_limit(counts, rows) if can_join else None,
         advise_exclusion(source, names, n_features),
         f"keep the most frequent with {option('rare', 'other')}" if can_join else None,
         "merge values that belong together",
@@ -214,6 +231,20 @@ def _describe_many(names: Sequence[str], n_features: int, source: TableSource) -
         f"{source.data}: {list_names(names)} {has} more than {limit:,} distinct texts, "
         f"too many for categories: {', or '.join(filter(None, ways))}"
     )
+
+
+def _advise_limit(counts: Mapping[str, int], rows: int) -> str | None:
+    """Name the option that keeps all categories, where it may and a category has some rows."""
+    possible = [
+        name
+        for name, count in counts.items()
+        if count <= min(MOST_CATEGORIES, rows / _ROWS_PER_CATEGORY)
+    ]
+    if not possible:
+        return None
+    which = "them" if len(possible) == len(counts) else list_names(possible)
+    most = max(counts[name] for name in possible)
+    return f"keep all of {which} with {option('max_categories', most)}"
 
 
 def check_date_formats(

@@ -41,6 +41,7 @@ from trainer.data.progress import NoProgress
 from trainer.data.report import list_column_findings
 from trainer.data.rows import read_rows
 from trainer.data.source import (
+    MOST_CATEGORIES,
     TEST_FRACTION,
     ColumnRoles,
     assign_roles,
@@ -291,10 +292,10 @@ def _find_good_rows(
 
 
 def _new_collector(source: TableSource) -> TextCollector:
-    """Collect as many texts as can be categories; the rare ones are found by counting."""
+    """Collect as many texts as could be categories; the rare ones are found by counting."""
     is_rare = source.rare == "other"
     are_all_needed = is_rare or source.fold_categories
-    limit = MAX_COUNTED_TEXTS if are_all_needed else source.max_categories
+    limit = MAX_COUNTED_TEXTS if are_all_needed else MOST_CATEGORIES
     return TextCollector(limit, source.missing, counts=is_rare)
 
 

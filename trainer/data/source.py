@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 BadRowsPolicy = Literal["fail", "reject"]
 MAX_CATEGORIES = 256  # of a column: one input each
-_MIN_CATEGORIES, _MOST_CATEGORIES = 2, 1024
+_MIN_CATEGORIES, MOST_CATEGORIES = 2, 1024  # that may be chosen
 _MAX_NAMES = 20  # in an option that a message advises
 TEST_FRACTION = 0.2  # of each class's rows, without a test set
 _POSITION: Final = re.compile(r"#([1-9][0-9]*)")  # of a column, counted from 1
@@ -61,7 +61,8 @@ class TableSource:
             none of the known ones (``other``); None is ``error`` for columns without rare ones.
         rare: a column of more than ``max_categories`` categories is refused (``error``), or its
             rare ones are joined: they are none of the known ones, like those not seen (``other``).
-        max_categories: of a column, those that are joined counting as one.
+        max_categories: of a column, 2 to ``MOST_CATEGORIES``, those that are joined counting as
+            one.
         test: the test set; None splits it off ``data``.
         test_fraction: share of each class split off, above 0 and below 1; None is
             ``TEST_FRACTION``.
@@ -138,9 +139,9 @@ class TableSource:
                 f"{option('rare', 'other')} also scores unseen categories: leave out "
                 + option("unseen", "error")
             )
-        if not _MIN_CATEGORIES <= self.max_categories <= _MOST_CATEGORIES:
+        if not _MIN_CATEGORIES <= self.max_categories <= MOST_CATEGORIES:
             raise UsageError(
-                f"the maximum of categories must be {_MIN_CATEGORIES} to {_MOST_CATEGORIES:,}, "
+                f"{option('max_categories')} must be {_MIN_CATEGORIES} to {MOST_CATEGORIES:,}, "
                 f"got {self.max_categories}"
             )
 

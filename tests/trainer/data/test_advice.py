@@ -27,6 +27,7 @@ GREEN = PLAIN.replace("red", "grün")
 GREEN_LABEL = PLAIN.replace("yes", "für")
 JSON = "".join(f'{{"a":{row * 7 % 11},"y":"{row % 2}"}}\n' for row in ROWS)
 MANY = "n,x,y\n" + "".join(f"t{row},{row * 7 % 11},{row % 2}\n" for row in range(600))
+CITIES = "n,x,y\n" + "".join(f"t{row % 300},{row * 7 % 11},{row % 7 % 2}\n" for row in range(600))
 MANY_NUMBERS = "n,x,y\n" + "".join(f"{row},{row * 7 % 11},{row % 2}\n" for row in range(600))
 COMMAS = "p;x;y\n" + "".join(f"{row},5;{row * 7 % 11};{row % 2}\n" for row in range(400))
 SHORT_COMMAS = "p;x;y\n" + "".join(f"{row % 5},5;{row * 7 % 11};{row % 2}\n" for row in ROWS)
@@ -91,6 +92,8 @@ CASES = [
     (NANS, "t.csv", "--label y", "with --bad-rows reject", "--bad-rows reject"),
     (MANY, "t.csv", "--label y", "with --exclude n,", "--exclude n"),
     (MANY, "t.csv", "--label y", "with --rare other", "--rare other"),
+    (CITIES, "t.csv", "--label y", "them with --max-categories 300,", "--max-categories 300"),
+    (CITIES, "t.csv", "--label y --max-categories 2000", "2 to 1,024", "--max-categories 1024"),
     (MANY, "t.csv", "--label y --rare other --unseen error", "leave out", "--unseen other"),
     (MANY, "t.csv", "--label y --features n,x", "take it out of --features", "--features x"),
     (MANY_NUMBERS, "t.csv", "--label y --categories n", "out of --categories", "--categories x"),

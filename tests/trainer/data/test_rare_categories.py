@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,6 +86,84 @@ def test_the_refusal_names_the_option_and_the_limit(save: Save) -> None:
     assert (len(feature.categories), feature.one_hot and feature.one_hot.rare) == (255, 345)
     whole = read_dataset(TableSource(path, "y", max_categories=600), seed=1).schema.features[0]
     assert len(whole.categories) == 600
+
+
+def of_texts(distinct: int, rows: int = 3000) -> list[str]:
+    """A column with so many texts, each about as often."""
+    return [f"t{at % distinct}" for at in range(rows)]
+
+
+def many_texts(**columns: list[str]) -> Columns:
+    """3,000 rows of numbers, labels and these columns."""
+    return {
+        **columns,
+        "x": [at % 7 for at in range(3000)],
+        "y": ["no", "yes", "yes"] * 1000,
+    }
+
+
+@pytest.mark.parametrize(
+    ("texts", "options", "most"),
+    [
+        (of_texts(400), {}, 400),
+        (["", *of_texts(400)[1:]], {}, 401),
+        (of_texts(257), {}, 257),
+        (of_texts(1024), {}, 1024),
+        (of_texts(400), {"max_categories": 399}, 400),
+        ([text.upper() if at % 3 else text for at, text in enumerate(of_texts(400))], {}, 800),
+        (
+            [text.upper() if at % 3 else text for at, text in enumerate(of_texts(400))],
+            {"fold_categories": True},
+            400,
+        ),
+    ],
+    ids=["400", "one missing", "257", "1,024", "one too many", "two spellings", "folded"],
+)
+def test_a_limit_that_keeps_all_categories_is_advised(
+    save: Save, texts: list[str], options: dict[str, Any], most: int
+) -> None:
+    """The smallest that works, when it can be chosen and categories have rows to learn from."""
+    path = save("t.csv", many_texts(city=texts))
+    with pytest.raises(SchemaError, match=f": keep all of them with --max-categories {most}, or"):
+        read_dataset(TableSource(path, "y", **options), seed=1)
+    followed = TableSource(path, "y", **{**options, "max_categories": most})
+    assert len(read_dataset(followed, seed=1).schema.features[0].categories) == most
+    with pytest.raises(SchemaError, match=f"--max-categories {most}"):
+        read_dataset(replace(followed, max_categories=most - 1), seed=1)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize(
+    ("distinct", "rows"), [(1025, 3000), (400, 799), (3000, 3000)], ids=["1,025", "rare", "unique"]
+)
+def test_no_limit_is_advised_that_fails_or_teaches_nothing(
+    save: Save, ending: str, distinct: int, rows: int
+) -> None:
+    """Of more categories than can be chosen, or with less than two rows each."""
+    table = {name: each[:rows] for name, each in many_texts(city=of_texts(distinct)).items()}
+    with pytest.raises(SchemaError, match="with --rare other") as refusal:
+        read_dataset(TableSource(save(f"t.{ending}", table), "y"), seed=1)
+    assert "--max-categories" not in str(refusal.value)
+
+
+def test_the_limit_is_advised_for_the_columns_that_it_helps(save: Save) -> None:
+    """Others are named by the next message."""
+    path = save("t.csv", many_texts(a=of_texts(400), b=of_texts(600), note=of_texts(3000)))
+    with pytest.raises(SchemaError, match="keep all of 'a', 'b' with --max-categories 600, or"):
+        read_dataset(TableSource(path, "y"), seed=1)
+    with pytest.raises(SchemaError, match="'note' has more than 600 distinct texts"):
+        read_dataset(TableSource(path, "y", max_categories=600), seed=1)
+    followed = TableSource(path, "y", max_categories=600, exclude=("note",))
+    assert read_dataset(followed, seed=1).schema.n_inputs == 400 + 600 + 1
+
+
+def test_the_limit_counts_the_rows_with_a_label(save: Save) -> None:
+    """Of 3,000 rows 700 teach something, fewer than two a category."""
+    table = many_texts(city=of_texts(400))
+    table["y"] = [*table["y"][:700], *[""] * 2300]
+    with pytest.raises(SchemaError, match="too many for categories: exclude") as refusal:
+        read_dataset(TableSource(save("t.csv", table), "y", bad_rows="reject"), seed=1)
+    assert "--max-categories" not in str(refusal.value)
 
 
 def test_rejected_rows_do_not_count_for_the_frequency(tmp_path: Path) -> None:
