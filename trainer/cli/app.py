@@ -230,9 +230,9 @@ def fit(
     preset: Annotated[
         Preset | None,
         typer.Option(
-            help="default fits an ensemble to a table; accurate fits a larger one; tutorial trains "
-            "one network on raw features with a low learning rate, as the tutorial does "
-            "(default: default)."
+            help="default fits an ensemble to a table; accurate fits a larger one, which takes two "
+            "to five times as long; tutorial trains one network on raw features with a low "
+            "learning rate, as the tutorial does (default: default)."
         ),
     ] = None,
     device: Annotated[
