@@ -114,7 +114,7 @@ def _describe_missing(
 
 def _notes(feature: Feature) -> Iterator[str]:
     if feature.is_constant:
-        rounded = "" if feature.categories else " once rounded to float32"
+        rounded = "" if feature.categories else " in float32"
         yield f"constant{rounded}: nothing to learn from it"
     if feature.one_hot and not feature.is_boolean:
         refused = feature.one_hot.unseen == "error"

@@ -134,7 +134,7 @@ def _about_constants(check: DataCheck) -> Iterator[str]:
     if others := [name for name in check.constant if name not in stored]:
         yield f"{_list(others)}: constant, nothing to learn"
     if numbers := [name for name in check.constant if name in stored]:
-        yield f"{_list(numbers)}: constant once rounded to float32, nothing to learn"
+        yield f"{_list(numbers)}: constant in float32, nothing to learn"
 
 
 def _about_rows(check: DataCheck) -> Iterator[str]:

@@ -244,7 +244,7 @@ def test_columns_are_described_as_people_would(evidence: ReportData) -> None:
         "signup date 2024-01-01 to 2025-01-01 missing values: refused",
         "NL 800 (100.0 %)",
         "constant: nothing to learn from it",
-        "constant once rounded to float32: nothing to learn from it",
+        "constant in float32: nothing to learn from it",
         "id left out excluded by name",
     ):
         assert words in text, words

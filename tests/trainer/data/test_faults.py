@@ -65,7 +65,7 @@ def test_one_message_has_all_faults(save: Save) -> None:
     assert "     record 1 (line 2), column 'size': 'x': not a number" in lines
     assert message.endswith(
         "columns '#4', 'mail', 'note' are at fault: fix, or exclude them with --exclude "
-        "'#4,mail,note'\nalso found:\n  'one': constant once rounded to float32, nothing to learn"
+        "'#4,mail,note'\nalso found:\n  'one': constant in float32, nothing to learn"
     )
 
 
