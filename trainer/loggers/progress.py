@@ -59,7 +59,7 @@ def show_progress(epochs: int) -> Iterator[EpochCallback]:
         def draw(epoch: Epoch) -> None:
             throughput.on_epoch_end(epoch)
             room = console.width - len(count) - _MIN_BAR_WIDTH - 2
-            metrics = _fit_parts(_format_metrics(epoch, throughput), room)
+            metrics = fit_parts(_format_metrics(epoch, throughput), room)
             bar.bar_width = min(_BAR_WIDTH, console.width - len(count) - len(metrics) - 2)
             progress.update(task, completed=epoch.index + 1, total=epochs, metrics=metrics)
             warn(epoch)
@@ -80,13 +80,13 @@ def _text_columns(epochs: int) -> tuple[ProgressColumn, ProgressColumn]:
     return count, text("{task.fields[metrics]}")
 
 
-def _fit_parts(parts: Sequence[str], room: int) -> str:
-    """Join the first parts that fit, whole; at least one."""
+def fit_parts(parts: Sequence[str], room: int, separator: str = "  ") -> str:
+    """Join the first parts that fit into so many columns, whole; at least one."""
     shown = parts[0]
     for part in parts[1:]:
-        if len(shown) + 2 + len(part) > room:
+        if len(shown) + len(separator) + len(part) > room:
             break
-        shown += f"  {part}"
+        shown += separator + part
     return shown
 
 
