@@ -115,17 +115,18 @@ def propose(
         best: those of the best of them; None if none was completed.
 
     Returns:
-        Options that no trial has: every second time near the best ones, else any. None if there
-        are hardly any left.
+        Options that no trial has: every second time near the best ones, else any, and any where
+        hardly any are left near them. None if hardly any are left at all.
     """
     if not tried:
         return {name: getattr(base, name) for name in free}
     rng = random.Random(derive_seed(base.seed, "tuning", len(tried)))  # noqa: S311 - no secret
-    for _ in range(_MAX_TRIES):
-        near = best if best is not None and len(tried) % 2 == 0 else None
-        options = _draw(base, free, near, rng)
-        if options not in tried:
-            return options
+    is_near = best is not None and len(tried) % 2 == 0
+    for near in (best, None) if is_near else (None,):
+        for _ in range(_MAX_TRIES):
+            options = _draw(base, free, near, rng)
+            if options not in tried:
+                return options
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -16,6 +17,9 @@ from trainer.data.products import synthetic_products
 from trainer.tuning.budget import Budget, parse_budget
 from trainer.tuning.holdout import FOLDS, assign_folds, hold_out
 from trainer.tuning.space import SPACE, propose
+
+if TYPE_CHECKING:
+    from trainer.checkpoint.trials import OptionValue
 
 
 def test_options_that_are_searched_are_options_of_a_fit() -> None:
@@ -42,6 +46,17 @@ def test_trials_differ_and_can_be_configured(seed: int, free: set[str], at: st.D
         changed = replace(base, **options)  # type: ignore[arg-type]
         assert tried or changed == base
         tried.append(dict(options))
+
+
+def test_options_far_from_the_best_are_tried_where_those_near_it_have_been() -> None:
+    """All values of a single option are, whichever is the best."""
+    base = configure(seed=1)
+    tried: list[dict[str, OptionValue]] = []
+    while options := propose(base, ["hidden"], tried, tried[0] if tried else None):
+        tried.append(options)
+    assert sorted(str(each["hidden"]) for each in tried) == sorted(
+        map(str, [(16,), (32,), (64,), (64, 64), (128,), (128, 64)])
+    )
 
 
 def test_values_near_another_are_of_the_space() -> None:
