@@ -299,7 +299,8 @@ def _tune(
     if is_shown and (search := plan.search):
         _print(format_search(search, sys.stderr))
         found = format_options(search.winner.options)
-        _print(f"{describe_result(search)}\nthe same run without tuning: {found}")
+        result = describe_result(search, len(dataset.rows.train_labels))
+        _print(f"{result}\nthe same run without tuning: {found}")
     return plan
 
 

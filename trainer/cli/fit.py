@@ -143,7 +143,7 @@ def print_outcome(
         process.echo(process.compact_json(_to_json(outcome, out, source) | tuning))
         return
     if search:
-        print_search(search)
+        print_search(search, int(outcome.run.record.metrics["train_rows"]))
     if source is None:
         process.echo(predict_example(outcome.run.model))
     process.log(format_evaluation(outcome.evaluation, sys.stderr))

@@ -41,10 +41,13 @@ def search_with_progress(
         return plan_tuned(out, request, dataset, configuration, saving, on_progress)
 
 
-def print_search(search: Search) -> None:
-    """Print the trials, what was found, and the command of the same run without a search."""
+def print_search(search: Search, rows: int) -> None:
+    """Print the trials, what was found, and the command of the same run without a search.
+
+    ``rows`` are those for training.
+    """
     process.log(format_search(search, sys.stderr))
-    process.log(f"\n{describe_result(search)}")
+    process.log(f"\n{describe_result(search, rows)}")
     process.log(f"the same run without tuning: {_untuned(search)}\n")
 
 

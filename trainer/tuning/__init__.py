@@ -3,6 +3,7 @@
     budget    how many trials, or seconds
     space     what is searched: a line for each option
     holdout   the training rows in five parts, of which a trial holds one out
+    ranking   which trials are the best, and what is tried next
     search    the trials: proposed, ended early, confirmed on the other parts, resumed
     tuned     where a tuned fit starts: anew, in its search, in its training, or complete
     report    the table of trials, and the command that repeats the winner

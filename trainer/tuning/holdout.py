@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from trainer.data.dataset import Dataset
 
 FOLDS: Final = 5
+_CONFIRMED_ROWS: Final = 5_000  # of more training rows one fold is enough
+
+
+def plan_folds(rows: int) -> int:
+    """Return on how many folds the best trials are compared, of so many training rows."""
+    return FOLDS if rows <= _CONFIRMED_ROWS else 1
 
 
 def assign_folds(labels: torch.Tensor, seed: int) -> torch.Tensor:

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from runtime.surfaces import current_surface, option, together
 from runtime.terminal.tables import new_table, percent, render_tables
+from trainer.tuning.budget import parse_budget
+from trainer.tuning.holdout import plan_folds
+from trainer.tuning.ranking import finalists, next_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,19 +48,52 @@ def rank_trials(search: Search) -> list[int]:
     return sorted(range(len(search.trials)), key=key)
 
 
-def describe_result(search: Search) -> str:
-    """Say in one line what was found, beside the options without a search."""
-    defaults, winner = search.trials[0], search.winner
-    where = "the training rows held out" if search.folds == 1 else f"{search.folds} folds"
-    loss = f"log loss {winner.mean_loss(search.folds):.4f} on {where}"
+def describe_result(search: Search, rows: int) -> str:
+    """Say in one line what was found, beside the options without a search, and what was cut short.
+
+    Args:
+        search: complete.
+        rows: training rows, which decide on how many folds the best trials are compared.
+
+    Returns:
+        A sentence without its end.
+    """
+    defaults, winner, planned = search.trials[0], search.winner, plan_folds(rows)
+    loss = f"log loss {winner.mean_loss(search.folds):.4f} on {_describe_folds(search, planned)}"
     if len(search.trials) == 1:
         return f"the one trial, for which there was time, has the options without tuning: {loss}"
-    count = f"the best of {len(search.trials)} trials"
+    count, limits = f"the best of {len(search.trials)} trials", _describe_limits(search, planned)
     if search.best == 0:
-        return f"{count} has the options without tuning: {loss}"
+        return f"{count} has the options without tuning: {loss}{limits}"
     before = defaults.mean_loss(search.folds)
     others = "" if before is None else f", {before:.4f} without tuning"
-    return f"{count} has {_describe(search, search.best)}: {loss}{others}"
+    return f"{count} has {_describe(search, search.best)}: {loss}{others}{limits}"
+
+
+def _describe_folds(search: Search, planned: int) -> str:
+    if planned == 1:
+        return "the training rows held out"
+    return f"{planned} folds" if search.folds == planned else f"{search.folds} of {planned} folds"
+
+
+def _describe_limits(search: Search, planned: int) -> str:
+    """Say why there are fewer trials, or folds, than were planned."""
+    limits = "; no other options were found to try" if _is_exhausted(search) else ""
+    if search.folds == planned:
+        return limits
+    # A finalist that fails on a fold is tried on the others, too: one without them had no time.
+    if any(len(search.trials[at].scores) < planned for at in finalists(search.trials)):
+        return f"{limits}; the time ended before the best were confirmed on the other folds"
+    return f"{limits}; each of the best failed on another fold"
+
+
+def _is_exhausted(search: Search) -> bool:
+    """Check whether the trials ended since no other options were left, or hardly any."""
+    trials = parse_budget(search.budget).trials
+    if trials is not None:
+        return len(search.trials) < trials
+    free = tuple(search.trials[0].options)
+    return next_options(search.fit.configuration(), free, search.trials) is None
 
 
 def format_options(options: Mapping[str, OptionValue]) -> str:

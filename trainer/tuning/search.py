@@ -24,8 +24,15 @@ from trainer.data.preprocessing import preprocess_dataset
 from trainer.device import Workload, select_device
 from trainer.fit import fit
 from trainer.recipe import configure_for_table
-from trainer.tuning.holdout import FOLDS, assign_folds, hold_out
-from trainer.tuning.space import SPACE, propose
+from trainer.tuning.holdout import assign_folds, hold_out, plan_folds
+from trainer.tuning.ranking import (
+    completed,
+    count_finalists,
+    finalists,
+    lowest_loss,
+    next_options,
+)
+from trainer.tuning.space import SPACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,8 +47,6 @@ if TYPE_CHECKING:
 
 _RUNGS: Final = (1 / 8, 1 / 4, 1 / 2)  # shares of a trial's epochs, where it is compared
 _MIN_RIVALS: Final = 3  # a median of fewer says little
-_FINALISTS: Final = 2  # beside the options without a search
-_CONFIRMED_ROWS: Final = 5_000  # of more training rows one fold is enough
 _TRIALS_SHARE: Final = 2 / 3  # of the seconds; the rest confirms the best
 
 
@@ -131,7 +136,7 @@ class Tuner:
         self._shape = dataset.shape if is_table else None
         self._base = request.configure({}, self._shape)
         self._fold_of_row = assign_folds(dataset.rows.train_labels, self._base.seed)
-        self._folds = FOLDS if len(self._fold_of_row) <= _CONFIRMED_ROWS else 1
+        self._folds = plan_folds(len(self._fold_of_row))
         self._folder, self._on_progress = folder, on_progress
         self._datasets: dict[int, Dataset] = {}  # that of the fold held out last
 
@@ -159,23 +164,24 @@ class Tuner:
         budget = self._request.budget
         limit = math.inf if budget.seconds is None else budget.seconds * share
         while len(self._trials) < (budget.trials or math.inf):
-            tried = [trial.options for trial in self._trials]
-            best = min(self._completed(), key=self._loss, default=None)
-            near = None if best is None else tried[best]
-            options = propose(self._base, self._request.free, tried, near)
-            if options is None:
+            options = next_options(self._base, self._request.free, self._trials)
+            # Within a trial the time is read after an epoch, which one that fails may not reach.
+            is_late = bool(self._trials) and time.monotonic() - self._since > limit
+            if options is None or is_late:
                 break
             # The defaults are completed in any case: there must be a result.
-            score = self._evaluate(options, 0, limit if tried else math.inf)
+            score = self._evaluate(options, 0, limit if self._trials else math.inf)
             if score is None:
                 break
             self._write(trials=(*self._trials, Trial(options, (score,))))
 
     def _refuse_if_all_failed(self) -> None:
         """Raise where no trial was completed: there is nothing to continue from."""
-        if not self._completed():
+        if not completed(self._trials):
             remove_trials(self._folder)
             reasons = [score.reason for trial in self._trials for score in trial.scores]
+            if len(reasons) == 1:
+                raise DataError(f"the one trial for which there was time failed: {reasons[0]}")
             raise DataError(f"none of {len(reasons)} trials was completed; the first: {reasons[0]}")
 
     def _confirm(self) -> int:
@@ -183,7 +189,7 @@ class Tuner:
         limit = math.inf if self._request.budget.seconds is None else self._request.budget.seconds
         self._forget_former_finalists()
         for fold in range(1, self._folds):
-            for at in self._finalists():
+            for at in finalists(self._trials):
                 trial = self._trials[at]
                 if len(trial.scores) > fold:
                     continue
@@ -196,10 +202,10 @@ class Tuner:
 
     def _forget_former_finalists(self) -> None:
         """Leave the trials as in a search that had this budget from the beginning."""
-        finalists, trials = self._finalists(), enumerate(self._trials)
+        confirmed = finalists(self._trials)
         kept = (
-            trial if at in finalists else Trial(trial.options, trial.scores[:1])
-            for at, trial in trials
+            trial if at in confirmed else Trial(trial.options, trial.scores[:1])
+            for at, trial in enumerate(self._trials)
         )
         self._write(trials=tuple(kept))
 
@@ -207,24 +213,12 @@ class Tuner:
         trials = self._request.budget.trials
         if trials is None:
             return 0
-        return trials + (self._folds - 1) * min(trials, _FINALISTS + 1)
-
-    def _finalists(self) -> list[int]:
-        """List the best trials on the first fold, and the defaults, in the order of trials."""
-        completed = sorted(self._completed(), key=self._loss)
-        return sorted({*completed[:_FINALISTS], *(at for at in completed if at == 0)})
+        return trials + (self._folds - 1) * count_finalists(trials)
 
     def _losses(self, folds: int) -> list[tuple[float, int]]:
         """List the mean losses of the finalists that completed so many folds, and their trials."""
-        losses = [(self._trials[at].mean_loss(folds), at) for at in self._finalists()]
+        losses = [(self._trials[at].mean_loss(folds), at) for at in finalists(self._trials)]
         return [(loss, at) for loss, at in losses if loss is not None]
-
-    def _completed(self) -> list[int]:
-        return [at for at, trial in enumerate(self._trials) if trial.mean_loss() is not None]
-
-    def _loss(self, at: int) -> float:
-        loss = self._trials[at].mean_loss()
-        return math.inf if loss is None else loss
 
     def _evaluate(
         self, options: dict[str, OptionValue], fold: int, limit: float, at: int | None = None
@@ -235,14 +229,15 @@ class Tuner:
         """
         configuration = self._request.configure(options, self._shape)
         position = len(self._trials) if at is None else at
-        best = min(map(self._loss, self._completed()), default=None)
+        # Counted once: epochs are many, and may be short.
+        best, planned = lowest_loss(self._trials), self._count_planned()
+        fits = sum(len(trial.scores) for trial in self._trials)
         last: Epoch | None = None
         is_late, is_worse = False, False
         rungs: list[float] = []
 
         def report(epochs: int, score: FoldScore | None = None) -> float:
             seconds, share = time.monotonic() - self._since, epochs / configuration.epochs
-            fits = sum(len(trial.scores) for trial in self._trials) + (1.0 if score else share)
             status = TuningStatus(
                 trial=position,
                 fold=fold,
@@ -250,8 +245,8 @@ class Tuner:
                 epochs=configuration.epochs,
                 best=best,
                 seconds=seconds,
-                fits=fits,
-                planned=self._count_planned(),
+                fits=fits + (1.0 if score else share),
+                planned=planned,
                 score=score,
             )
             self._on_progress(status)

@@ -174,6 +174,9 @@ def test_a_fit_is_resumed_in_its_training(monkeypatch: pytest.MonkeyPatch) -> No
         patch.setattr("trainer.checkpoint.manager.CheckpointManager.on_step", stop_at_a_checkpoint)
         with pytest.raises(KeyboardInterrupt):
             fit_table(ROWS, **options, resume=True)
+    said = 'run is in training, after a search of 3: give tune="3", or start over with replace=True'
+    with pytest.raises(UsageError, match=said):
+        fit_table(ROWS, **options | {"tune": 4, "resume": True})
     shutil.copytree("run.partial", "other.partial")
     shutil.copytree("run.tuning.partial", "other.tuning.partial")
     changed = fit_table(ROWS, **options | {"out": "other", "learning_rate": 1e-4}, resume=True)
@@ -236,7 +239,9 @@ def test_a_search_of_seconds_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> No
     assert quick.folds > 1
     assert [trial.scores[0].end for trial in slow.trials] == ["complete"]
     assert (slow.best, slow.folds) == (0, 1)
-    assert describe_result(slow).startswith("the one trial, for which there was time, has the ")
+    result = describe_result(slow, 120)
+    assert result.startswith("the one trial, for which there was time, has the options without ")
+    assert result.endswith(" on 1 of 5 folds")
 
 
 def test_a_trial_that_fails_is_one_of_the_trials(monkeypatch: pytest.MonkeyPatch) -> None:
