@@ -181,7 +181,7 @@ class Tuner:
             remove_trials(self._folder)
             reasons = [score.reason for trial in self._trials for score in trial.scores]
             if len(reasons) == 1:
-                raise DataError(f"the one trial for which there was time failed: {reasons[0]}")
+                raise DataError(f"the only trial failed: {reasons[0]}")
             raise DataError(f"none of {len(reasons)} trials was completed; the first: {reasons[0]}")
 
     def _confirm(self) -> int:

@@ -10,6 +10,7 @@ from msgspec import UNSET
 
 from exporter.source.candidate import candidate_from_run
 from runtime.errors import BadRowsError, DataError, SchemaError, UsageError
+from runtime.io.charsets import parse_encoding
 from runtime.io.sinks import open_sinks
 from runtime.tables.options import ReadOptions
 from trainer.config import configure
@@ -156,7 +157,7 @@ def test_a_table_in_another_encoding_is_no_matter_of_bad_rows(tmp_path: Path) ->
     source = TableSource(test, "y", bad_rows="reject")
     with pytest.raises(BadRowsError, match=r"40 of 60 .*\n(.*\n)*give its encoding, such as --enc"):
         read_dataset(source, seed=1)
-    reading = ReadOptions(encoding="cp1252")
+    reading = ReadOptions(encoding=parse_encoding("cp1252"))
     read_dataset(dataclasses.replace(source, reading=reading), seed=1)
     path.write_text(text, "utf-8")
     with pytest.raises(BadRowsError, match=r"40 of 60 .*\n(.*\n)*save it as UTF-8 text$"):

@@ -175,7 +175,7 @@ def test_finalists_that_fail_later_are_compared_on_the_folds_before(
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [
-        ("0.5s", "the one trial for which there was time failed: training diverged: so"),
+        ("0.5s", "the only trial failed: training diverged: so"),
         ("5s", "none of 4 trials was completed; the first: training diverged: so"),
     ],
 )
