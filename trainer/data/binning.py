@@ -5,9 +5,9 @@ Standardisation is folded into the first layer, which then adds up large terms o
 0*, and a bin of three times its range, from which the lower edge is subtracted first, takes its
 place.
 
-Where a few values make the standard deviation of a number, such as a 9999 for an unknown age or the
-tail of incomes, all the others are the same to the network. Such a number is *uneven*, and has bins
-whether the others have them or not.
+Where a few values make the standard deviation of a number, such as a typing error of 1e6 among
+ages, all the others are the same to the network. Such a number is *uneven*, and has bins whether
+the others have them or not. Its bins outweigh a number without: less uneven ones have none.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MAX_NUMBERS: Final = 2**30
 _MAX_COLUMNS: Final = 4096  # of numbers: of more, none is encoded
 _FAR: Final = 2**10  # from 0, in standard deviations: float32 has 14 bits left for these
 _BINS_OF_UNEVEN: Final = 16
-_UNEVEN: Final = 16  # standard deviation, in the typical distance of quantiles
+_UNEVEN: Final = 2**10  # standard deviation, in typical distances of quantiles: all is lost
 
 
 def fit_encoding(

@@ -228,18 +228,18 @@ def typo(random: np.random.Generator) -> Float64Vector:
 
 
 def sentinel(random: np.random.Generator) -> Float64Vector:
-    """Ages, a tenth of which are 9999."""
-    return np.where(np.arange(400) % 10, random.integers(18, 80, 400), 9999)
+    """Ages, a tenth of which are 999999."""
+    return np.where(np.arange(400) % 10, random.integers(18, 80, 400), 999_999)
 
 
 def tail(random: np.random.Generator) -> Float64Vector:
     """Incomes that differ by orders of magnitude."""
-    return random.lognormal(10, 2.5, 400)
+    return random.lognormal(10, 4, 400)
 
 
 def two_tails(random: np.random.Generator) -> Float64Vector:
-    """Of a Cauchy distribution."""
-    return random.standard_cauchy(400)
+    """A twentieth far out on either side."""
+    return np.where(np.arange(400) % 20, 1, 1e7) * random.standard_cauchy(400)
 
 
 def codes(random: np.random.Generator) -> Float64Vector:
@@ -276,6 +276,8 @@ def test_numbers_of_ordinary_spread_are_not_divided_unasked() -> None:
     random = np.random.default_rng(2)
     columns = [
         random.normal(size=1000),
+        random.lognormal(0, 2, 1000),
+        random.standard_cauchy(1000),
         random.uniform(size=1000),
         random.exponential(size=1000),
         random.lognormal(0, 0.9, 1000),
